@@ -1,0 +1,54 @@
+"""Principal + Requirement -> Permit: the one place where "may they?" is answered.
+
+Laws:
+
+- The only maker of a :class:`~authcore.principal.Permit`.
+- A requirement is written down: there is no default, and the anonymous principal passes only a public one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from authcore.errors import CredentialMissing, PermissionDenied
+from authcore.permissions import covers
+from authcore.principal import _PERMIT_KEY, AuthMethod, Permit, Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a route asks of its caller.
+
+    Attributes:
+        public: No credential is asked for.
+        all_of: Permissions that must all be held, as ``resource:action``.
+        methods: Ways of authenticating that are accepted; None accepts each.
+    """
+
+    public: bool = False
+    all_of: frozenset[str] = frozenset()
+    methods: frozenset[AuthMethod] | None = None
+
+
+PUBLIC: Final = Requirement(public=True)
+AUTHENTICATED: Final = Requirement()
+
+
+def authorize(principal: Principal, requirement: Requirement) -> Permit:
+    """Answer whether `principal` meets `requirement`.
+
+    Raises:
+        CredentialMissing: nobody proved anything, and the requirement is not public.
+        PermissionDenied: a permission is missing (the message names it), or the way of authenticating is not taken.
+    """
+    if not requirement.public:
+        if principal.method is AuthMethod.ANONYMOUS:
+            raise CredentialMissing
+        if requirement.methods is not None and principal.method not in requirement.methods:
+            raise PermissionDenied(f"Not available with this credential ({principal.method})")
+        if requirement.all_of and not principal.is_super_admin:
+            missing = [one for one in sorted(requirement.all_of) if not covers(principal.permissions, one)]
+            if missing:
+                raise PermissionDenied(f"Missing permission {', '.join(missing)}")
+    return Permit(_PERMIT_KEY, principal)

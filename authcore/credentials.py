@@ -1,0 +1,41 @@
+"""What a caller may present, as types. Parsing headers into these is the gateway's; proving them is ``authenticate``'s.
+
+Law: the secret of a credential is never part of its ``repr``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """A JWT from ``Authorization: Bearer`` (RFC 6750 section 2.1)."""
+
+    token: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key from ``X-API-Key``."""
+
+    key: bytes = field(repr=False)
+
+
+Credential = BearerToken | ApiKey
+"""What authenticates a proxied request."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """A refresh token, as handed to ``/api/auth/refresh`` and ``/api/auth/logout``."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordLogin:
+    """An e-mail and the password claimed for it."""
+
+    email: str
+    password: str = field(repr=False)
