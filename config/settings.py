@@ -164,11 +164,11 @@ class Settings(BaseSettings):
             "/health",
             "/ready",
             "/api/auth/sso/*",
-            "GET,POST /api/webhook",
+            "GET|POST /api/webhook",
             "/api/custom-actions/redirect/*",
         ),
-        description="Paths that need no credential, each `[METHOD[,METHOD] ]/path`, a final /* for all below; "
-        "comma-separated (a comma before a slash or a method list starts the next). The most specific path wins.",
+        description="Paths that need no credential, each `[METHOD[|METHOD] ]/path`, a final /* for all below; "
+        "comma-separated. The most specific path wins.",
     )
     protected_paths: Annotated[tuple[str, ...], NoDecode] = Field(
         ("/api/*", "/ws"),
