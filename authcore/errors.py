@@ -174,6 +174,20 @@ class PasswordUnacceptable(AuthError):
     message = "Password is not acceptable"
 
 
+class EmailUnacceptable(AuthError):
+    """A new e-mail that cannot be taken: empty, over 255 characters, or holding what no address holds."""
+
+    reason = Reason.INVALID
+    message = "Email is not acceptable"
+
+
+class NameUnacceptable(AuthError):
+    """A new name that cannot be taken: empty, over 255 characters, or with control characters (think of headers)."""
+
+    reason = Reason.INVALID
+    message = "Name is not acceptable"
+
+
 class EmailTaken(AuthError):
     """Registration with an existing e-mail and another password."""
 
@@ -236,6 +250,37 @@ class RefreshUserUnknown(AuthError):
 
     reason = Reason.UNKNOWN
     message = "User not found"
+
+
+# -- what the administrator's commands may stumble over ---------------------------------------------------------
+
+
+class SlugTaken(AuthError):
+    """An organization with this slug exists."""
+
+    reason = Reason.CONFLICT
+    message = "An organization with this slug already exists"
+
+
+class RoleUnknown(AuthError):
+    """The organization has no role of that name."""
+
+    reason = Reason.UNKNOWN
+    message = "Role not found"
+
+
+class UserUnknown(AuthError):
+    """There is no such user."""
+
+    reason = Reason.UNKNOWN
+    message = "User not found"
+
+
+class ApiKeyUnknown(AuthError):
+    """There is no such API key to list or revoke."""
+
+    reason = Reason.UNKNOWN
+    message = "API key not found"
 
 
 # -- permission, and what is nobody's fault -------------------------------------------------------------------

@@ -9,15 +9,58 @@ beside a Service called "gateway".
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
-Listen = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]*):\d{1,5}$")]
+_LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]*):([0-9]{1,5})")
+_UPSTREAM: Final = re.compile(r"http://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?/?")
+_PATH: Final = re.compile(r"(?:[A-Z]+(?:\|[A-Z]+)* )?/[^\s*?#\\]*(?:(?<=/)\*)?")
+_PORTS: Final = range(65_536)
+
+
+def _listen(value: str) -> str:
+    match = _LISTEN.fullmatch(value)
+    if match is None:
+        raise ValueError("should be host:port, such as 0.0.0.0:8080, [::1]:8080 or :8080")
+    if int(match[2]) not in _PORTS:
+        raise ValueError("the port should be from 0 to 65535")
+    return value
+
+
+def _upstream_url(value: str) -> str:
+    match = _UPSTREAM.fullmatch(value)
+    if match is None:
+        raise ValueError("should be http://host:port, without a user, a path or a query")
+    if match[2] is not None and int(match[2]) not in _PORTS[1:]:
+        raise ValueError("the port should be from 1 to 65535")
+    return value
+
+
+def _path(value: str) -> str:
+    if _PATH.fullmatch(value) is None:
+        raise ValueError(
+            "should be /path, /path/* or `METHOD|METHOD /path`, and a * stands only at the very end"
+        )
+    return value
+
+
+def _split(value: Any) -> Any:
+    """Split what an operator typed at commas and line ends; anything else is left for the type to judge."""
+    if isinstance(value, str):
+        return tuple(part for entry in re.split(r"[,\n]", value) if (part := entry.strip()))
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 366, allow_inf_nan=False)]
+Listen = Annotated[str, AfterValidator(_listen)]
 """``host:port``; an empty host listens on every address, port 0 lets the system choose."""
+Paths = Annotated[tuple[Annotated[str, AfterValidator(_path)], ...], NoDecode, BeforeValidator(_split)]
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$")]
+"""A field name is a token (RFC 9110 section 5.1)."""
 
 
 class Group(BaseModel):
@@ -39,7 +82,9 @@ class Database(Group):
     pool_min: int = Field(1, ge=0, le=1000, description="Connections kept open.")
     pool_max: int = Field(10, ge=1, le=1000, description="Connections at most, per process.")
     connect_timeout_seconds: Seconds = Field(5, description="To open a connection.")
-    acquire_timeout_seconds: Seconds = Field(3, description="To wait for a free connection before answering 503.")
+    acquire_timeout_seconds: Seconds = Field(
+        3, description="To wait for a free connection before answering 503."
+    )
     statement_timeout_seconds: Seconds = Field(5, description="For one statement to answer.")
 
 
@@ -49,18 +94,22 @@ class Jwt(Group):
     secret: SecretStr | None = Field(
         None, description="Shared HS256 secret, at least 32 bytes; signs and verifies. Required."
     )
-    previous_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+    previous_secrets: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = Field(
         (), description="Secrets that verify only, during a rotation; comma-separated."
     )
     issuer: str = Field("whatomate", min_length=1, description="The iss claim, issued and required.")
-    leeway_seconds: float = Field(0, ge=0, le=300, description="Clock skew forgiven on exp, nbf and iat.")
+    leeway_seconds: float = Field(
+        0, ge=0, le=300, allow_inf_nan=False, description="Clock skew forgiven on exp, nbf and iat."
+    )
 
 
 class Token(Group):
     """Lifetimes of issued tokens."""
 
     access_seconds: int = Field(3600, ge=1, le=86_400 * 30, description="Lifetime of an access token.")
-    refresh_seconds: int = Field(7 * 86_400, ge=1, le=86_400 * 366, description="Lifetime of a refresh token.")
+    refresh_seconds: int = Field(
+        7 * 86_400, ge=1, le=86_400 * 366, description="Lifetime of a refresh token."
+    )
 
 
 class Password(Group):
@@ -82,20 +131,26 @@ class Identity(Group):
 class Keys(Group):
     """API keys."""
 
-    used_interval_seconds: Seconds = Field(10, description="last_used_at is written in batches this far apart.")
+    used_interval_seconds: Seconds = Field(
+        10, description="last_used_at is written in batches this far apart."
+    )
 
 
 class Upstream(Group):
     """The service behind the gateway."""
 
-    url: str | None = Field(
-        None, pattern=r"^http://[^/?#@\s]+/?$", description="http://host:port of the upstream. Required."
+    url: Annotated[str, AfterValidator(_upstream_url)] | None = Field(
+        None, description="http://host:port of the upstream. Required."
     )
     connections: int = Field(1024, ge=1, le=65_535, description="Connections to the upstream at most.")
-    pending: int = Field(1024, ge=0, le=65_535, description="Requests waiting for a connection; past that 503.")
+    pending: int = Field(
+        1024, ge=0, le=65_535, description="Requests waiting for a connection; past that 503."
+    )
     idle_seconds: Seconds = Field(60, description="An unused connection is closed after this.")
     connect_timeout_seconds: Seconds = Field(5, description="To connect; past that 504.")
-    head_timeout_seconds: Seconds = Field(60, description="From request sent to response head; past that 504.")
+    head_timeout_seconds: Seconds = Field(
+        60, description="From request sent to response head; past that 504."
+    )
     body_timeout_seconds: Seconds = Field(300, description="Without a byte while a response body flows.")
 
 
@@ -115,7 +170,9 @@ class Timeout(Group):
 
     head_seconds: Seconds = Field(10, description="To send a request head once it has begun; past that 408.")
     idle_seconds: Seconds = Field(75, description="Between requests of a kept-alive connection.")
-    body_seconds: Seconds = Field(60, description="Without a byte while a request body is due; past that 408.")
+    body_seconds: Seconds = Field(
+        60, description="Without a byte while a request body is due; past that 408."
+    )
     write_seconds: Seconds = Field(60, description="Without the client taking a byte of its response.")
     drain_seconds: Seconds = Field(30, description="After SIGTERM, for requests in flight to finish.")
 
@@ -123,16 +180,18 @@ class Timeout(Group):
 class Header(Group):
     """Names of the injected identity headers."""
 
-    user_id: str = "X-User-ID"
-    user_email: str = "X-User-Email"
-    user_name: str = "X-User-Name"
-    user_role: str = "X-User-Role"
-    user_role_id: str = "X-User-Role-ID"
-    user_permissions: str = "X-User-Permissions"
-    user_super_admin: str = "X-User-Super-Admin"
-    org_id: str = "X-Org-ID"
-    auth_method: str = "X-Auth-Method"
-    auth_key_id: str = "X-Auth-Key-ID"
+    user_id: HeaderName = Field("X-User-ID", description="Carries the user's id.")
+    user_email: HeaderName = Field("X-User-Email", description="Carries the user's e-mail.")
+    user_name: HeaderName = Field("X-User-Name", description="Carries the user's full name.")
+    user_role: HeaderName = Field("X-User-Role", description="Carries the name of the role.")
+    user_role_id: HeaderName = Field("X-User-Role-ID", description="Carries the role's id.")
+    user_permissions: HeaderName = Field(
+        "X-User-Permissions", description="Carries the permissions, comma-joined and sorted."
+    )
+    user_super_admin: HeaderName = Field("X-User-Super-Admin", description="Carries true or false.")
+    org_id: HeaderName = Field("X-Org-ID", description="Carries the organization acted in.")
+    auth_method: HeaderName = Field("X-Auth-Method", description="Carries how the caller proved itself.")
+    auth_key_id: HeaderName = Field("X-Auth-Key-ID", description="Carries the API key used, when one was.")
 
 
 class Log(Group):
@@ -155,10 +214,13 @@ class Settings(BaseSettings):
     )
 
     listen: Listen = Field("0.0.0.0:8080", description="Public address, host:port.")
-    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
-        (), description="Networks whose X-Forwarded-* and X-Request-ID are believed; comma-separated. None by default."
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)] = (
+        Field(
+            (),
+            description="Networks whose X-Forwarded-* and X-Request-ID are believed; comma-separated. None by default.",
+        )
     )
-    public_paths: Annotated[tuple[str, ...], NoDecode] = Field(
+    public_paths: Paths = Field(
         (
             "/*",
             "/health",
@@ -170,7 +232,7 @@ class Settings(BaseSettings):
         description="Paths that need no credential, each `[METHOD[|METHOD] ]/path`, a final /* for all below; "
         "comma-separated. The most specific path wins.",
     )
-    protected_paths: Annotated[tuple[str, ...], NoDecode] = Field(
+    protected_paths: Paths = Field(
         ("/api/*", "/ws"),
         description="Paths that need a credential; as public_paths. Wins over an equally specific public path.",
     )
@@ -186,3 +248,16 @@ class Settings(BaseSettings):
     timeout: Timeout = Field(default_factory=Timeout)
     header: Header = Field(default_factory=Header)
     log: Log = Field(default_factory=Log)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what is handed over and nothing else: ``config/load.py`` reads the layers, so tests stay hermetic."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)

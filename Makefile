@@ -1,0 +1,62 @@
+# Everything a developer does, with Python >= 3.11 and make alone. `make help` lists it.
+
+# Narrowed by hand when needed: make run PYTHON=/opt/python/bin/python3.12 ARGS="--data-dir /var/tmp/gateway"
+PYTHON ?=
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check lock clean
+
+help: ## say what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1|\2/' | column -t -s '|' 2>/dev/null \
+		|| grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make .venv with everything in it; the command is .venv/bin/whatomate-gateway
+	@echo "ready: $(BIN)/whatomate-gateway"
+
+run: $(STAMP) ## a gateway, a PostgreSQL and an upstream to try it with (data stays in .data)
+	@$(BIN)/whatomate-gateway dev $(ARGS)
+
+test: $(STAMP) ## every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## format, lint, types, the laws of who may import whom
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest tests/test_house.py
+
+lock: $(STAMP) ## resolve requirements.lock anew (it names no index: yours is used)
+	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras --upgrade \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--output-file requirements.lock
+
+clean: ## remove .venv and what tools leave behind; .data stays
+	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
+	find authcore config gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# umask: as root, the embedded PostgreSQL runs as another user and has to read its binaries in here.
+$(STAMP): pyproject.toml requirements.lock
+	@umask 022; set -e; \
+	if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		found=; \
+		for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
+			if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+				found=$$python; break; \
+			fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo "error: no Python >= 3.11 with venv found (looked for: $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python));" >&2; \
+			echo "install one (on Debian also its python3-venv), or name it: make install PYTHON=/path/to/python3" >&2; \
+			exit 1; \
+		fi; \
+		echo "making $(VENV) with $$found"; \
+		"$$found" -m venv --clear $(VENV); \
+	fi; \
+	echo "installing into $(VENV) (about a minute the first time)"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements.lock; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .; \
+	touch $(STAMP)

@@ -1,0 +1,159 @@
+"""Accounts: registering, signing in, switching organizations.
+
+Laws:
+
+- A wrong password and an unknown e-mail are told apart neither by message nor by cost; that a user is switched off is
+  told only to who knows the password.
+- bcrypt runs while no connection is held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from authcore.administration import Administration, acceptable_email, acceptable_name, is_searchable
+from authcore.errors import (
+    AlreadyMember,
+    EmailTaken,
+    LoginRejected,
+    NotAMember,
+    OrganizationUnknown,
+    SubjectUnknown,
+    UserDisabled,
+)
+from authcore.store.protocol import AccountStore, LoginRow, NewUser, RoleProfile, UserProfile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from authcore.credentials import PasswordLogin
+    from authcore.passwords import Passwords
+    from authcore.sessions import Sessions, TokenPair
+    from authcore.store.protocol import Subject
+
+__all__ = ["Accounts", "RoleProfile", "SignedIn", "UserProfile"]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """A user, and the tokens of the session that has begun."""
+
+    user: UserProfile
+    tokens: TokenPair
+
+
+class Accounts(Administration):
+    """Signs users up and in, and administers them."""
+
+    def __init__(self, store: AccountStore, passwords: Passwords, sessions: Sessions) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._sessions = sessions
+
+    async def register(
+        self, *, email: str, password: str, full_name: str, organization_id: UUID, now: float
+    ) -> SignedIn:
+        """Create a user, or join an existing one, in an organization, with its default role; and sign them in.
+
+        Raises:
+            OrganizationUnknown: there is no such organization.
+            EmailUnacceptable: not an address.
+            NameUnacceptable: empty, too long or with control characters.
+            PasswordUnacceptable: too short or too long.
+            EmailTaken: the e-mail exists and the password is another.
+            UserDisabled: the e-mail exists, the password is right, and the user is switched off.
+            AlreadyMember: the e-mail exists, the password is right, and the user belongs there already.
+            Overloaded: too much password work is waiting.
+            StoreUnavailable: the database does not answer.
+        """
+        if not await self._store.organization_exists(organization_id):
+            raise OrganizationUnknown
+        email, full_name = acceptable_email(email), acceptable_name(full_name)
+        self._passwords.check(password)
+        existing = await self._store.logins(email)
+        if not existing:
+            user = NewUser(
+                email=email,
+                password_hash=await self._passwords.hash(password),
+                full_name=full_name,
+                organization_id=organization_id,
+                role_id=await self._store.role_id(organization_id, None),
+            )
+            user_id = await self._store.add_user(user)
+            if user_id is not None:
+                return await self._signed_in(user_id, organization_id, now)
+            # Registered by another request since we looked; or the address is held by a deleted user.
+            existing = await self._store.logins(email)
+        row = await self._proved(existing, password)
+        if row is None:
+            raise EmailTaken
+        if not row.is_active:
+            raise UserDisabled
+        role_id = await self._store.role_id(organization_id, None)
+        if not await self._store.add_member(row.user_id, organization_id, role_id):
+            raise AlreadyMember
+        return await self._signed_in(row.user_id, organization_id, now)
+
+    async def login(self, login: PasswordLogin, now: float) -> SignedIn:
+        """Sign a user in, in the organization they land in.
+
+        Raises:
+            LoginRejected: unknown e-mail or wrong password.
+            UserDisabled: right password, and the user is switched off.
+            NotAMember: right password, and there is no organization the user may act in.
+            Overloaded: too much password work is waiting.
+            StoreUnavailable: the database does not answer.
+        """
+        email = login.email.strip()
+        rows = await self._store.logins(email) if is_searchable(email) else []
+        row = await self._proved(rows, login.password)
+        if row is None:
+            raise LoginRejected
+        if not row.is_active:
+            raise UserDisabled
+        organization_id = await self._store.home(row.user_id)
+        if organization_id is None:
+            raise NotAMember
+        return await self._signed_in(row.user_id, organization_id, now)
+
+    async def switch(self, user_id: UUID, organization_id: UUID, now: float) -> SignedIn:
+        """Begin a session of an authenticated user in another organization.
+
+        Raises:
+            OrganizationUnknown: there is no such organization.
+            NotAMember: the user does not belong to it, and is no super admin.
+            SubjectUnknown: the user is gone.
+            UserDisabled: the user is switched off.
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._signed_in(user_id, organization_id, now)
+
+    async def _proved(self, rows: Sequence[LoginRow], password: str) -> LoginRow | None:
+        """Return the first row; None, at the same cost, when there is none or the password is not its.
+
+        Rows that differ in case only are one e-mail to us: only the first of them can be signed in to.
+        """
+        row = rows[0] if rows else None
+        stored = None if row is None else row.password_hash
+        return row if await self._passwords.verify(password, stored) else None
+
+    async def _signed_in(self, user_id: UUID, organization_id: UUID, now: float) -> SignedIn:
+        subject = await self._acting(user_id, organization_id)
+        profile = await self._store.profile(user_id, organization_id)
+        if profile is None:
+            raise SubjectUnknown
+        return SignedIn(profile, await self._sessions.open(subject, now))
+
+    async def _acting(self, user_id: UUID, organization_id: UUID) -> Subject:
+        subject = await self._store.subject(user_id, organization_id)
+        if subject is None:
+            raise SubjectUnknown
+        if not subject.is_active:
+            raise UserDisabled
+        if not subject.organization_exists:
+            raise OrganizationUnknown
+        if not subject.may_act:
+            raise NotAMember
+        return subject

@@ -1,0 +1,225 @@
+"""Administration: what the commands do to organizations, users, memberships and API keys.
+
+Laws:
+
+- An e-mail is matched without regard to case, and kept as given, trimmed.
+- An API key is shown once, when it is made; kept is its hash.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from authcore import api_keys, permissions
+from authcore.errors import (
+    AlreadyMember,
+    ApiKeyUnknown,
+    EmailTaken,
+    EmailUnacceptable,
+    NameUnacceptable,
+    NotAMember,
+    OrganizationUnknown,
+    RoleUnknown,
+    SlugTaken,
+    UserUnknown,
+)
+from authcore.store.protocol import NewApiKey, NewUser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from authcore.passwords import Passwords
+    from authcore.store.protocol import AccountStore, ApiKeyListing
+
+_LENGTH: Final = 255
+_SLUG_LENGTH: Final = 100
+# What an address may be is for a mail server to say; what could break a header, a log or a query is for us.
+_EMAIL: Final = re.compile(r"[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+@[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+\Z")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNWRITABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
+
+
+class Administration:
+    """Creates, lists and revokes."""
+
+    _store: AccountStore
+    _passwords: Passwords
+
+    async def create_organization(self, name: str, slug: str | None = None) -> UUID:
+        """Create an organization with its three system roles, and return its id.
+
+        Raises:
+            NameUnacceptable: empty, too long or with control characters.
+            SlugTaken: an organization has that slug. Without one given, a free one is made of the name.
+            StoreUnavailable: the database does not answer.
+        """
+        name = acceptable_name(name)
+        roles = list(permissions.ROLES.values())
+        wanted = slug or _slug(name)
+        created = await self._store.add_organization(name, wanted, roles)
+        if created is None and slug is None:
+            unique = f"{wanted[: _SLUG_LENGTH - 9]}-{secrets.token_hex(4)}"
+            created = await self._store.add_organization(name, unique, roles)
+        if created is None:
+            raise SlugTaken
+        return created
+
+    async def create_user(  # noqa: PLR0913 - the columns of a user, by name
+        self,
+        *,
+        email: str,
+        password: str,
+        full_name: str,
+        organization_id: UUID,
+        role: str | None = None,
+        is_super_admin: bool = False,
+    ) -> UUID:
+        """Create a user at home in an organization, and return their id.
+
+        Raises:
+            OrganizationUnknown: there is no such organization.
+            RoleUnknown: it has no role of that name. Without one given, the default role is taken.
+            EmailUnacceptable: not an address.
+            NameUnacceptable: empty, too long or with control characters.
+            PasswordUnacceptable: too short or too long.
+            EmailTaken: the e-mail exists, in whatever case.
+            StoreUnavailable: the database does not answer.
+        """
+        role_id = await self._role(organization_id, role)
+        user = NewUser(
+            email=acceptable_email(email),
+            password_hash=await self._passwords.hash(password),
+            full_name=acceptable_name(full_name),
+            organization_id=organization_id,
+            role_id=role_id,
+            is_super_admin=is_super_admin,
+        )
+        user_id = await self._store.add_user(user)
+        if user_id is None:
+            raise EmailTaken
+        return user_id
+
+    async def add_member(self, user_id: UUID, organization_id: UUID, role: str | None = None) -> None:
+        """Make an existing user a member of an organization.
+
+        Raises:
+            OrganizationUnknown: there is no such organization.
+            RoleUnknown: it has no role of that name.
+            UserUnknown: there is no such user.
+            AlreadyMember: the user belongs there already.
+            StoreUnavailable: the database does not answer.
+        """
+        role_id = await self._role(organization_id, role)
+        if await self._store.subject(user_id, organization_id) is None:
+            raise UserUnknown
+        if not await self._store.add_member(user_id, organization_id, role_id):
+            raise AlreadyMember
+
+    async def find_user(self, email: str) -> UUID:
+        """Return the id of the user with that e-mail.
+
+        Raises:
+            UserUnknown: there is none.
+            StoreUnavailable: the database does not answer.
+        """
+        email = email.strip()
+        rows = await self._store.logins(email) if is_searchable(email) else []
+        if not rows:
+            raise UserUnknown
+        return rows[0].user_id
+
+    async def create_api_key(
+        self, user_id: UUID, organization_id: UUID, name: str, expires_at: datetime | None = None
+    ) -> tuple[ApiKeyListing, str]:
+        """Create an API key that acts as a user in an organization; the key itself is shown this once.
+
+        Raises:
+            UserUnknown: there is no such user.
+            OrganizationUnknown: there is no such organization.
+            NotAMember: the user may not act there.
+            StoreUnavailable: the database does not answer.
+        """
+        subject = await self._store.subject(user_id, organization_id)
+        if subject is None:
+            raise UserUnknown
+        if not subject.organization_exists:
+            raise OrganizationUnknown
+        if not subject.may_act:
+            raise NotAMember
+        key = api_keys.mint()
+        new = NewApiKey(
+            user_id=user_id,
+            organization_id=organization_id,
+            name=acceptable_name(name),
+            prefix=api_keys.prefixes(key.encode("ascii"))[0],
+            key_hash=await api_keys.hash_key(key, self._passwords.pool),
+            expires_at=expires_at,
+        )
+        return await self._store.add_api_key(new), key
+
+    async def list_api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
+        """Return an organization's keys, newest first.
+
+        Raises:
+            OrganizationUnknown: there is no such organization.
+            StoreUnavailable: the database does not answer.
+        """
+        if not await self._store.organization_exists(organization_id):
+            raise OrganizationUnknown
+        return await self._store.api_keys(organization_id)
+
+    async def revoke_api_key(self, key_id: UUID) -> None:
+        """Switch an API key off.
+
+        Raises:
+            ApiKeyUnknown: there is no such key.
+            StoreUnavailable: the database does not answer.
+        """
+        if not await self._store.revoke_api_key(key_id):
+            raise ApiKeyUnknown
+
+    async def _role(self, organization_id: UUID, name: str | None) -> UUID | None:
+        if not await self._store.organization_exists(organization_id):
+            raise OrganizationUnknown
+        role_id = await self._store.role_id(organization_id, name)
+        if role_id is None and name is not None:
+            raise RoleUnknown
+        return role_id
+
+
+def is_searchable(email: str) -> bool:
+    """Tell whether a row may hold `email`: what PostgreSQL cannot hold, no user has."""
+    return len(email) <= _LENGTH and _UNWRITABLE.search(email) is None
+
+
+def acceptable_name(name: str) -> str:
+    """Return `name`, trimmed.
+
+    Raises:
+        NameUnacceptable: it is empty, too long, or would break out of a header.
+    """
+    name = name.strip()
+    if not name or len(name) > _LENGTH or _CONTROL.search(name) is not None:
+        raise NameUnacceptable
+    return name
+
+
+def acceptable_email(email: str) -> str:
+    """Return `email`, trimmed.
+
+    Raises:
+        EmailUnacceptable: it cannot be an address.
+    """
+    email = email.strip()
+    if len(email) > _LENGTH or _EMAIL.match(email) is None:
+        raise EmailUnacceptable
+    return email
+
+
+def _slug(name: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return words[: _SLUG_LENGTH - 9].strip("-") or "organization"

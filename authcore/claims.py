@@ -1,0 +1,196 @@
+"""What a token says, as types; and how the three kinds of token are told apart.
+
+Laws:
+
+- Nothing is coerced: an ``exp`` that is a string, a boolean or not finite is malformed, as is a UUID in any but its
+  canonical spelling.
+- The kind is the gateway's own claim ``token_use`` where present. Whatomate writes none: there ``sub == "ws"`` is a
+  ticket, else a ``jti`` makes a refresh token, else it is an access token. Claims that contradict one another are
+  malformed: a token is never of two kinds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from uuid import UUID
+
+from authcore.errors import TokenMalformed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_LATEST: Final = 253_402_300_800  # 10000-01-01: no date type reaches further
+_TEXT_LENGTH: Final = 1024
+
+
+class TokenKind(StrEnum):
+    """What a token was issued for; the value of the claim ``token_use``."""
+
+    ACCESS = "access"
+    REFRESH = "refresh"
+    TICKET = "ws"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What every kind of token says.
+
+    Attributes:
+        user_id: Whom the token speaks for.
+        organization_id: The organization it acts in.
+        expires_at: ``exp``, POSIX seconds.
+        issued_at: ``iat``, when present.
+        not_before: ``nbf``, when present.
+        issuer: ``iss``.
+        is_ours: The gateway issued it (it carries ``token_use``); else Whatomate did.
+    """
+
+    kind: ClassVar[TokenKind]
+
+    user_id: UUID
+    organization_id: UUID
+    expires_at: float
+    issued_at: float | None = None
+    not_before: float | None = None
+    issuer: str | None = None
+    is_ours: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessClaims(Claims):
+    """An access token: opens the API for an hour."""
+
+    kind = TokenKind.ACCESS
+
+    email: str = ""
+    role_id: UUID | None = None
+    is_super_admin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshClaims(Claims):
+    """A refresh token: good for one new pair of tokens, and for nothing else."""
+
+    kind = TokenKind.REFRESH
+
+    jti: str
+    email: str = ""
+    role_id: UUID | None = None
+    is_super_admin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketClaims(Claims):
+    """A WebSocket ticket: may stand in a query, and lasts seconds."""
+
+    kind = TokenKind.TICKET
+
+
+AnyClaims = AccessClaims | RefreshClaims | TicketClaims
+
+
+def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
+    """Read a token's payload into the claims of its kind.
+
+    Raises:
+        TokenMalformed: a claim is missing, of the wrong type, or contradicts another.
+    """
+    expires_at = _moment(payload, "exp")
+    if expires_at is None:
+        raise TokenMalformed
+    user_id, organization_id = _uuid(payload, "user_id"), _uuid(payload, "organization_id")
+    if user_id is None or organization_id is None:
+        raise TokenMalformed
+    said: dict[str, Any] = {
+        "user_id": user_id,
+        "organization_id": organization_id,
+        "expires_at": expires_at,
+        "issued_at": _moment(payload, "iat"),
+        "not_before": _moment(payload, "nbf"),
+        "issuer": _text(payload, "iss"),
+        "is_ours": "token_use" in payload,
+    }
+    about_user: dict[str, Any] = {
+        "email": _text(payload, "email") or "",
+        "role_id": _uuid(payload, "role_id"),
+        "is_super_admin": _flag(payload, "is_super_admin"),
+    }
+    jti = _text(payload, "jti")
+    match _kind(payload):
+        case TokenKind.TICKET:
+            return TicketClaims(**said)
+        case TokenKind.ACCESS:
+            return AccessClaims(**said, **about_user)
+        case TokenKind.REFRESH:
+            if not jti:
+                raise TokenMalformed
+            return RefreshClaims(**said, **about_user, jti=jti)
+
+
+def _kind(payload: Mapping[str, object]) -> TokenKind:
+    is_ticket = _text(payload, "sub") == "ws"
+    if "token_use" in payload:
+        use = payload["token_use"]
+        try:
+            kind = TokenKind(use) if isinstance(use, str) else None
+        except ValueError:
+            kind = None
+        if kind is None or is_ticket != (kind is TokenKind.TICKET):
+            raise TokenMalformed
+        return kind
+    if is_ticket:
+        return TokenKind.TICKET
+    return TokenKind.REFRESH if "jti" in payload else TokenKind.ACCESS
+
+
+def _moment(payload: Mapping[str, object], name: str) -> float | None:
+    value = payload.get(name)
+    if value is None:
+        return None
+    # bool is an int to Python, and no date.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TokenMalformed
+    if not 0 <= value < _LATEST or not math.isfinite(value):
+        raise TokenMalformed
+    return value
+
+
+def _uuid(payload: Mapping[str, object], name: str) -> UUID | None:
+    value = payload.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or _UUID.match(value) is None:
+        raise TokenMalformed
+    return UUID(value)
+
+
+def _text(payload: Mapping[str, object], name: str) -> str | None:
+    value = payload.get(name)
+    if value is None:
+        return None
+    # Lone surrogates are legal JSON escapes and cannot be written anywhere.
+    if not isinstance(value, str) or len(value) > _TEXT_LENGTH or "\0" in value or not _is_encodable(value):
+        raise TokenMalformed
+    return value
+
+
+def _is_encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _flag(payload: Mapping[str, object], name: str) -> bool:
+    value = payload.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise TokenMalformed
+    return value

@@ -1,0 +1,196 @@
+"""Users, memberships and organizations in PostgreSQL, as signing in, signing up and administration need them.
+
+Laws:
+
+- An e-mail is matched without regard to case and kept as given. No constraint of Whatomate's holds that, so creating
+  a user takes an advisory lock on the e-mail in lower case.
+- Likewise a membership: a lock on the user, so that two at once make one row.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+from asyncpg import UniqueViolationError
+
+from authcore import permissions
+from authcore.store.protocol import LoginRow, RoleProfile, UserProfile
+from authcore.store.subjects import Subjects
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from authcore.permissions import SystemRole
+    from authcore.store.pool import Connection
+    from authcore.store.protocol import NewUser
+
+_LOGINS: Final = """
+SELECT id AS user_id, organization_id, coalesce(password_hash, '') AS password_hash,
+       coalesce(is_active, false) AS is_active
+FROM users WHERE lower(email) = lower($1::text) AND deleted_at IS NULL
+ORDER BY email = $1 DESC, created_at, id LIMIT 5
+"""
+
+_PROFILE: Final = """
+SELECT coalesce(u.is_available, false) AS is_available, u.created_at, u.updated_at, u.settings,
+       coalesce(r.description, '') AS description, coalesce(r.is_system, false) AS is_system
+FROM users u LEFT JOIN custom_roles r ON r.id = $2::uuid
+WHERE u.id = $1 AND u.deleted_at IS NULL
+"""
+
+_ORGANIZATION: Final = "SELECT EXISTS (SELECT FROM organizations WHERE id = $1 AND deleted_at IS NULL)"
+
+_ROLE: Final = """
+SELECT id FROM custom_roles WHERE organization_id = $1 AND deleted_at IS NULL
+    AND CASE WHEN $2::text IS NULL THEN is_default ELSE name = $2 END
+ORDER BY is_system DESC, created_at, id LIMIT 1
+"""
+
+# The two-key space of advisory locks is ours by these first keys.
+_LOCK_EMAIL: Final = "SELECT pg_advisory_xact_lock(1466457701, hashtext(lower($1::text)))"
+_LOCK_USER: Final = "SELECT pg_advisory_xact_lock(1466457702, hashtext($1::text))"
+
+_EMAIL_TAKEN: Final = (
+    "SELECT EXISTS (SELECT FROM users WHERE lower(email) = lower($1::text) AND deleted_at IS NULL)"
+)
+_ADD_USER: Final = """
+INSERT INTO users (organization_id, email, password_hash, full_name, role_id, is_active, is_available, is_super_admin,
+                   settings, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, true, true, $6, '{}', now(), now()) RETURNING id
+"""
+
+_IS_MEMBER: Final = """
+SELECT EXISTS (SELECT FROM user_organizations
+               WHERE user_id = $1 AND organization_id = $2 AND deleted_at IS NULL)
+    OR (EXISTS (SELECT FROM users WHERE id = $1 AND organization_id = $2 AND deleted_at IS NULL)
+        AND NOT EXISTS (SELECT FROM user_organizations WHERE user_id = $1 AND organization_id = $2))
+"""
+# Whatomate may hold a unique index over the pair that counts deleted rows: the deleted row is given back its life.
+_REVIVE_MEMBER: Final = """
+UPDATE user_organizations SET deleted_at = NULL, role_id = $3, is_default = false, updated_at = now()
+WHERE id = (SELECT id FROM user_organizations WHERE user_id = $1 AND organization_id = $2 AND deleted_at IS NOT NULL
+            ORDER BY deleted_at DESC, id LIMIT 1)
+RETURNING id
+"""
+_ADD_MEMBER: Final = """
+INSERT INTO user_organizations (user_id, organization_id, role_id, is_default, created_at, updated_at)
+VALUES ($1, $2, $3, false, now(), now())
+"""
+_ADD_HOME: Final = """
+INSERT INTO user_organizations (user_id, organization_id, role_id, is_default, created_at, updated_at)
+VALUES ($1, $2, $3, true, now(), now())
+"""
+
+_ADD_ORGANIZATION: Final = """
+INSERT INTO organizations (name, slug, settings, created_at, updated_at)
+VALUES ($1, $2, '{}', now(), now()) RETURNING id
+"""
+_ADD_ROLE: Final = """
+WITH role AS (
+    INSERT INTO custom_roles (organization_id, name, description, is_system, is_default, created_at, updated_at)
+    VALUES ($1, $2, $3, true, $4, now(), now()) RETURNING id)
+INSERT INTO role_permissions (custom_role_id, permission_id)
+SELECT role.id, p.id FROM role, permissions p
+WHERE p.deleted_at IS NULL AND p.resource || ':' || p.action = ANY($5::text[])
+"""
+
+
+class AccountRows(Subjects):
+    """Reads and writes of users, memberships and organizations."""
+
+    async def logins(self, email: str) -> Sequence[LoginRow]:
+        """Return the users with the e-mail in any case: the exact spelling first, then the oldest."""
+        return [LoginRow(**row) for row in await self._pool.fetch(_LOGINS, email)]
+
+    async def profile(self, user_id: UUID, organization_id: UUID) -> UserProfile | None:
+        """Return the user as shown to clients, acting in the organization."""
+        subject = await self.subject(user_id, organization_id)
+        if subject is None:
+            return None
+        row = await self._pool.fetchrow(_PROFILE, user_id, subject.role_id)
+        if row is None:
+            return None
+        role = None
+        if subject.role_id is not None:
+            role = RoleProfile(
+                id=subject.role_id,
+                name=subject.role or "",
+                description=row["description"],
+                is_system=row["is_system"],
+                permissions=tuple(permissions.parse(one) for one in subject.permissions),
+            )
+        settings = json.loads(row["settings"] or "{}")
+        return UserProfile(
+            id=user_id,
+            organization_id=organization_id,
+            email=subject.email,
+            full_name=subject.full_name,
+            role_id=subject.role_id,
+            role=role,
+            is_active=subject.is_active,
+            is_available=row["is_available"],
+            is_super_admin=subject.is_super_admin,
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+            settings=settings if isinstance(settings, dict) else {},
+        )
+
+    async def organization_exists(self, organization_id: UUID) -> bool:
+        """Tell whether the organization has a live row."""
+        return bool(await self._pool.fetchval(_ORGANIZATION, organization_id))
+
+    async def role_id(self, organization_id: UUID, name: str | None) -> UUID | None:
+        """Return the organization's role of that name; of no name, its default one."""
+        role_id: UUID | None = await self._pool.fetchval(_ROLE, organization_id, name)
+        return role_id
+
+    async def add_user(self, user: NewUser) -> UUID | None:
+        """Create a user with their home membership; None when the e-mail is taken in any case."""
+        try:
+            async with self._pool.transaction() as connection:
+                await connection.execute(_LOCK_EMAIL, user.email)
+                if await connection.fetchval(_EMAIL_TAKEN, user.email):
+                    return None
+                user_id: UUID = await connection.fetchval(
+                    _ADD_USER,
+                    user.organization_id,
+                    user.email,
+                    user.password_hash,
+                    user.full_name,
+                    user.role_id,
+                    user.is_super_admin,
+                )
+                await connection.execute(_ADD_HOME, user_id, user.organization_id, user.role_id)
+                return user_id
+        except UniqueViolationError:
+            # A deleted row still holds the address in Whatomate's unique index.
+            return None
+
+    async def add_member(self, user_id: UUID, organization_id: UUID, role_id: UUID | None) -> bool:
+        """Make the user a member; False when they are one already."""
+        async with self._pool.transaction() as connection:
+            await connection.execute(_LOCK_USER, str(user_id))
+            if await connection.fetchval(_IS_MEMBER, user_id, organization_id):
+                return False
+            if await connection.fetchval(_REVIVE_MEMBER, user_id, organization_id, role_id) is None:
+                await connection.execute(_ADD_MEMBER, user_id, organization_id, role_id)
+            return True
+
+    async def add_organization(self, name: str, slug: str, roles: Sequence[SystemRole]) -> UUID | None:
+        """Create an organization with its system roles; None when the slug is taken."""
+        try:
+            async with self._pool.transaction() as connection:
+                organization_id: UUID = await connection.fetchval(_ADD_ORGANIZATION, name, slug)
+                for role in roles:
+                    await _add_role(connection, organization_id, role)
+                return organization_id
+        except UniqueViolationError:
+            return None
+
+
+async def _add_role(connection: Connection, organization_id: UUID, role: SystemRole) -> None:
+    await connection.execute(
+        _ADD_ROLE, organization_id, role.name, role.description, role.is_default, sorted(role.permissions)
+    )

@@ -1,0 +1,134 @@
+"""Schema migrations: SQL files in order, each applied once, under an advisory lock.
+
+Laws:
+
+- Everything pending is applied in one transaction: a database is never half migrated.
+- Any number of processes may migrate at once; one does, the others wait and find nothing to do.
+- A file that was applied never changes: its checksum is kept, and one that differs stops the migration.
+- Whatomate's tables are made where they are missing, and left as they are where they exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+
+from authcore.permissions import CATALOGUE
+from authcore.store.pool import translated
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_LOCK: Final = 0x57676D67_6D696772  # any 64-bit number of our own
+_CONNECT_SECONDS: Final = 10
+# A statement waits this long for a lock that a running Whatomate holds, then gives up: a waiting DDL statement would
+# make every later query of that table wait behind it.
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
+
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS gateway_migrations (
+    name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+"""
+_APPLIED: Final = "SELECT name, checksum FROM gateway_migrations"
+_RECORD: Final = "INSERT INTO gateway_migrations (name, checksum) VALUES ($1, $2)"
+_SEED: Final = "INSERT INTO permissions (resource, action, description) VALUES ($1, $2, $3)"
+
+
+class MigrationChanged(RuntimeError):
+    """An applied migration is not the file it was: this program and this database do not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One SQL file."""
+
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the file."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations() -> list[Migration]:
+    """Return every migration of this program, in order."""
+    folder = resources.files("authcore.store") / "migrations"
+    files = sorted((one for one in folder.iterdir() if one.name.endswith(".sql")), key=lambda one: one.name)
+    return [Migration(one.name.removesuffix(".sql"), one.read_text(encoding="utf-8")) for one in files]
+
+
+async def migrate(url: str) -> list[str]:
+    """Apply what is pending and return the names; empty when the database is up to date.
+
+    Raises:
+        StoreUnavailable: the database does not answer.
+        MigrationChanged: the database was migrated by other files of the same names.
+    """
+    async with _connected(url) as connection, connection.transaction():
+        # Of the transaction: given back by its end, however that comes. No time limit: the others are at work.
+        await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
+        await connection.execute(_LOCK_TIMEOUT)
+        await connection.execute(_TABLE)
+        names = await pending_on(connection)
+        todo = [one for one in migrations() if one.name in names]
+        for migration in todo:
+            await connection.execute(migration.sql)
+            await connection.execute(_RECORD, migration.name, migration.checksum)
+        if todo:
+            await _seed(connection)
+        return names
+
+
+async def pending(url: str) -> list[str]:
+    """Return the names of migrations that are not applied, changing nothing.
+
+    Raises:
+        StoreUnavailable: the database does not answer.
+        MigrationChanged: the database was migrated by other files of the same names.
+    """
+    async with _connected(url) as connection:
+        return await pending_on(connection)
+
+
+async def pending_on(connection: Any) -> list[str]:
+    """Return what is pending, over an open connection."""
+    applied: dict[str, str] = {}
+    if await connection.fetchval("SELECT to_regclass('gateway_migrations') IS NOT NULL"):
+        applied = {row["name"]: row["checksum"] for row in await connection.fetch(_APPLIED)}
+    known = migrations()
+    for migration in known:
+        if applied.get(migration.name, migration.checksum) != migration.checksum:
+            raise MigrationChanged(f"migration {migration.name} was applied from another file")
+    return [one.name for one in known if one.name not in applied]
+
+
+async def _seed(connection: Any) -> None:
+    """Fill an empty permissions table with the catalogue; one that has rows is Whatomate's own."""
+    if await connection.fetchval("SELECT EXISTS (SELECT FROM permissions)"):
+        return
+    rows = [
+        (resource, action, text)
+        for resource, actions in CATALOGUE.items()
+        for action, text in actions.items()
+    ]
+    await connection.executemany(_SEED, rows)
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[Any]:
+    with translated():
+        connection = await asyncio.wait_for(
+            asyncpg.connect(url, server_settings={"application_name": "whatomate-gateway migrate"}),
+            _CONNECT_SECONDS,
+        )
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=_CONNECT_SECONDS)

@@ -1,0 +1,65 @@
+"""The store on Whatomate's own PostgreSQL: the parts by subject, over one pool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from authcore.store import migrate
+from authcore.store.accounts import AccountRows
+from authcore.store.keys import KeyRows
+from authcore.store.pool import Pool
+from authcore.store.sessions import SessionRows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class PostgresStore(AccountRows, SessionRows, KeyRows):
+    """Everything the domain asks of its database."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def connect(  # noqa: PLR0913 - the settings of a pool, by name
+        cls,
+        url: str,
+        *,
+        pool_min: int,
+        pool_max: int,
+        connect_timeout_seconds: float,
+        acquire_timeout_seconds: float,
+        statement_timeout_seconds: float,
+    ) -> Self:
+        """Make a store. The database may be down: each call then raises ``StoreUnavailable`` until it is up.
+
+        Raises:
+            ValueError: `url` cannot be read as a PostgreSQL URL.
+        """
+        return cls(
+            Pool(
+                url,
+                pool_min=pool_min,
+                pool_max=pool_max,
+                connect_timeout_seconds=connect_timeout_seconds,
+                acquire_timeout_seconds=acquire_timeout_seconds,
+                statement_timeout_seconds=statement_timeout_seconds,
+            )
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+
+    async def ping(self) -> None:
+        """Ask for a sign of life.
+
+        Raises:
+            StoreUnavailable: there is none.
+        """
+        await self._pool.fetchval("SELECT 1")
+
+    async def pending_migrations(self) -> Sequence[str]:
+        """Return the names of migrations that are not applied."""
+        async with self._pool.connection() as connection:
+            return await migrate.pending_on(connection)

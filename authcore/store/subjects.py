@@ -1,0 +1,97 @@
+"""Who a user is in an organization: the reads behind every authenticated request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from authcore.permissions import ALL, is_permission
+from authcore.store.protocol import ApiKeyRow, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from authcore.store.pool import Pool
+
+# The membership, by the law of protocol.Subject.is_member. Of several live rows (no constraint forbids them) the
+# oldest counts. A role of another organization grants nothing here.
+_SUBJECT: Final = """
+SELECT u.id AS user_id, u.organization_id AS home_organization_id, u.email, coalesce(u.full_name, '') AS full_name,
+       coalesce(u.is_active, false) AS is_active, coalesce(u.is_super_admin, false) AS is_super_admin,
+       o.id IS NOT NULL AS organization_exists,
+       m.id IS NOT NULL OR (u.organization_id = $2 AND NOT EXISTS (
+           SELECT FROM user_organizations gone WHERE gone.user_id = u.id AND gone.organization_id = $2)) AS is_member,
+       r.id AS role_id, r.name AS role,
+       ARRAY(SELECT p.resource || ':' || p.action FROM role_permissions rp JOIN permissions p ON p.id = rp.permission_id
+             WHERE rp.custom_role_id = r.id AND p.deleted_at IS NULL AND NOT coalesce(u.is_super_admin, false)
+             UNION ALL
+             SELECT p.resource || ':' || p.action FROM permissions p
+             WHERE p.deleted_at IS NULL AND coalesce(u.is_super_admin, false)) AS permissions
+FROM users u
+LEFT JOIN organizations o ON o.id = $2 AND o.deleted_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT id, role_id FROM user_organizations
+    WHERE user_id = u.id AND organization_id = $2 AND deleted_at IS NULL
+    ORDER BY created_at, id LIMIT 1) m ON true
+LEFT JOIN custom_roles r ON r.id = coalesce(m.role_id, CASE WHEN u.organization_id = $2 THEN u.role_id END)
+    AND r.organization_id = $2 AND r.deleted_at IS NULL
+WHERE u.id = $1 AND u.deleted_at IS NULL
+"""
+
+_KEY_CANDIDATES: Final = """
+SELECT id, user_id, organization_id, key_hash, coalesce(is_active, false) AS is_active, expires_at
+FROM api_keys WHERE key_prefix = ANY($1::text[]) AND deleted_at IS NULL
+ORDER BY created_at DESC, id LIMIT 5
+"""
+
+_HOME: Final = """
+SELECT c.organization_id FROM (
+    SELECT u.organization_id, 0 AS rank, u.created_at FROM users u
+    WHERE u.id = $1 AND u.deleted_at IS NULL AND (coalesce(u.is_super_admin, false) OR NOT EXISTS (
+        SELECT FROM user_organizations gone WHERE gone.user_id = u.id AND gone.organization_id = u.organization_id)
+        OR EXISTS (SELECT FROM user_organizations m WHERE m.user_id = u.id
+            AND m.organization_id = u.organization_id AND m.deleted_at IS NULL))
+    UNION ALL
+    SELECT m.organization_id, CASE WHEN m.is_default THEN 1 ELSE 2 END, m.created_at
+    FROM user_organizations m JOIN users u ON u.id = m.user_id AND u.deleted_at IS NULL
+    WHERE m.user_id = $1 AND m.deleted_at IS NULL) c
+JOIN organizations o ON o.id = c.organization_id AND o.deleted_at IS NULL
+ORDER BY c.rank, c.created_at, c.organization_id LIMIT 1
+"""
+
+
+class Subjects:
+    """Reads of users as seen in organizations."""
+
+    _pool: Pool
+
+    async def subject(self, user_id: UUID, organization_id: UUID) -> Subject | None:
+        """Return the user as seen in the organization, or None when there is no such user."""
+        row = await self._pool.fetchrow(_SUBJECT, user_id, organization_id)
+        if row is None:
+            return None
+        # A row that is no permission by our grammar grants nothing: it might break out of a header.
+        granted = {one for one in row["permissions"] if is_permission(one)}
+        return Subject(
+            user_id=row["user_id"],
+            organization_id=organization_id,
+            home_organization_id=row["home_organization_id"],
+            email=row["email"],
+            full_name=row["full_name"],
+            is_active=row["is_active"],
+            is_super_admin=row["is_super_admin"],
+            is_member=row["is_member"],
+            organization_exists=row["organization_exists"],
+            role_id=row["role_id"],
+            role=row["role"],
+            permissions=tuple(sorted(granted | ALL if row["is_super_admin"] else granted)),
+        )
+
+    async def home(self, user_id: UUID) -> UUID | None:
+        """Return the organization a user lands in: the home, else the default membership, else the first."""
+        home: UUID | None = await self._pool.fetchval(_HOME, user_id)
+        return home
+
+    async def api_key_candidates(self, prefixes: Sequence[str]) -> Sequence[ApiKeyRow]:
+        """Return the live keys with one of `prefixes`, newest first, five at most."""
+        return [ApiKeyRow(**row) for row in await self._pool.fetch(_KEY_CANDIDATES, list(prefixes))]

@@ -1,0 +1,274 @@
+"""Issue and verify the three kinds of token.
+
+Laws:
+
+- Verification either returns claims or raises a ``TokenRejected``: no input makes it raise anything else.
+- Bounded before parsed: over 8 KiB, or not three base64url segments, is refused unread.
+- The signature comes first; nothing a token says is believed, or told, before it.
+- No clock of its own: ``exp``, ``nbf`` and ``iat`` are held against the ``now`` handed in.
+- A token with ``crit`` demands what we do not implement (RFC 7515 section 4.1.11), one with ``aud`` is for somebody
+  else (RFC 7519 section 4.1.3): refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+from uuid import UUID, uuid4
+
+from jwt import InvalidTokenError, PyJWS
+
+from authcore.claims import AccessClaims, AnyClaims, RefreshClaims, TicketClaims, TokenKind, parse_claims
+from authcore.errors import TokenExpired, TokenMalformed, TokenRejected, TokenWrongKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from authcore.keys import KeyRing
+
+MAX_TOKEN_BYTES: Final = 8192
+TICKET_SECONDS: Final = 30
+# RFC 7515 section 2: base64url *without* padding. A signature that might be spelled in two ways would give one token
+# two digests, and so two lives.
+_COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
+
+C = TypeVar("C", AccessClaims, RefreshClaims, TicketClaims)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What ``token inspect`` tells of a token: never its signature, nor the secret.
+
+    Attributes:
+        reason: Why it is not valid, in one sentence; empty when it is.
+        kind: Of which kind it is, when that can be told.
+        header: The JOSE header.
+        claims: The payload. Of a token that is not genuine this is only what it says, not what is so.
+        is_genuine: A key of the ring made the signature.
+    """
+
+    reason: str
+    kind: TokenKind | None = None
+    header: Mapping[str, object] = field(default_factory=dict)
+    claims: Mapping[str, object] = field(default_factory=dict)
+    is_genuine: bool = False
+
+    @property
+    def valid(self) -> bool:
+        """It verifies, now, as a token of its kind."""
+        return not self.reason
+
+
+class Tokens:
+    """The issuer and the verifier of this installation's tokens."""
+
+    def __init__(
+        self, ring: KeyRing, *, issuer: str, leeway_seconds: float, access_seconds: int, refresh_seconds: int
+    ) -> None:
+        self._ring = ring
+        self._issuer = issuer
+        self._jws = PyJWS()
+        self.leeway_seconds = leeway_seconds
+        self.access_seconds = access_seconds
+        self.refresh_seconds = refresh_seconds
+
+    # -- issue ----------------------------------------------------------------------------------------------------
+
+    def issue_access(  # noqa: PLR0913 - one argument per claim, by name
+        self,
+        *,
+        user_id: UUID,
+        organization_id: UUID,
+        email: str,
+        role_id: UUID | None,
+        is_super_admin: bool,
+        now: float,
+    ) -> str:
+        """Sign an access token. It carries no ``jti``: Whatomate's rule would make it a refresh token."""
+        return self._sign(
+            {
+                **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
+                **self._times(now, self.access_seconds),
+                "token_use": TokenKind.ACCESS,
+            }
+        )
+
+    def issue_refresh(  # noqa: PLR0913 - one argument per claim, by name
+        self,
+        *,
+        user_id: UUID,
+        organization_id: UUID,
+        email: str,
+        role_id: UUID | None,
+        is_super_admin: bool,
+        now: float,
+    ) -> str:
+        """Sign a refresh token; it lives only once the store knows its digest."""
+        return self._sign(
+            {
+                **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
+                **self._times(now, self.refresh_seconds),
+                "jti": str(uuid4()),
+                "token_use": TokenKind.REFRESH,
+            }
+        )
+
+    def issue_ticket(self, *, user_id: UUID, organization_id: UUID, now: float) -> str:
+        """Sign a WebSocket ticket."""
+        return self._sign(
+            {
+                "user_id": str(user_id),
+                "organization_id": str(organization_id),
+                "sub": "ws",
+                **self._times(now, TICKET_SECONDS),
+                "token_use": TokenKind.TICKET,
+            }
+        )
+
+    def _times(self, now: float, seconds: int) -> dict[str, object]:
+        return {"iss": self._issuer, "iat": int(now), "exp": int(now) + seconds}
+
+    def _sign(self, payload: Mapping[str, object]) -> str:
+        key = self._ring.signing
+        headers = None if key.kid is None else {"kid": key.kid}
+        body = json.dumps(payload, separators=(",", ":")).encode()
+        return self._jws.encode(body, key.jwk, algorithm=key.algorithm, headers=headers)
+
+    # -- verify ---------------------------------------------------------------------------------------------------
+
+    def verify(self, token: str | bytes, kind: type[C], now: float) -> C:
+        """Prove a token and return its claims.
+
+        Args:
+            token: The compact serialization.
+            kind: The claims asked for: ``AccessClaims``, ``RefreshClaims`` or ``TicketClaims``.
+            now: POSIX seconds.
+
+        Raises:
+            TokenMalformed: not a JWT, or claims of the wrong type.
+            TokenWrongKind: genuine, and issued for another purpose.
+            TokenExpired: genuine, and past its ``exp``.
+            TokenRejected: any other reason not to believe it.
+        """
+        payload = _payload(self._proved(_bounded(token)))
+        claims = parse_claims(payload)
+        if not isinstance(claims, kind):
+            raise TokenWrongKind
+        self._check(payload, claims, now)
+        return claims
+
+    def _proved(self, token: bytes) -> bytes:
+        """Return the payload of a token whose signature a key of the ring made."""
+        header = self._header(token)
+        if "crit" in header or "b64" in header:
+            raise TokenRejected
+        for key in self._ring.candidates(header.get("alg"), header.get("kid")):
+            try:
+                return bytes(self._jws.decode_complete(token, key.jwk)["payload"])
+            except InvalidTokenError:
+                continue
+        raise TokenRejected
+
+    def _header(self, token: bytes) -> dict[str, object]:
+        try:
+            return dict(self._jws.get_unverified_header(token))
+        except (InvalidTokenError, ValueError, RecursionError) as error:
+            raise TokenMalformed from error
+
+    def _check(self, payload: Mapping[str, object], claims: AnyClaims, now: float) -> None:
+        if claims.issuer != self._issuer or payload.get("aud") is not None:
+            raise TokenRejected
+        if claims.expires_at + self.leeway_seconds <= now:
+            raise TokenExpired
+        latest = now + self.leeway_seconds
+        if any(moment is not None and moment > latest for moment in (claims.not_before, claims.issued_at)):
+            raise TokenRejected
+
+    # -- explain --------------------------------------------------------------------------------------------------
+
+    def inspect(self, token: str | bytes, now: float) -> Inspection:
+        """Explain a token to its owner: what it says, and whether and why it is not believed."""
+        try:
+            bounded = _bounded(token)
+            header = self._header(bounded)
+            payload = self._unproved(bounded)
+        except TokenRejected:
+            return Inspection("it is not a JWT that this program can read")
+        try:
+            self._proved(bounded)
+        except TokenRejected:
+            return Inspection(self._why_unproved(header), None, header, payload)
+        try:
+            claims = parse_claims(payload)
+        except TokenRejected as error:
+            return Inspection(self._why_invalid(error, payload), None, header, payload, is_genuine=True)
+        try:
+            self._check(payload, claims, now)
+        except TokenRejected as error:
+            return Inspection(
+                self._why_invalid(error, payload), claims.kind, header, payload, is_genuine=True
+            )
+        return Inspection("", claims.kind, header, payload, is_genuine=True)
+
+    def _unproved(self, token: bytes) -> Mapping[str, object]:
+        """Return what a token says, to be shown and never to be acted on."""
+        try:
+            parts = self._jws.decode_complete(token, options={"verify_signature": False})
+        except (InvalidTokenError, ValueError, RecursionError) as error:
+            raise TokenMalformed from error
+        return _payload(bytes(parts["payload"]))
+
+    def _why_unproved(self, header: Mapping[str, object]) -> str:
+        if "crit" in header or "b64" in header:
+            return "its header demands extensions that are not supported"
+        if not self._ring.candidates(header.get("alg"), header.get("kid")):
+            return f"its algorithm {header.get('alg')!r} is not accepted"
+        return "its signature is by none of the configured secrets"
+
+    def _why_invalid(self, error: TokenRejected, payload: Mapping[str, object]) -> str:
+        if isinstance(error, TokenExpired):
+            return "it has expired"
+        if isinstance(error, TokenMalformed):
+            return "a claim is missing or of the wrong type"
+        if payload.get("iss") != self._issuer:
+            return f"its issuer is not {self._issuer!r}"
+        return "it is for another audience, or not valid yet (nbf or iat in the future)"
+
+
+def _identity(
+    user_id: UUID, organization_id: UUID, email: str, role_id: UUID | None, *, is_super_admin: bool
+) -> dict[str, object]:
+    claims: dict[str, object] = {
+        "user_id": str(user_id),
+        "organization_id": str(organization_id),
+        "email": email,
+        "is_super_admin": is_super_admin,
+    }
+    return claims if role_id is None else {**claims, "role_id": str(role_id)}
+
+
+def _bounded(token: str | bytes) -> bytes:
+    if isinstance(token, str):
+        if len(token) > MAX_TOKEN_BYTES or not token.isascii():
+            raise TokenMalformed
+        token = token.encode("ascii")
+    if len(token) > MAX_TOKEN_BYTES or _COMPACT.match(token) is None:
+        raise TokenMalformed
+    return token
+
+
+def _payload(body: bytes) -> dict[str, object]:
+    try:
+        # bytes would let json guess UTF-16; NaN and Infinity are Python's, not JSON's.
+        payload = json.loads(body.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise TokenMalformed from error
+    if not isinstance(payload, dict):
+        raise TokenMalformed
+    return payload
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)

@@ -1,0 +1,141 @@
+"""What no single setting can know: which are required, and which contradict each other.
+
+Each check names the settings it looks at, so that one whose value is already refused is not judged again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from config.settings import Header, Settings
+
+SECRET_BYTES: Final = 32
+"""RFC 7518 section 3.2: a key of the hash's size or larger must be used with HS256."""
+
+_GENERATE: Final = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+
+HINTS: Final = {
+    "GATEWAY_DATABASE_URL": "required: the URL of Whatomate's PostgreSQL, postgresql://user:password@host:5432/name",
+    "GATEWAY_JWT_SECRET": f"required: the secret shared with Whatomate, at least {SECRET_BYTES} bytes; {_GENERATE}",
+    "GATEWAY_UPSTREAM_URL": "required: http://host:port of the service behind the gateway",
+}
+"""What to say when a required setting is missing."""
+
+NOT_FOR_IDENTITY: Final = frozenset(
+    [
+        "host",
+        "connection",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "upgrade",
+        "keep-alive",
+        "expect",
+        "proxy-connection",
+        "proxy-authorization",
+        "proxy-authenticate",
+        "authorization",
+        "cookie",
+        "x-api-key",
+        "x-request-id",
+    ]
+)
+"""Headers with a meaning of their own: identity in their place would break the message or the credential."""
+
+
+def fold(header: str) -> str:
+    """Return a header name as servers that fold punctuation see it."""
+    return "".join(letter if letter.isalnum() else "-" for letter in header.lower())
+
+
+def _database_scheme(settings: Settings) -> Iterator[tuple[str, str]]:
+    url = settings.database.url.get_secret_value() if settings.database.url else None
+    if url is not None and not url.startswith(("postgresql://", "postgres://")):
+        yield "GATEWAY_DATABASE_URL", "should begin with postgresql://"
+
+
+def _pool(settings: Settings) -> Iterator[tuple[str, str]]:
+    low, high = settings.database.pool_min, settings.database.pool_max
+    if low > high:
+        yield "GATEWAY_DATABASE_POOL_MIN", f"{low} is more than GATEWAY_DATABASE_POOL_MAX, {high}"
+
+
+def _secret(settings: Settings) -> Iterator[tuple[str, str]]:
+    secret = settings.jwt.secret
+    size = SECRET_BYTES if secret is None else len(secret.get_secret_value().encode())
+    if size < SECRET_BYTES:
+        yield "GATEWAY_JWT_SECRET", f"only {size} bytes long, at least {SECRET_BYTES} are needed; {_GENERATE}"
+
+
+def _previous_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
+    for place, secret in enumerate(settings.jwt.previous_secrets, 1):
+        size = len(secret.get_secret_value().encode())
+        if size < SECRET_BYTES:
+            yield (
+                "GATEWAY_JWT_PREVIOUS_SECRETS",
+                f"entry {place} is only {size} bytes long, at least {SECRET_BYTES} are needed",
+            )
+
+
+def _lifetimes(settings: Settings) -> Iterator[tuple[str, str]]:
+    access, refresh = settings.token.access_seconds, settings.token.refresh_seconds
+    if access >= refresh:
+        yield (
+            "GATEWAY_TOKEN_ACCESS_SECONDS",
+            f"{access} should be less than GATEWAY_TOKEN_REFRESH_SECONDS, {refresh}",
+        )
+
+
+def _heads(settings: Settings) -> Iterator[tuple[str, str]]:
+    target, head = settings.limit.target_bytes, settings.limit.head_bytes
+    if target >= head:
+        yield "GATEWAY_LIMIT_TARGET_BYTES", f"{target} should be less than GATEWAY_LIMIT_HEAD_BYTES, {head}"
+
+
+def _listeners(settings: Settings) -> Iterator[tuple[str, str]]:
+    public, _, port = settings.listen.rpartition(":")
+    admin, _, admin_port = settings.admin.listen.rpartition(":")
+    everywhere = {"", "0.0.0.0", "[::]"}  # noqa: S104 - compared with, not bound to
+    if int(port) == int(admin_port) != 0 and (public == admin or everywhere & {public, admin}):
+        yield "GATEWAY_ADMIN_LISTEN", f"{settings.admin.listen} is taken by GATEWAY_LISTEN, {settings.listen}"
+
+
+def _headers(settings: Settings) -> Iterator[tuple[str, str]]:
+    taken: dict[str, str] = {}
+    for name, header in _header_names(settings.header):
+        if fold(header) in NOT_FOR_IDENTITY:
+            yield name, f"{header} has a meaning of its own and cannot carry identity"
+        first = taken.setdefault(fold(header), name)
+        if first != name:
+            yield name, f"{header} is the same header as that of {first}"
+
+
+def _header_names(header: Header) -> Iterator[tuple[str, str]]:
+    for field, value in header:
+        yield f"GATEWAY_HEADER_{field.upper()}", value
+
+
+Check = tuple[tuple[str, ...], "Callable[[Settings], Iterator[tuple[str, str]]]"]
+
+CHECKS: Final[tuple[Check, ...]] = (
+    (("GATEWAY_DATABASE_URL",), _database_scheme),
+    (("GATEWAY_DATABASE_POOL_MIN", "GATEWAY_DATABASE_POOL_MAX"), _pool),
+    (("GATEWAY_JWT_SECRET",), _secret),
+    (("GATEWAY_JWT_PREVIOUS_SECRETS",), _previous_secrets),
+    (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_REFRESH_SECONDS"), _lifetimes),
+    (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
+    (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), _listeners),
+    ((), _headers),
+)
+
+
+def contradictions(settings: Settings, refused: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Yield every (setting, problem) that the checks find, passing over what is `refused` already."""
+    for looks_at, check in CHECKS:
+        if refused.isdisjoint(looks_at):
+            yield from ((name, problem) for name, problem in check(settings) if name not in refused)

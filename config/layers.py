@@ -1,0 +1,135 @@
+"""Where a setting may be written: environment, ``*_FILE``, ``.env``, secrets folder; merged, with every problem kept.
+
+Laws:
+
+- An upper layer wins; an empty value counts as not set, except for a list, where it is the empty list.
+- In one layer a setting is written once: as itself or as ``*_FILE``, never both.
+- Nothing here prints a value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic_settings import DotEnvSettingsSource
+
+from config.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic.fields import FieldInfo
+
+PREFIX: Final = "GATEWAY_"
+SECRETS_DIRECTORY: Final = "GATEWAY_SECRETS_DIR"
+_FILE: Final = "_FILE"
+
+_SERVICE_LINK: Final = re.compile(
+    r"GATEWAY_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+"""What Kubernetes puts into every pod beside a Service called "gateway" or "gateway-…"."""
+
+
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    for name, of in model.model_fields.items():
+        if isinstance(of.annotation, type) and issubclass(of.annotation, BaseModel):
+            yield from _walk(of.annotation, f"{prefix}{name.upper()}_")
+        else:
+            yield prefix + name.upper(), of
+
+
+FIELDS: Final[Mapping[str, FieldInfo]] = dict(_walk(Settings, PREFIX))
+"""Every setting by the name an operator types."""
+
+LISTS: Final = frozenset(name for name, of in FIELDS.items() if get_origin(of.annotation) is tuple)
+SECRETS: Final = frozenset(
+    name for name, of in FIELDS.items() if SecretStr.__name__ in repr(of.annotation) or name.endswith("_URL")
+)
+"""Settings whose value is never shown: the secrets, and the URLs, since a URL may carry a password."""
+
+
+@dataclass(slots=True)
+class Layers:
+    """What was found, from the uppermost layer down."""
+
+    values: dict[str, str] = field(default_factory=dict, repr=False)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, layer: Mapping[str, str], called: str) -> None:
+        """Lay `layer` below what is there."""
+        for name, value in layer.items():
+            if name in FIELDS:
+                twin = layer.get(name + _FILE)
+                if twin and value:
+                    self.problems.append(f"{name}: set twice, also as {name}{_FILE}; keep one of the two")
+                elif value or name in LISTS:
+                    self.values.setdefault(name, value)
+            elif name.endswith(_FILE) and name.removesuffix(_FILE) in FIELDS:
+                self._add_file(name.removesuffix(_FILE), value, layer)
+            elif name.startswith(PREFIX) and name != SECRETS_DIRECTORY and not _is_service_link(name, value):
+                self.warnings.append(f"{name}: no such setting ({called}){_nearest(name)}")
+
+    def add_directory(self, directory: str) -> None:
+        """Lay a folder of files, each named like a setting, below what is there."""
+        try:
+            entries = sorted(Path(directory).iterdir())
+        except OSError as error:
+            self.problems.append(f"{SECRETS_DIRECTORY}: cannot read the folder {directory}: {error.strerror}")
+            return
+        layer: dict[str, str] = {}
+        for (
+            entry
+        ) in entries:  # beside the files Kubernetes keeps hidden folders; the files are links into them
+            name = entry.name.upper()
+            if name.startswith(PREFIX) and entry.is_file():
+                try:
+                    layer[name] = read_value(entry)
+                except (OSError, UnicodeError) as error:
+                    self.problems.append(f"{name}: cannot read {entry}: {_why(error)}")
+        self.add(layer, f"a file in {directory}")
+
+    def _add_file(self, name: str, path: str, layer: Mapping[str, str]) -> None:
+        if not path or layer.get(name):
+            return
+        try:
+            value = read_value(Path(path))
+        except (OSError, UnicodeError) as error:
+            self.problems.append(f"{name}{_FILE}: cannot read {path}: {_why(error)}")
+            return
+        if not value and name not in LISTS:
+            self.problems.append(f"{name}{_FILE}: {path} is empty")
+            return
+        self.values.setdefault(name, value)
+
+
+def read_value(path: Path) -> str:
+    """Return what a file says, without the one line end an editor leaves behind."""
+    return path.read_bytes().decode("utf-8").removesuffix("\n").removesuffix("\r")
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return the assignments of a ``.env`` file; nothing when there is none."""
+    if not path.is_file():
+        return {}
+    source = DotEnvSettingsSource(Settings, env_file=path, env_file_encoding="utf-8", case_sensitive=True)
+    return {name: value for name, value in source.env_vars.items() if value is not None}
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return _SERVICE_LINK.fullmatch(name) is not None or (name.endswith("_PORT") and "://" in value)
+
+
+def _nearest(name: str) -> str:
+    close = difflib.get_close_matches(name, [*FIELDS, SECRETS_DIRECTORY], n=1, cutoff=0.7)
+    return f"; did you mean {close[0]}?" if close else "; it has no effect"
+
+
+def _why(error: OSError | UnicodeError) -> str:
+    """Say what went wrong without what was read."""
+    return (error.strerror or "it failed") if isinstance(error, OSError) else "it is not UTF-8 text"

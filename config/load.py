@@ -1,0 +1,144 @@
+"""Read a configuration: the one door to the environment.
+
+A setting is looked for in this order, and the first place that has it wins: what the program itself passes (the
+command line), the environment, the file named by ``<setting>_FILE``, ``.env`` in the current folder (which may name
+files in the same way), a file called like the setting in the folder ``GATEWAY_SECRETS_DIR``, the default.
+
+Laws: every problem is reported at once, by the name the operator typed; no secret is ever part of a problem.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from config.checks import HINTS, contradictions
+from config.layers import FIELDS, LISTS, PREFIX, SECRETS, SECRETS_DIRECTORY, Layers, read_env_file
+from config.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pydantic_core import ErrorDetails
+
+REQUIRED: Final = frozenset(HINTS)
+"""What a gateway that serves cannot do without; a command may ask for less."""
+
+ENV_FILE: Final = Path(".env")
+_SHOWN: Final = 60
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used.
+
+    Attributes:
+        problems: Each problem as one line, ``NAME: what is wrong and what to do``; never empty.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller names the two it needs
+    *,
+    overrides: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    env_file: Path = ENV_FILE,
+    required: frozenset[str] = REQUIRED,
+    warn: Callable[[str], None] | None = None,
+) -> Settings:
+    """Read every layer and return the settings.
+
+    Args:
+        overrides: Settings that win over every layer, by their ``GATEWAY_`` names.
+        defaults: Settings that give way to every layer, by the same names.
+        environment: Read instead of the process's environment.
+        env_file: The ``.env`` file; it need not be there.
+        required: Names that must be set, of those in ``REQUIRED``.
+        warn: Told about each ``GATEWAY_`` name that is no setting; logged when not given.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    layers = _gather(overrides or {}, os.environ if environment is None else environment, env_file)
+    layers.add(defaults or {}, "default of the program")
+    for warning in layers.warnings:
+        (warn or logging.getLogger(__name__).warning)(warning)
+    problems = dict.fromkeys(layers.problems)
+    settings, refused = _validate(layers.values, problems)
+    named = {problem.partition(":")[0].removesuffix("_FILE") for problem in problems}
+    for name in sorted(required - layers.values.keys() - named):
+        problems[f"{name}: {HINTS[name]}"] = None
+    for name, problem in contradictions(settings, refused):
+        problems[f"{name}: {problem}"] = None
+    if problems:
+        raise ConfigError(sorted(problems))
+    return settings
+
+
+def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_file: Path) -> Layers:
+    layers = Layers()
+    layers.add(overrides, "passed by the program")
+    layers.add(environment, "environment")
+    try:
+        written = read_env_file(env_file)
+    except (OSError, UnicodeError) as error:
+        layers.problems.append(f"{env_file}: cannot be read: {type(error).__name__}")
+        written = {}
+    layers.add(written, str(env_file))
+    directory = environment.get(SECRETS_DIRECTORY) or written.get(SECRETS_DIRECTORY)
+    if directory:
+        layers.add_directory(directory)
+    return layers
+
+
+def _validate(values: Mapping[str, str], problems: dict[str, None]) -> tuple[Settings, frozenset[str]]:
+    """Return the settings of `values` without those refused, and the names of the refused."""
+    try:
+        return _build(values), frozenset()
+    except ValidationError as error:
+        refused = set()
+        for detail in error.errors(include_url=False, include_context=False):
+            name = _name(detail)
+            refused.add(name)
+            problems[f"{name}: {_describe(name, detail, values)}"] = None
+    return _build({name: value for name, value in values.items() if name not in refused}), frozenset(refused)
+
+
+def _build(values: Mapping[str, str]) -> Settings:
+    """Let pydantic-settings nest the flat names and the types judge them."""
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in values.items()}
+    nested: dict[str, Any] = source()
+    return Settings(**nested)
+
+
+def _name(detail: ErrorDetails) -> str:
+    """Return the setting a validation error is about: its location, as far as that names a setting."""
+    name = PREFIX.rstrip("_")
+    for part in detail["loc"]:
+        if name in FIELDS:
+            break
+        name = f"{name}_{str(part).upper()}"
+    return name
+
+
+def _describe(name: str, detail: ErrorDetails, values: Mapping[str, str]) -> str:
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if name == "GATEWAY_TRUSTED_PROXIES":  # each half of a union complains; one sentence serves both
+        message = "should be a network, such as 10.0.0.0/8 or 2001:db8::/32, with no bit set after the prefix"
+    place = next((part for part in detail["loc"] if isinstance(part, int)), None)
+    entry = "" if place is None else f"entry {place + 1} "
+    if name in SECRETS:
+        return f"{entry}{message}"
+    shown = str(detail["input"]) if name in LISTS else values.get(name, "")
+    shown = repr(shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…")
+    meaning = FIELDS[name].description if name in FIELDS else None
+    return f"{entry}{message}, is {shown}" + (f" ({meaning.rstrip('.')})" if meaning else "")

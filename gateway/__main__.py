@@ -1,0 +1,6 @@
+"""``python -m gateway`` is ``whatomate-gateway``."""
+
+from gateway.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="python -m gateway")

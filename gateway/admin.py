@@ -1,0 +1,80 @@
+"""The admin listener: probes and metrics, on an address of its own.
+
+Laws:
+
+- Nothing here is reachable on the public listener, and nothing here tells a secret.
+- ``/livez`` says the process turns; ``/readyz`` that it can do its job: database reachable, migrations applied,
+  listening. A database that is away makes it unready, never dead: a restart would not bring the database back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from authcore.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Protocol
+
+    from prometheus_client import CollectorRegistry
+
+    class Readiness(Protocol):
+        """What readiness asks of the store."""
+
+        async def ping(self) -> None:
+            """Ask for a sign of life."""
+
+        async def pending_migrations(self) -> Sequence[str]:
+            """Return the names of migrations that are not applied."""
+
+
+class Admin:
+    """The handlers of the admin listener."""
+
+    def __init__(self, registry: CollectorRegistry, store: Readiness, listening: Callable[[], bool]) -> None:
+        """`listening` tells whether the public listener accepts connections."""
+        self._registry = registry
+        self._store = store
+        self._listening = listening
+
+    def application(self) -> web.Application:
+        """Return the application."""
+        application = web.Application()
+        application.router.add_get("/livez", self.livez)
+        application.router.add_get("/readyz", self.readyz)
+        application.router.add_get("/metrics", self.metrics)
+        return application
+
+    async def livez(self, _request: web.Request) -> web.Response:
+        """Answer: the event loop turns."""
+        return web.Response(text="ok\n")
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        """Answer whether requests should be sent here, and if not, why."""
+        checks = {"listening": "ok" if self._listening() else "not accepting connections"}
+        try:
+            await self._store.ping()
+            pending = await self._store.pending_migrations()
+        except StoreUnavailable:
+            checks["database"] = "unreachable"
+            checks["migrations"] = "unknown"
+        else:
+            checks["database"] = "ok"
+            checks["migrations"] = f"pending: {', '.join(pending)}; run migrate" if pending else "ok"
+        ready = all(state == "ok" for state in checks.values())
+        return web.Response(
+            status=200 if ready else 503,
+            body=orjson.dumps({"ready": ready, "checks": checks}),
+            content_type="application/json",
+        )
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """Answer with every metric, in Prometheus' text format."""
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )

@@ -1,0 +1,53 @@
+"""Work that no request waits for: done again and again in the background, and a last time at the end.
+
+Law: a chore that fails is logged and tried again at its next turn; it takes nothing else down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from authcore.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+log = structlog.get_logger()
+
+
+class Chores:
+    """The background tasks of a gateway."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def every(self, seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do `work` every `seconds`, from `seconds` on."""
+        self._tasks.append(
+            asyncio.get_running_loop().create_task(self._repeat(seconds, name, work), name=name)
+        )
+
+    async def _repeat(self, seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await attempt(name, work)
+
+    async def stop(self) -> None:
+        """End every task."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+
+async def attempt(name: str, work: Callable[[], Awaitable[object]]) -> None:
+    """Do `work` once; log its failure."""
+    try:
+        await work()
+    except StoreUnavailable as error:
+        log.warning("chore_put_off", chore=name, error=str(error))
+    except Exception as error:
+        log.error("chore_failed", chore=name, exc_info=error)

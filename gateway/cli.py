@@ -1,0 +1,73 @@
+"""The command ``whatomate-gateway``.
+
+Laws:
+
+- What goes wrong is told on standard error, one line for each problem, without a traceback and without a secret.
+- Exit codes: 0 done, 1 failed, 2 called or configured wrongly.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final, NoReturn
+
+import click
+
+from authcore.errors import AuthError, StoreUnavailable
+from authcore.store.migrate import MigrationChanged
+from config.load import ConfigError
+from gateway.commands.accounts import orgs, users
+from gateway.commands.keys import api_keys
+from gateway.commands.serving import check_config, dev, migrate, serve
+from gateway.commands.tokens import token
+
+FAILED: Final = 1
+MISCONFIGURED: Final = 2
+
+
+class Commands(click.Group):
+    """A group that turns what we raise into words and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command asked for."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(f"error: {problem}", err=True)
+            sys.exit(MISCONFIGURED)
+        except StoreUnavailable as error:
+            _fail(f"the database does not answer{_because(error.__cause__)}")
+        except (AuthError, MigrationChanged) as error:
+            _fail(str(error))
+        except Exception as error:
+            if getattr(error, "is_told_to_the_operator", False):
+                _fail(str(error))
+            raise
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="whatomate-gateway")
+def main() -> None:
+    """An authenticating HTTP gateway for Whatomate and the services around it.
+
+    Settings are read from GATEWAY_* variables, GATEWAY_*_FILE, .env and GATEWAY_SECRETS_DIR; check-config shows them.
+    """
+
+
+for _command in (serve, dev, migrate, check_config, orgs, users, api_keys, token):
+    main.add_command(_command)
+
+
+def _fail(text: str) -> NoReturn:
+    click.echo(f"error: {text}", err=True)
+    sys.exit(FAILED)
+
+
+def _because(cause: BaseException | None) -> str:
+    """Say why, where that tells no secret: the system's and the server's own words, but not a parser's."""
+    if isinstance(cause, TimeoutError):
+        return ": it took too long"
+    if isinstance(cause, OSError) or hasattr(cause, "sqlstate"):
+        return f": {cause}"
+    return "" if cause is None else f" ({type(cause).__name__})"

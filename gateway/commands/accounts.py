@@ -1,0 +1,74 @@
+"""orgs, users: without them nobody could register, which needs an organization."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.commands.opening import administer, note
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+
+@click.group()
+def orgs() -> None:
+    """Organizations."""
+
+
+@orgs.command("create")
+@click.argument("name")
+@click.option("--slug", help="A unique short name; made of NAME when not given.")
+def create_organization(name: str, slug: str | None) -> None:
+    """Create the organization NAME with its roles admin, manager and agent, and print its id."""
+    click.echo(administer(lambda office: office.create_organization(name, slug)))
+
+
+@click.group()
+def users() -> None:
+    """Users."""
+
+
+@users.command("create")
+@click.option("--email", required=True)
+@click.option("--name", required=True, help="The full name.")
+@click.option("--organization", type=click.UUID, required=True, help="The id of the home organization.")
+@click.option("--role", help="A role of that organization's; its default role when not given.")
+@click.option("--super-admin", is_flag=True, help="Every permission in every organization.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--generate-password", is_flag=True, help="Make a password and print it, once.")
+def create_user(  # noqa: PLR0913 - the options of the command
+    *,
+    email: str,
+    name: str,
+    organization: UUID,
+    role: str | None,
+    super_admin: bool,
+    password_stdin: bool,
+    generate_password: bool,
+) -> None:
+    """Create a user and print their id. The password is asked for, unless an option says otherwise."""
+    if password_stdin and generate_password:
+        raise click.UsageError("--password-stdin and --generate-password exclude each other")
+    if generate_password:
+        password = secrets.token_urlsafe(18)
+    elif password_stdin:
+        password = click.get_text_stream("stdin").read().removesuffix("\n").removesuffix("\r")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    user_id = administer(
+        lambda office: office.create_user(
+            email=email,
+            password=password,
+            full_name=name,
+            organization_id=organization,
+            role=role,
+            is_super_admin=super_admin,
+        )
+    )
+    click.echo(user_id)
+    if generate_password:
+        note("the password, shown this once:")
+        click.echo(password)

@@ -1,0 +1,104 @@
+"""``whatomate-gateway dev``: a PostgreSQL, an upstream and the gateway, until Ctrl-C.
+
+Laws:
+
+- What is configured is used: the embedded PostgreSQL and the demo upstream stand in only where no URL is set.
+- Everything that was started is stopped, in reverse, however the run ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack, ExitStack
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from authcore.store.migrate import migrate
+from config.load import load_settings
+from gateway import logs
+from gateway.app import Gateway
+from gateway.commands.opening import database_url, note, opened, settings_for
+from gateway.dev.lines import address_lines, curl_lines
+from gateway.dev.postgres import EmbeddedPostgres
+from gateway.dev.seed import jwt_secret, seed
+from gateway.dev.upstream import DemoUpstream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from config.settings import Settings
+    from gateway.dev.seed import Demo
+
+_DEFAULTS: Final = {
+    "GATEWAY_LISTEN": "127.0.0.1:8080",
+    "GATEWAY_ADMIN_LISTEN": "127.0.0.1:8081",
+    "GATEWAY_TIMEOUT_DRAIN_SECONDS": "3",  # Ctrl-C is meant now
+}
+
+
+def run_dev(directory: Path) -> None:
+    """Run until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigError: what is configured cannot be used.
+        PostgresError: the embedded PostgreSQL cannot be started.
+        DevError: the demo users cannot be used.
+        CannotListen: an address is taken.
+    """
+    configured = settings_for(frozenset())
+    if not directory.exists():
+        directory.mkdir(parents=True)
+        directory.chmod(0o755)  # as root, PostgreSQL is another user and passes through; secrets in here are 0600
+    defaults = {**_DEFAULTS, "GATEWAY_JWT_SECRET": jwt_secret(directory)}
+    with ExitStack() as started:
+        if configured.database.url is None:
+            note(f"starting PostgreSQL in {directory / 'postgres'}")
+            postgres = started.enter_context(EmbeddedPostgres(directory / "postgres"))
+            defaults["GATEWAY_DATABASE_URL"] = postgres.url
+        asyncio.run(_run(defaults, directory))
+    note("stopped")
+
+
+async def _run(defaults: dict[str, str], directory: Path) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as started:
+        upstream = await DemoUpstream.start()
+        started.push_async_callback(upstream.stop)
+        defaults = {**defaults, "GATEWAY_UPSTREAM_URL": upstream.url}
+        settings = load_settings(defaults=defaults, warn=_told_before)
+        demo = await _prepare(settings, directory)
+        logs.configure(settings.log.level)
+        gateway = await Gateway.start(settings)
+        started.push_async_callback(gateway.stop)
+        url, admin_url = _url(gateway.address), _url(gateway.admin_address)
+        click.echo(address_lines(demo, url, admin_url, settings.upstream.url or ""))
+        click.echo("\n" + curl_lines(demo, url))
+        click.echo("\nPress Ctrl-C to stop; the data stays.")
+        await stop.wait()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)  # a second Ctrl-C does not wait for the drain
+        note("stopping")
+
+
+async def _prepare(settings: Settings, directory: Path) -> Demo:
+    """Migrate and seed."""
+    await migrate(database_url(settings))
+    async with opened(settings) as (office, store, passwords):
+        return await seed(store, office, passwords, directory)
+
+
+def _told_before(_warning: str) -> None:
+    """Drop a warning that the first reading of the configuration has given."""
+
+
+def _url(address: tuple[str, int]) -> str:
+    """Return the URL at which this machine reaches a listener."""
+    host, port = address[:2]
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

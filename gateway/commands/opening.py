@@ -1,0 +1,91 @@
+"""What commands have in common: reading the configuration, opening the store.
+
+Laws:
+
+- A result goes to standard output, everything else to standard error.
+- A command asks for the settings it needs and no others: making an organization needs no JWT secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import click
+
+from authcore.administration import Administration
+from authcore.passwords import Passwords
+from authcore.store.postgres import PostgresStore
+from config.load import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from config.settings import Settings
+
+T = TypeVar("T")
+
+DATABASE: Final = frozenset({"GATEWAY_DATABASE_URL"})
+SECRET: Final = frozenset({"GATEWAY_JWT_SECRET"})
+
+
+class Office(Administration):
+    """Administration without a session of anybody's."""
+
+    def __init__(self, store: PostgresStore, passwords: Passwords) -> None:
+        self._store = store
+        self._passwords = passwords
+
+
+def note(text: str) -> None:
+    """Tell the operator something that is no result."""
+    click.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """Tell the operator of something that is probably a mistake."""
+    note(f"warning: {text}")
+
+
+def settings_for(required: frozenset[str]) -> Settings:
+    """Read the configuration, of which a command needs the settings `required`."""
+    return load_settings(required=required, warn=warn)
+
+
+def database_url(settings: Settings) -> str:
+    """Return the URL that :func:`settings_for` has required."""
+    if settings.database.url is None:
+        raise click.ClickException("GATEWAY_DATABASE_URL is not set")
+    return settings.database.url.get_secret_value()
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[tuple[Office, PostgresStore, Passwords]]:
+    """Lend what administration works with."""
+    database = settings.database
+    store = await PostgresStore.connect(
+        database_url(settings),
+        pool_min=0,
+        pool_max=2,
+        connect_timeout_seconds=database.connect_timeout_seconds,
+        acquire_timeout_seconds=database.connect_timeout_seconds,
+        statement_timeout_seconds=database.statement_timeout_seconds,
+    )
+    password = settings.password
+    passwords = Passwords(min_length=password.min_length, cost=password.cost, workers=1, queue=8)
+    try:
+        yield Office(store, passwords), store, passwords
+    finally:
+        passwords.close()
+        await store.close()
+
+
+def administer(work: Callable[[Office], Awaitable[T]]) -> T:
+    """Do `work` on the configured database."""
+
+    async def run() -> T:
+        async with opened(settings_for(DATABASE)) as (office, _, _):
+            return await work(office)
+
+    return asyncio.run(run())

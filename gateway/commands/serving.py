@@ -1,0 +1,65 @@
+"""serve, check-config, migrate, dev."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+
+from authcore.store.migrate import migrate as apply_migrations
+from authcore.store.migrate import pending
+from config.load import REQUIRED
+from config.settings import explain
+from gateway.commands.opening import DATABASE, database_url, note, settings_for
+
+
+@click.command()
+@click.option("--migrate", is_flag=True, help="Bring the schema up first, as the command migrate does.")
+def serve(*, migrate: bool) -> None:
+    """Run the gateway until SIGTERM or SIGINT."""
+    settings = settings_for(REQUIRED)
+    from gateway.app import run  # noqa: PLC0415 - a good second of imports that only serving needs
+
+    sys.exit(run(settings, migrate=migrate))
+
+
+@click.command("check-config")
+def check_config() -> None:
+    """Read the configuration, report every problem, print what holds (secrets hidden)."""
+    for name, shown in explain(settings_for(REQUIRED)):
+        click.echo(f"{name}={shown}")
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; fail when something is pending.")
+def migrate(*, check: bool) -> None:
+    """Bring the schema up; an existing Whatomate database keeps its rows and columns as they are."""
+    url = database_url(settings_for(DATABASE))
+    names = asyncio.run(pending(url) if check else apply_migrations(url))
+    for name in names:
+        click.echo(f"{'pending' if check else 'applied'} {name}")
+    if not names:
+        note("the schema is up to date")
+    sys.exit(1 if check and names else 0)
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".data"),
+    show_default=True,
+    help="Where PostgreSQL and the secrets made for it live.",
+)
+def dev(directory: Path) -> None:
+    """Run a gateway to try: with a PostgreSQL, an upstream and users of its own, until Ctrl-C.
+
+    GATEWAY_DATABASE_URL and GATEWAY_UPSTREAM_URL are used where they are set; the database then receives the schema
+    and the demo users.
+    """
+    from gateway.commands.developing import run_dev  # noqa: PLC0415 - as above, and it needs the extra `embedded`
+
+    run_dev(directory.absolute())

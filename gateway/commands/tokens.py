@@ -1,0 +1,75 @@
+"""token inspect: whether a token is genuine, and what it says.
+
+Law: neither a secret nor the token's signature is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from authcore.keys import KeyRing
+from authcore.tokens import Tokens
+from gateway.commands.opening import SECRET, settings_for
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+_MOMENTS: Final = ("exp", "iat", "nbf")
+
+
+@click.group()
+def token() -> None:
+    """Tokens."""
+
+
+@token.command()
+@click.argument("text", metavar="[TOKEN]", default="-")
+def inspect(text: str) -> None:
+    """Verify TOKEN with the configured secrets and explain it; - or nothing reads it from standard input.
+
+    Exits with 0 when the token is valid now, as a token of its kind, and with 1 when it is not.
+    """
+    settings = settings_for(SECRET)
+    if text == "-":
+        text = click.get_text_stream("stdin").read()
+    found = _tokens(settings).inspect(text.strip().removeprefix("Bearer ").strip(), time.time())
+    click.echo("valid" if found.valid else f"not valid: {found.reason}")
+    click.echo(f"kind       {found.kind or 'unknown'}")
+    click.echo(f"signature  {'genuine' if found.is_genuine else 'NOT genuine: what follows proves nothing'}")
+    for title, said in (("header", found.header), ("claim", found.claims)):
+        for name, value in said.items():
+            click.echo(f"{title:<10} {_shown(name)}: {_shown(value)}{_as_date(name, value)}")
+    sys.exit(0 if found.valid else 1)
+
+
+def _tokens(settings: Settings) -> Tokens:
+    if settings.jwt.secret is None:
+        raise click.ClickException("GATEWAY_JWT_SECRET is not set")
+    previous = [secret.get_secret_value().encode() for secret in settings.jwt.previous_secrets]
+    return Tokens(
+        KeyRing(settings.jwt.secret.get_secret_value().encode(), previous),
+        issuer=settings.jwt.issuer,
+        leeway_seconds=settings.jwt.leeway_seconds,
+        access_seconds=settings.token.access_seconds,
+        refresh_seconds=settings.token.refresh_seconds,
+    )
+
+
+def _shown(value: object) -> str:
+    """Return `value` on one line of printable ASCII: a terminal obeys what a forged token tells it."""
+    return json.dumps(value) if not isinstance(value, str) else json.dumps(value)[1:-1]
+
+
+def _as_date(name: str, value: object) -> str:
+    if name not in _MOMENTS or isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    try:
+        return f" ({datetime.fromtimestamp(value, UTC).isoformat(timespec='seconds')})"
+    except (ValueError, OverflowError, OSError):
+        return ""

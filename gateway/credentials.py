@@ -1,0 +1,74 @@
+"""Header fields -> Credential. Parses, verifies nothing.
+
+Laws (the precedence is the contract's):
+
+- ``X-API-Key``, when present, is the credential: a bearer token beside it does not rescue a bad key.
+- Two field lines of one kind are refused: one might be checked here and the other used upstream.
+- Only these names count, in any case; a spelling that merely folds onto one (``X_API_Key``) is neither read nor passed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, Protocol
+from uuid import UUID
+
+from authcore.credentials import ApiKey, BearerToken, Credential
+from authcore.errors import CredentialAmbiguous, CredentialMalformed, CredentialMissing
+from gateway.faults import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_BEARER: Final = re.compile(rb"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
+"""RFC 6750 section 2.1, the scheme's case by RFC 9110 section 11.1."""
+
+
+class HeaderFields(Protocol):
+    """What is read of a request head; ``first`` is keyed by lower-case name."""
+
+    @property
+    def first(self) -> Mapping[bytes, bytes]:
+        """The first field line of each name."""
+
+    def occurs_twice(self, name: bytes) -> bool:
+        """Whether a name has more than one line."""
+
+
+def read_credential(fields: HeaderFields) -> Credential:
+    """Return what the caller presents.
+
+    Raises:
+        CredentialMissing: nothing is presented.
+        CredentialMalformed: Authorization is not ``Bearer <token>``.
+        CredentialAmbiguous: more than one line of one kind.
+    """
+    if fields.occurs_twice(b"x-api-key") or fields.occurs_twice(b"authorization"):
+        raise CredentialAmbiguous
+    key = fields.first.get(b"x-api-key")
+    if key is not None:
+        return ApiKey(key)
+    value = fields.first.get(b"authorization")
+    if value is None:
+        raise CredentialMissing
+    match = _BEARER.fullmatch(value)
+    if match is None:
+        raise CredentialMalformed
+    return BearerToken(match[1])
+
+
+def read_organization(fields: HeaderFields) -> UUID | None:
+    """Return the organization the caller asks to act in (``X-Organization-ID``), if any.
+
+    Raises:
+        BadRequest: it is not a UUID, or given twice.
+    """
+    value = fields.first.get(b"x-organization-id")
+    if value is None:
+        return None
+    if fields.occurs_twice(b"x-organization-id"):
+        raise BadRequest("More than one X-Organization-ID")
+    try:
+        return UUID(value.decode("ascii"))
+    except ValueError:
+        raise BadRequest("X-Organization-ID is not a UUID") from None

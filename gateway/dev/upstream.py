@@ -1,0 +1,46 @@
+"""An upstream to try the gateway with: it answers every request with that request, as JSON.
+
+Law: it shows what it received, in the order and the spelling received; that is what it is for.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Self
+
+from aiohttp import web
+
+BODY_BYTES: Final = 1_048_576
+
+
+class DemoUpstream:
+    """A small HTTP server on a loopback port of the system's choice."""
+
+    def __init__(self, runner: web.ServerRunner, port: int) -> None:
+        self._runner = runner
+        self.url = f"http://127.0.0.1:{port}"
+
+    @classmethod
+    async def start(cls) -> Self:
+        """Listen."""
+        runner = web.ServerRunner(web.Server(_answer, access_log=None))
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        _, port = runner.addresses[0]
+        return cls(runner, port)
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        await self._runner.cleanup()
+
+
+async def _answer(request: web.BaseRequest) -> web.Response:
+    body = await request.content.read(BODY_BYTES)
+    return web.json_response(
+        {
+            "method": request.method,
+            "path": request.rel_url.raw_path,
+            "query": request.rel_url.raw_query_string,
+            "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.raw_headers],
+            "body": body.decode("utf-8", "replace"),
+        }
+    )

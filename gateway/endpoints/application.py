@@ -1,0 +1,121 @@
+"""The application itself: envelope, faults, and reading a body."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import orjson
+import structlog
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from authcore.errors import AuthError
+from gateway.faults import (
+    INTERNAL,
+    BadRequest,
+    ContentTooLarge,
+    Fault,
+    GatewayFault,
+    UnsupportedMediaType,
+    describe,
+)
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+    from gateway.metrics import Metrics
+
+Body = TypeVar("Body", bound=BaseModel)
+
+log = structlog.get_logger()
+
+
+def success(content: object) -> web.Response:
+    """Return the success envelope around `content`; never cached, for it may hold tokens (RFC 6749 section 5.1)."""
+    return web.Response(
+        body=orjson.dumps(
+            {"status": "success", "data": content}, default=str
+        ),  # asyncpg has a UUID of its own
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def refused(fault: Fault) -> web.Response:
+    """Return the answer to a fault."""
+    return web.Response(
+        status=fault.status,
+        body=fault.body(),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store", **dict(fault.headers)},
+    )
+
+
+async def read_body(request: web.Request, model: type[Body]) -> Body:
+    """Read a JSON object of the form of `model`; fields it does not know are ignored.
+
+    Raises:
+        UnsupportedMediaType: the body says it is something else than JSON.
+        ContentTooLarge: it is larger than the application takes.
+        BadRequest: it is no JSON object, or a field is missing or of the wrong type (the message names it).
+    """
+    if "Content-Type" in request.headers and request.content_type != "application/json":
+        raise UnsupportedMediaType("Content-Type must be application/json")
+    try:
+        raw = await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise ContentTooLarge("Request body too large") from error
+    try:
+        parsed = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        raise BadRequest("Invalid request body")
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise BadRequest(_first_problem(error)) from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Say which field is wrong and how; never what it held."""
+    problem = error.errors(include_url=False, include_context=True, include_input=False)[0]
+    name = ".".join(str(part) for part in problem["loc"]) or "body"
+    context = problem.get("ctx", {})
+    complaints = {
+        "missing": "is required",
+        "string_type": "must be a string",
+        "string_too_short": "is required",
+        "string_too_long": f"must be at most {context.get('max_length')} characters",
+        "uuid_parsing": "must be a UUID",
+        "uuid_type": "must be a UUID",
+        "value_error": str(context.get("error")),
+    }
+    return f"{name} {complaints.get(problem['type'], 'is not valid')}"
+
+
+def make_application(metrics: Metrics, *, body_bytes: int) -> web.Application:
+    """Return an empty application that turns every fault into its envelope and counts the verdicts."""
+
+    @web.middleware
+    async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
+        resource = request.match_info.route.resource
+        endpoint = "none" if resource is None else resource.canonical
+        try:
+            response = await handler(request)
+        except AuthError as error:
+            metrics.sign_ins.labels(endpoint, error.reason).inc()
+            return refused(describe(error))
+        except GatewayFault as error:
+            metrics.sign_ins.labels(endpoint, error.reason).inc()
+            return refused(describe(error))
+        except web.HTTPException as error:
+            return refused(Fault(error.status, error.reason, "not_hosted"))
+        except Exception:
+            log.exception("endpoint_failed", endpoint=endpoint)
+            metrics.sign_ins.labels(endpoint, "internal").inc()
+            return refused(INTERNAL)
+        metrics.sign_ins.labels(endpoint, "ok").inc()
+        return response
+
+    return web.Application(middlewares=[envelope], client_max_size=body_bytes)

@@ -1,0 +1,172 @@
+"""``/api/auth``: register, login, refresh, switch organization, log out. HTTP only: what they mean is authcore's.
+
+Law: the contract of an existing Whatomate client holds to the letter: statuses, messages, and the user object, which is
+a superset of every version's.
+"""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from typing import TYPE_CHECKING, Annotated, Final
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
+
+from authcore.credentials import PasswordLogin, RefreshToken
+from gateway.endpoints.application import read_body, success
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from authcore.accounts import Accounts, SignedIn, UserProfile
+    from authcore.sessions import Sessions, TokenPair
+
+OPEN_PATHS: Final = (
+    "/api/auth/register",
+    "/api/auth/login",
+    "/api/auth/refresh",
+    "/api/auth/logout",
+)
+"""Hosted without a credential."""
+
+TOKEN_PATHS: Final = ("/api/auth/switch-org",)
+"""Hosted for who holds an access token. An API key is bound to its organization and cannot leave it this way."""
+
+
+def _printable(text: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+def _named(text: str) -> str:
+    text = text.strip()
+    if not text:
+        raise ValueError("is required")
+    return _printable(text)
+
+
+class RegisterBody(BaseModel):
+    """What ``register`` is sent."""
+
+    email: Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+    password: Annotated[str, Field(min_length=1)]
+    full_name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_named)]
+    organization_id: UUID
+
+
+class LoginBody(BaseModel):
+    """What ``login`` is sent."""
+
+    email: Annotated[str, Field(min_length=1)]
+    password: Annotated[str, Field(min_length=1)]
+
+
+class RefreshBody(BaseModel):
+    """What ``refresh`` is sent; ``logout`` too, when it is sent anything."""
+
+    refresh_token: Annotated[str, Field(min_length=1)]
+
+
+class SwitchBody(BaseModel):
+    """What ``switch-org`` is sent."""
+
+    organization_id: UUID
+
+
+class AuthEndpoints:
+    """The handlers, over the domain's accounts and sessions."""
+
+    def __init__(self, accounts: Accounts, sessions: Sessions, *, user_id_header: str) -> None:
+        """`user_id_header` names the injected header that says who is asking."""
+        self._accounts = accounts
+        self._sessions = sessions
+        self._user_id_header = user_id_header
+
+    def add_to(self, application: web.Application) -> None:
+        """Put the handlers under their paths."""
+        handlers = (self.register, self.login, self.refresh, self.logout, self.switch)
+        for path, handler in zip((*OPEN_PATHS, *TOKEN_PATHS), handlers, strict=True):
+            application.router.add_post(path, handler)
+
+    async def register(self, request: web.Request) -> web.Response:
+        """Create an account in an organization, or join it with an existing one."""
+        body = await read_body(request, RegisterBody)
+        signed_in = await self._accounts.register(
+            email=body.email,
+            password=body.password,
+            full_name=body.full_name,
+            organization_id=body.organization_id,
+            now=time.time(),
+        )
+        return success(_signed_in(signed_in))
+
+    async def login(self, request: web.Request) -> web.Response:
+        """Sign in by e-mail and password."""
+        body = await read_body(request, LoginBody)
+        login = PasswordLogin(body.email, body.password)
+        return success(_signed_in(await self._accounts.login(login, time.time())))
+
+    async def refresh(self, request: web.Request) -> web.Response:
+        """Exchange a refresh token for a new pair; the old one is used up."""
+        body = await read_body(request, RefreshBody)
+        pair = await self._sessions.refresh(RefreshToken(body.refresh_token), time.time())
+        return success(_tokens(pair))
+
+    async def logout(self, request: web.Request) -> web.Response:
+        """End the session of a refresh token. Whatever is sent, the caller is signed out: always 200."""
+        try:
+            body = RefreshBody.model_validate_json(await request.read())
+        except (ValidationError, web.HTTPRequestEntityTooLarge):
+            pass
+        else:
+            await self._sessions.close(RefreshToken(body.refresh_token), time.time())
+        return success({"status": "logged_out"})
+
+    async def switch(self, request: web.Request) -> web.Response:
+        """Begin a session in another organization."""
+        body = await read_body(request, SwitchBody)
+        user_id = UUID(request.headers[self._user_id_header])
+        return success(_signed_in(await self._accounts.switch(user_id, body.organization_id, time.time())))
+
+
+def _signed_in(signed_in: SignedIn) -> Mapping[str, object]:
+    return {"user": _user(signed_in.user), **_tokens(signed_in.tokens)}
+
+
+def _tokens(pair: TokenPair) -> Mapping[str, object]:
+    return {
+        "access_token": pair.access_token,
+        "refresh_token": pair.refresh_token,
+        "expires_in": pair.expires_in,
+    }
+
+
+def _user(user: UserProfile) -> Mapping[str, object]:
+    """Return the user object of the contract: a superset that serves every version of the client."""
+    role = user.role
+    return {
+        "id": user.id,
+        "organization_id": user.organization_id,
+        "email": user.email,
+        "full_name": user.full_name,
+        "name": user.full_name,
+        "role_id": user.role_id,
+        "is_active": user.is_active,
+        "is_available": user.is_available,
+        "is_super_admin": user.is_super_admin,
+        "created_at": user.created_at,
+        "updated_at": user.updated_at,
+        "settings": user.settings,
+        "role": None
+        if role is None
+        else {
+            "id": role.id,
+            "name": role.name,
+            "description": role.description,
+            "is_system": role.is_system,
+            "permissions": [{"resource": one.resource, "action": one.action} for one in role.permissions],
+        },
+    }

@@ -1,0 +1,137 @@
+"""Fault -> status, message, challenge: one total table, for the pipeline and for the hosted endpoints alike.
+
+Laws:
+
+- Every error of the domain has a row (``tests/test_faults.py`` walks the tree); what has none is a 500 and tells nothing.
+- A 401 carries a challenge (RFC 9110 section 15.5.2); what is nobody's verdict on the caller is 503 with Retry-After.
+- An answer is the envelope of the contract: ``{"status": "error", "message": …, "data": null}``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from authcore import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class GatewayFault(Exception):
+    """A refusal of the gateway's own, about the request rather than the caller."""
+
+    status = 400
+    reason = "bad_request"
+    headers: Mapping[str, str] = {}
+
+
+class BadRequest(GatewayFault):
+    """The request contradicts itself or cannot be read."""
+
+
+class NotFound(GatewayFault):
+    """No route."""
+
+    status = 404
+    reason = "no_route"
+
+
+class MethodNotAllowed(GatewayFault):
+    """A route, and not for this method."""
+
+    status = 405
+    reason = "method"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__("Method not allowed")
+        self.headers = {"Allow": allowed}
+
+
+class ContentTooLarge(GatewayFault):
+    """The body is, or says it will be, larger than the route takes."""
+
+    status = 413
+    reason = "body_too_large"
+
+
+class UnsupportedMediaType(GatewayFault):
+    """The body is of a type the endpoint does not read."""
+
+    status = 415
+    reason = "media_type"
+
+
+class UnsafeIdentity(GatewayFault):
+    """The principal holds bytes that no header may (CR, LF, NUL, other controls)."""
+
+    status = 500
+    reason = "unsafe_identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An answer to a fault.
+
+    Attributes:
+        status: HTTP status.
+        message: For the client.
+        reason: For metrics and logs; bounded.
+        headers: Besides Content-Type and Content-Length.
+    """
+
+    status: int
+    message: str
+    reason: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def body(self) -> bytes:
+        """Return the envelope."""
+        return orjson.dumps({"status": "error", "message": self.message, "data": None})
+
+
+_REALM: Final = 'Bearer realm="whatomate"'
+_BARE: Final = (("WWW-Authenticate", _REALM),)
+_INVALID: Final = (("WWW-Authenticate", f'{_REALM}, error="invalid_token"'),)  # RFC 6750 section 3.1
+_API_KEY: Final = (("WWW-Authenticate", 'ApiKey realm="whatomate"'),)
+_SCOPE: Final = (("WWW-Authenticate", f'{_REALM}, error="insufficient_scope"'),)
+_RETRY: Final = (("Retry-After", "1"),)
+
+TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], ...]]]] = {
+    errors.CredentialMissing: (401, _BARE),
+    errors.CredentialMalformed: (401, _BARE),
+    errors.CredentialAmbiguous: (400, ()),
+    errors.TokenRejected: (401, _INVALID),
+    errors.UserDisabled: (401, _INVALID),
+    errors.ApiKeyRejected: (401, _API_KEY),
+    errors.LoginRejected: (401, _BARE),
+    errors.PasswordUnacceptable: (400, ()),
+    errors.EmailTaken: (409, ()),
+    errors.AlreadyMember: (409, ()),
+    errors.OrganizationUnknown: (404, ()),
+    errors.NotAMember: (403, ()),
+    errors.RefreshRejected: (401, _INVALID),
+    errors.RefreshRevoked: (401, _INVALID),
+    errors.RefreshUserUnknown: (401, _INVALID),
+    errors.PermissionDenied: (403, _SCOPE),
+    errors.StoreUnavailable: (503, _RETRY),
+    errors.Overloaded: (503, _RETRY),
+}
+"""Of a class not listed, the nearest listed ancestor counts."""
+
+INTERNAL: Final = Fault(500, "Internal error", "internal")
+
+
+def describe(error: Exception) -> Fault:
+    """Return the answer to `error`; of one that nobody foresaw, nothing is told."""
+    if isinstance(error, GatewayFault):
+        return Fault(error.status, str(error), error.reason, tuple(error.headers.items()))
+    if isinstance(error, errors.AuthError):
+        for kind in type(error).__mro__:
+            row = TABLE.get(kind)
+            if row is not None:
+                status, headers = row
+                return Fault(status, str(error), error.reason, headers)
+    return INTERNAL

@@ -1,0 +1,58 @@
+"""Exchange: one request on its way through the gateway, and everything learnt about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from authcore.credentials import Credential
+    from authcore.principal import Permit
+    from gateway.proxy.forwarded import Origin
+    from gateway.proxy.routes import Route
+    from gateway.proxy.target import Target
+    from gateway.wire.inbound import Inbound
+
+
+class Exchange:
+    """One object per request; a field is None until its phase has run.
+
+    Attributes:
+        inbound: The request as it arrives and the answer as it leaves.
+        started: Monotonic seconds at the beginning.
+        origin: Who sent it, by which way, and the id it has.
+        target: Its canonical path and the bytes to forward.
+        route: What matched.
+        credential: What the caller presented.
+        permit: The proof that the caller may.
+        status: Status of the answer; 499 when the client left before there was one.
+        reason: Why it was refused, as a bounded word; empty when it was not.
+        detail: The same for people, in logs only.
+        attempts: How often a connection to the upstream was used for it.
+    """
+
+    __slots__ = (
+        "attempts",
+        "credential",
+        "detail",
+        "inbound",
+        "origin",
+        "permit",
+        "reason",
+        "route",
+        "started",
+        "status",
+        "target",
+    )
+
+    def __init__(self, inbound: Inbound, started: float) -> None:
+        self.inbound = inbound
+        self.started = started
+        self.origin: Origin | None = None
+        self.target: Target | None = None
+        self.route: Route | None = None
+        self.credential: Credential | None = None
+        self.permit: Permit | None = None
+        self.status = 0
+        self.reason = ""
+        self.detail = ""
+        self.attempts = 0

@@ -1,0 +1,105 @@
+"""Where a request came from, as far as it can be believed.
+
+Laws:
+
+- X-Forwarded-*, Forwarded and X-Request-ID of a peer outside ``trusted`` do not exist; ``trusted`` is empty by default.
+- The client's address is the last hop, read from the right, that is not a trusted proxy.
+- What the upstream is told is always ours: the addresses believed plus the peer, one scheme, one host.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING, Final
+
+from gateway.wire.framing import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.wire.messages import RequestHead
+
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,128}")
+_MOST_HOPS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What is believed of a request's way here.
+
+    Attributes:
+        client: The client's address.
+        request_id: The id of the exchange: a trusted peer's, else a new one.
+        lines: The field lines that tell the upstream, each ending in CRLF.
+    """
+
+    client: str
+    request_id: bytes
+    lines: bytes
+
+
+class Origins:
+    """The reading of origins under one configuration."""
+
+    def __init__(self, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
+        self._trusted = tuple(trusted)
+
+    def trusts(self, peer: str) -> bool:
+        """Whether what `peer` says of earlier hops is believed."""
+        if not self._trusted:
+            return False
+        address = _address(peer)
+        return address is not None and any(address in network for network in self._trusted)
+
+    def read(self, head: RequestHead, peer: str) -> Origin:
+        """Return the origin of a request that came from `peer`."""
+        hops, proto, host = [peer], b"http", head.first.get(b"host", b"")
+        request_id = None
+        if self._trusted and self.trusts(peer):
+            hops = [*self._believed(head), peer]
+            proto = _one_of(head, b"x-forwarded-proto", re.compile(rb"https?|wss?")) or proto
+            host = _one_of(head, b"x-forwarded-host", HOST) or host
+            request_id = _one_of(head, b"x-request-id", _REQUEST_ID)
+        if request_id is None:
+            request_id = secrets.token_hex(16).encode("ascii")
+        client = hops[0]
+        lines = (
+            f"X-Forwarded-For: {', '.join(hops)}\r\nX-Real-IP: {client}\r\n".encode("ascii", "replace"),
+            b"X-Forwarded-Proto: %b\r\n" % proto,
+            b"X-Forwarded-Host: %b\r\n" % host if host else b"",
+            b"X-Request-ID: %b\r\n" % request_id,
+        )
+        return Origin(client, request_id, b"".join(lines))
+
+    def _believed(self, head: RequestHead) -> list[str]:
+        """The hops of X-Forwarded-For, from the client on: all to the right of, and with, the first untrusted one."""
+        told = b",".join(head.every(b"x-forwarded-for")).split(b",")
+        believed: list[str] = []
+        for hop in reversed(told[-_MOST_HOPS:]):
+            address = _address(hop.strip().decode("ascii", "replace"))
+            if address is None:
+                break
+            believed.insert(0, str(address))
+            if not any(address in network for network in self._trusted):
+                break
+        return believed
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text.partition("%")[0].strip("[]"))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def _one_of(head: RequestHead, name: bytes, form: re.Pattern[bytes]) -> bytes | None:
+    """The value of a field that is there exactly once and in the form."""
+    value = head.first.get(name)
+    if value is None or head.occurs_twice(name) or not form.fullmatch(value):
+        return None
+    return value

@@ -1,0 +1,168 @@
+"""Which field lines go on, which do not, and which are ours: one pure module over all of them, both ways.
+
+Laws:
+
+- Names are compared after :func:`fold`, so ``X_User.ID`` is ``x-user-id``: servers that map names to variables cannot
+  tell them apart, so neither do we.
+- Managed names are removed first, whatever the client sent; then ours are set. An absent value leaves no header behind.
+- Hop-by-hop fields, and those that Connection names, go before ours are set: the client cannot name ours away.
+- A spelling that folds onto a name that decides (``Content_Length``, ``X.API.Key``) without being that name is dropped.
+- Injected values holding a control byte are an error, not a header.
+- Framing fields and Connection are written by the wire alone.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from authcore.principal import AuthMethod
+from gateway.faults import UnsafeIdentity
+from gateway.wire.framing import HOP_BY_HOP, connection_tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from authcore.principal import Principal
+    from gateway.wire.messages import FieldLine, RequestHead, ResponseHead
+
+_TO_DASH: Final = bytes(b if chr(b).isalnum() and b < 128 else ord("-") for b in range(256))  # noqa: PLR2004 -- ASCII
+
+FORWARDED: Final = frozenset(
+    {b"forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"}
+)
+"""Claims about who is at the other end of a hop; with every ``x-forwarded-*``."""
+
+MANAGED_PREFIXES: Final = (b"x-user-", b"x-org-", b"x-auth-", b"x-identity", b"x-forwarded-")
+
+_WIRE: Final = frozenset({b"content-length"}) | HOP_BY_HOP
+_EXACT: Final = frozenset(
+    {
+        b"host",
+        b"authorization",
+        b"x-api-key",
+        b"cookie",
+        b"expect",
+        b"x-organization-id",
+        b"x-csrf-token",
+        b"content-type",
+        b"content-encoding",
+        b"range",
+    }
+)
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_REMEMBERED: Final = 4096
+"""Spellings whose verdict is kept; a client that invents more pays for them itself."""
+_LONGEST: Final = 64
+
+
+def fold(name: bytes) -> bytes:
+    """Return the name as the most careless server would compare it: lower case, all but letters and digits ``-``."""
+    return name.lower().translate(_TO_DASH)
+
+
+class HeaderLaws:
+    """The rules, compiled for one configuration of header names."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header."""
+        self._names = {key: name.encode("ascii") for key, name in names.items()}
+        self._managed = frozenset(fold(name) for name in self._names.values()) | FORWARDED | {b"x-request-id"}
+        self._passes: dict[bytes, bool] = {}
+        self._blocks: WeakKeyDictionary[Principal, bytes] = WeakKeyDictionary()
+
+    def passes(self, name: bytes) -> bool:
+        """Whether a request's field line called `name` may go on to the upstream."""
+        verdict = self._passes.get(name)
+        if verdict is None:
+            folded = fold(name)
+            verdict = not (
+                folded in _WIRE
+                or folded in self._managed
+                or folded.startswith(MANAGED_PREFIXES)
+                or (folded in _EXACT and name.lower() != folded)
+            )
+            if len(self._passes) < _REMEMBERED and len(name) <= _LONGEST:
+                self._passes[name] = verdict
+        return verdict
+
+    def request(self, head: RequestHead, target: bytes, injected: Sequence[bytes], *, strip: bool) -> bytes:
+        """Return the start of the upstream request: request line, the client's fields that may go on, then ours.
+
+        Args:
+            head: The client's request.
+            target: The target to send.
+            injected: Blocks of our own field lines, each ending in CRLF.
+            strip: Leave the credential out.
+        """
+        named = connection_tokens(head) - {b"host"} if b"connection" in head.first else frozenset()
+        if strip:
+            named |= {b"authorization", b"x-api-key"}
+        passes = self.passes
+        parts = [head.method, b" ", target, b" HTTP/1.1\r\n"]
+        for name, value in head.fields:
+            if passes(name) and not (named and name.lower() in named):
+                parts += (name, b": ", value, b"\r\n")
+        if head.minor == 0 and b"host" not in head.first:
+            parts.append(
+                b"Host: \r\n"
+            )  # section 3.2: a 1.1 request has one, empty when there is nothing to say
+        parts += injected
+        return b"".join(parts)
+
+    def identity(self, principal: Principal) -> bytes:
+        """Return the field lines that tell the upstream who is asking; none for the anonymous principal.
+
+        Raises:
+            UnsafeIdentity: a value holds a byte that no header may.
+        """
+        block = self._blocks.get(principal)
+        if block is None:
+            block = b"".join(self._line(key, value) for key, value in _identity(principal) if value)
+            self._blocks[principal] = block
+        return block
+
+    def _line(self, key: str, value: str) -> bytes:
+        if _CONTROL.search(value):
+            raise UnsafeIdentity(f"The account's {key.replace('_', ' ')} cannot be sent in a header")
+        return b"%b: %b\r\n" % (self._names[key], value.strip().encode("utf-8"))
+
+
+def _identity(principal: Principal) -> list[tuple[str, str]]:
+    if principal.method is AuthMethod.ANONYMOUS:
+        return []
+    return [
+        ("user_id", str(principal.user_id)),
+        ("user_email", principal.email),
+        ("user_name", principal.name),
+        ("user_role", principal.role),
+        ("user_role_id", str(principal.role_id or "")),
+        ("user_permissions", ",".join(sorted(principal.permissions))),
+        ("user_super_admin", "true" if principal.is_super_admin else "false"),
+        ("org_id", str(principal.organization_id)),
+        ("auth_method", str(principal.method)),
+        ("auth_key_id", str(principal.key_id or "")),
+    ]
+
+
+_RESPONSE_DROPS: Final = HOP_BY_HOP | {b"content-length", b"x-request-id"}
+
+
+def response_start(head: ResponseHead, request_id: bytes) -> bytes:
+    """Return the start of the client's response: status line, the upstream's fields that may go on, the request id."""
+    drops = _RESPONSE_DROPS | connection_tokens(head) if b"connection" in head.first else _RESPONSE_DROPS
+    parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
+    for name, value in head.fields:
+        if name.lower() not in drops:
+            parts += (name, b": ", value, b"\r\n")
+    parts += (b"X-Request-ID: ", request_id, b"\r\n")
+    return b"".join(parts)
+
+
+def interim_start(head: ResponseHead) -> bytes:
+    """Return the head of an interim response, without its final CRLF."""
+    fields: list[FieldLine] = [line for line in head.fields if line[0].lower() not in _RESPONSE_DROPS]
+    return b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase) + b"".join(
+        b"%b: %b\r\n" % line for line in fields
+    )

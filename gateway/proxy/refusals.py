@@ -1,0 +1,90 @@
+"""Whatever was raised on a request's way -> the answer to it: the wire's faults here, others by the common table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.utils import formatdate
+
+from gateway.faults import Fault, describe
+from gateway.wire.drive import Abandoned
+from gateway.wire.messages import ProtocolError
+from gateway.wire.pool import PoolExhausted, UpstreamUnreachable
+from gateway.wire.upstream import UpstreamFault, UpstreamMalformed, UpstreamTimedOut
+
+_RETRY = (("Retry-After", "1"),)
+
+_PROTOCOL_REASONS = {
+    408: "request_timeout",
+    413: "body_too_large",
+    414: "target_too_long",
+    431: "head_too_large",
+    501: "not_implemented",
+    503: "too_many_connections",
+    505: "http_version",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    status: int
+    message: str
+    reason: str
+
+
+_UPSTREAM: dict[type[UpstreamFault], _Row] = {
+    PoolExhausted: _Row(503, "The upstream is busy, try again shortly", "upstream_busy"),
+    UpstreamUnreachable: _Row(502, "The upstream cannot be reached", "upstream_unreachable"),
+    UpstreamTimedOut: _Row(504, "The upstream did not answer in time", "upstream_timeout"),
+    UpstreamMalformed: _Row(502, "The upstream's response is malformed", "upstream_malformed"),
+    UpstreamFault: _Row(502, "The upstream closed the connection", "upstream_lost"),
+}
+
+
+def refuse(error: Exception) -> Fault:
+    """Return the answer to `error`. What the upstream did is told in general words only; the log has the rest."""
+    if isinstance(error, ProtocolError):
+        reason = _PROTOCOL_REASONS.get(error.status, "malformed_request")
+        return Fault(error.status, error.reason[:1].upper() + error.reason[1:], reason)
+    if isinstance(error, UpstreamFault):
+        row = next(_UPSTREAM[kind] for kind in type(error).__mro__ if kind in _UPSTREAM)
+        return Fault(row.status, row.message, row.reason, _RETRY if row.status == 503 else ())  # noqa: PLR2004
+    if isinstance(error, Abandoned):
+        return Fault(503, "The gateway is shutting down, try again", "shutting_down", _RETRY)
+    return describe(error)
+
+
+def answer_start(fault: Fault, request_id: bytes) -> bytes:
+    """Return the status line and field lines of the answer to a fault."""
+    lines = [
+        f"HTTP/1.1 {fault.status} {_PHRASES.get(fault.status, 'Error')}",
+        "Content-Type: application/json",
+        f"Date: {formatdate(usegmt=True)}",
+        "Cache-Control: no-store",
+        f"X-Request-ID: {request_id.decode('ascii')}",
+        *(f"{name}: {value}" for name, value in fault.headers),
+    ]
+    return "\r\n".join([*lines, ""]).encode("ascii")
+
+
+_PHRASES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    415: "Unsupported Media Type",
+    417: "Expectation Failed",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+    505: "HTTP Version Not Supported",
+}
+"""Reason phrases of RFC 9110 section 15 and RFC 6585."""

@@ -1,0 +1,108 @@
+"""One canonical path for matching, authorization and log; the bytes of the target, unchanged, for the upstream.
+
+Law: a target that two servers could read as two paths is refused. What is left means the same whether a server decodes
+it once, twice or not at all, merges slashes, resolves dots or cuts at a semicolon, so the path that was authorized is
+the path that is served. RFC 3986 section 6.2 names these normalizations; RFC 9112 section 3.2 the forms of a target.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote_to_bytes
+
+from gateway.wire.messages import ProtocolError
+
+if TYPE_CHECKING:
+    from gateway.wire.messages import RequestHead
+
+_PLAIN: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
+"""A path that needs no decoding and has one reading: what nearly every request is."""
+
+_QUERY: Final = re.compile(rb"[\x21\x22\x24-\x7e]*")
+"""Anything printable but ``#``: opaque here, and forwarded as it is."""
+
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+_BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_AMBIGUOUS: Final = re.compile(rb"//|\\|;|#|[\x00-\x1f\x7f]|(?:^|/)\.{1,2}(?:/|$)")
+_ROUNDS: Final = 4
+"""How often a path is decoded while it still holds escapes; one that is not done by then is nobody's real path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A request target.
+
+    Attributes:
+        path: The canonical path, decoded; ``*`` for the asterisk form.
+        forwarded: What the upstream is sent: the origin form, byte-exact.
+    """
+
+    path: str
+    forwarded: bytes
+
+
+def _bad(reason: str) -> ProtocolError:
+    return ProtocolError(400, reason)
+
+
+def parse_target(head: RequestHead) -> Target:
+    """Return the one reading of a request's target.
+
+    Raises:
+        ProtocolError: 400, there is more than one, or none.
+    """
+    raw = head.target
+    if not raw.startswith(b"/"):
+        if raw == b"*" and head.method == b"OPTIONS":  # section 3.2.4
+            return Target("*", raw)
+        raw = _origin_form(head)
+    path, mark, query = raw.partition(b"?")
+    if mark and not _QUERY.fullmatch(query):
+        raise _bad("ambiguous request target: control or non-ASCII byte, or '#', in the query")
+    if path and _PLAIN.fullmatch(path):
+        return Target(path.decode("ascii"), raw)
+    return Target(_canonical(path), raw)
+
+
+def _origin_form(head: RequestHead) -> bytes:
+    """Section 3.2.2: of an absolute form, the part an origin server is sent; its authority must be Host's."""
+    match = _ABSOLUTE.fullmatch(head.target)
+    if match is None:
+        raise _bad("request target is neither a path nor an http URL")
+    authority, rest = match.groups()
+    if authority.lower() != head.first.get(b"host", b"").lower():
+        raise _bad("request target and host field name different authorities")
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def _canonical(path: bytes) -> str:
+    """Decode a path that holds escapes or unusual bytes; refuse it when decoding again would change its meaning."""
+    if not path.isascii():
+        raise _bad("ambiguous request target: non-ASCII byte in the path")
+    decoded = path
+    canonical: bytes | None = None
+    for _ in range(_ROUNDS):
+        if _AMBIGUOUS.search(decoded):
+            raise _bad(
+                "ambiguous request target: dot segment, empty segment, backslash, ';', '#' or control byte"
+            )
+        if b"%" not in decoded:
+            break
+        if canonical is None and _BROKEN_ESCAPE.search(decoded):
+            raise _bad("ambiguous request target: '%' that starts no escape")
+        again = unquote_to_bytes(decoded)
+        if again.count(b"/") != decoded.count(b"/"):
+            raise _bad("ambiguous request target: encoded slash")
+        if canonical is None:
+            canonical = again
+        if again == decoded:
+            break
+        decoded = again
+    else:
+        raise _bad("ambiguous request target: escapes within escapes")
+    try:
+        return (path if canonical is None else canonical).decode("utf-8")
+    except UnicodeDecodeError:
+        raise _bad("ambiguous request target: the path is not UTF-8") from None

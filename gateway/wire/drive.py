@@ -1,0 +1,149 @@
+"""Running an exchange's coroutine from protocol callbacks, without a Task.
+
+A Task per request costs two trips through the event loop for each await. An exchange rarely needs the loop: its
+identity is in memory and its connection is idle, so it runs from the bytes of the request to the bytes sent upstream in
+one call, and from the response's bytes to its own end in another. So a :class:`Drive` steps the coroutine by hand:
+it runs until it awaits a :class:`Signal` nobody has set, and goes on, at once, in the call that sets it.
+
+Laws:
+
+- Such a coroutine awaits signals only; anything of asyncio's goes through :func:`offload`.
+- A step never runs inside another step of the same drive: an error thrown meanwhile is kept for the next await.
+- When a drive is thrown into, it is told where it waits; what it then does is its own (its ``finally`` clauses run).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+T = TypeVar("T")
+
+
+class Abandoned(Exception):
+    """Offloaded work was cancelled by somebody else than the exchange that awaits it."""
+
+
+class Signal(Generic[T]):
+    """A value that will be set once, by whoever has it, for the one coroutine that awaits it."""
+
+    __slots__ = ("_drive", "_error", "_value", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self._drive: Drive | None = None
+
+    def set(self, value: T) -> None:
+        """Hand over the value; the waiting coroutine runs on before this returns. Later calls are ignored."""
+        if not self.done:
+            self.done = True
+            self._value = value
+            self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """Raise `error` where the value is awaited. Later calls are ignored."""
+        if not self.done:
+            self.done = True
+            self._error = error
+            self._wake()
+
+    def _wake(self) -> None:
+        drive, self._drive = self._drive, None
+        if drive is not None:
+            drive.resume(self)
+
+    def park(self, drive: Drive) -> None:
+        """Note who is to be resumed."""
+        self._drive = drive
+
+    def __await__(self) -> Generator[Signal[T], None, T]:
+        if not self.done:
+            yield self
+        if self._error is not None:
+            # The traceback of an error raised twice grows; a signal's is raised once.
+            raise self._error
+        return self._value  # type: ignore[return-value]  # set() ran, so this is a T
+
+
+class Drive:
+    """One coroutine, stepped from callbacks until it ends."""
+
+    __slots__ = ("_coroutine", "_ended", "_pending", "_stepping", "_waiting")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, None, None], ended: Callable[[Exception | None], None]
+    ) -> None:
+        """Prepare to run `coroutine`; `ended` is called once, with what escaped it (nothing should)."""
+        self._coroutine = coroutine
+        self._ended = ended
+        self._waiting: Signal[Any] | None = None
+        self._pending: BaseException | None = None
+        self._stepping = False
+
+    def start(self) -> None:
+        """Run to the first await that has to wait, or to the end."""
+        self._step(None)
+
+    def resume(self, signal: Signal[Any]) -> None:
+        """Go on after `signal`; one that is no longer awaited is ignored."""
+        if signal is self._waiting:
+            self._waiting = None
+            self._step(None)
+
+    def throw(self, error: BaseException) -> None:
+        """Raise `error` where the coroutine waits, or at its next await when it is running now."""
+        if self._stepping:
+            self._pending = error
+        elif self._waiting is not None:
+            self._waiting = None
+            self._step(error)
+
+    def _step(self, error: BaseException | None) -> None:
+        self._stepping = True
+        escaped: Exception | None = None
+        try:
+            while True:
+                signal = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
+                if self._pending is None:
+                    break
+                error, self._pending = self._pending, None
+        except StopIteration:
+            pass
+        except Exception as failure:  # noqa: BLE001 -- handed to `ended`, which reports it
+            escaped = failure
+        else:
+            self._stepping = False
+            self._waiting = signal
+            signal.park(self)
+            return
+        self._stepping = False
+        self._ended(escaped)
+
+
+async def offload(work: Coroutine[object, None, T]) -> T:
+    """Await `work`, which needs a running Task (sockets, timeouts, the database), from a driven coroutine.
+
+    When the driven coroutine is thrown into, the Task is cancelled.
+    """
+    signal: Signal[T] = Signal()
+    task = asyncio.get_running_loop().create_task(work)
+
+    def settle(ended: asyncio.Task[T]) -> None:
+        if ended.cancelled():
+            signal.fail(Abandoned("cancelled"))
+        elif (error := ended.exception()) is not None:
+            signal.fail(error)
+        else:
+            signal.set(ended.result())
+
+    task.add_done_callback(settle)
+    try:
+        return await signal
+    finally:
+        if not task.done():
+            task.cancel()

@@ -1,0 +1,175 @@
+"""Message framing and header laws: pure functions from a parsed head to a verdict.
+
+llhttp (strict, no leniencies) already refuses bare CR or LF, obs-fold, a space before the colon, non-token names, NUL
+and controls in values, Content-Length beside Transfer-Encoding, repeated, listed or signed Content-Length, unknown last
+codings, malformed chunk sizes and extensions. What it lets through and this project refuses stands here, each rule
+under its section of RFC 9112 (or 9110 where it says so).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from gateway.wire.messages import BodyKind, ProtocolError
+
+if TYPE_CHECKING:
+    from gateway.wire.messages import Fields, RequestHead, ResponseHead
+
+BAD_REQUEST: Final = 400
+NOT_IMPLEMENTED: Final = 501
+VERSION_NOT_SUPPORTED: Final = 505
+EXPECTATION_FAILED: Final = 417
+
+_NO_CONTENT: Final = 204
+_NOT_MODIFIED: Final = 304
+_FIRST_FINAL: Final = 200
+
+HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
+"""uri-host [":" port], RFC 9110 section 7.2; sub-delims and percent-encoding of reg-name are not taken."""
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Fields of one connection only, never forwarded (RFC 9110 section 7.6.1)."""
+
+_SINGLE: Final = (b"host", b"content-length", b"transfer-encoding", b"expect")
+_ASCII_ONLY: Final = (b"host", b"connection", b"transfer-encoding", b"expect", b"upgrade")
+
+
+def check_request(head: RequestHead) -> None:
+    """Apply the laws to a request head, and fill in ``kind`` and ``length``.
+
+    Raises:
+        ProtocolError: the request must be refused and its connection closed.
+    """
+    first = head.first
+    if head.repeated is not None:
+        for name in _SINGLE:
+            if name in head.repeated:
+                raise ProtocolError(BAD_REQUEST, f"more than one {name.decode()} field")
+
+    _check_host(head)
+
+    # RFC 9110 section 5.5 makes bytes over 0x7F opaque. They pass in ordinary fields, never in one that decides.
+    for name in _ASCII_ONLY:
+        value = first.get(name)
+        if value is not None and not value.isascii():
+            raise ProtocolError(BAD_REQUEST, f"non-ASCII {name.decode()} field")
+
+    _frame_request(head)
+
+    if (
+        head.method == b"CONNECT"
+    ):  # RFC 9110 section 9.3.6: a tunnel to anywhere is not what this server is for
+        raise ProtocolError(NOT_IMPLEMENTED, "CONNECT is not supported")
+    if head.upgrade:
+        _check_upgrade(head)
+    expect = first.get(b"expect")
+    if expect is not None and expect.lower() != b"100-continue":  # RFC 9110 section 10.1.1
+        raise ProtocolError(EXPECTATION_FAILED, "unknown expectation")
+
+
+def _check_host(head: RequestHead) -> None:
+    """Section 3.2: a 1.1 request has exactly one Host, and it is a host."""
+    host = head.first.get(b"host")
+    if host is None:
+        if head.minor == 1:
+            raise ProtocolError(BAD_REQUEST, "no host field")
+    elif not HOST.fullmatch(host):
+        raise ProtocolError(BAD_REQUEST, "malformed host field")
+
+
+def _frame_request(head: RequestHead) -> None:
+    """Section 6.3, for requests: chunked, else Content-Length, else no body."""
+    coding = head.first.get(b"transfer-encoding")
+    if coding is not None:
+        if head.minor == 0:  # Section 6.1: faulty framing, whatever follows
+            raise ProtocolError(BAD_REQUEST, "transfer-encoding in HTTP/1.0")
+        if coding.lower() != b"chunked":  # Section 6.1: a coding that is not understood
+            raise ProtocolError(NOT_IMPLEMENTED, "transfer coding other than chunked")
+        if b"content-length" in head.first:  # Section 6.3, rule 3; llhttp refuses it first
+            raise ProtocolError(BAD_REQUEST, "content-length beside transfer-encoding")
+        head.kind = BodyKind.CHUNKED
+        return
+    length = head.first.get(b"content-length")
+    if length is not None:
+        head.length = parse_length(length, BAD_REQUEST)
+        head.kind = BodyKind.LENGTH if head.length else BodyKind.NONE
+
+
+def _check_upgrade(head: RequestHead) -> None:
+    """RFC 9110 section 7.8: only an upgrade that this server knows, and only one without a body."""
+    protocol = head.first.get(b"upgrade", b"")
+    if protocol.lower() != b"websocket":
+        raise ProtocolError(NOT_IMPLEMENTED, "upgrade to other than websocket")
+    raise ProtocolError(NOT_IMPLEMENTED, "websocket is not supported yet")
+
+
+def parse_length(value: bytes, status: int) -> int:
+    """Read a Content-Length (RFC 9110 section 8.6): digits and nothing else.
+
+    Raises:
+        ProtocolError: with `status`, when it is anything else.
+    """
+    if not value.isdigit() or len(value) > 18:  # noqa: PLR2004 -- 18 digits fit a signed 64-bit number
+        raise ProtocolError(status, "malformed content-length field")
+    return int(value)
+
+
+def check_response(head: ResponseHead, method: bytes) -> None:
+    """Apply section 6.3 to a response to `method`, and fill in ``kind`` and ``length``.
+
+    Raises:
+        ProtocolError: the upstream broke HTTP; status 502.
+    """
+    bad_gateway = 502
+    if head.repeated is not None and (
+        head.occurs_twice(b"content-length") or head.occurs_twice(b"transfer-encoding")
+    ):
+        raise ProtocolError(bad_gateway, "repeated framing field")
+    coding = head.first.get(b"transfer-encoding")
+    length = head.first.get(b"content-length")
+    if coding is not None and (coding.lower() != b"chunked" or length is not None or head.minor == 0):
+        raise ProtocolError(bad_gateway, "ambiguous framing")
+    if length is not None:
+        head.length = parse_length(length, bad_gateway)
+    # Rule 1: these never have a body, whatever their fields say.
+    if method == b"HEAD" or head.status < _FIRST_FINAL or head.status in (_NO_CONTENT, _NOT_MODIFIED):
+        head.kind = BodyKind.NONE
+    elif coding is not None:  # rule 4
+        head.kind = BodyKind.CHUNKED
+    elif length is not None:  # rule 6
+        head.kind = BodyKind.LENGTH if head.length else BodyKind.NONE
+    else:  # rule 8
+        head.kind = BodyKind.CLOSE
+        head.keep_alive = False
+
+
+def connection_tokens(fields: Fields) -> frozenset[bytes]:
+    """The lower-case options of every Connection field line (RFC 9110 section 7.6.1)."""
+    return frozenset(
+        token.strip().lower()
+        for line in fields.every(b"connection")
+        for token in line.split(b",")
+        if token.strip()
+    )
+
+
+def chunk(body: bytes) -> bytes:
+    """Frame non-empty `body` as one chunk (section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+"""The end of a chunked body without trailers."""

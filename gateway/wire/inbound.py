@@ -1,0 +1,207 @@
+"""One request as it arrives, and its answer as it leaves.
+
+An :class:`Inbound` is what the wire hands to the gateway. Laws:
+
+- The gateway reads ``head`` (or meets ``fault``), and calls either ``answer`` once or ``abort``; interim answers may go
+  before. Nobody but the wire writes framing fields or Connection.
+- The body's pieces wait in the inbound until ``pipe`` names who takes them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.wire.framing import LAST_CHUNK, chunk
+from gateway.wire.messages import BodyKind, ProtocolError, RequestHead
+
+if TYPE_CHECKING:
+    from gateway.wire.downstream import DownstreamConnection
+    from gateway.wire.flow import Sink, Source
+
+_CLOSE = b"Connection: close\r\n"
+_KEEP = b"Connection: keep-alive\r\n"
+_END = b"\r\n"
+
+
+class ClientGone(Exception):
+    """The client closed its connection before it had its answer."""
+
+
+class Inbound:
+    """A request being read and answered.
+
+    Attributes:
+        connection: The client's connection.
+        head: The request head; incomplete when ``fault`` is set.
+        fault: Why the request is refused before anything looks at it, or None.
+        size: Bytes of field lines so far, trailers included.
+        lines: Field lines so far, trailers included.
+        complete: The whole request has been received.
+        received: Bytes of body received.
+        limit: Bytes of body that may be received; 0 for any number.
+        pieces: Body received that nobody has taken yet.
+        sink: Who takes the body, once somebody does.
+        source: Who sends the answer's body, to be paused while the client is slow.
+        held: The sink is full.
+        answered: The final answer's head has been written.
+        aborted: The answer broke off; the connection cannot go on.
+        closes: The connection closes after the answer.
+        sent: Bytes of answer body written.
+    """
+
+    __slots__ = (
+        "_bare",
+        "_chunked",
+        "aborted",
+        "answered",
+        "closes",
+        "complete",
+        "connection",
+        "fault",
+        "head",
+        "held",
+        "limit",
+        "lines",
+        "pieces",
+        "received",
+        "sent",
+        "sink",
+        "size",
+        "source",
+    )
+
+    def __init__(self, connection: DownstreamConnection) -> None:
+        self.connection = connection
+        self.head = RequestHead()
+        self.fault: ProtocolError | None = None
+        self.size = 0
+        self.lines = 0
+        self.complete = False
+        self.received = 0
+        self.limit = 0
+        self.pieces: list[bytes] = []
+        self.sink: Sink | None = None
+        self.source: Source | None = None
+        self.held = False
+        self.answered = False
+        self.aborted = False
+        self.closes = False
+        self.sent = 0
+        self._chunked = False
+        self._bare = False
+
+    # -- the request's body ----------------------------------------------------------------------------------
+
+    def received_body(self, piece: bytes) -> None:
+        """Take in a piece of body from the wire.
+
+        Raises:
+            ProtocolError: 413, more than ``limit``.
+        """
+        self.received += len(piece)
+        if self.limit and self.received > self.limit:
+            raise ProtocolError(413, "request body too large")
+        if self.sink is not None:
+            self.sink.body(piece)
+        elif not self.answered:
+            self.pieces.append(piece)
+
+    def received_end(self) -> None:
+        """Take in the end of the body from the wire."""
+        self.complete = True
+        if self.sink is not None:
+            self.sink.end()
+
+    def take(self) -> list[bytes]:
+        """Take the pieces that have arrived and that nobody has taken."""
+        pieces, self.pieces = self.pieces, []
+        return pieces
+
+    def pipe(self, sink: Sink) -> None:
+        """Let `sink` take what is still to come of the body. The pieces at hand are for :meth:`take`, before."""
+        self.sink = sink
+        self.connection.regulate()
+
+    def pause(self) -> None:
+        """The sink is full."""
+        self.held = True
+        self.connection.regulate()
+
+    def resume(self) -> None:
+        """The sink has room."""
+        self.held = False
+        self.connection.regulate()
+
+    # -- the answer ------------------------------------------------------------------------------------------
+
+    def interim(self, head: bytes) -> None:
+        """Write an interim response's head (RFC 9110 section 15.2); a 1.0 client gets none."""
+        if self.head.minor == 1:
+            self.connection.write(head + _END)
+
+    def answer(  # noqa: PLR0913 -- the parts of one response
+        self,
+        start: bytes,
+        kind: BodyKind,
+        length: int | None,
+        *,
+        pieces: list[bytes],
+        complete: bool,
+        source: Source | None = None,
+    ) -> None:
+        """Write the answer's head, with the `pieces` of its body at hand, in one write.
+
+        Args:
+            start: Status line and field lines, without framing fields and without Connection.
+            kind: How the body's end is known to whoever sends it; a body that ends by closing is sent chunked.
+            length: What Content-Length says; None for no such field.
+            pieces: The body so far.
+            complete: The body ends with `pieces`; otherwise ``body`` and ``end`` follow.
+            source: Who sends the rest.
+        """
+        self.answered = True
+        head = self.head
+        parts = [start]
+        if kind is BodyKind.CHUNKED or kind is BodyKind.CLOSE:
+            if head.minor == 1:
+                self._chunked = True
+                parts.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                self._bare = True  # a 1.0 client knows the end by the close
+        elif length is not None:
+            parts.append(b"Content-Length: %d\r\n" % length)
+        # A body that nobody will read makes the connection useless; better said than discovered.
+        unread = not self.complete and self.sink is None
+        self.closes = (
+            self._bare or unread or self.fault is not None or not head.keep_alive or self.connection.draining
+        )
+        if self.closes:
+            parts.append(_CLOSE)
+        elif head.minor == 0:
+            parts.append(_KEEP)
+        parts.append(_END)
+        for piece in pieces:
+            self.sent += len(piece)
+            parts.append(chunk(piece) if self._chunked else piece)
+        if complete:
+            if self._chunked:
+                parts.append(LAST_CHUNK)
+        else:
+            self.source = source
+        self.pieces.clear()
+        self.connection.write(b"".join(parts))
+
+    def body(self, piece: bytes) -> None:
+        """Write a piece of the answer's body."""
+        self.sent += len(piece)
+        self.connection.write(chunk(piece) if self._chunked else piece)
+
+    def end(self) -> None:
+        """Mark the end of the answer's body."""
+        self.source = None
+        if self._chunked:
+            self.connection.write(LAST_CHUNK)
+
+    def abort(self) -> None:
+        """Break the answer off, so that the client cannot take it for whole."""
+        self.aborted = True

@@ -1,0 +1,173 @@
+"""The connections to one upstream: a few open, the most recently used one first, all of them bounded.
+
+Laws:
+
+- At most ``connections`` are open or opening; at most ``pending`` exchanges wait for one, in order, none for longer
+  than it takes to time out; whoever comes after that is told at once (:class:`PoolExhausted`).
+- A connection is lent to one exchange and comes back by ``release``, whatever happened to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gateway.wire.drive import Signal, offload
+from gateway.wire.upstream import UpstreamConnection, UpstreamFault, UpstreamTimedOut
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.wire.deadlines import Deadlines
+
+    Dial = Callable[
+        [Callable[[], UpstreamConnection]], Awaitable[tuple[asyncio.BaseTransport, UpstreamConnection]]
+    ]
+
+MAX_IDLE: Final = 512
+
+
+class PoolExhausted(UpstreamFault):
+    """Every connection is busy and as many exchanges as may wait are waiting."""
+
+
+class UpstreamUnreachable(UpstreamFault):
+    """No connection could be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """Bounds of a pool; times in seconds."""
+
+    connections: int
+    pending: int
+    idle_seconds: float
+    connect_timeout_seconds: float
+
+
+class Pool:
+    """Connections to one endpoint.
+
+    Attributes:
+        opened: Connections opened so far.
+        open: Connections open or opening now.
+    """
+
+    def __init__(self, dial: Dial, limits: PoolLimits, deadlines: Deadlines) -> None:
+        """`dial` opens a transport for the protocol that its argument makes, as ``loop.create_connection`` does."""
+        self._dial = dial
+        self._limits = limits
+        self._deadlines = deadlines
+        self._idle: list[UpstreamConnection] = []
+        self._waiting: deque[Signal[UpstreamConnection | None]] = deque()
+        self._closed = False
+        self.opened = 0
+        self.open = 0
+
+    @property
+    def idle(self) -> int:
+        """Connections open and unused."""
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """Exchanges that wait for a connection."""
+        return len(self._waiting)
+
+    async def acquire(self, *, fresh: bool = False) -> UpstreamConnection:
+        """Lend a connection: an idle one unless `fresh` is asked for, else a new one, else the next to come back.
+
+        Raises:
+            PoolExhausted: too many wait already.
+            UpstreamTimedOut: connecting, or waiting, took too long.
+            UpstreamUnreachable: connecting failed.
+        """
+        if not fresh:
+            while self._idle:
+                connection = self._idle.pop()
+                if connection.is_open:
+                    return connection
+        if self.open >= self._limits.connections:
+            if self._idle:  # a fresh one is asked for, and an idle one is in its place
+                self._idle.pop(0).abort()
+            else:
+                lent = await self._queue()
+                if lent is not None:
+                    return lent
+        return await self._connect()
+
+    async def _queue(self) -> UpstreamConnection | None:
+        """Wait for a connection, or (None) for the room to open one."""
+        if len(self._waiting) >= self._limits.pending:
+            raise PoolExhausted("too many requests wait for the upstream")
+        signal: Signal[UpstreamConnection | None] = Signal()
+        timer = asyncio.get_running_loop().call_later(
+            self._limits.connect_timeout_seconds,
+            lambda: signal.fail(UpstreamTimedOut("no connection to the upstream became free in time")),
+        )
+        self._waiting.append(signal)
+        try:
+            return await signal
+        finally:
+            timer.cancel()
+            if not signal.done:  # the exchange was thrown out: whoever is next is next
+                signal.done = True
+
+    async def _connect(self) -> UpstreamConnection:
+        self.open += 1
+        try:
+            connection = await offload(self._dialled())
+        except BaseException as error:
+            self.open -= 1
+            self._hand_over(None)
+            if isinstance(error, TimeoutError):
+                raise UpstreamTimedOut("the upstream did not accept a connection in time") from error
+            if isinstance(error, OSError):
+                raise UpstreamUnreachable(
+                    f"the upstream cannot be reached: {error.strerror or error}"
+                ) from error
+            raise
+        self.opened += 1
+        return connection
+
+    async def _dialled(self) -> UpstreamConnection:
+        async with asyncio.timeout(self._limits.connect_timeout_seconds):
+            _, connection = await self._dial(lambda: UpstreamConnection(self._deadlines, self._forget))
+        return connection
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """Take a connection back: to be lent again if it can be, to be dropped if not."""
+        if self._closed or not connection.reusable:
+            connection.abort()
+            return
+        connection.rest(self._limits.idle_seconds)
+        if not self._hand_over(connection):
+            if len(self._idle) >= MAX_IDLE:
+                connection.abort()
+            else:
+                self._idle.append(connection)
+
+    def _hand_over(self, connection: UpstreamConnection | None) -> bool:
+        """Give `connection`, or the room for one, to whoever has waited longest."""
+        while self._waiting:
+            signal = self._waiting.popleft()
+            if not signal.done:
+                signal.set(connection)
+                return True
+        return False
+
+    def _forget(self, connection: UpstreamConnection) -> None:
+        """A connection is gone."""
+        self.open -= 1
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._hand_over(None)
+
+    def close(self) -> None:
+        """Drop the idle connections, and every other one as it comes back."""
+        self._closed = True
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()

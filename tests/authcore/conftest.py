@@ -1,0 +1,140 @@
+"""A whole auth domain over a fresh PostgreSQL database, and a clock that stands still."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import bcrypt
+import pytest
+
+from authcore import api_keys as keys
+from authcore.accounts import Accounts
+from authcore.api_keys import ApiKeys, LastUsed
+from authcore.authenticate import Authenticator
+from authcore.credentials import PasswordLogin
+from authcore.keys import KeyRing
+from authcore.passwords import Passwords
+from authcore.sessions import Sessions
+from authcore.store.postgres import PostgresStore
+from authcore.tokens import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import datetime
+    from uuid import UUID
+
+    from authcore.accounts import SignedIn
+
+NOW = 1_800_000_000.0
+SECRET = b"a secret of this test suite, shared by all of it"
+PASSWORD = "correct horse battery"
+
+
+def make_tokens(secret: bytes = SECRET, *previous: bytes, leeway: float = 0) -> Tokens:
+    return Tokens(
+        KeyRing(secret, previous),
+        issuer="whatomate",
+        leeway_seconds=leeway,
+        access_seconds=3600,
+        refresh_seconds=7 * 86_400,
+    )
+
+
+def hashed(secret: str) -> str:
+    """A bcrypt hash as Go writes it, as cheap as bcrypt goes."""
+    return bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4, prefix=b"2a")).decode()
+
+
+async def open_store(url: str, **changes: float) -> PostgresStore:
+    options: dict[str, Any] = {
+        "pool_min": 0,
+        "pool_max": 10,
+        "connect_timeout_seconds": 5,
+        "acquire_timeout_seconds": 5,
+        "statement_timeout_seconds": 5,
+        **changes,
+    }
+    return await PostgresStore.connect(url, **options)
+
+
+@dataclass
+class World:
+    """Everything of authcore, wired as the gateway wires it, over the database at `url`."""
+
+    url: str
+    store: PostgresStore
+    tokens: Tokens = field(default_factory=make_tokens)
+
+    def __post_init__(self) -> None:
+        self.passwords = Passwords(min_length=8, cost=4, workers=2, queue=1000)
+        self.sessions = Sessions(self.store, self.tokens)
+        self.accounts = Accounts(self.store, self.passwords, self.sessions)
+        self.last_used = LastUsed(self.store)
+        self.authenticator = self.new_authenticator()
+
+    def new_authenticator(self, *, seconds: float = 30, entries: int = 1000) -> Authenticator:
+        """One with an empty memory, as after a restart."""
+        return Authenticator(
+            self.store,
+            self.tokens,
+            ApiKeys(self.store, self.passwords.pool),
+            self.last_used,
+            cache_seconds=seconds,
+            cache_entries=entries,
+        )
+
+    async def sql(self, statement: str, *arguments: object) -> list[Any]:
+        """Run a statement behind the domain's back."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            return list(await connection.fetch(statement, *arguments))
+        finally:
+            await connection.close()
+
+    async def organization(self, name: str = "Acme") -> UUID:
+        return await self.accounts.create_organization(name)
+
+    async def user(self, organization: UUID, email: str = "user@example.com", **changes: Any) -> UUID:
+        columns: dict[str, Any] = {"password": PASSWORD, "full_name": "A User", **changes}
+        return await self.accounts.create_user(email=email, organization_id=organization, **columns)
+
+    async def login(
+        self, email: str = "user@example.com", password: str = PASSWORD, now: float = NOW
+    ) -> SignedIn:
+        return await self.accounts.login(PasswordLogin(email, password), now)
+
+    async def key(
+        self,
+        user: UUID,
+        organization: UUID,
+        *,
+        expires_at: datetime | None = None,
+        prefix_length: int = 16,
+        is_active: bool = True,
+    ) -> tuple[bytes, UUID]:
+        """An API key whose bcrypt is cheap."""
+        key = keys.mint()
+        rows = await self.sql(
+            "INSERT INTO api_keys (organization_id, user_id, name, key_prefix, key_hash, expires_at, is_active) "
+            "VALUES ($1, $2, 'key', $3, $4, $5, $6) RETURNING id",
+            organization,
+            user,
+            key[4 : 4 + prefix_length],
+            hashed(key),
+            expires_at,
+            is_active,
+        )
+        return key.encode(), rows[0]["id"]
+
+
+@pytest.fixture
+async def world(migrated_url: str) -> AsyncIterator[World]:
+    store = await open_store(migrated_url)
+    world = World(migrated_url, store)
+    try:
+        yield world
+    finally:
+        world.passwords.close()
+        await store.close()

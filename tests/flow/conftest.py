@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authcore.accounts import Accounts
+from authcore.keys import KeyRing
+from authcore.passwords import Passwords
+from authcore.sessions import Sessions
+from authcore.store.postgres import PostgresStore
+from authcore.tokens import Tokens
+from config.settings import Settings
+from gateway.app import Gateway
+from tests.flow.peers import Client, Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from uuid import UUID
+
+SECRET = "a-secret-of-the-tests-and-of-nobody-else"
+PASSWORD = "correct horse battery"
+NOWHERE = "postgresql://gateway@127.0.0.1:1/none"
+"""A database that is never there: what needs no identity must not need it."""
+
+Start = "Callable[..., Awaitable[Gateway]]"
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as up:
+        yield up
+
+
+@pytest.fixture
+async def start(upstream: Upstream) -> AsyncIterator[Callable[..., Awaitable[Gateway]]]:
+    """Start gateways; keyword arguments are groups of settings (``timeout={"head_seconds": 1}``)."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(database_url: str = NOWHERE, **groups: Any) -> Gateway:
+            values: dict[str, Any] = {
+                "listen": "127.0.0.1:0",
+                "admin": {"listen": "127.0.0.1:0"},
+                "database": {"url": database_url, "connect_timeout_seconds": 2, "acquire_timeout_seconds": 2},
+                "jwt": {"secret": SECRET},
+                "password": {"cost": 4},
+                "upstream": {"url": f"http://127.0.0.1:{upstream.port}"},
+                "log": {"access": False},
+            }
+            for name, group in groups.items():
+                values[name] = {**values.get(name, {}), **group} if isinstance(group, dict) else group
+            gateway = await Gateway.start(Settings.model_validate(values))
+            stack.push_async_callback(gateway.stop)
+            return gateway
+
+        yield begin
+
+
+@pytest.fixture
+async def gateway(start: Callable[..., Awaitable[Gateway]]) -> Gateway:
+    """A gateway with the default settings, and no database."""
+    return await start(timeout={"drain_seconds": 0.1})
+
+
+@pytest.fixture
+async def client(gateway: Gateway) -> AsyncIterator[Client]:
+    async with Client(gateway.address) as one:
+        yield one
+
+
+@dataclass
+class World:
+    """What is in the database: two organizations and people in them."""
+
+    url: str
+    store: PostgresStore
+    accounts: Accounts
+    tokens: Tokens
+    sessions: Sessions
+    home: UUID
+    other: UUID
+    agent: UUID
+    admin: UUID
+    both: UUID
+    root: UUID
+    api_key: str
+    api_key_id: UUID
+
+    def token(self, user: UUID, organization: UUID | None = None, **changes: Any) -> str:
+        """Issue an access token as the gateway does."""
+        claims: dict[str, Any] = {
+            "user_id": user,
+            "organization_id": organization or self.home,
+            "email": "someone@example.com",
+            "role_id": None,
+            "is_super_admin": False,
+            "now": time.time(),
+        }
+        return self.tokens.issue_access(**{**claims, **changes})
+
+
+@pytest.fixture
+async def world(migrated_url: str) -> AsyncIterator[World]:
+    store = await PostgresStore.connect(
+        migrated_url,
+        pool_min=0,
+        pool_max=4,
+        connect_timeout_seconds=5,
+        acquire_timeout_seconds=5,
+        statement_timeout_seconds=5,
+    )
+    passwords = Passwords(min_length=8, cost=4, workers=2, queue=64)
+    tokens = Tokens(
+        KeyRing(SECRET.encode(), []),
+        issuer="whatomate",
+        leeway_seconds=0,
+        access_seconds=3600,
+        refresh_seconds=86400,
+    )
+    sessions = Sessions(store, tokens)
+    accounts = Accounts(store, passwords, sessions)
+    home = await accounts.create_organization("Home")
+    other = await accounts.create_organization("Other")
+
+    async def user(name: str, role: str | None = None, *, root: bool = False) -> UUID:
+        return await accounts.create_user(
+            email=f"{name}@example.com",
+            password=PASSWORD,
+            full_name=name.title(),
+            organization_id=home,
+            role=role,
+            is_super_admin=root,
+        )
+
+    agent, admin, both = await user("agent"), await user("admin", "admin"), await user("both")
+    root = await user("root", "admin", root=True)
+    await accounts.add_member(both, other, "manager")
+    row, key = await accounts.create_api_key(admin, home, "tests")
+    yield World(
+        migrated_url, store, accounts, tokens, sessions, home, other, agent, admin, both, root, key, row.id
+    )
+    passwords.close()
+    await store.close()
