@@ -48,8 +48,7 @@ class Accounts(Administration):
     """Signs users up and in, and administers them."""
 
     def __init__(self, store: AccountStore, passwords: Passwords, sessions: Sessions) -> None:
-        self._store = store
-        self._passwords = passwords
+        super().__init__(store, passwords)
         self._sessions = sessions
 
     async def register(

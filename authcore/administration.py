@@ -46,8 +46,9 @@ _UNWRITABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
 class Administration:
     """Creates, lists and revokes."""
 
-    _store: AccountStore
-    _passwords: Passwords
+    def __init__(self, store: AccountStore, passwords: Passwords) -> None:
+        self._store = store
+        self._passwords = passwords
 
     async def create_organization(self, name: str, slug: str | None = None) -> UUID:
         """Create an organization with its three system roles, and return its id.

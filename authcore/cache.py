@@ -65,8 +65,8 @@ class Cache(Generic[K, V]):
 
     def put(self, key: K, value: V, now: float) -> None:
         """Remember a value, fresh from `now` on."""
-        # Spreading load is no secret: an ordinary generator will do.
-        seconds = self._seconds * (1 - self._jitter * random.random())  # noqa: S311
+        early = self._jitter * random.random()  # noqa: S311 - spreading load is no secret
+        seconds = self._seconds * (1 - early)
         self._entries[key] = Entry(value, now, now + seconds)
 
     def drop(self, key: K) -> None:

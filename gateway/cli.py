@@ -9,7 +9,8 @@ Laws:
 from __future__ import annotations
 
 import sys
-from typing import Any, Final, NoReturn
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Final
 
 import click
 
@@ -21,7 +22,6 @@ from gateway.commands.keys import api_keys
 from gateway.commands.serving import check_config, dev, migrate, serve
 from gateway.commands.tokens import token
 
-FAILED: Final = 1
 MISCONFIGURED: Final = 2
 
 
@@ -34,20 +34,23 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except ConfigError as error:
             for problem in error.problems:
-                click.echo(f"error: {problem}", err=True)
+                click.echo(f"Error: {problem}", err=True)
             sys.exit(MISCONFIGURED)
         except StoreUnavailable as error:
-            _fail(f"the database does not answer{_because(error.__cause__)}")
+            raise click.ClickException(f"the database does not answer{_because(error.__cause__)}") from error
         except (AuthError, MigrationChanged) as error:
-            _fail(str(error))
-        except Exception as error:
-            if getattr(error, "is_told_to_the_operator", False):
-                _fail(str(error))
-            raise
+            raise click.ClickException(str(error)) from error
+
+
+def _version() -> str:
+    try:
+        return version("whatomate-gateway")
+    except PackageNotFoundError:
+        return "unknown: run from a source tree that is not installed"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="whatomate-gateway")
+@click.version_option(_version())
 def main() -> None:
     """An authenticating HTTP gateway for Whatomate and the services around it.
 
@@ -57,11 +60,6 @@ def main() -> None:
 
 for _command in (serve, dev, migrate, check_config, orgs, users, api_keys, token):
     main.add_command(_command)
-
-
-def _fail(text: str) -> NoReturn:
-    click.echo(f"error: {text}", err=True)
-    sys.exit(FAILED)
 
 
 def _because(cause: BaseException | None) -> str:

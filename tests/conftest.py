@@ -36,6 +36,15 @@ async def execute(url: str, *statements: str) -> None:
         await connection.close()
 
 
+async def fetch(url: str, statement: str) -> Any:
+    """The first value of the first row."""
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
 def named(url: str, database: str) -> str:
     """The same server's URL with another database in it."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from authcore.permissions import CATALOGUE
-from authcore.store.pool import translated
+from authcore.store.pool import UNREACHED, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -123,11 +123,12 @@ async def _seed(connection: Any) -> None:
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[Any]:
-    with translated():
+    with translated(UNREACHED):
         connection = await asyncio.wait_for(
             asyncpg.connect(url, server_settings={"application_name": "whatomate-gateway migrate"}),
             _CONNECT_SECONDS,
         )
+    with translated():
         try:
             yield connection
         finally:

@@ -40,14 +40,16 @@ UNANSWERED: Final = (
     pg.TransactionRollbackError,  # class 40: deadlock, serialization
     pg.LockNotAvailableError,
 )
+UNREACHED: Final = (*UNANSWERED, asyncpg.PostgresError)
+"""While connecting nothing has been asked yet, so whatever the server says is no answer."""
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(unanswered: tuple[type[Exception], ...] = UNANSWERED) -> Iterator[None]:
     """Turn "no answer" into ``StoreUnavailable``."""
     try:
         yield
-    except UNANSWERED as error:
+    except unanswered as error:
         if isinstance(error, ValueError):
             raise  # an argument or a URL that cannot be read: a mistake of the caller's, no outage
         raise StoreUnavailable from error
@@ -104,10 +106,14 @@ class Pool:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection; every database error within is translated."""
-        with translated():
+        with translated(UNREACHED):
             pool = await self._open()
-            async with pool.acquire(timeout=self._acquire_timeout) as connection:
+            connection = await pool.acquire(timeout=self._acquire_timeout)
+        with translated():
+            try:
                 yield connection
+            finally:
+                await pool.release(connection)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -55,7 +56,7 @@ def create_user(  # noqa: PLR0913 - the options of the command
     if generate_password:
         password = secrets.token_urlsafe(18)
     elif password_stdin:
-        password = click.get_text_stream("stdin").read().removesuffix("\n").removesuffix("\r")
+        password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     user_id = administer(

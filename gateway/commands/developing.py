@@ -18,11 +18,12 @@ import click
 from authcore.store.migrate import migrate
 from config.load import load_settings
 from gateway import logs
-from gateway.app import Gateway
+from gateway.app import CannotListen, Gateway
 from gateway.commands.opening import database_url, note, opened, settings_for
 from gateway.dev.lines import address_lines, curl_lines
 from gateway.dev.postgres import EmbeddedPostgres
-from gateway.dev.seed import jwt_secret, seed
+from gateway.dev.programs import PostgresError
+from gateway.dev.seed import DevError, jwt_secret, seed
 from gateway.dev.upstream import DemoUpstream
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ _DEFAULTS: Final = {
 }
 
 
+TOLD: Final = (PostgresError, DevError, CannotListen)
+"""Failures whose text is for the operator."""
+
+
 def run_dev(directory: Path) -> None:
     """Run until SIGINT or SIGTERM.
 
@@ -50,7 +55,9 @@ def run_dev(directory: Path) -> None:
     configured = settings_for(frozenset())
     if not directory.exists():
         directory.mkdir(parents=True)
-        directory.chmod(0o755)  # as root, PostgreSQL is another user and passes through; secrets in here are 0600
+        directory.chmod(
+            0o755
+        )  # as root, PostgreSQL is another user and passes through; secrets in here are 0600
     defaults = {**_DEFAULTS, "GATEWAY_JWT_SECRET": jwt_secret(directory)}
     with ExitStack() as started:
         if configured.database.url is None:

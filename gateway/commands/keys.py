@@ -21,9 +21,7 @@ class Moment(click.ParamType[datetime]):
 
     name = "date-time"
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """Read `value`."""
         try:
             moment = datetime.fromisoformat(str(value))
@@ -82,7 +80,9 @@ def list_keys(organization: UUID) -> None:
 def revoke(key_id: UUID) -> None:
     """Switch the key ID off."""
     administer(lambda office: office.revoke_api_key(key_id))
-    note(f"key {key_id} is revoked; a running gateway may go on to take it for GATEWAY_IDENTITY_CACHE_SECONDS")
+    note(
+        f"key {key_id} is revoked; a running gateway may go on to take it for GATEWAY_IDENTITY_CACHE_SECONDS"
+    )
 
 
 def _state(row: ApiKeyListing) -> str:
@@ -92,4 +92,8 @@ def _state(row: ApiKeyListing) -> str:
 
 
 def _moment(value: datetime | None) -> str:
-    return "never" if value is None else value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        "never"
+        if value is None
+        else value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    )

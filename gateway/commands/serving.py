@@ -10,8 +10,8 @@ import click
 
 from authcore.store.migrate import migrate as apply_migrations
 from authcore.store.migrate import pending
+from config.listing import listing
 from config.load import REQUIRED
-from config.settings import explain
 from gateway.commands.opening import DATABASE, database_url, note, settings_for
 
 
@@ -20,15 +20,19 @@ from gateway.commands.opening import DATABASE, database_url, note, settings_for
 def serve(*, migrate: bool) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
     settings = settings_for(REQUIRED)
-    from gateway.app import run  # noqa: PLC0415 - a good second of imports that only serving needs
+    from gateway.app import CannotListen, run  # noqa: PLC0415 - the data plane's imports are for who serves
 
-    sys.exit(run(settings, migrate=migrate))
+    try:
+        code = run(settings, migrate=migrate)
+    except CannotListen as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(code)
 
 
 @click.command("check-config")
 def check_config() -> None:
     """Read the configuration, report every problem, print what holds (secrets hidden)."""
-    for name, shown in explain(settings_for(REQUIRED)):
+    for name, shown in listing(settings_for(REQUIRED)):
         click.echo(f"{name}={shown}")
 
 
@@ -60,6 +64,9 @@ def dev(directory: Path) -> None:
     GATEWAY_DATABASE_URL and GATEWAY_UPSTREAM_URL are used where they are set; the database then receives the schema
     and the demo users.
     """
-    from gateway.commands.developing import run_dev  # noqa: PLC0415 - as above, and it needs the extra `embedded`
+    from gateway.commands import developing  # noqa: PLC0415 - as above, and for POSIX alone
 
-    run_dev(directory.absolute())
+    try:
+        developing.run_dev(directory.absolute())
+    except developing.TOLD as error:
+        raise click.ClickException(str(error)) from error

@@ -37,7 +37,7 @@ def inspect(text: str) -> None:
     """
     settings = settings_for(SECRET)
     if text == "-":
-        text = click.get_text_stream("stdin").read()
+        text = sys.stdin.read()
     found = _tokens(settings).inspect(text.strip().removeprefix("Bearer ").strip(), time.time())
     click.echo("valid" if found.valid else f"not valid: {found.reason}")
     click.echo(f"kind       {found.kind or 'unknown'}")

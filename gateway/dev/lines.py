@@ -58,6 +58,4 @@ def curl_lines(demo: Demo, url: str) -> str:
 
 
 def _post(url: str, endpoint: str, body: dict[str, str]) -> str:
-    return (
-        f"curl -sS {url}/api/auth/{endpoint} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
-    )
+    return f"curl -sS {url}/api/auth/{endpoint} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"

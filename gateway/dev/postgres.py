@@ -128,8 +128,8 @@ class EmbeddedPostgres:
             if closed is not None:
                 raise PostgresError(
                     f"PostgreSQL does not run as root, and uid {NOBODY}, which it runs as instead, may not enter "
-                    f"{closed}. Choose a data folder outside of it, such as /var/tmp/whatomate-gateway, or run this "
-                    "as a normal user"
+                    f"{closed}. Choose a data folder outside of it, such as --data-dir /var/tmp/whatomate-gateway, "
+                    "or run this as a normal user"
                 )
 
     def _make_cluster(self, programs: Path, cluster: Path) -> None:

@@ -9,6 +9,7 @@ Laws:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass, field
@@ -88,7 +89,9 @@ async def seed(
     """
     password = kept(directory / "demo-password", lambda: f"demo-{secrets.token_hex(6)}")
 
-    async def user(email: str, name: str, organization: UUID | str, role: str, *, is_super: bool = False) -> UUID:
+    async def user(
+        email: str, name: str, organization: UUID | str, role: str, *, is_super: bool = False
+    ) -> UUID:
         """Find the user, or create them, with their organization where that is still a name."""
         try:
             return await administration.find_user(email)
@@ -109,10 +112,8 @@ async def seed(
     await user(AGENT, "Agnes Agent", organization, "agent")
     member = await user(MEMBER, "Max Member", organization, "manager")
     other = await _home(store, await user(SUPER_ADMIN, "Sue Super", "Demo Two", "admin", is_super=True))
-    try:
+    with contextlib.suppress(AlreadyMember):
         await administration.add_member(member, other, "agent")
-    except AlreadyMember:
-        pass
     await _check_password(store, passwords, password, directory)
     key = await _api_key(administration, admin, organization, directory)
     return Demo(organization, other, password, key)
@@ -121,7 +122,9 @@ async def seed(
 async def _home(store: PostgresStore, user_id: UUID) -> UUID:
     organization = await store.home(user_id)
     if organization is None:
-        raise DevError("a demo user has no organization any more: choose another data folder, or remove the user")
+        raise DevError(
+            "a demo user has no organization any more: choose another data folder, or remove the user"
+        )
     return organization
 
 

@@ -40,7 +40,9 @@ async def _answer(request: web.BaseRequest) -> web.Response:
             "method": request.method,
             "path": request.rel_url.raw_path,
             "query": request.rel_url.raw_query_string,
-            "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.raw_headers],
+            "headers": [
+                [name.decode("latin-1"), value.decode("latin-1")] for name, value in request.raw_headers
+            ],
             "body": body.decode("utf-8", "replace"),
         }
     )

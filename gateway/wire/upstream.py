@@ -80,6 +80,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head: ResponseHead | None = None
         self._final: ResponseHead | None = None
         self._head_bytes = 0
+        self._fields_bytes = 0
         self._heads: deque[ResponseHead] = deque()
         self._interim = 0
         self._pieces: list[bytes] = []
@@ -308,6 +309,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field line; after the final head, a trailer, which is dropped (section 6.5.1)."""
+        self._fields_bytes += len(name) + len(value) + 4
+        if self._fields_bytes > MAX_HEAD_BYTES:
+            raise ProtocolError(502, "response head too large")
         if self._head is not None:
             self._head.fields.append((name, value.rstrip(b" \t")))
 

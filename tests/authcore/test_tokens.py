@@ -89,16 +89,20 @@ def refresh() -> str:
 
 
 def test_an_issued_token_says_what_whatomate_reads_in_it() -> None:
-    claims = jwt.decode(access(), SECRET, algorithms=["HS256"], issuer="whatomate")
+    claims = read(access())
     assert claims.pop("token_use") == "access"
     assert claims == whatomate()
-    assert "role_id" not in jwt.decode(access(role_id=None), SECRET, algorithms=["HS256"])
-    claims = jwt.decode(refresh(), SECRET, algorithms=["HS256"], issuer="whatomate")
+    assert "role_id" not in read(access(role_id=None))
+    claims = read(refresh())
     assert claims["exp"] == NOW + 7 * 86_400
     assert len(claims["jti"]) == 36
-    ticket = TOKENS.issue_ticket(user_id=USER, organization_id=ORGANIZATION, now=NOW)
-    claims = jwt.decode(ticket, SECRET, algorithms=["HS256"], issuer="whatomate")
+    claims = read(TOKENS.issue_ticket(user_id=USER, organization_id=ORGANIZATION, now=NOW))
     assert (claims["sub"], claims["exp"]) == ("ws", NOW + 30)
+
+
+def read(token: str) -> dict[str, Any]:
+    """Another program's reading of a token; its clock is the real one, and not at issue."""
+    return jwt.decode(token, SECRET, algorithms=["HS256"], issuer="whatomate", options={"verify_iat": False})
 
 
 def test_no_two_refresh_tokens_are_alike() -> None:
@@ -174,7 +178,7 @@ def test_the_kind_claim_wins_over_a_jti() -> None:
 @pytest.mark.parametrize("leeway", [0, 5])
 def test_a_token_lives_until_its_exp_and_leeway_and_not_a_moment_longer(leeway: float) -> None:
     tokens = make_tokens(leeway=leeway)
-    token = sign(whatomate(exp=int(NOW)))
+    token = sign(whatomate(exp=int(NOW), iat=int(NOW) - 3600))
     assert tokens.verify(token, AccessClaims, NOW + leeway - 0.001)
     with pytest.raises(TokenExpired):
         tokens.verify(token, AccessClaims, NOW + leeway)
@@ -516,10 +520,10 @@ def test_inspection_explains_and_gives_nothing_away() -> None:
 @pytest.mark.parametrize(
     ("token", "reason", "is_genuine"),
     [
-        ("nonsense", "not a readable JWT", False),
+        ("nonsense", "not a JWT", False),
         (sign(whatomate(), key=b"x" * 32), "signature", False),
         (sign(whatomate(), {"alg": "none"}), "algorithm 'none'", False),
-        (sign(whatomate(), {"alg": "HS256", "crit": ["x"]}), "crit", False),
+        (sign(whatomate(), {"alg": "HS256", "b64": True}), "extensions", False),
         (sign(whatomate(exp=int(NOW) - 1)), "expired", True),
         (sign(whatomate(exp="x")), "claim", True),
         (sign(whatomate(iss="other")), "issuer", True),

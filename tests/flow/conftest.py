@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import pytest
 
 from authcore.accounts import Accounts
@@ -100,6 +101,14 @@ class World:
             "now": time.time(),
         }
         return self.tokens.issue_access(**{**claims, **changes})
+
+    async def sql(self, statement: str, *arguments: object) -> list[Any]:
+        """Run a statement behind the gateway's back."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            return list(await connection.fetch(statement, *arguments))
+        finally:
+            await connection.close()
 
 
 @pytest.fixture

@@ -207,7 +207,11 @@ class _Tap(asyncio.StreamReader):
         return got
 
     async def readexactly(self, n: int) -> bytes:
-        got = await self._inner.readexactly(n)
+        try:
+            got = await self._inner.readexactly(n)
+        except asyncio.IncompleteReadError as error:
+            self._kept += error.partial
+            raise
         self._kept += got
         return got
 

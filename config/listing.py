@@ -1,0 +1,34 @@
+"""The settings in force, as an operator would write them; secrets hidden."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from config.layers import FIELDS, PREFIX, SECRETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from config.settings import Settings
+
+
+def listing(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield every setting's name and value; of a secret, whether it is set."""
+    for name in FIELDS:
+        value = _value(settings, name)
+        if name in SECRETS:
+            yield name, f"({len(value)} hidden)" if isinstance(value, tuple) else "(hidden)" if value else ""
+        elif isinstance(value, tuple):
+            yield name, ",".join(map(str, value))
+        elif isinstance(value, bool):
+            yield name, str(value).lower()
+        else:
+            yield name, f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _value(settings: Settings, name: str) -> Any:
+    path = name.removeprefix(PREFIX).lower()
+    if path in type(settings).model_fields:
+        return getattr(settings, path)
+    group, _, field = path.partition("_")
+    return getattr(getattr(settings, group), field)

@@ -1,0 +1,188 @@
+"""An outage is never a denial: whatever fails below, the store says that it is unavailable, and soon."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken
+from authcore.errors import StoreUnavailable
+from authcore.permissions import ROLES
+from authcore.store.protocol import NewApiKey, NewRefreshToken, NewUser
+from tests.authcore.conftest import NOW, World, open_store
+from tests.conftest import execute
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+NOWHERE = "postgresql://nobody:s3cr3t@/nowhere?host=/nonexistent"
+AT = datetime.fromtimestamp(NOW, UTC)
+REFRESH = NewRefreshToken(digest=b"x" * 32, issued_at=AT, expires_at=AT)
+USER = NewUser(email="a@b", password_hash="", full_name="x", organization_id=uuid4(), role_id=None)
+KEY = NewApiKey(user_id=uuid4(), organization_id=uuid4(), name="x", prefix="x", key_hash="x", expires_at=None)
+ONE = uuid4()
+
+CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
+    "ping": lambda store: store.ping(),
+    "pending_migrations": lambda store: store.pending_migrations(),
+    "subject": lambda store: store.subject(ONE, ONE),
+    "home": lambda store: store.home(ONE),
+    "api_key_candidates": lambda store: store.api_key_candidates(["a"]),
+    "logins": lambda store: store.logins("a"),
+    "profile": lambda store: store.profile(ONE, ONE),
+    "organization_exists": lambda store: store.organization_exists(ONE),
+    "role_id": lambda store: store.role_id(ONE, None),
+    "add_user": lambda store: store.add_user(USER),
+    "add_member": lambda store: store.add_member(ONE, ONE, None),
+    "add_organization": lambda store: store.add_organization("a", "a", list(ROLES.values())),
+    "add_api_key": lambda store: store.add_api_key(KEY),
+    "api_keys": lambda store: store.api_keys(ONE),
+    "revoke_api_key": lambda store: store.revoke_api_key(ONE),
+    "mark_used": lambda store: store.mark_used([ONE], AT),
+    "open_session": lambda store: store.open_session(ONE, ONE, ONE, REFRESH),
+    "rotate": lambda store: store.rotate(b"a", REFRESH),
+    "adopt": lambda store: store.adopt(ONE, ONE, ONE, REFRESH, REFRESH),
+    "revoke_session": lambda store: store.revoke_session(b"a", AT),
+    "purge_sessions": lambda store: store.purge_sessions(AT),
+}
+
+
+async def test_these_are_all_the_calls_there_are() -> None:
+    store = await open_store(NOWHERE)
+    public = {name for name in dir(store) if not name.startswith("_")} - {"connect", "close"}
+    assert public == set(CALLS)
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_with_no_database_every_call_says_unavailable(name: str) -> None:
+    store = await open_store(NOWHERE)
+    with pytest.raises(StoreUnavailable) as outage:
+        await CALLS[name](store)
+    assert outage.value.__cause__ is not None
+    assert "s3cr3t" not in repr(outage.value) + repr(outage.value.__cause__) + repr(store)
+    await store.close()
+
+
+@pytest.mark.parametrize("name", [one for one in CALLS if one not in {"ping", "pending_migrations"}])
+async def test_without_its_tables_every_call_says_unavailable(database_url: str, name: str) -> None:
+    store = await open_store(database_url)
+    with pytest.raises(StoreUnavailable):
+        await CALLS[name](store)
+    await store.close()
+
+
+async def test_what_the_domain_asks_for_is_unavailable_too_and_not_denied(world: World) -> None:
+    organization = await world.organization()
+    user = await world.user(organization)
+    key, _ = await world.key(user, organization)
+    pair = (await world.login()).tokens
+    await world.store.close()
+    for work in (
+        world.authenticator.authenticate(BearerToken(pair.access_token.encode()), None, NOW),
+        world.authenticator.authenticate(ApiKey(key), None, NOW),
+        world.sessions.refresh(RefreshToken(pair.refresh_token), NOW),
+        world.sessions.close(RefreshToken(pair.refresh_token), NOW),
+        world.accounts.login(PasswordLogin("nobody@example.com", "x"), NOW),
+        world.accounts.switch(user, organization, NOW),
+        world.accounts.register(
+            email="a@b", password="password", full_name="a", organization_id=organization, now=NOW
+        ),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await work
+
+
+async def test_a_store_whose_database_comes_back_works_again(migrated_url: str, postgres_url: str) -> None:
+    name = urlsplit(migrated_url).path.lstrip("/")
+    down = (
+        f"ALTER DATABASE {name} ALLOW_CONNECTIONS false",
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",  # noqa: S608
+    )
+    await execute(postgres_url, *down)
+    store = await open_store(migrated_url, pool_min=1)  # down at its start, and no failure
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+    await execute(postgres_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await store.ping()
+    await execute(postgres_url, *down)
+    with pytest.raises(StoreUnavailable):
+        await store.subject(ONE, ONE)
+    await execute(postgres_url, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await asyncio.sleep(0.05)
+    assert await store.subject(ONE, ONE) is None
+    await store.close()
+
+
+async def test_a_statement_that_hangs_is_unavailable_in_its_time(world: World) -> None:
+    store = await open_store(world.url, statement_timeout_seconds=0.2)
+    connection = await asyncpg.connect(world.url)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE users")
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await store.subject(ONE, ONE)
+        assert time.monotonic() - begun < 2
+    await connection.close()
+    assert await store.subject(ONE, ONE) is None
+    await store.close()
+
+
+async def test_waiting_for_a_connection_is_bounded(world: World) -> None:
+    store = await open_store(world.url, pool_max=1, acquire_timeout_seconds=0.2, statement_timeout_seconds=2)
+    connection = await asyncpg.connect(world.url)
+    async with connection.transaction():
+        await connection.execute("LOCK TABLE users")
+        hanging = asyncio.ensure_future(store.subject(ONE, ONE))
+        await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await store.ping()
+        assert time.monotonic() - begun < 1
+    assert await hanging is None
+    await connection.close()
+    await store.close()
+
+
+async def test_a_server_that_accepts_and_says_nothing_is_unavailable() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    store = await open_store(f"postgresql://a@127.0.0.1:{port}/b", connect_timeout_seconds=0.2)
+    begun = time.monotonic()
+    outcomes = await asyncio.gather(*(store.ping() for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(one, StoreUnavailable) for one in outcomes)
+    assert time.monotonic() - begun < 2
+    await store.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_who_gives_up_waiting_leaves_the_pool_whole(world: World) -> None:
+    store = await open_store(world.url, pool_max=1)
+    for _ in range(20):
+        work = asyncio.ensure_future(store.subject(ONE, ONE))
+        await asyncio.sleep(0)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+    assert await store.subject(ONE, ONE) is None
+    await store.close()
+
+
+async def test_a_mistake_of_ours_is_not_passed_off_as_an_outage(world: World) -> None:
+    with pytest.raises(asyncpg.DataError):
+        await world.store.subject("no uuid", "at all")  # type: ignore[arg-type]
+    for url in ("mysql://x", "", "nonsense"):
+        with pytest.raises(ValueError, match="postgresql://"):
+            await open_store(url)

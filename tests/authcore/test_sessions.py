@@ -1,0 +1,255 @@
+"""Sessions: one use for each refresh token, whoever issued it, however many try at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+from uuid import UUID, uuid4
+
+import jwt
+import pytest
+
+from authcore.claims import AccessClaims, RefreshClaims
+from authcore.credentials import RefreshToken
+from authcore.errors import (
+    AuthError,
+    RefreshExpired,
+    RefreshRejected,
+    RefreshRevoked,
+    RefreshUserUnknown,
+    RefreshWrongKind,
+    StoreUnavailable,
+    UserDisabled,
+)
+from tests.authcore.conftest import NOW, SECRET
+
+if TYPE_CHECKING:
+    from authcore.sessions import TokenPair
+    from tests.authcore.conftest import World
+
+
+async def begin(world: World, **columns: object) -> tuple[UUID, UUID, RefreshToken]:
+    """A user with a session: (user, organization, refresh token)."""
+    organization = await world.organization()
+    user = await world.user(organization, **columns)
+    return user, organization, RefreshToken((await world.login()).tokens.refresh_token)
+
+
+def foreign(user: UUID, organization: UUID, *, expires_at: float = NOW + 86_400) -> RefreshToken:
+    """A refresh token as Whatomate issues it."""
+    claims = {
+        "user_id": str(user),
+        "organization_id": str(organization),
+        "email": "user@example.com",
+        "is_super_admin": False,
+        "jti": str(uuid4()),
+        "iss": "whatomate",
+        "iat": int(NOW) - 60,
+        "exp": expires_at,
+    }
+    return RefreshToken(jwt.encode(claims, SECRET, algorithm="HS256"))
+
+
+async def revoked(world: World, token: RefreshToken) -> bool:
+    try:
+        await world.sessions.refresh(token, NOW)
+    except RefreshRevoked:
+        return True
+    return False
+
+
+def successor(pair: TokenPair) -> RefreshToken:
+    return RefreshToken(pair.refresh_token)
+
+
+async def test_a_refresh_yields_a_new_pair_in_the_same_organization(world: World) -> None:
+    user, _, _ = await begin(world)
+    other = await world.organization("Other")
+    await world.accounts.add_member(user, other, "manager")
+    switched = await world.accounts.switch(user, other, NOW)
+    pair = await world.sessions.refresh(successor(switched.tokens), NOW + 10)
+    access = world.tokens.verify(pair.access_token, AccessClaims, NOW + 10)
+    assert (access.user_id, access.organization_id) == (user, other)
+    assert access.role_id == (await world.store.role_id(other, "manager"))
+    refresh = world.tokens.verify(pair.refresh_token, RefreshClaims, NOW + 10)
+    assert refresh.organization_id == other
+    assert pair.expires_in == 3600
+    assert pair.refresh_token not in repr(pair)
+    assert pair.access_token not in repr(pair)
+
+
+async def test_a_chain_of_refreshes_goes_on(world: World) -> None:
+    _, _, token = await begin(world)
+    for step in range(5):
+        token = successor(await world.sessions.refresh(token, NOW + step * 6 * 86_400))
+    assert len(await world.sql("SELECT FROM gateway_sessions")) == 1
+
+
+@pytest.mark.parametrize("issued_by", ["gateway", "whatomate"])
+async def test_a_token_used_twice_ends_its_family(world: World, issued_by: str) -> None:
+    user, organization, token = await begin(world)
+    if issued_by == "whatomate":
+        token = foreign(user, organization)
+    pair = await world.sessions.refresh(token, NOW)
+    with pytest.raises(RefreshRevoked, match="revoked"):
+        await world.sessions.refresh(token, NOW)
+    assert await revoked(world, successor(pair))
+
+
+async def test_another_session_of_the_user_is_not_touched(world: World) -> None:
+    _, _, token = await begin(world)
+    other = RefreshToken((await world.login()).tokens.refresh_token)
+    await world.sessions.refresh(token, NOW)
+    assert await revoked(world, token)
+    assert not await revoked(world, other)
+
+
+@pytest.mark.parametrize("issued_by", ["gateway", "whatomate"])
+async def test_many_refreshes_at_once_make_exactly_one_pair(world: World, issued_by: str) -> None:
+    user, organization, token = await begin(world)
+    if issued_by == "whatomate":
+        token = foreign(user, organization)
+    before = len(await world.sql("SELECT FROM gateway_refresh_tokens"))
+    outcomes = await asyncio.gather(
+        *(world.sessions.refresh(token, NOW) for _ in range(20)), return_exceptions=True
+    )
+    assert sum(not isinstance(one, BaseException) for one in outcomes) == 1
+    assert sum(isinstance(one, RefreshRevoked) for one in outcomes) == 19
+    entered = 2 if issued_by == "whatomate" else 1
+    assert len(await world.sql("SELECT FROM gateway_refresh_tokens")) == before + entered
+
+
+@pytest.mark.parametrize("issued_by", ["gateway", "whatomate"])
+async def test_a_session_that_was_logged_out_is_over(world: World, issued_by: str) -> None:
+    user, organization, token = await begin(world)
+    if issued_by == "whatomate":
+        token = foreign(user, organization)
+    await world.sessions.close(token, NOW)
+    await world.sessions.close(token, NOW)
+    assert await revoked(world, token)
+
+
+async def test_logging_out_with_an_old_token_ends_the_family_too(world: World) -> None:
+    _, _, token = await begin(world)
+    pair = await world.sessions.refresh(token, NOW)
+    await world.sessions.close(token, NOW)
+    assert await revoked(world, successor(pair))
+
+
+async def test_logging_out_a_token_that_is_not_good_does_nothing(world: World) -> None:
+    _, _, token = await begin(world)
+    access = (await world.login()).tokens.access_token
+    before = await world.sql("SELECT * FROM gateway_sessions ORDER BY id")
+    for bad in ("", "x", "a.b.c", access, token.token[:-2] + "AA", "\ud800", "é" * 9000):
+        await world.sessions.close(RefreshToken(bad), NOW)
+    await world.sessions.close(token, NOW + 8 * 86_400)
+    assert await world.sql("SELECT * FROM gateway_sessions ORDER BY id") == before
+
+
+async def test_what_is_no_refresh_token_is_rejected_by_kind(world: World) -> None:
+    user, organization, token = await begin(world)
+    access = (await world.login()).tokens.access_token
+    ticket = world.tokens.issue_ticket(user_id=user, organization_id=organization, now=NOW)
+    for bad, error in (
+        (access, RefreshWrongKind),
+        (ticket, RefreshWrongKind),
+        ("nonsense", RefreshRejected),
+        ("\ud800", RefreshRejected),
+        ("", RefreshRejected),
+        (token.token[:-4] + "AAAA", RefreshRejected),
+    ):
+        with pytest.raises(RefreshRejected, match=r"^Invalid refresh token$") as refusal:
+            await world.sessions.refresh(RefreshToken(bad), NOW)
+        assert type(refusal.value) is error
+    with pytest.raises(RefreshExpired, match=r"^Invalid refresh token$"):
+        await world.sessions.refresh(token, NOW + 7 * 86_400)
+
+
+async def test_a_user_who_is_gone_or_off_gets_no_new_pair_and_loses_no_token(world: World) -> None:
+    _, _, token = await begin(world)
+    await world.sql("UPDATE users SET is_active = false")
+    with pytest.raises(UserDisabled):
+        await world.sessions.refresh(token, NOW)
+    await world.sql("UPDATE users SET deleted_at = now()")
+    with pytest.raises(RefreshUserUnknown, match=r"^User not found$"):
+        await world.sessions.refresh(token, NOW)
+    await world.sql("UPDATE users SET is_active = true, deleted_at = NULL")
+    assert await world.sessions.refresh(token, NOW)
+
+
+async def test_who_was_removed_from_the_organization_lands_at_home(world: World) -> None:
+    user, home, _ = await begin(world)
+    other = await world.organization("Other")
+    await world.accounts.add_member(user, other)
+    token = successor((await world.accounts.switch(user, other, NOW)).tokens)
+    await world.sql("UPDATE user_organizations SET deleted_at = now() WHERE organization_id = $1", other)
+    pair = await world.sessions.refresh(token, NOW)
+    assert world.tokens.verify(pair.access_token, AccessClaims, NOW).organization_id == home
+    await world.sql("UPDATE user_organizations SET deleted_at = now()")
+    with pytest.raises(RefreshRejected):
+        await world.sessions.refresh(successor(pair), NOW)
+
+
+async def test_a_genuine_token_that_the_store_does_not_know_is_revoked(world: World) -> None:
+    _, _, token = await begin(world)
+    await world.sql("DELETE FROM gateway_sessions")
+    assert await revoked(world, token)
+
+
+async def test_the_store_keeps_digests_only(world: World) -> None:
+    _, _, token = await begin(world)
+    rows = await world.sql("SELECT * FROM gateway_refresh_tokens")
+    assert [len(row["digest"]) for row in rows] == [32]
+    shown = repr(rows) + repr(await world.sql("SELECT * FROM gateway_sessions")) + repr(token)
+    assert not any(part in shown for part in token.token.split("."))
+
+
+async def test_an_outage_consumes_nothing(world: World) -> None:
+    _, _, token = await begin(world)
+    for table in ("gateway_refresh_tokens", "gateway_sessions", "users"):
+        await world.sql(f"ALTER TABLE {table} RENAME TO away")
+        with pytest.raises(StoreUnavailable):
+            await world.sessions.refresh(token, NOW)
+        await world.sql(f"ALTER TABLE away RENAME TO {table}")
+    assert await world.sessions.refresh(token, NOW)
+
+
+async def test_a_failure_in_the_midst_of_rotation_consumes_nothing(world: World) -> None:
+    _, _, token = await begin(world)
+    await world.sql(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$"
+    )
+    await world.sql(
+        "CREATE TRIGGER fail BEFORE INSERT ON gateway_refresh_tokens FOR EACH ROW EXECUTE FUNCTION fail()"
+    )
+    with pytest.raises(StoreUnavailable):
+        await world.sessions.refresh(token, NOW)
+    await world.sql("DROP TRIGGER fail ON gateway_refresh_tokens")
+    assert await world.sessions.refresh(token, NOW)
+
+
+async def test_a_logout_beats_a_refresh_that_runs_beside_it(world: World) -> None:
+    for _ in range(5):
+        token = RefreshToken((await world.login()).tokens.refresh_token) if _ else (await begin(world))[2]
+        pair, _closed = await asyncio.gather(
+            world.sessions.refresh(token, NOW), world.sessions.close(token, NOW), return_exceptions=True
+        )
+        if isinstance(pair, AuthError):
+            assert isinstance(pair, RefreshRevoked)
+        else:
+            assert not isinstance(pair, BaseException)
+            assert await revoked(world, successor(pair))
+
+
+async def test_purging_forgets_the_ended_and_keeps_what_protects(world: World) -> None:
+    user, organization, token = await begin(world)
+    used = foreign(user, organization, expires_at=NOW + 30 * 86_400)
+    await world.sessions.refresh(used, NOW)
+    assert await world.sessions.purge(NOW + 7 * 86_400) == 0
+    assert await world.sessions.purge(NOW + 9 * 86_400) == 1
+    with pytest.raises(RefreshRevoked):
+        await world.sessions.refresh(used, NOW + 29 * 86_400)
+    assert await world.sessions.purge(NOW + 32 * 86_400) == 1
+    assert await world.sql("SELECT FROM gateway_refresh_tokens") == []
+    assert token.token

@@ -1,0 +1,96 @@
+"""Requests as bytes, and what a refusal must look like."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import jwt
+
+from tests.flow.conftest import SECRET
+from tests.flow.peers import Client, Message
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from gateway.app import Gateway
+
+
+def request(method: str, target: str, *lines: str, body: bytes | None = None) -> bytes:
+    """A well-formed request with the field lines `lines`."""
+    fields = [f"{method} {target} HTTP/1.1", "Host: gateway.test", *lines]
+    if body is not None:
+        fields.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*fields, "", ""]).encode() + (body or b"")
+
+
+def get(target: str, *lines: str) -> bytes:
+    return request("GET", target, *lines)
+
+
+def post(target: str, content: object, *lines: str) -> bytes:
+    """A request whose body is `content` as JSON."""
+    return request("POST", target, "Content-Type: application/json", *lines, body=json.dumps(content).encode())
+
+
+def bearer(token: str) -> str:
+    return f"Authorization: Bearer {token}"
+
+
+async def ask(gateway: Gateway, raw: bytes) -> Message:
+    """Send `raw` on a connection of its own."""
+    async with Client(gateway.address) as client:
+        return await client.exchange(raw)
+
+
+async def granted(gateway: Gateway, raw: bytes) -> dict[str, Any]:
+    """What a hosted endpoint answers, when it says yes."""
+    answer = await ask(gateway, raw)
+    assert answer.status == 200, answer.body
+    envelope = answer.json()
+    assert envelope["status"] == "success"
+    assert isinstance(envelope["data"], dict)
+    return envelope["data"]
+
+
+def is_refusal(answer: Message, status: int, message: str | None = None) -> None:
+    """A refusal is the envelope, as JSON, with an id; and says what it is asked to say."""
+    assert answer.status == status, (answer.start, answer.body)
+    assert answer.one("Content-Type") == "application/json"
+    assert answer.one("X-Request-ID")
+    assert answer.one("Location") is None
+    envelope = answer.json()
+    assert set(envelope) == {"status", "message", "data"}
+    assert envelope["status"] == "error"
+    assert envelope["data"] is None
+    assert isinstance(envelope["message"], str)
+    if message is not None:
+        assert envelope["message"] == message
+    if status == 401:
+        assert answer.one("WWW-Authenticate")
+    if status == 503:
+        assert answer.one("Retry-After")
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """What a token says, read as Whatomate reads it."""
+    return jwt.decode(token, SECRET, algorithms=["HS256"], issuer="whatomate")
+
+
+def whatomate_token(user: UUID, organization: UUID, *, seconds: int = 3600, **changes: Any) -> str:
+    """A token as Whatomate issues it: none of the gateway's own claims. A change to None leaves the claim out."""
+    now = int(time.time())
+    claims = {
+        "user_id": str(user),
+        "organization_id": str(organization),
+        "email": "someone@example.com",
+        "is_super_admin": False,
+        "exp": now + seconds,
+        "iat": now,
+        "iss": "whatomate",
+        **changes,
+    }
+    return jwt.encode(
+        {name: claim for name, claim in claims.items() if claim is not None}, SECRET, algorithm="HS256"
+    )

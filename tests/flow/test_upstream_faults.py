@@ -1,0 +1,260 @@
+"""What the upstream gets wrong is answered as a gateway does: 502, 503, 504, and never a second POST."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.flow.peers import Client, read_head
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.app import Gateway
+    from tests.flow.peers import Upstream
+
+GET = b"GET / HTTP/1.1\r\nHost: e\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 2\r\n\r\nhi"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def replying(raw: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(raw)
+        await writer.drain()
+        await reader.read()
+
+    return script
+
+
+async def test_an_upstream_that_is_not_there_is_502(start: Callable[..., Awaitable[Gateway]]) -> None:
+    gateway = await start(upstream={"url": "http://127.0.0.1:1"})
+    async with Client(gateway.address) as client:
+        for _ in range(2):  # and the client's connection is none the worse
+            answer = await client.exchange(GET)
+            assert (answer.status, answer.json()["status"]) == (502, "error")
+
+
+async def test_an_upstream_that_does_not_answer_is_504(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
+    upstream.script = replying(b"")
+    gateway = await start(upstream={"head_timeout_seconds": 0.3})
+    async with Client(gateway.address) as client:
+        assert (await client.exchange(GET)).status == 504
+
+
+async def test_an_upstream_that_stalls_in_its_body_breaks_the_answer_off(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
+    upstream.script = replying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+    gateway = await start(upstream={"body_timeout_seconds": 0.3})
+    async with Client(gateway.address) as client:
+        await client.send(GET)
+        assert (await read_head(client.reader)).status == 200
+        assert await client.closed() == b"abc"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0x2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX: a\r\n folded\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 300_000 + b"\r\n\r\n",
+    ],
+)
+async def test_a_malformed_response_is_502_and_its_connection_is_closed(
+    client: Client, upstream: Upstream, raw: bytes
+) -> None:
+    upstream.script = replying(raw)
+    assert (await client.exchange(GET)).status == 502
+    upstream.script = replying(OK)
+    assert (await client.exchange(GET)).body == b"ok"
+    assert len(upstream.raw) == 2
+
+
+async def test_a_malformed_chunk_breaks_the_answer_off(client: Client, upstream: Upstream) -> None:
+    upstream.script = replying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n")
+    await client.send(GET)
+    assert (await read_head(client.reader)).status == 200
+    assert not (await client.closed()).endswith(b"0\r\n\r\n")
+
+
+async def test_a_response_cut_short_is_not_passed_off_as_whole(client: Client, upstream: Upstream) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+
+    upstream.script = script
+    await client.send(GET)
+    assert (await read_head(client.reader)).status == 200
+    assert await client.closed() == b"3\r\nabc\r\n"
+
+
+async def test_a_body_that_ends_by_closing_is_whole(client: Client, upstream: Upstream) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        await asyncio.sleep(0.05)
+        writer.write(b"def")
+
+    upstream.script = script
+    for _ in range(2):
+        answer = await client.exchange(GET)
+        assert (answer.one("Transfer-Encoding"), answer.body) == ("chunked", b"abcdef")
+    assert len(upstream.raw) == 2
+
+
+async def test_an_http_1_0_upstream_is_understood(client: Client, upstream: Upstream) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    upstream.script = script
+    for _ in range(2):
+        assert (await client.exchange(GET)).body == b"ok"
+
+
+async def test_bytes_behind_a_response_are_never_the_next_ones(client: Client, upstream: Upstream) -> None:
+    upstream.script = replying(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+    for _ in range(3):
+        assert (await client.exchange(GET)).body == b"ok"
+    assert len(upstream.raw) == 3
+
+
+async def test_bytes_on_an_idle_connection_are_never_an_answer(client: Client, upstream: Upstream) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(OK)
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        await reader.read()
+
+    upstream.script = script
+    for _ in range(2):
+        assert (await client.exchange(GET)).body == b"ok"
+        await asyncio.sleep(0.15)
+    assert len(upstream.raw) == 2
+
+
+@pytest.mark.parametrize(("raw", "status"), [(GET, 200), (POST, 502)])
+async def test_only_a_replayable_request_is_sent_again_when_a_reused_connection_was_dead(
+    client: Client, upstream: Upstream, raw: bytes, status: int
+) -> None:
+    served = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        served += 1
+        await read_head(reader)
+        writer.write(OK)
+        await writer.drain()
+        if served == 1:
+            await reader.readuntil(b"\r\n\r\n")  # the second request on this connection is met with silence
+            return
+        await reader.read()
+
+    upstream.script = script
+    assert (await client.exchange(GET)).status == 200
+    assert (await client.exchange(raw)).status == status
+    assert served == (2 if status == 200 else 1)
+
+
+async def test_a_fresh_connection_that_dies_is_not_tried_again(client: Client, upstream: Upstream) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+
+    upstream.script = script
+    assert (await client.exchange(GET)).status == 502
+    assert len(upstream.raw) == 1
+
+
+async def test_an_early_answer_is_relayed_and_its_connection_not_reused(client: Client, upstream: Upstream) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno!")
+        await writer.drain()
+        await reader.read()
+
+    upstream.script = script
+    await client.send(b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 5000000\r\n\r\n" + b"z" * 1000)
+    answer = await client.response()
+    assert (answer.status, answer.body) == (413, b"no!")
+    await client.closed()
+    async with asyncio.timeout(5):
+        while len(upstream.raw) == 1 and not upstream.raw[0]:
+            await asyncio.sleep(0.01)
+    async with Client(client._address) as another:  # noqa: SLF001 -- the same gateway
+        await another.send(GET)
+        assert (await another.response()).status == 413
+    assert len(upstream.raw) == 2
+
+
+async def test_a_client_that_leaves_cancels_the_upstream_request_at_once(gateway: Gateway, upstream: Upstream) -> None:
+    left = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        assert await reader.read() == b""
+        left.set()
+
+    upstream.script = script
+    async with Client(gateway.address) as client:
+        await client.send(GET)
+        await asyncio.sleep(0.1)
+    await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_requests_beyond_the_pool_wait_in_line_and_beyond_the_line_are_503(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
+    release = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_head(reader)
+            await release.wait()
+            writer.write(OK)
+
+    upstream.script = script
+    gateway = await start(upstream={"connections": 2, "pending": 1, "connect_timeout_seconds": 5})
+    clients = [Client(gateway.address) for _ in range(4)]
+    for client in clients:
+        await client.__aenter__()
+    try:
+        for client in clients[:3]:
+            await client.send(GET)
+            await asyncio.sleep(0.05)
+        refused = await clients[3].exchange(GET)
+        assert (refused.status, refused.one("Retry-After")) == (503, "1")
+        release.set()
+        assert [(await client.response()).status for client in clients[:3]] == [200, 200, 200]
+        assert len(upstream.raw) == 2
+    finally:
+        for client in clients:
+            await client.__aexit__(None, None, None)
+
+
+async def test_who_waits_too_long_for_a_connection_is_504(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
+    upstream.script = replying(b"")
+    gateway = await start(
+        upstream={"connections": 1, "pending": 5, "connect_timeout_seconds": 0.3}, timeout={"drain_seconds": 0.1}
+    )
+    async with Client(gateway.address) as first, Client(gateway.address) as second:
+        await first.send(GET)
+        await asyncio.sleep(0.05)
+        assert (await second.exchange(GET)).status == 504
