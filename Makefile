@@ -27,7 +27,7 @@ check: $(STAMP) ## format, lint, types, the laws of who may import whom
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest tests/test_house.py
+	@$(BIN)/python -m pytest tests/test_house.py tests/test_files.py
 
 lock: $(STAMP) ## resolve requirements.lock anew (it names no index: yours is used)
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras --upgrade \

@@ -113,8 +113,6 @@ class TokenRevoked(TokenRejected):
 class SubjectUnknown(TokenRejected):
     """Genuine, but its user or organization is gone, or the user is no longer a member of it."""
 
-    reason = Reason.UNKNOWN
-
 
 class UserDisabled(AuthError):
     """The user exists and is switched off."""
@@ -192,10 +190,7 @@ class EmailTaken(AuthError):
     """Registration with an existing e-mail and another password."""
 
     reason = Reason.CONFLICT
-    message = (
-        "An account with this email already exists. "
-        "Please sign in and ask your organization admin to add you."
-    )
+    message = "An account with this email already exists. Please sign in and ask your organization admin to add you."
 
 
 class AlreadyMember(AuthError):
@@ -250,9 +245,6 @@ class RefreshUserUnknown(AuthError):
 
     reason = Reason.UNKNOWN
     message = "User not found"
-
-
-# -- what the administrator's commands may stumble over ---------------------------------------------------------
 
 
 class SlugTaken(AuthError):

@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 
 from jwt import InvalidTokenError, PyJWS
 
-from authcore.claims import AccessClaims, AnyClaims, RefreshClaims, TicketClaims, TokenKind, parse_claims
+from authcore.claims import AnyClaims, TokenKind, parse_claims
 from authcore.errors import TokenExpired, TokenMalformed, TokenRejected, TokenWrongKind
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ TICKET_SECONDS: Final = 30
 # two digests, and so two lives.
 _COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
 
-C = TypeVar("C", AccessClaims, RefreshClaims, TicketClaims)
+C = TypeVar("C", bound=AnyClaims)
 
 
 @dataclass(frozen=True, slots=True)

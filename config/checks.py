@@ -6,6 +6,7 @@ Each check names the settings it looks at, so that one whose value is already re
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,10 +54,23 @@ def fold(header: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in header.lower())
 
 
-def _database_scheme(settings: Settings) -> Iterator[tuple[str, str]]:
+def _database_url(settings: Settings) -> Iterator[tuple[str, str]]:
     url = settings.database.url.get_secret_value() if settings.database.url else None
-    if url is not None and not url.startswith(("postgresql://", "postgres://")):
+    if url is None:
+        return
+    if not url.startswith(("postgresql://", "postgres://")):
         yield "GATEWAY_DATABASE_URL", "should begin with postgresql://"
+        return
+    try:
+        urlsplit(url).port  # noqa: B018 - reading it is the check
+    except ValueError:
+        yield (
+            "GATEWAY_DATABASE_URL",
+            (
+                "should be postgresql://user:password@host:5432/name; "
+                "a / ? # @ : or % in the password is written in its %-form"
+            ),
+        )
 
 
 def _pool(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -123,7 +137,7 @@ def _header_names(header: Header) -> Iterator[tuple[str, str]]:
 Check = tuple[tuple[str, ...], "Callable[[Settings], Iterator[tuple[str, str]]]"]
 
 CHECKS: Final[tuple[Check, ...]] = (
-    (("GATEWAY_DATABASE_URL",), _database_scheme),
+    (("GATEWAY_DATABASE_URL",), _database_url),
     (("GATEWAY_DATABASE_POOL_MIN", "GATEWAY_DATABASE_POOL_MAX"), _pool),
     (("GATEWAY_JWT_SECRET",), _secret),
     (("GATEWAY_JWT_PREVIOUS_SECRETS",), _previous_secrets),

@@ -174,6 +174,7 @@ class Timeout(Group):
         60, description="Without a byte while a request body is due; past that 408."
     )
     write_seconds: Seconds = Field(60, description="Without the client taking a byte of its response.")
+    tunnel_seconds: Seconds = Field(300, description="Without a byte either way through a WebSocket.")
     drain_seconds: Seconds = Field(30, description="After SIGTERM, for requests in flight to finish.")
 
 

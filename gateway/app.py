@@ -42,6 +42,7 @@ from gateway.proxy.upstreams import Upstream
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream import ClientLimits, Listener
 from gateway.wire.pool import Pool, PoolLimits
+from gateway.wire.tunnel import Tunnels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,11 +193,13 @@ class Gateway:
             head_timeout_seconds=upstream.head_timeout_seconds,
             body_timeout_seconds=upstream.body_timeout_seconds,
         )
+        tunnels = Tunnels(self._deadlines, timeout.tunnel_seconds)
         pipeline = Pipeline(
             routes=self._routes(),
             authenticator=self._authenticator,
             laws=HeaderLaws(settings.header.model_dump()),
             origins=Origins(settings.trusted_proxies),
+            tunnels=tunnels,
             metrics=self._metrics,
             access_log=self._access_log,
         )
@@ -225,6 +228,7 @@ class Gateway:
             "Requests waiting for a connection.",
             lambda: self._upstream.pool.waiting,
         )
+        watch("gateway_tunnels", "WebSocket tunnels open.", lambda: len(tunnels.open_now))
         watch("gateway_access_log_dropped", "Access records lost.", lambda: self._access_log.dropped)
 
     def _routes(self) -> RouteTable:

@@ -40,6 +40,12 @@ class Commands(click.Group):
             raise click.ClickException(f"the database does not answer{_because(error.__cause__)}") from error
         except (AuthError, MigrationChanged) as error:
             raise click.ClickException(str(error)) from error
+        except ValueError as error:
+            if not type(error).__module__.startswith("asyncpg."):
+                raise
+            # Its text may quote the URL, and so the password.
+            click.echo("Error: GATEWAY_DATABASE_URL: the database driver cannot read it", err=True)
+            sys.exit(MISCONFIGURED)
 
 
 def _version() -> str:

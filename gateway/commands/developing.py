@@ -39,7 +39,7 @@ _DEFAULTS: Final = {
 }
 
 
-TOLD: Final = (PostgresError, DevError, CannotListen)
+TOLD: Final = (PostgresError, DevError, CannotListen, OSError)
 """Failures whose text is for the operator."""
 
 

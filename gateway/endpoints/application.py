@@ -55,12 +55,14 @@ async def read_body(request: web.Request, model: type[Body]) -> Body:
     """Read a JSON object of the form of `model`; fields it does not know are ignored.
 
     Raises:
-        UnsupportedMediaType: the body says it is something else than JSON.
+        UnsupportedMediaType: the body says it is something else than JSON, or compressed.
         ContentTooLarge: it is larger than the application takes.
         BadRequest: it is no JSON object, or a field is missing or of the wrong type (the message names it).
     """
     if "Content-Type" in request.headers and request.content_type != "application/json":
         raise UnsupportedMediaType("Content-Type must be application/json")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("Content-Encoding is not supported")
     try:
         raw = await request.read()
     except web.HTTPRequestEntityTooLarge as error:
@@ -118,4 +120,11 @@ def make_application(metrics: Metrics, *, body_bytes: int) -> web.Application:
         metrics.sign_ins.labels(endpoint, "ok").inc()
         return response
 
-    return web.Application(middlewares=[envelope], client_max_size=body_bytes)
+    async def unsigned(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.popall(
+            "Server", None
+        )  # which library answers, and of which version, is nobody's business
+
+    application = web.Application(middlewares=[envelope], client_max_size=body_bytes)
+    application.on_response_prepare.append(unsigned)
+    return application

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from gateway.proxy.upstreams import Upstream
     from gateway.wire.inbound import Inbound
     from gateway.wire.messages import RequestHead, ResponseHead
+    from gateway.wire.tunnel import Tunnels
     from gateway.wire.upstream import UpstreamConnection
 
 CLIENT_CLOSED = 499
@@ -75,6 +76,7 @@ class Pipeline:
         authenticator: Authenticator,
         laws: HeaderLaws,
         origins: Origins,
+        tunnels: Tunnels,
         metrics: Metrics,
         access_log: AccessLog,
     ) -> None:
@@ -82,6 +84,7 @@ class Pipeline:
         self._authenticator = authenticator
         self._laws = laws
         self._origins = origins
+        self._tunnels = tunnels
         self._metrics = metrics
         self._access_log = access_log
         self._unrouted = metrics.route("none")
@@ -180,6 +183,7 @@ class Pipeline:
             complete=inbound.complete,
             head_timeout=upstream.head_timeout_seconds,
             body_timeout=upstream.body_timeout_seconds,
+            upgrade=head.upgrade,
         )
         if not inbound.complete:
             connection.feed_from(inbound)
@@ -194,6 +198,9 @@ class Pipeline:
             inbound.interim(interim_start(response))
             response = await connection.response()
         exchange.status = response.status
+        if response.status == 101:  # noqa: PLR2004 -- RFC 9110 section 15.2.2
+            await self._tunnel(exchange, connection, response)
+            return
         told = b"content-length" in response.first and response.status != 204  # noqa: PLR2004 -- RFC 9110 section 8.6
         inbound.answer(
             response_start(response, origin.request_id if origin is not None else b""),
@@ -208,6 +215,25 @@ class Pipeline:
             if inbound.connection.full:
                 connection.pause()
             await connection.finished()
+
+    async def _tunnel(
+        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead
+    ) -> None:
+        """Pass bytes both ways until either side ends."""
+        inbound, origin = exchange.inbound, exchange.origin
+        far, early = connection.switch()
+        near = inbound.switch(
+            response_start(response, origin.request_id if origin is not None else b""), early
+        )
+        tunnel = self._tunnels.open()
+        tunnel.join((near, inbound.connection), (far, connection))
+        try:
+            await tunnel.ended()
+        finally:
+            self._tunnels.ended(tunnel)
+            inbound.received, inbound.sent = tunnel.up, tunnel.down + len(early)
+            if tunnel.idled:
+                exchange.reason = "idle"
 
     # -- the two outer layers ----------------------------------------------------------------------------------
 

@@ -108,6 +108,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._pumping = False
         self._broken = False
         self._closing = False
+        self._switched = False
         self._paused = False
         self._full = False
         self._buffered = 0
@@ -136,7 +137,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._transport = None
         self._queue.clear()
         self._parser = None  # parser and protocol refer to each other
-        if self._drive is not None:
+        if self._drive is not None and not self._switched:
             self._drive.throw(ClientGone("the client closed the connection"))
 
     def eof_received(self) -> bool:
@@ -156,8 +157,11 @@ class DownstreamConnection(asyncio.Protocol):
             self.deadline = self._deadlines.after(self._limits.head_seconds)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # the inbound's fault says it; what follows the head is never read
+        except httptools.HttpParserUpgrade as switching:
+            if (
+                len(data) > switching.args[0] and self._queue
+            ):  # RFC 6455 section 4.1: first the 101, then the frames
+                self._queue[-1].fault = ProtocolError(BAD_REQUEST, "bytes behind an upgrade request")
         except httptools.HttpParserError as error:
             self._break(_refusal(error))
         else:
@@ -322,7 +326,8 @@ class DownstreamConnection(asyncio.Protocol):
         elif self._queue:
             pause = True
         else:
-            pause = not active.complete and (active.sink is None or active.held)
+            # After an upgrade request, the client's bytes are for the tunnel, which begins with the 101.
+            pause = active.head.upgrade or (not active.complete and (active.sink is None or active.held))
         if pause != self._paused:
             self._paused = pause
             if pause:
@@ -373,6 +378,19 @@ class DownstreamConnection(asyncio.Protocol):
     def full(self) -> bool:
         """The client takes its answer more slowly than it comes."""
         return self._full
+
+    def switch(self, head: bytes) -> asyncio.Transport:
+        """Write the 101's `head` and give the transport away, to a tunnel.
+
+        Raises:
+            ClientGone: it is gone already.
+        """
+        if self._transport is None:
+            raise ClientGone("the client closed the connection")
+        self._transport.write(head)
+        self._switched = True
+        self.deadline = None
+        return self._transport
 
     def write(self, piece: bytes) -> None:
         """Write bytes of the active inbound's answer."""

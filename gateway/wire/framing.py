@@ -109,11 +109,11 @@ def _frame_request(head: RequestHead) -> None:
 
 
 def _check_upgrade(head: RequestHead) -> None:
-    """RFC 9110 section 7.8: only an upgrade that this server knows, and only one without a body."""
-    protocol = head.first.get(b"upgrade", b"")
-    if protocol.lower() != b"websocket":
+    """RFC 9110 section 7.8: only the protocol that this server knows; RFC 6455 section 4.1: how it is asked for."""
+    if head.first.get(b"upgrade", b"").lower() != b"websocket" or head.occurs_twice(b"upgrade"):
         raise ProtocolError(NOT_IMPLEMENTED, "upgrade to other than websocket")
-    raise ProtocolError(NOT_IMPLEMENTED, "websocket is not supported yet")
+    if head.method != b"GET" or head.minor != 1 or head.kind is not BodyKind.NONE:
+        raise ProtocolError(BAD_REQUEST, "websocket handshake that is not a plain GET of HTTP/1.1")
 
 
 def parse_length(value: bytes, status: int) -> int:
@@ -156,6 +156,16 @@ def check_response(head: ResponseHead, method: bytes) -> None:
         head.keep_alive = False
 
 
+def check_switch(head: ResponseHead) -> None:
+    """Check a 101 that answers an upgrade to websocket (RFC 6455 section 4.1).
+
+    Raises:
+        ProtocolError: 502, it switches to something else, or says so in the wrong way.
+    """
+    if head.first.get(b"upgrade", b"").lower() != b"websocket" or b"upgrade" not in connection_tokens(head):
+        raise ProtocolError(502, "101 that does not switch to websocket")
+
+
 def connection_tokens(fields: Fields) -> frozenset[bytes]:
     """The lower-case options of every Connection field line (RFC 9110 section 7.6.1)."""
     return frozenset(
@@ -173,3 +183,6 @@ def chunk(body: bytes) -> bytes:
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 """The end of a chunked body without trailers."""
+
+UPGRADE: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+"""How either handshake says that it switches, and the end of its head."""

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.wire.framing import LAST_CHUNK, chunk
+from gateway.wire.framing import LAST_CHUNK, UPGRADE, chunk
 from gateway.wire.messages import BodyKind, ProtocolError, RequestHead
 
 if TYPE_CHECKING:
+    import asyncio
+
     from gateway.wire.downstream import DownstreamConnection
     from gateway.wire.flow import Sink, Source
 
@@ -173,7 +175,12 @@ class Inbound:
         # A body that nobody will read makes the connection useless; better said than discovered.
         unread = not self.complete and self.sink is None
         self.closes = (
-            self._bare or unread or self.fault is not None or not head.keep_alive or self.connection.draining
+            self._bare
+            or unread
+            or self.fault is not None
+            or head.upgrade
+            or not head.keep_alive
+            or self.connection.draining
         )
         if self.closes:
             parts.append(_CLOSE)
@@ -190,6 +197,16 @@ class Inbound:
             self.source = source
         self.pieces.clear()
         self.connection.write(b"".join(parts))
+
+    def switch(self, start: bytes, early: bytes) -> asyncio.Transport:
+        """Write a 101 and what the upstream sent behind it; give the transport away.
+
+        Raises:
+            ClientGone: it is gone already.
+        """
+        self.answered = True
+        self.closes = True
+        return self.connection.switch(start + UPGRADE + early)
 
     def body(self, piece: bytes) -> None:
         """Write a piece of the answer's body."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 import httptools
 
 from gateway.wire.drive import Signal
-from gateway.wire.framing import LAST_CHUNK, check_response, chunk, connection_tokens
+from gateway.wire.framing import LAST_CHUNK, UPGRADE, check_response, check_switch, chunk, connection_tokens
 from gateway.wire.messages import BodyKind, ProtocolError, ResponseHead
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._source: Source | None = None
         self._chunked_out = False
         self._sent = True
+        self._upgrade = False
+        self._early = b""
         self._head_timeout = 0.0
         self._body_timeout = 0.0
         self._awaited: Signal[ResponseHead] | None = None
@@ -106,10 +108,11 @@ class UpstreamConnection(asyncio.Protocol):
         complete: bool,
         head_timeout: float,
         body_timeout: float,
+        upgrade: bool = False,
     ) -> None:
         """Write a request: `start` (request line and fields), its framing, and the `pieces` of body at hand.
 
-        When not `complete`, the rest follows through ``body`` and ``end``.
+        When not `complete`, the rest follows through ``body`` and ``end``. With `upgrade`, websocket is asked for.
         """
         self.served += 1
         self._busy = True
@@ -118,7 +121,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._body_timeout = body_timeout
         self._chunked_out = kind is BodyKind.CHUNKED
         self._sent = complete
-        if kind is BodyKind.NONE:
+        self._upgrade = upgrade
+        if upgrade:
+            framing = UPGRADE
+        elif kind is BodyKind.NONE:
             framing = b"Content-Length: 0\r\n\r\n" if method in (b"POST", b"PUT", b"PATCH") else b"\r\n"
         elif kind is BodyKind.LENGTH:
             framing = b"Content-Length: %d\r\n\r\n" % length
@@ -188,6 +194,17 @@ class UpstreamConnection(asyncio.Protocol):
             raise self._failure
         self._finished = Signal()
         await self._finished
+
+    def switch(self) -> tuple[asyncio.Transport, bytes]:
+        """Give the transport away after a 101, with the bytes that came behind it.
+
+        Raises:
+            UpstreamLost: it is gone already.
+        """
+        if self._transport is None:
+            raise UpstreamLost("the upstream closed the connection behind its 101")
+        self.deadline = None
+        return self._transport, self._early
 
     @property
     def reusable(self) -> bool:
@@ -271,7 +288,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.deadline = self._deadlines.after(self._body_timeout)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except httptools.HttpParserUpgrade as switched:
+            self._early = data[switched.args[0] :]
+        except httptools.HttpParserError as error:
             self._malformed(error)
         else:
             if self._final is None and self._head_bytes > MAX_HEAD_BYTES:
@@ -337,7 +356,10 @@ class UpstreamConnection(asyncio.Protocol):
             if self._interim > MAX_INTERIM:
                 raise ProtocolError(502, "too many interim responses")
         elif head.status == _SWITCHING:
-            raise ProtocolError(502, "101 to a request that asked for no upgrade")
+            if not self._upgrade:
+                raise ProtocolError(502, "101 to a request that asked for no upgrade")
+            check_switch(head)
+            self.deadline = None
         else:
             self._final = head
             self.deadline = self._deadlines.after(self._body_timeout)

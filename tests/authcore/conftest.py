@@ -16,12 +16,14 @@ from authcore.authenticate import Authenticator
 from authcore.credentials import PasswordLogin
 from authcore.keys import KeyRing
 from authcore.passwords import Passwords
+from authcore.permissions import CATALOGUE
 from authcore.sessions import Sessions
 from authcore.store.postgres import PostgresStore
 from authcore.tokens import Tokens
+from tests.conftest import fresh_database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from datetime import datetime
     from uuid import UUID
 
@@ -129,10 +131,39 @@ class World:
         return key.encode(), rows[0]["id"]
 
 
+@pytest.fixture(scope="session")
+def shared_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """One migrated database for all who leave the schema alone: making one costs more than most tests."""
+    yield from fresh_database(postgres_url, migrated_template)
+
+
 @pytest.fixture
-async def world(migrated_url: str) -> AsyncIterator[World]:
-    store = await open_store(migrated_url)
-    world = World(migrated_url, store)
+async def world(shared_url: str) -> AsyncIterator[World]:
+    """Over a database without rows but the catalogue's."""
+    connection = await asyncpg.connect(shared_url)
+    await connection.execute(
+        "TRUNCATE organizations, users, user_organizations, custom_roles, permissions, role_permissions, api_keys, "
+        "sso_providers, gateway_sessions, gateway_refresh_tokens"
+    )
+    rows = [(one, action, text) for one, actions in CATALOGUE.items() for action, text in actions.items()]
+    await connection.executemany(
+        "INSERT INTO permissions (resource, action, description) VALUES ($1, $2, $3)", rows
+    )
+    await connection.close()
+    async for world in opened(shared_url):
+        yield world
+
+
+@pytest.fixture
+async def own_world(migrated_url: str) -> AsyncIterator[World]:
+    """Over a database of the test's own, whose schema it may change."""
+    async for world in opened(migrated_url):
+        yield world
+
+
+async def opened(url: str) -> AsyncIterator[World]:
+    store = await open_store(url)
+    world = World(url, store)
     try:
         yield world
     finally:

@@ -68,7 +68,7 @@ async def test_registering_makes_a_user_with_the_default_role_and_signs_them_in(
     assert {str(one) for one in user.role.permissions} == ROLES["agent"].permissions
     claims = world.tokens.verify(signed_in.tokens.access_token, AccessClaims, NOW)
     assert (claims.user_id, claims.organization_id, claims.email) == (user.id, organization, user.email)
-    assert await world.sessions.refresh(RefreshToken(signed_in.tokens.refresh_token), NOW)
+    await world.sessions.refresh(RefreshToken(signed_in.tokens.refresh_token), NOW)
     (row,) = await world.sql("SELECT * FROM users")
     assert row["password_hash"].startswith("$2a$")
     (membership,) = await world.sql("SELECT * FROM user_organizations")
@@ -155,12 +155,12 @@ async def test_a_home_without_a_membership_row_is_a_membership(world: World) -> 
         await register(world, organization, "user@example.com")
 
 
-async def test_who_was_removed_may_join_again_even_under_a_unique_index(world: World) -> None:
-    organization = await world.organization()
-    user = await world.user(organization, role="admin")
-    await world.sql("CREATE UNIQUE INDEX idx_user_org ON user_organizations (user_id, organization_id)")
-    await world.sql("UPDATE user_organizations SET deleted_at = now()")
-    signed_in = await register(world, organization, "user@example.com")
+async def test_who_was_removed_may_join_again_even_under_a_unique_index(own_world: World) -> None:
+    organization = await own_world.organization()
+    user = await own_world.user(organization, role="admin")
+    await own_world.sql("CREATE UNIQUE INDEX idx_user_org ON user_organizations (user_id, organization_id)")
+    await own_world.sql("UPDATE user_organizations SET deleted_at = now()")
+    signed_in = await register(own_world, organization, "user@example.com")
     assert signed_in.user.id == user
     assert signed_in.user.role is not None
     assert signed_in.user.role.name == "agent"

@@ -111,11 +111,11 @@ async def test_a_key_that_is_off_expired_or_deleted_is_refused(world: World) -> 
     with pytest.raises(ApiKeyRevoked):
         await proofs.verify(ApiKey(off), NOW)
     ending, _ = await world.key(user, organization, expires_at=datetime.fromtimestamp(NOW, UTC))
-    assert await proofs.verify(ApiKey(ending), NOW - 0.01)
+    await proofs.verify(ApiKey(ending), NOW - 0.01)
     with pytest.raises(ApiKeyExpired):
         await proofs.verify(ApiKey(ending), NOW)
     deleted, key_id = await world.key(user, organization)
-    assert await proofs.verify(ApiKey(deleted), NOW)
+    await proofs.verify(ApiKey(deleted), NOW)
     await world.sql("UPDATE api_keys SET deleted_at = now() WHERE id = $1", key_id)
     with pytest.raises(ApiKeyRejected):
         await proofs.verify(ApiKey(deleted), NOW)
@@ -206,15 +206,15 @@ async def test_uses_are_written_together_and_never_backwards(world: World) -> No
     assert {row["id"]: row["last_used_at"] for row in rows} == {ids[0]: at, ids[1]: at, ids[2]: None}
 
 
-async def test_uses_that_could_not_be_written_are_kept(world: World) -> None:
-    organization = await world.organization()
-    key_id = (await world.key(await world.user(organization), organization))[1]
-    used = LastUsed(world.store)
+async def test_uses_that_could_not_be_written_are_kept(own_world: World) -> None:
+    organization = await own_world.organization()
+    key_id = (await own_world.key(await own_world.user(organization), organization))[1]
+    used = LastUsed(own_world.store)
     used.add(key_id)
-    await world.sql("ALTER TABLE api_keys RENAME TO away")
+    await own_world.sql("ALTER TABLE api_keys RENAME TO away")
     with pytest.raises(StoreUnavailable):
         await used.flush(NOW)
-    await world.sql("ALTER TABLE away RENAME TO api_keys")
+    await own_world.sql("ALTER TABLE away RENAME TO api_keys")
     assert await used.flush(NOW) == 1
 
 

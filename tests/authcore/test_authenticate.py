@@ -96,7 +96,7 @@ async def test_a_user_who_is_gone_off_or_removed_is_refused(world: World) -> Non
         await world.sql(f"UPDATE {table} SET deleted_at = now()")  # noqa: S608 - three known names
         assert await refused(world, token) is SubjectUnknown
         await world.sql(f"UPDATE {table} SET deleted_at = NULL")  # noqa: S608 - three known names
-        assert await ask(world, token)
+        await ask(world, token)
     await world.sql("UPDATE users SET is_active = false")
     assert await refused(world, token) is UserDisabled
 
@@ -203,7 +203,7 @@ async def test_a_key_is_as_good_as_its_owner(world: World) -> None:
     organization = await world.organization()
     user = await world.user(organization)
     key, _ = await world.key(user, organization)
-    assert await ask(world, ApiKey(key))
+    await ask(world, ApiKey(key))
     await world.sql("UPDATE users SET is_active = false")
     assert await refused(world, ApiKey(key)) is ApiKeyOwnerDisabled
     await world.sql("UPDATE users SET is_active = true, deleted_at = now()")
@@ -213,7 +213,7 @@ async def test_a_key_is_as_good_as_its_owner(world: World) -> None:
         await world.sql(f"UPDATE {table} SET deleted_at = now()")  # noqa: S608 - two known names
         assert await refused(world, ApiKey(key)) is ApiKeyRejected
         await world.sql(f"UPDATE {table} SET deleted_at = NULL")  # noqa: S608 - two known names
-    assert await ask(world, ApiKey(key))
+    await ask(world, ApiKey(key))
 
 
 async def test_every_refused_key_says_the_same_to_its_bearer(world: World) -> None:
@@ -256,7 +256,7 @@ async def test_a_token_is_never_recalled_past_its_end(world: World, left: int) -
     organization = await world.organization()
     token = bearer(world, await world.user(organization), organization, now=NOW - 3600 + left)
     authenticator = world.authenticator
-    assert await authenticator.authenticate(token, None, NOW)
+    await authenticator.authenticate(token, None, NOW)
     assert authenticator.recall(token, None, NOW + left - 0.01) is not None
     assert authenticator.recall(token, None, NOW + left) is None
     with pytest.raises(TokenExpired):
@@ -322,7 +322,7 @@ async def test_a_refusal_is_not_remembered(world: World) -> None:
     with pytest.raises(UserDisabled):
         await world.authenticator.authenticate(token, None, NOW)
     await world.sql("UPDATE users SET is_active = true")
-    assert await world.authenticator.authenticate(token, None, NOW)
+    await world.authenticator.authenticate(token, None, NOW)
 
 
 async def test_two_hundred_with_one_cold_key_run_bcrypt_once(world: World) -> None:

@@ -169,12 +169,16 @@ async def test_an_existing_database_keeps_every_row_and_column_and_works(
     with pytest.raises(LoginRejected):
         await world.login("gone-Old@Example.com", "allmine")
     principal = await world.authenticator.authenticate(ApiKey(KEY.encode()), None, NOW)
-    assert (principal.user_id, principal.role, principal.permissions) == (USER, "boss", {"contacts:read"})
+    assert (principal.user_id, principal.role, principal.permissions) == (
+        USER,
+        "boss",
+        frozenset({"contacts:read"}),
+    )
     assert await snapshot(database_url) == before
 
     row, key = await world.accounts.create_api_key(USER, ORGANIZATION, "new")
     assert row.key_prefix == key[4 : 4 + width]
-    assert await world.authenticator.authenticate(ApiKey(key.encode()), None, NOW)
+    await world.authenticator.authenticate(ApiKey(key.encode()), None, NOW)
     registered = await world.accounts.register(
         email="n@example.com", password="password", full_name="N", organization_id=ORGANIZATION, now=NOW
     )

@@ -70,11 +70,11 @@ async def test_with_no_database_every_call_says_unavailable(name: str) -> None:
     await store.close()
 
 
-@pytest.mark.parametrize("name", [one for one in CALLS if one not in {"ping", "pending_migrations"}])
-async def test_without_its_tables_every_call_says_unavailable(database_url: str, name: str) -> None:
+async def test_without_its_tables_every_call_says_unavailable(database_url: str) -> None:
     store = await open_store(database_url)
-    with pytest.raises(StoreUnavailable):
-        await CALLS[name](store)
+    for name in set(CALLS) - {"ping", "pending_migrations"}:
+        with pytest.raises(StoreUnavailable):
+            await CALLS[name](store)
     await store.close()
 
 

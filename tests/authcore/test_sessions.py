@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from tests.authcore.conftest import World
 
 
-async def begin(world: World, **columns: object) -> tuple[UUID, UUID, RefreshToken]:
+async def begin(world: World) -> tuple[UUID, UUID, RefreshToken]:
     """A user with a session: (user, organization, refresh token)."""
     organization = await world.organization()
-    user = await world.user(organization, **columns)
+    user = await world.user(organization)
     return user, organization, RefreshToken((await world.login()).tokens.refresh_token)
 
 
@@ -174,7 +174,7 @@ async def test_a_user_who_is_gone_or_off_gets_no_new_pair_and_loses_no_token(wor
     with pytest.raises(RefreshUserUnknown, match=r"^User not found$"):
         await world.sessions.refresh(token, NOW)
     await world.sql("UPDATE users SET is_active = true, deleted_at = NULL")
-    assert await world.sessions.refresh(token, NOW)
+    await world.sessions.refresh(token, NOW)
 
 
 async def test_who_was_removed_from_the_organization_lands_at_home(world: World) -> None:
@@ -204,29 +204,29 @@ async def test_the_store_keeps_digests_only(world: World) -> None:
     assert not any(part in shown for part in token.token.split("."))
 
 
-async def test_an_outage_consumes_nothing(world: World) -> None:
-    _, _, token = await begin(world)
+async def test_an_outage_consumes_nothing(own_world: World) -> None:
+    _, _, token = await begin(own_world)
     for table in ("gateway_refresh_tokens", "gateway_sessions", "users"):
-        await world.sql(f"ALTER TABLE {table} RENAME TO away")
+        await own_world.sql(f"ALTER TABLE {table} RENAME TO away")
         with pytest.raises(StoreUnavailable):
-            await world.sessions.refresh(token, NOW)
-        await world.sql(f"ALTER TABLE away RENAME TO {table}")
-    assert await world.sessions.refresh(token, NOW)
+            await own_world.sessions.refresh(token, NOW)
+        await own_world.sql(f"ALTER TABLE away RENAME TO {table}")
+    await own_world.sessions.refresh(token, NOW)
 
 
-async def test_a_failure_in_the_midst_of_rotation_consumes_nothing(world: World) -> None:
-    _, _, token = await begin(world)
-    await world.sql(
+async def test_a_failure_in_the_midst_of_rotation_consumes_nothing(own_world: World) -> None:
+    _, _, token = await begin(own_world)
+    await own_world.sql(
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$"
     )
-    await world.sql(
+    await own_world.sql(
         "CREATE TRIGGER fail BEFORE INSERT ON gateway_refresh_tokens FOR EACH ROW EXECUTE FUNCTION fail()"
     )
     with pytest.raises(StoreUnavailable):
-        await world.sessions.refresh(token, NOW)
-    await world.sql("DROP TRIGGER fail ON gateway_refresh_tokens")
-    assert await world.sessions.refresh(token, NOW)
+        await own_world.sessions.refresh(token, NOW)
+    await own_world.sql("DROP TRIGGER fail ON gateway_refresh_tokens")
+    await own_world.sessions.refresh(token, NOW)
 
 
 async def test_a_logout_beats_a_refresh_that_runs_beside_it(world: World) -> None:

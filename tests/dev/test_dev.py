@@ -2,159 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import re
 import shutil
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
-import time
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+
+from gateway.dev.upstream import DemoUpstream
+from tests.dev.running import Dev, dev_over, headers, made_folder, running, started_in, wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
+
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 END = "Press Ctrl-C to stop"
 
 
-@dataclass
-class Dev:
-    """One run of the command in a folder of its own."""
-
-    folder: Path
-    process: subprocess.Popen[bytes]
-
-    @classmethod
-    def start(cls, folder: Path, **environment: str) -> Dev:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-        ports = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
-        with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "dev"],
-                env={**clean, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **ports, **environment},
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
-        return cls(folder, process)
-
-    @property
-    def out(self) -> str:
-        return (self.folder / "out").read_text()
-
-    @property
-    def err(self) -> str:
-        return (self.folder / "err").read_text()
-
-    def wait_until_up(self) -> Dev:
-        deadline = time.monotonic() + 60
-        while END not in self.out:
-            assert self.process.poll() is None, self.err
-            assert time.monotonic() < deadline, self.out + self.err
-            time.sleep(0.05)
-        return self
-
-    @property
-    def lines(self) -> str:
-        """What is printed to be pasted."""
-        return self.out[self.out.index("# register") : self.out.index(END)]
-
-    def paste(self) -> list[Any]:
-        """Run the printed lines verbatim and return each JSON document they print."""
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", self.lines],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        documents, rest = [], done.stdout.strip()
-        while rest:
-            document, end = json.JSONDecoder().raw_decode(rest)
-            documents.append(document)
-            rest = rest[end:].strip()
-        return documents
-
-    def told(self, name: str) -> str:
-        found = re.search(rf"^{name} +(\S+)", self.out, re.MULTILINE)
-        assert found is not None, self.out
-        return found[1]
-
-    def family(self) -> list[int]:
-        """The process and everything it started, however deep."""
-        parents: dict[int, list[int]] = {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if fields[0] != "Z":
-                parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-        found = [self.process.pid]
-        for pid in found:
-            found += parents.get(pid, [])
-        return found
-
-    def stop(self, number: int = signal.SIGINT) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(30)
-
-
-def running(pids: list[int]) -> list[int]:
-    alive = []
-    for pid in pids:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if state != "Z":
-            alive.append(pid)
-    return alive
-
-
-def wait_until_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 20
-    while left := running(pids):
-        assert time.monotonic() < deadline, f"still running: {left}"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="whatomate-dev-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)  # of a test that failed, a server may still be writing
+    with made_folder() as made:
+        yield made
 
 
 @pytest.fixture
 def dev(folder: Path) -> Iterator[Dev]:
-    started = Dev.start(folder)
-    yield started.wait_until_up()
-    if started.process.poll() is None:
-        started.process.kill()
-        started.process.wait()
+    """A run of the test's own, to be stopped."""
+    with started_in(folder) as started:
+        yield started
 
 
-def headers(document: Any) -> dict[str, str]:
-    return {name.lower(): value for name, value in document["headers"]}
+@pytest.fixture(scope="module")
+def running_dev() -> Iterator[Dev]:
+    """A run that the tests of this module share, and leave running."""
+    with made_folder() as made, started_in(made) as started:
+        yield started
 
 
-def test_the_printed_lines_work_when_pasted_and_the_upstream_sees_who_is_asking(dev: Dev) -> None:
-    registered, by_token, by_key, switched = dev.paste()
+def test_the_printed_lines_work_when_pasted_and_the_upstream_sees_who_is_asking(running_dev: Dev) -> None:
+    registered, by_token, by_key, switched = running_dev.paste()
     assert registered["status"] == "success"
     assert registered["data"]["user"]["role"]["name"] == "agent"
 
@@ -217,32 +111,19 @@ def test_a_restart_keeps_users_organizations_and_the_key(dev: Dev) -> None:
         again.stop()
 
 
-def test_secrets_are_for_their_owner_alone_and_made_anew_for_each_folder(dev: Dev) -> None:
-    kept = {path.name: path for path in (dev.folder / ".data").iterdir() if path.is_file()}
+def test_secrets_are_for_their_owner_alone_and_never_printed(running_dev: Dev) -> None:
+    kept = {path.name: path for path in (running_dev.folder / ".data").iterdir() if path.is_file()}
     assert set(kept) == {"jwt-secret", "demo-password", "demo-api-key"}
     for path in kept.values():
         assert path.stat().st_mode & 0o777 == 0o600
     assert len(kept["jwt-secret"].read_text().strip()) >= 32
-    assert kept["jwt-secret"].read_text().strip() not in dev.out + dev.err
+    assert kept["jwt-secret"].read_text().strip() not in running_dev.out + running_dev.err
 
 
-def test_a_second_run_over_the_same_data_says_who_has_it(dev: Dev) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway", "dev", "--data-dir", str(dev.folder / ".data")],
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "GATEWAY_LISTEN": "127.0.0.1:0",
-            "GATEWAY_ADMIN_LISTEN": ":0",
-        },
-        cwd=dev.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def test_a_second_run_over_the_same_data_says_who_has_it(running_dev: Dev) -> None:
+    done = dev_over(running_dev.folder / ".data")
     assert done.returncode == 1
-    assert f"is in use by process {dev.process.pid}" in done.stderr
+    assert f"is in use by process {running_dev.process.pid}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -310,3 +191,38 @@ def test_as_root_in_a_closed_folder_the_way_out_is_told(folder: Path) -> None:
     assert started.process.wait(30) == 1
     assert f"may not enter {folder}. Choose a data folder outside of it" in started.err
     assert "--data-dir" in started.err
+
+
+async def test_the_demo_upstream_shows_a_request_as_it_was_received() -> None:
+    upstream = await DemoUpstream.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(upstream.url.rpartition(":")[2]))
+        writer.write(
+            b"PUT /a%2Fb/../c?x=1&x=%20 HTTP/1.1\r\nHost: a\r\nX-Same: 1\r\nx-same: 2\r\n"
+            b"Content-Length: 5\r\nConnection: close\r\n\r\nhello"
+        )
+        _, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    finally:
+        await upstream.stop()
+    assert json.loads(body) == {
+        "method": "PUT",
+        "path": "/a%2Fb/../c",
+        "query": "x=1&x=%20",
+        "headers": [
+            ["Host", "a"],
+            ["X-Same", "1"],
+            ["x-same", "2"],
+            ["Content-Length", "5"],
+            ["Connection", "close"],
+        ],
+        "body": "hello",
+    }
+
+
+def test_a_folder_that_cannot_be_made_is_told(folder: Path) -> None:
+    (folder / "file").write_text("in the way")
+    done = dev_over(folder / "file" / "below")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr

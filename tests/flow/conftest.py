@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
+import uvloop
 
 from authcore.accounts import Accounts
 from authcore.keys import KeyRing
@@ -21,6 +23,17 @@ from tests.flow.peers import Client, Upstream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from uuid import UUID
+
+BOTH_LOOPS = frozenset({"test_connection", "test_upstream_faults", "test_websocket"})
+"""What holds for bytes must hold on asyncio's own loop as well; everything runs on the loop of production."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
+    if item.path.stem in BOTH_LOOPS:
+        factories["asyncio"] = asyncio.new_event_loop
+    return factories
+
 
 SECRET = "a-secret-of-the-tests-and-of-nobody-else"
 PASSWORD = "correct horse battery"

@@ -230,15 +230,6 @@ async def test_an_absolute_form_is_forwarded_as_its_path(client: Client, upstrea
     assert refusal.status == 400
 
 
-async def test_an_upgrade_is_declined_cleanly(client: Client, upstream: Upstream) -> None:
-    answer = await client.exchange(
-        b"GET /chat HTTP/1.1\r\nHost: e\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly bytes"
-    )
-    assert answer.status == 501
-    assert await client.closed() == b""
-    assert upstream.seen == b""
-
-
 async def test_a_slow_head_is_408(start: Callable[..., Awaitable[Gateway]], upstream: Upstream) -> None:
     gateway = await start(timeout={"head_seconds": 0.3})
     async with Client(gateway.address) as client:

@@ -1,0 +1,78 @@
+"""The command line, run in an empty folder on a real database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "a-secret-of-thirty-two-bytes-or-more-0123"
+PREVIOUS = "the-secret-before-that-one-of-32-bytes-or-more"
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run the command line in an empty folder, in an environment of GATEWAY_* names given as keywords."""
+    monkeypatch.chdir(tmp_path)  # away from the developer's .env
+    for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
+        monkeypatch.delenv(name)
+
+    def invoke(*arguments: str, typed: str = "", **environment: str) -> Result:
+        return CliRunner().invoke(
+            main,
+            arguments,
+            input=typed,
+            env=dict(environment),
+            catch_exceptions=False,
+            prog_name="whatomate-gateway",
+        )
+
+    return invoke
+
+
+@pytest.fixture
+def on(run: Run, migrated_url: str) -> Run:
+    """The same, with a migrated database configured."""
+
+    def invoke(*arguments: str, **more: str) -> Result:
+        return run(*arguments, **{"GATEWAY_DATABASE_URL": migrated_url, **more})
+
+    return invoke
+
+
+@pytest.fixture
+def organization(on: Run) -> str:
+    return on("orgs", "create", "Acme").stdout.strip()
+
+
+@pytest.fixture
+def user(on: Run, organization: str) -> str:
+    arguments = (
+        "--email",
+        "ada@acme.example",
+        "--name",
+        "Ada",
+        "--organization",
+        organization,
+        "--role",
+        "admin",
+    )
+    return on("users", "create", *arguments, "--password-stdin", typed="correct horse\n").stdout.strip()
+
+
+def refused(result: Result, code: int, *errors: str) -> None:
+    """The result is a refusal: that exit code, those lines, nothing on standard output, no traceback."""
+    assert result.exit_code == code, result.output
+    assert [line for line in result.stderr.splitlines() if line.startswith("Error: ")] == [
+        f"Error: {error}" for error in errors
+    ]
+    assert "Traceback" not in result.output

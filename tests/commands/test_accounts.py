@@ -1,0 +1,115 @@
+"""orgs and users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from authcore.passwords import Passwords
+from tests.commands.conftest import Run, refused
+from tests.conftest import fetch, finish
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_an_organization_is_made_with_its_roles_and_its_id_is_the_output(on: Run, migrated_url: str) -> None:
+    made = UUID(on("orgs", "create", "Acme", "--slug", "acme").stdout.strip())
+    assert finish(fetch(migrated_url, "SELECT id FROM organizations WHERE slug = 'acme'")) == made
+    roles = finish(fetch(migrated_url, "SELECT string_agg(name, ' ' ORDER BY name) FROM custom_roles"))
+    assert roles == "admin agent manager"
+
+
+def test_a_slug_is_taken_once(on: Run) -> None:
+    assert on("orgs", "create", "Acme", "--slug", "acme").exit_code == 0
+    result = on("orgs", "create", "Acme", "--slug", "acme")
+    assert result.exit_code == 1
+    assert "slug" in result.stderr.lower()
+    assert on("orgs", "create", "Acme").exit_code == 0, "without one a free slug is made"
+
+
+def test_a_user_is_made_with_the_password_from_standard_input(on: Run, user: str, migrated_url: str) -> None:
+    row = finish(fetch(migrated_url, "SELECT id FROM users WHERE email = 'ada@acme.example'"))
+    assert row == UUID(user)
+
+
+def test_a_user_is_made_with_the_password_typed_twice(on: Run, organization: str) -> None:
+    arguments = (
+        "users",
+        "create",
+        "--email",
+        "bo@acme.example",
+        "--name",
+        "Bo",
+        "--organization",
+        organization,
+    )
+    result = on(*arguments, typed="battery staple\nbattery staple\n")
+    assert result.exit_code == 0
+    UUID(result.stdout.strip())
+    assert "battery" not in result.output
+    differing = on(*arguments, typed="battery staple\nanother one\n")
+    assert differing.exit_code == 1
+
+
+def test_a_made_password_is_shown_and_can_be_signed_in_with(
+    on: Run, organization: str, migrated_url: str
+) -> None:
+    arguments = (
+        "users",
+        "create",
+        "--email",
+        "bo@acme.example",
+        "--name",
+        "Bo",
+        "--organization",
+        organization,
+    )
+    result = on(*arguments, "--generate-password", "--super-admin")
+    _, password = result.stdout.splitlines()
+    assert len(password) >= 20
+    assert (
+        finish(fetch(migrated_url, "SELECT is_super_admin FROM users WHERE email = 'bo@acme.example'"))
+        is True
+    )
+    assert finish(_signs_in(migrated_url, "bo@acme.example", password))
+    assert not finish(_signs_in(migrated_url, "bo@acme.example", password + "x"))
+
+
+async def _signs_in(url: str, email: str, password: str) -> bool:
+    stored = await fetch(url, f"SELECT password_hash FROM users WHERE email = '{email}'")  # noqa: S608 - ours
+    passwords = Passwords(min_length=8, cost=4, workers=1, queue=1)
+    try:
+        return await passwords.verify(password, stored)
+    finally:
+        passwords.close()
+
+
+@pytest.mark.parametrize(
+    ("changed", "password", "error"),
+    [
+        ({}, "short", "Password must be at least 8 characters"),
+        ({}, "x" * 73, "Password must be at most 72 bytes"),
+        ({"--email": "ADA@acme.example"}, "correct horse", "An account with this email already exists."),
+        ({"--organization": str(uuid4())}, "correct horse", "Organization not found"),
+        ({"--role": "emperor"}, "correct horse", "role"),
+        ({"--email": "nobody"}, "correct horse", "mail"),
+    ],
+)
+def test_a_user_that_cannot_be_is_refused(
+    changed: dict[str, str], password: str, error: str, on: Run, user: str, organization: str
+) -> None:
+    options = {"--email": "bo@acme.example", "--name": "Bo", "--organization": organization, **changed}
+    arguments = [part for pair in options.items() for part in pair]
+    result = on("users", "create", *arguments, "--password-stdin", typed=password)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert error.lower() in result.stderr.lower()
+    assert result.stdout == ""
+
+
+def test_two_ways_of_giving_the_password_are_refused(run: Run) -> None:
+    options = ("--email", "a@b.c", "--name", "A", "--organization", str(uuid4()))
+    result = run("users", "create", *options, "--password-stdin", "--generate-password")
+    refused(result, 2, "--password-stdin and --generate-password exclude each other")

@@ -1,0 +1,95 @@
+"""What every command has in common: the configuration it asks for, and how a failure is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from gateway.cli import main
+from gateway.commands.serving import check_config
+from tests.commands.conftest import PREVIOUS, SECRET, Run, refused
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_check_config_reports_every_problem_and_exits_with_two(run: Run) -> None:
+    result = run("check-config", GATEWAY_JWT_SECRET="short", GATEWAY_DATABASE_POOL_MAX="none")
+    assert result.exit_code == 2
+    names = [line.split(": ")[1] for line in result.stderr.splitlines()]
+    assert names == [
+        "GATEWAY_DATABASE_POOL_MAX",
+        "GATEWAY_DATABASE_URL",
+        "GATEWAY_JWT_SECRET",
+        "GATEWAY_UPSTREAM_URL",
+    ]
+    assert result.stdout == ""
+
+
+def test_check_config_shows_what_holds_and_no_secret(run: Run) -> None:
+    result = run(
+        "check-config",
+        GATEWAY_DATABASE_URL="postgresql://u:hunter2@db/whatomate",
+        GATEWAY_JWT_SECRET=SECRET,
+        GATEWAY_JWT_PREVIOUS_SECRETS=PREVIOUS,
+        GATEWAY_UPSTREAM_URL="http://app:3000",
+        GATEWAY_TRUSTED_PROXIES="10.0.0.0/8,192.0.2.0/24",
+        GATEWAY_LISTENN="oops",
+    )
+    assert result.exit_code == 0
+    shown = dict(line.split("=", 1) for line in result.stdout.splitlines())
+    assert shown["GATEWAY_JWT_SECRET"] == shown["GATEWAY_DATABASE_URL"] == "(hidden)"
+    assert shown["GATEWAY_JWT_PREVIOUS_SECRETS"] == "(1 hidden)"
+    assert shown["GATEWAY_TRUSTED_PROXIES"] == "10.0.0.0/8,192.0.2.0/24"
+    assert shown["GATEWAY_LISTEN"] == "0.0.0.0:8080"
+    assert shown["GATEWAY_LOG_ACCESS"] == "true"
+    assert shown["GATEWAY_TIMEOUT_DRAIN_SECONDS"] == "30"
+    assert "did you mean GATEWAY_LISTEN?" in result.stderr
+    for secret in ("hunter2", SECRET, PREVIOUS):
+        assert secret not in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("migrate",),
+        ("orgs", "create", "Acme"),
+        ("api-keys", "revoke", str(uuid4())),
+        ("api-keys", "list", "--organization", str(uuid4())),
+    ],
+)
+def test_a_command_asks_for_the_database_alone(run: Run, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: GATEWAY_DATABASE_URL: required")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_database_that_is_away_is_told_without_its_password(run: Run, tmp_path: Path) -> None:
+    result = run(
+        "orgs", "create", "Acme", GATEWAY_DATABASE_URL=f"postgresql://u:hunter2@/x?host={tmp_path}/none"
+    )
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: the database does not answer: ")
+    assert "hunter2" not in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_database_url_that_the_driver_cannot_read_is_told_without_its_password(run: Run) -> None:
+    result = run("migrate", GATEWAY_DATABASE_URL="postgresql://u:hunter2@127.0.0.1:1/x?sslmode=hunter2")
+    refused(result, 2, "GATEWAY_DATABASE_URL: the database driver cannot read it")
+    assert "hunter2" not in result.output
+
+
+def test_the_version_and_the_commands_are_told(run: Run) -> None:
+    assert run("--version").stdout.startswith("whatomate-gateway, version ")
+    text = run("-h").stdout
+    for command in ("serve", "dev", "migrate", "check-config", "orgs", "users", "api-keys", "token"):
+        assert f"\n  {command} " in text
+
+
+def test_every_command_says_what_it_is_for() -> None:
+    for command in main.commands.values():
+        assert command.help, command.name
+    assert main.commands["check-config"] is check_config

@@ -1,0 +1,251 @@
+"""What is said of every mistake in a configuration, and what is never said."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config.load import ConfigError
+from config.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+from tests.config.loading import GOOD, SECRET, load, problems_of
+
+# -- what is refused --------------------------------------------------------------------------------------------
+
+
+def test_every_problem_is_reported_at_once_by_the_name_that_was_typed() -> None:
+    found = problems_of(
+        {
+            "GATEWAY_DATABASE_POOL_MAX": "many",
+            "GATEWAY_JWT_SECRET": "short",
+            "GATEWAY_LISTEN": "nonsense",
+            "GATEWAY_TOKEN_ACCESS_SECONDS": "7200",
+            "GATEWAY_TOKEN_REFRESH_SECONDS": "3600",
+            "GATEWAY_LOG_LEVEL": "loud",
+        },
+        bare=True,
+    )
+    assert [problem.partition(":")[0] for problem in found] == [
+        "GATEWAY_DATABASE_POOL_MAX",
+        "GATEWAY_DATABASE_URL",
+        "GATEWAY_JWT_SECRET",
+        "GATEWAY_LISTEN",
+        "GATEWAY_LOG_LEVEL",
+        "GATEWAY_TOKEN_ACCESS_SECONDS",
+        "GATEWAY_UPSTREAM_URL",
+    ]
+
+
+def test_a_problem_says_what_is_wrong_what_was_found_and_what_it_means() -> None:
+    (problem,) = problems_of({"GATEWAY_DATABASE_POOL_MAX": "0"})
+    assert problem == (
+        "GATEWAY_DATABASE_POOL_MAX: should be greater than or equal to 1, is '0' "
+        "(Connections at most, per process)"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_what_a_gateway_cannot_do_without_is_required(name: str) -> None:
+    (problem,) = problems_of({other: value for other, value in GOOD.items() if other != name}, bare=True)
+    assert problem.startswith(f"{name}: required: ")
+
+
+def test_a_command_may_require_less() -> None:
+    assert load(bare=True, required=frozenset()) == Settings()
+
+
+@pytest.mark.parametrize("length", [1, 31])
+def test_a_short_jwt_secret_is_refused_with_a_way_to_make_one(length: int) -> None:
+    (problem,) = problems_of({"GATEWAY_JWT_SECRET": "x" * length})
+    assert problem.startswith(
+        f"GATEWAY_JWT_SECRET: only {length} bytes long, at least 32 are needed; make one"
+    )
+
+
+def test_thirty_two_bytes_of_jwt_secret_are_enough_and_bytes_are_what_counts() -> None:
+    assert load({"GATEWAY_JWT_SECRET": "x" * 32})
+    assert load({"GATEWAY_JWT_SECRET": "ü" * 16})
+
+
+def test_a_short_previous_secret_is_refused_by_its_place() -> None:
+    (problem,) = problems_of({"GATEWAY_JWT_PREVIOUS_SECRETS": f"{SECRET},brief"})
+    assert problem == "GATEWAY_JWT_PREVIOUS_SECRETS: entry 2 is only 5 bytes long, at least 32 are needed"
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        (
+            {"GATEWAY_DATABASE_POOL_MIN": "11"},
+            "GATEWAY_DATABASE_POOL_MIN: 11 is more than GATEWAY_DATABASE_POOL_MAX, 10",
+        ),
+        (
+            {"GATEWAY_TOKEN_REFRESH_SECONDS": "3600"},
+            "GATEWAY_TOKEN_ACCESS_SECONDS: 3600 should be less than GATEWAY_TOKEN_REFRESH_SECONDS, 3600",
+        ),
+        (
+            {"GATEWAY_LIMIT_HEAD_BYTES": "8192"},
+            "GATEWAY_LIMIT_TARGET_BYTES: 8192 should be less than GATEWAY_LIMIT_HEAD_BYTES, 8192",
+        ),
+        (
+            {"GATEWAY_ADMIN_LISTEN": "127.0.0.1:8080"},
+            "GATEWAY_ADMIN_LISTEN: 127.0.0.1:8080 is taken by GATEWAY_LISTEN, 0.0.0.0:8080",
+        ),
+        (
+            {"GATEWAY_LISTEN": "127.0.0.1:65536"},
+            "GATEWAY_LISTEN: the port should be from 0 to 65535, is '127.0.0.1:65536'",
+        ),
+        ({"GATEWAY_LISTEN": "8080"}, "GATEWAY_LISTEN: should be host:port"),
+        (
+            {"GATEWAY_UPSTREAM_URL": "http://app:0"},
+            "GATEWAY_UPSTREAM_URL: the port should be from 1 to 65535",
+        ),
+        ({"GATEWAY_UPSTREAM_URL": "https://app:443"}, "GATEWAY_UPSTREAM_URL: should be http://host:port"),
+        ({"GATEWAY_UPSTREAM_URL": "http://app:80/base"}, "GATEWAY_UPSTREAM_URL: should be http://host:port"),
+        (
+            {"GATEWAY_DATABASE_URL": "postgresql://u:a/b@db/x"},
+            "GATEWAY_DATABASE_URL: should be postgresql://user:",
+        ),
+        ({"GATEWAY_DATABASE_URL": "mysql://db/x"}, "GATEWAY_DATABASE_URL: should begin with postgresql://"),
+        (
+            {"GATEWAY_TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.1/8"},
+            (
+                "GATEWAY_TRUSTED_PROXIES: entry 2 should be a network, such as 10.0.0.0/8 or 2001:db8::/32, "
+                "with no bit set after the prefix, is '10.0.0.1/8'"
+            ),
+        ),
+        ({"GATEWAY_PUBLIC_PATHS": "/ok,api/x"}, "GATEWAY_PUBLIC_PATHS: entry 2 should be /path, /path/*"),
+        ({"GATEWAY_PUBLIC_PATHS": "/a*b"}, "GATEWAY_PUBLIC_PATHS: entry 1 should be /path, /path/*"),
+        ({"GATEWAY_PROTECTED_PATHS": "/a?b=c"}, "GATEWAY_PROTECTED_PATHS: entry 1 should be /path, /path/*"),
+        ({"GATEWAY_HEADER_ORG_ID": "X Org"}, "GATEWAY_HEADER_ORG_ID: "),
+        ({"GATEWAY_HEADER_ORG_ID": "X-Org\r\nX-Evil"}, "GATEWAY_HEADER_ORG_ID: "),
+        (
+            {"GATEWAY_HEADER_USER_ID": "x_org.id"},
+            "GATEWAY_HEADER_ORG_ID: X-Org-ID is the same header as that of GATEWAY_HEADER_USER_ID",
+        ),
+        (
+            {"GATEWAY_HEADER_USER_ID": "Content_Length"},
+            "GATEWAY_HEADER_USER_ID: Content_Length has a meaning of its own",
+        ),
+        ({"GATEWAY_TIMEOUT_DRAIN_SECONDS": "inf"}, "GATEWAY_TIMEOUT_DRAIN_SECONDS: "),
+        ({"GATEWAY_JWT_LEEWAY_SECONDS": "nan"}, "GATEWAY_JWT_LEEWAY_SECONDS: "),
+    ],
+)
+def test_a_bad_value_is_refused_in_words(environment: dict[str, str], expected: str) -> None:
+    (problem,) = problems_of(environment)
+    assert problem.startswith(expected)
+
+
+def test_two_listeners_may_share_a_port_on_different_addresses_and_any_port_when_it_is_chosen() -> None:
+    assert load({"GATEWAY_LISTEN": "10.0.0.1:8080", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:8080"})
+    assert load({"GATEWAY_LISTEN": ":0", "GATEWAY_ADMIN_LISTEN": ":0"})
+
+
+def test_a_refused_value_is_judged_once() -> None:
+    (problem,) = problems_of({"GATEWAY_DATABASE_POOL_MIN": "-3", "GATEWAY_DATABASE_POOL_MAX": "1"})
+    assert problem.startswith("GATEWAY_DATABASE_POOL_MIN: should be greater")
+
+
+def test_a_setting_and_its_file_together_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text(SECRET)
+    (problem,) = problems_of({"GATEWAY_JWT_SECRET_FILE": str(path)})
+    assert problem == "GATEWAY_JWT_SECRET: set twice, also as GATEWAY_JWT_SECRET_FILE; keep one of the two"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "No such file or directory"), (b"", "is empty"), (b"\xff\xfe", "not UTF-8")],
+)
+def test_a_file_that_gives_nothing_is_a_problem_of_the_name_that_was_typed(
+    content: bytes | None, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    rest = {name: value for name, value in GOOD.items() if name != "GATEWAY_JWT_SECRET"}
+    (problem,) = problems_of({**rest, "GATEWAY_JWT_SECRET_FILE": str(path)}, bare=True)
+    assert problem.startswith("GATEWAY_JWT_SECRET_FILE: ")
+    assert str(path) in problem
+    assert expected in problem
+
+
+def test_a_secrets_folder_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    (problem,) = problems_of({"GATEWAY_SECRETS_DIR": str(tmp_path / "none")})
+    assert problem.startswith("GATEWAY_SECRETS_DIR: cannot read the folder ")
+
+
+# -- what is never shown ----------------------------------------------------------------------------------------
+
+
+def test_no_secret_is_in_a_problem_or_in_the_settings_repr() -> None:
+    hidden = "hunter2hunter2"
+    for name in ("GATEWAY_JWT_SECRET", "GATEWAY_JWT_PREVIOUS_SECRETS"):
+        assert hidden not in "".join(problems_of({name: hidden}))
+    for name, value in (
+        ("GATEWAY_DATABASE_URL", f"mysql://u:{hidden}@db/x"),
+        ("GATEWAY_UPSTREAM_URL", f"http://u:{hidden}@app:80"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load({name: value})
+        assert hidden not in f"{caught.value} {caught.value!r} {caught.value.problems}"
+    settings = load({"GATEWAY_JWT_PREVIOUS_SECRETS": SECRET + hidden})
+    shown = f"{settings!r} {settings}"
+    assert SECRET not in shown
+    assert "hunter2" not in shown
+
+
+# -- what is only warned of -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "warning"),
+    [
+        ("GATEWAY_DATABASE_POOL_MAXX", "did you mean GATEWAY_DATABASE_POOL_MAX?"),
+        ("GATEWAY_JWT_SECRETS", "did you mean GATEWAY_JWT_SECRET?"),
+        ("GATEWAY_SECRET_DIR", "did you mean GATEWAY_SECRETS_DIR?"),
+        ("GATEWAY_ZZZZ", "it has no effect"),
+        ("GATEWAY_LISTEN_PORT", "no such setting"),
+    ],
+)
+def test_a_name_that_is_no_setting_is_warned_of_with_the_nearest(name: str, warning: str) -> None:
+    said: list[str] = []
+    load({name: "8080"}, warn=said.append)
+    (line,) = said
+    assert line.startswith(f"{name}: no such setting (environment)")
+    assert warning in line
+
+
+def test_names_that_kubernetes_makes_up_are_passed_over() -> None:
+    load(
+        {
+            "GATEWAY_SERVICE_HOST": "10.96.0.7",
+            "GATEWAY_SERVICE_PORT": "80",
+            "GATEWAY_SERVICE_PORT_HTTP": "80",
+            "GATEWAY_PORT": "tcp://10.96.0.7:80",
+            "GATEWAY_PORT_80_TCP": "tcp://10.96.0.7:80",
+            "GATEWAY_PORT_80_TCP_PROTO": "tcp",
+            "GATEWAY_PORT_80_TCP_PORT": "80",
+            "GATEWAY_PORT_80_TCP_ADDR": "10.96.0.7",
+            "GATEWAY_ADMIN_SERVICE_HOST": "10.96.0.8",
+            "GATEWAY_ADMIN_PORT": "tcp://10.96.0.8:8081",
+            "GATEWAY_ADMIN_PORT_8081_TCP_ADDR": "10.96.0.8",
+        }
+    )
+
+
+def test_a_typo_in_a_file_is_warned_of_with_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / ".env").write_text("GATEWAY_LISTENN=:1\nUNRELATED=1\n")
+    with caplog.at_level(logging.WARNING):
+        load(tmp=tmp_path, warn=None)
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"GATEWAY_LISTENN: no such setting ({tmp_path}/.env); did you mean GATEWAY_LISTEN?"
+    )

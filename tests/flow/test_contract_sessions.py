@@ -1,0 +1,312 @@
+"""The contract of /api/auth: refreshing, switching organizations, logging out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import jwt
+import pytest
+
+from tests.flow.calls import (
+    ask,
+    bearer,
+    claims_of,
+    get,
+    granted,
+    is_refusal,
+    post,
+    request,
+    whatomate_token,
+)
+from tests.flow.conftest import PASSWORD, SECRET
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from uuid import UUID
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+    from tests.flow.peers import Client, Upstream
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+LOGOUT, SWITCH = "/api/auth/logout", "/api/auth/switch-org"
+
+
+@pytest.fixture
+async def gate(world: World, start: Start) -> Gateway:
+    return await start(world.url)
+
+
+def refresh(token: object) -> bytes:
+    return post("/api/auth/refresh", {"refresh_token": token})
+
+
+async def signed_in(gate: Gateway, name: str = "agent") -> dict[str, Any]:
+    return await granted(
+        gate, post("/api/auth/login", {"email": f"{name}@example.com", "password": PASSWORD})
+    )
+
+
+def switch(token: str, organization: UUID) -> bytes:
+    return post(SWITCH, {"organization_id": str(organization)}, bearer(token))
+
+
+# -- refresh ----------------------------------------------------------------------------------------------------
+
+
+async def test_refreshing_gives_a_new_pair_that_works(
+    gate: Gateway, world: World, upstream: Upstream
+) -> None:
+    before = await signed_in(gate)
+    after = await granted(gate, refresh(before["refresh_token"]))
+    assert set(after) == {"access_token", "refresh_token", "expires_in"}
+    assert after["expires_in"] == 3600
+    old, new = claims_of(before["refresh_token"]), claims_of(after["refresh_token"])
+    assert new["jti"] != old["jti"]
+    assert new["user_id"] == old["user_id"] == str(world.agent)
+    assert upstream.seen == b""
+    assert (await ask(gate, get("/api/contacts", bearer(after["access_token"])))).status == 200
+    await granted(gate, refresh(after["refresh_token"]))
+
+
+async def test_a_refresh_token_used_twice_ends_its_session(gate: Gateway) -> None:
+    before = await signed_in(gate)
+    after = await granted(gate, refresh(before["refresh_token"]))
+    again = await ask(gate, refresh(before["refresh_token"]))
+    is_refusal(again, 401)
+    assert "revoked" in str(again.json()["message"])
+    successor = await ask(gate, refresh(after["refresh_token"]))  # one of the two was a thief's: which?
+    is_refusal(successor, 401)
+    assert "revoked" in str(successor.json()["message"])
+
+
+async def test_of_refreshes_at_once_one_succeeds(gate: Gateway, world: World) -> None:
+    before = await signed_in(gate)
+    answers = await asyncio.gather(*(ask(gate, refresh(before["refresh_token"])) for _ in range(4)))
+    assert sorted(answer.status for answer in answers) == [200, 401, 401, 401]
+    for answer in answers:
+        assert answer.status == 200 or "revoked" in str(answer.json()["message"])
+    (kept,) = await world.sql("SELECT count(*) FROM gateway_refresh_tokens")
+    assert kept["count"] == 2  # the one that was used, and one successor
+
+
+async def test_one_session_ending_leaves_the_users_others(gate: Gateway) -> None:
+    phone, laptop = await signed_in(gate), await signed_in(gate)
+    await granted(gate, refresh(phone["refresh_token"]))
+    is_refusal(await ask(gate, refresh(phone["refresh_token"])), 401)
+    await granted(gate, refresh(laptop["refresh_token"]))
+
+
+async def test_refresh_tokens_are_kept_by_digest_only(gate: Gateway, world: World) -> None:
+    token = (await signed_in(gate))["refresh_token"]
+    rows = await world.sql("SELECT t.*, s.* FROM gateway_refresh_tokens t JOIN gateway_sessions s ON s.id = t.family")
+    assert len(rows) == 1
+    kept = repr([tuple(row.values()) for row in rows])
+    assert all(part not in kept for part in token.split("."))
+    assert claims_of(token)["jti"] not in kept
+
+
+async def test_what_is_no_refresh_token_is_refused(gate: Gateway, world: World) -> None:
+    token = (await signed_in(gate))["refresh_token"]
+    claims = claims_of(token)
+    head, body, signature = token.split(".")
+    now = int(time.time())
+    bad = {
+        "garbage": "garbage",
+        "empty segments": "..",
+        "not ASCII": "é.é.é",
+        "another secret": jwt.encode(claims, "x" * 40, algorithm="HS256"),
+        "unsigned": jwt.encode(claims, None, algorithm="none"),
+        "another algorithm": jwt.encode(claims, SECRET * 2, algorithm="HS512"),
+        "bent signature": f"{head}.{body}.{signature[:-4]}AAAA",
+        "no signature": f"{head}.{body}.",
+        "expired": jwt.encode({**claims, "exp": now - 1}, SECRET, algorithm="HS256"),
+        "another issuer": jwt.encode({**claims, "iss": "somebody"}, SECRET, algorithm="HS256"),
+        "an access token": world.token(world.agent),
+        "Whatomate's access token": whatomate_token(world.agent, world.home),
+        "a ticket": whatomate_token(world.agent, world.home, sub="ws"),
+    }
+    for what, one in bad.items():
+        answer = await ask(gate, refresh(one))
+        assert answer.status == 401, what
+        is_refusal(answer, 401, "Invalid refresh token")
+    await granted(gate, refresh(token))  # and none of it harmed the genuine one
+
+
+async def test_a_genuine_token_that_was_never_stored_is_refused(gate: Gateway, world: World) -> None:
+    unknown = world.tokens.issue_refresh(
+        user_id=world.agent,
+        organization_id=world.home,
+        email="agent@example.com",
+        role_id=None,
+        is_super_admin=False,
+        now=time.time(),
+    )
+    is_refusal(await ask(gate, refresh(unknown)), 401)
+
+
+async def test_whatomates_refresh_token_is_taken_once(gate: Gateway, world: World) -> None:
+    theirs = whatomate_token(world.agent, world.home, seconds=86_400, jti=str(uuid4()))
+    pair = await granted(gate, refresh(theirs))
+    assert claims_of(pair["access_token"])["user_id"] == str(world.agent)
+    again = await ask(gate, refresh(theirs))
+    is_refusal(again, 401)
+    assert "revoked" in str(again.json()["message"])
+
+
+async def test_whatomates_refresh_token_at_once_is_taken_once(gate: Gateway, world: World) -> None:
+    theirs = whatomate_token(world.agent, world.home, seconds=86_400, jti=str(uuid4()))
+    answers = await asyncio.gather(*(ask(gate, refresh(theirs)) for _ in range(4)))
+    assert sorted(answer.status for answer in answers) == [200, 401, 401, 401]
+
+
+async def test_refreshing_keeps_the_organization_of_the_token(gate: Gateway, world: World) -> None:
+    before = await granted(
+        gate, switch((await signed_in(gate, "both"))["access_token"], world.other)
+    )
+    after = await granted(gate, refresh(before["refresh_token"]))
+    assert claims_of(after["access_token"])["organization_id"] == str(world.other)
+    assert claims_of(after["refresh_token"])["organization_id"] == str(world.other)
+
+
+async def test_who_was_removed_from_the_organization_refreshes_into_their_home(
+    gate: Gateway, world: World
+) -> None:
+    before = await granted(gate, switch((await signed_in(gate, "both"))["access_token"], world.other))
+    await world.sql(
+        "UPDATE user_organizations SET deleted_at = now() WHERE user_id = $1 AND organization_id = $2",
+        world.both,
+        world.other,
+    )
+    after = await granted(gate, refresh(before["refresh_token"]))
+    assert claims_of(after["access_token"])["organization_id"] == str(world.home)
+
+
+async def test_a_refresh_reads_the_user_anew(gate: Gateway, world: World) -> None:
+    token = (await signed_in(gate))["refresh_token"]
+    await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.agent)
+    is_refusal(await ask(gate, refresh(token)), 401, "Account is disabled")
+    await world.sql("UPDATE users SET is_active = true, deleted_at = now() WHERE id = $1", world.agent)
+    is_refusal(await ask(gate, refresh(token)), 401, "User not found")
+
+
+async def test_an_outage_consumes_no_refresh_token(
+    gate: Gateway, world: World, client: Client, upstream: Upstream
+) -> None:
+    token = (await signed_in(gate))["refresh_token"]
+    is_refusal(await client.exchange(refresh(token)), 503)  # `client` is at a gateway without a database
+    await granted(gate, refresh(token))
+    assert upstream.seen == b""
+
+
+# -- switch-org -------------------------------------------------------------------------------------------------
+
+
+async def test_switching_gives_tokens_and_role_of_the_other_organization(
+    gate: Gateway, world: World, upstream: Upstream
+) -> None:
+    content = await granted(gate, switch(world.token(world.both), world.other))
+    assert set(content) == {"user", "access_token", "refresh_token", "expires_in"}
+    assert content["user"]["id"] == str(world.both)
+    assert content["user"]["organization_id"] == str(world.other)
+    assert content["user"]["role"]["name"] == "manager"
+    assert {"resource": "contacts", "action": "read"} in content["user"]["role"]["permissions"]
+    for name in ("access_token", "refresh_token"):
+        claims = claims_of(content[name])
+        assert claims["organization_id"] == str(world.other)
+        assert claims["role_id"] == content["user"]["role_id"]
+    assert upstream.seen == b""
+    await ask(gate, get("/api/contacts", bearer(content["access_token"])))
+    assert upstream.requests[0].one("X-Org-ID") == str(world.other)
+    assert upstream.requests[0].one("X-User-Role") == "manager"
+
+
+async def test_switching_asks_for_membership_but_not_of_super_admins(gate: Gateway, world: World) -> None:
+    is_refusal(
+        await ask(gate, switch(world.token(world.agent), world.other)),
+        403,
+        "You are not a member of this organization",
+    )
+    content = await granted(gate, switch(world.token(world.root), world.other))
+    assert content["user"]["organization_id"] == str(world.other)
+    is_refusal(await ask(gate, switch(world.token(world.agent), uuid4())), 404, "Organization not found")
+    await world.sql("UPDATE organizations SET deleted_at = now() WHERE id = $1", world.other)
+    for user in (world.both, world.root):
+        is_refusal(await ask(gate, switch(world.token(user), world.other)), 404, "Organization not found")
+
+
+async def test_switching_needs_an_access_token(gate: Gateway, world: World, upstream: Upstream) -> None:
+    content = {"organization_id": str(world.other)}
+    is_refusal(await ask(gate, post(SWITCH, content)), 401, "Missing authorization")
+    theirs = whatomate_token(world.both, world.home, jti=str(uuid4()))
+    is_refusal(await ask(gate, switch(theirs, world.other)), 401, "Invalid or expired token")
+    is_refusal(await ask(gate, post(SWITCH, content, f"X-API-Key: {world.api_key}")), 403)
+    assert upstream.seen == b""
+
+
+async def test_an_injected_header_of_the_clients_own_switches_nobody(gate: Gateway, world: World) -> None:
+    raw = post(
+        SWITCH,
+        {"organization_id": str(world.other)},
+        bearer(world.token(world.agent)),
+        f"X-User-ID: {world.both}",
+        f"X_User_ID: {world.both}",
+    )
+    is_refusal(await ask(gate, raw), 403, "You are not a member of this organization")
+
+
+# -- logout -----------------------------------------------------------------------------------------------------
+
+
+async def test_logging_out_ends_the_session(gate: Gateway, upstream: Upstream) -> None:
+    before = await signed_in(gate)
+    latest = await granted(gate, refresh(before["refresh_token"]))
+    assert await granted(gate, post(LOGOUT, {"refresh_token": latest["refresh_token"]})) == {
+        "status": "logged_out"
+    }
+    answer = await ask(gate, refresh(latest["refresh_token"]))
+    is_refusal(answer, 401)
+    assert "revoked" in str(answer.json()["message"])
+    assert upstream.seen == b""
+
+
+async def test_a_used_token_logs_its_session_out_too(gate: Gateway) -> None:
+    before = await signed_in(gate)
+    latest = await granted(gate, refresh(before["refresh_token"]))
+    await granted(gate, post(LOGOUT, {"refresh_token": before["refresh_token"]}))
+    is_refusal(await ask(gate, refresh(latest["refresh_token"])), 401)
+
+
+async def test_whatomates_token_can_be_logged_out(gate: Gateway, world: World) -> None:
+    theirs = whatomate_token(world.agent, world.home, seconds=86_400, jti=str(uuid4()))
+    await granted(gate, post(LOGOUT, {"refresh_token": theirs}))
+    answer = await ask(gate, refresh(theirs))
+    is_refusal(answer, 401)
+    assert "revoked" in str(answer.json()["message"])
+
+
+async def test_logging_out_says_yes_to_whatever_it_is_given(gate: Gateway, world: World) -> None:
+    token = (await signed_in(gate))["refresh_token"]
+    for raw in (
+        request("POST", LOGOUT),
+        request("POST", LOGOUT, body=b""),
+        request("POST", LOGOUT, body=b"\xff\xfe{"),
+        request("POST", LOGOUT, "Content-Type: text/plain", body=b"bye"),
+        request("POST", LOGOUT, "Content-Encoding: gzip", body=b"not compressed by anything"),
+        post(LOGOUT, []),
+        post(LOGOUT, {}),
+        post(LOGOUT, {"refresh_token": None}),
+        post(LOGOUT, {"refresh_token": 7}),
+        post(LOGOUT, {"refresh_token": "garbage"}),
+        post(LOGOUT, {"refresh_token": "é\0.x.y"}),
+        post(LOGOUT, {"refresh_token": world.token(world.agent)}),
+        post(LOGOUT, {"refresh_token": whatomate_token(world.agent, world.home, seconds=-5, jti="x")}),
+        post(LOGOUT, {}, "Authorization: nonsense"),
+        post(LOGOUT, {}, "X-API-Key: nonsense"),
+    ):
+        assert await granted(gate, raw) == {"status": "logged_out"}, raw
+    await granted(gate, refresh(token))

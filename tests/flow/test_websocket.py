@@ -1,0 +1,315 @@
+"""WebSockets pass as they are: handshake checked at both ends, then bytes both ways until either side ends."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import ClientSession, WSMsgType, web
+
+from tests.flow.peers import PATIENCE, Client, read_head
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gateway.app import Gateway
+    from tests.flow.peers import Upstream
+
+ASK = (
+    b"GET /chat HTTP/1.1\r\nHost: e\r\nConnection: keep-alive\r\nCONNECTION: x , uPgRaDe\r\nUpgrade: WebSocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a, b\r\n"
+    b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
+)
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: b\r\n\r\n"
+)
+
+Script = "Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]"
+
+
+def echoing(first: bytes = b"") -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(SWITCH + first)
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+    return script
+
+
+async def test_the_handshake_passes_and_bytes_flow_both_ways(client: Client, upstream: Upstream) -> None:
+    upstream.script = echoing(b"hello at once")
+    await client.send(ASK)
+    answer = await read_head(client.reader)
+    assert (answer.status, answer.all("Connection"), answer.all("Upgrade")) == (101, ["Upgrade"], ["websocket"])
+    assert answer.one("Sec-WebSocket-Accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    assert answer.one("Sec-WebSocket-Protocol") == "b"
+    assert await client.reader.readexactly(13) == b"hello at once"
+    for n in range(5):
+        await client.send(b"%05d" % n)
+        assert await asyncio.wait_for(client.reader.readexactly(5), PATIENCE) == b"%05d" % n
+    asked = upstream.seen.split(b"\r\n\r\n")[0]
+    for line in (
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        b"Sec-WebSocket-Protocol: a, b",
+        b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+    ):
+        assert asked.split(b"\r\n").count(line) == 1
+
+
+async def test_half_close_passes_in_both_directions(client: Client, upstream: Upstream) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(SWITCH)
+        everything = await reader.read()  # until the client's FIN
+        writer.write(b"got " + everything)
+
+    upstream.script = script
+    await client.send(ASK)
+    await read_head(client.reader)
+    await client.send(b"all of it")
+    client.writer.write_eof()
+    assert await client.closed() == b"got all of it"
+
+
+async def test_the_end_of_either_side_ends_the_other(gateway: Gateway, upstream: Upstream) -> None:
+    ended = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(SWITCH)
+        await reader.read()
+        ended.set()
+
+    upstream.script = script
+    async with Client(gateway.address) as client:
+        await client.send(ASK)
+        await read_head(client.reader)
+        client.writer.transport.abort()
+    await asyncio.wait_for(ended.wait(), PATIENCE)
+
+    async def leaving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(SWITCH + b"\x88\x02\x03\xe8")  # a close frame, 1000
+
+    upstream.script = leaving
+    async with Client(gateway.address) as client:
+        await client.send(ASK)
+        await read_head(client.reader)
+        client.writer.write_eof()
+        assert await client.closed() == b"\x88\x02\x03\xe8"
+
+
+async def test_large_messages_pass_whole_with_backpressure(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.script = echoing()
+    block, blocks = bytes(range(256)) * 256, 512
+    async with Client(gateway.address) as client:
+        await client.send(ASK)
+        await read_head(client.reader)
+
+        async def push() -> None:
+            for _ in range(blocks):
+                await client.send(block)
+
+        pushing = asyncio.create_task(push())
+        digest, got = hashlib.blake2b(), 0
+        while got < blocks * len(block):
+            piece = await asyncio.wait_for(client.reader.read(1 << 20), PATIENCE)
+            assert piece
+            digest.update(piece)
+            got += len(piece)
+        await pushing
+    expected = hashlib.blake2b()
+    for _ in range(blocks):
+        expected.update(block)
+    assert digest.digest() == expected.digest()
+
+
+async def test_a_tunnel_whose_reader_stalls_stalls_its_writer(gateway: Gateway, upstream: Upstream) -> None:
+    written = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal written
+        await read_head(reader)
+        writer.write(SWITCH)
+        while True:
+            writer.write(bytes(1 << 18))
+            await writer.drain()
+            written += 1 << 18
+
+    upstream.script = script
+    async with Client(gateway.address) as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+        await client.send(ASK)
+        before = -1
+        async with asyncio.timeout(PATIENCE):
+            while written == 0 or written != before:
+                before = written
+                await asyncio.sleep(0.3)
+    assert written < 64 << 20
+
+
+async def test_no_client_byte_reaches_the_upstream_before_its_101(client: Client, upstream: Upstream) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+    early = b""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal early
+        await read_head(reader)
+        asked.set()
+        try:
+            early = await asyncio.wait_for(reader.read(1), 0.3)
+        except TimeoutError:
+            answer.set()
+        writer.write(SWITCH)
+        writer.write(await reader.readexactly(5))
+
+    upstream.script = script
+    await client.send(ASK)
+    await asked.wait()
+    await client.send(b"eager")
+    await asyncio.wait_for(answer.wait(), PATIENCE)
+    assert early == b""
+    assert (await read_head(client.reader)).status == 101
+    assert await asyncio.wait_for(client.reader.readexactly(5), PATIENCE) == b"eager"
+
+
+async def test_bytes_behind_the_handshake_are_refused(client: Client, upstream: Upstream) -> None:
+    assert (await client.exchange(ASK + b"frames already")).status == 400
+    assert await client.closed() == b""
+    assert upstream.seen == b""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        ASK.replace(b"GET", b"POST"),
+        ASK.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        ASK.replace(b"Host: e\r\n", b"Host: e\r\nContent-Length: 3\r\n") + b"abc",
+        ASK.replace(b"Host: e\r\n", b"Host: e\r\nTransfer-Encoding: chunked\r\n") + b"0\r\n\r\n",
+    ],
+)
+async def test_a_handshake_that_is_no_plain_get_is_refused(client: Client, upstream: Upstream, raw: bytes) -> None:
+    assert (await client.exchange(raw)).status == 400
+    assert upstream.seen == b""
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket, h2c", b"TLS/1.0", b"websocket\r\nUpgrade: websocket"])
+async def test_an_upgrade_to_anything_else_is_501(client: Client, upstream: Upstream, protocol: bytes) -> None:
+    assert (await client.exchange(ASK.replace(b"Upgrade: WebSocket", b"Upgrade: " + protocol))).status == 501
+    assert upstream.seen == b""
+
+
+async def test_an_upgrade_that_connection_does_not_name_is_no_upgrade(client: Client, upstream: Upstream) -> None:
+    raw = ASK.replace(b"x , uPgRaDe", b"x")
+    assert (await client.exchange(raw)).status == 200
+    assert upstream.requests[0].one("Upgrade") is None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        SWITCH.replace(b"Upgrade: websocket\r\n", b""),
+        SWITCH.replace(b"Upgrade: websocket", b"Upgrade: h2c"),
+        SWITCH.replace(b"Connection: upgrade\r\n", b""),
+    ],
+)
+async def test_a_101_that_does_not_switch_to_websocket_is_502(client: Client, upstream: Upstream, raw: bytes) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(raw)
+        await reader.read()
+
+    upstream.script = script
+    assert (await client.exchange(ASK)).status == 502
+
+
+async def test_an_answer_other_than_101_is_an_ordinary_response(client: Client, upstream: Upstream) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nContent-Length: 4\r\n\r\nnope")
+        assert await reader.read() == b""
+
+    upstream.script = script
+    await client.send(ASK)
+    answer = await client.response()
+    assert (answer.status, answer.body, answer.one("Connection")) == (426, b"nope", "close")
+    await client.send(b"these bytes are for no tunnel")
+    assert await client.closed() == b""
+
+
+async def test_a_tunnel_in_which_nothing_moves_is_closed(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
+    upstream.script = echoing()
+    gateway = await start(timeout={"tunnel_seconds": 0.5})
+    async with Client(gateway.address) as client:
+        await client.send(ASK)
+        await read_head(client.reader)
+        for _ in range(4):  # what moves keeps it open, beyond any total of the limit
+            await asyncio.sleep(0.25)
+            await client.send(b"ping")
+            assert await client.reader.readexactly(4) == b"ping"
+        assert await client.closed() == b""
+
+
+async def test_a_handshake_without_a_credential_goes_nowhere_on_a_protected_path(
+    client: Client, upstream: Upstream
+) -> None:
+    for path in (b"/ws", b"/api/ws"):
+        raw = ASK.replace(b"/chat", path)
+        async with Client(client._address) as one:  # noqa: SLF001 -- the same gateway
+            assert (await one.exchange(raw)).status == 401
+    assert upstream.seen == b""
+
+
+@pytest.fixture
+async def sockets() -> AsyncIterator[tuple[int, asyncio.Queue[int | None]]]:
+    """A real WebSocket server, by a real library; yields its port, and the codes its clients close with."""
+    codes = asyncio.Queue[int | None]()
+
+    async def chat(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=("chat",), compress=True, max_msg_size=0)
+        await socket.prepare(request)
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                await socket.send_str(message.data[::-1])
+            elif message.type is WSMsgType.BINARY:
+                await socket.send_bytes(message.data)
+        codes.put_nowait(socket.close_code)
+        return socket
+
+    application = web.Application()
+    application.router.add_get("/chat", chat)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield runner.addresses[0][1], codes
+    await runner.cleanup()
+
+
+async def test_a_real_client_and_a_real_server_talk_through_it(
+    start: Callable[..., Awaitable[Gateway]], sockets: tuple[int, asyncio.Queue[int | None]]
+) -> None:
+    there, codes = sockets
+    gateway = await start(upstream={"url": f"http://127.0.0.1:{there}"})
+    host, port = gateway.address
+    async with (
+        ClientSession() as session,
+        session.ws_connect(f"http://{host}:{port}/chat", protocols=("chat",), compress=15, max_msg_size=0) as socket,
+    ):
+        assert (socket.protocol, socket.compress) == ("chat", 15)
+        await socket.send_str("hello")
+        assert (await socket.receive()).data == "olleh"
+        large = bytes(range(256)) * 40_000
+        await socket.send_bytes(large)
+        assert (await socket.receive()).data == large
+        await socket.close(code=4000)
+        assert await asyncio.wait_for(codes.get(), PATIENCE) == 4000
