@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from authcore.cache import Cache
-from authcore.claims import AccessClaims
+from authcore.claims import AccessClaims, TicketClaims
 from authcore.credentials import ApiKey, BearerToken, Credential
 from authcore.errors import (
     ApiKeyExpired,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.api_keys import ApiKeys, LastUsed
+    from authcore.credentials import Ticket
     from authcore.store.protocol import Subject, SubjectReader
     from authcore.tokens import Tokens
 
@@ -101,14 +102,14 @@ class Authenticator:
         if principal is not None:
             return principal
         key = self._digest(credential, organization)
-        if isinstance(credential, BearerToken):
-            # Verified before a flight is made for it: what is not genuine costs no task and no memory.
-            claims = self._tokens.verify(credential.token, AccessClaims, now)
-            principal = await self._cache.fetch(key, now, lambda: self._of_token(claims, organization))
-        else:
+        if isinstance(credential, ApiKey):
             principal = await self._cache.fetch(key, now, lambda: self._of_key(credential, organization, now))
+        else:
+            # Verified before a flight is made for it: what is not genuine costs no task and no memory.
+            claims = self._claims(credential, now)
+            principal = await self._cache.fetch(key, now, lambda: self._of_token(claims, organization))
         if principal.expires_at is not None and principal.expires_at <= now:
-            raise TokenExpired if isinstance(credential, BearerToken) else ApiKeyExpired
+            raise ApiKeyExpired if isinstance(credential, ApiKey) else TokenExpired
         if principal.key_id is not None:
             self._last_used.add(principal.key_id)
         return principal
@@ -121,12 +122,19 @@ class Authenticator:
         # The parts before the credential have fixed lengths, so no two inputs read alike.
         if isinstance(credential, BearerToken):
             kind, proof = b"t", credential.token
-        else:
+        elif isinstance(credential, ApiKey):
             kind, proof = b"k", credential.key
+        else:
+            kind, proof = b"w", credential.token
         where = b"-" * 17 if organization is None else b"+" + organization.bytes
         return blake2b(kind + where + proof, key=self._secret, digest_size=32).digest()
 
-    async def _of_token(self, claims: AccessClaims, organization: UUID | None) -> Principal:
+    def _claims(self, credential: BearerToken | Ticket, now: float) -> AccessClaims | TicketClaims:
+        if isinstance(credential, BearerToken):
+            return self._tokens.verify(credential.token, AccessClaims, now)
+        return self._tokens.verify(credential.token, TicketClaims, now)
+
+    async def _of_token(self, claims: AccessClaims | TicketClaims, organization: UUID | None) -> Principal:
         subject = await self._store.subject(claims.user_id, claims.organization_id)
         if subject is None:
             raise SubjectUnknown
@@ -135,7 +143,7 @@ class Authenticator:
         if not subject.may_act:
             raise SubjectUnknown
         return _principal(
-            AuthMethod.JWT,
+            AuthMethod.JWT if isinstance(claims, AccessClaims) else AuthMethod.WS,
             await self._acting_in(subject, organization),
             expires_at=claims.expires_at + self._tokens.leeway_seconds,
         )

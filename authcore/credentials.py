@@ -22,7 +22,14 @@ class ApiKey:
     key: bytes = field(repr=False)
 
 
-Credential = BearerToken | ApiKey
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A WebSocket ticket from ``/ws?token=``: the one token that may stand in a query."""
+
+    token: bytes = field(repr=False)
+
+
+Credential = BearerToken | ApiKey | Ticket
 """What authenticates a proxied request."""
 
 

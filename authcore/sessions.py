@@ -4,7 +4,8 @@ Laws:
 
 - The store keeps digests, never tokens, and decides in one statement whether a token is still good: two refreshes at
   once make one pair, an outage consumes nothing.
-- A token used again, by the user or by a thief, ends its whole family.
+- A token used again, by the user or by a thief, ends its whole family. Within ten seconds of its use it is refused and
+  nothing more: that is a client racing itself.
 - A refresh token that Whatomate issued (genuine, and without the gateway's own claim) is taken once, and its successor
   begins a family here.
 - The organization of the token is kept. Who was removed from it lands in their home organization.
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from authcore.tokens import Tokens
 
 _PURGE_GRACE_SECONDS = 86_400
+_RACE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Sessions:
 
         Raises:
             RefreshRejected: malformed, expired, of another kind or wrongly signed (by subclass).
-            RefreshRevoked: used or logged out before; the family is ended.
+            RefreshRevoked: used or logged out before; the family is ended, but by a client racing itself.
             RefreshUserUnknown: the user is gone.
             UserDisabled: the user is switched off.
             StoreUnavailable: the database does not answer; the token stays good.
@@ -87,7 +89,7 @@ class Sessions:
                 uuid4(), subject.user_id, subject.organization_id, _kept(used, claims, now), successor
             )
         if not fresh:
-            await self._store.revoke_session(used, _moment(now))
+            await self._store.revoke_reused(used, _moment(now - _RACE_SECONDS), _moment(now))
             raise RefreshRevoked
         return pair
 

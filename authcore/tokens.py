@@ -5,7 +5,8 @@ Laws:
 - Verification either returns claims or raises a ``TokenRejected``: no input makes it raise anything else.
 - Bounded before parsed: over 8 KiB, or not three base64url segments, is refused unread.
 - The signature comes first; nothing a token says is believed, or told, before it.
-- No clock of its own: ``exp``, ``nbf`` and ``iat`` are held against the ``now`` handed in.
+- No clock of its own: ``exp`` and ``nbf`` are held against the ``now`` handed in. ``iat`` only tells (RFC 7519 section
+  4.1.6): an issuer whose clock is ahead is not locked out.
 - A token with ``crit`` demands what we do not implement (RFC 7515 section 4.1.11), one with ``aud`` is for somebody
   else (RFC 7519 section 4.1.3): refused.
 """
@@ -182,8 +183,7 @@ class Tokens:
             raise TokenRejected
         if claims.expires_at + self.leeway_seconds <= now:
             raise TokenExpired
-        latest = now + self.leeway_seconds
-        if any(moment is not None and moment > latest for moment in (claims.not_before, claims.issued_at)):
+        if claims.not_before is not None and claims.not_before > now + self.leeway_seconds:
             raise TokenRejected
 
     # -- explain --------------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class Tokens:
             return "a claim is missing or of the wrong type"
         if payload.get("iss") != self._issuer:
             return f"its issuer is not {self._issuer!r}"
-        return "it is for another audience, or not valid yet (nbf or iat in the future)"
+        return "it is for another audience, or not valid yet (nbf in the future)"
 
 
 def _identity(

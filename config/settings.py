@@ -99,7 +99,7 @@ class Jwt(Group):
     )
     issuer: str = Field("whatomate", min_length=1, description="The iss claim, issued and required.")
     leeway_seconds: float = Field(
-        0, ge=0, le=300, allow_inf_nan=False, description="Clock skew forgiven on exp, nbf and iat."
+        0, ge=0, le=300, allow_inf_nan=False, description="Clock skew forgiven on exp and nbf."
     )
 
 

@@ -198,6 +198,9 @@ class SessionStore(SubjectReader, Protocol):
     async def revoke_session(self, digest: bytes, at: datetime) -> None:
         """End the family the token belongs to, if any."""
 
+    async def revoke_reused(self, digest: bytes, used_before: datetime, at: datetime) -> None:
+        """End the family of a token that was used up before then."""
+
     async def purge_sessions(self, before: datetime) -> int:
         """Forget the families whose every token expired before then; return how many."""
 

@@ -57,6 +57,11 @@ UPDATE gateway_sessions s SET revoked_at = $2 FROM gateway_refresh_tokens t
 WHERE t.digest = $1 AND s.id = t.family AND s.revoked_at IS NULL
 """
 
+_REVOKE_REUSED: Final = """
+UPDATE gateway_sessions s SET revoked_at = $3 FROM gateway_refresh_tokens t
+WHERE t.digest = $1 AND t.used_at <= $2 AND s.id = t.family AND s.revoked_at IS NULL
+"""
+
 _PURGE: Final = """
 WITH gone AS (DELETE FROM gateway_sessions WHERE expires_at < $1 RETURNING id) SELECT count(*) FROM gone
 """
@@ -105,6 +110,10 @@ class SessionRows:
     async def revoke_session(self, digest: bytes, at: datetime) -> None:
         """End the family the token belongs to, if any."""
         await self._pool.fetch(_REVOKE, digest, at)
+
+    async def revoke_reused(self, digest: bytes, used_before: datetime, at: datetime) -> None:
+        """End the family of a token that was used up before then."""
+        await self._pool.fetch(_REVOKE_REUSED, digest, used_before, at)
 
     async def purge_sessions(self, before: datetime) -> int:
         """Forget the families whose every token expired before then; return how many."""

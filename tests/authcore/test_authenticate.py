@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from authcore.credentials import ApiKey, BearerToken
+from authcore.credentials import ApiKey, BearerToken, Ticket
 from authcore.errors import (
     ApiKeyExpired,
     ApiKeyOwnerDisabled,
@@ -83,6 +83,23 @@ async def test_only_a_genuine_access_token_is_told_anything(world: World) -> Non
         user_id=user, organization_id=organization, email="", role_id=None, is_super_admin=False, now=NOW
     )
     assert await refused(world, BearerToken(forged.encode())) is TokenRejected
+
+
+async def test_a_ticket_opens_its_organization_for_its_seconds(world: World) -> None:
+    organization = await world.organization()
+    user = await world.user(organization)
+    ticket = Ticket(world.tokens.issue_ticket(user_id=user, organization_id=organization, now=NOW).encode())
+    authenticator = world.authenticator
+    principal = await authenticator.authenticate(ticket, None, NOW)
+    assert (principal.method, principal.user_id) == (AuthMethod.WS, user)
+    assert principal.expires_at == NOW + 30
+    assert authenticator.recall(ticket, None, NOW + 20) is principal
+    assert authenticator.recall(BearerToken(ticket.token), None, NOW) is None
+    with pytest.raises(TokenExpired):
+        await authenticator.authenticate(ticket, None, NOW + 30)
+    assert ticket.token.decode() not in repr(ticket)
+    with pytest.raises(TokenWrongKind):
+        await authenticator.authenticate(Ticket(bearer(world, user, organization).token), None, NOW)
 
 
 async def test_a_user_who_is_gone_off_or_removed_is_refused(world: World) -> None:

@@ -50,6 +50,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "rotate": lambda store: store.rotate(b"a", REFRESH),
     "adopt": lambda store: store.adopt(ONE, ONE, ONE, REFRESH, REFRESH),
     "revoke_session": lambda store: store.revoke_session(b"a", AT),
+    "revoke_reused": lambda store: store.revoke_reused(b"a", AT, AT),
     "purge_sessions": lambda store: store.purge_sessions(AT),
 }
 

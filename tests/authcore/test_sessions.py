@@ -50,9 +50,13 @@ def foreign(user: UUID, organization: UUID, *, expires_at: float = NOW + 86_400)
     return RefreshToken(jwt.encode(claims, SECRET, algorithm="HS256"))
 
 
-async def revoked(world: World, token: RefreshToken) -> bool:
+LATER = NOW + 11
+"""When a token that was used at NOW is no longer raced for by its own client."""
+
+
+async def revoked(world: World, token: RefreshToken, now: float = LATER) -> bool:
     try:
-        await world.sessions.refresh(token, NOW)
+        await world.sessions.refresh(token, now)
     except RefreshRevoked:
         return True
     return False
@@ -92,8 +96,20 @@ async def test_a_token_used_twice_ends_its_family(world: World, issued_by: str) 
         token = foreign(user, organization)
     pair = await world.sessions.refresh(token, NOW)
     with pytest.raises(RefreshRevoked, match="revoked"):
-        await world.sessions.refresh(token, NOW)
+        await world.sessions.refresh(token, LATER)
     assert await revoked(world, successor(pair))
+
+
+@pytest.mark.parametrize("issued_by", ["gateway", "whatomate"])
+async def test_a_client_that_races_itself_is_refused_and_keeps_its_session(
+    world: World, issued_by: str
+) -> None:
+    user, organization, token = await begin(world)
+    if issued_by == "whatomate":
+        token = foreign(user, organization)
+    pair = await world.sessions.refresh(token, NOW)
+    assert await revoked(world, token, NOW + 9.9)
+    assert not await revoked(world, successor(pair), NOW + 9.9)
 
 
 async def test_another_session_of_the_user_is_not_touched(world: World) -> None:
