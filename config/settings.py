@@ -162,6 +162,12 @@ class Limit(Group):
     target_bytes: int = Field(8192, ge=64, le=65_536, description="Request target; past that 414.")
     body_bytes: int = Field(0, ge=0, description="Request body; past that 413. 0: no limit.")
     auth_body_bytes: int = Field(65_536, ge=1024, le=1_048_576, description="Body of an /api/auth request.")
+    connections_per_address: int = Field(
+        2000,
+        ge=0,
+        le=1_000_000,
+        description="Client connections of one address; past that 503. Trusted proxies are exempt. 0: no limit.",
+    )
     connections: int = Field(10_000, ge=1, le=1_000_000, description="Client connections at most.")
 
 
@@ -234,7 +240,7 @@ class Settings(BaseSettings):
         "comma-separated. The most specific path wins.",
     )
     protected_paths: Paths = Field(
-        ("/api/*", "/ws"),
+        ("/api/*", "/ws/*"),
         description="Paths that need a credential; as public_paths. Wins over an equally specific public path.",
     )
     admin: Admin = Field(default_factory=Admin)

@@ -2,7 +2,8 @@
 
 Laws:
 
-- Every error of the domain has a row (``tests/test_faults.py`` walks the tree); what has none is a 500 and tells nothing.
+- Every error of the domain has a row (``tests/test_faults.py`` walks the tree); what has none is a 500 and tells
+  nothing.
 - A 401 carries a challenge (RFC 9110 section 15.5.2); what is nobody's verdict on the caller is 503 with Retry-After.
 - An answer is the envelope of the contract: ``{"status": "error", "message": …, "data": null}``.
 """

@@ -66,12 +66,13 @@ class AccessLog:
     """The writer of access records.
 
     Attributes:
+        enabled: Records are written at all.
         dropped: Records lost because the reader of the log was slow.
     """
 
     def __init__(self, out: BinaryIO | None = None, *, enabled: bool = True) -> None:
         self._out = out or sys.stdout.buffer
-        self._enabled = enabled
+        self.enabled = enabled
         self._batch: list[Record] = []
         self._queue: queue.SimpleQueue[list[Record] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -79,13 +80,13 @@ class AccessLog:
 
     def start(self) -> None:
         """Start the thread that writes."""
-        if self._enabled:
+        if self.enabled:
             self._thread = threading.Thread(target=self._write_all, name="access-log", daemon=True)
             self._thread.start()
 
     def add(self, record: Record) -> None:
         """Take in a record; its ``time`` is POSIX seconds."""
-        if not self._enabled:
+        if not self.enabled:
             return
         self._batch.append(record)
         if len(self._batch) >= BATCH:

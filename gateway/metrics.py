@@ -3,48 +3,95 @@
 Laws:
 
 - Labels are bounded: a route's name, never a path; a status; a reason from an enum; a method from a fixed set.
-- Children are bound before the first request and looked up by tuple afterwards; nothing here does I/O.
+- What every request touches is counted in plain integers (:class:`RouteMeter`, :class:`Verdicts`) by the one thread
+  that serves, and turned into metrics when it is scraped: a counter of the library takes a lock for each increment.
 - A registry per gateway: two in one process do not share a number.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from prometheus_client.metrics_core import Metric
 
 DURATION_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_BOUNDS: Final = (*(str(float(bound)) for bound in DURATION_BUCKETS), "+Inf")
 _METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 
 
 class RouteMeter:
-    """The metrics of one route, bound."""
+    """The numbers of one route.
 
-    __slots__ = ("_counts", "_durations", "_metrics", "_name")
+    Attributes:
+        answered: Requests by method and status.
+        buckets: Requests by the bucket their duration falls into; one more than there are bounds.
+        seconds: The sum of their durations.
+    """
 
-    def __init__(self, metrics: Metrics, name: str) -> None:
-        self._metrics = metrics
-        self._name = name
-        self._counts: dict[tuple[bytes, int], Counter] = {}
-        self._durations = metrics.durations.labels(name)
+    __slots__ = ("answered", "buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.answered: dict[tuple[bytes, int], int] = {}
+        self.buckets = [0] * (len(DURATION_BUCKETS) + 1)
+        self.seconds = 0.0
 
     def record(self, method: bytes, status: int, seconds: float) -> None:
         """Count one request that has been answered."""
-        child = self._counts.get((method, status))
-        if child is None:
-            known = method.decode() if method in _METHODS else "other"
-            child = self._counts[method, status] = self._metrics.requests.labels(
-                self._name, known, str(status)
-            )
-        child.inc()
-        self._durations.observe(seconds)
+        key = (method, status)
+        self.answered[key] = self.answered.get(key, 0) + 1
+        self.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+
+class _Tallies(Collector):
+    """What has been counted in plain integers, as metrics."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, RouteMeter] = {}
+        self.verdicts: dict[tuple[str, str], int] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, as the library's collectors do."""
+        requests = CounterMetricFamily(
+            "gateway_requests", "Requests answered.", labels=["route", "method", "status"]
+        )
+        durations = HistogramMetricFamily(
+            "gateway_request_duration_seconds",
+            "From the request's head to the end of its answer.",
+            labels=["route"],
+        )
+        verdicts = CounterMetricFamily(
+            "gateway_authentications",
+            "Verdicts on callers: ok, or the reason for the refusal.",
+            labels=["credential", "outcome"],
+        )
+        for name, meter in self.routes.items():
+            by_label: dict[tuple[str, str], int] = {}
+            for (method, status), number in meter.answered.items():
+                label = (method.decode() if method in _METHODS else "other", str(status))
+                by_label[label] = by_label.get(label, 0) + number
+            for label, number in by_label.items():
+                requests.add_metric([name, *label], number)
+            total, buckets = 0, []
+            for bound, number in zip(_BOUNDS, meter.buckets, strict=True):
+                total += number
+                buckets.append((bound, float(total)))
+            durations.add_metric([name], buckets, meter.seconds)
+        for (credential, outcome), number in self.verdicts.items():
+            verdicts.add_metric([credential, outcome], number)
+        yield from (requests, durations, verdicts)
 
 
 class Metrics:
@@ -55,23 +102,9 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
-        self.requests = Counter(
-            "gateway_requests", "Requests answered.", ["route", "method", "status"], registry=registry
-        )
-        self.durations = Histogram(
-            "gateway_request_duration_seconds",
-            "From the request's head to the end of its answer.",
-            ["route"],
-            buckets=DURATION_BUCKETS,
-            registry=registry,
-        )
+        self._tallies = _Tallies()
+        registry.register(self._tallies)
         self.in_flight = Gauge("gateway_requests_in_flight", "Requests being served.", registry=registry)
-        self.authentications = Counter(
-            "gateway_authentications",
-            "Verdicts on callers: ok, or the reason for the refusal.",
-            ["credential", "outcome"],
-            registry=registry,
-        )
         self.sign_ins = Counter(
             "gateway_sign_ins",
             "Verdicts of the hosted endpoints: ok, or the reason for the refusal.",
@@ -86,18 +119,15 @@ class Metrics:
         )
         build = Info("gateway_build", "The running version.", registry=registry)
         build.info({"version": _version()})
-        self._outcomes: dict[tuple[str, str], Counter] = {}
 
     def route(self, name: str) -> RouteMeter:
-        """Return the meter of a route."""
-        return RouteMeter(self, name)
+        """Return the meter of a route; the same for the same name."""
+        return self._tallies.routes.setdefault(name, RouteMeter())
 
     def authenticated(self, credential: str, outcome: str) -> None:
         """Count a verdict on a caller."""
-        child = self._outcomes.get((credential, outcome))
-        if child is None:
-            child = self._outcomes[credential, outcome] = self.authentications.labels(credential, outcome)
-        child.inc()
+        verdicts = self._tallies.verdicts
+        verdicts[credential, outcome] = verdicts.get((credential, outcome), 0) + 1
 
     def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Publish a number that is read when it is scraped."""

@@ -113,6 +113,8 @@ def make_application(metrics: Metrics, *, body_bytes: int) -> web.Application:
             return refused(describe(error))
         except web.HTTPException as error:
             return refused(Fault(error.status, error.reason, "not_hosted"))
+        except ConnectionError:  # the client left before its body had ended: nobody is there to be answered
+            return refused(Fault(400, "Incomplete request body", "client_gone"))
         except Exception:
             log.exception("endpoint_failed", endpoint=endpoint)
             metrics.sign_ins.labels(endpoint, "internal").inc()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from authcore.credentials import Credential
     from authcore.principal import Permit
-    from gateway.proxy.forwarded import Origin
+    from gateway.proxy.reading import Reading
     from gateway.proxy.routes import Route
     from gateway.proxy.target import Target
     from gateway.wire.inbound import Inbound
@@ -18,11 +17,11 @@ class Exchange:
 
     Attributes:
         inbound: The request as it arrives and the answer as it leaves.
+        request_id: Its id: a trusted peer's, else one of the gateway's.
         started: Monotonic seconds at the beginning.
-        origin: Who sent it, by which way, and the id it has.
+        reading: What its field lines say.
         target: Its canonical path and the bytes to forward.
         route: What matched.
-        credential: What the caller presented.
         permit: The proof that the caller may.
         status: Status of the answer; 499 when the client left before there was one.
         reason: Why it was refused, as a bounded word; empty when it was not.
@@ -32,25 +31,25 @@ class Exchange:
 
     __slots__ = (
         "attempts",
-        "credential",
         "detail",
         "inbound",
-        "origin",
         "permit",
+        "reading",
         "reason",
+        "request_id",
         "route",
         "started",
         "status",
         "target",
     )
 
-    def __init__(self, inbound: Inbound, started: float) -> None:
+    def __init__(self, inbound: Inbound, request_id: bytes, started: float) -> None:
         self.inbound = inbound
+        self.request_id = request_id
         self.started = started
-        self.origin: Origin | None = None
+        self.reading: Reading | None = None
         self.target: Target | None = None
         self.route: Route | None = None
-        self.credential: Credential | None = None
         self.permit: Permit | None = None
         self.status = 0
         self.reason = ""

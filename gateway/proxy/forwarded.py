@@ -10,7 +10,6 @@ Laws:
 from __future__ import annotations
 
 import re
-import secrets
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final
@@ -32,12 +31,12 @@ class Origin:
 
     Attributes:
         client: The client's address.
-        request_id: The id of the exchange: a trusted peer's, else a new one.
+        request_id: The id that a trusted peer gave it; None when there is none to believe.
         lines: The field lines that tell the upstream, each ending in CRLF.
     """
 
     client: str
-    request_id: bytes
+    request_id: bytes | None
     lines: bytes
 
 
@@ -63,14 +62,11 @@ class Origins:
             proto = _one_of(head, b"x-forwarded-proto", re.compile(rb"https?|wss?")) or proto
             host = _one_of(head, b"x-forwarded-host", HOST) or host
             request_id = _one_of(head, b"x-request-id", _REQUEST_ID)
-        if request_id is None:
-            request_id = secrets.token_hex(16).encode("ascii")
         client = hops[0]
         lines = (
             f"X-Forwarded-For: {', '.join(hops)}\r\nX-Real-IP: {client}\r\n".encode("ascii", "replace"),
             b"X-Forwarded-Proto: %b\r\n" % proto,
             b"X-Forwarded-Host: %b\r\n" % host if host else b"",
-            b"X-Request-ID: %b\r\n" % request_id,
         )
         return Origin(client, request_id, b"".join(lines))
 

@@ -22,7 +22,7 @@ from gateway.faults import UnsafeIdentity
 from gateway.wire.framing import HOP_BY_HOP, connection_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from authcore.principal import Principal
     from gateway.wire.messages import FieldLine, RequestHead, ResponseHead
@@ -30,9 +30,15 @@ if TYPE_CHECKING:
 _TO_DASH: Final = bytes(b if chr(b).isalnum() and b < 128 else ord("-") for b in range(256))  # noqa: PLR2004 -- ASCII
 
 FORWARDED: Final = frozenset(
-    {b"forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"}
+    {
+        *(b"forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"),
+        *(b"x-original-url", b"x-original-uri", b"x-rewrite-url", b"x-envoy-original-path"),
+    }
 )
-"""Claims about who is at the other end of a hop; with every ``x-forwarded-*``."""
+"""Claims about who is at the other end of a hop, and about another path than the one decided on (there are frameworks
+that serve it); with every ``x-forwarded-*``."""
+
+CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 
 MANAGED_PREFIXES: Final = (b"x-user-", b"x-org-", b"x-auth-", b"x-identity", b"x-forwarded-")
 
@@ -87,20 +93,13 @@ class HeaderLaws:
                 self._passes[name] = verdict
         return verdict
 
-    def request(self, head: RequestHead, target: bytes, injected: Sequence[bytes], *, strip: bool) -> bytes:
-        """Return the start of the upstream request: request line, the client's fields that may go on, then ours.
-
-        Args:
-            head: The client's request.
-            target: The target to send.
-            injected: Blocks of our own field lines, each ending in CRLF.
-            strip: Leave the credential out.
-        """
-        named = connection_tokens(head) - {b"host"} if b"connection" in head.first else frozenset()
+    def passing(self, head: RequestHead, *, strip: bool) -> bytes:
+        """Return the client's field lines that may go on, each ending in CRLF; without the credential if `strip`."""
+        named = connection_tokens(head) - {b"host"}
         if strip:
-            named |= {b"authorization", b"x-api-key"}
+            named |= CREDENTIALS
         passes = self.passes
-        parts = [head.method, b" ", target, b" HTTP/1.1\r\n"]
+        parts: list[bytes] = []
         for name, value in head.fields:
             if passes(name) and not (named and name.lower() in named):
                 parts += (name, b": ", value, b"\r\n")
@@ -108,7 +107,6 @@ class HeaderLaws:
             parts.append(
                 b"Host: \r\n"
             )  # section 3.2: a 1.1 request has one, empty when there is nothing to say
-        parts += injected
         return b"".join(parts)
 
     def identity(self, principal: Principal) -> bytes:
@@ -151,13 +149,15 @@ _RESPONSE_DROPS: Final = HOP_BY_HOP | {b"content-length", b"x-request-id"}
 
 def response_start(head: ResponseHead, request_id: bytes) -> bytes:
     """Return the start of the client's response: status line, the upstream's fields that may go on, the request id."""
-    drops = _RESPONSE_DROPS | connection_tokens(head) if b"connection" in head.first else _RESPONSE_DROPS
-    parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
-    for name, value in head.fields:
-        if name.lower() not in drops:
-            parts += (name, b": ", value, b"\r\n")
-    parts += (b"X-Request-ID: ", request_id, b"\r\n")
-    return b"".join(parts)
+    start = head.notes
+    if not isinstance(start, bytes):  # the same for every response with these lines
+        drops = _RESPONSE_DROPS | connection_tokens(head)
+        parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
+        for name, value in head.fields:
+            if name.lower() not in drops:
+                parts += (name, b": ", value, b"\r\n")
+        start = head.notes = b"".join(parts)
+    return b"%bX-Request-ID: %b\r\n" % (start, request_id)
 
 
 def interim_start(head: ResponseHead) -> bytes:

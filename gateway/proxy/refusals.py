@@ -7,9 +7,14 @@ from email.utils import formatdate
 
 from gateway.faults import Fault, describe
 from gateway.wire.drive import Abandoned
+from gateway.wire.faults import (
+    PoolExhausted,
+    UpstreamFault,
+    UpstreamMalformed,
+    UpstreamTimedOut,
+    UpstreamUnreachable,
+)
 from gateway.wire.messages import ProtocolError
-from gateway.wire.pool import PoolExhausted, UpstreamUnreachable
-from gateway.wire.upstream import UpstreamFault, UpstreamMalformed, UpstreamTimedOut
 
 _RETRY = (("Retry-After", "1"),)
 

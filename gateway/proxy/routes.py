@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from gateway.metrics import RouteMeter
     from gateway.proxy.upstreams import Upstream
 
+REMEMBERED: Final = 2048
+"""Paths whose route is kept; all are forgotten when there are more."""
+
 _PATTERN: Final = re.compile(r"(?:(?P<methods>[A-Z]+(?:\|[A-Z]+)*) +)?(?P<path>/[^\s?#*]*)(?P<below>\*)?")
 
 
@@ -93,9 +96,9 @@ class _Rule:
         object.__setattr__(self, "path", path)
 
     @property
-    def rank(self) -> tuple[int, bool, bool, bool]:
+    def rank(self) -> tuple[bool, int, bool, bool]:
         """Most specific first, when sorted in reverse."""
-        return (len(self.path), not self.pattern.below, self.pattern.methods is not None, self.protects)
+        return (not self.pattern.below, len(self.path), self.pattern.methods is not None, self.protects)
 
     def matches(self, method: bytes, path: str, lowered: str) -> bool:
         methods = self.pattern.methods
@@ -122,6 +125,7 @@ class RouteTable:
         """
         self._hosted = dict(hosted)
         self._preflight = preflight
+        self._remembered: dict[tuple[bytes, str], Route] = {}
         compiled = [_Rule(pattern, route, not route.requirement.public) for pattern, route in rules]
         self._rules = tuple(sorted(compiled, key=lambda rule: rule.rank, reverse=True))
 
@@ -134,6 +138,9 @@ class RouteTable:
         """
         if preflight:
             return self._preflight
+        known = self._remembered.get((method, path))
+        if known is not None:
+            return known
         lowered = path.lower()
         route = self._hosted.get(lowered)
         if route is not None:
@@ -144,6 +151,9 @@ class RouteTable:
             return route
         for rule in self._rules:
             if rule.matches(method, path, lowered):
+                if len(self._remembered) >= REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[method, path] = rule.route
                 return rule.route
         raise NotFound("Not found")
 

@@ -25,9 +25,7 @@ _QUERY: Final = re.compile(rb"[\x21\x22\x24-\x7e]*")
 
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_AMBIGUOUS: Final = re.compile(rb"//|\\|;|#|[\x00-\x1f\x7f]|(?:^|/)\.{1,2}(?:/|$)")
-_ROUNDS: Final = 4
-"""How often a path is decoded while it still holds escapes; one that is not done by then is nobody's real path."""
+_AMBIGUOUS: Final = re.compile(rb"//|[\\;#?]|[\x00-\x1f\x7f]|(?:^|/)\.{1,2}(?:/|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +79,18 @@ def _canonical(path: bytes) -> str:
     """Decode a path that holds escapes or unusual bytes; refuse it when decoding again would change its meaning."""
     if not path.isascii():
         raise _bad("ambiguous request target: non-ASCII byte in the path")
-    decoded = path
-    canonical: bytes | None = None
-    for _ in range(_ROUNDS):
-        if _AMBIGUOUS.search(decoded):
-            raise _bad(
-                "ambiguous request target: dot segment, empty segment, backslash, ';', '#' or control byte"
-            )
-        if b"%" not in decoded:
-            break
-        if canonical is None and _BROKEN_ESCAPE.search(decoded):
-            raise _bad("ambiguous request target: '%' that starts no escape")
-        again = unquote_to_bytes(decoded)
-        if again.count(b"/") != decoded.count(b"/"):
-            raise _bad("ambiguous request target: encoded slash")
-        if canonical is None:
-            canonical = again
-        if again == decoded:
-            break
-        decoded = again
-    else:
+    if _BROKEN_ESCAPE.search(path):
+        raise _bad("ambiguous request target: '%' that starts no escape")
+    canonical = unquote_to_bytes(path)
+    if canonical.count(b"/") != path.count(b"/"):
+        raise _bad("ambiguous request target: encoded slash")
+    if _AMBIGUOUS.search(canonical):
+        raise _bad(
+            "ambiguous request target: dot segment, empty segment, or one of \\ ; # ? and control bytes"
+        )
+    if unquote_to_bytes(canonical) != canonical:  # /%2561pi is /%61pi to one server and /api to the next
         raise _bad("ambiguous request target: escapes within escapes")
     try:
-        return (path if canonical is None else canonical).decode("utf-8")
+        return canonical.decode("utf-8")
     except UnicodeDecodeError:
         raise _bad("ambiguous request target: the path is not UTF-8") from None

@@ -125,13 +125,13 @@ class Drive:
         self._ended(escaped)
 
 
-async def offload(work: Coroutine[object, None, T]) -> T:
-    """Await `work`, which needs a running Task (sockets, timeouts, the database), from a driven coroutine.
+async def settled(task: asyncio.Task[T]) -> T:
+    """Await a Task from a driven coroutine. When the coroutine is thrown into, the Task goes on by itself.
 
-    When the driven coroutine is thrown into, the Task is cancelled.
+    Raises:
+        Abandoned: the Task was cancelled.
     """
     signal: Signal[T] = Signal()
-    task = asyncio.get_running_loop().create_task(work)
 
     def settle(ended: asyncio.Task[T]) -> None:
         if ended.cancelled():
@@ -142,8 +142,17 @@ async def offload(work: Coroutine[object, None, T]) -> T:
             signal.set(ended.result())
 
     task.add_done_callback(settle)
+    return await signal
+
+
+async def offload(work: Coroutine[object, None, T]) -> T:
+    """Await `work`, which needs a running Task (sockets, timeouts, the database), from a driven coroutine.
+
+    When the driven coroutine is thrown into, the Task is cancelled.
+    """
+    task = asyncio.get_running_loop().create_task(work)
     try:
-        return await signal
+        return await settled(task)
     finally:
         if not task.done():
             task.cancel()

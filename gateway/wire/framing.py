@@ -54,10 +54,9 @@ def check_request(head: RequestHead) -> None:
         ProtocolError: the request must be refused and its connection closed.
     """
     first = head.first
-    if head.repeated is not None:
-        for name in _SINGLE:
-            if name in head.repeated:
-                raise ProtocolError(BAD_REQUEST, f"more than one {name.decode()} field")
+    for name in _SINGLE:
+        if name in head.repeated:
+            raise ProtocolError(BAD_REQUEST, f"more than one {name.decode()} field")
 
     _check_host(head)
 
@@ -134,9 +133,7 @@ def check_response(head: ResponseHead, method: bytes) -> None:
         ProtocolError: the upstream broke HTTP; status 502.
     """
     bad_gateway = 502
-    if head.repeated is not None and (
-        head.occurs_twice(b"content-length") or head.occurs_twice(b"transfer-encoding")
-    ):
+    if head.occurs_twice(b"content-length") or head.occurs_twice(b"transfer-encoding"):
         raise ProtocolError(bad_gateway, "repeated framing field")
     coding = head.first.get(b"transfer-encoding")
     length = head.first.get(b"content-length")
@@ -168,6 +165,9 @@ def check_switch(head: ResponseHead) -> None:
 
 def connection_tokens(fields: Fields) -> frozenset[bytes]:
     """The lower-case options of every Connection field line (RFC 9110 section 7.6.1)."""
+    line = fields.first.get(b"connection")
+    if line is None:
+        return _NO_OPTIONS
     return frozenset(
         token.strip().lower()
         for line in fields.every(b"connection")
@@ -180,6 +180,8 @@ def chunk(body: bytes) -> bytes:
     """Frame non-empty `body` as one chunk (section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(body), body)
 
+
+_NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 """The end of a chunked body without trailers."""

@@ -72,9 +72,9 @@ class Inbound:
         "source",
     )
 
-    def __init__(self, connection: DownstreamConnection) -> None:
+    def __init__(self, connection: DownstreamConnection, head: RequestHead | None = None) -> None:
         self.connection = connection
-        self.head = RequestHead()
+        self.head = RequestHead() if head is None else head
         self.fault: ProtocolError | None = None
         self.size = 0
         self.lines = 0

@@ -5,11 +5,12 @@ Laws:
 - ``fields`` keeps every line as it came (minus optional whitespace); ``first`` and ``repeated`` index the same lines by
   lower-case name, so that "more than one" is visible to whoever must refuse it.
 - Nothing is merged and nothing is decoded here.
+- Once a head is complete its lines are never changed: heads whose lines came in the same bytes share them, and share
+  ``notes``, where readers keep what they derived from the lines alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -44,13 +45,23 @@ class ProtocolError(Exception):
         self.reason = reason
 
 
-@dataclass(slots=True)
 class Fields:
-    """The field lines of one message."""
+    """The field lines of one message.
 
-    fields: list[FieldLine] = field(default_factory=list)
-    first: dict[bytes, bytes] = field(default_factory=dict)
-    repeated: dict[bytes, list[bytes]] | None = None
+    Attributes:
+        fields: Every line.
+        first: The first value of each name, by lower-case name.
+        repeated: All values of each name that occurs more than once.
+        notes: What one reader derived from the lines; None until it did.
+    """
+
+    __slots__ = ("fields", "first", "notes", "repeated")
+
+    def __init__(self, fields: list[FieldLine] | None = None) -> None:
+        self.fields: list[FieldLine] = [] if fields is None else fields
+        self.first: dict[bytes, bytes] = {}
+        self.repeated: dict[bytes, list[bytes]] = {}
+        self.notes: object = None
 
     def index(self) -> None:
         """Fill ``first`` and ``repeated`` from ``fields``; once, when the head is complete."""
@@ -58,25 +69,22 @@ class Fields:
         for name, value in self.fields:
             lower = name.lower()
             if lower in first:
-                if self.repeated is None:
-                    self.repeated = {}
                 self.repeated.setdefault(lower, [first[lower]]).append(value)
             else:
                 first[lower] = value
 
     def every(self, name: bytes) -> Iterable[bytes]:
         """All values of the field lines called `name` (lower case), in order."""
-        if self.repeated is not None and name in self.repeated:
+        if name in self.repeated:
             return self.repeated[name]
         value = self.first.get(name)
         return () if value is None else (value,)
 
     def occurs_twice(self, name: bytes) -> bool:
         """Whether more than one field line is called `name` (lower case)."""
-        return self.repeated is not None and name in self.repeated
+        return name in self.repeated
 
 
-@dataclass(slots=True)
 class RequestHead(Fields):
     """Everything before a request's body.
 
@@ -90,32 +98,58 @@ class RequestHead(Fields):
         length: Of a body of kind LENGTH, in bytes.
     """
 
-    method: bytes = b""
-    target: bytes = b""
-    minor: int = 1
-    keep_alive: bool = True
-    upgrade: bool = False
-    kind: BodyKind = BodyKind.NONE
-    length: int = 0
+    __slots__ = ("keep_alive", "kind", "length", "method", "minor", "target", "upgrade")
 
-    @property
-    def expects_continue(self) -> bool:
-        """The client waits for a 100 before it sends its body (RFC 9110 section 10.1.1)."""
-        return self.minor == 1 and self.first.get(b"expect", b"").lower() == b"100-continue"
+    def __init__(
+        self,
+        fields: list[FieldLine] | None = None,
+        *,
+        method: bytes = b"",
+        target: bytes = b"",
+        minor: int = 1,
+        upgrade: bool = False,
+    ) -> None:
+        super().__init__(fields)
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.keep_alive = True
+        self.upgrade = upgrade
+        self.kind = BodyKind.NONE
+        self.length = 0
+
+    def with_line(self, method: bytes, target: bytes) -> RequestHead:
+        """Return a head of another request line over the same field lines; for heads without a body."""
+        head = RequestHead.__new__(RequestHead)
+        head.fields = self.fields
+        head.first = self.first
+        head.repeated = self.repeated
+        head.notes = self.notes
+        head.method = method
+        head.target = target
+        head.minor = self.minor
+        head.keep_alive = self.keep_alive
+        head.upgrade = False
+        head.kind = BodyKind.NONE
+        head.length = 0
+        return head
 
 
-@dataclass(slots=True)
 class ResponseHead(Fields):
     """Everything before a response's body; attributes as in :class:`RequestHead`."""
 
-    status: int = 0
-    phrase: bytes = b""
-    minor: int = 1
-    keep_alive: bool = True
-    kind: BodyKind = BodyKind.NONE
-    length: int = 0
+    __slots__ = ("keep_alive", "kind", "length", "minor", "phrase", "status")
+
+    def __init__(self, fields: list[FieldLine] | None = None, *, status: int = 0, minor: int = 1) -> None:
+        super().__init__(fields)
+        self.status = status
+        self.phrase = b""
+        self.minor = minor
+        self.keep_alive = True
+        self.kind = BodyKind.NONE
+        self.length = 0
 
     @property
     def interim(self) -> bool:
         """Whether another response to the same request follows (RFC 9110 section 15.2)."""
-        return 100 <= self.status < 200 and self.status != 101  # noqa: PLR2004 -- the classes of RFC 9110 section 15
+        return self.status < 200 and self.status != 101  # noqa: PLR2004 -- the classes of RFC 9110 section 15

@@ -14,8 +14,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.wire.drive import Signal, offload
-from gateway.wire.upstream import UpstreamConnection, UpstreamFault, UpstreamTimedOut
+from gateway.wire.answers import KnownHeads
+from gateway.wire.drive import Signal, settled
+from gateway.wire.faults import PoolExhausted, UpstreamTimedOut, UpstreamUnreachable
+from gateway.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,14 +29,6 @@ if TYPE_CHECKING:
     ]
 
 MAX_IDLE: Final = 512
-
-
-class PoolExhausted(UpstreamFault):
-    """Every connection is busy and as many exchanges as may wait are waiting."""
-
-
-class UpstreamUnreachable(UpstreamFault):
-    """No connection could be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +56,7 @@ class Pool:
         self._deadlines = deadlines
         self._idle: list[UpstreamConnection] = []
         self._waiting: deque[Signal[UpstreamConnection | None]] = deque()
+        self._known = KnownHeads()
         self._closed = False
         self.opened = 0
         self.open = 0
@@ -76,6 +71,14 @@ class Pool:
         """Exchanges that wait for a connection."""
         return len(self._waiting)
 
+    def idle_connection(self) -> UpstreamConnection | None:
+        """Lend an idle connection, the last one used first; None when there is none."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open:
+                return connection
+        return None
+
     async def acquire(self, *, fresh: bool = False) -> UpstreamConnection:
         """Lend a connection: an idle one unless `fresh` is asked for, else a new one, else the next to come back.
 
@@ -84,11 +87,8 @@ class Pool:
             UpstreamTimedOut: connecting, or waiting, took too long.
             UpstreamUnreachable: connecting failed.
         """
-        if not fresh:
-            while self._idle:
-                connection = self._idle.pop()
-                if connection.is_open:
-                    return connection
+        if not fresh and (connection := self.idle_connection()) is not None:
+            return connection
         if self.open >= self._limits.connections:
             if self._idle:  # a fresh one is asked for, and an idle one is in its place
                 self._idle.pop(0).abort()
@@ -116,35 +116,53 @@ class Pool:
                 signal.done = True
 
     async def _connect(self) -> UpstreamConnection:
+        """Open a connection. The dial counts against the bound until it has failed, or its connection is lost."""
         self.open += 1
+        dial = asyncio.get_running_loop().create_task(self._dialled())
         try:
-            connection = await offload(self._dialled())
-        except BaseException as error:
+            return await settled(dial)
+        except TimeoutError as error:
+            raise UpstreamTimedOut("the upstream did not accept a connection in time") from error
+        except OSError as error:
+            raise UpstreamUnreachable(f"the upstream cannot be reached: {error.strerror or error}") from error
+        except BaseException:
+            # Whoever asked is gone. The dial goes on: its connection is as good for the next, and nobody loses count.
+            dial.add_done_callback(self._spare)
+            raise
+
+    async def _dialled(self) -> UpstreamConnection:
+        try:
+            async with asyncio.timeout(self._limits.connect_timeout_seconds):
+                _, connection = await self._dial(
+                    lambda: UpstreamConnection(self._deadlines, self._known, self._forget)
+                )
+        except BaseException:
             self.open -= 1
             self._hand_over(None)
-            if isinstance(error, TimeoutError):
-                raise UpstreamTimedOut("the upstream did not accept a connection in time") from error
-            if isinstance(error, OSError):
-                raise UpstreamUnreachable(
-                    f"the upstream cannot be reached: {error.strerror or error}"
-                ) from error
             raise
         self.opened += 1
         return connection
 
-    async def _dialled(self) -> UpstreamConnection:
-        async with asyncio.timeout(self._limits.connect_timeout_seconds):
-            _, connection = await self._dial(lambda: UpstreamConnection(self._deadlines, self._forget))
-        return connection
+    def _spare(self, dial: asyncio.Task[UpstreamConnection]) -> None:
+        """Keep the connection of a dial that nobody waits for any more."""
+        if dial.cancelled() or dial.exception() is not None:
+            return
+        connection = dial.result()
+        if connection.is_open:
+            self._keep(connection)
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back: to be lent again if it can be, to be dropped if not."""
         if self._closed or not connection.reusable:
             connection.abort()
             return
+        self._keep(connection)
+
+    def _keep(self, connection: UpstreamConnection) -> None:
+        """Lend a connection to whoever waits; let it rest when nobody does."""
         connection.rest(self._limits.idle_seconds)
         if not self._hand_over(connection):
-            if len(self._idle) >= MAX_IDLE:
+            if self._closed or len(self._idle) >= MAX_IDLE:
                 connection.abort()
             else:
                 self._idle.append(connection)

@@ -3,7 +3,7 @@
 Both transports are taken from their connections and given to the two ends of a :class:`Tunnel`. Laws:
 
 - Bytes are not looked at: what arrives at one end is written at the other, in order, with backpressure.
-- An end that finishes sending (FIN) is passed on as just that; the tunnel is over when both have, or when either is lost.
+- An end that finishes sending (FIN) is passed on as just that; the tunnel is over when both have, or either is lost.
 - The connections are told of their loss when their transports are gone, as if they had kept them.
 - A tunnel in which nothing moves either way for ``idle_seconds`` is closed. There is no total limit here.
 """

@@ -31,7 +31,9 @@ def get(target: str, *lines: str) -> bytes:
 
 def post(target: str, content: object, *lines: str) -> bytes:
     """A request whose body is `content` as JSON."""
-    return request("POST", target, "Content-Type: application/json", *lines, body=json.dumps(content).encode())
+    return request(
+        "POST", target, "Content-Type: application/json", *lines, body=json.dumps(content).encode()
+    )
 
 
 def bearer(token: str) -> str:

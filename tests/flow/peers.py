@@ -44,7 +44,9 @@ class Message:
 async def read_head(reader: asyncio.StreamReader) -> Message:
     raw = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
     start, *lines = raw[:-4].split(b"\r\n")
-    return Message(start, [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)])
+    return Message(
+        start, [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+    )
 
 
 async def read_body(reader: asyncio.StreamReader, message: Message, *, until_close: bool) -> bytes:
@@ -190,7 +192,9 @@ async def _next_request(reader: asyncio.StreamReader) -> Message | None:
     except asyncio.IncompleteReadError:
         return None
     start, *lines = raw[:-4].split(b"\r\n")
-    return Message(start, [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)])
+    return Message(
+        start, [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+    )
 
 
 class _Tap(asyncio.StreamReader):

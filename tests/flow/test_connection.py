@@ -26,7 +26,11 @@ def told(message: object) -> object:
     """What the upstream was told, without what differs from request to request."""
     assert isinstance(message, dict)
     volatile = {"X-Request-ID"}
-    return [message["start"], [line for line in message["headers"] if line[0] not in volatile], message["body"]]
+    return [
+        message["start"],
+        [line for line in message["headers"] if line[0] not in volatile],
+        message["body"],
+    ]
 
 
 async def test_a_request_split_at_every_byte_boundary_parses_the_same(gateway: Gateway) -> None:
@@ -68,7 +72,9 @@ async def test_a_thousand_pipelined_refusals_do_not_recurse(client: Client) -> N
         assert (await client.response()).status == 401
 
 
-async def test_a_pipelined_malformed_request_is_refused_after_the_good_one_is_answered(client: Client) -> None:
+async def test_a_pipelined_malformed_request_is_refused_after_the_good_one_is_answered(
+    client: Client,
+) -> None:
     await client.send(GET % 1 + b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + GET % 3)
     assert (await client.response()).status == 200
     refusal = await client.response()
@@ -102,10 +108,14 @@ async def test_an_http_1_0_client_may_ask_to_keep_its_connection(client: Client)
         assert (answer.status, answer.one("Connection")) == (200, "keep-alive")
 
 
-async def test_an_http_1_0_client_gets_a_streamed_body_delimited_by_the_close(client: Client, upstream: Upstream) -> None:
+async def test_an_http_1_0_client_gets_a_streamed_body_delimited_by_the_close(
+    client: Client, upstream: Upstream
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n"
+        )
 
     upstream.script = script
     await client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
@@ -115,7 +125,9 @@ async def test_an_http_1_0_client_gets_a_streamed_body_delimited_by_the_close(cl
 
 
 @pytest.mark.parametrize("method", [b"PUT", b"PATCH", b"DELETE", b"POST"])
-async def test_a_body_arrives_whole_with_its_length(client: Client, upstream: Upstream, method: bytes) -> None:
+async def test_a_body_arrives_whole_with_its_length(
+    client: Client, upstream: Upstream, method: bytes
+) -> None:
     body = bytes(range(256)) * 512
     head = b"%b /x HTTP/1.1\r\nHost: e\r\nContent-Length: %d\r\n\r\n" % (method, len(body))
     assert (await client.exchange(head + body)).status == 200
@@ -210,8 +222,12 @@ async def test_an_unknown_expectation_is_417(client: Client, upstream: Upstream)
     assert upstream.seen == b""
 
 
-async def test_a_refused_body_is_read_away_so_that_the_answer_arrives(client: Client, upstream: Upstream) -> None:
-    await client.send(b"POST /api/x HTTP/1.1\r\nHost: e\r\nContent-Length: 8000000\r\n\r\n" + b"z" * 3_000_000)
+async def test_a_refused_body_is_read_away_so_that_the_answer_arrives(
+    client: Client, upstream: Upstream
+) -> None:
+    await client.send(
+        b"POST /api/x HTTP/1.1\r\nHost: e\r\nContent-Length: 8000000\r\n\r\n" + b"z" * 3_000_000
+    )
     assert (await client.response()).status == 401
     assert upstream.seen == b""
 
@@ -279,7 +295,9 @@ async def test_a_slow_answer_outlives_every_client_deadline(
         assert (await client.response()).body == b"ok"
 
 
-async def test_one_connection_too_many_is_503(start: Callable[..., Awaitable[Gateway]], upstream: Upstream) -> None:
+async def test_one_connection_too_many_is_503(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
     gateway = await start(limit={"connections": 2})
     async with Client(gateway.address) as one, Client(gateway.address) as two:
         assert (await one.exchange(GET % 1)).status == 200

@@ -85,7 +85,9 @@ async def test_registering_makes_a_member_with_the_default_role_and_signs_them_i
 async def test_issued_tokens_say_what_whatomate_reads(gate: Gateway, world: World) -> None:
     content = await granted(gate, newcomer(world))
     access, refresh = claims_of(content["access_token"]), claims_of(content["refresh_token"])
-    assert set(access) == IDENTITY | {"token_use"}  # and above all no jti, which would make it a refresh token
+    assert set(access) == IDENTITY | {
+        "token_use"
+    }  # and above all no jti, which would make it a refresh token
     assert set(refresh) == IDENTITY | {"token_use", "jti"}
     assert str(UUID(refresh["jti"])) == refresh["jti"]
     for claims, seconds in ((access, 3600), (refresh, 7 * 86_400)):
@@ -108,9 +110,7 @@ async def test_the_lifetimes_of_tokens_are_settings(world: World, start: Start) 
 
 
 async def test_registering_where_nothing_is_refuses(gate: Gateway, world: World, upstream: Upstream) -> None:
-    is_refusal(
-        await ask(gate, newcomer(world, organization_id=str(uuid4()))), 404, "Organization not found"
-    )
+    is_refusal(await ask(gate, newcomer(world, organization_id=str(uuid4()))), 404, "Organization not found")
     await world.sql("UPDATE organizations SET deleted_at = now() WHERE id = $1", world.other)
     is_refusal(
         await ask(gate, newcomer(world, organization_id=str(world.other))), 404, "Organization not found"
@@ -137,9 +137,7 @@ async def test_registering_a_taken_address_tells_by_password_what_is_wrong(
 async def test_who_registers_elsewhere_with_the_right_password_joins_with_the_default_role(
     gate: Gateway, world: World
 ) -> None:
-    joining = newcomer(
-        world, email="Admin@example.com", password=PASSWORD, organization_id=str(world.other)
-    )
+    joining = newcomer(world, email="Admin@example.com", password=PASSWORD, organization_id=str(world.other))
     content = await granted(gate, joining)
     assert content["user"]["id"] == str(world.admin)
     assert content["user"]["email"] == "admin@example.com"
@@ -254,7 +252,10 @@ async def test_a_deleted_user_does_not_exist(gate: Gateway, world: World) -> Non
 async def test_while_the_database_is_away_nobody_is_called_wrong(client: Any, upstream: Upstream) -> None:
     for raw in (
         login("agent@example.com"),
-        post(REGISTER, {"email": "a@b.c", "password": PASSWORD, "full_name": "A", "organization_id": str(uuid4())}),
+        post(
+            REGISTER,
+            {"email": "a@b.c", "password": PASSWORD, "full_name": "A", "organization_id": str(uuid4())},
+        ),
     ):
         is_refusal(await client.exchange(raw), 503)
     assert upstream.seen == b""

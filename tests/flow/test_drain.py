@@ -129,7 +129,10 @@ async def test_what_does_not_finish_in_time_is_dropped(upstream: Upstream) -> No
         await reader.read()
 
     upstream.script = script
-    async with serving(upstream, GATEWAY_TIMEOUT_DRAIN_SECONDS="0.3") as (process, address), Client(address) as client:
+    async with (
+        serving(upstream, GATEWAY_TIMEOUT_DRAIN_SECONDS="0.3") as (process, address),
+        Client(address) as client,
+    ):
         await client.send(GET)
         await asked.wait()
         process.send_signal(signal.SIGTERM)

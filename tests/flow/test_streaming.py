@@ -36,7 +36,9 @@ async def test_server_sent_events_flow_at_once(client: Client, upstream: Upstrea
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         while event := await go.get():
             writer.write(b"%x\r\n%b\r\n" % (len(event), event))
         writer.write(b"0\r\n\r\n")
@@ -46,7 +48,9 @@ async def test_server_sent_events_flow_at_once(client: Client, upstream: Upstrea
     assert (await read_head(client.reader)).status == 200
     for n in range(20):
         event = b"data: %d\n\n" % n
-        go.put_nowait(event)  # the next is not sent before this one has arrived: nothing can be waiting to fill up
+        go.put_nowait(
+            event
+        )  # the next is not sent before this one has arrived: nothing can be waiting to fill up
         expected = b"%x\r\n%b\r\n" % (len(event), event)
         assert await asyncio.wait_for(client.reader.readexactly(len(expected)), PATIENCE) == expected
     go.put_nowait(b"")
@@ -137,7 +141,9 @@ async def test_a_stalled_upstream_stalls_the_upload(gateway: Gateway, upstream: 
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-async def test_a_gibibyte_down_grows_the_gateway_by_less_than_16_mib(upstream: Upstream, framing: str) -> None:
+async def test_a_gibibyte_down_grows_the_gateway_by_less_than_16_mib(
+    upstream: Upstream, framing: str
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             size = int((await read_head(reader)).start.split(b"/")[1].split()[0])

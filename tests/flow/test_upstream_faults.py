@@ -181,7 +181,9 @@ async def test_a_fresh_connection_that_dies_is_not_tried_again(client: Client, u
     assert len(upstream.raw) == 1
 
 
-async def test_an_early_answer_is_relayed_and_its_connection_not_reused(client: Client, upstream: Upstream) -> None:
+async def test_an_early_answer_is_relayed_and_its_connection_not_reused(
+    client: Client, upstream: Upstream
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nno!")
@@ -202,7 +204,9 @@ async def test_an_early_answer_is_relayed_and_its_connection_not_reused(client: 
     assert len(upstream.raw) == 2
 
 
-async def test_a_client_that_leaves_cancels_the_upstream_request_at_once(gateway: Gateway, upstream: Upstream) -> None:
+async def test_a_client_that_leaves_cancels_the_upstream_request_at_once(
+    gateway: Gateway, upstream: Upstream
+) -> None:
     left = asyncio.Event()
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -252,7 +256,8 @@ async def test_who_waits_too_long_for_a_connection_is_504(
 ) -> None:
     upstream.script = replying(b"")
     gateway = await start(
-        upstream={"connections": 1, "pending": 5, "connect_timeout_seconds": 0.3}, timeout={"drain_seconds": 0.1}
+        upstream={"connections": 1, "pending": 5, "connect_timeout_seconds": 0.3},
+        timeout={"drain_seconds": 0.1},
     )
     async with Client(gateway.address) as first, Client(gateway.address) as second:
         await first.send(GET)

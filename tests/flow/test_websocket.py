@@ -45,7 +45,11 @@ async def test_the_handshake_passes_and_bytes_flow_both_ways(client: Client, ups
     upstream.script = echoing(b"hello at once")
     await client.send(ASK)
     answer = await read_head(client.reader)
-    assert (answer.status, answer.all("Connection"), answer.all("Upgrade")) == (101, ["Upgrade"], ["websocket"])
+    assert (answer.status, answer.all("Connection"), answer.all("Upgrade")) == (
+        101,
+        ["Upgrade"],
+        ["websocket"],
+    )
     assert answer.one("Sec-WebSocket-Accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
     assert answer.one("Sec-WebSocket-Protocol") == "b"
     assert await client.reader.readexactly(13) == b"hello at once"
@@ -195,18 +199,26 @@ async def test_bytes_behind_the_handshake_are_refused(client: Client, upstream: 
         ASK.replace(b"Host: e\r\n", b"Host: e\r\nTransfer-Encoding: chunked\r\n") + b"0\r\n\r\n",
     ],
 )
-async def test_a_handshake_that_is_no_plain_get_is_refused(client: Client, upstream: Upstream, raw: bytes) -> None:
+async def test_a_handshake_that_is_no_plain_get_is_refused(
+    client: Client, upstream: Upstream, raw: bytes
+) -> None:
     assert (await client.exchange(raw)).status == 400
     assert upstream.seen == b""
 
 
-@pytest.mark.parametrize("protocol", [b"h2c", b"websocket, h2c", b"TLS/1.0", b"websocket\r\nUpgrade: websocket"])
-async def test_an_upgrade_to_anything_else_is_501(client: Client, upstream: Upstream, protocol: bytes) -> None:
+@pytest.mark.parametrize(
+    "protocol", [b"h2c", b"websocket, h2c", b"TLS/1.0", b"websocket\r\nUpgrade: websocket"]
+)
+async def test_an_upgrade_to_anything_else_is_501(
+    client: Client, upstream: Upstream, protocol: bytes
+) -> None:
     assert (await client.exchange(ASK.replace(b"Upgrade: WebSocket", b"Upgrade: " + protocol))).status == 501
     assert upstream.seen == b""
 
 
-async def test_an_upgrade_that_connection_does_not_name_is_no_upgrade(client: Client, upstream: Upstream) -> None:
+async def test_an_upgrade_that_connection_does_not_name_is_no_upgrade(
+    client: Client, upstream: Upstream
+) -> None:
     raw = ASK.replace(b"x , uPgRaDe", b"x")
     assert (await client.exchange(raw)).status == 200
     assert upstream.requests[0].one("Upgrade") is None
@@ -220,7 +232,9 @@ async def test_an_upgrade_that_connection_does_not_name_is_no_upgrade(client: Cl
         SWITCH.replace(b"Connection: upgrade\r\n", b""),
     ],
 )
-async def test_a_101_that_does_not_switch_to_websocket_is_502(client: Client, upstream: Upstream, raw: bytes) -> None:
+async def test_a_101_that_does_not_switch_to_websocket_is_502(
+    client: Client, upstream: Upstream, raw: bytes
+) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(raw)
@@ -303,7 +317,9 @@ async def test_a_real_client_and_a_real_server_talk_through_it(
     host, port = gateway.address
     async with (
         ClientSession() as session,
-        session.ws_connect(f"http://{host}:{port}/chat", protocols=("chat",), compress=15, max_msg_size=0) as socket,
+        session.ws_connect(
+            f"http://{host}:{port}/chat", protocols=("chat",), compress=15, max_msg_size=0
+        ) as socket,
     ):
         assert (socket.protocol, socket.compress) == ("chat", 15)
         await socket.send_str("hello")

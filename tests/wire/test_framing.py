@@ -10,7 +10,9 @@ from gateway.wire.messages import BodyKind, Fields, ProtocolError, RequestHead, 
 HOST = (b"Host", b"example.test")
 
 
-def request(*fields: tuple[bytes, bytes], method: bytes = b"POST", minor: int = 1, upgrade: bool = False) -> RequestHead:
+def request(
+    *fields: tuple[bytes, bytes], method: bytes = b"POST", minor: int = 1, upgrade: bool = False
+) -> RequestHead:
     head = RequestHead(list(fields), method=method, target=b"/", minor=minor, upgrade=upgrade)
     head.index()
     return head
@@ -86,7 +88,10 @@ def test_a_host_may_be_a_name_or_an_address_with_a_port(host: bytes) -> None:
 
 
 def test_connect_and_foreign_upgrades_are_not_implemented() -> None:
-    for head in (request(HOST, method=b"CONNECT"), request(HOST, (b"Upgrade", b"h2c"), method=b"GET", upgrade=True)):
+    for head in (
+        request(HOST, method=b"CONNECT"),
+        request(HOST, (b"Upgrade", b"h2c"), method=b"GET", upgrade=True),
+    ):
         with pytest.raises(ProtocolError) as refusal:
             check_request(head)
         assert refusal.value.status == 501

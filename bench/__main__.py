@@ -1,0 +1,149 @@
+"""Run the benchmark: start everybody, send each load in interleaved rounds, write medians, ratios and a plot."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from bench import report
+from bench.candidates import CANDIDATES, NGINX, Site, program
+from bench.load import Load, run
+from bench.machine import LOAD, describe, free_port, reconnects, start
+from bench.world import world
+
+if TYPE_CHECKING:
+    from bench.candidates import Candidate
+    from bench.machine import Running
+
+LOADS: Final = (
+    Load("470 B, 64 connections", "/things", 64),
+    Load("470 B, 1 connection", "/things", 1),
+    Load("470 B, 256 connections", "/things", 256),
+    Load("64 KiB down", "/medium/x", 64, download=65_536),
+    Load("1 MiB down", "/large/x", 64, download=1 << 20),
+    Load("64 KiB up", "/upload", 64, upload=65_536, download=2),
+    Load("1 MiB up", "/upload", 64, upload=1 << 20, download=2),
+)
+WARM_UP_SECONDS: Final = 2
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True, help="Interleaved rounds of each load.")
+@click.option("--seconds", default=3, show_default=True, help="Length of one run of wrk.")
+@click.option("--only", multiple=True, help="Only candidates whose name holds this.")
+@click.option("--load", "only_loads", multiple=True, help="Only loads whose name holds this.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("bench/results"), show_default=True)
+def main(rounds: int, seconds: int, only: tuple[str, ...], only_loads: tuple[str, ...], out: Path) -> None:
+    """Measure the gateway beside the proxies people would pick."""
+    for needed in ("nginx", "wrk", "taskset", "ss"):
+        if shutil.which(needed) is None:
+            raise click.ClickException(f"{needed} is not installed; the benchmark cannot do without it")
+    chosen = [one for one in CANDIDATES if not only or any(word in one.name for word in only)]
+    skipped = [one.name for one in chosen if one.missing()]
+    chosen = [one for one in chosen if not one.missing()]
+    loads = [one for one in LOADS if not only_loads or any(word in one.name for word in only_loads)]
+    with contextlib.ExitStack() as stack:
+        folder = tempfile.mkdtemp(prefix="bench-")
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        results = _measure(stack, Path(folder), chosen, loads, rounds=rounds, seconds=seconds)
+    machine = f"{describe()}; {_versions()}"
+    date = dt.datetime.now(dt.UTC).date().isoformat()
+    path = report.write(
+        out, date, results, loads, machine=machine, skipped=skipped, rounds=rounds, seconds=seconds
+    )
+    click.echo(f"wrote {path}")
+
+
+def _measure(  # noqa: PLR0913 -- the parts of one benchmark
+    stack: contextlib.ExitStack,
+    work: Path,
+    chosen: list[Candidate],
+    loads: list[Load],
+    *,
+    rounds: int,
+    seconds: int,
+) -> report.Results:
+    work.chmod(0o755)
+    site = stack.enter_context(world(work, _upstream(stack, work), secrets.token_hex(32)))
+    running: dict[str, tuple[Running, int]] = {}
+    for candidate in chosen:
+        running[candidate.name] = candidate.start(site)
+        stack.callback(running[candidate.name][0].stop)
+    results: report.Results = {}
+    for load in loads:
+        for number in range(rounds + 1):  # the first is for warming up and is not kept
+            for candidate in chosen:
+                process, port = running[candidate.name]
+                before = process.cpu_seconds()
+                aimed = Load(
+                    load.name, candidate.path + load.path, load.connections, load.upload, load.download
+                )
+                length = WARM_UP_SECONDS if number == 0 else seconds
+                told = run(aimed, port, dict(candidate.headers(site)), length, work)
+                used = process.cpu_seconds() - before
+                if number:
+                    row = report.Row(told, used, process.memory_bytes())
+                    results.setdefault((load.name, candidate.name), []).append(row)
+        for candidate in chosen:
+            rows = results[load.name, candidate.name]
+            rate = median(row.told.rate for row in rows)
+            click.echo(
+                f"{load.name:24} {candidate.name:20} {rate:10.0f}/s  errors {sum(r.told.errors for r in rows)}"
+            )
+    lingering = {name: reconnects(port) for name, (_, port) in running.items()}
+    towards = reconnects(site.upstream)
+    click.echo(f"connections in TIME-WAIT towards the upstream: {towards}; towards candidates: {lingering}")
+    return results
+
+
+def _upstream(stack: contextlib.ExitStack, work: Path) -> int:
+    port = free_port()
+    files = work / "files"
+    files.mkdir()
+    (files / "small.json").write_bytes(b'{"data":"' + b"x" * (470 - 11) + b'"}')
+    for name, size in (("api/medium", 65_536), ("api/large", 1 << 20)):
+        (files / name).mkdir(parents=True)
+        (files / name / "x").write_bytes(b"x" * size)
+    for name in ("medium", "large"):
+        (files / f"{name}.bin").write_bytes(b"x" * (65_536 if name == "medium" else 1 << 20))
+    site = Site(work, port, "", "", "", "")
+    config = str(site.configure("upstream.nginx.conf", port))
+    command = [str(program("nginx")), "-c", config, "-g", "daemon off;"]
+    stack.callback(start(command, core=LOAD, port=port, log=work / "upstream.out").stop)
+    return port
+
+
+def _versions() -> str:
+    told = []
+    for name, flag in (
+        ("haproxy", "-v"),
+        ("nginx", "-v"),
+        ("envoy", "--version"),
+        ("traefik", "version"),
+        ("caddy", "version"),
+    ):
+        path = program(name)
+        if path is None:
+            continue
+        said = subprocess.run([path, flag], check=False, capture_output=True, text=True)  # noqa: S603 -- found above
+        line = next(
+            (line for line in (said.stdout + said.stderr).splitlines() if any(c.isdigit() for c in line)), ""
+        )
+        told.append(f"{name}: {line.strip()[:60]}")
+    return "; ".join(told)
+
+
+__all__ = ["NGINX", "main"]
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""Who is measured, and how each is started. A candidate whose program is not here is skipped, by name."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from bench.machine import UNDER_TEST, Running, free_port, start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+CONFIGS: Final = Path(__file__).parent / "configs"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a benchmark takes place.
+
+    Attributes:
+        work: A folder for configurations and logs.
+        upstream: The upstream's port.
+        secret: The JWT secret everybody shares.
+        database_url: The gateway's database.
+        token: An access token.
+        api_key: An API key.
+    """
+
+    work: Path
+    upstream: int
+    secret: str
+    database_url: str
+    token: str
+    api_key: str
+
+    def configure(self, name: str, port: int) -> Path:
+        """Fill in one of ``configs/`` and return where it is."""
+        text = (CONFIGS / name).read_text()
+        values = {
+            "port": port,
+            "upstream": self.upstream,
+            "work": self.work,
+            "files": self.work / "files",
+            "secret": self.secret,
+            "jwk": base64.urlsafe_b64encode(self.secret.encode()).rstrip(b"=").decode(),
+        }
+        for key, value in values.items():
+            text = text.replace("{" + key + "}", str(value))
+        path = self.work / name
+        path.write_text(text.replace("{{", "{").replace("}}", "}"))
+        return path
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A proxy under test.
+
+    Attributes:
+        name: For the report.
+        program: What must be on the PATH; None when it is this project's own.
+        command: The command line, given the site and the port.
+        bearer: It is sent the token.
+        path: A prefix of the path, when the candidate tells its ways of working by it.
+        headers: What it is sent besides.
+        environment: Variables it is started with.
+    """
+
+    name: str
+    program: str | None
+    command: Callable[[Site, int], list[str]]
+    headers: Callable[[Site], Mapping[str, str]] = field(default=lambda _: {})
+    environment: Callable[[Site, int], dict[str, str]] = field(default=lambda _site, _port: {})
+    path: str = "/api"
+
+    def missing(self) -> bool:
+        """Whether its program is not here."""
+        return self.program is not None and program(self.program) is None
+
+    def start(self, site: Site) -> tuple[Running, int]:
+        """Start it on the core under test."""
+        port = free_port()
+        log = site.work / f"{self.name.replace(' ', '-')}.log"
+        command = self.command(site, port)
+        return start(
+            command, core=UNDER_TEST, port=port, log=log, environment=self.environment(site, port)
+        ), port
+
+
+def program(name: str) -> str | None:
+    """Find a program: beside this interpreter first (PyPI's binaries), else on the PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
+def _bearer(site: Site) -> Mapping[str, str]:
+    return {"Authorization": f"Bearer {site.token}"}
+
+
+def _gateway(_site: Site, _port: int) -> list[str]:
+    return [sys.executable, "-m", "gateway", "serve"]
+
+
+def _gateway_environment(site: Site, port: int) -> dict[str, str]:
+    return {
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+        "GATEWAY_DATABASE_URL": site.database_url,
+        "GATEWAY_JWT_SECRET": site.secret,
+        "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{site.upstream}",
+        "GATEWAY_LOG_ACCESS": "false",  # as the others: none of them writes one here
+    }
+
+
+def _packaged(name: str, *arguments: str) -> Callable[[Site, int], list[str]]:
+    def command(_site: Site, _port: int) -> list[str]:
+        return [str(program(name)), *arguments]
+
+    return command
+
+
+def _nginx(site: Site, port: int) -> list[str]:
+    return [str(program("nginx")), "-c", str(site.configure("nginx.conf", port)), "-g", "daemon off;"]
+
+
+def _haproxy(site: Site, port: int) -> list[str]:
+    return [str(program("haproxy")), "-db", "-f", str(site.configure("haproxy.cfg", port))]
+
+
+def _envoy(site: Site, port: int) -> list[str]:
+    config = str(site.configure("envoy.yaml", port))
+    return [str(program("envoy")), "-c", config, "--concurrency", "1", "-l", "error", "--disable-hot-restart"]
+
+
+def _traefik(site: Site, port: int) -> list[str]:
+    site.configure("traefik-routes.yaml", port)
+    return [str(program("traefik")), f"--configFile={site.configure('traefik.yaml', port)}"]
+
+
+def _caddy(site: Site, port: int) -> list[str]:
+    return [
+        str(program("caddy")),
+        "run",
+        "--adapter",
+        "caddyfile",
+        "--config",
+        str(site.configure("Caddyfile", port)),
+    ]
+
+
+def _aiohttp(site: Site, port: int) -> list[str]:
+    return [sys.executable, "-m", "bench.aiohttp_proxy", str(port), str(site.upstream), site.secret]
+
+
+def _splice(site: Site, port: int) -> list[str]:
+    return [sys.executable, "-m", "bench.splice", str(port), str(site.upstream)]
+
+
+def _one_thread(site: Site, _port: int) -> dict[str, str]:
+    return {
+        "GOMAXPROCS": "1",
+        "HOME": str(site.work),
+        "XDG_DATA_HOME": str(site.work),
+        "XDG_CONFIG_HOME": str(site.work),
+    }
+
+
+GATEWAY_JWT: Final = "gateway, JWT"
+GATEWAY_KEY: Final = "gateway, API key"
+GATEWAY_PUBLIC: Final = "gateway, public"
+HAPROXY: Final = "HAProxy jwt_verify"
+ENVOY: Final = "Envoy jwt_authn"
+NGINX: Final = "nginx plain"
+AIOHTTP: Final = "aiohttp idiomatic"
+SPLICE: Final = "uvloop splice"
+
+CANDIDATES: Final = (
+    Candidate(GATEWAY_JWT, None, _gateway, _bearer, _gateway_environment),
+    Candidate(GATEWAY_KEY, None, _gateway, lambda site: {"X-API-Key": site.api_key}, _gateway_environment),
+    Candidate(GATEWAY_PUBLIC, None, _gateway, environment=_gateway_environment, path=""),
+    Candidate(HAPROXY, "haproxy", _haproxy, _bearer),
+    Candidate(ENVOY, "envoy", _envoy, _bearer),
+    Candidate("Traefik plain", "traefik", _traefik, _bearer, _one_thread),
+    Candidate("Caddy plain", "caddy", _caddy, _bearer, _one_thread),
+    Candidate(NGINX, "nginx", _nginx, _bearer),
+    Candidate(AIOHTTP, None, _aiohttp, _bearer),
+    Candidate(SPLICE, None, _splice, _bearer),
+)

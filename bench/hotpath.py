@@ -1,0 +1,172 @@
+"""What the gateway's own code costs per warm request, without sockets: microseconds, the best of many rounds.
+
+``python -m bench.hotpath`` runs the real connection, pipeline and pool over transports that only keep what is written.
+The best of the rounds says what the code costs; what the machine was doing meanwhile is in the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import pstats
+import time
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+import click
+import uvloop
+
+from authcore.credentials import BearerToken
+from authcore.store.protocol import Subject
+from config.settings import Settings
+from gateway.app import Gateway
+from gateway.wire.answers import KnownHeads
+from gateway.wire.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nServer: x\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 470\r\nConnection: keep-alive\r\n\r\n" + b"x" * 470
+)
+TERSE = b"GET /api/things HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nAuthorization: Bearer %b\r\n\r\n"
+BROWSER = (
+    b"GET /api/things?page=%d HTTP/1.1\r\nHost: app.example.com\r\nConnection: keep-alive\r\n"
+    b"Authorization: Bearer %b\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    b'Chrome/131.0.0.0 Safari/537.36\r\nAccept: application/json, text/plain, */*\r\nsec-ch-ua: "Chromium";v="131"\r\n'
+    b"sec-ch-ua-mobile: ?0\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\nSec-Fetch-Dest: empty\r\n"
+    b"Referer: https://app.example.com/contacts\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n"
+    b"Accept-Language: en-GB,en;q=0.9\r\nCookie: theme=dark; sidebar=open\r\n\r\n"
+)
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("192.0.2.7", 4711)})
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        """Keep it."""
+        self.written.append(data)
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def pause_reading(self) -> None:
+        """Nothing is read here."""
+
+    def resume_reading(self) -> None:
+        """Nothing is read here."""
+
+    def abort(self) -> None:
+        """Nothing to drop."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@click.command()
+@click.option("--requests", default=20_000, show_default=True)
+@click.option("--rounds", default=9, show_default=True)
+@click.option("--profile", is_flag=True, help="Where the time goes, by function, instead.")
+def main(requests: int, rounds: int, profile: bool) -> None:  # noqa: FBT001 -- click's way
+    """Measure both kinds of client."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_main(requests, rounds, profile=profile))
+
+
+async def _main(requests: int, rounds: int, *, profile: bool) -> None:
+    exchange, token = await _stage()
+    for name, make in (
+        ("terse client", lambda _: TERSE % token),
+        ("browser", lambda n: BROWSER % (n, token)),
+    ):
+        messages = [make(n) for n in range(requests)]
+        exchange(messages[:500])
+        if profile:
+            profiler = cProfile.Profile()
+            profiler.runcall(exchange, messages)
+            click.echo(name)
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(32)
+            continue
+        best = min(_timed(exchange, messages) for _ in range(rounds))
+        click.echo(f"{name:14} {1e6 * best / requests:6.2f} us a request")
+
+
+def _timed(exchange: Callable[[list[bytes]], None], messages: list[bytes]) -> float:
+    began = time.perf_counter()
+    exchange(messages)
+    return time.perf_counter() - began
+
+
+async def _stage() -> tuple[Callable[[list[bytes]], None], bytes]:
+    """Build a gateway whose authenticator knows everybody and whose upstream is a list of bytes."""
+    gateway = await Gateway.start(
+        Settings.model_validate(
+            {
+                "listen": "127.0.0.1:0",
+                "admin": {"listen": "127.0.0.1:0"},
+                "database": {"url": "postgresql://nobody@127.0.0.1:1/none"},
+                "jwt": {"secret": "s" * 32},
+                "upstream": {"url": "http://127.0.0.1:1"},
+                "log": {"access": False},
+            }
+        )
+    )
+    cast("Any", gateway._domain.authenticator)._store = Known()  # noqa: SLF001 -- the stage is ours
+    now = time.time()
+    token = gateway._domain.tokens.issue_access(  # noqa: SLF001
+        user_id=uuid4(), organization_id=uuid4(), email="", role_id=None, is_super_admin=False, now=now
+    ).encode()
+    await gateway._domain.authenticator.authenticate(BearerToken(token), None, now)  # noqa: SLF001
+    near, far = Wire(), Wire()
+    connection = gateway._listener.protocol()  # noqa: SLF001
+    connection.connection_made(near)
+    pool = gateway._upstream.pool  # noqa: SLF001
+    upstream = UpstreamConnection(gateway._deadlines, KnownHeads(), lambda _: None)  # noqa: SLF001
+    upstream.connection_made(far)
+    pool._idle.append(upstream)  # noqa: SLF001
+    pool.open += 1
+
+    def exchange(messages: list[bytes]) -> None:
+        for message in messages:
+            connection.data_received(message)
+            upstream.data_received(ANSWER)
+            near.written.clear()
+            far.written.clear()
+
+    connection.data_received(TERSE % token)
+    upstream.data_received(ANSWER)
+    if b"200 OK" not in b"".join(near.written):
+        raise RuntimeError(f"the stage does not stand: {near.written!r}")
+    return exchange, token
+
+
+class Known:
+    """A store that knows one person."""
+
+    async def subject(self, user_id: UUID, organization_id: UUID) -> Subject:
+        """Return them."""
+        return Subject(
+            user_id=user_id,
+            organization_id=organization_id,
+            home_organization_id=organization_id,
+            email="someone@example.com",
+            full_name="Some One",
+            is_active=True,
+            is_super_admin=False,
+            is_member=True,
+            organization_exists=True,
+            role_id=user_id,
+            role="agent",
+            permissions=("chat:read", "chat:write", "contacts:read", "tags:read"),
+        )
+
+
+if __name__ == "__main__":
+    main()

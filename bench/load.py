@@ -1,0 +1,87 @@
+"""The load: wrk, and what it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from bench.machine import LOAD
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked of a proxy.
+
+    Attributes:
+        name: For the report.
+        path: The target.
+        connections: Kept open at once.
+        upload: Bytes of body in each request; 0 for a GET.
+        download: Bytes of body in each response.
+    """
+
+    name: str
+    path: str
+    connections: int
+    upload: int = 0
+    download: int = 470
+
+
+@dataclass(frozen=True)
+class Told:
+    """What wrk says of one run; times in seconds."""
+
+    requests: int
+    rate: float
+    p50: float
+    p99: float
+    errors: int
+
+
+def run(load: Load, port: int, headers: dict[str, str], seconds: float, work: Path) -> Told:
+    """Send `load` to 127.0.0.1:`port` for `seconds`."""
+    script = work / f"{load.name}.lua"
+    lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
+    if load.upload:
+        lines += ['wrk.method = "POST"', f'wrk.body = string.rep("x", {load.upload})']
+    script.write_text("\n".join(lines))
+    command = [
+        "taskset",
+        "-c",
+        str(LOAD),
+        "wrk",
+        "-t1",
+        f"-c{load.connections}",
+        f"-d{seconds}s",
+        "--latency",
+    ]
+    done = subprocess.run(  # noqa: S603 -- wrk, on loopback
+        [*command, "-s", str(script), "--timeout", "10s", f"http://127.0.0.1:{port}{load.path}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return _parse(done.stdout)
+
+
+def _parse(text: str) -> Told:
+    def seconds(label: str) -> float:
+        match = re.search(rf"^\s+{label}\s+([\d.]+)(us|ms|s|m)\s*$", text, re.MULTILINE)
+        return float(match[1]) * _UNITS[match[2]] if match else float("nan")
+
+    requests = re.search(r"(\d+) requests in", text)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    if requests is None or rate is None:
+        raise RuntimeError(f"wrk said something else:\n{text}")
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
+    errors = int(refused[1]) if refused else 0
+    errors += sum(int(part) for part in broken.groups()) if broken else 0
+    return Told(int(requests[1]), float(rate[1]), seconds("50%"), seconds("99%"), errors)

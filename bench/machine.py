@@ -1,0 +1,127 @@
+"""Processes on cores: start one pinned, ask what it used, end it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+STARTING_SECONDS: Final = 30
+UNDER_TEST: Final = 0
+"""The core of whoever is measured; load and upstream share the other."""
+LOAD: Final = 1
+
+
+@dataclass
+class Running:
+    """A process and its descendants."""
+
+    process: subprocess.Popen[bytes]
+
+    def _pids(self) -> list[int]:
+        found, queue = [], [self.process.pid]
+        while queue:
+            pid = queue.pop()
+            found.append(pid)
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                try:
+                    queue += [int(child) for child in task.read_text().split()]
+                except OSError:
+                    continue
+        return found
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far, of the process and its living descendants."""
+        total = 0
+        for pid in self._pids():
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            total += int(fields[11]) + int(fields[12])
+        return total / TICKS
+
+    def memory_bytes(self) -> int:
+        """Resident memory now, of the process and its descendants."""
+        total = 0
+        for pid in self._pids():
+            try:
+                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            except OSError:
+                continue
+        return total
+
+    def stop(self) -> None:
+        """End it, and wait for it."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def start(
+    command: Sequence[str], *, core: int, port: int, log: Path, environment: dict[str, str] | None = None
+) -> Running:
+    """Start `command` on one core and wait until it listens on `port`.
+
+    Raises:
+        RuntimeError: it did not; the end of its output is in the message.
+    """
+    with log.open("wb") as out:
+        process = subprocess.Popen(  # noqa: S603 -- the benchmark's own commands
+            ["taskset", "-c", str(core), *command],  # noqa: S607 -- util-linux, wherever it is
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+        )
+    running = Running(process)
+    deadline = time.monotonic() + STARTING_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return running
+        time.sleep(0.05)
+    running.stop()
+    tail = log.read_bytes()[-2000:].decode(errors="replace")
+    raise RuntimeError(f"{command[0]} does not listen on {port}:\n{tail}")
+
+
+def free_port() -> int:
+    """Return a port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def reconnects(port: int) -> int:
+    """Return how many connections to `port` have been closed and linger: a proxy that reconnects leaves them behind."""
+    listing = subprocess.run(  # noqa: S603 -- a fixed command line
+        ["ss", "-Htan", "state", "time-wait", f"( dport = :{port} or sport = :{port} )"],  # noqa: S607 -- iproute2
+        check=True,
+        capture_output=True,
+    )
+    return len(listing.stdout.splitlines())
+
+
+def describe() -> str:
+    """Name the machine."""
+    cpu = "unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            cpu = line.partition(":")[2].strip()
+            break
+    release = platform.release().partition("-")[0]
+    return f"{os.cpu_count()} cores of {cpu}, Linux {release}, Python {platform.python_version()}"

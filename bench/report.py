@@ -1,0 +1,150 @@
+"""The results: a Markdown page of medians and ratios, and a plot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from bench import candidates as c
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.load import Load, Told
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run: what wrk said, the CPU seconds the candidate used, its memory in bytes afterwards."""
+
+    told: Told
+    cpu: float
+    memory: int
+
+
+Results = dict[tuple[str, str], list[Row]]
+
+_BARS: Final = (
+    ("JWT against HAProxy jwt_verify", c.GATEWAY_JWT, c.HAPROXY, 1.0),
+    ("JWT against Envoy jwt_authn", c.GATEWAY_JWT, c.ENVOY, 3.0),
+    ("JWT against the idiomatic aiohttp proxy", c.GATEWAY_JWT, c.AIOHTTP, 8.0),
+    ("JWT against the splice", c.GATEWAY_JWT, c.SPLICE, 0.45),
+    ("API key against JWT", c.GATEWAY_KEY, c.GATEWAY_JWT, 0.95),
+)
+_FIRST: Final = "470 B, 64 connections"
+
+
+def rate(rows: list[Row]) -> float:
+    """Median requests per second."""
+    return median(row.told.rate for row in rows)
+
+
+def cpu_per_thousand(rows: list[Row]) -> float:
+    """Median CPU seconds of the candidate per thousand requests."""
+    return median(1000 * row.cpu / row.told.requests for row in rows)
+
+
+def write(  # noqa: PLR0913 -- the parts of a report
+    out: Path,
+    date: str,
+    results: Results,
+    loads: list[Load],
+    *,
+    machine: str,
+    skipped: list[str],
+    rounds: int,
+    seconds: int,
+) -> Path:
+    """Write ``<date>.md`` and ``<date>.svg`` and return the page's path."""
+    out.mkdir(parents=True, exist_ok=True)
+    lines = [
+        f"# Side by side, {date}",
+        "",
+        f"{machine}.",
+        "",
+        f"{rounds} interleaved rounds of {seconds} s after one of warming up; medians. Each candidate on one core and",
+        "one thread, load and upstream on the other. Method and reading: [bench/README.md](../README.md).",
+        "",
+    ]
+    lines += [f"Skipped, not installed here: {', '.join(skipped)}.", ""] if skipped else []
+    lines += _bars(results)
+    for load in loads:
+        lines += _table(results, load)
+    plotted = _plot(out / f"{date}.svg", results)
+    if plotted:
+        lines += [f"![requests a second]({date}.svg)", ""]
+    path = out / f"{date}.md"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def _bars(results: Results) -> list[str]:
+    lines = [
+        "## What it must reach",
+        "",
+        "| bar | wanted | by rate | by CPU per request |",
+        "|---|---|---|---|",
+    ]
+    for name, ours, theirs, wanted in _BARS:
+        mine, other = results.get((_FIRST, ours)), results.get((_FIRST, theirs))
+        if mine and other:
+            by_cpu = cpu_per_thousand(other) / cpu_per_thousand(mine)
+            lines.append(f"| {name} | ≥ {wanted} | {rate(mine) / rate(other):.2f} | {by_cpu:.2f} |")
+    many, few = results.get(("470 B, 256 connections", c.GATEWAY_JWT)), results.get((_FIRST, c.GATEWAY_JWT))
+    if many and few:
+        by_cpu = cpu_per_thousand(few) / cpu_per_thousand(many)
+        lines.append(
+            f"| JWT at 256 connections against 64 | ≥ 0.8 | {rate(many) / rate(few):.2f} | {by_cpu:.2f} |"
+        )
+    for load in ("1 MiB down", "1 MiB up"):
+        mine, other = results.get((load, c.GATEWAY_JWT)), results.get((load, c.NGINX))
+        if mine and other:
+            by_cpu = cpu_per_thousand(other) / cpu_per_thousand(mine)
+            lines.append(
+                f"| {load}, JWT against nginx | ≥ 0.7 | {rate(mine) / rate(other):.2f} | {by_cpu:.2f} |"
+            )
+    return [*lines, ""]
+
+
+def _table(results: Results, load: Load) -> list[str]:
+    lines = [
+        f"## {load.name}",
+        "",
+        "| candidate | requests/s | spread | MB/s | p50 ms | p99 ms | CPU s / 1000 | memory MiB | errors |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for (name, candidate), rows in results.items():
+        if name != load.name:
+            continue
+        rates = [row.told.rate for row in rows]
+        moved = rate(rows) * max(load.upload, load.download) / 1e6
+        p50, p99 = median(row.told.p50 for row in rows), median(row.told.p99 for row in rows)
+        memory = median(row.memory for row in rows) / (1 << 20)
+        lines.append(
+            f"| {candidate} | {rate(rows):.0f} | {min(rates):.0f}-{max(rates):.0f} | {moved:.1f} | {1000 * p50:.2f} | "
+            f"{1000 * p99:.2f} | {cpu_per_thousand(rows):.3f} | {memory:.0f} | {sum(row.told.errors for row in rows)} |"
+        )
+    return [*lines, ""]
+
+
+def _plot(path: Path, results: Results) -> bool:
+    """Draw rates of the first load; False when there is nothing to draw, or matplotlib is not here."""
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 -- of the extra `bench` alone
+    except ImportError:
+        return False
+    named = [(candidate, rate(rows)) for (load, candidate), rows in results.items() if load == _FIRST]
+    if not named:
+        return False
+    named.sort(key=lambda pair: pair[1])
+    figure = Figure(figsize=(8, 0.45 * len(named) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    colours = ["#1b6ca8" if name.startswith("gateway") else "#b8c4ce" for name, _ in named]
+    bars = axes.barh([name for name, _ in named], [value for _, value in named], color=colours)
+    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.12)
+    axes.set_xlabel("requests a second, one core, 64 connections, 470-byte JSON")
+    figure.savefig(path, metadata={"Date": None})
+    return True

@@ -1,0 +1,119 @@
+"""Send the request, relay the answer: everything of a request's path that touches the upstream.
+
+Laws:
+
+- A request is sent again only when the connection was reused, died before any byte of a response, and the request is
+  replayable: a safe method (RFC 9110 section 9.2.1) without a body.
+- Whatever happens, the connection goes back to its pool, which decides whether it can be used again.
+- Once the answer has begun, a fault can only break it off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.proxy.headers import interim_start, response_start
+from gateway.wire.faults import UpstreamLost
+from gateway.wire.messages import BodyKind
+
+if TYPE_CHECKING:
+    from gateway.proxy.exchange import Exchange
+    from gateway.proxy.upstreams import Upstream
+    from gateway.wire.messages import ResponseHead
+    from gateway.wire.tunnel import Tunnels
+    from gateway.wire.upstream import UpstreamConnection
+
+_SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
+_SWITCHING: Final = 101
+_NO_CONTENT: Final = 204
+
+
+class Forwarder:
+    """Takes prepared requests to upstreams and their answers back."""
+
+    def __init__(self, tunnels: Tunnels) -> None:
+        self._tunnels = tunnels
+
+    async def send(self, exchange: Exchange, upstream: Upstream, start: bytes) -> None:
+        """Send `start` and the exchange's body, and relay what comes of it.
+
+        Raises:
+            UpstreamFault: there is no whole answer.
+        """
+        inbound = exchange.inbound
+        pool = upstream.pool
+        connection = pool.idle_connection() or await pool.acquire()
+        while True:
+            try:
+                response = await self._attempt(exchange, upstream, connection, start)
+                await self._relay(exchange, connection, response)
+            except UpstreamLost:
+                replayable = inbound.head.method in _SAFE and inbound.head.kind is BodyKind.NONE
+                if inbound.answered or connection.touched or connection.served == 1 or not replayable:
+                    raise
+            else:
+                return
+            finally:
+                pool.release(connection)
+            connection = await pool.acquire(fresh=True)
+
+    async def _attempt(
+        self, exchange: Exchange, upstream: Upstream, connection: UpstreamConnection, start: bytes
+    ) -> ResponseHead:
+        exchange.attempts += 1
+        inbound = exchange.inbound
+        connection.send(
+            start,
+            inbound.head,
+            inbound.take(),
+            complete=inbound.complete,
+            head_timeout=upstream.head_timeout_seconds,
+            body_timeout=upstream.body_timeout_seconds,
+        )
+        if not inbound.complete:
+            connection.feed_from(inbound)
+            inbound.pipe(connection)
+        return await connection.response()
+
+    async def _relay(
+        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead
+    ) -> None:
+        inbound = exchange.inbound
+        while response.interim:
+            inbound.interim(interim_start(response))
+            response = await connection.response()
+        exchange.status = response.status
+        if response.status == _SWITCHING:
+            await self._tunnel(exchange, connection, response)
+            return
+        told = b"content-length" in response.first and response.status != _NO_CONTENT  # RFC 9110 section 8.6
+        inbound.answer(
+            response_start(response, exchange.request_id),
+            response.kind,
+            response.length if told else None,
+            pieces=connection.take(),
+            complete=connection.complete,
+            source=connection,
+        )
+        if not connection.complete:
+            connection.relay(inbound)
+            if inbound.connection.full:
+                connection.pause()
+            await connection.finished()
+
+    async def _tunnel(
+        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead
+    ) -> None:
+        """Pass bytes both ways until either side ends."""
+        inbound = exchange.inbound
+        far, early = connection.switch()
+        near = inbound.switch(response_start(response, exchange.request_id), early)
+        tunnel = self._tunnels.open()
+        tunnel.join((near, inbound.connection), (far, connection))
+        try:
+            await tunnel.ended()
+        finally:
+            self._tunnels.ended(tunnel)
+            inbound.received, inbound.sent = tunnel.up, tunnel.down + len(early)
+            if tunnel.idled:
+                exchange.reason = "idle"

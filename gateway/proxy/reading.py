@@ -1,0 +1,71 @@
+"""What a request's field lines say of who sent it and what of them goes on: worked out once per set of lines.
+
+Requests whose lines came in the same bytes share one :class:`Reading` (``head.notes``), so everything in it must follow
+from the lines, the peer and the configuration alone: never from the time, the target or the state of anything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.credentials import read_credential, read_organization
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from authcore.credentials import Credential
+    from gateway.proxy.forwarded import Origin
+    from gateway.proxy.headers import HeaderLaws
+    from gateway.wire.messages import RequestHead
+
+
+class Reading:
+    """The meaning of one set of field lines from one peer.
+
+    Attributes:
+        origin: The way the request came.
+        preflight: It carries the marks of a CORS preflight (Fetch standard), whatever its method.
+    """
+
+    __slots__ = (
+        "_credential",
+        "_head",
+        "_kept",
+        "_laws",
+        "_organization",
+        "_stripped",
+        "origin",
+        "preflight",
+    )
+
+    def __init__(self, head: RequestHead, origin: Origin, laws: HeaderLaws) -> None:
+        self._head = head
+        self._laws = laws
+        self._credential: Credential | None = None
+        self._organization: tuple[UUID | None] | None = None
+        self._kept: bytes | None = None
+        self._stripped: bytes | None = None
+        self.origin = origin
+        self.preflight = b"origin" in head.first and b"access-control-request-method" in head.first
+
+    def credential(self) -> Credential:
+        """Return what the caller presents; raises as :func:`~gateway.credentials.read_credential`."""
+        if self._credential is None:
+            self._credential = read_credential(self._head)
+        return self._credential
+
+    def organization(self) -> UUID | None:
+        """Return the organization asked for; raises as :func:`~gateway.credentials.read_organization`."""
+        if self._organization is None:
+            self._organization = (read_organization(self._head),)
+        return self._organization[0]
+
+    def passing(self, *, strip: bool) -> bytes:
+        """Return the field lines that go on to the upstream, without the credential if `strip`."""
+        if strip:
+            if self._stripped is None:
+                self._stripped = self._laws.passing(self._head, strip=True)
+            return self._stripped
+        if self._kept is None:
+            self._kept = self._laws.passing(self._head, strip=False)
+        return self._kept

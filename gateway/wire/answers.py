@@ -1,0 +1,246 @@
+"""Bytes -> responses: llhttp's callbacks on an upstream connection, and what of them may be trusted.
+
+Laws:
+
+- Heads are put on ``heads`` in order, interim ones included; ``final`` is the last. Body pieces go to the sink once
+  there is one, until then they wait in ``pieces``.
+- What comes behind the end of a response is ``excess``: it is never looked at, and the connection is not used again.
+- ``feed`` raises the first broken law, as a :class:`ProtocolError` of status 502.
+- Heads that repeat need no second reading: a whole response of known length whose head is, to the byte, one that this
+  upstream sent before, takes that one's :class:`ResponseHead` (:class:`KnownHeads`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from gateway.wire.framing import check_response, check_switch, connection_tokens
+from gateway.wire.messages import BodyKind, ProtocolError, ResponseHead
+
+if TYPE_CHECKING:
+    from gateway.wire.flow import Sink
+
+MAX_HEAD_BYTES: Final = 262_144
+MAX_INTERIM: Final = 32
+BAD_GATEWAY: Final = 502
+_SWITCHING: Final = 101
+
+_KNOWN: Final = 128
+_KNOWN_BYTES: Final = 2048
+
+
+class KnownHeads:
+    """Response heads of one upstream, by their bytes; bounded, and forgotten all at once when full."""
+
+    __slots__ = ("_heads",)
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, ResponseHead] = {}
+
+    def get(self, raw: bytes) -> ResponseHead | None:
+        """Return the head that these bytes are, if it is known."""
+        return self._heads.get(raw)
+
+    def add(self, raw: bytes, head: ResponseHead) -> None:
+        """Keep a head that was parsed and found lawful."""
+        if len(raw) <= _KNOWN_BYTES:
+            if len(self._heads) >= _KNOWN:
+                self._heads.clear()
+            self._heads[raw] = head
+
+
+class ResponseReader:
+    """Reads the responses on one upstream connection, one request's at a time.
+
+    Attributes:
+        heads: Heads read and not yet taken.
+        final: The final head, once it has been read.
+        complete: The response has ended by its framing.
+        excess: Something came behind it.
+        pieces: Body read before there was a sink.
+        sink: Who takes the body.
+        early: What came behind a 101, for the tunnel.
+    """
+
+    __slots__ = (
+        "_fed",
+        "_head",
+        "_interim",
+        "_known",
+        "_method",
+        "_parser",
+        "_size",
+        "_upgrade",
+        "complete",
+        "early",
+        "excess",
+        "final",
+        "heads",
+        "pieces",
+        "sink",
+    )
+
+    def __init__(self, known: KnownHeads) -> None:
+        self._known = known
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self.heads: deque[ResponseHead] = deque()
+        self._method = b""
+        self.expect(b"", upgrade=False)
+
+    def expect(self, method: bytes, *, upgrade: bool) -> None:
+        """Get ready for the response to a request of `method`."""
+        if (
+            self._method == b"HEAD"
+        ):  # llhttp cannot be told that a HEAD's answer has no body, so it waits for one
+            self._parser = httptools.HttpResponseParser(self)
+        self._method = method
+        self._upgrade = upgrade
+        self._head: ResponseHead | None = None
+        self._fed = 0
+        self._size = 0
+        self._interim = 0
+        self.heads.clear()
+        self.final: ResponseHead | None = None
+        self.complete = False
+        self.excess = False
+        self.pieces: list[bytes] = []
+        self.sink: Sink | None = None
+        self.early = b""
+
+    def close(self) -> None:
+        """Read no more. Parser and reader refer to each other; this parts them."""
+        self._parser = None
+
+    def feed(self, data: bytes) -> None:
+        """Read what has arrived.
+
+        Raises:
+            ProtocolError: a law is broken.
+        """
+        rested = not self._fed
+        if rested and self._repeated(data):
+            return
+        if self._parser is None:
+            return
+        if self.final is None:
+            self._fed += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as switched:
+            self.early = data[switched.args[0] :]
+        except httptools.HttpParserError as error:
+            if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
+                raise error.__context__ from error
+            raise ProtocolError(BAD_GATEWAY, str(error)) from error
+        if self.final is None and self._fed > MAX_HEAD_BYTES:
+            raise ProtocolError(BAD_GATEWAY, "response head too large")
+        if rested and self.complete and not self.excess and not self._interim:
+            self._remember(data)
+
+    def ended_by_close(self) -> bool:
+        """Note that the connection has closed; tell whether that is how this response ends (section 6.3 rule 8)."""
+        if self.final is not None and self.final.kind is BodyKind.CLOSE and not self.complete:
+            self._complete()
+            return True
+        return False
+
+    # -- the same head again -----------------------------------------------------------------------------------
+
+    def _repeated(self, data: bytes) -> bool:
+        """Read a whole response whose head is known; False when it is not such a one."""
+        end = data.find(b"\r\n\r\n") + 4
+        head = self._known.get(data[:end])
+        if head is None or self._method == b"HEAD" or len(data) - end != head.length:
+            return False
+        self._fed = len(data)
+        self.final = head
+        self.heads.append(head)
+        if head.length:
+            self.pieces.append(data[end:])
+        self.complete = True
+        return True
+
+    def _remember(self, data: bytes) -> None:
+        """Keep the head of the one response that `data` was, if it may be read again without llhttp."""
+        head = self.final
+        end = data.find(b"\r\n\r\n") + 4
+        if (
+            head is not None
+            and self._method != b"HEAD"
+            and head.kind in (BodyKind.LENGTH, BodyKind.NONE)
+            and head.keep_alive
+            and len(data) - end == (head.length if head.kind is BodyKind.LENGTH else 0)
+            and (head.kind is BodyKind.LENGTH or not head.length)  # a 304 may name a length it does not have
+        ):
+            self._known.add(data[:end], head)
+
+    # -- llhttp's side -----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A response begins."""
+        if self.final is not None:
+            self.excess = True
+        self._head = ResponseHead()
+
+    def on_status(self, phrase: bytes) -> None:
+        """Part of the reason phrase."""
+        if self._head is not None:
+            self._head.phrase += phrase
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field line; after the final head, a trailer, which is dropped (section 6.5.1)."""
+        self._size += len(name) + len(value)
+        if self._size > MAX_HEAD_BYTES:
+            raise ProtocolError(BAD_GATEWAY, "response head too large")
+        if self._head is not None:
+            self._head.fields.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """A head is complete: frame it, and queue it for the exchange."""
+        head, self._head = self._head, None
+        if head is None or self.excess or self._parser is None:
+            return
+        head.status = self._parser.get_status_code()
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise ProtocolError(BAD_GATEWAY, "unknown HTTP version")
+        head.minor = int(version == "1.1")
+        head.index()
+        options = connection_tokens(head)
+        head.keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
+        check_response(head, self._method)
+        if head.interim:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise ProtocolError(BAD_GATEWAY, "too many interim responses")
+        elif head.status == _SWITCHING:
+            if not self._upgrade:
+                raise ProtocolError(BAD_GATEWAY, "101 to a request that asked for no upgrade")
+            check_switch(head)
+        else:
+            self.final = head
+            if head.kind is BodyKind.NONE:
+                self._complete()
+        self.heads.append(head)
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of the response's body."""
+        if self.complete:
+            self.excess = True
+        elif self.sink is not None:
+            self.sink.body(piece)
+        else:
+            self.pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        """A response has ended, by its framing."""
+        if self.final is not None and not self.complete:
+            self._complete()
+
+    def _complete(self) -> None:
+        self.complete = True
+        if self.sink is not None:
+            self.sink.end()

@@ -1,0 +1,243 @@
+"""A request within a request: whatever two parsers could frame in two ways reaches nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.flow.calls import is_refusal
+from tests.flow.peers import Client
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+    from tests.flow.peers import Upstream
+
+INNER = b"GET /smuggled HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
+HEAD = b"POST /health HTTP/1.1\r\nHost: gateway.test\r\n"
+
+
+def chunked(coding: bytes = b"chunked", *more: bytes) -> bytes:
+    return HEAD + b"".join(line + b"\r\n" for line in (b"Transfer-Encoding: " + coding, *more)) + b"\r\n"
+
+
+def length(value: bytes, *more: bytes) -> bytes:
+    return HEAD + b"".join(line + b"\r\n" for line in (b"Content-Length: " + value, *more)) + b"\r\n"
+
+
+def plain(*lines: bytes, start: bytes = b"GET /health HTTP/1.1") -> bytes:
+    return b"\r\n".join([start, *lines, b"", b""])
+
+
+HOST = b"Host: gateway.test"
+
+REFUSED: dict[str, tuple[int, bytes]] = {
+    # two framings
+    "CL and TE": (400, length(b"4", b"Transfer-Encoding: chunked") + b"0\r\n\r\n"),
+    "TE and CL": (400, chunked(b"chunked", b"Content-Length: 4") + b"0\r\n\r\n"),
+    "CL 0 and TE": (400, length(b"0", b"Transfer-Encoding: chunked") + b"0\r\n\r\n"),
+    "two CL, equal": (400, length(b"4", b"Content-Length: 4") + b"four"),
+    "two CL, different": (400, length(b"4", b"content-length: 40") + b"four"),
+    "two TE": (400, chunked(b"chunked", b"Transfer-Encoding: chunked") + b"0\r\n\r\n"),
+    "TE chunked and identity": (400, chunked(b"chunked", b"Transfer-Encoding: identity") + b"0\r\n\r\n"),
+    # lengths that are none
+    **{
+        f"CL {value!r}": (400, length(value) + b"four")
+        for value in (
+            *(
+                b"4, 4",
+                b"4,5",
+                b"+4",
+                b"-4",
+                b"0x4",
+                b"4 4",
+                b"4;",
+                b"4.0",
+                b"4e0",
+                b"",
+                b"four",
+                b"1_0",
+                b"\xb2",
+            ),
+            *(b"99999999999999999999", b"18446744073709551620", b"\x004", b"4\x00"),
+        )
+    },
+    # codings that are not chunked, last and once
+    **{
+        f"TE {value!r}": (400, chunked(value) + b"0\r\n\r\n")
+        for value in (
+            *(
+                b"chunked, identity",
+                b"chunked,",
+                b"",
+                b"\x0bchunked",
+                b"chunked\x00",
+                b"chunked, gzip",
+                b"ch\xfcnked",
+            ),
+            *(b"chunked, chunked", b"chunked,chunked"),
+        )
+    },
+    **{
+        f"TE {value!r}": (501, chunked(value) + b"0\r\n\r\n")  # section 6.1: a coding that is not understood
+        for value in (
+            *(
+                b"xchunked",
+                b"chunkedx",
+                b"identity",
+                b'"chunked"',
+                b"gzip",
+                b"chunked chunked",
+                b"chunked;q=1",
+            ),
+            *(b"gzip, chunked", b"identity, chunked", b", chunked", b"x,chunked"),
+        )
+    },
+    "TE in HTTP/1.0": (400, chunked().replace(b"HTTP/1.1", b"HTTP/1.0") + b"0\r\n\r\n"),
+    # field lines
+    "space before the colon": (400, plain(HOST, b"Transfer-Encoding : chunked")),
+    "tab before the colon": (400, plain(HOST, b"Content-Length\t: 4")),
+    "space before the name": (400, plain(b" " + HOST)),
+    "obs-fold": (400, plain(HOST, b"X-A: one", b" two")),
+    "obs-fold of TE": (400, plain(HOST, b"Transfer-Encoding:", b"\tchunked")),
+    "empty name": (400, plain(HOST, b": value")),
+    "no colon": (400, plain(HOST, b"nonsense")),
+    "no token": (400, plain(HOST, b"X(A): 1")),
+    "quoted name": (400, plain(HOST, b'"X-A": 1')),
+    "name beyond ASCII": (400, plain(HOST, b"X-\xe9: 1")),
+    "NUL in a name": (400, plain(HOST, b"X\x00A: 1")),
+    "NUL in a value": (400, plain(HOST, b"X-A: 1\x002")),
+    "control in a value": (400, plain(HOST, b"X-A: 1\x082")),
+    "DEL in a value": (400, plain(HOST, b"X-A: 1\x7f2")),
+    "bare CR in a value": (400, plain(HOST, b"X-A: 1\rTransfer-Encoding: chunked")),
+    "bare CR after a line": (400, plain(HOST, b"X-A: 1\r")),
+    "bare LF ends a line": (400, plain(HOST + b"\nX-A: 1")),
+    "bare LF everywhere": (400, plain(HOST).replace(b"\r\n", b"\n")),
+    "LF ends the head": (400, b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n\n"),
+    "LF after the start line": (400, plain(HOST).replace(b"1.1\r\n", b"1.1\n")),
+    # Host
+    "no Host": (400, plain(b"X-A: 1")),
+    "no Host and no fields": (400, plain()),
+    "two Hosts": (400, plain(HOST, b"Host: other.test")),
+    "two equal Hosts": (400, plain(HOST, b"hOST: gateway.test")),
+    **{
+        f"Host {value!r}": (400, plain(b"Host: " + value))
+        for value in (
+            *(
+                b"",
+                b"a b",
+                b"a, b",
+                b"a/b",
+                b"a@b",
+                b"http://a",
+                b"a?b",
+                b"a#b",
+                b"a\\b",
+                b"a:b",
+                b"a:1:2",
+                b"a:",
+            ),
+            *(
+                b"\xe9.test",
+                b"a\tb",
+                b"[::1",
+                b"::1",
+                b"[::1]x",
+                b"a%00b",
+                b"a;b",
+                b"<a>",
+                b"a:123456",
+                b"'",
+                b"*",
+            ),
+        )
+    },
+    # start lines
+    "HTTP/0.9": (505, b"GET /health\r\n\r\n"),
+    "HTTP/0.9 by name": (505, plain(HOST, start=b"GET /health HTTP/0.9")),
+    "HTTP/2.0": (505, plain(HOST, start=b"GET /health HTTP/2.0")),
+    "HTTP/2 preface": (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"),
+    **{
+        f"start {start!r}": (400, plain(HOST, start=start))
+        for start in (
+            *(
+                b"GET /health HTTP/1.2",
+                b"GET /health HTTP/11",
+                b"GET /health HTTP/1.1 x",
+                b"GET /health http/1.1",
+            ),
+            *(
+                b"GET /health HTTP/1",
+                b"GET /health XTTP/1.1",
+                b"get /health HTTP/1.1",
+                b"GET\t/health HTTP/1.1",
+            ),
+            *(
+                b"NONSENSE /health HTTP/1.1",
+                b"GET /he alth HTTP/1.1",
+                b"G\x00T /health HTTP/1.1",
+                b"GET  HTTP/1.1",
+            ),
+            *(
+                b"GET /h\x00 HTTP/1.1",
+                b"GET /h\x7f HTTP/1.1",
+                b"GET /h\xe9 HTTP/1.1",
+                b" GET /health HTTP/1.1",
+            ),
+            *(b"\x16\x03\x01\x02\x00\x01\x00", b"GET /health?\xff HTTP/1.1", b"/health"),
+        )
+    },
+    # switching protocols
+    "CONNECT": (501, plain(HOST, start=b"CONNECT gateway.test:443 HTTP/1.1")),
+    "CONNECT of a path": (501, plain(HOST, start=b"CONNECT /health HTTP/1.1")),
+    "h2c": (
+        501,
+        plain(HOST, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_what_is_ambiguous_is_refused_and_the_connection_closed(
+    gateway: Gateway, upstream: Upstream, what: str
+) -> None:
+    status, raw = REFUSED[what]
+    async with Client(gateway.address) as client:
+        await client.send(raw + INNER)
+        answer = await client.response()
+        is_refusal(answer, status)
+        assert answer.one("Connection") == "close"
+        client.writer.write_eof()
+        assert await client.closed() == b""  # what came behind got no answer
+    assert upstream.seen == b""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        plain(HOST, b"Connection: upgrade", b"Upgrade: websocket"),
+        plain(HOST, b"Connection: upgrade", b"Upgrade: websocket", b"Upgrade: h2c"),
+        plain(HOST, b"Connection: upgrade", b"Upgrade: websocket, h2c"),
+        plain(HOST, b"Connection: upgrade", b"Upgrade: websocket", start=b"GET /api/x HTTP/1.1"),
+        length(b"%d" % len(INNER), b"Connection: upgrade", b"Upgrade: websocket"),
+        chunked(b"chunked", b"Connection: upgrade", b"Upgrade: websocket"),
+    ],
+)
+async def test_bytes_behind_an_upgrade_are_nobodys_request(
+    gateway: Gateway, upstream: Upstream, raw: bytes
+) -> None:
+    async with Client(gateway.address) as client:
+        await client.send(raw + INNER)
+        answer = await client.response()
+        assert answer.status in (400, 401, 501)
+        is_refusal(answer, answer.status)
+        client.writer.write_eof()
+        assert await client.closed() == b""
+    assert upstream.seen == b""
+
+
+async def test_an_upgrade_that_is_not_asked_for_in_connection_is_no_upgrade(
+    client: Client, upstream: Upstream
+) -> None:
+    assert (await client.exchange(plain(HOST, b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"))).status == 200
+    assert upstream.requests[0].one("Upgrade") is None

@@ -1,0 +1,206 @@
+"""The admin listener: probes and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from authcore.errors import Reason
+from tests.flow.calls import ask, bearer, get, post
+from tests.flow.conftest import PASSWORD, start, upstream, world
+from tests.flow.peers import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+    from tests.flow.peers import Message, Upstream
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+__all__ = ["start", "upstream", "world"]
+
+
+async def admin(gateway: Gateway, path: str) -> Message:
+    async with Client(gateway.admin_address) as client:
+        return await client.exchange(get(path))
+
+
+async def metrics(gateway: Gateway) -> dict[str, list[Any]]:
+    """Name of a metric family -> its samples."""
+    answer = await admin(gateway, "/metrics")
+    assert answer.status == 200
+    assert (answer.one("Content-Type") or "").startswith("text/plain")
+    return {family.name: family.samples for family in text_string_to_metric_families(answer.body.decode())}
+
+
+def count(samples: list[Any], **labels: str) -> float:
+    return sum(
+        float(sample.value)
+        for sample in samples
+        if sample.name.endswith("_total") and labels.items() <= sample.labels.items()
+    )
+
+
+async def test_a_gateway_is_ready_when_everything_is(world: World, start: Start) -> None:
+    gateway = await start(world.url)
+    assert (await admin(gateway, "/livez")).status == 200
+    answer = await admin(gateway, "/readyz")
+    assert answer.status == 200
+    assert answer.json() == {
+        "ready": True,
+        "checks": {"listening": "ok", "database": "ok", "migrations": "ok"},
+    }
+
+
+async def test_without_its_database_it_is_unready_and_alive(start: Start) -> None:
+    gateway = await start()
+    answer = await admin(gateway, "/readyz")
+    assert answer.status == 503
+    assert answer.json()["ready"] is False
+    assert b"unreachable" in answer.body
+    assert b"127.0.0.1" not in answer.body
+    assert (await admin(gateway, "/livez")).status == 200
+
+
+async def test_before_the_migrations_it_is_unready_and_says_which(database_url: str, start: Start) -> None:
+    answer = await admin(await start(database_url), "/readyz")
+    assert answer.status == 503
+    checks: Any = answer.json()["checks"]
+    assert checks["database"] == "ok"
+    assert checks["migrations"].startswith("pending: ")
+
+
+async def test_it_becomes_ready_when_the_database_does(world: World, start: Start) -> None:
+    gateway = await start(world.url)
+    await world.sql("ALTER TABLE gateway_migrations RENAME TO away")
+    assert (await admin(gateway, "/readyz")).status == 503
+    await world.sql("ALTER TABLE away RENAME TO gateway_migrations")
+    assert (await admin(gateway, "/readyz")).status == 200
+
+
+async def test_a_draining_gateway_is_unready_while_it_finishes(
+    world: World, start: Start, upstream: Upstream
+) -> None:
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        arrived.set()
+        await release.wait()
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    upstream.script = slow
+    gateway = await start(world.url)
+    async with Client(gateway.address) as client:
+        await client.send(get("/health"))
+        await arrived.wait()
+        stopping = asyncio.ensure_future(gateway.stop())
+        await asyncio.sleep(0)
+        answer = await admin(gateway, "/readyz")
+        assert answer.status == 503
+        assert b"not accepting connections" in answer.body
+        assert (await admin(gateway, "/livez")).status == 200
+        release.set()
+        assert (await client.response()).status == 204
+    await stopping
+
+
+async def test_requests_durations_and_verdicts_are_counted(world: World, start: Start) -> None:
+    gateway = await start(world.url)
+    token = world.token(world.agent)
+    for raw in (
+        *(get("/health"), get("/api/x", bearer(token)), get("/api/x", bearer(token)), get("/api/x")),
+        *(
+            get("/api/x", bearer("a.b.c")),
+            get("/api/x", f"X-API-Key: {world.api_key}"),
+            get("/api/x", "X-API-Key: x"),
+        ),
+        *(get("/api/x", bearer(world.token(world.agent, now=1))), get("/a//b"), get("/api/auth/login")),
+        post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD}),
+        post("/api/auth/login", {"email": "agent@example.com", "password": "wrong"}),
+    ):
+        await ask(gateway, raw)
+    seen = await metrics(gateway)
+    requests = seen["gateway_requests"]
+    assert count(requests) == 12
+    assert count(requests, route="public", method="GET", status="200") == 1
+    assert count(requests, route="protected", status="200") == 3
+    assert count(requests, route="protected", status="401") == 4
+    assert count(requests, route="none", status="400") == 1
+    assert count(requests, route="auth-login", status="401") == 1
+    verdicts = seen["gateway_authentications"]
+    assert count(verdicts, credential="jwt", outcome="ok") == 2
+    assert count(verdicts, credential="api_key", outcome="ok") == 1
+    assert count(verdicts, credential="none", outcome="missing") == 1
+    assert count(verdicts, credential="jwt", outcome="expired") == 1
+    assert count(verdicts, credential="jwt", outcome="malformed") == 1
+    assert count(verdicts, credential="api_key", outcome="malformed") == 1
+    assert count(seen["gateway_sign_ins"], endpoint="/api/auth/login", outcome="ok") == 1
+    assert count(seen["gateway_sign_ins"], endpoint="/api/auth/login", outcome="unknown") == 1
+    durations = {
+        s.labels["route"]: s.value
+        for s in seen["gateway_request_duration_seconds"]
+        if s.name.endswith("_count")
+    }
+    assert durations["protected"] == 7
+    for name in (
+        "gateway_requests_in_flight",
+        "gateway_connections",
+        "gateway_upstream_idle",
+        "process_cpu_seconds",
+    ):
+        assert seen[name]
+
+
+async def test_no_label_is_the_clients_to_choose(world: World, start: Start) -> None:
+    gateway = await start(world.url)
+    await ask(gateway, get("/api/x", bearer("a.b.c")))
+    before = {name: len(samples) for name, samples in (await metrics(gateway)).items()}
+    for number in range(30):
+        await ask(
+            gateway, get(f"/api/evil{number}?evil{number}", bearer(f"evil{number}.b.c"), f"X-Evil{number}: a")
+        )
+        await ask(gateway, get(f"/evil{number}").replace(b"GET", b"EVIL"))
+    seen = await metrics(gateway)
+    assert "evil" not in repr(seen).lower()
+    for name in ("gateway_authentications", "gateway_sign_ins"):
+        assert len(seen[name]) == before[name]
+    assert (
+        len(seen["gateway_requests"]) <= before["gateway_requests"] + 4
+    )  # /evil0: 400 of no method, 401 more
+    outcomes = {sample.labels["outcome"] for sample in seen["gateway_authentications"]}
+    assert outcomes <= {*(str(reason) for reason in Reason), "ok"}
+
+
+async def test_an_unusual_method_is_counted_as_other(start: Start, upstream: Upstream) -> None:
+    gateway = await start()
+    for method in (b"PURGE", b"MKCOL", b"REPORT"):
+        assert (await ask(gateway, get("/health").replace(b"GET", method))).status == 200
+    assert count((await metrics(gateway))["gateway_requests"], method="other", route="public") == 3
+    assert len(upstream.requests) == 3
+
+
+async def test_two_gateways_count_apart(start: Start, upstream: Upstream) -> None:
+    one, other = await start(), await start()
+    await ask(one, get("/health"))
+    assert count((await metrics(one))["gateway_requests"]) == 1
+    assert count((await metrics(other)).get("gateway_requests", [])) == 0
+    assert len(upstream.requests) == 1
+
+
+async def test_any_other_path_is_404(start: Start, upstream: Upstream) -> None:
+    gateway = await start()
+    for path in ("/", "/metrics/", "/livez/x", "/api/auth/login", "/health"):
+        assert (await admin(gateway, path)).status == 404
+    assert upstream.seen == b""
+
+
+async def test_the_metrics_are_not_on_the_public_listener(start: Start, upstream: Upstream) -> None:
+    gateway = await start()
+    answer = await ask(gateway, get("/metrics"))
+    assert b"gateway_requests" not in answer.body
+    assert upstream.requests[0].start == b"GET /metrics HTTP/1.1"
