@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 HOSTED_POOL = PoolLimits(connections=256, pending=1024, idle_seconds=60, connect_timeout_seconds=5)
 HOSTED_SECONDS = 30
+TICKET_PATH = "/ws"
+"""The one path where a token may stand in the query, unless it is made public."""
 OUR_HEAD_BYTES, OUR_FIELDS = 65_536, 32
 """What the gateway adds to a head, at most: identity with every permission there is, forwarded fields, framing."""
 HOSTED_KEEPALIVE_SECONDS = 3600
@@ -203,6 +205,9 @@ def build_routes(settings: Settings, metrics: Metrics, upstream: Upstream, hoste
     public, protected = there("public", PUBLIC), there("protected", AUTHENTICATED)
     rules = [(Pattern.parse(text), public) for text in settings.public_paths]
     rules += [(Pattern.parse(text), protected) for text in settings.protected_paths]
+    if TICKET_PATH not in settings.public_paths:
+        socket_route = replace(there("ws", AUTHENTICATED), tickets=True)
+        rules.append((Pattern.parse(TICKET_PATH), socket_route))
     return RouteTable(
         hosted={path: here(path, PUBLIC) for path in OPEN_PATHS}
         | {path: here(path, by_token) for path in TOKEN_PATHS},

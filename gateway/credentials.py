@@ -1,9 +1,11 @@
-"""Header fields -> Credential. Parses, verifies nothing.
+"""Header fields, and on one path the query -> Credential. Parses, verifies nothing.
 
 Laws (the precedence is the contract's):
 
 - ``X-API-Key``, when present, is the credential: a bearer token beside it does not rescue a bad key.
 - Two field lines of one kind are refused: one might be checked here and the other used upstream.
+- A query is looked at for a WebSocket ticket alone, where the route says so; a credential in the headers beside it is
+  refused as the second of two.
 - Only these names count, in any case; a spelling that merely folds onto one (``X_API_Key``) is neither read nor passed.
 """
 
@@ -11,9 +13,10 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import parse_qsl
 from uuid import UUID
 
-from authcore.credentials import ApiKey, BearerToken, Credential
+from authcore.credentials import ApiKey, BearerToken, Credential, Ticket
 from authcore.errors import CredentialAmbiguous, CredentialMalformed, CredentialMissing
 from gateway.faults import BadRequest
 
@@ -55,6 +58,20 @@ def read_credential(fields: HeaderFields) -> Credential:
     if match is None:
         raise CredentialMalformed
     return BearerToken(match[1])
+
+
+def read_ticket(fields: HeaderFields, query: bytes) -> Ticket | None:
+    """Return the WebSocket ticket in a query (``token=…``), if there is one.
+
+    Raises:
+        CredentialAmbiguous: there are two, or a credential in the headers as well.
+    """
+    tokens = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == b"token"]
+    if not tokens:
+        return None
+    if len(tokens) > 1 or b"authorization" in fields.first or b"x-api-key" in fields.first:
+        raise CredentialAmbiguous
+    return Ticket(tokens[0])
 
 
 def read_organization(fields: HeaderFields) -> UUID | None:

@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from authcore.authorize import authorize
-from authcore.credentials import ApiKey
+from authcore.credentials import ApiKey, BearerToken, Ticket
 from authcore.errors import AuthError
 from authcore.principal import ANONYMOUS
+from gateway.credentials import read_ticket
 from gateway.faults import INTERNAL, ContentTooLarge
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.reading import Reading
@@ -43,7 +44,10 @@ from gateway.wire.inbound import ClientGone
 from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from authcore.authenticate import Authenticator
+    from authcore.credentials import Credential
     from authcore.principal import Permit, Principal
     from gateway.metrics import Metrics
     from gateway.proxy.forward import Forwarder
@@ -56,6 +60,8 @@ if TYPE_CHECKING:
 
 CLIENT_CLOSED: Final = 499
 """Logged when the client left before its answer, as nginx does; never sent."""
+
+_KINDS: Final = {BearerToken: "jwt", ApiKey: "api_key", Ticket: "ws"}
 
 _ASTERISK: Final = b"HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 
@@ -118,7 +124,7 @@ class Pipeline:
         if route.requirement.public:
             principal = ANONYMOUS
         else:
-            principal = self._known(reading, route) or await self._authenticate(reading, route)
+            principal = self._known(exchange, route) or await self._authenticate(exchange, route)
         exchange.permit = authorize(principal, route.requirement)
         start = self._prepare(exchange, reading, target, route, exchange.permit)
         await self._forwarder.send(exchange, route.upstream, start)
@@ -135,11 +141,10 @@ class Pipeline:
             exchange.request_id = reading.origin.request_id
         return reading
 
-    def _known(self, reading: Reading, route: Route) -> Principal | None:
+    def _known(self, exchange: Exchange, route: Route) -> Principal | None:
         """Answer who is asking, from memory; None when that is not enough, or is a refusal."""
         try:
-            credential = reading.credential()
-            organization = None if route.hosted else reading.organization()
+            credential, organization = _presented(exchange, route)
         except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate
             return None
         principal = self._authenticator.recall(credential, organization, time.time())
@@ -147,13 +152,12 @@ class Pipeline:
             self._metrics.authenticated(_kind(credential), "ok")
         return principal
 
-    async def _authenticate(self, reading: Reading, route: Route) -> Principal:
+    async def _authenticate(self, exchange: Exchange, route: Route) -> Principal:
         """Answer who is asking, by way of the store."""
         kind = "none"
         try:
-            credential = reading.credential()
+            credential, organization = _presented(exchange, route)
             kind = _kind(credential)
-            organization = None if route.hosted else reading.organization()
             principal = await offload(self._authenticator.authenticate(credential, organization, time.time()))
         except AuthError as error:
             self._metrics.authenticated(kind, error.reason)
@@ -203,5 +207,17 @@ class Pipeline:
         )
 
 
-def _kind(credential: object) -> str:
-    return "api_key" if isinstance(credential, ApiKey) else "jwt"
+def _presented(exchange: Exchange, route: Route) -> tuple[Credential, UUID | None]:
+    """Return the credential that counts on this route, and the organization asked for."""
+    reading, target = exchange.reading, exchange.target
+    if reading is None or target is None:  # the phases before this one set them
+        raise RuntimeError("authenticate before match")
+    if route.tickets:
+        ticket = read_ticket(exchange.inbound.head, target.forwarded.partition(b"?")[2])
+        if ticket is not None:
+            return ticket, None
+    return reading.credential(), None if route.hosted else reading.organization()
+
+
+def _kind(credential: Credential) -> str:
+    return _KINDS[type(credential)]

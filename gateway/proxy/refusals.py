@@ -16,6 +16,7 @@ from gateway.wire.faults import (
 )
 from gateway.wire.messages import ProtocolError
 
+UNAVAILABLE = 503
 _RETRY = (("Retry-After", "1"),)
 
 _PROTOCOL_REASONS = {
@@ -52,7 +53,7 @@ def refuse(error: Exception) -> Fault:
         return Fault(error.status, error.reason[:1].upper() + error.reason[1:], reason)
     if isinstance(error, UpstreamFault):
         row = next(_UPSTREAM[kind] for kind in type(error).__mro__ if kind in _UPSTREAM)
-        return Fault(row.status, row.message, row.reason, _RETRY if row.status == 503 else ())  # noqa: PLR2004
+        return Fault(row.status, row.message, row.reason, _RETRY if row.status == UNAVAILABLE else ())
     if isinstance(error, Abandoned):
         return Fault(503, "The gateway is shutting down, try again", "shutting_down", _RETRY)
     return describe(error)

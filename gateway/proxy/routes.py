@@ -42,6 +42,7 @@ class Route:
         body_limit: Bytes of body at most; 0 for no limit.
         strip_credential: The upstream does not see the credential.
         hosted: The gateway's own application answers.
+        tickets: A WebSocket ticket in the query is a credential here.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Route:
     body_limit: int = 0
     strip_credential: bool = False
     hosted: bool = False
+    tickets: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,23 +114,23 @@ class ResponseReader:
         """Read no more. Parser and reader refer to each other; this parts them."""
         self._parser = None
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, raw: bytes) -> None:
         """Read what has arrived.
 
         Raises:
             ProtocolError: a law is broken.
         """
         rested = not self._fed
-        if rested and self._repeated(data):
+        if rested and self._repeated(raw):
             return
         if self._parser is None:
             return
         if self.final is None:
-            self._fed += len(data)
+            self._fed += len(raw)
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(raw)
         except httptools.HttpParserUpgrade as switched:
-            self.early = data[switched.args[0] :]
+            self.early = raw[switched.args[0] :]
         except httptools.HttpParserError as error:
             if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
                 raise error.__context__ from error
@@ -138,7 +138,7 @@ class ResponseReader:
         if self.final is None and self._fed > MAX_HEAD_BYTES:
             raise ProtocolError(BAD_GATEWAY, "response head too large")
         if rested and self.complete and not self.excess and not self._interim:
-            self._remember(data)
+            self._remember(raw)
 
     def ended_by_close(self) -> bool:
         """Note that the connection has closed; tell whether that is how this response ends (section 6.3 rule 8)."""
@@ -149,33 +149,33 @@ class ResponseReader:
 
     # -- the same head again -----------------------------------------------------------------------------------
 
-    def _repeated(self, data: bytes) -> bool:
+    def _repeated(self, raw: bytes) -> bool:
         """Read a whole response whose head is known; False when it is not such a one."""
-        end = data.find(b"\r\n\r\n") + 4
-        head = self._known.get(data[:end])
-        if head is None or self._method == b"HEAD" or len(data) - end != head.length:
+        end = raw.find(b"\r\n\r\n") + 4
+        head = self._known.get(raw[:end])
+        if head is None or self._method == b"HEAD" or len(raw) - end != head.length:
             return False
-        self._fed = len(data)
+        self._fed = len(raw)
         self.final = head
         self.heads.append(head)
         if head.length:
-            self.pieces.append(data[end:])
+            self.pieces.append(raw[end:])
         self.complete = True
         return True
 
-    def _remember(self, data: bytes) -> None:
-        """Keep the head of the one response that `data` was, if it may be read again without llhttp."""
+    def _remember(self, raw: bytes) -> None:
+        """Keep the head of the one response that `raw` was, if it may be read again without llhttp."""
         head = self.final
-        end = data.find(b"\r\n\r\n") + 4
+        end = raw.find(b"\r\n\r\n") + 4
         if (
             head is not None
             and self._method != b"HEAD"
             and head.kind in (BodyKind.LENGTH, BodyKind.NONE)
             and head.keep_alive
-            and len(data) - end == (head.length if head.kind is BodyKind.LENGTH else 0)
+            and len(raw) - end == (head.length if head.kind is BodyKind.LENGTH else 0)
             and (head.kind is BodyKind.LENGTH or not head.length)  # a 304 may name a length it does not have
         ):
-            self._known.add(data[:end], head)
+            self._known.add(raw[:end], head)
 
     # -- llhttp's side -----------------------------------------------------------------------------------------
 

@@ -176,6 +176,24 @@ def connection_tokens(fields: Fields) -> frozenset[bytes]:
     )
 
 
+UPGRADE: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+"""How either handshake says that it switches, and the end of its head."""
+
+_ANTICIPATES_A_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
+"""Methods that say so when they have none (RFC 9110 section 8.6)."""
+
+
+def request_framing(head: RequestHead) -> bytes:
+    """Return the framing fields of a request sent on, and the end of its head."""
+    if head.kind is BodyKind.LENGTH:
+        return b"Content-Length: %d\r\n\r\n" % head.length
+    if head.kind is BodyKind.CHUNKED:
+        return b"Transfer-Encoding: chunked\r\n\r\n"
+    if head.upgrade:
+        return UPGRADE
+    return b"Content-Length: 0\r\n\r\n" if head.method in _ANTICIPATES_A_BODY else b"\r\n"
+
+
 def chunk(body: bytes) -> bytes:
     """Frame non-empty `body` as one chunk (section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(body), body)
@@ -185,6 +203,3 @@ _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 """The end of a chunked body without trailers."""
-
-UPGRADE: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-"""How either handshake says that it switches, and the end of its head."""

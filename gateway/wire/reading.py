@@ -81,32 +81,32 @@ class RequestReader:
         """Read no more. Parser and reader refer to each other; this parts them."""
         self._parser = None
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, raw: bytes) -> None:
         """Read what has arrived.
 
         Raises:
             ProtocolError: a law is broken.
         """
         rested = self.current is None
-        if rested and self._repeated(data):
+        if rested and self._repeated(raw):
             return
         if self._parser is None:
             return
         if rested or self.in_head:
-            self._unfinished += len(data)
-        self._idle_bytes += len(data)
+            self._unfinished += len(raw)
+        self._idle_bytes += len(raw)
         before = len(self._ready)
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(raw)
         except httptools.HttpParserUpgrade as switching:
-            if len(data) > switching.args[0]:  # RFC 6455 section 4.1: first the 101, then the frames
+            if len(raw) > switching.args[0]:  # RFC 6455 section 4.1: first the 101, then the frames
                 self._ready[-1].fault = ProtocolError(BAD_REQUEST, "bytes behind an upgrade request")
             return
         except httptools.HttpParserError as error:
             raise _refusal(error) from error
         self._check_progress()
         if rested and self.current is None and len(self._ready) == before + 1:
-            self._remember(data, self._ready[-1].head)
+            self._remember(raw, self._ready[-1].head)
 
     def _check_progress(self) -> None:
         """Hold the limits of what has not come to anything yet: half a head, or framing without a body."""
@@ -118,14 +118,14 @@ class RequestReader:
 
     # -- the same lines again ----------------------------------------------------------------------------------
 
-    def _repeated(self, data: bytes) -> bool:
+    def _repeated(self, raw: bytes) -> bool:
         """Read a request whose field lines are the last one's; False when it is not such a one."""
         block = self._block
-        if not block or not data.endswith(block):
+        if not block or not raw.endswith(block):
             return False
-        line = _LINE.fullmatch(data, 0, len(data) - len(block))
+        line = _LINE.fullmatch(raw, 0, len(raw) - len(block))
         head = self._head
-        if line is None or head is None or len(data) > self._limits.head_bytes:
+        if line is None or head is None or len(raw) > self._limits.head_bytes:
             return False
         method, target = line.groups()
         if len(target) > self._limits.target_bytes:
@@ -135,17 +135,17 @@ class RequestReader:
         self._ready.append(inbound)
         return True
 
-    def _remember(self, data: bytes, head: RequestHead) -> None:
-        """Keep the field lines of the one request that `data` was, if they may be read again without llhttp."""
-        end = data.find(b"\r\n")
-        block = data[end:]
+    def _remember(self, raw: bytes, head: RequestHead) -> None:
+        """Keep the field lines of the one request that `raw` was, if they may be read again without llhttp."""
+        end = raw.find(b"\r\n")
+        block = raw[end:]
         plain = head.kind is BodyKind.NONE and head.keep_alive and head.minor == 1 and not head.upgrade
         if (
             plain
             and len(block) <= _REMEMBERED_BYTES
             and b"expect" not in head.first
-            and _LINE.fullmatch(data, 0, end)
-            and data.find(b"\r\n\r\n") == len(data) - 4
+            and _LINE.fullmatch(raw, 0, end)
+            and raw.find(b"\r\n\r\n") == len(raw) - 4
         ):
             self._block, self._head = block, head
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 from gateway.wire.answers import ResponseReader
 from gateway.wire.drive import Signal
 from gateway.wire.faults import UpstreamFault, UpstreamLost, UpstreamMalformed, UpstreamTimedOut
-from gateway.wire.framing import LAST_CHUNK, UPGRADE, chunk
+from gateway.wire.framing import LAST_CHUNK, chunk, request_framing
 from gateway.wire.messages import BodyKind, ProtocolError
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.flow import Sink, Source
     from gateway.wire.messages import RequestHead, ResponseHead
-
-_ASKS_FOR_LENGTH = frozenset({b"POST", b"PUT", b"PATCH"})
-"""Methods that anticipate a body: without one they say so (RFC 9110 section 8.6)."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -86,17 +83,9 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_timeout = head_timeout
         self._body_timeout = body_timeout
         self._reader.expect(head.method, upgrade=head.upgrade)
-        kind = head.kind
-        if kind is BodyKind.NONE:
-            if head.upgrade:
-                framing = UPGRADE
-            else:
-                framing = b"Content-Length: 0\r\n\r\n" if head.method in _ASKS_FOR_LENGTH else b"\r\n"
-        elif kind is BodyKind.LENGTH:
-            framing = b"Content-Length: %d\r\n\r\n" % head.length
-        else:
+        framing = request_framing(head)
+        if head.kind is BodyKind.CHUNKED:
             self._chunked_out = True
-            framing = b"Transfer-Encoding: chunked\r\n\r\n"
             pieces = [chunk(piece) for piece in pieces]
             if complete:
                 pieces.append(LAST_CHUNK)

@@ -1,9 +1,10 @@
-"""The two ends of a gateway under test: a client that sends the bytes it is told, an upstream that keeps what it saw."""
+"""Both ends of a gateway under test: a client that sends the bytes it is told, an upstream that keeps what it saw."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
@@ -78,10 +79,8 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.writer.close()
-        try:
+        with suppress(ConnectionError):  # the gateway was first
             await self.writer.wait_closed()
-        except ConnectionError:
-            pass  # the gateway was first
 
     async def send(self, raw: bytes) -> None:
         self.writer.write(raw)

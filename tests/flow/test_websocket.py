@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gateway.app import Gateway
+    from tests.flow.conftest import World
     from tests.flow.peers import Upstream
 
 ASK = (
@@ -329,3 +331,73 @@ async def test_a_real_client_and_a_real_server_talk_through_it(
         assert (await socket.receive()).data == large
         await socket.close(code=4000)
         assert await asyncio.wait_for(codes.get(), PATIENCE) == 4000
+
+
+@pytest.fixture
+async def open_world(
+    world: World, start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> tuple[World, Gateway]:
+    upstream.script = echoing()
+    return world, await start(world.url)
+
+
+def asking(query: str, *lines: str) -> bytes:
+    raw = ASK.replace(b"/chat", b"/ws" + query.encode())
+    return raw.replace(b"Host: e\r\n", b"Host: e\r\n" + b"".join(line.encode() + b"\r\n" for line in lines))
+
+
+def ticket_of(world: World) -> str:
+    return world.tokens.issue_ticket(user_id=world.agent, organization_id=world.home, now=time.time())
+
+
+async def test_a_ticket_opens_the_socket_and_says_who_it_is(
+    open_world: tuple[World, Gateway], upstream: Upstream
+) -> None:
+    world, gateway = open_world
+    ticket = ticket_of(world)
+    async with Client(gateway.address) as client:
+        await client.send(asking(f"?a=1&token={ticket}"))
+        assert (await read_head(client.reader)).status == 101
+    seen = upstream.seen.decode()
+    assert seen.startswith(f"GET /ws?a=1&token={ticket} HTTP/1.1\r\n")  # the upstream checks it again
+    assert f"X-User-ID: {world.agent}\r\n" in seen
+    assert "X-Auth-Method: ws\r\n" in seen
+
+
+async def test_a_token_in_a_query_is_a_credential_nowhere_else(
+    open_world: tuple[World, Gateway], upstream: Upstream
+) -> None:
+    world, gateway = open_world
+    for path in ("/api/contacts", "/ws/x", "/api/ws"):
+        for token in (ticket_of(world), world.token(world.agent)):
+            async with Client(gateway.address) as client:
+                raw = f"GET {path}?token={token} HTTP/1.1\r\nHost: e\r\n\r\n".encode()
+                assert (await client.exchange(raw)).status == 401
+    assert upstream.seen == b""
+
+
+async def test_only_a_ticket_is_a_ticket(open_world: tuple[World, Gateway], upstream: Upstream) -> None:
+    world, gateway = open_world
+    access = world.token(world.agent)
+    for query, lines, status in (
+        (f"?token={access}", (), 401),
+        ("?token=", (), 401),
+        ("?token=nonsense", (), 401),
+        (f"?token={ticket_of(world)}&token={ticket_of(world)}", (), 400),
+        (f"?token={ticket_of(world)}&%74oken={ticket_of(world)}", (), 400),
+        (f"?token={ticket_of(world)}", (f"Authorization: Bearer {access}",), 400),
+        ("", (f"Authorization: Bearer {ticket_of(world)}",), 401),
+    ):
+        async with Client(gateway.address) as client:
+            assert (await client.exchange(asking(query, *lines))).status == status, (query[:12], lines)
+    assert upstream.seen == b""
+
+
+async def test_a_header_credential_opens_the_socket_as_well(
+    open_world: tuple[World, Gateway], upstream: Upstream
+) -> None:
+    world, gateway = open_world
+    async with Client(gateway.address) as client:
+        await client.send(asking("", f"Authorization: Bearer {world.token(world.agent)}"))
+        assert (await read_head(client.reader)).status == 101
+    assert b"X-Auth-Method: jwt\r\n" in upstream.seen

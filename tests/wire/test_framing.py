@@ -59,7 +59,7 @@ def test_a_requests_body_ends_where_its_fields_say(
         ((HOST, (b"Content-Length", b"+1")), 400),
         ((HOST, (b"Content-Length", b"-1")), 400),
         ((HOST, (b"Content-Length", b"")), 400),
-        ((HOST, (b"Content-Length", "١".encode())), 400),
+        ((HOST, (b"Content-Length", b"\xd9\xa1")), 400),
         ((HOST, (b"Content-Length", b"9" * 30)), 400),
         ((HOST, (b"Content-Length", b"1"), (b"Transfer-Encoding", b"chunked")), 400),
         ((HOST, (b"Transfer-Encoding", b"chunked"), (b"Transfer-Encoding", b"chunked")), 400),
