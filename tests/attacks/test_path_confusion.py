@@ -61,7 +61,7 @@ ANOTHER_SPELLING = [
         "/api/users?;",
     ),
     *("/%61pi/users", "/%41PI/users", "/ap%69/users", "/%61%70%69", "/ap%49/users"),
-    *("/ws", "/WS", "/%77s", "/w%53", "/ws?token=x"),
+    *("/ws", "/WS", "/%77s", "/w%53", "/ws?x=token"),
     *("http://gateway.test/api/users", "HTTP://GATEWAY.TEST/api/users", "http://gateway.test/%61pi"),
     *("/api/health", "/api/webhook/x", "/api/users.js", "/api/.well-known/x", "/api/x%20y", "/api/%E2%82%AC"),
 ]
