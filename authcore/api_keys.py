@@ -3,31 +3,33 @@
 Laws:
 
 - A key is ``whm_`` and 32 lower-case hexadecimal characters; anything else is refused before the store is asked.
-- bcrypt proves a key once. Afterwards a keyed digest of key and stored hash, under a secret of this process, stands
-  for the proof: a changed hash needs a new one, and memory holds no key.
+- bcrypt proves a key once, for every process and restart. Afterwards its HMAC-SHA-256 under a secret of the gateway,
+  kept beside the hash it was proved against, stands for the proof: a changed hash or secret needs a new one.
+- A key of an unknown prefix costs one statement and no bcrypt; of a known one, five bcrypts at most.
 - The proof comes first: whether a key is switched off or expired is told (to metrics) only of genuine keys.
 """
 
 from __future__ import annotations
 
-import math
+import asyncio
+import hmac
 import re
 import secrets
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 import bcrypt
 
-from authcore.cache import Cache
 from authcore.errors import ApiKeyExpired, ApiKeyMalformed, ApiKeyRejected, ApiKeyRevoked, StoreUnavailable
+from authcore.figures import Figure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
     from authcore.credentials import ApiKey
     from authcore.passwords import BcryptPool
-    from authcore.store.protocol import ApiKeyRow, KeyUse, SubjectReader
+    from authcore.store.protocol import ApiKeyRow, KeyReader, KeyUse
 
 PREFIX: Final = "whm_"
 COST: Final = 10
@@ -70,11 +72,13 @@ async def hash_key(key: str, pool: BcryptPool) -> str:
 class ApiKeys:
     """Proves keys against the store."""
 
-    def __init__(self, store: SubjectReader, pool: BcryptPool, *, entries: int = 100_000) -> None:
+    def __init__(self, store: KeyReader, pool: BcryptPool, *, secret: bytes) -> None:
+        """`secret` is the gateway's, and shared by all that share a database."""
         self._store = store
         self._pool = pool
-        self._secret = secrets.token_bytes(32)
-        self._proofs: Cache[bytes, bool] = Cache(seconds=math.inf, entries=entries, jitter=0)
+        self._secret = secret
+        self._proving: dict[bytes, asyncio.Task[bool]] = {}
+        self._proofs = self._unkept = 0
 
     async def verify(self, credential: ApiKey, now: float) -> ApiKeyRow:
         """Prove a key and return its row.
@@ -84,35 +88,74 @@ class ApiKeys:
             Overloaded: too many proofs are waiting.
             StoreUnavailable: the database does not answer.
         """
+        row = await self.prove(credential)
+        judge(row, now)
+        return row
+
+    async def prove(self, credential: ApiKey) -> ApiKeyRow:
+        """Return the row of a key, be it switched on or off.
+
+        Raises:
+            ApiKeyRejected: malformed or unknown.
+            Overloaded: too many proofs are waiting.
+            StoreUnavailable: the database does not answer.
+        """
         key = parse(credential.key)
-        for row in await self._store.api_key_candidates(prefixes(key)):
-            if await self._proves(key, row):
-                if not row.is_active:
-                    raise ApiKeyRevoked
-                if row.expires_at is not None and row.expires_at.timestamp() <= now:
-                    raise ApiKeyExpired
+        digest = hmac.digest(self._secret, key, "sha256")
+        for row in await self._store.api_key_candidates(prefixes(key), digest):
+            if row.is_proved or await self._proves(key, digest, row):
                 return row
         raise ApiKeyRejected
 
-    async def _proves(self, key: bytes, row: ApiKeyRow) -> bool:
+    async def _proves(self, key: bytes, digest: bytes, row: ApiKeyRow) -> bool:
+        """Run bcrypt: once, for all who present the key meanwhile."""
         if _HASH.match(row.key_hash) is None:
             return False
-        stored = row.key_hash.encode("ascii")
-        digest = blake2b(row.id.bytes + stored + key, key=self._secret, digest_size=32).digest()
+        question = row.id.bytes + digest + row.key_hash.encode("ascii")
+        answer = self._proving.get(question)
+        if answer is None:
+            answer = self._proving[question] = asyncio.ensure_future(self._run_bcrypt(key, digest, row))
+            answer.add_done_callback(lambda done: self._proved(question, done))
+        return await asyncio.shield(answer)
 
-        async def prove() -> bool:
-            if not await self._pool.run(bcrypt.checkpw, key, stored):
-                raise _NotThisKey  # raised, and so not remembered: only proofs are
-            return True
-
-        try:
-            return await self._proofs.fetch(digest, 0, prove)
-        except _NotThisKey:
+    async def _run_bcrypt(self, key: bytes, digest: bytes, row: ApiKeyRow) -> bool:
+        self._proofs += 1
+        if not await self._pool.run(bcrypt.checkpw, key, row.key_hash.encode("ascii")):
             return False
+        try:
+            await self._store.add_api_key_digest(row.id, row.key_hash, digest)
+        except StoreUnavailable:  # proved all the same; whoever comes next proves it again
+            self._unkept += 1
+        return True
+
+    def _proved(self, question: bytes, done: asyncio.Task[bool]) -> None:
+        del self._proving[question]
+        if not done.cancelled():
+            done.exception()  # retrieved here: nobody may be waiting any more
+
+    def figures(self) -> Iterable[Figure]:
+        """What to publish."""
+        yield Figure("proving", "Keys that bcrypt is proving.", lambda: len(self._proving))
+        yield Figure("proofs", "Keys that bcrypt has proved or refuted.", lambda: self._proofs, counts=True)
+        yield Figure("unkept", "Proofs whose digest could not be kept.", lambda: self._unkept, counts=True)
 
 
-class _NotThisKey(Exception):
-    """The key is another than the row's."""
+def judge(row: ApiKeyRow, now: float) -> None:
+    """Hold a proved key against its state.
+
+    Raises:
+        ApiKeyRevoked: it is switched off.
+        ApiKeyExpired: its time is over.
+    """
+    if not row.is_active:
+        raise ApiKeyRevoked
+    if row.expires_at is not None and row.expires_at.timestamp() <= now:
+        raise ApiKeyExpired
+
+
+def derive_secret(secret: bytes) -> bytes:
+    """Derive the secret of key digests from another one, so that knowing either does not give the other away."""
+    return hmac.digest(secret, b"whatomate-gateway api key digests 1", "sha256")
 
 
 class LastUsed:
@@ -121,6 +164,7 @@ class LastUsed:
     def __init__(self, store: KeyUse) -> None:
         self._store = store
         self._used: set[UUID] = set()
+        self._written = 0
 
     def add(self, key_id: UUID) -> None:
         """Note a use."""
@@ -140,4 +184,10 @@ class LastUsed:
         except StoreUnavailable:
             self._used |= used
             raise
+        self._written += len(used)
         return len(used)
+
+    def figures(self) -> Iterable[Figure]:
+        """What to publish."""
+        yield Figure("waiting", "Keys whose last use is still to be written.", lambda: len(self._used))
+        yield Figure("written", "Last uses written.", lambda: self._written, counts=True)

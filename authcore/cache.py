@@ -1,105 +1,181 @@
-"""A bounded memory of verdicts: least recently used out first, each fresh for a time, loaded once however many ask.
+"""A bounded memory: least recently used out first, each entry fresh for a time, and aware of the rows it came from.
 
 Laws:
 
-- Never more entries than allowed, and never a value past its freshness.
-- Single flight: of any number that miss one key at once, one load runs. It belongs to the cache, not to who asked
-  first, who may go away without harm to the others. Its exception reaches all who wait, and is not remembered.
-- A key dropped while it is being loaded is not filled by that load.
+- Never more entries and never more bytes than allowed, and never a value past its freshness.
+- An entry knows its rows and a row knows its entries: a change of one row drops exactly what depended on it.
+- Whatever is called into question as a whole is not walked through: a generation is counted up, and entries of an older
+  one are read again when somebody asks for them.
 - No clock: ``now`` is passed in. Time running backwards makes entries stale, not immortal.
 """
 
 from __future__ import annotations
 
-import asyncio
 import random
-from dataclasses import dataclass
+from collections import OrderedDict
+from itertools import islice
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from cachetools import LRUCache
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Callable, Iterable
+    from uuid import UUID
 
-K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 
 JITTER: Final = 0.1
 """The share of an entry's time by which it may end early, so that a burst of loads does not come back as one."""
 
 
-@dataclass(frozen=True, slots=True)
 class Entry(Generic[V]):
-    """A value, and from when to when it is fresh."""
+    """A value, from when to when it is fresh, and what it came from."""
 
-    value: V
-    since: float
-    fresh_until: float
+    __slots__ = ("fresh_until", "generation", "key", "rows", "since", "size", "value")
 
-    def is_fresh(self, now: float) -> bool:
-        """Tell whether the value may be used."""
-        return self.since <= now < self.fresh_until
+    def __init__(  # noqa: PLR0913, PLR0917 - its fields, made in one place
+        self,
+        key: bytes,
+        value: V,
+        rows: tuple[UUID, ...],
+        since: float,
+        fresh_until: float,
+        generation: int,
+        size: int,
+    ) -> None:
+        self.key = key
+        self.value = value
+        self.rows = rows
+        self.since = since
+        self.fresh_until = fresh_until
+        self.generation = generation
+        self.size = size
 
 
-class Cache(Generic[K, V]):
-    """Bounded, with a time to live, single flight."""
+class Cache(Generic[V]):
+    """Bounded, with a time to live, dropped by row.
 
-    def __init__(self, *, seconds: float, entries: int, jitter: float = JITTER) -> None:
+    Attributes:
+        size: The bytes its entries take, about.
+        hits: How often a fresh value was found.
+        evicted: How many entries had to make room for others.
+        dropped: How many entries a change of their rows has dropped.
+    """
+
+    def __init__(
+        self,
+        *,
+        seconds: float,
+        entries: int,
+        size: int,
+        weigh: Callable[[V], int],
+        jitter: float = JITTER,
+    ) -> None:
+        """`size` bounds the bytes, as `weigh` tells them of each value."""
         self._seconds = seconds
         self._jitter = jitter
-        self._entries: LRUCache[K, Entry[V]] = LRUCache(entries)
-        self._flights: dict[K, asyncio.Task[V]] = {}
+        self._most_entries = entries
+        self._most_bytes = size
+        self._weigh = weigh
+        self._entries: OrderedDict[bytes, Entry[V]] = OrderedDict()
+        # Most rows have one entry: a set of one would cost more than the entry itself.
+        self._by_row: dict[UUID, Entry[V] | set[Entry[V]]] = {}
+        self._generation = 0
+        self._oldest_usable = 0
+        self.size = 0
+        self.hits = 0
+        self.evicted = 0
+        self.dropped = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: K, now: float) -> V | None:
-        """Return the fresh value of `key`, from memory only; None when there is none."""
+    def get(self, key: bytes, now: float) -> V | None:
+        """Return the fresh value of `key`; None when there is none."""
         entry = self._entries.get(key)
-        if entry is None:
+        if (
+            entry is None
+            or entry.generation != self._generation
+            or not entry.since <= now < entry.fresh_until
+        ):
             return None
-        if entry.is_fresh(now):
-            return entry.value
-        del self._entries[key]
-        return None
+        self._entries.move_to_end(key)
+        self.hits += 1
+        return entry.value
 
-    def put(self, key: K, value: V, now: float) -> None:
-        """Remember a value, fresh from `now` on."""
+    def find_stale(self, key: bytes, now: float, seconds: float) -> Entry[V] | None:
+        """Return the entry of `key` if its freshness ended less than `seconds` ago, or was called into question."""
+        entry = self._entries.get(key)
+        if entry is None or entry.generation < self._oldest_usable:
+            return None
+        return entry if entry.since <= now < entry.fresh_until + seconds else None
+
+    def put(self, key: bytes, value: V, rows: Iterable[UUID], now: float) -> None:
+        """Remember a value that came from `rows`, fresh from `now` on."""
+        self.drop(key)
         early = self._jitter * random.random()  # noqa: S311 - spreading load is no secret
-        seconds = self._seconds * (1 - early)
-        self._entries[key] = Entry(value, now, now + seconds)
+        until = now + self._seconds * (1 - early)
+        entry = Entry(key, value, tuple(rows), now, until, self._generation, self._weigh(value))
+        self._entries[key] = entry
+        self.size += entry.size
+        for row in entry.rows:
+            self._link(row, entry)
+        self._sweep()
+        while len(self._entries) > self._most_entries or self.size > self._most_bytes:
+            self.evicted += 1
+            self._forget(next(iter(self._entries.values())))
 
-    def drop(self, key: K) -> None:
-        """Forget `key`, and what is being loaded for it."""
-        self._entries.pop(key, None)
-        self._flights.pop(key, None)
+    def drop(self, key: bytes) -> None:
+        """Forget `key`."""
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._forget(entry)
+
+    def drop_row(self, row: UUID, beside: UUID | None = None) -> None:
+        """Forget whatever came from `row`; with `beside`, only what came from that row as well."""
+        found = self._by_row.get(row)
+        if found is None:
+            return
+        entries = [found] if isinstance(found, Entry) else list(found)
+        for entry in entries:
+            if beside is None or beside in entry.rows:
+                self.dropped += 1
+                self._forget(entry)
+
+    def suspect(self) -> None:
+        """Call every entry into question: none is fresh any more, each may still be found stale."""
+        self._generation += 1
 
     def clear(self) -> None:
-        """Forget everything, and what is being loaded."""
-        self._entries.clear()
-        self._flights.clear()
+        """Let no entry be used again; each new one clears some of them away."""
+        self._generation += 1
+        self._oldest_usable = self._generation
 
-    async def fetch(self, key: K, now: float, load: Callable[[], Awaitable[V]]) -> V:
-        """Return the fresh value of `key`, or have it loaded: once, for all who ask meanwhile."""
-        value = self.get(key, now)
-        if value is not None:
-            return value
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = asyncio.ensure_future(self._load(key, now, load))
-            self._flights[key] = flight
-            # Retrieved here: a flight that nobody awaits any more may fail in silence.
-            flight.add_done_callback(lambda done: done.cancelled() or done.exception())
-        # Shielded: who waits may be cancelled, the flight goes on for the others.
-        return await asyncio.shield(flight)
+    def _sweep(self) -> None:
+        """Clear away a few of those that may not be used again: they are the least recently used."""
+        for entry in list(islice(self._entries.values(), 2)):
+            if entry.generation < self._oldest_usable:
+                self._forget(entry)
 
-    async def _load(self, key: K, now: float, load: Callable[[], Awaitable[V]]) -> V:
-        flight = asyncio.current_task()
-        try:
-            value = await load()
-            if self._flights.get(key) is flight:
-                self.put(key, value, now)
-            return value
-        finally:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+    def _forget(self, entry: Entry[V]) -> None:
+        del self._entries[entry.key]
+        self.size -= entry.size
+        for row in entry.rows:
+            self._unlink(row, entry)
+
+    def _link(self, row: UUID, entry: Entry[V]) -> None:
+        found = self._by_row.get(row)
+        if found is None:
+            self._by_row[row] = entry
+        elif isinstance(found, Entry):
+            if found is not entry:
+                self._by_row[row] = {found, entry}
+        else:
+            found.add(entry)
+
+    def _unlink(self, row: UUID, entry: Entry[V]) -> None:
+        found = self._by_row.get(row)
+        if found is entry:
+            del self._by_row[row]
+        elif isinstance(found, set):
+            found.discard(entry)
+            if not found:
+                del self._by_row[row]

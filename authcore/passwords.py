@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 import bcrypt
 
 from authcore.errors import Overloaded, PasswordUnacceptable
+from authcore.figures import Figure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +45,8 @@ class BcryptPool:
         """Jobs running or waiting."""
         self.started = 0
         """Jobs accepted since the start."""
+        self.refused = 0
+        """Jobs there was no room for."""
 
     async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job` in a thread.
@@ -53,6 +56,7 @@ class BcryptPool:
         """
         with self._lock:
             if self.pending >= self._limit:
+                self.refused += 1
                 raise Overloaded
             self.pending += 1
             self.started += 1
@@ -68,6 +72,12 @@ class BcryptPool:
     def _done(self, _future: object) -> None:
         with self._lock:
             self.pending -= 1
+
+    def figures(self) -> Iterable[Figure]:
+        """What to publish."""
+        yield Figure("pending", "bcrypt jobs running or waiting.", lambda: self.pending)
+        yield Figure("started", "bcrypt jobs accepted.", lambda: self.started, counts=True)
+        yield Figure("refused", "bcrypt jobs refused for want of room.", lambda: self.refused, counts=True)
 
     def close(self) -> None:
         """Let the running jobs end, and drop those that wait."""

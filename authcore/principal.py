@@ -45,6 +45,7 @@ class Principal:
         is_super_admin: Has every permission in every organization.
         key_id: The API key used, for ``AuthMethod.API_KEY`` only.
         expires_at: POSIX seconds after which the credential is no longer good; None when it never ends.
+        is_stale: The store did not answer: this is what it said before.
     """
 
     method: AuthMethod
@@ -58,6 +59,7 @@ class Principal:
     is_super_admin: bool = False
     key_id: UUID | None = None
     expires_at: float | None = None
+    is_stale: bool = False
 
 
 ANONYMOUS: Final = Principal(AuthMethod.ANONYMOUS)

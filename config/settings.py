@@ -86,6 +86,11 @@ class Database(Group):
         3, description="To wait for a free connection before answering 503."
     )
     statement_timeout_seconds: Seconds = Field(5, description="For one statement to answer.")
+    triggers: bool = Field(
+        default=True,
+        description="migrate installs triggers that tell of changed rows, so that what is revoked is refused at "
+        "once; off: after GATEWAY_IDENTITY_CACHE_SECONDS.",
+    )
 
 
 class Jwt(Group):
@@ -126,11 +131,32 @@ class Identity(Group):
 
     cache_seconds: Seconds = Field(30, description="A verdict is reused this long before it is read again.")
     cache_entries: int = Field(100_000, ge=1, le=10_000_000, description="Cached identities at most.")
+    cache_bytes: int = Field(
+        157_286_400, ge=65_536, description="Memory of cached identities at most, about; 150 MiB."
+    )
+    refused_seconds: Seconds = Field(5, description="A refusal is reused this long before it is read again.")
+    refused_entries: int = Field(10_000, ge=1, le=10_000_000, description="Cached refusals at most.")
+    stale_seconds: float = Field(
+        300,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="While the database is away known identities go on for this long; 0: not at all.",
+    )
 
 
 class Keys(Group):
     """API keys."""
 
+    hosted: bool = Field(
+        default=True, description="The gateway answers /api/api-keys itself; off: the upstream does."
+    )
+    secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret of the digests that spare API keys their bcrypt, the same for every gateway of a "
+        "database; without one it is derived from GATEWAY_JWT_SECRET.",
+    )
     used_interval_seconds: Seconds = Field(
         10, description="last_used_at is written in batches this far apart."
     )

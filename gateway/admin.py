@@ -3,6 +3,7 @@
 Laws:
 
 - Nothing here is reachable on the public listener, and nothing here tells a secret.
+- ``/status`` tells as JSON what the identity cache, its listener, the store and the queues are doing.
 - ``/livez`` says the process turns; ``/readyz`` that it can do its job: database reachable, migrations applied,
   listening. A database that is away makes it unready, never dead: a restart would not bring the database back.
 """
@@ -18,10 +19,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from authcore.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Protocol
 
     from prometheus_client import CollectorRegistry
+
+    from authcore.figures import Figure
 
     class Readiness(Protocol):
         """What readiness asks of the store."""
@@ -32,15 +35,32 @@ if TYPE_CHECKING:
         async def pending_migrations(self) -> Sequence[str]:
             """Return the names of migrations that are not applied."""
 
+    class Figures(Protocol):
+        """What keeps numbers about identity."""
+
+        @property
+        def staleness(self) -> Mapping[str, object]:
+            """What bounds how long a revocation may go unnoticed."""
+
+        def figures(self) -> Mapping[str, Iterable[Figure]]:
+            """Return the numbers, by part."""
+
 
 class Admin:
     """The handlers of the admin listener."""
 
-    def __init__(self, registry: CollectorRegistry, store: Readiness, listening: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        store: Readiness,
+        listening: Callable[[], bool],
+        identity: Figures,
+    ) -> None:
         """`listening` tells whether the public listener accepts connections."""
         self._registry = registry
         self._store = store
         self._listening = listening
+        self._identity = identity
 
     def application(self) -> web.Application:
         """Return the application."""
@@ -48,6 +68,7 @@ class Admin:
         application.router.add_get("/livez", self.livez)
         application.router.add_get("/readyz", self.readyz)
         application.router.add_get("/metrics", self.metrics)
+        application.router.add_get("/status", self.status)
         return application
 
     async def livez(self, _request: web.Request) -> web.Response:
@@ -69,8 +90,21 @@ class Admin:
         ready = all(state == "ok" for state in checks.values())
         return web.Response(
             status=200 if ready else 503,
-            body=orjson.dumps({"ready": ready, "checks": checks}),
+            body=orjson.dumps(
+                {"ready": ready, "checks": checks, "revocation": dict(self._identity.staleness)}
+            ),
             content_type="application/json",
+        )
+
+    async def status(self, _request: web.Request) -> web.Response:
+        """Answer with every number about identity, by part; how revocations are noticed; whether we accept."""
+        parts = {
+            part: {figure.name: figure.read() for figure in figures}
+            for part, figures in self._identity.figures().items()
+        }
+        told = {"listening": self._listening(), "revocation": dict(self._identity.staleness), **parts}
+        return web.Response(
+            body=orjson.dumps(told, option=orjson.OPT_INDENT_2), content_type="application/json"
         )
 
     async def metrics(self, _request: web.Request) -> web.Response:

@@ -85,6 +85,8 @@ class Gateway:
         closing.push_async_callback(domain.store.close)
         closing.callback(domain.passwords.close)
         closing.push_async_callback(attempt, "write_last_used", self._write_last_used)
+        closing.push_async_callback(domain.identity.stop)
+        await domain.identity.start()
 
         runner, hosted = await assembly.build_hosted(settings, domain, metrics, deadlines)
         closing.push_async_callback(runner.cleanup)
@@ -99,10 +101,10 @@ class Gateway:
             settings, domain, routes=routes, tunnels=tunnels, metrics=metrics, access_log=access_log
         )
         self._listener = assembly.build_listener(settings, pipeline, deadlines)
-        assembly.publish_gauges(metrics, pipeline, self._listener, upstream, tunnels)
+        assembly.publish_gauges(metrics, domain, pipeline, self._listener, upstream, tunnels)
         metrics.watch("gateway_access_log_dropped", "Access records lost.", lambda: access_log.dropped)
 
-        await self._listen(Admin(metrics.registry, domain.store, lambda: not self._draining))
+        await self._listen(Admin(metrics.registry, domain.store, lambda: not self._draining, domain.identity))
         self._begin_chores(access_log)
 
     async def _listen(self, admin: Admin) -> None:
@@ -135,9 +137,10 @@ class Gateway:
         chores.every(LOG_FLUSH_SECONDS, "flush_access_log", flush_log)
         chores.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
         chores.every(PURGE_SECONDS, "purge_sessions", lambda: self._domain.sessions.purge(time.time()))
+        chores.every(PURGE_SECONDS, "purge_key_digests", lambda: self._domain.identity.purge(time.time()))
 
     async def _write_last_used(self) -> None:
-        await self._domain.last_used.flush(time.time())
+        await self._domain.identity.last_used.flush(time.time())
 
     async def _drain(self, server: asyncio.Server) -> None:
         """Accept nothing more, and give what is in flight its time to finish."""
@@ -178,7 +181,8 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 async def _run(settings: Settings, *, migrate: bool) -> int:
     if migrate and settings.database.url is not None:
-        for name in await apply_migrations(settings.database.url.get_secret_value()):
+        url, triggers = settings.database.url.get_secret_value(), settings.database.triggers
+        for name in await apply_migrations(url, with_triggers=triggers):
             log.info("migrated", migration=name)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

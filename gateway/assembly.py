@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from authcore.accounts import Accounts
-from authcore.api_keys import ApiKeys, LastUsed
-from authcore.authenticate import Authenticator
+from authcore.api_keys import derive_secret
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
+from authcore.identity import Identity
 from authcore.keys import KeyRing
+from authcore.memory import Limits
 from authcore.passwords import Passwords
 from authcore.principal import AuthMethod
 from authcore.sessions import Sessions
@@ -35,6 +36,7 @@ from gateway.wire.pool import Pool, PoolLimits
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from authcore.passwords import BcryptPool
     from config.settings import Settings
     from gateway.logs import AccessLog
     from gateway.metrics import Metrics
@@ -62,8 +64,7 @@ class Domain:
     passwords: Passwords
     sessions: Sessions
     accounts: Accounts
-    last_used: LastUsed
-    authenticator: Authenticator
+    identity: Identity
 
 
 async def build_domain(settings: Settings) -> Domain:
@@ -72,7 +73,7 @@ async def build_domain(settings: Settings) -> Domain:
     Raises:
         ValueError: a setting is missing that only a gateway needs.
     """
-    database, identity, password = settings.database, settings.identity, settings.password
+    database, password = settings.database, settings.password
     if database.url is None or settings.jwt.secret is None:
         raise ValueError("GATEWAY_DATABASE_URL and GATEWAY_JWT_SECRET are required")
     store = await PostgresStore.connect(
@@ -98,17 +99,33 @@ async def build_domain(settings: Settings) -> Domain:
         min_length=password.min_length, cost=password.cost, workers=password.workers, queue=password.queue
     )
     sessions = Sessions(store, tokens)
-    last_used = LastUsed(store)
-    authenticator = Authenticator(
+    accounts = Accounts(store, passwords, sessions)
+    return Domain(
+        store, tokens, passwords, sessions, accounts, _identity(settings, store, tokens, passwords.pool)
+    )
+
+
+def _identity(settings: Settings, store: PostgresStore, tokens: Tokens, pool: BcryptPool) -> Identity:
+    database, identity = settings.database, settings.identity
+    if database.url is None or settings.jwt.secret is None:
+        raise ValueError("GATEWAY_DATABASE_URL and GATEWAY_JWT_SECRET are required")
+    own = settings.keys.secret
+    return Identity(
         store,
         tokens,
-        ApiKeys(store, passwords.pool, entries=identity.cache_entries),
-        last_used,
-        cache_seconds=identity.cache_seconds,
-        cache_entries=identity.cache_entries,
+        pool,
+        url=database.url.get_secret_value(),
+        connect_timeout_seconds=database.connect_timeout_seconds,
+        limits=Limits(
+            seconds=identity.cache_seconds,
+            entries=identity.cache_entries,
+            size=identity.cache_bytes,
+            refused_seconds=identity.refused_seconds,
+            refused_entries=identity.refused_entries,
+            stale_seconds=identity.stale_seconds,
+        ),
+        key_secret=derive_secret((own or settings.jwt.secret).get_secret_value().encode()),
     )
-    accounts = Accounts(store, passwords, sessions)
-    return Domain(store, tokens, passwords, sessions, accounts, last_used, authenticator)
 
 
 async def build_hosted(
@@ -228,7 +245,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     """Build the path of a request."""
     return Pipeline(
         routes=routes,
-        authenticator=domain.authenticator,
+        authenticator=domain.identity.authenticator,
         laws=HeaderLaws(settings.header.model_dump()),
         origins=Origins(settings.trusted_proxies),
         forwarder=Forwarder(tunnels),
@@ -255,11 +272,20 @@ def build_listener(settings: Settings, pipeline: Pipeline, deadlines: Deadlines)
     return Listener(serve=pipeline.serve, limits=limits, deadlines=deadlines, exempt=trusts)
 
 
-def publish_gauges(
-    metrics: Metrics, pipeline: Pipeline, listener: Listener, upstream: Upstream, tunnels: Tunnels
+def publish_gauges(  # noqa: PLR0913, PLR0917 -- who keeps numbers
+    metrics: Metrics,
+    domain: Domain,
+    pipeline: Pipeline,
+    listener: Listener,
+    upstream: Upstream,
+    tunnels: Tunnels,
 ) -> None:
     """Let the numbers that others keep be read when the metrics are scraped."""
     pool = upstream.pool
+    for part, figures in domain.identity.figures().items():
+        for figure in figures:
+            publish = metrics.tally if figure.counts else metrics.watch
+            publish(f"gateway_{part}_{figure.name}", figure.meaning, figure.read)
     metrics.in_flight.set_function(lambda: pipeline.in_flight)
     metrics.watch("gateway_connections", "Client connections open.", lambda: len(listener.open))
     metrics.watch("gateway_connections_idled", "Client connections closed as idle.", lambda: listener.idled)

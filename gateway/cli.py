@@ -16,6 +16,7 @@ import click
 
 from authcore.errors import AuthError, StoreUnavailable
 from authcore.store.migrate import MigrationChanged
+from authcore.store.triggers import TriggersRefused
 from config.load import ConfigError
 from gateway.commands.accounts import orgs, users
 from gateway.commands.keys import api_keys
@@ -38,7 +39,7 @@ class Commands(click.Group):
             sys.exit(MISCONFIGURED)
         except StoreUnavailable as error:
             raise click.ClickException(f"the database does not answer{_because(error.__cause__)}") from error
-        except (AuthError, MigrationChanged) as error:
+        except (AuthError, MigrationChanged, TriggersRefused) as error:
             raise click.ClickException(str(error)) from error
         except ValueError as error:
             if not type(error).__module__.startswith("asyncpg."):

@@ -22,7 +22,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client.metrics_core import Metric
 
@@ -132,6 +132,22 @@ class Metrics:
     def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Publish a number that is read when it is scraped."""
         Gauge(name, meaning, registry=self.registry).set_function(read)
+
+    def tally(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Publish a count that somebody else keeps, read when it is scraped."""
+        self.registry.register(_Tally(name, meaning, read))
+
+
+class _Tally(Collector):
+    """A counter that is kept elsewhere."""
+
+    def __init__(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(self._name, self._meaning, value=self._read())
 
 
 def _version() -> str:

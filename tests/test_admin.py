@@ -53,6 +53,7 @@ async def test_a_gateway_is_ready_when_everything_is(world: World, start: Start)
     assert answer.json() == {
         "ready": True,
         "checks": {"listening": "ok", "database": "ok", "migrations": "ok"},
+        "revocation": {"bound_by": "push", "changes": "pushed", "at_most_seconds": 0},
     }
 
 

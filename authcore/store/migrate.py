@@ -20,10 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from authcore.permissions import CATALOGUE
+from authcore.store import triggers
 from authcore.store.pool import UNREACHED, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+TRIGGERS: Final = "triggers"
+"""What :func:`migrate` calls them among the names of what it has applied."""
 
 _LOCK: Final = 0x57676D67_6D696772  # any 64-bit number of our own
 _CONNECT_SECONDS: Final = 10
@@ -64,11 +68,14 @@ def migrations() -> list[Migration]:
     return [Migration(one.name.removesuffix(".sql"), one.read_text(encoding="utf-8")) for one in files]
 
 
-async def migrate(url: str) -> list[str]:
+async def migrate(url: str, *, with_triggers: bool = True) -> list[str]:
     """Apply what is pending and return the names; empty when the database is up to date.
+
+    With `with_triggers`, the database is made to tell of changed rows too (:mod:`authcore.store.triggers`).
 
     Raises:
         StoreUnavailable: the database does not answer.
+        TriggersRefused: the database's user may not install triggers. Nothing was applied.
         MigrationChanged: the database was migrated by other files of the same names.
     """
     async with _connected(url) as connection, connection.transaction():
@@ -83,18 +90,33 @@ async def migrate(url: str) -> list[str]:
             await connection.execute(_RECORD, migration.name, migration.checksum)
         if todo:
             await _seed(connection)
+        if with_triggers and await triggers.install(connection):
+            names = [*names, TRIGGERS]
         return names
 
 
-async def pending(url: str) -> list[str]:
-    """Return the names of migrations that are not applied, changing nothing.
+async def remove_triggers(url: str) -> bool:
+    """Remove the triggers; False when there were none.
+
+    Raises:
+        StoreUnavailable: the database does not answer.
+    """
+    async with _connected(url) as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
+        await connection.execute(_LOCK_TIMEOUT)
+        return await triggers.remove(connection)
+
+
+async def pending(url: str, *, with_triggers: bool = True) -> list[str]:
+    """Return the names of what :func:`migrate` would apply, changing nothing.
 
     Raises:
         StoreUnavailable: the database does not answer.
         MigrationChanged: the database was migrated by other files of the same names.
     """
     async with _connected(url) as connection:
-        return await pending_on(connection)
+        names = await pending_on(connection)
+        return [*names, TRIGGERS] if with_triggers and not await triggers.are_installed(connection) else names
 
 
 async def pending_on(connection: Any) -> list[str]:

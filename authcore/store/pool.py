@@ -5,7 +5,8 @@ Laws:
 - Opened at first use: a database that is down at start is a database that is down, not a failed start.
 - A statement that could not be answered raises ``StoreUnavailable``, chained to its cause. What a statement itself
   provokes (a unique violation) passes: it is an answer.
-- Waiting is bounded everywhere: for a connection, for opening one, for an answer.
+- Waiting is bounded everywhere: for a connection, for opening one, for an answer; and before a database that does not
+  answer there is no waiting at all (:mod:`authcore.store.circuit`).
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ import asyncpg
 from asyncpg import exceptions as pg
 
 from authcore.errors import StoreUnavailable
+from authcore.figures import Figure
+from authcore.store.circuit import Circuit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
     Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
     Row = asyncpg.Record
+
+_PROBE_SECONDS: Final = 1
 
 UNANSWERED: Final = (
     OSError,
@@ -41,6 +46,16 @@ UNANSWERED: Final = (
     pg.TransactionRollbackError,  # class 40: deadlock, serialization
     pg.LockNotAvailableError,
 )
+SILENT: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    pg.PostgresConnectionError,
+    pg.OperatorInterventionError,
+    pg.InsufficientResourcesError,
+)
+"""Of these, what says that there is nobody to ask; the others are answers of a kind."""
 UNREACHED: Final = (*UNANSWERED, asyncpg.PostgresError)
 """While connecting nothing has been asked yet, so whatever the server says is no answer."""
 
@@ -54,6 +69,10 @@ def translated(unanswered: tuple[type[Exception], ...] = UNANSWERED) -> Iterator
         if isinstance(error, ValueError):
             raise  # an argument or a URL that cannot be read: a mistake of the caller's, no outage
         raise StoreUnavailable from error
+
+
+async def _leave_as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Spare every statement a second round trip: nothing here sets anything that outlives its transaction."""
 
 
 class Pool:
@@ -80,11 +99,13 @@ class Pool:
             "max_size": pool_max,
             "timeout": connect_timeout_seconds,
             "command_timeout": statement_timeout_seconds,
+            "reset": _leave_as_it_is,
             "server_settings": {"application_name": "whatomate-gateway"},
         }
         self._pool: asyncpg.Pool[Row] | None = None
         self._opening: asyncio.Task[asyncpg.Pool[Row]] | None = None
         self._closed = False
+        self._circuit = Circuit(self._ask_for_life)
 
     async def _open(self) -> asyncpg.Pool[Row]:
         """Return the pool, opening it where need be: once at a time, however many ask."""
@@ -96,7 +117,8 @@ class Pool:
                 # Retrieved here, so that an opening nobody waits for any more fails silently.
                 self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
             # Shielded: the one who asked first may go away.
-            return await asyncio.wait_for(asyncio.shield(self._opening), self._acquire_timeout)
+            async with asyncio.timeout(self._acquire_timeout):
+                return await asyncio.shield(self._opening)
         return self._pool
 
     async def _create(self) -> asyncpg.Pool[Row]:
@@ -106,15 +128,39 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection; every database error within is translated."""
+        """Lend a connection; every database error within is translated, and silence counted."""
+        try:
+            with translated():
+                async with self._circuit.passed(), self._lent() as connection:
+                    yield connection
+        except StoreUnavailable as outage:
+            if isinstance(outage.__cause__, SILENT) and not self._closed:
+                self._circuit.failed()
+            raise
+        self._circuit.succeeded()
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
         with translated(UNREACHED):
             pool = await self._open()
             connection = await pool.acquire(timeout=self._acquire_timeout)
-        with translated():
-            try:
-                yield connection
-            finally:
-                await pool.release(connection)
+        try:
+            yield connection
+        except (TimeoutError, asyncio.CancelledError):
+            # Asking the server to cancel, and waiting for that, would be one more thing it may not answer.
+            connection.terminate()
+            raise
+        finally:
+            await pool.release(connection)
+
+    async def _ask_for_life(self) -> None:
+        async with asyncio.timeout(_PROBE_SECONDS), self._lent() as connection:
+            await connection.fetchval("SELECT 1", timeout=_PROBE_SECONDS)
+
+    def suspect(self) -> None:
+        """Find out, beside the requests, whether the database still answers."""
+        if self._pool is not None and not self._closed:
+            self._circuit.suspect()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -137,9 +183,22 @@ class Pool:
         async with self.connection() as connection:
             return await connection.fetchval(statement, *arguments)
 
+    def figures(self) -> Iterable[Figure]:
+        """What to publish."""
+        yield Figure(
+            "connections", "Database connections open.", lambda: self._pool.get_size() if self._pool else 0
+        )
+        yield Figure(
+            "connections_idle",
+            "Database connections unused.",
+            lambda: self._pool.get_idle_size() if self._pool else 0,
+        )
+        yield from self._circuit.figures()
+
     async def close(self) -> None:
         """Close every connection, those in use after a moment's grace."""
         self._closed = True
+        await self._circuit.close()
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])

@@ -11,7 +11,9 @@ from authcore.store.pool import Pool
 from authcore.store.sessions import SessionRows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from authcore.figures import Figure
 
 
 class PostgresStore(AccountRows, SessionRows, KeyRows):
@@ -50,6 +52,14 @@ class PostgresStore(AccountRows, SessionRows, KeyRows):
     async def close(self) -> None:
         """Close every connection."""
         await self._pool.close()
+
+    def suspect(self) -> None:
+        """Find out, beside the requests, whether the database still answers: elsewhere it did not."""
+        self._pool.suspect()
+
+    def figures(self) -> Iterable[Figure]:
+        """What to publish."""
+        return self._pool.figures()
 
     async def ping(self) -> None:
         """Ask for a sign of life.

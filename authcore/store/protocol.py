@@ -30,6 +30,7 @@ class Subject:
             organization that was deleted, with none in its place, says otherwise: the user was removed.
         organization_exists: The organization has a live row.
         role_id: The role of the membership row, else the user's own role when the organization is the home, else None.
+        assigned_role_id: The same, though the role be deleted or another organization's, and so grant nothing.
         permissions: ``resource:action`` of that role, sorted; for a super admin, the whole catalogue.
     """
 
@@ -45,6 +46,7 @@ class Subject:
     role_id: UUID | None
     role: str | None
     permissions: tuple[str, ...]
+    assigned_role_id: UUID | None = None
 
     @property
     def may_act(self) -> bool:
@@ -54,7 +56,11 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyRow:
-    """An API key as stored."""
+    """An API key as stored.
+
+    Attributes:
+        is_proved: A digest of the very key asked about is kept beside this very `key_hash`: bcrypt has proved it.
+    """
 
     id: UUID
     user_id: UUID
@@ -62,6 +68,15 @@ class ApiKeyRow:
     key_hash: str = field(repr=False)
     is_active: bool
     expires_at: datetime | None
+    is_proved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyPage:
+    """Some of an organization's keys, newest first; and how many there are."""
+
+    keys: Sequence[ApiKeyListing]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +166,38 @@ class NewRefreshToken:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What the database tells of rows that have changed, whoever wrote them.
+
+    Attributes:
+        rows: Ids of users, organizations, roles, API keys.
+        memberships: User and organization of memberships.
+        of_keys: API keys are among them, or new.
+        everything: Too much to tell, or of a kind on which anything may depend.
+    """
+
+    rows: tuple[UUID, ...] = ()
+    memberships: tuple[tuple[UUID, UUID], ...] = ()
+    of_keys: bool = False
+    everything: bool = False
+
+
 class SubjectReader(Protocol):
     """The reads behind every authenticated request."""
 
     async def subject(self, user_id: UUID, organization_id: UUID) -> Subject | None:
         """Return the user as seen in the organization, or None when there is no such user."""
 
-    async def api_key_candidates(self, prefixes: Sequence[str]) -> Sequence[ApiKeyRow]:
-        """Return the live keys with one of `prefixes`, newest first, five at most."""
+
+class KeyReader(Protocol):
+    """What proving an API key asks of the store."""
+
+    async def api_key_candidates(self, prefixes: Sequence[str], digest: bytes) -> Sequence[ApiKeyRow]:
+        """Return the live keys with one of `prefixes`: those proved by `digest`, then the newest; five at most."""
+
+    async def add_api_key_digest(self, key_id: UUID, key_hash: str, digest: bytes) -> None:
+        """Keep the digest of a key that was proved against `key_hash`."""
 
 
 class KeyUse(Protocol):
@@ -237,6 +276,22 @@ class AccountStore(SubjectReader, Protocol):
 
     async def api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
         """Return the organization's keys, newest first."""
+
+    async def find_api_keys(
+        self, organization_id: UUID, search: str, *, limit: int, offset: int
+    ) -> ApiKeyPage:
+        """Return the organization's keys whose name holds `search` in any case, newest first."""
+
+    async def api_key(self, organization_id: UUID, key_id: UUID) -> ApiKeyListing | None:
+        """Return one of the organization's keys."""
+
+    async def switch_api_key(
+        self, organization_id: UUID, key_id: UUID, *, is_active: bool
+    ) -> ApiKeyListing | None:
+        """Switch one of the organization's keys on or off and return it; None when there is no such key."""
+
+    async def delete_api_key(self, organization_id: UUID, key_id: UUID) -> bool:
+        """Delete one of the organization's keys; False when there is no such key."""
 
     async def revoke_api_key(self, key_id: UUID) -> bool:
         """Switch a key off; False when there is no such key."""

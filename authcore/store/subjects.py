@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.permissions import ALL, is_permission
-from authcore.store.protocol import ApiKeyRow, Subject
+from authcore.store.protocol import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from uuid import UUID
 
     from authcore.store.pool import Pool
@@ -22,6 +21,7 @@ SELECT u.id AS user_id, u.organization_id AS home_organization_id, u.email, coal
        m.id IS NOT NULL OR (u.organization_id = $2 AND NOT EXISTS (
            SELECT FROM user_organizations gone WHERE gone.user_id = u.id AND gone.organization_id = $2)) AS is_member,
        r.id AS role_id, r.name AS role,
+       coalesce(m.role_id, CASE WHEN u.organization_id = $2 THEN u.role_id END) AS assigned_role_id,
        ARRAY(SELECT p.resource || ':' || p.action FROM role_permissions rp JOIN permissions p ON p.id = rp.permission_id
              WHERE rp.custom_role_id = r.id AND p.deleted_at IS NULL AND NOT coalesce(u.is_super_admin, false)
              UNION ALL
@@ -36,12 +36,6 @@ LEFT JOIN LATERAL (
 LEFT JOIN custom_roles r ON r.id = coalesce(m.role_id, CASE WHEN u.organization_id = $2 THEN u.role_id END)
     AND r.organization_id = $2 AND r.deleted_at IS NULL
 WHERE u.id = $1 AND u.deleted_at IS NULL
-"""
-
-_KEY_CANDIDATES: Final = """
-SELECT id, user_id, organization_id, key_hash, coalesce(is_active, false) AS is_active, expires_at
-FROM api_keys WHERE key_prefix = ANY($1::text[]) AND deleted_at IS NULL
-ORDER BY created_at DESC, id LIMIT 5
 """
 
 _HOME: Final = """
@@ -84,6 +78,7 @@ class Subjects:
             organization_exists=row["organization_exists"],
             role_id=row["role_id"],
             role=row["role"],
+            assigned_role_id=row["assigned_role_id"],
             permissions=tuple(sorted(granted | ALL if row["is_super_admin"] else granted)),
         )
 
@@ -91,7 +86,3 @@ class Subjects:
         """Return the organization a user lands in: the home, else the default membership, else the first."""
         home: UUID | None = await self._pool.fetchval(_HOME, user_id)
         return home
-
-    async def api_key_candidates(self, prefixes: Sequence[str]) -> Sequence[ApiKeyRow]:
-        """Return the live keys with one of `prefixes`, newest first, five at most."""
-        return [ApiKeyRow(**row) for row in await self._pool.fetch(_KEY_CANDIDATES, list(prefixes))]

@@ -94,7 +94,7 @@ async def _run(defaults: dict[str, str], directory: Path) -> None:
 
 async def _prepare(settings: Settings, directory: Path) -> Demo:
     """Migrate and seed."""
-    await migrate(database_url(settings))
+    await migrate(database_url(settings), with_triggers=settings.database.triggers)
     async with opened(settings) as (office, store, passwords):
         return await seed(store, office, passwords, directory)
 

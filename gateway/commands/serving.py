@@ -10,6 +10,7 @@ import click
 
 from authcore.store.migrate import migrate as apply_migrations
 from authcore.store.migrate import pending
+from authcore.store.migrate import remove_triggers as remove
 from config.listing import listing
 from config.load import REQUIRED
 from gateway.commands.opening import DATABASE, database_url, note, settings_for
@@ -38,10 +39,18 @@ def check_config() -> None:
 
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; fail when something is pending.")
-def migrate(*, check: bool) -> None:
-    """Bring the schema up; an existing Whatomate database keeps its rows and columns as they are."""
-    url = database_url(settings_for(DATABASE))
-    names = asyncio.run(pending(url) if check else apply_migrations(url))
+@click.option("--remove-triggers", is_flag=True, help="Only remove the triggers that tell of changed rows.")
+def migrate(*, check: bool, remove_triggers: bool) -> None:
+    """Bring the schema up; an existing Whatomate database keeps its rows and columns as they are.
+
+    With it come triggers that tell running gateways of changed rows; GATEWAY_DATABASE_TRIGGERS=off leaves them out.
+    """
+    settings = settings_for(DATABASE)
+    url, triggers = database_url(settings), settings.database.triggers
+    if remove_triggers:
+        note("removed the triggers" if asyncio.run(remove(url)) else "there are no triggers")
+        return
+    names = asyncio.run((pending if check else apply_migrations)(url, with_triggers=triggers))
     for name in names:
         click.echo(f"{'pending' if check else 'applied'} {name}")
     if not names:

@@ -162,7 +162,7 @@ class Pipeline:
         except AuthError as error:
             self._metrics.authenticated(kind, error.reason)
             raise
-        self._metrics.authenticated(kind, "ok")
+        self._metrics.authenticated(kind, "stale" if principal.is_stale else "ok")
         return principal
 
     def _prepare(

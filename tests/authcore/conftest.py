@@ -15,6 +15,7 @@ from authcore.api_keys import ApiKeys, LastUsed
 from authcore.authenticate import Authenticator
 from authcore.credentials import PasswordLogin
 from authcore.keys import KeyRing
+from authcore.memory import Limits, Memory
 from authcore.passwords import Passwords
 from authcore.permissions import CATALOGUE
 from authcore.sessions import Sessions
@@ -76,16 +77,18 @@ class World:
         self.last_used = LastUsed(self.store)
         self.authenticator = self.new_authenticator()
 
-    def new_authenticator(self, *, seconds: float = 30, entries: int = 1000) -> Authenticator:
+    def new_authenticator(self, *, seconds: float = 30, entries: int = 1000, **limits: Any) -> Authenticator:
         """One with an empty memory, as after a restart."""
         return Authenticator(
             self.store,
             self.tokens,
-            ApiKeys(self.store, self.passwords.pool),
+            self.new_api_keys(),
             self.last_used,
-            cache_seconds=seconds,
-            cache_entries=entries,
+            Memory(Limits(seconds=seconds, entries=entries, **limits)),
         )
+
+    def new_api_keys(self, secret: bytes = b"of the gateway") -> ApiKeys:
+        return ApiKeys(self.store, self.passwords.pool, secret=secret)
 
     async def sql(self, statement: str, *arguments: object) -> list[Any]:
         """Run a statement behind the domain's back."""
@@ -143,7 +146,7 @@ async def world(shared_url: str) -> AsyncIterator[World]:
     connection = await asyncpg.connect(shared_url)
     await connection.execute(
         "TRUNCATE organizations, users, user_organizations, custom_roles, permissions, role_permissions, api_keys, "
-        "sso_providers, gateway_sessions, gateway_refresh_tokens"
+        "sso_providers, gateway_sessions, gateway_refresh_tokens, gateway_api_key_digests"
     )
     rows = [(one, action, text) for one, actions in CATALOGUE.items() for action, text in actions.items()]
     await connection.executemany(

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from authcore import api_keys
-from authcore.api_keys import ApiKeys, LastUsed
+from authcore.api_keys import LastUsed
 from authcore.credentials import ApiKey
 from authcore.errors import (
     ApiKeyExpired,
@@ -57,7 +57,7 @@ def test_a_minted_key_has_the_form_and_is_new() -> None:
 )
 async def test_what_has_not_the_form_is_refused_unasked(world: World, key: bytes) -> None:
     with pytest.raises(ApiKeyMalformed):
-        await ApiKeys(world.store, world.passwords.pool).verify(ApiKey(key), NOW)
+        await world.new_api_keys().verify(ApiKey(key), NOW)
     assert world.passwords.pool.started == 0
 
 
@@ -65,7 +65,7 @@ async def test_a_created_key_proves_itself_and_is_kept_by_hash_only(world: World
     organization = await world.organization()
     user = await world.user(organization)
     row, key = await world.accounts.create_api_key(user, organization, "integration")
-    proved = await ApiKeys(world.store, world.passwords.pool).verify(ApiKey(key.encode()), NOW)
+    proved = await world.new_api_keys().verify(ApiKey(key.encode()), NOW)
     assert (proved.id, proved.user_id, proved.organization_id) == (row.id, user, organization)
     (stored,) = await world.sql("SELECT * FROM api_keys")
     assert stored["key_prefix"] == key[4:20]
@@ -77,7 +77,7 @@ async def test_a_created_key_proves_itself_and_is_kept_by_hash_only(world: World
 async def test_keys_of_both_prefix_widths_prove_themselves(world: World) -> None:
     organization = await world.organization()
     user = await world.user(organization)
-    proofs = ApiKeys(world.store, world.passwords.pool)
+    proofs = world.new_api_keys()
     for length in (8, 16):
         key, key_id = await world.key(user, organization, prefix_length=length)
         assert (await proofs.verify(ApiKey(key), NOW)).id == key_id
@@ -96,7 +96,7 @@ async def test_of_keys_with_one_prefix_each_proves_itself(world: World) -> None:
             key[4:12],
             hashed(key),
         )
-    proofs = ApiKeys(world.store, world.passwords.pool)
+    proofs = world.new_api_keys()
     ids = {(await proofs.verify(ApiKey(key.encode()), NOW)).id for key in (first, second)}
     assert len(ids) == 2
     with pytest.raises(ApiKeyRejected):
@@ -106,7 +106,7 @@ async def test_of_keys_with_one_prefix_each_proves_itself(world: World) -> None:
 async def test_a_key_that_is_off_expired_or_deleted_is_refused(world: World) -> None:
     organization = await world.organization()
     user = await world.user(organization)
-    proofs = ApiKeys(world.store, world.passwords.pool)
+    proofs = world.new_api_keys()
     off, _ = await world.key(user, organization, is_active=False)
     with pytest.raises(ApiKeyRevoked):
         await proofs.verify(ApiKey(off), NOW)
@@ -126,7 +126,7 @@ async def test_the_state_of_a_key_is_told_to_its_owner_only(world: World) -> Non
     user = await world.user(organization)
     off, _ = await world.key(user, organization, is_active=False)
     with pytest.raises(ApiKeyRejected) as refusal:
-        await ApiKeys(world.store, world.passwords.pool).verify(ApiKey(off[:-2] + b"00"), NOW)
+        await world.new_api_keys().verify(ApiKey(off[:-2] + b"00"), NOW)
     assert type(refusal.value) is ApiKeyRejected
 
 
@@ -134,7 +134,7 @@ async def test_bcrypt_proves_a_key_once_until_its_hash_changes(world: World) -> 
     organization = await world.organization()
     user = await world.user(organization)
     key, key_id = await world.key(user, organization)
-    proofs = ApiKeys(world.store, world.passwords.pool)
+    proofs = world.new_api_keys()
     before = world.passwords.pool.started
     for _ in range(5):
         await proofs.verify(ApiKey(key), NOW)
@@ -149,7 +149,7 @@ async def test_a_wrong_key_is_never_remembered_as_right(world: World) -> None:
     user = await world.user(organization)
     key, _ = await world.key(user, organization)
     wrong = key[:-1] + (b"0" if key[-1:] != b"0" else b"1")
-    proofs = ApiKeys(world.store, world.passwords.pool)
+    proofs = world.new_api_keys()
     for one in (wrong, key, wrong):
         if one is key:
             await proofs.verify(ApiKey(one), NOW)
@@ -165,7 +165,7 @@ async def test_a_row_that_holds_no_hash_proves_nothing(world: World) -> None:
     for rubbish in ("", "x", "$2a$31$" + "." * 53, key.decode()):
         await world.sql("UPDATE api_keys SET key_hash = $1", rubbish)
         with pytest.raises(ApiKeyRejected):
-            await ApiKeys(world.store, world.passwords.pool).verify(ApiKey(key), NOW)
+            await world.new_api_keys().verify(ApiKey(key), NOW)
 
 
 async def test_administration_lists_revokes_and_refuses_what_is_not_there(world: World) -> None:
@@ -180,7 +180,7 @@ async def test_administration_lists_revokes_and_refuses_what_is_not_there(world:
     assert list(await world.accounts.list_api_keys(elsewhere)) == []
     await world.accounts.revoke_api_key(row.id)
     with pytest.raises(ApiKeyRevoked):
-        await ApiKeys(world.store, world.passwords.pool).verify(ApiKey(key.encode()), NOW)
+        await world.new_api_keys().verify(ApiKey(key.encode()), NOW)
     with pytest.raises(ApiKeyUnknown):
         await world.accounts.revoke_api_key(UUID(int=1))
     with pytest.raises(NotAMember):

@@ -34,7 +34,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "pending_migrations": lambda store: store.pending_migrations(),
     "subject": lambda store: store.subject(ONE, ONE),
     "home": lambda store: store.home(ONE),
-    "api_key_candidates": lambda store: store.api_key_candidates(["a"]),
+    "api_key_candidates": lambda store: store.api_key_candidates(["a"], b"a"),
     "logins": lambda store: store.logins("a"),
     "profile": lambda store: store.profile(ONE, ONE),
     "organization_exists": lambda store: store.organization_exists(ONE),
@@ -50,6 +50,12 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "rotate": lambda store: store.rotate(b"a", REFRESH),
     "adopt": lambda store: store.adopt(ONE, ONE, ONE, REFRESH, REFRESH),
     "revoke_session": lambda store: store.revoke_session(b"a", AT),
+    "find_api_keys": lambda store: store.find_api_keys(ONE, "a", limit=1, offset=0),
+    "api_key": lambda store: store.api_key(ONE, ONE),
+    "switch_api_key": lambda store: store.switch_api_key(ONE, ONE, is_active=True),
+    "delete_api_key": lambda store: store.delete_api_key(ONE, ONE),
+    "add_api_key_digest": lambda store: store.add_api_key_digest(ONE, "a", b"a"),
+    "purge_api_key_digests": lambda store: store.purge_api_key_digests(AT),
     "revoke_reused": lambda store: store.revoke_reused(b"a", AT, AT),
     "purge_sessions": lambda store: store.purge_sessions(AT),
 }
@@ -57,7 +63,12 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
 
 async def test_these_are_all_the_calls_there_are() -> None:
     store = await open_store(NOWHERE)
-    public = {name for name in dir(store) if not name.startswith("_")} - {"connect", "close"}
+    public = {name for name in dir(store) if not name.startswith("_")} - {
+        "connect",
+        "close",
+        "suspect",
+        "figures",
+    }
     assert public == set(CALLS)
 
 

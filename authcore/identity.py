@@ -1,0 +1,108 @@
+"""Identity: everything that answers who is asking, put together over one store.
+
+Law: what is remembered is called into question when changes can no longer be heard, and forgotten when they can again;
+nothing here has to be awaited for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from authcore.api_keys import ApiKeys, LastUsed
+from authcore.authenticate import Authenticator
+from authcore.memory import Memory
+from authcore.store.changes import Changes, Hearing
+from authcore.store.circuit import ended
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from authcore.figures import Figure
+    from authcore.memory import Limits
+    from authcore.passwords import BcryptPool
+    from authcore.store.postgres import PostgresStore
+    from authcore.tokens import Tokens
+
+_START_SECONDS: Final = 1
+_DIGEST_SECONDS: Final = 90 * 86_400
+"""After this long a key's digest is made anew, so that those of keys and secrets that are gone do not stay for ever."""
+
+
+class Identity:
+    """Who is asking.
+
+    Attributes:
+        authenticator: Answers.
+        last_used: The uses of API keys that are still to be written.
+    """
+
+    def __init__(  # noqa: PLR0913 - its collaborators by position, its settings by name
+        self,
+        store: PostgresStore,
+        tokens: Tokens,
+        pool: BcryptPool,
+        *,
+        url: str,
+        connect_timeout_seconds: float,
+        limits: Limits,
+        key_secret: bytes,
+    ) -> None:
+        """`url` is the store's, for the connection on which changes are heard."""
+        self._store = store
+        self._pool = pool
+        self._limits = limits
+        self._memory = Memory(limits)
+        self._api_keys = ApiKeys(store, pool, secret=key_secret)
+        self._changes = Changes(url, self._memory, store, connect_timeout_seconds=connect_timeout_seconds)
+        self._listening: asyncio.Task[None] | None = None
+        self.last_used = LastUsed(store)
+        self.authenticator = Authenticator(store, tokens, self._api_keys, self.last_used, self._memory)
+
+    async def start(self) -> None:
+        """Begin to listen; and wait a little until it is so, since what is learnt before is forgotten then."""
+        self._listening = asyncio.get_running_loop().create_task(self._changes.run(), name="changes")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_SECONDS):
+                await self._changes.tried.wait()
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._listening is not None:
+            await ended(self._listening)
+
+    async def purge(self, now: float) -> int:
+        """Forget old digests of API keys, and return how many.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.purge_api_key_digests(datetime.fromtimestamp(now - _DIGEST_SECONDS, UTC))
+
+    @property
+    def hearing(self) -> Hearing:
+        """How changes reach this process."""
+        return self._changes.hearing
+
+    @property
+    def staleness(self) -> Mapping[str, object]:
+        """What bounds how long a revocation may go unnoticed, in words for an operator."""
+        pushed = self.hearing is Hearing.PUSHED
+        return {
+            "bound_by": "push" if pushed else "time",
+            "changes": str(self.hearing),
+            "at_most_seconds": 0.0 if pushed else self._limits.seconds,
+        }
+
+    def figures(self) -> Mapping[str, Iterable[Figure]]:
+        """Return what to publish, by part."""
+        return {
+            "identity": self._memory.figures(),
+            "changes": self._changes.figures(),
+            "keys": self._api_keys.figures(),
+            "last_used": self.last_used.figures(),
+            "bcrypt": self._pool.figures(),
+            "store": self._store.figures(),
+        }

@@ -1,0 +1,167 @@
+"""Triggers that tell the gateway which rows have changed, whoever changed them: SQL made from one table of tables.
+
+Laws:
+
+- A trigger tells ids on one channel and does nothing else: it writes nothing, and the writer never fails for its sake
+  (what it cannot tell apart it tells as "everything of this table").
+- One message for a statement, or one for each hundred rows; over a thousand rows, "everything of this table".
+- A change of columns that no verdict depends on (``last_used_at``, ``is_available``) is not told.
+- They are no migration: a database without them is whole, and only slower to revoke. Installing is idempotent, and
+  takes no lock where the same triggers are there already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final
+
+from asyncpg import InsufficientPrivilegeError
+
+from authcore.store.protocol import Change
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+from uuid import UUID
+
+CHANNEL: Final = "gateway_changes"
+_PREFIX: Final = "gateway_changed_"
+
+# table: (what tells a row, columns on which no verdict depends). The columns are subtracted as JSON keys, so that a
+# database without one of them, or with more of them, is told about all the same.
+_ID: Final = "r.id::text"
+_TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "organizations": (_ID, ("updated_at", "settings", "name", "slug")),
+    "users": (
+        _ID,
+        ("updated_at", "settings", "is_available", "password_hash", "sso_provider", "sso_provider_id"),
+    ),
+    "user_organizations": ("r.user_id::text || '/' || r.organization_id::text", ("updated_at", "is_default")),
+    "custom_roles": (_ID, ("updated_at", "description", "is_default", "is_system")),
+    "permissions": (_ID, ("updated_at", "description")),
+    "role_permissions": ("r.custom_role_id::text", ()),
+    "api_keys": (_ID, ("updated_at", "last_used_at", "name")),
+}
+
+_SOURCES: Final = {
+    "INSERT": ("REFERENCING NEW TABLE AS new_rows", "SELECT {told} AS told FROM new_rows r"),
+    "DELETE": ("REFERENCING OLD TABLE AS old_rows", "SELECT {told} AS told FROM old_rows r"),
+    "UPDATE": (
+        "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
+        (
+            "SELECT told FROM ("
+            "(SELECT {row} FROM old_rows r EXCEPT ALL SELECT {row} FROM new_rows r) UNION ALL "
+            "(SELECT {row} FROM new_rows r EXCEPT ALL SELECT {row} FROM old_rows r)) differing"
+        ),
+    ),
+}
+
+_FUNCTION: Final = """
+CREATE OR REPLACE FUNCTION {prefix}{table}() RETURNS trigger LANGUAGE plpgsql AS $body$
+BEGIN
+    {branches}
+    ELSE
+        PERFORM pg_notify('{channel}', '{table} *');
+    END IF;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    PERFORM pg_notify('{channel}', '{table} *');
+    RETURN NULL;
+END $body$
+"""
+
+_BRANCH: Final = """IF TG_OP = '{event}' THEN
+        PERFORM pg_notify('{channel}', '{table} ' || CASE WHEN total > 1000 THEN '*' ELSE string_agg(told, ',') END)
+        FROM (SELECT told, total, CASE WHEN total > 1000 THEN 0 ELSE (place - 1) / 100 END AS part
+              FROM (SELECT told, count(*) OVER () AS total, row_number() OVER () AS place
+                    FROM (SELECT DISTINCT told FROM ({source}) named) each_once) numbered) parted
+        GROUP BY total, part;"""
+
+_INSTALLED: Final = """
+SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+WHERE p.proname LIKE 'gateway\\_changed\\_%' AND t.tgenabled IN ('O', 'A')
+    AND t.tgrelid IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
+    AND obj_description(p.oid, 'pg_proc') = $2
+"""
+
+# As _INSTALLED, but for a program that may be older or newer than the triggers: which version they are is no matter.
+COUNT: Final = """
+SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+WHERE p.proname LIKE 'gateway\\_changed\\_%' AND t.tgenabled IN ('O', 'A')
+    AND t.tgrelid IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
+"""
+
+NAMES: Final = tuple(_TABLES)
+TRIGGERS: Final = len(_TABLES) * (len(_SOURCES) + 1)
+
+
+class TriggersRefused(RuntimeError):
+    """The database's user may not install triggers."""
+
+
+def _statements() -> Iterable[str]:
+    for table, (told, ignored) in _TABLES.items():
+        row = f"{told} AS told, to_jsonb(r) - ARRAY[{', '.join(map(repr, ignored))}]::text[] AS rest"
+        branches = "\n    ELS".join(
+            _BRANCH.format(
+                event=event, channel=CHANNEL, table=table, source=source.format(told=told, row=row)
+            )
+            for event, (_, source) in _SOURCES.items()
+        )
+        yield _FUNCTION.format(prefix=_PREFIX, table=table, channel=CHANNEL, branches=branches)
+        for event in (*_SOURCES, "TRUNCATE"):
+            name = f"{_PREFIX}{event.lower()}"
+            rows = _SOURCES[event][0] if event in _SOURCES else ""
+            yield f"DROP TRIGGER IF EXISTS {name} ON {table}"
+            yield (
+                f"CREATE TRIGGER {name} AFTER {event} ON {table} {rows} "
+                f"FOR EACH STATEMENT EXECUTE FUNCTION {_PREFIX}{table}()"
+            )
+
+
+_VERSION: Final = hashlib.sha256("\n".join(_statements()).encode()).hexdigest()
+
+
+async def are_installed(connection: Any) -> bool:
+    """Tell whether exactly this program's triggers are there and enabled."""
+    return bool(await connection.fetchval(_INSTALLED, list(NAMES), _VERSION) == TRIGGERS)
+
+
+async def install(connection: Any) -> bool:
+    """Install the triggers, in the caller's transaction; False when they were there.
+
+    Raises:
+        TriggersRefused: the database's user does not own the tables.
+    """
+    if await are_installed(connection):
+        return False
+    try:
+        for statement in _statements():
+            await connection.execute(statement)
+        for table in NAMES:
+            await connection.execute(f"COMMENT ON FUNCTION {_PREFIX}{table}() IS '{_VERSION}'")
+    except InsufficientPrivilegeError as error:
+        raise TriggersRefused(f"the database's user may not install triggers: {error}") from error
+    return True
+
+
+async def remove(connection: Any) -> bool:
+    """Remove the triggers, in the caller's transaction; False when there were none."""
+    found = await connection.fetchval(COUNT, list(NAMES))
+    for table in NAMES:
+        await connection.execute(f"DROP FUNCTION IF EXISTS {_PREFIX}{table}() CASCADE")
+    return bool(found)
+
+
+def parse(payload: str) -> Change:
+    """Read what a trigger told. What cannot be read concerns everything: a newer program's triggers may say more."""
+    table, _, told = payload.partition(" ")
+    if told == "*" or table not in _TABLES or table == "permissions":
+        return Change(everything=True)
+    try:
+        if table == "user_organizations":
+            pairs = (one.partition("/") for one in told.split(","))
+            return Change(memberships=tuple((UUID(user), UUID(home)) for user, _, home in pairs))
+        return Change(rows=tuple(UUID(one) for one in told.split(",")), of_keys=table == "api_keys")
+    except ValueError:
+        return Change(everything=True)
