@@ -25,7 +25,7 @@ from authcore.errors import (
     SlugTaken,
     UserUnknown,
 )
-from authcore.store.protocol import NewApiKey, NewUser
+from authcore.store.protocol import ApiKeyPage, NewApiKey, NewUser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,6 +172,52 @@ class Administration:
         if not await self._store.organization_exists(organization_id):
             raise OrganizationUnknown
         return await self._store.api_keys(organization_id)
+
+    async def find_api_keys(
+        self, organization_id: UUID, search: str, *, limit: int, offset: int
+    ) -> ApiKeyPage:
+        """Return the organization's keys whose name holds `search` in any case, newest first.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        if not is_searchable(search):
+            return ApiKeyPage((), 0)
+        return await self._store.find_api_keys(organization_id, search, limit=limit, offset=offset)
+
+    async def find_api_key(self, organization_id: UUID, key_id: UUID) -> ApiKeyListing:
+        """Return one of the organization's keys.
+
+        Raises:
+            ApiKeyUnknown: it has no such key.
+            StoreUnavailable: the database does not answer.
+        """
+        key = await self._store.api_key(organization_id, key_id)
+        if key is None:
+            raise ApiKeyUnknown
+        return key
+
+    async def switch_api_key(self, organization_id: UUID, key_id: UUID, *, is_active: bool) -> ApiKeyListing:
+        """Switch one of the organization's keys on or off, and return it.
+
+        Raises:
+            ApiKeyUnknown: it has no such key.
+            StoreUnavailable: the database does not answer.
+        """
+        key = await self._store.switch_api_key(organization_id, key_id, is_active=is_active)
+        if key is None:
+            raise ApiKeyUnknown
+        return key
+
+    async def delete_api_key(self, organization_id: UUID, key_id: UUID) -> None:
+        """Delete one of the organization's keys.
+
+        Raises:
+            ApiKeyUnknown: it has no such key.
+            StoreUnavailable: the database does not answer.
+        """
+        if not await self._store.delete_api_key(organization_id, key_id):
+            raise ApiKeyUnknown
 
     async def revoke_api_key(self, key_id: UUID) -> None:
         """Switch an API key off.

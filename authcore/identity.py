@@ -93,7 +93,7 @@ class Identity:
         return {
             "bound_by": "push" if pushed else "time",
             "changes": str(self.hearing),
-            "at_most_seconds": 0.0 if pushed else self._limits.seconds,
+            "at_most_seconds": 0.0 if pushed else self._limits.cache_seconds,
         }
 
     def figures(self) -> Mapping[str, Iterable[Figure]]:

@@ -42,17 +42,17 @@ class Limits:
     """How much is remembered, and for how long.
 
     Attributes:
-        seconds: A principal is fresh this long.
-        entries: Principals at most.
-        size: Bytes of them at most, about.
+        cache_seconds: A principal is fresh this long.
+        cache_entries: Principals at most.
+        cache_bytes: Bytes of them at most, about.
         refused_seconds: A refusal is fresh this long.
         refused_entries: Refusals at most.
         stale_seconds: While the store is away, past its freshness a principal goes on for this long; 0 for not at all.
     """
 
-    seconds: float
-    entries: int
-    size: int = 1 << 30
+    cache_seconds: float
+    cache_entries: int
+    cache_bytes: int = 1 << 30
     refused_seconds: float = 5
     refused_entries: int = 10_000
     stale_seconds: float = 0
@@ -79,7 +79,7 @@ class Memory:
     def __init__(self, limits: Limits) -> None:
         self._stale_seconds = limits.stale_seconds
         self._principals: Cache[Principal] = Cache(
-            seconds=limits.seconds, entries=limits.entries, size=limits.size, weigh=_weigh
+            seconds=limits.cache_seconds, entries=limits.cache_entries, size=limits.cache_bytes, weigh=_weigh
         )
         self._refusals: Cache[type[AuthError]] = Cache(
             seconds=limits.refused_seconds,

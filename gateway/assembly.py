@@ -21,6 +21,7 @@ from authcore.principal import AuthMethod
 from authcore.sessions import Sessions
 from authcore.store.postgres import PostgresStore
 from authcore.tokens import Tokens
+from gateway.endpoints.api_keys import COLLECTION, PERMISSIONS, ApiKeyEndpoints
 from gateway.endpoints.application import make_application
 from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS, AuthEndpoints
 from gateway.proxy.forward import Forwarder
@@ -28,15 +29,14 @@ from gateway.proxy.forwarded import Origins
 from gateway.proxy.headers import HeaderLaws
 from gateway.proxy.pipeline import Pipeline
 from gateway.proxy.record import Recorder
-from gateway.proxy.routes import Pattern, Route, RouteTable
+from gateway.proxy.routes import Pattern, Route, RouteTable, of_method
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.listener import ClientLimits, Listener
 from gateway.wire.pool import Pool, PoolLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from authcore.passwords import BcryptPool
     from config.settings import Settings
     from gateway.logs import AccessLog
     from gateway.metrics import Metrics
@@ -100,32 +100,17 @@ async def build_domain(settings: Settings) -> Domain:
     )
     sessions = Sessions(store, tokens)
     accounts = Accounts(store, passwords, sessions)
-    return Domain(
-        store, tokens, passwords, sessions, accounts, _identity(settings, store, tokens, passwords.pool)
-    )
-
-
-def _identity(settings: Settings, store: PostgresStore, tokens: Tokens, pool: BcryptPool) -> Identity:
-    database, identity = settings.database, settings.identity
-    if database.url is None or settings.jwt.secret is None:
-        raise ValueError("GATEWAY_DATABASE_URL and GATEWAY_JWT_SECRET are required")
-    own = settings.keys.secret
-    return Identity(
+    key_secret = settings.keys.secret or settings.jwt.secret
+    identity = Identity(
         store,
         tokens,
-        pool,
+        passwords.pool,
         url=database.url.get_secret_value(),
         connect_timeout_seconds=database.connect_timeout_seconds,
-        limits=Limits(
-            seconds=identity.cache_seconds,
-            entries=identity.cache_entries,
-            size=identity.cache_bytes,
-            refused_seconds=identity.refused_seconds,
-            refused_entries=identity.refused_entries,
-            stale_seconds=identity.stale_seconds,
-        ),
-        key_secret=derive_secret((own or settings.jwt.secret).get_secret_value().encode()),
+        limits=Limits(**settings.identity.model_dump()),
+        key_secret=derive_secret(key_secret.get_secret_value().encode()),
     )
+    return Domain(store, tokens, passwords, sessions, accounts, identity)
 
 
 async def build_hosted(
@@ -133,7 +118,9 @@ async def build_hosted(
 ) -> tuple[web.AppRunner, Upstream]:
     """Build the application behind ``/api/auth``: an upstream that is reached through a pair of sockets."""
     application = make_application(metrics, body_bytes=settings.limit.auth_body_bytes)
-    AuthEndpoints(domain.accounts, domain.sessions, user_id_header=settings.header.user_id).add_to(
+    headers = settings.header
+    AuthEndpoints(domain.accounts, domain.sessions, user_id_header=headers.user_id).add_to(application)
+    ApiKeyEndpoints(domain.accounts, user_id_header=headers.user_id, org_id_header=headers.org_id).add_to(
         application
     )
     # The pipeline has kept the limits already; the application's own must never be met, for it logs what it refuses.
@@ -225,9 +212,20 @@ def build_routes(settings: Settings, metrics: Metrics, upstream: Upstream, hoste
     if TICKET_PATH not in settings.public_paths:
         socket_route = replace(there("ws", AUTHENTICATED), tickets=True)
         rules.append((Pattern.parse(TICKET_PATH), socket_route))
+    ours: dict[str, Route | Sequence[Route]] = {path: here(path, PUBLIC) for path in OPEN_PATHS}
+    ours |= {path: here(path, by_token) for path in TOKEN_PATHS}
+    if settings.keys.hosted:
+        # Not bound to the credential's organization: the caller may ask for another one, as of any upstream.
+        free = replace(here(COLLECTION, AUTHENTICATED), hosted=False)
+        for path, permissions in PERMISSIONS.items():
+            ours[path] = [
+                replace(
+                    free, requirement=Requirement(all_of=frozenset({permission})), methods=of_method(method)
+                )
+                for method, permission in permissions.items()
+            ]
     return RouteTable(
-        hosted={path: here(path, PUBLIC) for path in OPEN_PATHS}
-        | {path: here(path, by_token) for path in TOKEN_PATHS},
+        hosted=ours,
         rules=rules,
         preflight=there("preflight", PUBLIC),
     )

@@ -145,9 +145,9 @@ class Pipeline:
         """Answer who is asking, from memory; None when that is not enough, or is a refusal."""
         try:
             credential, organization = _presented(exchange, route)
+            principal = self._authenticator.recall(credential, organization, time.time())
         except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate
             return None
-        principal = self._authenticator.recall(credential, organization, time.time())
         if principal is not None:
             self._metrics.authenticated(_kind(credential), "ok")
         return principal

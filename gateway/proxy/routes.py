@@ -18,7 +18,7 @@ from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from gateway.faults import MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gateway.metrics import RouteMeter
     from gateway.proxy.upstreams import Upstream
@@ -41,7 +41,7 @@ class Route:
         methods: The methods it takes; None for any.
         body_limit: Bytes of body at most; 0 for no limit.
         strip_credential: The upstream does not see the credential.
-        hosted: The gateway's own application answers.
+        hosted: The gateway's own application answers, for the organization of the credential.
         tickets: A WebSocket ticket in the query is a credential here.
     """
 
@@ -80,10 +80,13 @@ class Pattern:
         match = _PATTERN.fullmatch(text.strip())
         if match is None or (match["below"] and not match["path"].endswith("/")):
             raise ValueError(f"{text!r} is not of the form [METHOD[|METHOD] ]/path[/*]")
-        methods = frozenset(match["methods"].encode().split(b"|")) if match["methods"] else None
-        if methods is not None and b"GET" in methods:
-            methods |= {b"HEAD"}
+        methods = of_method(*match["methods"].split("|")) if match["methods"] else None
         return cls(match["path"], bool(match["below"]), methods)
+
+
+def of_method(*names: str) -> frozenset[bytes]:
+    """Return methods as routes name them: with GET goes HEAD (RFC 9110 section 9.3.2)."""
+    return frozenset(name.encode() for name in (*names, *(["HEAD"] if "GET" in names else [])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +119,22 @@ class RouteTable:
     """All routes of a gateway."""
 
     def __init__(
-        self, hosted: Mapping[str, Route], rules: Iterable[tuple[Pattern, Route]], preflight: Route
+        self,
+        hosted: Mapping[str, Route | Sequence[Route]],
+        rules: Iterable[tuple[Pattern, Route]],
+        preflight: Route,
     ) -> None:
         """Compile.
 
         Args:
-            hosted: Exact paths that the gateway answers itself.
+            hosted: Exact paths that the gateway answers itself, and their routes by method. A final ``/{id}`` stands
+                for any one segment.
             rules: Patterns and their routes.
             preflight: The route of a CORS preflight, which carries no credential.
         """
-        self._hosted = dict(hosted)
+        self._hosted = {
+            path: (found,) if isinstance(found, Route) else tuple(found) for path, found in hosted.items()
+        }
         self._preflight = preflight
         self._remembered: dict[tuple[bytes, str], Route] = {}
         compiled = [_Rule(pattern, route, not route.requirement.public) for pattern, route in rules]
@@ -144,13 +153,14 @@ class RouteTable:
         if known is not None:
             return known
         lowered = path.lower()
-        route = self._hosted.get(lowered)
-        if route is not None:
-            if path != lowered:  # neither ours nor the upstream's: which of us would read it how?
+        fixed, routes = path, self._hosted.get(lowered)
+        if routes is None:
+            fixed, _, last = path.rpartition("/")
+            routes = self._hosted.get(fixed.lower() + "/{id}") if last else None
+        if routes is not None:
+            if fixed != fixed.lower():  # neither ours nor the upstream's: which of us would read it how?
                 raise NotFound("Not found")
-            if route.methods is not None and method not in route.methods:
-                raise MethodNotAllowed(", ".join(sorted(name.decode() for name in route.methods)))
-            return route
+            return _of_method(routes, method)
         for rule in self._rules:
             if rule.matches(method, path, lowered):
                 if len(self._remembered) >= REMEMBERED:
@@ -158,6 +168,15 @@ class RouteTable:
                 self._remembered[method, path] = rule.route
                 return rule.route
         raise NotFound("Not found")
+
+
+def _of_method(routes: Sequence[Route], method: bytes) -> Route:
+    allowed: set[bytes] = set()
+    for route in routes:
+        if route.methods is None or method in route.methods:
+            return route
+        allowed |= route.methods
+    raise MethodNotAllowed(", ".join(sorted(name.decode() for name in allowed)))
 
 
 REQUIREMENTS: Final = {True: PUBLIC, False: AUTHENTICATED}

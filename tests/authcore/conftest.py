@@ -84,7 +84,7 @@ class World:
             self.tokens,
             self.new_api_keys(),
             self.last_used,
-            Memory(Limits(seconds=seconds, entries=entries, **limits)),
+            Memory(Limits(cache_seconds=seconds, cache_entries=entries, **limits)),
         )
 
     def new_api_keys(self, secret: bytes = b"of the gateway") -> ApiKeys:

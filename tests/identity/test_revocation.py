@@ -1,0 +1,230 @@
+"""What is taken away is gone at once, in every process, whoever wrote it; and what is not concerned stays in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from authcore.store.migrate import remove_triggers
+from tests.flow.calls import bearer, get, is_refusal
+from tests.identity.conftest import Process, ask, ended, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.flow.conftest import World
+    from tests.flow.peers import Upstream
+
+PATH = "/api/contacts"
+OF_OTHER = "WHERE organization_id = (SELECT id FROM organizations WHERE name = 'Other')"
+KINDS: dict[str, tuple[str, str]] = {
+    "key revoked": ("key", "UPDATE api_keys SET is_active = false"),
+    "key deleted": ("key", "UPDATE api_keys SET deleted_at = now()"),
+    "key row deleted": ("key", "DELETE FROM api_keys"),
+    "key re-hashed": ("key", "UPDATE api_keys SET key_hash = '$2a$04$' || repeat('.', 53)"),
+    "key expired": ("key", "UPDATE api_keys SET expires_at = now()"),
+    "user disabled": ("both", "UPDATE users SET is_active = false WHERE email = 'both@example.com'"),
+    "user deleted": ("both", "UPDATE users SET deleted_at = now() WHERE email = 'both@example.com'"),
+    "membership removed": ("both", f"UPDATE user_organizations SET deleted_at = now() {OF_OTHER}"),  # noqa: S608 - ours
+    "membership row deleted": ("both", f"DELETE FROM user_organizations {OF_OTHER}"),  # noqa: S608 - ours
+    "organization deleted": ("both", "UPDATE organizations SET deleted_at = now() WHERE name = 'Other'"),
+}
+
+
+def line_of(world: World, who: str) -> str:
+    if who == "key":
+        return f"X-API-Key: {world.api_key}"
+    return bearer(world.token(world.both, world.other) if who == "both" else world.token(world.agent))
+
+
+async def statuses(gateways: list[Process], line: str) -> list[int]:
+    return [(await ask(one.address, get(PATH, line))).status for one in gateways]
+
+
+async def test_a_revocation_of_any_kind_holds_everywhere_at_once_and_its_end_too(
+    world: World, gateways: Callable[..., Awaitable[list[Process]]]
+) -> None:
+    running = await gateways()
+    bystander = line_of(world, "agent")
+    for name, (who, statement) in KINDS.items():
+        line = line_of(world, who)
+        assert await statuses(running, line) == [200, 200], name
+        assert await statuses(running, bystander) == [200, 200], name
+        before = [(await one.status())["identity"]["loads"] for one in running]
+        backup = await _backup(world)
+        await world.sql(statement)
+
+        async def refused(line: str = line) -> bool:
+            return await statuses(running, line) == [401, 401]
+
+        await eventually(refused)
+        loaded = [(await one.status())["identity"]["loads"] for one in running]
+        assert await statuses(running, bystander) == [200, 200]
+        after = [(await one.status())["identity"]["loads"] for one in running]
+        assert (after, name) == (loaded, name)  # who is not concerned is answered from memory
+        assert all(now > then for now, then in zip(after, before, strict=True))
+        await _restore(world, backup)
+
+        async def accepted(line: str = line) -> bool:
+            return await statuses(running, line) == [200, 200]
+
+        await eventually(accepted)
+
+
+async def _backup(world: World) -> dict[str, list[Any]]:
+    return {
+        "users": await world.sql("SELECT id, is_active, deleted_at FROM users"),
+        "organizations": await world.sql("SELECT id, deleted_at FROM organizations"),
+        "user_organizations": await world.sql("SELECT * FROM user_organizations"),
+        "api_keys": await world.sql("SELECT * FROM api_keys"),
+    }
+
+
+async def _restore(world: World, kept: dict[str, list[Any]]) -> None:
+    for table, rows in kept.items():
+        for row in rows:
+            columns = dict(row)
+            names = ", ".join(columns)
+            places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
+            sets = ", ".join(f"{name} = excluded.{name}" for name in columns if name != "id")
+            if table in {"users", "organizations"}:
+                changes = ", ".join(
+                    f"{name} = ${number}" for number, name in enumerate(columns, 1) if name != "id"
+                )
+                await world.sql(f"UPDATE {table} SET {changes} WHERE id = $1", *columns.values())  # noqa: S608 - ours
+                continue
+            await world.sql(
+                f"INSERT INTO {table} ({names}) VALUES ({places}) ON CONFLICT (id) DO UPDATE SET {sets}",  # noqa: S608 - ours
+                *columns.values(),
+            )
+
+
+async def test_a_role_stripped_of_a_permission_is_so_for_every_request_after(
+    world: World, gateways: Callable[..., Awaitable[list[Process]]], upstream: Upstream
+) -> None:
+    running = await gateways()
+    line = bearer(world.token(world.agent))
+
+    async def granted() -> set[str]:
+        seen: set[str] = set()
+        for one in running:
+            assert (await ask(one.address, get(PATH, line))).status == 200
+            seen.update((upstream.requests[-1].one("X-User-Permissions") or "").split(","))
+        return seen
+
+    assert "contacts:read" in await granted()
+    removed = await world.sql(
+        "DELETE FROM role_permissions rp USING permissions p, custom_roles r WHERE p.id = rp.permission_id "
+        "AND r.id = rp.custom_role_id AND r.name = 'agent' AND p.resource = 'contacts' RETURNING rp.*"
+    )
+
+    async def stripped() -> bool:
+        return "contacts:read" not in await granted()
+
+    await eventually(stripped)
+    for row in removed:
+        await world.sql("INSERT INTO role_permissions VALUES ($1, $2)", *row.values())
+
+    async def given_back() -> bool:
+        return "contacts:read" in await granted()
+
+    await eventually(given_back)
+    await world.sql("UPDATE custom_roles SET deleted_at = now()")
+
+    async def roleless() -> bool:
+        return await granted() == {""}
+
+    await eventually(roleless)
+
+
+async def test_a_lost_listener_comes_back_and_what_it_missed_holds(
+    world: World, gateways: Callable[..., Awaitable[list[Process]]]
+) -> None:
+    (gate,) = await gateways(1)
+    line = line_of(world, "key")
+    assert await statuses([gate], line) == [200]
+    await world.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%changes' "
+        "AND datname = current_database()"
+    )
+    await world.sql("ALTER TABLE api_keys DISABLE TRIGGER ALL")
+    await world.sql("UPDATE api_keys SET is_active = false")  # which nobody is told
+    await world.sql("ALTER TABLE api_keys ENABLE TRIGGER ALL")
+
+    async def refused() -> bool:
+        return await statuses([gate], line) == [401]
+
+    await eventually(refused)
+    assert (await gate.status())["changes"]["lost"] >= 1
+
+
+async def test_without_triggers_time_bounds_staleness_and_that_is_told(
+    world: World, gateways: Callable[..., Awaitable[list[Process]]]
+) -> None:
+    (gate,) = await gateways(1, IDENTITY_CACHE_SECONDS="1")
+    assert (await gate.ready()).json()["revocation"] == {
+        "bound_by": "push",
+        "changes": "pushed",
+        "at_most_seconds": 0,
+    }
+    assert await remove_triggers(world.url)
+
+    async def untold() -> bool:
+        return bool((await gate.status())["changes"]["pushed"] == 0)
+
+    await eventually(untold)
+    answer = await gate.ready()
+    assert answer.status == 200  # it is slower to revoke, not unready
+    assert answer.json()["revocation"] == {"bound_by": "time", "changes": "untold", "at_most_seconds": 1}
+    line = line_of(world, "key")
+    assert await statuses([gate], line) == [200]
+    await world.sql("UPDATE api_keys SET is_active = false")
+
+    async def refused() -> bool:
+        return await statuses([gate], line) == [401]
+
+    await eventually(refused)
+
+
+async def test_a_key_proved_by_one_process_needs_no_bcrypt_in_another_nor_after_a_restart(
+    world: World, gateways: Callable[..., Awaitable[list[Process]]]
+) -> None:
+    line = line_of(world, "key")
+    (first,) = await gateways(1)
+    answers = await asyncio.gather(*(statuses([first], line) for _ in range(200)))
+    assert {status for one in answers for status in one} == {200}
+    assert (await first.status())["keys"]["proofs"] == 1
+    (second,) = await gateways(1)
+    assert await statuses([second], line) == [200]
+    assert (await second.status())["keys"]["proofs"] == 0
+    (third,) = await gateways(1, KEYS_SECRET="another secret of thirty-two bytes or more")
+    assert await statuses([third], line) == [200]
+    assert (await third.status())["keys"]["proofs"] == 1
+
+
+async def test_what_was_used_is_written_at_the_stop(
+    world: World, gateways: Callable[..., Awaitable[list[Process]]]
+) -> None:
+    (gate,) = await gateways(1, KEYS_USED_INTERVAL_SECONDS="3600")
+    assert await statuses([gate], line_of(world, "key")) == [200]
+    assert (await world.sql("SELECT last_used_at FROM api_keys"))[0]["last_used_at"] is None
+    await ended(gate)
+    assert (await world.sql("SELECT last_used_at FROM api_keys"))[0]["last_used_at"] is not None
+
+
+async def test_a_flood_of_unknown_keys_evicts_nobody_and_runs_no_bcrypt(
+    world: World, gateways: Callable[..., Awaitable[list[Process]]]
+) -> None:
+    (gate,) = await gateways(1, IDENTITY_CACHE_ENTRIES="50", IDENTITY_REFUSED_ENTRIES="50")
+    known = line_of(world, "agent")
+    assert await statuses([gate], known) == [200]
+    for number in range(120):
+        answer = await ask(gate.address, get(PATH, f"X-API-Key: whm_{number:032x}"))
+        is_refusal(answer, 401, "Invalid API key")
+    status = await gate.status()
+    assert status["identity"]["refusals"] == 50
+    assert (status["identity"]["entries"], status["identity"]["evicted"]) == (1, 0)
+    assert status["keys"]["proofs"] == 0
+    loads = status["identity"]["loads"]
+    assert await statuses([gate], known) == [200]
+    assert (await gate.status())["identity"]["loads"] == loads
