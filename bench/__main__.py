@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -17,8 +18,8 @@ import click
 
 from bench import report
 from bench.candidates import CANDIDATES, NGINX, Site, program
-from bench.load import Load, run
-from bench.machine import LOAD, describe, free_port, reconnects, start
+from bench.load import VARIED, Load, run
+from bench.machine import LOAD, accepted, describe, free_port, start
 from bench.world import world
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 LOADS: Final = (
     Load("470 B, 64 connections", "/things", 64),
+    Load("varied, 64 connections", "/varied/%d", 64, varied=True),
     Load("470 B, 1 connection", "/things", 1),
     Load("470 B, 256 connections", "/things", 256),
     Load("64 KiB down", "/medium/x", 64, download=65_536),
@@ -84,15 +86,14 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
         for number in range(rounds + 1):  # the first is for warming up and is not kept
             for candidate in chosen:
                 process, port = running[candidate.name]
-                before = process.cpu_seconds()
-                aimed = Load(
-                    load.name, candidate.path + load.path, load.connections, load.upload, load.download
-                )
+                before, opened = process.cpu_seconds(), accepted(site.upstream)[0]
+                aimed = replace(load, path=candidate.path + load.path)
                 length = WARM_UP_SECONDS if number == 0 else seconds
                 told = run(aimed, port, dict(candidate.headers(site)), length, work)
                 used = process.cpu_seconds() - before
+                opened = accepted(site.upstream)[0] - opened - 1  # the question itself is one
                 if number:
-                    row = report.Row(told, used, process.memory_bytes())
+                    row = report.Row(told, used, process.memory_bytes(), opened)
                     results.setdefault((load.name, candidate.name), []).append(row)
         for candidate in chosen:
             rows = results[load.name, candidate.name]
@@ -100,9 +101,6 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
             click.echo(
                 f"{load.name:24} {candidate.name:20} {rate:10.0f}/s  errors {sum(r.told.errors for r in rows)}"
             )
-    lingering = {name: reconnects(port) for name, (_, port) in running.items()}
-    towards = reconnects(site.upstream)
-    click.echo(f"connections in TIME-WAIT towards the upstream: {towards}; towards candidates: {lingering}")
     return results
 
 
@@ -114,6 +112,9 @@ def _upstream(stack: contextlib.ExitStack, work: Path) -> int:
     for name, size in (("api/medium", 65_536), ("api/large", 1 << 20)):
         (files / name).mkdir(parents=True)
         (files / name / "x").write_bytes(b"x" * size)
+    (files / "api" / "varied").mkdir()
+    for number in range(VARIED):  # each of another length, so that no two answers' heads are alike
+        (files / "api" / "varied" / str(number)).write_bytes(b"x" * (100 + number))
     for name in ("medium", "large"):
         (files / f"{name}.bin").write_bytes(b"x" * (65_536 if name == "medium" else 1 << 20))
     site = Site(work, port, "", "", "", "")

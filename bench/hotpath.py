@@ -10,6 +10,7 @@ import asyncio
 import cProfile
 import pstats
 import time
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
@@ -26,6 +27,8 @@ from gateway.wire.upstream import UpstreamConnection
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
+
+    Exchange = Callable[[list[bytes], list[bytes]], None]
 
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: x\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
@@ -82,29 +85,48 @@ def main(requests: int, rounds: int, profile: bool) -> None:  # noqa: FBT001 -- 
 
 async def _main(requests: int, rounds: int, *, profile: bool) -> None:
     exchange, token = await _stage()
-    for name, make in (
-        ("terse client", lambda _: TERSE % token),
-        ("browser", lambda n: BROWSER % (n, token)),
+    same, varied = [ANSWER], [_answer(number) for number in range(1000)]
+    for name, make, answers in (
+        ("terse client", _terse, same),
+        ("browser", _browser, same),
+        ("browser, answers that vary", _browser, varied),
     ):
-        messages = [make(n) for n in range(requests)]
-        exchange(messages[:500])
+        messages = [make(number, token) for number in range(requests)]
+        exchange(messages[:500], answers)
         if profile:
             profiler = cProfile.Profile()
-            profiler.runcall(exchange, messages)
+            cast("Any", profiler).runcall(exchange, messages, answers)
             click.echo(name)
             pstats.Stats(profiler).sort_stats("tottime").print_stats(32)
             continue
-        best = min(_timed(exchange, messages) for _ in range(rounds))
-        click.echo(f"{name:14} {1e6 * best / requests:6.2f} us a request")
+        best = min(_timed(exchange, messages, answers) for _ in range(rounds))
+        click.echo(f"{name:28} {1e6 * best / requests:6.2f} us a request")
 
 
-def _timed(exchange: Callable[[list[bytes]], None], messages: list[bytes]) -> float:
+def _terse(_: int, token: bytes) -> bytes:
+    return TERSE % token
+
+
+def _browser(number: int, token: bytes) -> bytes:
+    return BROWSER % (number, token)
+
+
+def _answer(number: int) -> bytes:
+    """An answer whose head is like no other's: what a busy upstream sends."""
+    return (
+        b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
+        b'Content-Length: %d\r\nLast-Modified: Mon, 23 Nov 2026 00:00:00 GMT\r\nConnection: keep-alive\r\nETag: "%d"\r\n'
+        b"Accept-Ranges: bytes\r\n\r\n" % (100 + number, number)
+    ) + b"x" * (100 + number)
+
+
+def _timed(exchange: Exchange, messages: list[bytes], answers: list[bytes]) -> float:
     began = time.perf_counter()
-    exchange(messages)
+    exchange(messages, answers)
     return time.perf_counter() - began
 
 
-async def _stage() -> tuple[Callable[[list[bytes]], None], bytes]:
+async def _stage() -> tuple[Exchange, bytes]:
     """Build a gateway whose authenticator knows everybody and whose upstream is a list of bytes."""
     gateway = await Gateway.start(
         Settings.model_validate(
@@ -133,10 +155,10 @@ async def _stage() -> tuple[Callable[[list[bytes]], None], bytes]:
     pool._idle.append(upstream)  # noqa: SLF001
     pool.open += 1
 
-    def exchange(messages: list[bytes]) -> None:
-        for message in messages:
+    def exchange(messages: list[bytes], answers: list[bytes]) -> None:
+        for message, answer in zip(messages, cycle(answers), strict=False):
             connection.data_received(message)
-            upstream.data_received(ANSWER)
+            upstream.data_received(answer)
             near.written.clear()
             far.written.clear()
 

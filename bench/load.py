@@ -12,6 +12,9 @@ from bench.machine import LOAD
 if TYPE_CHECKING:
     from pathlib import Path
 
+VARIED: Final = 1000
+"""Paths of a varied load."""
+
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
@@ -25,6 +28,7 @@ class Load:
         connections: Kept open at once.
         upload: Bytes of body in each request; 0 for a GET.
         download: Bytes of body in each response.
+        varied: Each request asks for another of many paths (``%d`` in the path), and its answer has another length.
     """
 
     name: str
@@ -32,6 +36,7 @@ class Load:
     connections: int
     upload: int = 0
     download: int = 470
+    varied: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ def run(load: Load, port: int, headers: dict[str, str], seconds: float, work: Pa
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
     if load.upload:
         lines += ['wrk.method = "POST"', f'wrk.body = string.rep("x", {load.upload})']
+    path = load.path
+    if load.varied:
+        lines += ["local number = 0", "request = function()", f"  number = (number + 7) % {VARIED}"]
+        lines += [f'  return wrk.format(nil, string.format("{load.path}", number))', "end"]
+        path = load.path % 0
     script.write_text("\n".join(lines))
     command = [
         "taskset",
@@ -63,7 +73,7 @@ def run(load: Load, port: int, headers: dict[str, str], seconds: float, work: Pa
         "--latency",
     ]
     done = subprocess.run(  # noqa: S603 -- wrk, on loopback
-        [*command, "-s", str(script), "--timeout", "10s", f"http://127.0.0.1:{port}{load.path}"],
+        [*command, "-s", str(script), "--timeout", "10s", f"http://127.0.0.1:{port}{path}"],
         check=True,
         capture_output=True,
         text=True,

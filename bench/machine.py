@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.request import urlopen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,14 +107,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def reconnects(port: int) -> int:
-    """Return how many connections to `port` have been closed and linger: a proxy that reconnects leaves them behind."""
-    listing = subprocess.run(  # noqa: S603 -- a fixed command line
-        ["ss", "-Htan", "state", "time-wait", f"( dport = :{port} or sport = :{port} )"],  # noqa: S607 -- iproute2
-        check=True,
-        capture_output=True,
-    )
-    return len(listing.stdout.splitlines())
+def accepted(port: int) -> tuple[int, int]:
+    """Return how many connections and requests the nginx on `port` has taken so far."""
+    with urlopen(f"http://127.0.0.1:{port}/stub_status", timeout=5) as page:
+        numbers = [
+            int(word) for word in page.read().decode().split() if word.isdigit()
+        ]  # active accepts handled requests
+    return numbers[1], numbers[3]
 
 
 def describe() -> str:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One run: what wrk said, the CPU seconds the candidate used, its memory in bytes afterwards."""
+    """One run: what wrk said, the candidate's CPU seconds, its memory in bytes afterwards, its upstream connections."""
 
     told: Told
     cpu: float
     memory: int
+    opened: int
 
 
 Results = dict[tuple[str, str], list[Row]]
@@ -111,8 +112,8 @@ def _table(results: Results, load: Load) -> list[str]:
     lines = [
         f"## {load.name}",
         "",
-        "| candidate | requests/s | spread | MB/s | p50 ms | p99 ms | CPU s / 1000 | memory MiB | errors |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| candidate | requests/s | spread | MB/s | p50 ms | p99 ms | CPU s / 1000 | memory MiB | opened | errors |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for (name, candidate), rows in results.items():
         if name != load.name:
@@ -123,7 +124,7 @@ def _table(results: Results, load: Load) -> list[str]:
         memory = median(row.memory for row in rows) / (1 << 20)
         lines.append(
             f"| {candidate} | {rate(rows):.0f} | {min(rates):.0f}-{max(rates):.0f} | {moved:.1f} | {1000 * p50:.2f} | "
-            f"{1000 * p99:.2f} | {cpu_per_thousand(rows):.3f} | {memory:.0f} | {sum(row.told.errors for row in rows)} |"
+            f"{1000 * p99:.2f} | {cpu_per_thousand(rows):.3f} | {memory:.0f} | {sum(row.opened for row in rows)} | {sum(row.told.errors for row in rows)} |"
         )
     return [*lines, ""]
 

@@ -151,11 +151,12 @@ def response_start(head: ResponseHead, request_id: bytes) -> bytes:
     """Return the start of the client's response: status line, the upstream's fields that may go on, the request id."""
     start = head.notes
     if not isinstance(start, bytes):  # the same for every response with these lines
-        drops = _RESPONSE_DROPS | connection_tokens(head)
+        named = connection_tokens(head) - _RESPONSE_DROPS
         parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
         for name, value in head.fields:
-            if name.lower() not in drops:
-                parts += (name, b": ", value, b"\r\n")
+            lower = name.lower()
+            if lower not in _RESPONSE_DROPS and lower not in named:
+                parts.append(b"%b: %b\r\n" % (name, value))
         start = head.notes = b"".join(parts)
     return b"%bX-Request-ID: %b\r\n" % (start, request_id)
 

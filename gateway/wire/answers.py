@@ -22,6 +22,7 @@ from gateway.wire.messages import BodyKind, ProtocolError, ResponseHead
 
 if TYPE_CHECKING:
     from gateway.wire.flow import Sink
+    from gateway.wire.messages import FieldLine
 
 MAX_HEAD_BYTES: Final = 262_144
 MAX_INTERIM: Final = 32
@@ -70,9 +71,9 @@ class ResponseReader:
         "_head",
         "_interim",
         "_known",
+        "_lines",
         "_method",
         "_parser",
-        "_size",
         "_upgrade",
         "complete",
         "early",
@@ -99,8 +100,8 @@ class ResponseReader:
         self._method = method
         self._upgrade = upgrade
         self._head: ResponseHead | None = None
+        self._lines: list[FieldLine] | None = None
         self._fed = 0
-        self._size = 0
         self._interim = 0
         self.heads.clear()
         self.final: ResponseHead | None = None
@@ -183,7 +184,8 @@ class ResponseReader:
         """A response begins."""
         if self.final is not None:
             self.excess = True
-        self._head = ResponseHead()
+        self._head = head = ResponseHead()
+        self._lines = head.fields
 
     def on_status(self, phrase: bytes) -> None:
         """Part of the reason phrase."""
@@ -192,25 +194,31 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field line; after the final head, a trailer, which is dropped (section 6.5.1)."""
-        self._size += len(name) + len(value)
-        if self._size > MAX_HEAD_BYTES:
-            raise ProtocolError(BAD_GATEWAY, "response head too large")
-        if self._head is not None:
-            self._head.fields.append((name, value.rstrip(b" \t")))
+        if self._lines is not None:
+            self._lines.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """A head is complete: frame it, and queue it for the exchange."""
-        head, self._head = self._head, None
+        head, self._head, self._lines = self._head, None, None
         if head is None or self.excess or self._parser is None:
             return
+        # Between two looks at _fed lies one read; only a head that came in several, or in a huge one, can be too large.
+        if (
+            self._fed > MAX_HEAD_BYTES
+            and sum(len(name) + len(value) for name, value in head.fields) > MAX_HEAD_BYTES
+        ):
+            raise ProtocolError(BAD_GATEWAY, "response head too large")
         head.status = self._parser.get_status_code()
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise ProtocolError(BAD_GATEWAY, "unknown HTTP version")
         head.minor = int(version == "1.1")
         head.index()
-        options = connection_tokens(head)
-        head.keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
+        if b"connection" in head.first:
+            options = connection_tokens(head)
+            head.keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
+        else:
+            head.keep_alive = head.minor == 1
         check_response(head, self._method)
         if head.interim:
             self._interim += 1

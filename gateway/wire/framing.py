@@ -168,6 +168,9 @@ def connection_tokens(fields: Fields) -> frozenset[bytes]:
     line = fields.first.get(b"connection")
     if line is None:
         return _NO_OPTIONS
+    usual = _USUAL_OPTIONS.get(line)
+    if usual is not None and not fields.occurs_twice(b"connection"):
+        return usual
     return frozenset(
         token.strip().lower()
         for line in fields.every(b"connection")
@@ -198,6 +201,11 @@ def chunk(body: bytes) -> bytes:
     """Frame non-empty `body` as one chunk (section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(body), body)
 
+
+_USUAL_OPTIONS: Final = {
+    spelled: frozenset({spelled.lower()}) for spelled in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
+}
+"""What nearly every Connection field says."""
 
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 

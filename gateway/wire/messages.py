@@ -12,10 +12,13 @@ Laws:
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+READ_OF_RESPONSES: Final = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
+_LENGTHS_READ: Final = frozenset(len(name) for name in READ_OF_RESPONSES)
 
 FieldLine = tuple[bytes, bytes]
 """A field line: name as sent, value without the optional whitespace around it (RFC 9110 section 5.5)."""
@@ -136,7 +139,10 @@ class RequestHead(Fields):
 
 
 class ResponseHead(Fields):
-    """Everything before a response's body; attributes as in :class:`RequestHead`."""
+    """Everything before a response's body; attributes as in :class:`RequestHead`.
+
+    ``first`` and ``repeated`` know the names in ``READ_OF_RESPONSES`` alone: a response is passed on, not read.
+    """
 
     __slots__ = ("keep_alive", "kind", "length", "minor", "phrase", "status")
 
@@ -148,6 +154,18 @@ class ResponseHead(Fields):
         self.keep_alive = True
         self.kind = BodyKind.NONE
         self.length = 0
+
+    def index(self) -> None:
+        """Fill ``first`` and ``repeated``; once, when the head is complete."""
+        first = self.first
+        for name, value in self.fields:
+            if len(name) in _LENGTHS_READ:
+                lower = name.lower()
+                if lower in READ_OF_RESPONSES:
+                    if lower in first:
+                        self.repeated.setdefault(lower, [first[lower]]).append(value)
+                    else:
+                        first[lower] = value
 
     @property
     def interim(self) -> bool:
