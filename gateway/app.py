@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from aiohttp import web
 
-from authcore.store.migrate import migrate as apply_migrations
 from gateway import assembly, logs
 from gateway.admin import Admin
 from gateway.chores import Chores, attempt
@@ -25,7 +24,8 @@ from gateway.wire.deadlines import Deadlines
 from gateway.wire.tunnel import Tunnels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from config.settings import Settings
 
@@ -52,18 +52,22 @@ class Gateway:
         """Hold `settings`; use :meth:`start`."""
         self._settings = settings
         self._draining = False
+        self._admin_socket: Path | None = None
         self._closing = AsyncExitStack()
         self.address = ("", 0)
         self.admin_address = ("", 0)
 
     @classmethod
-    async def start(cls, settings: Settings) -> Self:
+    async def start(cls, settings: Settings, admin_socket: Path | None = None) -> Self:
         """Build a gateway and let it listen. The database may be away: it is then unready, not dead.
+
+        With `admin_socket` it is a worker: its admin listener is there, and it shares its port with others.
 
         Raises:
             CannotListen: an address is in use, or is not this machine's.
         """
         self = cls(settings)
+        self._admin_socket = admin_socket
         try:
             await self._start()
         except BaseException:
@@ -113,15 +117,23 @@ class Gateway:
         runner = web.AppRunner(admin.application(), access_log=None)
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
-        host, port = _host_port(settings.admin.listen)
+        if self._admin_socket is not None:
+            await web.UnixSite(runner, str(self._admin_socket)).start()
+        else:
+            host, port = host_port(settings.admin.listen)
+            try:
+                await web.TCPSite(runner, host, port).start()
+            except OSError as error:
+                raise CannotListen(
+                    f"GATEWAY_ADMIN_LISTEN={settings.admin.listen}: {error.strerror}"
+                ) from error
+            self.admin_address = runner.addresses[0][:2]
+        host, port = host_port(settings.listen)
+        shared = self._admin_socket is not None
         try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise CannotListen(f"GATEWAY_ADMIN_LISTEN={settings.admin.listen}: {error.strerror}") from error
-        self.admin_address = runner.addresses[0][:2]
-        host, port = _host_port(settings.listen)
-        try:
-            server = await loop.create_server(self._listener.protocol, host, port, backlog=2048)
+            server = await loop.create_server(
+                self._listener.protocol, host, port, backlog=2048, reuse_port=shared
+            )
         except OSError as error:
             raise CannotListen(f"GATEWAY_LISTEN={settings.listen}: {error.strerror}") from error
         self.address = server.sockets[0].getsockname()[:2]
@@ -158,16 +170,19 @@ class Gateway:
         await self._closing.aclose()
 
 
-def _host_port(listen: str) -> tuple[str | None, int]:
+def host_port(listen: str) -> tuple[str | None, int]:
+    """Take ``host:port`` apart; an empty host is None, every address."""
     host, _, port = listen.rpartition(":")
     return host.strip("[]") or None, int(port)
 
 
-def run(settings: Settings, *, migrate: bool = False) -> int:
-    """Run a gateway until SIGTERM or SIGINT; return the exit code. With `migrate`, bring the schema up first."""
+def run(
+    settings: Settings, until: Callable[[], Awaitable[None]] | None = None, admin_socket: Path | None = None
+) -> int:
+    """Run a gateway until SIGTERM or SIGINT, or `until` returns; return the exit code."""
     logs.configure(settings.log.level)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run(settings, migrate=migrate))
+        return runner.run(_run(settings, until, admin_socket))
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -179,19 +194,26 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _run(settings: Settings, *, migrate: bool) -> int:
-    if migrate and settings.database.url is not None:
-        url, triggers = settings.database.url.get_secret_value(), settings.database.triggers
-        for name in await apply_migrations(url, with_triggers=triggers):
-            log.info("migrated", migration=name)
+async def _run(
+    settings: Settings, until: Callable[[], Awaitable[None]] | None, admin_socket: Path | None
+) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    gateway = await Gateway.start(settings)
-    log.info("listening", public=gateway.address, admin=gateway.admin_address)
+    gateway = await Gateway.start(settings, admin_socket)
+    log.info("listening", public=gateway.address, admin=admin_socket or gateway.admin_address)
+    if until is not None:
+        watching = loop.create_task(_set_after(until, stopping))
     await stopping.wait()
+    if until is not None:
+        watching.cancel()
     log.info("draining", at_most_seconds=settings.timeout.drain_seconds)
     await gateway.stop()
     log.info("stopped")
     return 0
+
+
+async def _set_after(until: Callable[[], Awaitable[None]], event: asyncio.Event) -> None:
+    await until()
+    event.set()

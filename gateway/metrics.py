@@ -14,15 +14,16 @@ from bisect import bisect_left
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Info
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
@@ -148,6 +149,24 @@ class _Tally(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield CounterMetricFamily(self._name, self._meaning, value=self._read())
+
+
+def merged(pages: Mapping[str, str], *, label: str) -> tuple[bytes, str]:
+    """Merge pages of metrics into one, each page's samples under its own value of `label`; with its content type."""
+    families: dict[str, Metric] = {}
+    for value, page in pages.items():
+        for family in text_string_to_metric_families(page):
+            known = families.setdefault(family.name, family)
+            samples = [sample._replace(labels={**sample.labels, label: value}) for sample in family.samples]
+            known.samples = samples if known is family else [*known.samples, *samples]
+
+    class Merged(Collector):
+        def collect(self) -> Iterable[Metric]:
+            return families.values()
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Merged())
+    return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 def _version() -> str:

@@ -19,7 +19,8 @@ GROUND: Final = {"exchange", "credentials", "faults", "metrics", "logs"}
 MAY_IMPORT: Final[dict[str, set[str]]] = {
     "__main__": {"cli"},
     "cli": {"commands", "app"},
-    "commands": {"commands", "dev", "app", "logs"},
+    "commands": {"commands", "dev", "app", "workers", "logs"},
+    "workers": {"app", *GROUND},
     "dev": {"dev"},
     "app": {"assembly", "proxy", "endpoints", "admin", "wire", "chores", *GROUND},
     "assembly": {"proxy", "endpoints", "wire", *GROUND},

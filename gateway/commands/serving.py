@@ -18,13 +18,32 @@ from gateway.commands.opening import DATABASE, database_url, note, settings_for
 
 @click.command()
 @click.option("--migrate", is_flag=True, help="Bring the schema up first, as the command migrate does.")
-def serve(*, migrate: bool) -> None:
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on one port."
+)
+@click.option("--listen", hidden=True, help="The shared port, of a worker.")
+@click.option("--admin-socket", hidden=True, type=click.Path(path_type=Path), help="Its own admin listener.")
+def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path | None) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
     settings = settings_for(REQUIRED)
-    from gateway.app import CannotListen, run  # noqa: PLC0415 - the data plane's imports are for who serves
+    # The data plane's imports are for who serves.
+    from gateway.app import CannotListen, run  # noqa: PLC0415 - see above
+    from gateway.workers import parent_gone, run_workers  # noqa: PLC0415 - see above
 
+    if migrate:
+        for name in asyncio.run(
+            apply_migrations(database_url(settings), with_triggers=settings.database.triggers)
+        ):
+            note(f"applied {name}")
     try:
-        code = run(settings, migrate=migrate)
+        if admin_socket is not None:
+            code = run(
+                settings.model_copy(update={"listen": listen or settings.listen}), parent_gone, admin_socket
+            )
+        elif workers > 1:
+            code = run_workers(settings, workers)
+        else:
+            code = run(settings)
     except CannotListen as error:
         raise click.ClickException(str(error)) from error
     sys.exit(code)

@@ -31,13 +31,17 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def serving(upstream: Upstream, **variables: str) -> AsyncIterator[tuple[Process, tuple[str, int]]]:
+async def serving(
+    upstream: Upstream, *arguments: str, **variables: str
+) -> AsyncIterator[tuple[Process, tuple[str, int], tuple[str, int]]]:
+    """Run a gateway as a process; yields it, its address and its admin address."""
     port, admin = free_port(), free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "gateway",
         "serve",
+        *arguments,
         env={
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join(sys.path),
@@ -61,7 +65,7 @@ async def serving(upstream: Upstream, **variables: str) -> AsyncIterator[tuple[P
                 else:
                     writer.close()
                     break
-        yield process, ("127.0.0.1", port)
+        yield process, ("127.0.0.1", port), ("127.0.0.1", admin)
     finally:
         if process.returncode is None:
             process.kill()
@@ -79,7 +83,7 @@ async def test_sigterm_finishes_what_is_in_flight_and_exits_0(upstream: Upstream
         writer.write(b"def")
 
     upstream.script = script
-    async with serving(upstream) as (process, address), Client(address) as busy, Client(address) as idle:
+    async with serving(upstream) as (process, address, _), Client(address) as busy, Client(address) as idle:
         await busy.send(GET)
         await asked.wait()
         process.send_signal(signal.SIGTERM)
@@ -109,7 +113,7 @@ async def test_a_request_begun_before_sigterm_is_told_to_close(upstream: Upstrea
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     upstream.script = script
-    async with serving(upstream) as (process, address), Client(address) as client, Client(address) as idle:
+    async with serving(upstream) as (process, address, _), Client(address) as client, Client(address) as idle:
         await client.send(GET)
         await asked.wait()
         process.send_signal(signal.SIGTERM)
@@ -130,7 +134,7 @@ async def test_what_does_not_finish_in_time_is_dropped(upstream: Upstream) -> No
 
     upstream.script = script
     async with (
-        serving(upstream, GATEWAY_TIMEOUT_DRAIN_SECONDS="0.3") as (process, address),
+        serving(upstream, GATEWAY_TIMEOUT_DRAIN_SECONDS="0.3") as (process, address, _),
         Client(address) as client,
     ):
         await client.send(GET)

@@ -158,7 +158,7 @@ async def test_a_gibibyte_down_grows_the_gateway_by_less_than_16_mib(
                 writer.write(b"0\r\n\r\n")
 
     upstream.script = script
-    async with serving(upstream) as (process, address):
+    async with serving(upstream) as (process, address, _):
 
         def download(size: int) -> int:
             got = 0
@@ -191,7 +191,7 @@ async def test_a_gibibyte_up_grows_the_gateway_by_less_than_16_mib(upstream: Ups
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
     upstream.script = script
-    async with serving(upstream) as (process, address):
+    async with serving(upstream) as (process, address, _):
 
         def upload(size: int) -> bytes:
             digest = hashlib.blake2b()

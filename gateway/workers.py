@@ -1,0 +1,182 @@
+"""Several processes behind one address: ``serve --workers N``.
+
+The parent serves nothing: it holds the port, starts the workers and replaces those that die, and answers on the admin
+listener for all of them. Every worker is a whole gateway that listens on the same port (SO_REUSEPORT: the kernel
+spreads connections) and has its own admin listener on a unix socket. Laws:
+
+- One admin address: ``/metrics`` holds every worker's samples, told apart by the label ``worker``; ``/readyz`` is ready
+  when all are.
+- One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all did.
+- No orphans: a worker whose parent is gone reads the end of its standard input, and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import orjson
+import structlog
+from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
+
+from gateway import logs
+from gateway.app import CannotListen, host_port, loop_factory
+from gateway.metrics import merged
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+RESTART_SECONDS: Final = 1.0
+"""A worker that died is replaced after this, so that one that cannot live does not keep a core busy."""
+ASKING_SECONDS: Final = 5
+
+log = structlog.get_logger()
+
+
+class Workers:
+    """The parent."""
+
+    def __init__(self, settings: Settings, number: int) -> None:
+        self._settings = settings
+        self._number = number
+        self._stopping = asyncio.Event()
+        self._listen = settings.listen
+        self._folder = Path()
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT; return the exit code.
+
+        Raises:
+            CannotListen: an address is in use, or is not this machine's.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        async with AsyncExitStack() as closing:
+            held = closing.enter_context(self._hold_port())
+            host, port = held.getsockname()[:2]
+            self._listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            self._folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="gateway-")))
+            await self._answer_for_all(closing)
+            log.info("listening", public=(host, port), workers=self._number)
+            codes = await asyncio.gather(*(self._keep(number) for number in range(self._number)))
+        log.info("stopped")
+        return max(codes)
+
+    def _hold_port(self) -> socket.socket:
+        """Bind the public address without listening: workers may share it, and nobody else may have it."""
+        host, port = host_port(self._settings.listen)
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+            held = socket.socket(family, socket.SOCK_STREAM)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            held.bind((host or "", port))
+        except OSError as error:
+            raise CannotListen(f"GATEWAY_LISTEN={self._settings.listen}: {error.strerror}") from error
+        return held
+
+    async def _keep(self, number: int) -> int:
+        """Keep one worker running until the end, and return how it ended."""
+        while True:
+            process = await self._start(number)
+            ended = asyncio.ensure_future(process.wait())
+            stopping = asyncio.ensure_future(self._stopping.wait())
+            await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if self._stopping.is_set():
+                if process.returncode is None:
+                    process.terminate()
+                return await ended
+            log.error("worker_died", worker=number, code=process.returncode)
+            await asyncio.sleep(RESTART_SECONDS)
+
+    async def _start(self, number: int) -> asyncio.subprocess.Process:
+        arguments = ("serve", "--listen", self._listen, "--admin-socket", str(self._socket(number)))
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gateway", *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C is the parent's to pass on, once
+        )
+
+    def _socket(self, number: int) -> Path:
+        return self._folder / f"{number}.sock"
+
+    # -- the admin listener, for all ---------------------------------------------------------------------------
+
+    async def _answer_for_all(self, closing: AsyncExitStack) -> None:
+        application = web.Application()
+        application.router.add_get("/livez", self._livez)
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/metrics", self._metrics)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        closing.push_async_callback(runner.cleanup)
+        host, port = host_port(self._settings.admin.listen)
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            listen = self._settings.admin.listen
+            raise CannotListen(f"GATEWAY_ADMIN_LISTEN={listen}: {error.strerror}") from error
+
+    async def _ask(self, number: int, path: str) -> tuple[int, bytes]:
+        """Ask a worker's admin listener; 503 when it does not answer."""
+        timeout = ClientTimeout(ASKING_SECONDS)
+        try:
+            async with (
+                ClientSession(connector=UnixConnector(str(self._socket(number))), timeout=timeout) as session,
+                session.get(f"http://worker{path}") as answer,
+            ):
+                return answer.status, await answer.read()
+        except (ClientError, OSError, TimeoutError):
+            return 503, b'{"ready":false,"checks":{"worker":"does not answer"}}'
+
+    async def _ask_all(self, path: str) -> list[tuple[int, bytes]]:
+        return await asyncio.gather(*(self._ask(number, path) for number in range(self._number)))
+
+    async def _livez(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        answers = await self._ask_all("/readyz")
+        ready = all(status == 200 for status, _ in answers) and not self._stopping.is_set()  # noqa: PLR2004 -- HTTP's
+        workers = {str(number): orjson.loads(body)["checks"] for number, (_, body) in enumerate(answers)}
+        return web.Response(
+            status=200 if ready else 503,
+            body=orjson.dumps({"ready": ready, "workers": workers}),
+            content_type="application/json",
+        )
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        answers = await self._ask_all("/metrics")
+        pages = {str(number): body.decode() for number, (status, body) in enumerate(answers) if status == 200}  # noqa: PLR2004 -- HTTP's
+        body, content_type = merged(pages, label="worker")
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+def run_workers(settings: Settings, number: int) -> int:
+    """Run `number` gateways behind one address until SIGTERM or SIGINT; return the exit code."""
+    logs.configure(settings.log.level)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(Workers(settings, number).run())
+
+
+async def parent_gone() -> None:
+    """Return when the parent is: it holds the other end of this worker's standard input, and never writes."""
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+
+    def readable() -> None:
+        if not os.read(0, 1):
+            loop.remove_reader(0)
+            gone.set()
+
+    loop.add_reader(0, readable)
+    await gone.wait()

@@ -1,0 +1,101 @@
+"""Several processes behind one address: one port, one metrics page, one stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.flow.peers import PATIENCE, Client
+from tests.flow.test_drain import GET, serving
+
+if TYPE_CHECKING:
+    from tests.flow.peers import Upstream
+
+
+def children(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children") as listing:  # noqa: PTH123 -- a file of the kernel's
+        return [int(child) for child in listing.read().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123 -- a file of the kernel's
+        return stat.read().rpartition(")")[2].split()[0] != "Z"
+
+
+async def gone(pids: list[int]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while any(alive(pid) for pid in pids):
+            await asyncio.sleep(0.05)
+
+
+async def ask(admin: tuple[str, int], path: str) -> tuple[int, str]:
+    async with Client(admin) as client:
+        answer = await client.exchange(
+            f"GET {path} HTTP/1.1\r\nHost: e\r\nConnection: close\r\n\r\n".encode()
+        )
+        return answer.status, answer.body.decode()
+
+
+async def counted(admin: tuple[str, int]) -> dict[str, float]:
+    """Requests answered so far, by worker."""
+    _, page = await ask(admin, "/metrics")
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            if sample.name == "gateway_requests_total":
+                worker = sample.labels["worker"]
+                found[worker] = found.get(worker, 0) + sample.value
+    return found
+
+
+async def all_listening(admin: tuple[str, int], number: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while (await ask(admin, "/readyz"))[1].count('"listening":"ok"') < number:
+            await asyncio.sleep(0.1)
+
+
+async def test_workers_share_the_port_and_one_page_counts_for_all(upstream: Upstream) -> None:
+    async with serving(upstream, "--workers", "2") as (process, address, admin):
+        await all_listening(admin, 2)
+        for _ in range(60):  # new connections: the kernel spreads them
+            async with Client(address) as client:
+                assert (await client.exchange(GET)).status == 200
+        by_worker = await counted(admin)
+        assert sum(by_worker.values()) >= 60
+        assert set(by_worker) == {"0", "1"}
+        assert (await ask(admin, "/livez"))[0] == 200
+        workers = children(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+        await gone(workers)
+
+
+async def test_a_worker_that_dies_is_replaced(upstream: Upstream) -> None:
+    async with serving(upstream, "--workers", "2") as (process, address, admin):
+        await all_listening(admin, 2)
+        first = children(process.pid)
+        os.kill(first[0], signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE):
+            while len(set(children(process.pid)) - set(first)) == 0:
+                await asyncio.sleep(0.1)
+        await all_listening(admin, 2)
+        async with Client(address) as client:
+            assert (await client.exchange(GET)).status == 200
+
+
+async def test_workers_do_not_outlive_their_parent(upstream: Upstream) -> None:
+    async with serving(upstream, "--workers", "2") as (process, _, admin):
+        await all_listening(admin, 2)
+        workers = children(process.pid)
+        assert len(workers) == 2
+        process.kill()
+        await process.wait()
+        await gone(workers)
