@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lock clean
+.PHONY: help install run test check lock clean fuzz bench
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -29,10 +29,12 @@ check: $(STAMP) ## format, lint, types, the laws of who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/test_house.py tests/test_files.py
 
-lock: $(STAMP) ## resolve requirements.lock anew (it names no index: yours is used)
-	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras --upgrade \
-		--generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--output-file requirements.lock
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade
+
+lock: $(STAMP) ## resolve the lock files anew (they name no index: yours is used)
+	@$(COMPILE) --extra embedded --extra fuzz --extra dev --output-file requirements.lock
+	@$(COMPILE) --extra bench --constraint requirements.lock --output-file requirements-bench.lock
 
 clean: ## remove .venv and what tools leave behind; .data stays
 	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache dist
@@ -60,3 +62,14 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements.lock; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .; \
 	touch $(STAMP)
+
+fuzz: $(STAMP) ## both parsers under coverage-guided fuzzing, FUZZ_SECONDS each (60)
+	@$(BIN)/python -m tests.fuzz.campaign requests $(or $(FUZZ_SECONDS),60)
+	@$(BIN)/python -m tests.fuzz.campaign responses $(or $(FUZZ_SECONDS),60)
+
+bench: $(VENV)/.bench ## side by side with the proxies people would pick; needs nginx, wrk, iproute2 (and uses haproxy)
+	@$(BIN)/python -m bench $(ARGS)
+
+$(VENV)/.bench: $(STAMP) requirements-bench.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-bench.lock
+	@touch $@

@@ -114,9 +114,9 @@ def _browser(number: int, token: bytes) -> bytes:
 def _answer(number: int) -> bytes:
     """An answer whose head is like no other's: what a busy upstream sends."""
     return (
-        b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
-        b'Content-Length: %d\r\nLast-Modified: Mon, 23 Nov 2026 00:00:00 GMT\r\nConnection: keep-alive\r\nETag: "%d"\r\n'
-        b"Accept-Ranges: bytes\r\n\r\n" % (100 + number, number)
+        b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\n"
+        b'Content-Length: %d\r\nLast-Modified: Mon, 23 Nov 2026 00:00:00 GMT\r\nETag: "%d"\r\n'
+        b"Connection: keep-alive\r\nAccept-Ranges: bytes\r\n\r\n" % (100 + number, number)
     ) + b"x" * (100 + number)
 
 

@@ -121,10 +121,11 @@ def _table(results: Results, load: Load) -> list[str]:
         rates = [row.told.rate for row in rows]
         moved = rate(rows) * max(load.upload, load.download) / 1e6
         p50, p99 = median(row.told.p50 for row in rows), median(row.told.p99 for row in rows)
+        opened, errors = sum(row.opened for row in rows), sum(row.told.errors for row in rows)
         memory = median(row.memory for row in rows) / (1 << 20)
         lines.append(
             f"| {candidate} | {rate(rows):.0f} | {min(rates):.0f}-{max(rates):.0f} | {moved:.1f} | {1000 * p50:.2f} | "
-            f"{1000 * p99:.2f} | {cpu_per_thousand(rows):.3f} | {memory:.0f} | {sum(row.opened for row in rows)} | {sum(row.told.errors for row in rows)} |"
+            f"{1000 * p99:.2f} | {cpu_per_thousand(rows):.3f} | {memory:.0f} | {opened} | {errors} |"
         )
     return [*lines, ""]
 
