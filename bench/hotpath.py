@@ -140,12 +140,12 @@ async def _stage() -> tuple[Exchange, bytes]:
             }
         )
     )
-    cast("Any", gateway._domain.authenticator)._store = Known()  # noqa: SLF001 -- the stage is ours
+    cast("Any", gateway._domain.identity.authenticator)._store = Known()  # noqa: SLF001 -- the stage is ours
     now = time.time()
     token = gateway._domain.tokens.issue_access(  # noqa: SLF001
         user_id=uuid4(), organization_id=uuid4(), email="", role_id=None, is_super_admin=False, now=now
     ).encode()
-    await gateway._domain.authenticator.authenticate(BearerToken(token), None, now)  # noqa: SLF001
+    await gateway._domain.identity.authenticator.authenticate(BearerToken(token), None, now)  # noqa: SLF001
     near, far = Wire(), Wire()
     connection = gateway._listener.protocol()  # noqa: SLF001
     connection.connection_made(near)
