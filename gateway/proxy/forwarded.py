@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from gateway.wire.messages import RequestHead
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,128}")
+_PROTO: Final = re.compile(rb"https?|wss?")
 _MOST_HOPS: Final = 32
+_REMEMBERED: Final = 4096
+"""Pairs of peer and host whose origin is kept; all are forgotten when there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Origins:
 
     def __init__(self, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
         self._trusted = tuple(trusted)
+        self._strangers: dict[tuple[str, bytes], Origin] = {}
 
     def trusts(self, peer: str) -> bool:
         """Whether what `peer` says of earlier hops is believed."""
@@ -55,20 +59,20 @@ class Origins:
 
     def read(self, head: RequestHead, peer: str) -> Origin:
         """Return the origin of a request that came from `peer`."""
-        hops, proto, host = [peer], b"http", head.first.get(b"host", b"")
-        request_id = None
-        if self._trusted and self.trusts(peer):
-            hops = [*self._believed(head), peer]
-            proto = _one_of(head, b"x-forwarded-proto", re.compile(rb"https?|wss?")) or proto
-            host = _one_of(head, b"x-forwarded-host", HOST) or host
-            request_id = _one_of(head, b"x-request-id", _REQUEST_ID)
-        client = hops[0]
-        lines = (
-            f"X-Forwarded-For: {', '.join(hops)}\r\nX-Real-IP: {client}\r\n".encode("ascii", "replace"),
-            b"X-Forwarded-Proto: %b\r\n" % proto,
-            b"X-Forwarded-Host: %b\r\n" % host if host else b"",
-        )
-        return Origin(client, request_id, b"".join(lines))
+        host = head.first.get(b"host", b"")
+        if self.trusts(peer):
+            return _origin(
+                [*self._believed(head), peer],
+                _one_of(head, b"x-forwarded-proto", _PROTO) or b"http",
+                _one_of(head, b"x-forwarded-host", HOST) or host,
+                _one_of(head, b"x-request-id", _REQUEST_ID),
+            )
+        known = self._strangers.get((peer, host))
+        if known is None:
+            if len(self._strangers) >= _REMEMBERED:
+                self._strangers.clear()
+            known = self._strangers[peer, host] = _origin([peer], b"http", host, None)
+        return known
 
     def _believed(self, head: RequestHead) -> list[str]:
         """The hops of X-Forwarded-For, from the client on: all to the right of, and with, the first untrusted one."""
@@ -82,6 +86,15 @@ class Origins:
             if not any(address in network for network in self._trusted):
                 break
         return believed
+
+
+def _origin(hops: list[str], proto: bytes, host: bytes, request_id: bytes | None) -> Origin:
+    lines = (
+        f"X-Forwarded-For: {', '.join(hops)}\r\nX-Real-IP: {hops[0]}\r\n".encode("ascii", "replace"),
+        b"X-Forwarded-Proto: %b\r\n" % proto,
+        b"X-Forwarded-Host: %b\r\n" % host if host else b"",
+    )
+    return Origin(hops[0], request_id, b"".join(lines))
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

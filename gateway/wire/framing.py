@@ -54,9 +54,10 @@ def check_request(head: RequestHead) -> None:
         ProtocolError: the request must be refused and its connection closed.
     """
     first = head.first
-    for name in _SINGLE:
-        if name in head.repeated:
-            raise ProtocolError(BAD_REQUEST, f"more than one {name.decode()} field")
+    if head.repeated:
+        for name in _SINGLE:
+            if name in head.repeated:
+                raise ProtocolError(BAD_REQUEST, f"more than one {name.decode()} field")
 
     _check_host(head)
 
