@@ -117,17 +117,21 @@ class Memory:
             AuthError: the verdict is a refusal.
             StoreUnavailable: the store does not answer, and nothing is known that may stand in for it.
         """
-        asked = self._heard
+        asked, tries = self._heard, 0
         while True:
+            tries += 1
             flight = self._flights.get(key) or self._begin(key, now, load)
             try:
                 # Shielded: who waits may be cancelled, the flight goes on for the others.
                 verdict = await asyncio.shield(flight.task)
             except StoreUnavailable:
                 stale = self._find_stale(key, now)
-                if stale is None:
+                if stale is not None:
+                    return stale
+                # An outage that has ended meanwhile is worth another try, and only that.
+                if tries > 1 or flight.begun >= self._all_changed:
                     raise
-                return stale
+                continue
             if flight.begun >= asked or not self._is_overtaken(verdict.rows, flight.begun):
                 break
         if verdict.principal is None:

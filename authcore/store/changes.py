@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import asyncpg
 
+from authcore.errors import StoreUnavailable
 from authcore.figures import Figure
 from authcore.store import triggers
 
@@ -37,6 +38,7 @@ _LOSSES: Final = (
     asyncpg.InterfaceError,
     asyncpg.PostgresError,
     asyncpg.InternalClientError,
+    StoreUnavailable,
 )
 """Whatever of these it was: there is a gap, and the next attempt."""
 
@@ -65,19 +67,20 @@ class Listener(Protocol):
         """Changes are heard again."""
 
 
-class Suspicious(Protocol):
-    """Who should know that the database fell silent."""
+class Store(Protocol):
+    """Who should know what becomes of the database."""
 
     def suspect(self) -> None:
-        """Find out whether it still answers."""
+        """Find out whether it still answers: here it fell silent."""
+
+    async def recover(self) -> None:
+        """Take up work again: here it answers."""
 
 
 class Changes:
     """Listens, until it is cancelled."""
 
-    def __init__(
-        self, url: str, listener: Listener, store: Suspicious, *, connect_timeout_seconds: float
-    ) -> None:
+    def __init__(self, url: str, listener: Listener, store: Store, *, connect_timeout_seconds: float) -> None:
         self._url = url
         self._listener = listener
         self._store = store
@@ -131,6 +134,8 @@ class Changes:
         self._pause = 0.0
         hearing = Hearing.PUSHED if told else Hearing.UNTOLD
         if hearing is not self.hearing:
+            # First, or whoever is forgotten at the end of the gap would meet a circuit that is still open.
+            await self._store.recover()
             was, self.hearing = self.hearing, hearing
             if was is Hearing.PUSHED:  # the triggers are gone, and since when is not told
                 self._listener.begin_gap()

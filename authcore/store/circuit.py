@@ -80,6 +80,16 @@ class Circuit:
         if self._probing is None:
             self._start_probing()
 
+    async def recover(self) -> None:
+        """Ask for a sign of life now, since there was one elsewhere; without one, raise what the probe raises."""
+        if self.is_open:
+            await self._probe()
+            self._close()
+
+    def _close(self) -> None:
+        self._failures = 0
+        self.is_open = False
+
     def _open(self) -> None:
         if self.is_open:
             return
@@ -87,7 +97,8 @@ class Circuit:
         self._opened += 1
         now = asyncio.get_running_loop().time()
         for way in self._under_way:
-            way.reschedule(now)
+            if not way.expired():
+                way.reschedule(now)
         if self._probing is None:
             self._start_probing()
 
@@ -104,8 +115,7 @@ class Circuit:
                 except Exception:  # noqa: BLE001 - of whatever kind: it is not there
                     self._open()
                 else:
-                    self._failures = 0
-                    self.is_open = False
+                    self._close()
                     return
         finally:
             self._probing = None

@@ -183,6 +183,15 @@ class Pool:
         async with self.connection() as connection:
             return await connection.fetchval(statement, *arguments)
 
+    async def recover(self) -> None:
+        """Take up work again at once, since the database gave a sign of life elsewhere.
+
+        Raises:
+            StoreUnavailable: it gives none here.
+        """
+        with translated():
+            await self._circuit.recover()
+
     def figures(self) -> Iterable[Figure]:
         """What to publish."""
         yield Figure(

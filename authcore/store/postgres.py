@@ -57,6 +57,14 @@ class PostgresStore(AccountRows, SessionRows, KeyRows):
         """Find out, beside the requests, whether the database still answers: elsewhere it did not."""
         self._pool.suspect()
 
+    async def recover(self) -> None:
+        """Take up work again at once, since the database gave a sign of life elsewhere.
+
+        Raises:
+            StoreUnavailable: it gives none here.
+        """
+        await self._pool.recover()
+
     def figures(self) -> Iterable[Figure]:
         """What to publish."""
         return self._pool.figures()
