@@ -169,6 +169,7 @@ class Authenticator:
         return self._principal(
             AuthMethod.JWT if isinstance(claims, AccessClaims) else AuthMethod.WS,
             await self._acting_in(subject, organization, rows),
+            user_id=claims.user_id,
             expires_at=claims.expires_at + self._tokens.leeway_seconds,
         )
 
@@ -188,6 +189,7 @@ class Authenticator:
         return self._principal(
             AuthMethod.API_KEY,
             await self._acting_in(subject, organization, rows),
+            user_id=row.user_id,
             expires_at=None if row.expires_at is None else row.expires_at.timestamp(),
             key_id=row.id,
         )
@@ -215,11 +217,17 @@ class Authenticator:
     # -- what many principals have in common is kept once -----------------------------------------------------------
 
     def _principal(
-        self, method: AuthMethod, subject: Subject, *, expires_at: float | None, key_id: UUID | None = None
+        self,
+        method: AuthMethod,
+        subject: Subject,
+        *,
+        user_id: UUID,
+        expires_at: float | None,
+        key_id: UUID | None = None,
     ) -> Principal:
         return Principal(
             method=method,
-            user_id=subject.user_id,
+            user_id=user_id,  # the object that is among the rows: a UUID takes as much as a name
             organization_id=self._shared(subject.organization_id),
             email=subject.email,
             name=subject.full_name,

@@ -78,6 +78,7 @@ class Cache(Generic[V]):
         self._entries: OrderedDict[bytes, Entry[V]] = OrderedDict()
         # Most rows have one entry: a set of one would cost more than the entry itself.
         self._by_row: dict[UUID, Entry[V] | set[Entry[V]]] = {}
+        self._sizes: dict[int, int] = {}
         self._generation = 0
         self._oldest_usable = 0
         self.size = 0
@@ -113,7 +114,9 @@ class Cache(Generic[V]):
         self.drop(key)
         early = self._jitter * random.random()  # noqa: S311 - spreading load is no secret
         until = now + self._seconds * (1 - early)
-        entry = Entry(key, value, tuple(rows), now, until, self._generation, self._weigh(value))
+        size = self._weigh(value)
+        size = self._sizes.setdefault(size, size)  # few sizes, many entries: one object for each size
+        entry = Entry(key, value, tuple(rows), now, until, self._generation, size)
         self._entries[key] = entry
         self.size += entry.size
         for row in entry.rows:

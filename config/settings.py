@@ -132,7 +132,9 @@ class Identity(Group):
     cache_seconds: Seconds = Field(30, description="A verdict is reused this long before it is read again.")
     cache_entries: int = Field(100_000, ge=1, le=10_000_000, description="Cached identities at most.")
     cache_bytes: int = Field(
-        157_286_400, ge=65_536, description="Memory of cached identities at most, about; 150 MiB."
+        268_435_456,
+        ge=65_536,
+        description="Memory of cached identities and their headers at most, about; 256 MiB.",
     )
     refused_seconds: Seconds = Field(5, description="A refusal is reused this long before it is read again.")
     refused_entries: int = Field(10_000, ge=1, le=10_000_000, description="Cached refusals at most.")

@@ -20,6 +20,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from authcore.store.circuit import ended
 from authcore.store.migrate import migrate
 from gateway.dev.postgres import EmbeddedPostgres
 from tests.conftest import execute, finish, named
@@ -113,7 +114,7 @@ class Load:
 
     async def stop(self) -> set[int]:
         for task in self._tasks:
-            task.cancel()
+            await ended(task)  # asyncio.wait_for may swallow a cancellation (before Python 3.12)
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
         assert all(isinstance(one, asyncio.CancelledError) for one in results), results
         return {status for _, status in self.answers}
