@@ -1,0 +1,113 @@
+"""Who asks in ``bench.revocation``: people in a database, their credentials, kept connections; and an upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
+
+from authcore.accounts import Accounts
+from authcore.keys import KeyRing
+from authcore.passwords import Passwords
+from authcore.sessions import Sessions
+from authcore.store.migrate import migrate
+from authcore.store.postgres import PostgresStore
+from authcore.tokens import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Site:
+    """The database, and the credential line of each who asks."""
+
+    url: str
+    lines: dict[str, str]
+    strangers: Iterator[str]
+    """Credential lines that have never been seen before, without end."""
+
+
+class Line:
+    """A kept connection to a gateway."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def open(cls, address: tuple[str, int]) -> Line:
+        """Connect."""
+        return cls(*await asyncio.open_connection(*address))
+
+    async def ask(self, path: str, credential: str) -> int:
+        """Return the status of one request."""
+        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: bench\r\n{credential}\r\n\r\n".encode())
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+        await self._reader.readexactly(int(length))
+        return int(head[9:12])
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._writer.close()
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Be the upstream."""
+    with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    writer.close()
+
+
+async def people(url: str, secret: str) -> Site:
+    """Fill the database: an administrator with a key, and a guest who is a member elsewhere."""
+    await migrate(url)
+    store = await PostgresStore.connect(
+        url,
+        pool_min=0,
+        pool_max=2,
+        connect_timeout_seconds=5,
+        acquire_timeout_seconds=5,
+        statement_timeout_seconds=5,
+    )
+    passwords = Passwords(min_length=8, cost=4, workers=1, queue=8)
+    tokens = Tokens(
+        KeyRing(secret.encode()),
+        issuer="whatomate",
+        leeway_seconds=0,
+        access_seconds=86_400,
+        refresh_seconds=90_000,
+    )
+    accounts = Accounts(store, passwords, Sessions(store, tokens))
+    home, elsewhere = [await accounts.create_organization(name) for name in ("Home", "Elsewhere")]
+    password = "a password for the bench"  # noqa: S105 -- of a database that is gone in a minute
+    admin, guest = [
+        await accounts.create_user(
+            email=f"{name}@example.com", password=password, full_name=name, organization_id=home, role="admin"
+        )
+        for name in ("admin", "guest")
+    ]
+    await accounts.add_member(guest, elsewhere, "agent")
+    _, key = await accounts.create_api_key(admin, home, "bench")
+
+    def bearer(user: UUID, organization: UUID, ago: int = 0) -> str:
+        token = tokens.issue_access(
+            user_id=user,
+            organization_id=organization,
+            email="",
+            role_id=None,
+            is_super_admin=False,
+            now=time.time() - ago,
+        )
+        return f"Authorization: Bearer {token}"
+
+    passwords.close()
+    await store.close()
+    lines = {"key": f"X-API-Key: {key}", "admin": bearer(admin, home), "guest": bearer(guest, elsewhere)}
+    return Site(url, lines, (bearer(admin, home, ago) for ago in count(1)))

@@ -1,0 +1,275 @@
+"""The figures of the identity cache: ``python -m bench.identity [hit memory revocation flood recovery]``.
+
+``hit`` and ``memory`` need nothing. The others start a PostgreSQL of their own, gateways as processes of their
+own and an upstream within this process. What each measures stands at its function; ``identity.md`` holds the results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import click
+
+from authcore.api_keys import ApiKeys, LastUsed
+from authcore.authenticate import Authenticator
+from authcore.credentials import BearerToken
+from authcore.keys import KeyRing
+from authcore.memory import Limits, Memory
+from authcore.passwords import Passwords
+from authcore.tokens import Tokens
+from bench import callers, revocation
+from bench.machine import LOAD, UNDER_TEST, describe
+from bench.rows import Rows
+from config.settings import Header
+from gateway.dev.postgres import EmbeddedPostgres
+from gateway.proxy.headers import HeaderLaws
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from authcore.principal import Principal
+
+SECRET: Final = "a-secret-of-the-benchmark-and-of-nobody-else"  # noqa: S105 -- of nobody else
+PRINCIPALS: Final = 100_000
+ROUNDS: Final = 9
+HITS: Final = 100_000
+MEBI: Final = 1 << 20
+WHAT: Final = ("hit", "memory", "revocation", "flood", "recovery")
+
+
+def build(rows: Rows) -> tuple[Authenticator, Tokens, Memory]:
+    """Wire an authenticator as the gateway does, over `rows`."""
+    tokens = Tokens(
+        KeyRing(SECRET.encode()),
+        issuer="whatomate",
+        leeway_seconds=0,
+        access_seconds=86_400,
+        refresh_seconds=90_000,
+    )
+    memory = Memory(
+        Limits(cache_seconds=3600, cache_entries=PRINCIPALS, cache_bytes=1 << 40, stale_seconds=300)
+    )
+    pool = Passwords(min_length=8, cost=4, workers=1, queue=1).pool
+    return (
+        Authenticator(rows, tokens, ApiKeys(rows, pool, secret=b"x"), LastUsed(rows), memory),
+        tokens,
+        memory,
+    )
+
+
+async def fill(authenticator: Authenticator, tokens: Tokens, rows: Rows, now: float) -> list[BearerToken]:
+    """Authenticate as many users as the cache holds; their tokens are returned, and are not the cache's."""
+    credentials = []
+    for number in range(PRINCIPALS):
+        token = tokens.issue_access(
+            user_id=uuid4(),
+            organization_id=rows.organizations[number % 100],
+            email="",
+            role_id=None,
+            is_super_admin=False,
+            now=now,
+        )
+        credentials.append(BearerToken(token.encode()))
+        await authenticator.authenticate(credentials[-1], None, now)
+    return credentials
+
+
+def hits() -> None:
+    """Time ``recall`` over 100,000 cached tokens in an order that no processor cache follows; nanoseconds each."""
+    rows = Rows()
+    authenticator, tokens, _ = build(rows)
+    now = time.time()
+    credentials = asyncio.run(fill(authenticator, tokens, rows, now))
+    credentials = [credentials[place * 7919 % PRINCIPALS] for place in range(HITS)]
+    gc.freeze()
+    for name, some in (("100,000 callers in turn", credentials), ("one caller", credentials[:1] * HITS)):
+        each = []
+        for _ in range(ROUNDS):
+            begun = time.perf_counter()
+            for credential in some:
+                authenticator.recall(credential, None, now)
+            recalled = time.perf_counter() - begun
+            begun = time.perf_counter()
+            for _ in some:
+                pass
+            each.append((recalled - (time.perf_counter() - begun)) / HITS * 1e6)
+        click.echo(f"hit, {name}: median {median(each):.2f} us, best {min(each):.2f}, worst {max(each):.2f}")
+
+
+def memory() -> None:
+    """Read the process's resident memory before and after 100,000 principals; then with their identity headers too.
+
+    Each role in a process of its own: what one has freed, the next would find.
+    """
+    for role in ("agent", "admin"):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+            for line in fresh.submit(_in_memory, role).result():
+                click.echo(line)
+
+
+def _in_memory(role: str) -> list[str]:
+    return asyncio.run(_memory(role))
+
+
+async def _memory(role: str) -> list[str]:
+    rows = Rows()
+    rows.role = role
+    authenticator, tokens, remembered = build(rows)
+    now = time.time()
+    laws = HeaderLaws(Header.model_validate({}).model_dump())
+    gc.collect()
+    empty = resident()
+    credentials = await fill(authenticator, tokens, rows, now)
+    gc.collect()
+    total = resident() - empty
+    # The credentials are the benchmark's, not the cache's: a list of objects with one bytes object each.
+    ours = sys.getsizeof(credentials) + sum(
+        sys.getsizeof(one) + sys.getsizeof(one.token) for one in credentials
+    )
+    cached = total - ours
+    for credential in credentials:
+        found: Principal | None = authenticator.recall(credential, None, now)
+        if found is not None:
+            laws.identity(found)
+    gc.collect()
+    headed = resident() - empty - ours
+    told = {figure.name: figure.read() for figure in remembered.figures()}
+    name = f"memory, {role}"
+    counted = f"the cache counts {told['bytes'] / MEBI:.1f} MiB"
+    return [
+        f"{name}: {told['entries']:.0f} principals, {cached / MEBI:.1f} MiB, {cached / PRINCIPALS:.0f} bytes each",
+        f"{name}, with headers: {headed / MEBI:.1f} MiB, {headed / PRINCIPALS:.0f} bytes each; {counted}",
+    ]
+
+
+def resident() -> int:
+    """Return the bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@asynccontextmanager
+async def gateways(
+    url: str, upstream: int, count: int, cores: Iterable[int]
+) -> AsyncIterator[list[tuple[str, int]]]:
+    """Run gateways as processes of their own, on `cores`; yield their addresses."""
+    environment = {
+        "GATEWAY_DATABASE_URL": url,
+        "GATEWAY_JWT_SECRET": SECRET,
+        "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{upstream}",
+        "GATEWAY_LISTEN": "127.0.0.1:0",
+        "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+        "GATEWAY_LOG_ACCESS": "false",
+        "GATEWAY_IDENTITY_CACHE_SECONDS": "3600",
+        "GATEWAY_IDENTITY_REFUSED_SECONDS": "3600",
+    }
+    running, addresses = [], []
+    try:
+        for _ in range(count):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateway", "serve"),
+                env={**os.environ, **environment},
+                stdout=asyncio.subprocess.PIPE,
+            )
+            running.append(process)
+            os.sched_setaffinity(process.pid, cores)
+            line = json.loads(await process.stdout.readline() if process.stdout else b"")
+            addresses.append((line["public"][0], int(line["public"][1])))
+        yield addresses
+    finally:
+        for process in running:
+            process.terminate()
+            await process.communicate()
+
+
+def over_sockets(*, trials: int, seconds: float, returns: int) -> None:
+    """Run what needs a database, gateways and an upstream."""
+    with tempfile.TemporaryDirectory(prefix="whatomate-bench-") as work:
+        Path(work).chmod(0o755)  # as root the server is another user, who must get in
+        with EmbeddedPostgres(Path(work) / "postgres", durable=False) as postgres:
+            asyncio.run(_over_sockets(postgres, trials, seconds, returns))
+
+
+async def _over_sockets(postgres: EmbeddedPostgres, trials: int, seconds: float, returns: int) -> None:
+    url, every = postgres.url, os.sched_getaffinity(0)
+    site = await callers.people(url, SECRET)
+    upstream = await asyncio.start_server(callers.answer, "127.0.0.1", 0)
+    port = upstream.sockets[0].getsockname()[1]
+    if trials:
+        async with gateways(url, port, 2, every) as addresses:
+            for kind in revocation.KINDS:
+                taken = await revocation.trials(site, addresses, kind, trials)
+                click.echo(f"revocation, {kind.name}: {summary(taken)}")
+    if seconds:  # the gateway alone on one core, as in the other benchmarks; everybody else on the other
+        _pin(postgres.pid or 0, {LOAD})
+        async with gateways(url, port, 1, {UNDER_TEST}) as addresses:
+            for line in await revocation.flood(site, addresses[0], seconds):
+                click.echo(line)
+    if seconds:
+        _pin(postgres.pid or 0, every)
+    for way in ("stopped", "paused"):
+        if returns:
+            async with gateways(url, port, 1, every) as addresses:
+                back = [
+                    await revocation.recovery(postgres, addresses[0], site.strangers, way)
+                    for _ in range(returns)
+                ]
+                click.echo(
+                    f"recovery, {way}: {returns} times, median {median(back):.2f} s, worst {max(back):.2f}"
+                )
+    upstream.close()
+
+
+def _pin(server: int, cores: set[int]) -> None:
+    """Keep this process, the database and whatever they start on `cores`."""
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    for pid in (0, server, *map(int, children)):
+        with suppress(ProcessLookupError):  # a backend of who has just left
+            os.sched_setaffinity(pid, cores)
+
+
+def summary(taken: list[float]) -> str:
+    """Name the quantiles of seconds, in milliseconds."""
+    p50, p90, p99 = (quantiles(taken, n=100)[place] * 1000 for place in (49, 89, 98))
+    worst = max(taken) * 1000
+    return f"{len(taken)} trials, p50 {p50:.1f} ms, p90 {p90:.1f}, p99 {p99:.1f}, worst {worst:.1f}"
+
+
+@click.command()
+@click.argument("what", nargs=-1, type=click.Choice(WHAT))
+@click.option("--hit", is_flag=True, help="As the argument.")
+@click.option("--trials", default=200, show_default=True, help="Revocations of each kind.")
+@click.option(
+    "--seconds", default=5.0, show_default=True, help="Of each round of the flood, and of each quiet one."
+)
+@click.option("--returns", default=10, show_default=True, help="Times the database goes away and comes back.")
+def main(*, what: tuple[str, ...], hit: bool, trials: int, seconds: float, returns: int) -> None:
+    """Measure WHAT, or all of it, and print a line for each figure."""
+    chosen = {*what, *(["hit"] if hit else [])} or set(WHAT)
+    click.echo(describe())
+    if "hit" in chosen:
+        hits()
+    if "memory" in chosen:
+        memory()
+    if chosen & {"revocation", "flood", "recovery"}:
+        over_sockets(
+            trials=trials * ("revocation" in chosen),
+            seconds=seconds * ("flood" in chosen),
+            returns=returns * ("recovery" in chosen),
+        )
+
+
+if __name__ == "__main__":
+    main()
