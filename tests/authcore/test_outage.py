@@ -67,6 +67,7 @@ async def test_these_are_all_the_calls_there_are() -> None:
         "connect",
         "close",
         "suspect",
+        "recover",
         "figures",
     }
     assert public == set(CALLS)
