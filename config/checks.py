@@ -81,14 +81,14 @@ def _pool(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _secret(settings: Settings) -> Iterator[tuple[str, str]]:
     secret = settings.jwt.secret
-    size = SECRET_BYTES if secret is None else len(secret.get_secret_value().encode())
+    size = SECRET_BYTES if secret is None else len(secret.get_secret_value().strip().encode())
     if size < SECRET_BYTES:
         yield "GATEWAY_JWT_SECRET", f"only {size} bytes long, at least {SECRET_BYTES} are needed; {_GENERATE}"
 
 
 def _previous_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
     for place, secret in enumerate(settings.jwt.previous_secrets, 1):
-        size = len(secret.get_secret_value().encode())
+        size = len(secret.get_secret_value().strip().encode())
         if size < SECRET_BYTES:
             yield (
                 "GATEWAY_JWT_PREVIOUS_SECRETS",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from config.layers import FIELDS, PREFIX, SECRETS
+from pydantic import SecretStr
+
+from config.layers import FIELDS, PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +18,12 @@ def listing(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield every setting's name and value; of a secret, whether it is set."""
     for name in FIELDS:
         value = _value(settings, name)
-        if name in SECRETS:
-            yield name, f"({len(value)} hidden)" if isinstance(value, tuple) else "(hidden)" if value else ""
+        if isinstance(value, tuple) and any(isinstance(one, SecretStr) for one in value):
+            yield name, f"({len(value)} hidden)"
+        elif isinstance(value, SecretStr):
+            yield name, "(hidden)" if value.get_secret_value() else ""
+        elif value is None:
+            yield name, ""
         elif isinstance(value, tuple):
             yield name, ",".join(map(str, value))
         elif isinstance(value, bool):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from aiohttp import web
 
+from authcore.errors import StoreUnavailable
 from gateway import assembly, logs
 from gateway.admin import Admin
 from gateway.chores import Chores, attempt
@@ -111,6 +112,20 @@ class Gateway:
         await self._listen(Admin(metrics.registry, domain.store, lambda: not self._draining, domain.identity))
         self._begin_chores(access_log)
 
+    async def _tell_if_unready(self) -> None:
+        """Say at the start, in the log, what ``/readyz`` will say."""
+        store = self._domain.store
+        try:
+            await store.ping()
+            pending = await store.pending_migrations()
+        except StoreUnavailable as error:
+            log.warning("not_ready", reason=str(error), until="the database answers")
+        else:
+            if pending:
+                log.warning(
+                    "not_ready", reason="migrations are pending", pending=pending, until="migrate has run"
+                )
+
     async def _listen(self, admin: Admin) -> None:
         loop = asyncio.get_running_loop()
         settings, closing = self._settings, self._closing
@@ -141,6 +156,7 @@ class Gateway:
 
     def _begin_chores(self, access_log: AccessLog) -> None:
         chores = Chores()
+        chores.once("tell_if_unready", self._tell_if_unready)
         self._closing.push_async_callback(chores.stop)
 
         async def flush_log() -> None:

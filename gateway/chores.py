@@ -30,6 +30,10 @@ class Chores:
             asyncio.get_running_loop().create_task(self._repeat(seconds, name, work), name=name)
         )
 
+    def once(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do `work` once, now, while everything else goes on."""
+        self._tasks.append(asyncio.get_running_loop().create_task(attempt(name, work), name=name))
+
     async def _repeat(self, seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
         while True:
             await asyncio.sleep(seconds)

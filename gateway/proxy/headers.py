@@ -19,7 +19,8 @@ from weakref import WeakKeyDictionary
 
 from authcore.principal import AuthMethod
 from gateway.faults import UnsafeIdentity
-from gateway.wire.framing import HOP_BY_HOP, connection_tokens
+from gateway.proxy.clock import http_date
+from gateway.wire.framing import FIRST_FINAL, HOP_BY_HOP, connection_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,17 +149,32 @@ _RESPONSE_DROPS: Final = HOP_BY_HOP | {b"content-length", b"x-request-id"}
 
 
 def response_start(head: ResponseHead, request_id: bytes) -> bytes:
-    """Return the start of the client's response: status line, the upstream's fields that may go on, the request id."""
+    """Return the start of the client's response: status line, the upstream's fields that may go on, the request id.
+
+    A Date is added when the upstream gave none (RFC 9110 section 6.6.1).
+    """
     start = head.notes
     if not isinstance(start, bytes):  # the same for every response with these lines
-        named = connection_tokens(head) - _RESPONSE_DROPS
-        parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
-        for name, value in head.fields:
-            lower = name.lower()
-            if lower not in _RESPONSE_DROPS and lower not in named:
-                parts.append(b"%b: %b\r\n" % (name, value))
-        start = head.notes = b"".join(parts)
+        start = head.notes = _passing(head)
+    if start[:1] == _DATELESS:
+        return b"%bDate: %b\r\nX-Request-ID: %b\r\n" % (start[1:], http_date(), request_id)
     return b"%bX-Request-ID: %b\r\n" % (start, request_id)
+
+
+_DATELESS: Final = b"\0"
+"""Marks, in front of a start that is kept, that a Date is to be added."""
+
+
+def _passing(head: ResponseHead) -> bytes:
+    named = connection_tokens(head) - _RESPONSE_DROPS
+    parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
+    dated = head.status < FIRST_FINAL
+    for name, value in head.fields:
+        lower = name.lower()
+        if lower not in _RESPONSE_DROPS and lower not in named:
+            parts.append(b"%b: %b\r\n" % (name, value))
+            dated = dated or lower == b"date"
+    return b"".join(parts) if dated else _DATELESS + b"".join(parts)
 
 
 def interim_start(head: ResponseHead) -> bytes:

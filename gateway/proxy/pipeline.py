@@ -35,6 +35,7 @@ from authcore.errors import AuthError
 from authcore.principal import ANONYMOUS
 from gateway.credentials import read_ticket
 from gateway.faults import INTERNAL, ContentTooLarge
+from gateway.proxy.clock import http_date
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.reading import Reading
 from gateway.proxy.refusals import answer_start, refuse
@@ -117,7 +118,8 @@ class Pipeline:
         exchange.target = target = parse_target(head)
         if target.path == "*":
             exchange.status = 204
-            inbound.answer(_ASTERISK, BodyKind.NONE, None, pieces=[], complete=True)
+            start = b"%bDate: %b\r\nX-Request-ID: %b\r\n" % (_ASTERISK, http_date(), exchange.request_id)
+            inbound.answer(start, BodyKind.NONE, None, pieces=[], complete=True)
             return
         preflight = reading.preflight and head.method == b"OPTIONS"
         exchange.route = route = self.routes.match(head.method, target.path, preflight=preflight)

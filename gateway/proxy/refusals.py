@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from email.utils import formatdate
 
 from gateway.faults import Fault, describe
+from gateway.proxy.clock import http_date
 from gateway.wire.drive import Abandoned
 from gateway.wire.faults import (
     PoolExhausted,
@@ -64,7 +64,7 @@ def answer_start(fault: Fault, request_id: bytes) -> bytes:
     lines = [
         f"HTTP/1.1 {fault.status} {_PHRASES.get(fault.status, 'Error')}",
         "Content-Type: application/json",
-        f"Date: {formatdate(usegmt=True)}",
+        f"Date: {http_date().decode('ascii')}",
         "Cache-Control: no-store",
         f"X-Request-ID: {request_id.decode('ascii')}",
         *(f"{name}: {value}" for name, value in fault.headers),

@@ -6,8 +6,9 @@ serves one at a time by driving the coroutine that the listener's ``serve`` make
 - Answers leave in the order of their requests, whatever arrives meanwhile.
 - A request that breaks a law is served like any other, with ``fault`` set: it is answered and recorded by the same
   code, nothing of it goes further, and the connection closes behind it.
-- Reading stops while a request waits its turn, while a body is due that nobody takes yet (so no body is read, beyond
-  what arrived with the head, before the gateway has decided), and while whoever takes it is full.
+- Reading stops while requests wait their turn, while the client does not take its answers, while a body is due that
+  nobody takes yet (so no body is read, beyond what arrived with the head, before the gateway has decided), and while
+  whoever takes it is full.
 - A client that goes away is thrown into the coroutine at once, as :class:`ClientGone`.
 """
 
@@ -25,8 +26,7 @@ from gateway.wire.reading import RequestReader
 if TYPE_CHECKING:
     from gateway.wire.listener import Listener
 
-REQUEST_TIMEOUT: Final = 408
-UNAVAILABLE: Final = 503
+REQUEST_TIMEOUT, UNAVAILABLE = 408, 503
 LINGER_SECONDS: Final = 2.0
 """How long, after a refusal, what the client still sends is read and dropped: a reset must not eat the answer."""
 
@@ -41,8 +41,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._limits = listener.limits
-        self._deadlines = listener.deadlines
+        self._limits, self._deadlines = listener.limits, listener.deadlines
         self._transport: asyncio.Transport | None = None
         self._queue: deque[Inbound] = deque()
         self._reader = RequestReader(self, listener.limits, self._queue)
@@ -93,15 +92,18 @@ class DownstreamConnection(asyncio.Protocol):
         """Read, then serve what that completed."""
         if self._closing or self._broken:
             return  # what comes behind a refusal, or while closing, is dropped
-        if (
-            self._active is None and not self._reader.in_head
-        ):  # the first bytes of a head; later ones win no time
+        if self._active is None and not (
+            self._reader.in_head or self._full
+        ):  # a head begins; later bytes win no time
             self.deadline = self._deadlines.after(self._limits.head_seconds)
+        self._parse(data)
+        self._pump()
+
+    def _parse(self, raw: bytes) -> None:
         try:
-            self._reader.feed(data)
+            self._reader.read(raw)
         except ProtocolError as fault:
             self._break(fault)
-        self._pump()
 
     def pause_writing(self) -> None:
         """The client takes its answer more slowly than it comes."""
@@ -115,16 +117,21 @@ class DownstreamConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._full = False
-        self.deadline = None
-        if self._active is not None:
+        if self._closing:
+            return
+        if self._active is None:
+            self._wait_for_the_next()
+            self._pump()
+        else:
+            self.deadline = None
             if self._active.source is not None:
                 self._active.source.resume()
             self.regulate()
 
     def expire(self) -> None:
         """The deadline has passed; what for follows from where the connection is."""
-        if self._full and self._transport is not None:
-            left = self._transport.get_write_buffer_size()
+        left = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if left and (self._full or self._closing):
             if left < self._buffered:  # slow is not stalled
                 self._buffered = left
                 self.deadline = self._deadlines.after(self._limits.write_seconds)
@@ -146,8 +153,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._broken = True
         inbound, self._reader.current = self._reader.current, None
         self._reader.in_head = False
-        if inbound is None:
-            inbound = Inbound(self)
+        inbound = inbound or Inbound(self)
         inbound.fault = fault
         if inbound is self._active:
             if self._drive is not None:
@@ -156,17 +162,35 @@ class DownstreamConnection(asyncio.Protocol):
             self._queue.append(inbound)
 
     def _pump(self) -> None:
-        """Serve what is queued, one after the other, without recursion."""
+        """Serve what is queued, one after the other, without recursion; parse on when the queue is empty."""
         if self._pumping:
             return
         self._pumping = True
-        while self._active is None and self._queue and not self._closing:
+        while self._active is None and self._queue and not (self._closing or self._full):
             inbound = self._active = self._queue.popleft()
             self.deadline = None
             self._drive = Drive(self._listener.serve(inbound), self._served)
             self._drive.start()
         self._pumping = False
+        if self._may_parse_on():
+            # In another turn of the loop: a client that sends thousands of requests at once waits for the others.
+            asyncio.get_running_loop().call_soon(self._parse_on)
         self.regulate()
+
+    def _parse_on(self) -> None:
+        if self._may_parse_on():
+            self._parse(b"")
+            self._pump()
+
+    def _may_parse_on(self) -> bool:
+        """Whether bytes that were read wait to be parsed, and nothing stands before them."""
+        return bool(self._reader.held) and not (self._queue or self._full or self._broken or self._closing)
+
+    def _wait_for_the_next(self) -> None:
+        limits = self._limits
+        self.deadline = self._deadlines.after(
+            limits.head_seconds if self._reader.in_head else limits.idle_seconds
+        )
 
     def _served(self, escaped: Exception | None) -> None:
         """The exchange has ended: go on with the next, or close."""
@@ -175,9 +199,8 @@ class DownstreamConnection(asyncio.Protocol):
             return
         inbound.source = inbound.sink = None
         if escaped is not None:
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": "an exchange let an exception escape", "exception": escaped}
-            )
+            context = {"message": "an exchange let an exception escape", "exception": escaped}
+            asyncio.get_running_loop().call_exception_handler(context)
         if not inbound.answered or inbound.aborted:
             self.abort()
         elif inbound.closes or not inbound.complete:
@@ -185,8 +208,8 @@ class DownstreamConnection(asyncio.Protocol):
         elif self._listener.draining and not self._queue:
             self._close(linger=False)
         else:
-            waits = self._limits.head_seconds if self._reader.in_head else self._limits.idle_seconds
-            self.deadline = self._deadlines.after(waits)
+            if not self._full:
+                self._wait_for_the_next()
             if not self._pumping:
                 self._pump()
 
@@ -195,13 +218,15 @@ class DownstreamConnection(asyncio.Protocol):
         active, transport = self._active, self._transport
         if transport is None:
             return
-        if self._closing or active is None:
+        if self._closing:
             pause = False
-        elif self._queue:
+        elif self._queue or self._reader.held:
             pause = True
-        else:
+        elif active is None or active.complete:
             # After an upgrade request, the client's bytes are for the tunnel, which begins with the 101.
-            pause = active.head.upgrade or (not active.complete and (active.sink is None or active.held))
+            pause = self._full or (active is not None and active.head.upgrade)
+        else:
+            pause = active.sink is None or active.held
         if pause is not self._paused and not transport.is_closing():
             self._paused = pause
             if pause:
@@ -213,14 +238,18 @@ class DownstreamConnection(asyncio.Protocol):
             self.deadline = self._deadlines.after(self._limits.body_seconds) if due else None
 
     def _close(self, *, linger: bool) -> None:
+        """Write what is still to be written, and close; with `linger`, read on for a while and drop it."""
         transport = self._transport
         self._closing = True
         self._queue.clear()
         if transport is None:
             return
+        self._buffered = transport.get_write_buffer_size()
         if linger and transport.can_write_eof():
             transport.write_eof()
-            self.deadline = self._deadlines.after(LINGER_SECONDS)
+            self.deadline = self._deadlines.after(
+                self._limits.write_seconds if self._buffered else LINGER_SECONDS
+            )
             self.regulate()
         else:
             transport.close()
@@ -242,8 +271,6 @@ class DownstreamConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # -- the active inbound's side -----------------------------------------------------------------------------
-
     @property
     def draining(self) -> bool:
         """No connection is kept alive any more."""
@@ -251,7 +278,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     @property
     def full(self) -> bool:
-        """The client takes its answer more slowly than it comes."""
+        """Whether the client lags behind."""
         return self._full
 
     def switch(self, head: bytes) -> asyncio.Transport:

@@ -23,7 +23,7 @@ EXPECTATION_FAILED: Final = 417
 
 _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
-_FIRST_FINAL: Final = 200
+FIRST_FINAL: Final = 200
 
 HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
 """uri-host [":" port], RFC 9110 section 7.2; sub-delims and percent-encoding of reg-name are not taken."""
@@ -73,6 +73,10 @@ def check_request(head: RequestHead) -> None:
         head.method == b"CONNECT"
     ):  # RFC 9110 section 9.3.6: a tunnel to anywhere is not what this server is for
         raise ProtocolError(NOT_IMPLEMENTED, "CONNECT is not supported")
+    if (
+        head.method == b"TRACE"
+    ):  # RFC 9110 section 9.3.8: it would echo to the client what only the upstream may see
+        raise ProtocolError(NOT_IMPLEMENTED, "TRACE is not supported")
     if head.upgrade:
         _check_upgrade(head)
     expect = first.get(b"expect")
@@ -143,7 +147,7 @@ def check_response(head: ResponseHead, method: bytes) -> None:
     if length is not None:
         head.length = parse_length(length, bad_gateway)
     # Rule 1: these never have a body, whatever their fields say.
-    if method == b"HEAD" or head.status < _FIRST_FINAL or head.status in (_NO_CONTENT, _NOT_MODIFIED):
+    if method == b"HEAD" or head.status < FIRST_FINAL or head.status in (_NO_CONTENT, _NOT_MODIFIED):
         head.kind = BodyKind.NONE
     elif coding is not None:  # rule 4
         head.kind = BodyKind.CHUNKED

@@ -112,8 +112,8 @@ class Pool:
             return await signal
         finally:
             timer.cancel()
-            if not signal.done:  # the exchange was thrown out: whoever is next is next
-                signal.done = True
+            if signal in self._waiting:  # it timed out, or was thrown out: its place is for the next
+                self._waiting.remove(signal)
 
     async def _connect(self) -> UpstreamConnection:
         """Open a connection. The dial counts against the bound until it has failed, or its connection is lost."""

@@ -3,7 +3,7 @@
 Laws:
 
 - A request whose head is complete is put on ``ready``, in order; its body then goes to the same :class:`Inbound`.
-- ``feed`` raises the first broken law and must not be called again after that; ``current`` is then the request it was
+- ``read`` raises the first broken law and must not be called again after that; ``current`` is then the request it was
   broken in, or None.
 - Bytes that repeat need no second reading: most clients send the same field lines again and again over one connection,
   so when a whole request arrives whose lines are, to the byte, the last one's, only its request line is read
@@ -37,6 +37,10 @@ _SLACK: Final = 4
 _LINE: Final = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[A-Za-z0-9._~!$&'()*+,=:@/?%-]*) HTTP/1\.1")
 """A request line of the plainest kind (section 3): the only kind that is read without llhttp."""
 
+SLICE_BYTES: Final = 4096
+MAX_AHEAD: Final = 16
+"""Pipelined requests that are parsed and wait; no more are parsed until they are served."""
+
 MAX_FRAMING_BYTES: Final = 16_384
 """Chunk sizes, extensions and trailers (section 7.1) that may come without a byte of body between them."""
 
@@ -50,6 +54,7 @@ class RequestReader:
     Attributes:
         current: The request being read, from its first byte to its last.
         in_head: Its head is not complete.
+        held: What arrived and has not been parsed, because enough requests are ready.
     """
 
     __slots__ = (
@@ -62,6 +67,7 @@ class RequestReader:
         "_ready",
         "_unfinished",
         "current",
+        "held",
         "in_head",
     )
 
@@ -76,13 +82,40 @@ class RequestReader:
         self._head: RequestHead | None = None
         self.current: Inbound | None = None
         self.in_head = False
+        self.held = b""
 
     def close(self) -> None:
         """Read no more. Parser and reader refer to each other; this parts them."""
         self._parser = None
+        self.held = b""
+
+    def read(self, raw: bytes) -> None:
+        """Read what has arrived behind what is ``held``, until enough requests are ready; hold the rest.
+
+        Slice by slice, so that one packet full of small requests does not become thousands of them at once.
+
+        Raises:
+            ProtocolError: a law is broken.
+        """
+        if self.held:
+            raw, self.held = self.held + raw, b""
+        while raw:
+            if len(self._ready) > MAX_AHEAD:
+                self.held = raw
+                return
+            size = self._stretch()
+            self.feed(raw if len(raw) <= size else raw[:size])
+            raw = raw[size:]
+
+    def _stretch(self) -> int:
+        """Return how many bytes may be parsed at once: the rest of a body of known length, or a slice."""
+        current = self.current
+        if current is None or self.in_head or current.head.kind is not BodyKind.LENGTH:
+            return SLICE_BYTES
+        return max(current.head.length - current.received, SLICE_BYTES)
 
     def feed(self, raw: bytes) -> None:
-        """Read what has arrived.
+        """Parse a slice.
 
         Raises:
             ProtocolError: a law is broken.

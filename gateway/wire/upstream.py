@@ -52,9 +52,10 @@ class UpstreamConnection(asyncio.Protocol):
         self.touched = False
         self._busy = False
         self._sent = True
+        self._full = False
+        self._paused = False
         self._chunked_out = False
-        self._head_timeout = 0.0
-        self._body_timeout = 0.0
+        self._head_timeout = self._body_timeout = 0.0
         self._source: Source | None = None
         self._failure: UpstreamFault | None = None
         self._awaited: Signal[ResponseHead] | None = None
@@ -89,20 +90,25 @@ class UpstreamConnection(asyncio.Protocol):
             pieces = [chunk(piece) for piece in pieces]
             if complete:
                 pieces.append(LAST_CHUNK)
+        if not self.is_open or self._transport is None:  # lost since it was lent
+            self._fail(UpstreamLost("the upstream closed the connection before a request was sent on it"))
+            return
         self.deadline = self._deadlines.after(head_timeout)
-        if self._transport is not None:
-            self._transport.write(b"".join((start, framing, *pieces)) if pieces else start + framing)
+        self._transport.write(b"".join((start, framing, *pieces)) if pieces else start + framing)
 
     def feed_from(self, source: Source) -> None:
-        """Name who sends the rest of the request's body, to be paused while this connection is full."""
+        """Name who sends the rest of the body, to be paused while this connection is full."""
         self._source = source
+        if self._full:
+            source.pause()
 
     def body(self, piece: bytes) -> None:
         """Write a piece of the request's body."""
         if self._transport is None or self._transport.is_closing():
             return
-        if self._reader.final is None:
-            self.deadline = self._deadlines.after(self._head_timeout)
+        answered = self._reader.final is not None
+        if not self._paused:
+            self.deadline = self._deadlines.after(self._body_timeout if answered else self._head_timeout)
         self._transport.write(chunk(piece) if self._chunked_out else piece)
 
     def end(self) -> None:
@@ -130,13 +136,12 @@ class UpstreamConnection(asyncio.Protocol):
         return self._reader.complete
 
     def take(self) -> list[bytes]:
-        """Take the pieces of body that came with the final head."""
-        reader = self._reader
-        pieces, reader.pieces = reader.pieces, []
+        """Take the body that came with the final head."""
+        pieces, self._reader.pieces = self._reader.pieces, []
         return pieces
 
     def relay(self, sink: Sink) -> None:
-        """Pass every further piece of the response's body to `sink`, and its end."""
+        """Pass the rest of the response's body to `sink`, and its end."""
         self._reader.sink = sink
 
     async def finished(self) -> None:
@@ -145,12 +150,11 @@ class UpstreamConnection(asyncio.Protocol):
         Raises:
             UpstreamFault: it broke off.
         """
-        if self._reader.complete:
-            return
         if self._failure is not None:
             raise self._failure
-        self._finished = Signal()
-        await self._finished
+        if not self._reader.complete:
+            self._finished = Signal()
+            await self._finished
 
     def switch(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport away after a 101, with the bytes that came behind it.
@@ -170,6 +174,7 @@ class UpstreamConnection(asyncio.Protocol):
         return (
             reader.complete
             and self._sent
+            and not self._full  # what is still in our buffer has not been sent
             and not reader.excess
             and reader.final is not None
             and reader.final.keep_alive
@@ -183,8 +188,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     def rest(self, idle_seconds: float) -> None:
         """Become idle for `idle_seconds` at most, ready for the next ``send``."""
-        self._busy = False
-        self._chunked_out = False
+        if self._paused:  # the last piece filled the client, and nobody is left to say that it has room
+            self.resume()
+        self._busy = self._chunked_out = False
         self._source = None
         self._reader.sink = None
         self.deadline = self._deadlines.after(idle_seconds)
@@ -192,12 +198,14 @@ class UpstreamConnection(asyncio.Protocol):
     def pause(self) -> None:
         """Read no more of the response until ``resume``; its silence is then nobody's fault."""
         if self._transport is not None and not self._transport.is_closing():
+            self._paused = True
             self._transport.pause_reading()
             self.deadline = None
 
     def resume(self) -> None:
         """Read on."""
         if self._transport is not None and not self._transport.is_closing():
+            self._paused = False
             self._transport.resume_reading()
             self.deadline = self._deadlines.after(self._body_timeout)
 
@@ -225,10 +233,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._lost(self)
         self._reader.close()
 
-    def eof_received(self) -> bool:
-        """The upstream has finished sending; nothing useful can be sent to it either."""
-        return False
-
     def data_received(self, data: bytes) -> None:
         """Read, then resume the exchange once with what that brought."""
         reader = self._reader
@@ -240,7 +244,11 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             reader.feed(data)
         except ProtocolError as error:
-            self._malformed(error)
+            fault = UpstreamMalformed(f"the upstream's response is malformed: {error}")
+            fault.__cause__ = error
+            self._fail(fault)
+            reader.excess = True
+            self.abort()
         else:
             if self.complete:
                 self.deadline = None
@@ -250,11 +258,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The upstream takes the body more slowly than it comes."""
+        self._full = True
         if self._source is not None:
             self._source.pause()
 
     def resume_writing(self) -> None:
         """The upstream has caught up."""
+        self._full = False
         if self._source is not None:
             self._source.resume()
 
@@ -262,16 +272,6 @@ class UpstreamConnection(asyncio.Protocol):
         """The deadline has passed: idle, waiting for a head, or for the next piece of a body."""
         if self._busy:
             self._fail(UpstreamTimedOut("the upstream did not answer in time"))
-        self.abort()
-
-    # -- between them ------------------------------------------------------------------------------------------
-
-    def _malformed(self, error: ProtocolError) -> None:
-        if not self._reader.complete:
-            fault = UpstreamMalformed(f"the upstream's response is malformed: {error}")
-            fault.__cause__ = error
-            self._fail(fault)
-        self._reader.excess = True
         self.abort()
 
     def _fail(self, fault: UpstreamFault) -> None:

@@ -1,0 +1,17 @@
+"""The wall clock as HTTP writes it (RFC 9110 section 5.6.7), made once a second."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+
+_kept = (0, b"")
+
+
+def http_date() -> bytes:
+    """Return the present as an HTTP-date."""
+    global _kept  # noqa: PLW0603 -- a memory of one value, of the one thread that serves
+    now = int(time.time())
+    if _kept[0] != now:
+        _kept = (now, formatdate(now, usegmt=True).encode("ascii"))
+    return _kept[1]
