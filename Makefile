@@ -20,8 +20,8 @@ install: $(STAMP) ## make .venv with everything in it; the command is .venv/bin/
 run: $(STAMP) ## a gateway, a PostgreSQL and an upstream to try it with (data stays in .data)
 	@$(BIN)/whatomate-gateway dev $(ARGS)
 
-test: $(STAMP) ## every test
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## every test, in two processes, each with a PostgreSQL of its own (ARGS="-n 0" for one)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(STAMP) ## format, lint, types, the laws of who may import whom
 	@$(BIN)/ruff format --check .

@@ -81,7 +81,8 @@ def revoke(key_id: UUID) -> None:
     """Switch the key ID off."""
     administer(lambda office: office.revoke_api_key(key_id))
     note(
-        f"key {key_id} is revoked; a running gateway may go on to take it for GATEWAY_IDENTITY_CACHE_SECONDS"
+        f"key {key_id} is revoked; running gateways hear of it at once, "
+        "or within GATEWAY_IDENTITY_CACHE_SECONDS where GATEWAY_DATABASE_TRIGGERS is off"
     )
 
 

@@ -11,6 +11,10 @@ from authcore.passwords import Passwords
 from tests.commands.conftest import Run, refused
 from tests.conftest import fetch, finish
 
+NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
+"""A well-formed id that nothing has."""
+
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -92,7 +96,7 @@ async def _signs_in(url: str, email: str, password: str) -> bool:
         ({}, "short", "Password must be at least 8 characters"),
         ({}, "x" * 73, "Password must be at most 72 bytes"),
         ({"--email": "ADA@acme.example"}, "correct horse", "An account with this email already exists."),
-        ({"--organization": str(uuid4())}, "correct horse", "Organization not found"),
+        ({"--organization": NOBODY}, "correct horse", "Organization not found"),
         ({"--role": "emperor"}, "correct horse", "role"),
         ({"--email": "nobody"}, "correct horse", "mail"),
     ],

@@ -10,6 +10,10 @@ import pytest
 from tests.commands.conftest import Run, refused
 from tests.conftest import execute, fetch, finish
 
+NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
+"""A well-formed id that nothing has."""
+
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -53,7 +57,7 @@ def test_an_expired_key_is_listed_as_such(on: Run, user: str, organization: str,
     ("option", "value", "code", "error"),
     [
         ("--user", "nobody@acme.example", 1, "User not found"),
-        ("--organization", str(uuid4()), 1, "Organization not found"),
+        ("--organization", NOBODY, 1, "Organization not found"),
         ("--organization", "acme", 2, "Invalid value for '--organization': 'acme' is not a valid UUID."),
         ("--expires-at", "2000-01-01T00:00:00Z", 2, "--expires-at is in the past"),
         ("--expires-at", "2999-01-01", 2, "has no time zone"),

@@ -48,7 +48,7 @@ class Pushing:
         client.writer.transport.abort()
 
 
-@pytest.mark.parametrize("size", range(2_900_000, 3_300_000, 20_000))
+@pytest.mark.parametrize("size", range(2_900_000, 3_300_000, 50_000))
 async def test_a_slow_client_leaves_a_connection_that_the_next_can_use(
     gateway: Gateway, upstream: Upstream, size: int
 ) -> None:
