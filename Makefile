@@ -67,7 +67,7 @@ fuzz: $(STAMP) ## both parsers under coverage-guided fuzzing, FUZZ_SECONDS each 
 	@$(BIN)/python -m tests.fuzz.campaign requests $(or $(FUZZ_SECONDS),60)
 	@$(BIN)/python -m tests.fuzz.campaign responses $(or $(FUZZ_SECONDS),60)
 
-bench: $(VENV)/.bench ## side by side with the proxies people would pick; needs nginx, wrk, iproute2 (and uses haproxy)
+bench: $(VENV)/.bench ## side by side with the proxies people would pick; needs nginx, wrk, util-linux (and uses haproxy)
 	@$(BIN)/python -m bench $(ARGS)
 
 $(VENV)/.bench: $(STAMP) requirements-bench.lock

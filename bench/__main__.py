@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from bench import report
-from bench.candidates import CANDIDATES, NGINX, Site, program
+from bench.candidates import CANDIDATES, Site, program
 from bench.load import VARIED, Load, run
 from bench.machine import LOAD, accepted, describe, free_port, start
 from bench.world import world
@@ -36,7 +36,7 @@ LOADS: Final = (
     Load("64 KiB up", "/upload", 64, upload=65_536, download=2),
     Load("1 MiB up", "/upload", 64, upload=1 << 20, download=2),
 )
-WARM_UP_SECONDS: Final = 2
+WARM_UP_SECONDS: Final = 1
 
 
 @click.command()
@@ -47,7 +47,7 @@ WARM_UP_SECONDS: Final = 2
 @click.option("--out", type=click.Path(path_type=Path), default=Path("bench/results"), show_default=True)
 def main(rounds: int, seconds: int, only: tuple[str, ...], only_loads: tuple[str, ...], out: Path) -> None:
     """Measure the gateway beside the proxies people would pick."""
-    for needed in ("nginx", "wrk", "taskset", "ss"):
+    for needed in ("nginx", "wrk", "taskset"):
         if shutil.which(needed) is None:
             raise click.ClickException(f"{needed} is not installed; the benchmark cannot do without it")
     chosen = [one for one in CANDIDATES if not only or any(word in one.name for word in only)]
@@ -76,7 +76,7 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
     seconds: int,
 ) -> report.Results:
     work.chmod(0o755)
-    site = stack.enter_context(world(work, _upstream(stack, work), secrets.token_hex(32)))
+    site = stack.enter_context(world(work, upstream(stack, work), secrets.token_hex(32)))
     running: dict[str, tuple[Running, int]] = {}
     for candidate in chosen:
         running[candidate.name] = candidate.start(site)
@@ -104,7 +104,8 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
     return results
 
 
-def _upstream(stack: contextlib.ExitStack, work: Path) -> int:
+def upstream(stack: contextlib.ExitStack, work: Path) -> int:
+    """Start the upstream, and return its port."""
     port = free_port()
     files = work / "files"
     files.mkdir()
@@ -143,8 +144,6 @@ def _versions() -> str:
         told.append(f"{name}: {line.strip()[:60]}")
     return "; ".join(told)
 
-
-__all__ = ["NGINX", "main"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -104,7 +104,8 @@ def _gateway(_site: Site, _port: int) -> list[str]:
     return [sys.executable, "-m", "gateway", "serve"]
 
 
-def _gateway_environment(site: Site, port: int) -> dict[str, str]:
+def gateway_environment(site: Site, port: int) -> dict[str, str]:
+    """Return what a gateway on `port` is started with."""
     return {
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
         "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
@@ -178,9 +179,9 @@ AIOHTTP: Final = "aiohttp idiomatic"
 SPLICE: Final = "uvloop splice"
 
 CANDIDATES: Final = (
-    Candidate(GATEWAY_JWT, None, _gateway, _bearer, _gateway_environment),
-    Candidate(GATEWAY_KEY, None, _gateway, lambda site: {"X-API-Key": site.api_key}, _gateway_environment),
-    Candidate(GATEWAY_PUBLIC, None, _gateway, environment=_gateway_environment, path=""),
+    Candidate(GATEWAY_JWT, None, _gateway, _bearer, gateway_environment),
+    Candidate(GATEWAY_KEY, None, _gateway, lambda site: {"X-API-Key": site.api_key}, gateway_environment),
+    Candidate(GATEWAY_PUBLIC, None, _gateway, environment=gateway_environment, path=""),
     Candidate(HAPROXY, "haproxy", _haproxy, _bearer),
     Candidate(ENVOY, "envoy", _envoy, _bearer),
     Candidate("Traefik plain", "traefik", _traefik, _bearer, _one_thread),

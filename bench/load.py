@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from bench.machine import LOAD
+from bench.machine import LOAD, pinned
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,8 +50,10 @@ class Told:
     errors: int
 
 
-def run(load: Load, port: int, headers: dict[str, str], seconds: float, work: Path) -> Told:
-    """Send `load` to 127.0.0.1:`port` for `seconds`."""
+def run(  # noqa: PLR0913 -- the parts of one run
+    load: Load, port: int, headers: dict[str, str], seconds: float, work: Path, *, core: int | None = LOAD
+) -> Told:
+    """Send `load` to 127.0.0.1:`port` for `seconds`, from one core (None: from any)."""
     script = work / f"{load.name}.lua"
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
     if load.upload:
@@ -63,9 +65,7 @@ def run(load: Load, port: int, headers: dict[str, str], seconds: float, work: Pa
         path = load.path % 0
     script.write_text("\n".join(lines))
     command = [
-        "taskset",
-        "-c",
-        str(LOAD),
+        *pinned(core),
         "wrk",
         "-t1",
         f"-c{load.connections}",

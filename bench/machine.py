@@ -72,17 +72,27 @@ class Running:
                 self.process.wait()
 
 
+def pinned(core: int | None) -> list[str]:
+    """Return what goes before a command to keep it on one core."""
+    return [] if core is None else ["taskset", "-c", str(core)]
+
+
 def start(
-    command: Sequence[str], *, core: int, port: int, log: Path, environment: dict[str, str] | None = None
+    command: Sequence[str],
+    *,
+    core: int | None,
+    port: int,
+    log: Path,
+    environment: dict[str, str] | None = None,
 ) -> Running:
-    """Start `command` on one core and wait until it listens on `port`.
+    """Start `command` on one core (None: on any) and wait until it listens on `port`.
 
     Raises:
         RuntimeError: it did not; the end of its output is in the message.
     """
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 -- the benchmark's own commands
-            ["taskset", "-c", str(core), *command],  # noqa: S607 -- util-linux, wherever it is
+            [*pinned(core), *command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -14,12 +14,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from gateway.faults import MethodNotAllowed, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from authcore.authorize import Requirement
     from gateway.metrics import RouteMeter
     from gateway.proxy.upstreams import Upstream
 
@@ -177,7 +177,3 @@ def _of_method(routes: Sequence[Route], method: bytes) -> Route:
             return route
         allowed |= route.methods
     raise MethodNotAllowed(", ".join(sorted(name.decode() for name in allowed)))
-
-
-REQUIREMENTS: Final = {True: PUBLIC, False: AUTHENTICATED}
-"""What the path settings can ask: nothing, or anybody who proves who they are."""
