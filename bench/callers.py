@@ -9,13 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from authcore.accounts import Accounts
-from authcore.keys import KeyRing
-from authcore.passwords import Passwords
-from authcore.sessions import Sessions
-from authcore.store.migrate import migrate
-from authcore.store.postgres import PostgresStore
-from authcore.tokens import Tokens
+from bench.domain import PASSWORD, domain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,34 +61,20 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def people(url: str, secret: str) -> Site:
     """Fill the database: an administrator with a key, and a guest who is a member elsewhere."""
-    await migrate(url)
-    store = await PostgresStore.connect(
-        url,
-        pool_min=0,
-        pool_max=2,
-        connect_timeout_seconds=5,
-        acquire_timeout_seconds=5,
-        statement_timeout_seconds=5,
-    )
-    passwords = Passwords(min_length=8, cost=4, workers=1, queue=8)
-    tokens = Tokens(
-        KeyRing(secret.encode()),
-        issuer="whatomate",
-        leeway_seconds=0,
-        access_seconds=86_400,
-        refresh_seconds=90_000,
-    )
-    accounts = Accounts(store, passwords, Sessions(store, tokens))
-    home, elsewhere = [await accounts.create_organization(name) for name in ("Home", "Elsewhere")]
-    password = "a password for the bench"  # noqa: S105 -- of a database that is gone in a minute
-    admin, guest = [
-        await accounts.create_user(
-            email=f"{name}@example.com", password=password, full_name=name, organization_id=home, role="admin"
-        )
-        for name in ("admin", "guest")
-    ]
-    await accounts.add_member(guest, elsewhere, "agent")
-    _, key = await accounts.create_api_key(admin, home, "bench")
+    async with domain(url, secret) as (accounts, tokens):
+        home, elsewhere = [await accounts.create_organization(name) for name in ("Home", "Elsewhere")]
+        admin, guest = [
+            await accounts.create_user(
+                email=f"{name}@example.com",
+                password=PASSWORD,
+                full_name=name,
+                organization_id=home,
+                role="admin",
+            )
+            for name in ("admin", "guest")
+        ]
+        await accounts.add_member(guest, elsewhere, "agent")
+        _, key = await accounts.create_api_key(admin, home, "bench")
 
     def bearer(user: UUID, organization: UUID, ago: int = 0) -> str:
         token = tokens.issue_access(
@@ -107,7 +87,5 @@ async def people(url: str, secret: str) -> Site:
         )
         return f"Authorization: Bearer {token}"
 
-    passwords.close()
-    await store.close()
     lines = {"key": f"X-API-Key: {key}", "admin": bearer(admin, home), "guest": bearer(guest, elsewhere)}
     return Site(url, lines, (bearer(admin, home, ago) for ago in count(1)))

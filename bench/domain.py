@@ -1,0 +1,46 @@
+"""The auth domain on a benchmark's own database, migrated and empty."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from authcore.accounts import Accounts
+from authcore.keys import KeyRing
+from authcore.passwords import Passwords
+from authcore.sessions import Sessions
+from authcore.store.migrate import migrate
+from authcore.store.postgres import PostgresStore
+from authcore.tokens import Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+PASSWORD = "a password for the bench"  # noqa: S105 -- of a database that is gone in a minute
+
+
+@asynccontextmanager
+async def domain(url: str, secret: str) -> AsyncIterator[tuple[Accounts, Tokens]]:
+    """Lend accounts and tokens on `url`, with day-long access tokens signed by `secret`."""
+    await migrate(url)
+    store = await PostgresStore.connect(
+        url,
+        pool_min=0,
+        pool_max=2,
+        connect_timeout_seconds=5,
+        acquire_timeout_seconds=5,
+        statement_timeout_seconds=5,
+    )
+    passwords = Passwords(min_length=8, cost=4, workers=1, queue=8)
+    tokens = Tokens(
+        KeyRing(secret.encode()),
+        issuer="whatomate",
+        leeway_seconds=0,
+        access_seconds=86_400,
+        refresh_seconds=90_000,
+    )
+    try:
+        yield Accounts(store, passwords, Sessions(store, tokens)), tokens
+    finally:
+        passwords.close()
+        await store.close()
