@@ -4,8 +4,8 @@ The parent serves nothing: it holds the port, starts the workers and replaces th
 listener for all of them. Every worker is a whole gateway that listens on the same port (SO_REUSEPORT: the kernel
 spreads connections) and has its own admin listener on a unix socket. Laws:
 
-- One admin address: ``/metrics`` holds every worker's samples, told apart by the label ``worker``; ``/readyz`` is ready
-  when all are.
+- One admin address: ``/metrics`` holds every worker's samples, told apart by the label ``worker``; ``/status`` holds
+  each one's; ``/readyz`` is ready when all are.
 - One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all did.
 - No orphans: a worker whose parent is gone reads the end of its standard input, and stops.
 """
@@ -116,6 +116,7 @@ class Workers:
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/status", self._status)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
@@ -153,6 +154,11 @@ class Workers:
             body=orjson.dumps({"ready": ready, "workers": workers}),
             content_type="application/json",
         )
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        answers = await self._ask_all("/status")
+        workers = {str(number): orjson.loads(body) for number, (_, body) in enumerate(answers)}
+        return web.Response(body=orjson.dumps({"workers": workers}), content_type="application/json")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         answers = await self._ask_all("/metrics")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -72,6 +73,8 @@ async def test_workers_share_the_port_and_one_page_counts_for_all(upstream: Upst
         assert sum(by_worker.values()) >= 60
         assert set(by_worker) == {"0", "1"}
         assert (await ask(admin, "/livez"))[0] == 200
+        status, page = await ask(admin, "/status")
+        assert (status, set(json.loads(page)["workers"])) == (200, {"0", "1"})
         workers = children(process.pid)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
