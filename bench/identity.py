@@ -33,7 +33,7 @@ from authcore.tokens import Tokens
 from bench import callers, revocation
 from bench.machine import LOAD, UNDER_TEST, describe
 from bench.rows import Rows
-from config.settings import Header
+from config.groups.serving import Header
 from gateway.dev.postgres import EmbeddedPostgres
 from gateway.proxy.headers import HeaderLaws
 

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from config.settings import Header, Settings
+    from config.groups.serving import Header
+    from config.settings import Settings
 
 SECRET_BYTES: Final = 32
 """RFC 7518 section 3.2: a key of the hash's size or larger must be used with HS256."""

@@ -1,6 +1,6 @@
 """The composition root: Settings -> running gateway.
 
-:meth:`Gateway.start` is everything there is, in the order of dependence; ``assembly.py`` holds how each part is built.
+:meth:`Gateway.start` is everything there is, in the order of dependence; ``assembly/`` holds how each part is built.
 """
 
 from __future__ import annotations
@@ -16,8 +16,14 @@ import structlog
 from aiohttp import web
 
 from authcore.errors import StoreUnavailable
-from gateway import assembly, logs
+from gateway import logs
 from gateway.admin import Admin
+from gateway.assembly.domain import build_domain
+from gateway.assembly.gauges import publish_gauges
+from gateway.assembly.hosted import build_hosted
+from gateway.assembly.routes import build_routes
+from gateway.assembly.serving import build_listener, build_pipeline
+from gateway.assembly.upstreams import build_upstream
 from gateway.chores import Chores, attempt
 from gateway.logs import AccessLog
 from gateway.metrics import Metrics
@@ -86,27 +92,27 @@ class Gateway:
         deadlines.start()
         closing.callback(deadlines.stop)
 
-        domain = self._domain = await assembly.build_domain(settings)
+        domain = self._domain = await build_domain(settings)
         closing.push_async_callback(domain.store.close)
         closing.callback(domain.passwords.close)
         closing.push_async_callback(attempt, "write_last_used", self._write_last_used)
         closing.push_async_callback(domain.identity.stop)
         await domain.identity.start()
 
-        runner, hosted = await assembly.build_hosted(settings, domain, metrics, deadlines)
+        runner, hosted = await build_hosted(settings, domain, metrics, deadlines)
         closing.push_async_callback(runner.cleanup)
         closing.callback(hosted.pool.close)
-        upstream = self._upstream = assembly.build_upstream(settings, deadlines)
+        upstream = self._upstream = build_upstream(settings, deadlines)
         closing.callback(upstream.pool.close)
 
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
         closing.callback(tunnels.abort)
-        routes = assembly.build_routes(settings, metrics, upstream, hosted)
-        pipeline = assembly.build_pipeline(
+        routes = build_routes(settings, metrics, upstream, hosted)
+        pipeline = build_pipeline(
             settings, domain, routes=routes, tunnels=tunnels, metrics=metrics, access_log=access_log
         )
-        self._listener = assembly.build_listener(settings, pipeline, deadlines)
-        assembly.publish_gauges(metrics, domain, pipeline, self._listener, upstream, tunnels)
+        self._listener = build_listener(settings, pipeline, deadlines)
+        publish_gauges(metrics, domain, pipeline, self._listener, upstream, tunnels)
         metrics.watch("gateway_access_log_dropped", "Access records lost.", lambda: access_log.dropped)
 
         await self._listen(Admin(metrics.registry, domain.store, lambda: not self._draining, domain.identity))

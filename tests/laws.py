@@ -23,7 +23,7 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     "workers": {"app", *GROUND},
     "dev": {"dev"},
     "app": {"assembly", "proxy", "endpoints", "admin", "wire", "chores", *GROUND},
-    "assembly": {"proxy", "endpoints", "wire", *GROUND},
+    "assembly": {"assembly", "proxy", "endpoints", "wire", *GROUND},
     "proxy": {"proxy", "wire", *GROUND},
     "endpoints": {"endpoints", *GROUND},
     "admin": {"admin", *GROUND},

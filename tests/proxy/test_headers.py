@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from authcore.principal import ANONYMOUS, AuthMethod, Principal
-from config.settings import Header
+from config.groups.serving import Header
 from gateway.faults import UnsafeIdentity
 from gateway.proxy.headers import FORWARDED, MANAGED_PREFIXES, HeaderLaws, fold, response_start
 from gateway.wire.framing import HOP_BY_HOP

@@ -1,0 +1,65 @@
+"""The types of settings: what a value must look like, and what is said when it does not."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_settings import NoDecode
+
+_LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]*):([0-9]{1,5})")
+_UPSTREAM: Final = re.compile(r"http://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?/?")
+_PATH: Final = re.compile(r"(?:[A-Z]+(?:\|[A-Z]+)* )?/[^\s*?#\\]*(?:(?<=/)\*)?")
+_PORTS: Final = range(65_536)
+
+
+def _listen(value: str) -> str:
+    match = _LISTEN.fullmatch(value)
+    if match is None:
+        raise ValueError("should be host:port, such as 0.0.0.0:8080, [::1]:8080 or :8080")
+    if int(match[2]) not in _PORTS:
+        raise ValueError("the port should be from 0 to 65535")
+    return value
+
+
+def _upstream_url(value: str) -> str:
+    match = _UPSTREAM.fullmatch(value)
+    if match is None:
+        raise ValueError("should be http://host:port, without a user, a path or a query")
+    if match[2] is not None and int(match[2]) not in _PORTS[1:]:
+        raise ValueError("the port should be from 1 to 65535")
+    return value
+
+
+def _path(value: str) -> str:
+    if _PATH.fullmatch(value) is None:
+        raise ValueError(
+            "should be /path, /path/* or `METHOD|METHOD /path`, and a * stands only at the very end"
+        )
+    return value
+
+
+def split(value: Any) -> Any:
+    """Split what an operator typed at commas and line ends; anything else is left for the type to judge."""
+    if isinstance(value, str):
+        return tuple(part for entry in re.split(r"[,\n]", value) if (part := entry.strip()))
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 366, allow_inf_nan=False)]
+Listen = Annotated[str, AfterValidator(_listen)]
+"""``host:port``; an empty host listens on every address, port 0 lets the system choose."""
+Paths = Annotated[tuple[Annotated[str, AfterValidator(_path)], ...], NoDecode, BeforeValidator(split)]
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$")]
+"""A field name is a token (RFC 9110 section 5.1)."""
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split)]
+UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
+
+
+class Group(BaseModel):
+    """Settings that share the first word of their name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,0 +1,1 @@
+"""The groups of settings, by theme; ``config/settings.py`` puts them together."""

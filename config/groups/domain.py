@@ -1,0 +1,96 @@
+"""Settings of the auth domain: its database, tokens, passwords, identities and API keys."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from config.fields import Group, Seconds, Secrets
+
+
+class Database(Group):
+    """PostgreSQL: the one Whatomate uses."""
+
+    url: SecretStr | None = Field(None, description="postgresql:// URL of Whatomate's database. Required.")
+    pool_min: int = Field(1, ge=0, le=1000, description="Connections kept open.")
+    pool_max: int = Field(10, ge=1, le=1000, description="Connections at most, per process.")
+    connect_timeout_seconds: Seconds = Field(5, description="To open a connection.")
+    acquire_timeout_seconds: Seconds = Field(
+        3, description="To wait for a free connection before answering 503."
+    )
+    statement_timeout_seconds: Seconds = Field(5, description="For one statement to answer.")
+    triggers: bool = Field(
+        default=True,
+        description="migrate installs triggers that tell of changed rows, so that what is revoked is refused at "
+        "once; off: after GATEWAY_IDENTITY_CACHE_SECONDS.",
+    )
+
+
+class Jwt(Group):
+    """Signing and verification of tokens."""
+
+    secret: SecretStr | None = Field(
+        None, description="Shared HS256 secret, at least 32 bytes; signs and verifies. Required."
+    )
+    previous_secrets: Secrets = Field(
+        (), description="Secrets that verify only, during a rotation; comma-separated."
+    )
+    issuer: str = Field("whatomate", min_length=1, description="The iss claim, issued and required.")
+    leeway_seconds: float = Field(
+        0, ge=0, le=300, allow_inf_nan=False, description="Clock skew forgiven on exp and nbf."
+    )
+
+
+class Token(Group):
+    """Lifetimes of issued tokens."""
+
+    access_seconds: int = Field(3600, ge=1, le=86_400 * 30, description="Lifetime of an access token.")
+    refresh_seconds: int = Field(
+        7 * 86_400, ge=1, le=86_400 * 366, description="Lifetime of a refresh token."
+    )
+
+
+class Password(Group):
+    """Passwords, and the bounded pool that runs bcrypt."""
+
+    min_length: int = Field(8, ge=1, le=72, description="Fewest characters of a new password.")
+    cost: int = Field(10, ge=4, le=15, description="bcrypt cost of new hashes; Whatomate uses 10.")
+    workers: int = Field(2, ge=1, le=64, description="Threads that run bcrypt.")
+    queue: int = Field(64, ge=1, le=10_000, description="bcrypt jobs waiting at most; past that 503.")
+
+
+class Identity(Group):
+    """The cache of who is who."""
+
+    cache_seconds: Seconds = Field(30, description="A verdict is reused this long before it is read again.")
+    cache_entries: int = Field(100_000, ge=1, le=10_000_000, description="Cached identities at most.")
+    cache_bytes: int = Field(
+        268_435_456,
+        ge=65_536,
+        description="Memory of cached identities and their headers at most, about; 256 MiB.",
+    )
+    refused_seconds: Seconds = Field(5, description="A refusal is reused this long before it is read again.")
+    refused_entries: int = Field(10_000, ge=1, le=10_000_000, description="Cached refusals at most.")
+    stale_seconds: float = Field(
+        300,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="While the database is away known identities go on for this long; 0: not at all.",
+    )
+
+
+class Keys(Group):
+    """API keys."""
+
+    hosted: bool = Field(
+        default=True, description="The gateway answers /api/api-keys itself; off: the upstream does."
+    )
+    secret: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Secret of the digests that spare API keys their bcrypt, the same for every gateway of a "
+        "database; without one it is derived from GATEWAY_JWT_SECRET.",
+    )
+    used_interval_seconds: Seconds = Field(
+        10, description="last_used_at is written in batches this far apart."
+    )

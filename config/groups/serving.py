@@ -1,0 +1,85 @@
+"""Settings of listeners, the upstream, limits, deadlines, injected headers and logs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from config.fields import Group, HeaderName, Listen, Seconds, UpstreamUrl
+
+
+class Admin(Group):
+    """The listener of probes and metrics; never the public one."""
+
+    listen: Listen = Field("127.0.0.1:8081", description="Address of /livez, /readyz, /metrics and /status.")
+
+
+class Upstream(Group):
+    """The service behind the gateway."""
+
+    url: UpstreamUrl | None = Field(None, description="http://host:port of the upstream. Required.")
+    connections: int = Field(1024, ge=1, le=65_535, description="Connections to the upstream at most.")
+    pending: int = Field(
+        1024, ge=0, le=65_535, description="Requests waiting for a connection; past that 503."
+    )
+    idle_seconds: Seconds = Field(60, description="An unused connection is closed after this.")
+    connect_timeout_seconds: Seconds = Field(5, description="To connect; past that 504.")
+    head_timeout_seconds: Seconds = Field(
+        60, description="From request sent to response head; past that 504."
+    )
+    body_timeout_seconds: Seconds = Field(300, description="Without a byte while a response body flows.")
+
+
+class Limit(Group):
+    """What one client may ask of the gateway."""
+
+    head_bytes: int = Field(32_768, ge=1024, le=1_048_576, description="Request head; past that 431.")
+    fields: int = Field(100, ge=8, le=10_000, description="Header lines of a request; past that 431.")
+    target_bytes: int = Field(8192, ge=64, le=65_536, description="Request target; past that 414.")
+    body_bytes: int = Field(0, ge=0, description="Request body; past that 413. 0: no limit.")
+    auth_body_bytes: int = Field(65_536, ge=1024, le=1_048_576, description="Body of an /api/auth request.")
+    connections_per_address: int = Field(
+        2000,
+        ge=0,
+        le=1_000_000,
+        description="Client connections of one address; past that 503. Trusted proxies are exempt. 0: no limit.",
+    )
+    connections: int = Field(10_000, ge=1, le=1_000_000, description="Client connections at most.")
+
+
+class Timeout(Group):
+    """How long a client may be silent."""
+
+    head_seconds: Seconds = Field(10, description="To send a request head once it has begun; past that 408.")
+    idle_seconds: Seconds = Field(75, description="Between requests of a kept-alive connection.")
+    body_seconds: Seconds = Field(
+        60, description="Without a byte while a request body is due; past that 408."
+    )
+    write_seconds: Seconds = Field(60, description="Without the client taking a byte of its response.")
+    tunnel_seconds: Seconds = Field(300, description="Without a byte either way through a WebSocket.")
+    drain_seconds: Seconds = Field(30, description="After SIGTERM, for requests in flight to finish.")
+
+
+class Header(Group):
+    """Names of the injected identity headers."""
+
+    user_id: HeaderName = Field("X-User-ID", description="Carries the user's id.")
+    user_email: HeaderName = Field("X-User-Email", description="Carries the user's e-mail.")
+    user_name: HeaderName = Field("X-User-Name", description="Carries the user's full name.")
+    user_role: HeaderName = Field("X-User-Role", description="Carries the name of the role.")
+    user_role_id: HeaderName = Field("X-User-Role-ID", description="Carries the role's id.")
+    user_permissions: HeaderName = Field(
+        "X-User-Permissions", description="Carries the permissions, comma-joined and sorted."
+    )
+    user_super_admin: HeaderName = Field("X-User-Super-Admin", description="Carries true or false.")
+    org_id: HeaderName = Field("X-Org-ID", description="Carries the organization acted in.")
+    auth_method: HeaderName = Field("X-Auth-Method", description="Carries how the caller proved itself.")
+    auth_key_id: HeaderName = Field("X-Auth-Key-ID", description="Carries the API key used, when one was.")
+
+
+class Log(Group):
+    """Records on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity written.")
+    access: bool = Field(default=True, description="One JSON line for each request.")

@@ -1,0 +1,77 @@
+"""The auth domain on its database: store, proofs, and who is who."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from authcore.accounts import Accounts
+from authcore.api_keys import derive_secret
+from authcore.identity import Identity
+from authcore.keys import KeyRing
+from authcore.memory import Limits
+from authcore.passwords import Passwords
+from authcore.sessions import Sessions
+from authcore.store.postgres import PostgresStore
+from authcore.tokens import Tokens
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Store, proofs, and who is who."""
+
+    store: PostgresStore
+    tokens: Tokens
+    passwords: Passwords
+    sessions: Sessions
+    accounts: Accounts
+    identity: Identity
+
+
+async def build_domain(settings: Settings) -> Domain:
+    """Build the auth domain on its database, which may be away.
+
+    Raises:
+        ValueError: a setting is missing that only a gateway needs.
+    """
+    database, password = settings.database, settings.password
+    if database.url is None or settings.jwt.secret is None:
+        raise ValueError("GATEWAY_DATABASE_URL and GATEWAY_JWT_SECRET are required")
+    store = await PostgresStore.connect(
+        database.url.get_secret_value(),
+        pool_min=database.pool_min,
+        pool_max=database.pool_max,
+        connect_timeout_seconds=database.connect_timeout_seconds,
+        acquire_timeout_seconds=database.acquire_timeout_seconds,
+        statement_timeout_seconds=database.statement_timeout_seconds,
+    )
+    ring = KeyRing(
+        settings.jwt.secret.get_secret_value().encode(),
+        [secret.get_secret_value().encode() for secret in settings.jwt.previous_secrets],
+    )
+    tokens = Tokens(
+        ring,
+        issuer=settings.jwt.issuer,
+        leeway_seconds=settings.jwt.leeway_seconds,
+        access_seconds=settings.token.access_seconds,
+        refresh_seconds=settings.token.refresh_seconds,
+    )
+    passwords = Passwords(
+        min_length=password.min_length, cost=password.cost, workers=password.workers, queue=password.queue
+    )
+    sessions = Sessions(store, tokens)
+    accounts = Accounts(store, passwords, sessions)
+    key_secret = settings.keys.secret or settings.jwt.secret
+    identity = Identity(
+        store,
+        tokens,
+        passwords.pool,
+        url=database.url.get_secret_value(),
+        connect_timeout_seconds=database.connect_timeout_seconds,
+        limits=Limits(**settings.identity.model_dump()),
+        key_secret=derive_secret(key_secret.get_secret_value().encode()),
+    )
+    return Domain(store, tokens, passwords, sessions, accounts, identity)

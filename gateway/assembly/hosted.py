@@ -1,0 +1,69 @@
+"""The application behind ``/api/auth``, as the pipeline's first upstream."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from gateway.endpoints.api_keys import ApiKeyEndpoints
+from gateway.endpoints.application import make_application
+from gateway.endpoints.auth import AuthEndpoints
+from gateway.proxy.upstreams import Upstream
+from gateway.wire.pool import Pool, PoolLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import Settings
+    from gateway.assembly.domain import Domain
+    from gateway.metrics import Metrics
+    from gateway.wire.deadlines import Deadlines
+    from gateway.wire.upstream import UpstreamConnection
+
+HOSTED_POOL = PoolLimits(connections=256, pending=1024, idle_seconds=60, connect_timeout_seconds=5)
+HOSTED_SECONDS = 30
+OUR_HEAD_BYTES, OUR_FIELDS = 65_536, 32
+"""What the gateway adds to a head, at most: identity with every permission there is, forwarded fields, framing."""
+HOSTED_KEEPALIVE_SECONDS = 3600
+"""The hosted application keeps its connections longer than the pool does: the pool decides."""
+
+
+async def build_hosted(
+    settings: Settings, domain: Domain, metrics: Metrics, deadlines: Deadlines
+) -> tuple[web.AppRunner, Upstream]:
+    """Build the application behind ``/api/auth``: an upstream that is reached through a pair of sockets."""
+    application = make_application(metrics, body_bytes=settings.limit.auth_body_bytes)
+    headers = settings.header
+    AuthEndpoints(domain.accounts, domain.sessions, user_id_header=headers.user_id).add_to(application)
+    ApiKeyEndpoints(domain.accounts, user_id_header=headers.user_id, org_id_header=headers.org_id).add_to(
+        application
+    )
+    # The pipeline has kept the limits already; the application's own must never be met, for it logs what it refuses.
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        keepalive_timeout=HOSTED_KEEPALIVE_SECONDS,
+        auto_decompress=False,
+        max_line_size=settings.limit.head_bytes + OUR_HEAD_BYTES,
+        max_field_size=settings.limit.head_bytes + OUR_HEAD_BYTES,
+        max_headers=settings.limit.fields + OUR_FIELDS,
+    )
+    await runner.setup()
+
+    async def dial(
+        protocol: Callable[[], UpstreamConnection],
+    ) -> tuple[asyncio.BaseTransport, UpstreamConnection]:
+        if runner.server is None:
+            raise ConnectionRefusedError("the hosted application has stopped")
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        await loop.connect_accepted_socket(runner.server, theirs)
+        return await loop.create_unix_connection(protocol, sock=ours)
+
+    pool = Pool(dial, HOSTED_POOL, deadlines)
+    return runner, Upstream(
+        "gateway", pool, head_timeout_seconds=HOSTED_SECONDS, body_timeout_seconds=HOSTED_SECONDS
+    )

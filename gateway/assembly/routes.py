@@ -1,0 +1,67 @@
+"""The route table: what the gateway hosts, and what it forwards."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
+from authcore.principal import AuthMethod
+from gateway.endpoints.api_keys import COLLECTION, PERMISSIONS
+from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS
+from gateway.proxy.routes import Pattern, Route, RouteTable, of_method
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from config.settings import Settings
+    from gateway.metrics import Metrics
+    from gateway.proxy.upstreams import Upstream
+
+TICKET_PATH = "/ws"
+"""The one path where a token may stand in the query, unless it is made public."""
+
+
+def build_routes(settings: Settings, metrics: Metrics, upstream: Upstream, hosted: Upstream) -> RouteTable:
+    """Build the table: what the gateway hosts, and the path settings' public and protected rest."""
+    limit = settings.limit
+
+    def here(path: str, requirement: Requirement) -> Route:
+        name = path.removeprefix("/api/").replace("/", "-")
+        return Route(
+            name,
+            requirement,
+            hosted,
+            metrics.route(name),
+            methods=frozenset({b"POST"}),
+            body_limit=limit.auth_body_bytes,
+            hosted=True,
+        )
+
+    def there(name: str, requirement: Requirement) -> Route:
+        return Route(name, requirement, upstream, metrics.route(name), body_limit=limit.body_bytes)
+
+    by_token = Requirement(methods=frozenset({AuthMethod.JWT, AuthMethod.COOKIE}))
+    public, protected = there("public", PUBLIC), there("protected", AUTHENTICATED)
+    rules = [(Pattern.parse(text), public) for text in settings.public_paths]
+    rules += [(Pattern.parse(text), protected) for text in settings.protected_paths]
+    if TICKET_PATH not in settings.public_paths:
+        socket_route = replace(there("ws", AUTHENTICATED), tickets=True)
+        rules.append((Pattern.parse(TICKET_PATH), socket_route))
+    ours: dict[str, Route | Sequence[Route]] = {path: here(path, PUBLIC) for path in OPEN_PATHS}
+    ours |= {path: here(path, by_token) for path in TOKEN_PATHS}
+    if settings.keys.hosted:
+        # Not bound to the credential's organization: the caller may ask for another one, as of any upstream.
+        free = replace(here(COLLECTION, AUTHENTICATED), hosted=False)
+        for path, permissions in PERMISSIONS.items():
+            ours[path] = [
+                replace(
+                    free, requirement=Requirement(all_of=frozenset({permission})), methods=of_method(method)
+                )
+                for method, permission in permissions.items()
+            ]
+    return RouteTable(
+        hosted=ours,
+        rules=rules,
+        preflight=there("preflight", PUBLIC),
+    )

@@ -1,0 +1,60 @@
+"""The path of a request, and the public listener in front of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.forwarded import Origins
+from gateway.proxy.headers import HeaderLaws
+from gateway.proxy.pipeline import Pipeline
+from gateway.proxy.record import Recorder
+from gateway.wire.listener import ClientLimits, Listener
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from gateway.assembly.domain import Domain
+    from gateway.logs import AccessLog
+    from gateway.metrics import Metrics
+    from gateway.proxy.routes import RouteTable
+    from gateway.wire.deadlines import Deadlines
+    from gateway.wire.tunnel import Tunnels
+
+
+def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
+    settings: Settings,
+    domain: Domain,
+    *,
+    routes: RouteTable,
+    tunnels: Tunnels,
+    metrics: Metrics,
+    access_log: AccessLog,
+) -> Pipeline:
+    """Build the path of a request."""
+    return Pipeline(
+        routes=routes,
+        authenticator=domain.identity.authenticator,
+        laws=HeaderLaws(settings.header.model_dump()),
+        origins=Origins(settings.trusted_proxies),
+        forwarder=Forwarder(tunnels),
+        recorder=Recorder(metrics, access_log),
+        metrics=metrics,
+    )
+
+
+def build_listener(settings: Settings, pipeline: Pipeline, deadlines: Deadlines) -> Listener:
+    """Build the public listener's side of its connections."""
+    limit, timeout = settings.limit, settings.timeout
+    limits = ClientLimits(
+        head_bytes=limit.head_bytes,
+        fields=limit.fields,
+        target_bytes=limit.target_bytes,
+        connections=limit.connections,
+        connections_per_address=limit.connections_per_address,
+        head_seconds=timeout.head_seconds,
+        idle_seconds=timeout.idle_seconds,
+        body_seconds=timeout.body_seconds,
+        write_seconds=timeout.write_seconds,
+    )
+    trusts = Origins(settings.trusted_proxies).trusts
+    return Listener(serve=pipeline.serve, limits=limits, deadlines=deadlines, exempt=trusts)
