@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lock clean fuzz bench
+.PHONY: help install run test check lock clean fuzz bench programs
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -33,7 +33,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade
 
 lock: $(STAMP) ## resolve the lock files anew (they name no index: yours is used)
-	@$(COMPILE) --extra embedded --extra fuzz --extra dev --output-file requirements.lock
+	@$(COMPILE) --extra embedded --extra otel --extra fuzz --extra dev --output-file requirements.lock
 	@$(COMPILE) --extra bench --constraint requirements.lock --output-file requirements-bench.lock
 
 clean: ## remove .venv and what tools leave behind; .data stays
@@ -66,6 +66,8 @@ $(STAMP): pyproject.toml requirements.lock
 fuzz: $(STAMP) ## both parsers under coverage-guided fuzzing, FUZZ_SECONDS each (60)
 	@$(BIN)/python -m tests.fuzz.campaign requests $(or $(FUZZ_SECONDS),60)
 	@$(BIN)/python -m tests.fuzz.campaign responses $(or $(FUZZ_SECONDS),60)
+
+programs: $(VENV)/.bench ## the proxies the tests and the benchmark run, as far as PyPI has them, into .venv
 
 bench: $(VENV)/.bench ## side by side with the proxies people would pick; needs nginx, wrk, util-linux (and uses haproxy)
 	@$(BIN)/python -m bench $(ARGS)
