@@ -1,6 +1,7 @@
 """The programs that are not ours and that tests run for real: proxies, browsers, checkers.
 
-Without its program a test is skipped, and says which one it lacks; with ``GATEWAY_TESTS_SKIP=never``, as in CI, it fails.
+Without its program a test is skipped, and says which one it lacks; with ``GATEWAY_TESTS_SKIP=never``, as in CI, it
+fails.
 """
 
 from __future__ import annotations
