@@ -22,7 +22,7 @@ from authcore.errors import (
     SubjectUnknown,
     UserDisabled,
 )
-from authcore.store.protocol import AccountStore, LoginRow, NewUser, RoleProfile, UserProfile
+from authcore.store.rows import LoginRow, NewUser, RoleProfile, UserProfile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from authcore.credentials import PasswordLogin
     from authcore.passwords import Passwords
     from authcore.sessions import Sessions, TokenPair
-    from authcore.store.protocol import Subject
+    from authcore.store.protocol import AccountStore
+    from authcore.store.rows import Subject
 
 __all__ = ["Accounts", "RoleProfile", "SignedIn", "UserProfile"]
 

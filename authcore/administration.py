@@ -25,7 +25,7 @@ from authcore.errors import (
     SlugTaken,
     UserUnknown,
 )
-from authcore.store.protocol import ApiKeyPage, NewApiKey, NewUser
+from authcore.store.rows import ApiKeyPage, NewApiKey, NewUser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.passwords import Passwords
-    from authcore.store.protocol import AccountStore, ApiKeyListing
+    from authcore.store.protocol import AccountStore
+    from authcore.store.rows import ApiKeyListing
 
 _LENGTH: Final = 255
 _SLUG_LENGTH: Final = 100

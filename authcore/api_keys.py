@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from authcore.credentials import ApiKey
     from authcore.passwords import BcryptPool
-    from authcore.store.protocol import ApiKeyRow, KeyReader, KeyUse
+    from authcore.store.protocol import KeyReader, KeyUse
+    from authcore.store.rows import ApiKeyRow
 
 PREFIX: Final = "whm_"
 COST: Final = 10

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
     from authcore.api_keys import ApiKeys, LastUsed
     from authcore.credentials import Ticket
-    from authcore.store.protocol import Subject, SubjectReader
+    from authcore.store.protocol import SubjectReader
+    from authcore.store.rows import Subject
     from authcore.tokens import Tokens
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from authcore.principal import Principal
-    from authcore.store.protocol import Change
+    from authcore.store.rows import Change
 
 UNKNOWN_KEY: Final = UUID(int=0)
 """Stands for the rows that a key which is nobody's would come from; a change of any API key changes it."""

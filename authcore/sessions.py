@@ -31,11 +31,12 @@ from authcore.errors import (
     TokenWrongKind,
     UserDisabled,
 )
-from authcore.store.protocol import NewRefreshToken
+from authcore.store.rows import NewRefreshToken
 
 if TYPE_CHECKING:
     from authcore.credentials import RefreshToken
-    from authcore.store.protocol import SessionStore, Subject
+    from authcore.store.protocol import SessionStore
+    from authcore.store.rows import Subject
     from authcore.tokens import Tokens
 
 _PURGE_GRACE_SECONDS = 86_400

@@ -18,7 +18,7 @@ import click
 import uvloop
 
 from authcore.credentials import BearerToken
-from authcore.store.protocol import Subject
+from authcore.store.rows import Subject
 from config.settings import Settings
 from gateway.app import Gateway
 from gateway.wire.answers import KnownHeads

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from authcore.permissions import ROLES
-from authcore.store.protocol import Subject
+from authcore.store.rows import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

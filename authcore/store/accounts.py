@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from asyncpg import UniqueViolationError
 
 from authcore import permissions
-from authcore.store.protocol import LoginRow, RoleProfile, UserProfile
+from authcore.store.rows import LoginRow, RoleProfile, UserProfile
 from authcore.store.subjects import Subjects
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from authcore.permissions import SystemRole
     from authcore.store.pool import Connection
-    from authcore.store.protocol import NewUser
+    from authcore.store.rows import NewUser
 
 _LOGINS: Final = """
 SELECT id AS user_id, organization_id, coalesce(password_hash, '') AS password_hash,

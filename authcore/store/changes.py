@@ -25,7 +25,7 @@ from authcore.store import triggers
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from authcore.store.protocol import Change
+    from authcore.store.rows import Change
 
 KEEPALIVE_SECONDS: Final = 1.0
 _FIRST_PAUSE: Final = 0.05

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from authcore.store.protocol import ApiKeyListing, ApiKeyPage, ApiKeyRow
+from authcore.store.rows import ApiKeyListing, ApiKeyPage, ApiKeyRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.store.pool import Pool
-    from authcore.store.protocol import NewApiKey
+    from authcore.store.rows import NewApiKey
 
 # The fingerprint in the digest's row binds it to the hash that was proved.
 _CANDIDATES: Final = """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.store.pool import Pool
-    from authcore.store.protocol import NewRefreshToken
+    from authcore.store.rows import NewRefreshToken
 
 _OPEN: Final = """
 WITH session AS (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.permissions import ALL, is_permission
-from authcore.store.protocol import Subject
+from authcore.store.rows import Subject
 
 if TYPE_CHECKING:
     from uuid import UUID

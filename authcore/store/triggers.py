@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg import InsufficientPrivilegeError
 
-from authcore.store.protocol import Change
+from authcore.store.rows import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,7 @@ from gateway.commands.opening import administer, note
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from authcore.store.protocol import ApiKeyListing
+    from authcore.store.rows import ApiKeyListing
     from gateway.commands.opening import Office
 
 

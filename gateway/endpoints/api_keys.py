@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from authcore.administration import Administration
-    from authcore.store.protocol import ApiKeyListing
+    from authcore.store.rows import ApiKeyListing
 
 COLLECTION: Final = "/api/api-keys"
 ONE: Final = "/api/api-keys/{id}"

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken
 from authcore.sessions import TokenPair
-from authcore.store.protocol import ApiKeyRow, LoginRow, NewUser
+from authcore.store.rows import ApiKeyRow, LoginRow, NewUser
 from config.settings import Settings
 from gateway.credentials import read_credential
 from gateway.wire.messages import RequestHead

@@ -12,7 +12,7 @@ import pytest
 from authcore.store import triggers
 from authcore.store.changes import Changes, Hearing
 from authcore.store.migrate import migrate, remove_triggers
-from authcore.store.protocol import Change
+from authcore.store.rows import Change
 from authcore.store.triggers import parse
 from tests.authcore.conftest import PASSWORD
 

@@ -11,7 +11,7 @@ import pytest
 from authcore.errors import AuthError, StoreUnavailable, UserDisabled
 from authcore.memory import Limits, Memory, Verdict
 from authcore.principal import AuthMethod, Principal
-from authcore.store.protocol import Change
+from authcore.store.rows import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ import pytest
 from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken
 from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
-from authcore.store.protocol import NewApiKey, NewRefreshToken, NewUser
+from authcore.store.rows import NewApiKey, NewRefreshToken, NewUser
 from tests.authcore.conftest import NOW, World, open_store
 from tests.conftest import execute
 

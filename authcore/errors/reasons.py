@@ -1,0 +1,45 @@
+"""The root of every refusal, and the words for why."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Reason(StrEnum):
+    """Why a request was not let through, as the bounded label of metrics and logs."""
+
+    MISSING = "missing"
+    """No credential was presented."""
+    MALFORMED = "malformed"
+    """The credential cannot be read: wrong scheme, no token, two of a kind."""
+    EXPIRED = "expired"
+    """The credential was good once."""
+    WRONG_KIND = "wrong_kind"
+    """A genuine token used for a purpose it was not issued for (a refresh token as access token)."""
+    REVOKED = "revoked"
+    """Withdrawn before its expiry: a used refresh token, a key switched off, a session logged out."""
+    UNKNOWN = "unknown"
+    """Signature, key, user or organization that this installation does not know."""
+    DISABLED = "disabled"
+    """The user exists and is switched off."""
+    FORBIDDEN = "forbidden"
+    """Authenticated, and not permitted."""
+    CONFLICT = "conflict"
+    """The request contradicts what is stored (an e-mail that is taken)."""
+    INVALID = "invalid"
+    """The request's own values are not acceptable (a password over 72 bytes)."""
+    STORE_DOWN = "store_down"
+    """The database did not answer: not the caller's fault, and no verdict on the caller."""
+    OVERLOADED = "overloaded"
+    """Too much password work is waiting already."""
+
+
+class AuthError(Exception):
+    """Base of every refusal. ``str()`` of it is fit for the client."""
+
+    reason: ClassVar[Reason]
+    message: ClassVar[str] = "Authentication failed"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.message)

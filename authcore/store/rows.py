@@ -1,0 +1,176 @@
+"""What the store answers with: rows, frozen; no ``repr`` of them holds a password hash or a key hash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from authcore.permissions import Permission
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A user as seen in one organization: everything a verdict depends on, from one statement.
+
+    Attributes:
+        is_member: The user has a live membership row for the organization, or it is the user's home organization
+            and no membership row says otherwise (older Whatomate databases have none). A membership row of the home
+            organization that was deleted, with none in its place, says otherwise: the user was removed.
+        organization_exists: The organization has a live row.
+        role_id: The role of the membership row, else the user's own role when the organization is the home, else None.
+        assigned_role_id: The same, though the role be deleted or another organization's, and so grant nothing.
+        permissions: ``resource:action`` of that role, sorted; for a super admin, the whole catalogue.
+    """
+
+    user_id: UUID
+    organization_id: UUID
+    home_organization_id: UUID
+    email: str
+    full_name: str
+    is_active: bool
+    is_super_admin: bool
+    is_member: bool
+    organization_exists: bool
+    role_id: UUID | None
+    role: str | None
+    permissions: tuple[str, ...]
+    assigned_role_id: UUID | None = None
+
+    @property
+    def may_act(self) -> bool:
+        """The organization exists, and the user belongs to it or needs not to."""
+        return self.organization_exists and (self.is_member or self.is_super_admin)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRow:
+    """An API key as stored.
+
+    Attributes:
+        is_proved: A digest of the very key asked about is kept beside this very `key_hash`: bcrypt has proved it.
+    """
+
+    id: UUID
+    user_id: UUID
+    organization_id: UUID
+    key_hash: str = field(repr=False)
+    is_active: bool
+    expires_at: datetime | None
+    is_proved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyPage:
+    """Some of an organization's keys, newest first; and how many there are."""
+
+    keys: Sequence[ApiKeyListing]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyListing:
+    """An API key as shown to those who administer it."""
+
+    id: UUID
+    user_id: UUID
+    organization_id: UUID
+    name: str
+    key_prefix: str
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    is_active: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRow:
+    """What signing in needs of a user."""
+
+    user_id: UUID
+    organization_id: UUID
+    password_hash: str = field(repr=False)
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoleProfile:
+    """A role, as a client is shown it."""
+
+    id: UUID
+    name: str
+    description: str
+    is_system: bool
+    permissions: tuple[Permission, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UserProfile:
+    """A user, as a client is shown them: acting in `organization_id`, with the role they have there."""
+
+    id: UUID
+    organization_id: UUID
+    email: str
+    full_name: str
+    role_id: UUID | None
+    role: RoleProfile | None
+    is_active: bool
+    is_available: bool
+    is_super_admin: bool
+    created_at: datetime
+    updated_at: datetime
+    settings: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewUser:
+    """A user about to be created in their home organization."""
+
+    email: str
+    password_hash: str = field(repr=False)
+    full_name: str
+    organization_id: UUID
+    role_id: UUID | None
+    is_super_admin: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewApiKey:
+    """An API key about to be kept; `prefix` is the longest one, the store keeps what its column holds."""
+
+    user_id: UUID
+    organization_id: UUID
+    name: str
+    prefix: str
+    key_hash: str = field(repr=False)
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRefreshToken:
+    """A refresh token about to be handed out, by digest."""
+
+    digest: bytes = field(repr=False)
+    issued_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What the database tells of rows that have changed, whoever wrote them.
+
+    Attributes:
+        rows: Ids of users, organizations, roles, API keys.
+        memberships: User and organization of memberships.
+        of_keys: API keys are among them, or new.
+        everything: Too much to tell, or of a kind on which anything may depend.
+    """
+
+    rows: tuple[UUID, ...] = ()
+    memberships: tuple[tuple[UUID, UUID], ...] = ()
+    of_keys: bool = False
+    everything: bool = False
