@@ -52,7 +52,7 @@ def tree(root: type[E]) -> Iterator[type[E]]:
 
 
 REFUSALS: list[type[errors.AuthError]] = [
-    kind for kind in tree(errors.AuthError) if kind.__module__ == errors.__name__
+    kind for kind in tree(errors.AuthError) if kind.__module__.startswith(errors.__name__)
 ]
 FAULTS: list[type[GatewayFault]] = [kind for kind in tree(GatewayFault) if kind.__module__ == faults.__name__]
 
