@@ -172,6 +172,7 @@ class Authenticator:
             await self._acting_in(subject, organization, rows),
             user_id=claims.user_id,
             expires_at=claims.expires_at + self._tokens.leeway_seconds,
+            session_id=claims.session_id,
         )
 
     async def _of_key(
@@ -217,7 +218,7 @@ class Authenticator:
 
     # -- what many principals have in common is kept once -----------------------------------------------------------
 
-    def _principal(
+    def _principal(  # noqa: PLR0913 - by name, what is the credential's and not the subject's
         self,
         method: AuthMethod,
         subject: Subject,
@@ -225,6 +226,7 @@ class Authenticator:
         user_id: UUID,
         expires_at: float | None,
         key_id: UUID | None = None,
+        session_id: UUID | None = None,
     ) -> Principal:
         return Principal(
             method=method,
@@ -238,6 +240,7 @@ class Authenticator:
             is_super_admin=subject.is_super_admin,
             key_id=key_id,
             expires_at=expires_at,
+            session_id=session_id,
         )
 
     def _granted(self, subject: Subject) -> frozenset[str]:

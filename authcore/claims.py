@@ -48,6 +48,7 @@ class Claims:
         not_before: ``nbf``, when present.
         issuer: ``iss``.
         is_ours: The gateway issued it (it carries ``token_use``); else Whatomate did.
+        session_id: ``sid``, the session it belongs to; None when Whatomate issued it.
     """
 
     kind: ClassVar[TokenKind]
@@ -59,6 +60,7 @@ class Claims:
     not_before: float | None = None
     issuer: str | None = None
     is_ours: bool = False
+    session_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,8 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
         "not_before": _moment(payload, "nbf"),
         "issuer": _text(payload, "iss"),
         "is_ours": "token_use" in payload,
+        # Of anybody else's token a sid would name a session of theirs.
+        "session_id": _uuid(payload, "sid") if "token_use" in payload else None,
     }
     about_user: dict[str, Any] = {
         "email": _text(payload, "email") or "",

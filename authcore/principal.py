@@ -45,6 +45,7 @@ class Principal:
         is_super_admin: Has every permission in every organization.
         key_id: The API key used, for ``AuthMethod.API_KEY`` only.
         expires_at: POSIX seconds after which the credential is no longer good; None when it never ends.
+        session_id: The session its token belongs to; None for an API key and for a token that Whatomate issued.
         is_stale: The store did not answer: this is what it said before.
     """
 
@@ -59,6 +60,7 @@ class Principal:
     is_super_admin: bool = False
     key_id: UUID | None = None
     expires_at: float | None = None
+    session_id: UUID | None = None
     is_stale: bool = False
 
 

@@ -34,6 +34,8 @@ from authcore.errors import (
 from authcore.store.rows import NewRefreshToken
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from authcore.credentials import RefreshToken
     from authcore.store.protocol import SessionStore
     from authcore.store.rows import Subject
@@ -65,8 +67,9 @@ class Sessions:
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        pair, token = self._issue(subject, now)
-        await self._store.open_session(uuid4(), subject.user_id, subject.organization_id, token)
+        family = uuid4()
+        pair, token = self._issue(subject, family, now)
+        await self._store.open_session(family, subject.user_id, subject.organization_id, token)
         return pair
 
     async def refresh(self, token: RefreshToken, now: float) -> TokenPair:
@@ -81,13 +84,18 @@ class Sessions:
         """
         claims = self._verified(token, now)
         subject = await self._subject(claims)
-        pair, successor = self._issue(subject, now)
+        family = claims.session_id if claims.is_ours else uuid4()
+        pair, successor = self._issue(subject, family, now)
         used = _digest(token.token)
         if claims.is_ours:
             fresh = await self._store.rotate(used, successor)
         else:
             fresh = await self._store.adopt(
-                uuid4(), subject.user_id, subject.organization_id, _kept(used, claims, now), successor
+                family or uuid4(),
+                subject.user_id,
+                subject.organization_id,
+                _kept(used, claims, now),
+                successor,
             )
         if not fresh:
             await self._store.revoke_reused(used, _moment(now - _RACE_SECONDS), _moment(now))
@@ -144,7 +152,7 @@ class Sessions:
             raise RefreshRejected
         return subject
 
-    def _issue(self, subject: Subject, now: float) -> tuple[TokenPair, NewRefreshToken]:
+    def _issue(self, subject: Subject, family: UUID | None, now: float) -> tuple[TokenPair, NewRefreshToken]:
         access = self._tokens.issue_access(
             user_id=subject.user_id,
             organization_id=subject.organization_id,
@@ -152,6 +160,7 @@ class Sessions:
             role_id=subject.role_id,
             is_super_admin=subject.is_super_admin,
             now=now,
+            session_id=family,
         )
         refresh = self._tokens.issue_refresh(
             user_id=subject.user_id,
@@ -160,6 +169,7 @@ class Sessions:
             role_id=subject.role_id,
             is_super_admin=subject.is_super_admin,
             now=now,
+            session_id=family,
         )
         kept = NewRefreshToken(
             digest=_digest(refresh),

@@ -7,6 +7,8 @@ Laws:
 - The signature comes first; nothing a token says is believed, or told, before it.
 - No clock of its own: ``exp`` and ``nbf`` are held against the ``now`` handed in. ``iat`` only tells (RFC 7519 section
   4.1.6): an issuer whose clock is ahead is not locked out.
+- ``sid`` names the session of a token. An access token carries no ``jti``: Whatomate's rule would make it a refresh
+  token.
 - A token with ``crit`` demands what we do not implement (RFC 7515 section 4.1.11), one with ``aud`` is for somebody
   else (RFC 7519 section 4.1.3): refused.
 """
@@ -86,12 +88,14 @@ class Tokens:
         role_id: UUID | None,
         is_super_admin: bool,
         now: float,
+        session_id: UUID | None = None,
     ) -> str:
-        """Sign an access token. It carries no ``jti``: Whatomate's rule would make it a refresh token."""
+        """Sign an access token."""
         return self._sign(
             {
                 **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
                 **self._times(now, self.access_seconds),
+                **_session(session_id),
                 "token_use": TokenKind.ACCESS,
             }
         )
@@ -105,18 +109,22 @@ class Tokens:
         role_id: UUID | None,
         is_super_admin: bool,
         now: float,
+        session_id: UUID | None = None,
     ) -> str:
         """Sign a refresh token; it lives only once the store knows its digest."""
         return self._sign(
             {
                 **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
                 **self._times(now, self.refresh_seconds),
+                **_session(session_id),
                 "jti": str(uuid4()),
                 "token_use": TokenKind.REFRESH,
             }
         )
 
-    def issue_ticket(self, *, user_id: UUID, organization_id: UUID, now: float) -> str:
+    def issue_ticket(
+        self, *, user_id: UUID, organization_id: UUID, now: float, session_id: UUID | None = None
+    ) -> str:
         """Sign a WebSocket ticket."""
         return self._sign(
             {
@@ -124,6 +132,7 @@ class Tokens:
                 "organization_id": str(organization_id),
                 "sub": "ws",
                 **self._times(now, TICKET_SECONDS),
+                **_session(session_id),
                 "token_use": TokenKind.TICKET,
             }
         )
@@ -247,6 +256,10 @@ def _identity(
         "is_super_admin": is_super_admin,
     }
     return claims if role_id is None else {**claims, "role_id": str(role_id)}
+
+
+def _session(session_id: UUID | None) -> dict[str, object]:
+    return {} if session_id is None else {"sid": str(session_id)}
 
 
 def _bounded(token: str | bytes) -> bytes:

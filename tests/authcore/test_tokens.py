@@ -100,6 +100,31 @@ def test_an_issued_token_says_what_whatomate_reads_in_it() -> None:
     assert (claims["sub"], claims["exp"]) == ("ws", NOW + 30)
 
 
+def test_a_token_names_its_session_and_no_access_token_carries_a_jti() -> None:
+    session = uuid4()
+    about: dict[str, Any] = {"user_id": USER, "organization_id": ORGANIZATION, "now": NOW}
+    user: dict[str, Any] = {"email": "user@example.com", "role_id": None, "is_super_admin": False}
+    issued: dict[type[AnyClaims], str] = {
+        AccessClaims: TOKENS.issue_access(**about, **user, session_id=session),
+        RefreshClaims: TOKENS.issue_refresh(**about, **user, session_id=session),
+        TicketClaims: TOKENS.issue_ticket(**about, session_id=session),
+    }
+    for kind, token in issued.items():
+        assert read(token)["sid"] == str(session)
+        assert TOKENS.verify(token, kind, NOW).session_id == session
+    assert "jti" not in read(issued[AccessClaims])
+    assert "sid" not in read(access())
+    assert TOKENS.verify(access(), AccessClaims, NOW).session_id is None
+
+
+def test_the_session_of_somebody_elses_token_is_none_of_ours() -> None:
+    for sid in (str(uuid4()), "theirs", 7):
+        assert TOKENS.verify(sign(whatomate(sid=sid)), AccessClaims, NOW).session_id is None
+    for sid in ("theirs", 7, "", [str(uuid4())]):
+        with pytest.raises(TokenMalformed):
+            TOKENS.verify(sign(whatomate(sid=sid, token_use="access")), AccessClaims, NOW)
+
+
 def read(token: str) -> dict[str, Any]:
     """Another program's reading of a token; its clock is the real one, and not at issue."""
     return jwt.decode(token, SECRET, algorithms=["HS256"], issuer="whatomate", options={"verify_iat": False})

@@ -85,10 +85,10 @@ async def test_registering_makes_a_member_with_the_default_role_and_signs_them_i
 async def test_issued_tokens_say_what_whatomate_reads(gate: Gateway, world: World) -> None:
     content = await granted(gate, newcomer(world))
     access, refresh = claims_of(content["access_token"]), claims_of(content["refresh_token"])
-    assert set(access) == IDENTITY | {
-        "token_use"
-    }  # and above all no jti, which would make it a refresh token
-    assert set(refresh) == IDENTITY | {"token_use", "jti"}
+    # And above all no jti in the first one, which would make it a refresh token.
+    assert set(access) == IDENTITY | {"token_use", "sid"}
+    assert set(refresh) == IDENTITY | {"token_use", "sid", "jti"}
+    assert access["sid"] == refresh["sid"]
     assert str(UUID(refresh["jti"])) == refresh["jti"]
     for claims, seconds in ((access, 3600), (refresh, 7 * 86_400)):
         assert claims["exp"] - claims["iat"] == seconds
