@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.proxy.decide import Decider
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import Origins
 from gateway.proxy.headers import HeaderLaws
@@ -32,10 +33,13 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
 ) -> Pipeline:
     """Build the path of a request."""
     return Pipeline(
-        routes=routes,
-        authenticator=domain.identity.authenticator,
-        laws=HeaderLaws(settings.header.model_dump()),
-        origins=Origins(settings.trusted_proxies),
+        decider=Decider(
+            routes=routes,
+            authenticator=domain.identity.authenticator,
+            laws=HeaderLaws(settings.header.model_dump()),
+            origins=Origins(settings.trusted_proxies),
+            metrics=metrics,
+        ),
         forwarder=Forwarder(tunnels),
         recorder=Recorder(metrics, access_log),
         metrics=metrics,

@@ -1,0 +1,167 @@
+"""The phases that decide: a question -> its permit, and what the permit opens.
+
+::
+
+    route       = match(target)                  404 405
+    credential  = read_credential(headers)       400 401
+    principal   = await authenticate(credential) 401, store unreachable 503
+    permit      = authorize(principal, route)    403
+    start       = prepare(question, permit)      500
+
+Laws:
+
+- One code decides for all: the requests that are forwarded, those that other proxies describe, those that an operator
+  asks about.
+- Only ``authorize`` makes a permit and only a permit opens ``prepare``: the check cannot be forgotten.
+- Nothing here reads a body, writes to anybody or knows a connection.
+- The coroutine is driven by hand (:mod:`gateway.wire.drive`); while memory knows the caller, it never waits.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from authcore.authorize import authorize
+from authcore.credentials import ApiKey, BearerToken, Ticket
+from authcore.errors import AuthError
+from authcore.principal import ANONYMOUS
+from gateway.credentials import read_ticket
+from gateway.proxy.reading import Reading
+from gateway.proxy.target import parse_target
+from gateway.wire.drive import offload
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from authcore.authenticate import Authenticator
+    from authcore.credentials import Credential
+    from authcore.principal import Permit, Principal
+    from gateway.metrics import Metrics
+    from gateway.proxy.forwarded import Origins
+    from gateway.proxy.headers import HeaderLaws
+    from gateway.proxy.question import Question
+    from gateway.proxy.routes import Route, RouteTable
+    from gateway.proxy.target import Target
+
+_KINDS: Final = {BearerToken: "jwt", ApiKey: "api_key", Ticket: "ws"}
+
+
+class Decider:
+    """Answers questions.
+
+    Attributes:
+        routes: The table in force.
+    """
+
+    def __init__(
+        self,
+        *,
+        routes: RouteTable,
+        authenticator: Authenticator,
+        laws: HeaderLaws,
+        origins: Origins,
+        metrics: Metrics,
+    ) -> None:
+        self.routes = routes
+        self._authenticator = authenticator
+        self._laws = laws
+        self._origins = origins
+        self._metrics = metrics
+
+    def read(self, question: Question, peer: str) -> Target:
+        """Read the field lines, as sent by `peer`, and the target.
+
+        Raises:
+            ProtocolError: the target has more than one reading.
+        """
+        head = question.head
+        reading = head.notes
+        if not isinstance(reading, Reading):  # these lines come for the first time
+            origin = self._origins.read(head, peer)
+            reading = head.notes = Reading(head, origin, self._laws)
+        question.reading = reading
+        if reading.origin.request_id is not None:
+            question.request_id = reading.origin.request_id
+        question.target = target = parse_target(head)
+        return target
+
+    async def decide(self, question: Question) -> tuple[Route, Permit]:
+        """Return the route and the permit of a question that was read.
+
+        Raises:
+            GatewayFault: no route, or the request contradicts itself.
+            AuthError: the caller is not known, or may not; or the store does not answer.
+        """
+        head, reading, target = question.head, question.reading, question.target
+        if reading is None or target is None:
+            raise RuntimeError("decide before read")
+        preflight = reading.preflight and head.method == b"OPTIONS"
+        question.route = route = self.routes.match(head.method, target.path, preflight=preflight)
+        if route.requirement.public:
+            principal = ANONYMOUS
+        else:
+            principal = self._known(question, reading, target, route) or await self._authenticate(
+                question, reading, target, route
+            )
+        question.permit = permit = authorize(principal, route.requirement)
+        return route, permit
+
+    def _known(self, question: Question, reading: Reading, target: Target, route: Route) -> Principal | None:
+        """Answer who is asking, from memory; None when that is not enough, or is a refusal."""
+        try:
+            credential, organization = _presented(question, reading, target, route)
+            principal = self._authenticator.recall(credential, organization, time.time())
+        except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate
+            return None
+        if principal is not None:
+            self._metrics.authenticated(_kind(credential), "ok")
+        return principal
+
+    async def _authenticate(
+        self, question: Question, reading: Reading, target: Target, route: Route
+    ) -> Principal:
+        """Answer who is asking, by way of the store."""
+        kind = "none"
+        try:
+            credential, organization = _presented(question, reading, target, route)
+            kind = _kind(credential)
+            principal = await offload(self._authenticator.authenticate(credential, organization, time.time()))
+        except AuthError as error:
+            self._metrics.authenticated(kind, error.reason)
+            raise
+        self._metrics.authenticated(kind, "stale" if principal.is_stale else "ok")
+        return principal
+
+    def prepare(self, question: Question, permit: Permit) -> bytes:
+        """Build the upstream request's start: the client's fields that may go on, the identity the permit proves.
+
+        Raises:
+            UnsafeIdentity: the account holds what no header may.
+        """
+        reading, target, route = question.reading, question.target, question.route
+        if reading is None or target is None or route is None:
+            raise RuntimeError("prepare before decide")
+        return b"%b %b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
+            question.head.method,
+            target.forwarded,
+            reading.passing(strip=route.strip_credential),
+            self._laws.identity(permit.principal),
+            reading.origin.lines,
+            question.request_id,
+        )
+
+
+def _presented(
+    question: Question, reading: Reading, target: Target, route: Route
+) -> tuple[Credential, UUID | None]:
+    """Return the credential that counts on this route, and the organization asked for."""
+    if route.tickets:
+        ticket = read_ticket(question.head, target.forwarded.partition(b"?")[2])
+        if ticket is not None:
+            return ticket, None
+    return reading.credential(), None if route.hosted else reading.organization()
+
+
+def _kind(credential: Credential) -> str:
+    return _KINDS[type(credential)]

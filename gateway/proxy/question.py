@@ -1,0 +1,39 @@
+"""Question: one request as far as it is decided on, and what its phases have learnt.
+
+The pipeline's exchanges are questions, and so are the requests that other proxies describe or that an operator asks
+about: whoever decides (:mod:`gateway.proxy.decide`) sees no more of a request than this.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from authcore.principal import Permit
+    from gateway.proxy.reading import Reading
+    from gateway.proxy.routes import Route
+    from gateway.proxy.target import Target
+    from gateway.wire.messages import RequestHead
+
+
+class Question:
+    """May this request pass? A field is None until its phase has run.
+
+    Attributes:
+        head: The request's head: of one that another proxy describes, the head it describes.
+        request_id: Its id: a trusted peer's, else one of the gateway's.
+        reading: What its field lines say.
+        target: Its canonical path and the bytes to forward.
+        route: What matched.
+        permit: The proof that the caller may.
+    """
+
+    __slots__ = ("head", "permit", "reading", "request_id", "route", "target")
+
+    def __init__(self, head: RequestHead, request_id: bytes) -> None:
+        self.head = head
+        self.request_id = request_id
+        self.reading: Reading | None = None
+        self.target: Target | None = None
+        self.route: Route | None = None
+        self.permit: Permit | None = None
