@@ -22,17 +22,27 @@ class Requirement:
 
     Attributes:
         public: No credential is asked for.
+        optional: Who presents no credential passes as nobody; who presents one must prove it.
         all_of: Permissions that must all be held, as ``resource:action``.
+        any_of: Permissions of which one must be held; empty asks for none.
         methods: Ways of authenticating that are accepted; None accepts each.
     """
 
     public: bool = False
     all_of: frozenset[str] = frozenset()
     methods: frozenset[AuthMethod] | None = None
+    any_of: frozenset[str] = frozenset()
+    optional: bool = False
+
+    @property
+    def opens(self) -> bool:
+        """It lets in who proves nothing."""
+        return self.public or self.optional
 
 
 PUBLIC: Final = Requirement(public=True)
 AUTHENTICATED: Final = Requirement()
+OPTIONAL: Final = Requirement(optional=True)
 
 
 def authorize(principal: Principal, requirement: Requirement) -> Permit:
@@ -44,6 +54,8 @@ def authorize(principal: Principal, requirement: Requirement) -> Permit:
     """
     if not requirement.public:
         if principal.method is AuthMethod.ANONYMOUS:
+            if requirement.optional:
+                return Permit(_PERMIT_KEY, principal)
             raise CredentialMissing
         if requirement.methods is not None and principal.method not in requirement.methods:
             raise PermissionDenied(f"Not available with this credential ({principal.method})")
@@ -51,4 +63,8 @@ def authorize(principal: Principal, requirement: Requirement) -> Permit:
             missing = [one for one in sorted(requirement.all_of) if not covers(principal.permissions, one)]
             if missing:
                 raise PermissionDenied(f"Missing permission {', '.join(missing)}")
+        if requirement.any_of and not principal.is_super_admin:
+            wanted = sorted(requirement.any_of)
+            if not any(covers(principal.permissions, one) for one in wanted):
+                raise PermissionDenied(f"Missing permission, any of {', '.join(wanted)}")
     return Permit(_PERMIT_KEY, principal)

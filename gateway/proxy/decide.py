@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import authorize
 from authcore.credentials import ApiKey, BearerToken, Ticket
-from authcore.errors import AuthError
+from authcore.errors import AuthError, CredentialMissing
 from authcore.principal import ANONYMOUS
 from gateway.credentials import read_ticket
+from gateway.proxy.matching import host_of
 from gateway.proxy.reading import Reading
 from gateway.proxy.target import parse_target
 from gateway.wire.drive import offload
@@ -96,8 +97,12 @@ class Decider:
         head, reading, target = question.head, question.reading, question.target
         if reading is None or target is None:
             raise RuntimeError("decide before read")
-        preflight = reading.preflight and head.method == b"OPTIONS"
-        question.route = route = self.routes.match(head.method, target.path, preflight=preflight)
+        routes, method = self.routes, head.method
+        preflight = reading.preflight and method == b"OPTIONS"
+        if preflight:
+            method = head.first[b"access-control-request-method"]
+        host = host_of(head.first.get(b"host", b"")) if routes.by_host else ""
+        question.route = route = routes.match(method, target.path, host, preflight=preflight)
         if route.requirement.public:
             principal = ANONYMOUS
         else:
@@ -128,6 +133,8 @@ class Decider:
             kind = _kind(credential)
             principal = await offload(self._authenticator.authenticate(credential, organization, time.time()))
         except AuthError as error:
+            if route.requirement.optional and isinstance(error, CredentialMissing):
+                return ANONYMOUS
             self._metrics.authenticated(kind, error.reason)
             raise
         self._metrics.authenticated(kind, "stale" if principal.is_stale else "ok")
@@ -137,6 +144,7 @@ class Decider:
         """Build the upstream request's start: the client's fields that may go on, the identity the permit proves.
 
         Raises:
+            BadRequest: the path cannot be rewritten as the route says.
             UnsafeIdentity: the account holds what no header may.
         """
         reading, target, route = question.reading, question.target, question.route
@@ -144,8 +152,8 @@ class Decider:
             raise RuntimeError("prepare before decide")
         return b"%b %b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
             question.head.method,
-            target.forwarded,
-            reading.passing(strip=route.strip_credential),
+            target.forwarded if route.rewrite is None else route.rewrite.apply(target),
+            reading.passing(strip=route.strip_credential, edits=route.edits),
             self._laws.identity(permit.principal),
             reading.origin.lines,
             question.request_id,

@@ -94,15 +94,22 @@ class HeaderLaws:
                 self._passes[name] = verdict
         return verdict
 
-    def passing(self, head: RequestHead, *, strip: bool) -> bytes:
-        """Return the client's field lines that may go on, each ending in CRLF; without the credential if `strip`."""
+    def passing(self, head: RequestHead, *, strip: bool, replaced: frozenset[bytes] = frozenset()) -> bytes:
+        """Return the client's field lines that may go on, each ending in CRLF.
+
+        Those whose names fold onto one of `replaced` do not, nor does the credential if `strip`.
+        """
         named = connection_tokens(head) - {b"host"}
         if strip:
             named |= CREDENTIALS
         passes = self.passes
         parts: list[bytes] = []
         for name, value in head.fields:
-            if passes(name) and not (named and name.lower() in named):
+            if (
+                passes(name)
+                and not (named and name.lower() in named)
+                and not (replaced and fold(name) in replaced)
+            ):
                 parts += (name, b": ", value, b"\r\n")
         if head.minor == 0 and b"host" not in head.first:
             parts.append(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.credentials import Credential
+    from gateway.proxy.edits import HeaderEdits
     from gateway.proxy.forwarded import Origin
     from gateway.proxy.headers import HeaderLaws
     from gateway.wire.messages import RequestHead
@@ -29,6 +30,7 @@ class Reading:
 
     __slots__ = (
         "_credential",
+        "_edited",
         "_head",
         "_kept",
         "_laws",
@@ -45,6 +47,7 @@ class Reading:
         self._organization: tuple[UUID | None] | None = None
         self._kept: bytes | None = None
         self._stripped: bytes | None = None
+        self._edited: tuple[HeaderEdits, bool, bytes] | None = None
         self.origin = origin
         self.preflight = b"origin" in head.first and b"access-control-request-method" in head.first
 
@@ -60,8 +63,14 @@ class Reading:
             self._organization = (read_organization(self._head),)
         return self._organization[0]
 
-    def passing(self, *, strip: bool) -> bytes:
-        """Return the field lines that go on to the upstream, without the credential if `strip`."""
+    def passing(self, *, strip: bool, edits: HeaderEdits | None = None) -> bytes:
+        """Return the field lines that go on to the upstream, without the credential if `strip`, and with `edits`."""
+        if edits is not None:
+            kept = self._edited
+            if kept is None or kept[0] is not edits or kept[1] is not strip:
+                lines = self._laws.passing(self._head, strip=strip, replaced=edits.replaced) + edits.lines
+                self._edited = kept = (edits, strip, lines)
+            return kept[2]
         if strip:
             if self._stripped is None:
                 self._stripped = self._laws.passing(self._head, strip=True)

@@ -2,31 +2,37 @@
 
 Laws:
 
-- Every route says what it requires; there is no default that lets anybody in. An unmatched path is 404.
-- The most specific pattern wins: an exact path before a prefix, a longer prefix before a shorter one, one that names
-  methods before one that does not; at equal specificity the one that protects.
-- A pattern that protects matches in any case (``/API/users`` is not outside ``/api``); one that opens matches exactly.
+- Every route says what it requires; there is no default that lets anybody in. An unmatched path is 404; one that is
+  matched for other methods only is 405 with Allow.
+- The most specific rule wins, as :mod:`gateway.proxy.matching` says. What the gateway hosts comes before any rule.
+- A rule that protects matches in any case (``/API/users`` is not outside ``/api``); one that opens matches exactly.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from config.patterns import PathPattern
 from gateway.faults import MethodNotAllowed, NotFound
+from gateway.proxy.matching import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from authcore.authorize import Requirement
     from gateway.metrics import RouteMeter
+    from gateway.proxy.edits import HeaderEdits
+    from gateway.proxy.rewriting import Rewrite
     from gateway.proxy.upstreams import Upstream
 
 REMEMBERED: Final = 2048
 """Paths whose route is kept; all are forgotten when there are more."""
+_LONGEST: Final = 256
+"""A longer path, its host counted, is not kept."""
 
-_PATTERN: Final = re.compile(r"(?:(?P<methods>[A-Z]+(?:\|[A-Z]+)*) +)?(?P<path>/[^\s?#*]*)(?P<below>\*)?")
+_PATTERN: Final = re.compile(r"(?:(?P<methods>[A-Z]+(?:\|[A-Z]+)*) +)?(?P<path>/\S*)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,13 +42,16 @@ class Route:
     Attributes:
         name: Short and stable: the label of metrics and logs.
         requirement: What the caller must be or have.
-        upstream: Where it goes.
+        upstream: Where it goes, and how long that may take.
         meter: The route's metrics, bound.
-        methods: The methods it takes; None for any.
+        methods: Of a hosted route, the methods it takes; None for any.
         body_limit: Bytes of body at most; 0 for no limit.
         strip_credential: The upstream does not see the credential.
         hosted: The gateway's own application answers, for the organization of the credential.
         tickets: A WebSocket ticket in the query is a credential here.
+        shadow: What would be refused is recorded, and forwarded.
+        rewrite: How the path is changed for the upstream; None when it is not.
+        edits: Which field lines are set or added for the upstream; None when none are.
     """
 
     name: str
@@ -54,6 +63,9 @@ class Route:
     strip_credential: bool = False
     hosted: bool = False
     tickets: bool = False
+    shadow: bool = False
+    rewrite: Rewrite | None = None
+    edits: HeaderEdits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +73,16 @@ class Pattern:
     """Which requests a route is for.
 
     Attributes:
-        path: The literal path or prefix.
-        below: It is a prefix: everything below matches too.
+        path: Their paths.
         methods: Only these; None for any.
+        host: Only this host; ``*.`` and a host for any one label before it; empty for any.
+        layer: Of two rules for the same path, the one of the higher layer counts.
     """
 
-    path: str
-    below: bool
-    methods: frozenset[bytes] | None
+    path: PathPattern
+    methods: frozenset[bytes] | None = None
+    host: str = ""
+    layer: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
@@ -78,10 +92,13 @@ class Pattern:
             ValueError: it is something else.
         """
         match = _PATTERN.fullmatch(text.strip())
-        if match is None or (match["below"] and not match["path"].endswith("/")):
-            raise ValueError(f"{text!r} is not of the form [METHOD[|METHOD] ]/path[/*]")
-        methods = of_method(*match["methods"].split("|")) if match["methods"] else None
-        return cls(match["path"], bool(match["below"]), methods)
+        try:
+            if match is not None:
+                methods = of_method(*match["methods"].split("|")) if match["methods"] else None
+                return cls(PathPattern.parse(match["path"]), methods)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not of the form [METHOD[|METHOD] ]/path[/*]: {error}") from error
+        raise ValueError(f"{text!r} is not of the form [METHOD[|METHOD] ]/path[/*]")
 
 
 def of_method(*names: str) -> frozenset[bytes]:
@@ -91,38 +108,28 @@ def of_method(*names: str) -> frozenset[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    pattern: Pattern
+    path: PathPattern
+    methods: frozenset[bytes] | None
+    host: str
+    layer: int
+    opens: bool
     route: Route
-    protects: bool
-    path: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        path = self.pattern.path.lower() if self.protects else self.pattern.path
-        object.__setattr__(self, "path", path)
-
-    @property
-    def rank(self) -> tuple[bool, int, bool, bool]:
-        """Most specific first, when sorted in reverse."""
-        return (not self.pattern.below, len(self.path), self.pattern.methods is not None, self.protects)
-
-    def matches(self, method: bytes, path: str, lowered: str) -> bool:
-        methods = self.pattern.methods
-        if methods is not None and method not in methods:
-            return False
-        subject = lowered if self.protects else path
-        if self.pattern.below:  # "/api/*" is "/api" and all below it
-            return subject.startswith(self.path) or subject == self.path[:-1]
-        return subject == self.path
+    preflight: Route | None
 
 
 class RouteTable:
-    """All routes of a gateway."""
+    """All routes of a gateway.
+
+    Attributes:
+        by_host: Some rule names a host: whoever asks has to say it.
+    """
 
     def __init__(
         self,
         hosted: Mapping[str, Route | Sequence[Route]],
         rules: Iterable[tuple[Pattern, Route]],
-        preflight: Route,
+        preflight: Route | None,
+        preflights: Mapping[Route, Route] | None = None,
     ) -> None:
         """Compile.
 
@@ -130,50 +137,74 @@ class RouteTable:
             hosted: Exact paths that the gateway answers itself, and their routes by method. A final ``/{id}`` stands
                 for any one segment.
             rules: Patterns and their routes.
-            preflight: The route of a CORS preflight, which carries no credential.
+            preflight: The route of a CORS preflight, which carries no credential; None where there is none.
+            preflights: Instead of it, of each route, the one of preflights for it.
         """
         self._hosted = {
             path: (found,) if isinstance(found, Route) else tuple(found) for path, found in hosted.items()
         }
         self._preflight = preflight
-        self._remembered: dict[tuple[bytes, str], Route] = {}
-        compiled = [_Rule(pattern, route, not route.requirement.public) for pattern, route in rules]
-        self._rules = tuple(sorted(compiled, key=lambda rule: rule.rank, reverse=True))
+        self._each = preflights is not None
+        self._remembered: dict[tuple[bytes, str, str], _Rule] = {}
+        self._tree = Tree(
+            _Rule(
+                pattern.path,
+                pattern.methods,
+                pattern.host,
+                pattern.layer,
+                route.requirement.opens,
+                route,
+                (preflights or {}).get(route),
+            )
+            for pattern, route in rules
+        )
+        self.by_host = self._tree.by_host
 
-    def match(self, method: bytes, path: str, *, preflight: bool) -> Route:
-        """Return the route of a request.
+    def match(self, method: bytes, path: str, host: str = "", *, preflight: bool) -> Route:
+        """Return the route of a request; of a preflight, `method` is the one it asks for.
 
         Raises:
             NotFound: there is none.
             MethodNotAllowed: there is one, and not for this method.
         """
-        if preflight:
-            return self._preflight
-        known = self._remembered.get((method, path))
+        if preflight and not self._each:
+            return self._given(self._preflight)
+        known = self._remembered.get((method, path, host))
         if known is not None:
-            return known
-        lowered = path.lower()
-        fixed, routes = path, self._hosted.get(lowered)
+            return self._given(known.preflight) if preflight else known.route
+        hosted = self._of_hosted(method, path)
+        if hosted is not None:
+            return self._given(self._preflight) if preflight else hosted
+        refused: set[bytes] = set()
+        rule = self._tree.find(host, method, path, refused)
+        if rule is None:
+            if refused:
+                raise MethodNotAllowed(", ".join(sorted(name.decode() for name in refused)))
+            raise NotFound("Not found")
+        if not preflight and len(path) + len(host) <= _LONGEST:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[method, path, host] = rule
+        return self._given(rule.preflight) if preflight else rule.route
+
+    def _of_hosted(self, method: bytes, path: str) -> Route | None:
+        fixed, routes = path, self._hosted.get(path.lower())
         if routes is None:
             fixed, _, last = path.rpartition("/")
             routes = self._hosted.get(fixed.lower() + "/{id}") if last else None
-        if routes is not None:
-            if fixed != fixed.lower():  # neither ours nor the upstream's: which of us would read it how?
-                raise NotFound("Not found")
-            return _of_method(routes, method)
-        for rule in self._rules:
-            if rule.matches(method, path, lowered):
-                if len(self._remembered) >= REMEMBERED:
-                    self._remembered.clear()
-                self._remembered[method, path] = rule.route
-                return rule.route
-        raise NotFound("Not found")
+            if routes is None:
+                return None
+        if fixed != fixed.lower():  # neither ours nor the upstream's: which of us would read it how?
+            raise NotFound("Not found")
+        allowed: set[bytes] = set()
+        for route in routes:
+            if route.methods is None or method in route.methods:
+                return route
+            allowed |= route.methods
+        raise MethodNotAllowed(", ".join(sorted(name.decode() for name in allowed)))
 
-
-def _of_method(routes: Sequence[Route], method: bytes) -> Route:
-    allowed: set[bytes] = set()
-    for route in routes:
-        if route.methods is None or method in route.methods:
-            return route
-        allowed |= route.methods
-    raise MethodNotAllowed(", ".join(sorted(name.decode() for name in allowed)))
+    @staticmethod
+    def _given(route: Route | None) -> Route:
+        if route is None:
+            raise NotFound("Not found")
+        return route

@@ -59,9 +59,18 @@ def parse_target(head: RequestHead) -> Target:
     path, mark, query = raw.partition(b"?")
     if mark and not _QUERY.fullmatch(query):
         raise _bad("ambiguous request target: control or non-ASCII byte, or '#', in the query")
+    return Target(canonical_path(path), raw)
+
+
+def canonical_path(path: bytes) -> str:
+    """Return the one reading of a path.
+
+    Raises:
+        ProtocolError: 400, there is more than one.
+    """
     if path and _PLAIN.fullmatch(path):
-        return Target(path.decode("ascii"), raw)
-    return Target(_canonical(path), raw)
+        return path.decode("ascii")
+    return _canonical(path)
 
 
 def _origin_form(head: RequestHead) -> bytes:

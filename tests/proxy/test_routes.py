@@ -105,9 +105,16 @@ def test_the_most_specific_pattern_wins_in_whatever_order_they_come(
 
 
 def test_there_is_no_default_that_lets_anybody_in() -> None:
-    for routes in (table((), ()), table(("/a",), ("/b/*",)), table(("POST /c",), ())):
+    for routes in (table((), ()), table(("/a",), ("/b/*",))):
         with pytest.raises(NotFound):
             routes.match(b"GET", "/c", preflight=False)
+
+
+def test_a_path_that_takes_other_methods_only_is_405_with_allow() -> None:
+    routes = table(("POST /c", "GET /c/*"), ("DELETE /*",))
+    with pytest.raises(MethodNotAllowed) as refused:
+        routes.match(b"PUT", "/c", preflight=False)
+    assert dict(refused.value.headers) == {"Allow": "DELETE, GET, HEAD, POST"}
 
 
 def test_a_hosted_path_takes_its_method_and_its_case_only() -> None:

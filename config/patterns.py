@@ -1,0 +1,125 @@
+"""Patterns of paths: how they are written, and which of two is the more specific.
+
+::
+
+    /api/users            this path
+    /api/users/{id}       any one segment, not empty, in the place of {id}
+    /api/*                /api and everything below it
+
+Laws:
+
+- A pattern is written decoded, and matched against the one canonical path of a request, segment by segment.
+- Of two patterns one is more specific when every path it matches is matched by the other too. Two that share some paths
+  and neither covers the other *cross*: no order between them could be read off the patterns.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+DEEPEST: Final = 32
+"""Segments of a pattern at most."""
+
+_SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[^\x00-\x20\x7f/?#*\\;%{}]*")
+_PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,31})\}")
+
+
+class Relation(Enum):
+    """How what one pattern matches lies to what another does."""
+
+    APART = "apart"
+    SAME = "same"
+    NARROWER = "narrower"
+    WIDER = "wider"
+    CROSSING = "crossing"
+
+
+@dataclass(frozen=True, slots=True)
+class PathPattern:
+    """A pattern of paths.
+
+    Attributes:
+        segments: What stands between the slashes; None for any one segment that is not empty.
+        below: Everything below matches too.
+        names: Of each parameter, and the segment it stands for.
+    """
+
+    segments: tuple[str | None, ...]
+    below: bool
+    names: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> PathPattern:
+        """Read ``/path``, with ``{name}`` for a segment and ``/*`` at the end for everything below.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        if not text.startswith("/"):
+            raise ValueError("should begin with /")
+        parts = text[1:].split("/")
+        below = parts[-1] == "*"
+        if below:
+            parts.pop()
+        if len(parts) > DEEPEST:
+            raise ValueError(f"should have at most {DEEPEST} segments")
+        segments: list[str | None] = []
+        names: dict[str, int] = {}
+        for place, part in enumerate(parts):
+            parameter = _PARAMETER.fullmatch(part)
+            if parameter is not None:
+                if parameter[1] in names:
+                    raise ValueError(f"names {{{parameter[1]}}} twice")
+                names[parameter[1]] = place
+                segments.append(None)
+                continue
+            if not part and (place < len(parts) - 1 or (below and parts != [""])):
+                raise ValueError("has an empty segment, which no request that is let in has")
+            if _SEGMENT.fullmatch(part) is None:
+                raise ValueError(
+                    f"segment {part!r} should be plain text, written decoded, or one {{name}}; "
+                    "a * stands only at the very end, after a /"
+                )
+            segments.append(part)
+        return cls(tuple(segments), below, tuple(names.items()))
+
+    @property
+    def folded(self) -> tuple[str | None, ...]:
+        """The segments in lower case."""
+        return tuple(None if segment is None else segment.lower() for segment in self.segments)
+
+    def __str__(self) -> str:
+        named = {place: f"{{{name}}}" for name, place in self.names}
+        parts = [
+            named.get(place, "{}") if segment is None else segment
+            for place, segment in enumerate(self.segments)
+        ]
+        return "/" + "/".join([*parts, "*"] if self.below else parts)
+
+
+def compare(one: PathPattern, other: PathPattern) -> Relation:
+    """Return how `one` lies to `other`, whatever the case of their letters."""
+    mine, theirs = one.folded, other.folded
+    pairs = [pair for pair in zip(mine, theirs, strict=False) if pair[0] != pair[1]]
+    # Two texts that differ share nothing, and a parameter stands for no empty segment.
+    if any(left is not None and right is not None for left, right in pairs) or ("" in sum(pairs, ())):
+        return Relation.APART
+    narrower = any(right is None for _, right in pairs)
+    wider = any(left is None for left, _ in pairs)
+    longer = len(mine) - len(theirs)
+    if (longer > 0 and not other.below) or (longer < 0 and not one.below):
+        return Relation.APART
+    narrower |= longer > 0 or (longer == 0 and other.below and not one.below)
+    wider |= longer < 0 or (longer == 0 and one.below and not other.below)
+    return _RELATIONS[narrower, wider]
+
+
+_RELATIONS: Final = {
+    (False, False): Relation.SAME,
+    (True, False): Relation.NARROWER,
+    (False, True): Relation.WIDER,
+    (True, True): Relation.CROSSING,
+}
