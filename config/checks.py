@@ -135,6 +135,20 @@ def _header_names(header: Header) -> Iterator[tuple[str, str]]:
         yield f"GATEWAY_HEADER_{field.upper()}", value
 
 
+def _cookies(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.cookie.only and not settings.cookies:
+        yield "GATEWAY_COOKIE_ONLY", "on without GATEWAY_COOKIES=on leaves no place for tokens"
+
+
+def _cors(settings: Settings) -> Iterator[tuple[str, str]]:
+    # Any page can make itself a null origin, by a sandboxed frame: that would be every page, with cookies.
+    if settings.cors.credentials and "null" in settings.cors.origins:
+        yield (
+            "GATEWAY_CORS_ORIGINS",
+            "null is every page that likes; not together with GATEWAY_CORS_CREDENTIALS",
+        )
+
+
 Check = tuple[tuple[str, ...], "Callable[[Settings], Iterator[tuple[str, str]]]"]
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -146,6 +160,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), _listeners),
     ((), _headers),
+    (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), _cookies),
+    (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),
 )
 
 

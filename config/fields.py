@@ -54,6 +54,7 @@ Listen = Annotated[str, AfterValidator(_listen)]
 Paths = Annotated[tuple[Annotated[str, AfterValidator(_path)], ...], NoDecode, BeforeValidator(split)]
 HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$")]
 """A field name is a token (RFC 9110 section 5.1)."""
+HeaderNames = Annotated[tuple[HeaderName, ...], NoDecode, BeforeValidator(split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]

@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.fields import Listen, Networks, Paths
+from config.groups.browsers import Cookie, Cors
 from config.groups.domain import Database, Identity, Jwt, Keys, Password, Token
 from config.groups.serving import Admin, Header, Limit, Log, Timeout, Upstream
 
@@ -50,6 +51,11 @@ class Settings(BaseSettings):
         ("/api/*", "/ws/*"),
         description="Paths that need a credential; as public_paths. Wins over an equally specific public path.",
     )
+    cookies: bool = Field(
+        default=False,
+        description="Browser sessions: signing in sets cookies, cookies authenticate, unsafe methods then need "
+        "X-CSRF-Token.",
+    )
     admin: Admin = Field(default_factory=Admin)
     database: Database = Field(default_factory=Database)
     jwt: Jwt = Field(default_factory=Jwt)
@@ -62,6 +68,8 @@ class Settings(BaseSettings):
     timeout: Timeout = Field(default_factory=Timeout)
     header: Header = Field(default_factory=Header)
     log: Log = Field(default_factory=Log)
+    cookie: Cookie = Field(default_factory=Cookie)
+    cors: Cors = Field(default_factory=Cors)
 
     @classmethod
     def settings_customise_sources(

@@ -72,6 +72,13 @@ class UnsafeIdentity(GatewayFault):
     reason = "unsafe_identity"
 
 
+class OriginRefused(GatewayFault):
+    """A page of an origin that may not do this asked for it."""
+
+    status = 403
+    reason = "origin"
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """An answer to a fault.

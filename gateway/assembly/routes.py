@@ -9,6 +9,7 @@ from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from authcore.principal import AuthMethod
 from gateway.endpoints.api_keys import COLLECTION, PERMISSIONS
 from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS
+from gateway.proxy.cors import build_policy
 from gateway.proxy.routes import Pattern, Route, RouteTable, of_method
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ TICKET_PATH = "/ws"
 def build_routes(settings: Settings, metrics: Metrics, upstream: Upstream, hosted: Upstream) -> RouteTable:
     """Build the table: what the gateway hosts, and the path settings' public and protected rest."""
     limit = settings.limit
+    cors = build_policy(settings.cors)
 
     def here(path: str, requirement: Requirement) -> Route:
         name = path.removeprefix("/api/").replace("/", "-")
@@ -36,10 +38,11 @@ def build_routes(settings: Settings, metrics: Metrics, upstream: Upstream, hoste
             methods=frozenset({b"POST"}),
             body_limit=limit.auth_body_bytes,
             hosted=True,
+            cors=cors,
         )
 
     def there(name: str, requirement: Requirement) -> Route:
-        return Route(name, requirement, upstream, metrics.route(name), body_limit=limit.body_bytes)
+        return Route(name, requirement, upstream, metrics.route(name), body_limit=limit.body_bytes, cors=cors)
 
     by_token = Requirement(methods=frozenset({AuthMethod.JWT, AuthMethod.COOKIE}))
     public, protected = there("public", PUBLIC), there("protected", AUTHENTICATED)
@@ -63,5 +66,7 @@ def build_routes(settings: Settings, metrics: Metrics, upstream: Upstream, hoste
     return RouteTable(
         hosted=ours,
         rules=rules,
-        preflight=there("preflight", PUBLIC),
+        preflight=replace(
+            there("preflight", PUBLIC), cors=None
+        ),  # it goes on only where no policy answers it
     )

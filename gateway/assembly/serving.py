@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.proxy.cors import build_policy
 from gateway.proxy.decide import Decider
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import Origins
@@ -43,6 +44,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         forwarder=Forwarder(tunnels),
         recorder=Recorder(metrics, access_log),
         metrics=metrics,
+        cors=build_policy(settings.cors),
     )
 
 

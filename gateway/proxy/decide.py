@@ -27,6 +27,7 @@ from authcore.credentials import ApiKey, BearerToken, Ticket
 from authcore.errors import AuthError, CredentialMissing
 from authcore.principal import ANONYMOUS
 from gateway.credentials import read_ticket
+from gateway.faults import MethodNotAllowed, NotFound
 from gateway.proxy.matching import host_of
 from gateway.proxy.reading import Reading
 from gateway.proxy.target import parse_target
@@ -111,6 +112,18 @@ class Decider:
             )
         question.permit = permit = authorize(principal, route.requirement)
         return route, permit
+
+    def asked_about(self, question: Question) -> Route | None:
+        """Return the route that a CORS preflight asks about; None when there is none."""
+        if question.target is None:
+            raise RuntimeError("asked before read")
+        first = question.head.first
+        host = host_of(first.get(b"host", b"")) if self.routes.by_host else ""
+        method = first[b"access-control-request-method"]
+        try:
+            return self.routes.match(method, question.target.path, host, preflight=False)
+        except (NotFound, MethodNotAllowed):
+            return None
 
     def _known(self, question: Question, reading: Reading, target: Target, route: Route) -> Principal | None:
         """Answer who is asking, from memory; None when that is not enough, or is a refusal."""

@@ -16,18 +16,20 @@ class Exchange(Question):
     Attributes:
         inbound: The request as it arrives and the answer as it leaves.
         started: Monotonic seconds at the beginning.
+        cors: The field lines that the policy of its route adds to the answer; empty where there is none.
         status: Status of the answer; 499 when the client left before there was one.
         reason: Why it was refused, as a bounded word; empty when it was not.
         detail: The same for people, in logs only.
         attempts: How often a connection to the upstream was used for it.
     """
 
-    __slots__ = ("attempts", "detail", "inbound", "reason", "started", "status")
+    __slots__ = ("attempts", "cors", "detail", "inbound", "reason", "started", "status")
 
     def __init__(self, inbound: Inbound, request_id: bytes, started: float) -> None:
         super().__init__(inbound.head, request_id)
         self.inbound = inbound
         self.started = started
+        self.cors = b""
         self.status = 0
         self.reason = ""
         self.detail = ""

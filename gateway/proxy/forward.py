@@ -88,7 +88,7 @@ class Forwarder:
             return
         told = b"content-length" in response.first and response.status != _NO_CONTENT  # RFC 9110 section 8.6
         inbound.answer(
-            response_start(response, exchange.request_id),
+            response_start(response, exchange.request_id, exchange.cors),
             response.kind,
             response.length if told else None,
             pieces=connection.take(),

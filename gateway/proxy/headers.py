@@ -155,30 +155,37 @@ def _identity(principal: Principal) -> list[tuple[str, str]]:
 _RESPONSE_DROPS: Final = HOP_BY_HOP | {b"content-length", b"x-request-id"}
 
 
-def response_start(head: ResponseHead, request_id: bytes) -> bytes:
+def response_start(head: ResponseHead, request_id: bytes, cors: bytes = b"") -> bytes:
     """Return the start of the client's response: status line, the upstream's fields that may go on, the request id.
 
-    A Date is added when the upstream gave none (RFC 9110 section 6.6.1).
+    A Date is added when the upstream gave none (RFC 9110 section 6.6.1). Where there are lines of a CORS policy, they
+    take the place of the upstream's own.
     """
     start = head.notes
-    if not isinstance(start, bytes):  # the same for every response with these lines
+    if cors:
+        if not isinstance(start, tuple):
+            start = head.notes = (_passing(head, without=_CORS),)
+        start = start[0]
+    elif not isinstance(start, bytes):  # the same for every response with these lines
         start = head.notes = _passing(head)
     if start[:1] == _DATELESS:
-        return b"%bDate: %b\r\nX-Request-ID: %b\r\n" % (start[1:], http_date(), request_id)
-    return b"%bX-Request-ID: %b\r\n" % (start, request_id)
+        return b"%bDate: %b\r\nX-Request-ID: %b\r\n%b" % (start[1:], http_date(), request_id, cors)
+    return b"%bX-Request-ID: %b\r\n%b" % (start, request_id, cors)
 
 
+_CORS: Final = (b"access-control-",)
 _DATELESS: Final = b"\0"
 """Marks, in front of a start that is kept, that a Date is to be added."""
 
 
-def _passing(head: ResponseHead) -> bytes:
+def _passing(head: ResponseHead, *, without: tuple[bytes, ...] = ()) -> bytes:
+    """Return the status line and the lines that may go on; none whose name begins with one of `without`."""
     named = connection_tokens(head) - _RESPONSE_DROPS
     parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
     dated = head.status < FIRST_FINAL
     for name, value in head.fields:
         lower = name.lower()
-        if lower not in _RESPONSE_DROPS and lower not in named:
+        if lower not in _RESPONSE_DROPS and lower not in named and not lower.startswith(without):
             parts.append(b"%b: %b\r\n" % (name, value))
             dated = dated or lower == b"date"
     return b"".join(parts) if dated else _DATELESS + b"".join(parts)

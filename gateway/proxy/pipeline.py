@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from gateway.faults import INTERNAL, ContentTooLarge
+from gateway.faults import INTERNAL, ContentTooLarge, OriginRefused
 from gateway.proxy.clock import http_date
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.refusals import answer_start, refuse
@@ -39,6 +39,7 @@ from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
     from gateway.metrics import Metrics
+    from gateway.proxy.cors import CorsPolicy
     from gateway.proxy.decide import Decider
     from gateway.proxy.forward import Forwarder
     from gateway.proxy.record import Recorder
@@ -56,12 +57,20 @@ class Pipeline:
     """What serves every request of a gateway."""
 
     def __init__(
-        self, *, decider: Decider, forwarder: Forwarder, recorder: Recorder, metrics: Metrics
+        self,
+        *,
+        decider: Decider,
+        forwarder: Forwarder,
+        recorder: Recorder,
+        metrics: Metrics,
+        cors: CorsPolicy | None = None,
     ) -> None:
+        """`cors` is the policy of what comes to no route."""
         self.decider = decider
         self._forwarder = forwarder
         self._recorder = recorder
         self._metrics = metrics
+        self._cors = cors
         # Ids of requests: unique across processes by the prefix, within one by the count.
         self._prefix = secrets.token_hex(8).encode("ascii")
         self._count = count(secrets.randbits(32))
@@ -91,11 +100,36 @@ class Pipeline:
             start = b"%bDate: %b\r\nX-Request-ID: %b\r\n" % (_ASTERISK, http_date(), exchange.request_id)
             inbound.answer(start, BodyKind.NONE, None, pieces=[], complete=True)
             return
+        if inbound.head.method == b"OPTIONS" and self._answer_preflight(exchange):
+            return
         route, permit = await decider.decide(exchange)
+        if route.cors is not None:
+            exchange.cors = route.cors.lines(inbound.head)
         inbound.limit = limit = route.body_limit
         if limit and max(inbound.head.length, inbound.received) > limit:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
         await self._forwarder.send(exchange, route.upstream, decider.prepare(exchange, permit))
+
+    def _answer_preflight(self, exchange: Exchange) -> bool:
+        """Answer a CORS preflight where a policy governs what it asks for; elsewhere it goes on like any request."""
+        if exchange.reading is None or not exchange.reading.preflight:
+            return False
+        asked = self.decider.asked_about(exchange)
+        policy = self._cors if asked is None else asked.cors
+        if policy is None:
+            return False
+        exchange.route = asked
+        granted = policy.preflight(exchange.head)
+        if granted is None:
+            raise OriginRefused(
+                "Pages of this origin may not call; GATEWAY_CORS_ORIGINS lists those that may"
+            )
+        exchange.status = 204
+        start = b"HTTP/1.1 204 No Content\r\nDate: %b\r\nX-Request-ID: %b\r\n%b"
+        exchange.inbound.answer(
+            start % (http_date(), exchange.request_id, granted), BodyKind.NONE, None, pieces=[], complete=True
+        )
+        return True
 
     def _rescue(self, exchange: Exchange, error: Exception) -> None:
         """Answer in the upstream's place; when its answer has begun, break it off."""
@@ -113,8 +147,10 @@ class Pipeline:
         exchange.status = fault.status
         inbound.sink = None  # whatever is still to come of the body is for nobody
         body = fault.body()
+        policy = self._cors if exchange.route is None else exchange.route.cors
+        cors = b"" if policy is None else policy.lines(inbound.head)
         inbound.answer(
-            answer_start(fault, exchange.request_id),
+            answer_start(fault, exchange.request_id) + cors,
             BodyKind.LENGTH,
             len(body),
             pieces=[] if inbound.head.method == b"HEAD" else [body],

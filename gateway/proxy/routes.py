@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from authcore.authorize import Requirement
     from gateway.metrics import RouteMeter
+    from gateway.proxy.cors import CorsPolicy
     from gateway.proxy.edits import HeaderEdits
     from gateway.proxy.rewriting import Rewrite
     from gateway.proxy.upstreams import Upstream
@@ -52,6 +53,7 @@ class Route:
         shadow: What would be refused is recorded, and forwarded.
         rewrite: How the path is changed for the upstream; None when it is not.
         edits: Which field lines are set or added for the upstream; None when none are.
+        cors: Which pages of other origins may call; None leaves that to the upstream.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Route:
     shadow: bool = False
     rewrite: Rewrite | None = None
     edits: HeaderEdits | None = None
+    cors: CorsPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
