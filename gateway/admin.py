@@ -56,7 +56,7 @@ class Admin:
         listening: Callable[[], bool],
         identity: Figures,
     ) -> None:
-        """`listening` tells whether the public listener accepts connections."""
+        """`listening` tells whether the public listener accepts connections, and will go on to."""
         self._registry = registry
         self._store = store
         self._listening = listening
@@ -77,7 +77,7 @@ class Admin:
 
     async def readyz(self, _request: web.Request) -> web.Response:
         """Answer whether requests should be sent here, and if not, why."""
-        checks = {"listening": "ok" if self._listening() else "not accepting connections"}
+        checks = {"listening": "ok" if self._listening() else "draining"}
         try:
             await self._store.ping()
             pending = await self._store.pending_migrations()

@@ -25,6 +25,7 @@ from gateway.assembly.routes import build_routes
 from gateway.assembly.serving import build_listener, build_pipeline
 from gateway.assembly.upstreams import build_upstream
 from gateway.chores import Chores, attempt
+from gateway.draining import Drain
 from gateway.logs import AccessLog
 from gateway.metrics import Metrics
 from gateway.wire.deadlines import Deadlines
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config.settings import Settings
+    from gateway.wire.listener import Listener
 
 LOG_FLUSH_SECONDS = 0.2
 PURGE_SECONDS = 3600
-DRAIN_POLL_SECONDS = 0.02
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         """Hold `settings`; use :meth:`start`."""
         self._settings = settings
-        self._draining = False
+        self._drain: Drain | None = None
         self._admin_socket: Path | None = None
         self._closing = AsyncExitStack()
         self.address = ("", 0)
@@ -111,12 +112,19 @@ class Gateway:
         pipeline = build_pipeline(
             settings, domain, routes=routes, tunnels=tunnels, metrics=metrics, access_log=access_log
         )
-        self._listener = build_listener(settings, pipeline, deadlines)
-        publish_gauges(metrics, domain, pipeline, self._listener, upstream, tunnels)
+        listener = build_listener(settings, pipeline, deadlines)
+        drain = self._drain = Drain(
+            listener,
+            sockets=lambda: tunnels.open_now,
+            streams=lambda: pipeline.forwarder.streams,
+            drain_seconds=settings.timeout.drain_seconds,
+        )
+        publish_gauges(metrics, domain, pipeline, listener, upstream, tunnels)
         metrics.watch("gateway_access_log_dropped", "Access records lost.", lambda: access_log.dropped)
 
-        await self._listen(Admin(metrics.registry, domain.store, lambda: not self._draining, domain.identity))
         self._begin_chores(access_log)
+        admin = Admin(metrics.registry, domain.store, lambda: not drain.begun, domain.identity)
+        await self._listen(admin, listener, drain)
 
     async def _tell_if_unready(self) -> None:
         """Say at the start, in the log, what ``/readyz`` will say."""
@@ -132,7 +140,7 @@ class Gateway:
                     "not_ready", reason="migrations are pending", pending=pending, until="migrate has run"
                 )
 
-    async def _listen(self, admin: Admin) -> None:
+    async def _listen(self, admin: Admin, listener: Listener, drain: Drain) -> None:
         loop = asyncio.get_running_loop()
         settings, closing = self._settings, self._closing
         runner = web.AppRunner(admin.application(), access_log=None)
@@ -152,13 +160,11 @@ class Gateway:
         host, port = host_port(settings.listen)
         shared = self._admin_socket is not None
         try:
-            server = await loop.create_server(
-                self._listener.protocol, host, port, backlog=2048, reuse_port=shared
-            )
+            server = await loop.create_server(listener.protocol, host, port, backlog=2048, reuse_port=shared)
         except OSError as error:
             raise CannotListen(f"GATEWAY_LISTEN={settings.listen}: {error.strerror}") from error
         self.address = server.sockets[0].getsockname()[:2]
-        closing.push_async_callback(self._drain, server)
+        closing.push_async_callback(drain.finish, server)
 
     def _begin_chores(self, access_log: AccessLog) -> None:
         chores = Chores()
@@ -176,20 +182,16 @@ class Gateway:
     async def _write_last_used(self) -> None:
         await self._domain.identity.last_used.flush(time.time())
 
-    async def _drain(self, server: asyncio.Server) -> None:
-        """Accept nothing more, and give what is in flight its time to finish."""
-        server.close()
-        self._listener.drain()
-        deadline = time.monotonic() + self._settings.timeout.drain_seconds
-        while self._listener.open and time.monotonic() < deadline:  # noqa: ASYNC110 -- the wire has no events of asyncio's
-            await asyncio.sleep(DRAIN_POLL_SECONDS)
-        self._listener.abort()
-        await asyncio.sleep(0)  # their losses are told in the next turn of the loop
-
-    async def stop(self) -> None:
-        """Stop accepting, let what is in flight finish within the drain time, and close everything."""
-        self._draining = True
+    async def stop(self, delay_seconds: float = 0) -> None:
+        """Be unready for `delay_seconds`, then drain (:mod:`gateway.draining`) and close everything."""
+        if self._drain is not None:
+            await self._drain.announce(delay_seconds)
         await self._closing.aclose()
+
+    def hurry(self) -> None:
+        """Let :meth:`stop` wait for nothing any more."""
+        if self._drain is not None:
+            self._drain.hurry()
 
 
 def host_port(listen: str) -> tuple[str | None, int]:
@@ -221,8 +223,17 @@ async def _run(
 ) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    signals: list[int] = []
+    gateway: Gateway | None = None
+
+    def heard(number: int) -> None:
+        signals.append(number)
+        stopping.set()
+        if len(signals) > 1 and gateway is not None:
+            gateway.hurry()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, heard, number)
     gateway = await Gateway.start(settings, admin_socket)
     log.info("listening", public=gateway.address, admin=admin_socket or gateway.admin_address)
     if until is not None:
@@ -230,8 +241,10 @@ async def _run(
     await stopping.wait()
     if until is not None:
         watching.cancel()
-    log.info("draining", at_most_seconds=settings.timeout.drain_seconds)
-    await gateway.stop()
+    # SIGTERM comes from what also balances the load; Ctrl-C from a person, who need not be waited for.
+    delay = settings.timeout.drain_delay_seconds if signals[:1] == [signal.SIGTERM] else 0
+    log.info("draining", after_seconds=delay, at_most_seconds=settings.timeout.drain_seconds)
+    await gateway.stop(delay)
     log.info("stopped")
     return 0
 

@@ -48,6 +48,8 @@ class Workers:
         self._number = number
         self._stopping = asyncio.Event()
         self._listen = settings.listen
+        self._signal = signal.SIGTERM
+        self._running: set[asyncio.subprocess.Process] = set()
         self._folder = Path()
 
     async def run(self) -> int:
@@ -58,7 +60,7 @@ class Workers:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
+            loop.add_signal_handler(number, self._heard, number)
         async with AsyncExitStack() as closing:
             held = closing.enter_context(self._hold_port())
             host, port = held.getsockname()[:2]
@@ -69,6 +71,15 @@ class Workers:
             codes = await asyncio.gather(*(self._keep(number) for number in range(self._number)))
         log.info("stopped")
         return max(codes)
+
+    def _heard(self, number: signal.Signals) -> None:
+        """Stop; told again, tell the workers again, who then stop at once."""
+        if self._stopping.is_set():
+            for worker in self._running:
+                if worker.returncode is None:
+                    worker.send_signal(number)
+        self._signal = number
+        self._stopping.set()
 
     def _hold_port(self) -> socket.socket:
         """Bind the public address without listening: workers may share it, and nobody else may have it."""
@@ -93,7 +104,8 @@ class Workers:
             stopping.cancel()
             if self._stopping.is_set():
                 if process.returncode is None:
-                    process.terminate()
+                    self._running.add(process)
+                    process.send_signal(self._signal)
                 return await ended
             log.error("worker_died", worker=number, code=process.returncode)
             await asyncio.sleep(RESTART_SECONDS)

@@ -58,7 +58,14 @@ class Timeout(Group):
     )
     write_seconds: Seconds = Field(60, description="Without the client taking a byte of its response.")
     tunnel_seconds: Seconds = Field(300, description="Without a byte either way through a WebSocket.")
-    drain_seconds: Seconds = Field(30, description="After SIGTERM, for requests in flight to finish.")
+    drain_delay_seconds: float = Field(
+        5,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="After SIGTERM, unready but still accepting, until load balancers have noticed. Ctrl-C skips it.",
+    )
+    drain_seconds: Seconds = Field(30, description="Then, for requests, sockets and streams to finish.")
 
 
 class Header(Group):

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.proxy.headers import interim_start, response_start
+from gateway.proxy.streams import Stream, StreamEnded, is_of_events
 from gateway.wire.faults import UpstreamLost
 from gateway.wire.messages import BodyKind
 
@@ -29,10 +30,15 @@ _NO_CONTENT: Final = 204
 
 
 class Forwarder:
-    """Takes prepared requests to upstreams and their answers back."""
+    """Takes prepared requests to upstreams and their answers back.
+
+    Attributes:
+        streams: The event streams that are being relayed.
+    """
 
     def __init__(self, tunnels: Tunnels) -> None:
         self._tunnels = tunnels
+        self.streams: set[Stream] = set()
 
     async def send(self, exchange: Exchange, upstream: Upstream, start: bytes) -> None:
         """Send `start` and the exchange's body, and relay what comes of it.
@@ -99,7 +105,24 @@ class Forwarder:
             connection.relay(inbound)
             if inbound.connection.full:
                 connection.pause()
+            if told or not is_of_events(response):
+                await connection.finished()
+            else:
+                await self._stream(exchange, connection)
+
+    async def _stream(self, exchange: Exchange, connection: UpstreamConnection) -> None:
+        """Let events flow until either side ends, or the gateway does."""
+        inbound = exchange.inbound
+        stream = Stream(inbound)
+        self.streams.add(stream)
+        try:
             await connection.finished()
+        except StreamEnded:
+            exchange.reason = "drained"
+            inbound.closes = True
+            inbound.end()
+        finally:
+            self.streams.discard(stream)
 
     async def _tunnel(
         self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead

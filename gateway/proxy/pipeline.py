@@ -67,7 +67,7 @@ class Pipeline:
     ) -> None:
         """`cors` is the policy of what comes to no route."""
         self.decider = decider
-        self._forwarder = forwarder
+        self.forwarder = forwarder
         self._recorder = recorder
         self._metrics = metrics
         self._cors = cors
@@ -108,7 +108,7 @@ class Pipeline:
         inbound.limit = limit = route.body_limit
         if limit and max(inbound.head.length, inbound.received) > limit:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
-        await self._forwarder.send(exchange, route.upstream, decider.prepare(exchange, permit))
+        await self.forwarder.send(exchange, route.upstream, decider.prepare(exchange, permit))
 
     def _answer_preflight(self, exchange: Exchange) -> bool:
         """Answer a CORS preflight where a policy governs what it asks for; elsewhere it goes on like any request."""

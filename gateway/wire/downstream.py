@@ -37,6 +37,7 @@ class DownstreamConnection(asyncio.Protocol):
     Attributes:
         peer: The client's address as text; empty when the system does not tell.
         deadline: See :mod:`~gateway.wire.deadlines`.
+        drive: Runs the exchange that is being served, while one is.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -46,7 +47,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._queue: deque[Inbound] = deque()
         self._reader = RequestReader(self, listener.limits, self._queue)
         self._active: Inbound | None = None
-        self._drive: Drive | None = None
+        self.drive: Drive | None = None
         self._pumping = False
         self._broken = False
         self._closing = False
@@ -78,8 +79,8 @@ class DownstreamConnection(asyncio.Protocol):
         self._transport = None
         self._queue.clear()
         self._reader.close()
-        if self._drive is not None and not self._switched:
-            self._drive.throw(ClientGone("the client closed the connection"))
+        if self.drive is not None and not self._switched:
+            self.drive.throw(ClientGone("the client closed the connection"))
 
     def eof_received(self) -> bool:
         """Take a client that half-closes for one that left, as nginx and Envoy do.
@@ -156,8 +157,8 @@ class DownstreamConnection(asyncio.Protocol):
         inbound = inbound or Inbound(self)
         inbound.fault = fault
         if inbound is self._active:
-            if self._drive is not None:
-                self._drive.throw(fault)
+            if self.drive is not None:
+                self.drive.throw(fault)
         elif inbound not in self._queue:
             self._queue.append(inbound)
 
@@ -169,8 +170,8 @@ class DownstreamConnection(asyncio.Protocol):
         while self._active is None and self._queue and not (self._closing or self._full):
             inbound = self._active = self._queue.popleft()
             self.deadline = None
-            self._drive = Drive(self._listener.serve(inbound), self._served)
-            self._drive.start()
+            self.drive = Drive(self._listener.serve(inbound), self._served)
+            self.drive.start()
         self._pumping = False
         if self._may_parse_on():
             # In another turn of the loop: a client that sends thousands of requests at once waits for the others.
@@ -194,7 +195,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _served(self, escaped: Exception | None) -> None:
         """The exchange has ended: go on with the next, or close."""
-        inbound, self._active, self._drive = self._active, None, None
+        inbound, self._active, self.drive = self._active, None, None
         if inbound is None or self._transport is None:
             return
         inbound.source = inbound.sink = None
@@ -205,7 +206,7 @@ class DownstreamConnection(asyncio.Protocol):
             self.abort()
         elif inbound.closes or not inbound.complete:
             self._close(linger=not inbound.complete or self._broken or self._paused or bool(self._queue))
-        elif self._listener.draining and not self._queue:
+        elif self._listener.ended and not self._queue:
             self._close(linger=False)
         else:
             if not self._full:
@@ -257,12 +258,8 @@ class DownstreamConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close unless a request is being read or served."""
-        if (
-            self._active is None
-            and self._reader.current is None
-            and not self._queue
-            and self._transport is not None
-        ):
+        busy = self._active or self._reader.current or self._queue
+        if not busy and self._transport is not None:
             self._closing = True
             self._transport.close()
 

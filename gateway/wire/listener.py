@@ -43,7 +43,8 @@ class Listener:
         exempt: Tells of an address that it may have any number of connections (a proxy in front).
         open: The connections that are open.
         idled: Connections closed because they were idle.
-        draining: No connection is kept alive any more.
+        draining: Every answer says that its connection closes.
+        ended: And connections without a request are closed too.
     """
 
     serve: Callable[[Inbound], Coroutine[object, None, None]]
@@ -53,6 +54,7 @@ class Listener:
     open: set[DownstreamConnection] = field(default_factory=set)
     idled: int = 0
     draining: bool = False
+    ended: bool = False
     _by_address: dict[str, int] = field(default_factory=dict)
 
     def protocol(self) -> DownstreamConnection:
@@ -82,7 +84,7 @@ class Listener:
 
     def drain(self) -> None:
         """Close idle connections now and every other one after the answer it is at."""
-        self.draining = True
+        self.draining = self.ended = True
         for connection in list(self.open):
             connection.close_if_idle()
 

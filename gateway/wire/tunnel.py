@@ -84,6 +84,10 @@ class Tunnel:
         self._near.transport.abort()
         self._far.transport.abort()
 
+    def leave(self) -> None:
+        """End because the gateway does."""
+        self.abort()
+
     def gone(self) -> None:
         """One of the transports is gone."""
         self._open -= 1

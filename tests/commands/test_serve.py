@@ -33,6 +33,7 @@ def environment(database_url: str) -> dict[str, str]:
         "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:9",
         "GATEWAY_LISTEN": "127.0.0.1:0",
         "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+        "GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": "0",
     }
 
 

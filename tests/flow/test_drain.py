@@ -35,7 +35,10 @@ async def serving(
     upstream: Upstream, *arguments: str, **variables: str
 ) -> AsyncIterator[tuple[Process, tuple[str, int], tuple[str, int]]]:
     """Run a gateway as a process; yields it, its address and its admin address."""
-    port, admin = free_port(), free_port()
+    port, admin = (
+        int(variables[name].rpartition(":")[2]) if name in variables else free_port()
+        for name in ("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN")
+    )
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -50,6 +53,7 @@ async def serving(
             "GATEWAY_DATABASE_URL": NOWHERE,
             "GATEWAY_JWT_SECRET": SECRET,
             "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{upstream.port}",
+            "GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": "0",
             **variables,
         },
         stdout=asyncio.subprocess.DEVNULL,
