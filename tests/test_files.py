@@ -34,7 +34,7 @@ PRIVATE: Final = re.compile(
 )
 """Places that only the authors' machines have, and hosts that are the reader's choice."""
 
-UNREAD: Final = {".git", ".venv", ".data", "__pycache__", "dist"}
+UNREAD: Final = {".git", ".venv", ".tools", ".compiled", ".data", "__pycache__", "dist"}
 
 
 def private_mentions(text: str) -> list[str]:
