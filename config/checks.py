@@ -149,6 +149,17 @@ def _cors(settings: Settings) -> Iterator[tuple[str, str]]:
         )
 
 
+def _decision(settings: Settings) -> Iterator[tuple[str, str]]:
+    path = settings.decision.path
+    if path and not settings.trusted_proxies:
+        yield (
+            "GATEWAY_TRUSTED_PROXIES",
+            "required with GATEWAY_DECISION_PATH: decisions are for the proxies in these networks alone",
+        )
+    if path and "/api/auth/".startswith(path + "/"):
+        yield "GATEWAY_DECISION_PATH", f"{path} would hide /api/auth, which the gateway answers"
+
+
 Check = tuple[tuple[str, ...], "Callable[[Settings], Iterator[tuple[str, str]]]"]
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -159,6 +170,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_REFRESH_SECONDS"), _lifetimes),
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), _listeners),
+    (("GATEWAY_DECISION_PATH", "GATEWAY_TRUSTED_PROXIES"), _decision),
     ((), _headers),
     (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), _cookies),
     (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from config.fields import Listen, Networks, Paths
 from config.groups.browsers import Cookie, Cors
+from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Password, Token
 from config.groups.serving import Admin, Header, Limit, Log, Timeout, Upstream
 
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     limit: Limit = Field(default_factory=Limit)
     timeout: Timeout = Field(default_factory=Timeout)
     header: Header = Field(default_factory=Header)
+    decision: Decision = Field(default_factory=Decision)
     log: Log = Field(default_factory=Log)
     cookie: Cookie = Field(default_factory=Cookie)
     cors: Cors = Field(default_factory=Cors)

@@ -118,6 +118,12 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.decisions = Counter(
+            "gateway_decisions",
+            "Decisions made for other proxies, by the endpoint they asked and the status they were told.",
+            ["endpoint", "status"],
+            registry=registry,
+        )
         build = Info("gateway_build", "The running version.", registry=registry)
         build.info({"version": _version()})
 
