@@ -16,6 +16,7 @@ from authcore.authenticate import Authenticator
 from authcore.memory import Memory
 from authcore.store.changes import Changes, Hearing
 from authcore.store.circuit import ended
+from authcore.store.rows import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,6 +73,10 @@ class Identity:
         """Listen no more."""
         if self._listening is not None:
             await ended(self._listening)
+
+    def forget(self) -> None:
+        """Forget everybody: what proved them may not prove them any more."""
+        self._memory.hear(Change(everything=True))
 
     async def purge(self, now: float) -> int:
         """Forget old digests of API keys, and return how many.

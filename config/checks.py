@@ -85,6 +85,16 @@ def _secret(settings: Settings) -> Iterator[tuple[str, str]]:
     size = SECRET_BYTES if secret is None else len(secret.get_secret_value().strip().encode())
     if size < SECRET_BYTES:
         yield "GATEWAY_JWT_SECRET", f"only {size} bytes long, at least {SECRET_BYTES} are needed; {_GENERATE}"
+    elif secret is not None and "-----BEGIN " in secret.get_secret_value():
+        yield "GATEWAY_JWT_SECRET", "is a PEM key; put it into GATEWAY_JWT_KEYS_DIR, and a secret here"
+
+
+def _key_directory(settings: Settings) -> Iterator[tuple[str, str]]:
+    if not settings.jwt.secret_verifies and settings.jwt.keys_dir is None:
+        yield (
+            "GATEWAY_JWT_SECRET_VERIFIES",
+            "off needs GATEWAY_JWT_KEYS_DIR: else nothing would verify a token",
+        )
 
 
 def _previous_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -167,6 +177,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_DATABASE_POOL_MIN", "GATEWAY_DATABASE_POOL_MAX"), _pool),
     (("GATEWAY_JWT_SECRET",), _secret),
     (("GATEWAY_JWT_PREVIOUS_SECRETS",), _previous_secrets),
+    (("GATEWAY_JWT_SECRET_VERIFIES", "GATEWAY_JWT_KEYS_DIR"), _key_directory),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_REFRESH_SECONDS"), _lifetimes),
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), _listeners),

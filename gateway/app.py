@@ -21,6 +21,7 @@ from gateway.admin import Admin
 from gateway.assembly.domain import build_domain
 from gateway.assembly.gauges import publish_gauges
 from gateway.assembly.hosted import build_hosted
+from gateway.assembly.rotation import follow_keys
 from gateway.assembly.routes import build_routes
 from gateway.assembly.serving import build_listener, build_pipeline
 from gateway.assembly.upstreams import build_upstream
@@ -176,6 +177,7 @@ class Gateway:
 
         chores.every(LOG_FLUSH_SECONDS, "flush_access_log", flush_log)
         chores.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
+        chores.every(self._settings.jwt.keys_poll_seconds, "follow_keys", lambda: follow_keys(self._domain))
         chores.every(PURGE_SECONDS, "purge_sessions", lambda: self._domain.sessions.purge(time.time()))
         chores.every(PURGE_SECONDS, "purge_key_digests", lambda: self._domain.identity.purge(time.time()))
 

@@ -23,7 +23,10 @@ def publish_gauges(  # noqa: PLR0913, PLR0917 -- who keeps numbers
 ) -> None:
     """Let the numbers that others keep be read when the metrics are scraped."""
     pool = upstream.pool
-    for part, figures in domain.identity.figures().items():
+    parts = dict(domain.identity.figures())
+    if domain.rotation is not None:
+        parts["key_ring"] = domain.rotation.figures()
+    for part, figures in parts.items():
         for figure in figures:
             publish = metrics.tally if figure.counts else metrics.watch
             publish(f"gateway_{part}_{figure.name}", figure.meaning, figure.read)

@@ -9,6 +9,7 @@ from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from authcore.principal import AuthMethod
 from gateway.endpoints.api_keys import COLLECTION, PERMISSIONS
 from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS
+from gateway.endpoints.key_set import PATH as KEY_SET_PATH
 from gateway.proxy.cors import build_policy
 from gateway.proxy.routes import Pattern, Route, RouteTable, of_method
 
@@ -53,6 +54,7 @@ def build_routes(settings: Settings, metrics: Metrics, upstream: Upstream, hoste
         rules.append((Pattern.parse(TICKET_PATH), socket_route))
     ours: dict[str, Route | Sequence[Route]] = {path: here(path, PUBLIC) for path in OPEN_PATHS}
     ours |= {path: here(path, by_token) for path in TOKEN_PATHS}
+    ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))
     if settings.keys.hosted:
         # Not bound to the credential's organization: the caller may ask for another one, as of any upstream.
         free = replace(here(COLLECTION, AUTHENTICATED), hosted=False)
