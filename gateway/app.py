@@ -19,7 +19,7 @@ from authcore.errors import StoreUnavailable
 from gateway import logs
 from gateway.admin import Admin
 from gateway.assembly.domain import build_domain
-from gateway.assembly.gauges import publish_gauges
+from gateway.assembly.gauges import publish_clients, publish_domain, publish_log, publish_upstreams
 from gateway.assembly.hosted import build_hosted
 from gateway.assembly.rotation import follow_keys
 from gateway.assembly.routes import build_routes
@@ -55,6 +55,7 @@ class Gateway:
     Attributes:
         address: Host and port of the public listener.
         admin_address: Host and port of the admin listener.
+        metrics: Its numbers.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -65,6 +66,7 @@ class Gateway:
         self._closing = AsyncExitStack()
         self.address = ("", 0)
         self.admin_address = ("", 0)
+        self.metrics = Metrics()
 
     @classmethod
     async def start(cls, settings: Settings, admin_socket: Path | None = None) -> Self:
@@ -86,7 +88,7 @@ class Gateway:
 
     async def _start(self) -> None:
         settings, closing = self._settings, self._closing
-        metrics = Metrics()
+        metrics = self.metrics
         access_log = AccessLog(enabled=settings.log.access)
         access_log.start()
         closing.callback(access_log.stop)
@@ -104,7 +106,7 @@ class Gateway:
         runner, hosted = await build_hosted(settings, domain, metrics, deadlines)
         closing.push_async_callback(runner.cleanup)
         closing.callback(hosted.pool.close)
-        upstream = self._upstream = build_upstream(settings, deadlines)
+        upstream = self._upstream = build_upstream(settings, metrics, deadlines)
         closing.callback(upstream.pool.close)
 
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
@@ -120,11 +122,13 @@ class Gateway:
             streams=lambda: pipeline.forwarder.streams,
             drain_seconds=settings.timeout.drain_seconds,
         )
-        publish_gauges(metrics, domain, pipeline, listener, upstream, tunnels)
-        metrics.watch("gateway_access_log_dropped", "Access records lost.", lambda: access_log.dropped)
+        publish_domain(metrics, domain)
+        publish_clients(metrics, pipeline, listener, tunnels)
+        publish_upstreams(metrics, lambda: (upstream, hosted))
+        publish_log(metrics, access_log)
 
         self._begin_chores(access_log)
-        admin = Admin(metrics.registry, domain.store, lambda: not drain.begun, domain.identity)
+        admin = Admin(metrics, domain.store, lambda: not drain.begun, domain.identity)
         await self._listen(admin, listener, drain)
 
     async def _tell_if_unready(self) -> None:

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import Settings
+    from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.pool import Dial
     from gateway.wire.upstream import UpstreamConnection
 
 
-def build_upstream(settings: Settings, deadlines: Deadlines) -> Upstream:
+def build_upstream(settings: Settings, metrics: Metrics, deadlines: Deadlines) -> Upstream:
     """Build the upstream that is proxied.
 
     Raises:
@@ -36,6 +37,7 @@ def build_upstream(settings: Settings, deadlines: Deadlines) -> Upstream:
         Pool(_dial_tcp(upstream.url or ""), limits, deadlines),
         head_timeout_seconds=upstream.head_timeout_seconds,
         body_timeout_seconds=upstream.body_timeout_seconds,
+        meter=metrics.upstream("upstream"),
     )
 
 
