@@ -16,12 +16,11 @@ from authcore.authenticate import Authenticator
 from authcore.memory import Memory
 from authcore.store.changes import Changes, Hearing
 from authcore.store.circuit import ended
-from authcore.store.rows import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from authcore.figures import Distribution, Figure
+    from authcore.figures import Figure
     from authcore.memory import Limits
     from authcore.passwords import BcryptPool
     from authcore.store.postgres import PostgresStore
@@ -74,10 +73,6 @@ class Identity:
         if self._listening is not None:
             await ended(self._listening)
 
-    def forget(self) -> None:
-        """Forget everybody: what proved them may not prove them any more."""
-        self._memory.hear(Change(everything=True))
-
     async def purge(self, now: float) -> int:
         """Forget old digests of API keys, and return how many.
 
@@ -111,7 +106,3 @@ class Identity:
             "bcrypt": self._pool.figures(),
             "store": self._store.figures(),
         }
-
-    def spreads(self) -> Mapping[str, Iterable[Distribution]]:
-        """Return what to publish of waits, by part."""
-        return {"bcrypt": self._pool.spreads(), "store": self._store.spreads()}

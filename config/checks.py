@@ -85,16 +85,6 @@ def _secret(settings: Settings) -> Iterator[tuple[str, str]]:
     size = SECRET_BYTES if secret is None else len(secret.get_secret_value().strip().encode())
     if size < SECRET_BYTES:
         yield "GATEWAY_JWT_SECRET", f"only {size} bytes long, at least {SECRET_BYTES} are needed; {_GENERATE}"
-    elif secret is not None and "-----BEGIN " in secret.get_secret_value():
-        yield "GATEWAY_JWT_SECRET", "is a PEM key; put it into GATEWAY_JWT_KEYS_DIR, and a secret here"
-
-
-def _key_directory(settings: Settings) -> Iterator[tuple[str, str]]:
-    if not settings.jwt.secret_verifies and settings.jwt.keys_dir is None:
-        yield (
-            "GATEWAY_JWT_SECRET_VERIFIES",
-            "off needs GATEWAY_JWT_KEYS_DIR: else nothing would verify a token",
-        )
 
 
 def _previous_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -159,15 +149,15 @@ def _cors(settings: Settings) -> Iterator[tuple[str, str]]:
         )
 
 
-def _decision(settings: Settings) -> Iterator[tuple[str, str]]:
-    path = settings.decision.path
-    if path and not settings.trusted_proxies:
-        yield (
-            "GATEWAY_TRUSTED_PROXIES",
-            "required with GATEWAY_DECISION_PATH: decisions are for the proxies in these networks alone",
-        )
-    if path and "/api/auth/".startswith(path + "/"):
-        yield "GATEWAY_DECISION_PATH", f"{path} would hide /api/auth, which the gateway answers"
+def _route_sources(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.routes is None and settings.preset == "none":
+        return
+    for name in ("public_paths", "protected_paths"):
+        if name in settings.model_fields_set:
+            yield (
+                f"GATEWAY_{name.upper()}",
+                "has no effect beside GATEWAY_ROUTES or GATEWAY_PRESET; keep one way to name paths",
+            )
 
 
 Check = tuple[tuple[str, ...], "Callable[[Settings], Iterator[tuple[str, str]]]"]
@@ -177,14 +167,13 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_DATABASE_POOL_MIN", "GATEWAY_DATABASE_POOL_MAX"), _pool),
     (("GATEWAY_JWT_SECRET",), _secret),
     (("GATEWAY_JWT_PREVIOUS_SECRETS",), _previous_secrets),
-    (("GATEWAY_JWT_SECRET_VERIFIES", "GATEWAY_JWT_KEYS_DIR"), _key_directory),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_REFRESH_SECONDS"), _lifetimes),
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), _listeners),
-    (("GATEWAY_DECISION_PATH", "GATEWAY_TRUSTED_PROXIES"), _decision),
     ((), _headers),
     (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), _cookies),
     (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),
+    ((), _route_sources),
 )
 
 

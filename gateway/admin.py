@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from authcore.errors import StoreUnavailable
-from gateway.metrics import CONTENT_TYPE, page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Protocol
 
+    from prometheus_client import CollectorRegistry
+
     from authcore.figures import Figure
-    from gateway.metrics import Metrics
 
     class Readiness(Protocol):
         """What readiness asks of the store."""
@@ -50,13 +51,13 @@ class Admin:
 
     def __init__(
         self,
-        metrics: Metrics,
+        registry: CollectorRegistry,
         store: Readiness,
         listening: Callable[[], bool],
         identity: Figures,
     ) -> None:
         """`listening` tells whether the public listener accepts connections, and will go on to."""
-        self._metrics = metrics
+        self._registry = registry
         self._store = store
         self._listening = listening
         self._identity = identity
@@ -108,4 +109,6 @@ class Admin:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Answer with every metric, in Prometheus' text format."""
-        return web.Response(body=page(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )

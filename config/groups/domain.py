@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from config.fields import Directory, Group, Seconds, Secrets
+from config.fields import Group, Seconds, Secrets
 
 
 class Database(Group):
@@ -37,15 +37,6 @@ class Jwt(Group):
     issuer: str = Field("whatomate", min_length=1, description="The iss claim, issued and required.")
     leeway_seconds: float = Field(
         0, ge=0, le=300, allow_inf_nan=False, description="Clock skew forgiven on exp and nbf."
-    )
-    keys_dir: Directory | None = Field(
-        None,
-        description="Directory of PEM keys (RSA, P-256, Ed25519) that verify tokens; the one whose kid stands in its "
-        "file `signing` signs them in the place of the secret.",
-    )
-    keys_poll_seconds: Seconds = Field(2, description="The key directory is looked at this often.")
-    secret_verifies: bool = Field(
-        default=True, description="Off: with keys of its own the gateway takes no HS256 token any more."
     )
 
 

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import authorize
 from authcore.credentials import ApiKey, BearerToken, Ticket
-from authcore.errors import AuthError, CredentialMissing, PermissionDenied
+from authcore.errors import AuthError, CredentialMissing
 from authcore.principal import ANONYMOUS
 from gateway.credentials import read_ticket
 from gateway.faults import MethodNotAllowed, NotFound
 from gateway.proxy.matching import host_of
 from gateway.proxy.reading import Reading
+from gateway.proxy.target import parse_target
 from gateway.wire.drive import offload
 
 if TYPE_CHECKING:
@@ -70,8 +71,12 @@ class Decider:
         self._origins = origins
         self._metrics = metrics
 
-    def read(self, question: Question, peer: str) -> Reading:
-        """Read the field lines, as sent by `peer`: the first phase. The next is ``parse_target``."""
+    def read(self, question: Question, peer: str) -> Target:
+        """Read the field lines, as sent by `peer`, and the target.
+
+        Raises:
+            ProtocolError: the target has more than one reading.
+        """
         head = question.head
         reading = head.notes
         if not isinstance(reading, Reading):  # these lines come for the first time
@@ -80,10 +85,11 @@ class Decider:
         question.reading = reading
         if reading.origin.request_id is not None:
             question.request_id = reading.origin.request_id
-        return reading
+        question.target = target = parse_target(head)
+        return target
 
     async def decide(self, question: Question) -> tuple[Route, Permit]:
-        """Return the route and the permit of a question whose field lines and target were read.
+        """Return the route and the permit of a question that was read.
 
         Raises:
             GatewayFault: no route, or the request contradicts itself.
@@ -99,12 +105,12 @@ class Decider:
         host = host_of(head.first.get(b"host", b"")) if routes.by_host else ""
         question.route = route = routes.match(method, target.path, host, preflight=preflight)
         if route.requirement.public:
-            question.permit = permit = authorize(ANONYMOUS, route.requirement)
-            return route, permit
-        principal = self._known(question, reading, target, route) or await self._authenticate(
-            question, reading, target, route
-        )
-        question.permit = permit = self._authorize(question, principal, route)
+            principal = ANONYMOUS
+        else:
+            principal = self._known(question, reading, target, route) or await self._authenticate(
+                question, reading, target, route
+            )
+        question.permit = permit = authorize(principal, route.requirement)
         return route, permit
 
     def asked_about(self, question: Question) -> Route | None:
@@ -123,33 +129,29 @@ class Decider:
         """Answer who is asking, from memory; None when that is not enough, or is a refusal."""
         try:
             credential, organization = _presented(question, reading, target, route)
-            return self._authenticator.recall(credential, organization, time.time())
+            principal = self._authenticator.recall(credential, organization, time.time())
         except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate
             return None
+        if principal is not None:
+            self._metrics.authenticated(_kind(credential), "ok")
+        return principal
 
     async def _authenticate(
         self, question: Question, reading: Reading, target: Target, route: Route
     ) -> Principal:
         """Answer who is asking, by way of the store."""
+        kind = "none"
         try:
             credential, organization = _presented(question, reading, target, route)
-            return await offload(self._authenticator.authenticate(credential, organization, time.time()))
+            kind = _kind(credential)
+            principal = await offload(self._authenticator.authenticate(credential, organization, time.time()))
         except AuthError as error:
             if route.requirement.optional and isinstance(error, CredentialMissing):
                 return ANONYMOUS
-            self._metrics.authenticated(question.credential, error.reason)
+            self._metrics.authenticated(kind, error.reason)
             raise
-
-    def _authorize(self, question: Question, principal: Principal, route: Route) -> Permit:
-        """Hold the caller against what the route requires; count the verdict on it, whichever it is."""
-        try:
-            permit = authorize(principal, route.requirement)
-        except PermissionDenied as error:
-            self._metrics.authenticated(question.credential, error.reason)
-            raise
-        if principal is not ANONYMOUS:
-            self._metrics.authenticated(question.credential, "stale" if principal.is_stale else "ok")
-        return permit
+        self._metrics.authenticated(kind, "stale" if principal.is_stale else "ok")
+        return principal
 
     def prepare(self, question: Question, permit: Permit) -> bytes:
         """Build the upstream request's start: the client's fields that may go on, the identity the permit proves.
@@ -175,12 +177,12 @@ def _presented(
     question: Question, reading: Reading, target: Target, route: Route
 ) -> tuple[Credential, UUID | None]:
     """Return the credential that counts on this route, and the organization asked for."""
-    question.credential = "none"  # as long as nothing of any kind has been read
     if route.tickets:
         ticket = read_ticket(question.head, target.forwarded.partition(b"?")[2])
         if ticket is not None:
-            question.credential = _KINDS[Ticket]
             return ticket, None
-    credential = reading.credential()
-    question.credential = _KINDS[type(credential)]
-    return credential, None if route.hosted else reading.organization()
+    return reading.credential(), None if route.hosted else reading.organization()
+
+
+def _kind(credential: Credential) -> str:
+    return _KINDS[type(credential)]

@@ -32,11 +32,8 @@ import structlog
 
 from gateway.faults import INTERNAL, ContentTooLarge, OriginRefused
 from gateway.proxy.clock import http_date
-from gateway.proxy.decisions import narrowed
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.refusals import answer_start, refuse
-from gateway.proxy.target import parse_target
-from gateway.wire.faults import UpstreamFault
 from gateway.wire.inbound import ClientGone
 from gateway.wire.messages import BodyKind
 
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.proxy.cors import CorsPolicy
     from gateway.proxy.decide import Decider
-    from gateway.proxy.decisions import Decisions
     from gateway.proxy.forward import Forwarder
     from gateway.proxy.record import Recorder
     from gateway.wire.inbound import Inbound
@@ -60,11 +56,10 @@ log = structlog.get_logger()
 class Pipeline:
     """What serves every request of a gateway."""
 
-    def __init__(  # noqa: PLR0913 -- the collaborators of the phases, each used by one
+    def __init__(
         self,
         *,
         decider: Decider,
-        decisions: Decisions | None,
         forwarder: Forwarder,
         recorder: Recorder,
         metrics: Metrics,
@@ -72,7 +67,6 @@ class Pipeline:
     ) -> None:
         """`cors` is the policy of what comes to no route."""
         self.decider = decider
-        self._decisions = decisions
         self.forwarder = forwarder
         self._recorder = recorder
         self._metrics = metrics
@@ -97,14 +91,10 @@ class Pipeline:
             self._recorder.record(exchange)
 
     async def _forward(self, exchange: Exchange) -> None:
-        inbound, decider, head = exchange.inbound, self.decider, exchange.head
-        if self._decisions is not None and head.target.startswith(self._decisions.prefix):
-            await self._decisions.answer(exchange)
-            return
+        inbound, decider = exchange.inbound, self.decider
         if inbound.fault is not None:
             raise inbound.fault
-        decider.read(exchange, inbound.connection.peer)
-        exchange.target = target = parse_target(head)
+        target = decider.read(exchange, inbound.connection.peer)
         if target.path == "*":
             exchange.status = 204
             start = b"%bDate: %b\r\nX-Request-ID: %b\r\n" % (_ASTERISK, http_date(), exchange.request_id)
@@ -113,11 +103,10 @@ class Pipeline:
         if inbound.head.method == b"OPTIONS" and self._answer_preflight(exchange):
             return
         route, permit = await decider.decide(exchange)
-        exchange.decided = time.monotonic()
         if route.cors is not None:
             exchange.cors = route.cors.lines(inbound.head)
         inbound.limit = limit = route.body_limit
-        if limit and max(head.length, inbound.received) > limit:
+        if limit and max(inbound.head.length, inbound.received) > limit:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
         await self.forwarder.send(exchange, route.upstream, decider.prepare(exchange, permit))
 
@@ -147,14 +136,10 @@ class Pipeline:
         fault = refuse(error)
         if fault is INTERNAL:
             log.error("request_failed", exc_info=error)
-        if exchange.decision:
-            fault = narrowed(fault)
         cause = error.__cause__
         exchange.reason = fault.reason
         exchange.detail = f"{error} ({cause})" if cause is not None else str(error)
-        self._metrics.refused(fault.status, fault.reason)
-        if isinstance(error, UpstreamFault) and exchange.route is not None:
-            exchange.route.upstream.meter.failed(fault.reason)
+        self._metrics.faults.labels(fault.reason).inc()
         inbound = exchange.inbound
         if inbound.answered:
             inbound.abort()
