@@ -114,7 +114,7 @@ class Gateway:
             settings, domain, routes=routing.table, tunnels=tunnels, metrics=metrics, access_log=access_log
         )
         routing.serve(pipeline.decider)
-        listener = build_listener(settings, pipeline, deadlines)
+        listener = self._listener = build_listener(settings, pipeline, deadlines)
         drain = self._drain = Drain(
             listener,
             sockets=lambda: tunnels.open_now,
