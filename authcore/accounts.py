@@ -23,16 +23,19 @@ from authcore.errors import (
     UserDisabled,
 )
 from authcore.store.rows import LoginRow, NewUser, RoleProfile, UserProfile
+from authcore.store.session_rows import NOWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
     from authcore.credentials import PasswordLogin
+    from authcore.pairs import TokenPair
     from authcore.passwords import Passwords
-    from authcore.sessions import Sessions, TokenPair
+    from authcore.sessions import Sessions
     from authcore.store.protocol import AccountStore
     from authcore.store.rows import Subject
+    from authcore.store.session_rows import Visit
 
 __all__ = ["Accounts", "RoleProfile", "SignedIn", "UserProfile"]
 
@@ -52,8 +55,15 @@ class Accounts(Administration):
         super().__init__(store, passwords)
         self._sessions = sessions
 
-    async def register(
-        self, *, email: str, password: str, full_name: str, organization_id: UUID, now: float
+    async def register(  # noqa: PLR0913 - what is registered, by name
+        self,
+        *,
+        email: str,
+        password: str,
+        full_name: str,
+        organization_id: UUID,
+        now: float,
+        visit: Visit = NOWHERE,
     ) -> SignedIn:
         """Create a user, or join an existing one, in an organization, with its default role; and sign them in.
 
@@ -83,7 +93,7 @@ class Accounts(Administration):
             )
             user_id = await self._store.add_user(user)
             if user_id is not None:
-                return await self._signed_in(user_id, organization_id, now)
+                return await self._signed_in(user_id, organization_id, now, visit)
             # Registered by another request since we looked; or the address is held by a deleted user.
             existing = await self._store.logins(email)
         row = await self._proved(existing, password)
@@ -94,9 +104,9 @@ class Accounts(Administration):
         role_id = await self._store.role_id(organization_id, None)
         if not await self._store.add_member(row.user_id, organization_id, role_id):
             raise AlreadyMember
-        return await self._signed_in(row.user_id, organization_id, now)
+        return await self._signed_in(row.user_id, organization_id, now, visit)
 
-    async def login(self, login: PasswordLogin, now: float) -> SignedIn:
+    async def login(self, login: PasswordLogin, now: float, visit: Visit = NOWHERE) -> SignedIn:
         """Sign a user in, in the organization they land in.
 
         Raises:
@@ -116,19 +126,29 @@ class Accounts(Administration):
         organization_id = await self._store.home(row.user_id)
         if organization_id is None:
             raise NotAMember
-        return await self._signed_in(row.user_id, organization_id, now)
+        return await self._signed_in(row.user_id, organization_id, now, visit)
 
-    async def switch(self, user_id: UUID, organization_id: UUID, now: float) -> SignedIn:
-        """Begin a session of an authenticated user in another organization.
+    async def switch(
+        self,
+        user_id: UUID,
+        organization_id: UUID,
+        now: float,
+        session_id: UUID | None = None,
+        visit: Visit = NOWHERE,
+    ) -> SignedIn:
+        """Give an authenticated user tokens for another organization, in the session they are in.
+
+        `session_id` is None for who came with a token of Whatomate's, which is of no session: a new one begins.
 
         Raises:
             OrganizationUnknown: there is no such organization.
             NotAMember: the user does not belong to it, and is no super admin.
             SubjectUnknown: the user is gone.
             UserDisabled: the user is switched off.
+            TokenRevoked: the session is over.
             StoreUnavailable: the database does not answer.
         """
-        return await self._signed_in(user_id, organization_id, now)
+        return await self._signed_in(user_id, organization_id, now, visit, session_id)
 
     async def _proved(self, rows: Sequence[LoginRow], password: str) -> LoginRow | None:
         """Return the first row; None, at the same cost, when there is none or the password is not its.
@@ -139,15 +159,24 @@ class Accounts(Administration):
         stored = None if row is None else row.password_hash
         return row if await self._passwords.verify(password, stored) else None
 
-    async def _signed_in(self, user_id: UUID, organization_id: UUID, now: float) -> SignedIn:
-        subject = await self._acting(user_id, organization_id)
+    async def _signed_in(
+        self,
+        user_id: UUID,
+        organization_id: UUID,
+        now: float,
+        visit: Visit,
+        session_id: UUID | None = None,
+    ) -> SignedIn:
+        subject = await self._acting(user_id, organization_id, session_id)
         profile = await self._store.profile(user_id, organization_id)
         if profile is None:
             raise SubjectUnknown
-        return SignedIn(profile, await self._sessions.open(subject, now))
+        if session_id is None:
+            return SignedIn(profile, await self._sessions.open(subject, now, visit))
+        return SignedIn(profile, await self._sessions.extend(subject, session_id, now, visit))
 
-    async def _acting(self, user_id: UUID, organization_id: UUID) -> Subject:
-        subject = await self._store.subject(user_id, organization_id)
+    async def _acting(self, user_id: UUID, organization_id: UUID, session_id: UUID | None) -> Subject:
+        subject = await self._store.subject(user_id, organization_id, session_id)
         if subject is None:
             raise SubjectUnknown
         if not subject.is_active:

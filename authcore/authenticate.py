@@ -7,6 +7,7 @@ Laws:
 - A cached principal is never used past the end of its credential, by the second, nor past the cache's time.
 - An outage of the store is ``StoreUnavailable``, never a verdict, and is not remembered. A principal known from before
   may stand in for the store's answer, and says that it is stale.
+- A token of a session is good while its session is: both are read in one statement.
 - A credential whose own organization no longer admits its user opens no other one.
 """
 
@@ -32,6 +33,7 @@ from authcore.errors import (
     StoreUnavailable,
     SubjectUnknown,
     TokenExpired,
+    TokenRevoked,
     UserDisabled,
 )
 from authcore.memory import UNKNOWN_KEY, Memory, Verdict
@@ -160,9 +162,11 @@ class Authenticator:
     async def _of_token(
         self, claims: AccessClaims | TicketClaims, organization: UUID | None, rows: set[UUID]
     ) -> Principal:
-        subject = await self._subject(claims.user_id, claims.organization_id, rows)
+        subject = await self._subject(claims.user_id, claims.organization_id, rows, claims.session_id)
         if subject is None:
             raise SubjectUnknown
+        if subject.is_session_over:
+            raise TokenRevoked
         if not subject.is_active:
             raise UserDisabled
         if not subject.may_act:
@@ -209,9 +213,13 @@ class Authenticator:
             raise NotAMember
         return there
 
-    async def _subject(self, user_id: UUID, organization_id: UUID, rows: set[UUID]) -> Subject | None:
+    async def _subject(
+        self, user_id: UUID, organization_id: UUID, rows: set[UUID], session_id: UUID | None = None
+    ) -> Subject | None:
         rows.update((user_id, self._shared(organization_id)))
-        subject = await self._store.subject(user_id, organization_id)
+        if session_id is not None:
+            rows.add(session_id)
+        subject = await self._store.subject(user_id, organization_id, session_id)
         if subject is not None and subject.assigned_role_id is not None:
             rows.add(self._shared(subject.assigned_role_id))
         return subject

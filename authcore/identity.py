@@ -16,6 +16,7 @@ from authcore.authenticate import Authenticator
 from authcore.memory import Memory
 from authcore.store.changes import Changes, Hearing
 from authcore.store.circuit import ended
+from authcore.store.rows import Change
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,6 +74,10 @@ class Identity:
         if self._listening is not None:
             await ended(self._listening)
 
+    def forget(self) -> None:
+        """Forget everybody: what proved them may not prove them any more."""
+        self._memory.hear(Change(everything=True))
+
     async def purge(self, now: float) -> int:
         """Forget old digests of API keys, and return how many.
 
@@ -80,6 +85,10 @@ class Identity:
             StoreUnavailable: the database does not answer.
         """
         return await self._store.purge_api_key_digests(datetime.fromtimestamp(now - _DIGEST_SECONDS, UTC))
+
+    def hear(self, change: Change) -> None:
+        """Take notice of a change that was made here, without waiting for the database to tell."""
+        self._memory.hear(change)
 
     @property
     def hearing(self) -> Hearing:

@@ -2,105 +2,194 @@
 
 Laws:
 
-- The store keeps digests, never tokens, and decides in one statement whether a token is still good: two refreshes at
-  once make one pair, an outage consumes nothing.
-- A token used again, by the user or by a thief, ends its whole family. Within ten seconds of its use it is refused and
-  nothing more: that is a client racing itself.
-- A refresh token that Whatomate issued (genuine, and without the gateway's own claim) is taken once, and its successor
-  begins a family here.
+- What happens to a refresh token is what ``TABLE`` says. PostgreSQL is handed the table and decides by it, in one
+  statement, under the locks of the token and its family: two refreshes at once make one pair, an outage turns nothing.
+- The store keeps digests, never tokens. A client that raced itself is given the same pair again, from a copy that was
+  sealed under the used token and is forgotten after the grace.
+- A second use after the grace is theft: the family ends, and every token of it is refused from then on.
+- A refresh token that Whatomate issued (genuine, and without the gateway's own claim) is entered into a family once.
+- No token outlives its session, and no session the absolute lifetime.
 - The organization of the token is kept. Who was removed from it lands in their home organization.
+- Who ends a session tells so in this process at once; the database tells the others.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from hashlib import sha256
-from typing import TYPE_CHECKING
-from uuid import uuid4
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+from uuid import UUID, uuid4
 
 from authcore.claims import RefreshClaims
 from authcore.errors import (
     RefreshExpired,
     RefreshRejected,
+    RefreshReused,
     RefreshRevoked,
     RefreshUserUnknown,
     RefreshWrongKind,
     TokenExpired,
     TokenRejected,
+    TokenRevoked,
     TokenWrongKind,
     UserDisabled,
 )
-from authcore.store.rows import NewRefreshToken
+from authcore.own_sessions import SESSION_SECONDS, OwnSessions, moment
+from authcore.pairs import Pairs, digest_of, reopen
+from authcore.store.rows import Change
+from authcore.store.session_rows import NOWHERE, Moments, NewRefreshToken, NewSession, SessionRow
 
 if TYPE_CHECKING:
-    from uuid import UUID
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from authcore.credentials import RefreshToken
+    from authcore.pairs import TokenPair
     from authcore.store.protocol import SessionStore
     from authcore.store.rows import Subject
+    from authcore.store.session_rows import Laws, Turn, Visit
     from authcore.tokens import Tokens
 
-_PURGE_GRACE_SECONDS = 86_400
-_RACE_SECONDS = 10
+
+class State(StrEnum):
+    """What a refresh token is. The last two are entered without the token as well: its session ends, its time ends."""
+
+    ISSUED = "issued"
+    ROTATED = "rotated"
+    REUSED = "reused"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
-class TokenPair:
-    """What signing in or refreshing yields."""
+class Event(StrEnum):
+    """What is done with a refresh token."""
 
-    access_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    expires_in: int
+    REFRESH = "refresh"
+    RACE = "race"
+    """A refresh within the grace after the one that rotated it."""
+    LOGOUT = "logout"
 
 
-class Sessions:
-    """Opens, continues and ends sessions."""
+class Effect(StrEnum):
+    """What comes of it."""
 
-    def __init__(self, store: SessionStore, tokens: Tokens) -> None:
-        self._store = store
-        self._tokens = tokens
+    ISSUE = "issue"
+    """A new pair; its refresh token is issued, in the same family."""
+    REPEAT = "repeat"
+    """The pair that its rotation gave, once more."""
+    END = "end"
+    """The family is revoked."""
+    REFUSE = "refuse"
 
-    async def open(self, subject: Subject, now: float) -> TokenPair:
+
+TABLE: Final[Mapping[tuple[State, Event], tuple[State, Effect]]] = {
+    (State.ISSUED, Event.REFRESH): (State.ROTATED, Effect.ISSUE),
+    (State.ISSUED, Event.LOGOUT): (State.REVOKED, Effect.END),
+    (State.ROTATED, Event.RACE): (State.ROTATED, Effect.REPEAT),
+    (State.ROTATED, Event.REFRESH): (State.REUSED, Effect.END),
+    (State.ROTATED, Event.LOGOUT): (State.REVOKED, Effect.END),
+    **{
+        (over, event): (over, Effect.REFUSE)
+        for over in (State.REUSED, State.REVOKED, State.EXPIRED)
+        for event in Event
+    },
+}
+"""(state, event) -> (next state, effect). What is issued was never used, so there is no race for it."""
+
+_LAWS: Final[Laws] = tuple(zip(*((*when, *then) for when, then in TABLE.items()), strict=True))
+
+GRACE_SECONDS: Final = 10
+
+
+class Sessions(OwnSessions):
+    """Opens, continues, lists and ends sessions."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        tokens: Tokens,
+        *,
+        grace_seconds: float = GRACE_SECONDS,
+        session_seconds: float = SESSION_SECONDS,
+        tell: Callable[[Change], None] = lambda _: None,
+    ) -> None:
+        """`tell` is told which sessions have ended here."""
+        super().__init__(store, tokens, session_seconds=session_seconds, tell=tell)
+        self._pairs = Pairs(tokens, session_seconds=session_seconds)
+        self._grace_seconds = grace_seconds
+
+    # -- begin and go on ------------------------------------------------------------------------------------------
+
+    async def open(self, subject: Subject, now: float, visit: Visit = NOWHERE) -> TokenPair:
         """Begin a session of `subject`, acting in the organization they are seen in.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        family = uuid4()
-        pair, token = self._issue(subject, family, now)
-        await self._store.open_session(family, subject.user_id, subject.organization_id, token)
+        session = SessionRow(uuid4(), moment(now))
+        pair, token = self._pairs.issue(subject, session, now)
+        await self._store.open_session(_use(session.id, subject, visit), token)
         return pair
 
-    async def refresh(self, token: RefreshToken, now: float) -> TokenPair:
+    async def extend(
+        self, subject: Subject, session_id: UUID, now: float, visit: Visit = NOWHERE
+    ) -> TokenPair:
+        """Give a session tokens for the organization that `subject` is seen in; those it has stay good.
+
+        Raises:
+            TokenRevoked: the session is over.
+            StoreUnavailable: the database does not answer.
+        """
+        if subject.is_session_over or subject.session_began_at is None:
+            raise TokenRevoked
+        pair, token = self._pairs.issue(subject, SessionRow(session_id, subject.session_began_at), now)
+        if not await self._store.extend_session(_use(session_id, subject, visit), token):
+            raise TokenRevoked
+        return pair
+
+    async def refresh(self, token: RefreshToken, now: float, visit: Visit = NOWHERE) -> TokenPair:
         """Trade a refresh token for a new pair.
 
         Raises:
             RefreshRejected: malformed, expired, of another kind or wrongly signed (by subclass).
-            RefreshRevoked: used or logged out before; the family is ended, but by a client racing itself.
+            RefreshReused: used before, by somebody else than a client racing itself; the session is ended.
+            RefreshRevoked: its session has been ended.
             RefreshUserUnknown: the user is gone.
             UserDisabled: the user is switched off.
             StoreUnavailable: the database does not answer; the token stays good.
         """
-        claims = self._verified(token, now)
-        subject = await self._subject(claims)
-        family = claims.session_id if claims.is_ours else uuid4()
-        pair, successor = self._issue(subject, family, now)
-        used = _digest(token.token)
-        if claims.is_ours:
-            fresh = await self._store.rotate(used, successor)
-        else:
-            fresh = await self._store.adopt(
-                family or uuid4(),
-                subject.user_id,
-                subject.organization_id,
-                _kept(used, claims, now),
-                successor,
-            )
-        if not fresh:
-            await self._store.revoke_reused(used, _moment(now - _RACE_SECONDS), _moment(now))
+        claims, digest = self._verified(token, now), digest_of(token)
+        subject, began_at = await self._subject(claims)
+        session = await self._session(claims, digest, began_at, visit, now)
+        if session is None:
             raise RefreshRevoked
-        return pair
+        follows = token if self._grace_seconds else None
+        pair, successor = self._pairs.issue(subject, session, now, follows)
+        turn = await self._store.turn(
+            digest,
+            Event.REFRESH,
+            _LAWS,
+            self._moments(now),
+            successor=successor,
+            organization_id=subject.organization_id,
+            visit=visit,
+        )
+        if turn is None:
+            raise RefreshRevoked
+        return self._outcome(turn, pair, token, now)
+
+    def _outcome(self, turn: Turn, pair: TokenPair, token: RefreshToken, now: float) -> TokenPair:
+        match Effect(turn.effect):
+            case Effect.ISSUE:
+                return pair
+            case Effect.REPEAT:
+                return reopen(turn, token, now)
+            case Effect.END:
+                self._tell(Change(rows=(turn.session_id,)))
+                raise RefreshReused(turn.session_id)
+            case Effect.REFUSE:
+                raise RefreshExpired if turn.state == State.EXPIRED else RefreshRevoked
+
+    # -- end ------------------------------------------------------------------------------------------------------
 
     async def close(self, token: RefreshToken, now: float) -> None:
         """End the session a refresh token belongs to. A token that is not good has no session: nothing happens.
@@ -112,21 +201,22 @@ class Sessions:
             claims = self._verified(token, now)
         except RefreshRejected:
             return
-        digest = _digest(token.token)
+        digest = digest_of(token)
         if not claims.is_ours:
-            await self._store.adopt(
-                uuid4(), claims.user_id, claims.organization_id, _kept(digest, claims, now), None
-            )
-        await self._store.revoke_session(digest, _moment(now))
+            await self._enter(claims, digest, NOWHERE, now)
+        turn = await self._store.turn(digest, Event.LOGOUT, _LAWS, self._moments(now))
+        if turn is not None and turn.effect == Effect.END:
+            self._tell(Change(rows=(turn.session_id,)))
 
-    async def purge(self, now: float) -> int:
-        """Forget sessions that ended by time, and return how many.
+    async def forget_successors(self, now: float) -> int:
+        """Forget what was kept for clients that race themselves and do not any more; return how many.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        # With leeway a token lives past its exp, and a forgotten one of Whatomate's would be taken again.
-        return await self._store.purge_sessions(_moment(now - _PURGE_GRACE_SECONDS))
+        return await self._store.forget_successors(moment(now - self._grace_seconds))
+
+    # -- what a turn needs ----------------------------------------------------------------------------------------
 
     def _verified(self, token: RefreshToken, now: float) -> RefreshClaims:
         try:
@@ -138,56 +228,51 @@ class Sessions:
         except TokenRejected as error:
             raise RefreshRejected from error
 
-    async def _subject(self, claims: RefreshClaims) -> Subject:
-        subject = await self._store.subject(claims.user_id, claims.organization_id)
+    async def _subject(self, claims: RefreshClaims) -> tuple[Subject, datetime | None]:
+        """Return the user as they are now, where they may act; and when the token's session began."""
+        subject = await self._store.subject(claims.user_id, claims.organization_id, claims.session_id)
         if subject is None:
             raise RefreshUserUnknown
         if not subject.is_active:
             raise UserDisabled
+        began_at = subject.session_began_at
         if subject.may_act:
-            return subject
+            return subject, began_at
         home = await self._store.home(subject.user_id)
         subject = None if home is None else await self._store.subject(claims.user_id, home)
         if subject is None or not subject.may_act or not subject.is_active:
             raise RefreshRejected
-        return subject
+        return subject, began_at
 
-    def _issue(self, subject: Subject, family: UUID | None, now: float) -> tuple[TokenPair, NewRefreshToken]:
-        access = self._tokens.issue_access(
-            user_id=subject.user_id,
-            organization_id=subject.organization_id,
-            email=subject.email,
-            role_id=subject.role_id,
-            is_super_admin=subject.is_super_admin,
-            now=now,
-            session_id=family,
+    async def _session(
+        self, claims: RefreshClaims, digest: bytes, began_at: datetime | None, visit: Visit, now: float
+    ) -> SessionRow | None:
+        """Return the session of a token; of one that Whatomate issued, the one it is entered into."""
+        if claims.session_id is not None:
+            return None if began_at is None else SessionRow(claims.session_id, began_at)
+        if claims.is_ours:  # from before tokens named their session
+            return await self._store.family(digest)
+        return await self._enter(claims, digest, visit, now)
+
+    async def _enter(
+        self, claims: RefreshClaims, digest: bytes, visit: Visit, now: float
+    ) -> SessionRow | None:
+        session = NewSession(
+            id=uuid4(), user_id=claims.user_id, organization_id=claims.organization_id, visit=visit
         )
-        refresh = self._tokens.issue_refresh(
-            user_id=subject.user_id,
-            organization_id=subject.organization_id,
-            email=subject.email,
-            role_id=subject.role_id,
-            is_super_admin=subject.is_super_admin,
-            now=now,
-            session_id=family,
+        foreign = NewRefreshToken(digest=digest, issued_at=moment(now), expires_at=moment(claims.expires_at))
+        return await self._store.enter(session, foreign, moment(claims.issued_at or 0))
+
+    def _moments(self, now: float) -> Moments:
+        return Moments(
+            now=moment(now),
+            raced_since=moment(now - self._grace_seconds),
+            token_over=moment(now - self._tokens.leeway_seconds),
+            session_over=moment(now - self._session_seconds),
         )
-        kept = NewRefreshToken(
-            digest=_digest(refresh),
-            issued_at=_moment(now),
-            expires_at=_moment(now + self._tokens.refresh_seconds),
-        )
-        return TokenPair(access, refresh, self._tokens.access_seconds), kept
 
 
-def _kept(digest: bytes, claims: RefreshClaims, now: float) -> NewRefreshToken:
-    return NewRefreshToken(digest=digest, issued_at=_moment(now), expires_at=_moment(claims.expires_at))
-
-
-def _digest(token: str) -> bytes:
-    # Of what is signed, without the signature: where an algorithm allows two signatures of one content, both are one
-    # token.
-    return sha256(token.rpartition(".")[0].encode("ascii")).digest()
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+def _use(session_id: UUID, subject: Subject, visit: Visit) -> NewSession:
+    return NewSession(
+        id=session_id, user_id=subject.user_id, organization_id=subject.organization_id, visit=visit
+    )

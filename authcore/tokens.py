@@ -16,6 +16,7 @@ Laws:
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
@@ -70,7 +71,7 @@ class Tokens:
     def __init__(
         self, ring: KeyRing, *, issuer: str, leeway_seconds: float, access_seconds: int, refresh_seconds: int
     ) -> None:
-        self._ring = ring
+        self.ring = ring
         self._issuer = issuer
         self._jws = PyJWS()
         self.leeway_seconds = leeway_seconds
@@ -89,12 +90,13 @@ class Tokens:
         is_super_admin: bool,
         now: float,
         session_id: UUID | None = None,
+        not_after: float = math.inf,
     ) -> str:
-        """Sign an access token."""
+        """Sign an access token, for no longer than `not_after`."""
         return self._sign(
             {
                 **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
-                **self._times(now, self.access_seconds),
+                **self._times(now, self.access_seconds, not_after),
                 **_session(session_id),
                 "token_use": TokenKind.ACCESS,
             }
@@ -110,12 +112,13 @@ class Tokens:
         is_super_admin: bool,
         now: float,
         session_id: UUID | None = None,
+        not_after: float = math.inf,
     ) -> str:
         """Sign a refresh token; it lives only once the store knows its digest."""
         return self._sign(
             {
                 **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
-                **self._times(now, self.refresh_seconds),
+                **self._times(now, self.refresh_seconds, not_after),
                 **_session(session_id),
                 "jti": str(uuid4()),
                 "token_use": TokenKind.REFRESH,
@@ -137,14 +140,16 @@ class Tokens:
             }
         )
 
-    def _times(self, now: float, seconds: int) -> dict[str, object]:
-        return {"iss": self._issuer, "iat": int(now), "exp": int(now) + seconds}
+    def _times(self, now: float, seconds: int, not_after: float = math.inf) -> dict[str, object]:
+        return {"iss": self._issuer, "iat": int(now), "exp": ends_at(now, seconds, not_after)}
 
     def _sign(self, payload: Mapping[str, object]) -> str:
-        key = self._ring.signing
+        key = self.ring.signing
+        if key.private is None:
+            raise RuntimeError("a public key is to sign")
         headers = None if key.kid is None else {"kid": key.kid}
         body = json.dumps(payload, separators=(",", ":")).encode()
-        return self._jws.encode(body, key.jwk, algorithm=key.algorithm, headers=headers)
+        return self._jws.encode(body, key.private, algorithm=key.algorithm, headers=headers)
 
     # -- verify ---------------------------------------------------------------------------------------------------
 
@@ -174,7 +179,7 @@ class Tokens:
         header = self._header(token)
         if "crit" in header or "b64" in header:
             raise TokenRejected
-        for key in self._ring.candidates(header.get("alg"), header.get("kid")):
+        for key in self.ring.candidates(header.get("alg"), header.get("kid")):
             try:
                 return bytes(self._jws.decode_complete(token, key.jwk)["payload"])
             except InvalidTokenError:
@@ -232,9 +237,12 @@ class Tokens:
     def _why_unproved(self, header: Mapping[str, object]) -> str:
         if "crit" in header or "b64" in header:
             return "its header demands extensions that are not supported"
-        if not self._ring.candidates(header.get("alg"), header.get("kid")):
-            return f"its algorithm {header.get('alg')!r} is not accepted"
-        return "its signature is by none of the configured secrets"
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if all(key.algorithm != algorithm for key in self.ring):
+            return f"its algorithm {algorithm!r} is not accepted"
+        if not self.ring.candidates(algorithm, kid):
+            return f"no {algorithm} key is called {kid!r}"
+        return "its signature is by none of the configured secrets and keys"
 
     def _why_invalid(self, error: TokenRejected, payload: Mapping[str, object]) -> str:
         if isinstance(error, TokenExpired):
@@ -244,6 +252,11 @@ class Tokens:
         if payload.get("iss") != self._issuer:
             return f"its issuer is not {self._issuer!r}"
         return "it is for another audience, or not valid yet (nbf in the future)"
+
+
+def ends_at(now: float, seconds: int, not_after: float) -> int:
+    """Return the ``exp`` of a token of so many seconds that must not outlive `not_after`."""
+    return int(min(int(now) + seconds, not_after))
 
 
 def _identity(

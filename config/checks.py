@@ -85,6 +85,16 @@ def _secret(settings: Settings) -> Iterator[tuple[str, str]]:
     size = SECRET_BYTES if secret is None else len(secret.get_secret_value().strip().encode())
     if size < SECRET_BYTES:
         yield "GATEWAY_JWT_SECRET", f"only {size} bytes long, at least {SECRET_BYTES} are needed; {_GENERATE}"
+    elif secret is not None and "-----BEGIN " in secret.get_secret_value():
+        yield "GATEWAY_JWT_SECRET", "is a PEM key; put it into GATEWAY_JWT_KEYS_DIR, and a secret here"
+
+
+def _key_directory(settings: Settings) -> Iterator[tuple[str, str]]:
+    if not settings.jwt.secret_verifies and settings.jwt.keys_dir is None:
+        yield (
+            "GATEWAY_JWT_SECRET_VERIFIES",
+            "off needs GATEWAY_JWT_KEYS_DIR: else nothing would verify a token",
+        )
 
 
 def _previous_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -103,6 +113,15 @@ def _lifetimes(settings: Settings) -> Iterator[tuple[str, str]]:
         yield (
             "GATEWAY_TOKEN_ACCESS_SECONDS",
             f"{access} should be less than GATEWAY_TOKEN_REFRESH_SECONDS, {refresh}",
+        )
+
+
+def _session_lifetime(settings: Settings) -> Iterator[tuple[str, str]]:
+    access, session = settings.token.access_seconds, settings.token.session_seconds
+    if access > session:
+        yield (
+            "GATEWAY_TOKEN_SESSION_SECONDS",
+            f"{session} should not be less than GATEWAY_TOKEN_ACCESS_SECONDS, {access}",
         )
 
 
@@ -149,15 +168,15 @@ def _cors(settings: Settings) -> Iterator[tuple[str, str]]:
         )
 
 
-def _route_sources(settings: Settings) -> Iterator[tuple[str, str]]:
-    if settings.routes is None and settings.preset == "none":
-        return
-    for name in ("public_paths", "protected_paths"):
-        if name in settings.model_fields_set:
-            yield (
-                f"GATEWAY_{name.upper()}",
-                "has no effect beside GATEWAY_ROUTES or GATEWAY_PRESET; keep one way to name paths",
-            )
+def _decision(settings: Settings) -> Iterator[tuple[str, str]]:
+    path = settings.decision.path
+    if path and not settings.trusted_proxies:
+        yield (
+            "GATEWAY_TRUSTED_PROXIES",
+            "required with GATEWAY_DECISION_PATH: decisions are for the proxies in these networks alone",
+        )
+    if path and "/api/auth/".startswith(path + "/"):
+        yield "GATEWAY_DECISION_PATH", f"{path} would hide /api/auth, which the gateway answers"
 
 
 Check = tuple[tuple[str, ...], "Callable[[Settings], Iterator[tuple[str, str]]]"]
@@ -167,13 +186,15 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_DATABASE_POOL_MIN", "GATEWAY_DATABASE_POOL_MAX"), _pool),
     (("GATEWAY_JWT_SECRET",), _secret),
     (("GATEWAY_JWT_PREVIOUS_SECRETS",), _previous_secrets),
+    (("GATEWAY_JWT_SECRET_VERIFIES", "GATEWAY_JWT_KEYS_DIR"), _key_directory),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_REFRESH_SECONDS"), _lifetimes),
+    (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_SESSION_SECONDS"), _session_lifetime),
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), _listeners),
+    (("GATEWAY_DECISION_PATH", "GATEWAY_TRUSTED_PROXIES"), _decision),
     ((), _headers),
     (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), _cookies),
     (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),
-    ((), _route_sources),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -22,11 +23,6 @@ def _listen(value: str) -> str:
     if int(match[2]) not in _PORTS:
         raise ValueError("the port should be from 0 to 65535")
     return value
-
-
-def upstream_url_pattern() -> str:
-    """Return the form of an upstream's URL, for schemas."""
-    return f"^{_UPSTREAM.pattern}$"
 
 
 def _upstream_url(value: str) -> str:
@@ -53,6 +49,7 @@ def split(value: Any) -> Any:
     return value
 
 
+Directory = Annotated[Path, Field(description="a folder")]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366, allow_inf_nan=False)]
 Listen = Annotated[str, AfterValidator(_listen)]
 """``host:port``; an empty host listens on every address, port 0 lets the system choose."""

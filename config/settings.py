@@ -9,14 +9,12 @@ beside a Service called "gateway".
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
-
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.fields import Listen, Networks, Paths
 from config.groups.browsers import Cookie, Cors
+from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Password, Token
 from config.groups.serving import Admin, Header, Limit, Log, Timeout, Upstream
 
@@ -59,16 +57,6 @@ class Settings(BaseSettings):
         description="Browser sessions: signing in sets cookies, cookies authenticate, unsafe methods then need "
         "X-CSRF-Token.",
     )
-    routes: Path | None = Field(
-        None,
-        description="Route file: upstreams and routes with what each requires. Instead of public_paths and "
-        "protected_paths; read again on SIGHUP and when it changes.",
-    )
-    preset: Literal["none", "whatomate"] = Field(
-        "none",
-        description="whatomate: every endpoint of Whatomate's API with the permission it needs; a route file "
-        "goes over it.",
-    )
     admin: Admin = Field(default_factory=Admin)
     database: Database = Field(default_factory=Database)
     jwt: Jwt = Field(default_factory=Jwt)
@@ -80,6 +68,7 @@ class Settings(BaseSettings):
     limit: Limit = Field(default_factory=Limit)
     timeout: Timeout = Field(default_factory=Timeout)
     header: Header = Field(default_factory=Header)
+    decision: Decision = Field(default_factory=Decision)
     log: Log = Field(default_factory=Log)
     cookie: Cookie = Field(default_factory=Cookie)
     cors: Cors = Field(default_factory=Cors)

@@ -21,9 +21,10 @@ from gateway.admin import Admin
 from gateway.assembly.domain import build_domain
 from gateway.assembly.gauges import publish_gauges
 from gateway.assembly.hosted import build_hosted
-from gateway.assembly.routing import LOOK_SECONDS, Routing
+from gateway.assembly.rotation import follow_keys
+from gateway.assembly.routes import build_routes
 from gateway.assembly.serving import build_listener, build_pipeline
-from gateway.assembly.upstreams import Upstreams
+from gateway.assembly.upstreams import build_upstream
 from gateway.chores import Chores, attempt
 from gateway.draining import Drain
 from gateway.logs import AccessLog
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 LOG_FLUSH_SECONDS = 0.2
 PURGE_SECONDS = 3600
+FORGET_SECONDS = 30
 
 log = structlog.get_logger()
 
@@ -62,7 +64,6 @@ class Gateway:
         self._drain: Drain | None = None
         self._admin_socket: Path | None = None
         self._closing = AsyncExitStack()
-        self._reload: Callable[[], None] = lambda: None
         self.address = ("", 0)
         self.admin_address = ("", 0)
 
@@ -104,24 +105,23 @@ class Gateway:
         runner, hosted = await build_hosted(settings, domain, metrics, deadlines)
         closing.push_async_callback(runner.cleanup)
         closing.callback(hosted.pool.close)
-        upstreams = self._upstreams = Upstreams(settings, deadlines)
-        closing.callback(upstreams.close)
+        upstream = self._upstream = build_upstream(settings, deadlines)
+        closing.callback(upstream.pool.close)
 
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
         closing.callback(tunnels.abort)
-        routing = self._routing = Routing(settings, metrics, upstreams, hosted)
+        routes = build_routes(settings, metrics, upstream, hosted)
         pipeline = build_pipeline(
-            settings, domain, routes=routing.table, tunnels=tunnels, metrics=metrics, access_log=access_log
+            settings, domain, routes=routes, tunnels=tunnels, metrics=metrics, access_log=access_log
         )
-        routing.serve(pipeline.decider)
-        listener = self._listener = build_listener(settings, pipeline, deadlines)
+        listener = build_listener(settings, pipeline, deadlines)
         drain = self._drain = Drain(
             listener,
             sockets=lambda: tunnels.open_now,
             streams=lambda: pipeline.forwarder.streams,
             drain_seconds=settings.timeout.drain_seconds,
         )
-        publish_gauges(metrics, domain, pipeline, listener, upstreams, tunnels)
+        publish_gauges(metrics, domain, pipeline, listener, upstream, tunnels)
         metrics.watch("gateway_access_log_dropped", "Access records lost.", lambda: access_log.dropped)
 
         self._begin_chores(access_log)
@@ -176,19 +176,19 @@ class Gateway:
         async def flush_log() -> None:
             access_log.flush()
 
-        self._reload = lambda: chores.once("reload_routes", lambda: self._routing.reload("SIGHUP"))
-        chores.every(LOOK_SECONDS, "look_at_routes", self._routing.look)
         chores.every(LOG_FLUSH_SECONDS, "flush_access_log", flush_log)
         chores.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
+        chores.every(self._settings.jwt.keys_poll_seconds, "follow_keys", lambda: follow_keys(self._domain))
         chores.every(PURGE_SECONDS, "purge_sessions", lambda: self._domain.sessions.purge(time.time()))
+        chores.every(
+            FORGET_SECONDS,
+            "forget_successors",
+            lambda: self._domain.sessions.forget_successors(time.time()),
+        )
         chores.every(PURGE_SECONDS, "purge_key_digests", lambda: self._domain.identity.purge(time.time()))
 
     async def _write_last_used(self) -> None:
         await self._domain.identity.last_used.flush(time.time())
-
-    def reload(self) -> None:
-        """Read the routes again, in the background; nothing changes if they are refused."""
-        self._reload()
 
     async def stop(self, delay_seconds: float = 0) -> None:
         """Be unready for `delay_seconds`, then drain (:mod:`gateway.draining`) and close everything."""
@@ -242,7 +242,6 @@ async def _run(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, heard, number)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None if gateway is None else gateway.reload())
     gateway = await Gateway.start(settings, admin_socket)
     log.info("listening", public=gateway.address, admin=admin_socket or gateway.admin_address)
     if until is not None:

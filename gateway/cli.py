@@ -15,10 +15,12 @@ from typing import Any, Final
 import click
 
 from authcore.errors import AuthError, StoreUnavailable
+from authcore.key_files import KeysUnusable
 from authcore.store.migrate import MigrationChanged
 from authcore.store.triggers import TriggersRefused
 from config.load import ConfigError
 from gateway.commands.accounts import orgs, users
+from gateway.commands.key_ring import keys
 from gateway.commands.keys import api_keys
 from gateway.commands.serving import check_config, dev, migrate, serve
 from gateway.commands.tokens import token
@@ -41,6 +43,9 @@ class Commands(click.Group):
             raise click.ClickException(f"the database does not answer{_because(error.__cause__)}") from error
         except (AuthError, MigrationChanged, TriggersRefused) as error:
             raise click.ClickException(str(error)) from error
+        except KeysUnusable as error:
+            click.echo(f"Error: GATEWAY_JWT_KEYS_DIR: {error}", err=True)
+            sys.exit(MISCONFIGURED)
         except ValueError as error:
             if not type(error).__module__.startswith("asyncpg."):
                 raise
@@ -65,7 +70,7 @@ def main() -> None:
     """
 
 
-for _command in (serve, dev, migrate, check_config, orgs, users, api_keys, token):
+for _command in (serve, dev, migrate, check_config, orgs, users, api_keys, keys, token):
     main.add_command(_command)
 
 

@@ -125,6 +125,7 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
     errors.RefreshRejected: (401, _INVALID),
     errors.RefreshRevoked: (401, _INVALID),
     errors.RefreshUserUnknown: (401, _INVALID),
+    errors.SessionUnknown: (404, ()),
     errors.SlugTaken: (409, ()),
     errors.RoleUnknown: (404, ()),
     errors.UserUnknown: (404, ()),

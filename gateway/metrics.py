@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Info, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.platform_collector import PlatformCollector
@@ -112,18 +112,16 @@ class Metrics:
             ["endpoint", "outcome"],
             registry=registry,
         )
-        self.route_reloads = Counter(
-            "gateway_routes_reloads",
-            "Readings of the routes after the first: ok, or refused.",
-            ["outcome"],
-            registry=registry,
-        )
-        for outcome in ("ok", "refused"):
-            self.route_reloads.labels(outcome)
         self.faults = Counter(
             "gateway_faults",
             "Requests the gateway answered itself, by reason.",
             ["reason"],
+            registry=registry,
+        )
+        self.decisions = Counter(
+            "gateway_decisions",
+            "Decisions made for other proxies, by the endpoint they asked and the status they were told.",
+            ["endpoint", "status"],
             registry=registry,
         )
         build = Info("gateway_build", "The running version.", registry=registry)
@@ -142,31 +140,9 @@ class Metrics:
         """Publish a number that is read when it is scraped."""
         Gauge(name, meaning, registry=self.registry).set_function(read)
 
-    def watch_each(
-        self, name: str, meaning: str, label: str, read: Callable[[], Mapping[str, float]]
-    ) -> None:
-        """Publish numbers of several things, told apart by `label`, that are read when they are scraped."""
-        self.registry.register(_Each(name, meaning, label, read))
-
     def tally(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Publish a count that somebody else keeps, read when it is scraped."""
         self.registry.register(_Tally(name, meaning, read))
-
-
-class _Each(Collector):
-    """Gauges that are kept elsewhere, one for each of what there is when they are scraped."""
-
-    def __init__(self, name: str, meaning: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
-        self._name = name
-        self._meaning = meaning
-        self._label = label
-        self._read = read
-
-    def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self._name, self._meaning, labels=[self._label])
-        for of, number in self._read().items():
-            family.add_metric([of], number)
-        yield family
 
 
 class _Tally(Collector):

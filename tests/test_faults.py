@@ -33,13 +33,23 @@ STATUS = {
         ("ApiKeyRejected", "ApiKeyMalformed", "ApiKeyExpired", "ApiKeyRevoked", "ApiKeyOwnerDisabled"), 401
     ),
     **dict.fromkeys(
-        ("RefreshRejected", "RefreshExpired", "RefreshWrongKind", "RefreshRevoked", "RefreshUserUnknown"), 401
+        (
+            "RefreshRejected",
+            "RefreshExpired",
+            "RefreshWrongKind",
+            "RefreshRevoked",
+            "RefreshReused",
+            "RefreshUserUnknown",
+        ),
+        401,
     ),
     **dict.fromkeys(
         ("CredentialAmbiguous", "PasswordUnacceptable", "EmailUnacceptable", "NameUnacceptable"), 400
     ),
     **dict.fromkeys(("EmailTaken", "AlreadyMember", "SlugTaken"), 409),
-    **dict.fromkeys(("OrganizationUnknown", "RoleUnknown", "UserUnknown", "ApiKeyUnknown"), 404),
+    **dict.fromkeys(
+        ("OrganizationUnknown", "RoleUnknown", "UserUnknown", "ApiKeyUnknown", "SessionUnknown"), 404
+    ),
     **dict.fromkeys(("NotAMember", "PermissionDenied"), 403),
     **dict.fromkeys(("StoreUnavailable", "Overloaded"), 503),
 }

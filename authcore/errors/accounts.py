@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from authcore.errors.reasons import AuthError, Reason
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 
 class LoginRejected(AuthError):
@@ -81,10 +86,20 @@ class RefreshWrongKind(RefreshRejected):
 
 
 class RefreshRevoked(AuthError):
-    """A refresh token that was used before or logged out."""
+    """A refresh token that was used before, or whose session has been ended."""
 
     reason = Reason.REVOKED
     message = "Refresh token has been revoked"
+
+
+class RefreshReused(RefreshRevoked):
+    """A refresh token that was used before, and not by a client racing itself: its session has just been ended."""
+
+    reason = Reason.REUSED
+
+    def __init__(self, session_id: UUID | None = None) -> None:
+        super().__init__()
+        self.session_id = session_id
 
 
 class RefreshUserUnknown(AuthError):
@@ -120,6 +135,13 @@ class ApiKeyUnknown(AuthError):
 
     reason = Reason.UNKNOWN
     message = "API key not found"
+
+
+class SessionUnknown(AuthError):
+    """The user has no such live session."""
+
+    reason = Reason.UNKNOWN
+    message = "Session not found"
 
 
 class PermissionDenied(AuthError):

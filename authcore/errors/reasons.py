@@ -19,6 +19,8 @@ class Reason(StrEnum):
     """A genuine token used for a purpose it was not issued for (a refresh token as access token)."""
     REVOKED = "revoked"
     """Withdrawn before its expiry: a used refresh token, a key switched off, a session logged out."""
+    REUSED = "reused"
+    """A refresh token used a second time, by a thief or after one: its session has been ended."""
     UNKNOWN = "unknown"
     """Signature, key, user or organization that this installation does not know."""
     DISABLED = "disabled"

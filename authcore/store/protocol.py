@@ -22,18 +22,29 @@ if TYPE_CHECKING:
         ApiKeyRow,
         LoginRow,
         NewApiKey,
-        NewRefreshToken,
         NewUser,
         Subject,
         UserProfile,
+    )
+    from authcore.store.session_rows import (
+        Laws,
+        Moments,
+        NewRefreshToken,
+        NewSession,
+        SessionListing,
+        SessionRow,
+        Turn,
+        Visit,
     )
 
 
 class SubjectReader(Protocol):
     """The reads behind every authenticated request."""
 
-    async def subject(self, user_id: UUID, organization_id: UUID) -> Subject | None:
-        """Return the user as seen in the organization, or None when there is no such user."""
+    async def subject(
+        self, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
+    ) -> Subject | None:
+        """Return the user as seen in the organization, and what became of a session of theirs; None: no such user."""
 
 
 class KeyReader(Protocol):
@@ -59,35 +70,55 @@ class SessionStore(SubjectReader, Protocol):
     async def home(self, user_id: UUID) -> UUID | None:
         """Return the organization a user lands in: the home, else the default membership, else the first."""
 
-    async def open_session(
-        self, family: UUID, user_id: UUID, organization_id: UUID, token: NewRefreshToken
-    ) -> None:
+    async def open_session(self, session: NewSession, token: NewRefreshToken) -> None:
         """Begin a family with its first token."""
 
-    async def rotate(self, used: bytes, token: NewRefreshToken) -> bool:
-        """Use up the token of digest `used` and keep its successor; False, changing nothing, when it is not usable."""
+    async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
+        """Give a live family of the user one more token; False, changing nothing, when it is over."""
 
-    async def adopt(
+    async def turn(  # noqa: PLR0913 - what decides, by position; what is written, by name
         self,
-        family: UUID,
-        user_id: UUID,
-        organization_id: UUID,
-        foreign: NewRefreshToken,
-        token: NewRefreshToken | None,
-    ) -> bool:
-        """Enter a token that Whatomate issued, as used, with its successor; without one, as logged out.
+        digest: bytes,
+        event: str,
+        laws: Laws,
+        at: Moments,
+        *,
+        successor: NewRefreshToken | None = None,
+        organization_id: UUID | None = None,
+        visit: Visit | None = None,
+    ) -> Turn | None:
+        """Let `event` happen to a token, by the `laws` of its states; None when there is no such token."""
 
-        False, changing nothing, when it has been entered before.
+    async def enter(
+        self, session: NewSession, foreign: NewRefreshToken, foreign_issued_at: datetime
+    ) -> SessionRow | None:
+        """Enter a token that Whatomate issued into a family, once, and return the family.
+
+        None when the user has ended all sessions since it was issued.
         """
 
-    async def revoke_session(self, digest: bytes, at: datetime) -> None:
-        """End the family the token belongs to, if any."""
+    async def family(self, digest: bytes) -> SessionRow | None:
+        """Return the family a token belongs to."""
 
-    async def revoke_reused(self, digest: bytes, used_before: datetime, at: datetime) -> None:
-        """End the family of a token that was used up before then."""
+    async def end_session(self, user_id: UUID, session_id: UUID, at: datetime) -> bool:
+        """End one of the user's sessions; False when they have no such live one."""
+
+    async def end_sessions(self, user_id: UUID, but: UUID | None, at: datetime) -> Sequence[UUID]:
+        """End every session of the user but one, be it entered already or not; return which."""
+
+    async def is_live(self, session_id: UUID, now: datetime, over: datetime) -> bool:
+        """Tell whether a session goes on: not ended, expired, or begun before `over`."""
+
+    async def sessions(
+        self, user_id: UUID, first: UUID | None, now: datetime, over: datetime
+    ) -> Sequence[SessionListing]:
+        """Return the user's live sessions: `first` first, then the last used; a hundred at most."""
 
     async def purge_sessions(self, before: datetime) -> int:
-        """Forget the families whose every token expired before then; return how many."""
+        """Forget the tokens that expired before then, and the families of which none is left; return how many."""
+
+    async def forget_successors(self, used_before: datetime) -> int:
+        """Forget the sealed successors of tokens used up to then; return how many."""
 
 
 class AccountStore(SubjectReader, Protocol):

@@ -25,6 +25,8 @@ class Subject:
         role_id: The role of the membership row, else the user's own role when the organization is the home, else None.
         assigned_role_id: The same, though the role be deleted or another organization's, and so grant nothing.
         permissions: ``resource:action`` of that role, sorted; for a super admin, the whole catalogue.
+        session_began_at: When the session asked about began; None when none was asked about, or the user has no such.
+        is_session_over: A session was asked about, and the user has no such one or it has been ended.
     """
 
     user_id: UUID
@@ -40,6 +42,8 @@ class Subject:
     role: str | None
     permissions: tuple[str, ...]
     assigned_role_id: UUID | None = None
+    session_began_at: datetime | None = None
+    is_session_over: bool = False
 
     @property
     def may_act(self) -> bool:
@@ -151,20 +155,11 @@ class NewApiKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewRefreshToken:
-    """A refresh token about to be handed out, by digest."""
-
-    digest: bytes = field(repr=False)
-    issued_at: datetime
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What the database tells of rows that have changed, whoever wrote them.
 
     Attributes:
-        rows: Ids of users, organizations, roles, API keys.
+        rows: Ids of users, organizations, roles, API keys, sessions.
         memberships: User and organization of memberships.
         of_keys: API keys are among them, or new.
         everything: Too much to tell, or of a kind on which anything may depend.

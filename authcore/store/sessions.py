@@ -3,67 +3,142 @@
 Laws:
 
 - A family's state is one row: revoking it is one UPDATE, which holds for tokens entered a moment later too.
-- Using a token up and keeping its successor is one statement: two at once make one pair, a crash makes none and
-  consumes none.
+- A token is turned in one statement, under the locks of its family's row and its own, in this order: of any number at
+  once, on any number of replicas, the first one rotates it and the others find it rotated; a crash turns nothing.
+- What a turn means is not decided here: the statement is handed the table of states.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from authcore.store.session_rows import SessionListing, SessionRow, Turn
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
     from authcore.store.pool import Pool
-    from authcore.store.rows import NewRefreshToken
+    from authcore.store.session_rows import Laws, Moments, NewRefreshToken, NewSession, Visit
 
 _OPEN: Final = """
 WITH session AS (
-    INSERT INTO gateway_sessions (id, user_id, organization_id, created_at, expires_at)
-    VALUES ($1, $2, $3, $5, $6) RETURNING id)
+    INSERT INTO gateway_sessions (id, user_id, organization_id, created_at, last_used_at, expires_at, device, address)
+    VALUES ($1, $2, $3, $5, $5, $6, $7, $8) RETURNING id)
 INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at) SELECT $4, id, $5, $6 FROM session
 """
 
-# Of two at once the second waits for the first's row lock, then finds used_at set: PostgreSQL re-checks the WHERE.
-_ROTATE: Final = """
-WITH used AS (
-    UPDATE gateway_refresh_tokens t SET used_at = $3 FROM gateway_sessions s
-    WHERE t.digest = $1 AND t.used_at IS NULL AND s.id = t.family AND s.revoked_at IS NULL
-    RETURNING t.family),
-kept AS (
-    UPDATE gateway_sessions s SET expires_at = greatest(s.expires_at, $4) FROM used WHERE s.id = used.family)
-INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at) SELECT $2, family, $3, $4 FROM used
+_EXTEND: Final = """
+WITH session AS (
+    UPDATE gateway_sessions s SET organization_id = $3, last_used_at = $5, expires_at = greatest(s.expires_at, $6),
+        device = $7, address = $8
+    WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL RETURNING s.id)
+INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at) SELECT $4, id, $5, $6 FROM session
 RETURNING family
 """
 
-# With no successor ($7 null) the family is entered as revoked: a logout.
-_ADOPT: Final = """
-WITH entered AS (
-    INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at, used_at) VALUES ($4, $1, $5, $6, $5)
-    ON CONFLICT (digest) DO NOTHING RETURNING family),
-session AS (
-    INSERT INTO gateway_sessions (id, user_id, organization_id, created_at, expires_at, revoked_at)
-    SELECT family, $2::uuid, $3::uuid, $5, greatest($6, $8::timestamptz), CASE WHEN $7::bytea IS NULL THEN $5 END
-    FROM entered),
-successor AS (
+# FOR UPDATE returns the rows as they are once locked (PostgreSQL re-evaluates the query on their newest versions), and
+# so does each UPDATE after it: what the statement's snapshot showed of them decides nothing.
+_TURN: Final = """
+WITH found AS (
+    SELECT t.digest, t.used_at, t.successor, s.id AS session_id,
+        CASE WHEN t.reused_at IS NOT NULL THEN 'reused'
+             WHEN s.revoked_at IS NOT NULL THEN 'revoked'
+             WHEN t.expires_at <= $5 OR s.created_at <= $6 THEN 'expired'
+             WHEN t.used_at IS NULL THEN 'issued'
+             ELSE 'rotated' END AS state,
+        CASE WHEN $2::text = 'refresh' AND t.used_at > $4 THEN 'race' ELSE $2::text END AS event
+    FROM gateway_sessions s JOIN gateway_refresh_tokens t ON t.family = s.id
+    WHERE t.digest = $1
+    FOR UPDATE OF s, t),
+turned AS (
+    SELECT found.*, law.next, law.effect FROM found
+    JOIN unnest($7::text[], $8::text[], $9::text[], $10::text[]) AS law (state, event, next, effect)
+        USING (state, event)),
+token AS (
+    UPDATE gateway_refresh_tokens t SET
+        used_at = CASE WHEN turned.next = 'rotated' THEN $3 ELSE t.used_at END,
+        reused_at = CASE WHEN turned.next = 'reused' THEN $3 END,
+        successor = CASE WHEN turned.next = 'rotated' THEN $13::bytea END
+    FROM turned WHERE t.digest = turned.digest AND turned.next <> turned.state),
+added AS (
     INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at)
-    SELECT $7, family, $5, $8 FROM entered WHERE $7 IS NOT NULL)
-SELECT family FROM entered
+    SELECT $11::bytea, session_id, $3, $12::timestamptz FROM turned WHERE effect = 'issue'),
+used AS (
+    UPDATE gateway_sessions s SET last_used_at = $3, expires_at = greatest(s.expires_at, $12::timestamptz),
+        organization_id = $14::uuid, device = $15::text, address = $16::text
+    FROM turned WHERE s.id = turned.session_id AND turned.effect = 'issue'),
+ended AS (
+    UPDATE gateway_sessions s SET revoked_at = $3
+    FROM turned WHERE s.id = turned.session_id AND turned.effect = 'end')
+SELECT session_id, state, effect, successor FROM turned
 """
 
-_REVOKE: Final = """
-UPDATE gateway_sessions s SET revoked_at = $2 FROM gateway_refresh_tokens t
-WHERE t.digest = $1 AND s.id = t.family AND s.revoked_at IS NULL
+# A token that was entered before keeps its family: whoever enters it second is told that one.
+_ENTER: Final = """
+WITH token AS (
+    INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at)
+    SELECT $1, $2, $5, $6
+    WHERE NOT EXISTS (SELECT FROM gateway_sign_outs o WHERE o.user_id = $3::uuid AND o.at >= $7::timestamptz)
+    ON CONFLICT (digest) DO UPDATE SET family = gateway_refresh_tokens.family RETURNING family),
+session AS (
+    INSERT INTO gateway_sessions (id, user_id, organization_id, created_at, last_used_at, expires_at, device, address)
+    SELECT family, $3::uuid, $4::uuid, $5, $5, $6, $8, $9 FROM token WHERE family = $2)
+SELECT token.family AS id, coalesce(s.created_at, $5) AS created_at
+FROM token LEFT JOIN gateway_sessions s ON s.id = token.family
 """
 
-_REVOKE_REUSED: Final = """
-UPDATE gateway_sessions s SET revoked_at = $3 FROM gateway_refresh_tokens t
-WHERE t.digest = $1 AND t.used_at <= $2 AND s.id = t.family AND s.revoked_at IS NULL
+_FAMILY: Final = """
+SELECT s.id, s.created_at FROM gateway_refresh_tokens t JOIN gateway_sessions s ON s.id = t.family WHERE t.digest = $1
 """
 
-_PURGE: Final = """
-WITH gone AS (DELETE FROM gateway_sessions WHERE expires_at < $1 RETURNING id) SELECT count(*) FROM gone
+_END: Final = """
+UPDATE gateway_sessions SET revoked_at = $3
+WHERE id = $2 AND user_id = $1 AND revoked_at IS NULL AND expires_at > $3 RETURNING id
+"""
+
+_END_ALL: Final = """
+WITH signed_out AS (
+    INSERT INTO gateway_sign_outs (user_id, at) VALUES ($1, $3)
+    ON CONFLICT (user_id) DO UPDATE SET at = greatest(gateway_sign_outs.at, excluded.at))
+UPDATE gateway_sessions SET revoked_at = $3
+WHERE user_id = $1 AND revoked_at IS NULL AND id IS DISTINCT FROM $2::uuid RETURNING id
+"""
+
+_LIVE: Final = """
+SELECT EXISTS (SELECT FROM gateway_sessions
+    WHERE id = $1 AND revoked_at IS NULL AND expires_at > $2 AND created_at > $3)
+"""
+
+_LIST: Final = """
+SELECT id, organization_id, device, address, created_at, coalesce(last_used_at, created_at) AS last_used_at, expires_at
+FROM gateway_sessions
+WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $3 AND created_at > $4
+ORDER BY id IS NOT DISTINCT FROM $2::uuid DESC, coalesce(last_used_at, created_at) DESC, id LIMIT 100
+"""
+
+_PURGE_BATCH: Final = 2000
+# By the thousand: a statement that ran into its time limit would purge nothing, and no more the next time.
+_PURGE: Final = {
+    "tokens": """
+WITH gone AS (DELETE FROM gateway_refresh_tokens WHERE digest IN (
+    SELECT digest FROM gateway_refresh_tokens WHERE expires_at < $1 LIMIT $2) RETURNING digest)
+SELECT count(*) FROM gone""",
+    "sessions": """
+WITH gone AS (DELETE FROM gateway_sessions WHERE id IN (
+    SELECT id FROM gateway_sessions WHERE expires_at < $1 LIMIT $2) RETURNING id)
+SELECT count(*) FROM gone""",
+    "sign-outs": """
+WITH gone AS (DELETE FROM gateway_sign_outs WHERE user_id IN (
+    SELECT user_id FROM gateway_sign_outs WHERE at < $1::timestamptz - interval '400 days' LIMIT $2) RETURNING user_id)
+SELECT count(*) FROM gone""",
+}
+
+_FORGET_SUCCESSORS: Final = """
+WITH forgotten AS (
+    UPDATE gateway_refresh_tokens SET successor = NULL WHERE successor IS NOT NULL AND used_at <= $1 RETURNING digest)
+SELECT count(*) FROM forgotten
 """
 
 
@@ -72,49 +147,110 @@ class SessionRows:
 
     _pool: Pool
 
-    async def open_session(
-        self, family: UUID, user_id: UUID, organization_id: UUID, token: NewRefreshToken
-    ) -> None:
+    async def open_session(self, session: NewSession, token: NewRefreshToken) -> None:
         """Begin a family with its first token."""
-        await self._pool.fetch(
-            _OPEN, family, user_id, organization_id, token.digest, token.issued_at, token.expires_at
-        )
+        await self._pool.fetch(_OPEN, *_written(session, token))
 
-    async def rotate(self, used: bytes, token: NewRefreshToken) -> bool:
-        """Use up the token of digest `used` and keep its successor; False, changing nothing, when it is not usable."""
-        rows = await self._pool.fetch(_ROTATE, used, token.digest, token.issued_at, token.expires_at)
-        return bool(rows)
+    async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
+        """Give a live family of the user one more token; False, changing nothing, when it is over."""
+        return bool(await self._pool.fetch(_EXTEND, *_written(session, token)))
 
-    async def adopt(
+    async def turn(  # noqa: PLR0913 - what decides, by position; what is written, by name
         self,
-        family: UUID,
-        user_id: UUID,
-        organization_id: UUID,
-        foreign: NewRefreshToken,
-        token: NewRefreshToken | None,
-    ) -> bool:
-        """Enter a token that Whatomate issued, as used, with its successor; without one, as logged out."""
-        rows = await self._pool.fetch(
-            _ADOPT,
-            family,
-            user_id,
+        digest: bytes,
+        event: str,
+        laws: Laws,
+        at: Moments,
+        *,
+        successor: NewRefreshToken | None = None,
+        organization_id: UUID | None = None,
+        visit: Visit | None = None,
+    ) -> Turn | None:
+        """Let `event` happen to a token, by the `laws` of its states; None when there is no such token."""
+        row = await self._pool.fetchrow(
+            _TURN,
+            digest,
+            event,
+            at.now,
+            at.raced_since,
+            at.token_over,
+            at.session_over,
+            *laws,
+            successor and successor.digest,
+            successor and successor.expires_at,
+            successor and successor.sealed,
             organization_id,
+            visit and visit.device,
+            visit and visit.address,
+        )
+        return None if row is None else Turn(**row)
+
+    async def enter(
+        self, session: NewSession, foreign: NewRefreshToken, foreign_issued_at: datetime
+    ) -> SessionRow | None:
+        """Enter a token that Whatomate issued into a family, once, and return the family.
+
+        None when the user has ended all sessions since it was issued.
+        """
+        row = await self._pool.fetchrow(
+            _ENTER,
             foreign.digest,
+            session.id,
+            session.user_id,
+            session.organization_id,
             foreign.issued_at,
             foreign.expires_at,
-            token and token.digest,
-            token and token.expires_at,
+            foreign_issued_at,
+            session.visit.device,
+            session.visit.address,
         )
-        return bool(rows)
+        return None if row is None else SessionRow(**row)
 
-    async def revoke_session(self, digest: bytes, at: datetime) -> None:
-        """End the family the token belongs to, if any."""
-        await self._pool.fetch(_REVOKE, digest, at)
+    async def family(self, digest: bytes) -> SessionRow | None:
+        """Return the family a token belongs to."""
+        row = await self._pool.fetchrow(_FAMILY, digest)
+        return None if row is None else SessionRow(**row)
 
-    async def revoke_reused(self, digest: bytes, used_before: datetime, at: datetime) -> None:
-        """End the family of a token that was used up before then."""
-        await self._pool.fetch(_REVOKE_REUSED, digest, used_before, at)
+    async def end_session(self, user_id: UUID, session_id: UUID, at: datetime) -> bool:
+        """End one of the user's sessions; False when they have no such live one."""
+        return bool(await self._pool.fetch(_END, user_id, session_id, at))
+
+    async def end_sessions(self, user_id: UUID, but: UUID | None, at: datetime) -> Sequence[UUID]:
+        """End every session of the user but one, be it entered already or not; return which."""
+        return [row["id"] for row in await self._pool.fetch(_END_ALL, user_id, but, at)]
+
+    async def is_live(self, session_id: UUID, now: datetime, over: datetime) -> bool:
+        """Tell whether a session goes on: not ended, expired, or begun before `over`."""
+        return bool(await self._pool.fetchval(_LIVE, session_id, now, over))
+
+    async def sessions(
+        self, user_id: UUID, first: UUID | None, now: datetime, over: datetime
+    ) -> Sequence[SessionListing]:
+        """Return the user's live sessions: `first` first, then the last used; a hundred at most."""
+        rows = await self._pool.fetch(_LIST, user_id, first, now, over)
+        return [SessionListing(**row) for row in rows]
 
     async def purge_sessions(self, before: datetime) -> int:
-        """Forget the families whose every token expired before then; return how many."""
-        return int(await self._pool.fetchval(_PURGE, before))
+        """Forget the tokens that expired before then, and the families of which none is left; return how many."""
+        gone = dict.fromkeys(_PURGE, 0)
+        for name, statement in _PURGE.items():
+            while (count := int(await self._pool.fetchval(statement, before, _PURGE_BATCH))) > 0:
+                gone[name] += count
+        return gone["sessions"]
+
+    async def forget_successors(self, used_before: datetime) -> int:
+        """Forget the sealed successors of tokens used up to then; return how many."""
+        return int(await self._pool.fetchval(_FORGET_SUCCESSORS, used_before))
+
+
+def _written(session: NewSession, token: NewRefreshToken) -> tuple[object, ...]:
+    return (
+        session.id,
+        session.user_id,
+        session.organization_id,
+        token.digest,
+        token.issued_at,
+        token.expires_at,
+        session.visit.device,
+        session.visit.address,
+    )

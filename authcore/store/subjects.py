@@ -26,7 +26,9 @@ SELECT u.id AS user_id, u.organization_id AS home_organization_id, u.email, coal
              WHERE rp.custom_role_id = r.id AND p.deleted_at IS NULL AND NOT coalesce(u.is_super_admin, false)
              UNION ALL
              SELECT p.resource || ':' || p.action FROM permissions p
-             WHERE p.deleted_at IS NULL AND coalesce(u.is_super_admin, false)) AS permissions
+             WHERE p.deleted_at IS NULL AND coalesce(u.is_super_admin, false)) AS permissions,
+       s.created_at AS session_began_at,
+       $3::uuid IS NOT NULL AND (s.id IS NULL OR s.revoked_at IS NOT NULL) AS is_session_over
 FROM users u
 LEFT JOIN organizations o ON o.id = $2 AND o.deleted_at IS NULL
 LEFT JOIN LATERAL (
@@ -35,6 +37,7 @@ LEFT JOIN LATERAL (
     ORDER BY created_at, id LIMIT 1) m ON true
 LEFT JOIN custom_roles r ON r.id = coalesce(m.role_id, CASE WHEN u.organization_id = $2 THEN u.role_id END)
     AND r.organization_id = $2 AND r.deleted_at IS NULL
+LEFT JOIN gateway_sessions s ON s.id = $3 AND s.user_id = u.id
 WHERE u.id = $1 AND u.deleted_at IS NULL
 """
 
@@ -59,9 +62,11 @@ class Subjects:
 
     _pool: Pool
 
-    async def subject(self, user_id: UUID, organization_id: UUID) -> Subject | None:
-        """Return the user as seen in the organization, or None when there is no such user."""
-        row = await self._pool.fetchrow(_SUBJECT, user_id, organization_id)
+    async def subject(
+        self, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
+    ) -> Subject | None:
+        """Return the user as seen in the organization, and what became of a session of theirs; None: no such user."""
+        row = await self._pool.fetchrow(_SUBJECT, user_id, organization_id, session_id)
         if row is None:
             return None
         # A row that is no permission by our grammar grants nothing: it might break out of a header.
@@ -80,6 +85,8 @@ class Subjects:
             role=row["role"],
             assigned_role_id=row["assigned_role_id"],
             permissions=tuple(sorted(granted | ALL if row["is_super_admin"] else granted)),
+            session_began_at=row["session_began_at"],
+            is_session_over=row["is_session_over"],
         )
 
     async def home(self, user_id: UUID) -> UUID | None:

@@ -41,11 +41,22 @@ _TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "permissions": (_ID, ("updated_at", "description")),
     "role_permissions": ("r.custom_role_id::text", ()),
     "api_keys": (_ID, ("updated_at", "last_used_at", "name")),
+    "gateway_sessions": (
+        _ID,
+        ("organization_id", "device", "address", "created_at", "last_used_at", "expires_at"),
+    ),
 }
 
+_UNTOLD: Final = {
+    ("gateway_sessions", "INSERT"): "false",
+    ("gateway_sessions", "DELETE"): "r.expires_at > now()",
+}
+"""(table, event) -> which of its rows are told, where not each is: a session that begins or whose time is over is no
+news, and hundreds begin and are purged at once."""
+
 _SOURCES: Final = {
-    "INSERT": ("REFERENCING NEW TABLE AS new_rows", "SELECT {told} AS told FROM new_rows r"),
-    "DELETE": ("REFERENCING OLD TABLE AS old_rows", "SELECT {told} AS told FROM old_rows r"),
+    "INSERT": ("REFERENCING NEW TABLE AS new_rows", "SELECT {told} AS told FROM new_rows r WHERE {which}"),
+    "DELETE": ("REFERENCING OLD TABLE AS old_rows", "SELECT {told} AS told FROM old_rows r WHERE {which}"),
     "UPDATE": (
         "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
         (
@@ -104,7 +115,10 @@ def _statements() -> Iterable[str]:
         row = f"{told} AS told, to_jsonb(r) - ARRAY[{', '.join(map(repr, ignored))}]::text[] AS rest"
         branches = "\n    ELS".join(
             _BRANCH.format(
-                event=event, channel=CHANNEL, table=table, source=source.format(told=told, row=row)
+                event=event,
+                channel=CHANNEL,
+                table=table,
+                source=source.format(told=told, row=row, which=_UNTOLD.get((table, event), "true")),
             )
             for event, (_, source) in _SOURCES.items()
         )

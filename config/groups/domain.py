@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from config.fields import Group, Seconds, Secrets
+from config.fields import Directory, Group, Seconds, Secrets
 
 
 class Database(Group):
@@ -38,6 +38,15 @@ class Jwt(Group):
     leeway_seconds: float = Field(
         0, ge=0, le=300, allow_inf_nan=False, description="Clock skew forgiven on exp and nbf."
     )
+    keys_dir: Directory | None = Field(
+        None,
+        description="Directory of PEM keys (RSA, P-256, Ed25519) that verify tokens; the one whose kid stands in its "
+        "file `signing` signs them in the place of the secret.",
+    )
+    keys_poll_seconds: Seconds = Field(2, description="The key directory is looked at this often.")
+    secret_verifies: bool = Field(
+        default=True, description="Off: with keys of its own the gateway takes no HS256 token any more."
+    )
 
 
 class Token(Group):
@@ -46,6 +55,19 @@ class Token(Group):
     access_seconds: int = Field(3600, ge=1, le=86_400 * 30, description="Lifetime of an access token.")
     refresh_seconds: int = Field(
         7 * 86_400, ge=1, le=86_400 * 366, description="Lifetime of a refresh token."
+    )
+    grace_seconds: int = Field(
+        10,
+        ge=0,
+        le=300,
+        description="A client that refreshes twice within this, racing itself, is given the same pair again; a later "
+        "second use ends the session. 0: none.",
+    )
+    session_seconds: int = Field(
+        30 * 86_400,
+        ge=60,
+        le=86_400 * 3660,
+        description="A session ends this long after it began, however often it was refreshed.",
     )
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from authcore.accounts import Accounts
 from authcore.api_keys import derive_secret
 from authcore.identity import Identity
-from authcore.keys import KeyRing
 from authcore.memory import Limits
 from authcore.passwords import Passwords
 from authcore.sessions import Sessions
 from authcore.store.postgres import PostgresStore
 from authcore.tokens import Tokens
+from gateway.keys import ring_of
 
 if TYPE_CHECKING:
+    from authcore.keys import KeyRing
+    from authcore.rotation import Rotation
     from config.settings import Settings
 
 
@@ -24,6 +27,8 @@ class Domain:
     """Store, proofs, and who is who."""
 
     store: PostgresStore
+    ring: KeyRing
+    rotation: Rotation | None
     tokens: Tokens
     passwords: Passwords
     sessions: Sessions
@@ -36,10 +41,12 @@ async def build_domain(settings: Settings) -> Domain:
 
     Raises:
         ValueError: a setting is missing that only a gateway needs.
+        KeysUnusable: the key directory cannot be taken.
     """
     database, password = settings.database, settings.password
     if database.url is None or settings.jwt.secret is None:
         raise ValueError("GATEWAY_DATABASE_URL and GATEWAY_JWT_SECRET are required")
+    ring, rotation = ring_of(settings, time.time())
     store = await PostgresStore.connect(
         database.url.get_secret_value(),
         pool_min=database.pool_min,
@@ -47,10 +54,6 @@ async def build_domain(settings: Settings) -> Domain:
         connect_timeout_seconds=database.connect_timeout_seconds,
         acquire_timeout_seconds=database.acquire_timeout_seconds,
         statement_timeout_seconds=database.statement_timeout_seconds,
-    )
-    ring = KeyRing(
-        settings.jwt.secret.get_secret_value().encode(),
-        [secret.get_secret_value().encode() for secret in settings.jwt.previous_secrets],
     )
     tokens = Tokens(
         ring,
@@ -62,8 +65,6 @@ async def build_domain(settings: Settings) -> Domain:
     passwords = Passwords(
         min_length=password.min_length, cost=password.cost, workers=password.workers, queue=password.queue
     )
-    sessions = Sessions(store, tokens)
-    accounts = Accounts(store, passwords, sessions)
     key_secret = settings.keys.secret or settings.jwt.secret
     identity = Identity(
         store,
@@ -74,4 +75,12 @@ async def build_domain(settings: Settings) -> Domain:
         limits=Limits(**settings.identity.model_dump()),
         key_secret=derive_secret(key_secret.get_secret_value().encode()),
     )
-    return Domain(store, tokens, passwords, sessions, accounts, identity)
+    sessions = Sessions(
+        store,
+        tokens,
+        grace_seconds=settings.token.grace_seconds,
+        session_seconds=settings.token.session_seconds,
+        tell=identity.hear,
+    )
+    accounts = Accounts(store, passwords, sessions)
+    return Domain(store, ring, rotation, tokens, passwords, sessions, accounts, identity)

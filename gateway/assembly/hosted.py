@@ -11,6 +11,7 @@ from aiohttp import web
 from gateway.endpoints.api_keys import ApiKeyEndpoints
 from gateway.endpoints.application import make_application
 from gateway.endpoints.auth import AuthEndpoints
+from gateway.endpoints.key_set import KeySetEndpoint
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.pool import Pool, PoolLimits
 
@@ -41,6 +42,7 @@ async def build_hosted(
     ApiKeyEndpoints(domain.accounts, user_id_header=headers.user_id, org_id_header=headers.org_id).add_to(
         application
     )
+    KeySetEndpoint(domain.ring).add_to(application)
     # The pipeline has kept the limits already; the application's own must never be met, for it logs what it refuses.
     runner = web.AppRunner(
         application,

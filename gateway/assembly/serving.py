@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.proxy.cors import build_policy
 from gateway.proxy.decide import Decider
+from gateway.proxy.decisions import Decisions
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import Origins
 from gateway.proxy.headers import HeaderLaws
@@ -33,14 +34,18 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     access_log: AccessLog,
 ) -> Pipeline:
     """Build the path of a request."""
+    laws = HeaderLaws(settings.header.model_dump())
+    decider = Decider(
+        routes=routes,
+        authenticator=domain.identity.authenticator,
+        laws=laws,
+        origins=Origins(settings.trusted_proxies),
+        metrics=metrics,
+    )
+    path = settings.decision.path
     return Pipeline(
-        decider=Decider(
-            routes=routes,
-            authenticator=domain.identity.authenticator,
-            laws=HeaderLaws(settings.header.model_dump()),
-            origins=Origins(settings.trusted_proxies),
-            metrics=metrics,
-        ),
+        decider=decider,
+        decisions=Decisions(path, decider, laws) if path else None,
         forwarder=Forwarder(tunnels),
         recorder=Recorder(metrics, access_log),
         metrics=metrics,

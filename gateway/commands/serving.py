@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from authcore.store.migrate import remove_triggers as remove
 from config.listing import listing
 from config.load import REQUIRED
 from gateway.commands.opening import DATABASE, database_url, note, settings_for
+from gateway.keys import ring_of
 
 
 @click.command()
@@ -52,7 +54,9 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
 @click.command("check-config")
 def check_config() -> None:
     """Read the configuration, report every problem, print what holds (secrets hidden)."""
-    for name, shown in listing(settings_for(REQUIRED)):
+    settings = settings_for(REQUIRED)
+    ring_of(settings, time.time())
+    for name, shown in listing(settings):
         click.echo(f"{name}={shown}")
 
 

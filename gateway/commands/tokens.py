@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from authcore.keys import KeyRing
 from authcore.tokens import Tokens
 from gateway.commands.opening import SECRET, settings_for
+from gateway.keys import ring_of
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -31,7 +31,7 @@ def token() -> None:
 @token.command()
 @click.argument("text", metavar="[TOKEN]", default="-")
 def inspect(text: str) -> None:
-    """Verify TOKEN with the configured secrets and explain it; - or nothing reads it from standard input.
+    """Verify TOKEN with the configured secrets and keys and explain it; - or nothing reads it from standard input.
 
     Exits with 0 when the token is valid now, as a token of its kind, and with 1 when it is not.
     """
@@ -49,11 +49,9 @@ def inspect(text: str) -> None:
 
 
 def _tokens(settings: Settings) -> Tokens:
-    if settings.jwt.secret is None:
-        raise click.ClickException("GATEWAY_JWT_SECRET is not set")
-    previous = [secret.get_secret_value().encode() for secret in settings.jwt.previous_secrets]
+    ring, _ = ring_of(settings, time.time())
     return Tokens(
-        KeyRing(settings.jwt.secret.get_secret_value().encode(), previous),
+        ring,
         issuer=settings.jwt.issuer,
         leeway_seconds=settings.jwt.leeway_seconds,
         access_seconds=settings.token.access_seconds,

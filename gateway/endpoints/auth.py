@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from authcore.accounts import Accounts, SignedIn, UserProfile
-    from authcore.sessions import Sessions, TokenPair
+    from authcore.pairs import TokenPair
+    from authcore.sessions import Sessions
 
 OPEN_PATHS: Final = (
     "/api/auth/register",

@@ -30,7 +30,6 @@ from gateway.credentials import read_ticket
 from gateway.faults import MethodNotAllowed, NotFound
 from gateway.proxy.matching import host_of
 from gateway.proxy.reading import Reading
-from gateway.proxy.target import parse_target
 from gateway.wire.drive import offload
 
 if TYPE_CHECKING:
@@ -71,12 +70,8 @@ class Decider:
         self._origins = origins
         self._metrics = metrics
 
-    def read(self, question: Question, peer: str) -> Target:
-        """Read the field lines, as sent by `peer`, and the target.
-
-        Raises:
-            ProtocolError: the target has more than one reading.
-        """
+    def read(self, question: Question, peer: str) -> Reading:
+        """Read the field lines, as sent by `peer`: the first phase. The next is ``parse_target``."""
         head = question.head
         reading = head.notes
         if not isinstance(reading, Reading):  # these lines come for the first time
@@ -85,11 +80,10 @@ class Decider:
         question.reading = reading
         if reading.origin.request_id is not None:
             question.request_id = reading.origin.request_id
-        question.target = target = parse_target(head)
-        return target
+        return reading
 
     async def decide(self, question: Question) -> tuple[Route, Permit]:
-        """Return the route and the permit of a question that was read.
+        """Return the route and the permit of a question whose field lines and target were read.
 
         Raises:
             GatewayFault: no route, or the request contradicts itself.

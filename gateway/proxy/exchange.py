@@ -20,10 +20,11 @@ class Exchange(Question):
         status: Status of the answer; 499 when the client left before there was one.
         reason: Why it was refused, as a bounded word; empty when it was not.
         detail: The same for people, in logs only.
+        decision: For another proxy, the endpoint it asked; empty for what is forwarded.
         attempts: How often a connection to the upstream was used for it.
     """
 
-    __slots__ = ("attempts", "cors", "detail", "inbound", "reason", "started", "status")
+    __slots__ = ("attempts", "cors", "decision", "detail", "inbound", "reason", "started", "status")
 
     def __init__(self, inbound: Inbound, request_id: bytes, started: float) -> None:
         super().__init__(inbound.head, request_id)
@@ -33,4 +34,5 @@ class Exchange(Question):
         self.status = 0
         self.reason = ""
         self.detail = ""
+        self.decision = ""
         self.attempts = 0

@@ -35,12 +35,14 @@ class Origin:
     Attributes:
         client: The client's address.
         request_id: The id that a trusted peer gave it; None when there is none to believe.
+        trusted: The peer is: what it says of the request is believed.
         lines: The field lines that tell the upstream, each ending in CRLF.
     """
 
     client: str
     request_id: bytes | None
     lines: bytes
+    trusted: bool = False
 
 
 class Origins:
@@ -66,6 +68,7 @@ class Origins:
                 _one_of(head, b"x-forwarded-proto", _PROTO) or b"http",
                 _one_of(head, b"x-forwarded-host", HOST) or host,
                 _one_of(head, b"x-request-id", _REQUEST_ID),
+                trusted=True,
             )
         known = self._strangers.get((peer, host))
         if known is None:
@@ -88,13 +91,15 @@ class Origins:
         return believed
 
 
-def _origin(hops: list[str], proto: bytes, host: bytes, request_id: bytes | None) -> Origin:
+def _origin(
+    hops: list[str], proto: bytes, host: bytes, request_id: bytes | None, *, trusted: bool = False
+) -> Origin:
     lines = (
         f"X-Forwarded-For: {', '.join(hops)}\r\nX-Real-IP: {hops[0]}\r\n".encode("ascii", "replace"),
         b"X-Forwarded-Proto: %b\r\n" % proto,
         b"X-Forwarded-Host: %b\r\n" % host if host else b"",
     )
-    return Origin(hops[0], request_id, b"".join(lines))
+    return Origin(hops[0], request_id, b"".join(lines), trusted)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

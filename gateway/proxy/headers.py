@@ -129,6 +129,11 @@ class HeaderLaws:
             self._blocks[principal] = block
         return block
 
+    def absent(self, principal: Principal) -> tuple[str, ...]:
+        """Return the names, in lower case, of the identity headers that `principal` has no value for."""
+        there = {key for key, value in _identity(principal) if value}
+        return tuple(name.decode("ascii").lower() for key, name in self._names.items() if key not in there)
+
     def _line(self, key: str, value: str) -> bytes:
         if _CONTROL.search(value):
             raise UnsafeIdentity(f"The account's {key.replace('_', ' ')} cannot be sent in a header")

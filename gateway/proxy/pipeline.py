@@ -32,8 +32,10 @@ import structlog
 
 from gateway.faults import INTERNAL, ContentTooLarge, OriginRefused
 from gateway.proxy.clock import http_date
+from gateway.proxy.decisions import narrowed
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.refusals import answer_start, refuse
+from gateway.proxy.target import parse_target
 from gateway.wire.inbound import ClientGone
 from gateway.wire.messages import BodyKind
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.proxy.cors import CorsPolicy
     from gateway.proxy.decide import Decider
+    from gateway.proxy.decisions import Decisions
     from gateway.proxy.forward import Forwarder
     from gateway.proxy.record import Recorder
     from gateway.wire.inbound import Inbound
@@ -56,10 +59,11 @@ log = structlog.get_logger()
 class Pipeline:
     """What serves every request of a gateway."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the collaborators of the phases, each used by one
         self,
         *,
         decider: Decider,
+        decisions: Decisions | None,
         forwarder: Forwarder,
         recorder: Recorder,
         metrics: Metrics,
@@ -67,6 +71,7 @@ class Pipeline:
     ) -> None:
         """`cors` is the policy of what comes to no route."""
         self.decider = decider
+        self._decisions = decisions
         self.forwarder = forwarder
         self._recorder = recorder
         self._metrics = metrics
@@ -91,10 +96,14 @@ class Pipeline:
             self._recorder.record(exchange)
 
     async def _forward(self, exchange: Exchange) -> None:
-        inbound, decider = exchange.inbound, self.decider
+        inbound, decider, head = exchange.inbound, self.decider, exchange.head
+        if self._decisions is not None and head.target.startswith(self._decisions.prefix):
+            await self._decisions.answer(exchange)
+            return
         if inbound.fault is not None:
             raise inbound.fault
-        target = decider.read(exchange, inbound.connection.peer)
+        decider.read(exchange, inbound.connection.peer)
+        exchange.target = target = parse_target(head)
         if target.path == "*":
             exchange.status = 204
             start = b"%bDate: %b\r\nX-Request-ID: %b\r\n" % (_ASTERISK, http_date(), exchange.request_id)
@@ -106,7 +115,7 @@ class Pipeline:
         if route.cors is not None:
             exchange.cors = route.cors.lines(inbound.head)
         inbound.limit = limit = route.body_limit
-        if limit and max(inbound.head.length, inbound.received) > limit:
+        if limit and max(head.length, inbound.received) > limit:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
         await self.forwarder.send(exchange, route.upstream, decider.prepare(exchange, permit))
 
@@ -136,6 +145,8 @@ class Pipeline:
         fault = refuse(error)
         if fault is INTERNAL:
             log.error("request_failed", exc_info=error)
+        if exchange.decision:
+            fault = narrowed(fault)
         cause = error.__cause__
         exchange.reason = fault.reason
         exchange.detail = f"{error} ({cause})" if cause is not None else str(error)

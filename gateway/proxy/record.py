@@ -24,12 +24,15 @@ class Recorder:
     def __init__(self, metrics: Metrics, access_log: AccessLog) -> None:
         self._access_log = access_log
         self._unrouted = metrics.route("none")
+        self._decisions = metrics.decisions
 
     def record(self, exchange: Exchange) -> None:
         """Record an exchange that has ended."""
         seconds = time.monotonic() - exchange.started
         meter = self._unrouted if exchange.route is None else exchange.route.meter
-        meter.record(exchange.inbound.head.method, exchange.status, seconds)
+        meter.record(exchange.head.method, exchange.status, seconds)
+        if exchange.decision:
+            self._decisions.labels(exchange.decision, str(exchange.status)).inc()
         if self._access_log.enabled:
             self._access_log.add(_line(exchange, seconds))
 
@@ -42,13 +45,15 @@ def _line(exchange: Exchange, seconds: float) -> dict[str, object]:
         "event": "request",
         "request_id": exchange.request_id.decode("ascii"),
         "client": inbound.connection.peer if reading is None else reading.origin.client,
-        "method": inbound.head.method.decode("ascii"),
+        "method": exchange.head.method.decode("ascii"),
         "path": None if target is None else target.path,
         "status": exchange.status,
         "duration_ms": round(seconds * 1000, 3),
         "bytes_in": inbound.received,
         "bytes_out": inbound.sent,
     }
+    if exchange.decision:
+        line["decision"] = exchange.decision
     if route is not None:
         line["route"] = route.name
         line["upstream"] = route.upstream.name

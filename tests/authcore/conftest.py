@@ -146,7 +146,7 @@ async def world(shared_url: str) -> AsyncIterator[World]:
     connection = await asyncpg.connect(shared_url)
     await connection.execute(
         "TRUNCATE organizations, users, user_organizations, custom_roles, permissions, role_permissions, api_keys, "
-        "sso_providers, gateway_sessions, gateway_refresh_tokens, gateway_api_key_digests"
+        "sso_providers, gateway_sessions, gateway_refresh_tokens, gateway_sign_outs, gateway_api_key_digests"
     )
     rows = [(one, action, text) for one, actions in CATALOGUE.items() for action, text in actions.items()]
     await connection.executemany(

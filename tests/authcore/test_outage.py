@@ -15,7 +15,9 @@ import pytest
 from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken
 from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
-from authcore.store.rows import NewApiKey, NewRefreshToken, NewUser
+from authcore.store.rows import NewApiKey, NewUser
+from authcore.store.session_rows import NOWHERE as UNSEEN
+from authcore.store.session_rows import Moments, NewRefreshToken, NewSession
 from tests.authcore.conftest import NOW, World, open_store
 from tests.conftest import execute
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 NOWHERE = "postgresql://nobody:s3cr3t@/nowhere?host=/nonexistent"
 AT = datetime.fromtimestamp(NOW, UTC)
 REFRESH = NewRefreshToken(digest=b"x" * 32, issued_at=AT, expires_at=AT)
+SESSION = NewSession(id=uuid4(), user_id=uuid4(), organization_id=uuid4(), visit=UNSEEN)
+MOMENTS = Moments(now=AT, raced_since=AT, token_over=AT, session_over=AT)
 USER = NewUser(email="a@b", password_hash="", full_name="x", organization_id=uuid4(), role_id=None)
 KEY = NewApiKey(user_id=uuid4(), organization_id=uuid4(), name="x", prefix="x", key_hash="x", expires_at=None)
 ONE = uuid4()
@@ -46,17 +50,22 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "api_keys": lambda store: store.api_keys(ONE),
     "revoke_api_key": lambda store: store.revoke_api_key(ONE),
     "mark_used": lambda store: store.mark_used([ONE], AT),
-    "open_session": lambda store: store.open_session(ONE, ONE, ONE, REFRESH),
-    "rotate": lambda store: store.rotate(b"a", REFRESH),
-    "adopt": lambda store: store.adopt(ONE, ONE, ONE, REFRESH, REFRESH),
-    "revoke_session": lambda store: store.revoke_session(b"a", AT),
+    "open_session": lambda store: store.open_session(SESSION, REFRESH),
+    "extend_session": lambda store: store.extend_session(SESSION, REFRESH),
+    "turn": lambda store: store.turn(b"a", "logout", [[], [], [], []], MOMENTS),
+    "enter": lambda store: store.enter(SESSION, REFRESH, AT),
+    "family": lambda store: store.family(b"a"),
+    "end_session": lambda store: store.end_session(ONE, ONE, AT),
+    "end_sessions": lambda store: store.end_sessions(ONE, None, AT),
+    "is_live": lambda store: store.is_live(ONE, AT, AT),
+    "sessions": lambda store: store.sessions(ONE, None, AT, AT),
+    "forget_successors": lambda store: store.forget_successors(AT),
     "find_api_keys": lambda store: store.find_api_keys(ONE, "a", limit=1, offset=0),
     "api_key": lambda store: store.api_key(ONE, ONE),
     "switch_api_key": lambda store: store.switch_api_key(ONE, ONE, is_active=True),
     "delete_api_key": lambda store: store.delete_api_key(ONE, ONE),
     "add_api_key_digest": lambda store: store.add_api_key_digest(ONE, "a", b"a"),
     "purge_api_key_digests": lambda store: store.purge_api_key_digests(AT),
-    "revoke_reused": lambda store: store.revoke_reused(b"a", AT, AT),
     "purge_sessions": lambda store: store.purge_sessions(AT),
 }
 

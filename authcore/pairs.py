@@ -1,0 +1,116 @@
+"""Pairs of an access and a refresh token: issued together, for one session; and given once more to who raced itself.
+
+Laws:
+
+- No token outlives its session.
+- A pair given once more is the same pair to the letter, and says how long it is good from now on.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from authcore.errors import RefreshRevoked
+from authcore.own_sessions import moment
+from authcore.sealing import seal, unseal
+from authcore.store.session_rows import NewRefreshToken
+from authcore.tokens import ends_at
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from authcore.credentials import RefreshToken
+    from authcore.store.rows import Subject
+    from authcore.store.session_rows import SessionRow, Turn
+    from authcore.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """What signing in or refreshing yields.
+
+    Attributes:
+        expires_in: Seconds that the access token is good for from now on.
+        refresh_expires_in: The same of the refresh token.
+        session_id: The session of both.
+    """
+
+    access_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+    expires_in: int
+    refresh_expires_in: int
+    session_id: UUID
+
+
+class Pairs:
+    """Issues pairs."""
+
+    def __init__(self, tokens: Tokens, *, session_seconds: float) -> None:
+        self._tokens = tokens
+        self._session_seconds = session_seconds
+
+    def issue(
+        self, subject: Subject, session: SessionRow, now: float, follows: RefreshToken | None = None
+    ) -> tuple[TokenPair, NewRefreshToken]:
+        """Return a pair, and what the store keeps of it: sealed for the bearer of the token it `follows`, if any."""
+        tokens = self._tokens
+        over_at = session.created_at.timestamp() + self._session_seconds
+        access = tokens.issue_access(
+            user_id=subject.user_id,
+            organization_id=subject.organization_id,
+            email=subject.email,
+            role_id=subject.role_id,
+            is_super_admin=subject.is_super_admin,
+            now=now,
+            session_id=session.id,
+            not_after=over_at,
+        )
+        refresh = tokens.issue_refresh(
+            user_id=subject.user_id,
+            organization_id=subject.organization_id,
+            email=subject.email,
+            role_id=subject.role_id,
+            is_super_admin=subject.is_super_admin,
+            now=now,
+            session_id=session.id,
+            not_after=over_at,
+        )
+        access_end = ends_at(now, tokens.access_seconds, over_at)
+        refresh_end = ends_at(now, tokens.refresh_seconds, over_at)
+        pair = TokenPair(access, refresh, access_end - int(now), refresh_end - int(now), session.id)
+        copy = json.dumps([access, refresh, access_end, refresh_end])
+        return pair, NewRefreshToken(
+            digest=_digest(refresh),
+            issued_at=moment(now),
+            expires_at=moment(refresh_end),
+            sealed=None if follows is None else seal(copy, follows.token),
+        )
+
+
+def reopen(turn: Turn, token: RefreshToken, now: float) -> TokenPair:
+    """Return the pair that followed a token, to its bearer.
+
+    Raises:
+        RefreshRevoked: it is not kept any more, or was not for this bearer.
+    """
+    copy = None if turn.successor is None else unseal(turn.successor, token.token)
+    if copy is None:
+        raise RefreshRevoked
+    access, refresh, access_end, refresh_end = json.loads(copy)
+    return TokenPair(access, refresh, access_end - int(now), refresh_end - int(now), turn.session_id)
+
+
+def digest_of(token: RefreshToken) -> bytes:
+    """Return what the store knows a token by.
+
+    Of what is signed, without the signature: where an algorithm allows two signatures of one content, both are one
+    token.
+    """
+    return _digest(token.token)
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.rpartition(".")[0].encode("ascii")).digest()

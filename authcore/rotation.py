@@ -1,0 +1,127 @@
+"""Keys that change while the gateway runs: a directory looked at again and again, and taken when it has changed.
+
+Laws:
+
+- What is found is validated first and taken whole. What cannot be taken changes nothing: the ring of before goes on,
+  and that is told until it is mended.
+- A key that has gone is kept for as long as a token it signed can live. A revoked one is dropped at once, and with it
+  whatever is remembered of anybody.
+- No clock and no task of its own: ``check`` is called, with ``now``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from authcore.figures import Figure
+from authcore.key_files import KeysUnusable, parse_snapshot, take_snapshot
+from authcore.keys import KeyRing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from authcore.key_files import Snapshot
+
+
+class Rotation:
+    """Keeps a ring at what its directory holds.
+
+    Attributes:
+        problem: Why the directory as it is now cannot be taken; empty when it is.
+    """
+
+    def __init__(self, ring: KeyRing, directory: Path, *, keep_seconds: float) -> None:
+        """`keep_seconds` is how long a token may live that a key has signed."""
+        self._ring = ring
+        self._directory = directory
+        self._keep_seconds = keep_seconds
+        self._current = self._unusable = b""
+        self._taken = self._refused = 0
+        self.problem = ""
+
+    def load(self, now: float) -> None:
+        """Take the directory for the first time.
+
+        Raises:
+            KeysUnusable: it cannot be.
+        """
+        snapshot = take_snapshot(self._directory)
+        while snapshot is None:
+            snapshot = take_snapshot(self._directory)
+        self._take(snapshot, now)
+
+    async def check(self, now: float, withdrawn: Callable[[], None]) -> bool:
+        """Look at the directory, and take it when it has changed; `withdrawn` is told of a key that verifies no more.
+
+        Returns:
+            Whether it has been taken.
+
+        Raises:
+            KeysUnusable: it has changed, and cannot be taken. Raised once for each change.
+        """
+        self._ring.expire(now)
+        try:
+            snapshot = await asyncio.to_thread(take_snapshot, self._directory)
+            if snapshot is None or snapshot.digest == self._unusable:
+                return False
+            if snapshot.digest == self._current:
+                self._unusable, self.problem = b"", ""
+                return False
+            lost = self._take(snapshot, now)
+        except KeysUnusable as error:
+            if str(error) == self.problem:
+                return False
+            self.problem = str(error)
+            self._refused += 1
+            raise
+        self._taken += 1
+        if lost:
+            withdrawn()
+        return True
+
+    def _take(self, snapshot: Snapshot, now: float) -> bool:
+        self._unusable = snapshot.digest  # until it has proved to be usable
+        found = parse_snapshot(snapshot)
+        try:
+            lost = self._ring.swap(found, now, self._keep_seconds)
+        except ValueError as error:
+            raise KeysUnusable(f"{self._directory}: {error}") from error
+        self._current, self._unusable, self.problem = snapshot.digest, b"", ""
+        return lost
+
+    def figures(self) -> Iterable[Figure]:
+        """What to publish."""
+        yield Figure("keys", "Keys that verify, shared secrets among them.", lambda: len(self._ring))
+        yield Figure("reloads", "Changes of the key directory taken.", lambda: self._taken, counts=True)
+        yield Figure(
+            "reload_failures", "Changes that could not be taken.", lambda: self._refused, counts=True
+        )
+        yield Figure(
+            "outdated",
+            "1 while the key directory cannot be taken and the keys of before are used.",
+            lambda: float(bool(self.problem)),
+        )
+
+
+def open_ring(  # noqa: PLR0913 - the settings of a ring, by name
+    secret: bytes,
+    previous: Iterable[bytes],
+    *,
+    secret_verifies: bool,
+    directory: Path | None,
+    keep_seconds: float,
+    now: float,
+) -> tuple[KeyRing, Rotation | None]:
+    """Make a ring of shared secrets, and of the keys in `directory` where there is one.
+
+    Raises:
+        KeysUnusable: the directory cannot be taken.
+    """
+    ring = KeyRing(secret, previous, secret_verifies=secret_verifies)
+    if directory is None:
+        return ring, None
+    rotation = Rotation(ring, directory, keep_seconds=keep_seconds)
+    rotation.load(now)
+    return ring, rotation

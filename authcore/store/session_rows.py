@@ -1,0 +1,124 @@
+"""What the store is asked and answers about sessions: rows, frozen; no ``repr`` of them holds a token's digest."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+_DEVICE_LENGTH: Final = 256
+_ADDRESS_LENGTH: Final = 64
+
+Laws = Sequence[Sequence[str]]
+"""A table of states, as its four columns: state, event, next state, effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """From where a session is used.
+
+    Attributes:
+        device: What the client calls itself, without what no screen shows.
+        address: The client's address, as the gateway judged it.
+    """
+
+    device: str = ""
+    address: str = ""
+
+    @classmethod
+    def of(cls, device: str, address: str) -> Self:
+        """Make one of what a client sent: bounded, and free of control characters and of what is no text."""
+        return cls(_shown(device)[:_DEVICE_LENGTH].strip(), _shown(address)[:_ADDRESS_LENGTH].strip())
+
+
+NOWHERE: Final = Visit()
+"""Nothing is known of where from."""
+
+
+def _shown(text: str) -> str:
+    # Cc and Cf would forge lines and turn the reading direction; Cs are bytes that were no UTF-8.
+    return "".join(one for one in text if unicodedata.category(one) not in ("Cc", "Cf", "Cs"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """A session about to begin or to be used."""
+
+    id: UUID
+    user_id: UUID
+    organization_id: UUID
+    visit: Visit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRefreshToken:
+    """A refresh token about to be handed out, by digest.
+
+    Attributes:
+        sealed: The pair it belongs to, for the bearer of the token that it follows; None when it is not kept.
+    """
+
+    digest: bytes = field(repr=False)
+    issued_at: datetime
+    expires_at: datetime
+    sealed: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session, and when it began."""
+
+    id: UUID
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SessionListing:
+    """A live session, as its user is shown it."""
+
+    id: UUID
+    organization_id: UUID
+    device: str
+    address: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments:
+    """One `now`, and the moments that count from it.
+
+    Attributes:
+        now: The moment itself.
+        raced_since: What was used after this is raced for by its own client.
+        token_over: Tokens that expire up to this have expired.
+        session_over: Sessions that began up to this are over.
+    """
+
+    now: datetime
+    raced_since: datetime
+    token_over: datetime
+    session_over: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What became of a token.
+
+    Attributes:
+        session_id: Its family.
+        state: The state it was in, by the table's name for it.
+        effect: What happened, by the table's name for it.
+        successor: The sealed pair that followed it, if that is kept.
+    """
+
+    session_id: UUID
+    state: str
+    effect: str
+    successor: bytes | None = field(repr=False)

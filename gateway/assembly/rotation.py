@@ -1,0 +1,32 @@
+"""The chore that keeps the key ring at its directory, and says so."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from authcore.key_files import KeysUnusable
+
+if TYPE_CHECKING:
+    from gateway.assembly.domain import Domain
+
+log = structlog.get_logger()
+
+
+async def follow_keys(domain: Domain) -> None:
+    """Take the key directory if it has changed; what cannot be taken is logged once, and changes nothing."""
+    if domain.rotation is None:
+        return
+    try:
+        taken = await domain.rotation.check(time.time(), domain.identity.forget)
+    except KeysUnusable as error:
+        log.error("keys_not_taken", problem=str(error), until="the key directory is mended")  # noqa: TRY400 - the problem says it all
+    else:
+        if taken:
+            log.info(
+                "keys_taken",
+                signs=domain.ring.signing.kid or domain.ring.signing.source,
+                verify=[key.kid for key in domain.ring if key.kid is not None],
+            )

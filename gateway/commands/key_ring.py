@@ -1,0 +1,64 @@
+"""keys: generate, list.
+
+Law: a private key is written to where it was asked for, readable by its owner alone, and never over a file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from authcore.pem import GENERATED, generate_pem, parse_pem
+from gateway.commands.opening import SECRET, note, settings_for
+from gateway.keys import ring_of
+
+
+@click.group("keys")
+def keys() -> None:
+    """Keys that sign and verify tokens."""
+
+
+@keys.command("generate")
+@click.option(
+    "--algorithm",
+    type=click.Choice(list(GENERATED)),
+    default="EdDSA",
+    show_default=True,
+    help="What it is for.",
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="The file; standard output if none."
+)
+def generate(algorithm: str, out: Path | None) -> None:
+    """Make a private key as PEM, and tell its kid.
+
+    In GATEWAY_JWT_KEYS_DIR it verifies at once, and signs when its kid stands in the file `signing` there.
+    """
+    pem = generate_pem(algorithm)
+    kid = parse_pem(pem).kid
+    if out is None:
+        note(f"kid {kid}")
+        click.echo(pem, nl=False)
+        return
+    try:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise click.ClickException(f"{out} exists, and is left as it is") from None
+    except OSError as error:
+        raise click.ClickException(f"{out}: {error.strerror}") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+    note(f"wrote {out}; its kid:")
+    click.echo(kid)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List the keys of the configuration: kid, algorithm, what each does, where it is from."""
+    ring, _ = ring_of(settings_for(SECRET), time.time())
+    for key in ring:
+        does = "signs, verifies" if key is ring.signing else "verifies"
+        click.echo("\t".join((key.kid or "-", key.algorithm, does, key.source)))

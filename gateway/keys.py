@@ -1,0 +1,32 @@
+"""The key ring that the settings describe: for whoever serves, and for the commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authcore.rotation import open_ring
+
+if TYPE_CHECKING:
+    from authcore.keys import KeyRing
+    from authcore.rotation import Rotation
+    from config.settings import Settings
+
+
+def ring_of(settings: Settings, now: float) -> tuple[KeyRing, Rotation | None]:
+    """Make the ring, and what keeps it at its directory where one is set.
+
+    Raises:
+        KeysUnusable: the directory cannot be taken.
+        ValueError: GATEWAY_JWT_SECRET is not set.
+    """
+    jwt, token = settings.jwt, settings.token
+    if jwt.secret is None:
+        raise ValueError("GATEWAY_JWT_SECRET is required")
+    return open_ring(
+        jwt.secret.get_secret_value().encode(),
+        [secret.get_secret_value().encode() for secret in jwt.previous_secrets],
+        secret_verifies=jwt.secret_verifies,
+        directory=jwt.keys_dir,
+        keep_seconds=max(token.access_seconds, token.refresh_seconds) + jwt.leeway_seconds,
+        now=now,
+    )

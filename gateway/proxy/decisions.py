@@ -1,0 +1,178 @@
+"""Decisions for other proxies: they describe a request, and are told whether it may pass and who sent it.
+
+==================  ===================================  ============================================
+endpoint            asked by                             the request it is about
+==================  ===================================  ============================================
+``<path>/nginx``    nginx ``auth_request``               ``X-Original-Method``, ``-URI``; ``Host``
+``<path>/forward``  Traefik ForwardAuth,                 ``X-Forwarded-Method``, ``-Uri``, ``-Host``
+                    Caddy forward_auth
+``<path>/envoy…``   Envoy ext_authz over HTTP            the question's own method and ``Host``, and
+                                                         what follows the prefix of its path
+==================  ===================================  ============================================
+
+Laws:
+
+- The answers are 200 with the identity headers, 401, 403 and 503, and no others: nginx takes any other for an error of
+  its own. What would be 400, 404 or 405 to a client of ours is 403 here, in the same words; every 5xx is 503.
+- A description is believed from a trusted peer alone, and only when it is there exactly once: one that is missing,
+  doubled or ambiguous is refused. Nothing stands in for it: a default would be a way in. Of each proxy only the fields
+  are read that it always sets over the client's (nginx those that its configuration has to name).
+- The request that is described goes through the same phases as one that is forwarded, with its own method and path;
+  field lines, and so the credential, are those that came with the question.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from gateway.faults import Fault, GatewayFault
+from gateway.proxy.clock import http_date
+from gateway.proxy.target import parse_target
+from gateway.wire.framing import HOST
+from gateway.wire.messages import BodyKind
+
+if TYPE_CHECKING:
+    from authcore.principal import Principal
+    from gateway.proxy.decide import Decider
+    from gateway.proxy.exchange import Exchange
+    from gateway.proxy.headers import HeaderLaws
+    from gateway.wire.messages import RequestHead
+
+NGINX: Final = "nginx"
+FORWARD: Final = "forward"
+ENVOY: Final = "envoy"
+
+_METHOD: Final = re.compile(rb"[A-Z][A-Z-]{0,31}")
+_TARGET: Final = re.compile(rb"/[\x21-\x7e]*")
+"""A field's value may hold what no request line can: a space, a tab, bytes over 0x7F."""
+
+_OK, _UNAUTHORIZED, _FORBIDDEN, _SERVER_ERROR, _UNAVAILABLE = 200, 401, 403, 500, 503
+_CREDENTIALS: Final = ("authorization", "x-api-key")
+
+
+class NotDescribed(GatewayFault):
+    """The question cannot be understood, or not be believed."""
+
+    status = _FORBIDDEN
+    reason = "not_described"
+
+
+def narrowed(fault: Fault) -> Fault:
+    """Return `fault` as one of the answers that every proxy understands."""
+    if fault.status in {_UNAUTHORIZED, _FORBIDDEN, _UNAVAILABLE}:
+        return fault
+    if fault.status < _SERVER_ERROR:
+        return Fault(_FORBIDDEN, fault.message, fault.reason)
+    return Fault(_UNAVAILABLE, fault.message, fault.reason, (("Retry-After", "1"),))
+
+
+class Decisions:
+    """The endpoints.
+
+    Attributes:
+        prefix: What the targets of questions begin with.
+    """
+
+    def __init__(self, path: str, decider: Decider, laws: HeaderLaws) -> None:
+        """Answer below `path`."""
+        self.prefix = path.encode("ascii") + b"/"
+        self._nginx = self.prefix + NGINX.encode()
+        self._forward = self.prefix + FORWARD.encode()
+        self._envoy = self.prefix + ENVOY.encode()
+        self._decider = decider
+        self._laws = laws
+        self._removals: WeakKeyDictionary[Principal, bytes] = WeakKeyDictionary()
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer a question; what is not granted is raised.
+
+        Raises:
+            NotDescribed: it is not to be understood or not to be believed.
+            ProtocolError: the target described is ambiguous.
+            GatewayFault: as :meth:`~gateway.proxy.decide.Decider.decide`.
+            AuthError: likewise.
+        """
+        inbound = exchange.inbound
+        asked = inbound.head
+        exchange.decision = endpoint = self._endpoint(asked.target)
+        if inbound.fault is not None:
+            raise inbound.fault
+        reading = self._decider.read(exchange, inbound.connection.peer)
+        if not reading.origin.trusted:
+            raise NotDescribed(
+                "Decisions are for trusted proxies: add this one's network to GATEWAY_TRUSTED_PROXIES"
+            )
+        exchange.head = head = self._described(endpoint, asked)
+        exchange.target = parse_target(head)
+        route, permit = await self._decider.decide(exchange)
+        exchange.status = _OK
+        start = b"HTTP/1.1 200 OK\r\nDate: %b\r\nCache-Control: no-store\r\n%b%bX-Request-ID: %b\r\n" % (
+            http_date(),
+            self._laws.identity(permit.principal),
+            self._removal(permit.principal, strip=route.strip_credential) if endpoint == ENVOY else b"",
+            exchange.request_id,
+        )
+        inbound.answer(start, BodyKind.LENGTH, 0, pieces=[], complete=True)
+
+    def _endpoint(self, target: bytes) -> str:
+        if target == self._nginx:
+            return NGINX
+        if target == self._forward:
+            return FORWARD
+        if target.startswith(self._envoy):
+            return ENVOY
+        return "unknown"
+
+    def _described(self, endpoint: str, asked: RequestHead) -> RequestHead:
+        """Return the head of the request that is asked about."""
+        if endpoint == NGINX:
+            method, target = _once(asked, b"X-Original-Method"), _once(asked, b"X-Original-URI")
+        elif endpoint == FORWARD:
+            method, target = _once(asked, b"X-Forwarded-Method"), _once(asked, b"X-Forwarded-Uri")
+        elif endpoint == ENVOY:
+            method, target = asked.method, asked.target[len(self._envoy) :]
+        else:
+            raise NotDescribed("No such decision endpoint: there are nginx, forward and envoy")
+        if not _METHOD.fullmatch(method):
+            raise NotDescribed("The method described is no method")
+        if not _TARGET.fullmatch(target):
+            raise NotDescribed("The target described is no path")
+        head = asked.with_line(method, target)
+        head.upgrade = asked.upgrade
+        if endpoint == FORWARD:
+            host = _once(asked, b"X-Forwarded-Host")
+            if not HOST.fullmatch(host):
+                raise NotDescribed("The host described is no host")
+            head.first = {**asked.first, b"host": host}
+        return head
+
+    def _removal(self, principal: Principal, *, strip: bool) -> bytes:
+        """Return the line that has Envoy remove what the answer does not set over it.
+
+        Envoy sets the identity headers of the answer over those of the client's; those the answer lacks (a user
+        without a role has no ``X-User-Role``) it would let through. It has other spellings of them removed by its
+        configuration: it does not tell us all field lines.
+        """
+        if strip:
+            return _removed((*self._laws.absent(principal), *_CREDENTIALS))
+        line = self._removals.get(principal)
+        if line is None:
+            line = self._removals[principal] = _removed(self._laws.absent(principal))
+        return line
+
+
+def _removed(names: tuple[str, ...]) -> bytes:
+    return b"X-Envoy-Auth-Headers-To-Remove: %b\r\n" % ",".join(names).encode("ascii") if names else b""
+
+
+def _once(asked: RequestHead, name: bytes) -> bytes:
+    """Return the value of the field that is there exactly once."""
+    lower = name.lower()
+    value = asked.first.get(lower)
+    if value is None:
+        raise NotDescribed(f"{name.decode()} is missing: the proxy that asks has to set it")
+    if asked.occurs_twice(lower):
+        raise NotDescribed(f"{name.decode()} is there twice: the proxy that asks has to replace the client's")
+    return value

@@ -1,0 +1,160 @@
+"""A decision asked about another request than the one that is then let through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.attacks.test_path_confusion import AMBIGUOUS, ANOTHER_SPELLING
+from tests.flow.calls import ask, bearer, get, is_refusal, request
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+    from tests.flow.peers import Upstream
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+ON: dict[str, Any] = {"decision": {"path": "/decisions"}, "trusted_proxies": ["127.0.0.0/8"]}
+METHOD, TARGET = "X-Original-Method: GET", "X-Original-URI: /api/x"
+FORWARDED = ("X-Forwarded-Method: GET", "X-Forwarded-Uri: /api/x", "X-Forwarded-Host: app.test")
+
+
+async def test_who_is_not_trusted_is_told_nothing(world: World, start: Start, upstream: Upstream) -> None:
+    gate = await start(world.url, decision={"path": "/decisions"}, trusted_proxies=["10.0.0.0/8"])
+    for credential in (bearer(world.token(world.root)), bearer("x.y.z"), f"X-API-Key: {world.api_key}"):
+        for question in (
+            get("/decisions/nginx", METHOD, TARGET, credential),
+            get("/decisions/forward", *FORWARDED, credential),
+            get("/decisions/envoy/api/x", credential),
+        ):
+            answer = await ask(gate, question)
+            is_refusal(answer, 403)
+            assert "GATEWAY_TRUSTED_PROXIES" in str(answer.json()["message"])
+            assert not [name for name, _ in answer.lines if name.lower().startswith(b"x-user")]
+    assert upstream.seen == b""
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (METHOD,),
+        (TARGET,),
+        (METHOD, TARGET, "X-Original-URI: /"),
+        (METHOD, "X-Original-URI: /", TARGET),
+        (METHOD, TARGET, "x-original-uri: /api/x"),
+        (METHOD, TARGET, "X-Original-Method: OPTIONS"),
+        (METHOD, "X_Original_URI: /"),
+        (METHOD, "X.Original.URI: /"),
+        ("X_Original_Method: GET", "X-Original-URI: /"),
+        (METHOD, "X-Original-URL: /"),
+        (METHOD, "X-Forwarded-Uri: /"),
+        (METHOD, "X-Original-URI:"),
+        (METHOD, "X-Original-URI: assets/x"),
+        (METHOD, "X-Original-URI: http://gateway.test/assets/x"),
+        (METHOD, "X-Original-URI: //assets/x"),
+        (METHOD, "X-Original-URI: /assets /x"),
+        (METHOD, "X-Original-URI: /a, /b c"),
+        ("X-Original-Method: get", "X-Original-URI: /"),
+        ("X-Original-Method:", "X-Original-URI: /"),
+        ("X-Original-Method: GET POST", "X-Original-URI: /"),
+        ("X-Original-Method: GET, GET", "X-Original-URI: /"),
+        FORWARDED,
+    ],
+)
+async def test_what_is_missing_doubled_or_ambiguous_is_denied(
+    world: World, start: Start, lines: tuple[str, ...]
+) -> None:
+    """With the best credential there is: nothing stands in for a description."""
+    gate = await start(world.url, **ON)
+    is_refusal(await ask(gate, get("/decisions/nginx", *lines, bearer(world.token(world.root)))), 403)
+
+
+@pytest.mark.parametrize("place", range(3))
+async def test_so_is_what_traefik_and_caddy_would_never_send(world: World, start: Start, place: int) -> None:
+    gate = await start(world.url, **ON)
+    root = bearer(world.token(world.root))
+    without = [line for number, line in enumerate(FORWARDED) if number != place]
+    is_refusal(await ask(gate, get("/decisions/forward", *without, root)), 403)
+    is_refusal(await ask(gate, get("/decisions/forward", *FORWARDED, FORWARDED[place], root)), 403)
+    assert (await ask(gate, get("/decisions/forward", *FORWARDED, root))).status == 200
+
+
+async def test_the_other_proxys_fields_describe_nothing(world: World, start: Start) -> None:
+    """Each endpoint reads the fields its proxy sets; what a client sends beside them is not heard."""
+    gate = await start(world.url, **ON)
+    spoof = (
+        "X-Original-Method: OPTIONS",
+        "X-Original-URI: /",
+        "X-HTTP-Method-Override: OPTIONS",
+        "X-Rewrite-URL: /",
+    )
+    is_refusal(await ask(gate, get("/decisions/forward", *FORWARDED, *spoof)), 401)
+    is_refusal(await ask(gate, get("/decisions/envoy/api/x", *spoof)), 401)
+    spoof = ("X-Forwarded-Method: OPTIONS", "X-Forwarded-Uri: /", "X_Original_URI: /", "X-Original-URL: /")
+    is_refusal(await ask(gate, get("/decisions/nginx", METHOD, TARGET, *spoof)), 401)
+    is_refusal(await ask(gate, request("POST", "/decisions/envoy/api/webhook/x", *spoof)), 401)
+
+
+@pytest.mark.parametrize("target", AMBIGUOUS)
+async def test_a_described_target_with_two_readings_is_denied(
+    world: World, start: Start, target: str
+) -> None:
+    gate = await start(world.url, **ON)
+    root = bearer(world.token(world.root))
+    is_refusal(await ask(gate, get("/decisions/nginx", METHOD, f"X-Original-URI: {target}", root)), 403)
+    lines = (FORWARDED[0], f"X-Forwarded-Uri: {target}", FORWARDED[2])
+    is_refusal(await ask(gate, get("/decisions/forward", *lines, root)), 403)
+    answer = await ask(gate, get(f"/decisions/envoy{target}", root))
+    assert answer.status in {400, 403}  # the wire itself refuses some, as it does everywhere
+    is_refusal(answer, answer.status)
+
+
+async def test_no_spelling_of_a_protected_path_is_public_when_described(world: World, start: Start) -> None:
+    gate = await start(world.url, **ON)
+    for target in ANOTHER_SPELLING:
+        if target.startswith("/"):
+            for question in (
+                get("/decisions/nginx", METHOD, f"X-Original-URI: {target}"),
+                get("/decisions/forward", FORWARDED[0], f"X-Forwarded-Uri: {target}", FORWARDED[2]),
+                get(f"/decisions/envoy{target}"),
+            ):
+                is_refusal(await ask(gate, question), 401, "Missing authorization")
+
+
+async def test_an_identity_that_the_client_sends_is_not_in_the_answer(world: World, start: Start) -> None:
+    gate = await start(world.url, **ON)
+    lies = (
+        "X-User-ID: evil",
+        "X_User_ID: evil",
+        "X-User-Permissions: evil",
+        "X-Auth-Key-ID: evil",
+        "X-Org-ID: evil",
+    )
+    for question in (
+        get("/decisions/nginx", METHOD, TARGET, bearer(world.token(world.agent)), *lies),
+        get("/decisions/nginx", METHOD, "X-Original-URI: /", *lies),
+        get("/decisions/envoy/", *lies),
+    ):
+        answer = await ask(gate, question)
+        assert answer.status == 200
+        assert all(value != b"evil" for _, value in answer.lines)
+
+
+async def test_connection_cannot_name_a_description_away(world: World, start: Start) -> None:
+    gate = await start(world.url, **ON)
+    lines = (METHOD, TARGET, "Connection: X-Original-URI, X-Original-Method, Authorization")
+    is_refusal(await ask(gate, get("/decisions/nginx", *lines)), 401)
+
+
+async def test_another_spelling_of_the_endpoint_decides_nothing(
+    world: World, start: Start, upstream: Upstream
+) -> None:
+    gate = await start(world.url, **ON)
+    for target in ("/%64ecisions/nginx", "/Decisions/nginx", "/decisions%2fnginx", "/./decisions/nginx"):
+        answer = await ask(gate, get(target, METHOD, TARGET, bearer(world.token(world.root))))
+        assert answer.one("X-User-ID") is None
+        assert b"X-Original-URI" not in upstream.seen
