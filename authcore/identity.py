@@ -21,7 +21,7 @@ from authcore.store.rows import Change
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from authcore.figures import Figure
+    from authcore.figures import Distribution, Figure
     from authcore.memory import Limits
     from authcore.passwords import BcryptPool
     from authcore.store.postgres import PostgresStore
@@ -115,3 +115,7 @@ class Identity:
             "bcrypt": self._pool.figures(),
             "store": self._store.figures(),
         }
+
+    def spreads(self) -> Mapping[str, Iterable[Distribution]]:
+        """Return what to publish of waits, by part."""
+        return {"bcrypt": self._pool.spreads(), "store": self._store.spreads()}

@@ -224,7 +224,7 @@ class Memory:
         """What to publish."""
         good, bad = self._principals, self._refusals
         yield Figure("entries", "Principals remembered.", lambda: len(good))
-        yield Figure("bytes", "Bytes they take, about.", lambda: good.size)
+        yield Figure("bytes", "Bytes that remembered principals take, about.", lambda: good.size)
         yield Figure("refusals", "Refusals remembered.", lambda: len(bad))
         yield Figure("loads_in_flight", "Verdicts being loaded.", lambda: len(self._flights))
         yield Figure("hits", "Principals found fresh in memory.", lambda: good.hits, counts=True)
@@ -232,7 +232,9 @@ class Memory:
         yield Figure("loads", "Verdicts asked of the store.", lambda: self._loads, counts=True)
         yield Figure("stale", "Principals used stale in an outage.", lambda: self._stale, counts=True)
         yield Figure("evicted", "Principals that made room for others.", lambda: good.evicted, counts=True)
-        yield Figure("refusals_evicted", "Refusals that made room.", lambda: bad.evicted, counts=True)
+        yield Figure(
+            "refusals_evicted", "Refusals that made room for others.", lambda: bad.evicted, counts=True
+        )
         yield Figure("dropped", "Principals dropped by a change.", lambda: good.dropped, counts=True)
         yield Figure("overtaken", "Loads that a change made worthless.", lambda: self._overtaken, counts=True)
         yield Figure(

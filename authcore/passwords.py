@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import bcrypt
 
 from authcore.errors import Overloaded, PasswordUnacceptable
-from authcore.figures import Figure
+from authcore.figures import Distribution, Figure, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,6 +49,8 @@ class BcryptPool:
         """Jobs accepted since the start."""
         self.refused = 0
         """Jobs there was no room for."""
+        self.waits = Spread()
+        """Seconds that jobs waited for a thread."""
 
     async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `job` in a thread.
@@ -61,13 +65,19 @@ class BcryptPool:
             self.pending += 1
             self.started += 1
         try:
-            future = self._executor.submit(job, *args, **kwargs)
+            future = self._executor.submit(self._begin, time.monotonic(), partial(job, *args, **kwargs))
         except RuntimeError as error:  # closed: the process is ending
             self._done(None)
             raise Overloaded from error
         # Counted down when the thread is done with it, not when the caller has gone.
         future.add_done_callback(self._done)
         return await asyncio.wrap_future(future)
+
+    def _begin(self, submitted: float, job: Callable[[], T]) -> T:
+        """Run a job, in its thread."""
+        with self._lock:
+            self.waits.add(time.monotonic() - submitted)
+        return job()
 
     def _done(self, _future: object) -> None:
         with self._lock:
@@ -78,6 +88,11 @@ class BcryptPool:
         yield Figure("pending", "bcrypt jobs running or waiting.", lambda: self.pending)
         yield Figure("started", "bcrypt jobs accepted.", lambda: self.started, counts=True)
         yield Figure("refused", "bcrypt jobs refused for want of room.", lambda: self.refused, counts=True)
+        yield Figure("capacity", "bcrypt jobs that may run or wait at most.", lambda: self._limit)
+
+    def spreads(self) -> Iterable[Distribution]:
+        """What to publish."""
+        yield Distribution("wait_seconds", "How long bcrypt jobs waited for a thread.", self.waits)
 
     def close(self) -> None:
         """Let the running jobs end, and drop those that wait."""

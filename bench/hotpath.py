@@ -149,7 +149,7 @@ async def _stage() -> tuple[Exchange, bytes]:
     near, far = Wire(), Wire()
     connection = gateway._listener.protocol()  # noqa: SLF001
     connection.connection_made(near)
-    pool = gateway._upstream.pool  # noqa: SLF001
+    pool = gateway._upstreams.now["default"].pool  # noqa: SLF001
     upstream = UpstreamConnection(gateway._deadlines, KnownHeads(), lambda _: None)  # noqa: SLF001
     upstream.connection_made(far)
     pool._idle.append(upstream)  # noqa: SLF001

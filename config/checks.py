@@ -179,6 +179,17 @@ def _decision(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "GATEWAY_DECISION_PATH", f"{path} would hide /api/auth, which the gateway answers"
 
 
+def _route_sources(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.routes is None and settings.preset == "none":
+        return
+    for name in ("public_paths", "protected_paths"):
+        if name in settings.model_fields_set:
+            yield (
+                f"GATEWAY_{name.upper()}",
+                "has no effect beside GATEWAY_ROUTES or GATEWAY_PRESET; keep one way to name paths",
+            )
+
+
 Check = tuple[tuple[str, ...], "Callable[[Settings], Iterator[tuple[str, str]]]"]
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -195,6 +206,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     ((), _headers),
     (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), _cookies),
     (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),
+    ((), _route_sources),
 )
 
 

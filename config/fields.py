@@ -25,6 +25,11 @@ def _listen(value: str) -> str:
     return value
 
 
+def upstream_url_pattern() -> str:
+    """Return the form of an upstream's URL, for schemas."""
+    return f"^{_UPSTREAM.pattern}$"
+
+
 def _upstream_url(value: str) -> str:
     match = _UPSTREAM.fullmatch(value)
     if match is None:

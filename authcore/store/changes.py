@@ -6,6 +6,8 @@ Laws:
   or falls silent or the triggers are gone, and ends when the channel is listened to again.
 - Whether it is alive is asked every second: a server that neither answers nor closes is noticed in two.
 - It never gives up. Back at once when it can, then twice as late each time, up to a second.
+- How late changes are heard is measured by an echo: each second the connection tells itself something, on a channel of
+  its own, which comes behind all that others have told.
 - Without its triggers the database tells nothing: that is looked at every second too, and told.
 """
 
@@ -90,9 +92,12 @@ class Changes:
         self.tried = asyncio.Event()
         """The first attempt has come to something, or to nothing."""
         self._messages = self._connected = self._lost = 0
+        self._called = self._echoed = 0.0  # when, by the loop's clock
+        self._lag = 0.0
 
     async def run(self) -> None:
         """Listen for ever."""
+        self._echoed = asyncio.get_running_loop().time()
         while True:
             with suppress(*_LOSSES):
                 await self._listen()
@@ -116,6 +121,7 @@ class Changes:
         connection.add_termination_listener(lambda _: lost.set())
         try:
             await connection.add_listener(triggers.CHANNEL, self._hear)
+            await connection.add_listener(_echo_of(connection), self._hear_echo)
             self._connected += 1
             while not lost.is_set():
                 await self._check(connection)
@@ -142,6 +148,21 @@ class Changes:
             else:
                 self._listener.end_gap()
         self.tried.set()
+        if (
+            self._called <= self._echoed
+        ):  # else the last one is still to come, and counts from when it was sent
+            self._called = asyncio.get_running_loop().time()
+        await connection.execute("SELECT pg_notify($1, '')", _echo_of(connection))
+
+    def _hear_echo(self, *_: object) -> None:
+        self._echoed = asyncio.get_running_loop().time()
+        self._lag = self._echoed - self._called
+
+    def _lag_seconds(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self.hearing is Hearing.AWAY:
+            return now - self._echoed
+        return max(self._lag, now - self._called if self._called > self._echoed else 0.0)
 
     def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         self._messages += 1
@@ -154,8 +175,18 @@ class Changes:
             "1 while changes are heard as they are committed; else time alone bounds how late they are noticed.",
             lambda: float(self.hearing is Hearing.PUSHED),
         )
+        yield Figure(
+            "lag_seconds",
+            "How late a change would be heard, as measured by an echo each second; while away, for how long.",
+            self._lag_seconds,
+        )
         yield Figure("messages", "Changes heard.", lambda: self._messages, counts=True)
         yield Figure(
             "connected", "Times the channel was listened to anew.", lambda: self._connected, counts=True
         )
         yield Figure("lost", "Times the connection was lost or fell silent.", lambda: self._lost, counts=True)
+
+
+def _echo_of(connection: Any) -> str:
+    """Return a channel that no other connection listens to."""
+    return f"gateway_echo_{connection.get_server_pid()}"

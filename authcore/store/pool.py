@@ -12,6 +12,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ import asyncpg
 from asyncpg import exceptions as pg
 
 from authcore.errors import StoreUnavailable
-from authcore.figures import Figure
+from authcore.figures import Distribution, Figure, Spread
 from authcore.store.circuit import Circuit
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ class Pool:
         self._pool: asyncpg.Pool[Row] | None = None
         self._opening: asyncio.Task[asyncpg.Pool[Row]] | None = None
         self._closed = False
+        self._waiting = 0
+        self._waits = Spread()
         self._circuit = Circuit(self._ask_for_life)
 
     async def _open(self) -> asyncpg.Pool[Row]:
@@ -141,9 +144,15 @@ class Pool:
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[Connection]:
-        with translated(UNREACHED):
-            pool = await self._open()
-            connection = await pool.acquire(timeout=self._acquire_timeout)
+        asked = time.monotonic()
+        self._waiting += 1
+        try:
+            with translated(UNREACHED):
+                pool = await self._open()
+                connection = await pool.acquire(timeout=self._acquire_timeout)
+        finally:
+            self._waiting -= 1
+            self._waits.add(time.monotonic() - asked)
         try:
             yield connection
         except (TimeoutError, asyncio.CancelledError):
@@ -202,7 +211,13 @@ class Pool:
             "Database connections unused.",
             lambda: self._pool.get_idle_size() if self._pool else 0,
         )
+        yield Figure("connections_max", "Database connections at most.", lambda: self._options["max_size"])
+        yield Figure("waiting", "Statements that wait for a connection.", lambda: self._waiting)
         yield from self._circuit.figures()
+
+    def spreads(self) -> Iterable[Distribution]:
+        """What to publish."""
+        yield Distribution("wait_seconds", "How long statements waited for a connection.", self._waits)
 
     async def close(self) -> None:
         """Close every connection, those in use after a moment's grace."""

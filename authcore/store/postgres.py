@@ -13,7 +13,7 @@ from authcore.store.sessions import SessionRows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from authcore.figures import Figure
+    from authcore.figures import Distribution, Figure
 
 
 class PostgresStore(AccountRows, SessionRows, KeyRows):
@@ -68,6 +68,10 @@ class PostgresStore(AccountRows, SessionRows, KeyRows):
     def figures(self) -> Iterable[Figure]:
         """What to publish."""
         return self._pool.figures()
+
+    def spreads(self) -> Iterable[Distribution]:
+        """What to publish."""
+        return self._pool.spreads()
 
     async def ping(self) -> None:
         """Ask for a sign of life.

@@ -5,24 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from gateway.assembly.domain import Domain
+    from gateway.logs import AccessLog
     from gateway.metrics import Metrics
     from gateway.proxy.pipeline import Pipeline
     from gateway.proxy.upstreams import Upstream
     from gateway.wire.listener import Listener
+    from gateway.wire.pool import Pool
     from gateway.wire.tunnel import Tunnels
 
 
-def publish_gauges(  # noqa: PLR0913, PLR0917 -- who keeps numbers
-    metrics: Metrics,
-    domain: Domain,
-    pipeline: Pipeline,
-    listener: Listener,
-    upstream: Upstream,
-    tunnels: Tunnels,
-) -> None:
-    """Let the numbers that others keep be read when the metrics are scraped."""
-    pool = upstream.pool
+def publish_domain(metrics: Metrics, domain: Domain) -> None:
+    """Publish what the parts of the auth domain know about themselves."""
     parts = dict(domain.identity.figures())
     if domain.rotation is not None:
         parts["key_ring"] = domain.rotation.figures()
@@ -30,10 +26,64 @@ def publish_gauges(  # noqa: PLR0913, PLR0917 -- who keeps numbers
         for figure in figures:
             publish = metrics.tally if figure.counts else metrics.watch
             publish(f"gateway_{part}_{figure.name}", figure.meaning, figure.read)
+    for part, spreads in domain.identity.spreads().items():
+        for one in spreads:
+            metrics.spread(f"gateway_{part}_{one.name}", one.meaning, one.spread)
+
+
+def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tunnels: Tunnels) -> None:
+    """Publish the clients' side: requests, connections, tunnels, and how late the event loop is."""
     metrics.in_flight.set_function(lambda: pipeline.in_flight)
-    metrics.watch("gateway_connections", "Client connections open.", lambda: len(listener.open))
-    metrics.watch("gateway_connections_idled", "Client connections closed as idle.", lambda: listener.idled)
-    metrics.watch("gateway_tunnels", "WebSocket tunnels open.", lambda: len(tunnels.open_now))
-    metrics.watch("gateway_upstream_connections", "Upstream connections open.", lambda: pool.open)
-    metrics.watch("gateway_upstream_idle", "Upstream connections unused.", lambda: pool.idle)
-    metrics.watch("gateway_upstream_waiting", "Requests waiting for a connection.", lambda: pool.waiting)
+    most, lateness = listener.limits.connections, listener.deadlines.lateness
+    for name, meaning, gauge in (
+        ("gateway_connections", "Client connections open.", lambda: len(listener.open)),
+        ("gateway_connections_max", "Client connections at most.", lambda: most),
+        ("gateway_tunnels", "WebSocket tunnels open.", lambda: len(tunnels.open_now)),
+        (
+            "gateway_loop_lag_seconds",
+            "How late the event loop came to its timer, at worst in the last ten seconds.",
+            lambda: max(lateness, default=0.0),
+        ),
+    ):
+        metrics.watch(name, meaning, gauge)
+    for name, meaning, count in (
+        ("gateway_connections_opened", "Client connections opened.", lambda: listener.opened),
+        (
+            "gateway_connections_closed",
+            "Client connections closed.",
+            lambda: listener.opened - len(listener.open),
+        ),
+        ("gateway_connections_idled", "Client connections closed as idle.", lambda: listener.idled),
+        ("gateway_tunnels_opened", "WebSocket tunnels opened.", lambda: tunnels.opened),
+    ):
+        metrics.tally(name, meaning, count)
+
+
+def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
+    """Publish the connections to upstreams; which there are is asked at each scrape."""
+
+    def by_upstream(read: Callable[[Pool], float]) -> Callable[[], dict[tuple[str, ...], float]]:
+        return lambda: {(upstream.name,): read(upstream.pool) for upstream in upstreams()}
+
+    gauges: tuple[tuple[str, str, Callable[[Pool], float]], ...] = (
+        ("connections", "Connections open or opening.", lambda pool: pool.open),
+        ("connections_idle", "Connections open and unused.", lambda pool: pool.idle),
+        ("connections_max", "Connections at most.", lambda pool: pool.limits.connections),
+        ("waiting", "Requests waiting for a connection.", lambda pool: pool.waiting),
+    )
+    for name, meaning, read in gauges:
+        metrics.watch_by(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))
+    counts: tuple[tuple[str, str, Callable[[Pool], float]], ...] = (
+        ("opened", "Connections opened.", lambda pool: pool.opened),
+        ("closed", "Connections opened and gone.", lambda pool: pool.closed),
+        ("failed", "Connections that could not be opened.", lambda pool: pool.failed),
+    )
+    for name, meaning, read in counts:
+        metrics.tally_by(f"gateway_upstream_connections_{name}", meaning, ("upstream",), by_upstream(read))
+
+
+def publish_log(metrics: Metrics, access_log: AccessLog) -> None:
+    """Publish what became of the access log's records."""
+    metrics.tally("gateway_access_log_written", "Access records written.", lambda: access_log.written)
+    metrics.tally("gateway_access_log_dropped", "Access records lost.", lambda: access_log.dropped)
+    metrics.tally("gateway_access_log_skipped", "Successes left out by sampling.", lambda: access_log.skipped)

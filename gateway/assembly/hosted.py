@@ -67,5 +67,9 @@ async def build_hosted(
 
     pool = Pool(dial, HOSTED_POOL, deadlines)
     return runner, Upstream(
-        "gateway", pool, head_timeout_seconds=HOSTED_SECONDS, body_timeout_seconds=HOSTED_SECONDS
+        "gateway",
+        pool,
+        head_timeout_seconds=HOSTED_SECONDS,
+        body_timeout_seconds=HOSTED_SECONDS,
+        meter=metrics.upstream("gateway"),
     )

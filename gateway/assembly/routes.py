@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from authcore.principal import AuthMethod
+from config.routes import DEFAULT_UPSTREAM
+from gateway.assembly.planned import planned_rules, preflights_of, refuse_hosted
 from gateway.endpoints.api_keys import COLLECTION, PERMISSIONS
 from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS
 from gateway.endpoints.key_set import PATH as KEY_SET_PATH
@@ -14,8 +16,9 @@ from gateway.proxy.cors import build_policy
 from gateway.proxy.routes import Pattern, Route, RouteTable, of_method
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from config.route_file import RoutePlan
     from config.settings import Settings
     from gateway.metrics import Metrics
     from gateway.proxy.upstreams import Upstream
@@ -24,8 +27,63 @@ TICKET_PATH = "/ws"
 """The one path where a token may stand in the query, unless it is made public."""
 
 
-def build_routes(settings: Settings, metrics: Metrics, upstream: Upstream, hosted: Upstream) -> RouteTable:
-    """Build the table: what the gateway hosts, and the path settings' public and protected rest."""
+def build_routes(
+    settings: Settings,
+    metrics: Metrics,
+    upstreams: Mapping[str, Upstream],
+    hosted: Upstream,
+    plan: RoutePlan | None,
+) -> RouteTable:
+    """Build the table: what the gateway hosts, and the plan's routes, or the path settings' where there is no plan.
+
+    Raises:
+        RoutesRefused: the route file routes what is hosted.
+    """
+    ours = _hosted_routes(settings, metrics, hosted)
+    preflight = None
+    if DEFAULT_UPSTREAM in upstreams:
+        # It goes on only where no policy answers it.
+        preflight = replace(_forwarded(settings, metrics, upstreams, "preflight", PUBLIC), cors=None)
+    if plan is None:
+        return RouteTable(ours, _rules_of_settings(settings, metrics, upstreams), preflight)
+    refuse_hosted(plan, ours)
+    rules = planned_rules(plan, settings, metrics, upstreams)
+    return RouteTable(ours, rules, preflight, preflights_of(rules, metrics))
+
+
+def _forwarded(
+    settings: Settings,
+    metrics: Metrics,
+    upstreams: Mapping[str, Upstream],
+    name: str,
+    requirement: Requirement,
+) -> Route:
+    return Route(
+        name,
+        requirement,
+        upstreams[DEFAULT_UPSTREAM],
+        metrics.route(name),
+        body_limit=settings.limit.body_bytes,
+        cors=build_policy(settings.cors),
+    )
+
+
+def _rules_of_settings(
+    settings: Settings, metrics: Metrics, upstreams: Mapping[str, Upstream]
+) -> list[tuple[Pattern, Route]]:
+    public = _forwarded(settings, metrics, upstreams, "public", PUBLIC)
+    protected = _forwarded(settings, metrics, upstreams, "protected", AUTHENTICATED)
+    rules = [(Pattern.parse(text), public) for text in settings.public_paths]
+    rules += [(Pattern.parse(text), protected) for text in settings.protected_paths]
+    if TICKET_PATH not in settings.public_paths:
+        socket_route = replace(_forwarded(settings, metrics, upstreams, "ws", AUTHENTICATED), tickets=True)
+        rules.append((Pattern.parse(TICKET_PATH), socket_route))
+    return rules
+
+
+def _hosted_routes(
+    settings: Settings, metrics: Metrics, hosted: Upstream
+) -> dict[str, Route | Sequence[Route]]:
     limit = settings.limit
     cors = build_policy(settings.cors)
 
@@ -42,16 +100,7 @@ def build_routes(settings: Settings, metrics: Metrics, upstream: Upstream, hoste
             cors=cors,
         )
 
-    def there(name: str, requirement: Requirement) -> Route:
-        return Route(name, requirement, upstream, metrics.route(name), body_limit=limit.body_bytes, cors=cors)
-
     by_token = Requirement(methods=frozenset({AuthMethod.JWT, AuthMethod.COOKIE}))
-    public, protected = there("public", PUBLIC), there("protected", AUTHENTICATED)
-    rules = [(Pattern.parse(text), public) for text in settings.public_paths]
-    rules += [(Pattern.parse(text), protected) for text in settings.protected_paths]
-    if TICKET_PATH not in settings.public_paths:
-        socket_route = replace(there("ws", AUTHENTICATED), tickets=True)
-        rules.append((Pattern.parse(TICKET_PATH), socket_route))
     ours: dict[str, Route | Sequence[Route]] = {path: here(path, PUBLIC) for path in OPEN_PATHS}
     ours |= {path: here(path, by_token) for path in TOKEN_PATHS}
     ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))
@@ -65,10 +114,4 @@ def build_routes(settings: Settings, metrics: Metrics, upstream: Upstream, hoste
                 )
                 for method, permission in permissions.items()
             ]
-    return RouteTable(
-        hosted=ours,
-        rules=rules,
-        preflight=replace(
-            there("preflight", PUBLIC), cors=None
-        ),  # it goes on only where no policy answers it
-    )
+    return ours

@@ -1,49 +1,117 @@
-"""Upstreams that are proxied."""
+"""Upstreams that are proxied, and their pools.
+
+Laws:
+
+- An upstream that a new plan leaves as it was keeps its pool, and so its connections.
+- One that vanishes, or changes its address or its bounds, drains: idle connections close at once, the others when what
+  they carry has ended.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from config.routes import DEFAULT_UPSTREAM
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.pool import Pool, PoolLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from config.route_file import RoutePlan
+    from config.routes import UpstreamEntry
     from config.settings import Settings
+    from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.pool import Dial
     from gateway.wire.upstream import UpstreamConnection
 
 
-def build_upstream(settings: Settings, deadlines: Deadlines) -> Upstream:
-    """Build the upstream that is proxied.
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    """What a pool is made of; of two pools with the same, one is enough."""
 
-    Raises:
-        ValueError: no URL is set.
+    url: str
+    limits: PoolLimits
+
+
+class Upstreams:
+    """The upstreams in force.
+
+    Attributes:
+        now: By name.
     """
-    upstream = settings.upstream
-    limits = PoolLimits(
-        connections=upstream.connections,
-        pending=upstream.pending,
-        idle_seconds=upstream.idle_seconds,
-        connect_timeout_seconds=upstream.connect_timeout_seconds,
-    )
-    return Upstream(
-        "upstream",
-        Pool(_dial_tcp(upstream.url or ""), limits, deadlines),
-        head_timeout_seconds=upstream.head_timeout_seconds,
-        body_timeout_seconds=upstream.body_timeout_seconds,
-    )
+
+    def __init__(self, settings: Settings, metrics: Metrics, deadlines: Deadlines) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._deadlines = deadlines
+        self._specs: dict[str, _Spec] = {}
+        self.now: dict[str, Upstream] = {}
+
+    def planned(self, plan: RoutePlan | None) -> dict[str, tuple[_Spec, Upstream]]:
+        """Return the upstreams of a plan: with the pools of those that stay, and new ones for the others.
+
+        Raises:
+            ValueError: there is none at all.
+        """
+        entries: dict[str, UpstreamEntry | None] = {}
+        if self._settings.upstream.url:
+            entries[DEFAULT_UPSTREAM] = None
+        if plan is not None:
+            entries |= plan.upstreams
+        elif not entries:
+            raise ValueError("GATEWAY_UPSTREAM_URL is required")
+        return {name: self._one(name, entry) for name, entry in entries.items()}
+
+    def _one(self, name: str, entry: UpstreamEntry | None) -> tuple[_Spec, Upstream]:
+        """Make one; what `entry` leaves out is as the settings say."""
+        default = self._settings.upstream
+        said = {} if entry is None else entry.model_dump(exclude_none=True)
+        told = {**default.model_dump(), **said}
+        spec = _Spec(
+            told["url"],
+            PoolLimits(
+                connections=told["connections"],
+                pending=told["pending"],
+                idle_seconds=told["idle_seconds"],
+                connect_timeout_seconds=told["connect_timeout_seconds"],
+            ),
+        )
+        if self._specs.get(name) == spec:
+            pool = self.now[name].pool
+        else:
+            pool = Pool(_dial_tcp(spec.url), spec.limits, self._deadlines)
+        shown = "upstream" if entry is None else name
+        return spec, Upstream(
+            shown,
+            pool,
+            head_timeout_seconds=told["head_timeout_seconds"],
+            body_timeout_seconds=told["body_timeout_seconds"],
+            meter=self._metrics.upstream(shown),
+        )
+
+    def settle(self, planned: dict[str, tuple[_Spec, Upstream]]) -> None:
+        """Put the upstreams of a plan in force, and drain what is not among them."""
+        before = self.now
+        self.now = {name: upstream for name, (_, upstream) in planned.items()}
+        self._specs = {name: spec for name, (spec, _) in planned.items()}
+        kept = {id(upstream.pool) for upstream in self.now.values()}
+        for upstream in before.values():
+            if id(upstream.pool) not in kept:
+                upstream.pool.close()
+
+    def close(self) -> None:
+        """Drain them all."""
+        self.settle({})
 
 
 def _dial_tcp(url: str) -> Dial:
     parts = urlsplit(url)
-    if parts.hostname is None:
-        raise ValueError("GATEWAY_UPSTREAM_URL is required")
-    host, port = parts.hostname, parts.port or 80
+    host, port = parts.hostname or "", parts.port or 80
 
     async def dial(
         protocol: Callable[[], UpstreamConnection],

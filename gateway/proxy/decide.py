@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import authorize
 from authcore.credentials import ApiKey, BearerToken, Ticket
-from authcore.errors import AuthError, CredentialMissing
+from authcore.errors import AuthError, CredentialMissing, PermissionDenied
 from authcore.principal import ANONYMOUS
 from gateway.credentials import read_ticket
 from gateway.faults import MethodNotAllowed, NotFound
@@ -99,12 +99,12 @@ class Decider:
         host = host_of(head.first.get(b"host", b"")) if routes.by_host else ""
         question.route = route = routes.match(method, target.path, host, preflight=preflight)
         if route.requirement.public:
-            principal = ANONYMOUS
-        else:
-            principal = self._known(question, reading, target, route) or await self._authenticate(
-                question, reading, target, route
-            )
-        question.permit = permit = authorize(principal, route.requirement)
+            question.permit = permit = authorize(ANONYMOUS, route.requirement)
+            return route, permit
+        principal = self._known(question, reading, target, route) or await self._authenticate(
+            question, reading, target, route
+        )
+        question.permit = permit = self._authorize(question, principal, route)
         return route, permit
 
     def asked_about(self, question: Question) -> Route | None:
@@ -123,29 +123,33 @@ class Decider:
         """Answer who is asking, from memory; None when that is not enough, or is a refusal."""
         try:
             credential, organization = _presented(question, reading, target, route)
-            principal = self._authenticator.recall(credential, organization, time.time())
+            return self._authenticator.recall(credential, organization, time.time())
         except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate
             return None
-        if principal is not None:
-            self._metrics.authenticated(_kind(credential), "ok")
-        return principal
 
     async def _authenticate(
         self, question: Question, reading: Reading, target: Target, route: Route
     ) -> Principal:
         """Answer who is asking, by way of the store."""
-        kind = "none"
         try:
             credential, organization = _presented(question, reading, target, route)
-            kind = _kind(credential)
-            principal = await offload(self._authenticator.authenticate(credential, organization, time.time()))
+            return await offload(self._authenticator.authenticate(credential, organization, time.time()))
         except AuthError as error:
             if route.requirement.optional and isinstance(error, CredentialMissing):
                 return ANONYMOUS
-            self._metrics.authenticated(kind, error.reason)
+            self._metrics.authenticated(question.credential, error.reason)
             raise
-        self._metrics.authenticated(kind, "stale" if principal.is_stale else "ok")
-        return principal
+
+    def _authorize(self, question: Question, principal: Principal, route: Route) -> Permit:
+        """Hold the caller against what the route requires; count the verdict on it, whichever it is."""
+        try:
+            permit = authorize(principal, route.requirement)
+        except PermissionDenied as error:
+            self._metrics.authenticated(question.credential, error.reason)
+            raise
+        if principal is not ANONYMOUS:
+            self._metrics.authenticated(question.credential, "stale" if principal.is_stale else "ok")
+        return permit
 
     def prepare(self, question: Question, permit: Permit) -> bytes:
         """Build the upstream request's start: the client's fields that may go on, the identity the permit proves.
@@ -171,12 +175,12 @@ def _presented(
     question: Question, reading: Reading, target: Target, route: Route
 ) -> tuple[Credential, UUID | None]:
     """Return the credential that counts on this route, and the organization asked for."""
+    question.credential = "none"  # as long as nothing of any kind has been read
     if route.tickets:
         ticket = read_ticket(question.head, target.forwarded.partition(b"?")[2])
         if ticket is not None:
+            question.credential = _KINDS[Ticket]
             return ticket, None
-    return reading.credential(), None if route.hosted else reading.organization()
-
-
-def _kind(credential: Credential) -> str:
-    return _KINDS[type(credential)]
+    credential = reading.credential()
+    question.credential = _KINDS[type(credential)]
+    return credential, None if route.hosted else reading.organization()

@@ -16,6 +16,9 @@ class Exchange(Question):
     Attributes:
         inbound: The request as it arrives and the answer as it leaves.
         started: Monotonic seconds at the beginning.
+        decided: The same when the caller was let through; 0 when it has not been.
+        sent: The same when the request was sent, for the first time; 0 when it was not.
+        headed: The same when the final head of the upstream's answer came; 0 when it has not.
         cors: The field lines that the policy of its route adds to the answer; empty where there is none.
         status: Status of the answer; 499 when the client left before there was one.
         reason: Why it was refused, as a bounded word; empty when it was not.
@@ -24,12 +27,25 @@ class Exchange(Question):
         attempts: How often a connection to the upstream was used for it.
     """
 
-    __slots__ = ("attempts", "cors", "decision", "detail", "inbound", "reason", "started", "status")
+    __slots__ = (
+        "attempts",
+        "cors",
+        "decided",
+        "decision",
+        "detail",
+        "headed",
+        "inbound",
+        "reason",
+        "sent",
+        "started",
+        "status",
+    )
 
     def __init__(self, inbound: Inbound, request_id: bytes, started: float) -> None:
         super().__init__(inbound.head, request_id)
         self.inbound = inbound
         self.started = started
+        self.decided = self.sent = self.headed = 0.0
         self.cors = b""
         self.status = 0
         self.reason = ""

@@ -10,6 +10,7 @@ Laws:
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.proxy.headers import interim_start, response_start
@@ -47,11 +48,25 @@ class Forwarder:
             UpstreamFault: there is no whole answer.
         """
         inbound = exchange.inbound
-        pool = upstream.pool
-        connection = pool.idle_connection() or await pool.acquire()
+        pool, meter = upstream.pool, upstream.meter
+        connection = pool.idle_connection()
+        if connection is not None:
+            exchange.sent = exchange.decided  # what lies between is not worth a look at the clock
+            meter.at_once += 1
+        else:
+            try:
+                connection = await pool.acquire()
+            finally:
+                exchange.sent = time.monotonic()
+                meter.waits.add(exchange.sent - exchange.decided)
         while True:
             try:
                 response = await self._attempt(exchange, upstream, connection, start)
+                while response.interim:
+                    inbound.interim(interim_start(response))
+                    response = await connection.response()
+                exchange.headed = now = time.monotonic()
+                meter.answered(now - exchange.sent)
                 await self._relay(exchange, connection, response)
             except UpstreamLost:
                 replayable = inbound.head.method in _SAFE and inbound.head.kind is BodyKind.NONE
@@ -61,6 +76,7 @@ class Forwarder:
                 return
             finally:
                 pool.release(connection)
+            meter.retries += 1
             connection = await pool.acquire(fresh=True)
 
     async def _attempt(
@@ -85,9 +101,6 @@ class Forwarder:
         self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead
     ) -> None:
         inbound = exchange.inbound
-        while response.interim:
-            inbound.interim(interim_start(response))
-            response = await connection.response()
         exchange.status = response.status
         if response.status == _SWITCHING:
             await self._tunnel(exchange, connection, response)

@@ -36,6 +36,7 @@ from gateway.proxy.decisions import narrowed
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.refusals import answer_start, refuse
 from gateway.proxy.target import parse_target
+from gateway.wire.faults import UpstreamFault
 from gateway.wire.inbound import ClientGone
 from gateway.wire.messages import BodyKind
 
@@ -112,6 +113,7 @@ class Pipeline:
         if inbound.head.method == b"OPTIONS" and self._answer_preflight(exchange):
             return
         route, permit = await decider.decide(exchange)
+        exchange.decided = time.monotonic()
         if route.cors is not None:
             exchange.cors = route.cors.lines(inbound.head)
         inbound.limit = limit = route.body_limit
@@ -150,7 +152,9 @@ class Pipeline:
         cause = error.__cause__
         exchange.reason = fault.reason
         exchange.detail = f"{error} ({cause})" if cause is not None else str(error)
-        self._metrics.faults.labels(fault.reason).inc()
+        self._metrics.refused(fault.status, fault.reason)
+        if isinstance(error, UpstreamFault) and exchange.route is not None:
+            exchange.route.upstream.meter.failed(fault.reason)
         inbound = exchange.inbound
         if inbound.answered:
             inbound.abort()

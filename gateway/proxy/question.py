@@ -25,10 +25,11 @@ class Question:
         reading: What its field lines say.
         target: Its canonical path and the bytes to forward.
         route: What matched.
+        credential: The kind of credential that counted; empty where none was looked for.
         permit: The proof that the caller may.
     """
 
-    __slots__ = ("head", "permit", "reading", "request_id", "route", "target")
+    __slots__ = ("credential", "head", "permit", "reading", "request_id", "route", "target")
 
     def __init__(self, head: RequestHead, request_id: bytes) -> None:
         self.head = head
@@ -37,3 +38,4 @@ class Question:
         self.target: Target | None = None
         self.route: Route | None = None
         self.permit: Permit | None = None
+        self.credential = ""

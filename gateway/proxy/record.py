@@ -30,7 +30,8 @@ class Recorder:
         """Record an exchange that has ended."""
         seconds = time.monotonic() - exchange.started
         meter = self._unrouted if exchange.route is None else exchange.route.meter
-        meter.record(exchange.head.method, exchange.status, seconds)
+        inbound = exchange.inbound
+        meter.record(exchange.head.method, exchange.status, seconds, inbound.received, inbound.sent)
         if exchange.decision:
             self._decisions.labels(exchange.decision, str(exchange.status)).inc()
         if self._access_log.enabled:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 REMEMBERED: Final = 2048
 """Paths whose route is kept; all are forgotten when there are more."""
 _LONGEST: Final = 256
-"""A longer path, its host counted, is not kept."""
+"""What is longer, method and host counted, is not kept: a preflight may ask for any method."""
 
 _PATTERN: Final = re.compile(r"(?:(?P<methods>[A-Z]+(?:\|[A-Z]+)*) +)?(?P<path>/\S*)")
 
@@ -125,6 +125,7 @@ class RouteTable:
 
     Attributes:
         by_host: Some rule names a host: whoever asks has to say it.
+        size: How many routes there are besides the hosted ones.
     """
 
     def __init__(
@@ -149,6 +150,8 @@ class RouteTable:
         self._preflight = preflight
         self._each = preflights is not None
         self._remembered: dict[tuple[bytes, str, str], _Rule] = {}
+        rules = list(rules)
+        self.size = len({route.name for _, route in rules})
         self._tree = Tree(
             _Rule(
                 pattern.path,
@@ -184,7 +187,7 @@ class RouteTable:
             if refused:
                 raise MethodNotAllowed(", ".join(sorted(name.decode() for name in refused)))
             raise NotFound("Not found")
-        if not preflight and len(path) + len(host) <= _LONGEST:
+        if len(method) + len(path) + len(host) <= _LONGEST:
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()
             self._remembered[method, path, host] = rule

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from gateway.metrics import UpstreamMeter
 
 if TYPE_CHECKING:
     from gateway.wire.pool import Pool
@@ -18,9 +20,11 @@ class Upstream:
         pool: Its connections.
         head_timeout_seconds: From the request sent to the response's head.
         body_timeout_seconds: Without a byte of the response's body.
+        meter: Its metrics, bound.
     """
 
     name: str
     pool: Pool
     head_timeout_seconds: float
     body_timeout_seconds: float
+    meter: UpstreamMeter = field(default_factory=UpstreamMeter)

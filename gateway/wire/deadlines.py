@@ -10,9 +10,12 @@ passed, having cleared it.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Final, Protocol
 
 SWEEP_SECONDS: Final = 0.25
+_LOOKED_BACK: Final = 40
+"""Sweeps whose lateness is remembered: ten seconds of them."""
 
 
 class Timed(Protocol):
@@ -25,19 +28,27 @@ class Timed(Protocol):
 
 
 class Deadlines:
-    """The sweeper. ``now`` is the loop's clock as of the last sweep: cheap, and at most one sweep old."""
+    """The sweeper.
 
-    __slots__ = ("_loop", "_timer", "now", "watched")
+    Attributes:
+        now: The loop's clock as of the last sweep: cheap, and at most one sweep old.
+        watched: Those whose deadlines are kept.
+        lateness: How late the last sweeps came, in seconds: what the event loop kept everybody waiting.
+    """
+
+    __slots__ = ("_due", "_loop", "_timer", "lateness", "now", "watched")
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.now = 0.0
+        self.now = self._due = 0.0
+        self.lateness: deque[float] = deque(maxlen=_LOOKED_BACK)
         self.watched: set[Timed] = set()
 
     def start(self) -> None:
         """Begin to sweep, on the running loop."""
         self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time()
         self._sweep()
 
     def stop(self) -> None:
@@ -55,6 +66,8 @@ class Deadlines:
             return
         self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
         now = self.now = self._loop.time()
+        self.lateness.append(max(now - self._due, 0.0))
+        self._due = now + SWEEP_SECONDS
         for timed in [one for one in self.watched if one.deadline is not None and one.deadline <= now]:
             timed.deadline = None
             timed.expire()

@@ -42,6 +42,7 @@ class Listener:
         serve: Makes the coroutine that serves a request.
         exempt: Tells of an address that it may have any number of connections (a proxy in front).
         open: The connections that are open.
+        opened: How many there have been.
         idled: Connections closed because they were idle.
         draining: Every answer says that its connection closes.
         ended: And connections without a request are closed too.
@@ -52,6 +53,7 @@ class Listener:
     deadlines: Deadlines
     exempt: Callable[[str], bool]
     open: set[DownstreamConnection] = field(default_factory=set)
+    opened: int = 0
     idled: int = 0
     draining: bool = False
     ended: bool = False
@@ -64,6 +66,7 @@ class Listener:
     def enter(self, connection: DownstreamConnection) -> str | None:
         """Count a connection in; return why it is one too many, if it is."""
         self.open.add(connection)
+        self.opened += 1
         peer = connection.peer
         count = self._by_address[peer] = self._by_address.get(peer, 0) + 1
         if len(self.open) > self.limits.connections:

@@ -45,20 +45,23 @@ class Pool:
     """Connections to one endpoint.
 
     Attributes:
+        limits: Its bounds.
         opened: Connections opened so far.
+        failed: Connections that could not be opened.
+        closed: Connections opened and gone.
         open: Connections open or opening now.
     """
 
     def __init__(self, dial: Dial, limits: PoolLimits, deadlines: Deadlines) -> None:
         """`dial` opens a transport for the protocol that its argument makes, as ``loop.create_connection`` does."""
         self._dial = dial
-        self._limits = limits
+        self.limits = limits
         self._deadlines = deadlines
         self._idle: list[UpstreamConnection] = []
         self._waiting: deque[Signal[UpstreamConnection | None]] = deque()
         self._known = KnownHeads()
         self._closed = False
-        self.opened = 0
+        self.opened = self.failed = self.closed = 0
         self.open = 0
 
     @property
@@ -89,7 +92,7 @@ class Pool:
         """
         if not fresh and (connection := self.idle_connection()) is not None:
             return connection
-        if self.open >= self._limits.connections:
+        if self.open >= self.limits.connections:
             if self._idle:  # a fresh one is asked for, and an idle one is in its place
                 self._idle.pop(0).abort()
             else:
@@ -100,11 +103,11 @@ class Pool:
 
     async def _queue(self) -> UpstreamConnection | None:
         """Wait for a connection, or (None) for the room to open one."""
-        if len(self._waiting) >= self._limits.pending:
+        if len(self._waiting) >= self.limits.pending:
             raise PoolExhausted("too many requests wait for the upstream")
         signal: Signal[UpstreamConnection | None] = Signal()
         timer = asyncio.get_running_loop().call_later(
-            self._limits.connect_timeout_seconds,
+            self.limits.connect_timeout_seconds,
             lambda: signal.fail(UpstreamTimedOut("no connection to the upstream became free in time")),
         )
         self._waiting.append(signal)
@@ -132,12 +135,13 @@ class Pool:
 
     async def _dialled(self) -> UpstreamConnection:
         try:
-            async with asyncio.timeout(self._limits.connect_timeout_seconds):
+            async with asyncio.timeout(self.limits.connect_timeout_seconds):
                 _, connection = await self._dial(
                     lambda: UpstreamConnection(self._deadlines, self._known, self._forget)
                 )
         except BaseException:
             self.open -= 1
+            self.failed += 1
             self._hand_over(None)
             raise
         self.opened += 1
@@ -160,7 +164,7 @@ class Pool:
 
     def _keep(self, connection: UpstreamConnection) -> None:
         """Lend a connection to whoever waits; let it rest when nobody does."""
-        connection.rest(self._limits.idle_seconds)
+        connection.rest(self.limits.idle_seconds)
         if not self._hand_over(connection):
             if self._closed or len(self._idle) >= MAX_IDLE:
                 connection.abort()
@@ -179,6 +183,7 @@ class Pool:
     def _forget(self, connection: UpstreamConnection) -> None:
         """A connection is gone."""
         self.open -= 1
+        self.closed += 1
         if connection in self._idle:
             self._idle.remove(connection)
         self._hand_over(None)

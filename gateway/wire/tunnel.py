@@ -101,17 +101,20 @@ class Tunnels:
 
     Attributes:
         open_now: Those that are open.
+        opened: How many there have been.
     """
 
     def __init__(self, deadlines: Deadlines, idle_seconds: float) -> None:
         self._deadlines = deadlines
         self._idle_seconds = idle_seconds
         self.open_now: set[Tunnel] = set()
+        self.opened = 0
 
     def open(self) -> Tunnel:
         """Return a new tunnel, to be joined."""
         tunnel = Tunnel(self._deadlines, self._idle_seconds)
         self.open_now.add(tunnel)
+        self.opened += 1
         return tunnel
 
     def ended(self, tunnel: Tunnel) -> None:

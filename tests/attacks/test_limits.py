@@ -202,7 +202,9 @@ async def test_clients_that_leave_at_once_leave_no_connection_behind(
         metrics = (await admin.exchange(get("/metrics"))).body.decode()
     told = {line.partition(" ")[0]: line.partition(" ")[2] for line in metrics.splitlines()}
     assert told["gateway_requests_in_flight"] == told["gateway_connections"] == "0.0"
-    assert float(told["gateway_upstream_connections"]) == float(told["gateway_upstream_idle"]) == len(alive)
+    of = '{upstream="upstream"}'
+    open_now, idle = told[f"gateway_upstream_connections{of}"], told[f"gateway_upstream_connections_idle{of}"]
+    assert float(open_now) == float(idle) == len(alive)
 
 
 async def test_cookies_and_queries_are_bounded_by_the_head(client: Client, upstream: Upstream) -> None:

@@ -92,6 +92,9 @@ async def test_a_worker_that_dies_is_replaced(upstream: Upstream) -> None:
         await all_listening(admin, 2)
         async with Client(address) as client:
             assert (await client.exchange(GET)).status == 200
+        _, page = await ask(admin, "/metrics")
+        assert "\ngateway_worker_deaths_total 1.0\n" in page
+        assert "\ngateway_workers_answering 2.0\n" in page
 
 
 async def test_workers_do_not_outlive_their_parent(upstream: Upstream) -> None:

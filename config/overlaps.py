@@ -1,0 +1,108 @@
+"""Which rules of a route file could both take a request without one being the more specific.
+
+Law: every such pair is found, and found by walking a tree of segments: comparing each with each would take minutes for
+a table of thousands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from config.patterns import Relation, compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from config.patterns import PathPattern
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a route lays claim to.
+
+    Attributes:
+        host: A host, a wildcard, or nothing for any.
+        path: The paths.
+        methods: The methods; None for any.
+        layer: Of the same path, the higher layer has it.
+        opens: It matches its very letters only.
+        owner: The place of its route in the table.
+    """
+
+    host: str
+    path: PathPattern
+    methods: frozenset[str] | None
+    layer: int
+    opens: bool
+    owner: int
+
+
+@dataclass(slots=True)
+class _Node:
+    children: dict[str | None, _Node] = field(default_factory=dict)
+    ends: list[Claim] = field(default_factory=list)
+    """Of claims whose segments end here."""
+
+
+def overlaps(claims: Sequence[Claim]) -> Iterator[tuple[Claim, Claim]]:
+    """Yield every pair without an order, the later one second."""
+    roots: dict[str, _Node] = {}
+    for claim in claims:
+        node = roots.setdefault(claim.host, _Node())
+        for earlier in _meeting(node, claim.path.folded, 0, below=claim.path.below):
+            if _is_unordered(earlier, claim):
+                yield earlier, claim
+        for segment in claim.path.folded:
+            node = node.children.setdefault(segment, _Node())
+        node.ends.append(claim)
+
+
+def _meeting(node: _Node, segments: tuple[str | None, ...], place: int, *, below: bool) -> Iterator[Claim]:
+    """Yield the claims below `node` that share a path with a pattern, and perhaps a few that do not."""
+    if place == len(segments):
+        yield from node.ends
+        if below:
+            for child in node.children.values():
+                yield from _all(child)
+        return
+    yield from (claim for claim in node.ends if claim.path.below)
+    segment = segments[place]
+    if segment is None:
+        children = list(node.children.values())
+    else:
+        children = [node.children[key] for key in (segment, None) if key in node.children]
+    for child in children:
+        yield from _meeting(child, segments, place + 1, below=below)
+
+
+def _all(node: _Node) -> Iterator[Claim]:
+    yield from node.ends
+    for child in node.children.values():
+        yield from _all(child)
+
+
+def _is_unordered(one: Claim, other: Claim) -> bool:
+    relation = compare(one.path, other.path)
+    if relation not in _UNORDERED or (one.opens and other.opens and _differ_in_case(one.path, other.path)):
+        return False
+    if relation is Relation.CROSSING:
+        return _share(one.methods, other.methods)
+    if one.layer != other.layer or one.owner == other.owner:
+        return False
+    if one.methods is None or other.methods is None:
+        return one.methods is other.methods
+    nested = one.methods < other.methods or other.methods < one.methods
+    return _share(one.methods, other.methods) and not nested
+
+
+_UNORDERED: Final = frozenset({Relation.SAME, Relation.CROSSING})
+
+
+def _share(one: frozenset[str] | None, other: frozenset[str] | None) -> bool:
+    return one is None or other is None or not one.isdisjoint(other)
+
+
+def _differ_in_case(one: PathPattern, other: PathPattern) -> bool:
+    pairs = zip(one.segments, other.segments, strict=False)
+    return any(left is not None and right is not None and left != right for left, right in pairs)

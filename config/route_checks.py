@@ -1,0 +1,87 @@
+"""What no single value of a route can know: which of them contradict each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from config.checks import NOT_FOR_IDENTITY, fold
+from config.patterns import PathPattern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from config.routes import RouteEntry
+    from config.settings import Settings
+
+Problem = tuple[tuple[str, ...], str]
+
+_OURS: Final = ("x-user-", "x-org-", "x-auth-", "x-identity", "x-forwarded-")
+_FORWARDED: Final = frozenset(
+    {
+        *("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
+        *("x-original-url", "x-original-uri", "x-rewrite-url", "x-envoy-original-path"),
+    }
+)
+_MAY_BE_SET: Final = frozenset({"host", "content-type"})
+"""Of what decides about a message, what a route may say for its upstream; in place of the client's, not beside it."""
+
+
+def entry_problems(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
+    """Yield every contradiction of one route: where in it, and what."""
+    yield from _about_permissions(entry)
+    yield from _about_paths(entry)
+    yield from _about_headers(entry, settings)
+
+
+def _about_permissions(entry: RouteEntry) -> Iterator[Problem]:
+    if entry.require is not None and entry.any is not None:
+        yield ("any",), "`require` and `any` together; keep one of them"
+    for key, asked in (("require", entry.require), ("any", entry.any)):
+        if asked is not None and entry.auth != "required":
+            yield (key,), f"`{key}` asks for permissions, and `auth: {entry.auth}` lets in who has none"
+    if entry.cors is not None and entry.cors.credentials and "null" in entry.cors.origins:
+        yield ("cors", "origins"), "null is every page that likes; not together with `credentials`"
+    if entry.tickets and entry.auth == "public":
+        yield ("tickets",), "`tickets` names a credential, and `auth: public` looks at none"
+    if entry.shadow and entry.auth == "public":
+        yield ("shadow",), "`shadow` forwards what is refused, and `auth: public` refuses nobody"
+
+
+def _about_paths(entry: RouteEntry) -> Iterator[Problem]:
+    if entry.strip_prefix is not None and entry.rewrite is not None:
+        yield ("rewrite",), "`strip_prefix` and `rewrite` together; keep one of them"
+    for path in map(PathPattern.parse, entry.match.path):
+        if entry.strip_prefix is not None:
+            prefix = tuple(entry.strip_prefix.lower()[1:].split("/"))
+            if path.folded[: len(prefix)] != prefix:
+                yield ("strip_prefix",), f"{path} is not below {entry.strip_prefix}"
+        if entry.rewrite is not None:
+            to = PathPattern.parse(entry.rewrite)
+            unknown = [name for name, _ in to.names if name not in dict(path.names)]
+            if unknown:
+                yield ("rewrite",), f"{path} has no {{{unknown[0]}}}"
+            if to.below and not path.below:
+                yield ("rewrite",), f"a final /* stands for what is below, and {path} has nothing below"
+            if path.below and not to.below:
+                yield ("rewrite",), f"{path} has paths below, all of which would become {to}; end it in /*"
+
+
+def _about_headers(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
+    if entry.headers is None:
+        return
+    identity = {fold(name) for _, name in settings.header}
+    for key, names in (("set", entry.headers.put), ("add", entry.headers.add)):
+        taken: set[str] = set()
+        for name in names:
+            folded = fold(name)
+            where = ("headers", key, name)
+            if folded in taken:
+                yield where, f"{name} is there twice, in another spelling"
+            taken.add(folded)
+            if folded in identity or folded in _FORWARDED or folded.startswith(_OURS):
+                yield where, f"{name} is a header of the gateway's own, or may be taken for one"
+            elif folded in NOT_FOR_IDENTITY and not (key == "set" and name.lower() in _MAY_BE_SET):
+                yield where, f"{name} decides about the message or holds a credential, and is not for a route"
+    both = {fold(name) for name in entry.headers.put} & {fold(name) for name in entry.headers.add}
+    for name in sorted(both):
+        yield ("headers", "add"), f"{name} is in `set` as well; keep it in one of them"

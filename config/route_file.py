@@ -1,0 +1,233 @@
+"""Route file and preset -> one plan, or every problem with its file and line.
+
+Laws:
+
+- The file goes over the preset: a route of the same name takes the preset's place, and for the same path the file's
+  route counts. A more specific route of the preset still wins: a wide route of a file opens nothing by accident.
+- A plan is whole or there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from pydantic import ValidationError
+
+from config.overlaps import Claim, overlaps
+from config.patterns import PathPattern
+from config.route_checks import entry_problems
+from config.route_text import read_text
+from config.routes import DEFAULT_UPSTREAM, Entry, RouteEntry, RouteFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from config.route_text import Place, RouteText
+    from config.routes import UpstreamEntry
+    from config.settings import Settings
+
+E = TypeVar("E", bound=Entry)
+
+_PLAIN: Final = {
+    "missing": "is missing",
+    "extra_forbidden": "is no key of this place",
+}
+
+
+class RoutesRefused(Exception):
+    """A route file that cannot be used.
+
+    Attributes:
+        problems: Each as one line, ``file:line: what is wrong and what to do``; never empty.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRoute:
+    """A route and where it was written.
+
+    Attributes:
+        entry: The route.
+        paths: Its paths, read.
+        origin: ``file:line``.
+        layer: 0 of the preset, 1 of the file.
+    """
+
+    entry: RouteEntry
+    paths: tuple[PathPattern, ...]
+    origin: str
+    layer: int
+
+    @property
+    def opens(self) -> bool:
+        """It lets in who proves nothing."""
+        return self.entry.auth != "required"
+
+    def claims(self, owner: int) -> Iterator[Claim]:
+        """Yield what it lays claim to."""
+        match = self.entry.match
+        methods = None if match.methods is None else frozenset(with_head(match.methods))
+        for host in match.host or [""]:
+            for path in self.paths:
+                yield Claim(host, path, methods, self.layer, self.opens, owner)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """What a gateway is to forward, and where."""
+
+    upstreams: dict[str, UpstreamEntry]
+    routes: tuple[PlannedRoute, ...]
+
+
+@dataclass(slots=True)
+class Written:
+    """What one text says.
+
+    Attributes:
+        upstreams: By name; None for one with a problem.
+        routes: Those without a problem, each after its place.
+    """
+
+    upstreams: dict[str, UpstreamEntry | None] = field(default_factory=dict)
+    routes: list[tuple[int, RouteEntry]] = field(default_factory=list)
+
+
+def with_head(methods: Iterable[str]) -> list[str]:
+    """Return methods as routes take them: with GET goes HEAD (RFC 9110 section 9.3.2)."""
+    named = list(methods)
+    return [*named, "HEAD"] if "GET" in named else named
+
+
+def read_plan(settings: Settings) -> RoutePlan | None:
+    """Return the plan that is set; None when neither file nor preset is.
+
+    Raises:
+        RoutesRefused: with every problem found.
+    """
+    if settings.routes is None and settings.preset == "none":
+        return None
+    problems: list[tuple[str, int, str]] = []
+    upstreams: dict[str, UpstreamEntry | None] = {}
+    routes: dict[str, PlannedRoute] = {}
+    for layer, (called, raw) in enumerate(_sources(settings)):
+        text = read_text(raw)
+        written = _Reader(text, called, problems).written()
+        for place, entry in written.routes:
+            line = text.line(("routes", place))
+            for where, problem in entry_problems(entry, settings):
+                problems.append(
+                    (called, text.line(("routes", place, *where)), f"route {entry.name}: {problem}")
+                )
+            known = routes.get(entry.name)
+            if known is not None and known.layer == layer:
+                problems.append((called, line, f"route {entry.name}: named twice, first at {known.origin}"))
+            paths = tuple(PathPattern.parse(path) for path in entry.match.path)
+            routes[entry.name] = PlannedRoute(entry, paths, f"{called}:{line}", layer)
+        upstreams |= written.upstreams
+    plan = RoutePlan(
+        {name: entry for name, entry in upstreams.items() if entry is not None}, tuple(routes.values())
+    )
+    told = [
+        f"{called}:{line}: {problem}" for called, line, problem in sorted(problems, key=lambda one: one[:2])
+    ]
+    told += _unknown_upstreams(plan, {*upstreams, *([DEFAULT_UPSTREAM] if settings.upstream.url else [])})
+    told += _unordered(plan)
+    if told:
+        raise RoutesRefused(list(dict.fromkeys(told)))
+    return plan
+
+
+def _sources(settings: Settings) -> Iterator[tuple[str, bytes]]:
+    """Yield what is read, the lowest layer first."""
+    if settings.preset == "none":
+        yield "preset none", b""
+    else:
+        yield f"preset {settings.preset}", preset_text(settings.preset)
+    if settings.routes is not None:
+        try:
+            raw = settings.routes.read_bytes()
+        except OSError as error:
+            raise RoutesRefused([f"{settings.routes}:1: cannot be read: {error.strerror}"]) from error
+        yield str(settings.routes), raw
+
+
+def preset_text(name: str) -> bytes:
+    """Return the text of a preset."""
+    return (resources.files("config") / "presets" / f"{name}.yaml").read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads one text, and notes its problems."""
+
+    text: RouteText
+    called: str
+    problems: list[tuple[str, int, str]]
+
+    def written(self) -> Written:
+        """Return what the text says, as far as it can be used.
+
+        Each part is read by itself, so that a mistake in one hides none in another; what is left is their frame.
+        """
+        self.problems.extend((self.called, line, problem) for line, problem in self.text.problems)
+        written, frame = Written(), self.text.value
+        if frame is None:
+            return written
+        if isinstance(frame, dict):
+            frame = dict(frame)
+            if isinstance(upstreams := frame.get("upstreams"), dict):
+                frame["upstreams"] = {}
+                for name, value in upstreams.items():
+                    read = self._read(RouteFile, {"upstreams": {name: value}}, ())
+                    written.upstreams[name] = None if read is None else read.upstreams[name]
+            if isinstance(routes := frame.get("routes"), list):
+                frame["routes"] = []
+                entries = [self._read(RouteEntry, value, ("routes", n)) for n, value in enumerate(routes)]
+                written.routes += [(n, entry) for n, entry in enumerate(entries) if entry is not None]
+        self._read(RouteFile, frame, ())
+        return written
+
+    def _read(self, kind: type[E], value: object, place: Place) -> E | None:
+        try:
+            return kind.model_validate(value)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False, include_context=False):
+                at = (*place, *detail["loc"])
+                message = _PLAIN.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+                self.problems.append((self.called, self.text.line(at), f"{_shown(at)}: {message}"))
+        return None
+
+
+def _shown(place: tuple[str | int, ...]) -> str:
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return shown.removeprefix(".") or "the file"
+
+
+def _unknown_upstreams(plan: RoutePlan, known: set[str]) -> Iterator[str]:
+    for route in plan.routes:
+        if route.entry.upstream in known:
+            continue
+        if route.entry.upstream == DEFAULT_UPSTREAM:
+            advice = "set GATEWAY_UPSTREAM_URL, or name one of `upstreams`"
+        else:
+            advice = f"there are {', '.join(sorted(known)) or 'none'}"
+        yield f"{route.origin}: route {route.entry.name}: no upstream {route.entry.upstream!r}; {advice}"
+
+
+def _unordered(plan: RoutePlan) -> Iterator[str]:
+    """Yield every two routes that could both take a request without one being the more specific."""
+    claims = [claim for owner, route in enumerate(plan.routes) for claim in route.claims(owner)]
+    for one, other in overlaps(claims):
+        first, second = plan.routes[one.owner], plan.routes[other.owner]
+        yield (
+            f"{second.origin}: route {second.entry.name}: {other.path} and {one.path} of route {first.entry.name}, "
+            f"{first.origin}, can both take a request, and neither is more specific; "
+            "narrow one of them, or name their methods apart"
+        )

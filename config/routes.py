@@ -1,0 +1,181 @@
+"""The route file: its model. ``config/routes.schema.json`` is made from it, for editors.
+
+Laws:
+
+- A route says who may: without ``auth`` it does not load.
+- A key that is not known is refused, and so is a value that is nearly of the right type.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from config.fields import UpstreamUrl, upstream_url_pattern
+from config.groups.browsers import Cors
+from config.patterns import PathPattern
+
+DEFAULT_UPSTREAM: Final = "default"
+"""The upstream of ``GATEWAY_UPSTREAM_URL``, unless the file says otherwise."""
+
+_HOST: Final = re.compile(
+    r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]+|\[[0-9A-Fa-f:.]+\]"
+)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_VALUE: Final = re.compile(r"[\x20-\x7e\xa1-\U0010ffff]*")
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _path(text: str) -> str:
+    PathPattern.parse(text)
+    return text
+
+
+def _host(text: str) -> str:
+    if _HOST.fullmatch(text) is None:
+        raise ValueError(
+            "should be a host without scheme and port, or *. and a host for any one label before it"
+        )
+    return text.lower()
+
+
+def _method(text: str) -> str:
+    if text not in _METHODS:
+        raise ValueError(f"should be one of {', '.join(sorted(_METHODS))}")
+    return text
+
+
+def _header_value(text: str) -> str:
+    if _VALUE.fullmatch(text) is None or text != text.strip():
+        raise ValueError("should hold no control character, and no space at either end")
+    return text
+
+
+def _prefix(text: str) -> str:
+    pattern = PathPattern.parse(text)
+    if pattern.below or pattern.names or pattern.segments[-1] == "":
+        raise ValueError("should be plain segments, such as /billing")
+    return text
+
+
+def _rewrite(text: str) -> str:
+    PathPattern.parse(text)
+    if not text.isascii():
+        raise ValueError("should be ASCII: it is sent as it is written")
+    return text
+
+
+Many = BeforeValidator(_one_or_many, json_schema_input_type=str | list[str])
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Permission = Annotated[
+    str, Field(pattern=r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*:[a-z][a-z0-9_-]*$", examples=["contacts:read"])
+]
+FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$")]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Paths = Annotated[list[Annotated[str, AfterValidator(_path)]], Field(min_length=1), Many]
+Hosts = Annotated[list[Annotated[str, AfterValidator(_host)]], Field(min_length=1), Many]
+Methods = Annotated[list[Annotated[str, AfterValidator(_method)]], Field(min_length=1), Many]
+Permissions = Annotated[list[Permission], Field(min_length=1), Many]
+
+
+class Entry(BaseModel):
+    """A part of a route file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class UpstreamEntry(Entry):
+    """A service behind the gateway. What is left out is as in the ``GATEWAY_UPSTREAM_*`` settings."""
+
+    url: Annotated[UpstreamUrl, Field(description="http://host:port", pattern=upstream_url_pattern())]
+    connections: int | None = Field(None, ge=1, le=65_535, description="Connections at most.")
+    pending: int | None = Field(None, ge=0, le=65_535, description="Requests waiting for one; past that 503.")
+    idle_seconds: Seconds | None = Field(None, description="An unused connection is closed after this.")
+    connect_timeout_seconds: Seconds | None = Field(None, description="To connect; past that 504.")
+    head_timeout_seconds: Seconds | None = Field(
+        None, description="From request sent to response head; past that 504."
+    )
+    body_timeout_seconds: Seconds | None = Field(
+        None, description="Without a byte while a response body flows."
+    )
+
+
+class Match(Entry):
+    """Which requests a route is for. Host first, then path, then methods: the most specific route wins."""
+
+    path: Paths = Field(
+        description="/path, /path/{name} for any one segment, /path/* for the path and everything below; or several."
+    )
+    host: Hosts | None = Field(None, description="A host, or *.host for any one label before it; or several.")
+    methods: Methods | None = Field(
+        None,
+        description="Only these; with GET goes HEAD. Another method is 405, unless a wider route takes it.",
+    )
+
+
+class Headers(Entry):
+    """Field lines for the upstream. Identity, forwarded and framing fields are the gateway's and cannot be named."""
+
+    put: dict[FieldName, Annotated[str, AfterValidator(_header_value)]] = Field(
+        default_factory=dict, alias="set", description="Written in place of what the client sent."
+    )
+    add: dict[FieldName, Annotated[str, AfterValidator(_header_value)]] = Field(
+        default_factory=dict, description="Written beside what the client sent."
+    )
+
+
+class RouteEntry(Entry):
+    """One kind of request and what happens to it."""
+
+    name: Name = Field(description="Short and stable: the label of metrics and logs.")
+    match: Match
+    auth: Literal["required", "optional", "public"] = Field(
+        description="required: a valid credential; optional: none, or a valid one; public: none is looked at."
+    )
+    require: Permissions | None = Field(None, description="Permissions that must all be held.")
+    any: Permissions | None = Field(None, description="Permissions of which one must be held.")
+    upstream: Name = Field(
+        DEFAULT_UPSTREAM, description="Of `upstreams`; `default` is GATEWAY_UPSTREAM_URL's."
+    )
+    strip_prefix: Annotated[str, AfterValidator(_prefix)] | None = Field(
+        None, description="Left out of the path that the upstream is sent."
+    )
+    rewrite: Annotated[str, AfterValidator(_rewrite)] | None = Field(
+        None,
+        description="The path that the upstream is sent; {name} and a final /* are taken over from match.path.",
+    )
+    credential: Literal["pass", "strip"] = Field(
+        "pass", description="Whether the upstream sees the credential."
+    )
+    headers: Headers | None = None
+    head_timeout_seconds: Seconds | None = Field(None, description="Instead of the upstream's.")
+    body_timeout_seconds: Seconds | None = Field(None, description="Instead of the upstream's.")
+    body_limit_bytes: int | None = Field(
+        None, ge=0, description="Request body; past that 413. 0: no limit. Default: GATEWAY_LIMIT_BODY_BYTES."
+    )
+    cors: Cors | None = Field(None, description="Instead of the GATEWAY_CORS_* settings.")
+    shadow: bool = Field(default=False, description="What would be refused is recorded, and forwarded.")
+    tickets: bool = Field(
+        default=False, description="A WebSocket ticket in the query (?token=) is a credential here."
+    )
+
+
+class RouteFile(Entry):
+    """Upstreams and routes."""
+
+    upstreams: dict[Name, UpstreamEntry] = Field(default_factory=dict)
+    routes: list[RouteEntry] = Field(default_factory=list)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of a route file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "whatomate-gateway routes",
+        **{key: value for key, value in RouteFile.model_json_schema().items() if key != "title"},
+    }

@@ -1,0 +1,105 @@
+"""The routes of a plan (route file, preset) -> what the table is compiled from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from authcore.authorize import AUTHENTICATED, OPTIONAL, PUBLIC, Requirement
+from config.patterns import PathPattern, Relation, compare
+from config.route_file import RoutesRefused
+from gateway.proxy.cors import build_policy
+from gateway.proxy.edits import HeaderEdits
+from gateway.proxy.rewriting import Rewrite
+from gateway.proxy.routes import Pattern, Route, of_method
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from config.route_file import PlannedRoute, RoutePlan
+    from config.routes import RouteEntry
+    from config.settings import Settings
+    from gateway.metrics import Metrics
+    from gateway.proxy.upstreams import Upstream
+
+
+def planned_rules(
+    plan: RoutePlan, settings: Settings, metrics: Metrics, upstreams: Mapping[str, Upstream]
+) -> list[tuple[Pattern, Route]]:
+    """Return patterns and routes of a plan."""
+    cors = build_policy(settings.cors)
+    rules = []
+    for planned in plan.routes:
+        entry = planned.entry
+        upstream = upstreams[entry.upstream]
+        route = Route(
+            entry.name,
+            _requirement(entry),
+            replace(
+                upstream,
+                head_timeout_seconds=entry.head_timeout_seconds or upstream.head_timeout_seconds,
+                body_timeout_seconds=entry.body_timeout_seconds or upstream.body_timeout_seconds,
+            ),
+            metrics.route(entry.name),
+            body_limit=settings.limit.body_bytes
+            if entry.body_limit_bytes is None
+            else entry.body_limit_bytes,
+            strip_credential=entry.credential == "strip",
+            tickets=entry.tickets,
+            shadow=entry.shadow,
+            cors=cors if entry.cors is None else build_policy(entry.cors),
+            edits=None if entry.headers is None else HeaderEdits.of(entry.headers.put, entry.headers.add),
+        )
+        rules += list(_rules(planned, route))
+    return rules
+
+
+def _rules(planned: PlannedRoute, route: Route) -> Iterator[tuple[Pattern, Route]]:
+    match = planned.entry.match
+    methods = None if match.methods is None else of_method(*match.methods)
+    for path in planned.paths:
+        rewrite = _rewrite(planned.entry, path)
+        of_path = route if rewrite is None else replace(route, rewrite=rewrite)
+        for host in match.host or [""]:
+            yield Pattern(path, methods, host, planned.layer), of_path
+
+
+def _rewrite(entry: RouteEntry, path: PathPattern) -> Rewrite | None:
+    if entry.strip_prefix is not None:
+        return Rewrite.without(entry.strip_prefix)
+    return None if entry.rewrite is None else Rewrite.template(entry.rewrite, path)
+
+
+def _requirement(entry: RouteEntry) -> Requirement:
+    if entry.auth != "required":
+        return PUBLIC if entry.auth == "public" else OPTIONAL
+    if entry.require is None and entry.any is None:
+        return AUTHENTICATED
+    return Requirement(all_of=frozenset(entry.require or ()), any_of=frozenset(entry.any or ()))
+
+
+def preflights_of(rules: Iterable[tuple[Pattern, Route]], metrics: Metrics) -> dict[Route, Route]:
+    """Return of each route the one that preflights for it take: to the same upstream, without a credential."""
+    meter = metrics.route("preflight")
+    return {
+        route: replace(route, name="preflight", meter=meter, requirement=PUBLIC, cors=None, shadow=False)
+        for _, route in rules
+    }
+
+
+def refuse_hosted(plan: RoutePlan, hosted: Iterable[str]) -> None:
+    """Refuse a route file that routes what the gateway answers itself: it would have no effect.
+
+    Raises:
+        RoutesRefused: it does.
+    """
+    ours = [PathPattern.parse(path) for path in hosted]
+    problems = [
+        f"{planned.origin}: route {planned.entry.name}: {path} is answered by the gateway itself and cannot be routed"
+        for planned in plan.routes
+        if planned.layer
+        for path in planned.paths
+        if any(compare(path, our) in {Relation.SAME, Relation.NARROWER} for our in ours)
+    ]
+    if problems:
+        raise RoutesRefused(problems)

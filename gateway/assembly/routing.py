@@ -1,0 +1,149 @@
+"""The route table in force, and how another takes its place while requests flow.
+
+Laws:
+
+- A plan is read, checked and compiled before anything changes; then table and upstreams are swapped in one turn of the
+  event loop. A request that has its route keeps it, and its upstream's pool, to the end.
+- A plan that is refused changes nothing: every problem is logged, the metric says so, the old table stays.
+- The file is looked at by name, so that a link that is moved to another file (a ConfigMap) counts as a change of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from config.route_file import RoutesRefused, read_plan
+from gateway.assembly.routes import build_routes
+
+if TYPE_CHECKING:
+    from config.route_file import RoutePlan
+    from config.settings import Settings
+    from gateway.assembly.upstreams import Upstreams
+    from gateway.metrics import Metrics
+    from gateway.proxy.decide import Decider
+    from gateway.proxy.routes import RouteTable
+    from gateway.proxy.upstreams import Upstream
+
+LOOK_SECONDS: Final = 1.0
+"""The file is looked at this often."""
+
+_Seen = tuple[int, ...] | None
+
+log = structlog.get_logger()
+
+
+class Routing:
+    """Keeps the route table.
+
+    Attributes:
+        table: The one in force.
+        loaded: POSIX seconds at which it was read.
+        whole: The last reading was not refused.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, upstreams: Upstreams, hosted: Upstream) -> None:
+        """Read and build the first table.
+
+        Raises:
+            RoutesRefused: the route file cannot be used.
+        """
+        self._settings = settings
+        self._metrics = metrics
+        self._upstreams = upstreams
+        self._hosted = hosted
+        self._reading = asyncio.Lock()
+        self._decider: Decider | None = None
+        self._seen, self._digest = self._look(), self._content()
+        self.table = self._build(read_plan(settings))
+        self.loaded = time.time()
+        self.whole = True
+        metrics.watch(
+            "gateway_routes_loaded_timestamp_seconds",
+            "When the routes in force were read.",
+            lambda: self.loaded,
+        )
+        metrics.watch(
+            "gateway_routes_reload_ok",
+            "1: the last reading of the routes was good; 0: refused.",
+            lambda: self.whole,
+        )
+        metrics.watch("gateway_routes", "Routes in force.", lambda: self.table.size)
+
+    def serve(self, decider: Decider) -> None:
+        """Let `decider` have every further table."""
+        self._decider = decider
+
+    async def look(self) -> None:
+        """Read the routes again if the file has changed."""
+        if self._settings.routes is None:
+            return
+        seen = self._look()
+        if seen == self._seen:
+            return
+        digest = await asyncio.to_thread(self._content)
+        self._seen = seen
+        if digest is not None and digest != self._digest:  # a file that is away may be on its way back
+            await self.reload("change")
+
+    async def reload(self, because: str) -> bool:
+        """Read the routes again and put them in force; tell whether they were good."""
+        async with self._reading:
+            self._seen = self._look()
+            self._digest = await asyncio.to_thread(self._content)
+            try:
+                plan = await asyncio.to_thread(read_plan, self._settings)
+                table = self._build(plan)
+            except RoutesRefused as error:
+                self._refused(because, error.problems)
+                return False
+            except Exception as error:
+                log.exception("routes_refused", because=because)
+                self._refused(because, [f"{type(error).__name__}: {error}"])
+                return False
+            self.table = table
+            if self._decider is not None:
+                self._decider.routes = table
+            self.loaded, self.whole = time.time(), True
+            self._metrics.route_reloads.labels("ok").inc()
+            log.info(
+                "routes_loaded", because=because, routes=table.size, upstreams=sorted(self._upstreams.now)
+            )
+            return True
+
+    def _refused(self, because: str, problems: list[str]) -> None:
+        self.whole = False
+        self._metrics.route_reloads.labels("refused").inc()
+        for problem in problems:
+            log.error(
+                "routes_refused", because=because, problem=problem, kept="the routes that were in force"
+            )
+
+    def _build(self, plan: RoutePlan | None) -> RouteTable:
+        planned = self._upstreams.planned(plan)
+        named = {name: upstream for name, (_, upstream) in planned.items()}
+        table = build_routes(self._settings, self._metrics, named, self._hosted, plan)
+        self._upstreams.settle(planned)
+        return table
+
+    def _look(self) -> _Seen:
+        """Return what tells one state of the file from another, without reading it."""
+        if self._settings.routes is None:
+            return None
+        try:
+            state = self._settings.routes.stat()
+        except OSError:
+            return ()
+        return state.st_dev, state.st_ino, state.st_mtime_ns, state.st_ctime_ns, state.st_size
+
+    def _content(self) -> bytes | None:
+        if self._settings.routes is None:
+            return None
+        try:
+            return hashlib.sha256(self._settings.routes.read_bytes()).digest()
+        except OSError:
+            return None

@@ -1,0 +1,118 @@
+"""Meters -> metrics, when somebody scrapes: requests by route, and what upstreams do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from gateway.metrics.meters import DURATION_BUCKETS, SIZE_BITS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from prometheus_client.metrics_core import Metric
+
+    from authcore.figures import Spread
+    from gateway.metrics.meters import RouteMeter, Sizes, UpstreamMeter
+
+_METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+
+
+def histogram(
+    name: str, meaning: str, labels: Sequence[str], spreads: Mapping[tuple[str, ...], Spread]
+) -> HistogramMetricFamily:
+    """Return spreads as one histogram, by the values of `labels`."""
+    family = HistogramMetricFamily(name, meaning, labels=labels)
+    for values, spread in spreads.items():
+        family.add_metric(values, _buckets(spread.bounds, spread.counts), spread.total)
+    return family
+
+
+def _buckets(bounds: Sequence[float], counts: Sequence[int], below: int = 0) -> list[tuple[str, float]]:
+    total, buckets = below, []
+    for bound, number in zip((*map(str, bounds), "+Inf"), counts, strict=True):
+        total += number
+        buckets.append((bound, float(total)))
+    return buckets
+
+
+def _of_sizes(sizes: Sizes, number: int) -> list[tuple[str, float]]:
+    """Return the buckets of `number` bodies, those that are not in `sizes` being empty."""
+    empty = number - sum(sizes.counts)
+    buckets = [(str(float(1 << bits)), float(empty + sizes.up_to(bits))) for bits in SIZE_BITS]
+    return [*buckets, ("+Inf", float(number))]
+
+
+class RouteFamilies(Collector):
+    """What the requests of each route did."""
+
+    def __init__(self, routes: Mapping[str, RouteMeter]) -> None:
+        self._routes = routes
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, as the library's collectors do; a route without a request has none."""
+        requests = CounterMetricFamily(
+            "gateway_requests", "Requests answered.", labels=["route", "method", "status"]
+        )
+        durations = HistogramMetricFamily(
+            "gateway_request_duration_seconds",
+            "From the request's head to the end of its answer.",
+            labels=["route"],
+        )
+        received = HistogramMetricFamily(
+            "gateway_request_size_bytes", "Body of the request.", labels=["route"]
+        )
+        sent = HistogramMetricFamily("gateway_response_size_bytes", "Body of the answer.", labels=["route"])
+        for name, meter in self._routes.items():
+            by_label: dict[tuple[str, str], int] = {}
+            for (method, status), number in meter.answered.items():
+                label = (method.decode() if method in _METHODS else "other", str(status))
+                by_label[label] = by_label.get(label, 0) + number
+            for label, number in by_label.items():
+                requests.add_metric([name, *label], number)
+            if number := sum(by_label.values()):
+                durations.add_metric([name], _buckets(DURATION_BUCKETS, meter.buckets), meter.seconds)
+                received.add_metric([name], _of_sizes(meter.received, number), meter.received.total)
+                sent.add_metric([name], _of_sizes(meter.sent, number), meter.sent.total)
+        yield from (requests, durations, received, sent)
+
+
+class UpstreamFamilies(Collector):
+    """What upstreams did with what they were sent."""
+
+    def __init__(self, upstreams: Mapping[str, UpstreamMeter]) -> None:
+        self._upstreams = upstreams
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics, as the library's collectors do."""
+        meters = {(name,): meter for name, meter in self._upstreams.items()}
+        yield histogram(
+            "gateway_upstream_response_seconds",
+            "From the request sent to the head of its answer.",
+            ["upstream"],
+            {name: meter.heads for name, meter in meters.items()},
+        )
+        waits = HistogramMetricFamily(
+            "gateway_upstream_wait_seconds",
+            "Until there was a connection to send on; none for an idle one.",
+            labels=["upstream"],
+        )
+        failures = CounterMetricFamily(
+            "gateway_upstream_failures", "Requests an upstream failed.", labels=["upstream", "reason"]
+        )
+        retries = CounterMetricFamily(
+            "gateway_upstream_retries", "Requests sent again on another connection.", labels=["upstream"]
+        )
+        failing = GaugeMetricFamily(
+            "gateway_upstream_failing", "Failures since the upstream last answered.", labels=["upstream"]
+        )
+        for name, meter in meters.items():
+            spread = meter.waits
+            waits.add_metric(name, _buckets(spread.bounds, spread.counts, meter.at_once), spread.total)
+            for reason, number in meter.failures.items():
+                failures.add_metric([*name, reason], number)
+            retries.add_metric(name, meter.retries)
+            failing.add_metric(name, meter.failing)
+        yield from (waits, failures, retries, failing)

@@ -1,0 +1,276 @@
+"""The route file over real sockets: who may, where it goes, and what the upstream is sent."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from config.route_file import RoutesRefused
+from tests.flow.calls import ask, bearer, get, is_refusal, post, request
+from tests.flow.peers import Client, Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+
+    Start = Callable[..., Awaitable[Gateway]]
+    Routed = Callable[..., Awaitable[Gateway]]
+
+
+@pytest.fixture
+def routed(start: Start, tmp_path: Path) -> Routed:
+    """Start a gateway with a route file."""
+
+    async def begin(text: str, database_url: str | None = None, **groups: Any) -> Gateway:
+        path = tmp_path / "routes.yaml"
+        path.write_text(dedent(text), encoding="utf-8")
+        urls = () if database_url is None else (database_url,)
+        return await start(*urls, routes=path, **groups)
+
+    return begin
+
+
+OPEN = """
+routes:
+  - name: things
+    auth: public
+    match: {path: "%s"}
+    %s
+"""
+
+
+async def test_what_no_route_matches_is_404_and_reaches_nobody(routed: Routed, upstream: Upstream) -> None:
+    gate = await routed(OPEN % ("/things/*", ""))
+    for target in ("/", "/health", "/thing", "/api/users", "/ws"):
+        is_refusal(await ask(gate, get(target)), 404)
+    assert upstream.seen == b""
+    assert (await ask(gate, get("/things/1"))).status == 200
+
+
+async def test_a_catch_all_route_takes_what_no_other_does(routed: Routed, upstream: Upstream) -> None:
+    gate = await routed(
+        """
+        routes:
+          - {name: rest, auth: public, match: {path: /*}}
+          - {name: things, auth: required, match: {path: /things/*}}
+        """
+    )
+    assert (await ask(gate, get("/anything"))).status == 200
+    for target in ("/things", "/things/1", "/THINGS/1"):
+        is_refusal(await ask(gate, get(target)), 401)
+    assert len(upstream.requests) == 1
+
+
+async def test_a_path_taken_by_other_methods_only_is_405_with_allow(
+    routed: Routed, upstream: Upstream
+) -> None:
+    gate = await routed(
+        """
+        routes:
+          - {name: read, auth: public, match: {path: "/things/{id}", methods: GET}}
+          - {name: write, auth: required, match: {path: "/things/{id}", methods: [PUT, DELETE]}}
+        """
+    )
+    answer = await ask(gate, request("PATCH", "/things/1"))
+    is_refusal(answer, 405)
+    assert answer.one("Allow") == "DELETE, GET, HEAD, PUT"
+    assert upstream.seen == b""
+    async with Client(gate.address) as client:
+        await client.send(request("HEAD", "/things/1"))
+        assert (await client.response(head_only=True)).status == 200
+    is_refusal(await ask(gate, request("PUT", "/things/1")), 401)
+
+
+async def test_permissions_are_asked_for_all_or_any(world: World, routed: Routed, upstream: Upstream) -> None:
+    gate = await routed(
+        """
+        routes:
+          - {name: all, auth: required, match: {path: /all}, require: [contacts:read, users:read]}
+          - {name: any, auth: required, match: {path: /any}, any: [users:read, contacts:read]}
+          - {name: none, auth: required, match: {path: /none}, any: [users:read, users:write]}
+        """,
+        world.url,
+    )
+    agent, admin = bearer(world.token(world.agent)), bearer(world.token(world.admin))
+    is_refusal(await ask(gate, get("/all", agent)), 403, "Missing permission users:read")
+    is_refusal(
+        await ask(gate, get("/none", agent)), 403, "Missing permission, any of users:read, users:write"
+    )
+    assert len(upstream.requests) == 0
+    for target in ("/all", "/any", "/none"):
+        assert (await ask(gate, get(target, admin))).status == 200
+    assert (await ask(gate, get("/any", agent))).status == 200
+
+
+async def test_an_optional_credential_must_be_valid_where_there_is_one(
+    world: World, routed: Routed, upstream: Upstream
+) -> None:
+    gate = await routed("routes: [{name: shop, auth: optional, match: {path: /shop/*}}]", world.url)
+    assert (await ask(gate, get("/shop/1"))).status == 200
+    assert upstream.requests[-1].one("X-User-ID") is None
+    assert (await ask(gate, get("/shop/1", bearer(world.token(world.agent))))).status == 200
+    assert upstream.requests[-1].one("X-User-ID") == str(world.agent)
+    for line in (
+        bearer("x.y.z"),
+        "Authorization: Basic eDp5",
+        "X-API-Key: whm_nope",
+        bearer(world.token(world.agent)[:-2]),
+    ):
+        is_refusal(await ask(gate, get("/shop/1", line)), 401)
+    assert len(upstream.requests) == 2
+
+
+async def test_an_optional_route_needs_no_database_for_who_presents_nothing(routed: Routed) -> None:
+    gate = await routed("routes: [{name: shop, auth: optional, match: {path: /shop/*}}]")
+    assert (await ask(gate, get("/shop/1"))).status == 200
+    is_refusal(await ask(gate, get("/shop/1", "X-API-Key: whm_" + "a" * 32)), 503)
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "target", "sent"),
+    [
+        ("/billing/*", "strip_prefix: /billing", "/billing/v1/x%20y?a=/b//c", "/v1/x%20y?a=/b//c"),
+        ("/billing/*", "strip_prefix: /billing", "/billing", "/"),
+        ("/billing/*", "strip_prefix: /billing", "/billing?x", "/?x"),
+        ("/billing/*", "strip_prefix: /billing", "/billing/", "/"),
+        ("/billing/*", "strip_prefix: /billing", "/%62illing/a/", "/a/"),
+        ("/a/b/*", "strip_prefix: /a/b", "/a/b/c/d", "/c/d"),
+        ("/a/{id}/*", "strip_prefix: /a", "/a/1/c", "/1/c"),
+        ("/u/{id}", "rewrite: '/v2/users/{id}/'", "/u/caf%C3%A9?q", "/v2/users/caf%C3%A9/?q"),
+        ("/u/{a}/x/{b}", "rewrite: '/{b}/{a}'", "/u/1/x/2", "/2/1"),
+        ("/u/{id}/*", "rewrite: '/v2/{id}/all/*'", "/u/7/a/b?c", "/v2/7/all/a/b?c"),
+        ("/u/{id}/*", "rewrite: '/v2/*'", "/u/7", "/v2"),
+        ("/old", "rewrite: /new/", "/old?x=1", "/new/?x=1"),
+        ("/old/*", "rewrite: /*", "/old/x", "/x"),
+    ],
+)
+async def test_a_path_is_rewritten_by_whole_segments_as_they_came(
+    routed: Routed, upstream: Upstream, path: str, change: str, target: str, sent: str
+) -> None:
+    gate = await routed(OPEN % (path, change))
+    assert (await ask(gate, get(target))).status == 200
+    assert upstream.requests[-1].start == f"GET {sent} HTTP/1.1".encode()
+
+
+async def test_a_protecting_route_is_rewritten_in_any_case(
+    world: World, routed: Routed, upstream: Upstream
+) -> None:
+    gate = await routed(
+        "routes: [{name: b, auth: required, match: {path: /billing/*}, strip_prefix: /billing}]", world.url
+    )
+    assert (await ask(gate, get("/BILLING/X", bearer(world.token(world.agent))))).status == 200
+    assert upstream.requests[-1].start == b"GET /X HTTP/1.1"
+
+
+async def test_a_route_sets_and_adds_field_lines(routed: Routed, upstream: Upstream) -> None:
+    gate = await routed(
+        OPEN
+        % (
+            "/things",
+            "headers: {set: {X-Team: blue, Host: inside.example}, add: {X-Via: gateway}}",
+        )
+    )
+    await ask(gate, get("/things", "X_Team: red", "x-team: red", "X-Via: mine", "Connection: X-Team"))
+    seen = upstream.requests[-1]
+    assert seen.all("X-Team") == ["blue"]
+    assert seen.all("X_Team") == []
+    assert seen.all("X-Via") == ["mine", "gateway"]
+    assert seen.all("Host") == ["inside.example"]
+
+
+async def test_a_credential_is_stripped_where_the_route_says_so(
+    world: World, routed: Routed, upstream: Upstream
+) -> None:
+    gate = await routed(
+        "routes: [{name: a, auth: required, match: {path: /a}, credential: strip},"
+        "{name: b, auth: required, match: {path: /b}}]",
+        world.url,
+    )
+    await ask(gate, get("/a", bearer(world.token(world.agent))))
+    assert upstream.requests[-1].one("Authorization") is None
+    assert upstream.requests[-1].one("X-User-ID") == str(world.agent)
+    await ask(gate, get("/b", bearer(world.token(world.agent))))
+    assert upstream.requests[-1].one("Authorization")
+
+
+async def test_hosts_have_routes_of_their_own(routed: Routed) -> None:
+    async with Upstream() as one, Upstream() as two:
+        gate = await routed(
+            f"""
+            upstreams:
+              one: {{url: "http://127.0.0.1:{one.port}"}}
+              two: {{url: "http://127.0.0.1:{two.port}"}}
+            routes:
+              - {{name: one, auth: public, upstream: one, match: {{host: app.example.com, path: /*}}}}
+              - {{name: two, auth: public, upstream: two, match: {{host: "*.example.com", path: /*}}}}
+              - {{name: deep, auth: required, upstream: two, match: {{host: app.example.com, path: /deep/*}}}}
+            """
+        )
+
+        async def status(host: str, target: str = "/x") -> int:
+            return (await ask(gate, f"GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())).status
+
+        assert await status("app.example.com") == await status("APP.example.com:8080") == 200
+        assert await status("app.example.com.") == 200
+        assert (len(one.requests), len(two.requests)) == (3, 0)
+        assert await status("x.example.com") == 200
+        assert (len(one.requests), len(two.requests)) == (3, 1)
+        assert await status("app.example.com", "/deep/1") == 401
+        for host in (
+            "example.com",
+            "a.b.example.com",
+            "evilexample.com",
+            "localhost",
+            "",
+            "app.example.com.evil",
+        ):
+            assert await status(host) == 404, host
+
+
+async def test_limits_and_deadlines_are_the_routes_own(routed: Routed, upstream: Upstream) -> None:
+    gate = await routed(
+        """
+        routes:
+          - {name: small, auth: public, match: {path: /small}, body_limit_bytes: 10}
+          - {name: large, auth: public, match: {path: /large}, body_limit_bytes: 0}
+        """,
+        limit={"body_bytes": 20},
+    )
+    is_refusal(await ask(gate, post("/small", "x" * 20)), 413)
+    assert (await ask(gate, post("/large", "x" * 100))).status == 200
+
+
+async def test_a_route_file_that_routes_what_is_hosted_does_not_load(routed: Routed) -> None:
+    with pytest.raises(RoutesRefused) as refused:
+        await routed("routes:\n  - {name: mine, auth: public, match: {path: /api/auth/login}}\n")
+    (problem,) = refused.value.problems
+    assert "routes.yaml:2: route mine: /api/auth/login is answered by the gateway itself" in problem
+
+
+async def test_what_is_hosted_wins_over_a_wide_route(routed: Routed, upstream: Upstream) -> None:
+    gate = await routed("routes: [{name: all, auth: public, match: {path: /*}}]")
+    is_refusal(await ask(gate, post("/api/auth/login", {})), 400)
+    is_refusal(await ask(gate, get("/api/api-keys")), 401)
+    assert upstream.seen == b""
+
+
+async def test_a_preflight_goes_to_the_upstream_of_the_route_it_asks_about(
+    routed: Routed, upstream: Upstream
+) -> None:
+    gate = await routed(
+        "routes: [{name: put, auth: required, match: {path: /things, methods: PUT}, strip_prefix: /things}]"
+    )
+    marks = ("Origin: https://app.example", "Access-Control-Request-Method: PUT")
+    assert (await ask(gate, request("OPTIONS", "/things", *marks))).status == 200
+    assert upstream.requests[-1].start == b"OPTIONS / HTTP/1.1"
+    is_refusal(await ask(gate, request("OPTIONS", "/other", *marks)), 404)
+    is_refusal(
+        await ask(gate, request("OPTIONS", "/things", marks[0], "Access-Control-Request-Method: GET")), 405
+    )
+    is_refusal(await ask(gate, request("OPTIONS", "/things", marks[0])), 405)
+    assert len(upstream.requests) == 1
