@@ -172,7 +172,12 @@ async def _stage() -> tuple[Exchange, bytes]:
 class Known:
     """A store that knows one person."""
 
-    async def subject(self, user_id: UUID, organization_id: UUID) -> Subject:
+    async def subject(
+        self,
+        user_id: UUID,
+        organization_id: UUID,
+        session_id: UUID | None = None,  # noqa: ARG002 -- nobody here signs out
+    ) -> Subject:
         """Return them."""
         return Subject(
             user_id=user_id,

@@ -22,7 +22,12 @@ class Rows:
         self.organizations = [uuid4() for _ in range(100)]
         self.role = "agent"
 
-    async def subject(self, user_id: UUID, organization_id: UUID) -> Subject:
+    async def subject(
+        self,
+        user_id: UUID,
+        organization_id: UUID,
+        session_id: UUID | None = None,  # noqa: ARG002 -- nobody here signs out
+    ) -> Subject:
         """Return a subject made anew, as a row from the wire is: nothing in it is shared with another."""
         place = self.organizations.index(organization_id)
         role_id = UUID(int=self._roles[place, self.role].int)

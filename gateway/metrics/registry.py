@@ -97,12 +97,6 @@ class Metrics:
         )
         for labels in KNOWN_DROPS:
             self.drops.labels(*labels)
-        self.decisions = Counter(
-            "gateway_decisions",
-            "Decisions made for other proxies, by the endpoint they asked and the status they were told.",
-            ["endpoint", "status"],
-            registry=registry,
-        )
         build = Info("gateway_build", "The running version.", registry=registry)
         build.info({"version": running_version(), "python": platform.python_version()})
 

@@ -24,7 +24,12 @@ class Recorder:
     def __init__(self, metrics: Metrics, access_log: AccessLog) -> None:
         self._access_log = access_log
         self._unrouted = metrics.route("none")
-        self._decisions = metrics.decisions
+        self._decisions = metrics.counter(
+            "gateway_decisions",
+            "Decisions made for other proxies, by the endpoint they asked and the status they were told.",
+            "endpoint",
+            "status",
+        )
 
     def record(self, exchange: Exchange) -> None:
         """Record an exchange that has ended."""
