@@ -4,6 +4,7 @@ Laws:
 
 - A wrong password and an unknown e-mail are told apart neither by message nor by cost; that a user is switched off is
   told only to who knows the password.
+- A password is only ever looked at when the attempt's turn has come (:mod:`authcore.attempts`), whatever it is for.
 - bcrypt runs while no connection is held.
 """
 
@@ -26,9 +27,9 @@ from authcore.store.rows import LoginRow, NewUser, RoleProfile, UserProfile
 from authcore.store.session_rows import NOWHERE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from uuid import UUID
 
+    from authcore.attempts import Attempts
     from authcore.credentials import PasswordLogin
     from authcore.pairs import TokenPair
     from authcore.passwords import Passwords
@@ -51,9 +52,12 @@ class SignedIn:
 class Accounts(Administration):
     """Signs users up and in, and administers them."""
 
-    def __init__(self, store: AccountStore, passwords: Passwords, sessions: Sessions) -> None:
+    def __init__(
+        self, store: AccountStore, passwords: Passwords, sessions: Sessions, attempts: Attempts
+    ) -> None:
         super().__init__(store, passwords)
         self._sessions = sessions
+        self._attempts = attempts
 
     async def register(  # noqa: PLR0913 - what is registered, by name
         self,
@@ -71,7 +75,8 @@ class Accounts(Administration):
             OrganizationUnknown: there is no such organization.
             EmailUnacceptable: not an address.
             NameUnacceptable: empty, too long or with control characters.
-            PasswordUnacceptable: too short or too long.
+            PasswordUnacceptable: a new password that is too short or too long.
+            Throttled: the e-mail exists, and too many attempts have failed.
             EmailTaken: the e-mail exists and the password is another.
             UserDisabled: the e-mail exists, the password is right, and the user is switched off.
             AlreadyMember: the e-mail exists, the password is right, and the user belongs there already.
@@ -81,9 +86,7 @@ class Accounts(Administration):
         if not await self._store.organization_exists(organization_id):
             raise OrganizationUnknown
         email, full_name = acceptable_email(email), acceptable_name(full_name)
-        self._passwords.check(password)
-        existing = await self._store.logins(email)
-        if not existing:
+        if not await self._store.logins(email):
             user = NewUser(
                 email=email,
                 password_hash=await self._passwords.hash(password),
@@ -94,9 +97,8 @@ class Accounts(Administration):
             user_id = await self._store.add_user(user)
             if user_id is not None:
                 return await self._signed_in(user_id, organization_id, now, visit)
-            # Registered by another request since we looked; or the address is held by a deleted user.
-            existing = await self._store.logins(email)
-        row = await self._proved(existing, password)
+            # Registered by another request since we looked; or the e-mail is held by a deleted user.
+        row = await self._proved(email, password, visit, now)
         if row is None:
             raise EmailTaken
         if not row.is_active:
@@ -110,15 +112,14 @@ class Accounts(Administration):
         """Sign a user in, in the organization they land in.
 
         Raises:
+            Throttled: too many attempts have failed, for this e-mail or from this address.
             LoginRejected: unknown e-mail or wrong password.
             UserDisabled: right password, and the user is switched off.
             NotAMember: right password, and there is no organization the user may act in.
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer.
         """
-        email = login.email.strip()
-        rows = await self._store.logins(email) if is_searchable(email) else []
-        row = await self._proved(rows, login.password)
+        row = await self._proved(login.email.strip(), login.password, visit, now)
         if row is None:
             raise LoginRejected
         if not row.is_active:
@@ -150,12 +151,16 @@ class Accounts(Administration):
         """
         return await self._signed_in(user_id, organization_id, now, visit, session_id)
 
-    async def _proved(self, rows: Sequence[LoginRow], password: str) -> LoginRow | None:
-        """Return the first row; None, at the same cost, when there is none or the password is not its.
+    async def _proved(self, email: str, password: str, visit: Visit, now: float) -> LoginRow | None:
+        """Return the account of `email`; None, at the same cost, when there is none or the password is not its."""
+        email = email if is_searchable(email) else ""
+        return await self._attempts.judge(
+            lambda: self._prove(email, password), email=email, address=visit.address, now=now
+        )
 
-        Rows that differ in case only are one e-mail to us: only the first of them can be signed in to.
-        """
-        row = rows[0] if rows else None
+    async def _prove(self, email: str, password: str) -> LoginRow | None:
+        # Rows that differ in case only are one e-mail to us: only the first of them can be signed in to.
+        row = next(iter(await self._store.logins(email)), None)
         stored = None if row is None else row.password_hash
         return row if await self._passwords.verify(password, stored) else None
 

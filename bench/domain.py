@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from authcore.accounts import Accounts
+from authcore.attempts import Attempts
 from authcore.keys import KeyRing
 from authcore.passwords import Passwords
 from authcore.sessions import Sessions
@@ -40,7 +41,7 @@ async def domain(url: str, secret: str) -> AsyncIterator[tuple[Accounts, Tokens]
         refresh_seconds=90_000,
     )
     try:
-        yield Accounts(store, passwords, Sessions(store, tokens)), tokens
+        yield Accounts(store, passwords, Sessions(store, tokens), Attempts(store)), tokens
     finally:
         passwords.close()
         await store.close()

@@ -125,6 +125,15 @@ def _session_lifetime(settings: Settings) -> Iterator[tuple[str, str]]:
         )
 
 
+def _delays(settings: Settings) -> Iterator[tuple[str, str]]:
+    first, longest = settings.signin.delay_seconds, settings.signin.delay_max_seconds
+    if first > longest:
+        yield (
+            "GATEWAY_SIGNIN_DELAY_SECONDS",
+            f"{first:g} is more than GATEWAY_SIGNIN_DELAY_MAX_SECONDS, {longest:g}",
+        )
+
+
 def _heads(settings: Settings) -> Iterator[tuple[str, str]]:
     target, head = settings.limit.target_bytes, settings.limit.head_bytes
     if target >= head:
@@ -200,6 +209,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_JWT_SECRET_VERIFIES", "GATEWAY_JWT_KEYS_DIR"), _key_directory),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_REFRESH_SECONDS"), _lifetimes),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_SESSION_SECONDS"), _session_lifetime),
+    (("GATEWAY_SIGNIN_DELAY_SECONDS", "GATEWAY_SIGNIN_DELAY_MAX_SECONDS"), _delays),
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), _listeners),
     (("GATEWAY_DECISION_PATH", "GATEWAY_TRUSTED_PROXIES"), _decision),

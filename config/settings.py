@@ -20,6 +20,7 @@ from config.groups.browsers import Cookie, Cors
 from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Password, Token
 from config.groups.serving import Admin, Header, Limit, Log, Timeout, Upstream
+from config.groups.signin import Signin
 
 
 class Settings(BaseSettings):
@@ -75,6 +76,7 @@ class Settings(BaseSettings):
     jwt: Jwt = Field(default_factory=Jwt)
     token: Token = Field(default_factory=Token)
     password: Password = Field(default_factory=Password)
+    signin: Signin = Field(default_factory=Signin)
     identity: Identity = Field(default_factory=Identity)
     keys: Keys = Field(default_factory=Keys)
     upstream: Upstream = Field(default_factory=Upstream)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 LOG_FLUSH_SECONDS = 0.2
 PURGE_SECONDS = 3600
 FORGET_SECONDS = 30
+PURGE_ATTEMPTS_SECONDS = 60
 
 log = structlog.get_logger()
 
@@ -193,6 +194,8 @@ class Gateway:
             "forget_successors",
             lambda: self._domain.sessions.forget_successors(time.time()),
         )
+        attempts = self._domain.attempts
+        chores.every(PURGE_ATTEMPTS_SECONDS, "purge_attempts", lambda: attempts.purge(time.time()))
         chores.every(PURGE_SECONDS, "purge_key_digests", lambda: self._domain.identity.purge(time.time()))
 
     async def _write_last_used(self) -> None:

@@ -131,6 +131,7 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
     errors.UserUnknown: (404, ()),
     errors.ApiKeyUnknown: (404, ()),
     errors.PermissionDenied: (403, _SCOPE),
+    errors.Throttled: (429, ()),
     errors.StoreUnavailable: (503, _RETRY),
     errors.Overloaded: (503, _RETRY),
 }
@@ -148,5 +149,7 @@ def describe(error: Exception) -> Fault:
             row = TABLE.get(kind)
             if row is not None:
                 status, headers = row
+                if isinstance(error, errors.Throttled):  # RFC 6585 section 4
+                    headers = (("Retry-After", str(error.retry_after_seconds)),)
                 return Fault(status, str(error), error.reason, headers)
     return INTERNAL

@@ -51,6 +51,7 @@ STATUS = {
         ("OrganizationUnknown", "RoleUnknown", "UserUnknown", "ApiKeyUnknown", "SessionUnknown"), 404
     ),
     **dict.fromkeys(("NotAMember", "PermissionDenied"), 403),
+    "Throttled": 429,
     **dict.fromkeys(("StoreUnavailable", "Overloaded"), 503),
 }
 
@@ -82,7 +83,7 @@ def test_every_refusal_has_its_status_its_words_and_its_reason(kind: type[errors
     assert "WWW-Authenticate" not in names or fault.status in (401, 403)
     if fault.status == 401:
         assert "WWW-Authenticate" in names  # RFC 9110 section 15.5.2
-    if fault.status == 503:
+    if fault.status in (429, 503):
         assert "Retry-After" in names
         assert "WWW-Authenticate" not in names
 

@@ -49,6 +49,7 @@ from authcore.errors.credentials import (
     UserDisabled,
 )
 from authcore.errors.reasons import AuthError, Reason
+from authcore.errors.signing_in import Throttled
 
 __all__ = [
     "AlreadyMember",
@@ -83,6 +84,7 @@ __all__ = [
     "SlugTaken",
     "StoreUnavailable",
     "SubjectUnknown",
+    "Throttled",
     "TokenExpired",
     "TokenMalformed",
     "TokenRejected",

@@ -31,6 +31,8 @@ class Reason(StrEnum):
     """The request contradicts what is stored (an e-mail that is taken)."""
     INVALID = "invalid"
     """The request's own values are not acceptable (a password over 72 bytes)."""
+    THROTTLED = "throttled"
+    """Too many attempts have failed: nothing was tried."""
     STORE_DOWN = "store_down"
     """The database did not answer: not the caller's fault, and no verdict on the caller."""
     OVERLOADED = "overloaded"

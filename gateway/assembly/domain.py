@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from authcore.accounts import Accounts
 from authcore.api_keys import derive_secret
+from authcore.attempts import AttemptLimits, Attempts
 from authcore.identity import Identity
 from authcore.memory import Limits
 from authcore.passwords import Passwords
@@ -31,6 +32,7 @@ class Domain:
     rotation: Rotation | None
     tokens: Tokens
     passwords: Passwords
+    attempts: Attempts
     sessions: Sessions
     accounts: Accounts
     identity: Identity
@@ -82,5 +84,6 @@ async def build_domain(settings: Settings) -> Domain:
         session_seconds=settings.token.session_seconds,
         tell=identity.hear,
     )
-    accounts = Accounts(store, passwords, sessions)
-    return Domain(store, ring, rotation, tokens, passwords, sessions, accounts, identity)
+    attempts = Attempts(store, AttemptLimits(**settings.signin.model_dump()))
+    accounts = Accounts(store, passwords, sessions, attempts)
+    return Domain(store, ring, rotation, tokens, passwords, attempts, sessions, accounts, identity)

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from authcore.errors import AuthError
+from authcore.store.session_rows import Visit
 from gateway.faults import (
     INTERNAL,
     BadRequest,
@@ -49,6 +50,11 @@ def refused(fault: Fault) -> web.Response:
         content_type="application/json",
         headers={"Cache-Control": "no-store", **dict(fault.headers)},
     )
+
+
+def visit_of(request: web.Request) -> Visit:
+    """Return where a request comes from; the address as the pipeline judged it, whatever clients say of themselves."""
+    return Visit.of(request.headers.get("User-Agent", ""), request.headers["X-Real-IP"])
 
 
 async def read_body(request: web.Request, model: type[Body]) -> Body:

@@ -15,7 +15,7 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from authcore.credentials import PasswordLogin, RefreshToken
-from gateway.endpoints.application import read_body, success
+from gateway.endpoints.application import read_body, success, visit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +101,7 @@ class AuthEndpoints:
             full_name=body.full_name,
             organization_id=body.organization_id,
             now=time.time(),
+            visit=visit_of(request),
         )
         return success(_signed_in(signed_in))
 
@@ -108,7 +109,8 @@ class AuthEndpoints:
         """Sign in by e-mail and password."""
         body = await read_body(request, LoginBody)
         login = PasswordLogin(body.email, body.password)
-        return success(_signed_in(await self._accounts.login(login, time.time())))
+        signed_in = await self._accounts.login(login, time.time(), visit_of(request))
+        return success(_signed_in(signed_in))
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Exchange a refresh token for a new pair; the old one is used up."""

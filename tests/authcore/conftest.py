@@ -12,6 +12,7 @@ import pytest
 from authcore import api_keys as keys
 from authcore.accounts import Accounts
 from authcore.api_keys import ApiKeys, LastUsed
+from authcore.attempts import Attempts
 from authcore.authenticate import Authenticator
 from authcore.credentials import PasswordLogin
 from authcore.keys import KeyRing
@@ -20,6 +21,7 @@ from authcore.passwords import Passwords
 from authcore.permissions import CATALOGUE
 from authcore.sessions import Sessions
 from authcore.store.postgres import PostgresStore
+from authcore.store.session_rows import Visit
 from authcore.tokens import Tokens
 from tests.conftest import fresh_database
 
@@ -73,7 +75,7 @@ class World:
     def __post_init__(self) -> None:
         self.passwords = Passwords(min_length=8, cost=4, workers=2, queue=1000)
         self.sessions = Sessions(self.store, self.tokens)
-        self.accounts = Accounts(self.store, self.passwords, self.sessions)
+        self.accounts = Accounts(self.store, self.passwords, self.sessions, Attempts(self.store))
         self.last_used = LastUsed(self.store)
         self.authenticator = self.new_authenticator()
 
@@ -106,9 +108,13 @@ class World:
         return await self.accounts.create_user(email=email, organization_id=organization, **columns)
 
     async def login(
-        self, email: str = "user@example.com", password: str = PASSWORD, now: float = NOW
+        self,
+        email: str = "user@example.com",
+        password: str = PASSWORD,
+        now: float = NOW,
+        address: str = "192.0.2.1",
     ) -> SignedIn:
-        return await self.accounts.login(PasswordLogin(email, password), now)
+        return await self.accounts.login(PasswordLogin(email, password), now, Visit("", address))
 
     async def key(
         self,
@@ -146,7 +152,8 @@ async def world(shared_url: str) -> AsyncIterator[World]:
     connection = await asyncpg.connect(shared_url)
     await connection.execute(
         "TRUNCATE organizations, users, user_organizations, custom_roles, permissions, role_permissions, api_keys, "
-        "sso_providers, gateway_sessions, gateway_refresh_tokens, gateway_sign_outs, gateway_api_key_digests"
+        "sso_providers, gateway_sessions, gateway_refresh_tokens, gateway_sign_outs, gateway_api_key_digests, "
+        "gateway_sign_in_failures, gateway_sign_in_addresses, gateway_invitations"
     )
     rows = [(one, action, text) for one, actions in CATALOGUE.items() for action, text in actions.items()]
     await connection.executemany(

@@ -180,7 +180,11 @@ async def test_an_existing_database_keeps_every_row_and_column_and_works(
     assert row.key_prefix == key[4 : 4 + width]
     await world.authenticator.authenticate(ApiKey(key.encode()), None, NOW)
     registered = await world.accounts.register(
-        email="n@example.com", password="password", full_name="N", organization_id=ORGANIZATION, now=NOW
+        email="n@example.com",
+        password="password",
+        full_name="N",
+        organization_id=ORGANIZATION,
+        now=NOW,
     )
     assert registered.user.role_id == ROLE
     world.passwords.close()

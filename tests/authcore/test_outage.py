@@ -12,9 +12,11 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from authcore.attempts import AttemptLimits
 from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken
 from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
+from authcore.store.attempts import NewAttempt, Reserved
 from authcore.store.rows import NewApiKey, NewUser
 from authcore.store.session_rows import NOWHERE as UNSEEN
 from authcore.store.session_rows import Moments, NewRefreshToken, NewSession
@@ -32,6 +34,8 @@ MOMENTS = Moments(now=AT, raced_since=AT, token_over=AT, session_over=AT)
 USER = NewUser(email="a@b", password_hash="", full_name="x", organization_id=uuid4(), role_id=None)
 KEY = NewApiKey(user_id=uuid4(), organization_id=uuid4(), name="x", prefix="x", key_hash="x", expires_at=None)
 ONE = uuid4()
+ATTEMPT = NewAttempt(email="a", network="192.0.2.1", at=AT, known_since=AT)
+RESERVED = Reserved(b"a", b"b", b"b", b"c")
 
 CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "ping": lambda store: store.ping(),
@@ -66,6 +70,10 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "delete_api_key": lambda store: store.delete_api_key(ONE, ONE),
     "add_api_key_digest": lambda store: store.add_api_key_digest(ONE, "a", b"a"),
     "purge_api_key_digests": lambda store: store.purge_api_key_digests(AT),
+    "reserve_attempt": lambda store: store.reserve_attempt(ATTEMPT, AttemptLimits()),
+    "return_attempt": lambda store: store.return_attempt(RESERVED, AT, AttemptLimits()),
+    "forgive_attempts": lambda store: store.forgive_attempts(RESERVED, AT, AttemptLimits()),
+    "purge_attempts": lambda store: store.purge_attempts(AT, AT),
     "purge_sessions": lambda store: store.purge_sessions(AT),
 }
 
@@ -114,7 +122,11 @@ async def test_what_the_domain_asks_for_is_unavailable_too_and_not_denied(world:
         world.accounts.login(PasswordLogin("nobody@example.com", "x"), NOW),
         world.accounts.switch(user, organization, NOW),
         world.accounts.register(
-            email="a@b", password="password", full_name="a", organization_id=organization, now=NOW
+            email="a@b",
+            password="password",
+            full_name="a",
+            organization_id=organization,
+            now=NOW,
         ),
     ):
         with pytest.raises(StoreUnavailable):

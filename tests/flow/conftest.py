@@ -11,6 +11,7 @@ import pytest
 import uvloop
 
 from authcore.accounts import Accounts
+from authcore.attempts import Attempts
 from authcore.keys import KeyRing
 from authcore.passwords import Passwords
 from authcore.sessions import Sessions
@@ -143,7 +144,7 @@ async def world(migrated_url: str) -> AsyncIterator[World]:
         refresh_seconds=86400,
     )
     sessions = Sessions(store, tokens)
-    accounts = Accounts(store, passwords, sessions)
+    accounts = Accounts(store, passwords, sessions, Attempts(store))
     home = await accounts.create_organization("Home")
     other = await accounts.create_organization("Other")
 

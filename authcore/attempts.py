@@ -1,0 +1,185 @@
+"""Attempts at a password: how many may fail, and how long the next one has to wait.
+
+Three counters judge an attempt, each a bucket that leaks ``free failures / window``: the client's address (IPv6 by its
+/64), the e-mail, and the e-mail at this address. While a bucket is not full, attempts are free. Each failure after that
+doubles the wait before the next: a short wait is served here (the attempt is held), a longer one is refused, unproved.
+
+Laws:
+
+- An attempt is counted before its password is looked at, in one statement that also judges it: guesses in parallel, on
+  however many replicas, get no more tries than guesses one after the other.
+- The e-mail is folded by the very function that finds the account, in the database: one account, one counter.
+- What is asked of an unknown e-mail is what is asked of a known one: the same counters, the same answers.
+- An address from which the e-mail was signed in to passes the e-mail's own counter, and so does a session: nobody can
+  lock a user out of where they are at home.
+- Success forgives what failed for that e-mail from that address, and nothing else: signing in to one account does not
+  pay for guesses at another.
+- When the store does not answer nobody is let through: :class:`~authcore.errors.StoreUnavailable`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv6Address, ip_address
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from authcore.errors import Overloaded, Throttled
+from authcore.store.attempts import NewAttempt
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from authcore.store.attempts import AttemptRows, Reserved
+
+T = TypeVar("T")
+
+_V6_PREFIX: Final = 64
+"""What one customer is given at least (RFC 6177): counting single addresses of it would count nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptLimits:
+    """The figures of the law.
+
+    Attributes:
+        free_failures: Failures of one e-mail within the window that cost no wait.
+        address_free_failures: The same of one address, over all e-mails.
+        window_seconds: In this time a full bucket leaks empty.
+        delay_seconds: The first wait; each failure after it doubles the next.
+        delay_max_seconds: The longest wait.
+        hold_seconds: A wait up to this is served by the gateway; past it the attempt is refused.
+        known_seconds: An address where a sign-in succeeded is known for this long.
+        known_addresses: Known addresses of one e-mail at most; the newest stay.
+    """
+
+    free_failures: int = 5
+    address_free_failures: int = 50
+    window_seconds: float = 3600
+    delay_seconds: float = 1
+    delay_max_seconds: float = 900
+    hold_seconds: float = 2
+    known_seconds: float = 30 * 86_400
+    known_addresses: int = 10
+
+
+class Attempts:
+    """Counts and judges."""
+
+    def __init__(self, store: AttemptRows, limits: AttemptLimits | None = None) -> None:
+        self._store = store
+        self._limits = limits or AttemptLimits()
+        self._under_way: dict[str, set[asyncio.Future[None]]] = {}
+
+    async def judge(
+        self,
+        prove: Callable[[], Awaitable[T | None]],
+        *,
+        email: str,
+        address: str,
+        now: float,
+        has_session: bool = False,
+    ) -> T | None:
+        """Let `prove` try, when its turn has come, and return what it returns: None is a failure.
+
+        Args:
+            prove: Looks the account up and tries the password.
+            email: As given, without spaces around it; of what no account can have, the empty string.
+            address: Where the client is, as far as that is believed.
+            now: POSIX seconds.
+            has_session: The caller has a session of the account already.
+
+        Raises:
+            Throttled: it is not its turn; nothing has been tried.
+            StoreUnavailable: the database does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        attempt = NewAttempt(
+            email=email,
+            network=network(address),
+            at=_moment(now),
+            known_since=_moment(now - self._limits.known_seconds),
+            has_session=has_session,
+        )
+        turn = await self._store.reserve_attempt(attempt, self._limits)
+        while turn.reserved is None and await self._others_end(email, began):
+            attempt = replace(attempt, at=_moment(now + loop.time() - began))
+            turn = await self._store.reserve_attempt(attempt, self._limits)
+        if turn.reserved is None:
+            raise Throttled(max(1, math.ceil(turn.wait_seconds)))
+        if turn.wait_seconds > 0:
+            await asyncio.sleep(turn.wait_seconds)
+        with self._proving(email):
+            return await self._settled(
+                prove, turn.reserved, attempt.at + timedelta(seconds=turn.wait_seconds)
+            )
+
+    async def _settled(
+        self, prove: Callable[[], Awaitable[T | None]], reserved: Reserved, at: datetime
+    ) -> T | None:
+        """Try, and take back what was counted unless it failed."""
+        try:
+            proved = await prove()
+        except Overloaded:  # nobody looked at the password
+            await self._store.return_attempt(reserved, at, self._limits)
+            raise
+        if proved is not None:
+            await self._store.forgive_attempts(reserved, at, self._limits)
+        return proved
+
+    @contextmanager
+    def _proving(self, email: str) -> Iterator[None]:
+        """Let those who wait for this attempt's end know of it."""
+        key, ended = email.lower(), asyncio.get_running_loop().create_future()
+        self._under_way.setdefault(key, set()).add(ended)
+        try:
+            yield
+        finally:
+            ended.set_result(None)
+            self._under_way[key].discard(ended)
+            if not self._under_way[key]:
+                del self._under_way[key]
+
+    async def _others_end(self, email: str, since: float) -> bool:
+        """Wait for one of the attempts being proved right now for that e-mail to end; False when there is none.
+
+        Of several sign-ins at once with the right password those that come last would be refused for the sake of those
+        that are only counted, and about to be forgiven.
+        """
+        others = self._under_way.get(email.lower())
+        patience = since + self._limits.hold_seconds - asyncio.get_running_loop().time()
+        if not others or patience <= 0:
+            return False
+        ended, _ = await asyncio.wait(others, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        return bool(ended)
+
+    async def purge(self, now: float) -> int:
+        """Forget counters that have leaked empty and addresses not used for long; return how many.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        known_since = _moment(now - self._limits.known_seconds)
+        return await self._store.purge_attempts(_moment(now), known_since)
+
+
+def network(address: str) -> str:
+    """Return what is counted as one client: the address; of IPv6 its /64; all that is neither, together."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    mask = (1 << 128) - (1 << (128 - _V6_PREFIX))
+    return f"{IPv6Address(int(parsed) & mask)}/{_V6_PREFIX}"
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,236 @@
+"""Counters of failed sign-ins in PostgreSQL; the law they follow is told in ``authcore/attempts.py``.
+
+Laws:
+
+- An attempt is judged and counted in one statement. Each counter's row is judged as it is when its lock is held, so of
+  any number at once no more are let through than one after the other. One that is refused is counted nowhere, but for
+  what overtook it between the look and the lock.
+- Rows are locked in one order everywhere (address, e-mail, pair): two statements never wait for each other.
+- A row is forgotten when it means nothing any more: ``expires_at``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from authcore.attempts import AttemptLimits
+    from authcore.store.pool import Pool
+
+_PURGE_ROWS: Final = 10_000
+_SESSION: Final = "session"
+"""Stands for the address in the pair of an e-mail and a session of it. No address is spelled so."""
+
+# One more in a bucket. When its turn is further away than the gateway holds a request there is no row: refused. A
+# bucket that is not full is open since ever, and not since now: the clock of another replica may be behind ours.
+_COUNT: Final = """
+    INSERT INTO gateway_sign_in_failures AS f (subject, level, seen_at, slot_at, open_at, expires_at)
+    SELECT subject, 1, now, now, CASE WHEN delay > '0' THEN now + delay ELSE 'epoch' END,
+           greatest(now + delay, now + make_interval(secs => law.span / {free}))
+    FROM law, ({asking}) asking (subject),
+         make_interval(secs => CASE WHEN {free} <= 1 THEN least(first, longest) ELSE 0 END) delay
+    ON CONFLICT (subject) DO UPDATE SET (level, seen_at, slot_at, open_at, expires_at) = (
+        SELECT counted.level, now, slot_at, CASE WHEN delay > '0' THEN slot_at + delay ELSE 'epoch' END,
+               greatest(slot_at + delay, now + make_interval(secs => counted.level * law.span / {free}))
+        FROM law,
+             LATERAL (SELECT greatest(0, extract(epoch FROM now - f.seen_at)) * {free} / law.span AS leaked) past,
+             LATERAL (SELECT 1 + greatest(0, f.level - leaked) AS level, greatest(now, f.open_at) AS slot_at) counted,
+             make_interval(secs => CASE WHEN ceil(counted.level) < {free} THEN 0
+                 ELSE least(longest, first * power(2, least(60, ceil(counted.level) - {free}))) END) delay)
+    WHERE f.open_at <= (SELECT now + hold FROM law)
+    RETURNING slot_at"""
+
+_OF_ADDRESS: Final = _COUNT.format(
+    free="free_of_address",
+    asking="SELECT address FROM asked, shut, law WHERE coalesce(until <= now + hold, true)",
+)
+_OF_EMAIL: Final = _COUNT.format(
+    free="free", asking="SELECT email FROM asked, known, of_address WHERE NOT known.here"
+)
+_OF_PAIR: Final = _COUNT.format(
+    free="free",
+    asking="SELECT pair FROM asked, known, of_address WHERE known.here OR EXISTS (SELECT FROM of_email)",
+)
+
+# Each counter asks only when the one before it has counted: so they are locked in this order, and what one refuses the
+# next does not count. `shut` is the look before: it spares the first what a later one is going to refuse.
+_RESERVE: Final = f"""
+WITH law AS (
+    SELECT $4::timestamptz AS now, $5::timestamptz AS known_since, $6::double precision AS span,
+           $7::double precision AS first, $8::double precision AS longest, make_interval(secs => $9) AS hold,
+           $10::double precision AS free, $11::double precision AS free_of_address),
+asked AS (
+    SELECT sha256(convert_to('address ' || $2::text, 'UTF8')) AS address,
+           sha256(convert_to('email ' || lower($1::text), 'UTF8')) AS email,
+           sha256(convert_to('pair ' || lower($1) || ' ' || coalesce($3::text, $2), 'UTF8')) AS pair),
+known AS (
+    SELECT $3 IS NOT NULL OR EXISTS (
+        SELECT FROM gateway_sign_in_addresses k
+        WHERE k.email = asked.email AND k.address = asked.address AND k.seen_at > known_since) AS here
+    FROM asked, law),
+shut AS (
+    SELECT max(open_at) AS until FROM gateway_sign_in_failures, asked, known
+    WHERE subject IN (address, pair) OR (subject = email AND NOT here)),
+of_address AS ({_OF_ADDRESS}),
+of_email AS ({_OF_EMAIL}),
+of_pair AS ({_OF_PAIR})
+SELECT address, CASE WHEN here THEN NULL ELSE email END AS counted_email, email, pair,
+       EXISTS (SELECT FROM of_pair) AS is_reserved,
+       extract(epoch FROM CASE WHEN EXISTS (SELECT FROM of_pair) THEN greatest(
+           (SELECT slot_at FROM of_address), (SELECT slot_at FROM of_email), (SELECT slot_at FROM of_pair))
+           ELSE until END - now)::double precision AS wait_seconds
+FROM asked, known, shut, law
+"""  # noqa: S608 - of the constants above
+
+# What is taken back of the pair is taken back of the e-mail: all of it ($5 null) or one attempt. Locked in order.
+_TAKE_BACK: Final = """
+WITH given (place, subject, taken, free) AS (
+    SELECT 1, $1::bytea, 1::double precision, $7::double precision
+    UNION ALL
+    SELECT place, pair.subject, coalesce($5::double precision, f.level), $6::double precision
+    FROM (VALUES (2, $2::bytea), (3, $3::bytea)) pair (place, subject), gateway_sign_in_failures f
+    WHERE f.subject = $3),
+locked AS (
+    SELECT f.subject, f.level - taken AS level, free
+    FROM gateway_sign_in_failures f JOIN given ON given.subject = f.subject ORDER BY place FOR UPDATE OF f)
+UPDATE gateway_sign_in_failures f
+SET level = greatest(0, locked.level),
+    open_at = CASE WHEN ceil(locked.level) < free THEN 'epoch' ELSE f.open_at END,
+    expires_at = CASE WHEN locked.level <= 0 THEN $4::timestamptz ELSE f.expires_at END
+FROM locked WHERE f.subject = locked.subject
+"""
+
+_REMEMBER: Final = """
+WITH remembered AS (
+    INSERT INTO gateway_sign_in_addresses (email, address, seen_at) VALUES ($1, $2, $3)
+    ON CONFLICT (email, address) DO UPDATE SET seen_at = greatest(excluded.seen_at, gateway_sign_in_addresses.seen_at))
+DELETE FROM gateway_sign_in_addresses WHERE email = $1 AND address IN (
+    SELECT address FROM gateway_sign_in_addresses WHERE email = $1 AND address <> $2
+    ORDER BY seen_at DESC OFFSET $4 FOR UPDATE SKIP LOCKED)
+"""
+
+_PURGE_FAILURES: Final = """
+WITH gone AS (DELETE FROM gateway_sign_in_failures WHERE subject IN (
+    SELECT subject FROM gateway_sign_in_failures WHERE expires_at <= $1 AND open_at <= $1
+    LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1)
+SELECT count(*) FROM gone
+"""
+
+_PURGE_ADDRESSES: Final = """
+WITH gone AS (DELETE FROM gateway_sign_in_addresses WHERE (email, address) IN (
+    SELECT email, address FROM gateway_sign_in_addresses WHERE seen_at <= $1
+    LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1)
+SELECT count(*) FROM gone
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAttempt:
+    """An attempt that asks for its turn.
+
+    Attributes:
+        network: Where it comes from.
+        known_since: Addresses used since then are known.
+        has_session: It is counted with those of the account's sessions, instead of with those of its e-mail.
+    """
+
+    email: str
+    network: str
+    at: datetime
+    known_since: datetime
+    has_session: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The counters in which an attempt has been counted.
+
+    Attributes:
+        counted_email: The e-mail's own counter; None where it was passed.
+    """
+
+    address: bytes
+    counted_email: bytes | None
+    email: bytes
+    pair: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """When an attempt's turn is.
+
+    Attributes:
+        reserved: Where it has been counted; None when it is refused.
+        wait_seconds: From now to its turn.
+    """
+
+    reserved: Reserved | None
+    wait_seconds: float
+
+
+class AttemptRows:
+    """Reads and writes of counters."""
+
+    _pool: Pool
+
+    async def reserve_attempt(self, attempt: NewAttempt, limits: AttemptLimits) -> Turn:
+        """Judge an attempt and count it."""
+        row = await self._pool.fetchrow(
+            _RESERVE,
+            attempt.email,
+            attempt.network,
+            _SESSION if attempt.has_session else None,
+            attempt.at,
+            attempt.known_since,
+            limits.window_seconds,
+            limits.delay_seconds,
+            limits.delay_max_seconds,
+            limits.hold_seconds,
+            limits.free_failures,
+            limits.address_free_failures,
+        )
+        if row is None:  # it has no table to be missing from; and if it had, nobody would be let through
+            return Turn(None, 0)
+        if not row["is_reserved"]:
+            return Turn(None, row["wait_seconds"] or 0)
+        reserved = Reserved(row["address"], row["counted_email"], row["email"], row["pair"])
+        return Turn(reserved, max(0, row["wait_seconds"]))
+
+    async def return_attempt(self, reserved: Reserved, at: datetime, limits: AttemptLimits) -> None:
+        """Count an attempt as not made."""
+        await self._take_back(reserved, at, limits, 1)
+
+    async def forgive_attempts(self, reserved: Reserved, at: datetime, limits: AttemptLimits) -> None:
+        """Forget what failed for the e-mail from the address, and know the address from now on."""
+        await self._take_back(reserved, at, limits, None)
+        await self._pool.fetch(
+            _REMEMBER, reserved.email, reserved.address, at, max(0, limits.known_addresses - 1)
+        )
+
+    async def _take_back(
+        self, reserved: Reserved, at: datetime, limits: AttemptLimits, taken: float | None
+    ) -> None:
+        await self._pool.fetch(
+            _TAKE_BACK,
+            reserved.address,
+            reserved.counted_email,
+            reserved.pair,
+            at,
+            taken,
+            limits.free_failures,
+            limits.address_free_failures,
+        )
+
+    async def purge_attempts(self, before: datetime, known_since: datetime) -> int:
+        """Forget counters that mean nothing any more, and addresses last used before then; return how many."""
+        gone = 0
+        for statement, moment in ((_PURGE_FAILURES, before), (_PURGE_ADDRESSES, known_since)):
+            while True:
+                purged = int(await self._pool.fetchval(statement, moment, _PURGE_ROWS))
+                gone += purged
+                if purged < _PURGE_ROWS:
+                    break
+        return gone
