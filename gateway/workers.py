@@ -7,6 +7,7 @@ spreads connections) and has its own admin listener on a unix socket. Laws:
 - One admin address: ``/metrics`` holds every worker's samples, told apart by the label ``worker``; ``/status`` holds
   each one's; ``/readyz`` is ready when all are.
 - One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all did.
+- SIGHUP reaches every worker that serves; one that is just starting reads what there is anyway.
 - No orphans: a worker whose parent is gone reads the end of its standard input, and stops.
 """
 
