@@ -226,7 +226,6 @@ async def test_hosts_have_routes_of_their_own(routed: Routed) -> None:
             "a.b.example.com",
             "evilexample.com",
             "localhost",
-            "",
             "app.example.com.evil",
         ):
             assert await status(host) == 404, host
