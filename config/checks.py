@@ -50,6 +50,9 @@ NOT_FOR_IDENTITY: Final = frozenset(
 """Headers with a meaning of their own: identity in their place would break the message or the credential."""
 
 
+_SESSION_HEADER: Final = "x-auth-session-id"
+
+
 def fold(header: str) -> str:
     """Return a header name as servers that fold punctuation see it."""
     return "".join(letter if letter.isalnum() else "-" for letter in header.lower())
@@ -149,7 +152,9 @@ def _listeners(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _headers(settings: Settings) -> Iterator[tuple[str, str]]:
-    taken: dict[str, str] = {}
+    taken = {
+        _SESSION_HEADER: "GATEWAY_HEADER_SESSION_ID"
+    }  # it is under this name that the gateway tells itself
     for name, header in _header_names(settings.header):
         if fold(header) in NOT_FOR_IDENTITY:
             yield name, f"{header} has a meaning of its own and cannot carry identity"
@@ -160,7 +165,8 @@ def _headers(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _header_names(header: Header) -> Iterator[tuple[str, str]]:
     for field, value in header:
-        yield f"GATEWAY_HEADER_{field.upper()}", value
+        if value is not None:
+            yield f"GATEWAY_HEADER_{field.upper()}", value
 
 
 def _cookies(settings: Settings) -> Iterator[tuple[str, str]]:

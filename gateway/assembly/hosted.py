@@ -12,6 +12,7 @@ from gateway.endpoints.api_keys import ApiKeyEndpoints
 from gateway.endpoints.application import make_application
 from gateway.endpoints.auth import AuthEndpoints
 from gateway.endpoints.key_set import KeySetEndpoint
+from gateway.endpoints.sessions import SessionEndpoints
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.pool import Pool, PoolLimits
 
@@ -42,6 +43,7 @@ async def build_hosted(
     ApiKeyEndpoints(domain.accounts, user_id_header=headers.user_id, org_id_header=headers.org_id).add_to(
         application
     )
+    SessionEndpoints(domain.sessions, user_id_header=headers.user_id).add_to(application)
     KeySetEndpoint(domain.ring).add_to(application)
     # The pipeline has kept the limits already; the application's own must never be met, for it logs what it refuses.
     runner = web.AppRunner(

@@ -12,6 +12,7 @@ from gateway.assembly.planned import planned_rules, preflights_of, refuse_hosted
 from gateway.endpoints.api_keys import COLLECTION, PERMISSIONS
 from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS
 from gateway.endpoints.key_set import PATH as KEY_SET_PATH
+from gateway.endpoints.sessions import METHODS as SESSION_METHODS
 from gateway.proxy.cors import build_policy
 from gateway.proxy.routes import Pattern, Route, RouteTable, of_method
 
@@ -96,6 +97,7 @@ def _hosted_routes(
             metrics.route(name),
             methods=frozenset({b"POST"}),
             body_limit=limit.auth_body_bytes,
+            internal=True,
             hosted=True,
             cors=cors,
         )
@@ -103,6 +105,8 @@ def _hosted_routes(
     by_token = Requirement(methods=frozenset({AuthMethod.JWT, AuthMethod.COOKIE}))
     ours: dict[str, Route | Sequence[Route]] = {path: here(path, PUBLIC) for path in OPEN_PATHS}
     ours |= {path: here(path, by_token) for path in TOKEN_PATHS}
+    own = here("/api/auth/sessions", by_token)
+    ours |= {path: replace(own, methods=of_method(method)) for path, method in SESSION_METHODS.items()}
     ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))
     if settings.keys.hosted:
         # Not bound to the credential's organization: the caller may ask for another one, as of any upstream.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
 
 import orjson
 import structlog
@@ -55,6 +56,12 @@ def refused(fault: Fault) -> web.Response:
 def visit_of(request: web.Request) -> Visit:
     """Return where a request comes from; the address as the pipeline judged it, whatever clients say of themselves."""
     return Visit.of(request.headers.get("User-Agent", ""), request.headers["X-Real-IP"])
+
+
+def session_of(request: web.Request) -> UUID | None:
+    """Return the session of the caller's token; None when it is of none. The pipeline tells, no client can."""
+    told = request.headers.get("X-Auth-Session-ID")
+    return None if told is None else UUID(told)
 
 
 async def read_body(request: web.Request, model: type[Body]) -> Body:

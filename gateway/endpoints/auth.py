@@ -11,11 +11,13 @@ import unicodedata
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
+import structlog
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from authcore.credentials import PasswordLogin, RefreshToken
-from gateway.endpoints.application import read_body, success, visit_of
+from authcore.credentials import BearerToken, PasswordLogin, RefreshToken
+from authcore.errors import RefreshReused
+from gateway.endpoints.application import read_body, session_of, success, visit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +36,9 @@ OPEN_PATHS: Final = (
 
 TOKEN_PATHS: Final = ("/api/auth/switch-org",)
 """Hosted for who holds an access token. An API key is bound to its organization and cannot leave it this way."""
+
+
+log = structlog.get_logger()
 
 
 def _printable(text: str) -> str:
@@ -115,11 +120,24 @@ class AuthEndpoints:
     async def refresh(self, request: web.Request) -> web.Response:
         """Exchange a refresh token for a new pair; the old one is used up."""
         body = await read_body(request, RefreshBody)
-        pair = await self._sessions.refresh(RefreshToken(body.refresh_token), time.time())
+        token = RefreshToken(body.refresh_token)
+        try:
+            pair = await self._sessions.refresh(token, time.time(), visit_of(request))
+        except RefreshReused as reuse:
+            log.warning("refresh_token_reused", session=str(reuse.session_id), ended=True)
+            raise
         return success(_tokens(pair))
 
     async def logout(self, request: web.Request) -> web.Response:
-        """End the session of a refresh token. Whatever is sent, the caller is signed out: always 200."""
+        """End the sessions of the tokens that are sent: a refresh token in the body, an access token as the credential.
+
+        Whatever is sent, the caller is signed out: always 200.
+        """
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            await self._sessions.close_bearer(
+                BearerToken(token.strip().encode(errors="surrogateescape")), time.time()
+            )
         try:
             body = RefreshBody.model_validate_json(await request.read())
         except (ValidationError, web.HTTPRequestEntityTooLarge):
@@ -129,10 +147,16 @@ class AuthEndpoints:
         return success({"status": "logged_out"})
 
     async def switch(self, request: web.Request) -> web.Response:
-        """Begin a session in another organization."""
+        """Give tokens for another organization, in the session of the caller's token."""
         body = await read_body(request, SwitchBody)
-        user_id = UUID(request.headers[self._user_id_header])
-        return success(_signed_in(await self._accounts.switch(user_id, body.organization_id, time.time())))
+        switched = await self._accounts.switch(
+            UUID(request.headers[self._user_id_header]),
+            body.organization_id,
+            time.time(),
+            session_of(request),
+            visit_of(request),
+        )
+        return success(_signed_in(switched))
 
 
 def _signed_in(signed_in: SignedIn) -> Mapping[str, object]:

@@ -165,7 +165,9 @@ class Decider:
             question.head.method,
             target.forwarded if route.rewrite is None else route.rewrite.apply(target),
             reading.passing(strip=route.strip_credential, edits=route.edits),
-            self._laws.identity(permit.principal),
+            self._laws.internal(permit.principal)
+            if route.internal
+            else self._laws.identity(permit.principal),
             reading.origin.lines,
             question.request_id,
         )

@@ -41,6 +41,10 @@ that serve it); with every ``x-forwarded-*``."""
 
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 
+SESSION_HEADER: Final = b"X-Auth-Session-ID"
+"""Tells the gateway's own application the session; nobody else, unless a setting names it. Of a managed prefix, so a
+client cannot set it."""
+
 MANAGED_PREFIXES: Final = (b"x-user-", b"x-org-", b"x-auth-", b"x-identity", b"x-forwarded-")
 
 _WIRE: Final = frozenset({b"content-length"}) | HOP_BY_HOP
@@ -72,9 +76,9 @@ def fold(name: bytes) -> bytes:
 class HeaderLaws:
     """The rules, compiled for one configuration of header names."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
-        """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header."""
-        self._names = {key: name.encode("ascii") for key, name in names.items()}
+    def __init__(self, names: Mapping[str, str | None]) -> None:
+        """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header; None: not told."""
+        self._names = {key: name.encode("ascii") for key, name in names.items() if name is not None}
         self._managed = frozenset(fold(name) for name in self._names.values()) | FORWARDED | {b"x-request-id"}
         self._passes: dict[bytes, bool] = {}
         self._blocks: WeakKeyDictionary[Principal, bytes] = WeakKeyDictionary()
@@ -125,9 +129,18 @@ class HeaderLaws:
         """
         block = self._blocks.get(principal)
         if block is None:
-            block = b"".join(self._line(key, value) for key, value in _identity(principal) if value)
+            block = b"".join(
+                self._line(key, value) for key, value in _identity(principal) if value and key in self._names
+            )
             self._blocks[principal] = block
         return block
+
+    def internal(self, principal: Principal) -> bytes:
+        """Return the same for the gateway's own application, which is told the session under a name of its own."""
+        block = self.identity(principal)
+        if principal.session_id is None or fold(self._names.get("session_id", b"")) == SESSION_HEADER.lower():
+            return block
+        return b"%b%b: %b\r\n" % (block, SESSION_HEADER, str(principal.session_id).encode("ascii"))
 
     def absent(self, principal: Principal) -> tuple[str, ...]:
         """Return the names, in lower case, of the identity headers that `principal` has no value for."""
@@ -154,6 +167,7 @@ def _identity(principal: Principal) -> list[tuple[str, str]]:
         ("org_id", str(principal.organization_id)),
         ("auth_method", str(principal.method)),
         ("auth_key_id", str(principal.key_id or "")),
+        ("session_id", str(principal.session_id or "")),
     ]
 
 

@@ -48,7 +48,8 @@ class Route:
         methods: Of a hosted route, the methods it takes; None for any.
         body_limit: Bytes of body at most; 0 for no limit.
         strip_credential: The upstream does not see the credential.
-        hosted: The gateway's own application answers, for the organization of the credential.
+        internal: The gateway's own application answers, and is told the session.
+        hosted: It does, for the organization of the credential.
         tickets: A WebSocket ticket in the query is a credential here.
         shadow: What would be refused is recorded, and forwarded.
         rewrite: How the path is changed for the upstream; None when it is not.
@@ -63,6 +64,7 @@ class Route:
     methods: frozenset[bytes] | None = None
     body_limit: int = 0
     strip_credential: bool = False
+    internal: bool = False
     hosted: bool = False
     tickets: bool = False
     shadow: bool = False
