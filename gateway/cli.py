@@ -20,6 +20,7 @@ from authcore.store.migrate import MigrationChanged
 from authcore.store.triggers import TriggersRefused
 from config.load import ConfigError
 from gateway.commands.accounts import orgs, users
+from gateway.commands.health import health
 from gateway.commands.key_ring import keys
 from gateway.commands.keys import api_keys
 from gateway.commands.serving import check_config, dev, migrate, serve
@@ -70,7 +71,7 @@ def main() -> None:
     """
 
 
-for _command in (serve, dev, migrate, check_config, orgs, users, api_keys, keys, token):
+for _command in (serve, dev, migrate, check_config, health, orgs, users, api_keys, keys, token):
     main.add_command(_command)
 
 

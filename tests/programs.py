@@ -10,17 +10,25 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
+
 
 def program(name: str) -> str:
-    """The path of a program, from beside the interpreter (PyPI) or from the search path (the system)."""
-    beside = Path(sys.executable).with_name(name)
-    found = str(beside) if beside.exists() else shutil.which(name)
-    if found is not None:
-        return found
-    lacking = f"{name} is not installed (see .ci/packages; `make programs` for those of PyPI)"
+    """The path of a program: beside the interpreter or in .tools (PyPI), or on the search path (the system)."""
+    for beside in (Path(sys.executable).with_name(name), TOOLS / name):
+        if beside.exists():
+            return str(beside)
+    return shutil.which(name) or lacking(
+        f"{name} is not installed (see .ci/packages; `make programs` for those of PyPI)"
+    )
+
+
+def lacking(what: str) -> NoReturn:
+    """Skip, or in CI fail, for want of `what`."""
     if os.environ.get("GATEWAY_TESTS_SKIP") == "never":
-        pytest.fail(lacking)
-    pytest.skip(lacking)
+        pytest.fail(what)
+    pytest.skip(what)

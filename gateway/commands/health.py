@@ -1,0 +1,44 @@
+"""health: asks a running gateway how it is, for probes of machines that have no curl.
+
+Law: exit code 0 when the answer is yes, 1 when it is no or there is none; it needs no secret and no database.
+"""
+
+from __future__ import annotations
+
+import http.client
+from typing import Final
+
+import click
+
+from gateway.commands.opening import settings_for
+
+_OK: Final = 200
+_SHOWN_BYTES: Final = 2000
+
+
+@click.command()
+@click.option("--ready", is_flag=True, help="Ask whether it can do its job, not only whether it lives.")
+@click.option("--timeout-seconds", type=click.FloatRange(0.1, 60), default=3, show_default=True)
+def health(*, ready: bool, timeout_seconds: float) -> None:
+    """Ask the gateway that listens on GATEWAY_ADMIN_LISTEN whether it is alive; print its answer."""
+    listen = settings_for(frozenset()).admin.listen
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
+        host = "127.0.0.1"
+    path = "/readyz" if ready else "/livez"
+    connection = http.client.HTTPConnection(host, int(port), timeout=timeout_seconds)
+    try:
+        connection.request("GET", path)
+        with connection.getresponse() as answer:
+            status, said = answer.status, answer.read(_SHOWN_BYTES).decode("utf-8", "replace").strip()
+    except (OSError, http.client.HTTPException) as error:
+        raise click.ClickException(
+            f"no answer from http://{host}:{port}{path} ({str(error) or type(error).__name__}): is the gateway "
+            "running, and is GATEWAY_ADMIN_LISTEN the same here as there?"
+        ) from error
+    finally:
+        connection.close()
+    if status != _OK:
+        raise click.ClickException(f"{path} answers {status}: {said}")
+    click.echo(said)
