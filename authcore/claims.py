@@ -102,29 +102,29 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
     Raises:
         TokenMalformed: a claim is missing, of the wrong type, or contradicts another.
     """
-    expires_at = _moment(payload, "exp")
+    expires_at = moment(payload, "exp")
     if expires_at is None:
         raise TokenMalformed
-    user_id, organization_id = _uuid(payload, "user_id"), _uuid(payload, "organization_id")
+    user_id, organization_id = uuid(payload, "user_id"), uuid(payload, "organization_id")
     if user_id is None or organization_id is None:
         raise TokenMalformed
     said: dict[str, Any] = {
         "user_id": user_id,
         "organization_id": organization_id,
         "expires_at": expires_at,
-        "issued_at": _moment(payload, "iat"),
-        "not_before": _moment(payload, "nbf"),
-        "issuer": _text(payload, "iss"),
+        "issued_at": moment(payload, "iat"),
+        "not_before": moment(payload, "nbf"),
+        "issuer": text(payload, "iss"),
         "is_ours": "token_use" in payload,
         # Of anybody else's token a sid would name a session of theirs.
-        "session_id": _uuid(payload, "sid") if "token_use" in payload else None,
+        "session_id": uuid(payload, "sid") if "token_use" in payload else None,
     }
     about_user: dict[str, Any] = {
-        "email": _text(payload, "email") or "",
-        "role_id": _uuid(payload, "role_id"),
+        "email": text(payload, "email") or "",
+        "role_id": uuid(payload, "role_id"),
         "is_super_admin": _flag(payload, "is_super_admin"),
     }
-    jti = _text(payload, "jti")
+    jti = text(payload, "jti")
     match _kind(payload):
         case TokenKind.TICKET:
             return TicketClaims(**said)
@@ -137,7 +137,7 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
 
 
 def _kind(payload: Mapping[str, object]) -> TokenKind:
-    is_ticket = _text(payload, "sub") == "ws"
+    is_ticket = text(payload, "sub") == "ws"
     if "token_use" in payload:
         use = payload["token_use"]
         try:
@@ -152,7 +152,8 @@ def _kind(payload: Mapping[str, object]) -> TokenKind:
     return TokenKind.REFRESH if "jti" in payload else TokenKind.ACCESS
 
 
-def _moment(payload: Mapping[str, object], name: str) -> float | None:
+def moment(payload: Mapping[str, object], name: str) -> float | None:
+    """Return the claim as POSIX seconds, or None when it is not there; so for the others."""
     value = payload.get(name)
     if value is None:
         return None
@@ -164,7 +165,8 @@ def _moment(payload: Mapping[str, object], name: str) -> float | None:
     return value
 
 
-def _uuid(payload: Mapping[str, object], name: str) -> UUID | None:
+def uuid(payload: Mapping[str, object], name: str) -> UUID | None:
+    """Return the claim as a UUID in its canonical spelling."""
     value = payload.get(name)
     if value is None:
         return None
@@ -173,7 +175,8 @@ def _uuid(payload: Mapping[str, object], name: str) -> UUID | None:
     return UUID(value)
 
 
-def _text(payload: Mapping[str, object], name: str) -> str | None:
+def text(payload: Mapping[str, object], name: str) -> str | None:
+    """Return the claim as text that can be written."""
     value = payload.get(name)
     if value is None:
         return None

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from authcore.figures import Distribution, Figure
+    from authcore.foreign import ForeignIssuer
     from authcore.memory import Limits
     from authcore.passwords import BcryptPool
     from authcore.store.postgres import PostgresStore
@@ -38,6 +39,7 @@ class Identity:
     Attributes:
         authenticator: Answers.
         last_used: The uses of API keys that are still to be written.
+        foreign: The foreign issuer whose tokens are taken, if any.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators by position, its settings by name
@@ -50,6 +52,7 @@ class Identity:
         connect_timeout_seconds: float,
         limits: Limits,
         key_secret: bytes,
+        foreign: ForeignIssuer | None = None,
     ) -> None:
         """`url` is the store's, for the connection on which changes are heard."""
         self._store = store
@@ -60,7 +63,13 @@ class Identity:
         self._changes = Changes(url, self._memory, store, connect_timeout_seconds=connect_timeout_seconds)
         self._listening: asyncio.Task[None] | None = None
         self.last_used = LastUsed(store)
-        self.authenticator = Authenticator(store, tokens, self._api_keys, self.last_used, self._memory)
+        self.foreign = foreign
+        if foreign is not None:
+            change = Change(rows=(foreign.row,))
+            foreign.keys.lost = lambda: self._memory.hear(change)
+        self.authenticator = Authenticator(
+            store, tokens, self._api_keys, self.last_used, self._memory, foreign
+        )
 
     async def start(self) -> None:
         """Begin to listen; and wait a little until it is so, since what is learnt before is forgotten then."""
@@ -108,6 +117,7 @@ class Identity:
     def figures(self) -> Mapping[str, Iterable[Figure]]:
         """Return what to publish, by part."""
         return {
+            **({} if self.foreign is None else {"issuer": self.foreign.keys.figures()}),
             "identity": self._memory.figures(),
             "changes": self._changes.figures(),
             "keys": self._api_keys.figures(),

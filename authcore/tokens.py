@@ -3,27 +3,22 @@
 Laws:
 
 - Verification either returns claims or raises a ``TokenRejected``: no input makes it raise anything else.
-- Bounded before parsed: over 8 KiB, or not three base64url segments, is refused unread.
 - The signature comes first; nothing a token says is believed, or told, before it.
 - No clock of its own: ``exp`` and ``nbf`` are held against the ``now`` handed in. ``iat`` only tells (RFC 7519 section
   4.1.6): an issuer whose clock is ahead is not locked out.
 - ``sid`` names the session of a token. An access token carries no ``jti``: Whatomate's rule would make it a refresh
   token.
-- A token with ``crit`` demands what we do not implement (RFC 7515 section 4.1.11), one with ``aud`` is for somebody
-  else (RFC 7519 section 4.1.3): refused.
+- A token with ``aud`` is for somebody else (RFC 7519 section 4.1.3): refused.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID, uuid4
 
-from jwt import InvalidTokenError, PyJWS
-
+from authcore import jws
 from authcore.claims import AnyClaims, TokenKind, parse_claims
 from authcore.errors import TokenExpired, TokenMalformed, TokenRejected, TokenWrongKind
 
@@ -32,11 +27,7 @@ if TYPE_CHECKING:
 
     from authcore.keys import KeyRing
 
-MAX_TOKEN_BYTES: Final = 8192
 TICKET_SECONDS: Final = 30
-# RFC 7515 section 2: base64url *without* padding. A signature that might be spelled in two ways would give one token
-# two digests, and so two lives.
-_COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
 
 C = TypeVar("C", bound=AnyClaims)
 
@@ -73,7 +64,6 @@ class Tokens:
     ) -> None:
         self.ring = ring
         self._issuer = issuer
-        self._jws = PyJWS()
         self.leeway_seconds = leeway_seconds
         self.access_seconds = access_seconds
         self.refresh_seconds = refresh_seconds
@@ -144,12 +134,7 @@ class Tokens:
         return {"iss": self._issuer, "iat": int(now), "exp": ends_at(now, seconds, not_after)}
 
     def _sign(self, payload: Mapping[str, object]) -> str:
-        key = self.ring.signing
-        if key.private is None:
-            raise RuntimeError("a public key is to sign")
-        headers = None if key.kid is None else {"kid": key.kid}
-        body = json.dumps(payload, separators=(",", ":")).encode()
-        return self._jws.encode(body, key.private, algorithm=key.algorithm, headers=headers)
+        return jws.sign(payload, self.ring.signing)
 
     # -- verify ---------------------------------------------------------------------------------------------------
 
@@ -167,30 +152,19 @@ class Tokens:
             TokenExpired: genuine, and past its ``exp``.
             TokenRejected: any other reason not to believe it.
         """
-        payload = _payload(self._proved(_bounded(token)))
+        payload = self._proved(jws.bounded(token))
         claims = parse_claims(payload)
         if not isinstance(claims, kind):
             raise TokenWrongKind
         self._check(payload, claims, now)
         return claims
 
-    def _proved(self, token: bytes) -> bytes:
+    def _proved(self, token: bytes) -> dict[str, object]:
         """Return the payload of a token whose signature a key of the ring made."""
-        header = self._header(token)
-        if "crit" in header or "b64" in header:
+        header = jws.read_header(token)
+        if jws.is_demanding(header):
             raise TokenRejected
-        for key in self.ring.candidates(header.get("alg"), header.get("kid")):
-            try:
-                return bytes(self._jws.decode_complete(token, key.jwk)["payload"])
-            except InvalidTokenError:
-                continue
-        raise TokenRejected
-
-    def _header(self, token: bytes) -> dict[str, object]:
-        try:
-            return dict(self._jws.get_unverified_header(token))
-        except (InvalidTokenError, ValueError, RecursionError) as error:
-            raise TokenMalformed from error
+        return jws.prove(token, self.ring.candidates(header.get("alg"), header.get("kid")))
 
     def _check(self, payload: Mapping[str, object], claims: AnyClaims, now: float) -> None:
         if claims.issuer != self._issuer or payload.get("aud") is not None:
@@ -205,9 +179,9 @@ class Tokens:
     def inspect(self, token: str | bytes, now: float) -> Inspection:
         """Explain a token to its owner: what it says, and whether and why it is not believed."""
         try:
-            bounded = _bounded(token)
-            header = self._header(bounded)
-            payload = self._unproved(bounded)
+            bounded = jws.bounded(token)
+            header = jws.read_header(bounded)
+            payload = jws.unproved(bounded)
         except TokenRejected:
             return Inspection("it is not a JWT that this program can read")
         try:
@@ -226,16 +200,8 @@ class Tokens:
             )
         return Inspection("", claims.kind, header, payload, is_genuine=True)
 
-    def _unproved(self, token: bytes) -> Mapping[str, object]:
-        """Return what a token says, to be shown and never to be acted on."""
-        try:
-            parts = self._jws.decode_complete(token, options={"verify_signature": False})
-        except (InvalidTokenError, ValueError, RecursionError) as error:
-            raise TokenMalformed from error
-        return _payload(bytes(parts["payload"]))
-
     def _why_unproved(self, header: Mapping[str, object]) -> str:
-        if "crit" in header or "b64" in header:
+        if jws.is_demanding(header):
             return "its header demands extensions that are not supported"
         algorithm, kid = header.get("alg"), header.get("kid")
         if all(key.algorithm != algorithm for key in self.ring):
@@ -273,28 +239,3 @@ def _identity(
 
 def _session(session_id: UUID | None) -> dict[str, object]:
     return {} if session_id is None else {"sid": str(session_id)}
-
-
-def _bounded(token: str | bytes) -> bytes:
-    if isinstance(token, str):
-        if len(token) > MAX_TOKEN_BYTES or not token.isascii():
-            raise TokenMalformed
-        token = token.encode("ascii")
-    if len(token) > MAX_TOKEN_BYTES or _COMPACT.match(token) is None:
-        raise TokenMalformed
-    return token
-
-
-def _payload(body: bytes) -> dict[str, object]:
-    try:
-        # bytes would let json guess UTF-16; NaN and Infinity are Python's, not JSON's.
-        payload = json.loads(body.decode(), parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise TokenMalformed from error
-    if not isinstance(payload, dict):
-        raise TokenMalformed
-    return payload
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)

@@ -100,6 +100,26 @@ def _key_directory(settings: Settings) -> Iterator[tuple[str, str]]:
         )
 
 
+def _issuer(settings: Settings) -> Iterator[tuple[str, str]]:
+    issuer = settings.issuer
+    if issuer.url is None:
+        if issuer.jwks_url is not None:
+            yield (
+                "GATEWAY_ISSUER_URL",
+                "should be the iss claim of the tokens that GATEWAY_ISSUER_JWKS_URL verifies",
+            )
+        return
+    if issuer.jwks_url is None:
+        yield "GATEWAY_ISSUER_JWKS_URL", "should say where the keys of GATEWAY_ISSUER_URL are, https://…"
+    if not issuer.audience:
+        yield (
+            "GATEWAY_ISSUER_AUDIENCE",
+            "should name this gateway: else tokens for anybody else would open it",
+        )
+    if issuer.url == settings.jwt.issuer:
+        yield "GATEWAY_ISSUER_URL", "is GATEWAY_JWT_ISSUER, the gateway's own"
+
+
 def _previous_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
     for place, secret in enumerate(settings.jwt.previous_secrets, 1):
         size = len(secret.get_secret_value().strip().encode())
@@ -213,6 +233,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_JWT_SECRET",), _secret),
     (("GATEWAY_JWT_PREVIOUS_SECRETS",), _previous_secrets),
     (("GATEWAY_JWT_SECRET_VERIFIES", "GATEWAY_JWT_KEYS_DIR"), _key_directory),
+    (
+        ("GATEWAY_ISSUER_URL", "GATEWAY_ISSUER_JWKS_URL", "GATEWAY_ISSUER_AUDIENCE", "GATEWAY_JWT_ISSUER"),
+        _issuer,
+    ),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_REFRESH_SECONDS"), _lifetimes),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_SESSION_SECONDS"), _session_lifetime),
     (("GATEWAY_SIGNIN_DELAY_SECONDS", "GATEWAY_SIGNIN_DELAY_MAX_SECONDS"), _delays),

@@ -6,6 +6,7 @@ import re
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
@@ -39,6 +40,16 @@ def _upstream_url(value: str) -> str:
     return value
 
 
+def _key_set_url(value: str) -> str:
+    url = urlsplit(value)
+    if url.hostname is None or url.username is not None or url.fragment:
+        raise ValueError("should be https://host/path, without a user and a fragment")
+    loopback = url.hostname == "localhost" or url.hostname.startswith("127.") or url.hostname == "::1"
+    if url.scheme != "https" and not (url.scheme == "http" and loopback):
+        raise ValueError("should begin with https:// (http:// is for loopback alone)")
+    return value
+
+
 def _path(value: str) -> str:
     if _PATH.fullmatch(value) is None:
         raise ValueError(
@@ -63,6 +74,7 @@ HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$"
 """A field name is a token (RFC 9110 section 5.1)."""
 HeaderNames = Annotated[tuple[HeaderName, ...], NoDecode, BeforeValidator(split)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split)]
+KeySetUrl = Annotated[str, AfterValidator(_key_set_url)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
 

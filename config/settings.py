@@ -19,6 +19,7 @@ from config.fields import Listen, Networks, Paths
 from config.groups.browsers import Cookie, Cors
 from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Password, Token
+from config.groups.issuer import Issuer
 from config.groups.serving import Admin, Header, Limit, Log, Timeout, Upstream
 from config.groups.signin import Signin
 
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     admin: Admin = Field(default_factory=Admin)
     database: Database = Field(default_factory=Database)
     jwt: Jwt = Field(default_factory=Jwt)
+    issuer: Issuer = Field(default_factory=Issuer)
     token: Token = Field(default_factory=Token)
     password: Password = Field(default_factory=Password)
     signin: Signin = Field(default_factory=Signin)

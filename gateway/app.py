@@ -19,6 +19,7 @@ from authcore.errors import StoreUnavailable
 from gateway import logs
 from gateway.admin import Admin
 from gateway.assembly.domain import build_domain
+from gateway.assembly.foreign import follow_issuer
 from gateway.assembly.gauges import publish_clients, publish_domain, publish_log, publish_upstreams
 from gateway.assembly.hosted import build_hosted
 from gateway.assembly.rotation import follow_keys
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 LOG_FLUSH_SECONDS = 0.2
 PURGE_SECONDS = 3600
+ISSUER_SECONDS = 1
 FORGET_SECONDS = 30
 PURGE_ATTEMPTS_SECONDS = 60
 
@@ -188,6 +190,10 @@ class Gateway:
         chores.every(LOG_FLUSH_SECONDS, "flush_access_log", flush_log)
         chores.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
         chores.every(self._settings.jwt.keys_poll_seconds, "follow_keys", lambda: follow_keys(self._domain))
+        foreign = self._domain.identity.foreign
+        if foreign is not None:
+            chores.once("fetch_issuer_keys", lambda: follow_issuer(foreign))
+            chores.every(ISSUER_SECONDS, "fetch_issuer_keys", lambda: follow_issuer(foreign))
         chores.every(PURGE_SECONDS, "purge_sessions", lambda: self._domain.sessions.purge(time.time()))
         chores.every(
             FORGET_SECONDS,

@@ -133,6 +133,7 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
     errors.PermissionDenied: (403, _SCOPE),
     errors.Throttled: (429, ()),
     errors.StoreUnavailable: (503, _RETRY),
+    errors.IssuerUnavailable: (503, _RETRY),
     errors.Overloaded: (503, _RETRY),
 }
 """Of a class not listed, the nearest listed ancestor counts."""

@@ -52,7 +52,7 @@ STATUS = {
     ),
     **dict.fromkeys(("NotAMember", "PermissionDenied"), 403),
     "Throttled": 429,
-    **dict.fromkeys(("StoreUnavailable", "Overloaded"), 503),
+    **dict.fromkeys(("StoreUnavailable", "IssuerUnavailable", "Overloaded"), 503),
 }
 
 

@@ -158,6 +158,13 @@ class StoreUnavailable(AuthError):
     message = "The identity store is unavailable, try again shortly"
 
 
+class IssuerUnavailable(AuthError):
+    """The key set of a foreign issuer cannot be had. Says nothing about the caller: try again."""
+
+    reason = Reason.ISSUER_DOWN
+    message = "The token's issuer cannot be asked for its keys, try again shortly"
+
+
 class Overloaded(AuthError):
     """The bounded queue of password work is full: try again."""
 

@@ -35,6 +35,8 @@ class Reason(StrEnum):
     """Too many attempts have failed: nothing was tried."""
     STORE_DOWN = "store_down"
     """The database did not answer: not the caller's fault, and no verdict on the caller."""
+    ISSUER_DOWN = "issuer_down"
+    """The key set of a foreign issuer cannot be had: no verdict on the caller either."""
     OVERLOADED = "overloaded"
     """Too much password work is waiting already."""
 

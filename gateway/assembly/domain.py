@@ -15,6 +15,7 @@ from authcore.passwords import Passwords
 from authcore.sessions import Sessions
 from authcore.store.postgres import PostgresStore
 from authcore.tokens import Tokens
+from gateway.assembly.foreign import build_foreign
 from gateway.keys import ring_of
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ async def build_domain(settings: Settings) -> Domain:
         connect_timeout_seconds=database.connect_timeout_seconds,
         limits=Limits(**settings.identity.model_dump()),
         key_secret=derive_secret(key_secret.get_secret_value().encode()),
+        foreign=build_foreign(settings, store),
     )
     sessions = Sessions(
         store,

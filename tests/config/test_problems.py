@@ -221,6 +221,29 @@ def test_a_name_that_is_no_setting_is_warned_of_with_the_nearest(name: str, warn
     assert warning in line
 
 
+@pytest.mark.parametrize(
+    ("environment", "problem"),
+    [
+        ({"GATEWAY_ISSUER_URL": "https://id"}, "GATEWAY_ISSUER_JWKS_URL: should say where the keys"),
+        ({"GATEWAY_ISSUER_URL": "https://id"}, "GATEWAY_ISSUER_AUDIENCE: should name this gateway"),
+        ({"GATEWAY_ISSUER_URL": "whatomate"}, "GATEWAY_ISSUER_URL: is GATEWAY_JWT_ISSUER"),
+        ({"GATEWAY_ISSUER_JWKS_URL": "https://id/keys"}, "GATEWAY_ISSUER_URL: should be the iss claim"),
+        (
+            {"GATEWAY_ISSUER_JWKS_URL": "http://id/keys"},
+            "GATEWAY_ISSUER_JWKS_URL: should begin with https://",
+        ),
+        ({"GATEWAY_ISSUER_JWKS_URL": "file:///etc/passwd"}, "GATEWAY_ISSUER_JWKS_URL: should be https://"),
+        ({"GATEWAY_ISSUER_JWKS_URL": "https://u:hunter2@id/"}, "GATEWAY_ISSUER_JWKS_URL: should be https://"),
+        ({"GATEWAY_ISSUER_ALGORITHMS": "RS256,HS256"}, "GATEWAY_ISSUER_ALGORITHMS: entry 2 should be"),
+        ({"GATEWAY_ISSUER_ALGORITHMS": "none"}, "GATEWAY_ISSUER_ALGORITHMS: entry 1 should be"),
+    ],
+)
+def test_a_foreign_issuer_is_named_whole(environment: dict[str, str], problem: str) -> None:
+    found = problems_of(environment)
+    assert any(one.startswith(problem) for one in found), found
+    assert "hunter2" not in "".join(found)
+
+
 def test_names_that_kubernetes_makes_up_are_passed_over() -> None:
     load(
         {

@@ -1,0 +1,169 @@
+"""Tokens of a foreign issuer: verified by its key set, and mapped onto a user who exists here.
+
+Laws:
+
+- ``iss`` is the issuer's to the letter, ``aud`` names this gateway, ``exp`` is there: a token without them is refused.
+- The signature comes first; ``iss`` before it only chooses whose keys are asked.
+- A token says who somebody is, and nothing of what they may: organization membership, role and permissions are this
+  installation's. Nobody is created.
+- An e-mail counts only if the issuer says that it verified it (``email_verified``), and only in ASCII: other letters
+  fold onto those of somebody else's address.
+- Only an access token is replaced by it: nothing here is a refresh token or a ticket.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+from uuid import uuid4
+
+from authcore import jws
+from authcore.claims import AccessClaims, moment, text, uuid
+from authcore.errors import SubjectUnknown, TokenExpired, TokenMalformed, TokenRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from authcore.key_source import KeySource
+    from authcore.store.rows import LoginRow
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """How its tokens are read.
+
+    Attributes:
+        issuer: ``iss``.
+        audiences: One of them is in ``aud``.
+        user_id: The claim that holds a user's id here; empty when users are found by e-mail.
+        email: The claim that holds their e-mail.
+        organization: The claim that holds the id of the organization to act in; empty for the user's home.
+        trusts_email: An e-mail counts without ``email_verified``.
+        leeway_seconds: Clock skew forgiven.
+    """
+
+    issuer: str
+    audiences: frozenset[str]
+    user_id: str = ""
+    email: str = "email"
+    organization: str = ""
+    trusts_email: bool = False
+    leeway_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """Whom a foreign token speaks of: one of `user_id` and `email` is there."""
+
+    user_id: UUID | None
+    email: str | None
+    organization_id: UUID | None
+    expires_at: float
+
+
+class Users(Protocol):
+    """Where users are found."""
+
+    async def home(self, user_id: UUID) -> UUID | None:
+        """Return the organization a user lands in."""
+
+    async def logins(self, email: str) -> Sequence[LoginRow]:
+        """Return the users with the e-mail in any case: the exact spelling first."""
+
+
+class ForeignIssuer:
+    """Verifies one foreign issuer's tokens.
+
+    Attributes:
+        keys: Its key set.
+        row: Stands for it among the rows that a verdict came from.
+    """
+
+    def __init__(self, keys: KeySource, mapped: Mapped, users: Users) -> None:
+        self.keys = keys
+        self.row = uuid4()
+        self._mapped = mapped
+        self._users = users
+
+    def claims(self, token: bytes) -> bool:
+        """Tell whether a token says that it is this issuer's, which proves nothing yet."""
+        try:
+            return jws.unproved(jws.bounded(token)).get("iss") == self._mapped.issuer
+        except TokenRejected:
+            return False
+
+    async def verify(self, token: bytes, now: float) -> Stranger:
+        """Prove a token.
+
+        Raises:
+            TokenRejected: it is not to be believed (by subclass).
+            IssuerUnavailable: that cannot be told, for the key set cannot be had.
+        """
+        token = jws.bounded(token)
+        header = jws.read_header(token)
+        if jws.is_demanding(header):
+            raise TokenRejected
+        keys = await self.keys.candidates(header.get("alg"), header.get("kid"), now)
+        payload = jws.prove(token, keys)
+        expires_at = self._check(payload, now)
+        mapped = self._mapped
+        return Stranger(
+            user_id=_required(uuid(payload, mapped.user_id)) if mapped.user_id else None,
+            email=None if mapped.user_id else self._email(payload),
+            organization_id=uuid(payload, mapped.organization) if mapped.organization else None,
+            expires_at=expires_at,
+        )
+
+    def _check(self, payload: Mapping[str, object], now: float) -> float:
+        mapped = self._mapped
+        expires_at, not_before = moment(payload, "exp"), moment(payload, "nbf")
+        audience = payload.get("aud")
+        told = {audience} if isinstance(audience, str) else set(_texts(audience))
+        if payload.get("iss") != mapped.issuer or not told & mapped.audiences:
+            raise TokenRejected
+        if expires_at is None:
+            raise TokenMalformed
+        if expires_at + mapped.leeway_seconds <= now:
+            raise TokenExpired
+        if not_before is not None and not_before > now + mapped.leeway_seconds:
+            raise TokenRejected
+        return expires_at
+
+    def _email(self, payload: Mapping[str, object]) -> str:
+        email = _required(text(payload, self._mapped.email))
+        if not email.isascii():
+            raise TokenRejected
+        if not self._mapped.trusts_email and payload.get("email_verified") is not True:
+            raise TokenRejected
+        return email
+
+    async def find(self, stranger: Stranger) -> AccessClaims:
+        """Return what a token of ours would say of them.
+
+        Raises:
+            SubjectUnknown: there is no such user here, or more than one.
+            StoreUnavailable: the database does not answer.
+        """
+        user_id = stranger.user_id
+        if user_id is None:
+            found = {row.user_id for row in await self._users.logins(stranger.email or "")}
+            if len(found) != 1:
+                raise SubjectUnknown
+            (user_id,) = found
+        organization = stranger.organization_id or await self._users.home(user_id)
+        if organization is None:
+            raise SubjectUnknown
+        return AccessClaims(user_id=user_id, organization_id=organization, expires_at=stranger.expires_at)
+
+
+def _required(value: T | None) -> T:
+    if value is None or value == "":
+        raise TokenMalformed
+    return value
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

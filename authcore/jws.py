@@ -1,0 +1,97 @@
+"""Signed tokens as bytes: bounded, taken apart, proved (RFC 7515, compact). What they say is not judged here.
+
+Laws:
+
+- Bounded before parsed: over 8 KiB, or not three base64url segments, is refused unread.
+- No input raises anything but a ``TokenRejected``.
+- A token with ``crit`` demands what we do not implement (RFC 7515 section 4.1.11): refused.
+- A key verifies by its own algorithm alone; ``jwk``, ``jku``, ``x5u`` and ``x5c`` of a header are never looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from jwt import InvalidTokenError, PyJWS
+
+from authcore.errors import TokenMalformed, TokenRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from authcore.keys import Key
+
+MAX_TOKEN_BYTES: Final = 8192
+# RFC 7515 section 2: base64url *without* padding. A signature that might be spelled in two ways would give one token
+# two digests, and so two lives.
+_COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
+_JWS: Final = PyJWS()
+
+
+def bounded(token: str | bytes) -> bytes:
+    """Return a token that may be parsed."""
+    if isinstance(token, str):
+        if len(token) > MAX_TOKEN_BYTES or not token.isascii():
+            raise TokenMalformed
+        token = token.encode("ascii")
+    if len(token) > MAX_TOKEN_BYTES or _COMPACT.match(token) is None:
+        raise TokenMalformed
+    return token
+
+
+def sign(payload: Mapping[str, object], key: Key) -> str:
+    """Sign `payload`, naming the key where it has a name."""
+    if key.private is None:
+        raise RuntimeError("a public key is to sign")
+    headers = None if key.kid is None else {"kid": key.kid}
+    body = json.dumps(payload, separators=(",", ":")).encode()
+    return _JWS.encode(body, key.private, algorithm=key.algorithm, headers=headers)
+
+
+def read_header(token: bytes) -> dict[str, object]:
+    """Return what a token says of its own signature: it chooses among keys, and proves nothing."""
+    try:
+        return dict(_JWS.get_unverified_header(token))
+    except (InvalidTokenError, ValueError, RecursionError) as error:
+        raise TokenMalformed from error
+
+
+def is_demanding(header: Mapping[str, object]) -> bool:
+    """Tell whether a header demands what is not implemented here."""
+    return "crit" in header or "b64" in header
+
+
+def prove(token: bytes, keys: Iterable[Key]) -> dict[str, object]:
+    """Return the payload of a token whose signature one of `keys` made."""
+    for key in keys:
+        try:
+            return _payload(bytes(_JWS.decode_complete(token, key.jwk)["payload"]))
+        except InvalidTokenError:
+            continue
+    raise TokenRejected
+
+
+def unproved(token: bytes) -> dict[str, object]:
+    """Return what a token says, whoever says it: to be shown or to choose by, and never to be acted on."""
+    try:
+        parts = _JWS.decode_complete(token, options={"verify_signature": False})
+    except (InvalidTokenError, ValueError, RecursionError) as error:
+        raise TokenMalformed from error
+    return _payload(bytes(parts["payload"]))
+
+
+def _payload(body: bytes) -> dict[str, object]:
+    try:
+        # bytes would let json guess UTF-16; NaN and Infinity are Python's, not JSON's.
+        payload = json.loads(body.decode(), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise TokenMalformed from error
+    if not isinstance(payload, dict):
+        raise TokenMalformed
+    return payload
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)

@@ -1,0 +1,194 @@
+"""Somebody else's key set: fetched, kept, and asked for keys (RFC 7517).
+
+Laws:
+
+- No request of whoever is known waits for it: a set is read again in good time, beside the requests. A fetch is waited
+  for only when there is no set yet, or when a token names a key that is not in it.
+- Of any number that ask at once, one fetch runs. A name that nobody knows makes it run once in ``cooldown_seconds``.
+- The last good set is kept while there is no newer one, however long. A set without one usable key is not good.
+- Asymmetric keys alone, for the algorithms that were asked for: a secret in a published set is nobody's secret.
+- No HTTP and no clock: the fetch is handed in, and so is ``now``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from jwt import PyJWK, PyJWKError
+from jwt.exceptions import InvalidKeyError
+
+from authcore.errors import IssuerUnavailable
+from authcore.figures import Figure
+from authcore.keys import Key
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+
+MOST_KEYS: Final = 100
+RETRY_SECONDS: Final = 5
+"""A fetch that failed is tried again after this long."""
+LEAST_SECONDS: Final = 10
+"""A set is kept this long whatever its answer said: ``no-store`` is no reason to ask for it with every token."""
+_RSA_BITS: Final = 2048
+_FITTING: Final = {
+    ("RSA", None): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    ("EC", "P-256"): ("ES256",),
+    ("EC", "P-384"): ("ES384",),
+    ("EC", "P-521"): ("ES512",),
+    ("OKP", "Ed25519"): ("EdDSA",),
+}
+"""Kind of key -> the algorithms it may be for, when it does not say (RFC 7518 section 3.1, RFC 8037)."""
+_PUBLIC: Final = ("kty", "crv", "n", "e", "x", "y")
+
+
+class FetchFailed(Exception):
+    """The set could not be had; the text says why, for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer: its body, and how long it says it may be kept."""
+
+    body: bytes
+    max_age_seconds: float | None = None
+
+
+class KeySource:
+    """The keys of a foreign issuer.
+
+    Attributes:
+        problem: Why the last fetch came to nothing; empty when it came to something.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[Fetched]],
+        *,
+        algorithms: Iterable[str],
+        cache_seconds: float,
+        cooldown_seconds: float,
+    ) -> None:
+        self._fetch = fetch
+        self._algorithms = frozenset(algorithms)
+        self._cache_seconds = cache_seconds
+        self._cooldown = cooldown_seconds
+        self._keys: tuple[Key, ...] = ()
+        self._due = self._askable = 0.0
+        self._flight: asyncio.Task[None] | None = None
+        self._fetches = self._failures = 0
+        self.problem = ""
+        self.lost: Callable[[], None] = _nothing
+        """Called when a key is in the set no more."""
+
+    async def candidates(self, algorithm: object, kid: object, now: float) -> Sequence[Key]:
+        """Return the keys that a token with this header might be signed by; none when the set has none.
+
+        Raises:
+            IssuerUnavailable: that cannot be told, for the set cannot be had.
+        """
+        found = self._matching(algorithm, kid)
+        if found or not isinstance(algorithm, str) or algorithm not in self._algorithms:
+            return found
+        if self._flight is not None or now >= self._askable:
+            await self.refresh(now)
+            found = self._matching(algorithm, kid)
+        if not found and (self.problem or not self._keys):
+            raise IssuerUnavailable
+        return found
+
+    def _matching(self, algorithm: object, kid: object) -> list[Key]:
+        return [
+            key for key in self._keys if key.algorithm == algorithm and (key.kid is None or key.kid == kid)
+        ]
+
+    async def follow(self, now: float) -> None:
+        """Fetch the set, if it is time to."""
+        if now >= self._due:
+            await self.refresh(now)
+
+    async def refresh(self, now: float) -> None:
+        """Fetch the set; once, for all who ask meanwhile. What comes of it is kept, a failure as ``problem``."""
+        if self._flight is None:
+            self._flight = asyncio.ensure_future(self._refresh(now))
+            self._flight.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # Shielded: who waits may be cancelled, the flight goes on for the others.
+        await asyncio.shield(self._flight)
+
+    async def _refresh(self, now: float) -> None:
+        self._fetches += 1
+        self._due = self._askable = now + RETRY_SECONDS
+        try:
+            fetched = await self._fetch()
+            keys = tuple(_parse(fetched.body, self._algorithms))
+        except FetchFailed as failure:
+            self._failures += 1
+            self.problem = str(failure)
+        else:
+            told = fetched.max_age_seconds
+            kept = self._cache_seconds if told is None else min(told, self._cache_seconds)
+            self._due = now + max(kept, LEAST_SECONDS)
+            self._askable = now + self._cooldown
+            had = {(key.kid, key.thumbprint) for key in self._keys}
+            self._keys, self.problem = keys, ""
+            if not had <= {(key.kid, key.thumbprint) for key in keys}:
+                self.lost()
+        finally:
+            self._flight = None
+
+    def figures(self) -> Iterable[Figure]:
+        """What to publish."""
+        yield Figure("keys", "Keys of the foreign issuer that are known.", lambda: len(self._keys))
+        yield Figure("fetches", "Times its key set was asked for.", lambda: self._fetches, counts=True)
+        yield Figure("fetch_failures", "Times it could not be had.", lambda: self._failures, counts=True)
+        yield Figure(
+            "outdated",
+            "1 while its key set cannot be had and the last good one is used.",
+            lambda: float(bool(self.problem)),
+        )
+
+
+def _parse(body: bytes, algorithms: frozenset[str]) -> Iterator[Key]:
+    try:
+        content = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        raise FetchFailed("the key set is no JSON") from None
+    shown = content.get("keys") if isinstance(content, dict) else None
+    if not isinstance(shown, list):
+        raise FetchFailed("the key set has no list of keys")
+    if len(shown) > MOST_KEYS:
+        raise FetchFailed(f"the key set has more than {MOST_KEYS} keys")
+    usable = [key for one in shown if isinstance(one, dict) for key in _keys_of(one, algorithms)]
+    if not usable:
+        raise FetchFailed("the key set has no key that is for signatures by an accepted algorithm")
+    yield from usable
+
+
+def _keys_of(shown: dict[str, Any], algorithms: frozenset[str]) -> Iterator[Key]:
+    """Yield a key for each algorithm it is for. What is for something else, or cannot be read, is passed over."""
+    kid, kty, curve, said = (shown.get(name) for name in ("kid", "kty", "crv", "alg"))
+    named = kid is None or isinstance(kid, str)
+    if not named or not isinstance(kty, str) or shown.get("use", "sig") != "sig":
+        return
+    operations = shown.get("key_ops")
+    if isinstance(operations, list) and "verify" not in operations:
+        return
+    fitting = _FITTING.get((kty, curve if isinstance(curve, str) and kty != "RSA" else None), ())
+    for algorithm in fitting:
+        if algorithm in algorithms and (said is None or said == algorithm):
+            try:
+                # The public members alone, whatever was published beside them.
+                members: dict[str, Any] = {name: shown[name] for name in _PUBLIC if name in shown}
+                jwk = PyJWK(members, algorithm)
+            except (PyJWKError, InvalidKeyError, ValueError, TypeError, KeyError, AttributeError):
+                return
+            if kty == "RSA" and jwk.key.key_size < _RSA_BITS:
+                return
+            material = json.dumps(members, sort_keys=True, default=str)
+            yield Key(algorithm, kid, jwk, None, thumbprint=material)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -1,0 +1,52 @@
+"""A foreign issuer by its settings, and the chore that keeps its key set fresh."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from authcore.foreign import ForeignIssuer, Mapped
+from authcore.key_source import KeySource
+from gateway.outbound import KeySetFetch
+
+if TYPE_CHECKING:
+    from authcore.store.postgres import PostgresStore
+    from config.settings import Settings
+
+log = structlog.get_logger()
+
+
+def build_foreign(settings: Settings, store: PostgresStore) -> ForeignIssuer | None:
+    """Build what verifies a foreign issuer's tokens, where one is set."""
+    issuer = settings.issuer
+    if issuer.url is None or issuer.jwks_url is None:
+        return None
+    keys = KeySource(
+        KeySetFetch(issuer.jwks_url, timeout_seconds=issuer.timeout_seconds),
+        algorithms=issuer.algorithms,
+        cache_seconds=issuer.cache_seconds,
+        cooldown_seconds=issuer.cooldown_seconds,
+    )
+    mapped = Mapped(
+        issuer=issuer.url,
+        audiences=frozenset(issuer.audience),
+        user_id=issuer.claim_user_id,
+        email=issuer.claim_email,
+        organization=issuer.claim_organization,
+        trusts_email=issuer.trust_email,
+        leeway_seconds=settings.jwt.leeway_seconds,
+    )
+    return ForeignIssuer(keys, mapped, store)
+
+
+async def follow_issuer(foreign: ForeignIssuer) -> None:
+    """Fetch the key set when it is time to; say when it cannot be had, and when it can be again."""
+    before = foreign.keys.problem
+    await foreign.keys.follow(time.time())
+    problem = foreign.keys.problem
+    if problem and not before:
+        log.warning("issuer_keys_not_fetched", problem=problem, until="the key set can be had")
+    elif before and not problem:
+        log.info("issuer_keys_fetched")

@@ -1,0 +1,277 @@
+"""Tokens of a foreign issuer, whose key set is on a server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import jwt
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+
+from authcore.pem import generate_pem, parse_pem
+from tests.attacks.test_key_confusion import by_hmac
+from tests.flow.calls import ask, bearer, get, is_refusal
+from tests.flow.peers import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+    from tests.flow.peers import Upstream
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+ISSUER, AUDIENCE = "https://id.example/realms/main", "whatomate"
+
+
+class Provider:
+    """An identity provider: keys, and a server that shows their public halves."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, bytes] = {"first": generate_pem("RS256")}
+        self.asked = 0
+        self.answer: Callable[[], web.Response] = self.show
+        self.url = ""
+
+    def show(self) -> web.Response:
+        keys = [{**(parse_pem(pem).public or {}), "kid": kid} for kid, pem in self.keys.items()]
+        return web.json_response({"keys": keys}, headers={"Cache-Control": "public, max-age=3600"})
+
+    async def handle(self, _request: web.Request) -> web.Response:
+        self.asked += 1
+        return self.answer()
+
+    def token(self, kid: str = "first", **changes: Any) -> str:
+        now = int(time.time())
+        claims = {
+            "iss": ISSUER,
+            "aud": ["account", AUDIENCE],
+            "sub": "f:1",
+            "exp": now + 300,
+            "iat": now,
+            "jti": str(uuid4()),  # a provider's tokens have ids, and are no refresh tokens of ours
+            "email": "agent@example.com",
+            "email_verified": True,
+            **changes,
+        }
+        said = {name: value for name, value in claims.items() if value is not None}
+        pem = self.keys[kid]
+        key: Any = serialization.load_pem_private_key(pem, None)
+        return jwt.encode(said, key, parse_pem(pem).algorithm, {"kid": kid})
+
+    def settings(self, **changes: Any) -> dict[str, Any]:
+        return {
+            "url": ISSUER,
+            "jwks_url": self.url,
+            "audience": (AUDIENCE,),
+            "cooldown_seconds": 0.2,
+            "timeout_seconds": 2,
+            **changes,
+        }
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    one = Provider()
+    application = web.Application()
+    application.router.add_get("/jwks", one.handle)
+    runner = web.AppRunner(application)
+    async with AsyncExitStack() as stack:
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        one.url = f"http://127.0.0.1:{runner.addresses[0][1]}/jwks"
+        yield one
+
+
+async def test_a_foreign_token_is_a_user_of_this_installation(
+    world: World, start: Start, provider: Provider, upstream: Upstream
+) -> None:
+    gate = await start(world.url, issuer=provider.settings())
+    for email in ("agent@example.com", "Agent@Example.COM"):
+        answer = await ask(gate, get("/api/x", bearer(provider.token(email=email))))
+        assert answer.status == 200
+    seen = upstream.requests[-1]
+    assert seen.one("X-User-ID") == str(world.agent)
+    assert seen.one("X-User-Email") == "agent@example.com"
+    assert seen.one("X-Org-ID") == str(world.home)
+    assert seen.one("X-User-Role") == "agent"
+    assert seen.one("X-Auth-Method") == "jwt"
+    assert (await ask(gate, get("/api/x", bearer(world.token(world.agent))))).status == 200  # ours as well
+    token = provider.token()
+    for _ in range(20):
+        await ask(gate, get("/api/x", bearer(token)))
+    assert provider.asked == 1
+
+
+async def test_what_it_says_of_roles_is_not_believed(
+    world: World, start: Start, provider: Provider, upstream: Upstream
+) -> None:
+    gate = await start(world.url, issuer=provider.settings())
+    says = {
+        "is_super_admin": True,
+        "role_id": str(uuid4()),
+        "organization_id": str(world.other),
+        "user_id": str(world.root),
+    }
+    assert (await ask(gate, get("/api/x", bearer(provider.token(**says))))).status == 200
+    seen = upstream.requests[-1]
+    assert seen.one("X-User-ID") == str(world.agent)
+    assert seen.one("X-User-Super-Admin") == "false"
+    assert seen.one("X-Org-ID") == str(world.home)
+
+
+async def test_claims_are_mapped_by_setting(
+    world: World, start: Start, provider: Provider, upstream: Upstream
+) -> None:
+    mapped = {"claim_user_id": "https://example/user", "claim_organization": "org"}
+    gate = await start(world.url, issuer=provider.settings(**mapped))
+    says = {"https://example/user": str(world.both), "org": str(world.other), "email": None}
+    assert (await ask(gate, get("/api/x", bearer(provider.token(**says))))).status == 200
+    seen = upstream.requests[-1]
+    assert (seen.one("X-User-ID"), seen.one("X-Org-ID")) == (str(world.both), str(world.other))
+    for wrong in (
+        {**says, "https://example/user": str(world.agent)},  # no member of that organization
+        {**says, "https://example/user": None},
+        {**says, "https://example/user": "7"},
+        {**says, "org": "7"},
+    ):
+        is_refusal(await ask(gate, get("/api/x", bearer(provider.token(**wrong)))), 401)
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "another audience": {"aud": "another"},
+    "no audience": {"aud": None},
+    "audiences of another kind": {"aud": [[AUDIENCE], {"a": AUDIENCE}, 7]},
+    "an audience that begins like ours": {"aud": AUDIENCE + "-admin"},
+    "another issuer": {"iss": ISSUER + "/"},
+    "our own issuer": {"iss": "whatomate"},
+    "expired": {"exp": 1_000_000_000},
+    "no expiry": {"exp": None},
+    "expiry as text": {"exp": "4102444800"},
+    "not yet": {"nbf": 4_102_444_800},
+    "nobody here": {"email": "stranger@example.com"},
+    "no e-mail": {"email": None},
+    "an empty e-mail": {"email": ""},
+    "an e-mail that is none": {"email": ["agent@example.com"]},
+    "an e-mail that nobody verified": {"email_verified": False},
+    "an e-mail of which that is not said": {"email_verified": None},
+    "an e-mail verified as text": {"email_verified": "true"},
+    "an e-mail that folds onto another's": {"email": "bo\N{KELVIN SIGN}@example.com"},
+}
+
+
+async def test_what_does_not_hold_is_401(
+    world: World, start: Start, provider: Provider, upstream: Upstream
+) -> None:
+    await world.sql("UPDATE users SET email = 'bok@example.com' WHERE id = $1", world.root)
+    gate = await start(world.url, issuer=provider.settings())
+    for what, changes in REFUSED.items():
+        answer = await ask(gate, get("/api/x", bearer(provider.token(**changes))))
+        assert answer.status == 401, what
+        is_refusal(answer, 401, "Invalid or expired token")
+    is_refusal(await ask(gate, get(f"/ws?token={provider.token()}")), 401)
+    is_refusal(
+        await ask(
+            gate, get(f"/ws?token={provider.token(sub='ws')}", "Connection: Upgrade", "Upgrade: websocket")
+        ),
+        401,
+    )
+    assert upstream.seen == b""
+    await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.agent)
+    is_refusal(await ask(gate, get("/api/x", bearer(provider.token()))), 401, "Account is disabled")
+
+
+async def test_keys_of_neither_side_pass_for_the_others(
+    world: World, start: Start, provider: Provider, upstream: Upstream
+) -> None:
+    """The provider's key signs nothing that says it is ours, our secret nothing that says it is the provider's."""
+    gate = await start(world.url, issuer=provider.settings())
+    ours = jwt.decode(world.token(world.root), options={"verify_signature": False})
+    theirs = jwt.decode(provider.token(), options={"verify_signature": False})
+    key: Any = serialization.load_pem_private_key(provider.keys["first"], None)
+    secret = "a-secret-of-the-tests-and-of-nobody-else"
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    stolen = jwt.encode({"a": 1}, secret, "HS256").split(".")
+    for token in (
+        jwt.encode(ours, key, "RS256", {"kid": "first"}),
+        jwt.encode({**ours, "aud": AUDIENCE}, key, "RS256", {"kid": "first"}),
+        jwt.encode(theirs, secret, "HS256", {"kid": "first"}),
+        jwt.encode(theirs, key, "RS512", {"kid": "first"}),
+        jwt.encode(theirs, key, "PS256", {"kid": "first"}),
+        jwt.encode(theirs, None, "none", {"kid": "first"}),
+        ".".join((stolen[0], jwt.encode(theirs, "x" * 32, "HS256").split(".")[1], stolen[2])),
+        jwt.encode(theirs, key, "RS256", {"kid": "first", "crit": ["exp"]}),
+        by_hmac({"alg": "HS256", "kid": "first"}, theirs, public),
+        by_hmac({"alg": "RS256", "kid": "first"}, theirs, public),
+    ):
+        is_refusal(await ask(gate, get("/api/x", bearer(token))), 401)
+    assert upstream.seen == b""
+
+
+async def test_a_new_key_is_found_and_an_old_one_forgotten(
+    world: World, start: Start, provider: Provider
+) -> None:
+    gate = await start(world.url, issuer=provider.settings())
+    old = provider.token()
+    assert (await ask(gate, get("/api/x", bearer(old)))).status == 200
+    provider.keys = {"second": generate_pem("ES256")}
+    new = provider.token("second")
+    async with asyncio.timeout(PATIENCE):
+        while (await ask(gate, get("/api/x", bearer(new)))).status != 200:
+            await asyncio.sleep(0.05)
+    is_refusal(await ask(gate, get("/api/x", bearer(old))), 401)
+
+
+async def test_an_outage_of_the_provider_is_never_a_denial(
+    world: World, start: Start, provider: Provider
+) -> None:
+    provider.answer = lambda: web.Response(status=500)
+    gate = await start(world.url, issuer=provider.settings())
+    is_refusal(await ask(gate, get("/api/x", bearer(provider.token()))), 503)
+    assert (await ask(gate, get("/api/x", bearer(world.token(world.agent))))).status == 200
+    provider.answer = provider.show
+    async with asyncio.timeout(PATIENCE):
+        while (await ask(gate, get("/api/x", bearer(provider.token())))).status != 200:
+            await asyncio.sleep(0.2)
+    provider.answer = lambda: web.Response(status=500)
+    provider.keys["second"] = generate_pem("EdDSA")
+    await asyncio.sleep(0.3)  # past the cooldown
+    is_refusal(await ask(gate, get("/api/x", bearer(provider.token("second")))), 503)
+    assert (
+        await ask(gate, get("/api/x", bearer(provider.token(iat=1))))
+    ).status == 200  # by the last good set
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: web.Response(status=302, headers={"Location": "/jwks"}),
+        lambda: web.Response(body=b"[" * 300_000),
+        lambda: web.Response(text="<html>", content_type="text/html"),
+        lambda: web.json_response({"keys": [{"kty": "oct", "k": "c2VjcmV0", "kid": "first"}]}),
+    ],
+    ids=["redirect", "too large", "no JSON", "secrets"],
+)
+async def test_an_answer_that_is_no_key_set_is_none(
+    world: World, start: Start, provider: Provider, answer: Callable[[], web.Response]
+) -> None:
+    provider.answer = answer
+    gate = await start(world.url, issuer=provider.settings())
+    is_refusal(await ask(gate, get("/api/x", bearer(provider.token()))), 503)
+
+
+async def test_without_a_foreign_issuer_its_tokens_are_nobodys(
+    world: World, start: Start, provider: Provider
+) -> None:
+    gate = await start(world.url)
+    is_refusal(await ask(gate, get("/api/x", bearer(provider.token()))), 401)
+    assert provider.asked == 0
