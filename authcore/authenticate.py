@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final
 
 from authcore import api_keys
 from authcore.claims import AccessClaims, TicketClaims
-from authcore.credentials import ApiKey, BearerToken, Credential
+from authcore.credentials import ApiKey, BearerToken, CookieToken, Credential, Ticket
 from authcore.errors import ApiKeyExpired, TokenExpired, TokenRejected
+from authcore.principal import AuthMethod
 from authcore.principals import Principals
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.api_keys import ApiKeys, LastUsed
-    from authcore.credentials import Ticket
     from authcore.foreign import ForeignIssuer
     from authcore.memory import Memory, Verdict
     from authcore.principal import Principal
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from authcore.tokens import Tokens
 
 
+_METHODS: Final = {BearerToken: AuthMethod.JWT, CookieToken: AuthMethod.COOKIE, Ticket: AuthMethod.WS}
 _NOWHERE: Final = b"-" * 17
 
 
@@ -115,7 +116,10 @@ class Authenticator:
             load = await self._stranger(credential, organization, now)
         else:
             claims = self._claims(credential, now)
-            load = partial(self._principals.judge, partial(self._principals.of_token, claims, organization))
+            method = _METHODS[type(credential)]
+            load = partial(
+                self._principals.judge, partial(self._principals.of_token, method, claims, organization)
+            )
         principal = await self._memory.fetch(key, now, load)
         if principal.expires_at is not None and principal.expires_at <= now:
             raise ApiKeyExpired if isinstance(credential, ApiKey) else TokenExpired
@@ -129,17 +133,21 @@ class Authenticator:
             kind, proof = b"t", credential.token
         elif isinstance(credential, ApiKey):
             kind, proof = b"k", credential.key
+        elif isinstance(credential, CookieToken):
+            kind, proof = b"c", credential.token
         else:
             kind, proof = b"w", credential.token
         where = _NOWHERE if organization is None else b"+" + organization.bytes
         return blake2b(kind + where + proof, key=self._secret, digest_size=16).digest()
 
-    def _claims(self, credential: BearerToken | Ticket, now: float) -> AccessClaims | TicketClaims:
-        if isinstance(credential, BearerToken):
-            return self._tokens.verify(credential.token, AccessClaims, now)
-        return self._tokens.verify(credential.token, TicketClaims, now)
+    def _claims(
+        self, credential: BearerToken | CookieToken | Ticket, now: float
+    ) -> AccessClaims | TicketClaims:
+        if isinstance(credential, Ticket):
+            return self._tokens.verify(credential.token, TicketClaims, now)
+        return self._tokens.verify(credential.token, AccessClaims, now)
 
-    def _is_foreign(self, credential: BearerToken | Ticket) -> bool:
+    def _is_foreign(self, credential: BearerToken | CookieToken | Ticket) -> bool:
         return (
             self._foreign is not None
             and isinstance(credential, BearerToken)
@@ -147,7 +155,7 @@ class Authenticator:
         )
 
     async def _stranger(
-        self, credential: BearerToken | Ticket, organization: UUID | None, now: float
+        self, credential: BearerToken | CookieToken | Ticket, organization: UUID | None, now: float
     ) -> Callable[[], Awaitable[Verdict]]:
         """Prove a foreign token; return how its user is found here."""
         foreign = self._foreign
@@ -157,6 +165,8 @@ class Authenticator:
 
         async def find(rows: set[UUID]) -> Principal:
             rows.add(foreign.row)
-            return await self._principals.of_token(await foreign.find(stranger), organization, rows)
+            return await self._principals.of_token(
+                AuthMethod.JWT, await foreign.find(stranger), organization, rows
+            )
 
         return partial(self._principals.judge, find)

@@ -16,6 +16,13 @@ class BearerToken:
 
 
 @dataclass(frozen=True, slots=True)
+class CookieToken:
+    """The same JWT from a cookie, which a browser sends by itself: who asked is another question than who is asking."""
+
+    token: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """An API key from ``X-API-Key``."""
 
@@ -29,7 +36,7 @@ class Ticket:
     token: bytes = field(repr=False)
 
 
-Credential = BearerToken | ApiKey | Ticket
+Credential = BearerToken | CookieToken | ApiKey | Ticket
 """What authenticates a proxied request."""
 
 

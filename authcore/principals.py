@@ -14,7 +14,6 @@ from sys import intern
 from typing import TYPE_CHECKING, Final
 
 from authcore import api_keys
-from authcore.claims import AccessClaims
 from authcore.errors import (
     ApiKeyOwnerDisabled,
     ApiKeyRejected,
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.api_keys import ApiKeys
-    from authcore.claims import TicketClaims
+    from authcore.claims import AccessClaims, TicketClaims
     from authcore.credentials import ApiKey
     from authcore.store.protocol import SubjectReader
     from authcore.store.rows import Subject
@@ -66,9 +65,13 @@ class Principals:
         return Verdict(frozenset(rows), principal)
 
     async def of_token(
-        self, claims: AccessClaims | TicketClaims, organization: UUID | None, rows: set[UUID]
+        self,
+        method: AuthMethod,
+        claims: AccessClaims | TicketClaims,
+        organization: UUID | None,
+        rows: set[UUID],
     ) -> Principal:
-        """Return whom the proved claims of a token stand for."""
+        """Return whom the proved claims of a token stand for, which was presented by `method`."""
         subject = await self._subject(claims.user_id, claims.organization_id, rows, claims.session_id)
         if subject is None:
             raise SubjectUnknown
@@ -79,7 +82,7 @@ class Principals:
         if not subject.may_act:
             raise SubjectUnknown
         return self._principal(
-            AuthMethod.JWT if isinstance(claims, AccessClaims) else AuthMethod.WS,
+            method,
             await self._acting_in(subject, organization, rows),
             user_id=claims.user_id,
             expires_at=claims.expires_at + self._leeway_seconds,

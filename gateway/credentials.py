@@ -1,9 +1,10 @@
-"""Header fields, and on one path the query -> Credential. Parses, verifies nothing.
+"""Header fields, cookies, and on one path the query -> Credential. Parses, verifies nothing.
 
 Laws (the precedence is the contract's):
 
 - ``X-API-Key``, when present, is the credential: a bearer token beside it does not rescue a bad key.
 - Two field lines of one kind are refused: one might be checked here and the other used upstream.
+- A cookie is looked at where there is neither, and only where cookies are on.
 - A query is looked at for a WebSocket ticket alone, where the route says so; a credential in the headers beside it is
   refused as the second of two.
 - Only these names count, in any case; a spelling that merely folds onto one (``X_API_Key``) is neither read nor passed.
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from authcore.credentials import ApiKey, BearerToken, Credential, Ticket
+from authcore.credentials import ApiKey, BearerToken, CookieToken, Credential, Ticket
 from authcore.errors import CredentialAmbiguous, CredentialMalformed, CredentialMissing
+from gateway.cookies import ACCESS, NO_COOKIES, OurCookies
 from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
@@ -38,8 +40,8 @@ class HeaderFields(Protocol):
         """Whether a name has more than one line."""
 
 
-def read_credential(fields: HeaderFields) -> Credential:
-    """Return what the caller presents.
+def read_credential(fields: HeaderFields, cookies: OurCookies = NO_COOKIES) -> Credential:
+    """Return what the caller presents, in a header or else in `cookies`.
 
     Raises:
         CredentialMissing: nothing is presented.
@@ -53,7 +55,10 @@ def read_credential(fields: HeaderFields) -> Credential:
         return ApiKey(key)
     value = fields.first.get(b"authorization")
     if value is None:
-        raise CredentialMissing
+        token = cookies.one(ACCESS)
+        if token is None:
+            raise CredentialMissing
+        return CookieToken(token)
     match = _BEARER.fullmatch(value)
     if match is None:
         raise CredentialMalformed

@@ -79,6 +79,20 @@ class OriginRefused(GatewayFault):
     reason = "origin"
 
 
+class CsrfRefused(GatewayFault):
+    """A cookie authenticates an unsafe method, and nothing shows that its user meant it."""
+
+    status = 403
+    reason = "csrf"
+
+
+class TooManyCookies(GatewayFault):
+    """More cookies than a browser keeps (RFC 6585 section 5)."""
+
+    status = 431
+    reason = "too_many_cookies"
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """An answer to a fault.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from gateway.assembly.browsers import session_cookies
 from gateway.endpoints.api_keys import ApiKeyEndpoints
 from gateway.endpoints.application import make_application
 from gateway.endpoints.auth import AuthEndpoints
@@ -39,11 +40,15 @@ async def build_hosted(
     """Build the application behind ``/api/auth``: an upstream that is reached through a pair of sockets."""
     application = make_application(metrics, body_bytes=settings.limit.auth_body_bytes)
     headers = settings.header
-    AuthEndpoints(domain.accounts, domain.sessions, user_id_header=headers.user_id).add_to(application)
+    cookies = session_cookies(settings, domain.tokens)
+    cookies.add_to(application)
+    AuthEndpoints(domain.accounts, domain.sessions, cookies, user_id_header=headers.user_id).add_to(
+        application
+    )
     ApiKeyEndpoints(domain.accounts, user_id_header=headers.user_id, org_id_header=headers.org_id).add_to(
         application
     )
-    SessionEndpoints(domain.sessions, user_id_header=headers.user_id).add_to(application)
+    SessionEndpoints(domain.sessions, cookies, user_id_header=headers.user_id).add_to(application)
     KeySetEndpoint(domain.ring).add_to(application)
     # The pipeline has kept the limits already; the application's own must never be met, for it logs what it refuses.
     runner = web.AppRunner(

@@ -103,7 +103,9 @@ def _hosted_routes(
         )
 
     by_token = Requirement(methods=frozenset({AuthMethod.JWT, AuthMethod.COOKIE}))
-    ours: dict[str, Route | Sequence[Route]] = {path: here(path, PUBLIC) for path in OPEN_PATHS}
+    ours: dict[str, Route | Sequence[Route]] = {
+        path: replace(here(path, PUBLIC), cookies=settings.cookies) for path in OPEN_PATHS
+    }
     ours |= {path: here(path, by_token) for path in TOKEN_PATHS}
     own = here("/api/auth/sessions", by_token)
     ours |= {path: replace(own, methods=of_method(method)) for path, method in SESSION_METHODS.items()}

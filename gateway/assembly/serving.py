@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.assembly.browsers import csrf_tokens
+from gateway.proxy.browsers import BrowserLaws
 from gateway.proxy.cors import build_policy
 from gateway.proxy.decide import Decider
 from gateway.proxy.decisions import Decisions
@@ -34,13 +36,14 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     access_log: AccessLog,
 ) -> Pipeline:
     """Build the path of a request."""
-    laws = HeaderLaws(settings.header.model_dump())
+    laws = HeaderLaws(settings.header.model_dump(), cookies=settings.cookies)
     decider = Decider(
         routes=routes,
         authenticator=domain.identity.authenticator,
         laws=laws,
         origins=Origins(settings.trusted_proxies),
         metrics=metrics,
+        browsers=BrowserLaws(csrf_tokens(settings)) if settings.cookies else None,
     )
     path = settings.decision.path
     return Pipeline(

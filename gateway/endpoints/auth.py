@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
+import orjson
 import structlog
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from authcore.credentials import BearerToken, PasswordLogin, RefreshToken
-from authcore.errors import RefreshReused
+from authcore.errors import RefreshRejected, RefreshReused, RefreshRevoked, RefreshUserUnknown, UserDisabled
 from gateway.endpoints.application import read_body, session_of, success, visit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from authcore.accounts import Accounts, SignedIn, UserProfile
+    from authcore.errors import AuthError
     from authcore.pairs import TokenPair
     from authcore.sessions import Sessions
+    from gateway.endpoints.cookies import CookieLaws, KeptToken
 
 OPEN_PATHS: Final = (
     "/api/auth/register",
@@ -85,10 +89,13 @@ class SwitchBody(BaseModel):
 class AuthEndpoints:
     """The handlers, over the domain's accounts and sessions."""
 
-    def __init__(self, accounts: Accounts, sessions: Sessions, *, user_id_header: str) -> None:
+    def __init__(
+        self, accounts: Accounts, sessions: Sessions, cookies: CookieLaws, *, user_id_header: str
+    ) -> None:
         """`user_id_header` names the injected header that says who is asking."""
         self._accounts = accounts
         self._sessions = sessions
+        self._cookies = cookies
         self._user_id_header = user_id_header
 
     def add_to(self, application: web.Application) -> None:
@@ -108,42 +115,58 @@ class AuthEndpoints:
             now=time.time(),
             visit=visit_of(request),
         )
-        return success(_signed_in(signed_in))
+        return self._signed_in(request, signed_in)
 
     async def login(self, request: web.Request) -> web.Response:
         """Sign in by e-mail and password."""
         body = await read_body(request, LoginBody)
         login = PasswordLogin(body.email, body.password)
         signed_in = await self._accounts.login(login, time.time(), visit_of(request))
-        return success(_signed_in(signed_in))
+        return self._signed_in(request, signed_in)
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Exchange a refresh token for a new pair; the old one is used up."""
-        body = await read_body(request, RefreshBody)
-        token = RefreshToken(body.refresh_token)
+        now = time.time()
+        kept = None if await _names_token(request) else self._cookies.refresh_token(request, now)
+        token = (
+            RefreshToken((await read_body(request, RefreshBody)).refresh_token)
+            if kept is None
+            else kept.token
+        )
         try:
-            pair = await self._sessions.refresh(token, time.time(), visit_of(request))
-        except RefreshReused as reuse:
-            log.warning("refresh_token_reused", session=str(reuse.session_id), ended=True)
+            pair = await self._sessions.refresh(token, now, visit_of(request))
+        except (RefreshRejected, RefreshRevoked, RefreshUserUnknown, UserDisabled) as error:
+            if isinstance(error, RefreshReused):
+                log.warning("refresh_token_reused", session=str(error.session_id), ended=True)
+            if kept is not None and await self._is_over(error, kept, now):
+                self._cookies.clear(request)
             raise
-        return success(_tokens(pair))
+        return self._tokens(request, pair)
+
+    async def _is_over(self, error: AuthError, kept: KeptToken, now: float) -> bool:
+        """Whether the cookies' session is: who came too late to be given the pair again has the winner's cookies."""
+        if not isinstance(error, RefreshRevoked) or kept.session_id is None:
+            return True
+        return not await self._sessions.is_live(kept.session_id, now)
 
     async def logout(self, request: web.Request) -> web.Response:
-        """End the sessions of the tokens that are sent: a refresh token in the body, an access token as the credential.
+        """End the sessions of the tokens that are sent: in the body, as the credential, or in cookies.
 
         Whatever is sent, the caller is signed out: always 200.
         """
+        now = time.time()
+        self._cookies.clear(request)
+        tokens = self._cookies.leaving(request)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            await self._sessions.close_bearer(
-                BearerToken(token.strip().encode(errors="surrogateescape")), time.time()
-            )
-        try:
-            body = RefreshBody.model_validate_json(await request.read())
-        except (ValidationError, web.HTTPRequestEntityTooLarge):
-            pass
-        else:
-            await self._sessions.close(RefreshToken(body.refresh_token), time.time())
+            tokens.append(BearerToken(token.strip().encode(errors="surrogateescape")))
+        with suppress(ValidationError, web.HTTPRequestEntityTooLarge):
+            tokens.append(RefreshToken(RefreshBody.model_validate_json(await request.read()).refresh_token))
+        for one in tokens:
+            if isinstance(one, RefreshToken):
+                await self._sessions.close(one, now)
+            else:
+                await self._sessions.close_bearer(one, now)
         return success({"status": "logged_out"})
 
     async def switch(self, request: web.Request) -> web.Response:
@@ -156,19 +179,25 @@ class AuthEndpoints:
             session_of(request),
             visit_of(request),
         )
-        return success(_signed_in(switched))
+        return self._signed_in(request, switched)
+
+    def _signed_in(self, request: web.Request, signed_in: SignedIn) -> web.Response:
+        self._cookies.carry(request, signed_in.tokens)
+        return success({"user": _user(signed_in.user), **self._cookies.shown(signed_in.tokens)})
+
+    def _tokens(self, request: web.Request, pair: TokenPair) -> web.Response:
+        self._cookies.carry(request, pair)
+        return success(self._cookies.shown(pair))
 
 
-def _signed_in(signed_in: SignedIn) -> Mapping[str, object]:
-    return {"user": _user(signed_in.user), **_tokens(signed_in.tokens)}
-
-
-def _tokens(pair: TokenPair) -> Mapping[str, object]:
-    return {
-        "access_token": pair.access_token,
-        "refresh_token": pair.refresh_token,
-        "expires_in": pair.expires_in,
-    }
+async def _names_token(request: web.Request) -> bool:
+    """Whether a body is there that cookies do not stand in for: all but none, or an object without a token."""
+    raw = await request.read()
+    try:
+        parsed = orjson.loads(raw) if raw else {}
+    except orjson.JSONDecodeError:
+        return True
+    return not isinstance(parsed, dict) or bool(parsed.get("refresh_token"))
 
 
 def _user(user: UserProfile) -> Mapping[str, object]:

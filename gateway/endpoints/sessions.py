@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from authcore.sessions import Sessions
     from authcore.store.session_rows import SessionListing
+    from gateway.endpoints.cookies import CookieLaws
 
 COLLECTION: Final = "/api/auth/sessions"
 ONE: Final = "/api/auth/sessions/{id}"
@@ -34,9 +35,10 @@ METHODS: Final = {COLLECTION: "GET", ONE: "DELETE", ALL: "POST"}
 class SessionEndpoints:
     """The handlers, over the domain's sessions."""
 
-    def __init__(self, sessions: Sessions, *, user_id_header: str) -> None:
+    def __init__(self, sessions: Sessions, cookies: CookieLaws, *, user_id_header: str) -> None:
         """`user_id_header` names the injected header that says who is asking."""
         self._sessions = sessions
+        self._cookies = cookies
         self._user_id_header = user_id_header
 
     def add_to(self, application: web.Application) -> None:
@@ -59,11 +61,14 @@ class SessionEndpoints:
         except ValueError:
             raise SessionUnknown from None
         await self._sessions.close_one(self._user(request), session_id, time.time())
+        if session_id == session_of(request):
+            self._cookies.clear(request)
         return success({"message": "Session ended"})
 
     async def end_all(self, request: web.Request) -> web.Response:
         """End every session of the caller, the current one too."""
         ended = await self._sessions.close_others(self._user(request), None, time.time())
+        self._cookies.clear(request)
         return success({"status": "logged_out", "sessions": ended})
 
     def _user(self, request: web.Request) -> UUID:

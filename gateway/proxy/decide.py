@@ -23,9 +23,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import authorize
-from authcore.credentials import ApiKey, BearerToken, Ticket
+from authcore.credentials import ApiKey, BearerToken, CookieToken, Ticket
 from authcore.errors import AuthError, CredentialMissing, PermissionDenied
-from authcore.principal import ANONYMOUS
+from authcore.principal import ANONYMOUS, AuthMethod
 from gateway.credentials import read_ticket
 from gateway.faults import MethodNotAllowed, NotFound
 from gateway.proxy.matching import host_of
@@ -39,13 +39,14 @@ if TYPE_CHECKING:
     from authcore.credentials import Credential
     from authcore.principal import Permit, Principal
     from gateway.metrics import Metrics
+    from gateway.proxy.browsers import BrowserLaws
     from gateway.proxy.forwarded import Origins
     from gateway.proxy.headers import HeaderLaws
     from gateway.proxy.question import Question
     from gateway.proxy.routes import Route, RouteTable
     from gateway.proxy.target import Target
 
-_KINDS: Final = {BearerToken: "jwt", ApiKey: "api_key", Ticket: "ws"}
+_KINDS: Final = {BearerToken: "jwt", CookieToken: "cookie", ApiKey: "api_key", Ticket: "ws"}
 
 
 class Decider:
@@ -55,7 +56,7 @@ class Decider:
         routes: The table in force.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the collaborators of the phases, each used by one
         self,
         *,
         routes: RouteTable,
@@ -63,12 +64,15 @@ class Decider:
         laws: HeaderLaws,
         origins: Origins,
         metrics: Metrics,
+        browsers: BrowserLaws | None = None,
     ) -> None:
+        """`browsers` are the laws for cookies, where they are on."""
         self.routes = routes
         self._authenticator = authenticator
         self._laws = laws
         self._origins = origins
         self._metrics = metrics
+        self._browsers = browsers
 
     def read(self, question: Question, peer: str) -> Reading:
         """Read the field lines, as sent by `peer`: the first phase. The next is ``parse_target``."""
@@ -99,11 +103,15 @@ class Decider:
         host = host_of(head.first.get(b"host", b"")) if routes.by_host else ""
         question.route = route = routes.match(method, target.path, host, preflight=preflight)
         if route.requirement.public:
+            if self._browsers is not None:
+                self._browsers.check(question, reading, ANONYMOUS, route)
             question.permit = permit = authorize(ANONYMOUS, route.requirement)
             return route, permit
         principal = self._known(question, reading, target, route) or await self._authenticate(
             question, reading, target, route
         )
+        if self._browsers is not None:
+            self._browsers.check(question, reading, principal, route)
         question.permit = permit = self._authorize(question, principal, route)
         return route, permit
 
@@ -161,10 +169,16 @@ class Decider:
         reading, target, route = question.reading, question.target, question.route
         if reading is None or target is None or route is None:
             raise RuntimeError("prepare before decide")
+        if route.cookies:
+            passing = reading.whole()
+        else:
+            passing = reading.passing(strip=route.strip_credential, edits=route.edits)
+            if permit.principal.method is AuthMethod.COOKIE and not route.strip_credential:
+                passing += reading.bearer()
         return b"%b %b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
             question.head.method,
             target.forwarded if route.rewrite is None else route.rewrite.apply(target),
-            reading.passing(strip=route.strip_credential, edits=route.edits),
+            passing,
             self._laws.internal(permit.principal)
             if route.internal
             else self._laws.identity(permit.principal),

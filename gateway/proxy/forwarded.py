@@ -37,12 +37,14 @@ class Origin:
         request_id: The id that a trusted peer gave it; None when there is none to believe.
         trusted: The peer is: what it says of the request is believed.
         lines: The field lines that tell the upstream, each ending in CRLF.
+        host: The host that the client asked for.
     """
 
     client: str
     request_id: bytes | None
     lines: bytes
     trusted: bool = False
+    host: bytes = b""
 
 
 class Origins:
@@ -99,7 +101,7 @@ def _origin(
         b"X-Forwarded-Proto: %b\r\n" % proto,
         b"X-Forwarded-Host: %b\r\n" % host if host else b"",
     )
-    return Origin(hops[0], request_id, b"".join(lines), trusted)
+    return Origin(hops[0], request_id, b"".join(lines), trusted, host)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

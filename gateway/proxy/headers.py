@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 from authcore.principal import AuthMethod
+from gateway.cookies import without_ours
 from gateway.faults import UnsafeIdentity
 from gateway.proxy.clock import http_date
 from gateway.wire.framing import FIRST_FINAL, HOP_BY_HOP, connection_tokens
@@ -76,8 +77,12 @@ def fold(name: bytes) -> bytes:
 class HeaderLaws:
     """The rules, compiled for one configuration of header names."""
 
-    def __init__(self, names: Mapping[str, str | None]) -> None:
-        """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header; None: not told."""
+    def __init__(self, names: Mapping[str, str | None], *, cookies: bool = False) -> None:
+        """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header; None: not told.
+
+        With `cookies`, the gateway's own cookies are read, and taken out of what goes on.
+        """
+        self.cookies = cookies
         self._names = {key: name.encode("ascii") for key, name in names.items() if name is not None}
         self._managed = frozenset(fold(name) for name in self._names.values()) | FORWARDED | {b"x-request-id"}
         self._passes: dict[bytes, bool] = {}
@@ -98,11 +103,20 @@ class HeaderLaws:
                 self._passes[name] = verdict
         return verdict
 
-    def passing(self, head: RequestHead, *, strip: bool, replaced: frozenset[bytes] = frozenset()) -> bytes:
+    def passing(
+        self,
+        head: RequestHead,
+        *,
+        strip: bool,
+        replaced: frozenset[bytes] = frozenset(),
+        ours: bool = False,
+    ) -> bytes:
         """Return the client's field lines that may go on, each ending in CRLF.
 
-        Those whose names fold onto one of `replaced` do not, nor does the credential if `strip`.
+        Those whose names fold onto one of `replaced` do not, nor does the credential if `strip`, nor our cookies unless
+        `ours`.
         """
+        rid = self.cookies and not ours and b"cookie" in head.first
         named = connection_tokens(head) - {b"host"}
         if strip:
             named |= CREDENTIALS
@@ -114,7 +128,13 @@ class HeaderLaws:
                 and not (named and name.lower() in named)
                 and not (replaced and fold(name) in replaced)
             ):
-                parts += (name, b": ", value, b"\r\n")
+                if rid and name.lower() == b"cookie":
+                    others = without_ours(value)
+                    if others is None:
+                        continue
+                    parts += (name, b": ", others, b"\r\n")
+                else:
+                    parts += (name, b": ", value, b"\r\n")
         if head.minor == 0 and b"host" not in head.first:
             parts.append(
                 b"Host: \r\n"

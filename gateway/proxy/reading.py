@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authcore.credentials import CookieToken
+from gateway.cookies import NO_COOKIES, OurCookies
 from gateway.credentials import read_credential, read_organization
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ class Reading:
     Attributes:
         origin: The way the request came.
         preflight: It carries the marks of a CORS preflight (Fetch standard), whatever its method.
+        cookies: The gateway's own cookies in it; none where cookies are off.
     """
 
     __slots__ = (
@@ -36,25 +39,36 @@ class Reading:
         "_laws",
         "_organization",
         "_stripped",
+        "_whole",
+        "cookies",
         "origin",
         "preflight",
     )
 
     def __init__(self, head: RequestHead, origin: Origin, laws: HeaderLaws) -> None:
+        """Read what is always needed.
+
+        Raises:
+            TooManyCookies: there are more than any browser keeps.
+        """
         self._head = head
         self._laws = laws
         self._credential: Credential | None = None
         self._organization: tuple[UUID | None] | None = None
         self._kept: bytes | None = None
         self._stripped: bytes | None = None
+        self._whole: bytes | None = None
         self._edited: tuple[HeaderEdits, bool, bytes] | None = None
+        self.cookies = NO_COOKIES
+        if laws.cookies and b"cookie" in head.first:
+            self.cookies = OurCookies(head.every(b"cookie"))
         self.origin = origin
         self.preflight = b"origin" in head.first and b"access-control-request-method" in head.first
 
     def credential(self) -> Credential:
         """Return what the caller presents; raises as :func:`~gateway.credentials.read_credential`."""
         if self._credential is None:
-            self._credential = read_credential(self._head)
+            self._credential = read_credential(self._head, self.cookies)
         return self._credential
 
     def organization(self) -> UUID | None:
@@ -78,3 +92,16 @@ class Reading:
         if self._kept is None:
             self._kept = self._laws.passing(self._head, strip=False)
         return self._kept
+
+    def whole(self) -> bytes:
+        """Return the field lines that go on to an application of the gateway's own: its cookies are among them."""
+        if self._whole is None:
+            self._whole = self._laws.passing(self._head, strip=False, ours=True)
+        return self._whole
+
+    def bearer(self) -> bytes:
+        """Return the line that takes the place of the cookie that authenticates: cookies of ours do not go on."""
+        credential = self.credential()
+        return (
+            b"Authorization: Bearer %b\r\n" % credential.token if isinstance(credential, CookieToken) else b""
+        )

@@ -54,6 +54,7 @@ class Route:
         shadow: What would be refused is recorded, and forwarded.
         rewrite: How the path is changed for the upstream; None when it is not.
         edits: Which field lines are set or added for the upstream; None when none are.
+        cookies: The gateway's own application reads and sets its cookies here.
         cors: Which pages of other origins may call; None leaves that to the upstream.
     """
 
@@ -70,6 +71,7 @@ class Route:
     shadow: bool = False
     rewrite: Rewrite | None = None
     edits: HeaderEdits | None = None
+    cookies: bool = False
     cors: CorsPolicy | None = None
 
 

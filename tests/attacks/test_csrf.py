@@ -1,0 +1,157 @@
+"""Cross-site request forgery: the browser sends the cookie by itself, and the user meant none of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.flow.browsing import LOGIN, LOGOUT, REFRESH, SWITCH, Jar, signed_in
+from tests.flow.calls import ask, bearer, get, is_refusal, post, request
+from tests.flow.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+    from tests.flow.peers import Upstream
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+CREDENTIALS = {"email": "agent@example.com", "password": PASSWORD}
+APP = "https://app.example.com"
+
+
+@pytest.fixture
+async def gate(world: World, start: Start) -> Gateway:
+    return await start(world.url, cookies=True)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PURGE", "PROPFIND"])
+async def test_an_unsafe_method_needs_the_sessions_token(
+    gate: Gateway, upstream: Upstream, method: str
+) -> None:
+    jar, other = await signed_in(gate), await signed_in(gate, "admin")
+    cookie, token = jar.sent_to("/api/x"), jar.values["whm_csrf"]
+    without = "; ".join(f"{name}={jar.values[name]}" for name in ("whm_access",))
+    for lines in (
+        (cookie,),
+        (cookie, "X-CSRF-Token:"),
+        (cookie, f"X-CSRF-Token: {token}x"),
+        (cookie, f"X-CSRF-Token: {token[:-1]}"),
+        (cookie, f"X-CSRF-Token: {token}", f"X-CSRF-Token: {token}"),
+        (cookie, "X-CSRF-Token: wrong", f"X-CSRF-Token: {token}"),
+        (cookie, f"X_CSRF_Token: {token}"),
+        (cookie, f"X-CSRFToken: {token}"),
+        (cookie, f"X-XSRF-Token: {token}"),
+        (cookie, f"Cookie: X-CSRF-Token={token}"),
+        (cookie, other.csrf),
+        (f"Cookie: {without}", f"X-CSRF-Token: {token}"),
+        (f"Cookie: {without}; whm_csrf=", "X-CSRF-Token:"),
+        (f"Cookie: {without}; whm_csrf", "X-CSRF-Token:"),
+    ):
+        refusal = await ask(gate, request(method, f"/api/x?X-CSRF-Token={token}&whm_csrf={token}", *lines))
+        is_refusal(refusal, 403)
+        assert token.encode() not in refusal.body
+    assert upstream.seen == b""
+    assert (await ask(gate, request(method, "/api/x", cookie, jar.csrf))).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+async def test_a_safe_method_needs_none(gate: Gateway, upstream: Upstream, method: str) -> None:
+    jar = await signed_in(gate)
+    assert (await ask(gate, request(method, "/api/x", jar.sent_to("/api/x")))).status == 200
+    assert upstream.requests[0].start.startswith(method.encode())
+
+
+async def test_what_the_gateway_hosts_needs_it_as_well(gate: Gateway, world: World) -> None:
+    jar = await signed_in(gate, "admin")
+    for path, body in ((SWITCH, {"organization_id": str(world.other)}), ("/api/api-keys", {"name": "x"})):
+        is_refusal(await ask(gate, post(path, body, jar.sent_to(path))), 403)
+    assert (
+        await ask(gate, post("/api/api-keys", {"name": "x"}, jar.sent_to("/api/x"), jar.csrf))
+    ).status == 200
+    is_refusal(await ask(gate, post(REFRESH, {}, jar.sent_to(REFRESH))), 403)
+    is_refusal(await ask(gate, post(REFRESH, {}, jar.sent_to(REFRESH), "X-CSRF-Token: x")), 403)
+    assert (await jar.post(gate, REFRESH, {}, jar.csrf)).status == 200  # nothing of it was consumed
+
+
+async def test_a_refusal_of_the_cookie_comes_before_that_of_the_token(gate: Gateway) -> None:
+    is_refusal(await ask(gate, post("/api/x", {}, "Cookie: whm_access=x; whm_csrf=y")), 401)
+
+
+async def test_no_page_elsewhere_signs_a_browser_in_or_out(gate: Gateway) -> None:
+    jar = await signed_in(gate)
+    for lines in (
+        ("Origin: https://evil.example",),
+        ("Origin: null",),
+        ("Origin: https://gateway.test.evil.example",),
+        ("Origin: https://gateway.test:8443",),
+        ("Origin: https://evil.example", "Sec-Fetch-Site: cross-site"),
+        ("Origin: https://gateway.test", "Sec-Fetch-Site: same-site"),
+        ("Sec-Fetch-Site: cross-site",),
+        ("Origin: https://gateway.test", "Origin: https://gateway.test"),
+        ("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"),
+    ):
+        for raw in (
+            post(LOGIN, CREDENTIALS, *lines),
+            post(LOGOUT, {}, jar.sent_to(LOGOUT), *lines),
+            post(REFRESH, {}, jar.sent_to(REFRESH), jar.csrf, *lines),
+        ):
+            refusal = await ask(gate, raw)
+            is_refusal(refusal, 403)
+            assert refusal.all("Set-Cookie") == []
+    assert (await jar.post(gate, REFRESH, {}, jar.csrf)).status == 200
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+)
+async def test_nor_does_a_form(gate: Gateway, content_type: str) -> None:
+    body = b'{"email": "agent@example.com", "password": "' + PASSWORD.encode() + b'", "x": "="}'
+    refusal = await ask(gate, request("POST", LOGIN, f"Content-Type: {content_type}", body=body))
+    is_refusal(refusal, 415)
+    assert refusal.all("Set-Cookie") == []
+
+
+async def test_pages_of_this_origin_do_and_programs_and_pages_that_may(world: World, start: Start) -> None:
+    gate = await start(world.url, cookies=True, cors={"origins": (APP,), "credentials": True})
+    for lines in (
+        (),
+        ("Origin: https://gateway.test",),
+        ("Origin: http://gateway.test",),
+        ("Origin: https://gateway.test", "Sec-Fetch-Site: same-origin"),
+        (f"Origin: {APP}",),
+        (f"Origin: {APP}", "Sec-Fetch-Site: cross-site"),
+    ):
+        assert (await ask(gate, post(LOGIN, CREDENTIALS, *lines))).status == 200
+    without_credentials = await start(world.url, cookies=True, cors={"origins": (APP,)})
+    is_refusal(await ask(without_credentials, post(LOGIN, CREDENTIALS, f"Origin: {APP}")), 403)
+
+
+async def test_the_host_behind_a_trusted_proxy_is_the_one_it_tells(world: World, start: Start) -> None:
+    lines = ("X-Forwarded-Host: shop.example", "Origin: https://shop.example")
+    gate = await start(world.url, cookies=True)
+    is_refusal(await ask(gate, post(LOGIN, CREDENTIALS, *lines)), 403)
+    behind = await start(world.url, cookies=True, trusted_proxies=["127.0.0.1/32"])
+    assert (await ask(behind, post(LOGIN, CREDENTIALS, *lines))).status == 200
+
+
+async def test_where_cookies_are_off_nobody_is_asked_where_they_come_from(world: World, start: Start) -> None:
+    gate = await start(world.url)
+    assert (await ask(gate, post(LOGIN, CREDENTIALS, "Origin: https://evil.example"))).status == 200
+    by_token = bearer(world.token(world.agent))
+    assert (await ask(gate, post("/api/x", {}, by_token, "Origin: https://evil.example"))).status == 200
+
+
+async def test_a_session_that_whatomate_began_is_no_way_around(
+    gate: Gateway, world: World, upstream: Upstream
+) -> None:
+    """The gateway's own session keeps its own token, though of Whatomate's sessions equality is all it can ask."""
+    jar = await signed_in(gate)
+    planted = Jar({**jar.values, "whm_csrf": "planted"}, jar.attributes)
+    is_refusal(await ask(gate, post("/api/x", {}, planted.sent_to("/api/x"), planted.csrf)), 403)
+    is_refusal(await ask(gate, post(REFRESH, {}, planted.sent_to(REFRESH), planted.csrf)), 403)
+    is_refusal(await ask(gate, get("/api/auth/refresh", planted.sent_to(REFRESH))), 405)
+    assert upstream.seen == b""
