@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from authcore.errors import StoreUnavailable
-from gateway import logs
+from gateway import collector, logs
 from gateway.admin import Admin
 from gateway.assembly.domain import build_domain
 from gateway.assembly.foreign import follow_issuer
@@ -265,6 +265,7 @@ async def _run(
         loop.add_signal_handler(number, heard, number)
     loop.add_signal_handler(signal.SIGHUP, lambda: None if gateway is None else gateway.reload())
     gateway = await Gateway.start(settings, admin_socket)
+    collector.settle()
     log.info("listening", public=gateway.address, admin=admin_socket or gateway.admin_address)
     if until is not None:
         watching = loop.create_task(_set_after(until, stopping))
