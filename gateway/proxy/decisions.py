@@ -117,9 +117,10 @@ class Decisions:
         inbound.answer(start, BodyKind.LENGTH, 0, pieces=[], complete=True)
 
     def _endpoint(self, target: bytes) -> str:
-        if target == self._nginx:
+        path = target.partition(b"?")[0]  # Caddy leaves the client's query where it was; nobody reads it here
+        if path == self._nginx:
             return NGINX
-        if target == self._forward:
+        if path == self._forward:
             return FORWARD
         if target.startswith(self._envoy):
             return ENVOY

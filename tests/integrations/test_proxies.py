@@ -1,0 +1,224 @@
+"""The examples of docs/integrations, each on its real program: what a service behind them gets, and what never."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pytest
+
+from tests.attacks.test_path_confusion import AMBIGUOUS, ANOTHER_SPELLING
+from tests.flow.calls import bearer, get, request
+from tests.flow.conftest import NOWHERE
+from tests.flow.peers import Client
+from tests.integrations.proxies import RECIPES, running
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+    from tests.flow.peers import Message, Upstream
+
+    Start = Callable[..., Awaitable[Gateway]]
+    Edge = Callable[..., Any]
+
+ON: dict[str, Any] = {
+    "decision": {"path": "/decisions"},
+    "trusted_proxies": ["127.0.0.0/8"],
+    "timeout": {"drain_seconds": 0.1, "drain_delay_seconds": 0},
+}
+
+PROXIES = pytest.mark.parametrize("proxy", sorted(RECIPES))
+
+LIES = [
+    f"{name}: evil"
+    for name in (
+        *(
+            "X-User-ID",
+            "x-user-id",
+            "X-User-Email",
+            "X-User-Name",
+            "X-User-Role",
+            "X-User-Role-ID",
+            "X-Org-ID",
+        ),
+        *("X-User-Permissions", "X-User-Super-Admin", "X-Auth-Method", "X-Auth-Key-ID", "X-Identity"),
+    )
+]
+ALIASES = [
+    f"{name}: evil"
+    for name in (
+        *(
+            "X_User_ID",
+            "X-User_ID",
+            "x_user-id",
+            "X.User.ID",
+            "X-User.ID",
+            "X_Org_ID",
+            "X_Auth_Key_ID",
+            "X_Identity",
+        ),
+        *("X-Org_ID", "X.Auth-Method", "x.org.id"),
+    )
+]
+
+
+@pytest.fixture
+def edge(start: Start, upstream: Upstream, tmp_path: Path) -> Edge:
+    """Put a proxy in front of a gateway and the service."""
+
+    @asynccontextmanager
+    async def begin(proxy: str, database_url: str = NOWHERE) -> AsyncIterator[tuple[str, int]]:
+        gateway = await start(database_url, **ON)
+        async with running(proxy, tmp_path, gateway.address[1], upstream.port) as address:
+            yield address
+
+    return begin
+
+
+async def ask(address: tuple[str, int], raw: bytes) -> Message:
+    async with Client(address) as client:
+        return await client.exchange(raw)
+
+
+@PROXIES
+async def test_what_may_pass_reaches_the_service_with_the_identity_of_the_caller(
+    world: World, edge: Edge, upstream: Upstream, proxy: str
+) -> None:
+    async with edge(proxy, world.url) as address:
+        for credential, user in (
+            (bearer(world.token(world.agent)), world.agent),
+            (f"X-API-Key: {world.api_key}", world.admin),
+        ):
+            raw = request("POST", "/api/contacts?page=2&q=a%20b", credential, body=b'{"name":"x"}')
+            answer = await ask(address, raw)
+            assert answer.status == 200, answer.body
+            seen = upstream.requests[-1]
+            assert seen.start == b"POST /api/contacts?page=2&q=a%20b HTTP/1.1"
+            assert seen.body == b'{"name":"x"}'
+            assert seen.one("X-User-ID") == str(user)
+            assert seen.one("X-Org-ID") == str(world.home)
+            assert seen.one("X-User-Super-Admin") == "false"
+            assert seen.one("X-Auth-Method") == ("jwt" if user == world.agent else "api_key")
+            assert seen.one("X-Auth-Key-ID") == (None if user == world.agent else str(world.api_key_id))
+            assert "chat:read" in (seen.one("X-User-Permissions") or "").split(",")
+            assert seen.one("X-Request-ID")
+        assert (await ask(address, get("/assets/app.js"))).status == 200
+        assert upstream.requests[-1].one("X-User-ID") is None
+
+
+@PROXIES
+async def test_an_identity_that_the_client_sends_is_not_believed(
+    world: World, edge: Edge, upstream: Upstream, proxy: str
+) -> None:
+    async with edge(proxy, world.url) as address:
+        token = bearer(world.token(world.agent))
+        assert (await ask(address, get("/api/x", token, *LIES))).status == 200
+        seen = upstream.requests[-1]
+        assert (seen.one("X-User-ID"), seen.one("X-User-Role")) == (str(world.agent), "agent")
+        assert (await ask(address, get("/assets/app.js", *LIES))).status == 200
+        for path in ("/api/x", "/assets/app.js"):  # refused, or removed; never passed on
+            for alias in ALIASES:
+                assert (await ask(address, get(path, token, alias))).status in {200, 400}
+        assert b"evil" not in upstream.seen
+
+
+@PROXIES
+async def test_who_proves_nothing_or_may_not_does_not_reach_the_service(
+    world: World, edge: Edge, upstream: Upstream, proxy: str
+) -> None:
+    async with edge(proxy, world.url) as address:
+        for lines in ((), (bearer("x.y.z"),), ("X-API-Key: nonsense",)):
+            answer = await ask(address, get("/api/contacts", *lines))
+            assert answer.status == 401
+            assert answer.one("WWW-Authenticate")
+            assert answer.one("Content-Type") == "application/json"
+            assert answer.json()["status"] == "error"
+        stranger = (bearer(world.token(world.agent)), f"X-Organization-ID: {world.other}")
+        answer = await ask(address, get("/api/contacts", *stranger))
+        assert answer.status == 403
+        assert answer.json()["status"] == "error"
+        token = bearer(world.token(world.agent))
+        for double in (
+            (token, bearer(world.token(world.root))),
+            ("X-API-Key: x", f"X-API-Key: {world.api_key}"),
+        ):
+            assert (await ask(address, get("/api/contacts", *double))).status in {400, 401, 403}
+        assert upstream.seen == b""
+
+
+@PROXIES
+async def test_when_the_gateway_cannot_find_out_the_answer_is_503(
+    edge: Edge, upstream: Upstream, proxy: str
+) -> None:
+    async with edge(proxy) as address:
+        answer = await ask(address, get("/api/x", "X-API-Key: whm_0123456789abcdef0123456789abcdef"))
+        assert answer.status == 503
+        if proxy != "envoy":  # it takes a 503 for an error of the one it asked, and says nothing more
+            assert answer.one("Retry-After")
+        assert upstream.seen == b""
+
+
+@PROXIES
+async def test_when_the_gateway_is_gone_nothing_passes(
+    upstream: Upstream, tmp_path: Path, proxy: str
+) -> None:
+    async with running(proxy, tmp_path, 1, upstream.port) as address:
+        for path in ("/api/x", "/assets/app.js"):
+            assert (await ask(address, get(path))).status >= 500
+        assert upstream.seen == b""
+
+
+@PROXIES
+async def test_the_client_cannot_describe_another_request(
+    world: World, edge: Edge, upstream: Upstream, proxy: str
+) -> None:
+    spoof = (
+        *("X-Original-URI: /assets/app.js", "X-Original-Method: OPTIONS", "X-Original-URL: /assets/app.js"),
+        *("X-Forwarded-Uri: /assets/app.js", "X-Forwarded-Method: OPTIONS", "X-Forwarded-Host: other.test"),
+        *("X-Rewrite-URL: /assets/app.js", "X-HTTP-Method-Override: OPTIONS", "X-Envoy-Original-Path: /x"),
+    )
+    async with edge(proxy, world.url) as address:
+        for method in ("GET", "POST", "DELETE", "OPTIONS"):
+            assert (await ask(address, request(method, "/api/x", *spoof))).status == 401
+        assert (await ask(address, request("DELETE", "/api/webhook", *spoof))).status == 401
+        assert (
+            await ask(address, get("/decisions/forward", *spoof))
+        ).status != 401  # a path like any other, or 403
+        named = "Connection: X-Original-URI, X-Original-Method, X-Forwarded-Uri, X-Forwarded-Method, Authorization"
+        assert (await ask(address, get("/api/x", named))).status in {400, 401, 403}
+        assert b" /api/" not in upstream.seen
+
+
+@PROXIES
+async def test_no_spelling_of_a_protected_path_reaches_the_service(
+    world: World, edge: Edge, upstream: Upstream, proxy: str
+) -> None:
+    """Whatever the proxy makes of it: what the service receives without an identity is no protected path."""
+    async with edge(proxy, world.url) as address:
+        for target in (*AMBIGUOUS, *ANOTHER_SPELLING):
+            await ask(address, get(target))
+        for seen in upstream.requests:
+            path = seen.start.split(b" ")[1].decode("latin-1").partition("?")[0]
+            read = unquote(unquote(path)).lower()
+            assert not read.startswith(("/api", "/ws", "http:")), seen.start
+            assert not {"..", "\\", ";", "\0"} & set(read.replace("/", "\n/\n").split("\n")), seen.start
+
+
+@PROXIES
+async def test_what_the_gateway_hosts_is_answered_by_the_gateway(
+    world: World, edge: Edge, upstream: Upstream, proxy: str
+) -> None:
+    async with edge(proxy, world.url) as address:
+        login = b'{"email":"agent@example.com","password":"correct horse battery"}'
+        answer = await ask(
+            address, request("POST", "/api/auth/login", "Content-Type: application/json", body=login)
+        )
+        assert answer.status == 200, answer.body
+        assert answer.json()["status"] == "success"
+        answer = await ask(address, get("/api/api-keys", bearer(world.token(world.admin))))
+        assert answer.status == 200
+        assert upstream.seen == b""
