@@ -122,6 +122,7 @@ def gateway_environment(site: Site, port: int) -> dict[str, str]:
         "GATEWAY_DATABASE_URL": site.database_url,
         "GATEWAY_JWT_SECRET": site.secret,
         "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{site.upstream}",
+        "GATEWAY_ROUTES": str(CONFIGS / "gateway-routes.yaml"),
         "GATEWAY_LOG_ACCESS": "false",  # as the others: none of them writes one here
     }
 
