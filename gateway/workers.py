@@ -51,6 +51,7 @@ class Workers:
         self._listen = settings.listen
         self._signal = signal.SIGTERM
         self._running: set[asyncio.subprocess.Process] = set()
+        self._serving: dict[int, asyncio.subprocess.Process] = {}
         self._folder = Path()
         self._answering = 0
         self._told = ParentMetrics(wanted=number, answering=lambda: self._answering)
@@ -64,6 +65,7 @@ class Workers:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._heard, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         async with AsyncExitStack() as closing:
             held = closing.enter_context(self._hold_port())
             host, port = held.getsockname()[:2]
@@ -84,6 +86,12 @@ class Workers:
         self._signal = number
         self._stopping.set()
 
+    def _reload(self) -> None:
+        """Tell every worker that serves to read its routes again. One without its socket yet is about to anyway."""
+        for number, worker in self._serving.items():
+            if worker.returncode is None and self._socket(number).exists():
+                worker.send_signal(signal.SIGHUP)
+
     def _hold_port(self) -> socket.socket:
         """Bind the public address without listening: workers may share it, and nobody else may have it."""
         host, port = host_port(self._settings.listen)
@@ -100,7 +108,8 @@ class Workers:
     async def _keep(self, number: int) -> int:
         """Keep one worker running until the end, and return how it ended."""
         while True:
-            process = await self._start(number)
+            self._socket(number).unlink(missing_ok=True)
+            process = self._serving[number] = await self._start(number)
             ended = asyncio.ensure_future(process.wait())
             stopping = asyncio.ensure_future(self._stopping.wait())
             await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)

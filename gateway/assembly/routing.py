@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from gateway.proxy.routes import RouteTable
     from gateway.proxy.upstreams import Upstream
 
-LOOK_SECONDS: Final = 1.0
-"""The file is looked at this often."""
+LOOK_SECONDS: Final = 0.5
+"""The file is looked at this often, and read once two looks in a row found the same."""
 
 _Seen = tuple[int, ...] | None
 
@@ -59,6 +59,7 @@ class Routing:
         self._reading = asyncio.Lock()
         self._decider: Decider | None = None
         self._seen, self._digest = self._look(), self._content()
+        self._latest = self._seen
         self.table = self._build(read_plan(settings))
         self.loaded = time.time()
         self.whole = True
@@ -82,13 +83,14 @@ class Routing:
         """Read the routes again if the file has changed."""
         if self._settings.routes is None:
             return
-        seen = self._look()
-        if seen == self._seen:
-            return
+        before, self._latest = self._latest, self._look()
+        if self._latest == self._seen or self._latest != before:
+            return  # as it was; or being written just now: half a file may be a good one
         digest = await asyncio.to_thread(self._content)
-        self._seen = seen
-        if digest is not None and digest != self._digest:  # a file that is away may be on its way back
+        if digest != self._digest:
             await self.reload("change")
+        else:
+            self._seen = self._latest
 
     async def reload(self, because: str) -> bool:
         """Read the routes again and put them in force; tell whether they were good."""

@@ -1,0 +1,257 @@
+"""Another route file takes the place of the one in force: whole or not at all, and nobody notices but by the routes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.flow.calls import ask, get, is_refusal
+from tests.flow.peers import PATIENCE, Client, Upstream, read_head
+from tests.flow.test_drain import serving
+from tests.flow.test_websocket import ASK, echoing
+from tests.flow.test_workers import all_listening
+from tests.flow.test_workers import ask as ask_admin
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from gateway.app import Gateway
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+RELOADS = 50
+
+
+def written(routes: Mapping[str, str], **upstreams: Upstream) -> str:
+    """A route file: path -> upstream."""
+    ports = {name: {"url": f"http://127.0.0.1:{upstream.port}"} for name, upstream in upstreams.items()}
+    entries = [
+        {"name": f"r{number}", "auth": "public", "match": {"path": path}, "upstream": upstream}
+        for number, (path, upstream) in enumerate(routes.items())
+    ]
+    return json.dumps({"upstreams": ports, "routes": entries})  # JSON is YAML
+
+
+def put(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+
+
+def config_map(folder: Path) -> None:
+    """What Kubernetes mounts: routes.yaml -> ..data/routes.yaml, ..data -> ..2026_1."""
+    for version, path in (("..2026_1", "/a"), ("..2026_2", "/b")):
+        (folder / version).mkdir()
+        put(folder / version / "routes.yaml", f"routes: [{{name: x, auth: public, match: {{path: {path}}}}}]")
+        os.utime(folder / version / "routes.yaml", (1, 1))  # nothing but the content tells them apart
+    (folder / "..data").symlink_to("..2026_1")
+    (folder / "routes.yaml").symlink_to("..data/routes.yaml")
+
+
+def swap(folder: Path) -> None:
+    """A new link is renamed over ..data."""
+    (folder / "..data_tmp").symlink_to("..2026_2")
+    (folder / "..data_tmp").replace(folder / "..data")
+
+
+async def metrics(gateway: Gateway) -> dict[str, float]:
+    async with Client(gateway.admin_address) as admin:
+        page = (await admin.exchange(get("/metrics"))).body.decode()
+    lines = (line.rpartition(" ") for line in page.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+async def until(what: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await what():
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "routes.yaml"
+
+
+async def test_fifty_reloads_under_load_lose_no_request(start: Start, upstream: Upstream, file: Path) -> None:
+    async with Upstream() as one, Upstream() as two:
+        turns = [
+            written({"/*": name, "/stays": "stays"}, **{name: far, "stays": upstream})
+            for name, far in (("one", one), ("two", two))
+        ]
+        put(file, turns[0])
+        gate = await start(routes=file)
+        answered: list[int] = []
+        done = asyncio.Event()
+
+        async def load(target: str) -> None:
+            async with Client(gate.address) as client:
+                while not done.is_set():
+                    answered.append((await client.exchange(get(target))).status)
+
+        tasks = [asyncio.create_task(load(target)) for target in ("/a", "/b/c", "/stays", "/stays")]
+        for turn in range(1, RELOADS + 1):
+            before = len(answered)
+            put(file, turns[turn % 2])
+            assert await gate._routing.reload("test")  # noqa: SLF001 -- what SIGHUP calls, with its end to wait for
+            await until(lambda before=before: _more(answered, before))  # type: ignore[misc]  # mypy reads no default
+        done.set()
+        await asyncio.gather(*tasks)
+        assert set(answered) == {200}
+        assert one.requests
+        assert two.requests
+        assert len(upstream.raw) <= 2, "the upstream that stays keeps its connections"
+        told = await metrics(gate)
+        assert told['gateway_routes_reloads_total{outcome="ok"}'] == RELOADS
+        assert told['gateway_routes_reloads_total{outcome="refused"}'] == 0
+        assert told["gateway_routes_reload_ok"] == 1
+        assert told["gateway_requests_in_flight"] == 0
+
+
+async def _more(answered: list[int], before: int) -> bool:
+    return len(answered) > before + 2
+
+
+async def test_a_file_that_is_refused_keeps_the_routes_and_raises_the_metric(
+    start: Start,
+    upstream: Upstream,
+    file: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put(file, "routes: [{name: a, auth: public, match: {path: /a}}]")
+    gate = await start(routes=file)
+    loaded = (await metrics(gate))["gateway_routes_loaded_timestamp_seconds"]
+    put(file, "routes:\n  - {name: b, match: {path: /b}}\n  - {name: c, auth: public, match: {path: c}}\n")
+    assert not await gate._routing.reload("test")  # noqa: SLF001
+    told = await metrics(gate)
+    assert told["gateway_routes_reload_ok"] == 0
+    assert told['gateway_routes_reloads_total{outcome="refused"}'] == 1
+    assert told["gateway_routes_loaded_timestamp_seconds"] == loaded
+    assert (await ask(gate, get("/a"))).status == 200
+    is_refusal(await ask(gate, get("/b")), 404)
+    log = capsys.readouterr().out
+    assert "routes.yaml:2: routes[0].auth: is missing" in log
+    assert "routes.yaml:3: routes[1].match.path[0]: should begin with /" in log
+    put(file, "routes: [{name: b, auth: public, match: {path: /b}}]")
+    assert await gate._routing.reload("test")  # noqa: SLF001
+    assert (await metrics(gate))["gateway_routes_reload_ok"] == 1
+    assert (await ask(gate, get("/b"))).status == 200
+
+
+async def test_a_change_of_the_file_is_noticed(start: Start, upstream: Upstream, file: Path) -> None:
+    put(file, "routes: [{name: a, auth: public, match: {path: /a}}]")
+    gate = await start(routes=file)
+    is_refusal(await ask(gate, get("/b")), 404)
+    put(file, "routes: [{name: b, auth: public, match: {path: /b}}]")
+
+    async def found() -> bool:
+        return (await ask(gate, get("/b"))).status == 200
+
+    await until(found)
+    is_refusal(await ask(gate, get("/a")), 404)
+
+
+async def test_the_swap_of_a_config_map_is_a_change(start: Start, upstream: Upstream, tmp_path: Path) -> None:
+    config_map(tmp_path)
+    gate = await start(routes=tmp_path / "routes.yaml")
+    assert (await ask(gate, get("/a"))).status == 200
+    swap(tmp_path)
+
+    async def found() -> bool:
+        return (await ask(gate, get("/b"))).status == 200
+
+    await until(found)
+
+
+async def test_a_touched_file_with_the_same_content_is_no_reload(start: Start, file: Path) -> None:
+    put(file, "routes: [{name: a, auth: public, match: {path: /a}}]")
+    gate = await start(routes=file)
+    routing: Any = gate._routing  # noqa: SLF001
+    table = routing.table
+    os.utime(file, (1, 1))
+
+    async def looked() -> bool:
+        return bool(routing._look() == routing._seen)  # noqa: SLF001
+
+    await until(looked)
+    assert routing.table is table
+
+
+async def test_what_is_under_way_ends_where_it_began(start: Start, file: Path) -> None:
+    """A long answer and a WebSocket of an upstream that vanishes; its idle connections close."""
+    release = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        old, new = await stack.enter_async_context(Upstream()), await stack.enter_async_context(Upstream())
+        sockets = await stack.enter_async_context(Upstream())
+
+        async def slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                head = await read_head(reader)
+                if head.start.startswith(b"GET /slow"):
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")
+                    await release.wait()
+                    writer.write(b"cd")
+                else:
+                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        old.script, sockets.script = slowly, echoing()
+        put(file, written({"/*": "far", "/chat": "ws"}, far=old, ws=sockets))
+        gate = await start(routes=file)
+        slow = await stack.enter_async_context(Client(gate.address))
+        chat = await stack.enter_async_context(Client(gate.address))
+        assert (await ask(gate, get("/quick"))).status == 200
+        await slow.send(get("/slow"))
+        assert (await read_head(slow.reader)).status == 200
+        await chat.send(ASK)
+        assert (await read_head(chat.reader)).status == 101
+
+        put(file, written({"/*": "near"}, near=new))
+        assert await gate._routing.reload("test")  # noqa: SLF001
+        assert (await ask(gate, get("/quick"))).status == 200
+        assert len(new.requests) == 1
+        await chat.send(b"still")
+        assert await asyncio.wait_for(chat.reader.readexactly(5), PATIENCE) == b"still"
+        release.set()
+        assert await asyncio.wait_for(slow.reader.readexactly(4), PATIENCE) == b"abcd"
+        assert (await slow.exchange(get("/quick"))).status == 200
+        assert len(new.requests) == 2
+        told = await metrics(gate)
+        assert not any("far" in name and "connections" in name for name in told)
+
+
+async def test_sighup_reaches_every_worker(upstream: Upstream, file: Path) -> None:
+    async with Upstream() as other:
+        put(file, written({"/*": "far"}, far=upstream))
+        async with serving(upstream, "--workers", "2", GATEWAY_ROUTES=str(file)) as (process, address, admin):
+            await all_listening(admin, 2)
+            put(file, written({"/*": "far"}, far=other))
+            process.send_signal(signal.SIGHUP)
+
+            async def both() -> bool:
+                _, page = await ask_admin(admin, "/metrics")
+                lines = [
+                    line for line in page.splitlines() if line.startswith("gateway_routes_reloads_total")
+                ]
+                return sum('outcome="ok"' in line and not line.endswith(" 0.0") for line in lines) == 2
+
+            await until(both)
+            for _ in range(20):
+                async with Client(address) as client:
+                    assert (await client.exchange(get("/x"))).status == 200
+            assert (len(upstream.requests), len(other.requests)) == (0, 20)
+            assert process.returncode is None
+
+
+async def test_sighup_without_a_route_file_does_no_harm(upstream: Upstream) -> None:
+    async with serving(upstream) as (process, address, _):
+        process.send_signal(signal.SIGHUP)
+        async with Client(address) as client:
+            for _ in range(5):
+                assert (await client.exchange(get("/"))).status == 200
+                await asyncio.sleep(0.05)
+        assert process.returncode is None
