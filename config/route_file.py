@@ -49,18 +49,44 @@ class RoutesRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """One path of one host, and its methods.
+
+    Attributes:
+        host: A host, a wildcard, or nothing for any.
+        methods: As written; None for any.
+        path: The path.
+    """
+
+    host: str
+    methods: tuple[str, ...] | None
+    path: PathPattern
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.methods or ('*',))} {self.host}{self.path}"
+
+
+def _cases(entry: RouteEntry) -> Iterator[Case]:
+    for match in entry.match:
+        methods = None if match.methods is None else tuple(match.methods)
+        for host in match.host or [""]:
+            for path in match.path:
+                yield Case(host, methods, PathPattern.parse(path))
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedRoute:
     """A route and where it was written.
 
     Attributes:
         entry: The route.
-        paths: Its paths, read.
+        cases: What it is for, each by itself.
         origin: ``file:line``.
         layer: 0 of the preset, 1 of the file.
     """
 
     entry: RouteEntry
-    paths: tuple[PathPattern, ...]
+    cases: tuple[Case, ...]
     origin: str
     layer: int
 
@@ -71,11 +97,9 @@ class PlannedRoute:
 
     def claims(self, owner: int) -> Iterator[Claim]:
         """Yield what it lays claim to."""
-        match = self.entry.match
-        methods = None if match.methods is None else frozenset(with_head(match.methods))
-        for host in match.host or [""]:
-            for path in self.paths:
-                yield Claim(host, path, methods, self.layer, self.opens, owner)
+        for case in self.cases:
+            methods = None if case.methods is None else frozenset(with_head(case.methods))
+            yield Claim(case.host, case.path, methods, self.layer, self.opens, owner)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +152,7 @@ def read_plan(settings: Settings) -> RoutePlan | None:
             known = routes.get(entry.name)
             if known is not None and known.layer == layer:
                 problems.append((called, line, f"route {entry.name}: named twice, first at {known.origin}"))
-            paths = tuple(PathPattern.parse(path) for path in entry.match.path)
-            routes[entry.name] = PlannedRoute(entry, paths, f"{called}:{line}", layer)
+            routes[entry.name] = PlannedRoute(entry, tuple(_cases(entry)), f"{called}:{line}", layer)
         upstreams |= written.upstreams
     plan = RoutePlan(
         {name: entry for name, entry in upstreams.items() if entry is not None}, tuple(routes.values())
@@ -201,6 +224,8 @@ class _Reader:
             for detail in error.errors(include_url=False, include_context=False):
                 at = (*place, *detail["loc"])
                 message = _PLAIN.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
+                if at[2:4] == ("match", 0) and at[:4] not in self.text.lines:
+                    at = (*at[:3], *at[4:])  # there is one, and it was not written as a list
                 self.problems.append((self.called, self.text.line(at), f"{_shown(at)}: {message}"))
         return None
 
@@ -211,14 +236,18 @@ def _shown(place: tuple[str | int, ...]) -> str:
 
 
 def _unknown_upstreams(plan: RoutePlan, known: set[str]) -> Iterator[str]:
+    unknown: dict[str, list[PlannedRoute]] = {}
     for route in plan.routes:
-        if route.entry.upstream in known:
-            continue
-        if route.entry.upstream == DEFAULT_UPSTREAM:
+        if route.entry.upstream not in known:
+            unknown.setdefault(route.entry.upstream, []).append(route)
+    for upstream, routes in unknown.items():
+        if upstream == DEFAULT_UPSTREAM:
             advice = "set GATEWAY_UPSTREAM_URL, or name one of `upstreams`"
         else:
             advice = f"there are {', '.join(sorted(known)) or 'none'}"
-        yield f"{route.origin}: route {route.entry.name}: no upstream {route.entry.upstream!r}; {advice}"
+        more = f" (and {len(routes) - 1} more)" if routes[1:] else ""
+        first = routes[0]
+        yield f"{first.origin}: route {first.entry.name}{more}: no upstream {upstream!r}; {advice}"
 
 
 def _unordered(plan: RoutePlan) -> Iterator[str]:

@@ -118,6 +118,17 @@ class Match(Entry):
     )
 
 
+def _match_or_matches(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else value
+
+
+Matches = Annotated[
+    list[Match],
+    Field(min_length=1),
+    BeforeValidator(_match_or_matches, json_schema_input_type=Match | list[Match]),
+]
+
+
 class Headers(Entry):
     """Field lines for the upstream. Identity, forwarded and framing fields are the gateway's and cannot be named."""
 
@@ -133,7 +144,7 @@ class RouteEntry(Entry):
     """One kind of request and what happens to it."""
 
     name: Name = Field(description="Short and stable: the label of metrics and logs.")
-    match: Match
+    match: Matches = Field(description="What it is for; a list of several is for what any of them is for.")
     auth: Literal["required", "optional", "public"] = Field(
         description="required: a valid credential; optional: none, or a valid one; public: none is looked at."
     )

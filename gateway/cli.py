@@ -19,10 +19,12 @@ from authcore.key_files import KeysUnusable
 from authcore.store.migrate import MigrationChanged
 from authcore.store.triggers import TriggersRefused
 from config.load import ConfigError
+from config.route_file import RoutesRefused
 from gateway.commands.accounts import orgs, users
 from gateway.commands.health import health
 from gateway.commands.key_ring import keys
 from gateway.commands.keys import api_keys
+from gateway.commands.routes import routes
 from gateway.commands.serving import check_config, dev, migrate, serve
 from gateway.commands.tokens import token
 
@@ -36,7 +38,7 @@ class Commands(click.Group):
         """Run the command asked for."""
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
+        except (ConfigError, RoutesRefused) as error:
             for problem in error.problems:
                 click.echo(f"Error: {problem}", err=True)
             sys.exit(MISCONFIGURED)
@@ -71,7 +73,7 @@ def main() -> None:
     """
 
 
-for _command in (serve, dev, migrate, check_config, health, orgs, users, api_keys, keys, token):
+for _command in (serve, dev, migrate, check_config, health, orgs, users, api_keys, keys, token, routes):
     main.add_command(_command)
 
 

@@ -34,7 +34,7 @@ def planned_rules(
         upstream = upstreams[entry.upstream]
         route = Route(
             entry.name,
-            _requirement(entry),
+            requirement_of(entry),
             replace(
                 upstream,
                 head_timeout_seconds=entry.head_timeout_seconds or upstream.head_timeout_seconds,
@@ -55,13 +55,11 @@ def planned_rules(
 
 
 def _rules(planned: PlannedRoute, route: Route) -> Iterator[tuple[Pattern, Route]]:
-    match = planned.entry.match
-    methods = None if match.methods is None else of_method(*match.methods)
-    for path in planned.paths:
-        rewrite = _rewrite(planned.entry, path)
+    for case in planned.cases:
+        rewrite = _rewrite(planned.entry, case.path)
         of_path = route if rewrite is None else replace(route, rewrite=rewrite)
-        for host in match.host or [""]:
-            yield Pattern(path, methods, host, planned.layer), of_path
+        methods = None if case.methods is None else of_method(*case.methods)
+        yield Pattern(case.path, methods, case.host, planned.layer), of_path
 
 
 def _rewrite(entry: RouteEntry, path: PathPattern) -> Rewrite | None:
@@ -70,7 +68,8 @@ def _rewrite(entry: RouteEntry, path: PathPattern) -> Rewrite | None:
     return None if entry.rewrite is None else Rewrite.template(entry.rewrite, path)
 
 
-def _requirement(entry: RouteEntry) -> Requirement:
+def requirement_of(entry: RouteEntry) -> Requirement:
+    """Return what a route asks of its caller."""
     if entry.auth != "required":
         return PUBLIC if entry.auth == "public" else OPTIONAL
     if entry.require is None and entry.any is None:
@@ -95,11 +94,12 @@ def refuse_hosted(plan: RoutePlan, hosted: Iterable[str]) -> None:
     """
     ours = [PathPattern.parse(path) for path in hosted]
     problems = [
-        f"{planned.origin}: route {planned.entry.name}: {path} is answered by the gateway itself and cannot be routed"
+        f"{planned.origin}: route {planned.entry.name}: {case.path} is answered by the gateway itself, "
+        "and cannot be routed"
         for planned in plan.routes
         if planned.layer
-        for path in planned.paths
-        if any(compare(path, our) in {Relation.SAME, Relation.NARROWER} for our in ours)
+        for case in planned.cases
+        if any(compare(case.path, our) in {Relation.SAME, Relation.NARROWER} for our in ours)
     ]
     if problems:
         raise RoutesRefused(problems)

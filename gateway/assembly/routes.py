@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from authcore.principal import AuthMethod
+from config.route_file import read_plan
 from config.routes import DEFAULT_UPSTREAM
 from gateway.assembly.planned import planned_rules, preflights_of, refuse_hosted
 from gateway.endpoints.api_keys import COLLECTION, PERMISSIONS
 from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS
 from gateway.endpoints.key_set import PATH as KEY_SET_PATH
 from gateway.endpoints.sessions import METHODS as SESSION_METHODS
+from gateway.metrics import Metrics
 from gateway.proxy.cors import build_policy
 from gateway.proxy.routes import Pattern, Route, RouteTable, of_method
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from config.route_file import RoutePlan
     from config.settings import Settings
-    from gateway.metrics import Metrics
     from gateway.proxy.upstreams import Upstream
 
 TICKET_PATH = "/ws"
@@ -50,6 +51,18 @@ def build_routes(
     refuse_hosted(plan, ours)
     rules = planned_rules(plan, settings, metrics, upstreams)
     return RouteTable(ours, rules, preflight, preflights_of(rules, metrics))
+
+
+def check_routes(settings: Settings) -> RoutePlan | None:
+    """Read the plan and check it as :func:`build_routes` does, without building anything.
+
+    Raises:
+        RoutesRefused: it cannot be used.
+    """
+    plan = read_plan(settings)
+    if plan is not None:
+        refuse_hosted(plan, _hosted_routes(settings, Metrics(), cast("Upstream", None)))
+    return plan
 
 
 def _forwarded(

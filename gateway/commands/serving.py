@@ -14,7 +14,8 @@ from authcore.store.migrate import pending
 from authcore.store.migrate import remove_triggers as remove
 from config.listing import listing
 from config.load import REQUIRED
-from gateway.commands.opening import DATABASE, database_url, note, settings_for
+from gateway.commands.opening import DATABASE, database_url, note, settings_for, warn
+from gateway.commands.routes import uncatalogued
 from gateway.keys import ring_of
 
 
@@ -56,6 +57,11 @@ def check_config() -> None:
     """Read the configuration, report every problem, print what holds (secrets hidden)."""
     settings = settings_for(REQUIRED)
     ring_of(settings, time.time())
+    from gateway.assembly.routes import check_routes  # noqa: PLC0415 - the data plane's imports are for who serves
+
+    plan = check_routes(settings)
+    for told in [] if plan is None else uncatalogued(plan):
+        warn(told)
     for name, shown in listing(settings):
         click.echo(f"{name}={shown}")
 
