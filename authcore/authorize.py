@@ -4,6 +4,8 @@ Laws:
 
 - The only maker of a :class:`~authcore.principal.Permit`.
 - A requirement is written down: there is no default, and the anonymous principal passes only a public one.
+- A rule that is only being tried refuses nobody: :func:`permit_in_shadow` says so in so many words, and whoever calls
+  it holds the refusal.
 """
 
 from __future__ import annotations
@@ -67,4 +69,19 @@ def authorize(principal: Principal, requirement: Requirement) -> Permit:
             wanted = sorted(requirement.any_of)
             if not any(covers(principal.permissions, one) for one in wanted):
                 raise PermissionDenied(f"Missing permission, any of {', '.join(wanted)}")
+    return Permit(_PERMIT_KEY, principal)
+
+
+def permit_in_shadow(principal: Principal, refusal: Exception) -> Permit:
+    """Permit what was refused, where the rule is only being tried.
+
+    Args:
+        principal: Who is proven to be asking: the anonymous principal where nobody is.
+        refusal: What would have been said.
+
+    Raises:
+        TypeError: nothing was refused: a permit in shadow is no way around the question.
+    """
+    if not isinstance(refusal, Exception):
+        raise TypeError("a permit in shadow needs a refusal")
     return Permit(_PERMIT_KEY, principal)

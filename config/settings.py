@@ -72,6 +72,11 @@ class Settings(BaseSettings):
         description="whatomate: every endpoint of Whatomate's API with the permission it needs; a route file "
         "goes over it.",
     )
+    shadow: bool = Field(
+        default=False,
+        description="Every route is in shadow: what would be refused is recorded and forwarded. To try rules in "
+        "production; nothing is protected meanwhile but what the gateway hosts.",
+    )
     admin: Admin = Field(default_factory=Admin)
     database: Database = Field(default_factory=Database)
     jwt: Jwt = Field(default_factory=Jwt)

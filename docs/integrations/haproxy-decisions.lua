@@ -2,7 +2,8 @@
 -- Whatever goes wrong refuses: an error in here makes HAProxy answer 500.
 
 local TOLD = { -- everything a verdict depends on
-    "authorization", "x-api-key", "cookie", "x-organization-id", "x-csrf-token", "origin", "access-control-request-method",
+    "authorization", "x-api-key", "cookie", "x-organization-id", "x-csrf-token", "origin", "sec-fetch-site",
+    "sec-websocket-key", "access-control-request-method",
 }
 local RELAYED = { "content-type", "www-authenticate", "retry-after", "x-request-id" }
 

@@ -46,7 +46,7 @@ def planned_rules(
             else entry.body_limit_bytes,
             strip_credential=entry.credential == "strip",
             tickets=entry.tickets,
-            shadow=entry.shadow,
+            shadow=entry.shadow or (settings.shadow and entry.auth != "public"),
             cors=cors if entry.cors is None else build_policy(entry.cors),
             edits=None if entry.headers is None else HeaderEdits.of(entry.headers.put, entry.headers.add),
         )

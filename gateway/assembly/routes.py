@@ -78,6 +78,7 @@ def _forwarded(
         upstreams[DEFAULT_UPSTREAM],
         metrics.route(name),
         body_limit=settings.limit.body_bytes,
+        shadow=settings.shadow and not requirement.public,
         cors=build_policy(settings.cors),
     )
 

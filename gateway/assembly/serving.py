@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from gateway.assembly.browsers import csrf_tokens
 from gateway.proxy.browsers import BrowserLaws
 from gateway.proxy.cors import build_policy
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.tunnel import Tunnels
 
+log = structlog.get_logger()
+
 
 def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     settings: Settings,
@@ -36,6 +40,10 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     access_log: AccessLog,
 ) -> Pipeline:
     """Build the path of a request."""
+    if settings.shadow:
+        log.warning(
+            "shadow", meaning="nothing is refused but what the gateway hosts", because="GATEWAY_SHADOW"
+        )
     laws = HeaderLaws(settings.header.model_dump(), cookies=settings.cookies)
     decider = Decider(
         routes=routes,

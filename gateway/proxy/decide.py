@@ -13,6 +13,8 @@ Laws:
 - One code decides for all: the requests that are forwarded, those that other proxies describe, those that an operator
   asks about.
 - Only ``authorize`` makes a permit and only a permit opens ``prepare``: the check cannot be forgotten.
+- On a route in shadow the verdict is recorded, and the request goes on: with the identity that was proven, or with
+  none. What is no verdict on the caller (no route, a malformed request, an error of ours) is refused as everywhere.
 - Nothing here reads a body, writes to anybody or knows a connection.
 - The coroutine is driven by hand (:mod:`gateway.wire.drive`); while memory knows the caller, it never waits.
 """
@@ -22,12 +24,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from authcore.authorize import authorize
+from authcore.authorize import authorize, permit_in_shadow
 from authcore.credentials import ApiKey, BearerToken, CookieToken, Ticket
 from authcore.errors import AuthError, CredentialMissing, PermissionDenied
 from authcore.principal import ANONYMOUS, AuthMethod
 from gateway.credentials import read_ticket
-from gateway.faults import MethodNotAllowed, NotFound
+from gateway.faults import CsrfRefused, MethodNotAllowed, NotFound, OriginRefused
 from gateway.proxy.matching import host_of
 from gateway.proxy.reading import Reading
 from gateway.wire.drive import offload
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
     from gateway.proxy.target import Target
 
 _KINDS: Final = {BearerToken: "jwt", CookieToken: "cookie", ApiKey: "api_key", Ticket: "ws"}
+
+VERDICTS: Final = (AuthError, CsrfRefused, OriginRefused)
+"""What says of a caller that they may not, or that it cannot be found out: the only refusals that a shadow forwards."""
 
 
 class Decider:
@@ -107,12 +112,21 @@ class Decider:
                 self._browsers.check(question, reading, ANONYMOUS, route)
             question.permit = permit = authorize(ANONYMOUS, route.requirement)
             return route, permit
-        principal = self._known(question, reading, target, route) or await self._authenticate(
-            question, reading, target, route
-        )
-        if self._browsers is not None:
-            self._browsers.check(question, reading, principal, route)
-        question.permit = permit = self._authorize(question, principal, route)
+        proven = ANONYMOUS
+        try:
+            principal = self._known(question, reading, target, route) or await self._authenticate(
+                question, reading, target, route
+            )
+            if self._browsers is not None:
+                self._browsers.check(question, reading, principal, route)
+            proven = principal
+            permit = self._authorize(question, principal, route)
+        except VERDICTS as refusal:
+            if not route.shadow:
+                raise
+            question.shadowed = refusal
+            permit = permit_in_shadow(proven, refusal)
+        question.permit = permit
         return route, permit
 
     def asked_about(self, question: Question) -> Route | None:

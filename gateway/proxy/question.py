@@ -27,9 +27,10 @@ class Question:
         route: What matched.
         credential: The kind of credential that counted; empty where none was looked for.
         permit: The proof that the caller may.
+        shadowed: Why they would have been refused, were the route's rule not only being tried.
     """
 
-    __slots__ = ("credential", "head", "permit", "reading", "request_id", "route", "target")
+    __slots__ = ("credential", "head", "permit", "reading", "request_id", "route", "shadowed", "target")
 
     def __init__(self, head: RequestHead, request_id: bytes) -> None:
         self.head = head
@@ -39,3 +40,4 @@ class Question:
         self.route: Route | None = None
         self.permit: Permit | None = None
         self.credential = ""
+        self.shadowed: Exception | None = None

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from authcore.principal import ANONYMOUS
+from gateway.faults import describe
 
 if TYPE_CHECKING:
     from gateway.logs import AccessLog
@@ -31,6 +32,13 @@ class Recorder:
             "status",
         )
 
+        self._shadowed = metrics.counter(
+            "gateway_shadow_denials",
+            "Requests that went on because their route is in shadow, by the reason for which they would be refused.",
+            "route",
+            "reason",
+        )
+
     def record(self, exchange: Exchange) -> None:
         """Record an exchange that has ended."""
         seconds = time.monotonic() - exchange.started
@@ -39,6 +47,8 @@ class Recorder:
         meter.record(exchange.head.method, exchange.status, seconds, inbound.received, inbound.sent)
         if exchange.decision:
             self._decisions.labels(exchange.decision, str(exchange.status)).inc()
+        if exchange.shadowed is not None and exchange.route is not None:
+            self._shadowed.labels(exchange.route.name, _reason(exchange.shadowed)).inc()
         if self._access_log.enabled:
             self._access_log.add(_line(exchange, seconds))
 
@@ -68,7 +78,15 @@ def _line(exchange: Exchange, seconds: float) -> dict[str, object]:
         line["user_id"] = principal.user_id
         line["organization_id"] = principal.organization_id
         line["auth"] = principal.method
+    if exchange.shadowed is not None:
+        line["shadow"] = _reason(exchange.shadowed)
+        line["shadow_detail"] = str(exchange.shadowed)
     if exchange.reason:
         line["reason"] = exchange.reason
         line["detail"] = exchange.detail
     return line
+
+
+def _reason(refusal: Exception) -> str:
+    """Return the bounded word for a refusal."""
+    return str(describe(refusal).reason)
