@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from authcore.administration import Administration, acceptable_email, acceptable_name, is_searchable
 from authcore.errors import (
     AlreadyMember,
+    CurrentPasswordWrong,
     EmailTaken,
     LoginRejected,
     NotAMember,
     OrganizationUnknown,
+    PasswordMissing,
     SubjectUnknown,
     UserDisabled,
 )
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from authcore.attempts import Attempts
     from authcore.credentials import PasswordLogin
+    from authcore.invitations import Invitations
     from authcore.pairs import TokenPair
     from authcore.passwords import Passwords
     from authcore.sessions import Sessions
@@ -53,11 +56,17 @@ class Accounts(Administration):
     """Signs users up and in, and administers them."""
 
     def __init__(
-        self, store: AccountStore, passwords: Passwords, sessions: Sessions, attempts: Attempts
+        self,
+        store: AccountStore,
+        passwords: Passwords,
+        sessions: Sessions,
+        attempts: Attempts,
+        invitations: Invitations,
     ) -> None:
         super().__init__(store, passwords)
         self._sessions = sessions
         self._attempts = attempts
+        self._invitations = invitations
 
     async def register(  # noqa: PLR0913 - what is registered, by name
         self,
@@ -65,13 +74,20 @@ class Accounts(Administration):
         email: str,
         password: str,
         full_name: str,
-        organization_id: UUID,
+        organization_id: UUID | None,
         now: float,
         visit: Visit = NOWHERE,
+        invitation: str | None = None,
     ) -> SignedIn:
-        """Create a user, or join an existing one, in an organization, with its default role; and sign them in.
+        """Create a user, or join an existing one, in an organization; and sign them in.
+
+        They get the organization's default role, or that of the `invitation`, which is used up. Where they are invited
+        to need not be said again.
 
         Raises:
+            RegistrationClosed: nobody may register.
+            InvitationRequired: only who is invited may.
+            InvitationRejected: the invitation is not good, or not for this (by subclass).
             OrganizationUnknown: there is no such organization.
             EmailUnacceptable: not an address.
             NameUnacceptable: empty, too long or with control characters.
@@ -83,30 +99,29 @@ class Accounts(Administration):
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer.
         """
-        if not await self._store.organization_exists(organization_id):
-            raise OrganizationUnknown
+        place = await self._invitations.place(organization_id, invitation, now)
         email, full_name = acceptable_email(email), acceptable_name(full_name)
+        spending = await self._invitations.spending(place, email, now)
         if not await self._store.logins(email):
             user = NewUser(
                 email=email,
                 password_hash=await self._passwords.hash(password),
                 full_name=full_name,
-                organization_id=organization_id,
-                role_id=await self._store.role_id(organization_id, None),
+                organization_id=place.organization_id,
+                role_id=place.role_id,
             )
-            user_id = await self._store.add_user(user)
+            user_id = await self._store.add_user(user, spending)
             if user_id is not None:
-                return await self._signed_in(user_id, organization_id, now, visit)
+                return await self._signed_in(user_id, place.organization_id, now, visit)
             # Registered by another request since we looked; or the e-mail is held by a deleted user.
         row = await self._proved(email, password, visit, now)
         if row is None:
             raise EmailTaken
         if not row.is_active:
             raise UserDisabled
-        role_id = await self._store.role_id(organization_id, None)
-        if not await self._store.add_member(row.user_id, organization_id, role_id):
+        if not await self._store.add_member(row.user_id, place.organization_id, place.role_id, spending):
             raise AlreadyMember
-        return await self._signed_in(row.user_id, organization_id, now, visit)
+        return await self._signed_in(row.user_id, place.organization_id, now, visit)
 
     async def login(self, login: PasswordLogin, now: float, visit: Visit = NOWHERE) -> SignedIn:
         """Sign a user in, in the organization they land in.
@@ -150,6 +165,51 @@ class Accounts(Administration):
             StoreUnavailable: the database does not answer.
         """
         return await self._signed_in(user_id, organization_id, now, visit, session_id)
+
+    async def change_password(  # noqa: PLR0913 - both passwords, and who is asking from where
+        self,
+        *,
+        user_id: UUID,
+        current: str,
+        new: str,
+        now: float,
+        session_id: UUID | None = None,
+        visit: Visit = NOWHERE,
+    ) -> None:
+        """Replace a user's password, and end every session of theirs but the one they are in.
+
+        Raises:
+            PasswordUnacceptable: the new one is too short or too long.
+            PasswordMissing: the user has none.
+            Throttled: too many attempts have failed, from this address or in the user's sessions.
+            CurrentPasswordWrong: the current one is another.
+            SubjectUnknown: the user is gone.
+            Overloaded: too much password work is waiting.
+            StoreUnavailable: the database does not answer.
+        """
+        self._passwords.check(new)
+        row = await self._store.password_of(user_id)
+        if row is None:
+            raise SubjectUnknown
+        before = row.password_hash
+        if not before:
+            raise PasswordMissing
+
+        async def prove() -> bool | None:
+            return await self._passwords.verify(current, before) or None
+
+        proved = await self._attempts.judge(
+            prove, email=row.email, address=visit.address, now=now, has_session=True
+        )
+        if not proved:
+            raise CurrentPasswordWrong
+        after = await self._passwords.hash(new)
+        # Before and after: should the database go away in between, whoever knew the old password is out all the same;
+        # and who signed in with it meanwhile is out as well.
+        await self._sessions.close_others(user_id, session_id, now)
+        if not await self._store.set_password(user_id, before, after):
+            raise CurrentPasswordWrong  # changed by another request since we looked
+        await self._sessions.close_others(user_id, session_id, now)
 
     async def _proved(self, email: str, password: str, visit: Visit, now: float) -> LoginRow | None:
         """Return the account of `email`; None, at the same cost, when there is none or the password is not its."""

@@ -1,4 +1,4 @@
-"""What a token says, as types; and how the three kinds of token are told apart.
+"""What a token says, as types; and how the kinds of token are told apart.
 
 Laws:
 
@@ -7,6 +7,8 @@ Laws:
 - The kind is the gateway's own claim ``token_use`` where present. Whatomate writes none: there ``sub == "ws"`` is a
   ticket, else a ``jti`` makes a refresh token, else it is an access token. Claims that contradict one another are
   malformed: a token is never of two kinds.
+- An invitation speaks for nobody: it has no ``user_id`` and no ``organization_id``, so that a server which takes every
+  genuine token for an access token finds nobody in it.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class TokenKind(StrEnum):
     ACCESS = "access"
     REFRESH = "refresh"
     TICKET = "ws"
+    INVITATION = "invitation"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +96,29 @@ class TicketClaims(Claims):
     kind = TokenKind.TICKET
 
 
-AnyClaims = AccessClaims | RefreshClaims | TicketClaims
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationClaims:
+    """An invitation: lets one newcomer register, and nothing else.
+
+    Attributes:
+        jti: Its id.
+        organization_id: ``org``, where it lets in.
+        role_id: ``role``, as what; None where there is no role.
+        email: ``email``, whom; None for whoever holds it.
+    """
+
+    kind: ClassVar[TokenKind] = TokenKind.INVITATION
+
+    jti: UUID
+    organization_id: UUID
+    role_id: UUID | None
+    email: str | None
+    expires_at: float
+    not_before: float | None = None
+    issuer: str | None = None
+
+
+AnyClaims = AccessClaims | RefreshClaims | TicketClaims | InvitationClaims
 
 
 def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
@@ -102,9 +127,11 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
     Raises:
         TokenMalformed: a claim is missing, of the wrong type, or contradicts another.
     """
-    expires_at = moment(payload, "exp")
+    kind, expires_at = _kind(payload), moment(payload, "exp")
     if expires_at is None:
         raise TokenMalformed
+    if kind is TokenKind.INVITATION:
+        return _invitation(payload, expires_at)
     user_id, organization_id = uuid(payload, "user_id"), uuid(payload, "organization_id")
     if user_id is None or organization_id is None:
         raise TokenMalformed
@@ -125,7 +152,7 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
         "is_super_admin": _flag(payload, "is_super_admin"),
     }
     jti = text(payload, "jti")
-    match _kind(payload):
+    match kind:
         case TokenKind.TICKET:
             return TicketClaims(**said)
         case TokenKind.ACCESS:
@@ -134,6 +161,21 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
             if not jti:
                 raise TokenMalformed
             return RefreshClaims(**said, **about_user, jti=jti)
+
+
+def _invitation(payload: Mapping[str, object], expires_at: float) -> InvitationClaims:
+    jti, organization_id = uuid(payload, "jti"), uuid(payload, "org")
+    if jti is None or organization_id is None:
+        raise TokenMalformed
+    return InvitationClaims(
+        jti=jti,
+        organization_id=organization_id,
+        role_id=uuid(payload, "role"),
+        email=text(payload, "email"),
+        expires_at=expires_at,
+        not_before=moment(payload, "nbf"),
+        issuer=text(payload, "iss"),
+    )
 
 
 def _kind(payload: Mapping[str, object]) -> TokenKind:

@@ -1,4 +1,4 @@
-"""Issue and verify the three kinds of token.
+"""Issue and verify tokens.
 
 Laws:
 
@@ -63,7 +63,7 @@ class Tokens:
         self, ring: KeyRing, *, issuer: str, leeway_seconds: float, access_seconds: int, refresh_seconds: int
     ) -> None:
         self.ring = ring
-        self._issuer = issuer
+        self.issuer = issuer
         self.leeway_seconds = leeway_seconds
         self.access_seconds = access_seconds
         self.refresh_seconds = refresh_seconds
@@ -83,7 +83,7 @@ class Tokens:
         not_after: float = math.inf,
     ) -> str:
         """Sign an access token, for no longer than `not_after`."""
-        return self._sign(
+        return self.sign(
             {
                 **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
                 **self._times(now, self.access_seconds, not_after),
@@ -105,7 +105,7 @@ class Tokens:
         not_after: float = math.inf,
     ) -> str:
         """Sign a refresh token; it lives only once the store knows its digest."""
-        return self._sign(
+        return self.sign(
             {
                 **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
                 **self._times(now, self.refresh_seconds, not_after),
@@ -119,7 +119,7 @@ class Tokens:
         self, *, user_id: UUID, organization_id: UUID, now: float, session_id: UUID | None = None
     ) -> str:
         """Sign a WebSocket ticket."""
-        return self._sign(
+        return self.sign(
             {
                 "user_id": str(user_id),
                 "organization_id": str(organization_id),
@@ -131,9 +131,10 @@ class Tokens:
         )
 
     def _times(self, now: float, seconds: int, not_after: float = math.inf) -> dict[str, object]:
-        return {"iss": self._issuer, "iat": int(now), "exp": ends_at(now, seconds, not_after)}
+        return {"iss": self.issuer, "iat": int(now), "exp": ends_at(now, seconds, not_after)}
 
-    def _sign(self, payload: Mapping[str, object]) -> str:
+    def sign(self, payload: Mapping[str, object]) -> str:
+        """Sign claims that are none of those above."""
         return jws.sign(payload, self.ring.signing)
 
     # -- verify ---------------------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ class Tokens:
 
         Args:
             token: The compact serialization.
-            kind: The claims asked for: ``AccessClaims``, ``RefreshClaims`` or ``TicketClaims``.
+            kind: The claims asked for, such as ``AccessClaims``.
             now: POSIX seconds.
 
         Raises:
@@ -167,7 +168,7 @@ class Tokens:
         return jws.prove(token, self.ring.candidates(header.get("alg"), header.get("kid")))
 
     def _check(self, payload: Mapping[str, object], claims: AnyClaims, now: float) -> None:
-        if claims.issuer != self._issuer or payload.get("aud") is not None:
+        if claims.issuer != self.issuer or payload.get("aud") is not None:
             raise TokenRejected
         if claims.expires_at + self.leeway_seconds <= now:
             raise TokenExpired
@@ -215,8 +216,8 @@ class Tokens:
             return "it has expired"
         if isinstance(error, TokenMalformed):
             return "a claim is missing or of the wrong type"
-        if payload.get("iss") != self._issuer:
-            return f"its issuer is not {self._issuer!r}"
+        if payload.get("iss") != self.issuer:
+            return f"its issuer is not {self.issuer!r}"
         return "it is for another audience, or not valid yet (nbf in the future)"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from authcore.accounts import Accounts
 from authcore.attempts import Attempts
+from authcore.invitations import Invitations
 from authcore.keys import KeyRing
 from authcore.passwords import Passwords
 from authcore.sessions import Sessions
@@ -41,7 +42,10 @@ async def domain(url: str, secret: str) -> AsyncIterator[tuple[Accounts, Tokens]
         refresh_seconds=90_000,
     )
     try:
-        yield Accounts(store, passwords, Sessions(store, tokens), Attempts(store)), tokens
+        accounts = Accounts(
+            store, passwords, Sessions(store, tokens), Attempts(store), Invitations(store, tokens)
+        )
+        yield accounts, tokens
     finally:
         passwords.close()
         await store.close()

@@ -21,7 +21,7 @@ from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Password, Token
 from config.groups.issuer import Issuer
 from config.groups.serving import Admin, Header, Limit, Log, Timeout, Upstream
-from config.groups.signin import Signin
+from config.groups.signin import Invitation, Signin
 
 
 class Settings(BaseSettings):
@@ -83,6 +83,10 @@ class Settings(BaseSettings):
     issuer: Issuer = Field(default_factory=Issuer)
     token: Token = Field(default_factory=Token)
     password: Password = Field(default_factory=Password)
+    registration: Literal["open", "invite", "closed"] = Field(
+        "open", description="Who may register: everybody, who is invited, or nobody."
+    )
+    invitation: Invitation = Field(default_factory=Invitation)
     signin: Signin = Field(default_factory=Signin)
     identity: Identity = Field(default_factory=Identity)
     keys: Keys = Field(default_factory=Keys)

@@ -201,6 +201,8 @@ class Gateway:
             lambda: self._domain.sessions.forget_successors(time.time()),
         )
         attempts = self._domain.attempts
+        invitations = self._domain.invitations
+        chores.every(PURGE_SECONDS, "purge_invitations", lambda: invitations.purge(time.time()))
         chores.every(PURGE_ATTEMPTS_SECONDS, "purge_attempts", lambda: attempts.purge(time.time()))
         chores.every(PURGE_SECONDS, "purge_key_digests", lambda: self._domain.identity.purge(time.time()))
 

@@ -22,6 +22,7 @@ from config.load import ConfigError
 from config.route_file import RoutesRefused
 from gateway.commands.accounts import orgs, users
 from gateway.commands.health import health
+from gateway.commands.invitations import invitations
 from gateway.commands.key_ring import keys
 from gateway.commands.keys import api_keys
 from gateway.commands.routes import routes
@@ -73,7 +74,20 @@ def main() -> None:
     """
 
 
-for _command in (serve, dev, migrate, check_config, health, orgs, users, api_keys, keys, token, routes):
+for _command in (
+    serve,
+    dev,
+    migrate,
+    check_config,
+    health,
+    orgs,
+    users,
+    api_keys,
+    keys,
+    invitations,
+    token,
+    routes,
+):
     main.add_command(_command)
 
 

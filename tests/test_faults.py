@@ -51,6 +51,12 @@ STATUS = {
         ("OrganizationUnknown", "RoleUnknown", "UserUnknown", "ApiKeyUnknown", "SessionUnknown"), 404
     ),
     **dict.fromkeys(("NotAMember", "PermissionDenied"), 403),
+    **dict.fromkeys(
+        ("InvitationRejected", "InvitationExpired", "InvitationSpent", "InvitationForAnother"), 403
+    ),
+    **dict.fromkeys(("RegistrationClosed", "InvitationRequired", "CurrentPasswordWrong"), 403),
+    "InvitationUnknown": 404,
+    "PasswordMissing": 409,
     "Throttled": 429,
     **dict.fromkeys(("StoreUnavailable", "IssuerUnavailable", "Overloaded"), 503),
 }

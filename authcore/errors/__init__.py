@@ -50,7 +50,18 @@ from authcore.errors.credentials import (
     UserDisabled,
 )
 from authcore.errors.reasons import AuthError, Reason
-from authcore.errors.signing_in import Throttled
+from authcore.errors.signing_in import (
+    CurrentPasswordWrong,
+    InvitationExpired,
+    InvitationForAnother,
+    InvitationRejected,
+    InvitationRequired,
+    InvitationSpent,
+    InvitationUnknown,
+    PasswordMissing,
+    RegistrationClosed,
+    Throttled,
+)
 
 __all__ = [
     "AlreadyMember",
@@ -64,14 +75,22 @@ __all__ = [
     "CredentialAmbiguous",
     "CredentialMalformed",
     "CredentialMissing",
+    "CurrentPasswordWrong",
     "EmailTaken",
     "EmailUnacceptable",
+    "InvitationExpired",
+    "InvitationForAnother",
+    "InvitationRejected",
+    "InvitationRequired",
+    "InvitationSpent",
+    "InvitationUnknown",
     "IssuerUnavailable",
     "LoginRejected",
     "NameUnacceptable",
     "NotAMember",
     "OrganizationUnknown",
     "Overloaded",
+    "PasswordMissing",
     "PasswordUnacceptable",
     "PermissionDenied",
     "Reason",
@@ -81,6 +100,7 @@ __all__ = [
     "RefreshRevoked",
     "RefreshUserUnknown",
     "RefreshWrongKind",
+    "RegistrationClosed",
     "RoleUnknown",
     "SessionUnknown",
     "SlugTaken",

@@ -24,6 +24,69 @@ class Throttled(AuthError):
         )
 
 
+class RegistrationClosed(AuthError):
+    """This installation takes nobody new this way."""
+
+    reason = Reason.FORBIDDEN
+    message = "Registration is closed. Please ask an administrator of your organization for an account."
+
+
+class InvitationRequired(AuthError):
+    """This installation takes who is invited, and no invitation was sent."""
+
+    reason = Reason.FORBIDDEN
+    message = "Registration is by invitation: send the invitation that you were given"
+
+
+class InvitationRejected(AuthError):
+    """Not an invitation of this installation's, or not for what was asked."""
+
+    reason = Reason.UNKNOWN
+    message = "Invitation is not valid"
+
+
+class InvitationExpired(InvitationRejected):
+    """A genuine invitation past its time."""
+
+    reason = Reason.EXPIRED
+    message = "Invitation has expired. Please ask for a new one."
+
+
+class InvitationSpent(InvitationRejected):
+    """A genuine invitation that was used, or taken back."""
+
+    reason = Reason.REVOKED
+    message = "Invitation has been used or revoked. Please ask for a new one."
+
+
+class InvitationForAnother(InvitationRejected):
+    """A genuine invitation, presented with another e-mail or for another organization."""
+
+    reason = Reason.FORBIDDEN
+    message = "Invitation is for another e-mail or organization"
+
+
+class InvitationUnknown(AuthError):
+    """There is no such open invitation to revoke."""
+
+    reason = Reason.UNKNOWN
+    message = "Invitation not found"
+
+
+class PasswordMissing(AuthError):
+    """The account signs in elsewhere and has no password to change."""
+
+    reason = Reason.CONFLICT
+    message = "This account has no password: it signs in with single sign-on"
+
+
+class CurrentPasswordWrong(AuthError):
+    """Changing a password takes the current one, and this is not it."""
+
+    reason = Reason.UNKNOWN
+    message = "Current password is incorrect"
+
+
 def _spelled(seconds: int) -> str:
     if seconds == 1:
         return "1 second"

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 from asyncpg import UniqueViolationError
 
 from authcore import permissions
-from authcore.store.rows import LoginRow, RoleProfile, UserProfile
+from authcore.store.invitations import spend
+from authcore.store.rows import LoginRow, PasswordRow, RoleProfile, UserProfile
 from authcore.store.subjects import Subjects
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.permissions import SystemRole
+    from authcore.store.invitations import Spend
     from authcore.store.pool import Connection
     from authcore.store.rows import NewUser
 
@@ -31,6 +33,14 @@ SELECT id AS user_id, organization_id, coalesce(password_hash, '') AS password_h
        coalesce(is_active, false) AS is_active
 FROM users WHERE lower(email) = lower($1::text) AND deleted_at IS NULL
 ORDER BY email = $1 DESC, created_at, id LIMIT 5
+"""
+
+_HASH: Final = """
+SELECT email, coalesce(password_hash, '') AS password_hash FROM users WHERE id = $1 AND deleted_at IS NULL
+"""
+_REPLACE_HASH: Final = """
+UPDATE users SET password_hash = $3, updated_at = now()
+WHERE id = $1 AND password_hash = $2 AND deleted_at IS NULL RETURNING id
 """
 
 _PROFILE: Final = """
@@ -146,7 +156,7 @@ class AccountRows(Subjects):
         role_id: UUID | None = await self._pool.fetchval(_ROLE, organization_id, name)
         return role_id
 
-    async def add_user(self, user: NewUser) -> UUID | None:
+    async def add_user(self, user: NewUser, spending: Spend | None = None) -> UUID | None:
         """Create a user with their home membership; None when the e-mail is taken in any case."""
         try:
             async with self._pool.transaction() as connection:
@@ -163,12 +173,16 @@ class AccountRows(Subjects):
                     user.is_super_admin,
                 )
                 await connection.execute(_ADD_HOME, user_id, user.organization_id, user.role_id)
+                if spending is not None:
+                    await spend(connection, spending, user_id)
                 return user_id
         except UniqueViolationError:
             # A deleted row still holds the address in Whatomate's unique index.
             return None
 
-    async def add_member(self, user_id: UUID, organization_id: UUID, role_id: UUID | None) -> bool:
+    async def add_member(
+        self, user_id: UUID, organization_id: UUID, role_id: UUID | None, spending: Spend | None = None
+    ) -> bool:
         """Make the user a member; False when they are one already."""
         async with self._pool.transaction() as connection:
             await connection.execute(_LOCK_USER, str(user_id))
@@ -176,7 +190,18 @@ class AccountRows(Subjects):
                 return False
             if await connection.fetchval(_REVIVE_MEMBER, user_id, organization_id, role_id) is None:
                 await connection.execute(_ADD_MEMBER, user_id, organization_id, role_id)
+            if spending is not None:
+                await spend(connection, spending, user_id)
             return True
+
+    async def password_of(self, user_id: UUID) -> PasswordRow | None:
+        """Return the user's e-mail and password hash; None when there is no such user."""
+        row = await self._pool.fetchrow(_HASH, user_id)
+        return None if row is None else PasswordRow(**row)
+
+    async def set_password(self, user_id: UUID, before: str, after: str) -> bool:
+        """Replace the password hash `before`; False when it is another by now."""
+        return await self._pool.fetchval(_REPLACE_HASH, user_id, before, after) is not None
 
     async def add_organization(self, name: str, slug: str, roles: Sequence[SystemRole]) -> UUID | None:
         """Create an organization with its system roles; None when the slug is taken."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from authcore.store import migrate
 from authcore.store.accounts import AccountRows
 from authcore.store.attempts import AttemptRows
+from authcore.store.invitations import InvitationRows
 from authcore.store.keys import KeyRows
 from authcore.store.pool import Pool
 from authcore.store.sessions import SessionRows
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from authcore.figures import Distribution, Figure
 
 
-class PostgresStore(AccountRows, SessionRows, KeyRows, AttemptRows):
+class PostgresStore(AccountRows, SessionRows, KeyRows, AttemptRows, InvitationRows):
     """Everything the domain asks of its database."""
 
     def __init__(self, pool: Pool) -> None:

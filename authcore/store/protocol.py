@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.permissions import SystemRole
+    from authcore.store.invitations import Found, InvitationRow, Spend
     from authcore.store.rows import (
         ApiKeyListing,
         ApiKeyPage,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         LoginRow,
         NewApiKey,
         NewUser,
+        PasswordRow,
         Subject,
         UserProfile,
     )
@@ -139,11 +141,22 @@ class AccountStore(SubjectReader, Protocol):
     async def role_id(self, organization_id: UUID, name: str | None) -> UUID | None:
         """Return the organization's role of that name; of no name, its default one."""
 
-    async def add_user(self, user: NewUser) -> UUID | None:
-        """Create a user with their home membership; None when the e-mail is taken in any case."""
+    async def add_user(self, user: NewUser, spending: Spend | None = None) -> UUID | None:
+        """Create a user with their home membership; None when the e-mail is taken in any case.
 
-    async def add_member(self, user_id: UUID, organization_id: UUID, role_id: UUID | None) -> bool:
-        """Make the user a member; False when they are one already."""
+        With `spending` an invitation is used up by that, or ``InvitationSpent`` raised and nothing done.
+        """
+
+    async def add_member(
+        self, user_id: UUID, organization_id: UUID, role_id: UUID | None, spending: Spend | None = None
+    ) -> bool:
+        """Make the user a member; False when they are one already. `spending` as in ``add_user``."""
+
+    async def password_of(self, user_id: UUID) -> PasswordRow | None:
+        """Return the user's e-mail and password hash; None when there is no such user."""
+
+    async def set_password(self, user_id: UUID, before: str, after: str) -> bool:
+        """Replace the password hash `before`; False when it is another by now."""
 
     async def add_organization(self, name: str, slug: str, roles: Sequence[SystemRole]) -> UUID | None:
         """Create an organization with its system roles; None when the slug is taken."""
@@ -172,3 +185,31 @@ class AccountStore(SubjectReader, Protocol):
 
     async def revoke_api_key(self, key_id: UUID) -> bool:
         """Switch a key off; False when there is no such key."""
+
+
+class InvitationStore(SubjectReader, Protocol):
+    """Invitations, and the roles they are for."""
+
+    async def organization_exists(self, organization_id: UUID) -> bool:
+        """As ``AccountStore.organization_exists``."""
+
+    async def role_id(self, organization_id: UUID, name: str | None) -> UUID | None:
+        """As ``AccountStore.role_id``."""
+
+    async def role_grants(self, organization_id: UUID, role_id: UUID) -> frozenset[str] | None:
+        """Return what a role of the organization's permits; None when it has no such role."""
+
+    async def add_invitation(self, row: InvitationRow, digest: bytes) -> None:
+        """Keep a new invitation."""
+
+    async def find_invitation(self, digest: bytes, email: str) -> Found | None:
+        """Return what has become of an invitation; None when there is none of that digest."""
+
+    async def open_invitations(self, organization_id: UUID, at: datetime) -> Sequence[InvitationRow]:
+        """Return the organization's invitations that may still be used, newest first."""
+
+    async def revoke_invitation(self, organization_id: UUID, invitation_id: UUID, at: datetime) -> bool:
+        """Take one of the organization's open invitations back; False when there is no such one."""
+
+    async def purge_invitations(self, before: datetime) -> int:
+        """Forget the invitations that expired before then; return how many."""

@@ -102,6 +102,14 @@ class LoginRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordRow:
+    """What changing a password needs of a user; the hash is empty where they have none."""
+
+    email: str
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class RoleProfile:
     """A role, as a client is shown it."""
 

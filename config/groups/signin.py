@@ -36,3 +36,11 @@ class Signin(Group):
         description="An address where a sign-in succeeded is not shut out by failures elsewhere for this long.",
     )
     known_addresses: int = Field(10, ge=1, le=1000, description="Such addresses of one e-mail at most.")
+
+
+class Invitation(Group):
+    """Invitations to register."""
+
+    seconds: int = Field(
+        7 * 86_400, ge=60, le=366 * 86_400, description="How long one is good for that says nothing else."
+    )

@@ -10,6 +10,7 @@ from authcore.accounts import Accounts
 from authcore.api_keys import derive_secret
 from authcore.attempts import AttemptLimits, Attempts
 from authcore.identity import Identity
+from authcore.invitations import Invitations, Registration
 from authcore.memory import Limits
 from authcore.passwords import Passwords
 from authcore.sessions import Sessions
@@ -34,6 +35,7 @@ class Domain:
     tokens: Tokens
     passwords: Passwords
     attempts: Attempts
+    invitations: Invitations
     sessions: Sessions
     accounts: Accounts
     identity: Identity
@@ -87,5 +89,13 @@ async def build_domain(settings: Settings) -> Domain:
         tell=identity.hear,
     )
     attempts = Attempts(store, AttemptLimits(**settings.signin.model_dump()))
-    accounts = Accounts(store, passwords, sessions, attempts)
-    return Domain(store, ring, rotation, tokens, passwords, attempts, sessions, accounts, identity)
+    invitations = _build_invitations(settings, store, tokens)
+    accounts = Accounts(store, passwords, sessions, attempts, invitations)
+    return Domain(
+        store, ring, rotation, tokens, passwords, attempts, invitations, sessions, accounts, identity
+    )
+
+
+def _build_invitations(settings: Settings, store: PostgresStore, tokens: Tokens) -> Invitations:
+    registration = Registration(settings.registration)
+    return Invitations(store, tokens, registration=registration, seconds=settings.invitation.seconds)

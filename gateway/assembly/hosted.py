@@ -12,7 +12,9 @@ from gateway.assembly.browsers import session_cookies
 from gateway.endpoints.api_keys import ApiKeyEndpoints
 from gateway.endpoints.application import make_application
 from gateway.endpoints.auth import AuthEndpoints
+from gateway.endpoints.invitations import InvitationEndpoints
 from gateway.endpoints.key_set import KeySetEndpoint
+from gateway.endpoints.password import PasswordEndpoint
 from gateway.endpoints.sessions import SessionEndpoints
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.pool import Pool, PoolLimits
@@ -48,6 +50,10 @@ async def build_hosted(
     ApiKeyEndpoints(domain.accounts, user_id_header=headers.user_id, org_id_header=headers.org_id).add_to(
         application
     )
+    InvitationEndpoints(
+        domain.invitations, user_id_header=headers.user_id, org_id_header=headers.org_id
+    ).add_to(application)
+    PasswordEndpoint(domain.accounts, user_id_header=headers.user_id).add_to(application)
     SessionEndpoints(domain.sessions, cookies, user_id_header=headers.user_id).add_to(application)
     KeySetEndpoint(domain.ring).add_to(application)
     # The pipeline has kept the limits already; the application's own must never be met, for it logs what it refuses.

@@ -12,7 +12,10 @@ from config.routes import DEFAULT_UPSTREAM
 from gateway.assembly.planned import planned_rules, preflights_of, refuse_hosted
 from gateway.endpoints.api_keys import COLLECTION, PERMISSIONS
 from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS
+from gateway.endpoints.invitations import COLLECTION as INVITATIONS
+from gateway.endpoints.invitations import PERMISSIONS as INVITATION_PERMISSIONS
 from gateway.endpoints.key_set import PATH as KEY_SET_PATH
+from gateway.endpoints.password import PATH as PASSWORD_PATH
 from gateway.endpoints.sessions import METHODS as SESSION_METHODS
 from gateway.metrics import Metrics
 from gateway.proxy.cors import build_policy
@@ -123,15 +126,30 @@ def _hosted_routes(
     ours |= {path: here(path, by_token) for path in TOKEN_PATHS}
     own = here("/api/auth/sessions", by_token)
     ours |= {path: replace(own, methods=of_method(method)) for path, method in SESSION_METHODS.items()}
+    ours[PASSWORD_PATH] = replace(here(PASSWORD_PATH, by_token), methods=of_method("PUT"))
+    ours |= _by_permission(here(INVITATIONS, AUTHENTICATED), INVITATION_PERMISSIONS)
     ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))
     if settings.keys.hosted:
-        # Not bound to the credential's organization: the caller may ask for another one, as of any upstream.
-        free = replace(here(COLLECTION, AUTHENTICATED), hosted=False)
-        for path, permissions in PERMISSIONS.items():
-            ours[path] = [
-                replace(
-                    free, requirement=Requirement(all_of=frozenset({permission})), methods=of_method(method)
-                )
-                for method, permission in permissions.items()
-            ]
+        ours |= _by_permission(here(COLLECTION, AUTHENTICATED), PERMISSIONS)
     return ours
+
+
+def _by_permission(
+    route: Route, permissions: Mapping[str, Mapping[str, str]]
+) -> dict[str, Route | Sequence[Route]]:
+    """Return the routes of `permissions` (path -> method -> permission), each like `route`.
+
+    They are not bound to the credential's organization: the caller may ask for another one, as of any upstream.
+    """
+    return {
+        path: [
+            replace(
+                route,
+                requirement=Requirement(all_of=frozenset({permission})),
+                methods=of_method(method),
+                hosted=False,
+            )
+            for method, permission in methods.items()
+        ]
+        for path, methods in permissions.items()
+    }

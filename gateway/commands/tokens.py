@@ -38,7 +38,7 @@ def inspect(text: str) -> None:
     settings = settings_for(SECRET)
     if text == "-":
         text = sys.stdin.read()
-    found = _tokens(settings).inspect(text.strip().removeprefix("Bearer ").strip(), time.time())
+    found = tokens_of(settings).inspect(text.strip().removeprefix("Bearer ").strip(), time.time())
     click.echo("valid" if found.valid else f"not valid: {found.reason}")
     click.echo(f"kind       {found.kind or 'unknown'}")
     click.echo(f"signature  {'genuine' if found.is_genuine else 'NOT genuine: what follows proves nothing'}")
@@ -48,7 +48,8 @@ def inspect(text: str) -> None:
     sys.exit(0 if found.valid else 1)
 
 
-def _tokens(settings: Settings) -> Tokens:
+def tokens_of(settings: Settings) -> Tokens:
+    """Return what issues and verifies tokens under `settings`."""
     ring, _ = ring_of(settings, time.time())
     return Tokens(
         ring,

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 from authcore.credentials import BearerToken, PasswordLogin, RefreshToken
 from authcore.errors import RefreshRejected, RefreshReused, RefreshRevoked, RefreshUserUnknown, UserDisabled
 from gateway.endpoints.application import read_body, session_of, success, visit_of
+from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +65,8 @@ class RegisterBody(BaseModel):
     email: Annotated[str, Field(min_length=1), AfterValidator(_printable)]
     password: Annotated[str, Field(min_length=1)]
     full_name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_named)]
-    organization_id: UUID
+    organization_id: UUID | None = None
+    invitation: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
 
 
 class LoginBody(BaseModel):
@@ -107,6 +109,8 @@ class AuthEndpoints:
     async def register(self, request: web.Request) -> web.Response:
         """Create an account in an organization, or join it with an existing one."""
         body = await read_body(request, RegisterBody)
+        if body.organization_id is None and body.invitation is None:
+            raise BadRequest("organization_id is required")
         signed_in = await self._accounts.register(
             email=body.email,
             password=body.password,
@@ -114,6 +118,7 @@ class AuthEndpoints:
             organization_id=body.organization_id,
             now=time.time(),
             visit=visit_of(request),
+            invitation=body.invitation,
         )
         return self._signed_in(request, signed_in)
 

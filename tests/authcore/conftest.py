@@ -15,6 +15,7 @@ from authcore.api_keys import ApiKeys, LastUsed
 from authcore.attempts import Attempts
 from authcore.authenticate import Authenticator
 from authcore.credentials import PasswordLogin
+from authcore.invitations import Invitations
 from authcore.keys import KeyRing
 from authcore.memory import Limits, Memory
 from authcore.passwords import Passwords
@@ -75,7 +76,10 @@ class World:
     def __post_init__(self) -> None:
         self.passwords = Passwords(min_length=8, cost=4, workers=2, queue=1000)
         self.sessions = Sessions(self.store, self.tokens)
-        self.accounts = Accounts(self.store, self.passwords, self.sessions, Attempts(self.store))
+        self.invitations = Invitations(self.store, self.tokens)
+        self.accounts = Accounts(
+            self.store, self.passwords, self.sessions, Attempts(self.store), self.invitations
+        )
         self.last_used = LastUsed(self.store)
         self.authenticator = self.new_authenticator()
 

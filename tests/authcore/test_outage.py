@@ -17,6 +17,7 @@ from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToke
 from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
 from authcore.store.attempts import NewAttempt, Reserved
+from authcore.store.invitations import InvitationRow
 from authcore.store.rows import NewApiKey, NewUser
 from authcore.store.session_rows import NOWHERE as UNSEEN
 from authcore.store.session_rows import Moments, NewRefreshToken, NewSession
@@ -35,6 +36,15 @@ USER = NewUser(email="a@b", password_hash="", full_name="x", organization_id=uui
 KEY = NewApiKey(user_id=uuid4(), organization_id=uuid4(), name="x", prefix="x", key_hash="x", expires_at=None)
 ONE = uuid4()
 ATTEMPT = NewAttempt(email="a", network="192.0.2.1", at=AT, known_since=AT)
+INVITATION = InvitationRow(
+    id=uuid4(),
+    organization_id=uuid4(),
+    role_id=None,
+    email=None,
+    invited_by=None,
+    created_at=AT,
+    expires_at=AT,
+)
 RESERVED = Reserved(b"a", b"b", b"b", b"c")
 
 CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
@@ -70,6 +80,14 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "delete_api_key": lambda store: store.delete_api_key(ONE, ONE),
     "add_api_key_digest": lambda store: store.add_api_key_digest(ONE, "a", b"a"),
     "purge_api_key_digests": lambda store: store.purge_api_key_digests(AT),
+    "password_of": lambda store: store.password_of(ONE),
+    "set_password": lambda store: store.set_password(ONE, "a", "b"),
+    "role_grants": lambda store: store.role_grants(ONE, ONE),
+    "add_invitation": lambda store: store.add_invitation(INVITATION, b"a"),
+    "find_invitation": lambda store: store.find_invitation(b"a", "a"),
+    "open_invitations": lambda store: store.open_invitations(ONE, AT),
+    "revoke_invitation": lambda store: store.revoke_invitation(ONE, ONE, AT),
+    "purge_invitations": lambda store: store.purge_invitations(AT),
     "reserve_attempt": lambda store: store.reserve_attempt(ATTEMPT, AttemptLimits()),
     "return_attempt": lambda store: store.return_attempt(RESERVED, AT, AttemptLimits()),
     "forgive_attempts": lambda store: store.forgive_attempts(RESERVED, AT, AttemptLimits()),
@@ -86,6 +104,7 @@ async def test_these_are_all_the_calls_there_are() -> None:
         "suspect",
         "recover",
         "figures",
+        "spreads",
     }
     assert public == set(CALLS)
 

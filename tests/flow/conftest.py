@@ -12,6 +12,7 @@ import uvloop
 
 from authcore.accounts import Accounts
 from authcore.attempts import Attempts
+from authcore.invitations import Invitations
 from authcore.keys import KeyRing
 from authcore.passwords import Passwords
 from authcore.sessions import Sessions
@@ -144,7 +145,7 @@ async def world(migrated_url: str) -> AsyncIterator[World]:
         refresh_seconds=86400,
     )
     sessions = Sessions(store, tokens)
-    accounts = Accounts(store, passwords, sessions, Attempts(store))
+    accounts = Accounts(store, passwords, sessions, Attempts(store), Invitations(store, tokens))
     home = await accounts.create_organization("Home")
     other = await accounts.create_organization("Other")
 

@@ -1,0 +1,148 @@
+"""Invitations in PostgreSQL, by the digest of their token.
+
+Laws:
+
+- An invitation is used up in the transaction that makes the account or the membership: of two at once one is let in,
+  and where nobody was let in nothing is used up.
+- The e-mail it is for is compared by the function that finds accounts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from authcore.errors import InvitationSpent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from uuid import UUID
+
+    from authcore.store.pool import Connection, Pool
+
+_ADD: Final = """
+INSERT INTO gateway_invitations (id, digest, organization_id, role_id, email, invited_by, created_at, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+
+_FIND: Final = """
+SELECT used_at IS NOT NULL OR revoked_at IS NOT NULL AS is_spent, coalesce(lower(email) = lower($2::text), true) AS fits
+FROM gateway_invitations WHERE digest = $1
+"""
+
+_SPEND: Final = """
+UPDATE gateway_invitations SET used_at = $2, used_by = $3
+WHERE digest = $1 AND used_at IS NULL AND revoked_at IS NULL AND coalesce(lower(email) = lower($4::text), true)
+RETURNING id
+"""
+
+_OPEN: Final = """
+SELECT id, organization_id, role_id, email, invited_by, created_at, expires_at FROM gateway_invitations
+WHERE organization_id = $1 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > $2
+ORDER BY created_at DESC, id LIMIT 1000
+"""
+
+_REVOKE: Final = """
+UPDATE gateway_invitations SET revoked_at = $3
+WHERE organization_id = $1 AND id = $2 AND used_at IS NULL AND revoked_at IS NULL AND expires_at > $3 RETURNING id
+"""
+
+_PURGE: Final = """
+WITH gone AS (DELETE FROM gateway_invitations WHERE expires_at < $1 RETURNING id) SELECT count(*) FROM gone
+"""
+
+# Without the rows that grant nothing here: of a role or a permission that is deleted, of a role of elsewhere.
+_GRANTS: Final = """
+SELECT ARRAY(SELECT p.resource || ':' || p.action FROM role_permissions rp JOIN permissions p ON p.id = rp.permission_id
+             WHERE rp.custom_role_id = r.id AND p.deleted_at IS NULL)
+FROM custom_roles r WHERE r.id = $2 AND r.organization_id = $1 AND r.deleted_at IS NULL
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvitationRow:
+    """An invitation as shown to those who administer it."""
+
+    id: UUID
+    organization_id: UUID
+    role_id: UUID | None
+    email: str | None
+    invited_by: UUID | None
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """The using up of an invitation, for whom and when."""
+
+    digest: bytes = field(repr=False)
+    email: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What has become of an invitation.
+
+    Attributes:
+        is_spent: It was used, or taken back.
+        fits: It is for the e-mail asked about.
+    """
+
+    is_spent: bool
+    fits: bool
+
+
+async def spend(connection: Connection, spending: Spend, user_id: UUID) -> None:
+    """Use an invitation up, within the transaction that lets the user in.
+
+    Raises:
+        InvitationSpent: it is not to be had any more.
+    """
+    found = await connection.fetchval(_SPEND, spending.digest, spending.at, user_id, spending.email)
+    if found is None:
+        raise InvitationSpent
+
+
+class InvitationRows:
+    """Reads and writes of invitations."""
+
+    _pool: Pool
+
+    async def add_invitation(self, row: InvitationRow, digest: bytes) -> None:
+        """Keep a new invitation."""
+        await self._pool.fetch(
+            _ADD,
+            row.id,
+            digest,
+            row.organization_id,
+            row.role_id,
+            row.email,
+            row.invited_by,
+            row.created_at,
+            row.expires_at,
+        )
+
+    async def find_invitation(self, digest: bytes, email: str) -> Found | None:
+        """Return what has become of an invitation; None when there is none of that digest."""
+        row = await self._pool.fetchrow(_FIND, digest, email)
+        return None if row is None else Found(row["is_spent"], row["fits"])
+
+    async def open_invitations(self, organization_id: UUID, at: datetime) -> Sequence[InvitationRow]:
+        """Return the organization's invitations that may still be used, newest first."""
+        return [InvitationRow(**row) for row in await self._pool.fetch(_OPEN, organization_id, at)]
+
+    async def revoke_invitation(self, organization_id: UUID, invitation_id: UUID, at: datetime) -> bool:
+        """Take one of the organization's open invitations back; False when there is no such one."""
+        return await self._pool.fetchval(_REVOKE, organization_id, invitation_id, at) is not None
+
+    async def purge_invitations(self, before: datetime) -> int:
+        """Forget the invitations that expired before then; return how many."""
+        return int(await self._pool.fetchval(_PURGE, before))
+
+    async def role_grants(self, organization_id: UUID, role_id: UUID) -> frozenset[str] | None:
+        """Return what a role of the organization's permits; None when it has no such role."""
+        granted = await self._pool.fetchval(_GRANTS, organization_id, role_id)
+        return None if granted is None else frozenset(granted)

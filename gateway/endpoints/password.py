@@ -1,0 +1,55 @@
+"""``/api/auth/password``: changing one's own password. HTTP only: what it means is authcore's.
+
+Law: it takes the current password, whatever token the caller holds, and an API key is not taken at all: who finds one
+must not be able to lock its owner out.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Final
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from gateway.endpoints.application import read_body, session_of, success, visit_of
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from authcore.accounts import Accounts
+
+PATH: Final = "/api/auth/password"
+
+
+class PasswordBody(BaseModel):
+    """What changing a password is sent."""
+
+    current_password: Annotated[str, Field(min_length=1)]
+    new_password: Annotated[str, Field(min_length=1)]
+
+
+class PasswordEndpoint:
+    """The handler, over the domain's accounts."""
+
+    def __init__(self, accounts: Accounts, *, user_id_header: str) -> None:
+        """`user_id_header` names the injected header that says who is asking."""
+        self._accounts = accounts
+        self._user_id_header = user_id_header
+
+    def add_to(self, application: web.Application) -> None:
+        """Put the handler under its path."""
+        application.router.add_put(PATH, self.change)
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Replace the caller's password, and end every session of theirs but this one."""
+        body = await read_body(request, PasswordBody)
+        await self._accounts.change_password(
+            user_id=UUID(request.headers[self._user_id_header]),
+            current=body.current_password,
+            new=body.new_password,
+            now=time.time(),
+            session_id=session_of(request),
+            visit=visit_of(request),
+        )
+        return success({"message": "Password changed successfully"})

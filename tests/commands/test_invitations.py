@@ -1,0 +1,60 @@
+"""invitations."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from tests.commands.conftest import SECRET, Run, refused
+
+WITH_SECRET = {"GATEWAY_JWT_SECRET": SECRET}
+
+
+def test_an_invitation_is_shown_once_listed_and_revoked(on: Run, organization: str) -> None:
+    made = on(
+        *("invitations", "create", "--organization", organization, "--role", "manager"),
+        *("--email", "ada@acme.example"),
+        **WITH_SECRET,
+    )
+    assert made.exit_code == 0, made.output
+    assert made.stdout.count(".") == 2
+    assert made.stdout.strip() not in made.stderr
+    (line,) = on("invitations", "list", "--organization", organization, **WITH_SECRET).stdout.splitlines()
+    invitation, _, _, email = line.split("\t")
+    assert email == "ada@acme.example"
+    assert invitation in made.stderr
+    assert (
+        on("invitations", "revoke", invitation, "--organization", organization, **WITH_SECRET).exit_code == 0
+    )
+    assert on("invitations", "list", "--organization", organization, **WITH_SECRET).stdout == ""
+    refused(
+        on("invitations", "revoke", invitation, "--organization", organization, **WITH_SECRET),
+        1,
+        "Invitation not found",
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code", "error"),
+    [
+        ("--organization", str(uuid4()), 1, "Organization not found"),
+        ("--role", "emperor", 1, "Role not found"),
+        ("--email", "nobody", 1, "Email is not acceptable"),
+        ("--expires-at", "2000-01-01T00:00:00Z", 2, "--expires-at is in the past"),
+    ],
+)
+def test_an_invitation_that_cannot_be_is_refused(
+    option: str, value: str, code: int, error: str, on: Run, organization: str
+) -> None:
+    options = {"--organization": organization, option: value}
+    result = on("invitations", "create", *[part for pair in options.items() for part in pair], **WITH_SECRET)
+    assert result.exit_code == code
+    assert error in result.stderr
+    assert result.stdout == ""
+
+
+def test_inviting_asks_for_the_secret_that_signs(on: Run, organization: str) -> None:
+    result = on("invitations", "create", "--organization", organization)
+    assert result.exit_code == 2
+    assert "GATEWAY_JWT_SECRET" in result.stderr

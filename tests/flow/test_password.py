@@ -1,0 +1,132 @@
+"""Changing one's own password."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import bcrypt
+import pytest
+
+from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, request, whatomate_token
+from tests.flow.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+NEW = "a newer and longer password"
+
+
+@pytest.fixture
+async def gate(world: World, start: Start) -> Gateway:
+    return await start(world.url)
+
+
+def login(password: str = PASSWORD, email: str = "agent@example.com") -> bytes:
+    return post("/api/auth/login", {"email": email, "password": password})
+
+
+def change(line: str, current: str = PASSWORD, new: str = NEW) -> bytes:
+    body = json.dumps({"current_password": current, "new_password": new}).encode()
+    return request("PUT", "/api/auth/password", "Content-Type: application/json", line, body=body)
+
+
+async def test_the_password_is_changed_and_every_other_session_ended(gate: Gateway, world: World) -> None:
+    here, there = await granted(gate, login()), await granted(gate, login())
+    stranger = await granted(gate, login(email="both@example.com"))
+    for pair in (here, there):  # known to the gateway, that is in its memory
+        assert (await ask(gate, get("/api/contacts", bearer(pair["access_token"])))).status == 200
+    answer = await granted(gate, change(bearer(here["access_token"])))
+    assert answer == {"message": "Password changed successfully"}
+
+    assert (await ask(gate, get("/api/contacts", bearer(here["access_token"])))).status == 200
+    assert (await ask(gate, get("/api/contacts", bearer(stranger["access_token"])))).status == 200
+    is_refusal(
+        await ask(gate, get("/api/contacts", bearer(there["access_token"]))), 401, "Invalid or expired token"
+    )
+    is_refusal(await ask(gate, post("/api/auth/refresh", {"refresh_token": there["refresh_token"]})), 401)
+    await granted(gate, post("/api/auth/refresh", {"refresh_token": here["refresh_token"]}))
+    is_refusal(await ask(gate, login()), 401, "Invalid credentials")
+    await granted(gate, login(NEW))
+    stored = (await world.sql("SELECT password_hash FROM users WHERE id = $1", world.agent))[0][
+        "password_hash"
+    ]
+    assert stored.startswith("$2a$04$")
+    assert bcrypt.checkpw(NEW.encode(), stored.encode())
+
+
+async def test_the_current_password_is_asked_for_and_failures_are_counted(world: World, start: Start) -> None:
+    gate = await start(world.url, signin={"free_failures": 3, "delay_seconds": 600, "delay_max_seconds": 600})
+    tokens = [(await granted(gate, login()))["access_token"] for _ in range(4)]
+    for token in tokens[:3]:
+        is_refusal(await ask(gate, change(bearer(token), "a guess")), 403, "Current password is incorrect")
+    is_refusal(await ask(gate, change(bearer(tokens[3]), PASSWORD)), 429)
+    await granted(gate, login())  # a thief of a session shuts nobody out of signing in
+
+
+async def test_who_has_a_session_changes_it_though_others_guess_at_it(world: World, start: Start) -> None:
+    gate = await start(
+        world.url,
+        signin={"free_failures": 3, "delay_seconds": 600, "delay_max_seconds": 600},
+        trusted_proxies=["127.0.0.1/32"],
+    )
+    pair = await granted(gate, login())
+    await world.sql("DELETE FROM gateway_sign_in_addresses")
+    guess = post(
+        "/api/auth/login", {"email": "agent@example.com", "password": "x"}, "X-Forwarded-For: 198.51.100.1"
+    )
+    for _ in range(4):
+        await ask(gate, guess)
+    is_refusal(await ask(gate, login()), 429)
+    await granted(gate, change(bearer(pair["access_token"])))
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ("short", "Password must be at least 8 characters"),
+        ("é" * 37, "Password must be at most 72 bytes"),
+        ("", "new_password is required"),
+    ],
+)
+async def test_a_new_password_keeps_the_rules(gate: Gateway, world: World, new: str, message: str) -> None:
+    is_refusal(await ask(gate, change(bearer(world.token(world.agent)), new=new)), 400, message)
+
+
+async def test_an_api_key_changes_no_password(gate: Gateway, world: World) -> None:
+    is_refusal(
+        await ask(gate, change(f"X-API-Key: {world.api_key}")),
+        403,
+        "Not available with this credential (api_key)",
+    )
+    is_refusal(await ask(gate, change("X-Nothing: here")), 401, "Missing authorization")
+
+
+async def test_who_signs_in_elsewhere_is_told_so(gate: Gateway, world: World) -> None:
+    for empty in ("", None):
+        await world.sql("UPDATE users SET password_hash = $1 WHERE id = $2", empty, world.agent)
+        is_refusal(
+            await ask(gate, change(bearer(world.token(world.agent)))),
+            409,
+            "This account has no password: it signs in with single sign-on",
+        )
+
+
+async def test_a_token_of_whatomates_changes_it_and_ends_every_session(gate: Gateway, world: World) -> None:
+    pair = await granted(gate, login())
+    await granted(gate, change(bearer(whatomate_token(world.agent, world.home))))
+    is_refusal(await ask(gate, get("/api/contacts", bearer(pair["access_token"]))), 401)
+
+
+async def test_of_two_changes_at_once_one_holds(gate: Gateway, world: World) -> None:
+    token = bearer((await granted(gate, login()))["access_token"])
+    answers = await asyncio.gather(*(ask(gate, change(token, new=f"{NEW} {number}")) for number in range(2)))
+    assert sorted(answer.status for answer in answers) == [200, 403]
+    winner = next(number for number, answer in enumerate(answers) if answer.status == 200)
+    await granted(gate, login(f"{NEW} {winner}"))
