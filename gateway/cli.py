@@ -27,6 +27,7 @@ from gateway.commands.key_ring import keys
 from gateway.commands.keys import api_keys
 from gateway.commands.routes import routes
 from gateway.commands.serving import check_config, dev, migrate, serve
+from gateway.commands.settings import settings
 from gateway.commands.tokens import token
 
 MISCONFIGURED: Final = 2
@@ -74,20 +75,22 @@ def main() -> None:
     """
 
 
-for _command in (
+_COMMANDS = (
     serve,
     dev,
     migrate,
     check_config,
+    settings,
     health,
     orgs,
     users,
     api_keys,
     keys,
-    invitations,
     token,
     routes,
-):
+    invitations,
+)
+for _command in _COMMANDS:
     main.add_command(_command)
 
 

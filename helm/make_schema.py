@@ -1,0 +1,42 @@
+"""Generates the chart's values.schema.json: its own values from chart-values.json, the settings from the gateway.
+
+    python helm/make_schema.py > helm/whatomate-gateway/values.schema.json
+
+Law: the chart's users meet every bound of a setting before a pod does, and no setting is written down twice.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+HERE: Final = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from config.describing import schema  # noqa: E402 -- the path is set above, so that it runs from anywhere
+
+SET_BY_THE_CHART: Final = ("GATEWAY_ADMIN_LISTEN", "GATEWAY_ROUTES", "GATEWAY_JWT_KEYS_DIR")
+"""They name places in the pod that the chart makes."""
+
+
+def values_schema() -> dict[str, Any]:
+    """Return the schema."""
+    whole: dict[str, Any] = json.loads((HERE / "chart-values.json").read_text(encoding="utf-8"))
+    parts = schema()
+    for name in SET_BY_THE_CHART:
+        parts["config"]["properties"].pop(name, None)
+    # The first value may be left empty: templates/required.yaml says what to do, better than a pattern could.
+    whole["properties"]["config"] |= parts["config"]
+    whole["properties"]["secrets"]["properties"]["create"] |= parts["secrets"]
+    return whole
+
+
+def text() -> str:
+    """Return it as a file has it."""
+    return json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())

@@ -1,0 +1,287 @@
+"""The chart, by a real helm: linted, rendered in both modes, validated, scanned; and it agrees with the gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from config.load import load_settings
+from tests.chart.rendering import CHART, EVERYTHING, EXAMPLE, LEAST, WAYS, helm, rendered, the
+from tests.programs import TOOLS, program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KUBERNETES = "1.34"
+NOT_KUBERNETES_OWN = {"PodMonitor", "ServiceMonitor", "PrometheusRule", "HTTPRoute"}
+"""Kinds of operators: no schema of Kubernetes' own has them."""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_it_is_linted_strictly(way: str, tmp_path: Path) -> None:
+    done = helm("lint", "--strict", str(CHART), values=WAYS[way], folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_it_renders_is_what_kubernetes_takes(way: str, tmp_path: Path) -> None:
+    documents = rendered(WAYS[way], tmp_path)
+    names = [
+        (one["kind"], one["metadata"]["name"])
+        for one in documents
+        if "helm.sh/hook" not in str(one["metadata"])
+    ]
+    assert len(names) == len(set(names)), "two of one name"
+    own = [one for one in documents if one["kind"] not in NOT_KUBERNETES_OWN]
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump_all(own))
+    done = subprocess.run(
+        [
+            program("kubernetes-validate"),
+            "--strict",
+            "--kubernetes-version",
+            KUBERNETES,
+            str(tmp_path / "own.yaml"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_validator_can_fail(tmp_path: Path) -> None:
+    service = the("Service", rendered(LEAST, tmp_path))
+    service["spec"]["prots"] = service["spec"].pop("ports")
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(service))
+    done = subprocess.run(
+        [
+            program("kubernetes-validate"),
+            "--strict",
+            "--kubernetes-version",
+            KUBERNETES,
+            str(tmp_path / "bad.yaml"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+
+
+def scan(chart: Path, values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    (folder / "scan.yaml").write_text(yaml.safe_dump(values))
+    done = subprocess.run(
+        [
+            *(
+                program("checkov"),
+                "--directory",
+                str(chart),
+                "--framework",
+                "helm",
+                "--output",
+                "json",
+                "--quiet",
+            ),
+            *("--var-file", str(folder / "scan.yaml"), "--config-file", str(CHART.parent / "checkov.yaml")),
+        ],
+        env={
+            "PATH": f"{TOOLS}:{os.environ['PATH']}",
+            "HOME": str(folder),
+        },  # without helm it would find nothing, and pass
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("way", ["gateway", "sidecar-everything"])
+def test_a_scanner_finds_nothing(way: str, tmp_path: Path) -> None:
+    program("helm")
+    found = scan(CHART, WAYS[way], tmp_path)
+    failed = [
+        (one["check_id"], one["check_name"], one["resource"]) for one in found["results"]["failed_checks"]
+    ]
+    assert failed == []
+    assert found["summary"]["passed"] > 40
+
+
+def test_the_scanner_can_fail(tmp_path: Path) -> None:
+    program("helm")
+    values = {**LEAST, "securityContext": {"allowPrivilegeEscalation": True, "readOnlyRootFilesystem": False}}
+    assert scan(CHART, values, tmp_path)["summary"]["failed"] > 0
+
+
+@pytest.mark.parametrize("way", ["gateway", "gateway-everything"])
+def test_the_gateway_accepts_the_settings_it_is_given(way: str, tmp_path: Path) -> None:
+    documents = rendered(WAYS[way], tmp_path)
+    settings = dict(the("ConfigMap", documents, "whatomate-gateway")["data"])
+    secrets, routes, keys = tmp_path / "secrets", tmp_path / "routes.yaml", tmp_path / "keys"
+    secrets.mkdir()
+    keys.mkdir()
+    for name, value in EVERYTHING["secrets"]["create"].items():
+        (secrets / name).write_text(value)
+    settings["GATEWAY_SECRETS_DIR"] = str(secrets)
+    if "GATEWAY_ROUTES" in settings:
+        routes.write_text(the("ConfigMap", documents, "routes")["data"]["routes.yaml"])
+        settings["GATEWAY_ROUTES"] = str(routes)
+    if "GATEWAY_JWT_KEYS_DIR" in settings:
+        settings["GATEWAY_JWT_KEYS_DIR"] = str(keys)
+    warnings: list[str] = []
+    found = load_settings(environment=settings, env_file=tmp_path / "none", warn=warnings.append)
+    assert warnings == []
+    assert found.admin.listen == "0.0.0.0:8081"
+    if way == "gateway-everything":
+        assert found.limit.body_bytes == 1_073_741_824
+        assert [str(one) for one in found.trusted_proxies] == ["10.0.0.0/8", "fd00::/8"]
+        assert found.database.triggers is False
+
+
+@pytest.mark.parametrize("way", ["gateway", "gateway-everything", "nothing-beside"])
+def test_the_time_a_pod_has_to_end_covers_its_drain(way: str, tmp_path: Path) -> None:
+    documents = rendered(WAYS[way], tmp_path)
+    pod = the("Deployment", documents)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    told = the("ConfigMap", documents, "whatomate-gateway")["data"]
+    delay = float(told["GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS"])
+    assert (
+        before + delay + float(told["GATEWAY_TIMEOUT_DRAIN_SECONDS"]) + 5
+        <= pod["terminationGracePeriodSeconds"]
+    )
+
+
+def test_defaults_of_the_chart_are_the_gateways_where_a_setting_is_left_out(tmp_path: Path) -> None:
+    left_out = dict.fromkeys(("GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS", "GATEWAY_TIMEOUT_DRAIN_SECONDS"))
+    documents = rendered({**LEAST, "config": {**LEAST["config"], **left_out}}, tmp_path)
+    settings = load_settings(environment={}, env_file=tmp_path / "none", required=frozenset())
+    pod = the("Deployment", documents)["spec"]["template"]["spec"]
+    drain = settings.timeout.drain_delay_seconds + settings.timeout.drain_seconds
+    assert pod["terminationGracePeriodSeconds"] == 5 + drain + 10
+    assert not left_out.keys() & the("ConfigMap", documents, "whatomate-gateway")["data"].keys()
+
+
+def test_probes_ask_the_admin_port_and_pods_are_restricted(tmp_path: Path) -> None:
+    pod = the("Deployment", rendered(LEAST, tmp_path))["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    ports = {one["name"]: one["containerPort"] for one in container["ports"]}
+    assert ports == {"http": 8080, "admin": 8081}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"]["port"] == "admin"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez", "a database away must not restart pods"
+    for context in (container["securityContext"], pod["securityContext"]):
+        assert context["runAsNonRoot"] is True
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_a_changed_setting_replaces_pods_and_a_changed_route_does_not(tmp_path: Path) -> None:
+    def checksum(**values: Any) -> str:
+        deployment = the("Deployment", rendered({**EVERYTHING, **values}, tmp_path))
+        found = deployment["spec"]["template"]["metadata"]["annotations"]["checksum/gateway"]
+        assert isinstance(found, str)
+        return found
+
+    before = checksum()
+    assert checksum() == before
+    assert checksum(config={**EVERYTHING["config"], "GATEWAY_LOG_LEVEL": "debug"}) != before
+    assert checksum(routes={"upstreams": {"files": {"url": "http://others:7070"}}}) == before
+
+
+def test_the_network_policy_lets_out_to_every_upstream_that_is_named(tmp_path: Path) -> None:
+    policy = the("NetworkPolicy", rendered(EVERYTHING, tmp_path))["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    ports = {one["port"] for rule in policy["egress"] for one in rule.get("ports", ())}
+    assert ports == {53, 443, 5432, 7070, 9000}
+    by_port = {rule["ports"][0]["port"]: rule for rule in policy["ingress"]}
+    assert by_port["admin"]["from"] == EVERYTHING["networkPolicy"]["adminFrom"]
+
+
+def test_the_migration_runs_before_the_pods_and_needs_nothing_that_comes_after_it(tmp_path: Path) -> None:
+    documents = rendered(EVERYTHING, tmp_path)
+    job = the("Job", documents)
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"] == ["migrate"]
+    secret = the("Secret", documents, "migrate")
+    assert secret["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert int(secret["metadata"]["annotations"]["helm.sh/hook-weight"]) < int(
+        job["metadata"]["annotations"]["helm.sh/hook-weight"]
+    )
+    assert pod["volumes"][0]["secret"]["secretName"] == secret["metadata"]["name"]
+    assert "serviceAccountName" not in pod
+    assert {"name": "GATEWAY_DATABASE_TRIGGERS", "value": "false"} in pod["containers"][0]["env"]
+
+
+def test_in_a_sidecar_there_is_no_workload_but_everything_beside_it(tmp_path: Path) -> None:
+    kinds = {one["kind"] for one in rendered(WAYS["sidecar-everything"], tmp_path)}
+    assert kinds == {"ConfigMap", "Secret", "Job", "PodMonitor", "PrometheusRule"}
+
+
+def test_the_example_puts_a_native_sidecar_into_a_backends_pod(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "examples" / "backend")
+    shutil.copytree(CHART, tmp_path / "whatomate-gateway")
+    chart = tmp_path / "examples" / "backend"
+    built = helm("dependency", "build", "--skip-refresh", str(chart), folder=tmp_path)
+    built = built if built.returncode == 0 else helm("dependency", "update", str(chart), folder=tmp_path)
+    assert built.returncode == 0, built.stderr
+    documents = rendered({}, tmp_path, chart)
+    pod = the("Deployment", documents)["spec"]["template"]["spec"]
+    (gateway,) = pod["initContainers"]
+    assert gateway["restartPolicy"] == "Always"
+    mounted = {one["name"] for one in gateway["volumeMounts"]}
+    assert mounted <= {one["name"] for one in pod["volumes"]}
+    data = the("ConfigMap", documents, "whatomate-gateway")["data"]
+    assert (
+        gateway["envFrom"][0]["configMapRef"]["name"]
+        == the("ConfigMap", documents, "whatomate-gateway")["metadata"]["name"]
+    )
+    assert data["GATEWAY_UPSTREAM_URL"] == "http://127.0.0.1:3000"
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump_all(documents))
+    done = subprocess.run(
+        [program("kubernetes-validate"), "--strict", "--kubernetes-version", KUBERNETES, str(own)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"config": {}}, "config.GATEWAY_UPSTREAM_URL is required: http://host:port"),
+        (
+            {"config": {"GATEWAY_UPSTREAM_URL": "http://a", "GATEWAY_LOG_LEVEL": "loud"}},
+            "must be one of 'debug'",
+        ),
+        ({"config": {"GATEWAY_UPSTREAM_URL": "http://a", "GATEWAY_DATABSE_POOL_MAX": 3}}, "DATABSE_POOL_MAX"),
+        (
+            {"config": {"GATEWAY_UPSTREAM_URL": "http://a", "GATEWAY_JWT_SECRET": "x" * 40}},
+            "GATEWAY_JWT_SECRET",
+        ),
+        ({"config": {"GATEWAY_UPSTREAM_URL": "http://a", "GATEWAY_DATABASE_POOL_MAX": 0}}, "minimum"),
+        ({"secrets": {}}, "GATEWAY_DATABASE_URL is required: name a Secret"),
+        ({"ingress": {"enabled": True}}, "ingress.hosts is required"),
+        ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is required"),
+        ({"mode": "both"}, "must be one of 'gateway', 'sidecar'"),
+    ],
+)
+def test_what_the_gateway_would_refuse_is_refused_at_the_install(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    done = helm("template", "r", str(CHART), values={**LEAST, **change}, folder=tmp_path)
+    assert done.returncode != 0
+    assert said in done.stderr
