@@ -20,7 +20,8 @@ from config.groups.browsers import Cookie, Cors
 from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Password, Token
 from config.groups.issuer import Issuer
-from config.groups.serving import Admin, Header, Limit, Log, Timeout, Upstream
+from config.groups.observing import Log, Trace
+from config.groups.serving import Admin, Header, Limit, Timeout, Upstream
 from config.groups.signin import Invitation, Signin
 
 
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     header: Header = Field(default_factory=Header)
     decision: Decision = Field(default_factory=Decision)
     log: Log = Field(default_factory=Log)
+    trace: Trace = Field(default_factory=Trace)
     cookie: Cookie = Field(default_factory=Cookie)
     cors: Cors = Field(default_factory=Cors)
 

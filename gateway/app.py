@@ -24,11 +24,10 @@ from gateway.assembly.gauges import publish_clients, publish_domain, publish_log
 from gateway.assembly.hosted import build_hosted
 from gateway.assembly.rotation import follow_keys
 from gateway.assembly.routing import LOOK_SECONDS, Routing
-from gateway.assembly.serving import build_listener, build_pipeline
+from gateway.assembly.serving import build_access_log, build_listener, build_pipeline
 from gateway.assembly.upstreams import Upstreams
 from gateway.chores import Chores, attempt
 from gateway.draining import Drain
-from gateway.logs import AccessLog
 from gateway.metrics import Metrics
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.tunnel import Tunnels
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config.settings import Settings
+    from gateway.logs import AccessLog
     from gateway.wire.listener import Listener
 
 LOG_FLUSH_SECONDS = 0.2
@@ -94,7 +94,7 @@ class Gateway:
     async def _start(self) -> None:
         settings, closing = self._settings, self._closing
         metrics = self.metrics
-        access_log = AccessLog(enabled=settings.log.access)
+        access_log = build_access_log(settings)
         access_log.start()
         closing.callback(access_log.stop)
         deadlines = self._deadlines = Deadlines()
@@ -235,7 +235,7 @@ def run(
     settings: Settings, until: Callable[[], Awaitable[None]] | None = None, admin_socket: Path | None = None
 ) -> int:
     """Run a gateway until SIGTERM or SIGINT, or `until` returns; return the exit code."""
-    logs.configure(settings.log.level)
+    logs.configure(settings.log.level, settings.log.format)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_run(settings, until, admin_socket))
 

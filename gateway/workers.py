@@ -195,7 +195,7 @@ class Workers:
 
 def run_workers(settings: Settings, number: int) -> int:
     """Run `number` gateways behind one address until SIGTERM or SIGINT; return the exit code."""
-    logs.configure(settings.log.level)
+    logs.configure(settings.log.level, settings.log.format)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(Workers(settings, number).run())
 

@@ -1,8 +1,6 @@
-"""Settings of listeners, the upstream, limits, deadlines, injected headers and logs."""
+"""Settings of listeners, the upstream, limits, deadlines and injected headers."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 from pydantic import Field
 
@@ -86,10 +84,3 @@ class Header(Group):
     session_id: HeaderName | None = Field(
         None, description="Carries the id of the session, when there is one; without a name it is not sent."
     )
-
-
-class Log(Group):
-    """Records on standard output."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity written.")
-    access: bool = Field(default=True, description="One JSON line for each request.")

@@ -84,6 +84,7 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
 
 def publish_log(metrics: Metrics, access_log: AccessLog) -> None:
     """Publish what became of the access log's records."""
-    metrics.tally("gateway_access_log_written", "Access records written.", lambda: access_log.written)
-    metrics.tally("gateway_access_log_dropped", "Access records lost.", lambda: access_log.dropped)
-    metrics.tally("gateway_access_log_skipped", "Successes left out by sampling.", lambda: access_log.skipped)
+    metrics.watch("gateway_log_pending", "Log records to be written.", lambda: access_log.pending)
+    metrics.tally("gateway_log_written", "Log records written.", lambda: access_log.written)
+    metrics.tally("gateway_log_dropped", "Log records lost.", lambda: access_log.dropped)
+    metrics.tally("gateway_log_skipped", "Successes left out by sampling.", lambda: access_log.skipped)

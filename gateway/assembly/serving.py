@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.assembly.browsers import csrf_tokens
+from gateway.logs import AccessLog
 from gateway.proxy.browsers import BrowserLaws
 from gateway.proxy.cors import build_policy
 from gateway.proxy.decide import Decider
@@ -16,12 +17,12 @@ from gateway.proxy.forwarded import Origins
 from gateway.proxy.headers import HeaderLaws
 from gateway.proxy.pipeline import Pipeline
 from gateway.proxy.record import Recorder
+from gateway.tracing.context import TraceLaws
 from gateway.wire.listener import ClientLimits, Listener
 
 if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.assembly.domain import Domain
-    from gateway.logs import AccessLog
     from gateway.metrics import Metrics
     from gateway.proxy.routes import RouteTable
     from gateway.wire.deadlines import Deadlines
@@ -44,7 +45,8 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         log.warning(
             "shadow", meaning="nothing is refused but what the gateway hosts", because="GATEWAY_SHADOW"
         )
-    laws = HeaderLaws(settings.header.model_dump(), cookies=settings.cookies)
+    trace = TraceLaws(sample=settings.trace.sample)
+    laws = HeaderLaws(settings.header.model_dump(), cookies=settings.cookies, trace=trace)
     decider = Decider(
         routes=routes,
         authenticator=domain.identity.authenticator,
@@ -62,6 +64,12 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         metrics=metrics,
         cors=build_policy(settings.cors),
     )
+
+
+def build_access_log(settings: Settings) -> AccessLog:
+    """Build the access log."""
+    log = settings.log
+    return AccessLog(enabled=log.access, sample=log.sample, form=log.format, query=log.query)
 
 
 def build_listener(settings: Settings, pipeline: Pipeline, deadlines: Deadlines) -> Listener:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from contextlib import AsyncExitStack, ExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -60,6 +61,8 @@ def run_dev(directory: Path) -> None:
             0o755
         )  # as root, PostgreSQL is another user and passes through; secrets in here are 0600
     defaults = {**_DEFAULTS, "GATEWAY_JWT_SECRET": jwt_secret(directory)}
+    if sys.stdout.isatty():
+        defaults["GATEWAY_LOG_FORMAT"] = "text"
     with ExitStack() as started:
         if configured.database.url is None:
             note(f"starting PostgreSQL in {directory / 'postgres'}")
@@ -80,7 +83,7 @@ async def _run(defaults: dict[str, str], directory: Path) -> None:
         defaults = {**defaults, "GATEWAY_UPSTREAM_URL": upstream.url}
         settings = load_settings(defaults=defaults, warn=_told_before)
         demo = await _prepare(settings, directory)
-        logs.configure(settings.log.level)
+        logs.configure(settings.log.level, settings.log.format)
         gateway = await Gateway.start(settings)
         started.push_async_callback(gateway.stop)
         url, admin_url = _url(gateway.address), _url(gateway.admin_address)

@@ -189,7 +189,7 @@ class Decider:
             passing = reading.passing(strip=route.strip_credential, edits=route.edits)
             if permit.principal.method is AuthMethod.COOKIE and not route.strip_credential:
                 passing += reading.bearer()
-        return b"%b %b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
+        return b"%b %b HTTP/1.1\r\n%b%b%b%bX-Request-ID: %b\r\n" % (
             question.head.method,
             target.forwarded if route.rewrite is None else route.rewrite.apply(target),
             passing,
@@ -197,6 +197,7 @@ class Decider:
             if route.internal
             else self._laws.identity(permit.principal),
             reading.origin.lines,
+            self._laws.trace.line(reading.trace, question.own_id),
             question.request_id,
         )
 

@@ -21,6 +21,7 @@ from authcore.principal import AuthMethod
 from gateway.cookies import without_ours
 from gateway.faults import UnsafeIdentity
 from gateway.proxy.clock import http_date
+from gateway.tracing.context import TraceLaws
 from gateway.wire.framing import FIRST_FINAL, HOP_BY_HOP, connection_tokens
 
 if TYPE_CHECKING:
@@ -77,12 +78,15 @@ def fold(name: bytes) -> bytes:
 class HeaderLaws:
     """The rules, compiled for one configuration of header names."""
 
-    def __init__(self, names: Mapping[str, str | None], *, cookies: bool = False) -> None:
+    def __init__(
+        self, names: Mapping[str, str | None], *, cookies: bool = False, trace: TraceLaws | None = None
+    ) -> None:
         """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header; None: not told.
 
         With `cookies`, the gateway's own cookies are read, and taken out of what goes on.
         """
         self.cookies = cookies
+        self.trace = trace or TraceLaws()
         self._names = {key: name.encode("ascii") for key, name in names.items() if name is not None}
         self._managed = frozenset(fold(name) for name in self._names.values()) | FORWARDED | {b"x-request-id"}
         self._passes: dict[bytes, bool] = {}

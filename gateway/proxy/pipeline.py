@@ -23,9 +23,7 @@ Laws:
 
 from __future__ import annotations
 
-import secrets
 import time
-from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -36,6 +34,7 @@ from gateway.proxy.decisions import narrowed
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.refusals import answer_start, refuse
 from gateway.proxy.target import parse_target
+from gateway.tracing.context import OwnIds
 from gateway.wire.faults import UpstreamFault
 from gateway.wire.inbound import ClientGone
 from gateway.wire.messages import BodyKind
@@ -77,14 +76,12 @@ class Pipeline:
         self._recorder = recorder
         self._metrics = metrics
         self._cors = cors
-        # Ids of requests: unique across processes by the prefix, within one by the count.
-        self._prefix = secrets.token_hex(8).encode("ascii")
-        self._count = count(secrets.randbits(32))
+        self._ids = OwnIds()
         self.in_flight = 0
 
     async def serve(self, inbound: Inbound) -> None:
         """Serve one request, whatever comes of it."""
-        exchange = Exchange(inbound, b"%b%016x" % (self._prefix, next(self._count)), time.monotonic())
+        exchange = Exchange(inbound, self._ids.next(), time.monotonic())
         self.in_flight += 1
         try:
             await self._forward(exchange)

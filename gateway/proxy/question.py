@@ -21,7 +21,8 @@ class Question:
 
     Attributes:
         head: The request's head: of one that another proxy describes, the head it describes.
-        request_id: Its id: a trusted peer's, else one of the gateway's.
+        own_id: The gateway's id of it, 32 hexadecimal digits.
+        request_id: Its id for people: a trusted peer's, else the same.
         reading: What its field lines say.
         target: Its canonical path and the bytes to forward.
         route: What matched.
@@ -30,11 +31,21 @@ class Question:
         shadowed: Why they would have been refused, were the route's rule not only being tried.
     """
 
-    __slots__ = ("credential", "head", "permit", "reading", "request_id", "route", "shadowed", "target")
+    __slots__ = (
+        "credential",
+        "head",
+        "own_id",
+        "permit",
+        "reading",
+        "request_id",
+        "route",
+        "shadowed",
+        "target",
+    )
 
     def __init__(self, head: RequestHead, request_id: bytes) -> None:
         self.head = head
-        self.request_id = request_id
+        self.own_id = self.request_id = request_id
         self.reading: Reading | None = None
         self.target: Target | None = None
         self.route: Route | None = None

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from authcore.credentials import CookieToken
 from gateway.cookies import NO_COOKIES, OurCookies
 from gateway.credentials import read_credential, read_organization
+from gateway.tracing.context import TRACEPARENT, read_context
+from gateway.wire.framing import connection_tokens
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,6 +29,7 @@ class Reading:
 
     Attributes:
         origin: The way the request came.
+        trace: The trace it belongs to; None where one has to begin.
         preflight: It carries the marks of a CORS preflight (Fetch standard), whatever its method.
         cookies: The gateway's own cookies in it; none where cookies are off.
     """
@@ -43,6 +46,7 @@ class Reading:
         "cookies",
         "origin",
         "preflight",
+        "trace",
     )
 
     def __init__(self, head: RequestHead, origin: Origin, laws: HeaderLaws) -> None:
@@ -63,6 +67,9 @@ class Reading:
         if laws.cookies and b"cookie" in head.first:
             self.cookies = OurCookies(head.every(b"cookie"))
         self.origin = origin
+        self.trace = read_context(head)
+        if self.trace is not None and TRACEPARENT in connection_tokens(head):
+            self.trace = None  # the hop before keeps it to itself (RFC 9110 section 7.6.1)
         self.preflight = b"origin" in head.first and b"access-control-request-method" in head.first
 
     def credential(self) -> Credential:
@@ -82,21 +89,21 @@ class Reading:
         if edits is not None:
             kept = self._edited
             if kept is None or kept[0] is not edits or kept[1] is not strip:
-                lines = self._laws.passing(self._head, strip=strip, replaced=edits.replaced) + edits.lines
+                lines = self._passing(strip=strip, replaced=edits.replaced) + edits.lines
                 self._edited = kept = (edits, strip, lines)
             return kept[2]
         if strip:
             if self._stripped is None:
-                self._stripped = self._laws.passing(self._head, strip=True)
+                self._stripped = self._passing(strip=True)
             return self._stripped
         if self._kept is None:
-            self._kept = self._laws.passing(self._head, strip=False)
+            self._kept = self._passing(strip=False)
         return self._kept
 
     def whole(self) -> bytes:
         """Return the field lines that go on to an application of the gateway's own: its cookies are among them."""
         if self._whole is None:
-            self._whole = self._laws.passing(self._head, strip=False, ours=True)
+            self._whole = self._passing(strip=False, ours=True)
         return self._whole
 
     def bearer(self) -> bytes:
@@ -105,3 +112,8 @@ class Reading:
         return (
             b"Authorization: Bearer %b\r\n" % credential.token if isinstance(credential, CookieToken) else b""
         )
+
+    def _passing(self, *, strip: bool, ours: bool = False, replaced: frozenset[bytes] = frozenset()) -> bytes:
+        head, laws = self._head, self._laws
+        replaced |= laws.trace.withheld(head, self.trace)
+        return laws.passing(head, strip=strip, ours=ours, replaced=replaced)

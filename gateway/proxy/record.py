@@ -1,6 +1,10 @@
 """The one record of a request: its route's metrics and a line of the access log, written whatever happened.
 
-Law: nothing here reads a header value, a query or a body; what a record may hold is listed below and nowhere else.
+Laws:
+
+- Nothing here reads a header value or a body, and of a query what :mod:`gateway.logs` lets through; what a record may
+  hold is listed below and nowhere else (docs/logs.md).
+- A refusal and an error are always recorded; successes may be sampled.
 """
 
 from __future__ import annotations
@@ -10,12 +14,14 @@ from typing import TYPE_CHECKING
 
 from authcore.principal import ANONYMOUS
 from gateway.faults import describe
+from gateway.logs import redacted_query
 
 if TYPE_CHECKING:
     from gateway.logs import AccessLog
     from gateway.metrics import Metrics
     from gateway.proxy.exchange import Exchange
 
+_REFUSED = 400
 _SERVER_ERROR = 500
 
 
@@ -41,30 +47,42 @@ class Recorder:
 
     def record(self, exchange: Exchange) -> None:
         """Record an exchange that has ended."""
-        seconds = time.monotonic() - exchange.started
+        now = time.monotonic()
         meter = self._unrouted if exchange.route is None else exchange.route.meter
         inbound = exchange.inbound
-        meter.record(exchange.head.method, exchange.status, seconds, inbound.received, inbound.sent)
+        meter.record(
+            exchange.head.method, exchange.status, now - exchange.started, inbound.received, inbound.sent
+        )
         if exchange.decision:
             self._decisions.labels(exchange.decision, str(exchange.status)).inc()
         if exchange.shadowed is not None and exchange.route is not None:
             self._shadowed.labels(exchange.route.name, _reason(exchange.shadowed)).inc()
-        if self._access_log.enabled:
-            self._access_log.add(_line(exchange, seconds))
+        access_log = self._access_log
+        told = exchange.status >= _REFUSED or exchange.reason or exchange.shadowed is not None
+        if access_log.enabled and (told or access_log.wants_success()):
+            line = _line(exchange, now)
+            if access_log.query and exchange.target is not None:
+                query = exchange.target.forwarded.partition(b"?")[2]
+                if query:
+                    line["query"] = redacted_query(query, values=access_log.values)
+            access_log.add(line)
 
 
-def _line(exchange: Exchange, seconds: float) -> dict[str, object]:
+def _line(exchange: Exchange, now: float) -> dict[str, object]:
     inbound, route, reading, target = exchange.inbound, exchange.route, exchange.reading, exchange.target
     line: dict[str, object] = {
         "time": time.time(),
         "level": "info" if exchange.status < _SERVER_ERROR else "error",
         "event": "request",
         "request_id": exchange.request_id.decode("ascii"),
+        "trace_id": (
+            exchange.own_id if reading is None or reading.trace is None else reading.trace.trace_id
+        ).decode("ascii"),
         "client": inbound.connection.peer if reading is None else reading.origin.client,
         "method": exchange.head.method.decode("ascii"),
         "path": None if target is None else target.path,
         "status": exchange.status,
-        "duration_ms": round(seconds * 1000, 3),
+        "duration_ms": (now - exchange.started) * 1000,
         "bytes_in": inbound.received,
         "bytes_out": inbound.sent,
     }
@@ -74,10 +92,12 @@ def _line(exchange: Exchange, seconds: float) -> dict[str, object]:
         line["route"] = route.name
         line["upstream"] = route.upstream.name
         line["attempts"] = exchange.attempts
+        _add_phases(line, exchange, now)
+    if exchange.credential:
+        line["credential"] = exchange.credential
     if exchange.permit is not None and (principal := exchange.permit.principal) is not ANONYMOUS:
         line["user_id"] = principal.user_id
         line["organization_id"] = principal.organization_id
-        line["auth"] = principal.method
     if exchange.shadowed is not None:
         line["shadow"] = _reason(exchange.shadowed)
         line["shadow_detail"] = str(exchange.shadowed)
@@ -90,3 +110,15 @@ def _line(exchange: Exchange, seconds: float) -> dict[str, object]:
 def _reason(refusal: Exception) -> str:
     """Return the bounded word for a refusal."""
     return str(describe(refusal).reason)
+
+
+def _add_phases(line: dict[str, object], exchange: Exchange, now: float) -> None:
+    """Add where the time went; the phases that were reached add up to the whole."""
+    decided, sent, headed = exchange.decided, exchange.sent, exchange.headed
+    line["authenticate_ms"] = ((decided or now) - exchange.started) * 1000
+    if decided:
+        line["connect_ms"] = ((sent or now) - decided) * 1000
+    if sent:
+        line["upstream_ms"] = ((headed or now) - sent) * 1000
+    if headed:
+        line["relay_ms"] = (now - headed) * 1000

@@ -1,0 +1,44 @@
+"""Settings of what the gateway tells about itself: logs and traces."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from config.fields import Group
+
+
+class Trace(Group):
+    """Distributed traces (W3C Trace Context)."""
+
+    sample: float = Field(
+        1,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the traces that begin at the gateway which are marked as sampled; of those that "
+        "callers began, they decide.",
+    )
+
+
+class Log(Group):
+    """Records on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity written.")
+    access: bool = Field(default=True, description="One line for each request.")
+    format: Literal["json", "text"] = Field(
+        "json", description="json: an object a line; text: for people at a terminal."
+    )
+    sample: float = Field(
+        1,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of successful requests (status below 400) that are written; all others always are.",
+    )
+    query: Literal["names", "values", "off"] = Field(
+        "names",
+        description="Of a query, what is written: its names; its values too, but for those of known credentials; "
+        "nothing.",
+    )

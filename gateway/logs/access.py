@@ -1,0 +1,139 @@
+"""The access log: one record for each request, taken in by the loop and made into lines by the thread that writes.
+
+Law: refusals and errors are always written; of successes a share, evenly spaced, if so configured.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from gateway.logs import events
+from gateway.logs.redaction import masked
+from gateway.logs.text import access_line
+from gateway.logs.writer import Writer, standard_output
+
+if TYPE_CHECKING:
+    from gateway.logs.writer import Out
+
+Record = dict[str, object]
+
+BATCH: Final = 128
+_QUOTING: Final = ("path", "query", "detail")
+"""Fields that hold something of what the client sent, or of what an error said."""
+
+
+class AccessLog:
+    """The writer of access records.
+
+    Attributes:
+        enabled: Records are written at all.
+        values: Values of queries are wanted.
+        skipped: Successes left out by sampling.
+    """
+
+    def __init__(
+        self,
+        out: Out | None = None,
+        *,
+        enabled: bool = True,
+        sample: float = 1.0,
+        form: str = "json",
+        query: str = "names",
+    ) -> None:
+        """Prepare.
+
+        Args:
+            out: Where to; standard output if not given, together with the events.
+            enabled: Write records at all.
+            sample: The share of successes to be written.
+            form: ``json`` or ``text``.
+            query: ``names``, ``values`` or ``off``.
+        """
+        shared = events.shared_writer() if out is None else None
+        self._own = shared is None
+        self._writer = shared or Writer(out or standard_output(), events.dropped_line)
+        self._line = access_line if form == "text" else _json_line
+        self._sample = sample
+        self._owed = 0.0
+        self._batch: list[Record] = []
+        self.query = query != "off"
+        self.values = query == "values"
+        self.enabled = enabled
+        self.skipped = 0
+
+    @property
+    def written(self) -> int:
+        """Records written."""
+        return self._writer.written
+
+    @property
+    def dropped(self) -> int:
+        """Records lost because the reader of the log was slow."""
+        return self._writer.dropped
+
+    @property
+    def pending(self) -> int:
+        """Records that wait to be written."""
+        return self._writer.pending + len(self._batch)
+
+    def wants_success(self) -> bool:
+        """Tell whether the next success is to be written: as many as the share asks for, evenly spaced."""
+        if self._sample >= 1:
+            return True
+        self._owed += self._sample
+        if self._owed >= 1:
+            self._owed -= 1
+            return True
+        self.skipped += 1
+        return False
+
+    def start(self) -> None:
+        """Start the thread that writes."""
+        if self.enabled:
+            self._writer.start()
+
+    def add(self, record: Record) -> None:
+        """Take in a record; its ``time`` is POSIX seconds, its ``…_ms`` are rounded as it is written."""
+        if not self.enabled:
+            return
+        self._batch.append(record)
+        if len(self._batch) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what has been taken in to the thread; called several times a second."""
+        if self._batch:
+            batch, self._batch = self._batch, []
+            self._writer.put(len(batch), partial(self._render, batch))
+
+    def stop(self) -> None:
+        """Write what is left, and end the thread if it is this log's own."""
+        self.flush()
+        if self._own:
+            self._writer.stop()
+
+    def _render(self, batch: list[Record]) -> bytes:
+        return b"".join([self._line(_finished(record)) for record in batch])
+
+
+def _finished(record: Record) -> Record:
+    moment = record["time"]
+    if isinstance(moment, float):
+        at = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+        record["time"] = at.replace("+00:00", "Z")
+    for name, field in record.items():
+        if isinstance(field, float):
+            record[name] = round(field, 3)
+    for name in _QUOTING:
+        text = record.get(name)
+        if isinstance(text, str):
+            record[name] = masked(text)
+    return record
+
+
+def _json_line(record: Record) -> bytes:
+    return orjson.dumps(record, default=str) + b"\n"

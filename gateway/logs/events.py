@@ -1,0 +1,107 @@
+"""Everything but requests: structlog's events, and what libraries log, by the thread that writes the access log."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
+
+import orjson
+import structlog
+
+from gateway.logs.text import spelled_out
+from gateway.logs.writer import MAX_PENDING, Writer, standard_output
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+_shared: list[Writer] = []
+"""The process's writer, once :func:`configure` has made it."""
+
+_EVENTS_PENDING: Final = 2 * MAX_PENDING
+"""Events are few and matter more: a flood of access records does not push them out."""
+
+
+def configure(level: str, form: str = "json") -> None:
+    """Send structlog's events, and the standard library's, to standard output: as JSON lines, or as ``text``."""
+    severity = logging.getLevelNamesMapping()[level.upper()]
+    if not _shared:
+        _shared.append(Writer(standard_output(), dropped_line))
+        atexit.register(_shared[0].stop)
+    _shared[0].start()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            *_rendering(form),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(severity),
+        logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Queued(_shared[0]))),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(handlers=[_Bridge()], level=max(severity, logging.WARNING), force=True)
+
+
+def shared_writer() -> Writer | None:
+    """Return the writer of the events, if there is one."""
+    return _shared[0] if _shared else None
+
+
+def dropped_line(records: int) -> bytes:
+    """Return the line that says that records were dropped."""
+    return _dumps({"event": "log_dropped", "level": "warning", "records": records}) + b"\n"
+
+
+def _rendering(form: str) -> list[Processor]:
+    if form == "text":
+        return [
+            structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            _text,
+        ]
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.JSONRenderer(serializer=_dumps),
+    ]
+
+
+def _text(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
+    failure = event.pop("exception", None)
+    first = f"{event.pop('time')} {event.pop('level'):7} {event.pop('event')}"
+    line = "  ".join([first, *(f"{name}={field}" for name, field in event.items())])
+    rest = (
+        "" if failure is None else "".join(f"\n  {spelled_out(part)}" for part in str(failure).splitlines())
+    )
+    return (spelled_out(line) + rest).encode()
+
+
+def _dumps(event: Mapping[str, object], **_: object) -> bytes:
+    return orjson.dumps(event, default=str)
+
+
+class _Queued:
+    """What structlog takes for a file: it hands lines to the thread."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def write(self, line: bytes, /) -> int:
+        """Take in a line."""
+        self._writer.put(1, lambda: line, most=_EVENTS_PENDING)
+        return len(line)
+
+    def flush(self) -> None:
+        """Nothing: the thread's writes are not buffered."""
+
+
+class _Bridge(logging.Handler):
+    """What libraries log, through structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log: WrappedLogger = structlog.get_logger()
+        fields: EventDict = {"logger": record.name}
+        if record.exc_info:
+            fields["exc_info"] = record.exc_info
+        log.log(record.levelno, record.getMessage(), **fields)

@@ -1,0 +1,47 @@
+"""Records for people at a terminal: one line each, what matters first.
+
+Law: whatever a client has sent is written with its control characters spelled out; a terminal obeys those it is shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FIRST: Final = frozenset({"time", "level", "event", "method", "path", "query", "status", "duration_ms"})
+_LAST: Final = ("request_id", "trace_id")
+_QUIET: Final = frozenset({"client", "bytes_in", "user_id", "organization_id"})
+"""In a terminal these are noise; JSON has them."""
+
+
+def access_line(record: Mapping[str, object]) -> bytes:
+    """Return an access record as a line."""
+    path, query = record.get("path"), record.get("query")
+    target = "-" if path is None else f"{path}?{query}" if query else str(path)
+    line = (
+        f"{str(record['time'])[11:23]} {record['status']} {record['method'] or '-':7} {target}"
+        f"  {record['duration_ms']}ms"
+    )
+    told = [
+        f"{name}={field}"
+        for name, field in record.items()
+        if name not in _FIRST and name not in _QUIET and name not in _LAST and not name.endswith("_ms")
+    ]
+    phases = [
+        f"{name.removesuffix('_ms')}={field}ms"
+        for name, field in record.items()
+        if name.endswith("_ms") and name not in _FIRST and field
+    ]
+    request_id = [f"id={record['request_id']}"] if record.get("reason") else []
+    return f"{spelled_out('  '.join([line, *phases, *told, *request_id]))}\n".encode()
+
+
+def spelled_out(text: str) -> str:
+    """Return `text` with every character that does not print, but for spaces, as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )

@@ -1,0 +1,323 @@
+"""What the access log holds, what it never does, and that nobody waits for its reader."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.logs import AccessLog, redacted_query
+from gateway.logs.access import BATCH
+from gateway.logs.redaction import masked
+from gateway.logs.text import access_line, spelled_out
+from gateway.logs.writer import MAX_PENDING, Writer
+from tests.flow.calls import ask, bearer, get, request
+from tests.flow.peers import PATIENCE, Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+RECORD: dict[str, object] = {
+    "time": 1_800_000_000.25,
+    "level": "info",
+    "event": "request",
+    "request_id": "0" * 32,
+    "method": "GET",
+    "path": "/api/x",
+    "status": 200,
+    "duration_ms": 1.23456,
+}
+
+
+class Sink:
+    """A file that keeps what it is given, once it is let."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.lines: list[bytes] = []
+        self.writes = 0
+
+    def write(self, piece: bytes, /) -> int:
+        self.writes += 1
+        assert self.opened.wait(PATIENCE)
+        self.lines += piece.splitlines()
+        return len(piece)
+
+
+@pytest.fixture
+def written(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[[], list[dict[str, Any]]]:
+    """The records written to standard output since the last call."""
+
+    def read() -> list[dict[str, Any]]:
+        lines = capfdbinary.readouterr().out.splitlines()
+        return [one for one in map(_loaded, lines) if one.get("event") == "request"]
+
+    return read
+
+
+def _loaded(line: bytes) -> dict[str, Any]:
+    with suppress(json.JSONDecodeError):
+        loaded = json.loads(line)
+        if isinstance(loaded, dict):
+            return loaded
+    return {}
+
+
+Written = "Callable[[], list[dict[str, Any]]]"
+
+
+async def records(gateway: Gateway, read: Any) -> list[dict[str, Any]]:
+    """All that a gateway has written; it is stopped for that."""
+    await gateway.stop()
+    found: list[dict[str, Any]] = read()
+    return found
+
+
+async def test_a_record_tells_who_did_what_and_where_the_time_went(
+    world: World, start: Start, written: Written
+) -> None:
+    gateway = await start(world.url, log={"access": True})
+    token = world.token(world.agent)
+    await ask(gateway, request("POST", "/api/things?page=2&q=secret", bearer(token), body=b"x" * 10))
+    (record,) = await records(gateway, written)
+    assert record.keys() == {
+        *("time", "level", "event", "request_id", "trace_id", "client", "method", "path", "query", "status"),
+        *("duration_ms", "authenticate_ms", "connect_ms", "upstream_ms", "relay_ms", "bytes_in", "bytes_out"),
+        *("route", "upstream", "attempts", "credential", "user_id", "organization_id"),
+    }
+    assert record["path"] == "/api/things"
+    assert record["query"] == "page=***&q=***"
+    assert (record["method"], record["status"], record["route"]) == ("POST", 200, "protected")
+    assert (record["user_id"], record["organization_id"]) == (str(world.agent), str(world.home))
+    assert (record["credential"], record["attempts"], record["bytes_in"]) == ("jwt", 1, 10)
+    assert record["bytes_out"] > 0
+    phases = [record[f"{name}_ms"] for name in ("authenticate", "connect", "upstream", "relay")]
+    assert all(phase >= 0 for phase in phases)
+    assert sum(phases) == pytest.approx(record["duration_ms"], abs=0.01)
+    assert phases[0] > 0
+    assert time.time() - 3600 < _posix(record["time"]) <= time.time() + 1
+
+
+def _posix(text: str) -> float:
+    from datetime import datetime  # noqa: PLC0415 - for this alone
+
+    assert text.endswith("Z")
+    return datetime.fromisoformat(text).timestamp()
+
+
+async def test_a_refusal_tells_why_and_how_far_it_came(start: Start, world: World, written: Written) -> None:
+    gateway = await start(world.url, log={"access": True})
+    await ask(gateway, get("/api/x"))
+    await ask(gateway, get("/api/api-keys", bearer(world.token(world.agent))))
+    await ask(gateway, get("/a//b"))
+    missing, forbidden, confused = await records(gateway, written)
+    assert (missing["status"], missing["reason"], missing["credential"]) == (401, "missing", "none")
+    assert "user_id" not in missing
+    assert {"connect_ms", "upstream_ms"}.isdisjoint(missing)
+    assert missing["authenticate_ms"] == missing["duration_ms"]
+    assert (forbidden["status"], forbidden["reason"], forbidden["credential"]) == (403, "forbidden", "jwt")
+    assert confused["status"] == 400
+    assert confused["path"] is None
+    assert "route" not in confused
+
+
+async def test_an_upstream_that_does_not_answer_is_told_with_its_time(
+    start: Start, upstream: Upstream, written: Written
+) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.05)
+        writer.close()
+
+    upstream.script = silent
+    gateway = await start(log={"access": True})
+    await ask(gateway, get("/health"))
+    (record,) = await records(gateway, written)
+    assert (record["status"], record["reason"]) == (502, "upstream_lost")
+    assert record["upstream_ms"] >= 50
+    assert "relay_ms" not in record
+
+
+async def test_successes_are_sampled_and_errors_are_not(start: Start, written: Written) -> None:
+    gateway = await start(log={"access": True, "sample": 0.25})
+    for _ in range(20):
+        await ask(gateway, get("/health"))
+        await ask(gateway, get("/api/x"))
+    found = await records(gateway, written)
+    assert [record["status"] for record in found].count(200) == 5
+    assert [record["status"] for record in found].count(401) == 20
+
+
+async def test_no_success_is_written_at_a_share_of_none(start: Start, written: Written) -> None:
+    gateway = await start(log={"access": True, "sample": 0})
+    for path in ("/health", "/a//b", "/health"):
+        await ask(gateway, get(path))
+    assert [record["status"] for record in await records(gateway, written)] == [400]
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [("names", "a=***&token=***&***"), ("values", "a=1&token=***&***"), ("off", None)],
+)
+async def test_of_a_query_there_is_as_much_as_was_asked_for(
+    setting: str, expected: str | None, start: Start, written: Written
+) -> None:
+    gateway = await start(log={"access": True, "query": setting})
+    await ask(gateway, get("/health?a=1&token=abc&bare"))
+    (record,) = await records(gateway, written)
+    assert record.get("query") == expected
+
+
+async def test_what_looks_like_a_credential_is_masked_in_a_path(
+    start: Start, world: World, written: Written
+) -> None:
+    gateway = await start(world.url, log={"access": True})
+    token = world.token(world.agent)
+    await ask(gateway, get(f"/redirect/{token}/{world.api_key}"))
+    (record,) = await records(gateway, written)
+    assert record["path"] == "/redirect/***/***"
+
+
+@given(st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=40)), max_size=80))
+def test_no_value_of_a_query_is_in_its_redaction(pairs: list[tuple[bytes, bytes]]) -> None:
+    marked = [(name.translate(None, b"&=V"), b"V" + value.translate(None, b"&=")) for name, value in pairs]
+    query = b"&".join(name + b"=" + value for name, value in marked)
+    assert "V" not in redacted_query(query, values=False)
+
+
+@given(st.binary(max_size=400), st.booleans())
+def test_any_query_can_be_redacted(query: bytes, values: bool) -> None:
+    assert redacted_query(query, values=values).isascii() or "�" in redacted_query(query, values=values)
+
+
+def test_a_name_that_is_as_long_as_a_secret_is_none() -> None:
+    assert redacted_query(b"x" * 49 + b"=1&" + b"y" * 48 + b"=", values=True) == "***&" + "y" * 48 + "="
+    assert redacted_query(b"&&", values=True) == "&&"
+    assert redacted_query(b"&".join([b"a=1"] * 100), values=True).endswith("a=1&…")
+
+
+def test_masking_leaves_what_is_no_credential() -> None:
+    assert masked("/api/x/eyJ/whm_") == "/api/x/eyJ/whm_"
+    assert masked("x=whm_0123456789abcdef0123456789abcdef;") == "x=***;"
+    assert masked("(eyJhbGciOiJIUzI1NiJ9.eyJ1c2VyIjoxfQ.c2ln)") == "(***)"
+
+
+# -- the writer -------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_stalls_stalls_nobody_and_is_told_what_it_missed() -> None:
+    sink = Sink()
+    log = AccessLog(sink)
+    log.start()
+    began = threading.active_count()
+    number = MAX_PENDING + 3 * BATCH
+    for _ in range(number):
+        log.add(dict(RECORD))  # this thread would hang here, and the test with it
+    log.flush()
+    assert log.pending <= MAX_PENDING
+    assert log.dropped > 0
+    assert sink.writes <= 1
+    sink.opened.set()
+    log.stop()
+    assert threading.active_count() < began + 1
+    told = [json.loads(line) for line in sink.lines]
+    lost = sum(one["records"] for one in told if one["event"] == "log_dropped")
+    assert lost == log.dropped
+    assert log.written + log.dropped == number
+    assert len(told) == log.written + sum(1 for one in told if one["event"] == "log_dropped")
+
+
+def test_a_reader_that_has_gone_stops_nothing() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with io.FileIO(writing, "wb") as out:
+        log = AccessLog(out)
+        log.start()
+        log.add(dict(RECORD))
+        log.stop()
+    assert (log.written, log.dropped) == (0, 1)
+
+
+def test_a_write_that_takes_some_is_gone_on_with() -> None:
+    taken: list[bytes] = []
+
+    class Narrow:
+        def write(self, piece: bytes, /) -> int:
+            taken.append(piece[:7])
+            return len(taken[-1])
+
+    writer = Writer(Narrow(), lambda _: b"")
+    writer.start()
+    writer.put(1, lambda: b"0123456789" * 3)
+    writer.stop()
+    assert b"".join(taken) == b"0123456789" * 3
+
+
+def test_records_and_events_of_one_process_do_not_mix(tmp_path: Any) -> None:
+    """Many threads log at once, and every line is whole."""
+    path = tmp_path / "log"
+    with path.open("wb", buffering=0) as out:
+        writer = Writer(out, lambda _: b"")
+        writer.start()
+        line = b"x" * 3000 + b"\n"
+
+        def put() -> None:
+            for _ in range(100):
+                writer.put(1, lambda: line)
+
+        threads = [threading.Thread(target=put) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        writer.stop()
+    assert set(path.read_bytes().splitlines(keepends=True)) == {line}
+
+
+# -- for people ---------------------------------------------------------------------------------------------------
+
+
+def _denied() -> Iterator[dict[str, object]]:
+    yield {**RECORD, "time": "2027-01-15T08:00:00.250Z"}
+    yield {**RECORD, "time": "2027-01-15T08:00:00.250Z", "status": 401, "reason": "missing", "query": "a=***"}
+
+
+def test_a_line_of_text_says_what_matters_first() -> None:
+    plain, denied = (access_line(record).decode() for record in _denied())
+    assert plain.startswith("08:00:00.250 200 GET     /api/x  1.23456ms")
+    assert plain.count("\n") == 1
+    assert "401 GET     /api/x?a=***" in denied
+    assert "reason=missing" in denied
+    assert f"id={'0' * 32}" in denied
+    assert "id=" not in plain
+
+
+@given(st.text())
+def test_a_terminal_is_told_nothing_by_a_client(text: str) -> None:
+    shown = spelled_out(text)
+    assert shown.isprintable()
+
+
+async def test_a_path_cannot_draw_on_the_terminal(start: Start, capfdbinary: Any) -> None:
+    gateway = await start(log={"access": True, "format": "text"})
+    await ask(gateway, get("/x/%E2%80%AE%1b%5b31m"))
+    await ask(gateway, get("/x/%E2%80%AE"))
+    await gateway.stop()
+    out = capfdbinary.readouterr().out
+    assert b"/x/" in out
+    assert b"\x1b" not in out
+    assert "\u202e".encode() not in out
