@@ -69,7 +69,7 @@ def _about_paths(entry: RouteEntry) -> Iterator[Problem]:
 def _about_headers(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
     if entry.headers is None:
         return
-    identity = {fold(name) for _, name in settings.header}
+    identity = {fold(name) for _, name in settings.header if name is not None}
     for key, names in (("set", entry.headers.put), ("add", entry.headers.add)):
         taken: set[str] = set()
         for name in names:
