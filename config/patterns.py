@@ -76,7 +76,7 @@ class PathPattern:
                 names[parameter[1]] = place
                 segments.append(None)
                 continue
-            if not part and (place < len(parts) - 1 or (below and parts != [""])):
+            if not part and (below or place < len(parts) - 1):
                 raise ValueError("has an empty segment, which no request that is let in has")
             if _SEGMENT.fullmatch(part) is None:
                 raise ValueError(

@@ -9,7 +9,7 @@ Laws:
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -23,7 +23,6 @@ DEFAULT_UPSTREAM: Final = "default"
 _HOST: Final = re.compile(
     r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]+|\[[0-9A-Fa-f:.]+\]"
 )
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _VALUE: Final = re.compile(r"[\x20-\x7e\xa1-\U0010ffff]*")
 
 
@@ -42,12 +41,6 @@ def _host(text: str) -> str:
             "should be a host without scheme and port, or *. and a host for any one label before it"
         )
     return text.lower()
-
-
-def _method(text: str) -> str:
-    if text not in _METHODS:
-        raise ValueError(f"should be one of {', '.join(sorted(_METHODS))}")
-    return text
 
 
 def _header_value(text: str) -> str:
@@ -70,17 +63,23 @@ def _rewrite(text: str) -> str:
     return text
 
 
-Many = BeforeValidator(_one_or_many, json_schema_input_type=str | list[str])
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Permission = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*:[a-z][a-z0-9_-]*$", examples=["contacts:read"])
 ]
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Paths = Annotated[list[Annotated[str, AfterValidator(_path)]], Field(min_length=1), Many]
-Hosts = Annotated[list[Annotated[str, AfterValidator(_host)]], Field(min_length=1), Many]
-Methods = Annotated[list[Annotated[str, AfterValidator(_method)]], Field(min_length=1), Many]
-Permissions = Annotated[list[Permission], Field(min_length=1), Many]
+Path = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": "^/"})]
+Host = Annotated[str, AfterValidator(_host)]
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+Item = TypeVar("Item")
+Some = Annotated[list[Item], Field(min_length=1)]
+Paths = Annotated[Some[Path], BeforeValidator(_one_or_many, json_schema_input_type=Path | Some[Path])]
+Hosts = Annotated[Some[Host], BeforeValidator(_one_or_many, json_schema_input_type=Host | Some[Host])]
+Methods = Annotated[Some[Method], BeforeValidator(_one_or_many, json_schema_input_type=Method | Some[Method])]
+Permissions = Annotated[
+    Some[Permission], BeforeValidator(_one_or_many, json_schema_input_type=Permission | Some[Permission])
+]
 
 
 class Entry(BaseModel):
