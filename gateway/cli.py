@@ -21,6 +21,7 @@ from authcore.store.triggers import TriggersRefused
 from config.load import ConfigError
 from config.route_file import RoutesRefused
 from gateway.commands.accounts import orgs, users
+from gateway.commands.echo import echo
 from gateway.commands.health import health
 from gateway.commands.invitations import invitations
 from gateway.commands.key_ring import keys
@@ -78,6 +79,7 @@ def main() -> None:
 _COMMANDS = (
     serve,
     dev,
+    echo,
     migrate,
     check_config,
     settings,

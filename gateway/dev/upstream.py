@@ -13,20 +13,19 @@ BODY_BYTES: Final = 1_048_576
 
 
 class DemoUpstream:
-    """A small HTTP server on a loopback port of the system's choice."""
+    """A small HTTP server; on a loopback port of the system's choice, unless it is told another."""
 
     def __init__(self, runner: web.ServerRunner, port: int) -> None:
         self._runner = runner
         self.url = f"http://127.0.0.1:{port}"
 
     @classmethod
-    async def start(cls) -> Self:
+    async def start(cls, host: str = "127.0.0.1", port: int = 0) -> Self:
         """Listen."""
         runner = web.ServerRunner(web.Server(_answer, access_log=None))
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        _, port = runner.addresses[0]
-        return cls(runner, port)
+        await web.TCPSite(runner, host, port).start()
+        return cls(runner, runner.addresses[0][1])
 
     async def stop(self) -> None:
         """Close every connection."""

@@ -1,0 +1,46 @@
+"""echo: an upstream to try a gateway with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.commands.conftest import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_it_answers_with_what_it_received_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "echo", "--listen", "127.0.0.1:0"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        url = process.stderr.readline().split()[2].rstrip(";")
+        with urllib.request.urlopen(f"{url}/a?b=c", timeout=10) as answer:
+            assert json.load(answer)["path"] == "/a"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_an_address_that_cannot_be_had_is_told(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("echo", "--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+    assert result.exit_code == 1
+    assert "choose another address" in result.stderr
+    assert run("echo", "--listen", "nowhere").exit_code == 2

@@ -1,0 +1,99 @@
+"""compose.yaml, as far as it can be held without an engine: its form, its settings, its files."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config.load import load_settings
+from tests.programs import program
+
+ROOT = Path(__file__).parents[2]
+SECRETS = {"GATEWAY_JWT_SECRET": "0123456789-0123456789-0123456789", "POSTGRES_PASSWORD": "abc"}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    """The services with everything filled in."""
+    found = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert isinstance(found, dict)
+    return found
+
+
+def composed(**variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            program("docker-compose"),
+            "--file",
+            str(ROOT / "compose.yaml"),
+            "--env-file",
+            "/dev/null",
+            "config",
+        ],
+        env={"PATH": os.environ["PATH"], **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_it_is_a_compose_file_that_asks_for_its_secrets() -> None:
+    done = composed(**SECRETS)
+    assert done.returncode == 0, done.stderr
+    assert set(yaml.safe_load(done.stdout)["services"]) == {
+        *("gateway", "migrate", "upstream", "postgres", "prometheus", "grafana")
+    }
+    without = composed()
+    assert without.returncode != 0
+    assert "compose.yaml says how" in without.stderr
+
+
+def test_the_gateway_accepts_its_settings_and_has_time_to_drain(
+    services: dict[str, Any], tmp_path: Path
+) -> None:
+    written = services["gateway"]["environment"]
+    filled = {
+        name: re.sub(r"\$\{(\w+):[^}]*\}", lambda found: SECRETS[found[1]], value)
+        for name, value in written.items()
+    }
+    warnings: list[str] = []
+    settings = load_settings(environment=filled, env_file=tmp_path / "none", warn=warnings.append)
+    assert warnings == []
+    drain = settings.timeout.drain_delay_seconds + settings.timeout.drain_seconds
+    assert int(services["gateway"]["stop_grace_period"].removesuffix("s")) >= drain + 5
+
+
+def test_every_file_it_mounts_is_there(services: dict[str, Any]) -> None:
+    mounted = [one.partition(":")[0] for name in services for one in services[name].get("volumes", ())]
+    ours = [one for one in mounted if one.startswith("./")]
+    assert len(ours) == 5
+    for one in ours:
+        assert (ROOT / one).exists(), one
+
+
+def test_nothing_but_the_machine_itself_is_let_in(services: dict[str, Any]) -> None:
+    for service in services.values():
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:")
+        assert "privileged" not in service
+    assert services["gateway"]["read_only"] is True
+
+
+def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
+    text = (ROOT / "compose" / "prometheus.yml").read_text()
+    rules = ROOT / "helm" / "whatomate-gateway" / "rules"
+    (tmp_path / "prometheus.yml").write_text(text.replace("rules/*.yaml", f"{rules}/*.yaml"))
+    done = subprocess.run(
+        [program("promtool"), "check", "config", str(tmp_path / "prometheus.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 rule files found" in done.stdout
