@@ -140,7 +140,7 @@ async def _stage() -> tuple[Exchange, bytes]:
             }
         )
     )
-    cast("Any", gateway._domain.identity.authenticator)._store = Known()  # noqa: SLF001 -- the stage is ours
+    cast("Any", gateway._domain.identity.authenticator._principals)._store = Known()  # noqa: SLF001 -- the stage is ours
     now = time.time()
     token = gateway._domain.tokens.issue_access(  # noqa: SLF001
         user_id=uuid4(), organization_id=uuid4(), email="", role_id=None, is_super_admin=False, now=now
