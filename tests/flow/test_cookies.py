@@ -268,6 +268,27 @@ async def test_who_loses_a_race_leaves_the_winners_cookies(gate: Gateway) -> Non
     answer_of(await jar.post(gate, REFRESH, {}, jar.csrf))
 
 
+async def test_who_comes_too_late_for_the_pair_leaves_them_too(gate: Gateway, world: World) -> None:
+    jar = await signed_in(gate)
+    late = Jar(dict(jar.values), jar.attributes)
+    answer_of(await jar.post(gate, REFRESH, {}, jar.csrf))
+    await world.sql("UPDATE gateway_refresh_tokens SET successor = NULL")  # what was kept for it is forgotten
+    answer = await late.post(gate, REFRESH, {}, late.csrf)
+    is_refusal(answer, 401)
+    assert answer.all("Set-Cookie") == []
+    answer_of(await jar.post(gate, REFRESH, {}, jar.csrf))
+
+
+async def test_a_stolen_session_is_over_for_both(gate: Gateway, world: World) -> None:
+    jar = await signed_in(gate)
+    thief = Jar(dict(jar.values), jar.attributes)
+    answer_of(await jar.post(gate, REFRESH, {}, jar.csrf))
+    await world.sql("UPDATE gateway_refresh_tokens SET used_at = used_at - interval '11 seconds'")
+    for one in (thief, jar):
+        is_refusal(await one.post(gate, REFRESH, {}, one.csrf), 401)
+        assert one.values == {}
+
+
 # -- cleared ------------------------------------------------------------------------------------------------------
 
 
@@ -316,3 +337,27 @@ async def test_with_a_domain_the_cookies_from_before_it_go_too(world: World, sta
     cleared = (await ask(gate, post(LOGOUT, {}))).all("Set-Cookie")
     assert len(cleared) == 6
     assert sum("Domain=example.com" in line for line in cleared) == 3
+
+
+async def test_logging_out_ends_the_session_by_the_one_cookie_that_is_left(gate: Gateway) -> None:
+    jar = await signed_in(gate)
+    by_access = f"Cookie: whm_access={jar.values['whm_access']}"
+    answer_of(await ask(gate, post(LOGOUT, {}, by_access)))
+    is_refusal(await ask(gate, get("/api/x", by_access)), 401)
+    is_refusal(await jar.post(gate, REFRESH, {}, jar.csrf), 401)
+    assert jar.values == {}
+
+
+async def test_ending_all_sessions_or_this_one_clears_and_another_does_not(gate: Gateway) -> None:
+    everything = await signed_in(gate)
+    is_refusal(await everything.post(gate, "/api/auth/logout-all", {}), 403)
+    answer_of(await everything.post(gate, "/api/auth/logout-all", {}, everything.csrf))
+    assert everything.values == {}
+    jar, other = await signed_in(gate), await signed_in(gate)
+    for one, left in ((other, ALL), (jar, set())):
+        (session,) = [claims_of(one.values["whm_access"])["sid"]]
+        path = f"/api/auth/sessions/{session}"
+        answer = await ask(gate, request("DELETE", path, jar.sent_to(path), jar.csrf))
+        answer_of(answer)
+        jar.take(answer)
+        assert set(jar.values) == left
