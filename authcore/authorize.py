@@ -64,11 +64,13 @@ def authorize(principal: Principal, requirement: Requirement) -> Permit:
         if requirement.all_of and not principal.is_super_admin:
             missing = [one for one in sorted(requirement.all_of) if not covers(principal.permissions, one)]
             if missing:
-                raise PermissionDenied(f"Missing permission {', '.join(missing)}")
+                raise PermissionDenied(f"Missing permission {', '.join(missing)}", missing=tuple(missing))
         if requirement.any_of and not principal.is_super_admin:
             wanted = sorted(requirement.any_of)
             if not any(covers(principal.permissions, one) for one in wanted):
-                raise PermissionDenied(f"Missing permission, any of {', '.join(wanted)}")
+                raise PermissionDenied(
+                    f"Missing permission, any of {', '.join(wanted)}", any_of=tuple(wanted)
+                )
     return Permit(_PERMIT_KEY, principal)
 
 

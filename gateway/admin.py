@@ -4,6 +4,7 @@ Laws:
 
 - Nothing here is reachable on the public listener, and nothing here tells a secret.
 - ``/status`` tells as JSON what the identity cache, its listener, the store and the queues are doing.
+- ``/explain`` tells what would become of a request, and sends nothing; it is no more open than the rest of this.
 - ``/livez`` says the process turns; ``/readyz`` that it can do its job: database reachable, migrations applied,
   listening. A database that is away makes it unready, never dead: a restart would not bring the database back.
 """
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING
 import orjson
 from aiohttp import web
 
-from authcore.errors import StoreUnavailable
+from authcore.errors import AuthError, StoreUnavailable
+from gateway.faults import GatewayFault, UnsupportedMediaType, describe
 from gateway.metrics import CONTENT_TYPE, page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from typing import Protocol
 
     from authcore.figures import Figure
@@ -54,8 +56,10 @@ class Admin:
         store: Readiness,
         listening: Callable[[], bool],
         identity: Figures,
+        explain: Callable[[bytes], Awaitable[dict[str, object]]],
     ) -> None:
         """`listening` tells whether the public listener accepts connections, and will go on to."""
+        self._explain = explain
         self._metrics = metrics
         self._store = store
         self._listening = listening
@@ -68,6 +72,7 @@ class Admin:
         application.router.add_get("/readyz", self.readyz)
         application.router.add_get("/metrics", self.metrics)
         application.router.add_get("/status", self.status)
+        application.router.add_post("/explain", self.explain)
         return application
 
     async def livez(self, _request: web.Request) -> web.Response:
@@ -102,6 +107,22 @@ class Admin:
             for part, figures in self._identity.figures().items()
         }
         told = {"listening": self._listening(), "revocation": dict(self._identity.staleness), **parts}
+        return web.Response(
+            body=orjson.dumps(told, option=orjson.OPT_INDENT_2), content_type="application/json"
+        )
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """Answer what would become of a request, and why; for operators, as the rest of this listener."""
+        if (
+            request.content_type != "application/json"
+        ):  # which no page can send from elsewhere without being asked
+            fault = describe(UnsupportedMediaType("Send a JSON document, as application/json"))
+            return web.Response(status=fault.status, body=fault.body(), content_type="application/json")
+        try:
+            told = await self._explain(await request.read())
+        except (AuthError, GatewayFault) as error:
+            fault = describe(error)
+            return web.Response(status=fault.status, body=fault.body(), content_type="application/json")
         return web.Response(
             body=orjson.dumps(told, option=orjson.OPT_INDENT_2), content_type="application/json"
         )

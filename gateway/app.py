@@ -19,6 +19,7 @@ from authcore.errors import StoreUnavailable
 from gateway import collector, logs
 from gateway.admin import Admin
 from gateway.assembly.domain import build_domain
+from gateway.assembly.explaining import build_explain
 from gateway.assembly.foreign import follow_issuer
 from gateway.assembly.gauges import publish_clients, publish_domain, publish_log, publish_upstreams
 from gateway.assembly.hosted import build_hosted
@@ -134,7 +135,8 @@ class Gateway:
         publish_log(metrics, access_log)
 
         self._begin_chores(access_log)
-        admin = Admin(metrics, domain.store, lambda: not drain.begun, domain.identity)
+        explain = build_explain(settings, domain, lambda: routing.table)
+        admin = Admin(metrics, domain.store, lambda: not drain.begun, domain.identity, explain)
         await self._listen(admin, listener, drain)
 
     async def _tell_if_unready(self) -> None:

@@ -22,6 +22,7 @@ from config.load import ConfigError
 from config.route_file import RoutesRefused
 from gateway.commands.accounts import orgs, users
 from gateway.commands.echo import echo
+from gateway.commands.explaining import explain
 from gateway.commands.health import health
 from gateway.commands.invitations import invitations
 from gateway.commands.key_ring import keys
@@ -83,6 +84,7 @@ _COMMANDS = (
     migrate,
     check_config,
     settings,
+    explain,
     health,
     orgs,
     users,

@@ -142,6 +142,7 @@ class Workers:
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/status", self._status)
+        application.router.add_post("/explain", self._explain)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
@@ -152,13 +153,18 @@ class Workers:
             listen = self._settings.admin.listen
             raise CannotListen(f"GATEWAY_ADMIN_LISTEN={listen}: {error.strerror}") from error
 
-    async def _ask(self, number: int, path: str) -> tuple[int, bytes]:
-        """Ask a worker's admin listener; 503 when it does not answer."""
+    async def _ask(self, number: int, path: str, document: bytes | None = None) -> tuple[int, bytes]:
+        """Ask a worker's admin listener, with a JSON document or without; 503 when it does not answer."""
         timeout = ClientTimeout(ASKING_SECONDS)
         try:
             async with (
                 ClientSession(connector=UnixConnector(str(self._socket(number))), timeout=timeout) as session,
-                session.get(f"http://worker{path}") as answer,
+                session.request(
+                    "GET" if document is None else "POST",
+                    f"http://worker{path}",
+                    data=document,
+                    headers=None if document is None else {"Content-Type": "application/json"},
+                ) as answer,
             ):
                 return answer.status, await answer.read()
         except (ClientError, OSError, TimeoutError):
@@ -184,6 +190,13 @@ class Workers:
         answers = await self._ask_all("/status")
         workers = {str(number): orjson.loads(body) for number, (_, body) in enumerate(answers)}
         return web.Response(body=orjson.dumps({"workers": workers}), content_type="application/json")
+
+    async def _explain(self, request: web.Request) -> web.Response:
+        """Let one of them explain: they all have the same routes."""
+        if request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType
+        status, body = await self._ask(0, "/explain", await request.read())
+        return web.Response(status=status, body=body, content_type="application/json")
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         answers = await self._ask_all("/metrics")

@@ -19,7 +19,7 @@ GROUND: Final = {"exchange", "cookies", "credentials", "csrf", "faults", "metric
 MAY_IMPORT: Final[dict[str, set[str]]] = {
     "__main__": {"cli"},
     "cli": {"commands", "app"},
-    "commands": {"commands", "dev", "app", "assembly", "workers", "logs", "keys"},
+    "commands": {"commands", "dev", "app", "assembly", "workers", "logs", "keys", "faults"},
     "workers": {"app", *GROUND},
     "dev": {"dev"},
     "app": {"assembly", "proxy", "endpoints", "admin", "wire", "chores", "collector", "draining", *GROUND},

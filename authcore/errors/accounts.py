@@ -145,10 +145,22 @@ class SessionUnknown(AuthError):
 
 
 class PermissionDenied(AuthError):
-    """Authenticated; the principal lacks a permission or uses a credential that may not do this."""
+    """Authenticated; the principal lacks a permission or uses a credential that may not do this.
+
+    Attributes:
+        missing: The permissions that are lacking, each of which is needed.
+        any_of: The permissions of which one is needed, and all are lacking.
+    """
 
     reason = Reason.FORBIDDEN
     message = "You do not have permission to do this"
+
+    def __init__(
+        self, message: str | None = None, *, missing: tuple[str, ...] = (), any_of: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.missing = missing
+        self.any_of = any_of
 
 
 class StoreUnavailable(AuthError):

@@ -9,6 +9,7 @@ from authcore.store.accounts import AccountRows
 from authcore.store.attempts import AttemptRows
 from authcore.store.invitations import InvitationRows
 from authcore.store.keys import KeyRows
+from authcore.store.people import PeopleRows
 from authcore.store.pool import Pool
 from authcore.store.sessions import SessionRows
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from authcore.figures import Distribution, Figure
 
 
-class PostgresStore(AccountRows, SessionRows, KeyRows, AttemptRows, InvitationRows):
+class PostgresStore(AccountRows, SessionRows, KeyRows, AttemptRows, InvitationRows, PeopleRows):
     """Everything the domain asks of its database."""
 
     def __init__(self, pool: Pool) -> None:

@@ -45,16 +45,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         log.warning(
             "shadow", meaning="nothing is refused but what the gateway hosts", because="GATEWAY_SHADOW"
         )
-    trace = TraceLaws(sample=settings.trace.sample)
-    laws = HeaderLaws(settings.header.model_dump(), cookies=settings.cookies, trace=trace)
-    decider = Decider(
-        routes=routes,
-        authenticator=domain.identity.authenticator,
-        laws=laws,
-        origins=Origins(settings.trusted_proxies),
-        metrics=metrics,
-        browsers=BrowserLaws(csrf_tokens(settings)) if settings.cookies else None,
-    )
+    decider, laws = build_decider(settings, domain, routes, metrics)
     path = settings.decision.path
     return Pipeline(
         decider=decider,
@@ -70,6 +61,23 @@ def build_access_log(settings: Settings) -> AccessLog:
     """Build the access log."""
     log = settings.log
     return AccessLog(enabled=log.access, sample=log.sample, form=log.format, query=log.query)
+
+
+def build_decider(
+    settings: Settings, domain: Domain, routes: RouteTable, metrics: Metrics
+) -> tuple[Decider, HeaderLaws]:
+    """Build what decides, and the laws by which its permits become headers."""
+    trace = TraceLaws(sample=settings.trace.sample)
+    laws = HeaderLaws(settings.header.model_dump(), cookies=settings.cookies, trace=trace)
+    decider = Decider(
+        routes=routes,
+        authenticator=domain.identity.authenticator,
+        laws=laws,
+        origins=Origins(settings.trusted_proxies),
+        metrics=metrics,
+        browsers=BrowserLaws(csrf_tokens(settings)) if settings.cookies else None,
+    )
+    return decider, laws
 
 
 def build_listener(settings: Settings, pipeline: Pipeline, deadlines: Deadlines) -> Listener:

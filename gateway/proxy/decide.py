@@ -119,7 +119,7 @@ class Decider:
             )
             if self._browsers is not None:
                 self._browsers.check(question, reading, principal, route)
-            proven = principal
+            question.principal = proven = principal
             permit = self._authorize(question, principal, route)
         except VERDICTS as refusal:
             if not route.shadow:

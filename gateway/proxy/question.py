@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from authcore.principal import Permit
+    from authcore.principal import Permit, Principal
     from gateway.proxy.reading import Reading
     from gateway.proxy.routes import Route
     from gateway.proxy.target import Target
@@ -27,6 +27,7 @@ class Question:
         target: Its canonical path and the bytes to forward.
         route: What matched.
         credential: The kind of credential that counted; empty where none was looked for.
+        principal: Who is proven to be asking, where a credential was looked for.
         permit: The proof that the caller may.
         shadowed: Why they would have been refused, were the route's rule not only being tried.
     """
@@ -36,6 +37,7 @@ class Question:
         "head",
         "own_id",
         "permit",
+        "principal",
         "reading",
         "request_id",
         "route",
@@ -49,6 +51,7 @@ class Question:
         self.reading: Reading | None = None
         self.target: Target | None = None
         self.route: Route | None = None
+        self.principal: Principal | None = None
         self.permit: Permit | None = None
         self.credential = ""
         self.shadowed: Exception | None = None

@@ -156,3 +156,27 @@ async def offload(work: Coroutine[object, None, T]) -> T:
     finally:
         if not task.done():
             task.cancel()
+
+
+async def attend(work: Coroutine[Any, None, T]) -> T:
+    """Await `work`, which has to be driven, from a Task: the way back from :func:`offload`."""
+    ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    results: list[T] = []
+
+    async def run() -> None:
+        results.append(await work)
+
+    def settle(escaped: Exception | None) -> None:
+        if not ended.done():
+            ended.set_result(escaped)
+
+    drive = Drive(run(), settle)
+    drive.start()
+    try:
+        escaped = await ended
+    except asyncio.CancelledError:
+        drive.throw(Abandoned("cancelled"))
+        raise
+    if escaped is not None:
+        raise escaped
+    return results[0]

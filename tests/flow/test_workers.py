@@ -105,3 +105,16 @@ async def test_workers_do_not_outlive_their_parent(upstream: Upstream) -> None:
         process.kill()
         await process.wait()
         await gone(workers)
+
+
+async def test_one_of_them_explains_for_all(upstream: Upstream) -> None:
+    document = json.dumps({"method": "GET", "path": "/api/x"}).encode()
+    question = (
+        b"POST /explain HTTP/1.1\r\nHost: e\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+    )
+    async with serving(upstream, "--workers", "2") as (_, _, admin):
+        await all_listening(admin, 2)
+        async with Client(admin) as client:
+            answer = await client.exchange(question % (len(document), document))
+        assert answer.status == 200, answer.body
+        assert json.loads(answer.body)["verdict"]["status"] == 401

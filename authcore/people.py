@@ -1,0 +1,62 @@
+"""Finding the person an operator means.
+
+A person is named by their e-mail address, by their id, or as ``name@organization``: what stands before the ``@`` of
+their address, and the slug of an organization they belong to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
+
+from authcore.administration import is_searchable
+from authcore.errors import OrganizationUnknown, UserUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from authcore.store.rows import LoginRow
+
+    class People(Protocol):
+        """What finding asks of the store."""
+
+        async def logins(self, email: str) -> Sequence[LoginRow]:
+            """Return the users with the e-mail in any case."""
+
+        async def home(self, user_id: UUID) -> UUID | None:
+            """Return the organization a user lands in."""
+
+        async def namesakes(self, name: str, slug: str) -> Sequence[tuple[UUID, UUID, str]]:
+            """Return the members of the organization whose e-mail begins with ``name@``."""
+
+
+async def find_person(store: People, who: str, organization: UUID | None) -> tuple[UUID, UUID]:
+    """Return the user meant by `who`, and the organization they act in: the one asked for, else their own.
+
+    Raises:
+        UserUnknown: nobody is called so, or more than one.
+        OrganizationUnknown: the user has none.
+        StoreUnavailable: the database does not answer.
+    """
+    who = who.strip()
+    name, at, slug = who.rpartition("@")
+    try:
+        user_id: UUID | None = UUID(who)
+    except ValueError:
+        rows = await store.logins(who) if at and is_searchable(who) else []
+        user_id = rows[0].user_id if rows else None
+    if user_id is None and name and is_searchable(who):
+        found = await store.namesakes(name, slug)
+        if len(found) > 1:
+            raise UserUnknown(f"{who} is more than one: {', '.join(email for _, _, email in found)}")
+        if found:
+            user_id, there, _ = found[0]
+            return user_id, organization or there
+    if user_id is None:
+        raise UserUnknown(
+            f"Nobody is called {who!r}: give an e-mail address, a user id, or name@organization"
+        )
+    own = organization or await store.home(user_id)
+    if own is None:
+        raise OrganizationUnknown(f"{who} does not exist, or belongs to no organization")
+    return user_id, own

@@ -1,0 +1,122 @@
+"""Explaining, for the admin listener and for the command line."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from authcore.people import find_person
+from gateway.assembly.domain import build_domain
+from gateway.assembly.routing import Routing
+from gateway.assembly.serving import build_decider
+from gateway.assembly.upstreams import Upstreams
+from gateway.faults import BadRequest
+from gateway.metrics import Metrics
+from gateway.proxy.explain import Asked, Explainer
+from gateway.proxy.upstreams import Upstream
+from gateway.wire.deadlines import Deadlines
+from gateway.wire.pool import Pool, PoolLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from config.settings import Settings
+    from gateway.assembly.domain import Domain
+    from gateway.proxy.routes import RouteTable
+
+
+class Request(BaseModel):
+    """The document that asks.
+
+    Attributes:
+        headers: By name, or as pairs.
+        person: In whose name: an e-mail address, a user id, or ``name@organization``.
+        organization: Where they act, if not in their own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    path: str
+    host: str = "localhost"
+    headers: tuple[tuple[str, str], ...] | dict[str, str] = ()
+    person: str | None = Field(None, alias="as")
+    organization: UUID | None = None
+
+
+def build_explain(
+    settings: Settings, domain: Domain, table: Callable[[], RouteTable]
+) -> Callable[[bytes], Awaitable[dict[str, object]]]:
+    """Return what answers a document with another, by the routes that `table` returns."""
+    decider, _ = build_decider(settings, domain, table(), Metrics())
+
+    def current() -> Any:
+        decider.routes = table()
+        return decider
+
+    explainer = Explainer(current, domain.tokens)
+
+    async def explain(document: bytes) -> dict[str, object]:
+        try:
+            request = Request.model_validate_json(document)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise BadRequest(f"{place or 'body'}: {first['msg']}") from None
+        person = None
+        if request.person is not None:
+            person = await find_person(domain.store, request.person, request.organization)
+        elif request.organization is not None:
+            raise BadRequest("organization goes with as; else send X-Organization-ID among the headers")
+        headers = request.headers
+        asked = Asked(
+            request.method,
+            request.path,
+            request.host,
+            tuple(headers.items()) if isinstance(headers, dict) else headers,
+            person,
+        )
+        return await explainer.explain(asked, time.time())
+
+    return explain
+
+
+async def explain_once(settings: Settings, document: bytes) -> dict[str, object]:
+    """Answer by the settings, the route file and the database, without a running gateway.
+
+    Raises:
+        RoutesRefused: the route file cannot be used.
+        BadRequest: the document asks nothing that can be answered.
+        UserUnknown: nobody is called so.
+        StoreUnavailable: the database does not answer.
+    """
+    domain = await build_domain(settings)
+    metrics = Metrics()
+    deadlines = Deadlines()
+    upstreams = Upstreams(settings, metrics, deadlines)
+    try:
+        routing = Routing(settings, metrics, upstreams, _nowhere(metrics, deadlines))
+        return await build_explain(settings, domain, lambda: routing.table)(document)
+    finally:
+        upstreams.close()
+        domain.passwords.close()
+        await domain.store.close()
+
+
+def _nowhere(metrics: Metrics, deadlines: Deadlines) -> Upstream:
+    """Return what stands in for the hosted application where nothing is sent."""
+
+    async def dial(_protocol: object) -> NoReturn:
+        raise ConnectionRefusedError("nothing is sent when explaining")
+
+    limits = PoolLimits(connections=1, pending=0, idle_seconds=1, connect_timeout_seconds=1)
+    return Upstream(
+        "gateway",
+        Pool(dial, limits, deadlines),
+        head_timeout_seconds=1,
+        body_timeout_seconds=1,
+        meter=metrics.upstream("gateway"),
+    )

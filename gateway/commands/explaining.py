@@ -1,0 +1,124 @@
+"""explain: what would become of a request, and why.
+
+Law: it is answered by the settings, the route file and the database; no gateway has to run, and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from config.load import REQUIRED
+from config.route_file import RoutesRefused
+from gateway.commands.opening import settings_for
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+DENIED = 1
+
+
+@click.command()
+@click.argument("method")
+@click.argument("path")
+@click.option(
+    "--as", "person", metavar="WHO", help="An e-mail address, a user id, or name@organization (its slug)."
+)
+@click.option("--organization", type=click.UUID, help="Where they act, if not in their own organization.")
+@click.option(
+    "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A field line; may be repeated."
+)
+@click.option("--host", default="localhost", show_default=True, help="The Host that is asked for.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole document.")
+def explain(  # noqa: PLR0913 - the options of the command
+    *,
+    method: str,
+    path: str,
+    person: str | None,
+    organization: UUID | None,
+    headers: tuple[str, ...],
+    host: str,
+    as_json: bool,
+) -> None:
+    """Explain what would become of METHOD PATH: the route, the caller, what is missing, what the upstream would get.
+
+    Without --as, and without a credential among the headers, nobody asks. Exits with 0 when it may pass, else with 1.
+
+    Example: whatomate-gateway explain --as agent@demo GET /api/users
+    """
+    if organization is not None and person is None:
+        raise click.UsageError("--organization goes with --as")
+    pairs = []
+    for header in headers:
+        name, colon, value = header.partition(":")
+        if not colon:
+            raise click.UsageError(f"--header {name!r} should be 'NAME: VALUE'")
+        pairs.append((name.strip(), value.strip()))
+    asked = {
+        "method": method.upper(),
+        "path": path,
+        "host": host,
+        "headers": pairs,
+        "as": person,
+        "organization": None if organization is None else str(organization),
+    }
+    # The data plane's imports are for who needs them.
+    from gateway.assembly.explaining import explain_once  # noqa: PLC0415 - see above
+    from gateway.faults import GatewayFault  # noqa: PLC0415 - see above
+
+    try:
+        told: dict[str, Any] = asyncio.run(explain_once(settings_for(REQUIRED), json.dumps(asked).encode()))
+    except (GatewayFault, RoutesRefused) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(json.dumps(told, indent=2) if as_json else "\n".join(_lines(told)))
+    sys.exit(0 if told["verdict"]["allowed"] else DENIED)
+
+
+def _lines(told: dict[str, Any]) -> list[str]:
+    """Return the document as an operator reads it."""
+    verdict, route, principal = told["verdict"], told.get("route"), told.get("principal")
+    lines = [f"request     {told['request']['method']} {told['request']['target']}"]
+    if route is not None:
+        lines.append(f"route       {route['name']} ({_needs(route)}) to {route['upstream']}")
+    if "credential" in told:
+        lines.append(f"credential  {told['credential']}")
+    if principal is not None:
+        lines.append(f"caller      {_caller(principal)}")
+    if verdict["allowed"]:
+        lines.append("verdict     may pass")
+        if shadow := verdict.get("shadow"):
+            lines.append(f"shadow      would be refused with {shadow['status']}: {shadow['message']}")
+        upstream = told["upstream"]
+        lines += [f"upstream    {upstream['name']} gets {told['request']['method']} {upstream['target']}"]
+        lines += [f"            {name}: {value}" for name, value in upstream["headers"]]
+        if upstream["removed"]:
+            lines.append(f"removed     {', '.join(upstream['removed'])}")
+    else:
+        lines.append(f"verdict     refused with {verdict['status']}: {verdict['message']}")
+        missing = verdict.get("missing") or verdict.get("missing_any_of")
+        if missing:
+            which = "all of" if "missing" in verdict else "one of"
+            lines.append(f"missing     {which} {', '.join(missing)}")
+    return lines
+
+
+def _needs(route: dict[str, Any]) -> str:
+    needs = [str(route["auth"])]
+    if "require" in route:
+        needs.append("all of " + ", ".join(route["require"]))
+    if "any" in route:
+        needs.append("one of " + ", ".join(route["any"]))
+    if "credentials" in route:
+        needs.append("by " + " or ".join(route["credentials"]))
+    return "; ".join([*needs, "in shadow"] if route["shadow"] else needs)
+
+
+def _caller(principal: dict[str, Any]) -> str:
+    if principal.get("anonymous"):
+        return "nobody"
+    role = "super admin" if principal["super_admin"] else principal["role"] or "no role"
+    return f"{principal['email']} ({role}) in organization {principal['organization_id']}"

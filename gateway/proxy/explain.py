@@ -1,0 +1,214 @@
+"""Explain: what would become of a request, told instead of done.
+
+Laws:
+
+- The phases are the :class:`~gateway.proxy.decide.Decider`'s own. To ask in somebody's name a token of theirs is made,
+  as signing in would make it: nothing here knows a second way to be somebody.
+- Nothing is sent, and no credential is told: not the ones in the question, not the token that was made.
+- What is explained counts in no metric of the gateway's.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from authcore.errors import AuthError, PermissionDenied
+from authcore.principal import ANONYMOUS
+from gateway.faults import BadRequest, GatewayFault
+from gateway.proxy.question import Question
+from gateway.proxy.refusals import refuse
+from gateway.proxy.target import parse_target
+from gateway.wire.drive import attend
+from gateway.wire.framing import HOST
+from gateway.wire.messages import ProtocolError, RequestHead
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from authcore.principal import Principal
+    from authcore.tokens import Tokens
+    from gateway.proxy.decide import Decider
+    from gateway.proxy.routes import Route
+
+PEER: Final = "192.0.2.1"
+"""Who asks, as far as trust in proxies goes: an address of nobody's (RFC 5737)."""
+
+REDACTED: Final = "(redacted)"
+_SECRET: Final = frozenset({"authorization", "x-api-key", "cookie", "x-identity"})
+_METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,31}")
+_TARGET: Final = re.compile(r"[\x21-\x7e]{1,8192}")
+_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
+_VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]{0,65536}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The request that is asked about.
+
+    Attributes:
+        method: Its method.
+        target: Path and query.
+        host: Its Host.
+        headers: Its other field lines.
+        person: In whose name it is asked: a user and an organization; None for what the headers prove.
+    """
+
+    method: str
+    target: str
+    host: str = "localhost"
+    headers: tuple[tuple[str, str], ...] = ()
+    person: tuple[UUID, UUID] | None = None
+
+
+class Explainer:
+    """Explains."""
+
+    def __init__(self, decider: Callable[[], Decider], tokens: Tokens) -> None:
+        """`decider` returns one with the routes in force, and metrics that nobody reads."""
+        self._decider = decider
+        self._tokens = tokens
+
+    async def explain(self, asked: Asked, now: float) -> dict[str, object]:
+        """Return what would become of `asked`, as a document.
+
+        Raises:
+            BadRequest: it cannot be a request.
+        """
+        question = Question(self._head(asked, now), secrets.token_hex(16).encode("ascii"))
+        decider = self._decider()
+        told: dict[str, object] = {
+            "request": {"method": asked.method, "target": asked.target, "host": asked.host}
+        }
+        try:
+            decider.read(question, PEER)
+            question.target = parse_target(question.head)
+            route, permit = await attend(decider.decide(question))
+            start = decider.prepare(question, permit)
+        except (AuthError, GatewayFault, ProtocolError) as error:
+            fault = refuse(error)
+            verdict: dict[str, object] = {
+                "allowed": False,
+                "status": fault.status,
+                "reason": str(fault.reason),
+                "message": fault.message,
+            }
+            return {**told, "verdict": verdict | _missing(error), **_learnt(question)}
+        verdict = {"allowed": True}
+        if question.shadowed is not None:
+            fault = refuse(question.shadowed)
+            verdict["shadow"] = {
+                "status": fault.status,
+                "reason": str(fault.reason),
+                "message": fault.message,
+            } | _missing(question.shadowed)
+        return {
+            **told,
+            "verdict": verdict,
+            **_learnt(question),
+            "upstream": _sent(route, start, question.head),
+        }
+
+    def _head(self, asked: Asked, now: float) -> RequestHead:
+        if not _METHOD.fullmatch(asked.method):
+            raise BadRequest("method should be a method, such as GET")
+        if not _TARGET.fullmatch(asked.target):
+            raise BadRequest(
+                "path should be a path with its query, such as /api/users?page=2, percent-encoded"
+            )
+        if not HOST.fullmatch(asked.host.encode("utf-8", "replace")):
+            raise BadRequest("host should be a host, such as app.example.com")
+        lines = [("Host", asked.host), *asked.headers]
+        for name, value in asked.headers:
+            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name.lower() == "host":
+                raise BadRequest("headers should be fields of a request, without Host, which stands apart")
+        if asked.person is not None:
+            if {"authorization", "x-api-key"} & {name.lower() for name, _ in asked.headers}:
+                raise BadRequest("ask in somebody's name or with a credential, not with both")
+            user, organization = asked.person
+            token = self._tokens.issue_access(
+                user_id=user,
+                organization_id=organization,
+                email="",
+                role_id=None,
+                is_super_admin=False,
+                session_id=None,
+                now=now,
+            )
+            lines.append(("Authorization", f"Bearer {token}"))
+        fields = [(name.encode("ascii"), value.strip().encode("utf-8")) for name, value in lines]
+        head = RequestHead(fields, method=asked.method.encode(), target=asked.target.encode("ascii"))
+        head.index()
+        return head
+
+
+def _missing(error: Exception) -> dict[str, object]:
+    if isinstance(error, PermissionDenied) and error.missing:
+        return {"missing": list(error.missing)}
+    if isinstance(error, PermissionDenied) and error.any_of:
+        return {"missing_any_of": list(error.any_of)}
+    return {}
+
+
+def _learnt(question: Question) -> dict[str, object]:
+    """Return what the phases that ran have found."""
+    told: dict[str, object] = {}
+    if question.target is not None:
+        told["path"] = question.target.path
+    if question.route is not None:
+        told["route"] = _route(question.route)
+    if question.credential:
+        told["credential"] = question.credential
+    principal = question.principal if question.permit is None else question.permit.principal
+    if principal is not None:
+        told["principal"] = _principal(principal)
+    return told
+
+
+def _route(route: Route) -> dict[str, object]:
+    requirement = route.requirement
+    told: dict[str, object] = {
+        "name": route.name,
+        "auth": "public" if requirement.public else "optional" if requirement.optional else "required",
+        "upstream": route.upstream.name,
+        "shadow": route.shadow,
+    }
+    if requirement.all_of:
+        told["require"] = sorted(requirement.all_of)
+    if requirement.any_of:
+        told["any"] = sorted(requirement.any_of)
+    if requirement.methods is not None:
+        told["credentials"] = sorted(requirement.methods)
+    return told
+
+
+def _principal(principal: Principal) -> dict[str, object]:
+    if principal is ANONYMOUS:
+        return {"anonymous": True}
+    return {
+        "user_id": str(principal.user_id),
+        "email": principal.email,
+        "organization_id": str(principal.organization_id),
+        "role": principal.role,
+        "super_admin": principal.is_super_admin,
+        "permissions": sorted(principal.permissions),
+        "auth_method": str(principal.method),
+    }
+
+
+def _sent(route: Route, start: bytes, asked: RequestHead) -> dict[str, object]:
+    """Return the request as the upstream would get it, without its credentials."""
+    first, *rest = start.decode("utf-8", "replace").removesuffix("\r\n").split("\r\n")
+    lines = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]
+    kept = {name.lower() for name, _ in lines}
+    return {
+        "name": route.upstream.name,
+        "target": first.split(" ")[1],
+        "headers": [[name, REDACTED if name.lower() in _SECRET else value] for name, value in lines],
+        "removed": sorted(
+            {name.decode("ascii") for name, _ in asked.fields if name.decode("ascii").lower() not in kept}
+        ),
+    }

@@ -1,0 +1,101 @@
+"""whatomate-gateway explain: by the settings and the database, with no gateway running."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tests.commands.conftest import SECRET, refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from tests.commands.conftest import Run
+
+ROUTES = """
+routes:
+  - {name: users, auth: required, require: ["users:read"], match: {path: /api/users}}
+  - {name: rest, auth: public, match: {path: "/*"}}
+"""
+BASE = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:1"}
+
+
+def explain(on: Run, *arguments: str, **more: str) -> Result:
+    return on("explain", *arguments, **{**BASE, **more})
+
+
+def routes(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    return {"GATEWAY_ROUTES": str(tmp_path / "routes.yaml")}
+
+
+def test_who_may_is_told_what_the_upstream_gets(
+    on: Run, user: str, organization: str, tmp_path: Path
+) -> None:
+    result = explain(on, "--as", "ada@acme", "GET", "/api/users", **routes(tmp_path))
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[:5] == [
+        "request     GET /api/users",
+        "route       users (required; all of users:read) to upstream",
+        "credential  jwt",
+        f"caller      ada@acme.example (admin) in organization {organization}",
+        "verdict     may pass",
+    ]
+    assert f"            X-User-ID: {user}" in lines
+    assert "            Authorization: (redacted)" in lines
+    assert "eyJ" not in result.output
+
+
+def test_who_may_not_is_told_what_is_missing(on: Run, organization: str, tmp_path: Path) -> None:
+    arguments = (
+        "--email",
+        "bob@acme.example",
+        "--name",
+        "Bob",
+        "--organization",
+        organization,
+        "--password-stdin",
+    )
+    assert on("users", "create", *arguments, typed="correct horse\n").exit_code == 0
+    result = explain(on, "--as", "bob@acme.example", "get", "/api/users", **routes(tmp_path))
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-2:] == [
+        "verdict     refused with 403: Missing permission users:read",
+        "missing     all of users:read",
+    ]
+    told = json.loads(
+        explain(on, "--json", "--as", "bob@acme", "GET", "/api/users", **routes(tmp_path)).stdout
+    )
+    assert told["verdict"]["missing"] == ["users:read"]
+    assert told["principal"]["role"] == "agent"
+
+
+def test_nobody_asks_unless_said_otherwise(on: Run, tmp_path: Path) -> None:
+    result = explain(on, "GET", "/api/users", **routes(tmp_path))
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1] == "verdict     refused with 401: Missing authorization"
+    assert explain(on, "GET", "/", **routes(tmp_path)).exit_code == 0
+    result = explain(on, "--header", "X-API-Key: nonsense", "GET", "/api/users", **routes(tmp_path))
+    assert result.stdout.splitlines()[-1] == "verdict     refused with 401: Invalid API key"
+
+
+def test_what_cannot_be_asked_is_said(on: Run, user: str, tmp_path: Path) -> None:
+    refused(
+        explain(on, "--as", "eve@acme", "GET", "/"),
+        1,
+        "Nobody is called 'eve@acme': give an e-mail address, a user id, or name@organization",
+    )
+    (tmp_path / "bad.yaml").write_text("routes: [{name: x}]\n")
+    result = explain(on, "GET", "/", GATEWAY_ROUTES=str(tmp_path / "bad.yaml"))
+    assert result.exit_code != 0
+    assert "bad.yaml:1" in result.stderr
+
+
+def test_a_database_that_is_away_is_said(run: Run) -> None:
+    away = {**BASE, "GATEWAY_DATABASE_URL": "postgresql://gateway@127.0.0.1:1/none"}
+    result = run("explain", "--as", "ada@acme", "GET", "/", **away)
+    assert result.exit_code == 1
+    assert "the database does not answer" in result.stderr
