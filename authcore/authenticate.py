@@ -95,8 +95,9 @@ class Authenticator:
             TokenRejected: the token does not verify, or its user or organization is gone (by subclass).
             UserDisabled: a genuine token of a user who is switched off.
             ApiKeyRejected: the key is not good, or its owner is not (by subclass).
-            OrganizationUnknown: the organization asked for does not exist.
-            NotAMember: it does, and the user does not belong to it.
+            ApiKeyBound: the key is good, and of another organization than the one asked for.
+            NotAMember: the user does not belong to the organization asked for.
+            OrganizationUnknown: a super admin, who needs not to, asks for one that does not exist.
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer, and the caller is not known from before.
             IssuerUnavailable: it is a foreign issuer's token, and that issuer's keys cannot be had.

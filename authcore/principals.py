@@ -4,7 +4,7 @@ Laws:
 
 - Everything a verdict depends on is noted as a row, so that a change of the row drops the verdict.
 - A token of a session is good while its session is: both are read in one statement.
-- A credential whose own organization no longer admits its user opens no other one.
+- A credential whose own organization no longer admits its user opens no other one. An API key never does.
 - What many principals have in common (ids, roles, sets of permissions) is kept once.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore import api_keys
 from authcore.errors import (
+    ApiKeyBound,
     ApiKeyOwnerDisabled,
     ApiKeyRejected,
     AuthError,
@@ -103,9 +104,11 @@ class Principals:
             raise ApiKeyRejected
         if not subject.is_active:
             raise ApiKeyOwnerDisabled
+        if organization is not None and organization != row.organization_id:
+            raise ApiKeyBound
         return self._principal(
             AuthMethod.API_KEY,
-            await self._acting_in(subject, organization, rows),
+            subject,
             user_id=row.user_id,
             expires_at=None if row.expires_at is None else row.expires_at.timestamp(),
             key_id=row.id,
@@ -118,8 +121,8 @@ class Principals:
         there = await self._subject(subject.user_id, organization, rows)
         if there is None:
             raise SubjectUnknown  # deleted between the two reads
-        if not there.organization_exists:
-            raise OrganizationUnknown
+        if not there.organization_exists and there.is_super_admin:
+            raise OrganizationUnknown  # others are not told which organizations there are
         if not there.may_act:
             raise NotAMember
         return there

@@ -136,6 +136,7 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
     errors.AlreadyMember: (409, ()),
     errors.OrganizationUnknown: (404, ()),
     errors.NotAMember: (403, ()),
+    errors.ApiKeyBound: (403, ()),
     errors.RefreshRejected: (401, _INVALID),
     errors.RefreshRevoked: (401, _INVALID),
     errors.RefreshUserUnknown: (401, _INVALID),

@@ -50,7 +50,7 @@ STATUS = {
     **dict.fromkeys(
         ("OrganizationUnknown", "RoleUnknown", "UserUnknown", "ApiKeyUnknown", "SessionUnknown"), 404
     ),
-    **dict.fromkeys(("NotAMember", "PermissionDenied"), 403),
+    **dict.fromkeys(("NotAMember", "ApiKeyBound", "PermissionDenied"), 403),
     **dict.fromkeys(
         ("InvitationRejected", "InvitationExpired", "InvitationSpent", "InvitationForAnother"), 403
     ),

@@ -33,6 +33,7 @@ from authcore.errors.accounts import (
     UserUnknown,
 )
 from authcore.errors.credentials import (
+    ApiKeyBound,
     ApiKeyExpired,
     ApiKeyMalformed,
     ApiKeyOwnerDisabled,
@@ -65,6 +66,7 @@ from authcore.errors.signing_in import (
 
 __all__ = [
     "AlreadyMember",
+    "ApiKeyBound",
     "ApiKeyExpired",
     "ApiKeyMalformed",
     "ApiKeyOwnerDisabled",

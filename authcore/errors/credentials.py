@@ -93,6 +93,13 @@ class ApiKeyRevoked(ApiKeyRejected):
     reason = Reason.REVOKED
 
 
+class ApiKeyBound(AuthError):
+    """A good key, and another organization than its own asked for: whoever its owner is, it acts in that one only."""
+
+    reason = Reason.FORBIDDEN
+    message = "This API key belongs to another organization"
+
+
 class ApiKeyOwnerDisabled(ApiKeyRejected):
     """The key is good and the user it acts as is switched off."""
 

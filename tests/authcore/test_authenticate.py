@@ -11,6 +11,7 @@ import pytest
 
 from authcore.credentials import ApiKey, BearerToken, Ticket
 from authcore.errors import (
+    ApiKeyBound,
     ApiKeyExpired,
     ApiKeyOwnerDisabled,
     ApiKeyRejected,
@@ -20,6 +21,7 @@ from authcore.errors import (
     SubjectUnknown,
     TokenExpired,
     TokenRejected,
+    TokenRevoked,
     TokenWrongKind,
     UserDisabled,
 )
@@ -45,13 +47,15 @@ def bearer(world: World, user: UUID, organization: UUID, *, now: float = NOW) ->
     return BearerToken(token.encode())
 
 
-async def ask(world: World, credential: BearerToken | ApiKey, organization: UUID | None = None) -> Principal:
+async def ask(
+    world: World, credential: BearerToken | ApiKey | Ticket, organization: UUID | None = None
+) -> Principal:
     """Authenticate with an empty memory: what the database says now."""
     return await world.new_authenticator().authenticate(credential, organization, NOW)
 
 
 async def refused(
-    world: World, credential: BearerToken | ApiKey, organization: UUID | None = None
+    world: World, credential: BearerToken | ApiKey | Ticket, organization: UUID | None = None
 ) -> type[AuthError]:
     with pytest.raises(AuthError) as refusal:
         await ask(world, credential, organization)
@@ -186,7 +190,9 @@ async def test_another_organization_is_for_its_members(world: World) -> None:
     user = await world.user(organization)
     token = bearer(world, user, organization)
     assert await refused(world, token, other) is NotAMember
-    assert await refused(world, token, uuid4()) is OrganizationUnknown
+    assert (
+        await refused(world, token, uuid4()) is NotAMember
+    )  # nor are they told which organizations there are
     assert (await ask(world, token, organization)).organization_id == organization
     await world.accounts.add_member(user, other)
     assert (await ask(world, token, other)).organization_id == other
@@ -351,21 +357,68 @@ async def test_a_refusal_is_remembered_for_a_shorter_time(world: World) -> None:
 
 
 async def test_two_hundred_with_one_cold_key_run_bcrypt_once(world: World) -> None:
-    organization, other = await world.organization(), await world.organization("Other")
+    organization = await world.organization()
     user = await world.user(organization)
-    await world.accounts.add_member(user, other)
     key, key_id = await world.key(user, organization)
     before = world.passwords.pool.started
     principals = await asyncio.gather(
         *(
-            world.authenticator.authenticate(ApiKey(key), (None, organization, other)[number % 3], NOW)
+            world.authenticator.authenticate(ApiKey(key), (None, organization)[number % 2], NOW)
             for number in range(200)
         )
     )
     assert world.passwords.pool.started == before + 1
     assert {principal.key_id for principal in principals} == {key_id}
-    assert len({id(principal) for principal in principals}) == 3
+    assert len({id(principal) for principal in principals}) == 2
     assert await world.last_used.flush(NOW) == 1
+
+
+async def test_a_key_acts_in_its_own_organization_only(world: World) -> None:
+    organization, other = await world.organization(), await world.organization("Other")
+    member = await world.user(organization)
+    await world.accounts.add_member(member, other)
+    root = await world.user(organization, "root@example.com", is_super_admin=True)
+    for user in (member, root):
+        key = ApiKey((await world.key(user, organization))[0])
+        assert (await ask(world, key, organization)).organization_id == organization
+        for elsewhere in (other, uuid4()):
+            assert await refused(world, key, elsewhere) is ApiKeyBound
+    unknown = ApiKey(b"whm_" + b"0" * 32)
+    assert await refused(world, unknown, other) is ApiKeyRejected
+
+
+async def test_a_token_is_good_while_its_session_is(world: World) -> None:
+    organization = await world.organization()
+    user, other = await world.user(organization), await world.user(organization, "other@example.com")
+    session = (await world.login()).tokens
+    token = BearerToken(session.access_token.encode())
+    ticket = Ticket(
+        world.tokens.issue_ticket(
+            user_id=user, organization_id=organization, now=NOW, session_id=session.session_id
+        ).encode()
+    )
+    for one in (token, ticket):
+        assert (await ask(world, one)).session_id == session.session_id
+    stranger = world.tokens.issue_access(
+        user_id=other,
+        organization_id=organization,
+        email="",
+        role_id=None,
+        is_super_admin=False,
+        now=NOW,
+        session_id=session.session_id,
+    )
+    assert await refused(world, BearerToken(stranger.encode())) is TokenRevoked  # a session has one user
+    await world.sql("UPDATE gateway_sessions SET revoked_at = now()")
+    for one in (token, ticket):
+        assert await refused(world, one) is TokenRevoked
+    await world.sql("UPDATE users SET is_active = false")
+    assert await refused(world, token) is TokenRevoked  # which tells nothing of the user
+    await world.sql("DELETE FROM gateway_sessions")
+    assert await refused(world, token) is TokenRevoked
+    assert (
+        await ask(world, bearer(world, await world.user(organization, "new@example.com"), organization))
+    ).user_id
 
 
 async def test_after_the_caches_time_a_key_is_read_again_without_bcrypt(world: World) -> None:

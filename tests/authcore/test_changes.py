@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
+from authcore.credentials import RefreshToken
 from authcore.store import triggers
 from authcore.store.changes import Changes, Hearing
 from authcore.store.migrate import migrate, remove_triggers
 from authcore.store.rows import Change
 from authcore.store.triggers import parse
-from tests.authcore.conftest import PASSWORD
+from tests.authcore.conftest import NOW, PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -79,6 +81,7 @@ async def test_every_table_tells_of_its_rows(own_world: World, ear: Ear) -> None
     user = await own_world.user(organization)
     _, key = await own_world.key(user, organization)
     role = (await own_world.sql("SELECT id FROM custom_roles WHERE name = 'agent'"))[0]["id"]
+    session = (await own_world.login(now=time.time())).tokens.session_id
     membership = Change(memberships=((user, organization),))
     await heard(own_world, ear)
     cases: list[tuple[str, Change]] = [
@@ -93,6 +96,8 @@ async def test_every_table_tells_of_its_rows(own_world: World, ear: Ear) -> None
         ("DELETE FROM api_keys", Change(rows=(key,), of_keys=True)),
         ("UPDATE permissions SET deleted_at = now() WHERE resource = 'chat'", Change(everything=True)),
         ("TRUNCATE role_permissions", Change(everything=True)),
+        ("UPDATE gateway_sessions SET revoked_at = now()", Change(rows=(session,))),
+        ("DELETE FROM gateway_sessions WHERE expires_at > now()", Change(rows=(session,))),
     ]
     for statement, change in cases:
         await own_world.sql(statement)
@@ -103,6 +108,7 @@ async def test_what_no_verdict_depends_on_is_not_told(own_world: World, ear: Ear
     organization = await own_world.organization()
     user = await own_world.user(organization)
     await own_world.key(user, organization)
+    await own_world.login()
     await heard(own_world, ear)
     for statement in (
         "UPDATE api_keys SET last_used_at = now(), updated_at = now()",
@@ -111,9 +117,15 @@ async def test_what_no_verdict_depends_on_is_not_told(own_world: World, ear: Ear
         "UPDATE users SET is_active = is_active",
         "UPDATE users SET is_active = false WHERE false",
         "DELETE FROM api_keys WHERE false",
+        "UPDATE gateway_sessions SET last_used_at = now(), device = 'x', expires_at = now()",
+        "DELETE FROM gateway_sessions",  # it has expired, and is purged
     ):
         await own_world.sql(statement)
         assert await heard(own_world, ear) == [], statement
+    for time_of in (0, 1, 2):
+        pair = (await own_world.login(now=NOW + time_of)).tokens
+        await own_world.sessions.refresh(RefreshToken(pair.refresh_token), NOW + time_of)
+    assert await heard(own_world, ear) == []
 
 
 async def test_a_transaction_tells_when_it_is_committed_and_a_rollback_never(

@@ -50,7 +50,7 @@ def foreign(user: UUID, organization: UUID, *, expires_at: float = NOW + 86_400)
     return RefreshToken(jwt.encode(claims, SECRET, algorithm="HS256"))
 
 
-LATER = NOW + 11
+LATER = NOW + 10
 """When a token that was used at NOW is no longer raced for by its own client."""
 
 

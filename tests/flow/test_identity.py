@@ -109,7 +109,7 @@ async def test_the_organization_asked_for_is_acted_in_by_its_members(
         assert told.one("X-User-ID") == str(user)
     seen = len(upstream.requests)
     is_refusal(await acting(world.agent, world.other), 403, "You are not a member of this organization")
-    is_refusal(await acting(world.both, uuid4()), 404, "Organization not found")
+    is_refusal(await acting(world.both, uuid4()), 403, "You are not a member of this organization")
     is_refusal(await acting(world.root, uuid4()), 404, "Organization not found")
     for nonsense in ("", "7", "not-a-uuid", f"{world.other}, {world.home}"):
         is_refusal(await acting(world.both, nonsense), 400)
