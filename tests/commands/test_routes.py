@@ -1,0 +1,85 @@
+"""check-config and routes: what an operator is told of a route file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from config.routes import schema
+from tests.commands.conftest import SECRET, refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.commands.conftest import Run
+
+GOOD = {
+    "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",
+    "GATEWAY_JWT_SECRET": SECRET,
+    "GATEWAY_UPSTREAM_URL": "http://app:3000",
+}
+
+
+def put(folder: Path, text: str) -> str:
+    path = folder / "routes.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_check_config_tells_every_mistake_with_file_and_line(run: Run, tmp_path: Path) -> None:
+    path = put(
+        tmp_path,
+        "routes:\n  - name: a\n    match: {path: /a}\n  - {name: b, auth: public, match: {path: b}}\n",
+    )
+    result = run("check-config", **GOOD, GATEWAY_ROUTES=path, GATEWAY_DATABASE_POOL_MAX="0")
+    refused(
+        result,
+        2,
+        "GATEWAY_DATABASE_POOL_MAX: should be greater than or equal to 1, is '0' (Connections at most, per process)",
+        f"{path}:2: routes[0].auth: is missing",
+        f"{path}:4: routes[1].match.path[0]: should begin with /",
+    )
+    assert result.stdout == ""
+
+
+def test_check_config_refuses_a_route_for_what_is_hosted(run: Run, tmp_path: Path) -> None:
+    path = put(tmp_path, "routes:\n  - {name: a, auth: public, match: {path: /api/auth/login}}\n")
+    told = "route a: /api/auth/login is answered by the gateway itself, and cannot be routed"
+    refused(run("check-config", **GOOD, GATEWAY_ROUTES=path), 2, f"{path}:2: {told}")
+
+
+def test_serve_does_not_begin_with_a_file_that_is_wrong(run: Run, tmp_path: Path) -> None:
+    path = put(tmp_path, "routes: [{name: a, match: {path: /a}}]")
+    refused(run("serve", **GOOD, GATEWAY_ROUTES=path), 2, f"{path}:1: routes[0].auth: is missing")
+
+
+def test_check_config_takes_what_is_right_and_warns_of_a_permission_nobody_knows(
+    run: Run, tmp_path: Path
+) -> None:
+    path = put(tmp_path, "routes: [{name: a, auth: required, require: contacts:raed, match: {path: /a}}]")
+    result = run("check-config", **GOOD, GATEWAY_ROUTES=path, GATEWAY_PRESET="whatomate")
+    assert result.exit_code == 0
+    assert f"GATEWAY_ROUTES={path}" in result.stdout.splitlines()
+    assert "GATEWAY_PRESET=whatomate" in result.stdout.splitlines()
+    assert f"{path}:1: route a: contacts:raed is none of Whatomate's permissions" in result.stderr
+
+
+def test_routes_are_listed_with_what_they_need_and_where_they_are_written(run: Run, tmp_path: Path) -> None:
+    path = put(
+        tmp_path,
+        'routes:\n  - {name: users-read, auth: required, any: [a:b, c:d], match: {host: x.y, path: "/u/{id}"}}\n',
+    )
+    result = run("routes", "list", GATEWAY_ROUTES=path)
+    assert result.stdout == f"users-read\t* x.y/u/{{id}}\ta:b or c:d\tdefault\t{path}:2\n"
+    both = run("routes", "list", GATEWAY_ROUTES=path, GATEWAY_PRESET="whatomate").stdout
+    assert len([line for line in both.splitlines() if line.startswith("users-read\t")]) == 1
+
+
+def test_the_schema_is_printed_for_editors(run: Run) -> None:
+    assert json.loads(run("routes", "schema").stdout) == json.loads(json.dumps(schema()))
+
+
+def test_without_routes_there_is_nothing_to_show(run: Run) -> None:
+    result = run("routes", "list")
+    assert result.exit_code == 2
+    assert "neither GATEWAY_ROUTES nor GATEWAY_PRESET is set" in result.stderr
