@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
+from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import jwt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from authcore.claims import AccessClaims, RefreshClaims
-from authcore.credentials import RefreshToken
+from authcore.credentials import BearerToken, RefreshToken
 from authcore.errors import (
     AuthError,
     RefreshExpired,
     RefreshRejected,
+    RefreshReused,
     RefreshRevoked,
     RefreshUserUnknown,
     RefreshWrongKind,
     StoreUnavailable,
     UserDisabled,
 )
+from authcore.sessions import Sessions
+from authcore.store.session_rows import Visit
 from tests.authcore.conftest import NOW, SECRET
 
 if TYPE_CHECKING:
@@ -35,7 +42,9 @@ async def begin(world: World) -> tuple[UUID, UUID, RefreshToken]:
     return user, organization, RefreshToken((await world.login()).tokens.refresh_token)
 
 
-def foreign(user: UUID, organization: UUID, *, expires_at: float = NOW + 86_400) -> RefreshToken:
+def foreign(
+    user: UUID, organization: UUID, *, expires_at: float = NOW + 86_400, issued_at: float = NOW - 60
+) -> RefreshToken:
     """A refresh token as Whatomate issues it."""
     claims = {
         "user_id": str(user),
@@ -44,7 +53,7 @@ def foreign(user: UUID, organization: UUID, *, expires_at: float = NOW + 86_400)
         "is_super_admin": False,
         "jti": str(uuid4()),
         "iss": "whatomate",
-        "iat": int(NOW) - 60,
+        "iat": int(issued_at),
         "exp": expires_at,
     }
     return RefreshToken(jwt.encode(claims, SECRET, algorithm="HS256"))
@@ -267,3 +276,152 @@ async def test_purging_forgets_the_ended_and_keeps_what_protects(world: World) -
     assert await world.sessions.purge(NOW + 32 * 86_400) == 1
     assert await world.sql("SELECT FROM gateway_refresh_tokens") == []
     assert token.token
+
+
+# -- the end by time ----------------------------------------------------------------------------------------------
+
+
+async def test_no_token_outlives_its_session_and_no_session_its_lifetime(world: World) -> None:
+    await begin(world)
+    sessions = Sessions(world.store, world.tokens, session_seconds=9 * 86_400)
+    subject = await world.store.subject(*(await world.sql("SELECT id, organization_id FROM users"))[0])
+    assert subject is not None
+    pair = await sessions.open(subject, NOW)
+    assert (pair.expires_in, pair.refresh_expires_in) == (3600, 7 * 86_400)
+    late = NOW + 7 * 86_400 - 1
+    pair = await sessions.refresh(successor(pair), late)
+    assert (pair.expires_in, pair.refresh_expires_in) == (3600, 2 * 86_400 + 1)
+    last = NOW + 9 * 86_400 - 10
+    pair = await sessions.refresh(successor(pair), last)
+    assert (pair.expires_in, pair.refresh_expires_in) == (10, 10)
+    access = world.tokens.verify(pair.access_token, AccessClaims, last)
+    assert access.expires_at == NOW + 9 * 86_400
+    with pytest.raises(RefreshExpired):
+        await sessions.refresh(successor(pair), NOW + 9 * 86_400)
+
+
+async def test_a_lifetime_that_was_shortened_holds_for_sessions_that_have_begun(world: World) -> None:
+    _, _, token = await begin(world)
+    shorter = Sessions(world.store, world.tokens, session_seconds=86_400)
+    with pytest.raises(RefreshExpired, match=r"^Invalid refresh token$"):
+        await shorter.refresh(token, NOW + 86_400)
+    await world.sessions.refresh(token, NOW + 86_400)  # which has not used it up
+
+
+async def test_purging_forgets_used_tokens_of_a_session_that_goes_on(world: World) -> None:
+    _, _, token = await begin(world)
+    for day in range(12):
+        token = successor(await world.sessions.refresh(token, NOW + day * 86_400))
+    assert await world.sessions.purge(NOW + 12 * 86_400) == 0
+    assert len(await world.sql("SELECT FROM gateway_refresh_tokens")) == 8  # of seven days and one of grace
+    await world.sessions.refresh(token, NOW + 12 * 86_400)
+    await world.sessions.close_others((await world.sql("SELECT id FROM users"))[0]["id"], None, NOW)
+    await world.sessions.purge(NOW + 399 * 86_400)
+    assert len(await world.sql("SELECT FROM gateway_sign_outs")) == 1
+    await world.sessions.purge(NOW + 402 * 86_400)
+    assert await world.sql("SELECT FROM gateway_sign_outs") == []
+
+
+async def test_purging_takes_more_than_one_batch(world: World) -> None:
+    await world.sql(
+        "INSERT INTO gateway_sessions (id, user_id, organization_id, created_at, expires_at) "
+        "SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), now(), 'epoch' FROM generate_series(1, 4500)"
+    )
+    assert await world.sessions.purge(NOW) == 4500
+
+
+# -- the end by its user ------------------------------------------------------------------------------------------
+
+
+async def test_ending_the_others_spares_the_one_and_what_came_since(world: World) -> None:
+    user, organization, mine = await begin(world)
+    others = [RefreshToken((await world.login()).tokens.refresh_token) for _ in range(3)]
+    current = world.tokens.verify(mine.token, RefreshClaims, NOW).session_id
+    assert await world.sessions.close_others(user, current, NOW + 1) == 3
+    assert await world.sessions.close_others(user, current, NOW + 1) == 0
+    for token in others:
+        assert await revoked(world, token)
+    assert not await revoked(world, mine)
+    assert await revoked(world, foreign(user, organization))  # issued before then, entered after
+    later = foreign(user, organization, issued_at=NOW + 2)
+    assert not await revoked(world, later)
+    assert (current is not None and await world.sessions.is_live(current, NOW)) is True
+
+
+async def test_a_session_is_live_until_it_is_not(world: World) -> None:
+    user, _, _ = await begin(world)
+    session = (await world.login()).tokens.session_id
+    assert await world.sessions.is_live(session, NOW)
+    assert not await world.sessions.is_live(session, NOW + 7 * 86_400)
+    assert not await world.sessions.is_live(uuid4(), NOW)
+    await world.sessions.close_one(user, session, NOW)
+    assert not await world.sessions.is_live(session, NOW)
+
+
+async def test_whoever_ends_sessions_tells_which(world: World) -> None:
+    user, organization, _ = await begin(world)
+    told: list[UUID] = []
+    sessions = Sessions(world.store, world.tokens, tell=lambda change: told.extend(change.rows))
+    pairs = [(await world.login()).tokens for _ in range(5)]
+    ids = [pair.session_id for pair in pairs]
+    await sessions.refresh(successor(pairs[0]), NOW)
+    with pytest.raises(RefreshReused) as theft:
+        await sessions.refresh(successor(pairs[0]), LATER)
+    assert theft.value.session_id == ids[0]
+    await sessions.close(successor(pairs[1]), NOW)
+    await sessions.close_bearer(BearerToken(pairs[2].access_token.encode()), NOW)
+    await sessions.close_one(user, ids[3], NOW)
+    assert told == ids[:4]
+    await sessions.close_others(user, ids[4], NOW)  # there is the one that `begin` began
+    assert len(told) == 5
+    assert ids[4] not in told
+    for nothing in (successor(pairs[0]), foreign(user, organization)):
+        await sessions.close(nothing, NOW + 86_400)
+    assert len(told) == 5  # what is over, or was never entered, is no news
+
+
+# -- databases and tokens from before -----------------------------------------------------------------------------
+
+
+async def test_a_token_from_before_tokens_named_their_session_goes_on_in_it(world: World) -> None:
+    user, organization, _ = await begin(world)
+    (before,) = await world.sql("SELECT id FROM gateway_sessions")
+    old = RefreshToken(
+        world.tokens.issue_refresh(
+            user_id=user,
+            organization_id=organization,
+            email="",
+            role_id=None,
+            is_super_admin=False,
+            now=NOW,
+        )
+    )
+    await world.sql(
+        "UPDATE gateway_refresh_tokens SET digest = $1",
+        sha256(old.token.rpartition(".")[0].encode()).digest(),
+    )
+    await world.sql("UPDATE gateway_sessions SET last_used_at = NULL")
+    pair = await world.sessions.refresh(old, NOW)
+    assert pair.session_id == before["id"]
+    assert await world.sessions.refresh(old, NOW) == pair
+    with pytest.raises(RefreshReused):
+        await world.sessions.refresh(old, LATER)
+
+
+async def test_a_token_used_before_its_successors_were_kept_is_refused_within_the_grace(world: World) -> None:
+    _, _, token = await begin(world)
+    pair = await world.sessions.refresh(token, NOW)
+    await world.sql("UPDATE gateway_refresh_tokens SET successor = NULL")
+    assert await revoked(world, token, NOW + 1)
+    assert not await revoked(world, successor(pair), NOW + 1)
+
+
+@given(st.text(), st.text())
+def test_what_a_client_says_of_itself_is_bounded_and_printable(device: str, address: str) -> None:
+    visit = Visit.of(device, address)
+    assert len(visit.device) <= 256
+    assert len(visit.address) <= 64
+    for text in (visit.device, visit.address):
+        assert text == text.strip()
+        assert not any(unicodedata.category(one) in {"Cc", "Cf", "Cs"} for one in text)
+        text.encode()
