@@ -4,6 +4,8 @@ Laws:
 
 - A credential is proved before anything is told about its user.
 - Memory answers by a keyed digest of the credential, under a secret of this process: the cache holds no credential.
+- A ticket opens one thing, once, wherever: it is used up in the store, after everything else has been found good, and
+  neither its verdict nor its principal is remembered.
 - A cached principal is never used past the end of its credential, by the second, nor past the cache's time.
 - An outage of the store is ``StoreUnavailable``, never a verdict, and is not remembered. A principal known from before
   may stand in for the store's answer, and says that it is stale.
@@ -12,16 +14,18 @@ Laws:
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 from functools import partial
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from hashlib import blake2b, sha256
+from typing import TYPE_CHECKING, Final, Protocol
 
 from authcore import api_keys
 from authcore.claims import AccessClaims, TicketClaims
 from authcore.credentials import ApiKey, BearerToken, CookieToken, Credential, Ticket
-from authcore.errors import ApiKeyExpired, TokenExpired, TokenRejected
+from authcore.errors import ApiKeyExpired, AuthError, TicketUsed, TokenExpired, TokenRejected
 from authcore.principal import AuthMethod
 from authcore.principals import Principals
+from authcore.store.protocol import SubjectReader, TicketStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,12 +35,15 @@ if TYPE_CHECKING:
     from authcore.foreign import ForeignIssuer
     from authcore.memory import Memory, Verdict
     from authcore.principal import Principal
-    from authcore.store.protocol import SubjectReader
     from authcore.tokens import Tokens
 
 
-_METHODS: Final = {BearerToken: AuthMethod.JWT, CookieToken: AuthMethod.COOKIE, Ticket: AuthMethod.WS}
+_METHODS: Final = {BearerToken: AuthMethod.JWT, CookieToken: AuthMethod.COOKIE}
 _NOWHERE: Final = b"-" * 17
+
+
+class Store(SubjectReader, TicketStore, Protocol):
+    """What is asked of the database here."""
 
 
 class Authenticator:
@@ -44,7 +51,7 @@ class Authenticator:
 
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
         self,
-        store: SubjectReader,
+        store: Store,
         tokens: Tokens,
         api_keys: ApiKeys,
         last_used: LastUsed,
@@ -52,6 +59,7 @@ class Authenticator:
         foreign: ForeignIssuer | None = None,
     ) -> None:
         self._tokens = tokens
+        self._tickets: TicketStore = store
         self._principals = Principals(store, api_keys, leeway_seconds=tokens.leeway_seconds)
         self._last_used = last_used
         self._memory = memory
@@ -72,6 +80,8 @@ class Authenticator:
         Raises:
             AuthError: what was presented is remembered to be refused (as by :meth:`authenticate`).
         """
+        if isinstance(credential, Ticket):
+            return None
         key = self._digest(credential, organization)
         principal = self._memory.recall(key, now)
         if principal is None:
@@ -92,7 +102,8 @@ class Authenticator:
             now: POSIX seconds.
 
         Raises:
-            TokenRejected: the token does not verify, or its user or organization is gone (by subclass).
+            TokenRejected: the token does not verify, or its user or organization is gone, or it is a ticket that was
+                used before (by subclass).
             UserDisabled: a genuine token of a user who is switched off.
             ApiKeyRejected: the key is not good, or its owner is not (by subclass).
             ApiKeyBound: the key is good, and of another organization than the one asked for.
@@ -102,6 +113,8 @@ class Authenticator:
             StoreUnavailable: the database does not answer, and the caller is not known from before.
             IssuerUnavailable: it is a foreign issuer's token, and that issuer's keys cannot be had.
         """
+        if isinstance(credential, Ticket):
+            return await self._admit(credential, now)
         principal = self.recall(credential, organization, now)
         if principal is not None:
             return principal
@@ -116,7 +129,7 @@ class Authenticator:
         elif self._is_foreign(credential):
             load = await self._stranger(credential, organization, now)
         else:
-            claims = self._claims(credential, now)
+            claims = self._tokens.verify(credential.token, AccessClaims, now)
             method = _METHODS[type(credential)]
             load = partial(
                 self._principals.judge, partial(self._principals.of_token, method, claims, organization)
@@ -128,27 +141,32 @@ class Authenticator:
             self._last_used.add(principal.key_id)
         return principal
 
-    def _digest(self, credential: Credential, organization: UUID | None) -> bytes:
+    def _digest(self, credential: BearerToken | CookieToken | ApiKey, organization: UUID | None) -> bytes:
         # The parts before the credential have fixed lengths, so no two inputs read alike.
         if isinstance(credential, BearerToken):
             kind, proof = b"t", credential.token
-        elif isinstance(credential, ApiKey):
-            kind, proof = b"k", credential.key
         elif isinstance(credential, CookieToken):
             kind, proof = b"c", credential.token
         else:
-            kind, proof = b"w", credential.token
+            kind, proof = b"k", credential.key
         where = _NOWHERE if organization is None else b"+" + organization.bytes
         return blake2b(kind + where + proof, key=self._secret, digest_size=16).digest()
 
-    def _claims(
-        self, credential: BearerToken | CookieToken | Ticket, now: float
-    ) -> AccessClaims | TicketClaims:
-        if isinstance(credential, Ticket):
-            return self._tokens.verify(credential.token, TicketClaims, now)
-        return self._tokens.verify(credential.token, AccessClaims, now)
+    async def _admit(self, ticket: Ticket, now: float) -> Principal:
+        """Prove a ticket, find whom it stands for, and use it up."""
+        claims = self._tokens.verify(ticket.token, TicketClaims, now)
+        verdict = await self._principals.judge(
+            partial(self._principals.of_token, AuthMethod.WS, claims, None)
+        )
+        if verdict.principal is None:
+            raise verdict.refusal or AuthError
+        # Not counted by its jti: Whatomate's tickets have none.
+        until = datetime.fromtimestamp(claims.expires_at + self._tokens.leeway_seconds, UTC)
+        if not await self._tickets.use_ticket(_digest_of(ticket.token), until):
+            raise TicketUsed
+        return verdict.principal
 
-    def _is_foreign(self, credential: BearerToken | CookieToken | Ticket) -> bool:
+    def _is_foreign(self, credential: BearerToken | CookieToken) -> bool:
         return (
             self._foreign is not None
             and isinstance(credential, BearerToken)
@@ -156,7 +174,7 @@ class Authenticator:
         )
 
     async def _stranger(
-        self, credential: BearerToken | CookieToken | Ticket, organization: UUID | None, now: float
+        self, credential: BearerToken | CookieToken, organization: UUID | None, now: float
     ) -> Callable[[], Awaitable[Verdict]]:
         """Prove a foreign token; return how its user is found here."""
         foreign = self._foreign
@@ -171,3 +189,9 @@ class Authenticator:
             )
 
         return partial(self._principals.judge, find)
+
+
+def _digest_of(ticket: bytes) -> bytes:
+    # Of what is signed, without the signature: where an algorithm allows two signatures of one content, both are one
+    # ticket.
+    return sha256(ticket.rpartition(b".")[0]).digest()

@@ -19,12 +19,15 @@ from authcore.store.circuit import ended
 from authcore.store.rows import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from authcore.figures import Distribution, Figure
     from authcore.foreign import ForeignIssuer
     from authcore.memory import Limits
     from authcore.passwords import BcryptPool
+    from authcore.principal import Principal
+    from authcore.standing import Fall
+    from authcore.store.changes import Listener
     from authcore.store.postgres import PostgresStore
     from authcore.tokens import Tokens
 
@@ -60,13 +63,14 @@ class Identity:
         self._limits = limits
         self._memory = Memory(limits)
         self._api_keys = ApiKeys(store, pool, secret=key_secret)
-        self._changes = Changes(url, self._memory, store, connect_timeout_seconds=connect_timeout_seconds)
+        self._listeners: list[Listener] = [self._memory]
+        self._changes = Changes(url, self, store, connect_timeout_seconds=connect_timeout_seconds)
         self._listening: asyncio.Task[None] | None = None
         self.last_used = LastUsed(store)
         self.foreign = foreign
         if foreign is not None:
             change = Change(rows=(foreign.row,))
-            foreign.keys.lost = lambda: self._memory.hear(change)
+            foreign.keys.lost = lambda: self.hear(change)
         self.authenticator = Authenticator(
             store, tokens, self._api_keys, self.last_used, self._memory, foreign
         )
@@ -85,7 +89,7 @@ class Identity:
 
     def forget(self) -> None:
         """Forget everybody: what proved them may not prove them any more."""
-        self._memory.hear(Change(everything=True))
+        self.hear(Change(everything=True))
 
     async def purge(self, now: float) -> int:
         """Forget old digests of API keys, and return how many.
@@ -96,8 +100,40 @@ class Identity:
         return await self._store.purge_api_key_digests(datetime.fromtimestamp(now - _DIGEST_SECONDS, UTC))
 
     def hear(self, change: Change) -> None:
-        """Take notice of a change that was made here, without waiting for the database to tell."""
-        self._memory.hear(change)
+        """Take notice of a change: the database tells of it, or it was made here."""
+        for listener in self._listeners:
+            listener.hear(change)
+
+    def begin_gap(self) -> None:
+        """From now on changes may go unheard."""
+        for listener in self._listeners:
+            listener.begin_gap()
+
+    def end_gap(self) -> None:
+        """Changes are heard again."""
+        for listener in self._listeners:
+            listener.end_gap()
+
+    def tell(self, listener: Listener) -> None:
+        """Tell `listener`, too, of every change that is heard; after the memory, which then knows it already."""
+        self._listeners.append(listener)
+
+    async def fallen(self, principals: Sequence[Principal], now: float) -> Mapping[int, Fall]:
+        """Return which of `principals`, by place, may be there no more, and why.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.fallen(principals, datetime.fromtimestamp(now, UTC))
+
+    async def purge_tickets(self, now: float) -> int:
+        """Forget used tickets that have expired, and return how many.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        # One day late: the clocks of gateways differ.
+        return await self._store.purge_tickets(datetime.fromtimestamp(now - 86_400, UTC))
 
     @property
     def hearing(self) -> Hearing:

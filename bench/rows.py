@@ -10,6 +10,7 @@ from authcore.store.rows import Subject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 
 class Rows:
@@ -21,6 +22,10 @@ class Rows:
         }
         self.organizations = [uuid4() for _ in range(100)]
         self.role = "agent"
+
+    async def use_ticket(self, digest: bytes, expires_at: datetime) -> bool:  # noqa: ARG002 -- nobody here has one
+        """Refuse: there are no tickets."""
+        return False
 
     async def subject(
         self,

@@ -23,6 +23,7 @@ from config.groups.issuer import Issuer
 from config.groups.observing import Log, Trace
 from config.groups.serving import Admin, Header, Limit, Timeout, Upstream
 from config.groups.signin import Invitation, Signin
+from config.groups.sockets import Ws
 
 
 class Settings(BaseSettings):
@@ -91,6 +92,7 @@ class Settings(BaseSettings):
     signin: Signin = Field(default_factory=Signin)
     identity: Identity = Field(default_factory=Identity)
     keys: Keys = Field(default_factory=Keys)
+    ws: Ws = Field(default_factory=Ws)
     upstream: Upstream = Field(default_factory=Upstream)
     limit: Limit = Field(default_factory=Limit)
     timeout: Timeout = Field(default_factory=Timeout)

@@ -18,18 +18,19 @@ from aiohttp import web
 from authcore.errors import StoreUnavailable
 from gateway import collector, logs
 from gateway.admin import Admin
+from gateway.assembly.chores import begin_chores
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
-from gateway.assembly.foreign import follow_issuer
 from gateway.assembly.gauges import publish_clients, publish_domain, publish_log, publish_upstreams
 from gateway.assembly.hosted import build_hosted
-from gateway.assembly.rotation import follow_keys
 from gateway.assembly.routing import LOOK_SECONDS, Routing
 from gateway.assembly.serving import build_access_log, build_listener, build_pipeline
+from gateway.assembly.sockets import build_sockets
 from gateway.assembly.upstreams import Upstreams
 from gateway.chores import Chores, attempt
 from gateway.draining import Drain
 from gateway.metrics import Metrics
+from gateway.proxy.forward import Forwarder
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.tunnel import Tunnels
 
@@ -38,14 +39,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from config.settings import Settings
+    from gateway.assembly.domain import Domain
     from gateway.logs import AccessLog
     from gateway.wire.listener import Listener
 
 LOG_FLUSH_SECONDS = 0.2
-PURGE_SECONDS = 3600
-ISSUER_SECONDS = 1
-FORGET_SECONDS = 30
-PURGE_ATTEMPTS_SECONDS = 60
 
 log = structlog.get_logger()
 
@@ -102,13 +100,7 @@ class Gateway:
         deadlines.start()
         closing.callback(deadlines.stop)
 
-        domain = self._domain = await build_domain(settings)
-        closing.push_async_callback(domain.store.close)
-        closing.callback(domain.passwords.close)
-        closing.push_async_callback(attempt, "write_last_used", self._write_last_used)
-        closing.push_async_callback(domain.identity.stop)
-        await domain.identity.start()
-
+        domain = await self._open_domain()
         runner, hosted = await build_hosted(settings, domain, metrics, deadlines)
         closing.push_async_callback(runner.cleanup)
         closing.callback(hosted.pool.close)
@@ -117,16 +109,23 @@ class Gateway:
 
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
         closing.callback(tunnels.abort)
+        self._sockets = build_sockets(settings, domain, metrics)
+        forwarder = Forwarder(tunnels, self._sockets)
         routing = self._routing = Routing(settings, metrics, upstreams, hosted)
         pipeline = build_pipeline(
-            settings, domain, routes=routing.table, tunnels=tunnels, metrics=metrics, access_log=access_log
+            settings,
+            domain,
+            routes=routing.table,
+            forwarder=forwarder,
+            metrics=metrics,
+            access_log=access_log,
         )
         routing.serve(pipeline.decider)
         listener = self._listener = build_listener(settings, pipeline, deadlines)
         drain = self._drain = Drain(
             listener,
             sockets=lambda: tunnels.open_now,
-            streams=lambda: pipeline.forwarder.streams,
+            streams=lambda: forwarder.streams,
             drain_seconds=settings.timeout.drain_seconds,
         )
         publish_domain(metrics, domain)
@@ -138,6 +137,16 @@ class Gateway:
         explain = build_explain(settings, domain, lambda: routing.table)
         admin = Admin(metrics, domain.store, lambda: not drain.begun, domain.identity, explain)
         await self._listen(admin, listener, drain)
+
+    async def _open_domain(self) -> Domain:
+        closing = self._closing
+        domain = self._domain = await build_domain(self._settings)
+        closing.push_async_callback(domain.store.close)
+        closing.callback(domain.passwords.close)
+        closing.push_async_callback(attempt, "write_last_used", self._write_last_used)
+        closing.push_async_callback(domain.identity.stop)
+        await domain.identity.start()
+        return domain
 
     async def _tell_if_unready(self) -> None:
         """Say at the start, in the log, what ``/readyz`` will say."""
@@ -191,22 +200,7 @@ class Gateway:
         chores.every(LOOK_SECONDS, "look_at_routes", self._routing.look)
         chores.every(LOG_FLUSH_SECONDS, "flush_access_log", flush_log)
         chores.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
-        chores.every(self._settings.jwt.keys_poll_seconds, "follow_keys", lambda: follow_keys(self._domain))
-        foreign = self._domain.identity.foreign
-        if foreign is not None:
-            chores.once("fetch_issuer_keys", lambda: follow_issuer(foreign))
-            chores.every(ISSUER_SECONDS, "fetch_issuer_keys", lambda: follow_issuer(foreign))
-        chores.every(PURGE_SECONDS, "purge_sessions", lambda: self._domain.sessions.purge(time.time()))
-        chores.every(
-            FORGET_SECONDS,
-            "forget_successors",
-            lambda: self._domain.sessions.forget_successors(time.time()),
-        )
-        attempts = self._domain.attempts
-        invitations = self._domain.invitations
-        chores.every(PURGE_SECONDS, "purge_invitations", lambda: invitations.purge(time.time()))
-        chores.every(PURGE_ATTEMPTS_SECONDS, "purge_attempts", lambda: attempts.purge(time.time()))
-        chores.every(PURGE_SECONDS, "purge_key_digests", lambda: self._domain.identity.purge(time.time()))
+        begin_chores(chores, self._settings, self._domain, self._sockets)
 
     async def _write_last_used(self) -> None:
         await self._domain.identity.last_used.flush(time.time())

@@ -23,7 +23,7 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     "workers": {"app", *GROUND},
     "dev": {"dev"},
     "app": {"assembly", "proxy", "endpoints", "admin", "wire", "chores", "collector", "draining", *GROUND},
-    "assembly": {"assembly", "proxy", "endpoints", "wire", "keys", "outbound", *GROUND},
+    "assembly": {"assembly", "proxy", "endpoints", "wire", "keys", "outbound", "chores", *GROUND},
     "keys": set(),
     "outbound": set(),
     "proxy": {"proxy", "wire", *GROUND},

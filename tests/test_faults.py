@@ -28,7 +28,7 @@ STATUS = {
         ),
         401,
     ),
-    **dict.fromkeys(("TokenRevoked", "SubjectUnknown", "UserDisabled", "LoginRejected"), 401),
+    **dict.fromkeys(("TokenRevoked", "TicketUsed", "SubjectUnknown", "UserDisabled", "LoginRejected"), 401),
     **dict.fromkeys(
         ("ApiKeyRejected", "ApiKeyMalformed", "ApiKeyExpired", "ApiKeyRevoked", "ApiKeyOwnerDisabled"), 401
     ),

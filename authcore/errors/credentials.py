@@ -57,6 +57,12 @@ class TokenRevoked(TokenRejected):
     reason = Reason.REVOKED
 
 
+class TicketUsed(TokenRejected):
+    """Genuine, and it has opened its one socket."""
+
+    reason = Reason.REVOKED
+
+
 class SubjectUnknown(TokenRejected):
     """Genuine, but its user or organization is gone, or the user is no longer a member of it."""
 

@@ -12,6 +12,8 @@ from authcore.store.keys import KeyRows
 from authcore.store.people import PeopleRows
 from authcore.store.pool import Pool
 from authcore.store.sessions import SessionRows
+from authcore.store.standing import StandingRows
+from authcore.store.tickets import TicketRows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,7 +21,16 @@ if TYPE_CHECKING:
     from authcore.figures import Distribution, Figure
 
 
-class PostgresStore(AccountRows, SessionRows, KeyRows, AttemptRows, InvitationRows, PeopleRows):
+class PostgresStore(
+    AccountRows,
+    SessionRows,
+    KeyRows,
+    AttemptRows,
+    InvitationRows,
+    PeopleRows,
+    TicketRows,
+    StandingRows,
+):
     """Everything the domain asks of its database."""
 
     def __init__(self, pool: Pool) -> None:

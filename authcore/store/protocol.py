@@ -49,6 +49,13 @@ class SubjectReader(Protocol):
         """Return the user as seen in the organization, and what became of a session of theirs; None: no such user."""
 
 
+class TicketStore(Protocol):
+    """Where tickets are used up."""
+
+    async def use_ticket(self, digest: bytes, expires_at: datetime) -> bool:
+        """Use up the ticket of `digest`; False when it was used before."""
+
+
 class KeyReader(Protocol):
     """What proving an API key asks of the store."""
 

@@ -66,6 +66,7 @@ async def build_domain(settings: Settings) -> Domain:
         leeway_seconds=settings.jwt.leeway_seconds,
         access_seconds=settings.token.access_seconds,
         refresh_seconds=settings.token.refresh_seconds,
+        ticket_seconds=settings.ws.ticket_seconds,
     )
     passwords = Passwords(
         min_length=password.min_length, cost=password.cost, workers=password.workers, queue=password.queue

@@ -16,6 +16,7 @@ from gateway.endpoints.invitations import InvitationEndpoints
 from gateway.endpoints.key_set import KeySetEndpoint
 from gateway.endpoints.password import PasswordEndpoint
 from gateway.endpoints.sessions import SessionEndpoints
+from gateway.endpoints.tickets import TicketEndpoint
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.pool import Pool, PoolLimits
 
@@ -36,26 +37,29 @@ HOSTED_KEEPALIVE_SECONDS = 3600
 """The hosted application keeps its connections longer than the pool does: the pool decides."""
 
 
+def _add_endpoints(application: web.Application, settings: Settings, domain: Domain) -> None:
+    headers = settings.header
+    user, org = headers.user_id, headers.org_id
+    cookies = session_cookies(settings, domain.tokens)
+    for endpoints in (
+        cookies,
+        AuthEndpoints(domain.accounts, domain.sessions, cookies, user_id_header=user),
+        ApiKeyEndpoints(domain.accounts, user_id_header=user, org_id_header=org),
+        InvitationEndpoints(domain.invitations, user_id_header=user, org_id_header=org),
+        PasswordEndpoint(domain.accounts, user_id_header=user),
+        SessionEndpoints(domain.sessions, cookies, user_id_header=user),
+        TicketEndpoint(domain.tokens, user_id_header=user, org_id_header=org),
+        KeySetEndpoint(domain.ring),
+    ):
+        endpoints.add_to(application)
+
+
 async def build_hosted(
     settings: Settings, domain: Domain, metrics: Metrics, deadlines: Deadlines
 ) -> tuple[web.AppRunner, Upstream]:
     """Build the application behind ``/api/auth``: an upstream that is reached through a pair of sockets."""
     application = make_application(metrics, body_bytes=settings.limit.auth_body_bytes)
-    headers = settings.header
-    cookies = session_cookies(settings, domain.tokens)
-    cookies.add_to(application)
-    AuthEndpoints(domain.accounts, domain.sessions, cookies, user_id_header=headers.user_id).add_to(
-        application
-    )
-    ApiKeyEndpoints(domain.accounts, user_id_header=headers.user_id, org_id_header=headers.org_id).add_to(
-        application
-    )
-    InvitationEndpoints(
-        domain.invitations, user_id_header=headers.user_id, org_id_header=headers.org_id
-    ).add_to(application)
-    PasswordEndpoint(domain.accounts, user_id_header=headers.user_id).add_to(application)
-    SessionEndpoints(domain.sessions, cookies, user_id_header=headers.user_id).add_to(application)
-    KeySetEndpoint(domain.ring).add_to(application)
+    _add_endpoints(application, settings, domain)
     # The pipeline has kept the limits already; the application's own must never be met, for it logs what it refuses.
     runner = web.AppRunner(
         application,

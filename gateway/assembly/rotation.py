@@ -11,16 +11,22 @@ from authcore.key_files import KeysUnusable
 
 if TYPE_CHECKING:
     from gateway.assembly.domain import Domain
+    from gateway.proxy.sockets import Sockets
 
 log = structlog.get_logger()
 
 
-async def follow_keys(domain: Domain) -> None:
+async def follow_keys(domain: Domain, sockets: Sockets) -> None:
     """Take the key directory if it has changed; what cannot be taken is logged once, and changes nothing."""
     if domain.rotation is None:
         return
+
+    def withdrawn() -> None:
+        domain.identity.forget()
+        sockets.withdraw()
+
     try:
-        taken = await domain.rotation.check(time.time(), domain.identity.forget)
+        taken = await domain.rotation.check(time.time(), withdrawn)
     except KeysUnusable as error:
         log.error("keys_not_taken", problem=str(error), until="the key directory is mended")  # noqa: TRY400 - the problem says it all
     else:

@@ -17,6 +17,7 @@ from gateway.endpoints.invitations import PERMISSIONS as INVITATION_PERMISSIONS
 from gateway.endpoints.key_set import PATH as KEY_SET_PATH
 from gateway.endpoints.password import PATH as PASSWORD_PATH
 from gateway.endpoints.sessions import METHODS as SESSION_METHODS
+from gateway.endpoints.tickets import PATH as WS_TOKEN_PATH
 from gateway.metrics import Metrics
 from gateway.proxy.cors import build_policy
 from gateway.proxy.routes import Pattern, Route, RouteTable, of_method
@@ -128,6 +129,8 @@ def _hosted_routes(
     ours |= {path: replace(own, methods=of_method(method)) for path, method in SESSION_METHODS.items()}
     ours[PASSWORD_PATH] = replace(here(PASSWORD_PATH, by_token), methods=of_method("PUT"))
     ours |= _by_permission(here(INVITATIONS, AUTHENTICATED), INVITATION_PERMISSIONS)
+    # Of the organization the caller acts in: a browser's socket cannot ask for another one by a header.
+    ours[WS_TOKEN_PATH] = replace(here(WS_TOKEN_PATH, by_token), methods=frozenset({b"GET"}), hosted=False)
     ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))
     if settings.keys.hosted:
         ours |= _by_permission(here(COLLECTION, AUTHENTICATED), PERMISSIONS)

@@ -12,7 +12,6 @@ from gateway.proxy.browsers import BrowserLaws
 from gateway.proxy.cors import build_policy
 from gateway.proxy.decide import Decider
 from gateway.proxy.decisions import Decisions
-from gateway.proxy.forward import Forwarder
 from gateway.proxy.forwarded import Origins
 from gateway.proxy.headers import HeaderLaws
 from gateway.proxy.pipeline import Pipeline
@@ -24,9 +23,9 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.metrics import Metrics
+    from gateway.proxy.forward import Forwarder
     from gateway.proxy.routes import RouteTable
     from gateway.wire.deadlines import Deadlines
-    from gateway.wire.tunnel import Tunnels
 
 log = structlog.get_logger()
 
@@ -36,7 +35,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     domain: Domain,
     *,
     routes: RouteTable,
-    tunnels: Tunnels,
+    forwarder: Forwarder,
     metrics: Metrics,
     access_log: AccessLog,
 ) -> Pipeline:
@@ -50,7 +49,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     return Pipeline(
         decider=decider,
         decisions=Decisions(path, decider, laws) if path else None,
-        forwarder=Forwarder(tunnels),
+        forwarder=forwarder,
         recorder=Recorder(metrics, access_log),
         metrics=metrics,
         cors=build_policy(settings.cors),

@@ -20,6 +20,7 @@ from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
     from gateway.proxy.exchange import Exchange
+    from gateway.proxy.sockets import Sockets
     from gateway.proxy.upstreams import Upstream
     from gateway.wire.messages import ResponseHead
     from gateway.wire.tunnel import Tunnels
@@ -37,8 +38,9 @@ class Forwarder:
         streams: The event streams that are being relayed.
     """
 
-    def __init__(self, tunnels: Tunnels) -> None:
+    def __init__(self, tunnels: Tunnels, sockets: Sockets) -> None:
         self._tunnels = tunnels
+        self._sockets = sockets
         self.streams: set[Stream] = set()
 
     async def send(self, exchange: Exchange, upstream: Upstream, start: bytes) -> None:
@@ -145,11 +147,12 @@ class Forwarder:
         far, early = connection.switch()
         near = inbound.switch(response_start(response, exchange.request_id), early)
         tunnel = self._tunnels.open()
-        tunnel.join((near, inbound.connection), (far, connection))
+        tunnel.join((near, inbound.connection), (far, connection), early)
+        socket = self._sockets.opened(tunnel, exchange.permit, time.time())
         try:
             await tunnel.ended()
         finally:
+            self._sockets.ended(socket)
             self._tunnels.ended(tunnel)
             inbound.received, inbound.sent = tunnel.up, tunnel.down + len(early)
-            if tunnel.idled:
-                exchange.reason = "idle"
+            exchange.reason = "idle" if tunnel.idled else tunnel.parted

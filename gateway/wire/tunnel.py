@@ -2,7 +2,10 @@
 
 Both transports are taken from their connections and given to the two ends of a :class:`Tunnel`. Laws:
 
-- Bytes are not looked at: what arrives at one end is written at the other, in order, with backpressure.
+- Bytes are not touched: what arrives at one end is written at the other, in order, with backpressure. Where frames
+  begin and end is kept track of, so that the gateway can end a socket between two of them.
+- A socket that is closed here gets a Close frame on both sides (RFC 6455 section 7.1.2), and nothing behind it. A side
+  in the midst of a frame gets it at the frame's end. What has not ended within a second is dropped.
 - An end that finishes sending (FIN) is passed on as just that; the tunnel is over when both have, or either is lost.
 - The connections are told of their loss when their transports are gone, as if they had kept them.
 - A tunnel in which nothing moves either way for ``idle_seconds`` is closed. There is no total limit here.
@@ -11,12 +14,18 @@ Both transports are taken from their connections and given to the two ends of a 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.wire.drive import Signal
+from gateway.wire.frames import GOING_AWAY, Frames, close_frame
 
 if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
+
+FRAME_SECONDS: Final = 0.5
+"""So long a frame that is under way may take to end, when its socket is closed here."""
+ANSWER_SECONDS: Final = 0.9
+"""So long, all in all, the client may take to answer a Close frame."""
 
 
 class Tunnel:
@@ -26,6 +35,7 @@ class Tunnel:
         up: Bytes passed from the client to the upstream.
         down: Bytes passed from the upstream to the client.
         idled: It ended because nothing moved.
+        parted: Why it was closed here; empty when it was not.
     """
 
     def __init__(self, deadlines: Deadlines, idle_seconds: float) -> None:
@@ -37,14 +47,20 @@ class Tunnel:
         self.up = 0
         self.down = 0
         self.idled = False
+        self.parted = ""
 
     def join(
         self,
         client: tuple[asyncio.Transport, asyncio.Protocol],
         upstream: tuple[asyncio.Transport, asyncio.Protocol],
+        early: bytes = b"",
     ) -> None:
-        """Let bytes flow between two transports, each with the connection that had it."""
+        """Let bytes flow between two transports, each with the connection that had it.
+
+        `early` is what the upstream sent behind its 101, which the client has been given.
+        """
         near, far = _End(self, *client), _End(self, *upstream)
+        far.frames.feed(early)
         near.peer, far.peer = far, near
         self._near = near
         self._far = far
@@ -86,7 +102,38 @@ class Tunnel:
 
     def leave(self) -> None:
         """End because the gateway does."""
-        self.abort()
+        self.close(GOING_AWAY, "the gateway is stopping", "drained")
+
+    def close(self, code: int, text: str, why: str) -> None:
+        """Close the socket on both sides, telling the client `code` and `text`; `why` is for the record."""
+        if self.parted:
+            return
+        self.parted = why
+        if self._open < 2:  # noqa: PLR2004 -- one side is gone, and the other takes what is left for it
+            self.abort()
+            return
+        self._far.part(close_frame(code, text, masked=False))
+        self._near.part(close_frame(GOING_AWAY, "", masked=True))
+        loop = asyncio.get_running_loop()
+        loop.call_later(FRAME_SECONDS, self._cut)
+        loop.call_later(ANSWER_SECONDS, self.hang_up)
+
+    def _cut(self) -> None:
+        """Wait for the end of no frame any more."""
+        if not self._far.parted:
+            self.abort()  # the client cannot be told: it stands in the midst of a frame
+        elif not self._near.parted:
+            self._far.transport.abort()
+
+    def hang_up(self) -> None:
+        """End both connections: the client has been told, and has answered or had its time to."""
+        for end in (self._near, self._far):
+            end.hang_up()
+
+    def answered(self, end: _End) -> None:
+        """What this end said may be the last word of a socket that is closed here."""
+        if end is self._near and self._far.parted and end.has_answered:
+            self.hang_up()
 
     def gone(self) -> None:
         """One of the transports is gone."""
@@ -134,19 +181,55 @@ class _End(asyncio.Protocol):
         self._tunnel = tunnel
         self._owner = owner
         self._finished = False
+        self._farewell = b""
+        self.frames = Frames()  # of what arrives here, and goes to the peer
+        self.parted = False  # what arrives here goes nowhere any more: the peer has had its Close frame
         self.transport = transport
         self.peer: _End = self
 
     def data_received(self, data: bytes) -> None:
         """Pass on what arrived."""
         self._tunnel.passed(self, len(data))
+        if self._tunnel.parted:
+            self._drop(data)
+            return
+        self.frames.feed(data)
         if not self.peer.transport.is_closing():
             self.peer.transport.write(data)
+
+    def part(self, farewell: bytes) -> None:
+        """Pass on nothing behind the present frame, and `farewell` in its place."""
+        self._farewell = farewell
+        self._part_between()
+
+    def _part_between(self) -> None:
+        if self.parted or not self.frames.between:
+            return
+        self.parted = True
+        if not (self.frames.closed or self._finished or self.peer.transport.is_closing()):
+            self.peer.transport.write(self._farewell)
+        if not self.transport.is_closing():
+            # To nowhere: the answer to the Close frame may be behind what the peer did not take.
+            self.transport.resume_reading()
+
+    def _drop(self, data: bytes) -> None:
+        """Pass on what belongs to the frame under way, and nothing behind it; look for the answer to a Close frame."""
+        if not self.parted:
+            end = self.frames.feed_one(data)
+            if not self.peer.transport.is_closing():
+                self.peer.transport.write(data[:end])
+            data = data[end:]
+            self._part_between()
+        self.frames.feed(data)
+        self._tunnel.answered(self)
 
     def eof_received(self) -> bool:
         """Pass on that this side sends no more; keep the transport while the other still sends."""
         self._finished = True
         self._tunnel.touch()
+        if self._tunnel.parted:
+            self._tunnel.answered(self)
+            return True
         if self.peer.transport.is_closing():
             return False
         if self.peer._finished:  # noqa: SLF001 -- its own kind
@@ -156,9 +239,14 @@ class _End(asyncio.Protocol):
             self.peer.transport.write_eof()
         return True
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether this side will say nothing more that counts."""
+        return self._finished or (self.frames.closed and self.frames.between)
+
     def pause_writing(self) -> None:
         """This side takes bytes more slowly than they come."""
-        if not self.peer.transport.is_closing():
+        if not self.peer.transport.is_closing() and not self.peer.parted:
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -174,5 +262,14 @@ class _End(asyncio.Protocol):
 
     def finish(self) -> None:
         """The other side is gone: write out what it sent, then close."""
+        if self._tunnel.parted and self.peer.parted:
+            return  # this side has its Close frame, and its time to answer
         if not self.transport.is_closing():
+            self.transport.close()
+
+    def hang_up(self) -> None:
+        """Close; at once, if what it has been given is not taken."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        elif not self.transport.is_closing():
             self.transport.close()

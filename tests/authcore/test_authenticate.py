@@ -19,6 +19,7 @@ from authcore.errors import (
     NotAMember,
     OrganizationUnknown,
     SubjectUnknown,
+    TicketUsed,
     TokenExpired,
     TokenRejected,
     TokenRevoked,
@@ -98,7 +99,10 @@ async def test_a_ticket_opens_its_organization_for_its_seconds(world: World) -> 
     principal = await authenticator.authenticate(ticket, None, NOW)
     assert (principal.method, principal.user_id) == (AuthMethod.WS, user)
     assert principal.expires_at == NOW + 30
-    assert authenticator.recall(ticket, None, NOW + 20) is principal
+    assert authenticator.recall(ticket, None, NOW + 20) is None
+    for other in (authenticator, world.new_authenticator()):
+        with pytest.raises(TicketUsed):
+            await other.authenticate(ticket, None, NOW + 20)
     assert authenticator.recall(BearerToken(ticket.token), None, NOW) is None
     with pytest.raises(TokenExpired):
         await authenticator.authenticate(ticket, None, NOW + 30)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from uuid import UUID
 
-BOTH_LOOPS = frozenset({"test_connection", "test_upstream_faults", "test_websocket"})
+BOTH_LOOPS = frozenset({"test_connection", "test_upstream_faults", "test_websocket", "test_socket_frames"})
 """What holds for bytes must hold on asyncio's own loop as well; everything runs on the loop of production."""
 
 

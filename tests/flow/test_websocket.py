@@ -303,6 +303,7 @@ async def sockets() -> AsyncIterator[tuple[int, asyncio.Queue[int | None]]]:
 
     application = web.Application()
     application.router.add_get("/chat", chat)
+    application.router.add_get("/ws", chat)
     runner = web.AppRunner(application)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -1,0 +1,55 @@
+"""Whether those who were let in may still be there: one statement for many, as the holders of sockets are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from authcore.standing import Fall
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from authcore.principal import Principal
+    from authcore.store.pool import Pool
+
+# The memberships by the law of rows.Subject.is_member.
+_FALLEN: Final = """
+SELECT place, CASE WHEN NOT has_user THEN 'user' WHEN NOT is_member THEN 'membership'
+                   WHEN NOT has_session THEN 'session' ELSE 'key' END AS why
+FROM (
+    SELECT h.place, coalesce(u.is_active, false) AS has_user,
+           o.id IS NOT NULL AND (coalesce(u.is_super_admin, false)
+               OR EXISTS (SELECT FROM user_organizations m WHERE m.user_id = h.user_id
+                          AND m.organization_id = h.organization_id AND m.deleted_at IS NULL)
+               OR (u.organization_id = h.organization_id AND NOT EXISTS (SELECT FROM user_organizations gone
+                   WHERE gone.user_id = h.user_id AND gone.organization_id = h.organization_id))) AS is_member,
+           h.session_id IS NULL OR (s.revoked_at IS NULL AND coalesce(s.expires_at > $5, false)) AS has_session,
+           h.key_id IS NULL
+               OR (coalesce(k.is_active, false) AND coalesce(k.expires_at > $5, k.id IS NOT NULL)) AS has_key
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[])
+        WITH ORDINALITY AS h (user_id, organization_id, session_id, key_id, place)
+    LEFT JOIN users u ON u.id = h.user_id AND u.deleted_at IS NULL
+    LEFT JOIN organizations o ON o.id = h.organization_id AND o.deleted_at IS NULL
+    LEFT JOIN gateway_sessions s ON s.id = h.session_id AND s.user_id = h.user_id
+    LEFT JOIN api_keys k ON k.id = h.key_id AND k.deleted_at IS NULL) standing
+WHERE NOT (has_user AND is_member AND has_session AND has_key)
+"""
+
+
+class StandingRows:
+    """Reads of what principals still are."""
+
+    _pool: Pool
+
+    async def fallen(self, principals: Sequence[Principal], at: datetime) -> Mapping[int, Fall]:
+        """Return which of `principals`, by place, may be there no more, and why."""
+        rows = await self._pool.fetch(
+            _FALLEN,
+            [one.user_id for one in principals],
+            [one.organization_id for one in principals],
+            [one.session_id for one in principals],
+            [one.key_id for one in principals],
+            at,
+        )
+        return {row["place"] - 1: Fall(row["why"]) for row in rows}

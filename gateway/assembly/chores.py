@@ -1,0 +1,38 @@
+"""What the domain needs done again and again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from gateway.assembly.foreign import follow_issuer
+from gateway.assembly.rotation import follow_keys
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from gateway.assembly.domain import Domain
+    from gateway.chores import Chores
+    from gateway.proxy.sockets import Sockets
+
+PURGE_SECONDS: Final = 3600
+PURGE_ATTEMPTS_SECONDS: Final = 60
+FORGET_SECONDS: Final = 30
+ISSUER_SECONDS: Final = 1
+
+
+def begin_chores(chores: Chores, settings: Settings, domain: Domain, sockets: Sockets) -> None:
+    """Begin them."""
+    every, identity, sessions, attempts = chores.every, domain.identity, domain.sessions, domain.attempts
+    invitations = domain.invitations
+    chores.once("watch_sockets", sockets.watch)
+    every(settings.jwt.keys_poll_seconds, "follow_keys", lambda: follow_keys(domain, sockets))
+    foreign = identity.foreign
+    if foreign is not None:
+        chores.once("fetch_issuer_keys", lambda: follow_issuer(foreign))
+        every(ISSUER_SECONDS, "fetch_issuer_keys", lambda: follow_issuer(foreign))
+    every(FORGET_SECONDS, "forget_successors", lambda: sessions.forget_successors(time.time()))
+    every(PURGE_ATTEMPTS_SECONDS, "purge_attempts", lambda: attempts.purge(time.time()))
+    every(PURGE_SECONDS, "purge_sessions", lambda: sessions.purge(time.time()))
+    every(PURGE_SECONDS, "purge_invitations", lambda: invitations.purge(time.time()))
+    every(PURGE_SECONDS, "purge_key_digests", lambda: identity.purge(time.time()))
+    every(PURGE_SECONDS, "purge_tickets", lambda: identity.purge_tickets(time.time()))

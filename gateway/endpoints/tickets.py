@@ -1,0 +1,44 @@
+"""``/api/auth/ws-token``: a ticket that opens one socket. HTTP only: what it means is authcore's.
+
+Law: a ticket is its caller's and of their session, in the organization they act in; nobody else can name any of these.
+An API key gets none: its holder opens a socket with the key itself, and a ticket would outlive it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from gateway.endpoints.application import session_of, success
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from authcore.tokens import Tokens
+
+PATH: Final = "/api/auth/ws-token"
+
+
+class TicketEndpoint:
+    """The handler, over the domain's tokens."""
+
+    def __init__(self, tokens: Tokens, *, user_id_header: str, org_id_header: str) -> None:
+        """The headers are those that say who is asking, and in which organization."""
+        self._tokens = tokens
+        self._user_id_header = user_id_header
+        self._org_id_header = org_id_header
+
+    def add_to(self, application: web.Application) -> None:
+        """Put the handler under its path."""
+        application.router.add_get(PATH, self.issue, allow_head=False)
+
+    async def issue(self, request: web.Request) -> web.Response:
+        """Answer with a ticket for ``/ws?token=``."""
+        ticket = self._tokens.issue_ticket(
+            user_id=UUID(request.headers[self._user_id_header]),
+            organization_id=UUID(request.headers[self._org_id_header]),
+            session_id=session_of(request),
+            now=time.time(),
+        )
+        return success({"token": ticket, "expires_in": self._tokens.ticket_seconds})

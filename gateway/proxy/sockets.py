@@ -1,0 +1,210 @@
+"""The WebSockets of callers: each ends when what let it in does.
+
+Laws:
+
+- A socket is closed with 4401 when its session is ended, its user switched off, its membership or API key gone, or its
+  time over. Whoever changed the rows, the database tells; where it does not, every socket is looked at every second.
+- What is heard is looked up before it counts: changed rows name suspects, and one statement judges a thousand of them.
+  A storm of changes costs no statement for each.
+- A socket is suspect from the moment it opens: what was heard between its verdict and then concerned nobody yet.
+- An outage closes nothing. Suspects remain so until the store answers.
+- A token's expiry ends the socket it opened. A ticket's does not, since it lives for seconds: its session counts, and
+  ``max_seconds``. Sockets of public routes are nobody's and not looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import time
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from authcore.errors import StoreUnavailable
+from authcore.principal import ANONYMOUS, AuthMethod
+from authcore.standing import Fall
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from authcore.principal import Permit, Principal
+    from authcore.store.rows import Change
+    from gateway.wire.tunnel import Tunnel
+
+UNAUTHORIZED: Final = 4401
+LOOK_SECONDS: Final = 0.25
+UNTOLD_SECONDS: Final = 1.0
+"""Every socket is looked at this often while the database does not tell of changes …"""
+TOLD_SECONDS: Final = 60.0
+"""… and this often while it does: for what ends by time alone."""
+BATCH: Final = 1000
+
+_WORDS: Final = {
+    Fall.USER: "account disabled",
+    Fall.MEMBERSHIP: "no longer a member of the organization",
+    Fall.SESSION: "session ended",
+    Fall.KEY: "key revoked",
+    Fall.TIME: "expired",
+}
+
+log = structlog.get_logger()
+
+
+class Socket:
+    """One socket of a caller."""
+
+    __slots__ = ("principal", "tunnel")
+
+    def __init__(self, tunnel: Tunnel, principal: Principal) -> None:
+        self.tunnel = tunnel
+        self.principal = principal
+
+    @property
+    def rows(self) -> Iterable[UUID]:
+        """The rows it depends on."""
+        one = self.principal
+        return (
+            row for row in (one.user_id, one.organization_id, one.session_id, one.key_id) if row is not None
+        )
+
+
+class Sockets:
+    """The sockets that are open, and the watch over them.
+
+    Attributes:
+        closed: How many were closed here, by why.
+    """
+
+    def __init__(
+        self,
+        fallen: Callable[[Sequence[Principal], float], Awaitable[Mapping[int, Fall]]],
+        *,
+        told: Callable[[], bool],
+        max_seconds: float,
+    ) -> None:
+        """`fallen` judges principals, by their places; `told` says whether changes are heard as they are committed."""
+        self._fallen = fallen
+        self._told = told
+        self._max_seconds = max_seconds
+        self._open: set[Socket] = set()
+        self._by_row: dict[UUID, set[Socket]] = {}
+        self._suspects: set[Socket] = set()
+        self._ends: list[tuple[float, int, Socket]] = []
+        self._number = count()
+        self._woken = asyncio.Event()
+        self._looked = 0.0
+        self.closed: dict[Fall, int] = dict.fromkeys(Fall, 0)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def opened(self, tunnel: Tunnel, permit: Permit | None, now: float) -> Socket | None:
+        """Watch over a socket from now on; None when it is nobody's."""
+        if permit is None or permit.principal is ANONYMOUS:
+            return None
+        principal = permit.principal
+        socket = Socket(tunnel, principal)
+        self._open.add(socket)
+        for row in socket.rows:
+            self._by_row.setdefault(row, set()).add(socket)
+        until = now + self._max_seconds
+        if principal.method is not AuthMethod.WS and principal.expires_at is not None:
+            until = min(until, principal.expires_at)
+        heapq.heappush(self._ends, (until, next(self._number), socket))
+        self._suspect([socket])
+        return socket
+
+    def ended(self, socket: Socket | None) -> None:
+        """Watch over it no more."""
+        if socket is None or socket not in self._open:
+            return
+        self._open.discard(socket)
+        self._suspects.discard(socket)
+        for row in socket.rows:
+            sockets = self._by_row[row]
+            sockets.discard(socket)
+            if not sockets:
+                del self._by_row[row]
+        if (
+            len(self._ends) > 2 * len(self._open) + BATCH
+        ):  # mostly of sockets that have ended before their time
+            self._ends = [entry for entry in self._ends if entry[2] in self._open]
+            heapq.heapify(self._ends)
+
+    def withdraw(self) -> None:
+        """Close whatever a token opened: a key that signs them is revoked."""
+        for socket in list(self._open):
+            if socket.principal.method is not AuthMethod.API_KEY:
+                self._close(socket, Fall.KEY)
+
+    # -- what the database tells ----------------------------------------------------------------------------------
+
+    def hear(self, change: Change) -> None:
+        """Rows have changed."""
+        if change.everything:
+            self._suspect(self._open)
+            return
+        for row in (*change.rows, *(user for user, _ in change.memberships)):
+            self._suspect(self._by_row.get(row, ()))
+
+    def begin_gap(self) -> None:
+        """From now on changes may go unheard: :meth:`watch` looks by itself."""
+
+    def end_gap(self) -> None:
+        """Changes are heard again; what was missed is looked up."""
+        self._suspect(self._open)
+
+    def _suspect(self, sockets: Iterable[Socket]) -> None:
+        self._suspects.update(sockets)
+        if self._suspects:
+            self._woken.set()
+
+    # -- the watch -------------------------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Look after the sockets, for ever."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self.look(time.time(), asyncio.get_running_loop().time())
+            except StoreUnavailable:
+                await asyncio.sleep(LOOK_SECONDS)
+            except Exception:
+                log.exception("sockets_not_looked_at")
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self, now: float, clock: float) -> None:
+        """Close those whose time is over, and those of the suspects who may be there no more.
+
+        Raises:
+            StoreUnavailable: that cannot be told; they remain suspects.
+        """
+        while self._ends and self._ends[0][0] <= now:
+            socket = heapq.heappop(self._ends)[2]
+            if socket in self._open:
+                self._close(socket, Fall.TIME)
+        if clock - self._looked >= (TOLD_SECONDS if self._told() else UNTOLD_SECONDS):
+            self._looked = clock
+            self._suspects.update(self._open)
+        while self._suspects:
+            batch = [self._suspects.pop() for _ in range(min(BATCH, len(self._suspects)))]
+            try:
+                fallen = await self._fallen([socket.principal for socket in batch], now)
+            except BaseException:
+                self._suspects.update(socket for socket in batch if socket in self._open)
+                raise
+            for place, why in fallen.items():
+                self._close(batch[place], why)
+
+    def _close(self, socket: Socket, why: Fall) -> None:
+        if socket in self._open:
+            self.closed[why] += 1
+            self.ended(socket)
+            socket.tunnel.close(UNAUTHORIZED, _WORDS[why], "expired" if why is Fall.TIME else "revoked")

@@ -1,0 +1,91 @@
+"""Where WebSocket frames begin and end in a stream of bytes, and what a Close frame looks like (RFC 6455 section 5).
+
+Laws:
+
+- Headers are read, payloads passed over: a large message costs as much as a small one.
+- Nothing is judged. Bytes that are no frames pass like any others; at worst no boundary is ever found in them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+GOING_AWAY: Final = 1001
+_CLOSE: Final = 0x8
+_LARGEST_REASON: Final = 123
+_SHORT_LENGTH, _LONG_LENGTH = 126, 127
+
+
+class Frames:
+    """Follows the frames of one direction.
+
+    Attributes:
+        closed: A Close frame has begun: nothing may follow it (section 5.5.1).
+    """
+
+    __slots__ = ("_head", "_left", "closed")
+
+    def __init__(self) -> None:
+        self._head = b""  # of a header that has not arrived whole
+        self._left = 0  # bytes of the present frame still to come, behind its header
+        self.closed = False
+
+    @property
+    def between(self) -> bool:
+        """Whether what has passed ends with a whole frame."""
+        return not self._left and not self._head
+
+    def feed(self, passing: bytes) -> None:
+        """Take notice of bytes that pass."""
+        if self._left >= len(passing):  # in the midst of a large frame
+            self._left -= len(passing)
+            return
+        at = 0
+        while at < len(passing):
+            at = self.feed_one(passing, at)
+
+    def feed_one(self, passing: bytes, at: int = 0) -> int:
+        """Take notice of bytes from `at` to the end of the present frame; return where that is, or where they end."""
+        if not self._left:
+            head = self._head + passing[at : at + 10 - len(self._head)]
+            size = _header_size(head)
+            if len(head) < size:
+                self._head = head
+                return len(passing)
+            at += size - len(self._head)
+            self._head = b""
+            self._left = _payload_size(head)
+            if head[0] & 0x0F == _CLOSE:
+                self.closed = True
+        step = min(self._left, len(passing) - at)
+        self._left -= step
+        return at + step
+
+
+def _header_size(head: bytes) -> int:
+    """Return how many bytes there are up to the mask, as far as `head` tells."""
+    if len(head) < 2:  # noqa: PLR2004 -- flags and opcode, mask bit and length
+        return 2
+    length = head[1] & 0x7F
+    return 10 if length == _LONG_LENGTH else 4 if length == _SHORT_LENGTH else 2
+
+
+def _payload_size(head: bytes) -> int:
+    """Return how many bytes follow: the masking key, which a client's frames have, and the payload."""
+    length = head[1] & 0x7F
+    if length == _SHORT_LENGTH:
+        length = int.from_bytes(head[2:4], "big")
+    elif length == _LONG_LENGTH:
+        length = int.from_bytes(head[2:10], "big")
+    return length + (4 if head[1] & 0x80 else 0)
+
+
+def close_frame(code: int, reason: str, *, masked: bool) -> bytes:
+    """Return a Close frame; `masked` towards a server (section 5.3)."""
+    payload = code.to_bytes(2, "big") + reason.encode()[:_LARGEST_REASON]
+    head = bytes((0x80 | _CLOSE, len(payload) | (0x80 if masked else 0)))
+    if not masked:
+        return head + payload
+    key = secrets.token_bytes(4)
+    return head + key + bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
