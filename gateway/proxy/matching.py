@@ -82,8 +82,8 @@ class Tree(Generic[R]):
         segments = path[1:].split("/")
         search: _Search[R] = _Search(method, segments, path.lower()[1:].split("/"), refused)
         if self.by_host:
-            _, _, domain = host.partition(".")
-            for root in (self._roots.get(host), self._roots.get("*." + domain) if domain else None):
+            label, _, domain = host.partition(".")
+            for root in (self._roots.get(host), self._roots.get(f"*.{domain}") if label and domain else None):
                 if root is not None and (found := search.below(root, 0)) is not None:
                     return found
         return None if self._anywhere is None else search.below(self._anywhere, 0)

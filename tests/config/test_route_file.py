@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -296,6 +297,15 @@ def test_settings_and_routes_are_told_together(tmp_path: Path) -> None:
     assert problems_of({"GATEWAY_ROUTES": str(tmp_path / "none.yaml")}) == [
         f"{tmp_path}/none.yaml:1: cannot be read: No such file or directory"
     ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/routes.md", "docs/preset.md"])
+def test_the_route_files_that_the_pages_show_are_read(page: str, tmp_path: Path) -> None:
+    text = (SCHEMA.parents[1] / page).read_text(encoding="utf-8")
+    shown = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "routes:" in block]
+    assert shown
+    for block in shown:
+        assert planned(tmp_path, block, preset="whatomate").routes
 
 
 # -- names and schema -------------------------------------------------------------------------------------------

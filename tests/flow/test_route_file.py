@@ -225,6 +225,7 @@ async def test_hosts_have_routes_of_their_own(routed: Routed) -> None:
             "example.com",
             "a.b.example.com",
             "evilexample.com",
+            ".example.com",
             "localhost",
             "app.example.com.evil",
         ):
