@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken
-from authcore.sessions import TokenPair
+from authcore.pairs import TokenPair
 from authcore.store.rows import ApiKeyRow, LoginRow, NewUser
 from config.settings import Settings
 from gateway.credentials import read_credential
@@ -163,7 +163,7 @@ def test_no_secret_is_in_a_repr() -> None:
             RefreshToken(secret),
             PasswordLogin("e", secret),
         ),
-        *(TokenPair(secret, secret, 1), read_credential(head)),
+        *(TokenPair(secret, secret, 1, 1, uuid4()), read_credential(head)),
         LoginRow(user_id=uuid4(), organization_id=uuid4(), password_hash=secret, is_active=True),
         ApiKeyRow(uuid4(), uuid4(), uuid4(), secret, is_active=True, expires_at=None),
         NewUser(email="e", password_hash=secret, full_name="f", organization_id=uuid4(), role_id=None),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 import pytest
 
 from tests.commands.conftest import SECRET, Run, refused
@@ -38,7 +36,7 @@ def test_an_invitation_is_shown_once_listed_and_revoked(on: Run, organization: s
 @pytest.mark.parametrize(
     ("option", "value", "code", "error"),
     [
-        ("--organization", str(uuid4()), 1, "Organization not found"),
+        ("--organization", "6f2f0f0e-8a3c-4a56-9d5b-0f0f4a3c9e11", 1, "Organization not found"),
         ("--role", "emperor", 1, "Role not found"),
         ("--email", "nobody", 1, "Email is not acceptable"),
         ("--expires-at", "2000-01-01T00:00:00Z", 2, "--expires-at is in the past"),
