@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from gateway.assembly.browsers import session_cookies
+from gateway.cookies import ACCESS
 from gateway.endpoints.api_keys import ApiKeyEndpoints
 from gateway.endpoints.application import make_application
 from gateway.endpoints.auth import AuthEndpoints
 from gateway.endpoints.invitations import InvitationEndpoints
 from gateway.endpoints.key_set import KeySetEndpoint
+from gateway.endpoints.openapi import OpenApiEndpoints
 from gateway.endpoints.password import PasswordEndpoint
 from gateway.endpoints.sessions import SessionEndpoints
 from gateway.endpoints.tickets import TicketEndpoint
@@ -50,6 +52,11 @@ def _add_endpoints(application: web.Application, settings: Settings, domain: Dom
         SessionEndpoints(domain.sessions, cookies, user_id_header=user),
         TicketEndpoint(domain.tokens, user_id_header=user, org_id_header=org),
         KeySetEndpoint(domain.ring),
+        OpenApiEndpoints(
+            with_api_keys=settings.keys.hosted,
+            decision_path=settings.decision.path,
+            cookies={"access": ACCESS.decode(), "header": "X-CSRF-Token"} if settings.cookies else {},
+        ),
     ):
         endpoints.add_to(application)
 

@@ -15,6 +15,7 @@ from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS
 from gateway.endpoints.invitations import COLLECTION as INVITATIONS
 from gateway.endpoints.invitations import PERMISSIONS as INVITATION_PERMISSIONS
 from gateway.endpoints.key_set import PATH as KEY_SET_PATH
+from gateway.endpoints.openapi import PATHS as DESCRIPTION_PATHS
 from gateway.endpoints.password import PATH as PASSWORD_PATH
 from gateway.endpoints.sessions import METHODS as SESSION_METHODS
 from gateway.endpoints.tickets import PATH as WS_TOKEN_PATH
@@ -131,6 +132,7 @@ def _hosted_routes(
     ours |= _by_permission(here(INVITATIONS, AUTHENTICATED), INVITATION_PERMISSIONS)
     # Of the organization the caller acts in: a browser's socket cannot ask for another one by a header.
     ours[WS_TOKEN_PATH] = replace(here(WS_TOKEN_PATH, by_token), methods=frozenset({b"GET"}), hosted=False)
+    ours |= {path: replace(here(path, PUBLIC), methods=of_method("GET")) for path in DESCRIPTION_PATHS}
     ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))
     if settings.keys.hosted:
         ours |= _by_permission(here(COLLECTION, AUTHENTICATED), PERMISSIONS)

@@ -11,22 +11,22 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field, StrictBool
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictBool
 
-from authcore.errors import ApiKeyUnknown
+from authcore.errors import ApiKeyUnknown, NameUnacceptable, NotAMember, Overloaded
 from gateway.endpoints.application import read_body, success
+from gateway.endpoints.describing import Answer, MessageAnswer, Operation
 from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from aiohttp import web
 
     from authcore.administration import Administration
-    from authcore.store.rows import ApiKeyListing
 
 COLLECTION: Final = "/api/api-keys"
 ONE: Final = "/api/api-keys/{id}"
@@ -42,17 +42,94 @@ LARGEST_PAGE: Final = 100
 _LAST_PAGE: Final = 1_000_000
 
 
-class CreateBody(BaseModel):
+def _number(default: int, most: int) -> Callable[[object], int]:
+    def bounded(text: object) -> int:
+        if (
+            not isinstance(text, str)
+            or not (text.isascii() and text.isdigit())
+            or len(text) > len(str(_LAST_PAGE))
+        ):
+            return default
+        return min(int(text), most) or default
+
+    return bounded
+
+
+class CreateKeyBody(BaseModel):
     """What creating a key is sent."""
 
     name: Annotated[str, Field(min_length=1)]
     expires_at: AwareDatetime | None = None
 
 
-class SwitchBody(BaseModel):
+class SwitchKeyBody(BaseModel):
     """What switching a key is sent."""
 
     is_active: StrictBool
+
+
+class PageQuery(BaseModel):
+    """Which of the keys are listed. What is no number counts as absent, as it does for Whatomate."""
+
+    search: str = Field("", description="Part of the name.")
+    page: Annotated[int, BeforeValidator(_number(1, _LAST_PAGE))] = Field(1, description="The first is 1.")
+    limit: Annotated[int, BeforeValidator(_number(PAGE_SIZE, LARGEST_PAGE))] = Field(
+        PAGE_SIZE, description=f"Keys on a page; {LARGEST_PAGE} at most."
+    )
+
+
+class ApiKeyAnswer(Answer):
+    """An API key, without the key itself."""
+
+    id: UUID
+    name: str
+    key_prefix: str
+    user_id: UUID = Field(description="Whom it acts as.")
+    organization_id: UUID
+    is_active: bool
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    created_at: datetime
+
+
+class NewApiKeyAnswer(ApiKeyAnswer):
+    """A new API key, with the key itself, this once."""
+
+    key: str
+
+
+class ApiKeyPageAnswer(Answer):
+    """Some of an organization's keys, newest first; and how many there are."""
+
+    api_keys: list[ApiKeyAnswer]
+    total: int
+    page: int
+    limit: int
+
+
+def _operation(method: str, path: str, summary: str, answer: type[BaseModel], **more: Any) -> Operation:
+    access = PERMISSIONS[path][method]
+    return Operation(
+        method=method, path=path, tag="API keys", summary=summary, access=access, answer=answer, **more
+    )
+
+
+OPERATIONS: Final = (
+    _operation("GET", COLLECTION, "List API keys, newest first", ApiKeyPageAnswer, query=PageQuery),
+    _operation(
+        "POST",
+        COLLECTION,
+        "Create an API key that acts as the caller, and show it",
+        NewApiKeyAnswer,
+        body=CreateKeyBody,
+        refuses=(NameUnacceptable, NotAMember, Overloaded),
+    ),
+    _operation("GET", ONE, "Get an API key", ApiKeyAnswer, refuses=(ApiKeyUnknown,)),
+    _operation(
+        "PUT", ONE, "Switch an API key on or off", ApiKeyAnswer, body=SwitchKeyBody, refuses=(ApiKeyUnknown,)
+    ),
+    _operation("DELETE", ONE, "Delete an API key", MessageAnswer, refuses=(ApiKeyUnknown,)),
+)
 
 
 class ApiKeyEndpoints:
@@ -75,25 +152,27 @@ class ApiKeyEndpoints:
 
     async def list_keys(self, request: web.Request) -> web.Response:
         """Answer with a page of keys whose name holds ``search``."""
-        page = _number(request, "page", 1, _LAST_PAGE)
-        limit = _number(request, "limit", PAGE_SIZE, LARGEST_PAGE)
+        asked = PageQuery(
+            **{name: request.query[name] for name in PageQuery.model_fields if name in request.query}
+        )
         found = await self._administration.find_api_keys(
             self._organization(request),
-            request.query.get("search", ""),
-            limit=limit,
-            offset=(page - 1) * limit,
+            asked.search,
+            limit=asked.limit,
+            offset=(asked.page - 1) * asked.limit,
         )
-        keys = [_shown(key) for key in found.keys]
-        return success({"api_keys": keys, "total": found.total, "page": page, "limit": limit})
+        keys = [ApiKeyAnswer.model_validate(key) for key in found.keys]
+        page = ApiKeyPageAnswer(api_keys=keys, total=found.total, page=asked.page, limit=asked.limit)
+        return success(page)
 
     async def get(self, request: web.Request) -> web.Response:
         """Answer with one key."""
         key = await self._administration.find_api_key(self._organization(request), _id(request))
-        return success(_shown(key))
+        return success(ApiKeyAnswer.model_validate(key))
 
     async def create(self, request: web.Request) -> web.Response:
         """Create a key that acts as the caller, and show it."""
-        body = await read_body(request, CreateBody)
+        body = await read_body(request, CreateKeyBody)
         if body.expires_at is not None and body.expires_at <= datetime.fromtimestamp(time.time(), UTC):
             raise BadRequest("expires_at must be in the future")
         row, key = await self._administration.create_api_key(
@@ -102,37 +181,24 @@ class ApiKeyEndpoints:
             body.name,
             body.expires_at,
         )
-        return success({**_shown(row), "key": key})
+        shown = ApiKeyAnswer.model_validate(row)
+        return success(NewApiKeyAnswer(**shown.model_dump(), key=key))
 
     async def switch(self, request: web.Request) -> web.Response:
         """Switch a key on or off."""
-        body = await read_body(request, SwitchBody)
+        body = await read_body(request, SwitchKeyBody)
         key = await self._administration.switch_api_key(
             self._organization(request), _id(request), is_active=body.is_active
         )
-        return success(_shown(key))
+        return success(ApiKeyAnswer.model_validate(key))
 
     async def delete(self, request: web.Request) -> web.Response:
         """Delete a key."""
         await self._administration.delete_api_key(self._organization(request), _id(request))
-        return success({"message": "API key deleted successfully"})
+        return success(MessageAnswer(message="API key deleted successfully"))
 
     def _organization(self, request: web.Request) -> UUID:
         return UUID(request.headers[self._org_id_header])
-
-
-def _shown(key: ApiKeyListing) -> Mapping[str, object]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "key_prefix": key.key_prefix,
-        "user_id": key.user_id,
-        "organization_id": key.organization_id,
-        "is_active": key.is_active,
-        "last_used_at": key.last_used_at,
-        "expires_at": key.expires_at,
-        "created_at": key.created_at,
-    }
 
 
 def _id(request: web.Request) -> UUID:
@@ -140,11 +206,3 @@ def _id(request: web.Request) -> UUID:
         return UUID(request.match_info["id"])
     except ValueError:
         raise ApiKeyUnknown from None
-
-
-def _number(request: web.Request, name: str, default: int, most: int) -> int:
-    """Return a number of the query, within bounds; what is not one counts as absent, as it does for Whatomate."""
-    text = request.query.get(name, "")
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_LAST_PAGE))):
-        return default
-    return min(int(text), most) or default

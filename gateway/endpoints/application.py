@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 def success(content: object) -> web.Response:
     """Return the success envelope around `content`; never cached, for it may hold tokens (RFC 6749 section 5.1)."""
+    if isinstance(content, BaseModel):
+        content = content.model_dump(exclude_unset=True)
     return web.Response(
         body=orjson.dumps(
             {"status": "success", "data": content}, default=str

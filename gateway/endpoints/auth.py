@@ -7,25 +7,32 @@ a superset of every version's.
 from __future__ import annotations
 
 import time
-import unicodedata
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import orjson
 import structlog
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from authcore.credentials import BearerToken, PasswordLogin, RefreshToken
 from authcore.errors import RefreshRejected, RefreshReused, RefreshRevoked, RefreshUserUnknown, UserDisabled
 from gateway.endpoints.application import read_body, session_of, success, visit_of
+from gateway.endpoints.auth_forms import (
+    LoggedOutAnswer,
+    LoginBody,
+    RefreshBody,
+    RegisterBody,
+    SignedInAnswer,
+    SwitchBody,
+    TokensAnswer,
+    UserAnswer,
+)
 from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from authcore.accounts import Accounts, SignedIn, UserProfile
+    from authcore.accounts import Accounts, SignedIn
     from authcore.errors import AuthError
     from authcore.pairs import TokenPair
     from authcore.sessions import Sessions
@@ -44,48 +51,6 @@ TOKEN_PATHS: Final = ("/api/auth/switch-org",)
 
 
 log = structlog.get_logger()
-
-
-def _printable(text: str) -> str:
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise ValueError("must not hold control characters")
-    return text
-
-
-def _named(text: str) -> str:
-    text = text.strip()
-    if not text:
-        raise ValueError("is required")
-    return _printable(text)
-
-
-class RegisterBody(BaseModel):
-    """What ``register`` is sent."""
-
-    email: Annotated[str, Field(min_length=1), AfterValidator(_printable)]
-    password: Annotated[str, Field(min_length=1)]
-    full_name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_named)]
-    organization_id: UUID | None = None
-    invitation: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
-
-
-class LoginBody(BaseModel):
-    """What ``login`` is sent."""
-
-    email: Annotated[str, Field(min_length=1)]
-    password: Annotated[str, Field(min_length=1)]
-
-
-class RefreshBody(BaseModel):
-    """What ``refresh`` is sent; ``logout`` too, when it is sent anything."""
-
-    refresh_token: Annotated[str, Field(min_length=1)]
-
-
-class SwitchBody(BaseModel):
-    """What ``switch-org`` is sent."""
-
-    organization_id: UUID
 
 
 class AuthEndpoints:
@@ -172,7 +137,7 @@ class AuthEndpoints:
                 await self._sessions.close(one, now)
             else:
                 await self._sessions.close_bearer(one, now)
-        return success({"status": "logged_out"})
+        return success(LoggedOutAnswer(status="logged_out"))
 
     async def switch(self, request: web.Request) -> web.Response:
         """Give tokens for another organization, in the session of the caller's token."""
@@ -188,11 +153,12 @@ class AuthEndpoints:
 
     def _signed_in(self, request: web.Request, signed_in: SignedIn) -> web.Response:
         self._cookies.carry(request, signed_in.tokens)
-        return success({"user": _user(signed_in.user), **self._cookies.shown(signed_in.tokens)})
+        user = UserAnswer.model_validate(signed_in.user)
+        return success(SignedInAnswer(user=user, **self._cookies.shown(signed_in.tokens)))
 
     def _tokens(self, request: web.Request, pair: TokenPair) -> web.Response:
         self._cookies.carry(request, pair)
-        return success(self._cookies.shown(pair))
+        return success(TokensAnswer(**self._cookies.shown(pair)))
 
 
 async def _names_token(request: web.Request) -> bool:
@@ -203,31 +169,3 @@ async def _names_token(request: web.Request) -> bool:
     except orjson.JSONDecodeError:
         return True
     return not isinstance(parsed, dict) or bool(parsed.get("refresh_token"))
-
-
-def _user(user: UserProfile) -> Mapping[str, object]:
-    """Return the user object of the contract: a superset that serves every version of the client."""
-    role = user.role
-    return {
-        "id": user.id,
-        "organization_id": user.organization_id,
-        "email": user.email,
-        "full_name": user.full_name,
-        "name": user.full_name,
-        "role_id": user.role_id,
-        "is_active": user.is_active,
-        "is_available": user.is_available,
-        "is_super_admin": user.is_super_admin,
-        "created_at": user.created_at,
-        "updated_at": user.updated_at,
-        "settings": user.settings,
-        "role": None
-        if role is None
-        else {
-            "id": role.id,
-            "name": role.name,
-            "description": role.description,
-            "is_system": role.is_system,
-            "permissions": [{"resource": one.resource, "action": one.action} for one in role.permissions],
-        },
-    }

@@ -10,22 +10,21 @@ Laws:
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from authcore.errors import InvitationUnknown
+from authcore.errors import EmailUnacceptable, InvitationUnknown, RoleUnknown
 from gateway.endpoints.application import read_body, success
+from gateway.endpoints.describing import Answer, MessageAnswer, Operation
 from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aiohttp import web
 
     from authcore.invitations import Invitations
-    from authcore.store.invitations import InvitationRow
 
 COLLECTION: Final = "/api/auth/invitations"
 ONE: Final = "/api/auth/invitations/{id}"
@@ -40,9 +39,67 @@ PERMISSIONS: Final = {
 class InviteBody(BaseModel):
     """What inviting is sent."""
 
-    role_id: UUID | None = None
-    email: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    expires_at: AwareDatetime | None = None
+    role_id: UUID | None = Field(None, description="The organization's default role, when absent.")
+    email: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        None, description="Whom it is for; whoever holds it, when absent."
+    )
+    expires_at: AwareDatetime | None = Field(None, description="At most a year from now.")
+
+
+class InvitationAnswer(Answer):
+    """An invitation, without its token."""
+
+    id: UUID
+    organization_id: UUID
+    role_id: UUID | None
+    email: str | None = Field(description="Whom it is for; null: whoever holds it.")
+    invited_by: UUID | None = Field(description="Who invited; null: the operator.")
+    created_at: datetime
+    expires_at: datetime
+
+
+class NewInvitationAnswer(InvitationAnswer):
+    """A new invitation, with its token, this once."""
+
+    invitation: str = Field(description="Goes into `register`.")
+
+
+class InvitationsAnswer(Answer):
+    """The organization's invitations that may still be used."""
+
+    invitations: list[InvitationAnswer]
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path=COLLECTION,
+        tag="Invitations",
+        summary="List invitations that may still be used, newest first",
+        access=PERMISSIONS[COLLECTION]["GET"],
+        answer=InvitationsAnswer,
+    ),
+    Operation(
+        method="POST",
+        path=COLLECTION,
+        tag="Invitations",
+        summary="Invite somebody to register, and show the invitation",
+        detail="Good once. Nobody grants a role with permissions that they lack themselves.",
+        access=PERMISSIONS[COLLECTION]["POST"],
+        body=InviteBody,
+        answer=NewInvitationAnswer,
+        refuses=(RoleUnknown, EmailUnacceptable),
+    ),
+    Operation(
+        method="DELETE",
+        path=ONE,
+        tag="Invitations",
+        summary="Take an invitation back",
+        access=PERMISSIONS[ONE]["DELETE"],
+        answer=MessageAnswer,
+        refuses=(InvitationUnknown,),
+    ),
+)
 
 
 class InvitationEndpoints:
@@ -64,7 +121,8 @@ class InvitationEndpoints:
     async def list_open(self, request: web.Request) -> web.Response:
         """Answer with the invitations that may still be used, newest first; a thousand at most."""
         found = await self._invitations.open_ones(self._organization(request), time.time())
-        return success({"invitations": [_shown(row) for row in found]})
+        invitations = [InvitationAnswer.model_validate(row) for row in found]
+        return success(InvitationsAnswer(invitations=invitations))
 
     async def invite(self, request: web.Request) -> web.Response:
         """Make an invitation, and show it."""
@@ -80,7 +138,8 @@ class InvitationEndpoints:
             email=body.email,
             expires_at=None if body.expires_at is None else body.expires_at.timestamp(),
         )
-        return success({**_shown(row), "invitation": token})
+        shown = InvitationAnswer.model_validate(row)
+        return success(NewInvitationAnswer(**shown.model_dump(), invitation=token))
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Take an invitation back."""
@@ -89,19 +148,7 @@ class InvitationEndpoints:
         except ValueError:
             raise InvitationUnknown from None
         await self._invitations.revoke(self._organization(request), invitation_id, time.time())
-        return success({"message": "Invitation revoked"})
+        return success(MessageAnswer(message="Invitation revoked"))
 
     def _organization(self, request: web.Request) -> UUID:
         return UUID(request.headers[self._org_id_header])
-
-
-def _shown(row: InvitationRow) -> Mapping[str, object]:
-    return {
-        "id": row.id,
-        "organization_id": row.organization_id,
-        "role_id": row.role_id,
-        "email": row.email,
-        "invited_by": row.invited_by,
-        "created_at": row.created_at,
-        "expires_at": row.expires_at,
-    }

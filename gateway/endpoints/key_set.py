@@ -10,12 +10,25 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from aiohttp import web
 
+from gateway.endpoints.describing import PUBLIC, Operation
+
 if TYPE_CHECKING:
     from authcore.keys import KeyRing
 
 PATH: Final = "/.well-known/jwks.json"
 MAX_AGE_SECONDS: Final = 300
 """How long others may keep it: a new key is published for longer than this before it signs."""
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path=PATH,
+        tag="Descriptions",
+        summary="The public keys that tokens are signed with, as a JSON Web Key Set",
+        access=PUBLIC,
+    ),
+)
 
 
 class KeySetEndpoint:

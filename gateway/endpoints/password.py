@@ -12,7 +12,15 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from authcore.errors import (
+    CurrentPasswordWrong,
+    Overloaded,
+    PasswordMissing,
+    PasswordUnacceptable,
+    Throttled,
+)
 from gateway.endpoints.application import read_body, session_of, success, visit_of
+from gateway.endpoints.describing import TOKEN, MessageAnswer, Operation
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -27,6 +35,21 @@ class PasswordBody(BaseModel):
 
     current_password: Annotated[str, Field(min_length=1)]
     new_password: Annotated[str, Field(min_length=1)]
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="PUT",
+        path=PATH,
+        tag="Signing in",
+        summary="Change one's own password",
+        detail="Every other session of the caller ends.",
+        access=TOKEN,
+        body=PasswordBody,
+        answer=MessageAnswer,
+        refuses=(CurrentPasswordWrong, PasswordUnacceptable, PasswordMissing, Throttled, Overloaded),
+    ),
+)
 
 
 class PasswordEndpoint:
@@ -52,4 +75,4 @@ class PasswordEndpoint:
             session_id=session_of(request),
             visit=visit_of(request),
         )
-        return success({"message": "Password changed successfully"})
+        return success(MessageAnswer(message="Password changed successfully"))

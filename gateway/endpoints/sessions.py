@@ -9,19 +9,21 @@ Laws:
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
+
+from pydantic import Field
 
 from authcore.errors import SessionUnknown
 from gateway.endpoints.application import session_of, success
+from gateway.endpoints.describing import TOKEN, Answer, MessageAnswer, Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aiohttp import web
 
     from authcore.sessions import Sessions
-    from authcore.store.session_rows import SessionListing
     from gateway.endpoints.cookies import CookieLaws
 
 COLLECTION: Final = "/api/auth/sessions"
@@ -30,6 +32,63 @@ ALL: Final = "/api/auth/logout-all"
 
 METHODS: Final = {COLLECTION: "GET", ONE: "DELETE", ALL: "POST"}
 """path -> the method it takes, for who holds an access token."""
+
+
+class SessionAnswer(Answer):
+    """A session of the caller's."""
+
+    id: UUID
+    organization_id: UUID
+    device: str = Field(description="What the client calls itself.")
+    address: str = Field(description="Where it was last used from.")
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool = Field(description="It is the one that asks.")
+
+
+class SessionsAnswer(Answer):
+    """The caller's live sessions."""
+
+    sessions: list[SessionAnswer]
+
+
+class AllEndedAnswer(Answer):
+    """That the caller is signed out everywhere."""
+
+    status: Literal["logged_out"]
+    sessions: int = Field(description="How many were ended.")
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path=COLLECTION,
+        tag="Sessions",
+        summary="List one's own sessions",
+        detail="The current one first, then the last used; a hundred at most.",
+        access=TOKEN,
+        answer=SessionsAnswer,
+    ),
+    Operation(
+        method="DELETE",
+        path=ONE,
+        tag="Sessions",
+        summary="End one of one's own sessions",
+        detail="Its tokens are refused from then on.",
+        access=TOKEN,
+        answer=MessageAnswer,
+        refuses=(SessionUnknown,),
+    ),
+    Operation(
+        method="POST",
+        path=ALL,
+        tag="Sessions",
+        summary="End all of one's own sessions, this one too",
+        access=TOKEN,
+        answer=AllEndedAnswer,
+    ),
+)
 
 
 class SessionEndpoints:
@@ -52,7 +111,8 @@ class SessionEndpoints:
         """Answer with the caller's live sessions: the current one first, then the last used; a hundred at most."""
         current = session_of(request)
         found = await self._sessions.of_user(self._user(request), current, time.time())
-        return success({"sessions": [_shown(session, current) for session in found]})
+        sessions = [SessionAnswer(**asdict(session), current=session.id == current) for session in found]
+        return success(SessionsAnswer(sessions=sessions))
 
     async def end(self, request: web.Request) -> web.Response:
         """End one of the caller's sessions; its tokens are refused from now on."""
@@ -63,26 +123,13 @@ class SessionEndpoints:
         await self._sessions.close_one(self._user(request), session_id, time.time())
         if session_id == session_of(request):
             self._cookies.clear(request)
-        return success({"message": "Session ended"})
+        return success(MessageAnswer(message="Session ended"))
 
     async def end_all(self, request: web.Request) -> web.Response:
         """End every session of the caller, the current one too."""
         ended = await self._sessions.close_others(self._user(request), None, time.time())
         self._cookies.clear(request)
-        return success({"status": "logged_out", "sessions": ended})
+        return success(AllEndedAnswer(status="logged_out", sessions=ended))
 
     def _user(self, request: web.Request) -> UUID:
         return UUID(request.headers[self._user_id_header])
-
-
-def _shown(session: SessionListing, current: UUID | None) -> Mapping[str, object]:
-    return {
-        "id": session.id,
-        "organization_id": session.organization_id,
-        "device": session.device,
-        "address": session.address,
-        "created_at": session.created_at,
-        "last_used_at": session.last_used_at,
-        "expires_at": session.expires_at,
-        "current": session.id == current,
-    }

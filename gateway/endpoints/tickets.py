@@ -10,7 +10,10 @@ import time
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from pydantic import Field
+
 from gateway.endpoints.application import session_of, success
+from gateway.endpoints.describing import TOKEN, Answer, Operation
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -18,6 +21,27 @@ if TYPE_CHECKING:
     from authcore.tokens import Tokens
 
 PATH: Final = "/api/auth/ws-token"
+
+
+class TicketAnswer(Answer):
+    """A ticket, which opens one socket."""
+
+    token: str = Field(description="Goes into the query, as `token`.")
+    expires_in: int = Field(description="Seconds until it is good no more.")
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path=PATH,
+        tag="Sessions",
+        summary="Get a ticket that opens one WebSocket",
+        detail="For `/ws?token=`, where no header can be sent.",
+        access=TOKEN,
+        in_other_organizations=True,
+        answer=TicketAnswer,
+    ),
+)
 
 
 class TicketEndpoint:
@@ -41,4 +65,4 @@ class TicketEndpoint:
             session_id=session_of(request),
             now=time.time(),
         )
-        return success({"token": ticket, "expires_in": self._tokens.ticket_seconds})
+        return success(TicketAnswer(token=ticket, expires_in=self._tokens.ticket_seconds))

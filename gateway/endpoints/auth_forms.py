@@ -1,0 +1,226 @@
+"""What ``/api/auth`` is sent and answers, as models; and its description.
+
+Law: the contract of an existing Whatomate client holds to the letter; the user object is a superset of every version's.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field, computed_field
+
+from authcore import errors
+from gateway.endpoints.describing import PUBLIC, TOKEN, Answer, Operation
+
+if TYPE_CHECKING:
+    from pydantic.config import JsonDict
+
+
+def _printable(text: str) -> str:
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise ValueError("must not hold control characters")
+    return text
+
+
+def _named(text: str) -> str:
+    text = text.strip()
+    if not text:
+        raise ValueError("is required")
+    return _printable(text)
+
+
+# -- sent ---------------------------------------------------------------------------------------------------------
+
+
+class RegisterBody(BaseModel):
+    """What ``register`` is sent: an organization, or an invitation to one."""
+
+    email: Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+    password: Annotated[str, Field(min_length=1)]
+    full_name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_named)]
+    organization_id: UUID | None = Field(
+        None, description="Where to register; said by the invitation, if there is one."
+    )
+    invitation: Annotated[str, Field(min_length=1, max_length=8192)] | None = Field(
+        None, description="The invitation; needed where registration is by invitation."
+    )
+
+
+class LoginBody(BaseModel):
+    """What ``login`` is sent."""
+
+    email: Annotated[str, Field(min_length=1)]
+    password: Annotated[str, Field(min_length=1)]
+
+
+class RefreshBody(BaseModel):
+    """What ``refresh`` is sent; ``logout`` too, when it is sent anything."""
+
+    refresh_token: Annotated[str, Field(min_length=1)]
+
+
+class SwitchBody(BaseModel):
+    """What ``switch-org`` is sent."""
+
+    organization_id: UUID
+
+
+# -- answered -----------------------------------------------------------------------------------------------------
+
+
+class PermissionAnswer(Answer):
+    """One thing that may be done to one kind of thing."""
+
+    resource: str
+    action: str
+
+
+class RoleAnswer(Answer):
+    """A role, and what it permits."""
+
+    id: UUID
+    name: str
+    description: str
+    is_system: bool
+    permissions: list[PermissionAnswer]
+
+
+class UserAnswer(Answer):
+    """A user, acting in `organization_id` with the role they have there."""
+
+    id: UUID
+    organization_id: UUID
+    email: str
+    full_name: str
+    role_id: UUID | None
+    is_active: bool
+    is_available: bool
+    is_super_admin: bool
+    created_at: datetime
+    updated_at: datetime
+    settings: dict[str, Any]
+    role: RoleAnswer | None
+
+    @computed_field
+    def name(self) -> str:
+        """The same as ``full_name``."""
+        return self.full_name
+
+
+def _may_be_absent(schema: JsonDict) -> None:
+    schema.pop("default")
+
+
+class TokensAnswer(Answer):
+    """A pair of tokens; where they go into cookies only, how long they last."""
+
+    access_token: str = Field(
+        "", json_schema_extra=_may_be_absent, description="Absent where it is in a cookie only."
+    )
+    refresh_token: str = Field(
+        "", json_schema_extra=_may_be_absent, description="Good once; absent like the other."
+    )
+    expires_in: int = Field(description="Seconds until the access token ends.")
+
+
+class SignedInAnswer(TokensAnswer):
+    """Who is signed in, and their tokens."""
+
+    user: UserAnswer
+
+
+class LoggedOutAnswer(Answer):
+    """That the caller is signed out."""
+
+    status: Literal["logged_out"] = "logged_out"
+
+
+OPERATIONS: Final = (
+    Operation(
+        method="POST",
+        path="/api/auth/register",
+        tag="Signing in",
+        summary="Create an account in an organization, or join it with an existing one",
+        detail="An existing e-mail with its right password joins. Who may register is a setting: everybody, who is "
+        "invited, or nobody.",
+        access=PUBLIC,
+        body=RegisterBody,
+        answer=SignedInAnswer,
+        refuses=(
+            errors.OrganizationUnknown,
+            errors.EmailUnacceptable,
+            errors.NameUnacceptable,
+            errors.PasswordUnacceptable,
+            errors.EmailTaken,
+            errors.AlreadyMember,
+            errors.UserDisabled,
+            errors.RegistrationClosed,
+            errors.InvitationRequired,
+            errors.InvitationRejected,
+            errors.InvitationExpired,
+            errors.InvitationSpent,
+            errors.InvitationForAnother,
+            errors.Throttled,
+            errors.Overloaded,
+        ),
+    ),
+    Operation(
+        method="POST",
+        path="/api/auth/login",
+        tag="Signing in",
+        summary="Sign in by e-mail and password",
+        access=PUBLIC,
+        body=LoginBody,
+        answer=SignedInAnswer,
+        refuses=(
+            errors.LoginRejected,
+            errors.UserDisabled,
+            errors.NotAMember,
+            errors.Throttled,
+            errors.Overloaded,
+        ),
+    ),
+    Operation(
+        method="POST",
+        path="/api/auth/refresh",
+        tag="Signing in",
+        summary="Exchange a refresh token for a new pair",
+        detail="The old one is used up: using it again, later than in a race, ends the session. With cookies the body "
+        "may be absent.",
+        access=PUBLIC,
+        body=RefreshBody,
+        optional_body=True,
+        answer=TokensAnswer,
+        refuses=(
+            errors.RefreshRejected,
+            errors.RefreshRevoked,
+            errors.RefreshUserUnknown,
+            errors.UserDisabled,
+        ),
+    ),
+    Operation(
+        method="POST",
+        path="/api/auth/logout",
+        tag="Signing in",
+        summary="End the session of the tokens that are sent",
+        detail="In the body, as the credential, or in cookies. Whatever is sent, the caller is signed out: always 200.",
+        access=PUBLIC,
+        body=RefreshBody,
+        optional_body=True,
+        answer=LoggedOutAnswer,
+    ),
+    Operation(
+        method="POST",
+        path="/api/auth/switch-org",
+        tag="Signing in",
+        summary="Get tokens for another organization",
+        detail="In the session of the caller's token. Super admins need no membership.",
+        access=TOKEN,
+        body=SwitchBody,
+        answer=SignedInAnswer,
+        refuses=(errors.OrganizationUnknown, errors.NotAMember),
+    ),
+)

@@ -1,0 +1,266 @@
+"""What the gateway hosts, described: OpenAPI 3.1, made of the models that validate and the table of faults.
+
+To describe an endpoint, put an :class:`Operation` for each of its methods into a table ``OPERATIONS`` beside it, and
+add the table to ``DESCRIBED`` in ``gateway/endpoints/openapi.py``. `body` is the model that reads the request, `answer`
+the model that the handler hands to ``success``, `refuses` the errors that it is meant to meet.
+``tests/flow/test_openapi.py`` fails while a hosted route is not described, or an answer is not as described.
+
+Laws:
+
+- Nothing is described twice: fields and bounds are the models', statuses and messages those of the errors.
+- The document is made once, and is the same for everybody.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import models_json_schema
+
+from authcore import errors
+from gateway.faults import BadRequest, ContentTooLarge, UnsupportedMediaType, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gateway.faults import Fault
+
+PUBLIC: Final = ""
+"""Access without a credential."""
+TOKEN: Final = "token"  # noqa: S105 -- a kind of access, no secret
+"""Access with an access token. Any other text is the permission that is asked for."""
+
+_REFS: Final = "#/components/schemas/{model}"
+_OF_ACCESS: Final = (
+    errors.CredentialMissing(),
+    errors.CredentialMalformed(),
+    errors.TokenRejected(),
+    errors.UserDisabled(),
+)
+_OF_BODIES: Final = (
+    BadRequest("Invalid request body"),
+    ContentTooLarge("Request body too large"),
+    UnsupportedMediaType("Content-Type must be application/json"),
+)
+_OF_ALL: Final = (errors.StoreUnavailable(),)
+_HEADERS: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+
+
+class Answer(BaseModel):
+    """What an endpoint answers; made of whatever has attributes of these names."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class MessageAnswer(Answer):
+    """That it is done, in words."""
+
+    message: str
+
+
+class RefusalAnswer(Answer):
+    """Every refusal: what was wrong, and what to do."""
+
+    status: Literal["error"]
+    message: str
+    nothing: None = Field(serialization_alias="data")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method of one path.
+
+    Attributes:
+        summary: What it does, in a few words.
+        access: ``PUBLIC``, ``TOKEN``, or the permission it asks for.
+        answer: What ``data`` of the envelope holds; without one, the answer is in no envelope and of type `media`.
+        body: What it is sent, if anything.
+        optional_body: It may be sent nothing.
+        in_other_organizations: The caller may ask for another organization; so wherever a permission is asked for.
+        query: What its query may hold.
+        refuses: The errors that are its own.
+        detail: What else there is to say.
+    """
+
+    method: str
+    path: str
+    tag: str
+    summary: str
+    access: str
+    answer: type[BaseModel] | None = None
+    media: str = "application/json"
+    body: type[BaseModel] | None = None
+    optional_body: bool = False
+    in_other_organizations: bool = False
+    query: type[BaseModel] | None = None
+    refuses: tuple[type[errors.AuthError], ...] = ()
+    detail: str = ""
+
+    @property
+    def name(self) -> str:
+        """Unique among operations."""
+        words = re.sub(r"[^a-z]+", " ", self.path.removeprefix("/api/").replace("{id}", "one")).split()
+        return "_".join([self.method.lower(), *words])
+
+
+def make_document(
+    operations: Sequence[Operation], *, version: str, cookies: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the OpenAPI document of `operations`.
+
+    `cookies` names the cookie that holds an access token, and the header that goes with it; empty where there are none.
+    """
+    bodies = {one.body for one in operations if one.body}
+    answers = {one.answer for one in operations if one.answer} | {RefusalAnswer}
+    names = [model.__name__ for model in bodies | answers]
+    if len(set(names)) < len(names):
+        raise ValueError("two models of one name: each is described under its own")
+    _, defined = models_json_schema(
+        sorted(
+            [(model, "validation") for model in bodies] + [(model, "serialization") for model in answers],
+            key=lambda pair: pair[0].__name__,
+        ),
+        ref_template=_REFS,
+    )
+    paths: dict[str, Any] = {}
+    for one in operations:
+        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, with_cookies=bool(cookies))
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "whatomate-gateway",
+            "version": version,
+            "description": "What the gateway answers itself. Everything else is forwarded. Success is "
+            '`{"status": "success", "data": …}`, a refusal `{"status": "error", "message": …, "data": null}`; '
+            "every answer carries `X-Request-ID`.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in operations)],
+        "paths": paths,
+        "components": {"schemas": defined["$defs"], "securitySchemes": _security_schemes(cookies)},
+    }
+
+
+def _security_schemes(cookies: Mapping[str, str]) -> dict[str, Any]:
+    schemes: dict[str, Any] = {
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "An access token.",
+        },
+        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+    }
+    if cookies:
+        schemes["cookie"] = {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": cookies["access"],
+            "description": f"A browser's session. Unsafe methods need the header {cookies['header']} too.",
+        }
+    return schemes
+
+
+def _operation(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": one.name,
+        "tags": [one.tag],
+        "summary": one.summary,
+        "security": _security(one, with_cookies=with_cookies),
+        "responses": {"200": _success(one), **_refusals(one)},
+    }
+    detail = [one.detail] if one.detail else []
+    if one.access not in (PUBLIC, TOKEN):
+        detail.append(f"Needs the permission `{one.access}`.")
+        described["x-permission"] = one.access
+    if detail:
+        described["description"] = " ".join(detail)
+    parameters = list(_parameters(one))
+    if parameters:
+        described["parameters"] = parameters
+    if one.body is not None:
+        content = {"application/json": {"schema": _reference(one.body)}}
+        described["requestBody"] = {"required": not one.optional_body, "content": content}
+    return described
+
+
+def _security(one: Operation, *, with_cookies: bool) -> list[dict[str, list[str]]]:
+    if one.access == PUBLIC:
+        return []
+    schemes = ["token", *(["cookie"] if with_cookies else []), *(["apiKey"] if one.access != TOKEN else [])]
+    return [{scheme: []} for scheme in schemes]
+
+
+def _parameters(one: Operation) -> Iterable[dict[str, Any]]:
+    if "{id}" in one.path:
+        yield {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+    if one.in_other_organizations or one.access not in (PUBLIC, TOKEN):
+        yield {
+            "name": "X-Organization-ID",
+            "in": "header",
+            "description": "Act in another organization that the caller belongs to.",
+            "schema": {"type": "string", "format": "uuid"},
+        }
+    if one.query is not None:
+        schema = one.query.model_json_schema(ref_template=_REFS)
+        for name, field in schema["properties"].items():
+            said = {key: text for key, text in field.items() if key not in ("title", "description")}
+            yield {"name": name, "in": "query", "description": field.get("description", ""), "schema": said}
+
+
+def _success(one: Operation) -> dict[str, Any]:
+    if one.answer is None:
+        schema: dict[str, Any] = {"type": "string"} if one.media.startswith("text/") else {"type": "object"}
+    else:
+        schema = {
+            "type": "object",
+            "required": ["status", "data"],
+            "properties": {"status": {"const": "success"}, "data": _reference(one.answer)},
+        }
+    return {"description": one.summary, "content": {one.media: {"schema": schema}}}
+
+
+def _refusals(one: Operation) -> dict[str, Any]:
+    """Return the refusals by status, each message there is as an example of it."""
+    met: list[Exception] = [kind() for kind in one.refuses]
+    if one.access != PUBLIC:
+        met += _OF_ACCESS
+    if one.access != PUBLIC or one.answer is not None:
+        met += _OF_ALL
+    if one.access not in (PUBLIC, TOKEN):
+        met += [errors.ApiKeyRejected(), errors.PermissionDenied(f"Missing permission {one.access}")]
+    elif one.access == TOKEN:
+        met.append(errors.PermissionDenied("Not available with this credential (api_key)"))
+    if one.body is not None:
+        met += _OF_BODIES
+    by_status: dict[int, list[Fault]] = {}
+    for fault in map(describe, met):
+        by_status.setdefault(fault.status, []).append(fault)
+    return {str(status): _refusal(status, by_status[status]) for status in sorted(by_status)}
+
+
+def _refusal(status: int, faults: Sequence[Fault]) -> dict[str, Any]:
+    messages = list(dict.fromkeys(fault.message for fault in faults))
+    examples = {
+        f"{number}": {
+            "summary": message,
+            "value": {"status": "error", "message": message, "data": None},
+        }
+        for number, message in enumerate(messages, 1)
+    }
+    refusal: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "content": {"application/json": {"schema": _reference(RefusalAnswer), "examples": examples}},
+    }
+    if status in _HEADERS:
+        refusal["headers"] = {_HEADERS[status]: {"schema": {"type": "string"}}}
+    return refusal
+
+
+def _reference(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REFS.format(model=model.__name__)}

@@ -1,0 +1,131 @@
+"""``/api/auth/openapi.json`` and ``/api/auth/docs``: what the gateway hosts, for programs and for people.
+
+Laws:
+
+- Both are made once, at the start, of one document; nothing of who asks is in them.
+- The page is whole: no script, nothing loaded from anywhere, and a policy that forbids both.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Final
+
+import orjson
+from aiohttp import web
+
+from authcore.errors import CredentialMissing, PermissionDenied, StoreUnavailable, TokenRejected
+from gateway.endpoints import api_keys, auth_forms, invitations, key_set, password, sessions, tickets
+from gateway.endpoints.describing import PUBLIC, Operation, make_document
+from gateway.endpoints.page import POLICY, render
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+DOCUMENT_PATH: Final = "/api/auth/openapi.json"
+PAGE_PATH: Final = "/api/auth/docs"
+PATHS: Final = (DOCUMENT_PATH, PAGE_PATH)
+"""Hosted without a credential."""
+MAX_AGE_SECONDS: Final = 300
+
+OPERATIONS: Final = (
+    Operation(
+        method="GET",
+        path=DOCUMENT_PATH,
+        tag="Descriptions",
+        summary="This description, as an OpenAPI document",
+        access=PUBLIC,
+    ),
+    Operation(
+        method="GET",
+        path=PAGE_PATH,
+        tag="Descriptions",
+        summary="This description, as a page to read",
+        access=PUBLIC,
+        media="text/html",
+    ),
+)
+
+DESCRIBED: Final[tuple[Sequence[Operation], ...]] = (
+    auth_forms.OPERATIONS,
+    password.OPERATIONS,
+    sessions.OPERATIONS,
+    tickets.OPERATIONS,
+    invitations.OPERATIONS,
+    key_set.OPERATIONS,
+    OPERATIONS,
+)
+"""Of every endpoint that is always hosted."""
+
+
+def of_decisions(path: str) -> Sequence[Operation]:
+    """Return the operations below `path` that the pipeline answers by itself, for other proxies."""
+    asked = {
+        "nginx": "Decide for nginx `auth_request`: `X-Original-Method`, `X-Original-URI`, `Host`",
+        "forward": "Decide for Traefik ForwardAuth and Caddy forward_auth: `X-Forwarded-Method`, `-Uri`, `-Host`",
+        "envoy": "Decide for Envoy ext_authz: the question's own method, `Host`, and what follows its path",
+    }
+    return [
+        Operation(
+            method="GET",
+            path=f"{path}/{name}",
+            tag="Decisions",
+            summary=summary,
+            detail="About a request that a trusted proxy describes, with the credential that came with it. 200 carries "
+            "the identity headers. Any method.",
+            access=PUBLIC,
+            media="text/plain",
+            refuses=(CredentialMissing, TokenRejected, PermissionDenied, StoreUnavailable),
+        )
+        for name, summary in asked.items()
+    ]
+
+
+class OpenApiEndpoints:
+    """The handlers, over the document."""
+
+    def __init__(self, *, with_api_keys: bool, decision_path: str, cookies: Mapping[str, str]) -> None:
+        """`cookies` as :func:`~gateway.endpoints.describing.make_document` takes it."""
+        tables = [*DESCRIBED]
+        if with_api_keys:
+            tables.append(api_keys.OPERATIONS)
+        if decision_path:
+            tables.append(of_decisions(decision_path))
+        operations = [operation for table in tables for operation in table]
+        document = make_document(operations, version=_version(), cookies=cookies)
+        self._document = orjson.dumps(document)
+        self._page = render(document).encode()
+
+    def add_to(self, application: web.Application) -> None:
+        """Put the handlers under their paths."""
+        application.router.add_get(DOCUMENT_PATH, self.show)
+        application.router.add_get(PAGE_PATH, self.show_page)
+
+    async def show(self, _request: web.Request) -> web.Response:
+        """Answer with the document, as it is and in no envelope."""
+        return web.Response(
+            body=self._document,
+            content_type="application/json",
+            headers={"Cache-Control": f"public, max-age={MAX_AGE_SECONDS}"},
+        )
+
+    async def show_page(self, _request: web.Request) -> web.Response:
+        """Answer with the page."""
+        return web.Response(
+            body=self._page,
+            content_type="text/html",
+            charset="utf-8",
+            headers={
+                "Cache-Control": f"public, max-age={MAX_AGE_SECONDS}",
+                "Content-Security-Policy": POLICY,
+                "X-Content-Type-Options": "nosniff",
+                "Referrer-Policy": "no-referrer",
+            },
+        )
+
+
+def _version() -> str:
+    try:
+        return version("whatomate-gateway")
+    except PackageNotFoundError:
+        return "unknown"
