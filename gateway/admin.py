@@ -3,7 +3,7 @@
 Laws:
 
 - Nothing here is reachable on the public listener, and nothing here tells a secret.
-- ``/status`` tells as JSON what the identity cache, its listener, the store and the queues are doing.
+- ``/status`` tells what the gateway does at the moment: a page to people, JSON to programs and as ``/status.json``.
 - ``/explain`` tells what would become of a request, and sends nothing; it is no more open than the rest of this.
 - ``/livez`` says the process turns; ``/readyz`` that it can do its job: database reachable, migrations applied,
   listening. A database that is away makes it unready, never dead: a restart would not bring the database back.
@@ -19,13 +19,14 @@ from aiohttp import web
 from authcore.errors import AuthError, StoreUnavailable
 from gateway.faults import GatewayFault, UnsupportedMediaType, describe
 from gateway.metrics import CONTENT_TYPE, page
+from gateway.status.page import HEADERS, render, wants_page
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Protocol
 
-    from authcore.figures import Figure
     from gateway.metrics import Metrics
+    from gateway.status.report import Report
 
     class Readiness(Protocol):
         """What readiness asks of the store."""
@@ -36,26 +37,24 @@ if TYPE_CHECKING:
         async def pending_migrations(self) -> Sequence[str]:
             """Return the names of migrations that are not applied."""
 
-    class Figures(Protocol):
-        """What keeps numbers about identity."""
+    class Staleness(Protocol):
+        """What knows how changes are noticed."""
 
         @property
         def staleness(self) -> Mapping[str, object]:
             """What bounds how long a revocation may go unnoticed."""
 
-        def figures(self) -> Mapping[str, Iterable[Figure]]:
-            """Return the numbers, by part."""
-
 
 class Admin:
     """The handlers of the admin listener."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 -- whoever has an answer
         self,
         metrics: Metrics,
         store: Readiness,
         listening: Callable[[], bool],
-        identity: Figures,
+        identity: Staleness,
+        report: Report,
         explain: Callable[[bytes], Awaitable[dict[str, object]]],
     ) -> None:
         """`listening` tells whether the public listener accepts connections, and will go on to."""
@@ -64,6 +63,7 @@ class Admin:
         self._store = store
         self._listening = listening
         self._identity = identity
+        self._report = report
 
     def application(self) -> web.Application:
         """Return the application."""
@@ -73,6 +73,7 @@ class Admin:
         application.router.add_get("/metrics", self.metrics)
         application.router.add_get("/status", self.status)
         application.router.add_post("/explain", self.explain)
+        application.router.add_get("/status.json", self.status_json)
         return application
 
     async def livez(self, _request: web.Request) -> web.Response:
@@ -100,16 +101,16 @@ class Admin:
             content_type="application/json",
         )
 
-    async def status(self, _request: web.Request) -> web.Response:
-        """Answer with every number about identity, by part; how revocations are noticed; whether we accept."""
-        parts = {
-            part: {figure.name: figure.read() for figure in figures}
-            for part, figures in self._identity.figures().items()
-        }
-        told = {"listening": self._listening(), "revocation": dict(self._identity.staleness), **parts}
-        return web.Response(
-            body=orjson.dumps(told, option=orjson.OPT_INDENT_2), content_type="application/json"
-        )
+    async def status(self, request: web.Request) -> web.Response:
+        """Answer with the page for people who ask for one, with JSON otherwise."""
+        if not wants_page(request.headers.get("Accept", "")):
+            return await self.status_json(request)
+        return web.Response(text=render(self._report.tell()), content_type="text/html", headers=HEADERS)
+
+    async def status_json(self, _request: web.Request) -> web.Response:
+        """Answer with what the gateway does at the moment, as JSON."""
+        told = orjson.dumps(self._report.tell(), option=orjson.OPT_INDENT_2)
+        return web.Response(body=told, content_type="application/json")
 
     async def explain(self, request: web.Request) -> web.Response:
         """Answer what would become of a request, and why; for operators, as the rest of this listener."""

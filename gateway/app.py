@@ -21,8 +21,8 @@ from gateway.admin import Admin
 from gateway.assembly.chores import begin_chores
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
-from gateway.assembly.gauges import publish_clients, publish_domain, publish_log, publish_upstreams
 from gateway.assembly.hosted import build_hosted
+from gateway.assembly.reporting import publish
 from gateway.assembly.routing import LOOK_SECONDS, Routing
 from gateway.assembly.serving import build_access_log, build_listener, build_pipeline
 from gateway.assembly.sockets import build_sockets
@@ -31,6 +31,7 @@ from gateway.chores import Chores, attempt
 from gateway.draining import Drain
 from gateway.metrics import Metrics
 from gateway.proxy.forward import Forwarder
+from gateway.status.recent import NOTE_SECONDS
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.tunnel import Tunnels
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.logs import AccessLog
+    from gateway.status.report import Report
     from gateway.wire.listener import Listener
 
 LOG_FLUSH_SECONDS = 0.2
@@ -93,9 +95,7 @@ class Gateway:
     async def _start(self) -> None:
         settings, closing = self._settings, self._closing
         metrics = self.metrics
-        access_log = build_access_log(settings)
-        access_log.start()
-        closing.callback(access_log.stop)
+        access_log = self._open_log()
         deadlines = self._deadlines = Deadlines()
         deadlines.start()
         closing.callback(deadlines.stop)
@@ -128,15 +128,26 @@ class Gateway:
             streams=lambda: forwarder.streams,
             drain_seconds=settings.timeout.drain_seconds,
         )
-        publish_domain(metrics, domain)
-        publish_clients(metrics, pipeline, listener, tunnels)
-        publish_upstreams(metrics, lambda: (*upstreams.now.values(), hosted))
-        publish_log(metrics, access_log)
-
-        self._begin_chores(access_log)
+        report = publish(
+            metrics,
+            domain,
+            pipeline=pipeline,
+            listener=listener,
+            tunnels=tunnels,
+            upstreams=lambda: (*upstreams.now.values(), hosted),
+            access_log=access_log,
+            listening=lambda: not drain.begun,
+        )
+        self._begin_chores(access_log, report)
         explain = build_explain(settings, domain, lambda: routing.table)
-        admin = Admin(metrics, domain.store, lambda: not drain.begun, domain.identity, explain)
+        admin = Admin(metrics, domain.store, lambda: not drain.begun, domain.identity, report, explain)
         await self._listen(admin, listener, drain)
+
+    def _open_log(self) -> AccessLog:
+        access_log = build_access_log(self._settings)
+        access_log.start()
+        self._closing.callback(access_log.stop)
+        return access_log
 
     async def _open_domain(self) -> Domain:
         closing = self._closing
@@ -188,17 +199,16 @@ class Gateway:
         self.address = server.sockets[0].getsockname()[:2]
         closing.push_async_callback(drain.finish, server)
 
-    def _begin_chores(self, access_log: AccessLog) -> None:
+    def _begin_chores(self, access_log: AccessLog, report: Report) -> None:
         chores = Chores()
         chores.once("tell_if_unready", self._tell_if_unready)
         self._closing.push_async_callback(chores.stop)
 
-        async def flush_log() -> None:
-            access_log.flush()
-
         self._reload = lambda: chores.once("reload_routes", lambda: self._routing.reload("SIGHUP"))
         chores.every(LOOK_SECONDS, "look_at_routes", self._routing.look)
-        chores.every(LOG_FLUSH_SECONDS, "flush_access_log", flush_log)
+
+        chores.every(NOTE_SECONDS, "note_for_status", report.note)
+        chores.every(LOG_FLUSH_SECONDS, "flush_access_log", access_log.flush)
         chores.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
         begin_chores(chores, self._settings, self._domain, self._sockets)
 

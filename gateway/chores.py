@@ -15,6 +15,8 @@ from authcore.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    Work = Callable[[], Awaitable[object] | None]
+
 log = structlog.get_logger()
 
 
@@ -24,17 +26,17 @@ class Chores:
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
 
-    def every(self, seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    def every(self, seconds: float, name: str, work: Work) -> None:
         """Do `work` every `seconds`, from `seconds` on."""
         self._tasks.append(
             asyncio.get_running_loop().create_task(self._repeat(seconds, name, work), name=name)
         )
 
-    def once(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    def once(self, name: str, work: Work) -> None:
         """Do `work` once, now, while everything else goes on."""
         self._tasks.append(asyncio.get_running_loop().create_task(attempt(name, work), name=name))
 
-    async def _repeat(self, seconds: float, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    async def _repeat(self, seconds: float, name: str, work: Work) -> None:
         while True:
             await asyncio.sleep(seconds)
             await attempt(name, work)
@@ -47,10 +49,12 @@ class Chores:
         self._tasks.clear()
 
 
-async def attempt(name: str, work: Callable[[], Awaitable[object]]) -> None:
+async def attempt(name: str, work: Work) -> None:
     """Do `work` once; log its failure."""
     try:
-        await work()
+        under_way = work()
+        if under_way is not None:
+            await under_way
     except StoreUnavailable as error:
         log.warning("chore_put_off", chore=name, error=str(error))
     except Exception:  # see the law

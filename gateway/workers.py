@@ -30,9 +30,12 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, we
 from gateway import logs
 from gateway.app import CannotListen, host_port, loop_factory
 from gateway.metrics import CONTENT_TYPE, ParentMetrics, merged
+from gateway.status.page import HEADERS, render, wants_page
+from gateway.status.report import together
 
 if TYPE_CHECKING:
     from config.settings import Settings
+    from gateway.status.report import Told
 
 RESTART_SECONDS: Final = 1.0
 """A worker that died is replaced after this, so that one that cannot live does not keep a core busy."""
@@ -143,6 +146,7 @@ class Workers:
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/status", self._status)
         application.router.add_post("/explain", self._explain)
+        application.router.add_get("/status.json", self._status_json)
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
@@ -186,10 +190,21 @@ class Workers:
             content_type="application/json",
         )
 
-    async def _status(self, _request: web.Request) -> web.Response:
-        answers = await self._ask_all("/status")
-        workers = {str(number): orjson.loads(body) for number, (_, body) in enumerate(answers)}
-        return web.Response(body=orjson.dumps({"workers": workers}), content_type="application/json")
+    async def _status(self, request: web.Request) -> web.Response:
+        if not wants_page(request.headers.get("Accept", "")):
+            return await self._status_json(request)
+        workers = await self._reports()
+        page = render(together(workers), workers)
+        return web.Response(text=page, content_type="text/html", headers=HEADERS)
+
+    async def _status_json(self, _request: web.Request) -> web.Response:
+        workers = await self._reports()
+        told = {"workers": workers, "together": together(workers)}
+        return web.Response(body=orjson.dumps(told), content_type="application/json")
+
+    async def _reports(self) -> dict[str, Told]:
+        answers = await self._ask_all("/status.json")
+        return {str(number): orjson.loads(body) for number, (_, body) in enumerate(answers)}
 
     async def _explain(self, request: web.Request) -> web.Response:
         """Let one of them explain: they all have the same routes."""

@@ -119,6 +119,15 @@ class Metrics:
         if status in DROPS:
             self.drops.labels(str(status), reason).inc()
 
+    def faults_by_reason(self) -> dict[str, float]:
+        """Return how many requests the gateway answered itself, by reason."""
+        return {
+            sample.labels["reason"]: sample.value
+            for family in self.faults.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        }
+
     # -- for every other part to add its own ---------------------------------------------------------------------
 
     def counter(self, name: str, meaning: str, *labels: str) -> Counter:

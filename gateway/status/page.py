@@ -1,0 +1,93 @@
+"""The page of /status: a report as plain HTML that needs nothing but itself.
+
+Laws:
+
+- Whatever a report says is escaped where it is written (``sections.tell``): names of upstreams are an operator's, and
+  nothing of a request is in a report at all.
+- The policy in ``HEADERS`` allows this page's own style and script by their digests, and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.status.sections import callers, denials, figures, header, spark, upstreams, workers_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.status.report import Told
+
+_STYLE: Final = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+_SCRIPT: Final = files(__package__).joinpath("page.js").read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src {_digest(_STYLE)}; script-src {_digest(_SCRIPT)}; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<noscript><meta http-equiv="refresh" content="5"></noscript>
+<style>{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+<script>{script}</script>
+</body>
+</html>
+"""
+
+
+def render(told: Told, workers: Mapping[str, Told] | None = None) -> str:
+    """Return the page of a report; of several processes, with a line for each."""
+    body = (
+        _body(told, workers)
+        if told
+        else "<header><h1>whatomate-gateway</h1></header><p>No worker answers.</p>"
+    )
+    return _PAGE.format(title="whatomate-gateway", style=_STYLE, script=_SCRIPT, body=body)
+
+
+def wants_page(accept: str) -> bool:
+    """Tell whether somebody asks for HTML: a browser names it, programs that read JSON do not."""
+    return "text/html" in accept.lower()
+
+
+def _body(told: Told, workers: Mapping[str, Any] | None) -> str:
+    parts = [
+        header(told),
+        spark(told),
+        f'<div class="grid">{figures(told)}</div>',
+        f'<div class="grid whole">{upstreams(told)}</div>',
+        f'<div class="grid wide">{denials(told)}{callers(told)}</div>',
+    ]
+    if workers is not None:
+        parts.append(f'<div class="grid whole">{workers_table(workers)}</div>')
+    parts.append(
+        '<footer><span id="asked">Live: asked for anew every two seconds.</span> '
+        'The same as <a href="/status.json">JSON</a>; all numbers at <a href="/metrics">/metrics</a>. '
+        f"Durations are estimates within their buckets. Version {escape(str(told['version']))}.</footer>"
+    )
+    return "\n".join(parts)

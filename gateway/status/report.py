@@ -1,0 +1,98 @@
+"""What /status tells, of one process and of several together.
+
+Law: it is JSON first (``/status.json``); the page shows that and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.metrics.registry import running_version
+from gateway.status.recent import LONGEST, MINUTE, Recent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gateway.metrics import Metrics
+
+Told = dict[str, Any]
+
+_WORST: Final = frozenset(
+    {"lag_seconds", "loop_lag_seconds", "failing", "uptime_seconds", "seconds", "circuit_open"}
+)
+_LEAST: Final = frozenset({"pushed"})
+"""Of several processes, the worst counts; everything else is added up."""
+
+
+class Report:
+    """Tells of one process."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        clock: Callable[[], float],
+        gauges: Callable[[], Told],
+        parts: Callable[[], Told],
+    ) -> None:
+        """Begin.
+
+        Args:
+            metrics: Where requests are counted.
+            clock: Seconds that only go forward.
+            gauges: ``traffic`` and ``upstreams`` as they are now.
+            parts: What the auth domain tells about itself, by part.
+        """
+        self._clock = clock
+        self._started = clock()
+        self._gauges = gauges
+        self._parts = parts
+        self._recent = Recent(metrics, self._started)
+
+    def note(self) -> None:
+        """Note what has been counted."""
+        self._recent.note(self._clock())
+
+    def tell(self) -> Told:
+        """Return everything."""
+        now = self._clock()
+        return {
+            "version": running_version(),
+            "uptime_seconds": round(now - self._started, 3),
+            **self._gauges(),
+            "recent": {
+                "1m": self._recent.window(MINUTE, now).told(),
+                "5m": self._recent.window(LONGEST, now).told(),
+                "history": self._recent.history(),
+            },
+            **self._parts(),
+        }
+
+
+def together(workers: Mapping[str, Told]) -> Told:
+    """Return one report of several processes."""
+    told = [one for one in workers.values() if "recent" in one]
+    return {} if not told else _added("", told)
+
+
+def _added(name: str, values: list[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, dict):
+        names = dict.fromkeys(key for value in values for key in value)
+        return {key: _added(key, [value[key] for value in values if key in value]) for key in names}
+    if isinstance(first, list | tuple):
+        return _notes(values) if name == "history" else [sum(parts) for parts in zip(*values, strict=True)]
+    if isinstance(first, bool):
+        return all(values)
+    if isinstance(first, int | float):
+        if name in _LEAST:
+            return min(values)
+        return max(values) if name in _WORST else sum(values)
+    return first
+
+
+def _notes(histories: list[list[list[float]]]) -> list[list[float]]:
+    """Add up histories: notes are taken at the same pace, and the last ones belong together."""
+    size = max(map(len, histories))
+    padded = [[[0.0, 0.0]] * (size - len(one)) + [list(note) for note in one] for one in histories]
+    return [[sum(parts) for parts in zip(*notes, strict=True)] for notes in zip(*padded, strict=True)]
