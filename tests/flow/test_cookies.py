@@ -9,7 +9,7 @@ import pytest
 
 from tests.flow.browsing import LOGIN, LOGOUT, REFRESH, SWITCH, Jar, signed_in
 from tests.flow.calls import ask, bearer, claims_of, get, is_refusal, post, request, whatomate_token
-from tests.flow.conftest import PASSWORD
+from tests.flow.conftest import PASSWORD, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -195,6 +195,18 @@ async def test_whatomates_cookies_are_good_too(gate: Gateway, world: World, upst
     assert (await ask(gate, post("/api/x", {}, theirs, "X-CSRF-Token: a-random-one"))).status == 200
     is_refusal(await ask(gate, post("/api/x", {}, theirs, "X-CSRF-Token: another")), 403)
     assert len(upstream.requests) == 2
+
+
+async def test_a_session_goes_on_at_another_replica_and_over_a_rotated_secret(
+    gate: Gateway, world: World, start: Start, upstream: Upstream
+) -> None:
+    jar = await signed_in(gate)
+    rotated = {"secret": "another-secret-of-the-tests-and-of-nobody", "previous_secrets": (SECRET,)}
+    for replica in (await start(world.url, cookies=True), await start(world.url, cookies=True, jwt=rotated)):
+        assert (await jar.post(replica, "/api/x", {}, jar.csrf)).status == 200
+        answer_of(await jar.post(replica, REFRESH, {}, jar.csrf))
+        assert (await jar.post(replica, "/api/x", {}, jar.csrf)).status == 200
+    assert len(upstream.requests) == 4
 
 
 # -- refreshed ----------------------------------------------------------------------------------------------------
