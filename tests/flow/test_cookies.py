@@ -344,6 +344,15 @@ async def test_whatever_is_given_the_answer_is_that_one_is_logged_out(gate: Gate
     is_refusal(await jar.post(gate, REFRESH, {}, jar.csrf), 401)  # by the body, above
 
 
+async def test_an_outage_keeps_a_session_and_not_the_cookies(gate: Gateway, start: Start) -> None:
+    """Who leaves a shared computer must not find them there again."""
+    jar = await signed_in(gate)
+    token = {"refresh_token": jar.values["whm_refresh"]}
+    is_refusal(await jar.post(await start(cookies=True), LOGOUT, {}), 503)
+    assert jar.values == {}
+    answer_of(await ask(gate, post(REFRESH, token)))
+
+
 async def test_with_a_domain_the_cookies_from_before_it_go_too(world: World, start: Start) -> None:
     gate = await start(world.url, cookies=True, cookie={"domain": "example.com"})
     cleared = (await ask(gate, post(LOGOUT, {}))).all("Set-Cookie")
