@@ -38,11 +38,27 @@ class Frames:
 
     def feed(self, passing: bytes) -> None:
         """Take notice of bytes that pass."""
-        if self._left >= len(passing):  # in the midst of a large frame
-            self._left -= len(passing)
+        size = len(passing)
+        if self._left >= size:  # in the midst of a large frame
+            self._left -= size
             return
-        at = 0
-        while at < len(passing):
+        at = self.feed_one(passing) if self._left or self._head else 0
+        # feed_one without its slices: small frames come by the hundred. A header is at most ten bytes and the mask.
+        while at + 10 <= size:
+            second = passing[at + 1]
+            length = second & 0x7F
+            if length < _SHORT_LENGTH:
+                step = length + 2
+            elif length == _SHORT_LENGTH:
+                step = (passing[at + 2] << 8 | passing[at + 3]) + 4
+            else:
+                step = int.from_bytes(passing[at + 2 : at + 10], "big") + 10
+            if passing[at] & 0x0F == _CLOSE:
+                self.closed = True
+            at += step + 4 if second & 0x80 else step
+        if at > size:
+            self._left = at - size
+        while at < size:
             at = self.feed_one(passing, at)
 
     def feed_one(self, passing: bytes, at: int = 0) -> int:
