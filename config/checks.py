@@ -225,6 +225,29 @@ def _route_sources(settings: Settings) -> Iterator[tuple[str, str]]:
             )
 
 
+def _signed(settings: Settings) -> Iterator[tuple[str, str]]:
+    signed = settings.signed
+    if signed.identity == "off":
+        return
+    if signed.key is None:
+        yield "GATEWAY_SIGNED_KEY", f"required with GATEWAY_SIGNED_IDENTITY={signed.identity}"
+        return
+    key = signed.key.get_secret_value().strip()
+    if signed.identity == "EdDSA":
+        if "-----BEGIN PRIVATE KEY-----" not in key:
+            yield (
+                "GATEWAY_SIGNED_KEY",
+                "should be an Ed25519 private key in PEM; make one with: openssl genpkey -algorithm ed25519",
+            )
+        return
+    if "-----BEGIN " in key or len(key.encode()) < SECRET_BYTES:
+        yield "GATEWAY_SIGNED_KEY", f"should be a secret of at least {SECRET_BYTES} bytes; {_GENERATE}"
+    others = (settings.jwt.secret, *settings.jwt.previous_secrets, settings.keys.secret)
+    if key in {other.get_secret_value().strip() for other in others if other is not None}:
+        # Whoever verifies identities could sign tokens.
+        yield "GATEWAY_SIGNED_KEY", f"is a secret of another purpose; services get this one: {_GENERATE}"
+
+
 Check = tuple[tuple[str, ...], "Callable[[Settings], Iterator[tuple[str, str]]]"]
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -247,6 +270,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), _cookies),
     (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),
     ((), _route_sources),
+    (("GATEWAY_SIGNED_IDENTITY", "GATEWAY_SIGNED_KEY"), _signed),
 )
 
 

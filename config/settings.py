@@ -23,6 +23,7 @@ from config.groups.issuer import Issuer
 from config.groups.observing import Log, Trace
 from config.groups.serving import Admin, Header, Limit, Timeout, Upstream
 from config.groups.signin import Invitation, Signin
+from config.groups.signing import Signed
 from config.groups.sockets import Ws
 
 
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     decision: Decision = Field(default_factory=Decision)
     log: Log = Field(default_factory=Log)
     trace: Trace = Field(default_factory=Trace)
+    signed: Signed = Field(default_factory=Signed)
     cookie: Cookie = Field(default_factory=Cookie)
     cors: Cors = Field(default_factory=Cors)
 

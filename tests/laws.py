@@ -52,7 +52,13 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
 HOMES: Final[dict[str, tuple[str, ...]]] = {
     "httptools": ("gateway/wire/",),
     "asyncpg": ("authcore/store/",),
-    "jwt": ("authcore/jws.py", "authcore/keys.py", "authcore/pem.py", "authcore/key_source.py"),
+    "jwt": (
+        "authcore/jws.py",
+        "authcore/keys.py",
+        "authcore/pem.py",
+        "authcore/key_source.py",
+        "authcore/signed_identity.py",
+    ),
     "cryptography": ("authcore/pem.py", "authcore/sealing.py"),
     "bcrypt": ("authcore/passwords.py", "authcore/api_keys.py"),
     "prometheus_client": ("gateway/metrics/",),

@@ -81,6 +81,9 @@ class Header(Group):
     org_id: HeaderName = Field("X-Org-ID", description="Carries the organization acted in.")
     auth_method: HeaderName = Field("X-Auth-Method", description="Carries how the caller proved itself.")
     auth_key_id: HeaderName = Field("X-Auth-Key-ID", description="Carries the API key used, when one was.")
+    identity: HeaderName = Field(
+        "X-Identity", description="Carries the signed identity, with GATEWAY_SIGNED_IDENTITY."
+    )
     session_id: HeaderName | None = Field(
         None, description="Carries the id of the session, when there is one; without a name it is not sent."
     )

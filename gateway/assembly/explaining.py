@@ -57,7 +57,7 @@ def build_explain(
         decider.routes = table()
         return decider
 
-    explainer = Explainer(current, domain.tokens)
+    explainer = Explainer(current, domain.tokens, signed=settings.header.identity)
 
     async def explain(document: bytes) -> dict[str, object]:
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from gateway.assembly.browsers import csrf_tokens
+from gateway.assembly.signing import build_signing
 from gateway.logs import AccessLog
 from gateway.proxy.browsers import BrowserLaws
 from gateway.proxy.cors import build_policy
@@ -75,6 +76,7 @@ def build_decider(
         origins=Origins(settings.trusted_proxies),
         metrics=metrics,
         browsers=BrowserLaws(csrf_tokens(settings)) if settings.cookies else None,
+        signing=build_signing(settings),
     )
     return decider, laws
 

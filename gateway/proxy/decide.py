@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from gateway.proxy.headers import HeaderLaws
     from gateway.proxy.question import Question
     from gateway.proxy.routes import Route, RouteTable
+    from gateway.proxy.signing import Signing
     from gateway.proxy.target import Target
 
 _KINDS: Final = {BearerToken: "jwt", CookieToken: "cookie", ApiKey: "api_key", Ticket: "ws"}
@@ -70,8 +71,10 @@ class Decider:
         origins: Origins,
         metrics: Metrics,
         browsers: BrowserLaws | None = None,
+        signing: Signing | None = None,
     ) -> None:
-        """`browsers` are the laws for cookies, where they are on."""
+        """`browsers` are the laws for cookies, `signing` signs identities, where they are on."""
+        self._signing = signing
         self.routes = routes
         self._authenticator = authenticator
         self._laws = laws
@@ -173,6 +176,14 @@ class Decider:
             self._metrics.authenticated(question.credential, "stale" if principal.is_stale else "ok")
         return permit
 
+    def identity(self, question: Question, route: Route, permit: Permit) -> bytes:
+        """Return the lines that tell the upstream who is asking; with the signed one, where there is one."""
+        target = question.target
+        if self._signing is None or target is None:
+            return self._laws.identity(permit.principal)
+        signed = self._signing.line(question, route, permit, target.forwarded)
+        return self._laws.identity(permit.principal) + signed
+
     def prepare(self, question: Question, permit: Permit) -> bytes:
         """Build the upstream request's start: the client's fields that may go on, the identity the permit proves.
 
@@ -189,13 +200,15 @@ class Decider:
             passing = reading.passing(strip=route.strip_credential, edits=route.edits)
             if permit.principal.method is AuthMethod.COOKIE and not route.strip_credential:
                 passing += reading.bearer()
-        return b"%b %b HTTP/1.1\r\n%b%b%b%bX-Request-ID: %b\r\n" % (
+        sent = target.forwarded if route.rewrite is None else route.rewrite.apply(target)
+        return b"%b %b HTTP/1.1\r\n%b%b%b%b%bX-Request-ID: %b\r\n" % (
             question.head.method,
-            target.forwarded if route.rewrite is None else route.rewrite.apply(target),
+            sent,
             passing,
             self._laws.internal(permit.principal)
             if route.internal
             else self._laws.identity(permit.principal),
+            b"" if self._signing is None else self._signing.line(question, route, permit, sent),
             reading.origin.lines,
             self._laws.trace.line(reading.trace, question.own_id),
             question.request_id,

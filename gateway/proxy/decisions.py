@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
 
 from gateway.faults import Fault, GatewayFault
 from gateway.proxy.clock import http_date
@@ -34,10 +33,10 @@ from gateway.wire.framing import HOST
 from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
-    from authcore.principal import Principal
     from gateway.proxy.decide import Decider
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.headers import HeaderLaws
+    from gateway.proxy.routes import Route
     from gateway.wire.messages import RequestHead
 
 NGINX: Final = "nginx"
@@ -83,7 +82,6 @@ class Decisions:
         self._envoy = self.prefix + ENVOY.encode()
         self._decider = decider
         self._laws = laws
-        self._removals: WeakKeyDictionary[Principal, bytes] = WeakKeyDictionary()
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer a question; what is not granted is raised.
@@ -107,11 +105,12 @@ class Decisions:
         exchange.head = head = self._described(endpoint, asked)
         exchange.target = parse_target(head)
         route, permit = await self._decider.decide(exchange)
+        identity = self._decider.identity(exchange, route, permit)
         exchange.status = _OK
         start = b"HTTP/1.1 200 OK\r\nDate: %b\r\nCache-Control: no-store\r\n%b%bX-Request-ID: %b\r\n" % (
             http_date(),
-            self._laws.identity(permit.principal),
-            self._removal(permit.principal, strip=route.strip_credential) if endpoint == ENVOY else b"",
+            identity,
+            self._removal(identity, route) if endpoint == ENVOY else b"",
             exchange.request_id,
         )
         inbound.answer(start, BodyKind.LENGTH, 0, pieces=[], complete=True)
@@ -149,19 +148,15 @@ class Decisions:
             head.first = {**asked.first, b"host": host}
         return head
 
-    def _removal(self, principal: Principal, *, strip: bool) -> bytes:
+    def _removal(self, identity: bytes, route: Route) -> bytes:
         """Return the line that has Envoy remove what the answer does not set over it.
 
         Envoy sets the identity headers of the answer over those of the client's; those the answer lacks (a user
         without a role has no ``X-User-Role``) it would let through. It has other spellings of them removed by its
         configuration: it does not tell us all field lines.
         """
-        if strip:
-            return _removed((*self._laws.absent(principal), *_CREDENTIALS))
-        line = self._removals.get(principal)
-        if line is None:
-            line = self._removals[principal] = _removed(self._laws.absent(principal))
-        return line
+        names = self._laws.absent(identity)
+        return _removed((*names, *_CREDENTIALS) if route.strip_credential else names)
 
 
 def _removed(names: tuple[str, ...]) -> bytes:

@@ -38,7 +38,7 @@ PEER: Final = "192.0.2.1"
 """Who asks, as far as trust in proxies goes: an address of nobody's (RFC 5737)."""
 
 REDACTED: Final = "(redacted)"
-_SECRET: Final = frozenset({"authorization", "x-api-key", "cookie", "x-identity"})
+_SECRET: Final = frozenset({"authorization", "x-api-key", "cookie"})
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,31}")
 _TARGET: Final = re.compile(r"[\x21-\x7e]{1,8192}")
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
@@ -67,8 +67,9 @@ class Asked:
 class Explainer:
     """Explains."""
 
-    def __init__(self, decider: Callable[[], Decider], tokens: Tokens) -> None:
-        """`decider` returns one with the routes in force, and metrics that nobody reads."""
+    def __init__(self, decider: Callable[[], Decider], tokens: Tokens, *, signed: str) -> None:
+        """`decider` returns one with the routes in force; `signed` is the name of the field whose value is secret."""
+        self._secret = _SECRET | {signed.lower()}
         self._decider = decider
         self._tokens = tokens
 
@@ -109,7 +110,7 @@ class Explainer:
             **told,
             "verdict": verdict,
             **_learnt(question),
-            "upstream": _sent(route, start, question.head),
+            "upstream": self._sent(route, start, question.head),
         }
 
     def _head(self, asked: Asked, now: float) -> RequestHead:
@@ -143,6 +144,20 @@ class Explainer:
         head = RequestHead(fields, method=asked.method.encode(), target=asked.target.encode("ascii"))
         head.index()
         return head
+
+    def _sent(self, route: Route, start: bytes, asked: RequestHead) -> dict[str, object]:
+        """Return the request as the upstream would get it, without its credentials."""
+        first, *rest = start.decode("utf-8", "replace").removesuffix("\r\n").split("\r\n")
+        lines = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]
+        kept = {name.lower() for name, _ in lines}
+        return {
+            "name": route.upstream.name,
+            "target": first.split(" ")[1],
+            "headers": [[name, REDACTED if name.lower() in self._secret else value] for name, value in lines],
+            "removed": sorted(
+                {name.decode("ascii") for name, _ in asked.fields if name.decode("ascii").lower() not in kept}
+            ),
+        }
 
 
 def _missing(error: Exception) -> dict[str, object]:
@@ -196,19 +211,4 @@ def _principal(principal: Principal) -> dict[str, object]:
         "super_admin": principal.is_super_admin,
         "permissions": sorted(principal.permissions),
         "auth_method": str(principal.method),
-    }
-
-
-def _sent(route: Route, start: bytes, asked: RequestHead) -> dict[str, object]:
-    """Return the request as the upstream would get it, without its credentials."""
-    first, *rest = start.decode("utf-8", "replace").removesuffix("\r\n").split("\r\n")
-    lines = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]
-    kept = {name.lower() for name, _ in lines}
-    return {
-        "name": route.upstream.name,
-        "target": first.split(" ")[1],
-        "headers": [[name, REDACTED if name.lower() in _SECRET else value] for name, value in lines],
-        "removed": sorted(
-            {name.decode("ascii") for name, _ in asked.fields if name.decode("ascii").lower() not in kept}
-        ),
     }

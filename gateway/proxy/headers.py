@@ -166,10 +166,10 @@ class HeaderLaws:
             return block
         return b"%b%b: %b\r\n" % (block, SESSION_HEADER, str(principal.session_id).encode("ascii"))
 
-    def absent(self, principal: Principal) -> tuple[str, ...]:
-        """Return the names, in lower case, of the identity headers that `principal` has no value for."""
-        there = {key for key, value in _identity(principal) if value}
-        return tuple(name.decode("ascii").lower() for key, name in self._names.items() if key not in there)
+    def absent(self, block: bytes) -> tuple[str, ...]:
+        """Return the names, in lower case, of the identity headers that are not in a `block` of them."""
+        there = {line.partition(b":")[0] for line in block.split(b"\r\n")}
+        return tuple(name.decode("ascii").lower() for name in self._names.values() if name not in there)
 
     def _line(self, key: str, value: str) -> bytes:
         if _CONTROL.search(value):

@@ -126,7 +126,7 @@ async def test_envoy_is_told_what_to_remove(world: World, start: Start) -> None:
     gate = await start(world.url, **ON)
     name = "X-Envoy-Auth-Headers-To-Remove"
     answer = await ask(gate, envoy("GET", "/api/x", bearer(world.token(world.agent))))
-    assert (answer.one(name) or "").split(",") == ["x-auth-key-id"]
+    assert (answer.one(name) or "").split(",") == ["x-auth-key-id", "x-identity"]
     public = await ask(gate, envoy("GET", "/", bearer(world.token(world.agent))))
     assert set((public.one(name) or "").split(",")) >= {name.lower() for name in IDENTITY}
 

@@ -1,0 +1,189 @@
+"""Verify a signed identity: for the services behind the gateway. This file needs PyJWT and nothing else; copy it.
+
+The gateway sends ``X-Identity``, a short JWT over who is asking, for which service, and what: method, path, request id.
+A service that verifies it can tell the gateway's identity headers from those of a neighbour who reached it directly::
+
+    verifier = IdentityVerifier([PUBLIC_KEY_PEM], algorithm="EdDSA", audience="upstream")
+
+    identity = verifier.verify(request.headers.get("X-Identity"), request.method, request.path, time.time(),
+                               permissions=request.headers.get("X-User-Permissions", ""))
+
+Laws:
+
+- One algorithm, chosen here: a token's header chooses nothing (RFC 8725 section 3.1), and says what it is for (3.11).
+- A token is for one method and one path of one service, for a minute: on any other it proves nothing.
+- Whatever is wrong with it is an :class:`IdentityRejected`; no input raises anything else.
+- The clock is the caller's.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
+
+import jwt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TYPE: Final = "identity+jwt"
+ISSUER: Final = "whatomate-gateway"
+_ALGORITHMS: Final = ("EdDSA", "HS256")
+_LONGEST: Final = 8192
+_TEXTS: Final = ("sub", "org", "email", "role", "auth", "permissions", "method", "path", "request_id")
+
+
+class IdentityRejected(Exception):
+    """A signed identity that proves nothing; the text says why, and may be logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIdentity:
+    """Who the gateway says is asking.
+
+    Attributes:
+        user_id: The user.
+        organization_id: The organization they act in.
+        email: Their e-mail address.
+        role: Their role there; empty when there is none.
+        is_super_admin: They may do everything.
+        auth_method: How they proved themselves: ``jwt``, ``cookie``, ``api_key``, ``ws``.
+        key_id: The API key used, if one was.
+        permissions: What they may, if the header was handed over; else None.
+        request_id: The request's id, as in ``X-Request-ID``.
+        expires_at: POSIX seconds.
+    """
+
+    user_id: str
+    organization_id: str
+    email: str
+    role: str
+    is_super_admin: bool
+    auth_method: str
+    key_id: str | None
+    permissions: frozenset[str] | None
+    request_id: str
+    expires_at: float
+
+
+def digest(permissions: str) -> str:
+    """Return what a token says of the header ``X-User-Permissions``, whose value would make it long."""
+    hashed = hashlib.sha256(permissions.encode("utf-8", "surrogateescape")).digest()
+    return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode("ascii")
+
+
+class IdentityVerifier:
+    """Verifies signed identities."""
+
+    def __init__(
+        self,
+        keys: Sequence[str | bytes],
+        *,
+        algorithm: str,
+        audience: str,
+        issuer: str = ISSUER,
+        leeway_seconds: float = 0,
+    ) -> None:
+        """Verify by any of `keys`, so that one can take another's place.
+
+        Args:
+            keys: Public keys in PEM with EdDSA, secrets with HS256.
+            algorithm: ``EdDSA`` or ``HS256``, as the gateway is configured.
+            audience: The name of this service's upstream in the gateway's configuration.
+            issuer: As the gateway is configured.
+            leeway_seconds: How far the gateway's clock may be from this one.
+
+        Raises:
+            ValueError: there is no key, or no such algorithm.
+        """
+        if algorithm not in _ALGORITHMS or not keys:
+            raise ValueError(f"at least one key, and one of {', '.join(_ALGORITHMS)}, are needed")
+        self._keys = tuple(keys)
+        self._algorithm = algorithm
+        self._audience = audience
+        self._issuer = issuer
+        self._leeway = leeway_seconds
+
+    def verify(
+        self, token: str | None, method: str, path: str, now: float, *, permissions: str | None = None
+    ) -> SignedIdentity:
+        """Return who is asking.
+
+        Args:
+            token: The value of ``X-Identity``; None or empty when the request has none.
+            method: The request's method.
+            path: Its path, with or without its query, decoded or not.
+            now: POSIX seconds.
+            permissions: The value of ``X-User-Permissions``, to be held against the token; empty when there is none.
+
+        Raises:
+            IdentityRejected: the token does not prove that the gateway sent this request.
+        """
+        claims = self._claims(token)
+        if not all(isinstance(claims.get(name), str) for name in _TEXTS):
+            raise IdentityRejected("a claim is missing or no text")
+        expires, issued = claims.get("exp"), claims.get("iat")
+        if isinstance(expires, bool) or not isinstance(expires, int) or not isinstance(issued, int):
+            raise IdentityRejected("exp or iat is missing or no number")
+        if expires + self._leeway <= now:
+            raise IdentityRejected("it has expired")
+        if issued - self._leeway > now + 1:  # it is cut to whole seconds, never ahead
+            raise IdentityRejected("it was issued in the future: do the clocks differ?")
+        if claims["method"] != method:
+            raise IdentityRejected("it is for another method")
+        if claims["path"].encode() != unquote_to_bytes(path.partition("?")[0]):
+            raise IdentityRejected("it is for another path")
+        if permissions is not None and claims["permissions"] != digest(permissions):
+            raise IdentityRejected("X-User-Permissions is not what was signed")
+        key_id = claims.get("key_id")
+        return SignedIdentity(
+            user_id=claims["sub"],
+            organization_id=claims["org"],
+            email=claims["email"],
+            role=claims["role"],
+            is_super_admin=claims.get("super_admin") is True,
+            auth_method=claims["auth"],
+            key_id=key_id if isinstance(key_id, str) else None,
+            permissions=None if permissions is None else frozenset(filter(None, permissions.split(","))),
+            request_id=claims["request_id"],
+            expires_at=float(expires),
+        )
+
+    def _claims(self, token: str | None) -> dict[str, Any]:
+        if not token:
+            raise IdentityRejected("the request has no signed identity")
+        if len(token) > _LONGEST or not token.isascii():
+            raise IdentityRejected("it is no signed identity")
+        try:
+            if jwt.get_unverified_header(token).get("typ") != TYPE:
+                raise IdentityRejected("it is a token for something else")
+        except (jwt.InvalidTokenError, ValueError, RecursionError):
+            raise IdentityRejected("it is no signed identity") from None
+        wrong = "its signature is by none of the keys"
+        for key in self._keys:
+            try:
+                return dict(
+                    jwt.decode(
+                        token,
+                        key,
+                        algorithms=[self._algorithm],
+                        audience=self._audience,
+                        issuer=self._issuer,
+                        options={
+                            "require": ["exp", "iat", "aud", "iss"],
+                            "verify_exp": False,  # by the caller's clock, below
+                            "verify_iat": False,
+                            "verify_nbf": False,
+                        },
+                    )
+                )
+            except (jwt.InvalidSignatureError, jwt.InvalidKeyError):
+                continue
+            except (jwt.InvalidAlgorithmError, jwt.InvalidAudienceError, jwt.InvalidIssuerError) as error:
+                wrong = f"it is not for this service, or not by this gateway ({type(error).__name__})"
+            except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+                wrong = "it is no signed identity"
+        raise IdentityRejected(wrong)

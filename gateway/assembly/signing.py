@@ -1,0 +1,30 @@
+"""What signs identities for upstreams, where the settings ask for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authcore.identity_signer import IdentitySigner
+from authcore.pem import KeyUnusable
+from config.load import ConfigError
+from gateway.proxy.signing import Signing
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+
+def build_signing(settings: Settings) -> Signing | None:
+    """Build it; None where it is off.
+
+    Raises:
+        ConfigError: the key cannot sign.
+    """
+    signed = settings.signed
+    if signed.identity == "off" or signed.key is None:
+        return None
+    key = signed.key.get_secret_value().strip().encode()
+    try:
+        signer = IdentitySigner(signed.identity, key, issuer=signed.issuer, seconds=signed.seconds)
+    except KeyUnusable as error:
+        raise ConfigError([f"GATEWAY_SIGNED_KEY: {error}"]) from None
+    return Signing(signer, settings.header.identity)

@@ -1,0 +1,149 @@
+"""Signed identities: what the signer writes the verifier reads, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode
+from typing import Any
+from uuid import uuid4
+
+import jwt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authcore.identity_signer import IdentitySigner
+from authcore.pem import KeyUnusable, generate_pem, parse_pem
+from authcore.principal import AuthMethod, Principal
+from authcore.signed_identity import IdentityRejected, IdentityVerifier
+
+SECRET = b"a-secret-of-the-identities-and-of-nobody-else"
+NOW = 1_800_000_000.5
+GRANTED = frozenset({"chat:read", "contacts:read"})
+TOLD = "chat:read,contacts:read"
+
+
+def principal(**changes: Any) -> Principal:
+    values: dict[str, Any] = {
+        "method": AuthMethod.JWT,
+        "user_id": uuid4(),
+        "organization_id": uuid4(),
+        "email": "zoë@example.com",
+        "role": "agent",
+        "permissions": GRANTED,
+    }
+    return Principal(**{**values, **changes})
+
+
+def signer(**changes: Any) -> IdentitySigner:
+    values: dict[str, Any] = {
+        "algorithm": "HS256",
+        "key": SECRET,
+        "issuer": "whatomate-gateway",
+        "seconds": 60,
+    }
+    values |= changes
+    return IdentitySigner(values.pop("algorithm"), values.pop("key"), **values)
+
+
+def verifier(*keys: bytes, algorithm: str = "HS256", **changes: Any) -> IdentityVerifier:
+    return IdentityVerifier(keys or (SECRET,), algorithm=algorithm, **{"audience": "upstream", **changes})
+
+
+def sign(who: Principal, by: IdentitySigner | None = None, **changes: Any) -> str:
+    values: dict[str, Any] = {
+        "audience": "upstream",
+        "method": b"GET",
+        "path": "/api/x",
+        "now": NOW,
+        **changes,
+    }
+    token = (by or signer()).sign(
+        who, values["audience"], values["method"], values["path"], b"request-0001", values["now"]
+    )
+    return token.decode("ascii")
+
+
+def test_what_is_signed_is_read() -> None:
+    who = principal(method=AuthMethod.API_KEY, key_id=uuid4(), is_super_admin=True)
+    read = verifier().verify(sign(who), "GET", "/api/x", NOW, permissions=TOLD)
+    assert (read.user_id, read.organization_id) == (str(who.user_id), str(who.organization_id))
+    assert (read.email, read.role, read.auth_method) == ("zoë@example.com", "agent", "api_key")
+    assert (read.key_id, read.is_super_admin, read.request_id) == (str(who.key_id), True, "request-0001")
+    assert read.permissions == GRANTED
+    assert read.expires_at == int(NOW) + 60
+    assert verifier().verify(sign(who), "GET", "/api/x", NOW).permissions is None
+
+
+def test_it_is_a_jwt_like_any_other() -> None:
+    """Put together from two encoded parts, it still is one JSON object under one signature."""
+    for length in range(7):  # each remainder of three
+        token = sign(principal(email="e" * length))
+        claims = jwt.decode(
+            token,
+            SECRET,
+            algorithms=["HS256"],
+            audience="upstream",
+            options={"verify_exp": False, "verify_iat": False},
+        )
+        assert claims["email"] == "e" * length
+        assert "=" not in token
+        assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "identity+jwt"}
+    assert len(token) < 800
+
+
+def test_an_ed25519_key_signs_and_its_public_half_verifies() -> None:
+    pem = generate_pem("EdDSA")
+    public = parse_pem(pem).jwk.key
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 -- of this test alone
+
+    text = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    who = principal()
+    token = sign(who, signer(algorithm="EdDSA", key=pem))
+    assert verifier(text, algorithm="EdDSA").verify(token, "GET", "/api/x", NOW).user_id == str(who.user_id)
+    older = generate_pem("EdDSA")
+    both = verifier(parse_pem(older).jwk.key, public, algorithm="EdDSA")  # one takes another's place
+    assert both.verify(token, "GET", "/api/x", NOW).user_id == str(who.user_id)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+def test_another_kind_of_key_does_not_sign(algorithm: str) -> None:
+    for pem in (generate_pem(algorithm), b"nonsense", b""):
+        with pytest.raises(KeyUnusable):
+            signer(algorithm="EdDSA", key=pem)
+
+
+@given(path=st.text(st.characters(codec="utf-8", exclude_characters="?\x00"), max_size=40))
+def test_any_path_is_signed_as_it_is(path: str) -> None:
+    """Quotes, escapes, whatever: the path cannot break out of its claim."""
+    token = sign(principal(), path="/" + path)
+    claims = json.loads(urlsafe_b64decode(token.split(".")[1] + "=="))
+    assert claims["path"] == "/" + path
+    assert claims["request_id"] == "request-0001"
+
+
+@given(
+    token=st.one_of(
+        st.text(max_size=200), st.from_regex(r"[\w-]{1,40}\.[\w-]{1,40}\.[\w-]{1,40}", fullmatch=True)
+    )
+)
+def test_no_input_raises_anything_else(token: str) -> None:
+    with pytest.raises(IdentityRejected):
+        verifier().verify(token, "GET", "/", NOW)
+
+
+@given(place=st.integers(min_value=0), letter=st.sampled_from("ABCabc019-_."))
+def test_no_change_to_it_goes_unnoticed(place: int, letter: str) -> None:
+    token = sign(principal())
+    place %= len(token)
+    if (
+        token[place] != letter and place < len(token) - 1
+    ):  # the last letter of base64 holds bits that say nothing
+        with pytest.raises(IdentityRejected):
+            verifier().verify(token[:place] + letter + token[place + 1 :], "GET", "/api/x", NOW)
+
+
+def test_no_secret_is_in_a_repr() -> None:
+    for one in (signer(), verifier()):
+        assert SECRET.decode() not in repr(one)
+        assert SECRET.decode() not in str(one)
