@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_origin
 
+from dotenv.parser import parse_stream
 from pydantic import BaseModel, SecretStr
 from pydantic_settings import DotEnvSettingsSource
 
@@ -119,6 +120,20 @@ def read_env_file(path: Path) -> dict[str, str]:
         return {}
     source = DotEnvSettingsSource(Settings, env_file=path, env_file_encoding="utf-8", case_sensitive=True)
     return {name: value for name, value in source.env_vars.items() if value is not None}
+
+
+def unreadable_lines(path: Path) -> list[str]:
+    """Return a problem for each line of a ``.env`` file that is no assignment: a setting in it would be lost."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as lines:
+        bindings = list(parse_stream(lines))
+    return [
+        f"{path}, line {binding.original.line}: cannot be read; write NAME=value, and quote a value that holds spaces, "
+        "quotes or #"
+        for binding in bindings
+        if binding.error or (binding.value is None and (binding.key or "").startswith(PREFIX))
+    ]
 
 
 def _is_service_link(name: str, value: str) -> bool:

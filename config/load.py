@@ -18,7 +18,16 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from config.checks import HINTS, contradictions
-from config.layers import FIELDS, LISTS, PREFIX, SECRETS, SECRETS_DIRECTORY, Layers, read_env_file
+from config.layers import (
+    FIELDS,
+    LISTS,
+    PREFIX,
+    SECRETS,
+    SECRETS_DIRECTORY,
+    Layers,
+    read_env_file,
+    unreadable_lines,
+)
 from config.route_file import RoutesRefused, read_plan
 from config.settings import Settings
 
@@ -104,7 +113,9 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
     layers.add(overrides, "passed by the program")
     layers.add(environment, "environment")
     try:
-        written = read_env_file(env_file)
+        unreadable = unreadable_lines(env_file)
+        layers.problems += unreadable
+        written = {} if unreadable else read_env_file(env_file)
     except (OSError, UnicodeError) as error:
         layers.problems.append(f"{env_file}: cannot be read: {type(error).__name__}")
         written = {}

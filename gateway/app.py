@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import sys
 import time
@@ -52,6 +53,18 @@ log = structlog.get_logger()
 
 class CannotListen(Exception):
     """An address the gateway was told to listen on is not to be had."""
+
+    def __init__(self, setting: str, address: str, error: OSError) -> None:
+        """Say which `setting` names it, what the system said, and what to do."""
+        if error.errno == errno.EADDRINUSE:
+            advice = (
+                f"stop the program that has it (`ss -ltnp` names it), or set {setting} to another address"
+            )
+        elif error.errno == errno.EACCES:
+            advice = f"ports below 1024 are root's: set {setting} to one above"
+        else:
+            advice = f"set {setting} to an address of this machine, such as 127.0.0.1:8080 or 0.0.0.0:8080"
+        super().__init__(f"{setting}={address}: {error.strerror}; {advice}")
 
 
 class Gateway:
@@ -186,16 +199,14 @@ class Gateway:
             try:
                 await web.TCPSite(runner, host, port).start()
             except OSError as error:
-                raise CannotListen(
-                    f"GATEWAY_ADMIN_LISTEN={settings.admin.listen}: {error.strerror}"
-                ) from error
+                raise CannotListen("GATEWAY_ADMIN_LISTEN", settings.admin.listen, error) from error
             self.admin_address = runner.addresses[0][:2]
         host, port = host_port(settings.listen)
         shared = self._admin_socket is not None
         try:
             server = await loop.create_server(listener.protocol, host, port, backlog=2048, reuse_port=shared)
         except OSError as error:
-            raise CannotListen(f"GATEWAY_LISTEN={settings.listen}: {error.strerror}") from error
+            raise CannotListen("GATEWAY_LISTEN", settings.listen, error) from error
         self.address = server.sockets[0].getsockname()[:2]
         closing.push_async_callback(drain.finish, server)
 

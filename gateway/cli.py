@@ -21,6 +21,7 @@ from authcore.store.triggers import TriggersRefused
 from config.load import ConfigError
 from config.route_file import RoutesRefused
 from gateway.commands.accounts import orgs, users
+from gateway.commands.advice import advised
 from gateway.commands.echo import echo
 from gateway.commands.explaining import explain
 from gateway.commands.health import health
@@ -47,9 +48,10 @@ class Commands(click.Group):
                 click.echo(f"Error: {problem}", err=True)
             sys.exit(MISCONFIGURED)
         except StoreUnavailable as error:
-            raise click.ClickException(f"the database does not answer{_because(error.__cause__)}") from error
+            said = f"the database does not answer{_because(error.__cause__)}"
+            raise click.ClickException(advised(error, said)) from error
         except (AuthError, MigrationChanged, TriggersRefused) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(advised(error)) from error
         except KeysUnusable as error:
             click.echo(f"Error: GATEWAY_JWT_KEYS_DIR: {error}", err=True)
             sys.exit(MISCONFIGURED)
@@ -57,7 +59,11 @@ class Commands(click.Group):
             if not type(error).__module__.startswith("asyncpg."):
                 raise
             # Its text may quote the URL, and so the password.
-            click.echo("Error: GATEWAY_DATABASE_URL: the database driver cannot read it", err=True)
+            click.echo(
+                "Error: GATEWAY_DATABASE_URL: the database driver cannot read it; write "
+                "postgresql://user:password@host:5432/name, its password %-encoded",
+                err=True,
+            )
             sys.exit(MISCONFIGURED)
 
 

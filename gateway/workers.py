@@ -105,7 +105,7 @@ class Workers:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             held.bind((host or "", port))
         except OSError as error:
-            raise CannotListen(f"GATEWAY_LISTEN={self._settings.listen}: {error.strerror}") from error
+            raise CannotListen("GATEWAY_LISTEN", self._settings.listen, error) from error
         return held
 
     async def _keep(self, number: int) -> int:
@@ -155,7 +155,7 @@ class Workers:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             listen = self._settings.admin.listen
-            raise CannotListen(f"GATEWAY_ADMIN_LISTEN={listen}: {error.strerror}") from error
+            raise CannotListen("GATEWAY_ADMIN_LISTEN", listen, error) from error
 
     async def _ask(self, number: int, path: str, document: bytes | None = None) -> tuple[int, bytes]:
         """Ask a worker's admin listener, with a JSON document or without; 503 when it does not answer."""

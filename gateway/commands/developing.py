@@ -21,6 +21,7 @@ from config.load import load_settings
 from gateway import logs
 from gateway.app import CannotListen, Gateway
 from gateway.commands.opening import database_url, note, opened, settings_for
+from gateway.commands.progress import working
 from gateway.dev.lines import address_lines, curl_lines
 from gateway.dev.postgres import EmbeddedPostgres
 from gateway.dev.programs import PostgresError
@@ -41,7 +42,9 @@ _DEFAULTS: Final = {
 }
 
 
-TOLD: Final = (PostgresError, DevError, CannotListen, OSError)
+WATCH_SECONDS: Final = 0.5
+
+TOLD: Final = (PostgresError, DevError, CannotListen)
 """Failures whose text is for the operator."""
 
 
@@ -66,13 +69,17 @@ def run_dev(directory: Path) -> None:
     with ExitStack() as started:
         if configured.database.url is None:
             note(f"starting PostgreSQL in {directory / 'postgres'}")
-            postgres = started.enter_context(EmbeddedPostgres(directory / "postgres"))
+            postgres = EmbeddedPostgres(directory / "postgres")
+            with working("starting PostgreSQL (the first time it makes its files)"):
+                started.enter_context(postgres)
             defaults["GATEWAY_DATABASE_URL"] = postgres.url
-        asyncio.run(_run(defaults, directory))
+            asyncio.run(_run(defaults, directory, postgres))
+        else:
+            asyncio.run(_run(defaults, directory, None))
     note("stopped")
 
 
-async def _run(defaults: dict[str, str], directory: Path) -> None:
+async def _run(defaults: dict[str, str], directory: Path, postgres: EmbeddedPostgres | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -82,7 +89,8 @@ async def _run(defaults: dict[str, str], directory: Path) -> None:
         started.push_async_callback(upstream.stop)
         defaults = {**defaults, "GATEWAY_UPSTREAM_URL": upstream.url}
         settings = load_settings(defaults=defaults, warn=_told_before)
-        demo = await _prepare(settings, directory)
+        with working("migrating, and making the demo users"):
+            demo = await _prepare(settings, directory)
         logs.configure(settings.log.level, settings.log.format)
         gateway = await Gateway.start(settings)
         started.push_async_callback(gateway.stop)
@@ -90,10 +98,25 @@ async def _run(defaults: dict[str, str], directory: Path) -> None:
         click.echo(address_lines(demo, url, admin_url, settings.upstream.url or ""))
         click.echo("\n" + curl_lines(demo, url))
         click.echo("\nPress Ctrl-C to stop; the data stays.")
+        if postgres is not None:
+            watching = loop.create_task(_watch(postgres, stop))
+            started.callback(watching.cancel)
         await stop.wait()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)  # a second Ctrl-C does not wait for the drain
         note("stopping")
+    if postgres is not None and not postgres.is_running:
+        raise PostgresError(
+            f"PostgreSQL ended by itself; {directory / 'postgres' / 'postgres.log'} says why; a new run starts it again"
+        )
+
+
+async def _watch(postgres: EmbeddedPostgres, stop: asyncio.Event) -> None:
+    """Stop when the database is no more: a gateway to try is nothing without it."""
+    while postgres.is_running:  # noqa: ASYNC110 -- a process of another thread's making has no event here
+        await asyncio.sleep(WATCH_SECONDS)
+    note("PostgreSQL has ended")
+    stop.set()
 
 
 async def _prepare(settings: Settings, directory: Path) -> Demo:

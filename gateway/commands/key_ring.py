@@ -13,6 +13,7 @@ import click
 
 from authcore.pem import GENERATED, generate_pem, parse_pem
 from gateway.commands.opening import SECRET, note, settings_for
+from gateway.commands.progress import working
 from gateway.keys import ring_of
 
 
@@ -37,7 +38,8 @@ def generate(algorithm: str, out: Path | None) -> None:
 
     In GATEWAY_JWT_KEYS_DIR it verifies at once, and signs when its kid stands in the file `signing` there.
     """
-    pem = generate_pem(algorithm)
+    with working("making a key"):
+        pem = generate_pem(algorithm)
     kid = parse_pem(pem).kid
     if out is None:
         note(f"kid {kid}")
@@ -46,9 +48,13 @@ def generate(algorithm: str, out: Path | None) -> None:
     try:
         descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise click.ClickException(f"{out} exists, and is left as it is") from None
+        raise click.ClickException(
+            f"{out} exists, and is left as it is; give another name with --out"
+        ) from None
     except OSError as error:
-        raise click.ClickException(f"{out}: {error.strerror}") from error
+        raise click.ClickException(
+            f"{out}: {error.strerror}; choose a folder that you may write to"
+        ) from error
     with os.fdopen(descriptor, "wb") as file:
         file.write(pem)
     note(f"wrote {out}; its kid:")

@@ -17,7 +17,9 @@ import click
 from authcore.administration import Administration
 from authcore.passwords import Passwords
 from authcore.store.postgres import PostgresStore
+from config.checks import HINTS
 from config.load import load_settings
+from gateway.commands.progress import working
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -56,7 +58,7 @@ def settings_for(required: frozenset[str]) -> Settings:
 def database_url(settings: Settings) -> str:
     """Return the URL that :func:`settings_for` has required."""
     if settings.database.url is None:
-        raise click.ClickException("GATEWAY_DATABASE_URL is not set")
+        raise click.ClickException(f"GATEWAY_DATABASE_URL is {HINTS['GATEWAY_DATABASE_URL']}")
     return settings.database.url.get_secret_value()
 
 
@@ -88,4 +90,5 @@ def administer(work: Callable[[Office], Awaitable[T]]) -> T:
         async with opened(settings_for(DATABASE)) as (office, _, _):
             return await work(office)
 
-    return asyncio.run(run())
+    with working("waiting for the database"):
+        return asyncio.run(run())

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -15,8 +16,11 @@ from authcore.store.migrate import remove_triggers as remove
 from config.listing import listing
 from config.load import REQUIRED
 from gateway.commands.opening import DATABASE, database_url, note, settings_for, warn
+from gateway.commands.progress import working
 from gateway.commands.routes import uncatalogued
 from gateway.keys import ring_of
+
+_MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
 
 
 @click.command()
@@ -34,9 +38,11 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
     from gateway.workers import parent_gone, run_workers  # noqa: PLC0415 - see above
 
     if migrate:
-        for name in asyncio.run(
-            apply_migrations(database_url(settings), with_triggers=settings.database.triggers)
-        ):
+        with working(_MIGRATING):
+            applied = asyncio.run(
+                apply_migrations(database_url(settings), with_triggers=settings.database.triggers)
+            )
+        for name in applied:
             note(f"applied {name}")
     try:
         if admin_socket is not None:
@@ -77,9 +83,12 @@ def migrate(*, check: bool, remove_triggers: bool) -> None:
     settings = settings_for(DATABASE)
     url, triggers = database_url(settings), settings.database.triggers
     if remove_triggers:
-        note("removed the triggers" if asyncio.run(remove(url)) else "there are no triggers")
+        with working(_MIGRATING):
+            removed = asyncio.run(remove(url))
+        note("removed the triggers" if removed else "there are no triggers")
         return
-    names = asyncio.run((pending if check else apply_migrations)(url, with_triggers=triggers))
+    with working("waiting for the database" if check else _MIGRATING):
+        names = asyncio.run((pending if check else apply_migrations)(url, with_triggers=triggers))
     for name in names:
         click.echo(f"{'pending' if check else 'applied'} {name}")
     if not names:
@@ -108,3 +117,5 @@ def dev(directory: Path) -> None:
         developing.run_dev(directory.absolute())
     except developing.TOLD as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"{error}; choose another data folder with --data-dir") from error

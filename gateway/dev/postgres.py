@@ -66,6 +66,11 @@ class EmbeddedPostgres:
         """The server's process, while it runs."""
         return self._process.pid if self._process else None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the server that was started still lives."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Make the cluster when it is not there, start the server, return when it answers.
 

@@ -70,9 +70,13 @@ def user(on: Run, organization: str) -> str:
 
 
 def refused(result: Result, code: int, *errors: str) -> None:
-    """The result is a refusal: that exit code, those lines, nothing on standard output, no traceback."""
+    """The result is a refusal: that exit code, those lines, nothing on standard output, no traceback.
+
+    What to do next may follow, behind a semicolon (tests/commands/test_advice.py).
+    """
     assert result.exit_code == code, result.output
-    assert [line for line in result.stderr.splitlines() if line.startswith("Error: ")] == [
-        f"Error: {error}" for error in errors
-    ]
+    told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert len(told) == len(errors), told
+    for line, error in zip(told, errors, strict=True):
+        assert f"{line}; ".startswith(f"Error: {error}; "), line
     assert "Traceback" not in result.output

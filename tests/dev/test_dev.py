@@ -226,3 +226,12 @@ def test_a_folder_that_cannot_be_made_is_told(folder: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
     assert "Traceback" not in done.stderr
+
+
+@LINUX
+def test_the_death_of_its_postgresql_ends_it_and_is_told(dev: Dev) -> None:
+    postgres = int((dev.folder / ".data/postgres/cluster/postmaster.pid").read_text().split()[0])
+    os.kill(postgres, signal.SIGKILL)
+    assert dev.process.wait(60) == 1
+    assert "PostgreSQL ended by itself" in dev.err
+    assert "Traceback" not in dev.err

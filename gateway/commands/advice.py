@@ -1,0 +1,56 @@
+"""What to do next, for each error that a command meets.
+
+Law: every error of the domain that a command can raise has its advice here (a test walks them); the error itself says
+what is wrong, in the words that clients know, and the advice what an operator does about it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from authcore.errors import (
+    AlreadyMember,
+    ApiKeyUnknown,
+    EmailTaken,
+    EmailUnacceptable,
+    NameUnacceptable,
+    NotAMember,
+    OrganizationUnknown,
+    Overloaded,
+    PasswordUnacceptable,
+    RoleUnknown,
+    SlugTaken,
+    StoreUnavailable,
+    UserUnknown,
+)
+from authcore.store.migrate import MigrationChanged
+from authcore.store.triggers import TriggersRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NEXT: Final[Mapping[type[Exception], str]] = {
+    StoreUnavailable: "check that PostgreSQL runs, and that GATEWAY_DATABASE_URL names it, its user and its database",
+    MigrationChanged: "run the version of the gateway that migrated this database, or a later one",
+    TriggersRefused: "let the owner of Whatomate's tables run migrate, or set GATEWAY_DATABASE_TRIGGERS=off and accept "
+    "that revocations hold after GATEWAY_IDENTITY_CACHE_SECONDS",
+    OrganizationUnknown: "`orgs create NAME` makes one and prints its id",
+    UserUnknown: "check the e-mail; `users create` makes a user",
+    RoleUnknown: "use a role of that organization's, such as admin, manager or agent",
+    ApiKeyUnknown: "`api-keys list --organization ID` shows the ids of keys",
+    EmailTaken: "the user is there already; `api-keys create --user` and sign-in take that e-mail",
+    AlreadyMember: "nothing is left to do",
+    NotAMember: "make the user a member of that organization first, or name their own",
+    SlugTaken: "choose another with --slug",
+    PasswordUnacceptable: "choose another; GATEWAY_PASSWORD_MIN_LENGTH is the shortest, and 72 bytes the longest",
+    EmailUnacceptable: "give an address such as ada@example.com",
+    NameUnacceptable: "give a name of 1 to 255 characters without control characters",
+    Overloaded: "try again",
+}
+
+
+def advised(error: Exception, said: str | None = None) -> str:
+    """Return what is wrong and what to do next."""
+    advice = next((NEXT[kind] for kind in type(error).__mro__ if kind in NEXT), None)
+    text = said or str(error)
+    return text if advice is None else f"{text}; {advice}"
