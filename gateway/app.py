@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from aiohttp import web
 
 from authcore.errors import StoreUnavailable
 from gateway import collector, logs
+from gateway.addresses import CannotListen, host_port
 from gateway.admin import Admin
 from gateway.assembly.chores import begin_chores
 from gateway.assembly.domain import build_domain
@@ -49,22 +49,6 @@ if TYPE_CHECKING:
 LOG_FLUSH_SECONDS = 0.2
 
 log = structlog.get_logger()
-
-
-class CannotListen(Exception):
-    """An address the gateway was told to listen on is not to be had."""
-
-    def __init__(self, setting: str, address: str, error: OSError) -> None:
-        """Say which `setting` names it, what the system said, and what to do."""
-        if error.errno == errno.EADDRINUSE:
-            advice = (
-                f"stop the program that has it (`ss -ltnp` names it), or set {setting} to another address"
-            )
-        elif error.errno == errno.EACCES:
-            advice = f"ports below 1024 are root's: set {setting} to one above"
-        else:
-            advice = f"set {setting} to an address of this machine, such as 127.0.0.1:8080 or 0.0.0.0:8080"
-        super().__init__(f"{setting}={address}: {error.strerror}; {advice}")
 
 
 class Gateway:
@@ -240,12 +224,6 @@ class Gateway:
         """Let :meth:`stop` wait for nothing any more."""
         if self._drain is not None:
             self._drain.hurry()
-
-
-def host_port(listen: str) -> tuple[str | None, int]:
-    """Take ``host:port`` apart; an empty host is None, every address."""
-    host, _, port = listen.rpartition(":")
-    return host.strip("[]") or None, int(port)
 
 
 def run(

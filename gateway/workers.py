@@ -28,7 +28,8 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
 from gateway import logs
-from gateway.app import CannotListen, host_port, loop_factory
+from gateway.addresses import CannotListen, host_port
+from gateway.app import loop_factory
 from gateway.metrics import CONTENT_TYPE, ParentMetrics, merged
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import together

@@ -19,10 +19,11 @@ GROUND: Final = {"exchange", "cookies", "credentials", "csrf", "faults", "metric
 MAY_IMPORT: Final[dict[str, set[str]]] = {
     "__main__": {"cli"},
     "cli": {"commands", "app"},
-    "commands": {"commands", "dev", "app", "assembly", "workers", "logs", "keys", "faults"},
-    "workers": {"app", "status", *GROUND},
+    "commands": {"commands", "dev", "addresses", "app", "assembly", "workers", "logs", "keys", "faults"},
+    "workers": {"addresses", "app", "status", *GROUND},
     "dev": {"dev"},
     "app": {
+        "addresses",
         "assembly",
         "proxy",
         "endpoints",
@@ -42,6 +43,7 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     "admin": {"admin", "status", *GROUND},
     "status": {"status", *GROUND},
     "chores": GROUND,
+    "addresses": set(),
     "collector": set(),
     "draining": {"wire"},
     "wire": {"wire"},

@@ -19,7 +19,8 @@ import click
 from authcore.store.migrate import migrate
 from config.load import load_settings
 from gateway import logs
-from gateway.app import CannotListen, Gateway
+from gateway.addresses import CannotListen
+from gateway.app import Gateway
 from gateway.commands.opening import database_url, note, opened, settings_for
 from gateway.commands.progress import working
 from gateway.dev.lines import address_lines, curl_lines

@@ -15,6 +15,7 @@ from authcore.store.migrate import pending
 from authcore.store.migrate import remove_triggers as remove
 from config.listing import listing
 from config.load import REQUIRED
+from gateway.addresses import CannotListen
 from gateway.commands.opening import DATABASE, database_url, note, settings_for, warn
 from gateway.commands.progress import working
 from gateway.commands.routes import uncatalogued
@@ -34,7 +35,7 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
     """Run the gateway until SIGTERM or SIGINT."""
     settings = settings_for(REQUIRED)
     # The data plane's imports are for who serves.
-    from gateway.app import CannotListen, run  # noqa: PLC0415 - see above
+    from gateway.app import run  # noqa: PLC0415 - see above
     from gateway.workers import parent_gone, run_workers  # noqa: PLC0415 - see above
 
     if migrate:

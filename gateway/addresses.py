@@ -1,0 +1,27 @@
+"""Addresses to listen on: taken apart, and what is said of one that is not to be had."""
+
+from __future__ import annotations
+
+import errno
+
+
+class CannotListen(Exception):
+    """An address the gateway was told to listen on is not to be had."""
+
+    def __init__(self, setting: str, address: str, error: OSError) -> None:
+        """Say which `setting` names it, what the system said, and what to do."""
+        if error.errno == errno.EADDRINUSE:
+            advice = (
+                f"stop the program that has it (`ss -ltnp` names it), or set {setting} to another address"
+            )
+        elif error.errno == errno.EACCES:
+            advice = f"ports below 1024 are root's: set {setting} to one above"
+        else:
+            advice = f"set {setting} to an address of this machine, such as 127.0.0.1:8080 or 0.0.0.0:8080"
+        super().__init__(f"{setting}={address}: {error.strerror}; {advice}")
+
+
+def host_port(listen: str) -> tuple[str | None, int]:
+    """Take ``host:port`` apart; an empty host is None, every address."""
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]") or None, int(port)
