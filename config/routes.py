@@ -82,6 +82,10 @@ Permissions = Annotated[
 ]
 
 
+Url = Annotated[UpstreamUrl, Field(json_schema_extra={"pattern": upstream_url_pattern()})]
+Urls = Annotated[Some[Url], BeforeValidator(_one_or_many, json_schema_input_type=Url | Some[Url])]
+
+
 class Entry(BaseModel):
     """A part of a route file."""
 
@@ -91,7 +95,7 @@ class Entry(BaseModel):
 class UpstreamEntry(Entry):
     """A service behind the gateway. What is left out is as in the ``GATEWAY_UPSTREAM_*`` settings."""
 
-    url: Annotated[UpstreamUrl, Field(description="http://host:port", pattern=upstream_url_pattern())]
+    url: Urls = Field(description="http://host:port; of several, connections are opened to each in turn.")
     connections: int | None = Field(None, ge=1, le=65_535, description="Connections at most.")
     pending: int | None = Field(None, ge=0, le=65_535, description="Requests waiting for one; past that 503.")
     idle_seconds: Seconds | None = Field(None, description="An unused connection is closed after this.")

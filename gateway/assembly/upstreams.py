@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from config.routes import DEFAULT_UPSTREAM
+from gateway.proxy.balance import Endpoints
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.pool import Pool, PoolLimits
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 class _Spec:
     """What a pool is made of; of two pools with the same, one is enough."""
 
-    url: str
+    urls: tuple[str, ...]
     limits: PoolLimits
 
 
@@ -73,7 +74,7 @@ class Upstreams:
         said = {} if entry is None else entry.model_dump(exclude_none=True)
         told = {**default.model_dump(), **said}
         spec = _Spec(
-            told["url"],
+            (told["url"],) if isinstance(told["url"], str) else tuple(told["url"]),
             PoolLimits(
                 connections=told["connections"],
                 pending=told["pending"],
@@ -81,10 +82,8 @@ class Upstreams:
                 connect_timeout_seconds=told["connect_timeout_seconds"],
             ),
         )
-        if self._specs.get(name) == spec:
-            pool = self.now[name].pool
-        else:
-            pool = Pool(_dial_tcp(spec.url), spec.limits, self._deadlines)
+        stays = self._specs.get(name) == spec
+        pool = self.now[name].pool if stays else Pool(_dial(spec), spec.limits, self._deadlines)
         shown = "upstream" if entry is None else name
         return spec, Upstream(
             shown,
@@ -107,6 +106,13 @@ class Upstreams:
     def close(self) -> None:
         """Drain them all."""
         self.settle({})
+
+
+def _dial(spec: _Spec) -> Dial:
+    dials = {url: _dial_tcp(url) for url in spec.urls}
+    if len(dials) == 1:
+        return dials[spec.urls[0]]
+    return Endpoints(dials, spec.limits.connect_timeout_seconds).dial
 
 
 def _dial_tcp(url: str) -> Dial:

@@ -45,10 +45,9 @@ def problems(tmp_path: Path, text: str, **settings: Any) -> list[str]:
 
 
 def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
-    assert (
-        problems(
-            tmp_path,
-            """\
+    assert problems(
+        tmp_path,
+        """\
         upstreams:
           far: {url: "https://far"}
           near: {url: "http://near", connections: 0}
@@ -68,19 +67,16 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
             auth: required
             upstream: elsewhere
         """,
-        )
-        == [
-            "routes.yaml:2: upstreams.far.url: should be http://host:port, without a user, a path or a query",
-            "routes.yaml:3: upstreams.near.connections: Input should be greater than or equal to 1",
-            "routes.yaml:5: routes[0].auth: is missing",
-            "routes.yaml:8: routes[1].match.path[1]: should begin with /",
-            f"routes.yaml:8: routes[1].match.methods[1]: Input should be {METHODS}",
-            "routes.yaml:10: routes[1].color: is no key of this place",
-            f"routes.yaml:14: route public-with: {ASKS}",
-            "routes.yaml:15: route lost: no upstream 'elsewhere'; there are default, far, near",
-        ]
-        or True
-    )
+    ) == [
+        "routes.yaml:2: upstreams.far.url[0]: should be http://host:port, without a user, a path or a query",
+        "routes.yaml:3: upstreams.near.connections: Input should be greater than or equal to 1",
+        "routes.yaml:5: routes[0].auth: is missing",
+        "routes.yaml:8: routes[1].match.path[1]: should begin with /",
+        f"routes.yaml:8: routes[1].match.methods[1]: Input should be {METHODS}",
+        "routes.yaml:10: routes[1].color: is no key of this place",
+        f"routes.yaml:14: route public-with: {ASKS}",
+        "routes.yaml:15: route lost: no upstream 'elsewhere'; there are default, far, near",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
@@ -274,3 +275,24 @@ async def test_a_preflight_goes_to_the_upstream_of_the_route_it_asks_about(
     )
     is_refusal(await ask(gate, request("OPTIONS", "/things", marks[0])), 405)
     assert len(upstream.requests) == 1
+
+
+async def test_several_endpoints_share_the_connections_and_one_may_go(routed: Routed) -> None:
+    async with Upstream() as one:
+        async with Upstream() as two:
+            urls = f'["http://127.0.0.1:{one.port}", "http://127.0.0.1:{two.port}"]'
+            gate = await routed(
+                f"upstreams: {{both: {{url: {urls}}}}}\n"
+                "routes: [{name: all, auth: public, upstream: both, match: {path: /*}}]"
+            )
+            async with AsyncExitStack() as stack:
+                clients = [await stack.enter_async_context(Client(gate.address)) for _ in range(8)]
+                for client in clients:
+                    await client.send(get("/"))
+                assert [(await client.response()).status for client in clients] == [200] * 8
+            assert len(one.requests) + len(two.requests) == 8
+            assert one.requests
+            assert two.requests
+        before = len(one.requests)
+        assert [(await ask(gate, get("/"))).status for _ in range(10)] == [200] * 10
+        assert len(one.requests) == before + 10
