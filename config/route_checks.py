@@ -43,6 +43,11 @@ def _about_permissions(entry: RouteEntry) -> Iterator[Problem]:
         yield ("cors", "origins"), "null is every page that likes; not together with `credentials`"
     if entry.tickets and entry.auth == "public":
         yield ("tickets",), "`tickets` names a credential, and `auth: public` looks at none"
+    if entry.tickets and entry.credential == "strip":
+        yield (
+            ("credential",),
+            "`strip` takes a credential out of the headers, and a ticket stands in the query",
+        )
     if entry.shadow and entry.auth == "public":
         yield ("shadow",), "`shadow` forwards what is refused, and `auth: public` refuses nobody"
 

@@ -122,6 +122,11 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
         ({"GATEWAY_PUBLIC_PATHS": "/ok,api/x"}, "GATEWAY_PUBLIC_PATHS: entry 2 should be /path, /path/*"),
         ({"GATEWAY_PUBLIC_PATHS": "/a*b"}, "GATEWAY_PUBLIC_PATHS: entry 1 should be /path, /path/*"),
         ({"GATEWAY_PROTECTED_PATHS": "/a?b=c"}, "GATEWAY_PROTECTED_PATHS: entry 1 should be /path, /path/*"),
+        ({"GATEWAY_PROTECTED_PATHS": "/a//b"}, "GATEWAY_PROTECTED_PATHS: entry 1 has an empty segment"),
+        (
+            {"GATEWAY_PUBLIC_PATHS": "GET /a{b}"},
+            "GATEWAY_PUBLIC_PATHS: entry 1 segment 'a{b}' should be plain text",
+        ),
         ({"GATEWAY_HEADER_ORG_ID": "X Org"}, "GATEWAY_HEADER_ORG_ID: "),
         ({"GATEWAY_HEADER_ORG_ID": "X-Org\r\nX-Evil"}, "GATEWAY_HEADER_ORG_ID: "),
         (

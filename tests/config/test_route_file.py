@@ -96,6 +96,10 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
             "{auth: optional, any: [c:d]}",
             "`any` asks for permissions, and `auth: optional` lets in who has none",
         ),
+        (
+            "{auth: required, tickets: true, credential: strip}",
+            "`strip` takes a credential out of the headers",
+        ),
         ("{auth: public, tickets: true}", "`tickets` names a credential, and `auth: public` looks at none"),
         (
             "{auth: public, shadow: true}",
