@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from authcore import errors
-from gateway.faults import BadRequest, ContentTooLarge, UnsupportedMediaType, describe
+from gateway.faults import BadRequest, ContentTooLarge, CsrfRefused, UnsupportedMediaType, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -172,7 +172,7 @@ def _operation(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
         "tags": [one.tag],
         "summary": one.summary,
         "security": _security(one, with_cookies=with_cookies),
-        "responses": {"200": _success(one), **_refusals(one)},
+        "responses": {"200": _success(one), **_refusals(one, with_cookies=with_cookies)},
     }
     detail = [one.detail] if one.detail else []
     if one.access not in (PUBLIC, TOKEN):
@@ -199,7 +199,7 @@ def _security(one: Operation, *, with_cookies: bool) -> list[dict[str, list[str]
 def _parameters(one: Operation) -> Iterable[dict[str, Any]]:
     if "{id}" in one.path:
         yield {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-    if one.in_other_organizations or one.access not in (PUBLIC, TOKEN):
+    if _is_movable(one):
         yield {
             "name": "X-Organization-ID",
             "in": "header",
@@ -211,6 +211,11 @@ def _parameters(one: Operation) -> Iterable[dict[str, Any]]:
         for name, field in schema["properties"].items():
             said = {key: text for key, text in field.items() if key not in ("title", "description")}
             yield {"name": name, "in": "query", "description": field.get("description", ""), "schema": said}
+
+
+def _is_movable(one: Operation) -> bool:
+    """Whether the caller may ask for another organization than the credential's."""
+    return one.in_other_organizations or one.access not in (PUBLIC, TOKEN)
 
 
 def _success(one: Operation) -> dict[str, Any]:
@@ -225,17 +230,25 @@ def _success(one: Operation) -> dict[str, Any]:
     return {"description": one.summary, "content": {one.media: {"schema": schema}}}
 
 
-def _refusals(one: Operation) -> dict[str, Any]:
+def _refusals(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
     """Return the refusals by status, each message there is as an example of it."""
     met: list[Exception] = [kind() for kind in one.refuses]
     if one.access != PUBLIC:
         met += _OF_ACCESS
     if one.access != PUBLIC or one.answer is not None:
         met += _OF_ALL
+    if _is_movable(one):
+        met.append(errors.NotAMember())
     if one.access not in (PUBLIC, TOKEN):
-        met += [errors.ApiKeyRejected(), errors.PermissionDenied(f"Missing permission {one.access}")]
+        met += [
+            errors.ApiKeyRejected(),
+            errors.PermissionDenied(f"Missing permission {one.access}"),
+            errors.ApiKeyBound(),
+        ]
     elif one.access == TOKEN:
         met.append(errors.PermissionDenied("Not available with this credential (api_key)"))
+    if with_cookies and one.access != PUBLIC and one.method != "GET":
+        met.append(CsrfRefused("X-CSRF-Token is missing: send the value of the cookie whm_csrf in it"))
     if one.body is not None:
         met += _OF_BODIES
     by_status: dict[int, list[Fault]] = {}

@@ -48,8 +48,9 @@ summary:focus-visible{outline:2px solid var(--get);outline-offset:2px;border-rad
 .inside{padding:.2rem .85rem 1rem;border-top:1px solid var(--line)}
 .scroll{overflow-x:auto}
 table{width:100%;border-collapse:collapse;font-size:.92rem}
-td,th{padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600}
+td{padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+td:first-child code{white-space:nowrap}
+td:first-child{width:1%}
 """
 
 _HASH: Final = b64encode(sha256(STYLE.encode()).digest()).decode("ascii")
@@ -86,10 +87,10 @@ def _operations(document: Mapping[str, Any], tag: str) -> Iterator[str]:
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             if tag in operation["tags"]:
-                yield _operation(method, path, operation)
+                yield _operation(method, path, operation, document["components"]["schemas"])
 
 
-def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
+def _operation(method: str, path: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
     ways = [_SCHEMES[scheme] for way in operation["security"] for scheme in way]
     inside = [f"<p>{_text(operation['description'])}</p>"] if "description" in operation else []
     inside.append(f'<p class="soft">{"With " + " or ".join(ways) if ways else "Without a credential"}.</p>')
@@ -102,7 +103,8 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     if "requestBody" in operation:
         optional = "" if operation["requestBody"]["required"] else " (may be absent)"
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        inside.append(f"<h3>Sent{optional}</h3><p>{_type(schema)}</p>")
+        sent = schemas[schema["$ref"].rpartition("/")[2]]
+        inside.append(f"<h3>Sent{optional}</h3><p>{_type(schema)}</p>{_fields(sent)}")
     inside.append("<h3>Answers</h3>" + _table(_answers(operation["responses"])))
     return (
         f'<details id="{escape(operation["operationId"])}"><summary>'
@@ -125,8 +127,16 @@ def _answers(responses: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _model(name: str, schema: Mapping[str, Any]) -> str:
+    return (
+        f'<details id="model-{escape(name)}"><summary><span class="path">{escape(name)}</span>'
+        f'<span class="what">{_text(schema.get("description", ""))}</span></summary>'
+        f'<div class="inside">{_fields(schema)}</div></details>'
+    )
+
+
+def _fields(schema: Mapping[str, Any]) -> str:
     required = schema.get("required", [])
-    rows = (
+    return _table(
         (
             f"<code>{escape(field)}</code>",
             _type(told),
@@ -134,11 +144,6 @@ def _model(name: str, schema: Mapping[str, Any]) -> str:
             + _text(told.get("description", "")),
         )
         for field, told in schema.get("properties", {}).items()
-    )
-    return (
-        f'<details id="model-{escape(name)}"><summary><span class="path">{escape(name)}</span>'
-        f'<span class="what">{_text(schema.get("description", ""))}</span></summary>'
-        f'<div class="inside">{_table(rows)}</div></details>'
     )
 
 

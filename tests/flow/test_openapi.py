@@ -222,6 +222,14 @@ async def test_with_tokens_in_cookies_alone_the_description_holds(world: World, 
     call = Caller(gate, await described(gate))
     content = await call("POST /api/auth/login", content={"email": "agent@example.com", "password": PASSWORD})
     assert set(content) == {"user", "expires_in"}
+    cookie = f"Cookie: whm_access={world.token(world.agent)}"
+    for unsafe in ("PUT /api/auth/password", "POST /api/auth/invitations", "DELETE /api/auth/sessions/{id}"):
+        await call(unsafe, cookie, one=uuid4())  # without the CSRF token
+    elsewhere = f"X-Organization-ID: {world.other}"
+    for path in ("/api/auth/invitations", "/api/auth/ws-token"):
+        answer = await ask(gate, get(path, bearer(world.token(world.admin)), elsewhere))
+        is_refusal(answer, 403, "You are not a member of this organization")
+        holds(await described(gate), "GET", path, answer)
 
 
 async def test_a_refusal_that_everybody_meets_is_described_everywhere(world: World, start: Start) -> None:
