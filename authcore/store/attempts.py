@@ -65,7 +65,8 @@ WITH law AS (
 asked AS (
     SELECT sha256(convert_to('address ' || $2::text, 'UTF8')) AS address,
            sha256(convert_to('email ' || lower($1::text), 'UTF8')) AS email,
-           sha256(convert_to('pair ' || lower($1) || ' ' || coalesce($3::text, $2), 'UTF8')) AS pair),
+           sha256(convert_to('email ' || lower($1), 'UTF8'))
+               || sha256(convert_to('pair ' || coalesce($3::text, $2), 'UTF8')) AS pair),
 known AS (
     SELECT $3 IS NOT NULL OR EXISTS (
         SELECT FROM gateway_sign_in_addresses k
@@ -85,7 +86,8 @@ SELECT address, CASE WHEN here THEN NULL ELSE email END AS counted_email, email,
 FROM asked, known, shut, law
 """  # noqa: S608 - of the constants above
 
-# What is taken back of the pair is taken back of the e-mail: all of it ($5 null) or one attempt. Locked in order.
+# What is taken back of the pair is taken back of the e-mail: one attempt, or all of it when the attempt succeeded ($5
+# null). Then the address is known from now on, and the oldest is forgotten for it. Locked in order.
 _TAKE_BACK: Final = """
 WITH given (place, subject, taken, free) AS (
     SELECT 1, $1::bytea, 1::double precision, $7::double precision
@@ -95,21 +97,29 @@ WITH given (place, subject, taken, free) AS (
     WHERE f.subject = $3),
 locked AS (
     SELECT f.subject, f.level - taken AS level, free
-    FROM gateway_sign_in_failures f JOIN given ON given.subject = f.subject ORDER BY place FOR UPDATE OF f)
+    FROM gateway_sign_in_failures f JOIN given ON given.subject = f.subject ORDER BY place FOR UPDATE OF f),
+remembered AS (
+    INSERT INTO gateway_sign_in_addresses AS k (email, address, seen_at)
+    SELECT $8::bytea, $1, $4::timestamptz WHERE $5 IS NULL
+    ON CONFLICT (email, address) DO UPDATE SET seen_at = greatest(excluded.seen_at, k.seen_at)),
+replaced AS (
+    DELETE FROM gateway_sign_in_addresses WHERE $5 IS NULL AND email = $8 AND address IN (
+        SELECT address FROM gateway_sign_in_addresses WHERE email = $8 AND address <> $1
+        ORDER BY seen_at DESC OFFSET $9 FOR UPDATE SKIP LOCKED))
 UPDATE gateway_sign_in_failures f
 SET level = greatest(0, locked.level),
     open_at = CASE WHEN ceil(locked.level) < free THEN 'epoch' ELSE f.open_at END,
-    expires_at = CASE WHEN locked.level <= 0 THEN $4::timestamptz ELSE f.expires_at END
+    expires_at = CASE WHEN locked.level <= 0 THEN $4 ELSE f.expires_at END
 FROM locked WHERE f.subject = locked.subject
 """
 
-_REMEMBER: Final = """
-WITH remembered AS (
-    INSERT INTO gateway_sign_in_addresses (email, address, seen_at) VALUES ($1, $2, $3)
-    ON CONFLICT (email, address) DO UPDATE SET seen_at = greatest(excluded.seen_at, gateway_sign_in_addresses.seen_at))
-DELETE FROM gateway_sign_in_addresses WHERE email = $1 AND address IN (
-    SELECT address FROM gateway_sign_in_addresses WHERE email = $1 AND address <> $2
-    ORDER BY seen_at DESC OFFSET $4 FOR UPDATE SKIP LOCKED)
+# The subject of a pair begins with that of its e-mail.
+_FORGET: Final = """
+WITH gone AS (
+    DELETE FROM gateway_sign_in_failures f
+    USING (SELECT sha256(convert_to('email ' || lower($1::text), 'UTF8')) AS email) asked
+    WHERE f.subject >= email AND f.subject <= email || decode(repeat('ff', 32), 'hex') RETURNING f.level)
+SELECT count(*) FROM gone WHERE level > 0
 """
 
 _PURGE_FAILURES: Final = """
@@ -206,9 +216,6 @@ class AttemptRows:
     async def forgive_attempts(self, reserved: Reserved, at: datetime, limits: AttemptLimits) -> None:
         """Forget what failed for the e-mail from the address, and know the address from now on."""
         await self._take_back(reserved, at, limits, None)
-        await self._pool.fetch(
-            _REMEMBER, reserved.email, reserved.address, at, max(0, limits.known_addresses - 1)
-        )
 
     async def _take_back(
         self, reserved: Reserved, at: datetime, limits: AttemptLimits, taken: float | None
@@ -222,7 +229,13 @@ class AttemptRows:
             taken,
             limits.free_failures,
             limits.address_free_failures,
+            reserved.email,
+            limits.known_addresses - 1,
         )
+
+    async def forget_attempts(self, email: str) -> int:
+        """Forget what failed for an e-mail, wherever from; return how many counters had counted."""
+        return int(await self._pool.fetchval(_FORGET, email))
 
     async def purge_attempts(self, before: datetime, known_since: datetime) -> int:
         """Forget counters that mean nothing any more, and addresses last used before then; return how many."""

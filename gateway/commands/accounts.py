@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.commands.opening import administer, note
+from gateway.commands.opening import DATABASE, administer, note, opened, settings_for
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -73,3 +74,18 @@ def create_user(  # noqa: PLR0913 - the options of the command
     if generate_password:
         note("the password, shown this once:")
         click.echo(password)
+
+
+@users.command("unlock")
+@click.option("--email", required=True, help="Of whom, or of nobody yet.")
+def unlock(email: str) -> None:
+    """Forget the failed sign-ins of an e-mail, so that the next one need not wait.
+
+    Those of the client's address stay: they are other people's too.
+    """
+
+    async def work() -> int:
+        async with opened(settings_for(DATABASE)) as (_, store, _):
+            return await store.forget_attempts(email.strip())
+
+    note("forgotten" if asyncio.run(work()) else "nothing had failed")

@@ -91,6 +91,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "reserve_attempt": lambda store: store.reserve_attempt(ATTEMPT, AttemptLimits()),
     "return_attempt": lambda store: store.return_attempt(RESERVED, AT, AttemptLimits()),
     "forgive_attempts": lambda store: store.forgive_attempts(RESERVED, AT, AttemptLimits()),
+    "forget_attempts": lambda store: store.forget_attempts("a"),
     "purge_attempts": lambda store: store.purge_attempts(AT, AT),
     "purge_sessions": lambda store: store.purge_sessions(AT),
 }

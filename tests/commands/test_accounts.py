@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
+from authcore.attempts import AttemptLimits
 from authcore.passwords import Passwords
+from authcore.store.attempts import NewAttempt
+from tests.authcore.conftest import open_store
 from tests.commands.conftest import Run, refused
 from tests.conftest import fetch, finish
 
@@ -117,3 +122,26 @@ def test_two_ways_of_giving_the_password_are_refused(run: Run) -> None:
     options = ("--email", "a@b.c", "--name", "A", "--organization", str(uuid4()))
     result = run("users", "create", *options, "--password-stdin", "--generate-password")
     refused(result, 2, "--password-stdin and --generate-password exclude each other")
+
+
+def test_an_operator_can_let_somebody_sign_in_at_once(on: Run, migrated_url: str) -> None:
+    async def fail(times: int) -> bool:
+        store = await open_store(migrated_url)
+        try:
+            now = datetime.now(UTC)
+            attempt = NewAttempt(email="Ada@acme.example", network="192.0.2.1", at=now, known_since=now)
+            turns = [
+                await store.reserve_attempt(attempt, AttemptLimits(hold_seconds=0)) for _ in range(times)
+            ]
+            other = replace(attempt, email="bob@acme.example")
+            await store.reserve_attempt(other, AttemptLimits())
+            return turns[-1].reserved is not None
+        finally:
+            await store.close()
+
+    assert on("users", "unlock", "--email", "ada@acme.example").stderr.strip() == "nothing had failed"
+    assert not finish(fail(6))
+    assert on("users", "unlock", "--email", " ADA@acme.example").stderr.strip() == "forgotten"
+    assert finish(fail(1))
+    left = finish(fetch(migrated_url, "SELECT round(max(level)) FROM gateway_sign_in_failures"))
+    assert left >= 6  # the address's own
