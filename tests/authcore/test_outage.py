@@ -16,6 +16,7 @@ from authcore.attempts import AttemptLimits
 from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken
 from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
+from authcore.principal import ANONYMOUS
 from authcore.store.attempts import NewAttempt, Reserved
 from authcore.store.invitations import InvitationRow
 from authcore.store.rows import NewApiKey, NewUser
@@ -80,6 +81,10 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "delete_api_key": lambda store: store.delete_api_key(ONE, ONE),
     "add_api_key_digest": lambda store: store.add_api_key_digest(ONE, "a", b"a"),
     "purge_api_key_digests": lambda store: store.purge_api_key_digests(AT),
+    "use_ticket": lambda store: store.use_ticket(b"a", AT),
+    "purge_tickets": lambda store: store.purge_tickets(AT),
+    "namesakes": lambda store: store.namesakes("a", "a"),
+    "fallen": lambda store: store.fallen([ANONYMOUS], AT),
     "password_of": lambda store: store.password_of(ONE),
     "set_password": lambda store: store.set_password(ONE, "a", "b"),
     "role_grants": lambda store: store.role_grants(ONE, ONE),
