@@ -19,7 +19,7 @@ import heapq
 import time
 from contextlib import suppress
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from authcore.principal import Permit, Principal
     from authcore.store.rows import Change
-    from gateway.wire.tunnel import Tunnel
 
 UNAUTHORIZED: Final = 4401
 LOOK_SECONDS: Final = 0.25
@@ -54,12 +53,19 @@ _WORDS: Final = {
 log = structlog.get_logger()
 
 
+class Closable(Protocol):
+    """What a socket's bytes go through."""
+
+    def close(self, code: int, text: str, why: str) -> None:
+        """Close it, telling the client `code` and `text`; `why` is for the record."""
+
+
 class Socket:
     """One socket of a caller."""
 
     __slots__ = ("principal", "tunnel")
 
-    def __init__(self, tunnel: Tunnel, principal: Principal) -> None:
+    def __init__(self, tunnel: Closable, principal: Principal) -> None:
         self.tunnel = tunnel
         self.principal = principal
 
@@ -102,7 +108,7 @@ class Sockets:
     def __len__(self) -> int:
         return len(self._open)
 
-    def opened(self, tunnel: Tunnel, permit: Permit | None, now: float) -> Socket | None:
+    def opened(self, tunnel: Closable, permit: Permit | None, now: float) -> Socket | None:
         """Watch over a socket from now on; None when it is nobody's."""
         if permit is None or permit.principal is ANONYMOUS:
             return None

@@ -13,8 +13,6 @@ from authcore.principal import ANONYMOUS, AuthMethod, Principal
 from authcore.standing import Fall
 from authcore.store.rows import Change
 from gateway.proxy.sockets import BATCH, TOLD_SECONDS, UNTOLD_SECONDS, Socket, Sockets
-from gateway.wire.deadlines import Deadlines
-from gateway.wire.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,11 +21,10 @@ NOW = 1_800_000_000.0
 ORGANIZATION = uuid4()
 
 
-class Ended(Tunnel):
-    """A tunnel without transports, which keeps how it was closed."""
+class Ended:
+    """What a socket goes through, which keeps how it was closed."""
 
     def __init__(self) -> None:
-        super().__init__(Deadlines(), 60)
         self.said: tuple[int, str, str] | None = None
 
     def close(self, code: int, text: str, why: str) -> None:
