@@ -1,0 +1,146 @@
+"""What the documents say is so: generated pages are fresh, tests, commands, settings and files they name exist."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+import pytest
+
+from config.describing import markdown
+from config.layers import FIELDS
+from gateway.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT: Final = Path(__file__).parents[1]
+PAGES: Final = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        ROOT / "helm/whatomate-gateway/README.md",
+        ROOT / "bench/README.md",
+    ]
+)
+BUILD_ONLY: Final = {
+    "GATEWAY_SECRETS_DIR",
+    "GATEWAY_TESTS_SKIP",
+    "GATEWAY_TESTS_COMPILED",
+    "GATEWAY_SERVICE_HOST",
+}
+
+
+# -- generated pages --------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_settings_is_fresh() -> None:
+    assert (ROOT / "docs/configuration.md").read_text() == markdown(), (
+        "a setting has changed: run `make docs`"
+    )
+
+
+def test_the_charts_schema_is_fresh() -> None:
+    spec = importlib.util.spec_from_file_location("make_schema", ROOT / "helm/make_schema.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = (ROOT / "helm/whatomate-gateway/values.schema.json").read_text()
+    assert found == module.text(), "a setting has changed: run `make docs`"
+
+
+# -- the threat model -------------------------------------------------------------------------------------------
+
+MODEL: Final = (ROOT / "docs/threat-model.md").read_text()
+HELD: Final = re.findall(r"^\| ([STRIDE]) \| (.+?) \| `(tests/[\w/]+\.py)::(\w+)` \|$", MODEL, re.MULTILINE)
+
+
+def test_every_threat_names_a_test_that_exists() -> None:
+    rows = [line for line in MODEL.splitlines() if re.match(r"\| [STRIDE] \|", line)]
+    assert len(rows) == len(HELD) > 40, "a threat without a test"
+    for _, threat, path, test in HELD:
+        functions = {
+            node.name
+            for node in ast.walk(ast.parse((ROOT / path).read_text()))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+        assert test in functions, f"{threat}: {path} has no {test}"
+
+
+def test_every_letter_and_every_attack_is_in_the_model() -> None:
+    assert {letter for letter, *_ in HELD} == set("STRIDE")
+    attacks = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tests/attacks").glob("test_*.py")}
+    missing = (
+        attacks
+        - {path for _, _, path, _ in HELD}
+        - {
+            "tests/attacks/test_revoked_session_token.py",  # of the verdict that outlives what it rests on
+        }
+    )
+    assert not missing, f"attacks without a threat in docs/threat-model.md: {missing}"
+
+
+# -- what pages name --------------------------------------------------------------------------------------------
+
+
+def commands_of(
+    group: click.Group, before: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*before, name), command
+        if isinstance(command, click.Group):
+            yield from commands_of(command, (*before, name))
+
+
+def named_commands(text: str) -> Iterator[list[str]]:
+    for found in re.finditer(r"(?:whatomate-gateway|(?<=`)gateway|(?<=\$ )gateway) ([a-z][^`\n#|]*)", text):
+        try:
+            yield shlex.split(found[1].partition(";")[0])
+        except ValueError:
+            yield found[1].split()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_and_option_it_names_exists(page: Path) -> None:
+    known = dict(commands_of(main))
+    for words in named_commands(page.read_text()):
+        if (words[0],) not in known:
+            assert page.name not in {"runbook.md", "deploy.md"}, f"no command {words[0]}"
+            continue  # prose: "whatomate-gateway is …"
+        path = (words[0],)
+        if len(words) > 1 and (*path, words[1]) in known:
+            path = (*path, words[1])
+        elif isinstance(known[path], click.Group) and len(words) > 1:
+            pytest.fail(f"no command {' '.join(words[:2])}")
+        options = {
+            option
+            for parameter in known[path].params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
+        for word in words:
+            if re.match("--[a-z]", word):
+                assert word.partition("=")[0] in {*options, "--help", "--version"}, (
+                    f"{' '.join(path)} has no {word}"
+                )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_setting_it_names_exists(page: Path) -> None:
+    for name in re.findall(r"\bGATEWAY_[A-Z0-9_]+\b", page.read_text()):
+        base = name.removesuffix("_FILE")
+        if name.endswith("_") or base in BUILD_ONLY or base in FIELDS:
+            continue
+        assert page.name == "decisions.md" or any(known.startswith(base) for known in FIELDS), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_it_links_to_exists(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+        if "://" not in target and not target.startswith("/"):
+            assert (page.parent / target).exists(), target
