@@ -39,8 +39,8 @@ class Site:
     token: str
     api_key: str
 
-    def configure(self, name: str, port: int) -> Path:
-        """Fill in one of ``configs/`` and return where it is."""
+    def configure(self, name: str, port: int, called: str = "", **more: object) -> Path:
+        """Fill in one of ``configs/``, with `more` values, and return where it is: it is `called` so."""
         text = (CONFIGS / name).read_text()
         values = {
             "port": port,
@@ -50,9 +50,9 @@ class Site:
             "secret": self.secret,
             "jwk": base64.urlsafe_b64encode(self.secret.encode()).rstrip(b"=").decode(),
         }
-        for key, value in values.items():
+        for key, value in {**values, **more}.items():
             text = text.replace("{" + key + "}", str(value))
-        path = self.work / name
+        path = self.work / (called or name)
         path.write_text(text.replace("{{", "{").replace("}}", "}"))
         return path
 
@@ -138,6 +138,35 @@ def _nginx(site: Site, port: int) -> list[str]:
     return [str(program("nginx")), "-c", str(site.configure("nginx.conf", port)), "-g", "daemon off;"]
 
 
+_MEMORY: Final = """proxy_cache decisions;
+      proxy_cache_valid 200 401 403 1s;
+      proxy_ignore_headers Cache-Control Vary;
+      proxy_cache_key "$request_method\\n$http_host\\n$request_uri\\n$http_authorization\\n$http_x_api_key";"""
+
+
+def _nginx_asking(name: str, memory: str) -> Callable[[Site, int], list[str]]:
+    """Return nginx with a gateway beside it, on the same core."""
+
+    def command(site: Site, port: int) -> list[str]:
+        gateway = free_port()
+        config = site.configure(
+            "nginx-auth.conf", port, f"{name}.conf", stem=name, gateway=gateway, memory=memory
+        )
+        nginx = [str(program("nginx")), "-c", str(config), "-g", "daemon off;"]
+        return [sys.executable, "-m", "bench.beside", str(gateway), *nginx]
+
+    return command
+
+
+def _asked(site: Site, port: int) -> dict[str, str]:
+    return {
+        **_compiled(site, port),
+        "PYTHONPATH": f"{COMPILED}:{CONFIGS.parents[1]}",
+        "GATEWAY_DECISION_PATH": "/decisions",
+        "GATEWAY_TRUSTED_PROXIES": "127.0.0.0/8",
+    }
+
+
 def _haproxy(site: Site, port: int) -> list[str]:
     return [str(program("haproxy")), "-db", "-f", str(site.configure("haproxy.cfg", port))]
 
@@ -187,6 +216,8 @@ GATEWAY_PUBLIC: Final = "gateway, public"
 HAPROXY: Final = "HAProxy jwt_verify"
 ENVOY: Final = "Envoy jwt_authn"
 NGINX: Final = "nginx plain"
+NGINX_ASKING: Final = "nginx auth_request"
+NGINX_REMEMBERING: Final = "nginx auth_request, 1 s"
 AIOHTTP: Final = "aiohttp idiomatic"
 SPLICE: Final = "uvloop splice"
 
@@ -200,6 +231,8 @@ CANDIDATES: Final = (
     Candidate("Traefik plain", "traefik", _traefik, _bearer, _one_thread),
     Candidate("Caddy plain", "caddy", _caddy, _bearer, _one_thread),
     Candidate(NGINX, "nginx", _nginx, _bearer),
+    Candidate(NGINX_ASKING, "nginx", _nginx_asking("nginx-asking", ""), _bearer, _asked),
+    Candidate(NGINX_REMEMBERING, "nginx", _nginx_asking("nginx-remembering", _MEMORY), _bearer, _asked),
     Candidate(AIOHTTP, None, _aiohttp, _bearer),
     Candidate(SPLICE, None, _splice, _bearer),
 )
