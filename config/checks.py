@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from config.extras import collector
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -271,6 +273,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),
     ((), _route_sources),
     (("GATEWAY_SIGNED_IDENTITY", "GATEWAY_SIGNED_KEY"), _signed),
+    (("GATEWAY_TRACE_ENDPOINT",), collector),
 )
 
 

@@ -15,6 +15,9 @@ from config.patterns import PathPattern
 
 _LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]*):([0-9]{1,5})")
 _UPSTREAM: Final = re.compile(r"http://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?/?")
+_COLLECTOR: Final = re.compile(
+    r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]{1,5})?(?:/[0-9A-Za-z._~/-]*)?"
+)
 _PATH: Final = re.compile(r"(?:[A-Z]+(?:\|[A-Z]+)* )?/[^\s*?#\\]*(?:(?<=/)\*)?")
 _PORTS: Final = range(65_536)
 
@@ -52,6 +55,12 @@ def _key_set_url(value: str) -> str:
     return value
 
 
+def _collector_url(value: str) -> str:
+    if _COLLECTOR.fullmatch(value) is None:
+        raise ValueError("should be http://host:port or https://host, without a user and a query")
+    return value
+
+
 def _path(value: str) -> str:
     if _PATH.fullmatch(value) is None:
         raise ValueError(
@@ -79,6 +88,7 @@ HeaderNames = Annotated[tuple[HeaderName, ...], NoDecode, BeforeValidator(split)
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split)]
 KeySetUrl = Annotated[str, AfterValidator(_key_set_url)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split)]
+CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
 
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from config.checks import HINTS, contradictions
+from config.extras import spans_can_be_made
 from config.layers import (
     FIELDS,
     LISTS,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 REQUIRED: Final = frozenset(HINTS)
 """What a gateway that serves cannot do without; a command may ask for less."""
 
+COLLECTOR: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""OpenTelemetry's own name for where spans go."""
 ENV_FILE: Final = Path(".env")
 _SHOWN: Final = 60
 
@@ -120,6 +123,9 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
         layers.problems.append(f"{env_file}: cannot be read: {type(error).__name__}")
         written = {}
     layers.add(written, str(env_file))
+    told = environment.get(COLLECTOR)
+    if told and spans_can_be_made():  # a cluster may set it for everybody: it asks, and does not demand
+        layers.add({"GATEWAY_TRACE_ENDPOINT": told}, "environment")
     directory = environment.get(SECRETS_DIRECTORY) or written.get(SECRETS_DIRECTORY)
     if directory:
         layers.add_directory(directory)

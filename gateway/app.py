@@ -25,7 +25,7 @@ from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
 from gateway.assembly.reporting import publish
 from gateway.assembly.routing import LOOK_SECONDS, Routing
-from gateway.assembly.serving import build_access_log, build_listener, build_pipeline
+from gateway.assembly.serving import build_access_log, build_listener, build_pipeline, build_spans
 from gateway.assembly.sockets import build_sockets
 from gateway.assembly.upstreams import Upstreams
 from gateway.chores import Chores, attempt
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gateway.assembly.domain import Domain
     from gateway.logs import AccessLog
     from gateway.status.report import Report
+    from gateway.tracing.spans import SpanSender
     from gateway.wire.listener import Listener
 
 LOG_FLUSH_SECONDS = 0.2
@@ -92,11 +93,10 @@ class Gateway:
     async def _start(self) -> None:
         settings, closing = self._settings, self._closing
         metrics = self.metrics
-        access_log = self._open_log()
+        access_log, spans = self._open_records()
         deadlines = self._deadlines = Deadlines()
         deadlines.start()
         closing.callback(deadlines.stop)
-
         domain = await self._open_domain()
         runner, hosted = await build_hosted(settings, domain, metrics, deadlines)
         closing.push_async_callback(runner.cleanup)
@@ -116,6 +116,7 @@ class Gateway:
             forwarder=forwarder,
             metrics=metrics,
             access_log=access_log,
+            spans=spans,
         )
         routing.serve(pipeline.decider)
         listener = self._listener = build_listener(settings, pipeline, deadlines)
@@ -140,11 +141,15 @@ class Gateway:
         admin = Admin(metrics, domain.store, lambda: not drain.begun, domain.identity, report, explain)
         await self._listen(admin, listener, drain)
 
-    def _open_log(self) -> AccessLog:
+    def _open_records(self) -> tuple[AccessLog, SpanSender | None]:
         access_log = build_access_log(self._settings)
         access_log.start()
         self._closing.callback(access_log.stop)
-        return access_log
+        spans = build_spans(self._settings, self.metrics)
+        if spans is not None:
+            spans.start()
+            self._closing.callback(spans.stop)
+        return access_log, spans
 
     async def _open_domain(self) -> Domain:
         closing = self._closing

@@ -6,11 +6,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from config.fields import Group
+from config.fields import CollectorUrl, Group
 
 
 class Trace(Group):
-    """Distributed traces (W3C Trace Context)."""
+    """Distributed traces (W3C Trace Context), and spans for a collector (OpenTelemetry)."""
+
+    endpoint: CollectorUrl | None = Field(
+        None,
+        description="Collector that takes spans by OTLP over HTTP, http://host:4318; needs the extra otel. Without one "
+        "OTEL_EXPORTER_OTLP_ENDPOINT counts, where the extra is installed.",
+    )
+    service: str = Field(
+        "whatomate-gateway",
+        min_length=1,
+        max_length=255,
+        description="What this gateway is called in traces.",
+    )
 
     sample: float = Field(
         1,

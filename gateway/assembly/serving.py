@@ -9,6 +9,7 @@ import structlog
 from gateway.assembly.browsers import csrf_tokens
 from gateway.assembly.signing import build_signing
 from gateway.logs import AccessLog
+from gateway.metrics.registry import running_version
 from gateway.proxy.browsers import BrowserLaws
 from gateway.proxy.cors import build_policy
 from gateway.proxy.decide import Decider
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.proxy.forward import Forwarder
     from gateway.proxy.routes import RouteTable
+    from gateway.tracing.spans import SpanSender
     from gateway.wire.deadlines import Deadlines
 
 log = structlog.get_logger()
@@ -39,6 +41,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     forwarder: Forwarder,
     metrics: Metrics,
     access_log: AccessLog,
+    spans: SpanSender | None,
 ) -> Pipeline:
     """Build the path of a request."""
     if settings.shadow:
@@ -51,7 +54,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         decider=decider,
         decisions=Decisions(path, decider, laws) if path else None,
         forwarder=forwarder,
-        recorder=Recorder(metrics, access_log),
+        recorder=Recorder(metrics, access_log, laws.trace, spans),
         metrics=metrics,
         cors=build_policy(settings.cors),
     )
@@ -63,11 +66,27 @@ def build_access_log(settings: Settings) -> AccessLog:
     return AccessLog(enabled=log.access, sample=log.sample, form=log.format, query=log.query)
 
 
+def build_spans(settings: Settings, metrics: Metrics) -> SpanSender | None:
+    """Build who sends spans, where there is somewhere to send them."""
+    spans = None
+    if settings.trace.endpoint is not None:
+        from gateway.tracing.spans import SpanSender  # noqa: PLC0415 -- nothing of OpenTelemetry without an endpoint
+
+        spans = SpanSender(settings.trace.endpoint, settings.trace.service, running_version())
+    metrics.tally_by(
+        "gateway_trace_requests",
+        "Requests recorded in traces, by what became of their spans: sent, failed or dropped.",
+        ("outcome",),
+        dict if spans is None else spans.outcomes,
+    )
+    return spans
+
+
 def build_decider(
     settings: Settings, domain: Domain, routes: RouteTable, metrics: Metrics
 ) -> tuple[Decider, HeaderLaws]:
     """Build what decides, and the laws by which its permits become headers."""
-    trace = TraceLaws(sample=settings.trace.sample)
+    trace = TraceLaws(records=settings.trace.endpoint is not None, sample=settings.trace.sample)
     laws = HeaderLaws(settings.header.model_dump(), cookies=settings.cookies, trace=trace)
     decider = Decider(
         routes=routes,

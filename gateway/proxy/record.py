@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from authcore.principal import ANONYMOUS
 from gateway.faults import describe
-from gateway.logs import redacted_query
+from gateway.logs import masked, redacted_query
+from gateway.tracing.ended import Ended
 
 if TYPE_CHECKING:
     from gateway.logs import AccessLog
     from gateway.metrics import Metrics
     from gateway.proxy.exchange import Exchange
+    from gateway.tracing.context import TraceLaws
+    from gateway.tracing.ended import Spans
 
 _REFUSED = 400
 _SERVER_ERROR = 500
@@ -28,8 +31,13 @@ _SERVER_ERROR = 500
 class Recorder:
     """Writes records."""
 
-    def __init__(self, metrics: Metrics, access_log: AccessLog) -> None:
+    def __init__(
+        self, metrics: Metrics, access_log: AccessLog, trace: TraceLaws, spans: Spans | None = None
+    ) -> None:
+        """`spans` takes the requests of traces that `trace` says are recorded."""
         self._access_log = access_log
+        self._trace = trace
+        self._spans = spans
         self._unrouted = metrics.route("none")
         self._decisions = metrics.counter(
             "gateway_decisions",
@@ -66,6 +74,10 @@ class Recorder:
                 if query:
                     line["query"] = redacted_query(query, values=access_log.values)
             access_log.add(line)
+        if self._spans is not None:
+            context = None if exchange.reading is None else exchange.reading.trace
+            if context.sampled if context is not None else self._trace.samples(exchange.own_id):
+                self._spans.add(_ended(exchange, now))
 
 
 def _line(exchange: Exchange, now: float) -> dict[str, object]:
@@ -105,6 +117,35 @@ def _line(exchange: Exchange, now: float) -> dict[str, object]:
         line["reason"] = exchange.reason
         line["detail"] = exchange.detail
     return line
+
+
+def _ended(exchange: Exchange, now: float) -> Ended:
+    inbound, route, reading, target = exchange.inbound, exchange.route, exchange.reading, exchange.target
+    principal = None if exchange.permit is None else exchange.permit.principal
+    known = principal is not None and principal is not ANONYMOUS
+    return Ended(
+        own_id=exchange.own_id,
+        context=None if reading is None else reading.trace,
+        ended_at=time.time(),
+        started=exchange.started,
+        decided=exchange.decided,
+        sent=exchange.sent,
+        headed=exchange.headed,
+        ended=now,
+        method=exchange.head.method.decode("ascii"),
+        path="" if target is None else masked(target.path),
+        status=exchange.status,
+        route="" if route is None else route.name,
+        upstream="" if route is None else route.upstream.name,
+        client=inbound.connection.peer if reading is None else reading.origin.client,
+        credential=exchange.credential,
+        user_id=principal.user_id if known and principal is not None else None,
+        organization_id=principal.organization_id if known and principal is not None else None,
+        reason=exchange.reason,
+        attempts=exchange.attempts,
+        received=inbound.received,
+        answered=inbound.sent,
+    )
 
 
 def _reason(refusal: Exception) -> str:

@@ -1,0 +1,217 @@
+"""Requests that have ended -> OpenTelemetry's spans -> a collector, by OTLP over HTTP, in a thread.
+
+This is the one module that imports OpenTelemetry, and it is imported where an endpoint is set. Laws:
+
+- A request costs the loop one small object; spans are made of it after the fact, by the thread that sends them.
+- Nobody waits for the collector: what does not fit into the queue is dropped and counted, and so is what it refuses.
+- One server span for each request, a child for each phase that it came to: ``authenticate``, ``connect``, and a client
+  span for the upstream, whose id went to it in ``traceparent``.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING, Final
+
+import structlog
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace.status import Status, StatusCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.tracing.ended import Ended
+
+MAX_PENDING: Final = 8192
+BATCH: Final = 256
+GATHER_SECONDS: Final = 1.0
+SEND_SECONDS: Final = 5.0
+END_SECONDS: Final = 3.0
+_SERVER_ERROR: Final = 500
+_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+_SERVER, _AUTHENTICATE, _CONNECT = 0x5A5A5A5A5A5A5A5A, 0x3C3C3C3C3C3C3C3C, 0x6969696969696969
+"""Span ids differ from the upstream's by these bits: they have to be different within one trace, and nothing more."""
+
+log = structlog.get_logger()
+
+
+class SpanSender:
+    """The queue of requests that have ended, and the thread that sends their spans.
+
+    Attributes:
+        sent: Requests whose spans the collector took.
+        failed: Requests whose spans it did not.
+        dropped: Requests that found no room.
+    """
+
+    def __init__(self, endpoint: str, service: str, version: str) -> None:
+        """`endpoint` is a collector's base URL, or its URL for traces."""
+        self._maker = SpanMaker(service, version)
+        url = endpoint if endpoint.endswith("/v1/traces") else endpoint.rstrip("/") + "/v1/traces"
+        self._exporter = OTLPSpanExporter(endpoint=url, timeout=SEND_SECONDS)
+        self._queue: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._send_all, name="spans", daemon=True)
+        self.sent = self.failed = self.dropped = 0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def add(self, ended: Ended) -> None:
+        """Take in a request that has ended; never waits."""
+        if self._queue.qsize() >= MAX_PENDING:
+            self.dropped += 1
+        else:
+            self._queue.put(ended)
+
+    def stop(self) -> None:
+        """Send what is left, for as long as that is worth waiting, and end the thread."""
+        self._queue.put(None)
+        self._thread.join(timeout=END_SECONDS)
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the library's
+
+    def outcomes(self) -> dict[tuple[str, ...], float]:
+        """Return the numbers, by outcome."""
+        return {("sent",): self.sent, ("failed",): self.failed, ("dropped",): self.dropped}
+
+    def _send_all(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch, goes_on = self._gathered(first)
+            try:
+                spans = [span for ended in batch for span in self._maker.make(ended)]
+                taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
+            except Exception:  # a library's: whatever it is, the next batch may be better
+                log.exception("spans_failed")
+                taken = False
+            if taken:
+                self.sent += len(batch)
+            else:
+                self.failed += len(batch)
+            if not goes_on:
+                return
+
+    def _gathered(self, first: Ended) -> tuple[list[Ended], bool]:
+        """Wait a moment for more; and tell whether the end has come."""
+        batch = [first]
+        while len(batch) < BATCH:
+            try:
+                ended = self._queue.get(timeout=GATHER_SECONDS)
+            except queue.Empty:
+                break
+            if ended is None:
+                return batch, False
+            batch.append(ended)
+        return batch, True
+
+
+class SpanMaker:
+    """Makes the spans of one request."""
+
+    def __init__(self, service: str, version: str) -> None:
+        """`service` is what this program is called in traces."""
+        self._resource = Resource.create({"service.name": service, "service.version": version})
+        self._scope = InstrumentationScope("whatomate-gateway", version)
+
+    def make(self, ended: Ended) -> list[ReadableSpan]:
+        """Return the server span and its children."""
+        theirs = ended.context
+        trace_id = int(ended.own_id if theirs is None else theirs.trace_id, 16)
+        own = int(ended.own_id[16:], 16)
+        server = _context(trace_id, own ^ _SERVER)
+        caller = None if theirs is None else _context(trace_id, int(theirs.parent_id, 16), is_remote=True)
+        status = Status(StatusCode.UNSET)
+        if ended.status >= _SERVER_ERROR:
+            status = Status(StatusCode.ERROR, ended.reason or None)
+        whole = (ended.started, ended.ended)
+        name = f"{ended.method} {ended.route}".strip()
+        made = [self._span(ended, name, server, caller, whole, SpanKind.SERVER, _of_request(ended), status)]
+
+        def child(
+            name: str,
+            span_id: int,
+            times: tuple[float, float],
+            kind: SpanKind = SpanKind.INTERNAL,
+            told: Mapping[str, str | int | float] | None = None,
+        ) -> None:
+            context = _context(trace_id, span_id)
+            outcome = status if kind is SpanKind.CLIENT else Status(StatusCode.UNSET)
+            made.append(self._span(ended, name, context, server, times, kind, told or {}, outcome))
+
+        if ended.route:
+            child("authenticate", own ^ _AUTHENTICATE, (ended.started, ended.decided or ended.ended))
+        if ended.sent > ended.decided:
+            child("connect", own ^ _CONNECT, (ended.decided, ended.sent))
+        if ended.attempts:
+            times = (ended.sent, ended.ended)
+            child(f"{ended.method} {ended.upstream}", own, times, SpanKind.CLIENT, _of_upstream(ended))
+        return made
+
+    def _span(  # noqa: PLR0913, PLR0917 -- what a span is made of
+        self,
+        ended: Ended,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        times: tuple[float, float],
+        kind: SpanKind,
+        told: Mapping[str, str | int | float],
+        status: Status,
+    ) -> ReadableSpan:
+        began, end = (round((ended.ended_at - (ended.ended - moment)) * 1e9) for moment in times)
+        return ReadableSpan(
+            name,
+            context,
+            parent,
+            self._resource,
+            told,
+            kind=kind,
+            status=status,
+            start_time=began,
+            end_time=end,
+            instrumentation_scope=self._scope,
+        )
+
+
+def _context(trace_id: int, span_id: int, *, is_remote: bool = False) -> SpanContext:
+    return SpanContext(trace_id, span_id or 1, is_remote=is_remote, trace_flags=_SAMPLED)
+
+
+def _of_request(ended: Ended) -> dict[str, str | int]:
+    """Return the attributes of a server span, by OpenTelemetry's conventions for HTTP; ours are under ``gateway``."""
+    told: dict[str, str | int] = {
+        "http.request.method": ended.method,
+        "http.response.status_code": ended.status,
+        "url.path": ended.path,
+        "url.scheme": "http",
+        "client.address": ended.client,
+        "http.request.body.size": ended.received,
+        "http.response.body.size": ended.answered,
+        "gateway.route": ended.route,
+        "gateway.credential": ended.credential,
+        "gateway.reason": ended.reason,
+        "gateway.request_id": ended.own_id.decode("ascii"),
+        "user.id": "" if ended.user_id is None else str(ended.user_id),
+        "gateway.organization_id": "" if ended.organization_id is None else str(ended.organization_id),
+    }
+    if ended.status >= _SERVER_ERROR:
+        told["error.type"] = ended.reason or str(ended.status)
+    return {name: value for name, value in told.items() if value != ""}
+
+
+def _of_upstream(ended: Ended) -> dict[str, str | int | float]:
+    told: dict[str, str | int | float] = {
+        "http.request.method": ended.method,
+        "gateway.upstream": ended.upstream,
+    }
+    if ended.headed:
+        told["http.response.status_code"] = ended.status
+        told["gateway.head_seconds"] = round(ended.headed - ended.sent, 6)
+    if ended.attempts > 1:
+        told["http.request.resend_count"] = ended.attempts - 1
+    return told

@@ -1,0 +1,283 @@
+"""Spans, as a collector receives them; and that nothing of OpenTelemetry is there for who has no collector."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from config.load import ConfigError, load_settings
+from gateway.tracing import spans as tracing
+from gateway.tracing.spans import SpanSender
+from tests.flow.calls import ask, bearer, get
+from tests.flow.peers import PATIENCE
+from tests.observe.scraping import scraped, value
+from tests.observe.test_trace_context import PARENT, TRACE, VALID
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+    from tests.flow.peers import Upstream
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+
+class Collector:
+    """What OTLP over HTTP is sent to: it keeps the spans, and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.resources: list[dict[str, str]] = []
+        self.spans: list[Span] = []
+        self.paths: set[str] = set()
+        self.url = ""
+
+    def of(self, name: str) -> Span:
+        (span,) = [span for span in self.spans if span.name == name]
+        return span
+
+    async def received(self, number: int) -> None:
+        async with asyncio.timeout(3 * PATIENCE):
+            while len(self.spans) < number:
+                await asyncio.sleep(0.05)
+
+
+@contextmanager
+def listening() -> Iterator[Collector]:
+    collector = Collector()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            told = ExportTraceServiceRequest()
+            told.ParseFromString(body)
+            collector.paths.add(self.path)
+            if collector.status == 200:
+                for of_resource in told.resource_spans:
+                    collector.resources.append(attributes(of_resource.resource))
+                    for of_scope in of_resource.scope_spans:
+                        collector.spans += of_scope.spans
+            answer = ExportTraceServiceResponse().SerializeToString()
+            self.send_response(collector.status)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    collector.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield collector
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with listening() as one:
+        yield one
+
+
+def attributes(of: Any) -> dict[str, Any]:
+    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in of.attributes}
+
+
+async def test_a_request_is_one_server_span_with_a_child_for_each_phase(
+    world: World, start: Start, collector: Collector, upstream: Upstream
+) -> None:
+    gateway = await start(world.url, trace={"endpoint": collector.url, "service": "edge"})
+    token = world.token(world.agent)
+    lines = (bearer(token), f"traceparent: {VALID}", "tracestate: a=1", "User-Agent: x")
+    assert (await ask(gateway, get("/api/things?q=secret", *lines))).status == 200
+    await collector.received(4)
+    server, client = collector.of("GET protected"), collector.of("GET upstream")
+    assert {span.trace_id.hex() for span in collector.spans} == {TRACE}
+    assert server.parent_span_id.hex() == PARENT
+    assert len({span.span_id for span in collector.spans}) == 4
+    for name in ("authenticate", "connect", "GET upstream"):
+        assert collector.of(name).parent_span_id == server.span_id
+    assert (server.kind, client.kind) == (Span.SPAN_KIND_SERVER, Span.SPAN_KIND_CLIENT)
+    (received,) = upstream.requests
+    assert received.all("traceparent") == [f"00-{TRACE}-{client.span_id.hex()}-01"]
+    assert received.all("tracestate") == ["a=1"]
+    told = attributes(server)
+    assert told["http.request.method"] == "GET"
+    assert told["http.response.status_code"] == 200
+    assert (told["url.path"], told["gateway.route"]) == ("/api/things", "protected")
+    assert (told["user.id"], told["gateway.organization_id"]) == (str(world.agent), str(world.home))
+    assert told["gateway.credential"] == "jwt"
+    assert "secret" not in str(told)
+    assert token not in str(collector.spans)
+    assert collector.resources[0]["service.name"] == "edge"
+    assert collector.paths == {"/v1/traces"}
+    order = [collector.of(name) for name in ("authenticate", "connect", "GET upstream")]
+    moments = [server.start_time_unix_nano]
+    for span in order:
+        moments += [span.start_time_unix_nano, span.end_time_unix_nano]
+    assert moments == sorted(moments)
+    assert client.end_time_unix_nano == server.end_time_unix_nano
+    assert value(await scraped(gateway), "gateway_trace_requests_total", outcome="sent") == 1
+
+
+async def test_a_refusal_and_a_failure_say_why(
+    start: Start, collector: Collector, upstream: Upstream
+) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    upstream.script = silent
+    gateway = await start(trace={"endpoint": collector.url + "/v1/traces"})
+    await ask(gateway, get("/api/x"))
+    await ask(gateway, get("/health"))
+    await ask(gateway, get("/a//b"))
+    await collector.received(7)
+    denied, failed = collector.of("GET protected"), collector.of("GET public")
+    assert attributes(denied)["gateway.reason"] == "missing"
+    assert denied.status.code == Status.STATUS_CODE_UNSET  # a 4xx is no error of the server's
+    assert attributes(failed)["error.type"] == "upstream_lost"
+    assert failed.status.code == collector.of("GET upstream").status.code == Status.STATUS_CODE_ERROR
+    confused = collector.of("GET")
+    assert confused.parent_span_id == b""
+    assert "url.path" not in attributes(confused)
+    assert [span.name for span in collector.spans].count("authenticate") == 2
+
+
+async def test_what_the_caller_does_not_record_is_not_recorded_here(
+    start: Start, collector: Collector, upstream: Upstream
+) -> None:
+    gateway = await start(trace={"endpoint": collector.url, "sample": 0})
+    await ask(gateway, get("/health", f"traceparent: {VALID[:-2]}00"))
+    await ask(gateway, get("/health"))
+    await ask(gateway, get("/health", f"traceparent: {VALID}"))
+    await collector.received(2)
+    assert {span.trace_id.hex() for span in collector.spans} == {TRACE}
+    assert [one.all("traceparent")[0][-2:] for one in upstream.requests] == ["00", "00", "01"]
+    assert value(await scraped(gateway), "gateway_trace_requests_total", outcome="sent") == 1
+
+
+async def test_a_collector_that_refuses_is_counted_and_forgotten(start: Start, collector: Collector) -> None:
+    collector.status = 400
+    gateway = await start(trace={"endpoint": collector.url})
+    assert (await ask(gateway, get("/health"))).status == 200
+    async with asyncio.timeout(3 * PATIENCE):
+        while not value(await scraped(gateway), "gateway_trace_requests_total", outcome="failed"):
+            await asyncio.sleep(0.05)
+    collector.status = 200
+    assert (await ask(gateway, get("/health"))).status == 200
+    await collector.received(2)
+
+
+async def test_a_collector_that_is_away_keeps_nobody_waiting(start: Start) -> None:
+    gateway = await start(trace={"endpoint": "http://127.0.0.1:1"}, timeout={"drain_seconds": 0.1})
+    for _ in range(5):
+        assert (await ask(gateway, get("/health"))).status == 200
+    async with asyncio.timeout(3 * PATIENCE):
+        await gateway.stop()
+
+
+def test_what_finds_no_room_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "MAX_PENDING", 3)
+    sender = SpanSender("http://127.0.0.1:1", "x", "0")  # not started: nobody empties the queue
+    ended: Any = object()
+    for _ in range(5):
+        sender.add(ended)
+    assert sender.dropped == 2
+
+
+# -- without a collector ----------------------------------------------------------------------------------------
+
+
+def test_nothing_of_opentelemetry_is_imported_without_an_endpoint() -> None:
+    program = """
+import asyncio, sys
+from tests.observe.reference import started
+asyncio.run(started())
+import gateway.app, gateway.workers, gateway.commands.serving
+print([name for name in sys.modules if name.partition(".")[0] in {"opentelemetry", "google", "requests"}])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def settings_of(environment: dict[str, str], tmp_path: Any) -> Any:
+    needed = {
+        "GATEWAY_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "GATEWAY_JWT_SECRET": "s" * 32,
+        "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:1",
+    }
+    return load_settings(environment={**needed, **environment}, env_file=tmp_path / "none")
+
+
+def test_opentelemetrys_own_variable_counts_where_ours_is_not_set(tmp_path: Any) -> None:
+    theirs = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    assert settings_of({}, tmp_path).trace.endpoint is None
+    assert settings_of(theirs, tmp_path).trace.endpoint == "http://collector:4318"
+    ours = {"GATEWAY_TRACE_ENDPOINT": "https://mine/otlp"}
+    assert settings_of({**theirs, **ours}, tmp_path).trace.endpoint == "https://mine/otlp"
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["collector:4318", "http://user:pass@collector", "ftp://x", "http://x?y=1"]
+)
+def test_an_endpoint_that_is_none_is_refused(endpoint: str, tmp_path: Any) -> None:
+    with pytest.raises(ConfigError, match="GATEWAY_TRACE_ENDPOINT"):
+        settings_of({"GATEWAY_TRACE_ENDPOINT": endpoint}, tmp_path)
+
+
+def test_without_the_extra_an_endpoint_of_ours_is_a_mistake_and_theirs_is_none(tmp_path: Any) -> None:
+    program = f"""
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "opentelemetry":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+import pathlib
+from tests.observe.test_without_otel import settings_of
+print(settings_of({{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x:1"}}, pathlib.Path({str(tmp_path)!r})).trace.endpoint)
+try:
+    settings_of({{"GATEWAY_TRACE_ENDPOINT": "http://x:1"}}, pathlib.Path({str(tmp_path)!r}))
+except Exception as error:
+    print(error)
+""".replace("from tests.observe.test_without_otel import settings_of", SETTINGS_OF)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "None"
+    assert "pip install 'whatomate-gateway[otel]'" in lines[1]
+
+
+SETTINGS_OF = """
+def settings_of(environment, folder):
+    from config.load import load_settings
+    needed = {"GATEWAY_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "GATEWAY_JWT_SECRET": "s" * 32,
+              "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:1"}
+    return load_settings(environment={**needed, **environment}, env_file=folder / "none")
+"""
