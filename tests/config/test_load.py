@@ -164,7 +164,7 @@ def test_every_setting_can_be_set_by_its_name() -> None:
         elif value is not None:
             environment[name] = str(value)
     assert load(environment) == load()
-    assert len(environment) > 0.9 * len(FIELDS)  # a few have no default: required, or derived when not set
+    assert len(environment) > 0.8 * len(FIELDS)  # a few have no default: required, or derived when not set
 
 
 def _path_of(name: str) -> tuple[str, ...]:

@@ -109,6 +109,14 @@ def attributes(of: Any) -> dict[str, Any]:
     return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in of.attributes}
 
 
+async def counted(gateway: Gateway, outcome: str) -> None:
+    """Wait until one request, and no more, has come to this; what was received is counted a moment later."""
+    async with asyncio.timeout(3 * PATIENCE):
+        while not (number := value(await scraped(gateway), "gateway_trace_requests_total", outcome=outcome)):
+            await asyncio.sleep(0.05)
+    assert number == 1
+
+
 async def test_a_request_is_one_server_span_with_a_child_for_each_phase(
     world: World, start: Start, collector: Collector, upstream: Upstream
 ) -> None:
@@ -143,7 +151,7 @@ async def test_a_request_is_one_server_span_with_a_child_for_each_phase(
         moments += [span.start_time_unix_nano, span.end_time_unix_nano]
     assert moments == sorted(moments)
     assert client.end_time_unix_nano == server.end_time_unix_nano
-    assert value(await scraped(gateway), "gateway_trace_requests_total", outcome="sent") == 1
+    await counted(gateway, outcome="sent")
 
 
 async def test_a_refusal_and_a_failure_say_why(
@@ -180,16 +188,14 @@ async def test_what_the_caller_does_not_record_is_not_recorded_here(
     await collector.received(2)
     assert {span.trace_id.hex() for span in collector.spans} == {TRACE}
     assert [one.all("traceparent")[0][-2:] for one in upstream.requests] == ["00", "00", "01"]
-    assert value(await scraped(gateway), "gateway_trace_requests_total", outcome="sent") == 1
+    await counted(gateway, outcome="sent")
 
 
 async def test_a_collector_that_refuses_is_counted_and_forgotten(start: Start, collector: Collector) -> None:
     collector.status = 400
     gateway = await start(trace={"endpoint": collector.url})
     assert (await ask(gateway, get("/health"))).status == 200
-    async with asyncio.timeout(3 * PATIENCE):
-        while not value(await scraped(gateway), "gateway_trace_requests_total", outcome="failed"):
-            await asyncio.sleep(0.05)
+    await counted(gateway, outcome="failed")
     collector.status = 200
     assert (await ask(gateway, get("/health"))).status == 200
     await collector.received(2)
