@@ -10,8 +10,8 @@ Laws:
   however many replicas, get no more tries than guesses one after the other.
 - The e-mail is folded by the very function that finds the account, in the database: one account, one counter.
 - What is asked of an unknown e-mail is what is asked of a known one: the same counters, the same answers.
-- An address from which the e-mail was signed in to passes the e-mail's own counter, and so does a session: nobody can
-  lock a user out of where they are at home.
+- An address from which the e-mail was signed in to, or where a session of its account was last used, passes the
+  e-mail's own counter, and so does who has a session: nobody can lock a user out of where they are at home.
 - Success forgives what failed for that e-mail from that address, and nothing else: signing in to one account does not
   pay for guesses at another.
 - When the store does not answer nobody is let through: :class:`~authcore.errors.StoreUnavailable`.
@@ -100,6 +100,7 @@ class Attempts:
         began = loop.time()
         attempt = NewAttempt(
             email=email,
+            address=address,
             network=network(address),
             at=_moment(now),
             known_since=_moment(now - self._limits.known_seconds),

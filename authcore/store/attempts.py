@@ -70,7 +70,11 @@ asked AS (
 known AS (
     SELECT $3 IS NOT NULL OR EXISTS (
         SELECT FROM gateway_sign_in_addresses k
-        WHERE k.email = asked.email AND k.address = asked.address AND k.seen_at > known_since) AS here
+        WHERE k.email = asked.email AND k.address = asked.address AND k.seen_at > known_since)
+        OR EXISTS (
+        SELECT FROM users u JOIN gateway_sessions s ON s.user_id = u.id
+        WHERE lower(u.email) = lower($1) AND u.deleted_at IS NULL AND s.address = nullif($12::text, '')
+            AND s.revoked_at IS NULL AND s.expires_at > now) AS here
     FROM asked, law),
 shut AS (
     SELECT max(open_at) AS until FROM gateway_sign_in_failures, asked, known
@@ -142,12 +146,14 @@ class NewAttempt:
     """An attempt that asks for its turn.
 
     Attributes:
-        network: Where it comes from.
+        address: Where it comes from.
+        network: What of that is counted as one client.
         known_since: Addresses used since then are known.
         has_session: It is counted with those of the account's sessions, instead of with those of its e-mail.
     """
 
     email: str
+    address: str
     network: str
     at: datetime
     known_since: datetime
@@ -201,6 +207,7 @@ class AttemptRows:
             limits.hold_seconds,
             limits.free_failures,
             limits.address_free_failures,
+            attempt.address,
         )
         if row is None:  # it has no table to be missing from; and if it had, nobody would be let through
             return Turn(None, 0)

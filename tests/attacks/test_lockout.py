@@ -71,6 +71,21 @@ async def test_a_session_goes_on(world: World, start: Start) -> None:
     await granted(gate, post("/api/auth/refresh", {"refresh_token": pair["refresh_token"]}))
 
 
+async def test_where_a_session_lives_its_user_can_sign_in(world: World, start: Start) -> None:
+    """Begun at home and refreshed on the way: the phone that holds it can sign in anew where it is now."""
+    gate = await start(world.url, **STRICT)
+    pair = await granted(gate, login(HOME))
+    refresh = {"refresh_token": pair["refresh_token"]}
+    pair = await granted(gate, post("/api/auth/refresh", refresh, "X-Forwarded-For: 192.0.2.99"))
+    await world.sql("DELETE FROM gateway_sign_in_addresses")
+    await besiege(gate)
+    assert (await ask(gate, login("192.0.2.99", PASSWORD, "both@example.com"))).status == 200
+    await granted(gate, login("192.0.2.99"))
+    await granted(gate, post("/api/auth/logout-all", {}, bearer(pair["access_token"])))
+    await world.sql("DELETE FROM gateway_sign_in_addresses")
+    assert (await ask(gate, login("192.0.2.99"))).status == 429
+
+
 async def test_one_client_that_fails_again_and_again_does_not_shut_out_its_neighbours(
     world: World, start: Start
 ) -> None:

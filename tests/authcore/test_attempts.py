@@ -40,7 +40,11 @@ async def ask(
     limits: AttemptLimits = UNHELD,
 ) -> Turn:
     attempt = NewAttempt(
-        email=email, network=network(address), at=moment(now), known_since=moment(now - 1000)
+        email=email,
+        address=address,
+        network=network(address),
+        at=moment(now),
+        known_since=moment(now - 1000),
     )
     return await store.reserve_attempt(attempt, limits)
 
@@ -140,7 +144,9 @@ async def follow(url: str, steps: Sequence[tuple[int, int, float, bool]], limits
         for number, (who, where, later, succeeds) in enumerate(steps):
             now += later
             email, address = f"user{who}@{here}", f"{where}.{here}"
-            attempt = NewAttempt(email=email, network=address, at=moment(now), known_since=moment(now - 1e7))
+            attempt = NewAttempt(
+                email=email, address=address, network=address, at=moment(now), known_since=moment(now - 1e7)
+            )
             turn = await store.reserve_attempt(attempt, limits)
             expected = model.attempt(email, address, now, succeeds=succeeds)
             assert (turn.reserved is None) == (expected is None), (number, turn, expected)

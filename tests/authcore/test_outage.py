@@ -36,7 +36,7 @@ MOMENTS = Moments(now=AT, raced_since=AT, token_over=AT, session_over=AT)
 USER = NewUser(email="a@b", password_hash="", full_name="x", organization_id=uuid4(), role_id=None)
 KEY = NewApiKey(user_id=uuid4(), organization_id=uuid4(), name="x", prefix="x", key_hash="x", expires_at=None)
 ONE = uuid4()
-ATTEMPT = NewAttempt(email="a", network="192.0.2.1", at=AT, known_since=AT)
+ATTEMPT = NewAttempt(email="a", address="192.0.2.1", network="192.0.2.1", at=AT, known_since=AT)
 INVITATION = InvitationRow(
     id=uuid4(),
     organization_id=uuid4(),

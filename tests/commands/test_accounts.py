@@ -129,7 +129,9 @@ def test_an_operator_can_let_somebody_sign_in_at_once(on: Run, migrated_url: str
         store = await open_store(migrated_url)
         try:
             now = datetime.now(UTC)
-            attempt = NewAttempt(email="Ada@acme.example", network="192.0.2.1", at=now, known_since=now)
+            attempt = NewAttempt(
+                email="Ada@acme.example", address="192.0.2.1", network="192.0.2.1", at=now, known_since=now
+            )
             turns = [
                 await store.reserve_attempt(attempt, AttemptLimits(hold_seconds=0)) for _ in range(times)
             ]
