@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 UNKNOWN_KEY: Final = UUID(int=0)
 """Stands for the rows that a key which is nobody's would come from; a change of any API key changes it."""
 
+_SESSION_BYTES: Final = 190
 _PRINCIPAL_BYTES: Final = 1400
 """Of a principal, its entry, its index and its identity headers, without their texts; bench/identity.py measures it."""
 _REFUSAL_BYTES: Final = 500
@@ -248,6 +249,7 @@ class Memory:
 def _weigh(principal: Principal) -> int:
     return (
         _PRINCIPAL_BYTES
+        + (_SESSION_BYTES if principal.session_id is not None else 0)
         + 2 * (len(principal.email) + len(principal.name))
         + sum(map(len, principal.permissions)) * 11 // 8  # in the headers alone; the permissions are shared
     )

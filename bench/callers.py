@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
+from authcore.credentials import PasswordLogin
 from bench.domain import PASSWORD, domain
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ async def people(url: str, secret: str) -> Site:
         ]
         await accounts.add_member(guest, elsewhere, "agent")
         _, key = await accounts.create_api_key(admin, home, "bench")
+        signed_in = await accounts.login(PasswordLogin("admin@example.com", PASSWORD), time.time())
 
     def bearer(user: UUID, organization: UUID, ago: int = 0) -> str:
         token = tokens.issue_access(
@@ -88,4 +90,5 @@ async def people(url: str, secret: str) -> Site:
         return f"Authorization: Bearer {token}"
 
     lines = {"key": f"X-API-Key: {key}", "admin": bearer(admin, home), "guest": bearer(guest, elsewhere)}
+    lines["session"] = f"Authorization: Bearer {signed_in.tokens.access_token}"
     return Site(url, lines, (bearer(admin, home, ago) for ago in count(1)))

@@ -81,6 +81,7 @@ async def fill(authenticator: Authenticator, tokens: Tokens, rows: Rows, now: fl
             role_id=None,
             is_super_admin=False,
             now=now,
+            session_id=uuid4(),
         )
         credentials.append(BearerToken(token.encode()))
         await authenticator.authenticate(credentials[-1], None, now)

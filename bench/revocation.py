@@ -53,6 +53,12 @@ KINDS: Final = (
         "key revoked", "key", "UPDATE api_keys SET is_active = false", "UPDATE api_keys SET is_active = true"
     ),
     Kind(
+        "session ended",
+        "session",
+        "UPDATE gateway_sessions SET revoked_at = now()",
+        "UPDATE gateway_sessions SET revoked_at = NULL",
+    ),
+    Kind(
         "user disabled",
         "guest",
         "UPDATE users SET is_active = false WHERE email = 'guest@example.com'",
