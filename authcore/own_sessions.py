@@ -77,7 +77,8 @@ class OwnSessions:
         Raises:
             StoreUnavailable: the database does not answer; all of them go on.
         """
-        ended = await self._store.end_sessions(user_id, except_session, moment(now))
+        expired = moment(now - self._tokens.leeway_seconds)  # with leeway their tokens live past their time
+        ended = await self._store.end_sessions(user_id, except_session, moment(now), expired)
         self._tell(Change(rows=tuple(ended)))
         return len(ended)
 

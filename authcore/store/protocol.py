@@ -112,8 +112,13 @@ class SessionStore(SubjectReader, Protocol):
     async def end_session(self, user_id: UUID, session_id: UUID, at: datetime) -> bool:
         """End one of the user's sessions; False when they have no such live one."""
 
-    async def end_sessions(self, user_id: UUID, but: UUID | None, at: datetime) -> Sequence[UUID]:
-        """End every session of the user but one, be it entered already or not; return which."""
+    async def end_sessions(
+        self, user_id: UUID, but: UUID | None, at: datetime, over: datetime
+    ) -> Sequence[UUID]:
+        """End every session of the user but one that had not expired by `over`; return which.
+
+        What Whatomate issued to them before is not entered any more.
+        """
 
     async def is_live(self, session_id: UUID, now: datetime, over: datetime) -> bool:
         """Tell whether a session goes on: not ended, expired, or begun before `over`."""

@@ -103,7 +103,7 @@ WITH signed_out AS (
     INSERT INTO gateway_sign_outs (user_id, at) VALUES ($1, $3)
     ON CONFLICT (user_id) DO UPDATE SET at = greatest(gateway_sign_outs.at, excluded.at))
 UPDATE gateway_sessions SET revoked_at = $3
-WHERE user_id = $1 AND revoked_at IS NULL AND id IS DISTINCT FROM $2::uuid RETURNING id
+WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $4 AND id IS DISTINCT FROM $2::uuid RETURNING id
 """
 
 _LIVE: Final = """
@@ -215,9 +215,14 @@ class SessionRows:
         """End one of the user's sessions; False when they have no such live one."""
         return bool(await self._pool.fetch(_END, user_id, session_id, at))
 
-    async def end_sessions(self, user_id: UUID, but: UUID | None, at: datetime) -> Sequence[UUID]:
-        """End every session of the user but one, be it entered already or not; return which."""
-        return [row["id"] for row in await self._pool.fetch(_END_ALL, user_id, but, at)]
+    async def end_sessions(
+        self, user_id: UUID, but: UUID | None, at: datetime, over: datetime
+    ) -> Sequence[UUID]:
+        """End every session of the user but one that had not expired by `over`; return which.
+
+        What Whatomate issued to them before is not entered any more.
+        """
+        return [row["id"] for row in await self._pool.fetch(_END_ALL, user_id, but, at, over)]
 
     async def is_live(self, session_id: UUID, now: datetime, over: datetime) -> bool:
         """Tell whether a session goes on: not ended, expired, or begun before `over`."""

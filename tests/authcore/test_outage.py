@@ -71,7 +71,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "enter": lambda store: store.enter(SESSION, REFRESH, AT),
     "family": lambda store: store.family(b"a"),
     "end_session": lambda store: store.end_session(ONE, ONE, AT),
-    "end_sessions": lambda store: store.end_sessions(ONE, None, AT),
+    "end_sessions": lambda store: store.end_sessions(ONE, None, AT, AT),
     "is_live": lambda store: store.is_live(ONE, AT, AT),
     "sessions": lambda store: store.sessions(ONE, None, AT, AT),
     "forget_successors": lambda store: store.forget_successors(AT),
