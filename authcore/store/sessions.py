@@ -80,7 +80,8 @@ _ENTER: Final = """
 WITH token AS (
     INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at)
     SELECT $1, $2, $5, $6
-    WHERE NOT EXISTS (SELECT FROM gateway_sign_outs o WHERE o.user_id = $3::uuid AND o.at >= $7::timestamptz)
+    WHERE EXISTS (SELECT FROM gateway_refresh_tokens known WHERE known.digest = $1)
+        OR NOT EXISTS (SELECT FROM gateway_sign_outs o WHERE o.user_id = $3::uuid AND o.at >= $7::timestamptz)
     ON CONFLICT (digest) DO UPDATE SET family = gateway_refresh_tokens.family RETURNING family),
 session AS (
     INSERT INTO gateway_sessions (id, user_id, organization_id, created_at, last_used_at, expires_at, device, address)

@@ -18,6 +18,7 @@ from authcore.credentials import PasswordLogin
 from authcore.invitations import Invitations
 from authcore.keys import KeyRing
 from authcore.memory import Limits, Memory
+from authcore.own_sessions import SESSION_SECONDS
 from authcore.passwords import Passwords
 from authcore.permissions import CATALOGUE
 from authcore.sessions import Sessions
@@ -72,10 +73,11 @@ class World:
     url: str
     store: PostgresStore
     tokens: Tokens = field(default_factory=make_tokens)
+    session_seconds: float = SESSION_SECONDS
 
     def __post_init__(self) -> None:
         self.passwords = Passwords(min_length=8, cost=4, workers=2, queue=1000)
-        self.sessions = Sessions(self.store, self.tokens)
+        self.sessions = Sessions(self.store, self.tokens, session_seconds=self.session_seconds)
         self.invitations = Invitations(self.store, self.tokens)
         self.accounts = Accounts(
             self.store, self.passwords, self.sessions, Attempts(self.store), self.invitations

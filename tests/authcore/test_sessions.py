@@ -348,6 +348,17 @@ async def test_ending_the_others_spares_the_one_and_what_came_since(world: World
     assert (current is not None and await world.sessions.is_live(current, NOW)) is True
 
 
+async def test_ending_the_others_spares_a_session_that_whatomates_token_began(world: World) -> None:
+    user, organization, _ = await begin(world)
+    token = foreign(user, organization)
+    pair = await world.sessions.refresh(token, NOW)
+    await world.sessions.close_others(user, pair.session_id, NOW)
+    assert (await world.sessions.refresh(token, NOW + 1)).refresh_token == pair.refresh_token
+    with pytest.raises(RefreshReused):  # and it is still watched
+        await world.sessions.refresh(token, LATER)
+    assert await revoked(world, successor(pair))
+
+
 async def test_a_session_is_live_until_it_is_not(world: World) -> None:
     user, _, _ = await begin(world)
     session = (await world.login()).tokens.session_id
