@@ -123,6 +123,16 @@ async def test_only_who_holds_a_token_gets_a_ticket(world: World, start: Start) 
     is_refusal(await ask(gate, post(TICKET, {}, bearer(world.token(world.agent)))), 405)
 
 
+async def test_a_browsers_cookie_gets_a_ticket_of_its_session(world: World, start: Start) -> None:
+    gate = await start(world.url, cookies=True)
+    answer = await ask(gate, post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD}))
+    (cookie,) = (
+        line.partition(";")[0] for line in answer.all("Set-Cookie") if line.startswith("whm_access=")
+    )
+    found = await granted(gate, get(TICKET, f"Cookie: {cookie}"))
+    assert claims_of(found["token"])["sid"] == claims_of(cookie.partition("=")[2])["sid"]
+
+
 async def test_the_life_of_a_ticket_is_a_setting(world: World, start: Start) -> None:
     gate = await start(world.url, ws={"ticket_seconds": 7})
     found = await granted(gate, get(TICKET, bearer(world.token(world.agent))))
