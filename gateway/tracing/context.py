@@ -109,6 +109,7 @@ class TraceLaws:
         """
         self._records = records
         self._below = round(sample * (1 << _ID_BITS))
+        self._always = sample >= 1
 
     def withheld(self, fields: Fields, context: Context | None) -> frozenset[bytes]:
         """Return the names of the fields that do not go on as they came."""
@@ -124,15 +125,12 @@ class TraceLaws:
             own_id: The gateway's id of the request; its second half names the span of the upstream.
         """
         if context is None:
-            return b"traceparent: 00-%b-%b-%b\r\n" % (
-                own_id,
-                own_id[16:],
-                b"01" if self.samples(own_id) else b"00",
-            )
+            flags = b"01" if self._always or self.samples(own_id) else b"00"
+            return b"traceparent: 00-%b-%b-%b\r\n" % (own_id, own_id[16:], flags)
         if self._records:
             return b"traceparent: 00-%b-%b-%b\r\n" % (context.trace_id, own_id[16:], context.flags)
         return b""
 
     def samples(self, own_id: bytes) -> bool:
         """Tell whether a trace that begins here is one of those that are recorded; the id decides, evenly."""
-        return self._below >> _ID_BITS == 1 or int(own_id[16:], 16) < self._below
+        return self._always or int(own_id[16:], 16) < self._below

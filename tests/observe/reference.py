@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from config.settings import Settings
 from gateway.app import Gateway
@@ -22,19 +26,10 @@ NOT_OURS: Final = ("process_", "python_")
 
 async def started() -> CollectorRegistry:
     """The metrics of a gateway without a database: all there are, whether or not anything has happened."""
-    gateway = await Gateway.start(
-        Settings.model_validate(
-            {
-                "listen": "127.0.0.1:0",
-                "admin": {"listen": "127.0.0.1:0"},
-                "database": {"url": "postgresql://nobody@127.0.0.1:1/none"},
-                "jwt": {"secret": "s" * 32},
-                "upstream": {"url": "http://127.0.0.1:1"},
-                "log": {"access": False},
-                "timeout": {"drain_seconds": 0.1},
-            }
-        )
-    )
+    with tempfile.TemporaryDirectory() as keys:
+        pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (Path(keys) / "one.pem").write_bytes(pem)
+        gateway = await Gateway.start(_settings(keys))
     try:
         metrics: Metrics = gateway.metrics
         for family in metrics.registry.collect():
@@ -42,6 +37,20 @@ async def started() -> CollectorRegistry:
     finally:
         await gateway.stop()
     return metrics.registry
+
+
+def _settings(keys: str) -> Settings:
+    return Settings.model_validate(
+        {
+            "listen": "127.0.0.1:0",
+            "admin": {"listen": "127.0.0.1:0"},
+            "database": {"url": "postgresql://nobody@127.0.0.1:1/none"},
+            "jwt": {"secret": "s" * 32, "keys_dir": keys},
+            "upstream": {"url": "http://127.0.0.1:1"},
+            "log": {"access": False},
+            "timeout": {"drain_seconds": 0.1},
+        }
+    )
 
 
 def rows(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]]:
