@@ -165,8 +165,13 @@ async def test_nor_open_to_a_role_that_may_not(gate: Gateway, world: World, upst
 async def test_the_same_requests_pass_for_who_may(gate: Gateway, world: World, upstream: Upstream) -> None:
     """Or nothing of the above would mean anything."""
     root = bearer(world.token(world.root))
-    ours = {"/api/api-keys", f"/api/api-keys/{ID[:-1]}1"}
-    forwarded = [(method, path) for method, path in PROTECTED if path not in ours]
+    table = gate._routing.table  # noqa: SLF001 -- what the gateway answers itself never comes to the upstream
+    forwarded = [
+        (method, path)
+        for method, path in PROTECTED
+        if not table.match(method.encode(), path, preflight=False).internal
+    ]
+    assert len(forwarded) > 150
     for method, target, answer in await asked(gate, forwarded, root):
         assert answer.status == 200, (method, target, answer.start)
     assert len(upstream.requests) == len(forwarded)
