@@ -97,7 +97,7 @@ async def _run(defaults: dict[str, str], directory: Path, postgres: EmbeddedPost
         started.push_async_callback(gateway.stop)
         url, admin_url = _url(gateway.address), _url(gateway.admin_address)
         click.echo(address_lines(demo, url, admin_url, settings.upstream.url or ""))
-        click.echo("\n" + curl_lines(demo, url))
+        click.echo("\n" + curl_lines(demo, url, admin_url))
         click.echo("\nPress Ctrl-C to stop; the data stays.")
         if postgres is not None:
             watching = loop.create_task(_watch(postgres, stop))

@@ -1,6 +1,6 @@
 """explain: what would become of a request, and why.
 
-Law: it is answered by the settings, the route file and the database; no gateway has to run, and nothing is sent.
+Law: it is answered by the settings, the route file and the database, or by a running gateway; nothing is sent on.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import asyncio
 import json
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import click
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 DENIED = 1
+_SECONDS = 30
 
 
 @click.command()
@@ -33,6 +36,12 @@ DENIED = 1
     "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A field line; may be repeated."
 )
 @click.option("--host", default="localhost", show_default=True, help="The Host that is asked for.")
+@click.option(
+    "--gateway",
+    "url",
+    metavar="URL",
+    help="Ask a running gateway, at its admin listener; http://127.0.0.1:8081.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole document.")
 def explain(  # noqa: PLR0913 - the options of the command
     *,
@@ -42,6 +51,7 @@ def explain(  # noqa: PLR0913 - the options of the command
     organization: UUID | None,
     headers: tuple[str, ...],
     host: str,
+    url: str | None,
     as_json: bool,
 ) -> None:
     """Explain what would become of METHOD PATH: the route, the caller, what is missing, what the upstream would get.
@@ -66,16 +76,47 @@ def explain(  # noqa: PLR0913 - the options of the command
         "as": person,
         "organization": None if organization is None else str(organization),
     }
+    document = json.dumps(asked).encode()
+    told = _answered(document) if url is None else _answered_by(url, document)
+    click.echo(json.dumps(told, indent=2) if as_json else "\n".join(_lines(told)))
+    sys.exit(0 if told["verdict"]["allowed"] else DENIED)
+
+
+def _answered(document: bytes) -> dict[str, Any]:
+    """Answer by the settings and the database."""
     # The data plane's imports are for who needs them.
     from gateway.assembly.explaining import explain_once  # noqa: PLC0415 - see above
     from gateway.faults import GatewayFault  # noqa: PLC0415 - see above
 
     try:
-        told: dict[str, Any] = asyncio.run(explain_once(settings_for(REQUIRED), json.dumps(asked).encode()))
+        return asyncio.run(explain_once(settings_for(REQUIRED), document))
     except (GatewayFault, RoutesRefused) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(json.dumps(told, indent=2) if as_json else "\n".join(_lines(told)))
-    sys.exit(0 if told["verdict"]["allowed"] else DENIED)
+
+
+def _answered_by(url: str, document: bytes) -> dict[str, Any]:
+    """Have a running gateway answer."""
+    if not url.startswith(("http://", "https://")):
+        raise click.UsageError("--gateway should be http://host:port of an admin listener")
+    asking = Request(  # noqa: S310 - http alone, see above
+        f"{url.rstrip('/')}/explain", document, {"Content-Type": "application/json"}
+    )
+    try:
+        with urlopen(asking, timeout=_SECONDS) as answer:  # noqa: S310 - likewise
+            told: Any = json.load(answer)
+    except HTTPError as error:
+        try:
+            said = json.load(error)["message"]
+        except (ValueError, KeyError, TypeError):
+            said = f"{url} answers {error.code}: is it the admin listener of a gateway?"
+        raise click.ClickException(said) from error
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{url} does not answer as a gateway's admin listener: {error}") from error
+    if not isinstance(told, dict) or "verdict" not in told:
+        raise click.ClickException(
+            f"{url} does not answer as a gateway's admin listener: it explains nothing"
+        )
+    return told
 
 
 def _lines(told: dict[str, Any]) -> list[str]:

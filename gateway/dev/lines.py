@@ -30,7 +30,7 @@ def address_lines(demo: Demo, url: str, admin_url: str, upstream_url: str) -> st
     )
 
 
-def curl_lines(demo: Demo, url: str) -> str:
+def curl_lines(demo: Demo, url: str, admin_url: str) -> str:
     """Return the lines; the newcomer's e-mail is another each time, since the data stays."""
     newcomer = {
         "email": f"newcomer-{secrets.token_hex(3)}@demo.example",
@@ -39,6 +39,7 @@ def curl_lines(demo: Demo, url: str) -> str:
         "organization_id": str(demo.organization_id),
     }
     login = {"email": MEMBER, "password": demo.password}
+    why = {"as": AGENT, "method": "GET", "path": "/api/api-keys"}
     switch = {"organization_id": str(demo.other_id)}
     return "\n".join(
         (
@@ -53,9 +54,15 @@ def curl_lines(demo: Demo, url: str) -> str:
             "# act in the other organization, with another role",
             f"TOKEN=$({_post(url, 'switch-org', switch)} {_BEARER} | python3 -c {_TOKEN})",
             f"curl -sS {url}/api/contacts {_BEARER} | {_PRETTY}",
+            f"# why may {AGENT} not list the API keys? nothing is sent",
+            f"{_json(admin_url, 'explain', why)} | {_PRETTY}",
         )
     )
 
 
 def _post(url: str, endpoint: str, body: dict[str, str]) -> str:
-    return f"curl -sS {url}/api/auth/{endpoint} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"
+    return _json(f"{url}/api/auth", endpoint, body)
+
+
+def _json(url: str, endpoint: str, body: dict[str, str]) -> str:
+    return f"curl -sS {url}/{endpoint} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}"

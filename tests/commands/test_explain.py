@@ -99,3 +99,10 @@ def test_a_database_that_is_away_is_said(run: Run) -> None:
     result = run("explain", "--as", "ada@acme", "GET", "/", **away)
     assert result.exit_code == 1
     assert "the database does not answer" in result.stderr
+
+
+def test_what_is_no_admin_listener_is_said(run: Run) -> None:
+    result = run("explain", "--gateway", "http://127.0.0.1:1", "GET", "/")
+    assert result.exit_code == 1
+    assert "http://127.0.0.1:1 does not answer as a gateway's admin listener" in result.stderr
+    assert run("explain", "--gateway", "file:///etc", "GET", "/").exit_code == 2

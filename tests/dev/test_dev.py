@@ -48,7 +48,7 @@ def running_dev() -> Iterator[Dev]:
 
 
 def test_the_printed_lines_work_when_pasted_and_the_upstream_sees_who_is_asking(running_dev: Dev) -> None:
-    registered, by_token, by_key, switched = running_dev.paste()
+    registered, by_token, by_key, switched, why = running_dev.paste()
     assert registered["status"] == "success"
     assert registered["data"]["user"]["role"]["name"] == "agent"
 
@@ -64,6 +64,7 @@ def test_the_printed_lines_work_when_pasted_and_the_upstream_sees_who_is_asking(
     assert third["x-user-id"] == first["x-user-id"]
     assert (third["x-org-id"] != first["x-org-id"], third["x-user-role"]) == (True, "agent")
     assert [document["path"] for document in (by_token, by_key, switched)] == ["/api/contacts"] * 3
+    assert why["verdict"]["missing"] == ["api_keys:read"]
 
 
 @LINUX
@@ -89,13 +90,13 @@ def test_sigterm_does_the_same_and_kill_leaves_no_process_either(dev: Dev) -> No
 
 
 def test_a_restart_keeps_users_organizations_and_the_key(dev: Dev) -> None:
-    newcomer, _, key_before, switched_before = dev.paste()
+    newcomer, _, key_before, switched_before, _ = dev.paste()
     password = dev.told("password")
     assert dev.stop() == 0
     again = Dev.start(dev.folder).wait_until_up()
     try:
         assert again.told("password") == password
-        _, _, key_after, switched_after = again.paste()
+        _, _, key_after, switched_after, _ = again.paste()
         for name in ("x-user-id", "x-org-id", "x-auth-key-id", "x-api-key"):
             assert headers(key_after)[name] == headers(key_before)[name]
         assert headers(switched_after)["x-org-id"] == headers(switched_before)["x-org-id"]
@@ -168,7 +169,7 @@ def test_a_key_that_was_revoked_is_replaced(folder: Path, database_url: str) -> 
     again = Dev.start(folder, GATEWAY_DATABASE_URL=database_url).wait_until_up()
     try:
         assert (folder / ".data/demo-api-key").read_text() != before
-        _, _, by_key, _ = again.paste()
+        _, _, by_key, *_ = again.paste()
         assert headers(by_key)["x-auth-method"] == "api_key"
     finally:
         again.stop()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -239,3 +241,25 @@ async def test_explaining_counts_nowhere(world: World, start: Start) -> None:
         page = (await admin.exchange(get("/metrics"))).body.decode()
     assert not [line for line in page.splitlines() if line.startswith("gateway_authentications_total{")]
     is_refusal(await ask(gate, get("/api/x")), 401)
+
+
+async def test_the_command_line_can_ask_a_running_gateway(world: World, start: Start) -> None:
+    gate = await start(world.url)
+    host, port = gate.admin_address
+    command = (sys.executable, "-m", "gateway", "explain", "--gateway", f"http://{host}:{port}", "--as")
+    for who, code, said in (
+        ("admin@home", 0, b"verdict     may pass"),
+        ("agent@home", 1, b"missing     all of api_keys:read"),
+        ("nobody@home", 1, b"Error: Nobody is called"),
+    ):
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            who,
+            "GET",
+            "/api/api-keys",
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode == code, out
+        assert said in out
