@@ -155,3 +155,24 @@ async def test_a_session_that_whatomate_began_is_no_way_around(
     is_refusal(await ask(gate, post(REFRESH, {}, planted.sent_to(REFRESH), planted.csrf)), 403)
     is_refusal(await ask(gate, get("/api/auth/refresh", planted.sent_to(REFRESH))), 405)
     assert upstream.seen == b""
+
+
+async def test_a_request_that_another_proxy_describes_is_held_to_its_own_method(
+    world: World, start: Start
+) -> None:
+    gate = await start(
+        world.url, cookies=True, decision={"path": "/decisions"}, trusted_proxies=["127.0.0.1/32"]
+    )
+    jar = await signed_in(gate)
+    cookie = jar.sent_to("/api/x")
+    for method, lines, status in (
+        ("GET", (), 200),
+        ("POST", (), 403),
+        ("POST", ("X-CSRF-Token: x",), 403),
+        ("POST", (jar.csrf,), 200),
+        ("GET", ("Sec-WebSocket-Key: x", "Origin: https://evil.example"), 403),
+        ("GET", ("Sec-WebSocket-Key: x", "Origin: https://gateway.test"), 200),
+    ):
+        described = (f"X-Original-Method: {method}", "X-Original-URI: /api/x")
+        answer = await ask(gate, get("/decisions/nginx", cookie, *described, *lines))
+        assert answer.status == status, (method, lines)
