@@ -146,7 +146,7 @@ class Attempts:
                 del self._under_way[key]
 
     async def _others_end(self, email: str, since: float) -> bool:
-        """Wait for one of the attempts being proved right now for that e-mail to end; False when there is none.
+        """Wait for the attempts being proved right now for that e-mail to end; False when there are none.
 
         Of several sign-ins at once with the right password those that come last would be refused for the sake of those
         that are only counted, and about to be forgiven.
@@ -155,7 +155,7 @@ class Attempts:
         patience = since + self._limits.hold_seconds - asyncio.get_running_loop().time()
         if not others or patience <= 0:
             return False
-        ended, _ = await asyncio.wait(others, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        ended, _ = await asyncio.wait(others, timeout=patience)
         return bool(ended)
 
     async def purge(self, now: float) -> int:

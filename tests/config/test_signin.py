@@ -1,0 +1,42 @@
+"""The settings of signing in and up."""
+
+from __future__ import annotations
+
+import pytest
+
+from authcore.attempts import AttemptLimits
+from authcore.invitations import INVITATION_SECONDS, Registration
+from config.settings import Settings
+from tests.config.loading import load, problems_of
+
+
+def test_the_defaults_are_those_of_the_domain() -> None:
+    settings = load()
+    assert AttemptLimits(**settings.signin.model_dump()) == AttemptLimits()
+    assert settings.registration == Registration.OPEN
+    assert settings.invitation.seconds == INVITATION_SECONDS
+
+
+def test_a_setting_and_a_mode_have_the_same_values() -> None:
+    for mode in Registration:
+        assert load({"GATEWAY_REGISTRATION": mode}).registration == mode
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("GATEWAY_REGISTRATION", "invited", "should be 'open', 'invite' or 'closed'"),
+        ("GATEWAY_SIGNIN_FREE_FAILURES", "0", "should be greater than or equal to 1"),
+        ("GATEWAY_SIGNIN_HOLD_SECONDS", "60", "should be less than or equal to 10"),
+        ("GATEWAY_SIGNIN_DELAY_SECONDS", "901", "901 is more than GATEWAY_SIGNIN_DELAY_MAX_SECONDS, 900"),
+        ("GATEWAY_INVITATION_SECONDS", "1", "should be greater than or equal to 60"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(name: str, value: str, problem: str) -> None:
+    (said,) = problems_of({name: value})
+    assert said.startswith(f"{name}: ")
+    assert problem in said
+
+
+def test_no_hold_means_refused_at_once() -> None:
+    assert Settings.model_validate({"signin": {"hold_seconds": 0}}).signin.hold_seconds == 0
