@@ -193,6 +193,7 @@ OPERATIONS: Final = (
         access=PUBLIC,
         body=RefreshBody,
         optional_body=True,
+        takes_cookies=True,
         answer=TokensAnswer,
         refuses=(
             errors.RefreshRejected,

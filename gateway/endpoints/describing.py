@@ -81,6 +81,7 @@ class Operation:
         body: What it is sent, if anything.
         optional_body: It may be sent nothing.
         in_other_organizations: The caller may ask for another organization; so wherever a permission is asked for.
+        takes_cookies: Though it asks for no credential, it goes by a cookie where there is one.
         query: What its query may hold.
         refuses: The errors that are its own.
         detail: What else there is to say.
@@ -96,6 +97,7 @@ class Operation:
     body: type[BaseModel] | None = None
     optional_body: bool = False
     in_other_organizations: bool = False
+    takes_cookies: bool = False
     query: type[BaseModel] | None = None
     refuses: tuple[type[errors.AuthError], ...] = ()
     detail: str = ""
@@ -105,6 +107,12 @@ class Operation:
         """Unique among operations."""
         words = re.sub(r"[^a-z]+", " ", self.path.removeprefix("/api/").replace("{id}", "one")).split()
         return "_".join([self.method.lower(), *words])
+
+
+_OTHERWISE: Final[Mapping[str, object]] = {
+    "description": "Any other refusal: by a limit, a deadline, or for want of an answer",
+    "content": {"application/json": {"schema": {"$ref": _REFS.format(model=RefusalAnswer.__name__)}}},
+}
 
 
 def make_document(
@@ -172,7 +180,11 @@ def _operation(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
         "tags": [one.tag],
         "summary": one.summary,
         "security": _security(one, with_cookies=with_cookies),
-        "responses": {"200": _success(one), **_refusals(one, with_cookies=with_cookies)},
+        "responses": {
+            "200": _success(one),
+            **_refusals(one, with_cookies=with_cookies),
+            "default": _OTHERWISE,
+        },
     }
     detail = [one.detail] if one.detail else []
     if one.access not in (PUBLIC, TOKEN):
@@ -247,7 +259,7 @@ def _refusals(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
         ]
     elif one.access == TOKEN:
         met.append(errors.PermissionDenied("Not available with this credential (api_key)"))
-    if with_cookies and one.access != PUBLIC and one.method != "GET":
+    if with_cookies and one.method != "GET" and (one.access != PUBLIC or one.takes_cookies):
         met.append(CsrfRefused("X-CSRF-Token is missing: send the value of the cookie whm_csrf in it"))
     if one.body is not None:
         met += _OF_BODIES

@@ -120,7 +120,8 @@ def _answers(responses: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         if "examples" in content:
             said = "<br>".join(_text(example["summary"]) for example in content["examples"].values())
         else:
-            within = content["schema"].get("properties", {}).get("data")
+            schema = content["schema"]
+            within = schema if "$ref" in schema else schema.get("properties", {}).get("data")
             said = _type(within) if within else f"<code>{escape(media)}</code>"
         named = ", ".join(response.get("headers", {}))
         yield f"<code>{escape(status)}</code>", said, f'<span class="soft">{escape(named)}</span>'

@@ -223,6 +223,8 @@ async def test_with_tokens_in_cookies_alone_the_description_holds(world: World, 
     content = await call("POST /api/auth/login", content={"email": "agent@example.com", "password": PASSWORD})
     assert set(content) == {"user", "expires_in"}
     cookie = f"Cookie: whm_access={world.token(world.agent)}"
+    refused = request("POST", "/api/auth/refresh", "Cookie: whm_refresh=x")
+    holds(await described(gate), "POST", "/api/auth/refresh", await ask(gate, refused))
     for unsafe in ("PUT /api/auth/password", "POST /api/auth/invitations", "DELETE /api/auth/sessions/{id}"):
         await call(unsafe, cookie, one=uuid4())  # without the CSRF token
     elsewhere = f"X-Organization-ID: {world.other}"
