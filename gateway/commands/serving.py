@@ -34,6 +34,7 @@ _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
 def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path | None) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
     settings = settings_for(REQUIRED)
+    ring_of(settings, time.time())  # what cannot be used is refused before anything has begun
     # The data plane's imports are for who serves.
     from gateway.app import run  # noqa: PLC0415 - see above
     from gateway.workers import parent_gone, run_workers  # noqa: PLC0415 - see above
