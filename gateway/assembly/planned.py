@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from authcore.authorize import AUTHENTICATED, OPTIONAL, PUBLIC, Requirement
-from config.patterns import PathPattern, Relation, compare
+from config.patterns import PathPattern
 from config.route_file import RoutesRefused
 from gateway.proxy.cors import build_policy
 from gateway.proxy.edits import HeaderEdits
@@ -86,20 +86,25 @@ def preflights_of(rules: Iterable[tuple[Pattern, Route]], metrics: Metrics) -> d
     }
 
 
+def _at_or_around(segments: tuple[str | None, ...]) -> tuple[tuple[str | None, ...], ...]:
+    """Return the hosted patterns that would cover a path: itself, and with any last segment."""
+    return segments, (*segments[:-1], None)
+
+
 def refuse_hosted(plan: RoutePlan, hosted: Iterable[str]) -> None:
     """Refuse a route file that routes what the gateway answers itself: it would have no effect.
 
     Raises:
         RoutesRefused: it does.
     """
-    ours = [PathPattern.parse(path) for path in hosted]
+    ours = {PathPattern.parse(path).folded for path in hosted}
     problems = [
         f"{planned.origin}: route {planned.entry.name}: {case.path} is answered by the gateway itself, "
         "and cannot be routed"
         for planned in plan.routes
         if planned.layer
         for case in planned.cases
-        if any(compare(case.path, our) in {Relation.SAME, Relation.NARROWER} for our in ours)
+        if not case.path.below and not ours.isdisjoint(_at_or_around(case.path.folded))
     ]
     if problems:
         raise RoutesRefused(problems)
