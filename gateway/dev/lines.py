@@ -22,7 +22,7 @@ def address_lines(demo: Demo, url: str, admin_url: str, upstream_url: str) -> st
     return "\n".join(
         (
             f"gateway   {url}",
-            f"admin     {admin_url}/readyz  {admin_url}/metrics",
+            f"admin     {admin_url}/status  {admin_url}/readyz  {admin_url}/metrics",
             f"upstream  {upstream_url}",
             f"users     {ADMIN}, {AGENT}, {MEMBER} (of both organizations), {SUPER_ADMIN}",
             f"password  {demo.password}",
