@@ -267,6 +267,8 @@ async def _run(
         loop.add_signal_handler(number, heard, number)
     loop.add_signal_handler(signal.SIGHUP, lambda: None if gateway is None else gateway.reload())
     gateway = await Gateway.start(settings, admin_socket)
+    if len(signals) > 1:  # while it started
+        gateway.hurry()
     collector.settle()
     log.info("listening", public=gateway.address, admin=admin_socket or gateway.admin_address)
     if until is not None:

@@ -15,7 +15,9 @@ from typing import Any, Final
 HERE: Final = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from config.describing import schema  # noqa: E402 -- the path is set above, so that it runs from anywhere
+# The path is set above, so that this runs from anywhere.
+from config.describing import schema  # noqa: E402 -- see above
+from config.routes import schema as route_schema  # noqa: E402 -- see above
 
 SET_BY_THE_CHART: Final = ("GATEWAY_ADMIN_LISTEN", "GATEWAY_ROUTES", "GATEWAY_JWT_KEYS_DIR")
 """They name places in the pod that the chart makes."""
@@ -30,6 +32,10 @@ def values_schema() -> dict[str, Any]:
     # The first value may be left empty: templates/required.yaml says what to do, better than a pattern could.
     whole["properties"]["config"] |= parts["config"]
     whole["properties"]["secrets"]["properties"]["create"] |= parts["secrets"]
+    routes = route_schema()
+    whole["$defs"] = routes.pop("$defs", {})
+    file = {key: value for key, value in routes.items() if key not in {"$schema", "$id", "title"}}
+    whole["properties"]["routes"]["anyOf"] = [{"maxProperties": 0}, file]
     return whole
 
 

@@ -277,6 +277,8 @@ def test_the_example_puts_a_native_sidecar_into_a_backends_pod(tmp_path: Path) -
         ({"ingress": {"enabled": True}}, "ingress.hosts is required"),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is required"),
         ({"mode": "both"}, "must be one of 'gateway', 'sidecar'"),
+        ({"routes": {"upstreams": {"files": {"url": "ftp://files"}}}}, "/routes/upstreams/files/url"),
+        ({"routes": {"upstreems": {}}}, "'upstreems' not allowed"),
     ],
 )
 def test_what_the_gateway_would_refuse_is_refused_at_the_install(
