@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from tests.flow.peers import Upstream
 
+STARTING = 60
+"""Seconds a process of its own may take to start, on a machine that is busy."""
+
 GET = b"GET / HTTP/1.1\r\nHost: e\r\n\r\n"
 
 
@@ -59,7 +62,7 @@ async def serving(
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(STARTING):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.draining import POLL_SECONDS, _Stagger
 from tests.flow.peers import PATIENCE, Client, read_head
-from tests.flow.test_drain import GET, serving
+from tests.flow.test_drain import GET, STARTING, serving
 from tests.flow.test_websocket import ASK, echoing
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encodi
 
 
 async def until(admin: tuple[str, int], said: bytes, times: int = 1) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(STARTING):
         while True:
             async with Client(admin) as client:
                 answer = await client.exchange(
