@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 ORGANIZATION = "00000000-0000-4000-8000-000000000000"
 
 OF_REQUESTS = re.compile(
-    r"Credential|Token|Refresh|Login|ApiKey(?!Unknown)|Session|Permission|Invitation|Registration"
+    r"Credential|Token|Ticket|Refresh|Login|ApiKey(?!Unknown)|Session|Permission|Invitation|Registration"
 )
 NEVER_OF_COMMANDS = {"UserDisabled", "Throttled", "CurrentPasswordWrong", "PasswordMissing", "SubjectUnknown"}
 """What only a request is told; no command signs anybody in."""
