@@ -30,6 +30,8 @@ MOST: Final = 200
 """Cookies of one request; browsers keep fewer of one site (RFC 6265bis section 5.6 asks for 50)."""
 
 _OURS: Final = re.compile(rb"whm[^A-Za-z0-9](access|refresh|csrf)", re.IGNORECASE)
+_STRAY: Final = b' \t\r\n\v\f"'
+"""What a careless reader takes off a name, at either end and in any order."""
 
 
 class OurCookies:
@@ -90,8 +92,8 @@ def without_ours(line: bytes) -> bytes | None:
 
 def _meant(pair: bytes) -> bytes | None:
     """Return which of our names a cookie has, to the most careless reader; None for all others."""
-    name = pair.strip(b" \t=").partition(b"=")[0].rstrip(b" \t")
+    name = pair.lstrip(_STRAY + b"=").partition(b"=")[0]
     if b"%" in name:
         name = unquote_to_bytes(name)
-    match = _OURS.fullmatch(name.strip(b'"'))
+    match = _OURS.fullmatch(name.strip(_STRAY))
     return None if match is None else b"whm_" + match[1].lower()

@@ -109,6 +109,8 @@ def test_an_empty_one_is_none() -> None:
 @given(LINES)
 @example(b"=")
 @example(b" ; =;\t")
+@example(b'whm_access "')
+@example(b'" whm_csrf" =x')
 def test_what_is_left_holds_none_of_ours_and_all_of_the_rest(line: bytes) -> None:
     left = without_ours(line)
     careless = re.compile(rb"[\s=\"]*whm[^a-z0-9](access|refresh|csrf)[\s\"]*(=|$)", re.IGNORECASE)
