@@ -137,6 +137,13 @@ def test_its_layers_hold_less_than_150_megabytes(image: Path) -> None:
     assert held < MOST_BYTES, f"{held:,} bytes"
 
 
+def test_its_warm_path_is_compiled(image: Path) -> None:
+    wire = next((image / "root" / "opt" / "gateway" / "lib").glob("python3*/site-packages/gateway/wire"))
+    assert {"downstream", "reading", "upstream"} <= {
+        path.name.partition(".")[0] for path in wire.glob("*.so")
+    }
+
+
 def test_it_runs_as_a_numeric_user_and_knows_its_own_health(config: dict[str, Any]) -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", config["User"])
     assert (config["Entrypoint"], config["Cmd"]) == ([COMMAND], ["serve"])
