@@ -100,7 +100,7 @@ compiled: .compiled/.built ## the warm path compiled by mypyc into .compiled, fr
 	@rm -rf .compiled/source && touch $@
 
 test-compiled: .compiled/.built ## what speaks HTTP, tested again with the warm path compiled
-	@GATEWAY_TESTS_COMPILED=1 PYTHONPATH=.compiled/tree:. $(BIN)/pytest -n 2 --dist loadfile \
+	@TESTS_COMPILED=1 PYTHONPATH=.compiled/tree:. $(BIN)/pytest -n 2 --dist loadfile \
 		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/test_compiled.py $(ARGS)
 
 bench: $(VENV)/.bench .compiled/.built ## side by side with the proxies people would pick; needs nginx, wrk, util-linux (and uses haproxy)

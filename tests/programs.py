@@ -1,6 +1,6 @@
 """The programs that are not ours and that tests run for real: proxies, browsers, checkers.
 
-Without its program a test is skipped, and says which one it lacks; with ``GATEWAY_TESTS_SKIP=never``, as in CI, it
+Without its program a test is skipped, and says which one it lacks; with ``TESTS_SKIP=never``, as in CI, it
 fails.
 """
 
@@ -29,6 +29,6 @@ def program(name: str) -> str:
 
 def lacking(what: str) -> NoReturn:
     """Skip, or in CI fail, for want of `what`."""
-    if os.environ.get("GATEWAY_TESTS_SKIP") == "never":
+    if os.environ.get("TESTS_SKIP") == "never":
         pytest.fail(what)
     pytest.skip(what)

@@ -28,7 +28,7 @@ COMPILED = sorted(
     {path.relative_to(ROOT) for pattern in HOOK["mypyc"]["include"] for path in ROOT.glob(pattern)}
     - {Path(name) for name in HOOK["mypyc"]["exclude"]}
 )
-UNDER_TEST = COMPILED if "GATEWAY_TESTS_COMPILED" in os.environ else []
+UNDER_TEST = COMPILED if "TESTS_COMPILED" in os.environ else []
 """Nothing, unless it is ``make test-compiled`` that asks."""
 
 
