@@ -121,7 +121,7 @@ class Accounts(Administration):
             raise UserDisabled
         if not await self._store.add_member(row.user_id, place.organization_id, place.role_id, spending):
             raise AlreadyMember
-        return await self._signed_in(row.user_id, place.organization_id, now, visit)
+        return await self._signed_in_by(row, place.organization_id, now, visit)
 
     async def login(self, login: PasswordLogin, now: float, visit: Visit = NOWHERE) -> SignedIn:
         """Sign a user in, in the organization they land in.
@@ -142,7 +142,7 @@ class Accounts(Administration):
         organization_id = await self._store.home(row.user_id)
         if organization_id is None:
             raise NotAMember
-        return await self._signed_in(row.user_id, organization_id, now, visit)
+        return await self._signed_in_by(row, organization_id, now, visit)
 
     async def switch(
         self,
@@ -223,6 +223,18 @@ class Accounts(Administration):
         row = next(iter(await self._store.logins(email)), None)
         stored = None if row is None else row.password_hash
         return row if await self._passwords.verify(password, stored) else None
+
+    async def _signed_in_by(self, row: LoginRow, organization_id: UUID, now: float, visit: Visit) -> SignedIn:
+        """Sign in who proved the password of `row`.
+
+        Who changed it meanwhile could not end this session, which was not there yet: so it is looked at again.
+        """
+        signed_in = await self._signed_in(row.user_id, organization_id, now, visit)
+        kept = await self._store.password_of(row.user_id)
+        if kept is None or kept.password_hash != row.password_hash:
+            await self._sessions.close_one(row.user_id, signed_in.tokens.session_id, now)
+            raise LoginRejected
+        return signed_in
 
     async def _signed_in(
         self,

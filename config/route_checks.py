@@ -20,6 +20,7 @@ _FORWARDED: Final = frozenset(
     {
         *("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
         *("x-original-url", "x-original-uri", "x-rewrite-url", "x-envoy-original-path"),
+        *("x-http-method-override", "x-http-method", "x-method-override"),
     }
 )
 _MAY_BE_SET: Final = frozenset({"host", "content-type"})

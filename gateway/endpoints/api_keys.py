@@ -55,6 +55,10 @@ def _number(default: int, most: int) -> Callable[[object], int]:
     return bounded
 
 
+LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+"""A key that never expires has no such moment at all; what is later overflows somewhere."""
+
+
 class CreateKeyBody(BaseModel):
     """What creating a key is sent."""
 
@@ -173,8 +177,8 @@ class ApiKeyEndpoints:
     async def create(self, request: web.Request) -> web.Response:
         """Create a key that acts as the caller, and show it."""
         body = await read_body(request, CreateKeyBody)
-        if body.expires_at is not None and body.expires_at <= datetime.fromtimestamp(time.time(), UTC):
-            raise BadRequest("expires_at must be in the future")
+        if body.expires_at is not None and not time.time() < body.expires_at.timestamp() < LATEST:
+            raise BadRequest("expires_at must be in the future, and before the year 9999")
         row, key = await self._administration.create_api_key(
             UUID(request.headers[self._user_id_header]),
             self._organization(request),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Record = dict[str, object]
 
 BATCH: Final = 128
-_QUOTING: Final = ("path", "query", "detail")
+_QUOTING: Final = ("path", "query", "detail", "shadow_detail")
 """Fields that hold something of what the client sent, or of what an error said."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from authcore.figures import Spread
     from gateway.metrics.meters import RouteMeter, Sizes, UpstreamMeter
-
-_METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 
 
 def histogram(
@@ -68,7 +66,7 @@ class RouteFamilies(Collector):
         for name, meter in self._routes.items():
             by_label: dict[tuple[str, str], int] = {}
             for (method, status), number in meter.answered.items():
-                label = (method.decode() if method in _METHODS else "other", str(status))
+                label = (method.decode(), str(status))
                 by_label[label] = by_label.get(label, 0) + number
             for label, number in by_label.items():
                 requests.add_metric([name, *label], number)

@@ -13,6 +13,9 @@ from typing import Final
 
 from authcore.figures import Spread
 
+METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+OTHER: Final = b"other"
+"""What stands for all other methods, which clients may invent."""
 DURATION_BUCKETS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
     *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
@@ -64,7 +67,7 @@ class RouteMeter:
 
     def record(self, method: bytes, status: int, seconds: float, received: int = 0, sent: int = 0) -> None:
         """Count one request that has been answered; sizes in bytes."""
-        key = (method, status)
+        key = (method if method in METHODS else OTHER, status)
         self.answered[key] = self.answered.get(key, 0) + 1
         self.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
         self.seconds += seconds

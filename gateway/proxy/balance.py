@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from gateway.wire.upstream import UpstreamConnection
 
 LONGEST_SECONDS: Final = 60.0
+_MOST_FAILURES: Final = 7
+"""Counted no further: two to the sixth is past the longest wait."""
 
 log = structlog.get_logger()
 
@@ -81,9 +83,12 @@ class Endpoints:
         return sorted(turned, key=lambda endpoint: endpoint.back if endpoint.back > now else 0.0)
 
     def _failed(self, endpoint: _Endpoint, error: OSError) -> None:
-        endpoint.failures += 1
+        now = self._now()
+        if endpoint.back > now:  # the same outage, met by another dial
+            return
+        endpoint.failures = min(endpoint.failures + 1, _MOST_FAILURES)
         wait = min(LONGEST_SECONDS, 2.0 ** (endpoint.failures - 1))
-        endpoint.back = self._now() + wait
+        endpoint.back = now + wait
         log.warning(
             "endpoint_unreachable",
             endpoint=endpoint.name,

@@ -25,6 +25,8 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 _PROTO: Final = re.compile(rb"https?|wss?")
 _MOST_HOPS: Final = 32
 _REMEMBERED: Final = 4096
+_LONGEST_HOST: Final = 256
+"""A longer Host, and no name is, is not kept."""
 """Pairs of peer and host whose origin is kept; all are forgotten when there are more."""
 
 
@@ -74,9 +76,11 @@ class Origins:
             )
         known = self._strangers.get((peer, host))
         if known is None:
-            if len(self._strangers) >= _REMEMBERED:
-                self._strangers.clear()
-            known = self._strangers[peer, host] = _origin([peer], b"http", host, None)
+            known = _origin([peer], b"http", host, None)
+            if len(host) <= _LONGEST_HOST:
+                if len(self._strangers) >= _REMEMBERED:
+                    self._strangers.clear()
+                self._strangers[peer, host] = known
         return known
 
     def _believed(self, head: RequestHead) -> list[str]:

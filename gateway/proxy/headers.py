@@ -36,10 +36,11 @@ FORWARDED: Final = frozenset(
     {
         *(b"forwarded", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip"),
         *(b"x-original-url", b"x-original-uri", b"x-rewrite-url", b"x-envoy-original-path"),
+        *(b"x-http-method-override", b"x-http-method", b"x-method-override"),
     }
 )
-"""Claims about who is at the other end of a hop, and about another path than the one decided on (there are frameworks
-that serve it); with every ``x-forwarded-*``."""
+"""Claims about who is at the other end of a hop, and about another path or method than the one decided on (there are
+frameworks that serve it); with every ``x-forwarded-*``."""
 
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 
@@ -139,7 +140,7 @@ class HeaderLaws:
                     parts += (name, b": ", others, b"\r\n")
                 else:
                     parts += (name, b": ", value, b"\r\n")
-        if head.minor == 0 and b"host" not in head.first:
+        if head.minor == 0 and b"host" not in head.first and b"host" not in replaced:
             parts.append(
                 b"Host: \r\n"
             )  # section 3.2: a 1.1 request has one, empty when there is nothing to say

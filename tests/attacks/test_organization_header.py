@@ -121,3 +121,14 @@ async def test_token_endpoints_act_for_the_tokens_own_organization(gate: Gateway
     assert UUID(claims_of(after["access_token"])["organization_id"]) == world.home
     listed = await granted(gate, get("/api/auth/sessions", bearer(after["access_token"]), at(uuid4())))
     assert listed["sessions"][0]["organization_id"] == str(world.home)
+
+
+@pytest.mark.parametrize("spell", ["{{{}}}", "urn:uuid:{}", "}}{{{}", " +{}"])
+async def test_an_organization_is_spelt_as_every_upstream_reads_it(
+    gate: Gateway, world: World, upstream: Upstream, spell: str
+) -> None:
+    token, home = world.token(world.admin), str(world.home)
+    for spelling in (spell.format(home), home.replace("-", ""), home[:9] + "-" + home[9:]):
+        answer = await ask(gate, get(PATH, bearer(token), at(spelling)))
+        is_refusal(answer, 400, "X-Organization-ID is not a UUID")
+    assert upstream.requests == []

@@ -49,6 +49,19 @@ async def test_a_ticket_opens_one_socket_on_whichever_gateway(
     assert upstream.seen.count(b"GET /ws") == 1
 
 
+async def test_whatever_else_a_query_holds_is_no_error_of_ours(
+    world: World, start: Start, upstream: Upstream
+) -> None:
+    upstream.script = echoing()
+    gateway = await start(world.url)
+    for query in ("x=%ff", "x=%C3%A9&y", "token=%ff"):
+        async with Client(gateway.address) as client:
+            await client.send(ASK.replace(b"/chat", f"/ws?{query}".encode()))
+            assert (await read_head(client.reader)).status == 401
+    ticket = await ticket_of(gateway, world.token(world.agent))
+    assert await knock(gateway, f"{ticket}&name=%C3%A9") == 101
+
+
 async def test_of_any_number_at_once_one_gets_in(world: World, start: Start, upstream: Upstream) -> None:
     upstream.script = echoing()
     gateways = [await start(world.url), await start(world.url)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -391,3 +391,26 @@ async def test_administration_refuses_what_does_not_fit(world: World) -> None:
         with pytest.raises(error):
             await work  # type: ignore[misc]
     assert await world.accounts.find_user(" USER@EXAMPLE.com") == user
+
+
+async def test_a_password_changed_while_somebody_signs_in_by_the_old_one_ends_that_session_too(
+    own_world: World,
+) -> None:
+    world = own_world
+    user = await world.user(await world.organization())
+    begin = world.store.open_session
+    changed = False
+
+    async def begin_late(*arguments: Any) -> None:
+        nonlocal changed
+        if not changed:
+            changed = True
+            await world.accounts.change_password(
+                user_id=user, current=PASSWORD, new="an entirely new one", now=NOW
+            )
+        await begin(*arguments)
+
+    world.store.open_session = begin_late  # type: ignore[method-assign] -- the moment between proof and session
+    with pytest.raises(LoginRejected):
+        await world.login()
+    assert await world.sql("SELECT FROM gateway_sessions WHERE revoked_at IS NULL") == []

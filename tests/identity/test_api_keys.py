@@ -143,7 +143,14 @@ async def test_keys_are_listed_by_pages_newest_first_and_searched_as_text(
         ({"name": 7}, "name must be a string"),
         ({"name": "x", "expires_at": "tomorrow"}, "expires_at is not valid"),
         ({"name": "x", "expires_at": "2030-01-01T00:00:00"}, "expires_at is not valid"),
-        ({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, "expires_at must be in the future"),
+        (
+            {"name": "x", "expires_at": "2020-01-01T00:00:00Z"},
+            "expires_at must be in the future, and before the year 9999",
+        ),
+        (
+            {"name": "x", "expires_at": "9999-12-31T23:59:59-12:00"},
+            "expires_at must be in the future, and before the year 9999",
+        ),
         ([], "Invalid request body"),
     ],
 )

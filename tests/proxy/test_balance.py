@@ -79,3 +79,24 @@ async def test_one_that_does_not_answer_leaves_time_for_the_next() -> None:
     assert await stage.reached() == "b"
     assert await stage.reached() == "b"
     assert stage.tried == ["a", "b", "b"]
+
+
+async def test_a_long_outage_of_all_ends_when_one_is_back() -> None:
+    stage = Stage("a", "b")
+    stage.away = {"a", "b"}
+    for _ in range(1100):
+        stage.now += 1000
+        with pytest.raises(ConnectionRefusedError):
+            await stage.reached()
+    stage.away = {"a"}
+    for _ in range(10):
+        stage.now += 1000
+        assert await stage.reached() == "b"
+
+
+async def test_dials_that_fail_at_once_are_one_failure() -> None:
+    stage = Stage("a", "b")
+    stage.away = {"a", "b"}
+    await asyncio.gather(*(stage.reached() for _ in range(8)), return_exceptions=True)
+    stage.away, stage.now = set(), 1.1  # one failure is forgiven after a second
+    assert sorted([await stage.reached(), await stage.reached()]) == ["a", "b"]
