@@ -141,7 +141,7 @@ def _versions() -> str:
         line = next(
             (line for line in (said.stdout + said.stderr).splitlines() if any(c.isdigit() for c in line)), ""
         )
-        told.append(f"{name}: {line.strip()[:60]}")
+        told.append(f"{name}: {line.strip().removeprefix(path).strip()[:60]}")
     return "; ".join(told)
 
 
