@@ -185,7 +185,7 @@ class Authenticator:
         async def find(rows: set[UUID]) -> Principal:
             rows.add(foreign.row)
             return await self._principals.of_token(
-                AuthMethod.JWT, await foreign.find(stranger), organization, rows
+                AuthMethod.FOREIGN, await foreign.find(stranger), organization, rows
             )
 
         return partial(self._principals.judge, find)

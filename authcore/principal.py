@@ -25,8 +25,15 @@ class AuthMethod(StrEnum):
     COOKIE = "cookie"
     API_KEY = "api_key"
     WS = "ws"
+    FOREIGN = "foreign"
+    """A token of a foreign issuer: to an upstream a ``jwt`` like any other, but it founds nothing that outlives it."""
     ANONYMOUS = "anonymous"
     """Nobody proved anything: a public route. Never injected."""
+
+    @property
+    def told(self) -> str:
+        """What upstreams are told."""
+        return "jwt" if self is AuthMethod.FOREIGN else self.value
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -190,7 +190,7 @@ def _identity(principal: Principal) -> list[tuple[str, str]]:
         ("user_permissions", ",".join(sorted(principal.permissions))),
         ("user_super_admin", "true" if principal.is_super_admin else "false"),
         ("org_id", str(principal.organization_id)),
-        ("auth_method", str(principal.method)),
+        ("auth_method", principal.method.told),
         ("auth_key_id", str(principal.key_id or "")),
         ("session_id", str(principal.session_id or "")),
     ]

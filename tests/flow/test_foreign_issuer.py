@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from authcore.pem import generate_pem, parse_pem
 from tests.attacks.test_key_confusion import by_hmac
-from tests.flow.calls import ask, bearer, get, is_refusal
+from tests.flow.calls import ask, bearer, get, is_refusal, post
 from tests.flow.peers import PATIENCE
 
 if TYPE_CHECKING:
@@ -108,6 +108,22 @@ async def test_a_foreign_token_is_a_user_of_this_installation(
     for _ in range(20):
         await ask(gate, get("/api/x", bearer(token)))
     assert provider.asked == 1
+
+
+async def test_a_foreign_token_founds_nothing_that_outlives_it(
+    world: World, start: Start, provider: Provider
+) -> None:
+    gate = await start(world.url, issuer=provider.settings())
+    line = bearer(provider.token(email="agent@example.com"))
+    refused = "Not available with this credential (foreign)"
+    is_refusal(
+        await ask(gate, post("/api/auth/switch-org", {"organization_id": str(world.home)}, line)),
+        403,
+        refused,
+    )
+    for path in ("/api/auth/ws-token", "/api/auth/sessions"):
+        is_refusal(await ask(gate, get(path, line)), 403, refused)
+    assert await world.sql("SELECT FROM gateway_sessions") == []
 
 
 async def test_what_it_says_of_roles_is_not_believed(
