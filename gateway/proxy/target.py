@@ -41,6 +41,13 @@ class Target:
     forwarded: bytes
 
 
+_REMEMBERED: Final = 2048
+_LONGEST: Final = 256
+_KNOWN: Final[dict[bytes, Target]] = {}
+"""What was read of targets in origin form without a query: a function of their bytes, so it may be kept. All are
+forgotten when there are more."""
+
+
 def _bad(reason: str) -> ProtocolError:
     return ProtocolError(400, reason)
 
@@ -52,6 +59,9 @@ def parse_target(head: RequestHead) -> Target:
         ProtocolError: 400, there is more than one, or none.
     """
     raw = head.target
+    known = _KNOWN.get(raw)
+    if known is not None:
+        return known
     if not raw.startswith(b"/"):
         if raw == b"*" and head.method == b"OPTIONS":  # section 3.2.4
             return Target("*", raw)
@@ -59,7 +69,12 @@ def parse_target(head: RequestHead) -> Target:
     path, mark, query = raw.partition(b"?")
     if mark and not _QUERY.fullmatch(query):
         raise _bad("ambiguous request target: control or non-ASCII byte, or '#', in the query")
-    return Target(canonical_path(path), raw)
+    target = Target(canonical_path(path), raw)
+    if raw is head.target and not mark and len(raw) <= _LONGEST:
+        if len(_KNOWN) >= _REMEMBERED:
+            _KNOWN.clear()
+        _KNOWN[raw] = target
+    return target
 
 
 def canonical_path(path: bytes) -> str:

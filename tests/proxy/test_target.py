@@ -228,3 +228,20 @@ def test_any_bytes_are_a_target_or_a_400(raw: bytes) -> None:
             assert parsed(target).path.startswith("/")
         except ProtocolError as error:
             assert error.status == 400  # noqa: PT017 -- both outcomes are right, and nothing else is
+
+
+@given(st.lists(PIECES, max_size=6).map(lambda pieces: b"/" + b"".join(pieces)))
+def test_a_target_read_again_reads_the_same(raw: bytes) -> None:
+    def outcome() -> Target | str:
+        try:
+            return parsed(raw)
+        except ProtocolError as refusal:
+            return str(refusal)
+
+    assert outcome() == outcome()
+    for host in (
+        b"gateway.test",
+        b"other.test",
+    ):  # the host of an absolute form decides; that of a path does not
+        with pytest.raises(ProtocolError):
+            parsed(b"http://elsewhere.test" + raw, host=host)
