@@ -22,6 +22,7 @@ from authcore.store.rows import Subject
 from config.settings import Settings
 from gateway.app import Gateway
 from gateway.wire.answers import KnownHeads
+from gateway.wire.outbox import Outbox
 from gateway.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -147,23 +148,28 @@ async def _stage() -> tuple[Exchange, bytes]:
     ).encode()
     await gateway._domain.identity.authenticator.authenticate(BearerToken(token), None, now)  # noqa: SLF001
     near, far = Wire(), Wire()
+    outbox = gateway._listener.outbox = Outbox(lambda _: None)  # noqa: SLF001 -- flushed by hand: no turn of the loop ends
     connection = gateway._listener.protocol()  # noqa: SLF001
     connection.connection_made(near)
     pool = gateway._upstreams.now["default"].pool  # noqa: SLF001
-    upstream = UpstreamConnection(gateway._deadlines, KnownHeads(), lambda _: None)  # noqa: SLF001
+    upstream = UpstreamConnection(gateway._deadlines, outbox, KnownHeads(), lambda _: None)  # noqa: SLF001
     upstream.connection_made(far)
     pool._idle.append(upstream)  # noqa: SLF001
     pool.open += 1
 
+    def pass_through(message: bytes, answer: bytes) -> None:
+        connection.data_received(message)
+        outbox.flush()
+        upstream.data_received(answer)
+        outbox.flush()
+
     def exchange(messages: list[bytes], answers: list[bytes]) -> None:
         for message, answer in zip(messages, cycle(answers), strict=False):
-            connection.data_received(message)
-            upstream.data_received(answer)
+            pass_through(message, answer)
             near.written.clear()
             far.written.clear()
 
-    connection.data_received(TERSE % token)
-    upstream.data_received(ANSWER)
+    pass_through(TERSE % token, ANSWER)
     if b"200 OK" not in b"".join(near.written):
         raise RuntimeError(f"the stage does not stand: {near.written!r}")
     return exchange, token

@@ -34,6 +34,7 @@ from gateway.metrics import Metrics
 from gateway.proxy.forward import Forwarder
 from gateway.status.recent import NOTE_SECONDS
 from gateway.wire.deadlines import Deadlines
+from gateway.wire.outbox import Outbox
 from gateway.wire.tunnel import Tunnels
 
 if TYPE_CHECKING:
@@ -94,14 +95,12 @@ class Gateway:
         settings, closing = self._settings, self._closing
         metrics = self.metrics
         access_log, spans = self._open_records()
-        deadlines = self._deadlines = Deadlines()
-        deadlines.start()
-        closing.callback(deadlines.stop)
+        deadlines, outbox = self._begin_turns()
         domain = await self._open_domain()
-        runner, hosted = await build_hosted(settings, domain, metrics, deadlines)
+        runner, hosted = await build_hosted(settings, domain, metrics, deadlines, outbox)
         closing.push_async_callback(runner.cleanup)
         closing.callback(hosted.pool.close)
-        upstreams = self._upstreams = Upstreams(settings, metrics, deadlines)
+        upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, outbox)
         closing.callback(upstreams.close)
 
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
@@ -119,7 +118,7 @@ class Gateway:
             spans=spans,
         )
         routing.serve(pipeline.decider)
-        listener = self._listener = build_listener(settings, pipeline, deadlines)
+        listener = self._listener = build_listener(settings, pipeline, deadlines, outbox)
         drain = self._drain = Drain(
             listener,
             sockets=lambda: tunnels.open_now,
@@ -140,6 +139,13 @@ class Gateway:
         explain = build_explain(settings, domain, lambda: routing.table)
         admin = Admin(metrics, domain.store, lambda: not drain.begun, domain.identity, report, explain)
         await self._listen(admin, listener, drain)
+
+    def _begin_turns(self) -> tuple[Deadlines, Outbox]:
+        """Begin what all connections of this loop share."""
+        deadlines = self._deadlines = Deadlines()
+        deadlines.start()
+        self._closing.callback(deadlines.stop)
+        return deadlines, Outbox(asyncio.get_running_loop().call_soon)
 
     def _open_records(self) -> tuple[AccessLog, SpanSender | None]:
         access_log = build_access_log(self._settings)

@@ -18,6 +18,7 @@ from gateway.metrics import Metrics
 from gateway.proxy.routes import RouteTable
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.deadlines import Deadlines
+from gateway.wire.outbox import Outbox
 from gateway.wire.pool import Pool, PoolLimits
 
 PAGE = Path(__file__).parents[1] / "docs" / "preset.md"
@@ -162,7 +163,7 @@ def table() -> RouteTable:
     async def nowhere(_: object) -> None:
         raise OSError
 
-    pool = Pool(nowhere, PoolLimits(1, 1, 1, 1), Deadlines())  # type: ignore[arg-type]  # nobody dials
+    pool = Pool(nowhere, PoolLimits(1, 1, 1, 1), Deadlines(), Outbox(print))  # type: ignore[arg-type]  # nobody dials
     upstream = Upstream("default", pool, 1, 1)
     return RouteTable({}, planned_rules(plan(), Settings(), Metrics(), {"default": upstream}), None)
 

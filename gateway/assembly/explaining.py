@@ -18,6 +18,7 @@ from gateway.metrics import Metrics
 from gateway.proxy.explain import Asked, Explainer
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.deadlines import Deadlines
+from gateway.wire.outbox import Outbox
 from gateway.wire.pool import Pool, PoolLimits
 
 if TYPE_CHECKING:
@@ -95,10 +96,10 @@ async def explain_once(settings: Settings, document: bytes) -> dict[str, object]
     """
     domain = await build_domain(settings)
     metrics = Metrics()
-    deadlines = Deadlines()
-    upstreams = Upstreams(settings, metrics, deadlines)
+    deadlines, outbox = Deadlines(), Outbox(_never)
+    upstreams = Upstreams(settings, metrics, deadlines, outbox)
     try:
-        routing = Routing(settings, metrics, upstreams, _nowhere(metrics, deadlines))
+        routing = Routing(settings, metrics, upstreams, _nowhere(metrics, deadlines, outbox))
         return await build_explain(settings, domain, lambda: routing.table)(document)
     finally:
         upstreams.close()
@@ -106,7 +107,11 @@ async def explain_once(settings: Settings, document: bytes) -> dict[str, object]
         await domain.store.close()
 
 
-def _nowhere(metrics: Metrics, deadlines: Deadlines) -> Upstream:
+def _never(_flush: object) -> None:
+    """Write nothing: nothing is sent when explaining."""
+
+
+def _nowhere(metrics: Metrics, deadlines: Deadlines, outbox: Outbox) -> Upstream:
     """Return what stands in for the hosted application where nothing is sent."""
 
     async def dial(_protocol: object) -> NoReturn:
@@ -115,7 +120,7 @@ def _nowhere(metrics: Metrics, deadlines: Deadlines) -> Upstream:
     limits = PoolLimits(connections=1, pending=0, idle_seconds=1, connect_timeout_seconds=1)
     return Upstream(
         "gateway",
-        Pool(dial, limits, deadlines),
+        Pool(dial, limits, deadlines, outbox),
         head_timeout_seconds=1,
         body_timeout_seconds=1,
         meter=metrics.upstream("gateway"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.assembly.domain import Domain
     from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.outbox import Outbox
     from gateway.wire.upstream import UpstreamConnection
 
 HOSTED_POOL = PoolLimits(connections=256, pending=1024, idle_seconds=60, connect_timeout_seconds=5)
@@ -62,7 +63,7 @@ def _add_endpoints(application: web.Application, settings: Settings, domain: Dom
 
 
 async def build_hosted(
-    settings: Settings, domain: Domain, metrics: Metrics, deadlines: Deadlines
+    settings: Settings, domain: Domain, metrics: Metrics, deadlines: Deadlines, outbox: Outbox
 ) -> tuple[web.AppRunner, Upstream]:
     """Build the application behind ``/api/auth``: an upstream that is reached through a pair of sockets."""
     application = make_application(metrics, body_bytes=settings.limit.auth_body_bytes)
@@ -89,7 +90,7 @@ async def build_hosted(
         await loop.connect_accepted_socket(runner.server, theirs)
         return await loop.create_unix_connection(protocol, sock=ours)
 
-    pool = Pool(dial, HOSTED_POOL, deadlines)
+    pool = Pool(dial, HOSTED_POOL, deadlines, outbox)
     return runner, Upstream(
         "gateway",
         pool,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.proxy.routes import RouteTable
     from gateway.tracing.spans import SpanSender
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.outbox import Outbox
 
 log = structlog.get_logger()
 
@@ -100,7 +101,7 @@ def build_decider(
     return decider, laws
 
 
-def build_listener(settings: Settings, pipeline: Pipeline, deadlines: Deadlines) -> Listener:
+def build_listener(settings: Settings, pipeline: Pipeline, deadlines: Deadlines, outbox: Outbox) -> Listener:
     """Build the public listener's side of its connections."""
     limit, timeout = settings.limit, settings.timeout
     limits = ClientLimits(
@@ -115,4 +116,4 @@ def build_listener(settings: Settings, pipeline: Pipeline, deadlines: Deadlines)
         write_seconds=timeout.write_seconds,
     )
     trusts = Origins(settings.trusted_proxies).trusts
-    return Listener(serve=pipeline.serve, limits=limits, deadlines=deadlines, exempt=trusts)
+    return Listener(serve=pipeline.serve, limits=limits, deadlines=deadlines, outbox=outbox, exempt=trusts)

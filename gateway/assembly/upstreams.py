@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.outbox import Outbox
     from gateway.wire.pool import Dial
     from gateway.wire.upstream import UpstreamConnection
 
@@ -46,10 +47,11 @@ class Upstreams:
         now: By name.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, deadlines: Deadlines) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, deadlines: Deadlines, outbox: Outbox) -> None:
         self._settings = settings
         self._metrics = metrics
         self._deadlines = deadlines
+        self._outbox = outbox
         self._specs: dict[str, _Spec] = {}
         self.now: dict[str, Upstream] = {}
 
@@ -83,7 +85,7 @@ class Upstreams:
             ),
         )
         stays = self._specs.get(name) == spec
-        pool = self.now[name].pool if stays else Pool(_dial(spec), spec.limits, self._deadlines)
+        pool = self.now[name].pool if stays else self._pool(spec)
         shown = "upstream" if entry is None else name
         return spec, Upstream(
             shown,
@@ -92,6 +94,9 @@ class Upstreams:
             body_timeout_seconds=told["body_timeout_seconds"],
             meter=self._metrics.upstream(shown),
         )
+
+    def _pool(self, spec: _Spec) -> Pool:
+        return Pool(_dial(spec), spec.limits, self._deadlines, self._outbox)
 
     def settle(self, planned: dict[str, tuple[_Spec, Upstream]]) -> None:
         """Put the upstreams of a plan in force, and drain what is not among them."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, cast
 from gateway.wire.drive import Drive
 from gateway.wire.inbound import ClientGone, Inbound
 from gateway.wire.messages import ProtocolError
+from gateway.wire.outbox import Outlet
 from gateway.wire.reading import RequestReader
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class DownstreamConnection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._limits, self._deadlines = listener.limits, listener.deadlines
-        self._transport: asyncio.Transport | None = None
+        self._outlet: Outlet | None = None
         self._queue: deque[Inbound] = deque()
         self._reader = RequestReader(self, listener.limits, self._queue)
         self._active: Inbound | None = None
@@ -62,7 +63,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, with a transport."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._outlet = Outlet(self._listener.outbox, cast("asyncio.Transport", transport))
         name = transport.get_extra_info("peername")
         self.peer = str(name[0]) if isinstance(name, tuple) else ""
         self._deadlines.watched.add(self)
@@ -76,7 +77,7 @@ class DownstreamConnection(asyncio.Protocol):
         """End: whoever serves this client is told that it is gone."""
         self._listener.leave(self)
         self._deadlines.watched.discard(self)
-        self._transport = None
+        self._outlet = None
         self._queue.clear()
         self._reader.close()
         if self.drive is not None and not self._switched:
@@ -109,8 +110,8 @@ class DownstreamConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client takes its answer more slowly than it comes."""
         self._full = True
-        if self._transport is not None:
-            self._buffered = self._transport.get_write_buffer_size()
+        if self._outlet is not None:
+            self._buffered = self._outlet.buffered()
         self.deadline = self._deadlines.after(self._limits.write_seconds)
         if self._active is not None and self._active.source is not None:
             self._active.source.pause()
@@ -131,7 +132,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed; what for follows from where the connection is."""
-        left = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        left = self._outlet.buffered() if self._outlet is not None else 0
         if left and (self._full or self._closing):
             if left < self._buffered:  # slow is not stalled
                 self._buffered = left
@@ -196,7 +197,7 @@ class DownstreamConnection(asyncio.Protocol):
     def _served(self, escaped: Exception | None) -> None:
         """The exchange has ended: go on with the next, or close."""
         inbound, self._active, self.drive = self._active, None, None
-        if inbound is None or self._transport is None:
+        if inbound is None or self._outlet is None:
             return
         inbound.source = inbound.sink = None
         if escaped is not None:
@@ -216,8 +217,8 @@ class DownstreamConnection(asyncio.Protocol):
 
     def regulate(self) -> None:
         """Read, or not: the one place that decides (see the laws above)."""
-        active, transport = self._active, self._transport
-        if transport is None:
+        active, outlet = self._active, self._outlet
+        if outlet is None:
             return
         if self._closing:
             pause = False
@@ -228,45 +229,45 @@ class DownstreamConnection(asyncio.Protocol):
             pause = self._full or (active is not None and active.head.upgrade)
         else:
             pause = active.sink is None or active.held
-        if pause is not self._paused and not transport.is_closing():
+        if pause is not self._paused and not outlet.transport.is_closing():
             self._paused = pause
             if pause:
-                transport.pause_reading()
+                outlet.transport.pause_reading()
             else:
-                transport.resume_reading()
+                outlet.transport.resume_reading()
         if active is not None and not self._closing and not self._full:
             due = not active.complete and not pause
             self.deadline = self._deadlines.after(self._limits.body_seconds) if due else None
 
     def _close(self, *, linger: bool) -> None:
         """Write what is still to be written, and close; with `linger`, read on for a while and drop it."""
-        transport = self._transport
+        outlet = self._outlet
         self._closing = True
         self._queue.clear()
-        if transport is None:
+        if outlet is None:
             return
-        self._buffered = transport.get_write_buffer_size()
-        if linger and transport.can_write_eof():
-            transport.write_eof()
+        self._buffered = outlet.buffered()
+        if linger and outlet.transport.can_write_eof():
+            outlet.transport.write_eof()
             self.deadline = self._deadlines.after(
                 self._limits.write_seconds if self._buffered else LINGER_SECONDS
             )
             self.regulate()
         else:
-            transport.close()
+            outlet.close()
             self.deadline = self._deadlines.after(self._limits.write_seconds)
 
     def close_if_idle(self) -> None:
         """Close unless a request is being read or served."""
         busy = self._active or self._reader.current or self._queue
-        if not busy and self._transport is not None:
+        if not busy and self._outlet is not None:
             self._closing = True
-            self._transport.close()
+            self._outlet.close()
 
     def abort(self) -> None:
-        """Drop the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
+        """Drop the connection at once; what was written of an answer, the client may still see."""
+        if self._outlet is not None:
+            self._outlet.abort()
 
     @property
     def draining(self) -> bool:
@@ -284,14 +285,14 @@ class DownstreamConnection(asyncio.Protocol):
         Raises:
             ClientGone: it is gone already.
         """
-        if self._transport is None:
+        if self._outlet is None:
             raise ClientGone("the client closed the connection")
-        self._transport.write(head)
+        self._outlet.write(head)
         self._switched = True
         self.deadline = None
-        return self._transport
+        return self._outlet.give_away()
 
     def write(self, piece: bytes) -> None:
         """Write bytes of the active inbound's answer."""
-        if self._transport is not None:
-            self._transport.write(piece)
+        if self._outlet is not None:
+            self._outlet.write(piece)

@@ -207,6 +207,14 @@ def chunk(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
+def chunked(pieces: list[bytes], *, complete: bool) -> list[bytes]:
+    """Frame each of the non-empty `pieces` of a body as one chunk, and the end of the body if they `complete` it."""
+    framed = [chunk(piece) for piece in pieces]
+    if complete:
+        framed.append(LAST_CHUNK)
+    return framed
+
+
 _USUAL_OPTIONS: Final = {
     spelled: frozenset({spelled.lower()}) for spelled in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
 }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.inbound import Inbound
+    from gateway.wire.outbox import Outbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Listener:
     serve: Callable[[Inbound], Coroutine[object, None, None]]
     limits: ClientLimits
     deadlines: Deadlines
+    outbox: Outbox
     exempt: Callable[[str], bool]
     open: set[DownstreamConnection] = field(default_factory=set)
     opened: int = 0

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.outbox import Outbox
 
     Dial = Callable[
         [Callable[[], UpstreamConnection]], Awaitable[tuple[asyncio.BaseTransport, UpstreamConnection]]
@@ -52,11 +53,12 @@ class Pool:
         open: Connections open or opening now.
     """
 
-    def __init__(self, dial: Dial, limits: PoolLimits, deadlines: Deadlines) -> None:
+    def __init__(self, dial: Dial, limits: PoolLimits, deadlines: Deadlines, outbox: Outbox) -> None:
         """`dial` opens a transport for the protocol that its argument makes, as ``loop.create_connection`` does."""
         self._dial = dial
         self.limits = limits
         self._deadlines = deadlines
+        self._outbox = outbox
         self._idle: list[UpstreamConnection] = []
         self._waiting: deque[Signal[UpstreamConnection | None]] = deque()
         self._known = KnownHeads()
@@ -137,7 +139,7 @@ class Pool:
         try:
             async with asyncio.timeout(self.limits.connect_timeout_seconds):
                 _, connection = await self._dial(
-                    lambda: UpstreamConnection(self._deadlines, self._known, self._forget)
+                    lambda: UpstreamConnection(self._deadlines, self._outbox, self._known, self._forget)
                 )
         except BaseException:
             self.open -= 1

@@ -3,8 +3,8 @@
 A connection serves one exchange at a time: ``send`` -> ``response`` (again after each interim one) -> ``take`` what
 came with the head, and ``relay`` the rest -> ``finished``. Laws:
 
-- Nothing is read that was not asked for: a byte on an idle connection, or after the end of a response, costs the
-  connection its life.
+- Nothing is read that was not asked for: a byte on an idle connection, before the request has left, or after the end
+  of a response, costs the connection its life.
 - ``reusable`` is true only when both messages ended where their framing said and both sides want to go on
   (RFC 9112 section 9.3).
 - Whatever goes wrong reaches the exchange as one :class:`UpstreamFault`, once.
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, cast
 from gateway.wire.answers import ResponseReader
 from gateway.wire.drive import Signal
 from gateway.wire.faults import UpstreamFault, UpstreamLost, UpstreamMalformed, UpstreamTimedOut
-from gateway.wire.framing import LAST_CHUNK, chunk, request_framing
+from gateway.wire.framing import LAST_CHUNK, chunk, chunked, request_framing
 from gateway.wire.messages import BodyKind, ProtocolError
+from gateway.wire.outbox import Outlet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.flow import Sink, Source
     from gateway.wire.messages import RequestHead, ResponseHead
+    from gateway.wire.outbox import Outbox
+
+    Lost = Callable[["UpstreamConnection"], None]
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -39,22 +43,19 @@ class UpstreamConnection(asyncio.Protocol):
         touched: A byte of the present response has arrived.
     """
 
-    def __init__(
-        self, deadlines: Deadlines, known: KnownHeads, lost: Callable[[UpstreamConnection], None]
-    ) -> None:
+    def __init__(self, deadlines: Deadlines, outbox: Outbox, known: KnownHeads, lost: Lost) -> None:
         """`lost` is called once, when the connection is gone; `known` is shared by the upstream's connections."""
         self._deadlines = deadlines
+        self._outbox = outbox
+        self._outlet: Outlet | None = None
+        self._before = 0
         self._lost = lost
         self._reader = ResponseReader(known)
-        self._transport: asyncio.Transport | None = None
         self.deadline: float | None = None
         self.served = 0
         self.touched = False
-        self._busy = False
         self._sent = True
-        self._full = False
-        self._paused = False
-        self._chunked_out = False
+        self._busy = self._full = self._paused = self._chunked_out = False
         self._head_timeout = self._body_timeout = 0.0
         self._source: Source | None = None
         self._failure: UpstreamFault | None = None
@@ -81,20 +82,19 @@ class UpstreamConnection(asyncio.Protocol):
         self._busy = True
         self.touched = False
         self._sent = complete
-        self._head_timeout = head_timeout
-        self._body_timeout = body_timeout
+        self._head_timeout, self._body_timeout = head_timeout, body_timeout
         self._reader.expect(head.method, upgrade=head.upgrade)
         framing = request_framing(head)
         if head.kind is BodyKind.CHUNKED:
             self._chunked_out = True
-            pieces = [chunk(piece) for piece in pieces]
-            if complete:
-                pieces.append(LAST_CHUNK)
-        if not self.is_open or self._transport is None:  # lost since it was lent
+            pieces = chunked(pieces, complete=complete)
+        outlet = self._outlet
+        if outlet is None:  # lost since it was lent
             self._fail(UpstreamLost("the upstream closed the connection before a request was sent on it"))
             return
         self.deadline = self._deadlines.after(head_timeout)
-        self._transport.write(b"".join((start, framing, *pieces)) if pieces else start + framing)
+        self._before = outlet.departures
+        outlet.write(b"".join((start, framing, *pieces)) if pieces else start + framing)
 
     def feed_from(self, source: Source) -> None:
         """Name who sends the rest of the body, to be paused while this connection is full."""
@@ -104,18 +104,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     def body(self, piece: bytes) -> None:
         """Write a piece of the request's body."""
-        if self._transport is None or self._transport.is_closing():
+        if self._outlet is None:
             return
         answered = self._reader.final is not None
         if not self._paused:
             self.deadline = self._deadlines.after(self._body_timeout if answered else self._head_timeout)
-        self._transport.write(chunk(piece) if self._chunked_out else piece)
+        self._outlet.write(chunk(piece) if self._chunked_out else piece)
 
     def end(self) -> None:
         """Mark the end of the request's body."""
         self._sent = True
-        if self._chunked_out and self._transport is not None:
-            self._transport.write(LAST_CHUNK)
+        if self._chunked_out and self._outlet is not None:
+            self._outlet.write(LAST_CHUNK)
 
     async def response(self) -> ResponseHead:
         """Return the next response head: interim ones first, the final one last.
@@ -162,10 +162,10 @@ class UpstreamConnection(asyncio.Protocol):
         Raises:
             UpstreamLost: it is gone already.
         """
-        if self._transport is None:
+        if self._outlet is None:
             raise UpstreamLost("the upstream closed the connection behind its 101")
         self.deadline = None
-        return self._transport, self._reader.early
+        return self._outlet.give_away(), self._reader.early
 
     @property
     def reusable(self) -> bool:
@@ -184,7 +184,7 @@ class UpstreamConnection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether the transport can still be written to."""
-        return self._transport is not None and not self._transport.is_closing()
+        return self._outlet is not None and not self._outlet.transport.is_closing()
 
     def rest(self, idle_seconds: float) -> None:
         """Become idle for `idle_seconds` at most, ready for the next ``send``."""
@@ -197,34 +197,34 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read no more of the response until ``resume``; its silence is then nobody's fault."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._outlet is not None and self.is_open:
             self._paused = True
-            self._transport.pause_reading()
+            self._outlet.transport.pause_reading()
             self.deadline = None
 
     def resume(self) -> None:
         """Read on."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._outlet is not None and self.is_open:
             self._paused = False
-            self._transport.resume_reading()
+            self._outlet.transport.resume_reading()
             self.deadline = self._deadlines.after(self._body_timeout)
 
     def abort(self) -> None:
         """Drop the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self._outlet is not None:
+            self._outlet.abort()
 
     # -- asyncio's side ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, with a transport."""
-        self._transport = cast("asyncio.Transport", transport)
+        self._outlet = Outlet(self._outbox, cast("asyncio.Transport", transport))
         self._deadlines.watched.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: the transport is gone, by error or not."""
         self._deadlines.watched.discard(self)
-        self._transport = None
+        self._outlet = None
         if self._busy:
             if exc is None and self._reader.ended_by_close():
                 self._deliver()
@@ -235,8 +235,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read, then resume the exchange once with what that brought."""
-        reader = self._reader
-        if not self._busy or reader.complete:
+        reader, outlet = self._reader, self._outlet
+        if not self._busy or reader.complete or outlet is None or outlet.departures == self._before:
             reader.excess = True
             self.abort()
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.wire.answers import KnownHeads
 from gateway.wire.deadlines import Deadlines
@@ -16,7 +16,11 @@ from gateway.wire.faults import UpstreamFault
 from gateway.wire.inbound import ClientGone, Inbound
 from gateway.wire.listener import ClientLimits, Listener
 from gateway.wire.messages import BodyKind, ProtocolError
+from gateway.wire.outbox import Outbox
 from gateway.wire.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LIMITS = ClientLimits(
     head_bytes=4096,
@@ -93,7 +97,9 @@ class Stage:
         self.known = KnownHeads()
         self.lost = 0
         self.opened = 0
-        self.listener = Listener(self._serve, LIMITS, self.deadlines, lambda _: False)
+        self.due: list[Callable[[], None]] = []
+        self.outbox = Outbox(self.due.append)
+        self.listener = Listener(self._serve, LIMITS, self.deadlines, self.outbox, lambda _: False)
         self.client = self.listener.protocol()
         self.down = Wire()
         self.client.connection_made(self.down)
@@ -103,7 +109,7 @@ class Stage:
         if self.upstream is None or self.up is None or self.up.closing:
             self._drop_upstream()
             self.up = Wire()
-            self.upstream = UpstreamConnection(self.deadlines, self.known, self._count_lost)
+            self.upstream = UpstreamConnection(self.deadlines, self.outbox, self.known, self._count_lost)
             self.upstream.connection_made(self.up)
             self.opened += 1
         return self.upstream
@@ -175,6 +181,7 @@ class Stage:
         """Deliver bytes of the client's, as a transport does: none while reading is paused, none when closed."""
         if data and not self.down.closing and self.down.reading:
             self.client.data_received(data)
+        self._turn()
 
     def upstream_sends(self, data: bytes) -> None:
         """Deliver bytes of the upstream's."""
@@ -186,7 +193,14 @@ class Stage:
             and self.up.reading
         ):
             self.upstream.data_received(data)
+        self._turn()
         self.settle()
+
+    def _turn(self) -> None:
+        """End a turn of the loop that there is not."""
+        due, self.due[:] = list(self.due), []
+        for call in due:
+            call()
 
     def upstream_closes(self) -> None:
         """Let the upstream end its connection."""
@@ -194,6 +208,7 @@ class Stage:
         if upstream is not None and self.up is not None:
             self.up.closing = True
             upstream.connection_lost(None)
+            self._turn()
 
     def settle(self) -> None:
         """Tell connections of the transports they have closed, as the loop would in its next turn."""

@@ -1,0 +1,136 @@
+"""Small writes leave together, in order, before anything is done to their transport."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.wire.outbox import LARGEST, Outbox, Outlet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Told(asyncio.Transport):
+    """A transport that notes what it is told, in order."""
+
+    def __init__(self, name: str = "", log: list[tuple[str, object]] | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self.log: list[tuple[str, object]] = [] if log is None else log
+        self.over = False
+
+    def write(self, data: Any) -> None:
+        self.log.append((self.name or "write", bytes(data)))
+
+    def is_closing(self) -> bool:
+        return self.over
+
+    def close(self) -> None:
+        self.over = True
+        self.log.append(("close", None))
+
+    def abort(self) -> None:
+        self.over = True
+        self.log.append(("abort", None))
+
+    def get_write_buffer_size(self) -> int:
+        return sum(len(said) for _, said in self.log if isinstance(said, bytes))
+
+
+class Turns:
+    """A loop that turns when it is told to."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], None]] = []
+        self.outbox = Outbox(self.due.append)
+
+    def turn(self) -> None:
+        due, self.due[:] = list(self.due), []
+        for call in due:
+            call()
+
+
+def test_what_is_written_leaves_at_the_end_of_the_turn() -> None:
+    turns, transport = Turns(), Told()
+    Outlet(turns.outbox, transport).write(b"a")
+    assert transport.log == []
+    turns.turn()
+    assert transport.log == [("write", b"a")]
+
+
+def test_all_transports_are_written_to_in_one_turn_that_is_asked_for_once() -> None:
+    turns, log = Turns(), []
+    for name in "abc":
+        Outlet(turns.outbox, Told(name, log)).write(b"x")
+    assert len(turns.due) == 1
+    turns.turn()
+    assert log == [("a", b"x"), ("b", b"x"), ("c", b"x")]
+
+
+def test_what_is_written_in_the_next_turn_is_not_forgotten() -> None:
+    turns, transport = Turns(), Told()
+    outlet = Outlet(turns.outbox, transport)
+    for piece in (b"a", b"b"):
+        outlet.write(piece)
+        turns.turn()
+    assert transport.log == [("write", b"a"), ("write", b"b")]
+
+
+def test_pieces_of_one_turn_leave_in_one_write() -> None:
+    turns, transport = Turns(), Told()
+    outlet = Outlet(turns.outbox, transport)
+    outlet.write(b"head ")
+    outlet.write(b"body")
+    turns.turn()
+    assert transport.log == [("write", b"head body")]
+
+
+def test_a_large_piece_does_not_wait_and_pushes_out_what_does() -> None:
+    transport = Told()
+    outlet = Outlet(Turns().outbox, transport)
+    outlet.write(b"head")
+    outlet.write(b"x" * LARGEST)
+    assert transport.log == [("write", b"head"), ("write", b"x" * LARGEST)]
+
+
+def test_nothing_that_waits_is_lost_when_the_transport_is_closed_dropped_measured_or_given_away() -> None:
+    for leave in (Outlet.close, Outlet.abort, Outlet.buffered, Outlet.give_away):
+        transport = Told()
+        outlet = Outlet(Turns().outbox, transport)
+        outlet.write(b"last words")
+        left = leave(outlet)
+        assert transport.log[0] == ("write", b"last words"), leave
+        assert left in (None, len(b"last words"), transport), leave
+
+
+def test_a_transport_that_is_closing_is_not_written_to() -> None:
+    turns, transport = Turns(), Told()
+    outlet = Outlet(turns.outbox, transport)
+    outlet.write(b"too late")
+    transport.over = True
+    turns.turn()
+    outlet.write(b"x" * (LARGEST + 1))
+    assert transport.log == []
+
+
+@given(st.lists(st.one_of(st.integers(1, 3 * LARGEST // 2), st.just(0)), max_size=40))
+def test_order_is_kept_and_never_more_than_a_little_waits(steps: list[int]) -> None:
+    # A number is a piece of so many bytes; 0 ends a turn.
+    turns, transport = Turns(), Told()
+    outlet = Outlet(turns.outbox, transport)
+    written = b""
+    for number, size in enumerate(steps):
+        if size:
+            piece = bytes([number % 256]) * size
+            written += piece
+            outlet.write(piece)
+            assert len(written) - transport.get_write_buffer_size() <= LARGEST
+        else:
+            turns.turn()
+            assert transport.get_write_buffer_size() == len(written)
+    turns.turn()
+    assert b"".join(said for _, said in transport.log if isinstance(said, bytes)) == written
