@@ -109,7 +109,6 @@ def upstream(stack: contextlib.ExitStack, work: Path) -> int:
     port = free_port()
     files = work / "files"
     files.mkdir()
-    (files / "small.json").write_bytes(b'{"data":"' + b"x" * (470 - 11) + b'"}')
     for name, size in (("api/medium", 65_536), ("api/large", 1 << 20)):
         (files / name).mkdir(parents=True)
         (files / name / "x").write_bytes(b"x" * size)
@@ -119,7 +118,8 @@ def upstream(stack: contextlib.ExitStack, work: Path) -> int:
     for name in ("medium", "large"):
         (files / f"{name}.bin").write_bytes(b"x" * (65_536 if name == "medium" else 1 << 20))
     site = Site(work, port, "", "", "", "")
-    config = str(site.configure("upstream.nginx.conf", port))
+    small = '{"data":"' + "x" * (470 - 11) + '"}'
+    config = str(site.configure("upstream.nginx.conf", port, small=small))
     command = [str(program("nginx")), "-c", config, "-g", "daemon off;"]
     stack.callback(start(command, core=LOAD, port=port, log=work / "upstream.out").stop)
     return port
