@@ -17,7 +17,7 @@ import secrets
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b, sha256
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from authcore import api_keys
 from authcore.claims import AccessClaims, TicketClaims
@@ -25,7 +25,6 @@ from authcore.credentials import ApiKey, BearerToken, CookieToken, Credential, T
 from authcore.errors import ApiKeyExpired, AuthError, TicketUsed, TokenExpired, TokenRejected
 from authcore.principal import AuthMethod
 from authcore.principals import Principals
-from authcore.store.protocol import SubjectReader, TicketStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from authcore.foreign import ForeignIssuer
     from authcore.memory import Memory, Verdict
     from authcore.principal import Principal
+    from authcore.store.protocol import CallerStore, TicketStore
     from authcore.tokens import Tokens
 
 
@@ -42,16 +42,12 @@ _METHODS: Final = {BearerToken: AuthMethod.JWT, CookieToken: AuthMethod.COOKIE}
 _NOWHERE: Final = b"-" * 17
 
 
-class Store(SubjectReader, TicketStore, Protocol):
-    """What is asked of the database here."""
-
-
 class Authenticator:
     """Tells who is asking: from memory when it can, from proof and store when it must."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
         self,
-        store: Store,
+        store: CallerStore,
         tokens: Tokens,
         api_keys: ApiKeys,
         last_used: LastUsed,
@@ -80,9 +76,18 @@ class Authenticator:
         Raises:
             AuthError: what was presented is remembered to be refused (as by :meth:`authenticate`).
         """
-        if isinstance(credential, Ticket):
-            return None
-        key = self._digest(credential, organization)
+        key = self.key_of(credential, organization)
+        return None if key is None else self.find(key, now)
+
+    def key_of(self, credential: Credential, organization: UUID | None) -> bytes | None:
+        """Return the key under which memory knows a credential; None for a ticket, which it never does.
+
+        It follows from the two and a secret of this process: who meets them again and again may keep it.
+        """
+        return None if isinstance(credential, Ticket) else self._digest(credential, organization)
+
+    def find(self, key: bytes, now: float) -> Principal | None:
+        """Answer as :meth:`recall` does, by a key that was kept."""
         principal = self._memory.recall(key, now)
         if principal is None:
             return None
@@ -115,10 +120,10 @@ class Authenticator:
         """
         if isinstance(credential, Ticket):
             return await self._admit(credential, now)
-        principal = self.recall(credential, organization, now)
+        key = self._digest(credential, organization)
+        principal = self.find(key, now)
         if principal is not None:
             return principal
-        key = self._digest(credential, organization)
         # Read and verified before anything is loaded for it: what is not genuine costs no task and no memory.
         load: Callable[[], Awaitable[Verdict]]
         if isinstance(credential, ApiKey):

@@ -56,6 +56,10 @@ class TicketStore(Protocol):
         """Use up the ticket of `digest`; False when it was used before."""
 
 
+class CallerStore(SubjectReader, TicketStore, Protocol):
+    """What finding out who is asking asks of the store."""
+
+
 class KeyReader(Protocol):
     """What proving an API key asks of the store."""
 

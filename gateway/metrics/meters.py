@@ -16,7 +16,7 @@ from authcore.figures import Spread
 METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 OTHER: Final = b"other"
 """What stands for all other methods, which clients may invent."""
-DURATION_BUCKETS: Final = (
+DURATION_BUCKETS: Final[tuple[float, ...]] = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
     *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
@@ -43,6 +43,24 @@ class Sizes:
     def up_to(self, bits: int) -> int:
         """Return how many were of 2^`bits` bytes or fewer."""
         return sum(self.counts[: bits + 1])
+
+
+class VerdictMeter:
+    """The verdicts on callers.
+
+    Attributes:
+        counts: By the kind of the credential, and ``ok``, ``stale`` or the reason for the refusal.
+    """
+
+    __slots__ = ("counts",)
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, ...], int] = {}
+
+    def record(self, credential: str, outcome: str) -> None:
+        """Count one."""
+        key = (credential, outcome)
+        self.counts[key] = self.counts.get(key, 0) + 1
 
 
 class RouteMeter:

@@ -22,7 +22,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from gateway.metrics.families import RouteFamilies, UpstreamFamilies, histogram
-from gateway.metrics.meters import RouteMeter, UpstreamMeter
+from gateway.metrics.meters import RouteMeter, UpstreamMeter, VerdictMeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -59,14 +59,14 @@ class Metrics:
         GCCollector(registry=registry)
         self.routes: dict[str, RouteMeter] = {}
         self.upstreams: dict[str, UpstreamMeter] = {}
-        self.verdicts: dict[tuple[str, ...], int] = {}
+        self.verdicts = VerdictMeter()
         registry.register(RouteFamilies(self.routes))
         registry.register(UpstreamFamilies(self.upstreams))
         self.tally_by(
             "gateway_authentications",
             "Verdicts on callers: ok, stale (known, while the store is away), or the reason for the refusal.",
             ("credential", "outcome"),
-            lambda: self.verdicts,
+            lambda: self.verdicts.counts,
         )
         self.in_flight = Gauge("gateway_requests_in_flight", "Requests being served.", registry=registry)
         self.sign_ins = Counter(
@@ -107,11 +107,6 @@ class Metrics:
     def upstream(self, name: str) -> UpstreamMeter:
         """Return the meter of an upstream; the same for the same name."""
         return self.upstreams.setdefault(name, UpstreamMeter())
-
-    def authenticated(self, credential: str, outcome: str) -> None:
-        """Count a verdict on a caller."""
-        verdicts = self.verdicts
-        verdicts[credential, outcome] = verdicts.get((credential, outcome), 0) + 1
 
     def refused(self, status: int, reason: str) -> None:
         """Count a request that the gateway answered itself."""

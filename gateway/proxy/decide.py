@@ -12,7 +12,8 @@ Laws:
 
 - One code decides for all: the requests that are forwarded, those that other proxies describe, those that an operator
   asks about.
-- Only ``authorize`` makes a permit and only a permit opens ``prepare``: the check cannot be forgotten.
+- Only ``authorize`` makes a permit and only a permit opens ``prepare``: the check cannot be forgotten. What follows of
+  the very same caller, route and field lines is worked out once (``Ruling``); who the caller is, is asked every time.
 - On a route in shadow the verdict is recorded, and the request goes on: with the identity that was proven, or with
   none. What is no verdict on the caller (no route, a malformed request, an error of ours) is refused as everywhere.
 - Nothing here reads a body, writes to anybody or knows a connection.
@@ -31,14 +32,11 @@ from authcore.principal import ANONYMOUS, AuthMethod
 from gateway.credentials import read_ticket
 from gateway.faults import CsrfRefused, MethodNotAllowed, NotFound, OriginRefused
 from gateway.proxy.matching import host_of
-from gateway.proxy.reading import Reading
+from gateway.proxy.reading import Presented, Reading, Ruling
 from gateway.wire.drive import offload
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from authcore.authenticate import Authenticator
-    from authcore.credentials import Credential
     from authcore.principal import Permit, Principal
     from gateway.metrics import Metrics
     from gateway.proxy.browsers import BrowserLaws
@@ -79,7 +77,7 @@ class Decider:
         self._authenticator = authenticator
         self._laws = laws
         self._origins = origins
-        self._metrics = metrics
+        self._verdicts = metrics.verdicts
         self._browsers = browsers
 
     def read(self, question: Question, peer: str) -> Reading:
@@ -113,7 +111,7 @@ class Decider:
         if route.requirement.public:
             if self._browsers is not None:
                 self._browsers.check(question, reading, ANONYMOUS, route)
-            question.permit = permit = authorize(ANONYMOUS, route.requirement)
+            question.permit = permit = self._rule(reading, ANONYMOUS, route)
             return route, permit
         proven = ANONYMOUS
         try:
@@ -123,7 +121,7 @@ class Decider:
             if self._browsers is not None:
                 self._browsers.check(question, reading, principal, route)
             question.principal = proven = principal
-            permit = self._authorize(question, principal, route)
+            permit = self._authorize(question, reading, principal, route)
         except VERDICTS as refusal:
             if not route.shadow:
                 raise
@@ -147,8 +145,8 @@ class Decider:
     def _known(self, question: Question, reading: Reading, target: Target, route: Route) -> Principal | None:
         """Answer who is asking, from memory; None when that is not enough, or is a refusal."""
         try:
-            credential, organization = _presented(question, reading, target, route)
-            return self._authenticator.recall(credential, organization, time.time())
+            key = self._presented(question, reading, target, route).key
+            return None if key is None else self._authenticator.find(key, time.time())
         except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate
             return None
 
@@ -157,24 +155,53 @@ class Decider:
     ) -> Principal:
         """Answer who is asking, by way of the store."""
         try:
-            credential, organization = _presented(question, reading, target, route)
-            return await offload(self._authenticator.authenticate(credential, organization, time.time()))
+            presented = self._presented(question, reading, target, route)
+            return await offload(
+                self._authenticator.authenticate(presented.credential, presented.organization, time.time())
+            )
         except AuthError as error:
             if route.requirement.optional and isinstance(error, CredentialMissing):
                 return ANONYMOUS
-            self._metrics.authenticated(question.credential, error.reason)
+            self._verdicts.record(question.credential, error.reason)
             raise
 
-    def _authorize(self, question: Question, principal: Principal, route: Route) -> Permit:
+    def _presented(self, question: Question, reading: Reading, target: Target, route: Route) -> Presented:
+        """Return the credential that counts on this route, and the organization asked for."""
+        question.credential = "none"  # as long as nothing of any kind has been read
+        if route.tickets:
+            ticket = read_ticket(question.head, target.forwarded.partition(b"?")[2])
+            if ticket is not None:
+                question.credential = kind = _KINDS[Ticket]
+                return Presented(ticket, None, kind, None)
+        presented = reading.presented
+        if presented is None or presented.hosted is not route.hosted:
+            credential = reading.credential()
+            question.credential = kind = _KINDS[type(credential)]
+            organization = None if route.hosted else reading.organization()
+            key = self._authenticator.key_of(credential, organization)
+            presented = Presented(credential, organization, kind, key, hosted=route.hosted)
+            reading.presented = presented
+        question.credential = presented.kind
+        return presented
+
+    def _authorize(self, question: Question, reading: Reading, principal: Principal, route: Route) -> Permit:
         """Hold the caller against what the route requires; count the verdict on it, whichever it is."""
         try:
-            permit = authorize(principal, route.requirement)
+            permit = self._rule(reading, principal, route)
         except PermissionDenied as error:
-            self._metrics.authenticated(question.credential, error.reason)
+            self._verdicts.record(question.credential, error.reason)
             raise
         if principal is not ANONYMOUS:
-            self._metrics.authenticated(question.credential, "stale" if principal.is_stale else "ok")
+            self._verdicts.record(question.credential, "stale" if principal.is_stale else "ok")
         return permit
+
+    @staticmethod
+    def _rule(reading: Reading, principal: Principal, route: Route) -> Permit:
+        """Authorize, unless that was done of these very two with these field lines."""
+        ruling = reading.ruling
+        if ruling is None or not ruling.holds_for(principal, route):
+            ruling = reading.ruling = Ruling(principal, route, authorize(principal, route.requirement))
+        return ruling.permit
 
     def identity(self, question: Question, route: Route, permit: Permit) -> bytes:
         """Return the lines that tell the upstream who is asking; with the signed one, where there is one."""
@@ -194,37 +221,32 @@ class Decider:
         reading, target, route = question.reading, question.target, question.route
         if reading is None or target is None or route is None:
             raise RuntimeError("prepare before decide")
-        if route.cookies:
-            passing = reading.whole()
+        ruling = reading.ruling
+        if ruling is None or ruling.permit is not permit:  # in shadow
+            lines = self._lines(reading, route, permit)
         else:
-            passing = reading.passing(strip=route.strip_credential, edits=route.edits)
-            if permit.principal.method is AuthMethod.COOKIE and not route.strip_credential:
-                passing += reading.bearer()
+            if ruling.lines is None:
+                ruling.lines = self._lines(reading, route, permit)
+            lines = ruling.lines
         sent = target.forwarded if route.rewrite is None else route.rewrite.apply(target)
-        return b"%b %b HTTP/1.1\r\n%b%b%b%b%bX-Request-ID: %b\r\n" % (
+        return b"%b %b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
             question.head.method,
             sent,
-            passing,
-            self._laws.internal(permit.principal)
-            if route.internal
-            else self._laws.identity(permit.principal),
+            lines,
             b"" if self._signing is None else self._signing.line(question, route, permit, sent),
-            reading.origin.lines,
             self._laws.trace.line(reading.trace, question.own_id),
             question.request_id,
         )
 
-
-def _presented(
-    question: Question, reading: Reading, target: Target, route: Route
-) -> tuple[Credential, UUID | None]:
-    """Return the credential that counts on this route, and the organization asked for."""
-    question.credential = "none"  # as long as nothing of any kind has been read
-    if route.tickets:
-        ticket = read_ticket(question.head, target.forwarded.partition(b"?")[2])
-        if ticket is not None:
-            question.credential = _KINDS[Ticket]
-            return ticket, None
-    credential = reading.credential()
-    question.credential = _KINDS[type(credential)]
-    return credential, None if route.hosted else reading.organization()
+    def _lines(self, reading: Reading, route: Route, permit: Permit) -> bytes:
+        """Return the field lines that every request with these lines has in common, once permitted on this route."""
+        principal = permit.principal
+        if route.cookies:
+            passing = reading.whole()
+        else:
+            passing = reading.passing(strip=route.strip_credential, edits=route.edits)
+            if principal.method is AuthMethod.COOKIE and not route.strip_credential:
+                passing += reading.bearer()
+        laws = self._laws
+        identity = laws.internal(principal) if route.internal else laws.identity(principal)
+        return passing + identity + reading.origin.lines

@@ -205,14 +205,16 @@ def response_start(head: ResponseHead, request_id: bytes, cors: bytes = b"") -> 
     A Date is added when the upstream gave none (RFC 9110 section 6.6.1). Where there are lines of a CORS policy, they
     take the place of the upstream's own.
     """
-    start = head.notes
+    notes = head.notes
     if cors:
-        if not isinstance(start, tuple):
-            start = head.notes = (_passing(head, without=_CORS),)
-        start = start[0]
-    elif not isinstance(start, bytes):  # the same for every response with these lines
+        if not isinstance(notes, tuple):
+            notes = head.notes = (_passing(head, without=_CORS),)
+        start: bytes = notes[0]
+    elif isinstance(notes, bytes):  # the same for every response with these lines
+        start = notes
+    else:
         start = head.notes = _passing(head)
-    if start[:1] == _DATELESS:
+    if start.startswith(_DATELESS):
         return b"%bDate: %b\r\nX-Request-ID: %b\r\n%b" % (start[1:], http_date(), request_id, cors)
     return b"%bX-Request-ID: %b\r\n%b" % (start, request_id, cors)
 

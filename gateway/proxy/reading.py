@@ -18,16 +18,74 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.credentials import Credential
+    from authcore.principal import Permit, Principal
     from gateway.proxy.edits import HeaderEdits
     from gateway.proxy.forwarded import Origin
     from gateway.proxy.headers import HeaderLaws
+    from gateway.proxy.routes import Route
     from gateway.wire.messages import RequestHead
+
+
+class Presented:
+    """A credential as it counts on some routes.
+
+    Attributes:
+        credential: What is presented.
+        organization: The organization asked for; None for the credential's own.
+        kind: The credential's kind, for metrics and logs.
+        key: The key under which memory knows the two; None for what is never remembered.
+        hosted: It is for what the gateway hosts, where no other organization can be asked for.
+    """
+
+    __slots__ = ("credential", "hosted", "key", "kind", "organization")
+
+    def __init__(
+        self,
+        credential: Credential,
+        organization: UUID | None,
+        kind: str,
+        key: bytes | None,
+        *,
+        hosted: bool = False,
+    ) -> None:
+        self.credential = credential
+        self.organization = organization
+        self.kind = kind
+        self.key = key
+        self.hosted = hosted
+
+
+class Ruling:
+    """What follows for one caller on one route, however often they come.
+
+    Both are immutable, and what ``authorize`` says follows from them alone: while it is these very objects that meet,
+    it need not be asked again.
+
+    Attributes:
+        permit: What ``authorize`` gave.
+        lines: The field lines that go on to the upstream, ours included, but for those that each request has of its
+            own; None until they are needed.
+    """
+
+    __slots__ = ("_principal", "_route", "lines", "permit")
+
+    def __init__(self, principal: Principal, route: Route, permit: Permit) -> None:
+        self._principal = principal
+        self._route = route
+        self.permit = permit
+        self.lines: bytes | None = None
+
+    def holds_for(self, principal: Principal, route: Route) -> bool:
+        """Whether it is about these two."""
+        return self._principal is principal and self._route is route
 
 
 class Reading:
     """The meaning of one set of field lines from one peer.
 
     Attributes:
+        presented: The credential in them, as it counted last; None before it did.
+        ruling: What followed for the last caller and route; None where nothing did.
         origin: The way the request came.
         trace: The trace it belongs to; None where one has to begin.
         preflight: It carries the marks of a CORS preflight (Fetch standard), whatever its method.
@@ -46,6 +104,8 @@ class Reading:
         "cookies",
         "origin",
         "preflight",
+        "presented",
+        "ruling",
         "trace",
     )
 
@@ -63,6 +123,8 @@ class Reading:
         self._stripped: bytes | None = None
         self._whole: bytes | None = None
         self._edited: tuple[HeaderEdits, bool, bytes] | None = None
+        self.presented: Presented | None = None
+        self.ruling: Ruling | None = None
         self.cookies = NO_COOKIES
         if laws.cookies and b"cookie" in head.first:
             self.cookies = OurCookies(head.every(b"cookie"))

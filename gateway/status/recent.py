@@ -104,7 +104,7 @@ def counted(metrics: Metrics, now: float) -> Counts:
                 counts.refused += number
         counts.buckets = [one + other for one, other in zip(counts.buckets, meter.buckets, strict=True)]
     counts.faults = metrics.faults_by_reason()
-    counts.callers = {" ".join(labels): number for labels, number in metrics.verdicts.items()}
+    counts.callers = {" ".join(labels): number for labels, number in metrics.verdicts.counts.items()}
     counts.upstreams = {
         name: (list(meter.heads.counts), sum(meter.failures.values()))
         for name, meter in metrics.upstreams.items()
