@@ -21,11 +21,11 @@ from uuid import UUID
 from authcore.cache import Cache
 from authcore.errors import AuthError, StoreUnavailable
 from authcore.figures import Figure
+from authcore.principal import Principal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from authcore.principal import Principal
     from authcore.store.rows import Change
 
 UNKNOWN_KEY: Final = UUID(int=0)

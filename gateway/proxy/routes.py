@@ -14,19 +14,18 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from authcore.authorize import Requirement
 from config.patterns import PathPattern
 from gateway.faults import MethodNotAllowed, NotFound
+from gateway.metrics import RouteMeter
+from gateway.proxy.cors import CorsPolicy
+from gateway.proxy.edits import HeaderEdits
 from gateway.proxy.matching import Tree
+from gateway.proxy.rewriting import Rewrite
+from gateway.proxy.upstreams import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from authcore.authorize import Requirement
-    from gateway.metrics import RouteMeter
-    from gateway.proxy.cors import CorsPolicy
-    from gateway.proxy.edits import HeaderEdits
-    from gateway.proxy.rewriting import Rewrite
-    from gateway.proxy.upstreams import Upstream
 
 REMEMBERED: Final = 2048
 """Paths whose route is kept; all are forgotten when there are more."""

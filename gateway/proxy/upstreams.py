@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from gateway.metrics import UpstreamMeter
-
-if TYPE_CHECKING:
-    from gateway.wire.pool import Pool
+from gateway.wire.pool import Pool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from binascii import hexlify
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -94,7 +95,7 @@ class OwnIds:
     def next(self) -> bytes:
         """Return the next id."""
         self._number = number = (self._number + _GOLDEN) & _MASK or _GOLDEN
-        return b"%b%016x" % (self._prefix, number)
+        return self._prefix + hexlify(number.to_bytes(8, "big"))
 
 
 class TraceLaws:

@@ -36,14 +36,25 @@ _KNOWN_BYTES: Final = 2048
 class KnownHeads:
     """Response heads of one upstream, by their bytes; bounded, and forgotten all at once when full."""
 
-    __slots__ = ("_heads",)
+    __slots__ = ("_heads", "_last", "_last_head")
 
     def __init__(self) -> None:
         self._heads: dict[bytes, ResponseHead] = {}
+        self._last = b""
+        self._last_head: ResponseHead | None = None
 
-    def get(self, raw: bytes) -> ResponseHead | None:
-        """Return the head that these bytes are, if it is known."""
-        return self._heads.get(raw)
+    def find(self, raw: bytes) -> tuple[int, ResponseHead] | None:
+        """Return the length of the head that `raw` begins with, and the head, if it is known."""
+        last, head = self._last, self._last_head
+        if head is not None and raw.startswith(last):  # which ends in an empty line: it is the whole head
+            return len(last), head
+        end = raw.find(b"\r\n\r\n") + 4
+        start = raw[:end]
+        head = self._heads.get(start)
+        if head is None:
+            return None
+        self._last, self._last_head = start, head
+        return end, head
 
     def add(self, raw: bytes, head: ResponseHead) -> None:
         """Keep a head that was parsed and found lawful."""
@@ -152,9 +163,11 @@ class ResponseReader:
 
     def _repeated(self, raw: bytes) -> bool:
         """Read a whole response whose head is known; False when it is not such a one."""
-        end = raw.find(b"\r\n\r\n") + 4
-        head = self._known.get(raw[:end])
-        if head is None or self._method == b"HEAD" or len(raw) - end != head.length:
+        known = None if self._method == b"HEAD" else self._known.find(raw)
+        if known is None:
+            return False
+        end, head = known
+        if len(raw) - end != head.length:
             return False
         self._fed = len(raw)
         self.final = head

@@ -73,13 +73,13 @@ class Signal(Generic[T]):
 class Drive:
     """One coroutine, stepped from callbacks until it ends."""
 
-    __slots__ = ("_coroutine", "_ended", "_pending", "_stepping", "_waiting")
+    __slots__ = ("_ended", "_pending", "_stepping", "_steps", "_waiting")
 
     def __init__(
         self, coroutine: Coroutine[Any, None, None], ended: Callable[[Exception | None], None]
     ) -> None:
         """Prepare to run `coroutine`; `ended` is called once, with what escaped it (nothing should)."""
-        self._coroutine = coroutine
+        self._steps = coroutine.__await__()
         self._ended = ended
         self._waiting: Signal[Any] | None = None
         self._pending: BaseException | None = None
@@ -108,8 +108,9 @@ class Drive:
         escaped: Exception | None = None
         try:
             while True:
-                signal = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
-                if self._pending is None:
+                # next() with a default tells the end without raising, which most exchanges come to here.
+                signal = next(self._steps, None) if error is None else self._steps.throw(error)
+                if self._pending is None or signal is None:
                     break
                 error, self._pending = self._pending, None
         except StopIteration:
@@ -117,10 +118,11 @@ class Drive:
         except Exception as failure:  # noqa: BLE001 -- handed to `ended`, which reports it
             escaped = failure
         else:
-            self._stepping = False
-            self._waiting = signal
-            signal.park(self)
-            return
+            if signal is not None:
+                self._stepping = False
+                self._waiting = signal
+                signal.park(self)
+                return
         self._stepping = False
         self._ended(escaped)
 

@@ -63,6 +63,7 @@ class RequestReader:
         "_head",
         "_idle_bytes",
         "_limits",
+        "_line",
         "_parser",
         "_ready",
         "_unfinished",
@@ -78,7 +79,7 @@ class RequestReader:
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._unfinished = 0
         self._idle_bytes = 0
-        self._block = b""
+        self._line = self._block = b""
         self._head: RequestHead | None = None
         self.current: Inbound | None = None
         self.in_head = False
@@ -156,14 +157,16 @@ class RequestReader:
         block = self._block
         if not block or not raw.endswith(block):
             return False
-        line = _LINE.fullmatch(raw, 0, len(raw) - len(block))
-        head = self._head
-        if line is None or head is None or len(raw) > self._limits.head_bytes:
-            return False
-        method, target = line.groups()
-        if len(target) > self._limits.target_bytes:
-            return False
-        inbound = Inbound(self._connection, head.with_line(method, target))
+        end = len(raw) - len(block)
+        if len(self._line) != end or not raw.startswith(self._line):
+            line, head = _LINE.fullmatch(raw, 0, end), self._head
+            if line is None or head is None or len(raw) > self._limits.head_bytes:
+                return False
+            method, target = line.groups()
+            if len(target) > self._limits.target_bytes:
+                return False
+            self._line, self._head = raw[:end], head.with_line(method, target)
+        inbound = Inbound(self._connection, self._head)
         inbound.complete = True
         self._ready.append(inbound)
         return True
@@ -180,7 +183,7 @@ class RequestReader:
             and _LINE.fullmatch(raw, 0, end)
             and raw.find(b"\r\n\r\n") == len(raw) - 4
         ):
-            self._block, self._head = block, head
+            self._line, self._block, self._head = raw[:end], block, head
 
     # -- llhttp's side -----------------------------------------------------------------------------------------
 

@@ -108,5 +108,5 @@ def test_the_repeats_are_really_taken() -> None:
     assert reader._repeated(ask % 2)  # noqa: SLF001
     inbound = stage.client._queue.pop()  # noqa: SLF001
     assert (inbound.head.target, inbound.head.kind, inbound.complete) == (b"/2", BodyKind.NONE, True)
-    assert stage.known.get(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n") is not None
+    assert stage.known.find(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n") is not None
     stage.end()
