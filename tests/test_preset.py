@@ -16,10 +16,7 @@ from gateway.assembly.planned import planned_rules
 from gateway.cli import main
 from gateway.metrics import Metrics
 from gateway.proxy.routes import RouteTable
-from gateway.proxy.upstreams import Upstream
-from gateway.wire.deadlines import Deadlines
-from gateway.wire.outbox import Outbox
-from gateway.wire.pool import Pool, PoolLimits
+from tests.proxy.nowhere import NOWHERE
 
 PAGE = Path(__file__).parents[1] / "docs" / "preset.md"
 MARK = "<!-- from here on: GATEWAY_PRESET=whatomate whatomate-gateway routes matrix -->\n"
@@ -160,12 +157,7 @@ def plan() -> RoutePlan:
 
 @cache
 def table() -> RouteTable:
-    async def nowhere(_: object) -> None:
-        raise OSError
-
-    pool = Pool(nowhere, PoolLimits(1, 1, 1, 1), Deadlines(), Outbox(print))  # type: ignore[arg-type]  # nobody dials
-    upstream = Upstream("default", pool, 1, 1)
-    return RouteTable({}, planned_rules(plan(), Settings(), Metrics(), {"default": upstream}), None)
+    return RouteTable({}, planned_rules(plan(), Settings(), Metrics(), {"default": NOWHERE}), None)
 
 
 @pytest.mark.parametrize(

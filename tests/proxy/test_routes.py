@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import permutations
-from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
@@ -14,16 +13,13 @@ from config.settings import Settings
 from gateway.faults import MethodNotAllowed, NotFound
 from gateway.metrics import Metrics
 from gateway.proxy.routes import Pattern, Route, RouteTable
+from tests.proxy.nowhere import NOWHERE
 
-if TYPE_CHECKING:
-    from gateway.proxy.upstreams import Upstream
-
-NOBODY = cast("Upstream", None)  # matching looks at no upstream
 METRICS = Metrics()
 
 
 def route(name: str, *, public: bool = False, methods: frozenset[bytes] | None = None) -> Route:
-    return Route(name, PUBLIC if public else AUTHENTICATED, NOBODY, METRICS.route(name), methods)
+    return Route(name, PUBLIC if public else AUTHENTICATED, NOWHERE, METRICS.route(name), methods)
 
 
 OPEN, SHUT, PREFLIGHT = route("open", public=True), route("shut"), route("preflight", public=True)
