@@ -49,12 +49,8 @@ class DownstreamConnection(asyncio.Protocol):
         self._reader = RequestReader(self, listener.limits, self._queue)
         self._active: Inbound | None = None
         self.drive: Drive | None = None
-        self._pumping = False
-        self._broken = False
-        self._closing = False
-        self._switched = False
-        self._paused = False
-        self._full = False
+        self._pumping = self._broken = self._closing = self._switched = False
+        self._paused = self._full = False
         self._buffered = 0
         self.deadline: float | None = None
         self.peer = ""
@@ -86,8 +82,11 @@ class DownstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Take a client that half-closes for one that left, as nginx and Envoy do.
 
-        The two look alike, and work for a client that is gone is work taken from one that is not.
+        The two look alike, and work for a client that is gone is work taken from one that is not. What is finished it
+        may have.
         """
+        if self._outlet is not None:
+            self._outlet.flush()
         return False
 
     def data_received(self, data: bytes) -> None:
@@ -132,8 +131,11 @@ class DownstreamConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed; what for follows from where the connection is."""
+        full = self._full
         left = self._outlet.buffered() if self._outlet is not None else 0
-        if left and (self._full or self._closing):
+        if self._full and not full:
+            return  # by what just left, and with a deadline of its own
+        if left and (full or self._closing):
             if left < self._buffered:  # slow is not stalled
                 self._buffered = left
                 self.deadline = self._deadlines.after(self._limits.write_seconds)

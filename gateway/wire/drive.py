@@ -15,7 +15,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -70,6 +70,9 @@ class Signal(Generic[T]):
         return self._value  # type: ignore[return-value]  # set() ran, so this is a T
 
 
+_END: Final[Any] = object()
+
+
 class Drive:
     """One coroutine, stepped from callbacks until it ends."""
 
@@ -109,8 +112,8 @@ class Drive:
         try:
             while True:
                 # next() with a default tells the end without raising, which most exchanges come to here.
-                signal = next(self._steps, None) if error is None else self._steps.throw(error)
-                if self._pending is None or signal is None:
+                signal = next(self._steps, _END) if error is None else self._steps.throw(error)
+                if self._pending is None or signal is _END:
                     break
                 error, self._pending = self._pending, None
         except StopIteration:
@@ -118,7 +121,7 @@ class Drive:
         except Exception as failure:  # noqa: BLE001 -- handed to `ended`, which reports it
             escaped = failure
         else:
-            if signal is not None:
+            if signal is not _END:
                 self._stepping = False
                 self._waiting = signal
                 signal.park(self)

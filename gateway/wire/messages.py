@@ -6,7 +6,7 @@ Laws:
   lower-case name, so that "more than one" is visible to whoever must refuse it.
 - Nothing is merged and nothing is decoded here.
 - Once a head is complete its lines are never changed: heads whose lines came in the same bytes share them, and share
-  ``notes``, where readers keep what they derived from the lines alone.
+  ``notes``, where readers keep what they derived from the lines.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Fields:
         fields: Every line.
         first: The first value of each name, by lower-case name.
         repeated: All values of each name that occurs more than once.
-        notes: What one reader derived from the lines; None until it did.
+        notes: What one reader derived from the lines; None until it did. Nothing else changes later.
     """
 
     __slots__ = ("fields", "first", "notes", "repeated")

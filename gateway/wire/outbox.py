@@ -5,20 +5,23 @@ has just gone to sleep again, at the price of an interrupt to another core; made
 others find it awake. Pieces for one transport that come in one turn leave in one write. Laws:
 
 - What is written to one transport leaves in the order in which it was written, whether it waited or not.
-- Nothing waits longer than the turn of the loop in which it was written, and no transport has more waiting than
-  ``LARGEST`` bytes: what is larger is written at once, so that whoever writes it feels that the peer is slow.
-- A transport is closed, measured and given away through its outlet, which flushes before.
+- Nothing waits for more than what the loop finds to read next, nor for more than ``MOST`` others. No transport has more
+  waiting than ``LARGEST`` bytes: what is larger is written at once, so that whoever writes it feels a slow peer.
+- A transport is closed, measured and given away through its outlet, which flushes before; where asyncio closes it by
+  itself, behind ``eof_received``, its protocol flushes there.
+- Whatever happens to one transport, the others get theirs.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
 LARGEST: Final = 16_384
+MOST: Final = 64
 
 
 class Outbox:
@@ -32,16 +35,23 @@ class Outbox:
         self._holding: list[Outlet] = []
 
     def add(self, outlet: Outlet) -> None:
-        """Flush `outlet` at the end of this turn."""
+        """Flush `outlet` at the end of this turn, or with the next few others."""
         if not self._holding:
             self._later(self.flush)
         self._holding.append(outlet)
+        if len(self._holding) >= MOST:
+            self.flush()
 
     def flush(self) -> None:
         """Let everything leave that waits."""
         holding, self._holding = self._holding, []
         for outlet in holding:
-            outlet.flush()
+            try:
+                outlet.flush()
+            except Exception as error:  # noqa: BLE001 -- reported; the others are not to wait for it
+                context = {"message": "a transport let an exception escape", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
+                outlet.transport.abort()
 
 
 class Outlet:
@@ -49,7 +59,7 @@ class Outlet:
 
     Attributes:
         transport: The transport.
-        departures: How often something left through it.
+        departures: How often something left through it, or would have, had the transport not been closing.
     """
 
     __slots__ = ("_outbox", "_waiting", "departures", "transport")
@@ -97,6 +107,11 @@ class Outlet:
     def abort(self) -> None:
         """Drop the transport at once; what was written before, the peer may still see."""
         self.flush()
+        self.transport.abort()
+
+    def drop(self) -> None:
+        """Drop the transport at once, and what waits with it."""
+        self._waiting = b""
         self.transport.abort()
 
     def give_away(self) -> asyncio.Transport:

@@ -212,7 +212,7 @@ class UpstreamConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection at once."""
         if self._outlet is not None:
-            self._outlet.abort()
+            self._outlet.drop()
 
     # -- asyncio's side ----------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.flow.peers import PATIENCE, Client, read_head
+from tests.flow.test_reload import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -223,3 +224,16 @@ async def test_an_upload_behind_an_early_head_is_not_silence(
             await client.send(b"z")
             await asyncio.sleep(0.08)
         assert (await client.response()).body == b"ok"
+
+
+@pytest.mark.parametrize("count", [40, 150, 500])
+async def test_who_has_said_all_still_gets_the_answers_that_were_finished(
+    gateway: Gateway, count: int
+) -> None:
+    # The end of what a client sends is taken for the client's, but not before it has what was served by then.
+    async with Client(gateway.address) as client:
+        client.writer.write(REFUSED * count)
+        client.writer.write_eof()
+        answers = (await client.closed()).count(b"HTTP/1.1 401 ")
+    (said,) = (value for name, value in (await metrics(gateway)).items() if 'status="401"' in name)
+    assert answers == said

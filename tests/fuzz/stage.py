@@ -84,11 +84,13 @@ class Stage:
 
     Attributes:
         escaped: Exceptions that left a coroutine; there must never be one.
+        busy: The loop's turn goes on until ``turn``; else each event ends one.
         served: Exchanges that have ended.
     """
 
     served: int = 0
     escaped: list[BaseException] = field(default_factory=list)
+    busy: bool = False
     up: Wire | None = None
     upstream: UpstreamConnection | None = None
 
@@ -181,10 +183,11 @@ class Stage:
         """Deliver bytes of the client's, as a transport does: none while reading is paused, none when closed."""
         if data and not self.down.closing and self.down.reading:
             self.client.data_received(data)
-        self._turn()
+        self._event()
 
     def upstream_sends(self, data: bytes) -> None:
-        """Deliver bytes of the upstream's."""
+        """Deliver bytes of the upstream's, who answers what has left."""
+        self.turn()
         if (
             data
             and self.upstream is not None
@@ -193,10 +196,14 @@ class Stage:
             and self.up.reading
         ):
             self.upstream.data_received(data)
-        self._turn()
+        self._event()
         self.settle()
 
-    def _turn(self) -> None:
+    def _event(self) -> None:
+        if not self.busy:
+            self.turn()
+
+    def turn(self) -> None:
         """End a turn of the loop that there is not."""
         due, self.due[:] = list(self.due), []
         for call in due:
@@ -208,7 +215,7 @@ class Stage:
         if upstream is not None and self.up is not None:
             self.up.closing = True
             upstream.connection_lost(None)
-            self._turn()
+            self._event()
 
     def settle(self) -> None:
         """Tell connections of the transports they have closed, as the loop would in its next turn."""
@@ -220,6 +227,7 @@ class Stage:
 
     def end(self) -> None:
         """Let everybody leave, and check that nothing is left."""
+        self.turn()
         self.down.closing = True
         self.settle()
         if self.upstream is not None:

@@ -113,7 +113,7 @@ class Conversation(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stage = Stage()
+        self.stage = Stage(busy=True)
         self.waiting: list[bytes] = []
         self.methods: list[bytes] = []
         self.expected: list[tuple[int, bytes]] = []
@@ -148,12 +148,17 @@ class Conversation(RuleBasedStateMachine):
         self.expected.append((status, body))
         self._deliver()
 
+    @rule()
+    def the_loop_turns(self) -> None:
+        self.stage.turn()
+
     @invariant()
     def nothing_escapes(self) -> None:
         assert self.stage.escaped == []
         assert self.stage.served == len(self.expected)
 
     def teardown(self) -> None:
+        self.stage.turn()
         answered = self.methods[: len(self.expected)]
         assert Client().read(bytes(self.stage.down.written), answered) == self.expected
         self.stage.end()
@@ -170,6 +175,7 @@ TestConversation.settings = settings(max_examples=150, stateful_step_count=25, d
     places=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=5),
     side=st.sampled_from(["request", "response", "both"]),
     cuts=st.lists(st.integers(0, 10_000), max_size=6),
+    busy=st.booleans(),
 )
 def test_a_corrupted_exchange_ends_and_leaves_nothing(
     several: list[tuple[bytes, bytes, bytes]],
@@ -177,6 +183,7 @@ def test_a_corrupted_exchange_ends_and_leaves_nothing(
     places: list[tuple[int, int]],
     side: str,
     cuts: list[int],
+    busy: bool,
 ) -> None:
     def corrupted(data: bytes) -> bytes:
         changed = bytearray(data)
@@ -186,7 +193,7 @@ def test_a_corrupted_exchange_ends_and_leaves_nothing(
 
     asked = b"".join(raw for _, _, raw in several)
     said = b"".join(head + framed for _, _, head, framed in answers)
-    stage = Stage()
+    stage = Stage(busy=busy)
     for piece in pieces_of(corrupted(asked) if side != "response" else asked, cuts):
         stage.client_sends(piece)
     for piece in pieces_of(corrupted(said) if side != "request" else said, cuts):

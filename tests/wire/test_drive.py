@@ -48,6 +48,15 @@ def test_a_signal_set_before_it_is_awaited_does_not_wait() -> None:
     assert Ran(work()).ends == [None]
 
 
+def test_what_waits_for_anything_else_is_told_so_not_taken_for_ended() -> None:
+    # Such a coroutine awaits signals only: a bare yield of asyncio's would leave it suspended for ever.
+    async def work() -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(AttributeError):
+        Ran(work())
+
+
 def test_a_failed_signal_raises_where_it_is_awaited() -> None:
     signal: Signal[int] = Signal()
     caught: list[str] = []

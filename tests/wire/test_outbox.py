@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.outbox import LARGEST, Outbox, Outlet
+from gateway.wire.outbox import LARGEST, MOST, Outbox, Outlet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,6 +105,44 @@ def test_nothing_that_waits_is_lost_when_the_transport_is_closed_dropped_measure
         left = leave(outlet)
         assert transport.log[0] == ("write", b"last words"), leave
         assert left in (None, len(b"last words"), transport), leave
+
+
+def test_what_waits_is_dropped_with_its_transport_when_that_is_asked_for() -> None:
+    turns, transport = Turns(), Told()
+    outlet = Outlet(turns.outbox, transport)
+    outlet.write(b"never mind")
+    outlet.drop()
+    turns.turn()
+    assert transport.log == [("abort", None)]
+
+
+def test_a_burst_does_not_wait_for_its_last_one() -> None:
+    turns, log = Turns(), []
+    for number in range(MOST + 1):
+        Outlet(turns.outbox, Told(str(number), log)).write(b"x")
+    assert len(log) == MOST
+    turns.turn()
+    assert [name for name, _ in log] == [str(number) for number in range(MOST + 1)]
+
+
+async def test_a_transport_that_raises_keeps_nobody_else_waiting() -> None:
+    class Broken(Told):
+        def write(self, data: Any) -> None:
+            raise RuntimeError(f"of all things: {bytes(data)!r}")
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    turns, broken, other = Turns(), Broken(), Told()
+    outlets = [Outlet(turns.outbox, transport) for transport in (broken, other)]
+    for outlet in outlets:
+        outlet.write(b"x")
+    turns.turn()
+    assert other.log == [("write", b"x")]
+    assert broken.log == [("abort", None)]
+    assert [str(context["exception"]) for context in told] == ["of all things: b'x'"]
+    outlets[1].write(b"y")
+    turns.turn()
+    assert other.log[-1] == ("write", b"y")
 
 
 def test_a_transport_that_is_closing_is_not_written_to() -> None:

@@ -66,6 +66,8 @@ def test_an_answer_that_comes_before_its_request_has_left_is_nobodys() -> None:
     asked.connection.data_received(ANSWER)
     assert asked.heads == []
     assert asked.wire.closing
+    asked.turn()
+    assert bytes(asked.wire.written) == b""  # it goes out on another connection, once, or not at all
     assert not asked.connection.reusable
     asked.connection.connection_lost(None)
     assert [type(error) for error in asked.errors] == [UpstreamLost]
