@@ -62,12 +62,22 @@ class Authenticator:
         self._foreign = foreign
         self._secret = secrets.token_bytes(32)
 
-    def recall(self, credential: Credential, organization: UUID | None, now: float) -> Principal | None:
-        """Answer from memory only: microseconds, no await, no proof.
+    def key_of(self, credential: Credential, organization: UUID | None) -> bytes | None:
+        """Return the key under which memory knows a credential; None for a ticket, which it never does.
+
+        It follows from the two and a secret of this process: who meets them again and again may keep it.
 
         Args:
             credential: What the caller presented.
             organization: The organization the caller asks to act in; None for the credential's own.
+        """
+        return None if isinstance(credential, Ticket) else self._digest(credential, organization)
+
+    def recall(self, key: bytes, now: float) -> Principal | None:
+        """Answer from memory only: microseconds, no await, no proof.
+
+        Args:
+            key: Of what the caller presented, by :meth:`key_of`.
             now: POSIX seconds.
 
         Returns:
@@ -76,18 +86,6 @@ class Authenticator:
         Raises:
             AuthError: what was presented is remembered to be refused (as by :meth:`authenticate`).
         """
-        key = self.key_of(credential, organization)
-        return None if key is None else self.find(key, now)
-
-    def key_of(self, credential: Credential, organization: UUID | None) -> bytes | None:
-        """Return the key under which memory knows a credential; None for a ticket, which it never does.
-
-        It follows from the two and a secret of this process: who meets them again and again may keep it.
-        """
-        return None if isinstance(credential, Ticket) else self._digest(credential, organization)
-
-    def find(self, key: bytes, now: float) -> Principal | None:
-        """Answer as :meth:`recall` does, by a key that was kept."""
         principal = self._memory.recall(key, now)
         if principal is None:
             return None
@@ -121,7 +119,7 @@ class Authenticator:
         if isinstance(credential, Ticket):
             return await self._admit(credential, now)
         key = self._digest(credential, organization)
-        principal = self.find(key, now)
+        principal = self.recall(key, now)
         if principal is not None:
             return principal
         # Read and verified before anything is loaded for it: what is not genuine costs no task and no memory.

@@ -101,7 +101,7 @@ def hits() -> None:
         for _ in range(ROUNDS):
             begun = time.perf_counter()
             for credential in some:
-                authenticator.recall(credential, None, now)
+                authenticator.recall(authenticator.key_of(credential, None) or b"", now)
             recalled = time.perf_counter() - begun
             begun = time.perf_counter()
             for _ in some:
@@ -142,7 +142,7 @@ async def _memory(role: str) -> list[str]:
     )
     cached = total - ours
     for credential in credentials:
-        found: Principal | None = authenticator.recall(credential, None, now)
+        found: Principal | None = authenticator.recall(authenticator.key_of(credential, None) or b"", now)
         if found is not None:
             laws.identity(found)
     gc.collect()

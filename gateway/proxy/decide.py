@@ -12,8 +12,8 @@ Laws:
 
 - One code decides for all: the requests that are forwarded, those that other proxies describe, those that an operator
   asks about.
-- Only ``authorize`` makes a permit and only a permit opens ``prepare``: the check cannot be forgotten. What follows of
-  the very same caller, route and field lines is worked out once (``Ruling``); who the caller is, is asked every time.
+- Only ``authorize`` makes a permit and only a permit opens ``prepare``: the check cannot be forgotten. What follows
+  from the same caller, route and field lines is worked out once (:mod:`gateway.proxy.kept`); who it is, every time.
 - On a route in shadow the verdict is recorded, and the request goes on: with the identity that was proven, or with
   none. What is no verdict on the caller (no route, a malformed request, an error of ours) is refused as everywhere.
 - Nothing here reads a body, writes to anybody or knows a connection.
@@ -31,8 +31,9 @@ from authcore.errors import AuthError, CredentialMissing, PermissionDenied
 from authcore.principal import ANONYMOUS, AuthMethod
 from gateway.credentials import read_ticket
 from gateway.faults import CsrfRefused, MethodNotAllowed, NotFound, OriginRefused
+from gateway.proxy.kept import Presented, Ruling, Sent
 from gateway.proxy.matching import host_of
-from gateway.proxy.reading import Presented, Reading, Ruling
+from gateway.proxy.reading import Reading
 from gateway.wire.drive import offload
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class Decider:
         """Answer who is asking, from memory; None when that is not enough, or is a refusal."""
         try:
             key = self._presented(question, reading, target, route).key
-            return None if key is None else self._authenticator.find(key, time.time())
+            return None if key is None else self._authenticator.recall(key, time.time())
         except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate
             return None
 
@@ -174,7 +175,7 @@ class Decider:
                 question.credential = kind = _KINDS[Ticket]
                 return Presented(ticket, None, kind, None)
         presented = reading.presented
-        if presented is None or presented.hosted is not route.hosted:
+        if presented is None or not presented.counts_on(route):
             credential = reading.credential()
             question.credential = kind = _KINDS[type(credential)]
             organization = None if route.hosted else reading.organization()
@@ -199,7 +200,7 @@ class Decider:
     def _rule(reading: Reading, principal: Principal, route: Route) -> Permit:
         """Authorize, unless that was done of these very two with these field lines."""
         ruling = reading.ruling
-        if ruling is None or not ruling.holds_for(principal, route):
+        if ruling is None or not ruling.is_about(principal, route):
             ruling = reading.ruling = Ruling(principal, route, authorize(principal, route.requirement))
         return ruling.permit
 
@@ -221,28 +222,23 @@ class Decider:
         reading, target, route = question.reading, question.target, question.route
         if reading is None or target is None or route is None:
             raise RuntimeError("prepare before decide")
-        ruling = reading.ruling
-        if ruling is None or ruling.permit is not permit:  # in shadow
-            lines = self._lines(reading, route, permit)
-        else:
-            if ruling.lines is None:
-                ruling.lines = self._lines(reading, route, permit)
-            lines = ruling.lines
+        principal, lines = permit.principal, reading.sent
+        if lines is None or not lines.suits(principal, route):
+            lines = reading.sent = Sent(principal, route, self._lines(reading, principal, route))
         sent = target.forwarded if route.rewrite is None else route.rewrite.apply(target)
         return b"%b %b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
             question.head.method,
             sent,
-            lines,
+            lines.lines,
             b"" if self._signing is None else self._signing.line(question, route, permit, sent),
             self._laws.trace.line(reading.trace, question.own_id),
             question.request_id,
         )
 
-    def _lines(self, reading: Reading, route: Route, permit: Permit) -> bytes:
-        """Return the field lines that every request with these lines has in common, once permitted on this route."""
-        principal = permit.principal
+    def _lines(self, reading: Reading, principal: Principal, route: Route) -> bytes:
+        """Return the field lines that this caller's requests with these lines send on, on such a route."""
         if route.cookies:
-            passing = reading.whole()
+            passing = reading.passing(strip=False, ours=True)
         else:
             passing = reading.passing(strip=route.strip_credential, edits=route.edits)
             if principal.method is AuthMethod.COOKIE and not route.strip_credential:

@@ -230,11 +230,26 @@ def _passing(head: ResponseHead, *, without: tuple[bytes, ...] = ()) -> bytes:
     parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
     dated = head.status < FIRST_FINAL
     for name, value in head.fields:
-        lower = name.lower()
-        if lower not in _RESPONSE_DROPS and lower not in named and not lower.startswith(without):
+        lower = _LOWERED.get(name)
+        if lower is None:
+            lower = _lowered(name)
+        if lower and not (named and lower in named) and not (without and lower.startswith(without)):
             parts.append(b"%b: %b\r\n" % (name, value))
             dated = dated or lower == b"date"
     return b"".join(parts) if dated else _DATELESS + b"".join(parts)
+
+
+_LOWERED: Final[dict[bytes, bytes]] = {}
+"""Names of responses' lines as they came, and in lower case; empty for those that never go on. Bounded."""
+
+
+def _lowered(name: bytes) -> bytes:
+    lower = name.lower()
+    if lower in _RESPONSE_DROPS:
+        lower = b""
+    if len(_LOWERED) < _REMEMBERED and len(name) <= _LONGEST:
+        _LOWERED[name] = lower
+    return lower
 
 
 def interim_start(head: ResponseHead) -> bytes:

@@ -1,7 +1,8 @@
 """What a request's field lines say of who sent it and what of them goes on: worked out once per set of lines.
 
 Requests whose lines came in the same bytes share one :class:`Reading` (``head.notes``), so everything in it must follow
-from the lines, the peer and the configuration alone: never from the time, the target or the state of anything.
+from the lines, the peer and the configuration alone: never from the time, the target or the state of anything. What
+follows from the caller or the route as well is kept here too, and knows it (:mod:`gateway.proxy.kept`).
 """
 
 from __future__ import annotations
@@ -18,74 +19,20 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.credentials import Credential
-    from authcore.principal import Permit, Principal
     from gateway.proxy.edits import HeaderEdits
     from gateway.proxy.forwarded import Origin
     from gateway.proxy.headers import HeaderLaws
-    from gateway.proxy.routes import Route
+    from gateway.proxy.kept import Presented, Ruling, Sent
     from gateway.wire.messages import RequestHead
-
-
-class Presented:
-    """A credential as it counts on some routes.
-
-    Attributes:
-        credential: What is presented.
-        organization: The organization asked for; None for the credential's own.
-        kind: The credential's kind, for metrics and logs.
-        key: The key under which memory knows the two; None for what is never remembered.
-        hosted: It is for what the gateway hosts, where no other organization can be asked for.
-    """
-
-    __slots__ = ("credential", "hosted", "key", "kind", "organization")
-
-    def __init__(
-        self,
-        credential: Credential,
-        organization: UUID | None,
-        kind: str,
-        key: bytes | None,
-        *,
-        hosted: bool = False,
-    ) -> None:
-        self.credential = credential
-        self.organization = organization
-        self.kind = kind
-        self.key = key
-        self.hosted = hosted
-
-
-class Ruling:
-    """What follows for one caller on one route, however often they come.
-
-    Both are immutable, and what ``authorize`` says follows from them alone: while it is these very objects that meet,
-    it need not be asked again.
-
-    Attributes:
-        permit: What ``authorize`` gave.
-        lines: The field lines that go on to the upstream, ours included, but for those that each request has of its
-            own; None until they are needed.
-    """
-
-    __slots__ = ("_principal", "_route", "lines", "permit")
-
-    def __init__(self, principal: Principal, route: Route, permit: Permit) -> None:
-        self._principal = principal
-        self._route = route
-        self.permit = permit
-        self.lines: bytes | None = None
-
-    def holds_for(self, principal: Principal, route: Route) -> bool:
-        """Whether it is about these two."""
-        return self._principal is principal and self._route is route
 
 
 class Reading:
     """The meaning of one set of field lines from one peer.
 
     Attributes:
-        presented: The credential in them, as it counted last; None before it did.
-        ruling: What followed for the last caller and route; None where nothing did.
+        presented: The credential in them as it counted last; None before it did.
+        ruling: What was ruled last; None before anything was.
+        sent: What was sent on last; None before anything was.
         origin: The way the request came.
         trace: The trace it belongs to; None where one has to begin.
         preflight: It carries the marks of a CORS preflight (Fetch standard), whatever its method.
@@ -94,18 +41,15 @@ class Reading:
 
     __slots__ = (
         "_credential",
-        "_edited",
         "_head",
-        "_kept",
         "_laws",
         "_organization",
-        "_stripped",
-        "_whole",
         "cookies",
         "origin",
         "preflight",
         "presented",
         "ruling",
+        "sent",
         "trace",
     )
 
@@ -119,12 +63,9 @@ class Reading:
         self._laws = laws
         self._credential: Credential | None = None
         self._organization: tuple[UUID | None] | None = None
-        self._kept: bytes | None = None
-        self._stripped: bytes | None = None
-        self._whole: bytes | None = None
-        self._edited: tuple[HeaderEdits, bool, bytes] | None = None
         self.presented: Presented | None = None
         self.ruling: Ruling | None = None
+        self.sent: Sent | None = None
         self.cookies = NO_COOKIES
         if laws.cookies and b"cookie" in head.first:
             self.cookies = OurCookies(head.every(b"cookie"))
@@ -146,27 +87,19 @@ class Reading:
             self._organization = (read_organization(self._head),)
         return self._organization[0]
 
-    def passing(self, *, strip: bool, edits: HeaderEdits | None = None) -> bytes:
-        """Return the field lines that go on to the upstream, without the credential if `strip`, and with `edits`."""
-        if edits is not None:
-            kept = self._edited
-            if kept is None or kept[0] is not edits or kept[1] is not strip:
-                lines = self._passing(strip=strip, replaced=edits.replaced) + edits.lines
-                self._edited = kept = (edits, strip, lines)
-            return kept[2]
-        if strip:
-            if self._stripped is None:
-                self._stripped = self._passing(strip=True)
-            return self._stripped
-        if self._kept is None:
-            self._kept = self._passing(strip=False)
-        return self._kept
+    def passing(self, *, strip: bool, ours: bool = False, edits: HeaderEdits | None = None) -> bytes:
+        """Return the field lines that go on, as they came.
 
-    def whole(self) -> bytes:
-        """Return the field lines that go on to an application of the gateway's own: its cookies are among them."""
-        if self._whole is None:
-            self._whole = self._passing(strip=False, ours=True)
-        return self._whole
+        Args:
+            strip: The credential is not among them.
+            ours: The gateway's own cookies are: it is for its own application.
+            edits: Of the route; its lines are added.
+        """
+        head, laws = self._head, self._laws
+        replaced = laws.trace.withheld(head, self.trace)
+        if edits is None:
+            return laws.passing(head, strip=strip, ours=ours, replaced=replaced)
+        return laws.passing(head, strip=strip, ours=ours, replaced=replaced | edits.replaced) + edits.lines
 
     def bearer(self) -> bytes:
         """Return the line that takes the place of the cookie that authenticates: cookies of ours do not go on."""
@@ -174,8 +107,3 @@ class Reading:
         return (
             b"Authorization: Bearer %b\r\n" % credential.token if isinstance(credential, CookieToken) else b""
         )
-
-    def _passing(self, *, strip: bool, ours: bool = False, replaced: frozenset[bytes] = frozenset()) -> bytes:
-        head, laws = self._head, self._laws
-        replaced |= laws.trace.withheld(head, self.trace)
-        return laws.passing(head, strip=strip, ours=ours, replaced=replaced)

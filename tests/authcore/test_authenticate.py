@@ -32,6 +32,7 @@ from tests.authcore.conftest import NOW, make_tokens
 
 if TYPE_CHECKING:
     from authcore.authenticate import Authenticator
+    from authcore.credentials import Credential
     from authcore.principal import Principal
     from tests.authcore.conftest import World
 
@@ -46,6 +47,14 @@ def bearer(world: World, user: UUID, organization: UUID, *, now: float = NOW) ->
         now=now,
     )
     return BearerToken(token.encode())
+
+
+def recalled(
+    authenticator: Authenticator, credential: Credential, organization: UUID | None, now: float
+) -> Principal | None:
+    """What memory says, under the key it knows the credential by."""
+    key = authenticator.key_of(credential, organization)
+    return None if key is None else authenticator.recall(key, now)
 
 
 async def ask(
@@ -99,11 +108,11 @@ async def test_a_ticket_opens_its_organization_for_its_seconds(world: World) -> 
     principal = await authenticator.authenticate(ticket, None, NOW)
     assert (principal.method, principal.user_id) == (AuthMethod.WS, user)
     assert principal.expires_at == NOW + 30
-    assert authenticator.recall(ticket, None, NOW + 20) is None
+    assert recalled(authenticator, ticket, None, NOW + 20) is None
     for other in (authenticator, world.new_authenticator()):
         with pytest.raises(TicketUsed):
             await other.authenticate(ticket, None, NOW + 20)
-    assert authenticator.recall(BearerToken(ticket.token), None, NOW) is None
+    assert recalled(authenticator, BearerToken(ticket.token), None, NOW) is None
     with pytest.raises(TokenExpired):
         await authenticator.authenticate(ticket, None, NOW + 30)
     assert ticket.token.decode() not in repr(ticket)
@@ -261,11 +270,11 @@ async def test_what_was_proved_is_recalled_for_its_time(world: World) -> None:
     organization = await world.organization()
     token = bearer(world, await world.user(organization), organization)
     authenticator = world.authenticator
-    assert authenticator.recall(token, None, NOW) is None
+    assert recalled(authenticator, token, None, NOW) is None
     principal = await authenticator.authenticate(token, None, NOW)
-    assert authenticator.recall(token, None, NOW + 26) is principal
+    assert recalled(authenticator, token, None, NOW + 26) is principal
     assert await authenticator.authenticate(token, None, NOW + 26) is principal
-    assert authenticator.recall(token, None, NOW + 30) is None
+    assert recalled(authenticator, token, None, NOW + 30) is None
     await world.sql("UPDATE users SET is_active = false")
     with pytest.raises(UserDisabled):
         await authenticator.authenticate(token, None, NOW + 30)
@@ -276,7 +285,7 @@ async def test_recall_needs_no_database(world: World) -> None:
     token = bearer(world, await world.user(organization), organization)
     principal = await world.authenticator.authenticate(token, None, NOW)
     await world.store.close()
-    assert world.authenticator.recall(token, None, NOW + 1) is principal
+    assert recalled(world.authenticator, token, None, NOW + 1) is principal
 
 
 @pytest.mark.parametrize("left", [1, 5, 20])
@@ -285,8 +294,8 @@ async def test_a_token_is_never_recalled_past_its_end(world: World, left: int) -
     token = bearer(world, await world.user(organization), organization, now=NOW - 3600 + left)
     authenticator = world.authenticator
     await authenticator.authenticate(token, None, NOW)
-    assert authenticator.recall(token, None, NOW + left - 0.01) is not None
-    assert authenticator.recall(token, None, NOW + left) is None
+    assert recalled(authenticator, token, None, NOW + left - 0.01) is not None
+    assert recalled(authenticator, token, None, NOW + left) is None
     with pytest.raises(TokenExpired):
         await authenticator.authenticate(token, None, NOW + left)
 
@@ -298,8 +307,8 @@ async def test_a_key_is_never_recalled_past_its_end(world: World) -> None:
     )
     authenticator = world.authenticator
     assert (await authenticator.authenticate(ApiKey(key), None, NOW)).expires_at == NOW + 5
-    assert authenticator.recall(ApiKey(key), None, NOW + 4.99) is not None
-    assert authenticator.recall(ApiKey(key), None, NOW + 5) is None
+    assert recalled(authenticator, ApiKey(key), None, NOW + 4.99) is not None
+    assert recalled(authenticator, ApiKey(key), None, NOW + 5) is None
     with pytest.raises(ApiKeyExpired):
         await authenticator.authenticate(ApiKey(key), None, NOW + 5)
 
@@ -313,12 +322,12 @@ async def test_memory_tells_organizations_credentials_and_kinds_apart(world: Wor
     authenticator = world.authenticator
     await authenticator.authenticate(token, None, NOW)
     await authenticator.authenticate(ApiKey(key), None, NOW)
-    assert authenticator.recall(token, other, NOW) is None
-    assert authenticator.recall(token, organization, NOW) is None
-    assert authenticator.recall(ApiKey(token.token), None, NOW) is None
-    assert authenticator.recall(BearerToken(key), None, NOW) is None
-    assert authenticator.recall(BearerToken(token.token + b"="), None, NOW) is None
-    assert authenticator.recall(BearerToken(other.bytes + token.token), None, NOW) is None
+    assert recalled(authenticator, token, other, NOW) is None
+    assert recalled(authenticator, token, organization, NOW) is None
+    assert recalled(authenticator, ApiKey(token.token), None, NOW) is None
+    assert recalled(authenticator, BearerToken(key), None, NOW) is None
+    assert recalled(authenticator, BearerToken(token.token + b"="), None, NOW) is None
+    assert recalled(authenticator, BearerToken(other.bytes + token.token), None, NOW) is None
 
 
 def keys_of(authenticator: Authenticator) -> list[bytes]:
@@ -345,7 +354,7 @@ async def test_memory_is_bounded(world: World) -> None:
     tokens = [bearer(world, user, organization, now=NOW - number) for number in range(20)]
     for token in tokens:
         await authenticator.authenticate(token, None, NOW)
-    assert sum(authenticator.recall(token, None, NOW) is not None for token in tokens) == 5
+    assert sum(recalled(authenticator, token, None, NOW) is not None for token in tokens) == 5
 
 
 async def test_a_refusal_is_remembered_for_a_shorter_time(world: World) -> None:
@@ -356,7 +365,7 @@ async def test_a_refusal_is_remembered_for_a_shorter_time(world: World) -> None:
         await world.authenticator.authenticate(token, None, NOW)
     await world.sql("UPDATE users SET is_active = true")
     with pytest.raises(UserDisabled):
-        world.authenticator.recall(token, None, NOW + 4)
+        recalled(world.authenticator, token, None, NOW + 4)
     await world.authenticator.authenticate(token, None, NOW + 5)
 
 
@@ -441,5 +450,5 @@ async def test_a_recalled_key_counts_as_used(world: World) -> None:
     key, _ = await world.key(await world.user(organization), organization)
     await world.authenticator.authenticate(ApiKey(key), None, NOW)
     assert await world.last_used.flush(NOW) == 1
-    assert world.authenticator.recall(ApiKey(key), None, NOW + 1)
+    assert recalled(world.authenticator, ApiKey(key), None, NOW + 1)
     assert await world.last_used.flush(NOW + 1) == 1

@@ -1,0 +1,136 @@
+"""A kept connection answers as a new one would: what is kept with field lines changes no answer and no line sent on.
+
+Every request of a table (lines x host x target x method) is sent once on a connection of its own, and then, in any
+order and some of them twice in a row, on connections that are kept. Both must have been told and sent on the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.flow.browsing import signed_in
+from tests.flow.calls import bearer
+from tests.flow.peers import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+    from tests.flow.peers import Upstream
+
+    Start = Callable[..., Awaitable[Gateway]]
+    Line = tuple[bytes, bytes]
+    Seen = tuple[bytes, list[Line], bytes, tuple[bytes, list[Line]] | None]
+
+ROUTES = """
+routes:
+  - {name: plain, auth: required, match: {path: /plain, methods: [GET]}}
+  - {name: deleting, auth: required, require: ["contacts:delete"], match: {path: /plain, methods: [DELETE]}}
+  - {name: elsewhere, auth: required, require: ["users:delete"], match: {host: other.test, path: /plain}}
+  - {name: stripped, auth: required, credential: strip, match: {path: /stripped}}
+  - {name: blue, auth: required, headers: {set: {X-Team: blue}, add: {X-Via: g}}, match: {path: /blue}}
+  - {name: red, auth: required, headers: {set: {X-Team: red}}, credential: strip, match: {path: /red}}
+  - {name: moved, auth: required, rewrite: "/v2/*", match: {path: /moved/*}}
+  - {name: tried, auth: required, require: ["users:read"], shadow: true, match: {path: /tried/*}}
+  - {name: held, auth: required, require: ["users:read"], match: {path: /held/*}}
+  - {name: optional, auth: optional, match: {path: /optional}}
+  - {name: both, auth: required, require: ["users:delete"], shadow: true, match: {path: /both}, credential: strip}
+  - {name: open, auth: public, match: {path: /open}}
+  - {name: tickets, auth: required, tickets: true, match: {path: /tickets}}
+  - {name: shared, auth: required, cors: {origins: ["https://a.test"], credentials: true}, match: {path: /shared}}
+"""
+PROXIED = (
+    "/plain",
+    "/stripped",
+    "/blue",
+    "/red",
+    "/moved/x",
+    "/moved/y?z=1",
+    "/tried/x",
+    "/held/x",
+    "/optional",
+)
+MORE = ("/both", "/open", "/tickets", "/tickets?token=junk", "/shared", "/nowhere")
+HOSTED = ("/api/auth/sessions", "/api/api-keys")
+EACH_ITS_OWN = {"x-request-id", "traceparent", "date"}
+
+
+def common(lines: list[Line], *but: str) -> list[Line]:
+    return [line for line in lines if line[0].decode().lower() not in EACH_ITS_OWN | set(but)]
+
+
+async def tell(client: Client, upstream: Upstream, raw: bytes) -> Seen:
+    """What a client is told of `raw`, and what the upstream saw of it."""
+    before = len(upstream.requests)
+    await client.send(raw)
+    answer = await client.response(head_only=raw.startswith(b"HEAD"))
+    seen = None
+    if len(upstream.requests) > before:
+        sent = upstream.requests[-1]
+        seen = (sent.start, common(sent.lines))
+    ours = seen is None and b" /api/" not in raw[:40]  # the upstream's echo tells ids, hosted bodies times
+    body = answer.body if ours else b""
+    return answer.start, common(answer.lines, "content-length"), body, seen
+
+
+@pytest.mark.parametrize("host", ["gateway.test", "other.test"])
+async def test_a_kept_connection_answers_as_a_new_one(
+    world: World, start: Start, upstream: Upstream, tmp_path: Path, host: str
+) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text(ROUTES)
+    gate = await start(world.url, routes=str(file), cookies=True, trusted_proxies=["127.0.0.1/32"])
+    jar = await signed_in(gate)
+    cookies = "Cookie: " + "; ".join(f"{name}={value}" for name, value in jar.values.items()) + "; other=1"
+    agent, admin, both = (bearer(world.token(user)) for user in (world.agent, world.admin, world.both))
+    another = f"X-Organization-ID: {world.other}"
+    sets_of_lines = [
+        [agent],
+        [admin],
+        [both, another],
+        [agent, another],
+        [admin, "X-Organization-ID: junk"],
+        [
+            f"X-API-Key: {world.api_key}",
+            "X-Forwarded-For: 192.0.2.9",
+            "X-Request-ID: abcdefgh1234",
+            "X-Team: mine",
+        ],
+        [cookies],
+        [cookies, jar.csrf],
+        [cookies, "Origin: https://evil.test"],
+        [cookies, jar.csrf, "Origin: https://a.test", "Access-Control-Request-Method: DELETE"],
+        [],
+        ["Authorization: Bearer junk"],
+        [agent, "Connection: keep-alive, x-team", "X-Team: a"],
+    ]
+    order = random.Random(host)  # noqa: S311 -- the same each time
+    for lines in sets_of_lines:
+        tail = "\r\n".join([f"Host: {host}", *lines, "", ""])
+        questions = [
+            f"{method} {target} HTTP/1.1\r\n{tail}".encode()
+            for target, method in itertools.product(
+                (*PROXIED, *MORE, *HOSTED), ("GET", "HEAD", "OPTIONS", "DELETE")
+            )
+            if not (target in HOSTED and method == "DELETE")
+        ]
+        fresh: dict[bytes, Seen] = {}
+        for raw in questions:
+            async with Client(gate.address) as client:
+                fresh[raw] = await tell(client, upstream, raw)
+        asked = [raw for raw in questions * 2 for _ in range(order.choice((1, 1, 2)))]
+        order.shuffle(asked)
+        while asked:
+            async with Client(gate.address) as client:
+                kept = True
+                while asked and kept:
+                    raw = asked.pop()
+                    told = await tell(client, upstream, raw)
+                    assert told == fresh[raw], raw
+                    kept = (b"Connection", b"close") not in told[1]
