@@ -125,6 +125,8 @@ class HeaderLaws:
         named = connection_tokens(head) - {b"host"}
         if strip:
             named |= CREDENTIALS
+        if head.minor == 0:
+            named |= {b"expect"}  # RFC 9110 section 10.1.1: of a 1.0 client it means nothing
         passes = self.passes
         parts: list[bytes] = []
         for name, value in head.fields:
@@ -254,7 +256,8 @@ def _lowered(name: bytes) -> bytes:
 
 def interim_start(head: ResponseHead) -> bytes:
     """Return the head of an interim response, without its final CRLF."""
-    fields: list[FieldLine] = [line for line in head.fields if line[0].lower() not in _RESPONSE_DROPS]
+    dropped = _RESPONSE_DROPS | connection_tokens(head)
+    fields: list[FieldLine] = [line for line in head.fields if line[0].lower() not in dropped]
     return b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase) + b"".join(
         b"%b: %b\r\n" % line for line in fields
     )

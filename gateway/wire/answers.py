@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 MAX_HEAD_BYTES: Final = 262_144
 MAX_INTERIM: Final = 32
+MAX_FRAMING_BYTES: Final = 65_536
+"""Chunk sizes, extensions and trailers (section 7.1) that may come without a byte of body between them."""
 BAD_GATEWAY: Final = 502
 _SWITCHING: Final = 101
+_HTTP: Final = b"HTTP/1."
 
 _KNOWN: Final = 128
 _KNOWN_BYTES: Final = 2048
@@ -79,6 +82,7 @@ class ResponseReader:
 
     __slots__ = (
         "_fed",
+        "_framed",
         "_head",
         "_interim",
         "_known",
@@ -112,7 +116,7 @@ class ResponseReader:
         self._upgrade = upgrade
         self._head: ResponseHead | None = None
         self._lines: list[FieldLine] | None = None
-        self._fed = 0
+        self._fed = self._framed = 0
         self._interim = 0
         self.heads.clear()
         self.final: ResponseHead | None = None
@@ -137,8 +141,14 @@ class ResponseReader:
             return
         if self._parser is None:
             return
+        if (
+            rested and not raw.startswith(_HTTP) and not _HTTP.startswith(raw)
+        ):  # RTSP and ICE are read as well
+            raise ProtocolError(BAD_GATEWAY, "not an HTTP response")
         if self.final is None:
             self._fed += len(raw)
+        else:
+            self._framed += len(raw)
         try:
             self._parser.feed_data(raw)
         except httptools.HttpParserUpgrade as switched:
@@ -147,10 +157,16 @@ class ResponseReader:
             if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
                 raise error.__context__ from error
             raise ProtocolError(BAD_GATEWAY, str(error)) from error
-        if self.final is None and self._fed > MAX_HEAD_BYTES:
-            raise ProtocolError(BAD_GATEWAY, "response head too large")
+        self._check_progress()
         if rested and self.complete and not self.excess and not self._interim:
             self._remember(raw)
+
+    def _check_progress(self) -> None:
+        """Hold the limits of what has not come to anything yet: half a head, or framing without a body."""
+        if self.final is None and self._fed > MAX_HEAD_BYTES:
+            raise ProtocolError(BAD_GATEWAY, "response head too large")
+        if self._framed > MAX_FRAMING_BYTES:
+            raise ProtocolError(BAD_GATEWAY, "chunk framing without a body")
 
     def ended_by_close(self) -> bool:
         """Note that the connection has closed; tell whether that is how this response ends (section 6.3 rule 8)."""
@@ -249,8 +265,11 @@ class ResponseReader:
 
     def on_body(self, piece: bytes) -> None:
         """A piece of the response's body."""
+        self._framed = 0
         if self.complete:
             self.excess = True
+        elif self.final is None:  # an interim response's, which has none
+            raise ProtocolError(BAD_GATEWAY, "interim response with a body")
         elif self.sink is not None:
             self.sink.body(piece)
         else:

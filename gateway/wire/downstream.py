@@ -6,23 +6,26 @@ serves one at a time by driving the coroutine that the listener's ``serve`` make
 - Answers leave in the order of their requests, whatever arrives meanwhile.
 - A request that breaks a law is served like any other, with ``fault`` set: it is answered and recorded by the same
   code, nothing of it goes further, and the connection closes behind it.
-- Reading stops while requests wait their turn, while the client does not take its answers, while a body is due that
-  nobody takes yet (so no body is read, beyond what arrived with the head, before the gateway has decided), and while
-  whoever takes it is full.
+- Reading stops while more requests wait than are parsed ahead, while the client does not take its answers, while a
+  body is due that nobody takes yet (so no body is read, beyond what arrived with the head, before the gateway has
+  decided), and while whoever takes it is full. Else it goes on, to notice a client that leaves.
+- What comes behind a request to upgrade, before its 101, refuses it (RFC 6455 section 4.1).
 - A client that goes away is thrown into the coroutine at once, as :class:`ClientGone`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
-from gateway.wire.drive import Drive
+from gateway.wire.drive import Drive, report
+from gateway.wire.framing import BAD_REQUEST
 from gateway.wire.inbound import ClientGone, Inbound
 from gateway.wire.messages import ProtocolError
 from gateway.wire.outbox import Outlet
-from gateway.wire.reading import RequestReader
+from gateway.wire.reading import EARLY, RequestReader
 
 if TYPE_CHECKING:
     from gateway.wire.listener import Listener
@@ -68,6 +71,8 @@ class DownstreamConnection(asyncio.Protocol):
         if too_many is not None:
             self._break(ProtocolError(UNAVAILABLE, too_many))
             self._pump()
+            if self._listener.crowded:
+                self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
         """End: whoever serves this client is told that it is gone."""
@@ -80,10 +85,9 @@ class DownstreamConnection(asyncio.Protocol):
             self.drive.throw(ClientGone("the client closed the connection"))
 
     def eof_received(self) -> bool:
-        """Take a client that half-closes for one that left, as nginx and Envoy do.
+        """Take a client that half-closes for one that left, as nginx and Envoy do: the two look alike.
 
-        The two look alike, and work for a client that is gone is work taken from one that is not. What is finished it
-        may have.
+        What is finished it may have.
         """
         if self._outlet is not None:
             self._outlet.flush()
@@ -93,18 +97,19 @@ class DownstreamConnection(asyncio.Protocol):
         """Read, then serve what that completed."""
         if self._closing or self._broken:
             return  # what comes behind a refusal, or while closing, is dropped
-        if self._active is None and not (
-            self._reader.in_head or self._full
-        ):  # a head begins; later bytes win no time
+        active = self._active
+        last = self._queue[-1] if self._queue else active
+        if last is not None and last.head.upgrade:
+            self._break(ProtocolError(BAD_REQUEST, EARLY), last)
+            self._pump()
+            return
+        if active is None and not (self._reader.in_head or self._full):  # later bytes of a head win no time
             self.deadline = self._deadlines.after(self._limits.head_seconds)
-        self._parse(data)
-        self._pump()
-
-    def _parse(self, raw: bytes) -> None:
         try:
-            self._reader.read(raw)
+            self._reader.read(data)
         except ProtocolError as fault:
             self._break(fault)
+        self._pump()
 
     def pause_writing(self) -> None:
         """The client takes its answer more slowly than it comes."""
@@ -131,8 +136,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed; what for follows from where the connection is."""
-        full = self._full
-        left = self._outlet.buffered() if self._outlet is not None else 0
+        full, left = self._full, self._outlet.buffered() if self._outlet is not None else 0
         if self._full and not full:
             return  # by what just left, and with a deadline of its own
         if left and (full or self._closing):
@@ -152,12 +156,12 @@ class DownstreamConnection(asyncio.Protocol):
 
     # -- turn by turn ------------------------------------------------------------------------------------------
 
-    def _break(self, fault: ProtocolError) -> None:
-        """Read nothing more. The request being read is refused; if it is being served already, it is told."""
+    def _break(self, fault: ProtocolError, broken: Inbound | None = None) -> None:
+        """Read nothing more. The request being read, or `broken`, is refused; if it is being served, it is told."""
         self._broken = True
-        inbound, self._reader.current = self._reader.current, None
+        inbound = broken or self._reader.current or Inbound(self)
+        self._reader.current = None
         self._reader.in_head = False
-        inbound = inbound or Inbound(self)
         inbound.fault = fault
         if inbound is self._active:
             if self.drive is not None:
@@ -183,8 +187,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _parse_on(self) -> None:
         if self._may_parse_on():
-            self._parse(b"")
-            self._pump()
+            self.data_received(b"")
 
     def _may_parse_on(self) -> bool:
         """Whether bytes that were read wait to be parsed, and nothing stands before them."""
@@ -203,9 +206,10 @@ class DownstreamConnection(asyncio.Protocol):
             return
         inbound.source = inbound.sink = None
         if escaped is not None:
-            context = {"message": "an exchange let an exception escape", "exception": escaped}
-            asyncio.get_running_loop().call_exception_handler(context)
-        if not inbound.answered or inbound.aborted:
+            report("an exchange let an exception escape", escaped)
+        if inbound.bare and inbound.aborted:
+            self._outlet.reset()
+        elif not inbound.answered or inbound.aborted:
             self.abort()
         elif inbound.closes or not inbound.complete:
             self._close(linger=not inbound.complete or self._broken or self._paused or bool(self._queue))
@@ -224,11 +228,10 @@ class DownstreamConnection(asyncio.Protocol):
             return
         if self._closing:
             pause = False
-        elif self._queue or self._reader.held:
+        elif self._reader.held or (self._queue and not self._queue[-1].complete):
             pause = True
         elif active is None or active.complete:
-            # After an upgrade request, the client's bytes are for the tunnel, which begins with the 101.
-            pause = self._full or (active is not None and active.head.upgrade)
+            pause = self._full
         else:
             pause = active.sink is None or active.held
         if pause is not self._paused and not outlet.transport.is_closing():
@@ -238,7 +241,7 @@ class DownstreamConnection(asyncio.Protocol):
             else:
                 outlet.transport.resume_reading()
         if active is not None and not self._closing and not self._full:
-            due = not active.complete and not pause
+            due = not (active.complete or active.expecting or pause)
             self.deadline = self._deadlines.after(self._limits.body_seconds) if due else None
 
     def _close(self, *, linger: bool) -> None:
@@ -251,9 +254,8 @@ class DownstreamConnection(asyncio.Protocol):
         self._buffered = outlet.buffered()
         if linger and outlet.transport.can_write_eof():
             outlet.transport.write_eof()
-            self.deadline = self._deadlines.after(
-                self._limits.write_seconds if self._buffered else LINGER_SECONDS
-            )
+            self._buffered = sys.maxsize  # at the first look, whatever is left counts as on its way
+            self.deadline = self._deadlines.after(LINGER_SECONDS)
             self.regulate()
         else:
             outlet.close()
@@ -261,8 +263,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close unless a request is being read or served."""
-        busy = self._active or self._reader.current or self._queue
-        if not busy and self._outlet is not None:
+        if not (self._active or self._reader.current or self._queue) and self._outlet is not None:
             self._closing = True
             self._outlet.close()
 
@@ -290,8 +291,7 @@ class DownstreamConnection(asyncio.Protocol):
         if self._outlet is None:
             raise ClientGone("the client closed the connection")
         self._outlet.write(head)
-        self._switched = True
-        self.deadline = None
+        self._switched, self.deadline = True, None
         return self._outlet.give_away()
 
     def write(self, piece: bytes) -> None:

@@ -27,6 +27,11 @@ class Abandoned(Exception):
     """Offloaded work was cancelled by somebody else than the exchange that awaits it."""
 
 
+def report(message: str, error: Exception) -> None:
+    """Tell the loop's exception handler of an error that nobody is left to raise it to."""
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+
+
 class Signal(Generic[T]):
     """A value that will be set once, by whoever has it, for the one coroutine that awaits it."""
 

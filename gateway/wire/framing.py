@@ -23,7 +23,9 @@ EXPECTATION_FAILED: Final = 417
 
 _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
+FIRST_INTERIM: Final = 100
 FIRST_FINAL: Final = 200
+LAST_FINAL: Final = 599
 
 HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
 """uri-host [":" port], RFC 9110 section 7.2; sub-delims and percent-encoding of reg-name are not taken."""
@@ -42,6 +44,14 @@ HOP_BY_HOP: Final = frozenset(
     }
 )
 """Fields of one connection only, never forwarded (RFC 9110 section 7.6.1)."""
+
+_OF_OTHER_PROTOCOLS: Final = frozenset(
+    {
+        *(b"DESCRIBE", b"ANNOUNCE", b"SETUP", b"PLAY", b"PAUSE", b"TEARDOWN", b"GET_PARAMETER"),
+        *(b"SET_PARAMETER", b"REDIRECT", b"RECORD", b"FLUSH", b"SOURCE"),
+    }
+)
+"""Methods of RTSP and ICE, which llhttp reads as well."""
 
 _SINGLE: Final = (b"host", b"content-length", b"transfer-encoding", b"expect")
 _ASCII_ONLY: Final = (b"host", b"connection", b"transfer-encoding", b"expect", b"upgrade")
@@ -69,19 +79,23 @@ def check_request(head: RequestHead) -> None:
 
     _frame_request(head)
 
-    if (
-        head.method == b"CONNECT"
-    ):  # RFC 9110 section 9.3.6: a tunnel to anywhere is not what this server is for
-        raise ProtocolError(NOT_IMPLEMENTED, "CONNECT is not supported")
-    if (
-        head.method == b"TRACE"
-    ):  # RFC 9110 section 9.3.8: it would echo to the client what only the upstream may see
-        raise ProtocolError(NOT_IMPLEMENTED, "TRACE is not supported")
+    _check_method(head.method)
     if head.upgrade:
         _check_upgrade(head)
     expect = first.get(b"expect")
-    if expect is not None and expect.lower() != b"100-continue":  # RFC 9110 section 10.1.1
+    # RFC 9110 section 10.1.1; in HTTP/1.0 it says nothing
+    if expect is not None and head.minor and expect.lower() != b"100-continue":
         raise ProtocolError(EXPECTATION_FAILED, "unknown expectation")
+
+
+def _check_method(method: bytes) -> None:
+    """Refuse the methods that are not for this server."""
+    if method == b"CONNECT":  # RFC 9110 section 9.3.6: a tunnel to anywhere
+        raise ProtocolError(NOT_IMPLEMENTED, "CONNECT is not supported")
+    if method == b"TRACE":  # section 9.3.8: it would echo to the client what only the upstream may see
+        raise ProtocolError(NOT_IMPLEMENTED, "TRACE is not supported")
+    if method in _OF_OTHER_PROTOCOLS:
+        raise ProtocolError(NOT_IMPLEMENTED, "unknown method")
 
 
 def _check_host(head: RequestHead) -> None:
@@ -138,6 +152,8 @@ def check_response(head: ResponseHead, method: bytes) -> None:
         ProtocolError: the upstream broke HTTP; status 502.
     """
     bad_gateway = 502
+    if not FIRST_INTERIM <= head.status <= LAST_FINAL:  # RFC 9110 section 15: there is no class for it
+        raise ProtocolError(bad_gateway, "status code out of range")
     if head.occurs_twice(b"content-length") or head.occurs_twice(b"transfer-encoding"):
         raise ProtocolError(bad_gateway, "repeated framing field")
     coding = head.first.get(b"transfer-encoding")
@@ -146,6 +162,9 @@ def check_response(head: ResponseHead, method: bytes) -> None:
         raise ProtocolError(bad_gateway, "ambiguous framing")
     if length is not None:
         head.length = parse_length(length, bad_gateway)
+    if head.status < FIRST_FINAL and (coding is not None or head.length):
+        # Section 6.1 and RFC 9110 section 8.6 forbid both: whoever believes them takes the next head for a body.
+        raise ProtocolError(bad_gateway, "interim response with a body")
     # Rule 1: these never have a body, whatever their fields say.
     if method == b"HEAD" or head.status < FIRST_FINAL or head.status in (_NO_CONTENT, _NOT_MODIFIED):
         head.kind = BodyKind.NONE

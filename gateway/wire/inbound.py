@@ -48,14 +48,16 @@ class Inbound:
         answered: The final answer's head has been written.
         aborted: The answer broke off; the connection cannot go on.
         closes: The connection closes after the answer.
+        bare: The answer's end is the connection's: a client can only tell a reset from it.
         sent: Bytes of answer body written.
     """
 
     __slots__ = (
-        "_bare",
         "_chunked",
+        "_urged",
         "aborted",
         "answered",
+        "bare",
         "closes",
         "complete",
         "connection",
@@ -90,7 +92,7 @@ class Inbound:
         self.closes = False
         self.sent = 0
         self._chunked = False
-        self._bare = False
+        self.bare = self._urged = False
 
     # -- the request's body ----------------------------------------------------------------------------------
 
@@ -134,12 +136,19 @@ class Inbound:
         self.held = False
         self.connection.regulate()
 
+    @property
+    def expecting(self) -> bool:
+        """Whether the client waits for a word before it sends its body (RFC 9110 section 10.1.1)."""
+        return not (self.received or self._urged) and b"expect" in self.head.first and self.head.minor == 1
+
     # -- the answer ------------------------------------------------------------------------------------------
 
     def interim(self, head: bytes) -> None:
         """Write an interim response's head (RFC 9110 section 15.2); a 1.0 client gets none."""
+        self._urged = True
         if self.head.minor == 1:
             self.connection.write(head + _END)
+        self.connection.regulate()
 
     def answer(  # noqa: PLR0913 -- the parts of one response
         self,
@@ -169,13 +178,13 @@ class Inbound:
                 self._chunked = True
                 parts.append(b"Transfer-Encoding: chunked\r\n")
             else:
-                self._bare = True  # a 1.0 client knows the end by the close
+                self.bare = True  # a 1.0 client knows the end by the close
         elif length is not None:
             parts.append(b"Content-Length: %d\r\n" % length)
         # A body that nobody will read makes the connection useless; better said than discovered.
-        unread = not self.complete and self.sink is None
+        unread = not self.complete and (self.sink is None or complete)
         self.closes = (
-            self._bare
+            self.bare
             or unread
             or self.fault is not None
             or head.upgrade

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.wire.downstream import DownstreamConnection
 
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.inbound import Inbound
     from gateway.wire.outbox import Outbox
+
+
+MOST_REFUSED: Final = 256
+"""Connections too many that may linger until their answer is read; those beyond it are dropped behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Listener:
     idled: int = 0
     draining: bool = False
     ended: bool = False
+    _refused: set[DownstreamConnection] = field(default_factory=set)
     _by_address: dict[str, int] = field(default_factory=dict)
 
     def protocol(self) -> DownstreamConnection:
@@ -69,18 +74,29 @@ class Listener:
         """Count a connection in; return why it is one too many, if it is."""
         self.open.add(connection)
         self.opened += 1
-        peer = connection.peer
-        count = self._by_address[peer] = self._by_address.get(peer, 0) + 1
-        if len(self.open) > self.limits.connections:
-            return "too many connections"
-        most = self.limits.connections_per_address
-        if most and count > most and not self.exempt(peer):
-            return "too many connections from this address"
-        return None
+        peer, most = connection.peer, self.limits.connections_per_address
+        count = self._by_address.get(peer, 0) + 1
+        if len(self.open) - len(self._refused) > self.limits.connections:
+            why = "too many connections"
+        elif most and count > most and not self.exempt(peer):
+            why = "too many connections from this address"
+        else:
+            self._by_address[peer] = count
+            return None
+        self._refused.add(connection)  # it stays until it has its answer, and counts against nobody
+        return why
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many are being refused that none can be waited for."""
+        return len(self._refused) > MOST_REFUSED
 
     def leave(self, connection: DownstreamConnection) -> None:
         """Count a connection out."""
         self.open.discard(connection)
+        if connection in self._refused:
+            self._refused.discard(connection)
+            return
         left = self._by_address.get(connection.peer, 1) - 1
         if left:
             self._by_address[connection.peer] = left

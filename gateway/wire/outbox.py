@@ -14,14 +14,19 @@ others find it awake. Pieces for one transport that come in one turn leave in on
 
 from __future__ import annotations
 
-import asyncio
+import socket
+import struct
 from typing import TYPE_CHECKING, Final
 
+from gateway.wire.drive import report
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
 LARGEST: Final = 16_384
 MOST: Final = 64
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class Outbox:
@@ -49,8 +54,7 @@ class Outbox:
             try:
                 outlet.flush()
             except Exception as error:  # noqa: BLE001 -- reported; the others are not to wait for it
-                context = {"message": "a transport let an exception escape", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(context)
+                report("a transport let an exception escape", error)
                 outlet.transport.abort()
 
 
@@ -112,6 +116,13 @@ class Outlet:
     def drop(self) -> None:
         """Drop the transport at once, and what waits with it."""
         self._waiting = b""
+        self.transport.abort()
+
+    def reset(self) -> None:
+        """Drop the transport so that its peer sees a reset, and takes what it has for broken off."""
+        made = self.transport.get_extra_info("socket")
+        if made is not None:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.transport.abort()
 
     def give_away(self) -> asyncio.Transport:

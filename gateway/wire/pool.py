@@ -136,12 +136,18 @@ class Pool:
             raise
 
     async def _dialled(self) -> UpstreamConnection:
+        made: list[UpstreamConnection] = []
+
+        def make() -> UpstreamConnection:
+            made.append(UpstreamConnection(self._deadlines, self._outbox, self._known, self._forget))
+            return made[-1]
+
         try:
             async with asyncio.timeout(self.limits.connect_timeout_seconds):
-                _, connection = await self._dial(
-                    lambda: UpstreamConnection(self._deadlines, self._outbox, self._known, self._forget)
-                )
+                _, connection = await self._dial(make)
         except BaseException:
+            for one in made:  # its transport may have been there already when the time was up
+                one.disown()
             self.open -= 1
             self.failed += 1
             self._hand_over(None)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 
-from gateway.wire.framing import BAD_REQUEST, VERSION_NOT_SUPPORTED, check_request
+from gateway.wire.framing import BAD_REQUEST, VERSION_NOT_SUPPORTED, check_request, connection_tokens
 from gateway.wire.inbound import Inbound
 from gateway.wire.messages import BodyKind, ProtocolError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.wire.listener import ClientLimits
     from gateway.wire.messages import RequestHead
 
+EARLY: Final = "bytes behind an upgrade request"
 URI_TOO_LONG: Final = 414
 FIELDS_TOO_LARGE: Final = 431
 _SLACK: Final = 4
@@ -107,6 +108,9 @@ class RequestReader:
             size = self._stretch()
             self.feed(raw if len(raw) <= size else raw[:size])
             raw = raw[size:]
+            if raw and self._ready and self._ready[-1].head.upgrade:
+                self._refuse_early()
+                return
 
     def _stretch(self) -> int:
         """Return how many bytes may be parsed at once: the rest of a body of known length, or a slice."""
@@ -133,14 +137,18 @@ class RequestReader:
         try:
             self._parser.feed_data(raw)
         except httptools.HttpParserUpgrade as switching:
-            if len(raw) > switching.args[0]:  # RFC 6455 section 4.1: first the 101, then the frames
-                self._ready[-1].fault = ProtocolError(BAD_REQUEST, "bytes behind an upgrade request")
+            if len(raw) > switching.args[0]:
+                self._refuse_early()
             return
         except httptools.HttpParserError as error:
             raise _refusal(error) from error
         self._check_progress()
         if rested and self.current is None and len(self._ready) == before + 1:
             self._remember(raw, self._ready[-1].head)
+
+    def _refuse_early(self) -> None:
+        """Refuse the upgrade that bytes came behind. RFC 6455 section 4.1: first the 101, then the frames."""
+        self._ready[-1].fault = ProtocolError(BAD_REQUEST, EARLY)
 
     def _check_progress(self) -> None:
         """Hold the limits of what has not come to anything yet: half a head, or framing without a body."""
@@ -229,8 +237,9 @@ class RequestReader:
         elif version != "1.1":
             raise ProtocolError(VERSION_NOT_SUPPORTED, "HTTP version not supported")
         head.upgrade = parser.should_upgrade()
-        head.keep_alive = parser.should_keep_alive()
         head.index()
+        # Section 9.3: close is the stronger option, whatever the version.
+        head.keep_alive = parser.should_keep_alive() and b"close" not in connection_tokens(head)
         check_request(head)
         self._ready.append(inbound)
 

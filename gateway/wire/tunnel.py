@@ -14,7 +14,7 @@ Both transports are taken from their connections and given to the two ends of a 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.wire.drive import Signal
 from gateway.wire.frames import GOING_AWAY, Frames, close_frame
@@ -26,6 +26,17 @@ FRAME_SECONDS: Final = 0.5
 """So long a frame that is under way may take to end, when its socket is closed here."""
 ANSWER_SECONDS: Final = 0.9
 """So long, all in all, the client may take to answer a Close frame."""
+
+
+class Owner(Protocol):
+    """The connection that had a transport."""
+
+    @property
+    def full(self) -> bool:
+        """Whether its peer lags behind what was written."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take in that the transport is gone."""
 
 
 class Tunnel:
@@ -51,8 +62,8 @@ class Tunnel:
 
     def join(
         self,
-        client: tuple[asyncio.Transport, asyncio.Protocol],
-        upstream: tuple[asyncio.Transport, asyncio.Protocol],
+        client: tuple[asyncio.Transport, Owner],
+        upstream: tuple[asyncio.Transport, Owner],
         early: bytes = b"",
     ) -> None:
         """Let bytes flow between two transports, each with the connection that had it.
@@ -68,9 +79,11 @@ class Tunnel:
         self.touch()
         for end in (near, far):
             end.transport.set_protocol(end)
-        for end in (near, far):
+        for end, full in ((near, upstream[1].full), (far, client[1].full)):
             if end.transport.is_closing():
                 end.peer.finish()
+            elif full:  # it has been told so already, and is told only once: by `resume_writing` it goes on
+                end.transport.pause_reading()
             else:
                 end.transport.resume_reading()
 
@@ -177,7 +190,7 @@ class Tunnels:
 class _End(asyncio.Protocol):
     """What a transport talks to while it is one end of a tunnel."""
 
-    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, owner: asyncio.Protocol) -> None:
+    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, owner: Owner) -> None:
         self._tunnel = tunnel
         self._owner = owner
         self._finished = False

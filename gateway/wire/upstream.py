@@ -7,23 +7,26 @@ came with the head, and ``relay`` the rest -> ``finished``. Laws:
   of a response, costs the connection its life.
 - ``reusable`` is true only when both messages ended where their framing said and both sides want to go on
   (RFC 9112 section 9.3).
-- Whatever goes wrong reaches the exchange as one :class:`UpstreamFault`, once.
+- Whatever goes wrong reaches the exchange as one :class:`~gateway.wire.faults.UpstreamFault`, once.
+- The deadline runs while it is the upstream's turn: not while its response is held back here, nor before its final head
+  while the client owes the body; but while it does not take the body, or has not said whether it wants it (RFC 9110
+  section 10.1.1).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from gateway.wire.answers import ResponseReader
-from gateway.wire.drive import Signal
-from gateway.wire.faults import UpstreamFault, UpstreamLost, UpstreamMalformed, UpstreamTimedOut
+from gateway.wire.faults import UpstreamLost, UpstreamMalformed, UpstreamTimedOut
 from gateway.wire.framing import LAST_CHUNK, chunk, chunked, request_framing
+from gateway.wire.handover import Handover
 from gateway.wire.messages import BodyKind, ProtocolError
 from gateway.wire.outbox import Outlet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from gateway.wire.answers import KnownHeads
     from gateway.wire.deadlines import Deadlines
@@ -51,16 +54,15 @@ class UpstreamConnection(asyncio.Protocol):
         self._before = 0
         self._lost = lost
         self._reader = ResponseReader(known)
+        self._handover = Handover(self._reader)
         self.deadline: float | None = None
         self.served = 0
         self.touched = False
         self._sent = True
+        self._expected = False
         self._busy = self._full = self._paused = self._chunked_out = False
         self._head_timeout = self._body_timeout = 0.0
         self._source: Source | None = None
-        self._failure: UpstreamFault | None = None
-        self._awaited: Signal[ResponseHead] | None = None
-        self._finished: Signal[None] | None = None
 
     # -- the exchange's side -----------------------------------------------------------------------------------
 
@@ -90,11 +92,26 @@ class UpstreamConnection(asyncio.Protocol):
             pieces = chunked(pieces, complete=complete)
         outlet = self._outlet
         if outlet is None:  # lost since it was lent
-            self._fail(UpstreamLost("the upstream closed the connection before a request was sent on it"))
+            self._handover.fail(
+                UpstreamLost("the upstream closed the connection before a request was sent on it")
+            )
             return
-        self.deadline = self._deadlines.after(head_timeout)
+        self._expected = not complete and not pieces and b"expect" in head.first
         self._before = outlet.departures
         outlet.write(b"".join((start, framing, *pieces)) if pieces else start + framing)
+        self._time()
+
+    def _time(self) -> None:
+        """Give the upstream its time from now on, if it is its turn."""
+        reader = self._reader
+        if self._paused or reader.complete:
+            self.deadline = None
+        elif reader.final is not None:
+            self.deadline = self._deadlines.after(self._body_timeout)
+        elif self._sent or self._full or self._expected:
+            self.deadline = self._deadlines.after(self._head_timeout)
+        else:
+            self.deadline = None
 
     def feed_from(self, source: Source) -> None:
         """Name who sends the rest of the body, to be paused while this connection is full."""
@@ -106,29 +123,24 @@ class UpstreamConnection(asyncio.Protocol):
         """Write a piece of the request's body."""
         if self._outlet is None:
             return
-        answered = self._reader.final is not None
-        if not self._paused:
-            self.deadline = self._deadlines.after(self._body_timeout if answered else self._head_timeout)
+        self._expected = False
         self._outlet.write(chunk(piece) if self._chunked_out else piece)
+        self._time()
 
     def end(self) -> None:
         """Mark the end of the request's body."""
         self._sent = True
         if self._chunked_out and self._outlet is not None:
             self._outlet.write(LAST_CHUNK)
+        self._time()
 
-    async def response(self) -> ResponseHead:
-        """Return the next response head: interim ones first, the final one last.
+    def response(self) -> Coroutine[Any, Any, ResponseHead]:
+        """Return the next response head when awaited: interim ones first, the final one last.
 
         Raises:
             UpstreamFault: there will be none.
         """
-        if self._reader.heads:
-            return self._reader.heads.popleft()
-        if self._failure is not None:
-            raise self._failure
-        self._awaited = Signal()
-        return await self._awaited
+        return self._handover.head()
 
     @property
     def complete(self) -> bool:
@@ -144,17 +156,13 @@ class UpstreamConnection(asyncio.Protocol):
         """Pass the rest of the response's body to `sink`, and its end."""
         self._reader.sink = sink
 
-    async def finished(self) -> None:
-        """Return when the response has been relayed to its end.
+    def finished(self) -> Coroutine[Any, Any, None]:
+        """Return, when awaited, once the response has been relayed to its end.
 
         Raises:
             UpstreamFault: it broke off.
         """
-        if self._failure is not None:
-            raise self._failure
-        if not self._reader.complete:
-            self._finished = Signal()
-            await self._finished
+        return self._handover.end()
 
     def switch(self) -> tuple[asyncio.Transport, bytes]:
         """Give the transport away after a 101, with the bytes that came behind it.
@@ -186,6 +194,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether the transport can still be written to."""
         return self._outlet is not None and not self._outlet.transport.is_closing()
 
+    @property
+    def full(self) -> bool:
+        """Whether the upstream lags behind."""
+        return self._full
+
     def rest(self, idle_seconds: float) -> None:
         """Become idle for `idle_seconds` at most, ready for the next ``send``."""
         if self._paused:  # the last piece filled the client, and nobody is left to say that it has room
@@ -207,12 +220,19 @@ class UpstreamConnection(asyncio.Protocol):
         if self._outlet is not None and self.is_open:
             self._paused = False
             self._outlet.transport.resume_reading()
-            self.deadline = self._deadlines.after(self._body_timeout)
+            self._time()
 
     def abort(self) -> None:
-        """Drop the connection at once."""
+        """Drop the connection at once; its end is then the end of nothing that anybody reads."""
+        self._reader.sink = None
         if self._outlet is not None:
             self._outlet.drop()
+
+    def disown(self) -> None:
+        """Drop a connection whose dial has failed: it was never lent, and its loss concerns nobody."""
+        self._lost = lambda _: None
+        self._deadlines.watched.discard(self)
+        self.abort()
 
     # -- asyncio's side ----------------------------------------------------------------------------------------
 
@@ -227,9 +247,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._outlet = None
         if self._busy:
             if exc is None and self._reader.ended_by_close():
-                self._deliver()
+                self._handover.deliver()
             else:
-                self._fail(UpstreamLost("the upstream closed the connection before its response had ended"))
+                self._handover.fail(
+                    UpstreamLost("the upstream closed the connection before its response had ended")
+                )
         self._lost(self)
         self._reader.close()
 
@@ -246,55 +268,32 @@ class UpstreamConnection(asyncio.Protocol):
         except ProtocolError as error:
             fault = UpstreamMalformed(f"the upstream's response is malformed: {error}")
             fault.__cause__ = error
-            self._fail(fault)
+            self._handover.fail(fault)
             reader.excess = True
             self.abort()
         else:
-            if self.complete:
-                self.deadline = None
-            elif reader.final is not None:
-                self.deadline = self._deadlines.after(self._body_timeout)
-        self._deliver()
+            self._expected = self._expected and not reader.heads
+            self._time()
+        self._handover.deliver()
 
     def pause_writing(self) -> None:
         """The upstream takes the body more slowly than it comes."""
         self._full = True
+        if self._busy:
+            self._time()
         if self._source is not None:
             self._source.pause()
 
     def resume_writing(self) -> None:
         """The upstream has caught up."""
         self._full = False
+        if self._busy:
+            self._time()
         if self._source is not None:
             self._source.resume()
 
     def expire(self) -> None:
         """The deadline has passed: idle, waiting for a head, or for the next piece of a body."""
         if self._busy:
-            self._fail(UpstreamTimedOut("the upstream did not answer in time"))
+            self._handover.fail(UpstreamTimedOut("the upstream did not answer in time"))
         self.abort()
-
-    def _fail(self, fault: UpstreamFault) -> None:
-        """Keep the fault for whoever asks next; tell who waits already."""
-        if self._reader.complete or self._failure is not None:
-            return
-        self._failure = fault
-        self._deliver()
-
-    def _deliver(self) -> None:
-        """Resume the exchange with what it awaits, now that the reader is at rest."""
-        awaited, finished = self._awaited, self._finished
-        if awaited is not None:
-            if self._reader.heads:
-                self._awaited = None
-                awaited.set(self._reader.heads.popleft())
-            elif self._failure is not None:
-                self._awaited = None
-                awaited.fail(self._failure)
-        elif finished is not None:
-            if self._reader.complete:
-                self._finished = None
-                finished.set(None)
-            elif self._failure is not None:
-                self._finished = None
-                finished.fail(self._failure)

@@ -152,6 +152,12 @@ REFUSED: dict[str, tuple[int, bytes]] = {
             ),
         )
     },
+    # what decides is said once, in ASCII
+    "two Expect": (400, plain(HOST, b"Expect: 100-continue", b"Expect: 100-continue")),
+    **{
+        f"non-ASCII {name!r}": (400, plain(HOST, name + b": \xe9"))
+        for name in (b"Connection", b"Expect", b"Upgrade", b"Transfer-Encoding")
+    },
     # start lines
     "HTTP/0.9": (505, b"GET /health\r\n\r\n"),
     "HTTP/0.9 by name": (505, plain(HOST, start=b"GET /health HTTP/0.9")),
@@ -189,6 +195,11 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     },
     # switching protocols
     "CONNECT": (501, plain(HOST, start=b"CONNECT gateway.test:443 HTTP/1.1")),
+    "TRACE": (501, plain(HOST, start=b"TRACE /health HTTP/1.1")),
+    **{
+        f"of another protocol: {start!r}": (501, plain(HOST, start=start))
+        for start in (b"DESCRIBE /health RTSP/1.0", b"SETUP /health RTSP/1.0", b"SOURCE /health ICE/1.0")
+    },
     "CONNECT of a path": (501, plain(HOST, start=b"CONNECT /health HTTP/1.1")),
     "h2c": (
         501,
@@ -241,3 +252,30 @@ async def test_an_upgrade_that_is_not_asked_for_in_connection_is_no_upgrade(
 ) -> None:
     assert (await client.exchange(plain(HOST, b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"))).status == 200
     assert upstream.requests[0].one("Upgrade") is None
+
+
+SLICE = 4096
+"""Bytes that are parsed at once; an edge where a head might end."""
+
+
+@pytest.mark.parametrize("size", [SLICE - 1, SLICE, SLICE + 1])
+@pytest.mark.parametrize("behind", [b"frames already", INNER])
+async def test_bytes_behind_an_upgrade_are_refused_wherever_its_head_ends(
+    gateway: Gateway, upstream: Upstream, size: int, behind: bytes
+) -> None:
+    head = plain(HOST, b"Connection: upgrade", b"Upgrade: websocket", b"X-Pad: ")
+    raw = head[:-4] + b"a" * (size - len(head)) + head[-4:]
+    assert len(raw) == size
+    async with Client(gateway.address) as client:
+        is_refusal(await client.exchange(raw + behind), 400)
+        assert await client.closed() == b""
+    assert upstream.seen == b""
+
+
+@pytest.mark.parametrize("line", [b"GET  /health HTTP/1.1", b"GET /health  HTTP/1.1"])
+async def test_more_than_one_space_in_a_start_line_is_one_for_the_upstream(
+    client: Client, upstream: Upstream, line: bytes
+) -> None:
+    # RFC 9112 section 3 lets a recipient read on word boundaries; what is sent on is written anew.
+    assert (await client.exchange(plain(HOST, start=line))).status == 200
+    assert upstream.requests[0].start == b"GET /health HTTP/1.1"

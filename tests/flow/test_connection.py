@@ -108,6 +108,25 @@ async def test_an_http_1_0_client_may_ask_to_keep_its_connection(client: Client)
         assert (answer.status, answer.one("Connection")) == (200, "keep-alive")
 
 
+@pytest.mark.parametrize("options", [b"keep-alive, close", b"close, keep-alive"])
+async def test_close_is_the_stronger_option(client: Client, options: bytes) -> None:
+    for version in (b"1.0", b"1.1"):
+        async with Client(client._address) as one:  # noqa: SLF001 -- another to the same gateway
+            raw = b"GET / HTTP/%b\r\nHost: e\r\nConnection: %b\r\n\r\n" % (version, options)
+            assert (await one.exchange(raw)).one("Connection") == "close"
+            assert await one.closed() == b""
+
+
+@pytest.mark.parametrize("expectation", [b"100-continue", b"anything"])
+async def test_an_expectation_of_a_1_0_client_means_nothing(
+    client: Client, upstream: Upstream, expectation: bytes
+) -> None:
+    raw = b"POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: %b\r\n\r\nhi" % expectation
+    assert (await client.exchange(raw)).status == 200  # RFC 9110 section 10.1.1
+    assert upstream.requests[0].all("Expect") == []
+    assert upstream.requests[0].body == b"hi"
+
+
 async def test_an_http_1_0_client_gets_a_streamed_body_delimited_by_the_close(
     client: Client, upstream: Upstream
 ) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.flow.peers import PATIENCE, Client
+from tests.flow.peers import PATIENCE, Client, read_head
 from tests.flow.test_drain import serving
 
 if TYPE_CHECKING:
@@ -70,6 +70,23 @@ async def test_one_address_has_its_share_and_no_more(
             assert (refusal.status, refusal.one("Connection")) == (503, "close")
     async with Client(gateway.address) as four:  # they left, and are not counted any more
         assert (await four.exchange(GET)).status == 200
+
+
+async def test_one_address_cannot_use_up_the_connections_of_all(
+    start: Callable[..., Awaitable[Gateway]],
+) -> None:
+    # Those too many stay for a moment, until they have read why; they count against nobody.
+    gateway = await start(limit={"connections": 4, "connections_per_address": 2})
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(Client(gateway.address))
+        for _ in range(6):
+            refused = await stack.enter_async_context(Client(gateway.address))
+            assert (await refused.response()).status == 503
+        reader, writer = await asyncio.open_connection(*gateway.address, local_addr=("127.0.0.2", 0))
+        writer.write(GET)
+        assert (await read_head(reader)).status == 200
+        writer.close()
 
 
 async def test_a_trusted_proxy_may_have_any_number(start: Callable[..., Awaitable[Gateway]]) -> None:

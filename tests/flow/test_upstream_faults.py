@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.peers import Client, read_head
+from tests.flow.peers import PATIENCE, Client, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
 GET = b"GET / HTTP/1.1\r\nHost: e\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 2\r\n\r\nhi"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+SIZE = 8 << 20
 
 
-def replying(raw: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+def replying(*answers: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(raw)
-        await writer.drain()
+        for raw in answers:
+            await read_head(reader)
+            writer.write(raw)
+            await writer.drain()
         await reader.read()
 
     return script
@@ -72,16 +75,36 @@ async def test_an_upstream_that_stalls_in_its_body_breaks_the_answer_off(
         b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 300_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX : 1\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX: 1\x002\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX\xe9: 1\r\nContent-Length: 2\r\n\r\nok",
+        b"ICE/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"RTSP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        b"\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        *(
+            b"HTTP/1.1 %b X\r\n\r\n" % status + OK
+            for status in (b"000", b"099", b"20", b"600", b"999", b"1000")
+        ),
+        b"HTTP/1.1 104 X\r\nContent-Length: 5\r\n\r\nhello" + OK,
+        b"HTTP/1.1 100 X\r\nContent-Length: 5\r\n\r\nhello" + OK,
+        b"HTTP/1.1 199 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n" + OK,
+        b"HTTP/1.1 103 X\r\nA: b\r\n\r\n" * 33 + OK,
     ],
+    ids=lambda raw: raw[:40].decode("latin-1"),
 )
 async def test_a_malformed_response_is_502_and_its_connection_is_closed(
     client: Client, upstream: Upstream, raw: bytes
 ) -> None:
     upstream.script = replying(raw)
-    assert (await client.exchange(GET)).status == 502
+    await client.send(GET * 2)  # nothing of what the first one met may be an answer to the second
+    assert (await client.response()).status == 502
+    assert (await client.response()).status == 502
     upstream.script = replying(OK)
     assert (await client.exchange(GET)).body == b"ok"
-    assert len(upstream.raw) == 2
+    assert len(upstream.raw) == 3
 
 
 async def test_a_malformed_chunk_breaks_the_answer_off(client: Client, upstream: Upstream) -> None:
@@ -260,3 +283,189 @@ async def test_who_waits_too_long_for_a_connection_is_504(
         await first.send(GET)
         await asyncio.sleep(0.05)
         assert (await second.exchange(GET)).status == 504
+
+
+@pytest.mark.parametrize(
+    ("raw", "line", "asked"),
+    [
+        (b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", b"HTTP/1.1 204 No", GET),
+        (b"HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n", b"HTTP/1.1 204 No", GET),
+        (b"HTTP/1.1 304 Not\r\nTransfer-Encoding: chunked\r\n\r\n", b"HTTP/1.1 304 Not", GET),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 200 OK",
+            GET.replace(b"GET", b"HEAD"),
+        ),
+    ],
+)
+async def test_what_has_no_body_has_none_whatever_its_fields_say(
+    client: Client, upstream: Upstream, raw: bytes, line: bytes, asked: bytes
+) -> None:
+    upstream.script = replying(raw, OK)  # RFC 9112 section 6.3, rule 1
+    await client.send(asked)
+    answer = await client.response(head_only=True)
+    assert (answer.start, answer.all("Content-Length"), answer.all("Transfer-Encoding")) == (line, [], [])
+    assert (await client.exchange(GET)).body == b"ok"
+
+
+async def test_trailers_of_a_response_are_dropped(client: Client, upstream: Upstream) -> None:
+    upstream.script = replying(
+        b"HTTP/1.1 200 OK\r\nTrailer: X-T\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-T: 1\r\n\r\n",
+        OK,
+    )
+    await client.send(GET)
+    head = await read_head(client.reader)
+    assert head.all("Trailer") == []
+    assert await client.reader.readexactly(len(b"2\r\nok\r\n0\r\n\r\n")) == b"2\r\nok\r\n0\r\n\r\n"
+    assert (await client.exchange(GET)).status == 200
+
+
+async def test_trailers_without_end_are_a_malformed_response(client: Client, upstream: Upstream) -> None:
+    taken = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX: ")
+        with suppress(ConnectionError):
+            while taken < 64 << 20:
+                writer.write(b"a" * 65_536)
+                await writer.drain()
+                taken += 65_536
+
+    upstream.script = script
+    await client.send(GET)
+    assert b"\r\n2\r\nok\r\n" in await client.closed()
+    assert taken < 16 << 20  # what lies in the kernel's buffers, not all there is
+
+
+async def test_interim_responses_keep_their_connections_fields_to_themselves(
+    client: Client, upstream: Upstream
+) -> None:
+    upstream.script = replying(b"HTTP/1.1 103 Hints\r\nConnection: X-Hop\r\nX-Hop: 1\r\nLink: a\r\n\r\n" + OK)
+    await client.send(GET)
+    interim = await client.response(interim=True)
+    assert (interim.status, interim.one("Link"), interim.all("X-Hop")) == (103, "a", [])
+    assert (await client.response()).body == b"ok"
+
+
+async def test_no_interim_response_reaches_a_1_0_client(client: Client, upstream: Upstream) -> None:
+    upstream.script = replying(b"HTTP/1.1 103 Hints\r\nLink: a\r\n\r\n" + OK)
+    await client.send(b"GET / HTTP/1.0\r\n\r\n")
+    assert (await client.response(interim=True)).status == 200
+
+
+async def test_an_answer_broken_off_is_no_end_to_a_client_that_waits_for_the_close(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.1)  # and closes, in the midst
+
+    upstream.script = script
+    async with Client(gateway.address) as client:
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(client.reader.read(), PATIENCE)
+
+
+UPLOAD = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 10\r\n\r\nabc"
+
+
+async def test_an_answer_before_the_upload_has_ended_says_that_it_is_the_last(
+    client: Client, upstream: Upstream
+) -> None:
+    upstream.script = replying(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+    answer = await client.exchange(UPLOAD)
+    assert (answer.status, answer.one("Connection")) == (413, "close")
+    assert await client.closed() == b""
+
+
+async def test_a_client_that_stalls_in_its_upload_is_not_the_upstreams_fault(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
+    gateway = await start(timeout={"body_seconds": 5}, upstream={"head_timeout_seconds": 0.3})
+    async with Client(gateway.address) as client:
+        await client.send(UPLOAD)
+        await asyncio.sleep(1)
+        assert (await client.exchange(b"defghij")).status == 200
+    gateway = await start(timeout={"body_seconds": 0.3})
+    async with Client(gateway.address) as client:
+        assert (await client.exchange(UPLOAD)).status == 408
+
+
+async def test_a_client_that_waits_to_be_told_to_send_owes_nothing_yet(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        await asyncio.sleep(1)
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert await reader.readexactly(2) == b"hi"
+        writer.write(OK)
+        await writer.drain()
+
+    upstream.script = script
+    gateway = await start(timeout={"body_seconds": 0.3})
+    expecting = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    async with Client(gateway.address) as client:
+        await client.send(expecting)
+        assert (await client.response(interim=True)).status == 100
+        assert (await client.exchange(b"hi")).body == b"ok"
+        await client.send(expecting)
+        assert (await client.response(interim=True)).status == 100
+        assert (await client.response()).status == 408  # told so, and sends nothing
+
+
+async def test_an_upstream_that_never_says_whether_it_wants_the_body_is_504(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
+    upstream.script = replying(b"")
+    gateway = await start(upstream={"head_timeout_seconds": 0.3})
+    async with Client(gateway.address) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert (await client.response()).status == 504
+
+
+async def test_a_slow_reader_is_not_the_upstreams_silence(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
+        for _ in range(SIZE // 65_536):
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+
+    upstream.script = script
+    gateway = await start(upstream={"body_timeout_seconds": 0.4})
+    async with Client(gateway.address) as client:
+        await client.send(GET)
+        head = await read_head(client.reader)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of sockets has it
+        await asyncio.sleep(1.5)
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert head.status == 200
+        assert len(await asyncio.wait_for(client.reader.readexactly(SIZE), PATIENCE)) == SIZE
+
+
+async def test_a_stream_outlives_its_idle_deadline_while_it_flows(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        for number in range(10):
+            writer.write(b"data: %d\n\n" % number)
+            await writer.drain()
+            await asyncio.sleep(0.2)
+
+    upstream.script = script
+    gateway = await start(
+        upstream={"body_timeout_seconds": 0.6, "head_timeout_seconds": 0.6},
+        timeout={"idle_seconds": 0.6, "body_seconds": 0.6, "write_seconds": 0.6},
+    )
+    async with Client(gateway.address) as client:
+        assert (await client.exchange(GET)).body.count(b"data: ") == 10

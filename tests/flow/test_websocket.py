@@ -161,29 +161,45 @@ async def test_a_tunnel_whose_reader_stalls_stalls_its_writer(gateway: Gateway, 
     assert written < 64 << 20
 
 
-async def test_no_client_byte_reaches_the_upstream_before_its_101(client: Client, upstream: Upstream) -> None:
-    asked, answer = asyncio.Event(), asyncio.Event()
-    early = b""
+async def test_a_client_that_does_not_wait_for_the_101_is_refused_and_its_bytes_go_nowhere(
+    client: Client, upstream: Upstream
+) -> None:
+    asked = asyncio.Event()
+    behind: list[bytes] = []
 
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal early
         await read_head(reader)
         asked.set()
-        try:
-            early = await asyncio.wait_for(reader.read(1), 0.3)
-        except TimeoutError:
-            answer.set()
-        writer.write(SWITCH)
-        writer.write(await reader.readexactly(5))
+        behind.append(await reader.read())
 
     upstream.script = script
     await client.send(ASK)
     await asked.wait()
-    await client.send(b"eager")
-    await asyncio.wait_for(answer.wait(), PATIENCE)
-    assert early == b""
-    assert (await read_head(client.reader)).status == 101
-    assert await asyncio.wait_for(client.reader.readexactly(5), PATIENCE) == b"eager"
+    refusal = await client.exchange(b"eager")
+    assert (refusal.status, refusal.one("Connection")) == (400, "close")
+    assert await client.closed() == b""
+    async with asyncio.timeout(PATIENCE):
+        while not behind:
+            await asyncio.sleep(0.01)
+    assert behind == [b""]  # it saw the handshake, and the end
+
+
+async def test_a_client_that_leaves_before_the_101_ends_the_handshake_at_once(
+    client: Client, upstream: Upstream
+) -> None:
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        asked.set()
+        await reader.read()
+        left.set()
+
+    upstream.script = script
+    await client.send(ASK)
+    await asked.wait()
+    client.writer.transport.abort()
+    await asyncio.wait_for(left.wait(), PATIENCE)
 
 
 async def test_bytes_behind_the_handshake_are_refused(client: Client, upstream: Upstream) -> None:

@@ -144,6 +144,19 @@ async def test_what_meets_a_limit_is_told_by_status_and_reason(world: World, sta
         assert value(page, "gateway_drops_total", status=status, reason=reason) == 1, reason
 
 
+async def test_a_request_that_does_not_come_and_a_connection_that_says_nothing_are_told_apart(
+    start: Start,
+) -> None:
+    gateway = await start(timeout={"head_seconds": 0.3, "idle_seconds": 0.3})
+    async with Client(gateway.address) as slow, Client(gateway.address) as silent:
+        await slow.send(b"GET /health HTTP/1.1\r\n")
+        assert (await slow.response()).status == 408
+        assert await silent.closed() == b""
+    page = await scraped(gateway)
+    assert value(page, "gateway_drops_total", status="408", reason="request_timeout") == 1
+    assert value(page, "gateway_connections_idled_total") == 1
+
+
 async def test_the_connections_of_both_sides_are_counted(gateway: Gateway, upstream: Upstream) -> None:
     async with Client(gateway.address) as client:
         for _ in range(3):

@@ -1,0 +1,81 @@
+"""What an upstream connection has for the exchange that it serves: heads, the end of the response, or a fault.
+
+Laws:
+
+- Heads are handed over in order; then the end, or a fault. What was read before a fault is handed over before it.
+- One coroutine waits at a time, and goes on in the very call that brings what it waits for.
+- A fault is told once, to whoever waits for it or asks next; after the end of a response there is none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.wire.drive import Signal
+
+if TYPE_CHECKING:
+    from gateway.wire.answers import ResponseReader
+    from gateway.wire.faults import UpstreamFault
+    from gateway.wire.messages import ResponseHead
+
+
+class Handover:
+    """Between a connection's reader and its exchange."""
+
+    __slots__ = ("_end", "_failure", "_head", "_reader")
+
+    def __init__(self, reader: ResponseReader) -> None:
+        self._reader = reader
+        self._failure: UpstreamFault | None = None
+        self._head: Signal[ResponseHead] | None = None
+        self._end: Signal[None] | None = None
+
+    async def head(self) -> ResponseHead:
+        """Return the next response head.
+
+        Raises:
+            UpstreamFault: there will be none.
+        """
+        if self._reader.heads:
+            return self._reader.heads.popleft()
+        if self._failure is not None:
+            raise self._failure
+        self._head = Signal()
+        return await self._head
+
+    async def end(self) -> None:
+        """Return when the response has ended.
+
+        Raises:
+            UpstreamFault: it broke off.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if not self._reader.complete:
+            self._end = Signal()
+            await self._end
+
+    def fail(self, fault: UpstreamFault) -> None:
+        """Keep the fault for whoever asks next; tell who waits already."""
+        if self._reader.complete or self._failure is not None:
+            return
+        self._failure = fault
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Resume the exchange with what it awaits, now that the reader is at rest."""
+        head, end = self._head, self._end
+        if head is not None:
+            if self._reader.heads:
+                self._head = None
+                head.set(self._reader.heads.popleft())
+            elif self._failure is not None:
+                self._head = None
+                head.fail(self._failure)
+        elif end is not None:
+            if self._reader.complete:
+                self._end = None
+                end.set(None)
+            elif self._failure is not None:
+                self._end = None
+                end.fail(self._failure)
