@@ -4,9 +4,11 @@ Laws:
 
 - Nothing is coerced: an ``exp`` that is a string, a boolean or not finite is malformed, as is a UUID in any but its
   canonical spelling.
-- The kind is the gateway's own claim ``token_use`` where present. Whatomate writes none: there ``sub == "ws"`` is a
-  ticket, else a ``jti`` makes a refresh token, else it is an access token. Claims that contradict one another are
-  malformed: a token is never of two kinds.
+- The kind is the gateway's own claim ``token_use`` where present; its access token of a session has ``s`` in that
+  claim's place. Whatomate writes neither: there ``sub == "ws"`` is a ticket, else a ``jti`` makes a refresh token, else
+  it is an access token. Claims that contradict one another are malformed: a token is never of two kinds.
+- A session stands in ``s`` where a token has to be short, the 16 bytes of its id in base64url; elsewhere in ``sid`` as
+  a UUID. A token with ``s`` may spell its UUIDs without hyphens (see :mod:`authcore.tokens`).
 - An invitation speaks for nobody: it has no ``user_id`` and no ``organization_id``, so that a server which takes every
   genuine token for an access token finds nobody in it.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import math
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
+_BARE_UUID: Final = re.compile(r"[0-9a-f]{32}\Z")
+_SESSION: Final = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]\Z")
 _LATEST: Final = 253_402_300_800  # 10000-01-01: no date type reaches further
 _TEXT_LENGTH: Final = 1024
 
@@ -50,8 +55,8 @@ class Claims:
         issued_at: ``iat``, when present.
         not_before: ``nbf``, when present.
         issuer: ``iss``.
-        is_ours: The gateway issued it (it carries ``token_use``); else Whatomate did.
-        session_id: ``sid``, the session it belongs to; None when Whatomate issued it.
+        is_ours: The gateway issued it (it carries ``token_use`` or ``s``); else Whatomate did.
+        session_id: ``s`` or ``sid``, the session it belongs to; None when Whatomate issued it.
     """
 
     kind: ClassVar[TokenKind]
@@ -132,7 +137,9 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
         raise TokenMalformed
     if kind is TokenKind.INVITATION:
         return _invitation(payload, expires_at)
-    user_id, organization_id = uuid(payload, "user_id"), uuid(payload, "organization_id")
+    is_short = "s" in payload
+    user_id = uuid(payload, "user_id", bare=is_short)
+    organization_id = uuid(payload, "organization_id", bare=is_short)
     if user_id is None or organization_id is None:
         raise TokenMalformed
     said: dict[str, Any] = {
@@ -142,13 +149,12 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
         "issued_at": moment(payload, "iat"),
         "not_before": moment(payload, "nbf"),
         "issuer": text(payload, "iss"),
-        "is_ours": "token_use" in payload,
-        # Of anybody else's token a sid would name a session of theirs.
-        "session_id": uuid(payload, "sid") if "token_use" in payload else None,
+        "is_ours": is_short or "token_use" in payload,
+        "session_id": _session(payload),
     }
     about_user: dict[str, Any] = {
         "email": text(payload, "email") or "",
-        "role_id": uuid(payload, "role_id"),
+        "role_id": uuid(payload, "role_id", bare=is_short),
         "is_super_admin": _flag(payload, "is_super_admin"),
     }
     jti = text(payload, "jti")
@@ -189,6 +195,10 @@ def _kind(payload: Mapping[str, object]) -> TokenKind:
         if kind is None or is_ticket != (kind is TokenKind.TICKET):
             raise TokenMalformed
         return kind
+    if "s" in payload:
+        if is_ticket or "jti" in payload:
+            raise TokenMalformed
+        return TokenKind.ACCESS
     if is_ticket:
         return TokenKind.TICKET
     return TokenKind.REFRESH if "jti" in payload else TokenKind.ACCESS
@@ -207,14 +217,31 @@ def moment(payload: Mapping[str, object], name: str) -> float | None:
     return value
 
 
-def uuid(payload: Mapping[str, object], name: str) -> UUID | None:
-    """Return the claim as a UUID in its canonical spelling."""
+def uuid(payload: Mapping[str, object], name: str, *, bare: bool = False) -> UUID | None:
+    """Return the claim as a UUID in its canonical spelling, or if `bare` in that without hyphens."""
     value = payload.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or _UUID.match(value) is None:
+    if not isinstance(value, str):
+        raise TokenMalformed
+    if _UUID.match(value) is None and not (bare and _BARE_UUID.match(value) is not None):
         raise TokenMalformed
     return UUID(value)
+
+
+def short_session(session_id: UUID) -> str:
+    """Return a session's id as the claim ``s`` spells it: 22 characters."""
+    return urlsafe_b64encode(session_id.bytes).rstrip(b"=").decode("ascii")
+
+
+def _session(payload: Mapping[str, object]) -> UUID | None:
+    """Return the session of a token of ours. Of anybody else's token a ``sid`` would name a session of theirs."""
+    if "s" not in payload:
+        return uuid(payload, "sid") if "token_use" in payload else None
+    value = payload["s"]
+    if "sid" in payload or not isinstance(value, str) or _SESSION.match(value) is None:
+        raise TokenMalformed
+    return UUID(bytes=urlsafe_b64decode(value + "=="))
 
 
 def text(payload: Mapping[str, object], name: str) -> str | None:

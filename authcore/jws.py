@@ -42,11 +42,11 @@ def bounded(token: str | bytes) -> bytes:
 
 
 def sign(payload: Mapping[str, object], key: Key) -> str:
-    """Sign `payload`, naming the key where it has a name."""
+    """Sign `payload`, naming the key where it has a name. There is no ``typ`` (RFC 7519 section 5.1)."""
     if key.private is None:
         raise RuntimeError("a public key is to sign")
-    headers = None if key.kid is None else {"kid": key.kid}
-    body = json.dumps(payload, separators=(",", ":")).encode()
+    headers: dict[str, object] = {"typ": None} if key.kid is None else {"typ": None, "kid": key.kid}
+    body = json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
     return _JWS.encode(body, key.private, algorithm=key.algorithm, headers=headers)
 
 

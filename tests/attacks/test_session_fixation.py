@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import jwt
 import pytest
@@ -75,7 +75,7 @@ async def test_no_header_of_a_clients_names_the_session_it_is_in(
 async def test_a_token_of_one_user_opens_no_session_of_anothers(gate: Gateway, world: World) -> None:
     """Only the gateway signs ``sid``; should it ever sign a wrong one, it is refused all the same."""
     victim = await sign_in(gate, "agent")
-    forged = world.token(world.admin, session_id=session(victim))
+    forged = world.token(world.admin, session_id=UUID(session(victim)))
     is_refusal(await ask(gate, get("/api/contacts", bearer(forged))), 401, "Invalid or expired token")
     await granted(gate, request("POST", "/api/auth/logout", bearer(forged)))
     assert (await ask(gate, get("/api/contacts", bearer(victim["access_token"])))).status == 200

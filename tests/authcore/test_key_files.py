@@ -75,7 +75,7 @@ def test_what_a_private_key_signs_its_public_half_verifies(tmp_path: Path, algor
     (here / "signing").write_text(f"{kid}\n")
     (there / "b.pem").write_bytes(public_half((here / "a.pem").read_bytes()))
     token = issue(opened(here)[0])
-    assert jwt.get_unverified_header(token) == {"typ": "JWT", "alg": algorithm, "kid": kid}
+    assert jwt.get_unverified_header(token) == {"alg": algorithm, "kid": kid}
     assert opened(there)[0].verify(token, AccessClaims, NOW).email == "a@b.c"
 
 

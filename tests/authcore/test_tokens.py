@@ -8,7 +8,7 @@ from base64 import urlsafe_b64encode
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import jwt
 import pytest
@@ -109,11 +109,15 @@ def test_a_token_names_its_session_and_no_access_token_carries_a_jti() -> None:
         RefreshClaims: TOKENS.issue_refresh(**about, **user, session_id=session),
         TicketClaims: TOKENS.issue_ticket(**about, session_id=session),
     }
+    short = encode(session.bytes).decode()
     for kind, token in issued.items():
-        assert read(token)["sid"] == str(session)
+        claims = read(token)
+        assert (claims.get("sid"), claims.get("s")) == (
+            (str(session), None) if kind is RefreshClaims else (None, short)
+        )
         assert TOKENS.verify(token, kind, NOW).session_id == session
     assert "jti" not in read(issued[AccessClaims])
-    assert "sid" not in read(access())
+    assert not {"s", "sid"} & set(read(access()))
     assert TOKENS.verify(access(), AccessClaims, NOW).session_id is None
 
 
@@ -123,6 +127,107 @@ def test_the_session_of_somebody_elses_token_is_none_of_ours() -> None:
     for sid in ("theirs", 7, "", [str(uuid4())]):
         with pytest.raises(TokenMalformed):
             TOKENS.verify(sign(whatomate(sid=sid, token_use="access")), AccessClaims, NOW)
+
+
+def test_a_session_in_short_is_that_very_session_or_none() -> None:
+    session = uuid4()
+    short = encode(session.bytes).decode()
+    claims = TOKENS.verify(sign(whatomate(s=short)), AccessClaims, NOW)
+    assert (claims.session_id, claims.is_ours) == (session, True)
+    bad: list[object] = [
+        "",
+        short[:-1],
+        short + "A",
+        short[:-1] + "B",
+        short + "==",
+        str(session),
+        7,
+        [short],
+        True,
+    ]
+    for one in bad:
+        with pytest.raises(TokenMalformed):
+            TOKENS.verify(sign(whatomate(s=one)), AccessClaims, NOW)
+    with pytest.raises(TokenMalformed):
+        TOKENS.verify(sign({**whatomate(), "s": None}), AccessClaims, NOW)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [{"sid": str(uuid4())}, {"jti": "x"}, {"sub": "ws"}, {"token_use": "ws"}, {"token_use": "invitation"}],
+)
+def test_a_session_in_short_beside_what_contradicts_it_is_malformed(beside: dict[str, object]) -> None:
+    for kind in KINDS:
+        with pytest.raises(TokenMalformed):
+            TOKENS.verify(sign(whatomate(s=encode(uuid4().bytes).decode(), **beside)), kind, NOW)
+
+
+def test_a_uuid_without_hyphens_is_one_in_a_short_token_alone() -> None:
+    short = {"s": encode(uuid4().bytes).decode()}
+    for name in ("user_id", "organization_id", "role_id"):
+        bare = {name: USER.hex}
+        assert getattr(TOKENS.verify(sign(whatomate(**bare, **short)), AccessClaims, NOW), name) == USER
+        for spelt in (USER.hex.upper(), f"{{{USER}}}", f"urn:uuid:{USER}", USER.hex + "0"):
+            with pytest.raises(TokenMalformed):
+                TOKENS.verify(sign(whatomate(**{name: spelt}, **short)), AccessClaims, NOW)
+        for other in ({}, {"token_use": "access"}):
+            with pytest.raises(TokenMalformed):
+                TOKENS.verify(sign(whatomate(**bare, **other)), AccessClaims, NOW)
+
+
+def first_message(token: str) -> str:
+    """What Whatomate's clients send first in a WebSocket."""
+    return json.dumps({"type": "auth", "payload": {"token": token}}, separators=(",", ":"))
+
+
+@pytest.mark.parametrize("root", [False, True])
+@pytest.mark.parametrize("role", [None, ROLE])
+@pytest.mark.parametrize("session", [None, uuid4()])
+def test_a_first_message_with_a_token_of_ours_stays_below_512_bytes(
+    root: bool, role: UUID | None, session: UUID | None
+) -> None:
+    for length in (0, 17, 30, 34, 35, 36, 39, 40):
+        token = TOKENS.issue_access(
+            user_id=USER,
+            organization_id=ORGANIZATION,
+            email="é"[: length % 2] + "x" * (length - 2 * (length % 2)),
+            role_id=role,
+            is_super_admin=root,
+            now=9_999_999_999,
+            session_id=session,
+        )
+        assert len(first_message(token)) < 512, length
+        claims = TOKENS.verify(token, AccessClaims, NOW)
+        assert (claims.user_id, claims.organization_id, claims.role_id) == (USER, ORGANIZATION, role)
+        assert (claims.is_super_admin, claims.session_id, claims.is_ours) == (root, session, True)
+        theirs = read(token)
+        assert UUID(theirs["user_id"]) == USER
+        assert theirs.get("is_super_admin", False) is root
+    ticket = TOKENS.issue_ticket(user_id=USER, organization_id=ORGANIZATION, now=NOW, session_id=session)
+    assert len(first_message(ticket)) < 440
+
+
+def test_a_token_that_has_room_says_everything_in_full() -> None:
+    token = TOKENS.issue_access(
+        user_id=USER,
+        organization_id=ORGANIZATION,
+        email="x" * 34,
+        role_id=ROLE,
+        is_super_admin=False,
+        now=NOW,
+        session_id=uuid4(),
+    )
+    claims = read(token)
+    assert (claims["user_id"], claims["is_super_admin"]) == (str(USER), False)
+
+
+def test_tokens_of_before_there_was_a_short_spelling_are_good() -> None:
+    session = uuid4()
+    old = whatomate(sid=str(session), token_use="access")
+    claims = TOKENS.verify(sign(old), AccessClaims, NOW)
+    assert (claims.session_id, claims.is_ours) == (session, True)
+    ticket = whatomate(sid=str(session), token_use="ws", sub="ws", jti=str(uuid4()))
+    assert TOKENS.verify(sign(ticket), TicketClaims, NOW).session_id == session
 
 
 def read(token: str) -> dict[str, Any]:
@@ -498,7 +603,9 @@ json_values = st.recursive(
     max_leaves=5,
 )
 some_claims = st.dictionaries(
-    st.sampled_from([*whatomate(), "jti", "sub", "nbf", "aud", "token_use"]), json_values, max_size=6
+    st.sampled_from([*whatomate(), "jti", "sub", "nbf", "aud", "token_use", "s", "sid"]),
+    json_values,
+    max_size=6,
 )
 
 
