@@ -70,7 +70,7 @@ _RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "flows.chatbot": ("read write delete", "chatbot flows"),
     "campaigns": ("read write delete execute", "campaigns"),
     "chatbot.keywords": ("read write delete", "chatbot keyword rules"),
-    "chatbot.ai": ("read write", "chatbot AI contexts"),
+    "chatbot.ai": ("read write delete", "chatbot AI contexts"),
     "chat": ("read write", "chat messages"),
     "chat.assign": ("write", "chat assignments"),
     "contacts": ("read write delete import export", "contacts"),
@@ -83,6 +83,11 @@ _RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "canned_responses": ("read write delete", "canned responses"),
     "custom_actions": ("read write delete", "custom actions"),
     "organizations": ("read write delete assign", "organizations"),
+    "call_logs": ("read", "call logs"),
+    "ivr_flows": ("read write delete", "voice menus"),
+    "call_transfers": ("read write", "call transfers"),
+    "outgoing_calls": ("read write", "outgoing calls"),
+    "audit_logs": ("read", "audit logs"),
 }
 
 _VERBS: Final[Mapping[str, str]] = {
@@ -101,7 +106,7 @@ CATALOGUE: Final[Mapping[str, Mapping[str, str]]] = {
     resource: {action: f"{_VERBS[action]} {name}" for action in actions.split()}
     for resource, (actions, name) in _RESOURCES.items()
 }
-"""resource -> action -> description; every permission Whatomate knows."""
+"""resource -> action -> description; every permission Whatomate knows (81 since 2026-04-03)."""
 
 ALL: Final[frozenset[str]] = frozenset(
     f"{resource}:{action}" for resource, actions in CATALOGUE.items() for action in actions
@@ -111,21 +116,32 @@ ALL: Final[frozenset[str]] = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SystemRole:
-    """A role that every organization starts with."""
+    """A role that every organization starts with.
+
+    Attributes:
+        name: Its name.
+        description: What it is for, in words.
+        is_default: Newcomers get it.
+        permissions: What it grants, of the catalogue.
+        is_complete: It grants every permission that the installation has, those beyond the catalogue too.
+    """
 
     name: str
     description: str
     is_default: bool
     permissions: frozenset[str]
+    is_complete: bool = False
 
 
-_MANAGER_WITHOUT: Final = frozenset({"users", "roles", "settings.sso", "api_keys"})
+_MANAGER_WITHOUT: Final = frozenset({"users", "roles", "settings.sso", "api_keys", "audit_logs"})
 _MANAGER_READS: Final = frozenset({"teams", "analytics", "organizations"})
 
 ROLES: Final[Mapping[str, SystemRole]] = {
     role.name: role
     for role in (
-        SystemRole("admin", "Full access to all features", is_default=False, permissions=ALL),
+        SystemRole(
+            "admin", "Full access to all features", is_default=False, permissions=ALL, is_complete=True
+        ),
         SystemRole(
             "manager",
             "Can manage most resources except users, roles and API keys",
@@ -152,6 +168,11 @@ ROLES: Final[Mapping[str, SystemRole]] = {
                     "transfers:write",
                     "transfers:pickup",
                     "canned_responses:read",
+                    "call_transfers:read",
+                    "call_transfers:write",
+                    "outgoing_calls:read",
+                    "outgoing_calls:write",
+                    "accounts:read",
                 }
             ),
         ),

@@ -20,7 +20,6 @@ PRIVATE: Final = re.compile(
         [
             r"/work/",
             r"\bshared/",
-            r"\bwhatomate" + r"\.md",
             r"\bdesign" + r"\.md",
             r"\bfield-notes" + r"\.md",
             r"\bissue" + r" #?\d",

@@ -103,7 +103,7 @@ WITH role AS (
     VALUES ($1, $2, $3, true, $4, now(), now()) RETURNING id)
 INSERT INTO role_permissions (custom_role_id, permission_id)
 SELECT role.id, p.id FROM role, permissions p
-WHERE p.deleted_at IS NULL AND p.resource || ':' || p.action = ANY($5::text[])
+WHERE p.deleted_at IS NULL AND ($6 OR p.resource || ':' || p.action = ANY($5::text[]))
 """
 
 
@@ -217,5 +217,11 @@ class AccountRows(Subjects):
 
 async def _add_role(connection: Connection, organization_id: UUID, role: SystemRole) -> None:
     await connection.execute(
-        _ADD_ROLE, organization_id, role.name, role.description, role.is_default, sorted(role.permissions)
+        _ADD_ROLE,
+        organization_id,
+        role.name,
+        role.description,
+        role.is_default,
+        sorted(role.permissions),
+        role.is_complete,
     )

@@ -21,7 +21,11 @@ class Upstream(Group):
     pending: int = Field(
         1024, ge=0, le=65_535, description="Requests waiting for a connection; past that 503."
     )
-    idle_seconds: Seconds = Field(60, description="An unused connection is closed after this.")
+    idle_seconds: Seconds = Field(
+        20,
+        description="An unused connection is closed after this: before the upstream does it (Whatomate: "
+        "server.read_timeout, 30), or a request may meet a closed one, 502.",
+    )
     connect_timeout_seconds: Seconds = Field(5, description="To connect; past that 504.")
     head_timeout_seconds: Seconds = Field(
         60, description="From request sent to response head; past that 504."

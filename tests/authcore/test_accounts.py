@@ -358,6 +358,24 @@ async def test_an_organization_starts_with_the_system_roles(world: World) -> Non
     assert [row["name"] for row in rows if row["is_default"]] == ["agent"]
 
 
+async def test_the_admin_of_a_new_organization_gets_every_permission_there_is(own_world: World) -> None:
+    await own_world.sql(
+        "INSERT INTO permissions (resource, action) VALUES ('loyalty', 'read'), ('gone', 'read')"
+    )
+    await own_world.sql("UPDATE permissions SET deleted_at = now() WHERE resource = 'gone'")
+    organization = await own_world.organization()
+    rows = await own_world.sql(
+        "SELECT r.name, array_agg(p.resource || ':' || p.action) AS granted "
+        "FROM custom_roles r JOIN role_permissions rp ON rp.custom_role_id = r.id "
+        "JOIN permissions p ON p.id = rp.permission_id WHERE r.organization_id = $1 GROUP BY r.id",
+        organization,
+    )
+    assert {row["name"]: frozenset(row["granted"]) for row in rows} == {
+        **{name: role.permissions for name, role in ROLES.items()},
+        "admin": ROLES["admin"].permissions | {"loyalty:read"},
+    }
+
+
 async def test_slugs_are_made_unique_unless_chosen(world: World) -> None:
     for _ in range(2):
         await world.accounts.create_organization("Acme Inc.")

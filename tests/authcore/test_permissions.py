@@ -58,8 +58,8 @@ def test_what_is_not_of_the_grammar_is_no_permission(text: str) -> None:
 
 
 def test_the_catalogue_is_whatomates() -> None:
-    assert len(CATALOGUE) == 25
-    assert len(ALL) == 71
+    assert len(CATALOGUE) == 30
+    assert len(ALL) == 81
     assert all(is_permission(one) for one in ALL)
     assert set(CATALOGUE["templates"]) == {"read", "write", "delete", "sync"}
     assert set(CATALOGUE["contacts"]) == {"read", "write", "delete", "import", "export"}
@@ -75,9 +75,12 @@ def test_the_system_roles_grant_what_whatomates_do() -> None:
         "roles",
         "settings.sso",
         "api_keys",
+        "audit_logs",
     }
+    assert len(manager) == 62
     for resource in ("teams", "analytics", "organizations"):
         assert {one for one in manager if one.startswith(f"{resource}:")} == {f"{resource}:read"}
     assert "campaigns:execute" in manager
-    assert len(ROLES["agent"].permissions) == 9
+    assert len(ROLES["agent"].permissions) == 14
+    assert "accounts:read" in ROLES["agent"].permissions
     assert ROLES["agent"].permissions < manager

@@ -173,3 +173,8 @@ def _path_of(name: str) -> tuple[str, ...]:
         return (rest,)
     group, _, field = rest.partition("_")
     return group, field
+
+
+def test_unused_upstream_connections_end_before_whatomate_ends_them() -> None:
+    whatomates_read_timeout = 30
+    assert Settings().upstream.idle_seconds < whatomates_read_timeout
