@@ -3,15 +3,16 @@
 Laws:
 
 - No token outlives its session.
-- A pair given once more is the same pair to the letter, and says how long it is good from now on.
+- A pair given once more is the same pair to the letter, and says how long it is good from now on. A renewed one has the
+  same refresh token, and an access token of its own.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authcore.errors import RefreshRevoked
 from authcore.own_sessions import moment
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from authcore.store.rows import Subject
     from authcore.store.session_rows import SessionRow, Turn
     from authcore.tokens import Tokens
+
+
+RETRY_SECONDS: Final = 60
+"""For so long after the end of its access token a pair may be asked for again by the client that it was made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,8 @@ class Pairs:
             digest=_digest(refresh),
             issued_at=moment(now),
             expires_at=moment(refresh_end),
+            access_expires_at=moment(access_end),
+            retry_until=moment(access_end + RETRY_SECONDS),
             sealed=None if follows is None else seal(copy, follows.token),
         )
 
@@ -100,7 +107,18 @@ def reopen(turn: Turn, token: RefreshToken, now: float) -> TokenPair:
     if copy is None:
         raise RefreshRevoked
     access, refresh, access_end, refresh_end = json.loads(copy)
-    return TokenPair(access, refresh, access_end - int(now), refresh_end - int(now), turn.session_id)
+    access_left, refresh_left = max(0, access_end - int(now)), max(0, refresh_end - int(now))
+    return TokenPair(access, refresh, access_left, refresh_left, turn.session_id)
+
+
+def renew(turn: Turn, token: RefreshToken, fresh: TokenPair, now: float) -> TokenPair:
+    """Return the refresh token that followed a token, to its bearer, with the access token of a `fresh` pair.
+
+    Raises:
+        RefreshRevoked: as :func:`reopen`.
+    """
+    kept = reopen(turn, token, now)
+    return replace(kept, access_token=fresh.access_token, expires_in=fresh.expires_in)
 
 
 def digest_of(token: RefreshToken) -> bytes:

@@ -2,11 +2,12 @@
 
 Laws:
 
-- What happens to a refresh token is what ``TABLE`` says. PostgreSQL is handed the table and decides by it, in one
-  statement, under the locks of the token and its family: two refreshes at once make one pair, an outage turns nothing.
-- The store keeps digests, never tokens. A client that raced itself is given the same pair again, from a copy that was
-  sealed under the used token and is forgotten after the grace.
-- A second use after the grace is theft: the family ends, and every token of it is refused from then on.
+- What happens to a refresh token is what ``TABLES`` says (``authcore/session_states.py``). PostgreSQL is handed the
+  table and decides by it, in one statement, under the locks of the token and its family: two refreshes at once make one
+  pair, an outage turns nothing.
+- The store keeps digests, never tokens. A client that raced itself, or lost the answer, is given the same pair again,
+  from a copy that was sealed under the used token and is forgotten when nobody may ask for it any more.
+- A second use that the table calls theft ends the family, and every token of it is refused from then on.
 - A refresh token that Whatomate issued (genuine, and without the gateway's own claim) is entered into a family once.
 - No token outlives its session, and no session the absolute lifetime.
 - The organization of the token is kept. Who was removed from it lands in their home organization.
@@ -15,7 +16,6 @@ Laws:
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
@@ -34,68 +34,24 @@ from authcore.errors import (
     UserDisabled,
 )
 from authcore.own_sessions import SESSION_SECONDS, OwnSessions, moment
-from authcore.pairs import Pairs, digest_of, reopen
+from authcore.pairs import Pairs, digest_of, renew, reopen
+from authcore.session_states import TABLES, Effect, Event, Reuse, State, laws_of
 from authcore.store.rows import Change
 from authcore.store.session_rows import NOWHERE, Moments, NewRefreshToken, NewSession, SessionRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
 
     from authcore.credentials import RefreshToken
     from authcore.pairs import TokenPair
     from authcore.store.protocol import SessionStore
     from authcore.store.rows import Subject
-    from authcore.store.session_rows import Laws, Turn, Visit
+    from authcore.store.session_rows import Turn, Visit
     from authcore.tokens import Tokens
 
 
-class State(StrEnum):
-    """What a refresh token is. The last two are entered without the token as well: its session ends, its time ends."""
-
-    ISSUED = "issued"
-    ROTATED = "rotated"
-    REUSED = "reused"
-    REVOKED = "revoked"
-    EXPIRED = "expired"
-
-
-class Event(StrEnum):
-    """What is done with a refresh token."""
-
-    REFRESH = "refresh"
-    RACE = "race"
-    """A refresh within the grace after the one that rotated it."""
-    LOGOUT = "logout"
-
-
-class Effect(StrEnum):
-    """What comes of it."""
-
-    ISSUE = "issue"
-    """A new pair; its refresh token is issued, in the same family."""
-    REPEAT = "repeat"
-    """The pair that its rotation gave, once more."""
-    END = "end"
-    """The family is revoked."""
-    REFUSE = "refuse"
-
-
-TABLE: Final[Mapping[tuple[State, Event], tuple[State, Effect]]] = {
-    (State.ISSUED, Event.REFRESH): (State.ROTATED, Effect.ISSUE),
-    (State.ISSUED, Event.LOGOUT): (State.REVOKED, Effect.END),
-    (State.ROTATED, Event.RACE): (State.ROTATED, Effect.REPEAT),
-    (State.ROTATED, Event.REFRESH): (State.REUSED, Effect.END),
-    (State.ROTATED, Event.LOGOUT): (State.REVOKED, Effect.END),
-    **{
-        (over, event): (over, Effect.REFUSE)
-        for over in (State.REUSED, State.REVOKED, State.EXPIRED)
-        for event in Event
-    },
-}
-"""(state, event) -> (next state, effect). What is issued was never used, so there is no race for it."""
-
-_LAWS: Final[Laws] = tuple(zip(*((*when, *then) for when, then in TABLE.items()), strict=True))
+__all__ = ["TABLES", "Effect", "Event", "Reuse", "Sessions", "State"]
 
 GRACE_SECONDS: Final = 10
 
@@ -103,19 +59,22 @@ GRACE_SECONDS: Final = 10
 class Sessions(OwnSessions):
     """Opens, continues, lists and ends sessions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its collaborators by position, its settings by name
         self,
         store: SessionStore,
         tokens: Tokens,
         *,
         grace_seconds: float = GRACE_SECONDS,
+        reuse: Reuse = Reuse.RETRY,
         session_seconds: float = SESSION_SECONDS,
         tell: Callable[[Change], None] = lambda _: None,
     ) -> None:
-        """`tell` is told which sessions have ended here."""
+        """`reuse` says what a second use after the grace is; `tell` is told which sessions have ended here."""
         super().__init__(store, tokens, session_seconds=session_seconds, tell=tell)
         self._pairs = Pairs(tokens, session_seconds=session_seconds)
         self._grace_seconds = grace_seconds
+        self._reuse = reuse
+        self._laws = laws_of(reuse)
 
     # -- begin and go on ------------------------------------------------------------------------------------------
 
@@ -151,7 +110,7 @@ class Sessions(OwnSessions):
 
         Raises:
             RefreshRejected: malformed, expired, of another kind or wrongly signed (by subclass).
-            RefreshReused: used before, by somebody else than a client racing itself; the session is ended.
+            RefreshReused: used before, and the second use is theft by the table; the session is ended.
             RefreshRevoked: its session has been ended.
             RefreshUserUnknown: the user is gone.
             UserDisabled: the user is switched off.
@@ -162,12 +121,12 @@ class Sessions(OwnSessions):
         session = await self._session(claims, digest, began_at, visit, now)
         if session is None:
             raise RefreshRevoked
-        follows = token if self._grace_seconds else None
+        follows = token if self._grace_seconds or self._reuse is not Reuse.STRICT else None
         pair, successor = self._pairs.issue(subject, session, now, follows)
         turn = await self._store.turn(
             digest,
             Event.REFRESH,
-            _LAWS,
+            self._laws,
             self._moments(now),
             successor=successor,
             organization_id=subject.organization_id,
@@ -183,6 +142,8 @@ class Sessions(OwnSessions):
                 return pair
             case Effect.REPEAT:
                 return reopen(turn, token, now)
+            case Effect.RENEW:
+                return renew(turn, token, pair, now)
             case Effect.END:
                 self._tell(Change(rows=(turn.session_id,)))
                 raise RefreshReused(turn.session_id)
@@ -204,17 +165,17 @@ class Sessions(OwnSessions):
         digest = digest_of(token)
         if not claims.is_ours:
             await self._enter(claims, digest, NOWHERE, now)
-        turn = await self._store.turn(digest, Event.LOGOUT, _LAWS, self._moments(now))
+        turn = await self._store.turn(digest, Event.LOGOUT, self._laws, self._moments(now))
         if turn is not None and turn.effect == Effect.END:
             self._tell(Change(rows=(turn.session_id,)))
 
     async def forget_successors(self, now: float) -> int:
-        """Forget what was kept for clients that race themselves and do not any more; return how many.
+        """Forget the pairs that nobody may ask for again, and return how many.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        return await self._store.forget_successors(moment(now - self._grace_seconds))
+        return await self._store.forget_successors(self._moments(now), self._reuse)
 
     # -- what a turn needs ----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.permissions import SystemRole
+    from authcore.session_states import Reuse
     from authcore.store.invitations import Found, InvitationRow, Spend
     from authcore.store.rows import (
         ApiKeyListing,
@@ -135,8 +136,8 @@ class SessionStore(SubjectReader, Protocol):
     async def purge_sessions(self, before: datetime) -> int:
         """Forget the tokens that expired before then, and the families of which none is left; return how many."""
 
-    async def forget_successors(self, used_before: datetime) -> int:
-        """Forget the sealed successors of tokens used up to then; return how many."""
+    async def forget_successors(self, at: Moments, reuse: Reuse) -> int:
+        """Forget the sealed successors that nobody is given any more by `reuse`; return how many."""
 
 
 class AccountStore(SubjectReader, Protocol):

@@ -60,12 +60,16 @@ class NewRefreshToken:
     """A refresh token about to be handed out, by digest.
 
     Attributes:
+        access_expires_at: When the access token of its pair expires.
+        retry_until: Until when the client that it is made for may ask for its pair again.
         sealed: The pair it belongs to, for the bearer of the token that it follows; None when it is not kept.
     """
 
     digest: bytes = field(repr=False)
     issued_at: datetime
     expires_at: datetime
+    access_expires_at: datetime | None = None
+    retry_until: datetime | None = None
     sealed: bytes | None = field(default=None, repr=False)
 
 

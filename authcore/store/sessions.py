@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from authcore.session_states import Reuse
     from authcore.store.pool import Pool
     from authcore.store.session_rows import Laws, Moments, NewRefreshToken, NewSession, Visit
 
@@ -42,13 +43,18 @@ RETURNING family
 # so does each UPDATE after it: what the statement's snapshot showed of them decides nothing.
 _TURN: Final = """
 WITH found AS (
-    SELECT t.digest, t.used_at, t.successor, s.id AS session_id,
+    SELECT t.digest, t.follows, t.successor, s.id AS session_id,
         CASE WHEN t.reused_at IS NOT NULL THEN 'reused'
              WHEN s.revoked_at IS NOT NULL THEN 'revoked'
              WHEN t.expires_at <= $5 OR s.created_at <= $6 THEN 'expired'
              WHEN t.used_at IS NULL THEN 'issued'
+             WHEN t.superseded_at IS NOT NULL THEN 'superseded'
              ELSE 'rotated' END AS state,
-        CASE WHEN $2::text = 'refresh' AND t.used_at > $4 THEN 'race' ELSE $2::text END AS event
+        CASE WHEN $2::text <> 'refresh' OR t.used_at IS NULL THEN $2::text
+             WHEN t.used_at > $4 THEN 'race'
+             WHEN t.used_by IS DISTINCT FROM $15::text THEN 'refresh'
+             WHEN t.retry_until > $3 THEN 'retry'
+             ELSE 'return' END AS event
     FROM gateway_sessions s JOIN gateway_refresh_tokens t ON t.family = s.id
     WHERE t.digest = $1
     FOR UPDATE OF s, t),
@@ -58,17 +64,24 @@ turned AS (
         USING (state, event)),
 token AS (
     UPDATE gateway_refresh_tokens t SET
-        used_at = CASE WHEN turned.next = 'rotated' THEN $3 ELSE t.used_at END,
+        used_at = CASE WHEN turned.effect = 'issue' THEN $3 ELSE t.used_at END,
+        used_by = CASE WHEN turned.effect = 'issue' THEN $15 ELSE t.used_by END,
+        retry_until = CASE WHEN turned.effect = 'issue' THEN $17::timestamptz ELSE t.retry_until END,
         reused_at = CASE WHEN turned.next = 'reused' THEN $3 END,
-        successor = CASE WHEN turned.next = 'rotated' THEN $13::bytea END
+        successor = CASE WHEN turned.effect = 'issue' THEN $13::bytea END
     FROM turned WHERE t.digest = turned.digest AND turned.next <> turned.state),
+before AS (
+    UPDATE gateway_refresh_tokens t SET superseded_at = $3
+    FROM turned WHERE t.digest = turned.follows AND turned.effect = 'issue'),
 added AS (
-    INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at)
-    SELECT $11::bytea, session_id, $3, $12::timestamptz FROM turned WHERE effect = 'issue'),
+    INSERT INTO gateway_refresh_tokens (digest, family, follows, issued_at, expires_at)
+    SELECT $11::bytea, session_id, digest, $3, $12::timestamptz FROM turned WHERE effect = 'issue'),
 used AS (
-    UPDATE gateway_sessions s SET last_used_at = $3, expires_at = greatest(s.expires_at, $12::timestamptz),
+    UPDATE gateway_sessions s SET last_used_at = $3,
+        expires_at = greatest(s.expires_at, $18::timestamptz,
+            CASE turned.effect WHEN 'issue' THEN $12::timestamptz END),
         organization_id = $14::uuid, device = $15::text, address = $16::text
-    FROM turned WHERE s.id = turned.session_id AND turned.effect = 'issue'),
+    FROM turned WHERE s.id = turned.session_id AND turned.effect IN ('issue', 'renew')),
 ended AS (
     UPDATE gateway_sessions s SET revoked_at = $3
     FROM turned WHERE s.id = turned.session_id AND turned.effect = 'end')
@@ -136,9 +149,15 @@ WITH gone AS (DELETE FROM gateway_sign_outs WHERE user_id IN (
 SELECT count(*) FROM gone""",
 }
 
+# What a race may still ask for stays, and what a retry may.
 _FORGET_SUCCESSORS: Final = """
 WITH forgotten AS (
-    UPDATE gateway_refresh_tokens SET successor = NULL WHERE successor IS NOT NULL AND used_at <= $1 RETURNING digest)
+    UPDATE gateway_refresh_tokens t SET successor = NULL
+    FROM gateway_sessions s
+    WHERE s.id = t.family AND t.successor IS NOT NULL AND t.used_at <= $1
+        AND (s.revoked_at IS NOT NULL OR t.superseded_at IS NOT NULL OR t.used_by IS NULL OR t.expires_at <= $3
+             OR CASE $4::text WHEN 'keep' THEN s.created_at <= $5 WHEN 'retry' THEN t.retry_until <= $2 ELSE true END)
+    RETURNING t.digest)
 SELECT count(*) FROM forgotten
 """
 
@@ -183,6 +202,8 @@ class SessionRows:
             organization_id,
             visit and visit.device,
             visit and visit.address,
+            successor and successor.retry_until,
+            successor and successor.access_expires_at,
         )
         return None if row is None else Turn(**row)
 
@@ -244,9 +265,12 @@ class SessionRows:
                 gone[name] += count
         return gone["sessions"]
 
-    async def forget_successors(self, used_before: datetime) -> int:
-        """Forget the sealed successors of tokens used up to then; return how many."""
-        return int(await self._pool.fetchval(_FORGET_SUCCESSORS, used_before))
+    async def forget_successors(self, at: Moments, reuse: Reuse) -> int:
+        """Forget the sealed successors that nobody is given any more by `reuse`; return how many."""
+        forgotten = await self._pool.fetchval(
+            _FORGET_SUCCESSORS, at.raced_since, at.now, at.token_over, reuse, at.session_over
+        )
+        return int(forgotten)
 
 
 def _written(session: NewSession, token: NewRefreshToken) -> tuple[object, ...]:

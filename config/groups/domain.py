@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 
 from config.fields import Directory, Group, Seconds, Secrets
@@ -61,7 +63,14 @@ class Token(Group):
         ge=0,
         le=300,
         description="A client that refreshes twice within this, racing itself, is given the same pair again; a later "
-        "second use ends the session. 0: none.",
+        "second use is what GATEWAY_TOKEN_REUSE says. 0: none.",
+    )
+    reuse: Literal["strict", "retry", "keep"] = Field(
+        "retry",
+        description="What a second use after the grace is, while nobody has used the token that followed and the user "
+        "agent is the same. strict: theft, the session ends. retry: the same pair again, until the access token in it "
+        "has expired and 60 s more; then theft. keep: the same refresh token again with a new access token, as long as "
+        "the session lasts, for clients that never take the new one.",
     )
     session_seconds: int = Field(
         30 * 86_400,

@@ -13,7 +13,7 @@ from authcore.identity import Identity
 from authcore.invitations import Invitations, Registration
 from authcore.memory import Limits
 from authcore.passwords import Passwords
-from authcore.sessions import Sessions
+from authcore.sessions import Reuse, Sessions
 from authcore.store.postgres import PostgresStore
 from authcore.tokens import Tokens
 from gateway.assembly.foreign import build_foreign
@@ -86,6 +86,7 @@ async def build_domain(settings: Settings) -> Domain:
         store,
         tokens,
         grace_seconds=settings.token.grace_seconds,
+        reuse=Reuse(settings.token.reuse),
         session_seconds=settings.token.session_seconds,
         tell=identity.hear,
     )

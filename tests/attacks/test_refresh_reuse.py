@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authcore.sealing import seal, unseal
+from authcore.sessions import Reuse, Sessions
 from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post
 from tests.flow.conftest import PASSWORD
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Awaitable[Gateway]]
 
+AFTER = (
+    "UPDATE gateway_refresh_tokens SET used_at = used_at - make_interval(secs => $1), "
+    "retry_until = retry_until - make_interval(secs => $1)"
+)
+"""So many seconds later."""
 AFTER_THE_GRACE = "UPDATE gateway_refresh_tokens SET used_at = used_at - interval '11 seconds'"
 
 
@@ -90,13 +96,28 @@ def test_no_two_copies_are_alike() -> None:
     assert seal("content", "token") != seal("content", "token")
 
 
-async def test_the_copy_is_gone_when_the_grace_is(gate: Gateway, world: World) -> None:
-    await granted(gate, refresh(await sign_in(gate)))
-    assert await world.sessions.forget_successors(0) == 0
-    await world.sql(AFTER_THE_GRACE)
+async def test_the_copy_is_gone_when_nobody_may_ask_for_it_any_more(gate: Gateway, world: World) -> None:
+    """Keyed by the mode: how much later nothing is to be had, and what ends it before."""
+    for reuse, later in ((Reuse.STRICT, 11), (Reuse.RETRY, 3661), (Reuse.KEEP, None)):
+        sessions = Sessions(world.store, world.tokens, reuse=reuse)
+        pair = await granted(gate, refresh(await sign_in(gate)))
+        await world.sql(AFTER, 9 if later is None else later - 2)
+        assert await sessions.forget_successors(time.time()) == 0, reuse
+        if later is None:  # as long as the session: until the successor is used
+            await world.sql(AFTER, 80_000)
+            assert await sessions.forget_successors(time.time()) == 0
+            await granted(gate, refresh(pair))
+        await world.sql(AFTER, 11)
+        assert await sessions.forget_successors(time.time()) == 1, reuse
+        await world.sql("DELETE FROM gateway_refresh_tokens")
 
-    assert await world.sessions.forget_successors(time.time()) == 1
-    assert await world.sql("SELECT FROM gateway_refresh_tokens WHERE successor IS NOT NULL") == []
+
+@pytest.mark.parametrize("reuse", Reuse)
+async def test_the_copy_is_gone_when_the_session_is(gate: Gateway, world: World, reuse: Reuse) -> None:
+    pair = await granted(gate, refresh(await sign_in(gate)))
+    await granted(gate, post("/api/auth/logout", {"refresh_token": pair["refresh_token"]}))
+    await world.sql(AFTER, 11)
+    assert await Sessions(world.store, world.tokens, reuse=reuse).forget_successors(time.time()) == 1
 
 
 async def test_a_copy_that_somebody_replaced_is_not_handed_out(gate: Gateway, world: World) -> None:

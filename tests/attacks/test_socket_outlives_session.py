@@ -87,7 +87,7 @@ async def test_what_ends_between_the_verdict_and_the_handshake_is_not_missed(
 async def test_a_stolen_refresh_token_costs_the_thief_his_socket(
     world: World, start: Start, far: Far
 ) -> None:
-    gate = await start(world.url, token={"grace_seconds": 0})
+    gate = await start(world.url, token={"grace_seconds": 0, "reuse": "strict"})
     stolen = await sign_in(gate)
     async with Client(gate.address) as thief:
         await knock(thief, stolen["access_token"])

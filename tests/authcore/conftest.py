@@ -21,7 +21,7 @@ from authcore.memory import Limits, Memory
 from authcore.own_sessions import SESSION_SECONDS
 from authcore.passwords import Passwords
 from authcore.permissions import CATALOGUE
-from authcore.sessions import Sessions
+from authcore.sessions import Reuse, Sessions
 from authcore.store.postgres import PostgresStore
 from authcore.store.session_rows import Visit
 from authcore.tokens import Tokens
@@ -74,10 +74,14 @@ class World:
     store: PostgresStore
     tokens: Tokens = field(default_factory=make_tokens)
     session_seconds: float = SESSION_SECONDS
+    reuse: Reuse = Reuse.STRICT
+    """What a second use after the grace is: theft, where a test says nothing else (``test_session_states.py`` does)."""
 
     def __post_init__(self) -> None:
         self.passwords = Passwords(min_length=8, cost=4, workers=2, queue=1000)
-        self.sessions = Sessions(self.store, self.tokens, session_seconds=self.session_seconds)
+        self.sessions = Sessions(
+            self.store, self.tokens, session_seconds=self.session_seconds, reuse=self.reuse
+        )
         self.invitations = Invitations(self.store, self.tokens)
         self.accounts = Accounts(
             self.store, self.passwords, self.sessions, Attempts(self.store), self.invitations

@@ -17,6 +17,7 @@ from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToke
 from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
 from authcore.principal import ANONYMOUS
+from authcore.sessions import Reuse
 from authcore.store.attempts import NewAttempt, Reserved
 from authcore.store.invitations import InvitationRow
 from authcore.store.rows import NewApiKey, NewUser
@@ -74,7 +75,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "end_sessions": lambda store: store.end_sessions(ONE, None, AT, AT),
     "is_live": lambda store: store.is_live(ONE, AT, AT),
     "sessions": lambda store: store.sessions(ONE, None, AT, AT),
-    "forget_successors": lambda store: store.forget_successors(AT),
+    "forget_successors": lambda store: store.forget_successors(MOMENTS, Reuse.RETRY),
     "find_api_keys": lambda store: store.find_api_keys(ONE, "a", limit=1, offset=0),
     "api_key": lambda store: store.api_key(ONE, ONE),
     "switch_api_key": lambda store: store.switch_api_key(ONE, ONE, is_active=True),

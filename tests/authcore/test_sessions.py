@@ -26,7 +26,7 @@ from authcore.errors import (
     StoreUnavailable,
     UserDisabled,
 )
-from authcore.sessions import Sessions
+from authcore.sessions import Reuse, Sessions
 from authcore.store.session_rows import Visit
 from tests.authcore.conftest import NOW, SECRET
 
@@ -372,7 +372,9 @@ async def test_a_session_is_live_until_it_is_not(world: World) -> None:
 async def test_whoever_ends_sessions_tells_which(world: World) -> None:
     user, organization, _ = await begin(world)
     told: list[UUID] = []
-    sessions = Sessions(world.store, world.tokens, tell=lambda change: told.extend(change.rows))
+    sessions = Sessions(
+        world.store, world.tokens, reuse=Reuse.STRICT, tell=lambda change: told.extend(change.rows)
+    )
     pairs = [(await world.login()).tokens for _ in range(5)]
     ids = [pair.session_id for pair in pairs]
     await sessions.refresh(successor(pairs[0]), NOW)
