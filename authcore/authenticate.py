@@ -53,10 +53,13 @@ class Authenticator:
         last_used: LastUsed,
         memory: Memory,
         foreign: ForeignIssuer | None = None,
+        *,
+        lenient: bool = False,
     ) -> None:
+        """`lenient`: an organization that the caller may not act in counts as not asked for."""
         self._tokens = tokens
         self._tickets: TicketStore = store
-        self._principals = Principals(store, api_keys, leeway_seconds=tokens.leeway_seconds)
+        self._principals = Principals(store, api_keys, leeway_seconds=tokens.leeway_seconds, lenient=lenient)
         self._last_used = last_used
         self._memory = memory
         self._foreign = foreign
@@ -109,9 +112,10 @@ class Authenticator:
                 used before (by subclass).
             UserDisabled: a genuine token of a user who is switched off.
             ApiKeyRejected: the key is not good, or its owner is not (by subclass).
-            ApiKeyBound: the key is good, and of another organization than the one asked for.
-            NotAMember: the user does not belong to the organization asked for.
-            OrganizationUnknown: a super admin, who needs not to, asks for one that does not exist.
+            ApiKeyBound: the key is good, and of another organization than the one asked for; when lenient, only where
+                its owner may act in that one.
+            NotAMember: the user does not belong to the organization asked for; not when lenient.
+            OrganizationUnknown: a super admin, who needs not to, asks for one that does not exist; not when lenient.
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer, and the caller is not known from before.
             IssuerUnavailable: it is a foreign issuer's token, and that issuer's keys cannot be had.

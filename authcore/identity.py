@@ -56,8 +56,9 @@ class Identity:
         limits: Limits,
         key_secret: bytes,
         foreign: ForeignIssuer | None = None,
+        lenient: bool = False,
     ) -> None:
-        """`url` is the store's, for the connection on which changes are heard."""
+        """`url` is the store's, for the connection on which changes are heard; `lenient` as of `Authenticator`."""
         self._store = store
         self._pool = pool
         self._limits = limits
@@ -72,7 +73,7 @@ class Identity:
             change = Change(rows=(foreign.row,))
             foreign.keys.lost = lambda: self.hear(change)
         self.authenticator = Authenticator(
-            store, tokens, self._api_keys, self.last_used, self._memory, foreign
+            store, tokens, self._api_keys, self.last_used, self._memory, foreign, lenient=lenient
         )
 
     async def start(self) -> None:

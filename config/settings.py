@@ -75,6 +75,12 @@ class Settings(BaseSettings):
         description="whatomate: every endpoint of Whatomate's API with the permission it needs; a route file "
         "goes over it.",
     )
+    organization_header: Literal["lenient", "strict"] | None = Field(
+        None,
+        description="An X-Organization-ID that the caller may not use: strict refuses it, lenient acts in the "
+        "credential's own organization instead, as Whatomate does, and sends the header to nobody. Unset: lenient with "
+        "GATEWAY_PRESET=whatomate, else strict.",
+    )
     shadow: bool = Field(
         default=False,
         description="Every route is in shadow: what would be refused is recorded and forwarded. To try rules in "
@@ -104,6 +110,13 @@ class Settings(BaseSettings):
     signed: Signed = Field(default_factory=Signed)
     cookie: Cookie = Field(default_factory=Cookie)
     cors: Cors = Field(default_factory=Cors)
+
+    @property
+    def is_lenient_about_organizations(self) -> bool:
+        """Whether the credential's own organization stands in for one that the caller may not act in."""
+        if self.organization_header is None:
+            return self.preset == "whatomate"
+        return self.organization_header == "lenient"
 
     @classmethod
     def settings_customise_sources(

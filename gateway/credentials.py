@@ -83,8 +83,10 @@ def read_ticket(fields: HeaderFields, query: bytes) -> Ticket | None:
     return Ticket(tokens[0])
 
 
-def read_organization(fields: HeaderFields) -> UUID | None:
-    """Return the organization the caller asks to act in (``X-Organization-ID``), if any.
+def read_organization(fields: HeaderFields, *, lenient: bool = False) -> UUID | None:
+    """Return the organization the caller asks to act in (``X-Organization-ID``), if any; an empty one is none.
+
+    When `lenient`, what is no UUID is none either.
 
     Raises:
         BadRequest: it is not a UUID, or given twice.
@@ -92,8 +94,22 @@ def read_organization(fields: HeaderFields) -> UUID | None:
     value = fields.first.get(b"x-organization-id")
     if value is None:
         return None
-    if fields.occurs_twice(b"x-organization-id"):
+    if fields.occurs_twice(b"x-organization-id"):  # the upstream might read the other
         raise BadRequest("More than one X-Organization-ID")
     if _UUID.fullmatch(value) is None:  # Python would take more spellings than upstreams do
+        if lenient or not value:
+            return None
         raise BadRequest("X-Organization-ID is not a UUID")
     return UUID(value.decode("ascii"))
+
+
+def contradicts_organization(fields: HeaderFields, organization: UUID | None) -> bool:
+    """Whether ``X-Organization-ID`` says something else than `organization`, in the one spelling all servers read."""
+    value = fields.first.get(b"x-organization-id")
+    if value is None:
+        return False
+    if fields.occurs_twice(b"x-organization-id"):
+        return True
+    if _UUID.fullmatch(value) is None:
+        return value != b""
+    return UUID(value.decode("ascii")) != organization

@@ -81,6 +81,7 @@ async def build_domain(settings: Settings) -> Domain:
         limits=Limits(**settings.identity.model_dump()),
         key_secret=derive_secret(key_secret.get_secret_value().encode()),
         foreign=build_foreign(settings, store),
+        lenient=settings.is_lenient_about_organizations,
     )
     sessions = Sessions(
         store,

@@ -88,7 +88,12 @@ def build_decider(
 ) -> tuple[Decider, HeaderLaws]:
     """Build what decides, and the laws by which its permits become headers."""
     trace = TraceLaws(records=settings.trace.endpoint is not None, sample=settings.trace.sample)
-    laws = HeaderLaws(settings.header.model_dump(), cookies=settings.cookies, trace=trace)
+    laws = HeaderLaws(
+        settings.header.model_dump(),
+        cookies=settings.cookies,
+        trace=trace,
+        lenient=settings.is_lenient_about_organizations,
+    )
     decider = Decider(
         routes=routes,
         authenticator=domain.identity.authenticator,

@@ -33,7 +33,7 @@ from gateway.credentials import read_ticket
 from gateway.faults import CsrfRefused, MethodNotAllowed, NotFound, OriginRefused
 from gateway.proxy.kept import Presented, Ruling, Sent
 from gateway.proxy.matching import host_of
-from gateway.proxy.reading import Reading
+from gateway.proxy.reading import ORGANIZATION, Reading
 from gateway.wire.drive import offload
 
 if TYPE_CHECKING:
@@ -49,6 +49,9 @@ if TYPE_CHECKING:
     from gateway.proxy.target import Target
 
 _KINDS: Final = {BearerToken: "jwt", CookieToken: "cookie", ApiKey: "api_key", Ticket: "ws"}
+
+_NONE: Final[frozenset[bytes]] = frozenset()
+_WITHHELD: Final = frozenset({ORGANIZATION})
 
 VERDICTS: Final = (AuthError, CsrfRefused, OriginRefused)
 """What says of a caller that they may not, or that it cannot be found out: the only refusals that a shadow forwards."""
@@ -224,7 +227,13 @@ class Decider:
             raise RuntimeError("prepare before decide")
         principal, lines = permit.principal, reading.sent
         if lines is None or not lines.suits(principal, route):
-            lines = reading.sent = Sent(principal, route, self._lines(reading, principal, route))
+            contradicted = reading.contradicts(principal)
+            lines = reading.sent = Sent(
+                principal,
+                route,
+                self._lines(reading, principal, route, _WITHHELD if contradicted else _NONE),
+                contradicted=contradicted,
+            )
         sent = target.forwarded if route.rewrite is None else route.rewrite.apply(target)
         return b"%b %b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
             question.head.method,
@@ -235,12 +244,14 @@ class Decider:
             question.request_id,
         )
 
-    def _lines(self, reading: Reading, principal: Principal, route: Route) -> bytes:
+    def _lines(
+        self, reading: Reading, principal: Principal, route: Route, without: frozenset[bytes]
+    ) -> bytes:
         """Return the field lines that this caller's requests with these lines send on, on such a route."""
         if route.cookies:
-            passing = reading.passing(strip=False, ours=True)
+            passing = reading.passing(strip=False, ours=True, without=without)
         else:
-            passing = reading.passing(strip=route.strip_credential, edits=route.edits)
+            passing = reading.passing(strip=route.strip_credential, edits=route.edits, without=without)
             if principal.method is AuthMethod.COOKIE and not route.strip_credential:
                 passing += reading.bearer()
         laws = self._laws

@@ -49,6 +49,7 @@ _TARGET: Final = re.compile(rb"/[\x21-\x7e]*")
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _SERVER_ERROR, _UNAVAILABLE = 200, 401, 403, 500, 503
 _CREDENTIALS: Final = ("authorization", "x-api-key")
+_ORGANIZATION: Final = "x-organization-id"
 
 
 class NotDescribed(GatewayFault):
@@ -105,12 +106,17 @@ class Decisions:
         exchange.head = head = self._described(endpoint, asked)
         exchange.target = parse_target(head)
         route, permit = await self._decider.decide(exchange)
+        contradicted = reading.contradicts(permit.principal)
+        if contradicted and endpoint != ENVOY and not route.shadow:
+            raise NotDescribed(
+                "X-Organization-ID is not the organization that the caller acts in, and the proxy would send it on"
+            )
         identity = self._decider.identity(exchange, route, permit)
         exchange.status = _OK
         start = b"HTTP/1.1 200 OK\r\nDate: %b\r\nCache-Control: no-store\r\n%b%bX-Request-ID: %b\r\n" % (
             http_date(),
             identity,
-            self._removal(identity, route) if endpoint == ENVOY else b"",
+            self._removal(identity, route, contradicted=contradicted) if endpoint == ENVOY else b"",
             exchange.request_id,
         )
         inbound.answer(start, BodyKind.LENGTH, 0, pieces=[], complete=True)
@@ -148,7 +154,7 @@ class Decisions:
             head.first = {**asked.first, b"host": host}
         return head
 
-    def _removal(self, identity: bytes, route: Route) -> bytes:
+    def _removal(self, identity: bytes, route: Route, *, contradicted: bool) -> bytes:
         """Return the line that has Envoy remove what the answer does not set over it.
 
         Envoy sets the identity headers of the answer over those of the client's; those the answer lacks (a user
@@ -156,6 +162,8 @@ class Decisions:
         configuration: it does not tell us all field lines.
         """
         names = self._laws.absent(identity)
+        if contradicted:
+            names = (*names, _ORGANIZATION)
         return _removed((*names, *_CREDENTIALS) if route.strip_credential else names)
 
 

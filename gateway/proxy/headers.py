@@ -80,13 +80,20 @@ class HeaderLaws:
     """The rules, compiled for one configuration of header names."""
 
     def __init__(
-        self, names: Mapping[str, str | None], *, cookies: bool = False, trace: TraceLaws | None = None
+        self,
+        names: Mapping[str, str | None],
+        *,
+        cookies: bool = False,
+        trace: TraceLaws | None = None,
+        lenient: bool = False,
     ) -> None:
         """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header; None: not told.
 
-        With `cookies`, the gateway's own cookies are read, and taken out of what goes on.
+        With `cookies`, the gateway's own cookies are read, and taken out of what goes on. When `lenient`, an
+        X-Organization-ID that is no UUID counts as absent.
         """
         self.cookies = cookies
+        self.lenient = lenient
         self.trace = trace or TraceLaws()
         self._names = {key: name.encode("ascii") for key, name in names.items() if name is not None}
         self._managed = frozenset(fold(name) for name in self._names.values()) | FORWARDED | {b"x-request-id"}

@@ -80,14 +80,16 @@ class Sent:
 
     Attributes:
         lines: Each ends in CRLF.
+        contradicted: X-Organization-ID is not among them, since it is not what the caller acts in.
     """
 
-    __slots__ = ("_principal", "_route", "lines")
+    __slots__ = ("_principal", "_route", "contradicted", "lines")
 
-    def __init__(self, principal: Principal, route: Route, lines: bytes) -> None:
+    def __init__(self, principal: Principal, route: Route, lines: bytes, *, contradicted: bool) -> None:
         self._principal = principal
         self._route = route
         self.lines = lines
+        self.contradicted = contradicted
 
     def suits(self, principal: Principal, route: Route) -> bool:
         """Whether the same would be sent on of this caller on this route."""

@@ -7,11 +7,12 @@ follows from the caller or the route as well is kept here too, and knows it (:mo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authcore.credentials import CookieToken
+from authcore.principal import ANONYMOUS
 from gateway.cookies import NO_COOKIES, OurCookies
-from gateway.credentials import read_credential, read_organization
+from gateway.credentials import contradicts_organization, read_credential, read_organization
 from gateway.tracing.context import TRACEPARENT, read_context
 from gateway.wire.framing import connection_tokens
 
@@ -19,11 +20,14 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.credentials import Credential
+    from authcore.principal import Principal
     from gateway.proxy.edits import HeaderEdits
     from gateway.proxy.forwarded import Origin
     from gateway.proxy.headers import HeaderLaws
     from gateway.proxy.kept import Presented, Ruling, Sent
     from gateway.wire.messages import RequestHead
+
+ORGANIZATION: Final = b"x-organization-id"
 
 
 class Reading:
@@ -84,19 +88,34 @@ class Reading:
     def organization(self) -> UUID | None:
         """Return the organization asked for; raises as :func:`~gateway.credentials.read_organization`."""
         if self._organization is None:
-            self._organization = (read_organization(self._head),)
+            self._organization = (read_organization(self._head, lenient=self._laws.lenient),)
         return self._organization[0]
 
-    def passing(self, *, strip: bool, ours: bool = False, edits: HeaderEdits | None = None) -> bytes:
+    def contradicts(self, principal: Principal) -> bool:
+        """Whether X-Organization-ID says something else than the organization that `principal` acts in.
+
+        Such a line goes to nobody: the upstream might act on it.
+        """
+        return principal is not ANONYMOUS and contradicts_organization(self._head, principal.organization_id)
+
+    def passing(
+        self,
+        *,
+        strip: bool,
+        ours: bool = False,
+        edits: HeaderEdits | None = None,
+        without: frozenset[bytes] = frozenset(),
+    ) -> bytes:
         """Return the field lines that go on, as they came.
 
         Args:
             strip: The credential is not among them.
             ours: The gateway's own cookies are: it is for its own application.
             edits: Of the route; its lines are added.
+            without: Further names, folded, that do not go on.
         """
         head, laws = self._head, self._laws
-        replaced = laws.trace.withheld(head, self.trace)
+        replaced = laws.trace.withheld(head, self.trace) | without
         if edits is None:
             return laws.passing(head, strip=strip, ours=ours, replaced=replaced)
         return laws.passing(head, strip=strip, ours=ours, replaced=replaced | edits.replaced) + edits.lines

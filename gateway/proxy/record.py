@@ -110,6 +110,8 @@ def _line(exchange: Exchange, now: float) -> dict[str, object]:
     if exchange.permit is not None and (principal := exchange.permit.principal) is not ANONYMOUS:
         line["user_id"] = principal.user_id
         line["organization_id"] = principal.organization_id
+    if reading is not None and reading.sent is not None and reading.sent.contradicted and exchange.sent:
+        line["organization_header"] = "ignored"
     if exchange.shadowed is not None:
         line["shadow"] = _reason(exchange.shadowed)
         line["shadow_detail"] = str(exchange.shadowed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -123,7 +124,10 @@ async def test_token_endpoints_act_for_the_tokens_own_organization(gate: Gateway
     assert listed["sessions"][0]["organization_id"] == str(world.home)
 
 
-@pytest.mark.parametrize("spell", ["{{{}}}", "urn:uuid:{}", "}}{{{}", " +{}"])
+SPELLINGS = ["{{{}}}", "urn:uuid:{}", "}}{{{}", " +{}"]
+
+
+@pytest.mark.parametrize("spell", SPELLINGS)
 async def test_an_organization_is_spelt_as_every_upstream_reads_it(
     gate: Gateway, world: World, upstream: Upstream, spell: str
 ) -> None:
@@ -132,3 +136,180 @@ async def test_an_organization_is_spelt_as_every_upstream_reads_it(
         answer = await ask(gate, get(PATH, bearer(token), at(spelling)))
         is_refusal(answer, 400, "X-Organization-ID is not a UUID")
     assert upstream.requests == []
+
+
+# -- lenient: as Whatomate, the credential's own organization, and the line goes to nobody
+
+
+@pytest.fixture(params=[{"organization_header": "lenient"}, {"preset": "whatomate"}], ids=["set", "preset"])
+async def lenient(world: World, start: Start, request: pytest.FixtureRequest) -> Gateway:
+    return await start(world.url, keys={"hosted": False}, **request.param)
+
+
+async def test_strict_is_the_default_without_the_preset_and_can_be_had_with_it(
+    world: World, start: Start, upstream: Upstream
+) -> None:
+    for settings in ({}, {"preset": "whatomate", "organization_header": "strict"}):
+        gate = await start(world.url, **settings)
+        raw = get(PATH, bearer(world.token(world.agent)), at(world.other))
+        is_refusal(await ask(gate, raw), 403, "You are not a member of this organization")
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("spell", [*SPELLINGS, "{}", "nonsense", "00000000-0000-0000-0000-000000000000"])
+async def test_gateway_and_upstream_act_in_the_same_organization_when_lenient(
+    lenient: Gateway, world: World, upstream: Upstream, spell: str
+) -> None:
+    """Go reads braces and urn:uuid: as a UUID: a member's other organization must not be reached that way."""
+    asked = [(world.agent, spell.format(world.other)), (world.root, spell.format(uuid4()))]
+    if spell != "{}":
+        asked.append((world.both, spell.format(world.other)))
+    for user, organization in asked:
+        for _ in range(2):  # from the store, and from memory
+            answer = await ask(lenient, get(PATH, bearer(world.token(user)), at(organization)))
+            assert answer.status == 200, answer.body
+            seen = upstream.requests[-1]
+            assert seen.one("X-Org-ID") == str(world.home)
+            assert seen.all("X-Organization-ID") == []
+
+
+async def test_an_organization_that_the_caller_may_use_goes_on_when_lenient(
+    lenient: Gateway, world: World, upstream: Upstream
+) -> None:
+    for user, organization in (
+        (world.both, world.other),
+        (world.root, world.other),
+        (world.agent, world.home),
+    ):
+        answer = await ask(lenient, get(PATH, bearer(world.token(user)), at(organization)))
+        assert answer.status == 200
+        seen = upstream.requests[-1]
+        assert (seen.one("X-Org-ID"), seen.one("X-Organization-ID")) == (str(organization), str(organization))
+
+
+async def test_permissions_are_those_of_the_own_organization_when_lenient(
+    lenient: Gateway, world: World, upstream: Upstream
+) -> None:
+    """What an admin elsewhere may, they may not here by naming a third organization."""
+    third = await world.accounts.create_organization("Third")
+    await world.accounts.add_member(world.admin, world.other, "agent")
+    token = bearer(world.token(world.admin, world.other))
+    assert (await ask(lenient, get(PATH, token, at(third)))).status == 200
+    assert upstream.requests[-1].one("X-User-Role") == "agent"
+    assert upstream.requests[-1].one("X-Org-ID") == str(world.other)
+
+
+async def test_two_organizations_are_refused_when_lenient_too(
+    lenient: Gateway, world: World, upstream: Upstream
+) -> None:
+    token = bearer(world.token(world.both))
+    for one, two in (
+        (world.home, world.other),
+        ("", world.other),
+        ("nonsense", world.other),
+        (world.other,) * 2,
+    ):
+        answer = await ask(lenient, get(PATH, token, at(one), at(two)))
+        is_refusal(answer, 400, "More than one X-Organization-ID")
+    assert upstream.requests == []
+
+
+async def test_an_empty_organization_counts_as_absent(
+    gate: Gateway, lenient: Gateway, world: World, upstream: Upstream
+) -> None:
+    for one in (gate, lenient):
+        for line in ("X-Organization-ID:", "X-Organization-ID:   "):
+            assert (await ask(one, get(PATH, bearer(world.token(world.both)), line))).status == 200
+            assert upstream.requests[-1].one("X-Org-ID") == str(world.home)
+
+
+async def test_a_key_acts_at_home_or_is_refused_when_lenient(
+    lenient: Gateway, world: World, upstream: Upstream
+) -> None:
+    """Whatomate acts where the owner may: the key must neither go there, nor write at home unnoticed."""
+    line = f"X-API-Key: {world.api_key}"
+    for nowhere in (world.other, uuid4(), "nonsense"):
+        assert (await ask(lenient, get(PATH, line, at(nowhere)))).status == 200
+        assert upstream.requests[-1].one("X-Org-ID") == str(world.home)
+        assert upstream.requests[-1].all("X-Organization-ID") == []
+    await world.accounts.add_member(world.admin, world.other, "agent")
+    async with asyncio.timeout(20):
+        while (await ask(lenient, get(PATH, line, at(world.other)))).status == 200:
+            await asyncio.sleep(0.01)
+    seen = len(upstream.requests)
+    is_refusal(await ask(lenient, get(PATH, line, at(world.other))), 403, BOUND)
+    assert len(upstream.requests) == seen
+
+
+async def test_a_membership_that_begins_or_ends_counts_at_once_when_lenient(
+    lenient: Gateway, world: World, upstream: Upstream
+) -> None:
+    raw = get(PATH, bearer(world.token(world.agent)), at(world.other))
+
+    async def until(organization: UUID) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                assert (await ask(lenient, raw)).status == 200
+                seen = upstream.requests[-1]
+                if seen.one("X-Org-ID") == str(organization):
+                    assert seen.all("X-Organization-ID") == (
+                        [str(organization)] if organization == world.other else []
+                    )
+                    return
+                await asyncio.sleep(0.01)
+
+    await until(world.home)
+    await world.accounts.add_member(world.agent, world.other, "agent")
+    await until(world.other)
+    await world.sql(
+        "UPDATE user_organizations SET deleted_at = now() WHERE user_id = $1 AND organization_id = $2",
+        world.agent,
+        world.other,
+    )
+    await until(world.home)
+
+
+@pytest.mark.parametrize("endpoint", ["nginx", "forward", "envoy"])
+async def test_a_proxy_that_would_send_it_on_is_refused_or_has_it_removed(
+    world: World, start: Start, endpoint: str
+) -> None:
+    gate = await start(
+        world.url,
+        organization_header="lenient",
+        decision={"path": "/decisions"},
+        trusted_proxies=["127.0.0.0/8"],
+    )
+    described = {
+        "nginx": ("/decisions/nginx", "X-Original-Method: GET", f"X-Original-URI: {PATH}"),
+        "forward": (
+            "/decisions/forward",
+            "X-Forwarded-Method: GET",
+            f"X-Forwarded-Uri: {PATH}",
+            "X-Forwarded-Host: gateway.test",
+        ),
+        "envoy": (f"/decisions/envoy{PATH}",),
+    }
+    target, *lines = described[endpoint]
+    token = bearer(world.token(world.agent))
+    for organization in (world.other, f"urn:uuid:{world.other}"):
+        answer = await ask(gate, get(target, *lines, token, at(organization)))
+        if endpoint == "envoy":
+            assert answer.status == 200
+            assert "x-organization-id" in str(answer.one("X-Envoy-Auth-Headers-To-Remove")).split(",")
+        else:
+            assert answer.status == 403
+    for harmless in ("", world.home):
+        assert (await ask(gate, get(target, *lines, token, at(harmless)))).status == 200
+
+
+async def test_the_record_says_that_the_organization_was_ignored(
+    world: World, start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gate = await start(world.url, organization_header="lenient", log={"access": True})
+    token = bearer(world.token(world.agent))
+    for organization in (world.other, world.home):
+        assert (await ask(gate, get(f"{PATH}/{organization}", token, at(organization)))).status == 200
+    await gate.stop()
+    records = [json.loads(line) for line in capfd.readouterr().out.splitlines() if '"request"' in line]
+    ignored = {one["path"]: one.get("organization_header") for one in records}
+    assert ignored == {f"{PATH}/{world.other}": "ignored", f"{PATH}/{world.home}": None}
