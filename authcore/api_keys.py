@@ -22,20 +22,20 @@ import bcrypt
 
 from authcore.errors import ApiKeyExpired, ApiKeyMalformed, ApiKeyRejected, ApiKeyRevoked, StoreUnavailable
 from authcore.figures import Figure
+from authcore.stored_hashes import StoredHashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
+    from authcore.bcrypt_pool import BcryptPool
     from authcore.credentials import ApiKey
-    from authcore.passwords import BcryptPool
     from authcore.store.protocol import KeyReader, KeyUse
     from authcore.store.rows import ApiKeyRow
 
 PREFIX: Final = "whm_"
 COST: Final = 10
 _KEY: Final = re.compile(rb"whm_[0-9a-f]{32}\Z")
-_HASH: Final = re.compile(r"\$2[aby]\$(?:0[4-9]|1[0-9])\$[./A-Za-z0-9]{53}\Z")
 
 
 def mint() -> str:
@@ -73,10 +73,13 @@ async def hash_key(key: str, pool: BcryptPool) -> str:
 class ApiKeys:
     """Proves keys against the store."""
 
-    def __init__(self, store: KeyReader, pool: BcryptPool, *, secret: bytes) -> None:
-        """`secret` is the gateway's, and shared by all that share a database."""
+    def __init__(
+        self, store: KeyReader, pool: BcryptPool, *, secret: bytes, hashes: StoredHashes | None = None
+    ) -> None:
+        """`secret` is the gateway's, and shared by all that share a database; `hashes` reads what rows hold."""
         self._store = store
         self._pool = pool
+        self._hashes = hashes or StoredHashes()
         self._secret = secret
         self._proving: dict[bytes, asyncio.Task[bool]] = {}
         self._proofs = self._unkept = 0
@@ -110,7 +113,7 @@ class ApiKeys:
 
     async def _proves(self, key: bytes, digest: bytes, row: ApiKeyRow) -> bool:
         """Run bcrypt: once, for all who present the key meanwhile."""
-        if _HASH.match(row.key_hash) is None:
+        if self._hashes.cost(row.key_hash) is None:
             return False
         question = row.id.bytes + digest + row.key_hash.encode("ascii")
         answer = self._proving.get(question)
@@ -121,7 +124,7 @@ class ApiKeys:
 
     async def _run_bcrypt(self, key: bytes, digest: bytes, row: ApiKeyRow) -> bool:
         self._proofs += 1
-        if not await self._pool.run(bcrypt.checkpw, key, row.key_hash.encode("ascii")):
+        if not await self._pool.run(self._hashes.proves, key, row.key_hash):
             return False
         try:
             await self._store.add_api_key_digest(row.id, row.key_hash, digest)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from authcore.figures import Distribution, Figure
     from authcore.foreign import ForeignIssuer
     from authcore.memory import Limits
-    from authcore.passwords import BcryptPool
+    from authcore.passwords import Passwords
     from authcore.principal import Principal
     from authcore.standing import Fall
     from authcore.store.changes import Listener
@@ -49,7 +49,7 @@ class Identity:
         self,
         store: PostgresStore,
         tokens: Tokens,
-        pool: BcryptPool,
+        passwords: Passwords,
         *,
         url: str,
         connect_timeout_seconds: float,
@@ -60,10 +60,10 @@ class Identity:
     ) -> None:
         """`url` is the store's, for the connection on which changes are heard; `lenient` as of `Authenticator`."""
         self._store = store
-        self._pool = pool
+        self._passwords = passwords
         self._limits = limits
         self._memory = Memory(limits)
-        self._api_keys = ApiKeys(store, pool, secret=key_secret)
+        self._api_keys = ApiKeys(store, passwords.pool, secret=key_secret, hashes=passwords.hashes)
         self._listeners: list[Listener] = [self._memory]
         self._changes = Changes(url, self, store, connect_timeout_seconds=connect_timeout_seconds)
         self._listening: asyncio.Task[None] | None = None
@@ -159,10 +159,10 @@ class Identity:
             "changes": self._changes.figures(),
             "keys": self._api_keys.figures(),
             "last_used": self.last_used.figures(),
-            "bcrypt": self._pool.figures(),
+            "bcrypt": self._passwords.figures(),
             "store": self._store.figures(),
         }
 
     def spreads(self) -> Mapping[str, Iterable[Distribution]]:
         """Return what to publish of waits, by part."""
-        return {"bcrypt": self._pool.spreads(), "store": self._store.spreads()}
+        return {"bcrypt": self._passwords.pool.spreads(), "store": self._store.spreads()}

@@ -1,102 +1,36 @@
-"""Passwords, and the bounded pool of threads in which all bcrypt runs.
+"""Passwords: the rules for new ones, hashing, and verification in equal time.
 
 Laws:
 
-- bcrypt never runs on the event loop, and never more at once than there are workers. What waits is bounded: past
-  that, ``Overloaded``, at once.
-- An unknown e-mail, a user without a password, an unreadable hash and an over-long password cost what a wrong
-  password costs: one bcrypt.
+- bcrypt runs in the pool (:mod:`authcore.bcrypt_pool`), never on the event loop.
+- A failed verification costs the same for every e-mail: one without an account, without a password or with an
+  unreadable hash, and one whose hash is cheaper than others are.
 - Hashes are written as Go's bcrypt writes them (``$2a$``): Whatomate reads them.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
-import time
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from threading import Lock
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import bcrypt
 
-from authcore.errors import Overloaded, PasswordUnacceptable
-from authcore.figures import Distribution, Figure, Spread
+from authcore.bcrypt_pool import BcryptPool
+from authcore.errors import PasswordUnacceptable
+from authcore.figures import Figure
+from authcore.stored_hashes import StoredHashes, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 MAX_BYTES: Final = 72
 """bcrypt reads no further; Go's refuses more, and so do we: the rest of a password must not be decoration."""
 
-_HASH: Final = re.compile(r"\$2[aby]\$(?:0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}\Z")
+MAX_LEVELLED_COST: Final = 14
+"""Up to this cost failed verifications are made to cost the same, some 0.9 seconds of a thread each.
 
-
-class BcryptPool:
-    """A few threads and a bounded queue before them."""
-
-    def __init__(self, *, workers: int, queue: int) -> None:
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="bcrypt")
-        self._limit = workers + queue
-        self._lock = Lock()
-        self.pending = 0
-        """Jobs running or waiting."""
-        self.started = 0
-        """Jobs accepted since the start."""
-        self.refused = 0
-        """Jobs there was no room for."""
-        self.waits = Spread()
-        """Seconds that jobs waited for a thread."""
-
-    async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `job` in a thread.
-
-        Raises:
-            Overloaded: too many are waiting.
-        """
-        with self._lock:
-            if self.pending >= self._limit:
-                self.refused += 1
-                raise Overloaded
-            self.pending += 1
-            self.started += 1
-        try:
-            future = self._executor.submit(self._begin, time.monotonic(), partial(job, *args, **kwargs))
-        except RuntimeError as error:  # closed: the process is ending
-            self._done(None)
-            raise Overloaded from error
-        # Counted down when the thread is done with it, not when the caller has gone.
-        future.add_done_callback(self._done)
-        return await asyncio.wrap_future(future)
-
-    def _begin(self, submitted: float, job: Callable[[], T]) -> T:
-        """Run a job, in its thread."""
-        with self._lock:
-            self.waits.add(time.monotonic() - submitted)
-        return job()
-
-    def _done(self, _future: object) -> None:
-        with self._lock:
-            self.pending -= 1
-
-    def figures(self) -> Iterable[Figure]:
-        """What to publish."""
-        yield Figure("pending", "bcrypt jobs running or waiting.", lambda: self.pending)
-        yield Figure("started", "bcrypt jobs accepted.", lambda: self.started, counts=True)
-        yield Figure("refused", "bcrypt jobs refused for want of room.", lambda: self.refused, counts=True)
-        yield Figure("capacity", "bcrypt jobs that may run or wait at most.", lambda: self._limit)
-
-    def spreads(self) -> Iterable[Distribution]:
-        """What to publish."""
-        yield Distribution("wait_seconds", "How long bcrypt jobs waited for a thread.", self.waits)
-
-    def close(self) -> None:
-        """Let the running jobs end, and drop those that wait."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+Above it a few accounts with dearer hashes would make every wrong password as dear: the time that they take shows that
+they exist.
+"""
 
 
 def dummy_hash(cost: int) -> bytes:
@@ -105,13 +39,38 @@ def dummy_hash(cost: int) -> bytes:
 
 
 class Passwords:
-    """Hashes and verifies passwords."""
+    """Hashes and verifies passwords.
 
-    def __init__(self, *, min_length: int, cost: int, workers: int, queue: int) -> None:
+    Attributes:
+        pool: The threads that run bcrypt.
+        hashes: The reader of stored hashes.
+    """
+
+    def __init__(
+        self,
+        *,
+        min_length: int,
+        cost: int,
+        workers: int,
+        queue: int,
+        report: Callable[[Unusable], None] = lambda _: None,
+    ) -> None:
+        """`cost` is that of new hashes; `report` is called for each stored hash that cannot be tried."""
         self._min_length = min_length
         self._cost = cost
-        self._dummy = dummy_hash(cost)
+        self._level = cost
+        self._dummies: dict[int, bytes] = {}
         self.pool = BcryptPool(workers=workers, queue=queue)
+        self.hashes = StoredHashes(report)
+
+    @property
+    def level(self) -> int:
+        """The cost that a failed verification amounts to: the greatest that was met, of new hashes or stored ones."""
+        return self._level
+
+    def learn(self, cost: int) -> None:
+        """Note that there are stored hashes of a cost: failed verifications cost as much from now on."""
+        self._level = max(self._level, min(cost, MAX_LEVELLED_COST))
 
     def check(self, password: str) -> None:
         """Hold a new password against the rules.
@@ -141,17 +100,43 @@ class Passwords:
         return bcrypt.hashpw(password, bcrypt.gensalt(self._cost, prefix=b"2a")).decode("ascii")
 
     async def verify(self, password: str, stored: str | None) -> bool:
-        """Tell whether `password` is the one of the hash `stored`; of None, False at the same cost.
+        """Return whether `password` is the one of the hash `stored`; of None, False at the same cost.
 
         Raises:
             Overloaded: too many hashes are waiting.
         """
         encoded = _encoded(password)
         provable = encoded is not None and len(encoded) <= MAX_BYTES
-        readable = stored is not None and _HASH.match(stored) is not None
-        against = stored.encode("ascii") if stored is not None and readable else self._dummy
-        matches = await self.pool.run(bcrypt.checkpw, (encoded or b"")[:MAX_BYTES], against)
-        return matches and provable and readable
+        cost = self.hashes.cost(stored)
+        matches = await self.pool.run(
+            self._matches, (encoded or b"")[:MAX_BYTES], None if cost is None else stored, cost or 0
+        )
+        return matches and provable
+
+    def _matches(self, password: bytes, stored: str | None, cost: int) -> bool:
+        """Run bcrypt, in a thread: once, and after a failure as much more as other hashes would have cost."""
+        proved = None if stored is None else self.hashes.proves(password, stored)
+        if proved:
+            return True
+        if proved is None:
+            self._spend(password, self._level)
+        else:  # 2^c + (2^c + 2^(c+1) + ... + 2^(level-1)) = 2^level
+            self.learn(cost)
+            for dummy in range(cost, self._level):
+                self._spend(password, dummy)
+        return False
+
+    def _spend(self, password: bytes, cost: int) -> None:
+        dummy = self._dummies.get(cost)
+        if dummy is None:
+            dummy = self._dummies[cost] = dummy_hash(cost)
+        bcrypt.checkpw(password, dummy)
+
+    def figures(self) -> Iterable[Figure]:
+        """Return what to publish."""
+        yield from self.pool.figures()
+        yield from self.hashes.figures()
+        yield Figure("level", "bcrypt cost that a failed verification amounts to.", lambda: self._level)
 
     def close(self) -> None:
         """End the threads."""

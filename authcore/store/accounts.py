@@ -38,6 +38,9 @@ ORDER BY email = $1 DESC, created_at, id LIMIT 5
 _HASH: Final = """
 SELECT email, coalesce(password_hash, '') AS password_hash FROM users WHERE id = $1 AND deleted_at IS NULL
 """
+_HIGHEST_COST: Final = r"""
+SELECT max(substring(password_hash FROM '^\$2[aby]\$(0[4-9]|1[0-6])\$'))::integer FROM users WHERE deleted_at IS NULL
+"""
 _REPLACE_HASH: Final = """
 UPDATE users SET password_hash = $3, updated_at = now()
 WHERE id = $1 AND password_hash = $2 AND deleted_at IS NULL RETURNING id
@@ -198,6 +201,11 @@ class AccountRows(Subjects):
         """Return the user's e-mail and password hash; None when there is no such user."""
         row = await self._pool.fetchrow(_HASH, user_id)
         return None if row is None else PasswordRow(**row)
+
+    async def highest_password_cost(self) -> int | None:
+        """Return the greatest bcrypt cost among stored password hashes that can be tried; None where there are none."""
+        cost: int | None = await self._pool.fetchval(_HIGHEST_COST)
+        return cost
 
     async def set_password(self, user_id: UUID, before: str, after: str) -> bool:
         """Replace the password hash `before`; False when it is another by now."""

@@ -35,4 +35,13 @@ def begin_chores(chores: Chores, settings: Settings, domain: Domain, sockets: So
     every(PURGE_SECONDS, "purge_sessions", lambda: sessions.purge(time.time()))
     every(PURGE_SECONDS, "purge_invitations", lambda: invitations.purge(time.time()))
     every(PURGE_SECONDS, "purge_key_digests", lambda: identity.purge(time.time()))
+    chores.once("learn_hash_costs", lambda: _learn_hash_costs(domain))
+    every(PURGE_SECONDS, "learn_hash_costs", lambda: _learn_hash_costs(domain))
     every(PURGE_SECONDS, "purge_tickets", lambda: identity.purge_tickets(time.time()))
+
+
+async def _learn_hash_costs(domain: Domain) -> None:
+    """Let failed sign-ins cost what the dearest stored hash costs, whose e-mail would be known by its time else."""
+    cost = await domain.store.highest_password_cost()
+    if cost is not None:
+        domain.passwords.learn(cost)

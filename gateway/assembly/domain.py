@@ -17,6 +17,7 @@ from authcore.sessions import Reuse, Sessions
 from authcore.store.postgres import PostgresStore
 from authcore.tokens import Tokens
 from gateway.assembly.foreign import build_foreign
+from gateway.assembly.stored_hashes import unusable_hash_events
 from gateway.keys import ring_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ async def build_domain(settings: Settings) -> Domain:
         ValueError: a setting is missing that only a gateway needs.
         KeysUnusable: the key directory cannot be taken.
     """
-    database, password = settings.database, settings.password
+    database = settings.database
     if database.url is None or settings.jwt.secret is None:
         raise ValueError("GATEWAY_DATABASE_URL and GATEWAY_JWT_SECRET are required")
     ring, rotation = ring_of(settings, time.time())
@@ -68,14 +69,12 @@ async def build_domain(settings: Settings) -> Domain:
         refresh_seconds=settings.token.refresh_seconds,
         ticket_seconds=settings.ws.ticket_seconds,
     )
-    passwords = Passwords(
-        min_length=password.min_length, cost=password.cost, workers=password.workers, queue=password.queue
-    )
+    passwords = _build_passwords(settings)
     key_secret = settings.keys.secret or settings.jwt.secret
     identity = Identity(
         store,
         tokens,
-        passwords.pool,
+        passwords,
         url=database.url.get_secret_value(),
         connect_timeout_seconds=database.connect_timeout_seconds,
         limits=Limits(**settings.identity.model_dump()),
@@ -96,6 +95,17 @@ async def build_domain(settings: Settings) -> Domain:
     accounts = Accounts(store, passwords, sessions, attempts, invitations)
     return Domain(
         store, ring, rotation, tokens, passwords, attempts, invitations, sessions, accounts, identity
+    )
+
+
+def _build_passwords(settings: Settings) -> Passwords:
+    password = settings.password
+    return Passwords(
+        min_length=password.min_length,
+        cost=password.cost,
+        workers=password.workers,
+        queue=password.queue,
+        report=unusable_hash_events(),
     )
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import bcrypt
+import pytest
 
-from tests.flow.calls import ask, post
+from tests.flow.calls import ask, is_refusal, post
 from tests.flow.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    import pytest
 
     from gateway.app import Gateway
     from tests.flow.conftest import World
@@ -38,6 +37,34 @@ async def people(world: World) -> None:
     await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.both)
     await world.sql("UPDATE users SET password_hash = NULL WHERE id = $1", world.root)
     await world.sql("UPDATE users SET deleted_at = now() WHERE id = $1", world.admin)
+
+
+@pytest.mark.parametrize("cost", [4, 6, 9])
+async def test_work_is_the_same_whatever_the_stored_hashes_and_the_new_ones_cost(
+    world: World, start: Start, monkeypatch: pytest.MonkeyPatch, cost: int
+) -> None:
+    for user, stored in ((world.agent, 5), (world.both, 8)):
+        hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(stored, prefix=b"2a")).decode()
+        await world.sql("UPDATE users SET password_hash = $2 WHERE id = $1", user, hashed)
+    await world.sql("UPDATE users SET password_hash = $2 WHERE id = $1", world.root, "$2a$10$" + "a" * 53)
+    gate = await start(world.url, password={"cost": cost})
+    real, work = bcrypt.checkpw, []
+
+    def counting(password: bytes, hashed: bytes) -> bool:
+        proved = real(password, hashed)  # raises for what is no hash, having done nothing
+        work.append(2 ** int(hashed[4:6]))
+        return proved
+
+    monkeypatch.setattr(bcrypt, "checkpw", counting)
+    await ask(
+        gate, login("both@example.com")
+    )  # of the dearest hash; its cost is known from the start or from here
+    costs = {}
+    for email in ("agent@example.com", "both@example.com", "root@example.com", "nobody@example.com"):
+        work.clear()
+        is_refusal(await ask(gate, login(email)), 401, "Invalid credentials")
+        costs[email] = sum(work)
+    assert set(costs.values()) == {2 ** max(cost, 8)}, costs
 
 
 async def test_answers_and_work_are_the_same_for_everybody(

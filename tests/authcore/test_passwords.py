@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
 
+from authcore.bcrypt_pool import BcryptPool
 from authcore.errors import Overloaded, PasswordUnacceptable
-from authcore.passwords import BcryptPool, Passwords
+from authcore.passwords import MAX_LEVELLED_COST, Passwords
+from authcore.stored_hashes import MAX_COST, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,12 +103,136 @@ async def test_a_password_that_cannot_be_right_costs_one_bcrypt_too(passwords: P
         assert passwords.pool.started == before + 1
 
 
-async def test_the_dummy_costs_what_a_new_hash_costs() -> None:
-    for cost in (4, 10):
-        passwords = Passwords(min_length=8, cost=cost, workers=1, queue=1)
-        new = (await passwords.hash("password")).split("$")[2]
-        assert passwords._dummy.decode().split("$")[2] == new == f"{cost:02}"  # noqa: SLF001 - its cost shows nowhere else
-        passwords.close()
+def work_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Replace bcrypt's check by one that does no work, and return the costs that it is asked for."""
+    costs: list[int] = []
+
+    def check(_password: bytes, hashed: bytes) -> bool:
+        costs.append(int(hashed[4:6]))
+        return False
+
+    monkeypatch.setattr(bcrypt, "checkpw", check)
+    return costs
+
+
+def stored_hash(cost: int) -> str:
+    return (
+        bcrypt.hashpw(b"correct horse", bcrypt.gensalt(4, prefix=b"2a"))
+        .decode()
+        .replace("$04$", f"${cost:02}$")
+    )
+
+
+@pytest.mark.parametrize("cost", [4, 8, 10, 12, 15])
+@pytest.mark.parametrize("stored", [None, "", "no hash", 4, 7, 10, 12, 14])
+async def test_a_failed_verification_costs_the_same_whatever_is_stored(
+    monkeypatch: pytest.MonkeyPatch, cost: int, stored: str | int | None
+) -> None:
+    passwords = Passwords(min_length=8, cost=cost, workers=1, queue=1)
+    passwords.learn(14)
+    costs = work_of(monkeypatch)
+    assert not await passwords.verify("wrong", stored_hash(stored) if isinstance(stored, int) else stored)
+    assert sum(2**one for one in costs) == 2 ** max(cost, 14)
+    passwords.close()
+
+
+async def test_what_the_dearest_hash_costs_is_learnt_from_the_first_one_that_is_met(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passwords = Passwords(min_length=8, cost=4, workers=1, queue=1)
+    costs = work_of(monkeypatch)
+    assert not await passwords.verify("wrong", None)
+    assert costs == [4]
+    assert not await passwords.verify("wrong", stored_hash(9))
+    assert costs == [4, 9]
+    assert not await passwords.verify("wrong", None)
+    assert costs == [4, 9, 9]
+    passwords.close()
+
+
+async def test_a_hash_above_what_is_levelled_does_not_make_all_others_as_dear(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passwords = Passwords(min_length=8, cost=4, workers=1, queue=1)
+    costs = work_of(monkeypatch)
+    assert not await passwords.verify("wrong", stored_hash(MAX_COST))
+    assert not await passwords.verify("wrong", None)
+    assert costs == [MAX_COST, MAX_LEVELLED_COST]
+    passwords.close()
+
+
+async def test_a_right_password_costs_no_more_than_its_own_hash(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = await passwords.hash("correct horse")
+    passwords.learn(14)
+    real, checks = bcrypt.checkpw, []
+
+    def counting(password: bytes, hashed: bytes) -> bool:
+        checks.append(hashed)
+        return real(password, hashed)
+
+    monkeypatch.setattr(bcrypt, "checkpw", counting)
+    assert await passwords.verify("correct horse", stored)
+    assert checks == [stored.encode()]
+
+
+@pytest.mark.parametrize(
+    ("stored", "why"),
+    [
+        ("$2a$10$" + "a" * 53, Unusable.MALFORMED),  # the form of a hash, with bits that no encoder writes
+        ("$2b$04$" + "." * 21 + "/" + "." * 31, Unusable.MALFORMED),
+        ("$2a$03$" + "." * 53, Unusable.MALFORMED),
+        ("$2a$00$" + "." * 53, Unusable.MALFORMED),
+        ("$2x$10$" + "." * 53, Unusable.MALFORMED),
+        ("$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$hash", Unusable.MALFORMED),
+        ("$2a$\u0661\u0660$" + "." * 53, Unusable.MALFORMED),
+        ("$2a$17$" + "." * 53, Unusable.TOO_COSTLY),
+        ("$2a$31$" + "." * 53, Unusable.TOO_COSTLY),
+        ("$2y$99$" + "." * 53, Unusable.TOO_COSTLY),
+    ],
+)
+async def test_a_stored_hash_that_cannot_be_tried_is_a_wrong_password_and_is_reported(
+    stored: str, why: Unusable
+) -> None:
+    reported: list[Unusable] = []
+    passwords = Passwords(min_length=8, cost=4, workers=1, queue=1, report=reported.append)
+    assert not await passwords.verify("correct horse", stored)
+    assert reported == [why]
+    assert passwords.hashes.unusable == {**dict.fromkeys(Unusable, 0), why: 1}
+    assert passwords.pool.pending == 0
+    passwords.close()
+
+
+async def test_an_account_without_a_password_is_no_broken_row(passwords: Passwords) -> None:
+    for stored in (None, ""):
+        assert not await passwords.verify("correct horse", stored)
+    assert set(passwords.hashes.unusable.values()) == {0}
+
+
+def test_the_process_ends_while_a_hash_is_being_computed() -> None:
+    program = (
+        "import asyncio, threading, time\n"
+        "from authcore import bcrypt_pool\n"
+        "bcrypt_pool.CLOSE_SECONDS = 0.1\n"
+        "async def main():\n"
+        "    pool = bcrypt_pool.BcryptPool(workers=1, queue=1)\n"
+        "    begun = threading.Event()\n"
+        "    def job():\n"
+        "        begun.set()\n"
+        "        threading.Event().wait()  # for ever\n"
+        "    task = asyncio.ensure_future(pool.run(job))\n"
+        "    await asyncio.sleep(0)\n"
+        "    begun.wait()\n"
+        "    pool.close()\n"
+        "    task.cancel()\n"
+        "asyncio.run(main())\n"
+        "print('ended')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout == "ended\n"
 
 
 async def test_bcrypt_runs_off_the_event_loop(passwords: Passwords) -> None:
@@ -130,10 +258,17 @@ async def test_waiting_work_is_bounded_and_the_bound_is_given_back() -> None:
 
 async def test_who_goes_away_while_waiting_leaves_the_queue() -> None:
     pool = BcryptPool(workers=1, queue=1)
-    gate = threading.Event()
-    running = asyncio.ensure_future(pool.run(gate.wait))
+    begun, gate = threading.Event(), threading.Event()
+
+    def job() -> None:
+        begun.set()
+        gate.wait()
+
+    running = asyncio.ensure_future(pool.run(job))
+    await asyncio.to_thread(begun.wait)
     waiting = asyncio.ensure_future(pool.run(gate.wait))
     await asyncio.sleep(0)
+    assert pool.pending == 2
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -146,6 +281,22 @@ async def test_who_goes_away_while_waiting_leaves_the_queue() -> None:
     gate.set()
     pool.close()
     assert pool.pending == 0
+
+
+async def test_callers_that_come_and_go_leave_nothing_in_the_queue() -> None:
+    pool = BcryptPool(workers=1, queue=4)
+    gate = threading.Event()
+    running = asyncio.ensure_future(pool.run(gate.wait))
+    await asyncio.sleep(0)
+    for _ in range(100):
+        waiting = asyncio.ensure_future(pool.run(gate.wait))
+        await asyncio.sleep(0)
+        waiting.cancel()
+    await asyncio.sleep(0)
+    assert len(pool._jobs) <= 11  # noqa: SLF001 -- what is left behind shows nowhere else
+    gate.set()
+    assert await running
+    pool.close()
 
 
 async def test_a_closed_pool_refuses() -> None:

@@ -10,7 +10,8 @@ from uuid import uuid4
 import bcrypt
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal, whatomate_token
+from tests.flow.calls import ask, bearer, get, is_refusal, post, whatomate_token
+from tests.flow.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,6 +49,22 @@ async def add_key(world: World, text: str, *, width: int = 16, owner: UUID | Non
         hashed,
     )
     return row["id"]  # type: ignore[no-any-return]
+
+
+async def test_a_stored_hash_that_is_none_refuses_its_own_credential_and_no_other(
+    gate: Gateway, world: World
+) -> None:
+    broken = "$2a$10$" + "a" * 53  # in form a hash
+    await world.sql("UPDATE users SET password_hash = $2 WHERE id = $1", world.agent, broken)
+    sign_in = {"email": "agent@example.com", "password": PASSWORD}
+    is_refusal(await ask(gate, post("/api/auth/login", sign_in)), 401, "Invalid credentials")
+    first, second = "whm_" + "ab" * 8 + "01" * 8, "whm_" + "ab" * 8 + "02" * 8
+    row = await add_key(world, first)
+    await add_key(world, second)
+    for stored in (broken, "$2a$31$" + "." * 53, "no hash"):
+        await world.sql("UPDATE api_keys SET key_hash = $2 WHERE id = $1", row, stored)
+        is_refusal(await ask(gate, get(PATH, key(first))), 401, BAD_KEY)
+    assert (await ask(gate, get(PATH, key(second)))).status == 200, "a neighbour of the same prefix"
 
 
 # -- what is refused, and how -------------------------------------------------------------------------------------
