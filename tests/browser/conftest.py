@@ -18,7 +18,6 @@ from tests.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
 __all__ = ["start", "upstream", "world"]
 
@@ -95,17 +94,26 @@ class Browser:
         """What scripts of the page can read."""
         return str(await self.run("return document.cookie;"))
 
+    async def forget(self, name: str) -> None:
+        """Drop the cookies of a name, as the browser does by itself at their Max-Age."""
+        found = await asyncio.to_thread(self.driver.execute_cdp_cmd, "Storage.getCookies", {})
+        for cookie in found["cookies"]:
+            if cookie["name"] == name:
+                place = {field: cookie[field] for field in ("name", "domain", "path")}
+                await asyncio.to_thread(self.driver.execute_cdp_cmd, "Network.deleteCookies", place)
+
     async def cookies(self) -> dict[str, dict[str, Any]]:
         """Every cookie that would be sent from here, as the browser keeps it."""
         found = await asyncio.to_thread(self.driver.execute_cdp_cmd, "Storage.getCookies", {})
         return {cookie["name"]: cookie for cookie in found["cookies"]}
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """One chromium for all tests: starting it takes longer than most of them."""
     options = Options()
     options.binary_location = program("chromium")
-    for switch in (*SWITCHES, f"--user-data-dir={tmp_path / 'profile'}"):
+    for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('chromium') / 'profile'}"):
         options.add_argument(switch)
     service = Service(
         executable_path=program("chromedriver")
@@ -113,9 +121,18 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
     driver = webdriver.Chrome(options=options, service=service)
     try:
         driver.set_script_timeout(SCRIPT_SECONDS)
-        yield Browser(driver)
+        yield driver
     finally:
         driver.quit()
+
+
+@pytest.fixture
+def browser(driver: webdriver.Chrome) -> Iterator[Browser]:
+    """The browser, which knows nothing of the tests before: cookies are kept by host, whatever the port."""
+    yield Browser(driver)
+    driver.get("about:blank")
+    driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    driver.execute_cdp_cmd("Storage.clearDataForOrigin", {"origin": "*", "storageTypes": "all"})
 
 
 @asynccontextmanager

@@ -1,0 +1,76 @@
+"""Whatomate's browser client works behind the gateway as it does without: every story of a day, with its own calls."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from tests.browser.whatomate import Whatomate, whatomate
+from tests.flow.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gateway.app import Gateway
+    from tests.browser.conftest import Browser
+    from tests.flow.conftest import World
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+LOGIN = "return await json('POST', '/auth/login', {email: args[0], password: args[1]});"
+
+
+@asynccontextmanager
+async def site(start: Start, world: World, browser: Browser) -> AsyncIterator[tuple[Whatomate, str]]:
+    """Start the upstream and, before it, the gateway with cookies and the preset; have the client's page open."""
+    async with whatomate() as server:
+        gate = await start(
+            world.url,
+            preset="whatomate",
+            cookies=True,
+            cookie={"only": True, "secure": False},
+            upstream={"url": f"http://127.0.0.1:{server.port}"},
+        )
+        home = f"http://localhost:{gate.address[1]}"
+        await browser.open(f"{home}/login")
+        yield server, home
+
+
+async def sign_in(browser: Browser, name: str) -> Any:
+    answer = await browser.run(LOGIN, f"{name}@example.com", PASSWORD)
+    assert answer["status"] == 200, answer
+    return answer
+
+
+async def test_a_file_goes_up_and_an_export_comes_down(world: World, start: Start, browser: Browser) -> None:
+    size = 5 << 20
+    async with site(start, world, browser) as (_, _):
+        await sign_in(browser, "admin")
+        answer = await browser.run(
+            """
+            const bytes = Uint8Array.from({length: args[0]}, (_, place) => place % 251), form = new FormData();
+            form.append("file", new File([bytes], "contacts.csv", {type: "text/csv"}));
+            form.append("table", "contacts");
+            return await json("POST", "/import", form);
+            """,
+            size,
+        )
+        content = (bytes(range(251)) * (size // 251 + 1))[:size]
+        assert answer["data"] == {"size": size, "sha256": hashlib.sha256(content).hexdigest()}
+
+        answer = await browser.run("""
+            const answer = await call("POST", "/export", {table: "contacts", columns: ["phone_number"]});
+            const blob = await answer.blob();
+            return [answer.status, blob.type, answer.headers.get("Content-Disposition"), await blob.text()];
+        """)
+        assert answer == [
+            200,
+            "text/csv; charset=utf-8",
+            "attachment; filename=contacts_20260530.csv",
+            "Phone Number,Name\n15550100,Zoë\n",
+        ]
+
+        # An agent may not: the gateway says so before the file is read.
+        await sign_in(browser, "agent")
+        assert await browser.run("return (await json('POST', '/export', {table: 'contacts'})).status;") == 403
