@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 
 from authcore import permissions
+from authcore.permissions import ROLES
 from tests.flow.calls import ask, bearer, get, is_refusal, whatomate_token
 
 if TYPE_CHECKING:
@@ -153,8 +154,7 @@ async def test_the_identity_is_told_whole(gate: Gateway, world: World, upstream:
         "X-User-Name": "Agent",
         "X-User-Role": "agent",
         "X-User-Role-ID": str(row["role_id"]),
-        "X-User-Permissions": "analytics.agents:read,canned_responses:read,chat:read,chat:write,contacts:read,"
-        "tags:read,transfers:pickup,transfers:read,transfers:write",
+        "X-User-Permissions": ",".join(sorted(ROLES["agent"].permissions)),
         "X-User-Super-Admin": "false",
         "X-Org-ID": str(world.home),
         "X-Auth-Method": "jwt",
