@@ -255,6 +255,8 @@ async def test_every_statement_has_its_index(world: World) -> None:
         for name, statement in vars(module).items():
             if not isinstance(statement, str) or not re.search(r"\b(FROM|UPDATE|INTO) [a-z]", statement):
                 continue
+            if name == "_HIGHEST_COST":  # reads every hash, for a chore and once an hour
+                continue
             parameters = (await connection.prepare(statement)).get_parameters()
             await connection.execute(f"PREPARE p AS {statement}")
             nulls = ", ".join("NULL" for _ in parameters)
