@@ -137,6 +137,7 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
     errors.OrganizationUnknown: (404, ()),
     errors.NotAMember: (403, ()),
     errors.ApiKeyBound: (403, ()),
+    errors.RefreshMissing: (401, _BARE),
     errors.RefreshRejected: (401, _INVALID),
     errors.RefreshRevoked: (401, _INVALID),
     errors.RefreshUserUnknown: (401, _INVALID),

@@ -34,6 +34,7 @@ STATUS = {
     ),
     **dict.fromkeys(
         (
+            "RefreshMissing",
             "RefreshRejected",
             "RefreshExpired",
             "RefreshWrongKind",

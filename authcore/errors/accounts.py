@@ -66,6 +66,13 @@ class NotAMember(AuthError):
     message = "You are not a member of this organization"
 
 
+class RefreshMissing(AuthError):
+    """No refresh token, in a cookie or in a body that can be read."""
+
+    reason = Reason.MISSING
+    message = "Missing refresh token"
+
+
 class RefreshRejected(AuthError):
     """A refresh token that is malformed, expired, of another kind or wrongly signed."""
 

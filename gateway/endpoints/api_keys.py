@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, Field, StrictBool
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool
 
 from authcore.errors import ApiKeyUnknown, NameUnacceptable, NotAMember, Overloaded
 from gateway.endpoints.application import read_body, success
 from gateway.endpoints.describing import Answer, MessageAnswer, Operation
+from gateway.endpoints.moments import ExpiresAt, SecondsZ
 from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
@@ -62,14 +63,14 @@ LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 class CreateKeyBody(BaseModel):
     """What creating a key is sent."""
 
-    name: Annotated[str, Field(min_length=1)]
-    expires_at: AwareDatetime | None = None
+    name: Annotated[str, Field(min_length=1, title="Name")]
+    expires_at: ExpiresAt = Field(None, description="RFC 3339; absent, null or empty: never.")
 
 
 class SwitchKeyBody(BaseModel):
     """What switching a key is sent."""
 
-    is_active: StrictBool
+    is_active: StrictBool | None = Field(None, description="Absent: as it is.")
 
 
 class PageQuery(BaseModel):
@@ -91,9 +92,9 @@ class ApiKeyAnswer(Answer):
     user_id: UUID = Field(description="Whom it acts as.")
     organization_id: UUID
     is_active: bool
-    last_used_at: datetime | None
-    expires_at: datetime | None
-    created_at: datetime
+    last_used_at: SecondsZ | None
+    expires_at: SecondsZ | None
+    created_at: SecondsZ
 
 
 class NewApiKeyAnswer(ApiKeyAnswer):
@@ -109,6 +110,9 @@ class ApiKeyPageAnswer(Answer):
     total: int
     page: int
     limit: int
+
+
+_NO_ID: Final = "Invalid API key ID"
 
 
 def _operation(method: str, path: str, summary: str, answer: type[BaseModel], **more: Any) -> Operation:
@@ -128,11 +132,19 @@ OPERATIONS: Final = (
         body=CreateKeyBody,
         refuses=(NameUnacceptable, NotAMember, Overloaded),
     ),
-    _operation("GET", ONE, "Get an API key", ApiKeyAnswer, refuses=(ApiKeyUnknown,)),
+    _operation("GET", ONE, "Get an API key", ApiKeyAnswer, refuses=(ApiKeyUnknown,), complaints=(_NO_ID,)),
     _operation(
-        "PUT", ONE, "Switch an API key on or off", ApiKeyAnswer, body=SwitchKeyBody, refuses=(ApiKeyUnknown,)
+        "PUT",
+        ONE,
+        "Switch an API key on or off",
+        ApiKeyAnswer,
+        body=SwitchKeyBody,
+        refuses=(ApiKeyUnknown,),
+        complaints=(_NO_ID,),
     ),
-    _operation("DELETE", ONE, "Delete an API key", MessageAnswer, refuses=(ApiKeyUnknown,)),
+    _operation(
+        "DELETE", ONE, "Delete an API key", MessageAnswer, refuses=(ApiKeyUnknown,), complaints=(_NO_ID,)
+    ),
 )
 
 
@@ -190,10 +202,12 @@ class ApiKeyEndpoints:
 
     async def switch(self, request: web.Request) -> web.Response:
         """Switch a key on or off."""
+        organization, key_id = self._organization(request), _id(request)
         body = await read_body(request, SwitchKeyBody)
-        key = await self._administration.switch_api_key(
-            self._organization(request), _id(request), is_active=body.is_active
-        )
+        if body.is_active is None:
+            key = await self._administration.find_api_key(organization, key_id)
+        else:
+            key = await self._administration.switch_api_key(organization, key_id, is_active=body.is_active)
         return success(ApiKeyAnswer.model_validate(key))
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -209,4 +223,4 @@ def _id(request: web.Request) -> UUID:
     try:
         return UUID(request.match_info["id"])
     except ValueError:
-        raise ApiKeyUnknown from None
+        raise BadRequest(_NO_ID) from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import orjson
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from authcore.errors import AuthError
 from authcore.store.session_rows import Visit
+from gateway.endpoints.describing import FORM, JSON, OTHER_MEDIA
+from gateway.endpoints.moments import WHOLE_MESSAGE
 from gateway.faults import (
     INTERNAL,
     BadRequest,
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 Body = TypeVar("Body", bound=BaseModel)
 
 log = structlog.get_logger()
+
+_MOST_FIELDS: Final = 64
 
 
 def success(content: object) -> web.Response:
@@ -67,15 +72,16 @@ def session_of(request: web.Request) -> UUID | None:
 
 
 async def read_body(request: web.Request, model: type[Body]) -> Body:
-    """Read a JSON object of the form of `model`; fields it does not know are ignored.
+    """Read a JSON object, or a form, into `model`; fields it does not know are ignored.
 
     Raises:
-        UnsupportedMediaType: the body says it is something else than JSON, or compressed.
+        UnsupportedMediaType: the body says it is something else than these two, or compressed.
         ContentTooLarge: it is larger than the application takes.
         BadRequest: it is no JSON object, or a field is missing or of the wrong type (the message names it).
     """
-    if "Content-Type" in request.headers and request.content_type != "application/json":
-        raise UnsupportedMediaType("Content-Type must be application/json")
+    media = request.content_type if "Content-Type" in request.headers else JSON
+    if media not in {JSON, FORM}:
+        raise UnsupportedMediaType(OTHER_MEDIA)
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Content-Encoding is not supported")
     try:
@@ -83,21 +89,38 @@ async def read_body(request: web.Request, model: type[Body]) -> Body:
     except web.HTTPRequestEntityTooLarge as error:
         raise ContentTooLarge("Request body too large") from error
     try:
-        parsed = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        parsed = _read_form(raw) if media == FORM else orjson.loads(raw)
+    except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
         raise BadRequest("Invalid request body")
     try:
-        return model.model_validate_json(raw)
+        return model.model_validate(parsed) if media == FORM else model.model_validate_json(raw)
     except ValidationError as error:
-        raise BadRequest(_first_problem(error)) from None
+        raise BadRequest(_first_problem(error, model)) from None
 
 
-def _first_problem(error: ValidationError) -> str:
+def _read_form(raw: bytes) -> dict[str, str]:
+    """Return the fields of a form; of two of one name the first, as Whatomate's server does.
+
+    Raises:
+        ValueError: it is not UTF-8, or has more fields than any form here.
+    """
+    fields = parse_qsl(
+        raw.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS
+    )
+    return dict(reversed(fields))
+
+
+def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """Say which field is wrong and how; never what it held."""
     problem = error.errors(include_url=False, include_context=True, include_input=False)[0]
+    if problem["type"] == WHOLE_MESSAGE:
+        return problem["msg"]
     name = ".".join(str(part) for part in problem["loc"]) or "body"
+    field = model.model_fields.get(name)
+    if field is not None and field.title:  # what Whatomate calls it
+        name = field.title
     context = problem.get("ctx", {})
     complaints = {
         "missing": "is required",

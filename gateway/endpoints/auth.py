@@ -13,11 +13,16 @@ from uuid import UUID
 
 import orjson
 import structlog
-from aiohttp import web
-from pydantic import ValidationError
 
 from authcore.credentials import BearerToken, PasswordLogin, RefreshToken
-from authcore.errors import RefreshRejected, RefreshReused, RefreshRevoked, RefreshUserUnknown, UserDisabled
+from authcore.errors import (
+    RefreshMissing,
+    RefreshRejected,
+    RefreshReused,
+    RefreshRevoked,
+    RefreshUserUnknown,
+    UserDisabled,
+)
 from gateway.endpoints.application import read_body, session_of, success, visit_of
 from gateway.endpoints.auth_forms import (
     LoggedOutAnswer,
@@ -29,9 +34,11 @@ from gateway.endpoints.auth_forms import (
     TokensAnswer,
     UserAnswer,
 )
-from gateway.faults import BadRequest
+from gateway.faults import BadRequest, GatewayFault, UnsupportedMediaType
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from authcore.accounts import Accounts, SignedIn
     from authcore.errors import AuthError
     from authcore.pairs import TokenPair
@@ -98,11 +105,7 @@ class AuthEndpoints:
         """Exchange a refresh token for a new pair; the old one is used up."""
         now = time.time()
         kept = None if await _names_token(request) else self._cookies.refresh_token(request, now)
-        token = (
-            RefreshToken((await read_body(request, RefreshBody)).refresh_token)
-            if kept is None
-            else kept.token
-        )
+        token = await _sent_refresh_token(request) if kept is None else kept.token
         try:
             pair = await self._sessions.refresh(token, now, visit_of(request))
         except (RefreshRejected, RefreshRevoked, RefreshUserUnknown, UserDisabled) as error:
@@ -130,8 +133,8 @@ class AuthEndpoints:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             tokens.append(BearerToken(token.strip().encode(errors="surrogateescape")))
-        with suppress(ValidationError, web.HTTPRequestEntityTooLarge):
-            tokens.append(RefreshToken(RefreshBody.model_validate_json(await request.read()).refresh_token))
+        with suppress(GatewayFault, RefreshMissing):
+            tokens.append(await _sent_refresh_token(request))
         for one in tokens:
             if isinstance(one, RefreshToken):
                 await self._sessions.close(one, now)
@@ -159,6 +162,19 @@ class AuthEndpoints:
     def _tokens(self, request: web.Request, pair: TokenPair) -> web.Response:
         self._cookies.carry(request, pair)
         return success(TokensAnswer(**self._cookies.shown(pair)))
+
+
+async def _sent_refresh_token(request: web.Request) -> RefreshToken:
+    """Return the refresh token in the body.
+
+    Raises:
+        RefreshMissing: there is none, or the body cannot be read.
+        ContentTooLarge: the body is larger than the application takes.
+    """
+    try:
+        return RefreshToken((await read_body(request, RefreshBody)).refresh_token)
+    except (BadRequest, UnsupportedMediaType):
+        raise RefreshMissing from None
 
 
 async def _names_token(request: web.Request) -> bool:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
     from gateway.faults import Fault
 
+JSON: Final = "application/json"
+FORM: Final = "application/x-www-form-urlencoded"
+OTHER_MEDIA: Final = f"Content-Type must be {JSON} or {FORM}"
+
 PUBLIC: Final = ""
 """Access without a credential."""
 TOKEN: Final = "token"  # noqa: S105 -- a kind of access, no secret
@@ -44,7 +48,7 @@ _OF_ACCESS: Final = (
 _OF_BODIES: Final = (
     BadRequest("Invalid request body"),
     ContentTooLarge("Request body too large"),
-    UnsupportedMediaType("Content-Type must be application/json"),
+    UnsupportedMediaType(OTHER_MEDIA),
 )
 _OF_ALL: Final = (errors.StoreUnavailable(),)
 _HEADERS: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
@@ -80,10 +84,12 @@ class Operation:
         answer: What ``data`` of the envelope holds; without one, the answer is in no envelope and of type `media`.
         body: What it is sent, if anything.
         optional_body: It may be sent nothing.
+        form: The body may be a form as well.
         in_other_organizations: The caller may ask for another organization; so wherever a permission is asked for.
         takes_cookies: Though it asks for no credential, it goes by a cookie where there is one.
         query: What its query may hold.
         refuses: The errors that are its own.
+        complaints: The messages of its 400s that are no errors of the domain.
         detail: What else there is to say.
     """
 
@@ -96,10 +102,12 @@ class Operation:
     media: str = "application/json"
     body: type[BaseModel] | None = None
     optional_body: bool = False
+    form: bool = False
     in_other_organizations: bool = False
     takes_cookies: bool = False
     query: type[BaseModel] | None = None
     refuses: tuple[type[errors.AuthError], ...] = ()
+    complaints: tuple[str, ...] = ()
     detail: str = ""
 
     @property
@@ -196,7 +204,7 @@ def _operation(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
     if parameters:
         described["parameters"] = parameters
     if one.body is not None:
-        content = {"application/json": {"schema": _reference(one.body)}}
+        content = {media: {"schema": _reference(one.body)} for media in (JSON, *([FORM] if one.form else []))}
         described["requestBody"] = {"required": not one.optional_body, "content": content}
     return described
 
@@ -244,7 +252,7 @@ def _success(one: Operation) -> dict[str, Any]:
 
 def _refusals(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
     """Return the refusals by status, each message there is as an example of it."""
-    met: list[Exception] = [kind() for kind in one.refuses]
+    met: list[Exception] = [*(kind() for kind in one.refuses), *map(BadRequest, one.complaints)]
     if one.access != PUBLIC:
         met += _OF_ACCESS
     if one.access != PUBLIC or one.answer is not None:

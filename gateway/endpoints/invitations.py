@@ -14,11 +14,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from authcore.errors import EmailUnacceptable, InvitationUnknown, RoleUnknown
 from gateway.endpoints.application import read_body, success
 from gateway.endpoints.describing import Answer, MessageAnswer, Operation
+from gateway.endpoints.moments import ExpiresAt
 from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class InviteBody(BaseModel):
     email: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
         None, description="Whom it is for; whoever holds it, when absent."
     )
-    expires_at: AwareDatetime | None = Field(None, description="At most a year from now.")
+    expires_at: ExpiresAt = Field(None, description="At most a year from now.")
 
 
 class InvitationAnswer(Answer):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gateway.app import Gateway
     from tests.flow.conftest import World
-    from tests.flow.peers import Client, Upstream
+    from tests.flow.peers import Client, Message, Upstream
 
     Start = Callable[..., Awaitable[Gateway]]
 
@@ -34,7 +34,15 @@ GOOD: dict[str, dict[str, object]] = {
     LOGIN: {"email": "new@example.com", "password": "securepassword123"},
     REFRESH: {"refresh_token": "x.y.z"},
 }
+FORM = "Content-Type: application/x-www-form-urlencoded"
 FIELDS = [(path, name) for path, content in GOOD.items() for name in content]
+
+
+def unread(answer: Message, path: str) -> None:
+    if path == REFRESH:
+        is_refusal(answer, 401, "Missing refresh token")
+    else:
+        is_refusal(answer, 400, "Invalid request body")
 
 
 @pytest.mark.parametrize("path", GOOD)
@@ -61,7 +69,7 @@ async def test_what_is_no_json_object_is_refused(client: Client, upstream: Upstr
         *(b'{"email": NaN}', b"[" * 30_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000),
     ):
         answer = await client.exchange(request("POST", path, JSON, body=body))
-        is_refusal(answer, 400, "Invalid request body")
+        unread(answer, path)
     assert upstream.seen == b""
 
 
@@ -74,6 +82,9 @@ async def test_a_field_that_is_missing_or_of_the_wrong_type_is_named(
     contents += [{**GOOD[path], name: one} for one in wrong]
     for content in contents:
         answer = await client.exchange(post(path, content))
+        if path == REFRESH:
+            is_refusal(answer, 401, "Missing refresh token")
+            continue
         is_refusal(answer, 400)
         assert str(answer.json()["message"]).startswith(f"{name} "), content
 
@@ -98,12 +109,43 @@ async def test_a_refused_body_is_not_repeated(client: Client) -> None:
 @pytest.mark.parametrize("path", GOOD)
 @pytest.mark.parametrize(
     "kind",
-    ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data", "x", ""],
+    ["text/plain", "application/jsonp", "multipart/form-data", "x", ""],
 )
 async def test_another_content_type_is_415(client: Client, upstream: Upstream, path: str, kind: str) -> None:
     body = json.dumps(GOOD[path]).encode()
-    is_refusal(await client.exchange(request("POST", path, f"Content-Type: {kind}", body=body)), 415)
+    answer = await client.exchange(request("POST", path, f"Content-Type: {kind}", body=body))
+    is_refusal(answer, 401 if path == REFRESH else 415)  # refreshing: what cannot be read is no token
     assert upstream.seen == b""
+
+
+async def test_a_form_is_read_as_json_is(world: World, start: Start) -> None:
+    gate = await start(world.url)
+
+    def form(path: str, body: bytes, *lines: str) -> bytes:
+        return request("POST", path, FORM, *lines, body=body)
+
+    pair = await granted(gate, form(LOGIN, b"email=agent%40example.com&password=correct+horse%20battery"))
+    pair = await granted(gate, form(REFRESH, f"refresh_token={pair['refresh_token']}".encode()))
+    who = bearer(world.token(world.both))
+    await granted(gate, form(SWITCH, f"organization_id={world.other}".encode(), who))
+    content = f"email=f%40example.com&password={'p' * 12}&full_name=J%C3%B6&organization_id={world.home}"
+    assert (await granted(gate, form(REGISTER, content.encode())))["user"]["full_name"] == "Jö"
+    await granted(gate, form(LOGOUT, f"refresh_token={pair['refresh_token']}".encode()))
+    is_refusal(await ask(gate, form(REFRESH, f"refresh_token={pair['refresh_token']}".encode())), 401)
+    is_refusal(await ask(gate, form(LOGIN, b"email=agent%40example.com&email=x&password=wrong")), 401)
+    is_refusal(await ask(gate, form(LOGIN, b"password=x")), 400, "email is required")
+    for body in (b"email=%ff&password=x", b"email=\xff&password=x", b"&a=" * 200):
+        is_refusal(await ask(gate, form(LOGIN, body)), 400, "Invalid request body")
+
+
+async def test_a_form_of_another_origins_page_signs_nobody_in(world: World, start: Start) -> None:
+    """A page can send a form anywhere: signed in as somebody else, a user would work in their account."""
+    gate = await start(world.url, cookies=True)
+    body = b"email=agent%40example.com&password=correct+horse+battery"
+    for lines in (("Origin: https://evil.test",), ("Sec-Fetch-Site: cross-site",), ("Origin: null",)):
+        answer = await ask(gate, request("POST", LOGIN, FORM, *lines, body=body))
+        is_refusal(answer, 403)
+        assert answer.all("Set-Cookie") == []
 
 
 @pytest.mark.parametrize(
@@ -153,13 +195,13 @@ async def test_a_compressed_body_is_415_and_never_unpacked(
     bomb = gzip.compress(b"{" + b" " * 40_000_000)
     assert len(bomb) < 65_536
     for body in (bomb, b"not compressed by anything"):
-        raw = request("POST", REFRESH, JSON, f"Content-Encoding: {coding}", body=body)
+        raw = request("POST", LOGIN, JSON, f"Content-Encoding: {coding}", body=body)
         is_refusal(await client.exchange(raw), 415)
     assert upstream.seen == b""
 
 
 async def test_the_identity_coding_is_no_coding(client: Client) -> None:
-    raw = request("POST", REFRESH, JSON, "Content-Encoding: identity", body=b"[]")
+    raw = request("POST", LOGIN, JSON, "Content-Encoding: identity", body=b"[]")
     is_refusal(await client.exchange(raw), 400, "Invalid request body")
 
 

@@ -240,7 +240,7 @@ async def test_a_body_that_is_none_of_these_is_refused(gate: Gateway) -> None:
     jar = await signed_in(gate)
     for body in (b"[]", b"null", b"{", b"x", b'{"refresh_token": 5}'):
         raw = request("POST", REFRESH, jar.sent_to(REFRESH), jar.csrf, body=body)
-        is_refusal(await ask(gate, raw), 400)
+        is_refusal(await ask(gate, raw), 401, "Missing refresh token")
     answer_of(await jar.post(gate, REFRESH, {}, jar.csrf))
 
 

@@ -227,7 +227,8 @@ async def test_invitations_are_listed_and_revoked_where_they_belong(world: World
         ({"role_id": "admin"}, "role_id must be a UUID"),
         ({"email": "no address"}, "Email is not acceptable"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at must be in the future"),
-        ({"expires_at": "2030-01-01T00:00:00"}, "expires_at is not valid"),
+        ({"expires_at": "2030-01-01T00:00:00"}, "Invalid expires_at format. Use RFC3339 format"),
+        ({"expires_at": 1900000000}, "Invalid expires_at format. Use RFC3339 format"),
     ],
 )
 async def test_an_invitation_that_cannot_be_is_refused(
