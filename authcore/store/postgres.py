@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 from authcore.store import migrate
 from authcore.store.accounts import AccountRows
 from authcore.store.attempts import AttemptRows
+from authcore.store.clock import DatabaseClock
 from authcore.store.invitations import InvitationRows
 from authcore.store.keys import KeyRows
 from authcore.store.people import PeopleRows
@@ -16,7 +17,7 @@ from authcore.store.standing import StandingRows
 from authcore.store.tickets import TicketRows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from authcore.figures import Distribution, Figure
 
@@ -78,6 +79,10 @@ class PostgresStore(
             StoreUnavailable: it gives none here.
         """
         await self._pool.recover()
+
+    def clock(self, local: Callable[[], float]) -> DatabaseClock:
+        """Return the database's clock, reckoned from the `local` one."""
+        return DatabaseClock(self._pool, local)
 
     def figures(self) -> Iterable[Figure]:
         """What to publish."""

@@ -20,6 +20,9 @@ class Database(Group):
         3, description="To wait for a free connection before answering 503."
     )
     statement_timeout_seconds: Seconds = Field(5, description="For one statement to answer.")
+    skew_seconds: Seconds = Field(
+        3, description="A clock of this machine that differs from the database's by more is warned of."
+    )
     triggers: bool = Field(
         default=True,
         description="migrate installs triggers that tell of changed rows, so that what is revoked is refused at "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from gateway.assembly.clock import CLOCK_SECONDS, ClockWatch
 from gateway.assembly.foreign import follow_issuer
 from gateway.assembly.rotation import follow_keys
 
@@ -23,21 +24,24 @@ ISSUER_SECONDS: Final = 1
 def begin_chores(chores: Chores, settings: Settings, domain: Domain, sockets: Sockets) -> None:
     """Begin them."""
     every, identity, sessions, attempts = chores.every, domain.identity, domain.sessions, domain.attempts
-    invitations = domain.invitations
+    invitations, now = domain.invitations, domain.clock.now
+    clock = ClockWatch(domain.clock, skew_seconds=settings.database.skew_seconds, steady=time.monotonic)
+    chores.once("measure_clock", clock.look)
+    every(CLOCK_SECONDS, "measure_clock", clock.look)
     chores.once("watch_sockets", sockets.watch)
     every(settings.jwt.keys_poll_seconds, "follow_keys", lambda: follow_keys(domain, sockets))
     foreign = identity.foreign
     if foreign is not None:
         chores.once("fetch_issuer_keys", lambda: follow_issuer(foreign))
         every(ISSUER_SECONDS, "fetch_issuer_keys", lambda: follow_issuer(foreign))
-    every(FORGET_SECONDS, "forget_successors", lambda: sessions.forget_successors(time.time()))
-    every(PURGE_ATTEMPTS_SECONDS, "purge_attempts", lambda: attempts.purge(time.time()))
-    every(PURGE_SECONDS, "purge_sessions", lambda: sessions.purge(time.time()))
-    every(PURGE_SECONDS, "purge_invitations", lambda: invitations.purge(time.time()))
-    every(PURGE_SECONDS, "purge_key_digests", lambda: identity.purge(time.time()))
+    every(FORGET_SECONDS, "forget_successors", lambda: sessions.forget_successors(now()))
+    every(PURGE_ATTEMPTS_SECONDS, "purge_attempts", lambda: attempts.purge(now()))
+    every(PURGE_SECONDS, "purge_sessions", lambda: sessions.purge(now()))
+    every(PURGE_SECONDS, "purge_invitations", lambda: invitations.purge(now()))
+    every(PURGE_SECONDS, "purge_key_digests", lambda: identity.purge(now()))
     chores.once("learn_hash_costs", lambda: _learn_hash_costs(domain))
     every(PURGE_SECONDS, "learn_hash_costs", lambda: _learn_hash_costs(domain))
-    every(PURGE_SECONDS, "purge_tickets", lambda: identity.purge_tickets(time.time()))
+    every(PURGE_SECONDS, "purge_tickets", lambda: identity.purge_tickets(now()))
 
 
 async def _learn_hash_costs(domain: Domain) -> None:

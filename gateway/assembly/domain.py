@@ -23,6 +23,7 @@ from gateway.keys import ring_of
 if TYPE_CHECKING:
     from authcore.keys import KeyRing
     from authcore.rotation import Rotation
+    from authcore.store.clock import DatabaseClock
     from config.settings import Settings
 
 
@@ -31,6 +32,7 @@ class Domain:
     """Store, proofs, and who is who."""
 
     store: PostgresStore
+    clock: DatabaseClock
     ring: KeyRing
     rotation: Rotation | None
     tokens: Tokens
@@ -61,14 +63,7 @@ async def build_domain(settings: Settings) -> Domain:
         acquire_timeout_seconds=database.acquire_timeout_seconds,
         statement_timeout_seconds=database.statement_timeout_seconds,
     )
-    tokens = Tokens(
-        ring,
-        issuer=settings.jwt.issuer,
-        leeway_seconds=settings.jwt.leeway_seconds,
-        access_seconds=settings.token.access_seconds,
-        refresh_seconds=settings.token.refresh_seconds,
-        ticket_seconds=settings.ws.ticket_seconds,
-    )
+    tokens = _build_tokens(settings, ring)
     passwords = _build_passwords(settings)
     key_secret = settings.keys.secret or settings.jwt.secret
     identity = Identity(
@@ -82,19 +77,33 @@ async def build_domain(settings: Settings) -> Domain:
         foreign=build_foreign(settings, store),
         lenient=settings.is_lenient_about_organizations,
     )
-    sessions = Sessions(
-        store,
-        tokens,
-        grace_seconds=settings.token.grace_seconds,
-        reuse=Reuse(settings.token.reuse),
-        session_seconds=settings.token.session_seconds,
-        tell=identity.hear,
-    )
+    sessions = _build_sessions(settings, store, tokens, identity)
     attempts = Attempts(store, AttemptLimits(**settings.signin.model_dump()))
     invitations = _build_invitations(settings, store, tokens)
     accounts = Accounts(store, passwords, sessions, attempts, invitations)
     return Domain(
-        store, ring, rotation, tokens, passwords, attempts, invitations, sessions, accounts, identity
+        store,
+        store.clock(time.time),
+        ring,
+        rotation,
+        tokens,
+        passwords,
+        attempts,
+        invitations,
+        sessions,
+        accounts,
+        identity,
+    )
+
+
+def _build_tokens(settings: Settings, ring: KeyRing) -> Tokens:
+    return Tokens(
+        ring,
+        issuer=settings.jwt.issuer,
+        leeway_seconds=settings.jwt.leeway_seconds,
+        access_seconds=settings.token.access_seconds,
+        refresh_seconds=settings.token.refresh_seconds,
+        ticket_seconds=settings.ws.ticket_seconds,
     )
 
 
@@ -106,6 +115,17 @@ def _build_passwords(settings: Settings) -> Passwords:
         workers=password.workers,
         queue=password.queue,
         report=unusable_hash_events(),
+    )
+
+
+def _build_sessions(settings: Settings, store: PostgresStore, tokens: Tokens, identity: Identity) -> Sessions:
+    return Sessions(
+        store,
+        tokens,
+        grace_seconds=settings.token.grace_seconds,
+        reuse=Reuse(settings.token.reuse),
+        session_seconds=settings.token.session_seconds,
+        tell=identity.hear,
     )
 
 

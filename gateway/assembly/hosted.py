@@ -66,7 +66,7 @@ async def build_hosted(
     settings: Settings, domain: Domain, metrics: Metrics, deadlines: Deadlines, outbox: Outbox
 ) -> tuple[web.AppRunner, Upstream]:
     """Build the application behind ``/api/auth``: an upstream that is reached through a pair of sockets."""
-    application = make_application(metrics, body_bytes=settings.limit.auth_body_bytes)
+    application = make_application(metrics, domain.clock, body_bytes=settings.limit.auth_body_bytes)
     _add_endpoints(application, settings, domain)
     # The pipeline has kept the limits already; the application's own must never be met, for it logs what it refuses.
     runner = web.AppRunner(

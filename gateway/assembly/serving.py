@@ -100,6 +100,7 @@ def build_decider(
         laws=laws,
         origins=Origins(settings.trusted_proxies),
         metrics=metrics,
+        clock=domain.clock,
         browsers=BrowserLaws(csrf_tokens(settings)) if settings.cookies else None,
         signing=build_signing(settings),
     )

@@ -9,7 +9,6 @@ Laws:
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
@@ -17,7 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, Field, StrictBool
 
 from authcore.errors import ApiKeyUnknown, NameUnacceptable, NotAMember, Overloaded
-from gateway.endpoints.application import read_body, success
+from gateway.endpoints.application import now_of, read_body, success
 from gateway.endpoints.describing import Answer, MessageAnswer, Operation
 from gateway.endpoints.moments import ExpiresAt, SecondsZ
 from gateway.faults import BadRequest
@@ -189,7 +188,7 @@ class ApiKeyEndpoints:
     async def create(self, request: web.Request) -> web.Response:
         """Create a key that acts as the caller, and show it."""
         body = await read_body(request, CreateKeyBody)
-        if body.expires_at is not None and not time.time() < body.expires_at.timestamp() < LATEST:
+        if body.expires_at is not None and not await now_of(request) < body.expires_at.timestamp() < LATEST:
             raise BadRequest("expires_at must be in the future, and before the year 9999")
         row, key = await self._administration.create_api_key(
             UUID(request.headers[self._user_id_header]),

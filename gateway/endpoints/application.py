@@ -12,6 +12,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from authcore.errors import AuthError
+from authcore.store.clock import DatabaseClock
 from authcore.store.session_rows import Visit
 from gateway.endpoints.describing import FORM, JSON, OTHER_MEDIA
 from gateway.endpoints.moments import WHOLE_MESSAGE
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
 
 Body = TypeVar("Body", bound=BaseModel)
+
+_CLOCK: Final = web.AppKey("gateway_clock", DatabaseClock)
 
 log = structlog.get_logger()
 
@@ -69,6 +72,11 @@ def session_of(request: web.Request) -> UUID | None:
     """Return the session of the caller's token; None when it is of none. The pipeline tells, no client can."""
     told = request.headers.get("X-Auth-Session-ID")
     return None if told is None else UUID(told)
+
+
+async def now_of(request: web.Request) -> float:
+    """Return the time, POSIX seconds by the clock that all gateways share: the database's."""
+    return await request.app[_CLOCK].sure()
 
 
 async def read_body(request: web.Request, model: type[Body]) -> Body:
@@ -134,8 +142,8 @@ def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     return f"{name} {complaints.get(problem['type'], 'is not valid')}"
 
 
-def make_application(metrics: Metrics, *, body_bytes: int) -> web.Application:
-    """Return an empty application that turns every fault into its envelope and counts the verdicts."""
+def make_application(metrics: Metrics, clock: DatabaseClock, *, body_bytes: int) -> web.Application:
+    """Return an empty application that turns every fault into its envelope, counts the verdicts, and has one clock."""
 
     @web.middleware
     async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -166,5 +174,6 @@ def make_application(metrics: Metrics, *, body_bytes: int) -> web.Application:
         )  # which library answers, and of which version, is nobody's business
 
     application = web.Application(middlewares=[envelope], client_max_size=body_bytes)
+    application[_CLOCK] = clock
     application.on_response_prepare.append(unsigned)
     return application

@@ -6,7 +6,6 @@ a superset of every version's.
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -23,7 +22,7 @@ from authcore.errors import (
     RefreshUserUnknown,
     UserDisabled,
 )
-from gateway.endpoints.application import read_body, session_of, success, visit_of
+from gateway.endpoints.application import now_of, read_body, session_of, success, visit_of
 from gateway.endpoints.auth_forms import (
     LoggedOutAnswer,
     LoginBody,
@@ -88,7 +87,7 @@ class AuthEndpoints:
             password=body.password,
             full_name=body.full_name,
             organization_id=body.organization_id,
-            now=time.time(),
+            now=await now_of(request),
             visit=visit_of(request),
             invitation=body.invitation,
         )
@@ -98,12 +97,12 @@ class AuthEndpoints:
         """Sign in by e-mail and password."""
         body = await read_body(request, LoginBody)
         login = PasswordLogin(body.email, body.password)
-        signed_in = await self._accounts.login(login, time.time(), visit_of(request))
+        signed_in = await self._accounts.login(login, await now_of(request), visit_of(request))
         return self._signed_in(request, signed_in)
 
     async def refresh(self, request: web.Request) -> web.Response:
         """Exchange a refresh token for a new pair; the old one is used up."""
-        now = time.time()
+        now = await now_of(request)
         kept = None if await _names_token(request) else self._cookies.refresh_token(request, now)
         token = await _sent_refresh_token(request) if kept is None else kept.token
         try:
@@ -127,7 +126,7 @@ class AuthEndpoints:
 
         Whatever is sent, the caller is signed out: always 200.
         """
-        now = time.time()
+        now = await now_of(request)
         self._cookies.clear(request)
         tokens = self._cookies.leaving(request)
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -148,7 +147,7 @@ class AuthEndpoints:
         switched = await self._accounts.switch(
             UUID(request.headers[self._user_id_header]),
             body.organization_id,
-            time.time(),
+            await now_of(request),
             session_of(request),
             visit_of(request),
         )

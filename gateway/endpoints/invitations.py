@@ -9,7 +9,6 @@ Laws:
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
@@ -17,7 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from authcore.errors import EmailUnacceptable, InvitationUnknown, RoleUnknown
-from gateway.endpoints.application import read_body, success
+from gateway.endpoints.application import now_of, read_body, success
 from gateway.endpoints.describing import Answer, MessageAnswer, Operation
 from gateway.endpoints.moments import ExpiresAt
 from gateway.faults import BadRequest
@@ -121,14 +120,14 @@ class InvitationEndpoints:
 
     async def list_open(self, request: web.Request) -> web.Response:
         """Answer with the invitations that may still be used, newest first; a thousand at most."""
-        found = await self._invitations.open_ones(self._organization(request), time.time())
+        found = await self._invitations.open_ones(self._organization(request), await now_of(request))
         invitations = [InvitationAnswer.model_validate(row) for row in found]
         return success(InvitationsAnswer(invitations=invitations))
 
     async def invite(self, request: web.Request) -> web.Response:
         """Make an invitation, and show it."""
         body = await read_body(request, InviteBody)
-        now = time.time()
+        now = await now_of(request)
         if body.expires_at is not None and body.expires_at.timestamp() <= now:
             raise BadRequest("expires_at must be in the future")
         row, token = await self._invitations.create(
@@ -148,7 +147,7 @@ class InvitationEndpoints:
             invitation_id = UUID(request.match_info["id"])
         except ValueError:
             raise InvitationUnknown from None
-        await self._invitations.revoke(self._organization(request), invitation_id, time.time())
+        await self._invitations.revoke(self._organization(request), invitation_id, await now_of(request))
         return success(MessageAnswer(message="Invitation revoked"))
 
     def _organization(self, request: web.Request) -> UUID:

@@ -6,7 +6,6 @@ must not be able to lock its owner out.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
@@ -19,7 +18,7 @@ from authcore.errors import (
     PasswordUnacceptable,
     Throttled,
 )
-from gateway.endpoints.application import read_body, session_of, success, visit_of
+from gateway.endpoints.application import now_of, read_body, session_of, success, visit_of
 from gateway.endpoints.describing import TOKEN, MessageAnswer, Operation
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class PasswordEndpoint:
             user_id=UUID(request.headers[self._user_id_header]),
             current=body.current_password,
             new=body.new_password,
-            now=time.time(),
+            now=await now_of(request),
             session_id=session_of(request),
             visit=visit_of(request),
         )

@@ -8,7 +8,6 @@ Laws:
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,7 +16,7 @@ from uuid import UUID
 from pydantic import Field
 
 from authcore.errors import SessionUnknown
-from gateway.endpoints.application import session_of, success
+from gateway.endpoints.application import now_of, session_of, success
 from gateway.endpoints.describing import TOKEN, Answer, MessageAnswer, Operation
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ class SessionEndpoints:
     async def list_own(self, request: web.Request) -> web.Response:
         """Answer with the caller's live sessions: the current one first, then the last used; a hundred at most."""
         current = session_of(request)
-        found = await self._sessions.of_user(self._user(request), current, time.time())
+        found = await self._sessions.of_user(self._user(request), current, await now_of(request))
         sessions = [SessionAnswer(**asdict(session), current=session.id == current) for session in found]
         return success(SessionsAnswer(sessions=sessions))
 
@@ -120,14 +119,14 @@ class SessionEndpoints:
             session_id = UUID(request.match_info["id"])
         except ValueError:
             raise SessionUnknown from None
-        await self._sessions.close_one(self._user(request), session_id, time.time())
+        await self._sessions.close_one(self._user(request), session_id, await now_of(request))
         if session_id == session_of(request):
             self._cookies.clear(request)
         return success(MessageAnswer(message="Session ended"))
 
     async def end_all(self, request: web.Request) -> web.Response:
         """End every session of the caller, the current one too."""
-        ended = await self._sessions.close_others(self._user(request), None, time.time())
+        ended = await self._sessions.close_others(self._user(request), None, await now_of(request))
         self._cookies.clear(request)
         return success(AllEndedAnswer(status="logged_out", sessions=ended))
 

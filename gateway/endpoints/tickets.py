@@ -6,13 +6,12 @@ An API key gets none: its holder opens a socket with the key itself, and a ticke
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from pydantic import Field
 
-from gateway.endpoints.application import session_of, success
+from gateway.endpoints.application import now_of, session_of, success
 from gateway.endpoints.describing import TOKEN, Answer, Operation
 
 if TYPE_CHECKING:
@@ -63,6 +62,6 @@ class TicketEndpoint:
             user_id=UUID(request.headers[self._user_id_header]),
             organization_id=UUID(request.headers[self._org_id_header]),
             session_id=session_of(request),
-            now=time.time(),
+            now=await now_of(request),
         )
         return success(TicketAnswer(token=ticket, expires_in=self._tokens.ticket_seconds))

@@ -39,6 +39,7 @@ from gateway.wire.drive import offload
 if TYPE_CHECKING:
     from authcore.authenticate import Authenticator
     from authcore.principal import Permit, Principal
+    from authcore.store.clock import DatabaseClock
     from gateway.metrics import Metrics
     from gateway.proxy.browsers import BrowserLaws
     from gateway.proxy.forwarded import Origins
@@ -72,11 +73,13 @@ class Decider:
         laws: HeaderLaws,
         origins: Origins,
         metrics: Metrics,
+        clock: DatabaseClock,
         browsers: BrowserLaws | None = None,
         signing: Signing | None = None,
     ) -> None:
         """`browsers` are the laws for cookies, `signing` signs identities, where they are on."""
         self._signing = signing
+        self._clock = clock
         self.routes = routes
         self._authenticator = authenticator
         self._laws = laws
@@ -150,7 +153,7 @@ class Decider:
         """Answer who is asking, from memory; None when that is not enough, or is a refusal."""
         try:
             key = self._presented(question, reading, target, route).key
-            return None if key is None else self._authenticator.recall(key, time.time())
+            return None if key is None else self._authenticator.recall(key, time.time() + self._clock.ahead)
         except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate
             return None
 
@@ -161,7 +164,9 @@ class Decider:
         try:
             presented = self._presented(question, reading, target, route)
             return await offload(
-                self._authenticator.authenticate(presented.credential, presented.organization, time.time())
+                self._authenticator.authenticate(
+                    presented.credential, presented.organization, self._clock.now()
+                )
             )
         except AuthError as error:
             if route.requirement.optional and isinstance(error, CredentialMissing):

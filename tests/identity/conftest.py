@@ -97,10 +97,15 @@ async def spawn(environment: dict[str, str]) -> Process:
 async def gateways(
     world: World, upstream: Upstream
 ) -> AsyncIterator[Callable[..., Awaitable[list[Process]]]]:
-    """Start gateways on the world's database; keyword arguments are settings (``IDENTITY_STALE_SECONDS="0"``)."""
+    """Start gateways on the world's database; keyword arguments are settings (``IDENTITY_STALE_SECONDS="0"``).
+
+    `preloaded` is environment of a library that is loaded into them.
+    """
     async with AsyncExitStack() as stack:
 
-        async def begin(count: int = 2, **settings: str) -> list[Process]:
+        async def begin(
+            count: int = 2, preloaded: dict[str, str] | None = None, **settings: str
+        ) -> list[Process]:
             environment = {
                 "DATABASE_URL": world.url,
                 "JWT_SECRET": SECRET,
@@ -115,7 +120,7 @@ async def gateways(
                 **settings,
             }
             prefixed = {f"GATEWAY_{name}": value for name, value in environment.items()}
-            begun = await asyncio.gather(*(spawn(prefixed) for _ in range(count)))
+            begun = await asyncio.gather(*(spawn({**prefixed, **(preloaded or {})}) for _ in range(count)))
             for one in begun:
                 stack.push_async_callback(ended, one)
             return list(begun)
