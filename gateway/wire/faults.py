@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+CUT_OFF: Final = "the upstream closed the connection before its response had ended"
+UNSENT: Final = "the upstream closed the connection before a request was sent on it"
+
 
 class UpstreamFault(Exception):
     """The upstream did not do its part."""

@@ -19,11 +19,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.wire.answers import ResponseReader
-from gateway.wire.faults import UpstreamLost, UpstreamMalformed, UpstreamTimedOut
+from gateway.wire.faults import CUT_OFF, UNSENT, UpstreamLost, UpstreamMalformed, UpstreamTimedOut
 from gateway.wire.framing import LAST_CHUNK, chunk, chunked, request_framing
 from gateway.wire.handover import Handover
 from gateway.wire.messages import BodyKind, ProtocolError
 from gateway.wire.outbox import Outlet
+from gateway.wire.unread import unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -92,9 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
             pieces = chunked(pieces, complete=complete)
         outlet = self._outlet
         if outlet is None:  # lost since it was lent
-            self._handover.fail(
-                UpstreamLost("the upstream closed the connection before a request was sent on it")
-            )
+            self._handover.fail(UpstreamLost(UNSENT))
             return
         self._expected = not complete and not pieces and b"expect" in head.first
         self._before = outlet.departures
@@ -244,14 +243,15 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End: the transport is gone, by error or not."""
         self._deadlines.watched.discard(self)
+        broken = self._outlet if exc is not None and self._busy else None
+        if broken is not None and (rest := unread(broken.transport)):
+            self.data_received(rest)
         self._outlet = None
         if self._busy:
             if exc is None and self._reader.ended_by_close():
                 self._handover.deliver()
             else:
-                self._handover.fail(
-                    UpstreamLost("the upstream closed the connection before its response had ended")
-                )
+                self._handover.fail(UpstreamLost(CUT_OFF))
         self._lost(self)
         self._reader.close()
 

@@ -469,3 +469,46 @@ async def test_a_stream_outlives_its_idle_deadline_while_it_flows(
     )
     async with Client(gateway.address) as client:
         assert (await client.exchange(GET)).body.count(b"data: ") == 10
+
+
+REFUSAL = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 26\r\n\r\nError when parsing request"
+)
+
+
+async def _refuse_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """As fasthttp at its body limit: answer at once, and close with the rest of the body unread."""
+    await read_head(reader)
+    writer.write(REFUSAL)
+    await writer.drain()
+    writer.close()
+
+
+@pytest.mark.parametrize("size", [1 << 20, 5 << 20, 100 << 20], ids=["1MiB", "5MiB", "100MiB"])
+@pytest.mark.parametrize("paced", [True, False], ids=["paced", "fast"])
+@pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "length"])
+async def test_an_upload_over_the_upstreams_limit_is_answered_as_the_upstream_did(
+    start: Callable[..., Awaitable[Gateway]], upstream: Upstream, size: int, paced: bool, chunked: bool
+) -> None:
+    upstream.script = _refuse_early
+    gateway = await start()
+    piece = b"x" * 65_536
+    framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % size
+    async with Client(gateway.address) as client:
+
+        async def upload() -> None:
+            with suppress(ConnectionError):
+                await client.send(b"POST /upload HTTP/1.1\r\nHost: e\r\n%b\r\n\r\n" % framing)
+                for _ in range(size // len(piece)):
+                    await client.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                    if paced:
+                        await asyncio.sleep(0)
+                if chunked:
+                    await client.send(b"0\r\n\r\n")
+
+        sending = asyncio.create_task(upload())
+        answer = await client.response()
+        sending.cancel()
+        with suppress(asyncio.CancelledError):
+            await sending
+    assert (answer.status, answer.body) == (400, b"Error when parsing request")
