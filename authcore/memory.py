@@ -250,6 +250,7 @@ def _weigh(principal: Principal) -> int:
     return (
         _PRINCIPAL_BYTES
         + (_SESSION_BYTES if principal.session_id is not None else 0)
-        + 2 * (len(principal.email) + len(principal.name))
+        + 2
+        * (len(principal.email) + len(principal.name) + sum(len(text) for _, text in principal.attributes))
         + sum(map(len, principal.permissions)) * 11 // 8  # in the headers alone; the permissions are shared
     )

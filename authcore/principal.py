@@ -54,6 +54,8 @@ class Principal:
         expires_at: POSIX seconds after which the credential is no longer good; None when it never ends.
         session_id: The session its token belongs to; None for an API key and for a token that Whatomate issued.
         is_stale: The store did not answer: this is what it said before.
+        attributes: What else its identity headers carry, by key: nothing unless a row of
+            :mod:`authcore.identity_headers` selects a value of its own.
     """
 
     method: AuthMethod
@@ -69,6 +71,7 @@ class Principal:
     expires_at: float | None = None
     session_id: UUID | None = None
     is_stale: bool = False
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 ANONYMOUS: Final = Principal(AuthMethod.ANONYMOUS)

@@ -173,6 +173,7 @@ class Principals:
             key_id=key_id,
             expires_at=expires_at,
             session_id=session_id,
+            attributes=subject.attributes,
         )
 
     def _granted(self, subject: Subject) -> frozenset[str]:

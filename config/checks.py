@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from authcore.identity_headers import BY_KEY, SESSION, SIGNED
 from config.extras import collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from config.groups.serving import Header
     from config.settings import Settings
 
 SECRET_BYTES: Final = 32
@@ -50,9 +50,6 @@ NOT_FOR_IDENTITY: Final = frozenset(
     ]
 )
 """Headers with a meaning of their own: identity in their place would break the message or the credential."""
-
-
-_SESSION_HEADER: Final = "x-auth-session-id"
 
 
 def fold(header: str) -> str:
@@ -174,10 +171,10 @@ def _listeners(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _headers(settings: Settings) -> Iterator[tuple[str, str]]:
-    taken = {
-        _SESSION_HEADER: "GATEWAY_HEADER_SESSION_ID"
-    }  # it is under this name that the gateway tells itself
-    for name, header in _header_names(settings.header):
+    # Under this name the gateway's own application is sent the session.
+    taken = {fold(BY_KEY[SESSION].name): BY_KEY[SESSION].setting}
+    for key, header in settings.header.names().items():
+        name = BY_KEY[key].setting
         if fold(header) in NOT_FOR_IDENTITY:
             yield name, f"{header} has a meaning of its own and cannot carry identity"
         first = taken.setdefault(fold(header), name)
@@ -185,10 +182,17 @@ def _headers(settings: Settings) -> Iterator[tuple[str, str]]:
             yield name, f"{header} is the same header as that of {first}"
 
 
-def _header_names(header: Header) -> Iterator[tuple[str, str]]:
-    for field, value in header:
-        if value is not None:
-            yield f"GATEWAY_HEADER_{field.upper()}", value
+def _identity(settings: Settings) -> Iterator[tuple[str, str]]:
+    for problem in identity_problems(settings.upstream.identity, settings):
+        yield "GATEWAY_UPSTREAM_IDENTITY", problem
+
+
+def identity_problems(words: Iterable[str], settings: Settings) -> Iterator[str]:
+    """Yield each header among `words` that no upstream is ever sent, by these settings."""
+    if SESSION in words and settings.header.names().get(SESSION) is None:
+        yield f"{SESSION} has no name; give it one in {BY_KEY[SESSION].setting}"
+    if SIGNED in words and settings.signed.identity == "off":
+        yield f"{SIGNED} is the signed identity, and GATEWAY_SIGNED_IDENTITY is off"
 
 
 def _cookies(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -269,6 +273,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), _listeners),
     (("GATEWAY_DECISION_PATH", "GATEWAY_TRUSTED_PROXIES"), _decision),
     ((), _headers),
+    (("GATEWAY_UPSTREAM_IDENTITY",), _identity),
     (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), _cookies),
     (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),
     ((), _route_sources),

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from authcore.identity_headers import withheld
 from config.patterns import PathPattern
 
 _LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]*):([0-9]{1,5})")
@@ -77,6 +78,11 @@ def split(value: Any) -> Any:
     return value
 
 
+def _identity(words: tuple[str, ...]) -> tuple[str, ...]:
+    withheld(words)
+    return words
+
+
 Directory = Annotated[Path, Field(description="a folder")]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366, allow_inf_nan=False)]
 Listen = Annotated[str, AfterValidator(_listen)]
@@ -85,6 +91,8 @@ Paths = Annotated[tuple[Annotated[str, AfterValidator(_path)], ...], NoDecode, B
 HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$")]
 """A field name is a token (RFC 9110 section 5.1)."""
 HeaderNames = Annotated[tuple[HeaderName, ...], NoDecode, BeforeValidator(split)]
+IdentityWords = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split), AfterValidator(_identity)]
+"""Which identity headers an upstream is sent; :func:`authcore.identity_headers.withheld` reads it."""
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split)]
 KeySetUrl = Annotated[str, AfterValidator(_key_set_url)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split)]

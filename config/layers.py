@@ -2,7 +2,8 @@
 
 Laws:
 
-- An upper layer wins; an empty value counts as not set, except for a list, where it is the empty list.
+- An upper layer wins; an empty value counts as not set, except for a list, where it is the empty list, and for the
+  name of an identity header, where it is a mistake: whoever writes it wants the header left out.
 - In one layer a setting is written once: as itself or as ``*_FILE``, never both.
 - Nothing here prints a value.
 """
@@ -19,6 +20,7 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, SecretStr
 from pydantic_settings import DotEnvSettingsSource
 
+from authcore.identity_headers import HEADERS
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ FIELDS: Final[Mapping[str, FieldInfo]] = dict(_walk(Settings, PREFIX))
 """Every setting by the name an operator types."""
 
 LISTS: Final = frozenset(name for name, of in FIELDS.items() if get_origin(of.annotation) is tuple)
+NAMED: Final = frozenset(header.setting for header in HEADERS if header.sent)
+"""Settings that name a header which is sent: it cannot be without a name."""
 SECRETS: Final = frozenset(
     name for name, of in FIELDS.items() if SecretStr.__name__ in repr(of.annotation) or name.endswith("_URL")
 )
@@ -71,6 +75,12 @@ class Layers:
                     self.problems.append(f"{name}: set twice, also as {name}{_FILE}; keep one of the two")
                 elif value or name in LISTS:
                     self.values.setdefault(name, value)
+                elif name in NAMED:
+                    key = name.removeprefix("GATEWAY_HEADER_").lower()
+                    self.problems.append(
+                        f"{name}: is empty, and a header has a name; to leave it out, set "
+                        f"GATEWAY_UPSTREAM_IDENTITY=-{key}, or `identity: -{key}` in the route file"
+                    )
             elif name.endswith(_FILE) and name.removesuffix(_FILE) in FIELDS:
                 self._add_file(name.removesuffix(_FILE), value, layer)
             elif name.startswith(PREFIX) and name != SECRETS_DIRECTORY and not _is_service_link(name, value):

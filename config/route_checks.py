@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from config.checks import NOT_FOR_IDENTITY, fold
+from authcore.identity_headers import FAMILIES
+from config.checks import NOT_FOR_IDENTITY, fold, identity_problems
 from config.patterns import PathPattern
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 Problem = tuple[tuple[str, ...], str]
 
-_OURS: Final = ("x-user-", "x-org-", "x-auth-", "x-identity", "x-forwarded-")
+_OURS: Final = (*FAMILIES, "x-forwarded-")
 _FORWARDED: Final = frozenset(
     {
         *("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
@@ -32,6 +33,8 @@ def entry_problems(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
     yield from _about_permissions(entry)
     yield from _about_paths(entry)
     yield from _about_headers(entry, settings)
+    for problem in identity_problems(entry.identity or (), settings):
+        yield ("identity",), problem
 
 
 def _about_permissions(entry: RouteEntry) -> Iterator[Problem]:
@@ -75,7 +78,7 @@ def _about_paths(entry: RouteEntry) -> Iterator[Problem]:
 def _about_headers(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
     if entry.headers is None:
         return
-    identity = {fold(name) for _, name in settings.header if name is not None}
+    identity = {fold(name) for name in settings.header.names().values()}
     for key, names in (("set", entry.headers.put), ("add", entry.headers.add)):
         taken: set[str] = set()
         for name in names:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from pydantic import ValidationError
 
+from config.checks import identity_problems
 from config.overlaps import Claim, overlaps
 from config.patterns import PathPattern
 from config.route_checks import entry_problems
@@ -153,6 +154,12 @@ def read_plan(settings: Settings) -> RoutePlan | None:
             if known is not None and known.layer == layer:
                 problems.append((called, line, f"route {entry.name}: named twice, first at {known.origin}"))
             routes[entry.name] = PlannedRoute(entry, tuple(_cases(entry)), f"{called}:{line}", layer)
+        problems += [
+            (called, text.line(("upstreams", name, "identity")), f"upstream {name}: {problem}")
+            for name, upstream in written.upstreams.items()
+            if upstream is not None
+            for problem in identity_problems(upstream.identity or (), settings)
+        ]
         upstreams |= written.upstreams
     plan = RoutePlan(
         {name: entry for name, entry in upstreams.items() if entry is not None}, tuple(routes.values())

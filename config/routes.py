@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from authcore.identity_headers import ALL, BY_KEY, NONE, withheld
 from config.fields import UpstreamUrl, upstream_url_pattern
 from config.groups.browsers import Cors
 from config.patterns import PathPattern
@@ -63,6 +64,11 @@ def _rewrite(text: str) -> str:
     return text
 
 
+def _identity(words: list[str]) -> list[str]:
+    withheld(words)
+    return words
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Permission = Annotated[
     str, Field(pattern=r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*:[a-z][a-z0-9_-]*$", examples=["contacts:read"])
@@ -81,6 +87,14 @@ Permissions = Annotated[
     Some[Permission], BeforeValidator(_one_or_many, json_schema_input_type=Permission | Some[Permission])
 ]
 
+IdentityWord = Annotated[
+    str, Field(json_schema_extra={"enum": [ALL, NONE, *BY_KEY, *(f"-{key}" for key in BY_KEY)]})
+]
+Identity = Annotated[
+    Some[IdentityWord],
+    AfterValidator(_identity),
+    BeforeValidator(_one_or_many, json_schema_input_type=IdentityWord | Some[IdentityWord]),
+]
 
 Url = Annotated[UpstreamUrl, Field(json_schema_extra={"pattern": upstream_url_pattern()})]
 Urls = Annotated[Some[Url], BeforeValidator(_one_or_many, json_schema_input_type=Url | Some[Url])]
@@ -105,6 +119,11 @@ class UpstreamEntry(Entry):
     )
     body_timeout_seconds: Seconds | None = Field(
         None, description="Without a byte while a response body flows."
+    )
+    identity: Identity | None = Field(
+        None,
+        description="Identity headers that it is sent: all (the default), none, or their keys, such as user_id; with a "
+        "- before each, all but those. For `default`, the default is GATEWAY_UPSTREAM_IDENTITY.",
     )
 
 
@@ -167,6 +186,7 @@ class RouteEntry(Entry):
         "pass", description="Whether the upstream sees the credential."
     )
     headers: Headers | None = None
+    identity: Identity | None = Field(None, description="Instead of the upstream's.")
     head_timeout_seconds: Seconds | None = Field(None, description="Instead of the upstream's.")
     body_timeout_seconds: Seconds | None = Field(None, description="Instead of the upstream's.")
     body_limit_bytes: int | None = Field(

@@ -27,6 +27,7 @@ class Subject:
         permissions: ``resource:action`` of that role, sorted; for a super admin, the whole catalogue.
         session_began_at: When the session asked about began; None when none was asked about, or the user has no such.
         is_session_over: A session was asked about, and the user has no such one or it has been ended.
+        attributes: The values that rows of :mod:`authcore.identity_headers` select, by key; empty ones left out.
     """
 
     user_id: UUID
@@ -44,6 +45,7 @@ class Subject:
     assigned_role_id: UUID | None = None
     session_began_at: datetime | None = None
     is_session_over: bool = False
+    attributes: tuple[tuple[str, str], ...] = ()
 
     @property
     def may_act(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from authcore.identity_headers import SELECTED
 from authcore.permissions import ALL, is_permission
 from authcore.store.rows import Subject
 
@@ -41,6 +42,10 @@ LEFT JOIN gateway_sessions s ON s.id = $3 AND s.user_id = u.id
 WHERE u.id = $1 AND u.deleted_at IS NULL
 """
 
+_SELECTED: Final = "".join(f",\n       ({one.select})::text AS header_{one.key}" for one in SELECTED)
+_STATEMENT: Final = _SUBJECT.replace("\nFROM users u\n", f"{_SELECTED}\nFROM users u\n", 1)
+"""With the values that rows of the table of identity headers select."""
+
 _HOME: Final = """
 SELECT c.organization_id FROM (
     SELECT u.organization_id, 0 AS rank, u.created_at FROM users u
@@ -66,7 +71,7 @@ class Subjects:
         self, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
     ) -> Subject | None:
         """Return the user as seen in the organization, and what became of a session of theirs; None: no such user."""
-        row = await self._pool.fetchrow(_SUBJECT, user_id, organization_id, session_id)
+        row = await self._pool.fetchrow(_STATEMENT, user_id, organization_id, session_id)
         if row is None:
             return None
         # A row that is no permission by our grammar grants nothing: it might break out of a header.
@@ -87,6 +92,7 @@ class Subjects:
             permissions=tuple(sorted(granted | ALL if row["is_super_admin"] else granted)),
             session_began_at=row["session_began_at"],
             is_session_over=row["is_session_over"],
+            attributes=tuple((one.key, text) for one in SELECTED if (text := row[f"header_{one.key}"])),
         )
 
     async def home(self, user_id: UUID) -> UUID | None:

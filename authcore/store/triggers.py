@@ -5,7 +5,8 @@ Laws:
 - A trigger tells ids on one channel and does nothing else: it writes nothing, and the writer never fails for its sake
   (what it cannot tell apart it tells as "everything of this table").
 - One message for a statement, or one for each hundred rows; over a thousand rows, "everything of this table".
-- A change of columns that no verdict depends on (``last_used_at``, ``is_available``) is not told.
+- A change of columns that no verdict depends on (``last_used_at``, ``is_available``) is not told. A column that an
+  identity header comes from is told, whatever is listed here: :mod:`authcore.identity_headers` has the last word.
 - They are no migration: a database without them is whole, and only slower to revoke. Installing is idempotent, and
   takes no lock where the same triggers are there already.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncpg import InsufficientPrivilegeError
 
+from authcore.identity_headers import columns_of
 from authcore.store.rows import Change
 
 if TYPE_CHECKING:
@@ -112,7 +114,8 @@ class TriggersRefused(RuntimeError):
 
 def _statements() -> Iterable[str]:
     for table, (told, ignored) in _TABLES.items():
-        row = f"{told} AS told, to_jsonb(r) - ARRAY[{', '.join(map(repr, ignored))}]::text[] AS rest"
+        untold = [column for column in ignored if column not in columns_of(table)]
+        row = f"{told} AS told, to_jsonb(r) - ARRAY[{', '.join(map(repr, untold))}]::text[] AS rest"
         branches = "\n    ELS".join(
             _BRANCH.format(
                 event=event,

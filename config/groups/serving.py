@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
 
-from config.fields import Group, HeaderName, Listen, Seconds, UpstreamUrl
+from pydantic import Field, create_model
+
+from authcore.identity_headers import HEADERS
+from config.fields import Group, HeaderName, IdentityWords, Listen, Seconds, UpstreamUrl
 
 
 class Admin(Group):
@@ -31,6 +34,12 @@ class Upstream(Group):
         60, description="From request sent to response head; past that 504."
     )
     body_timeout_seconds: Seconds = Field(300, description="Without a byte while a response body flows.")
+    identity: IdentityWords = Field(
+        ("all",),
+        description="Identity headers that the upstream is sent: all, none, or keys such as user_id,org_id; with a - "
+        "before each, all but those. With GATEWAY_PRESET=whatomate the default is -user_permissions. Upstreams of a "
+        "route file are sent all, unless they say otherwise themselves.",
+    )
 
 
 class Limit(Group):
@@ -70,24 +79,19 @@ class Timeout(Group):
     drain_seconds: Seconds = Field(30, description="Then, for requests, sockets and streams to finish.")
 
 
-class Header(Group):
+_FIELDS: dict[str, Any] = {
+    row.key: (
+        HeaderName if row.sent else HeaderName | None,
+        Field(row.name if row.sent else None, description=row.description),
+    )
+    for row in HEADERS
+}
+_Names = create_model("_Names", __base__=Group, **_FIELDS)
+
+
+class Header(_Names):
     """Names of the injected identity headers."""
 
-    user_id: HeaderName = Field("X-User-ID", description="Carries the user's id.")
-    user_email: HeaderName = Field("X-User-Email", description="Carries the user's e-mail.")
-    user_name: HeaderName = Field("X-User-Name", description="Carries the user's full name.")
-    user_role: HeaderName = Field("X-User-Role", description="Carries the name of the role.")
-    user_role_id: HeaderName = Field("X-User-Role-ID", description="Carries the role's id.")
-    user_permissions: HeaderName = Field(
-        "X-User-Permissions", description="Carries the permissions, comma-joined and sorted."
-    )
-    user_super_admin: HeaderName = Field("X-User-Super-Admin", description="Carries true or false.")
-    org_id: HeaderName = Field("X-Org-ID", description="Carries the organization acted in.")
-    auth_method: HeaderName = Field("X-Auth-Method", description="Carries how the caller proved itself.")
-    auth_key_id: HeaderName = Field("X-Auth-Key-ID", description="Carries the API key used, when one was.")
-    identity: HeaderName = Field(
-        "X-Identity", description="Carries the signed identity, with GATEWAY_SIGNED_IDENTITY."
-    )
-    session_id: HeaderName | None = Field(
-        None, description="Carries the id of the session, when there is one; without a name it is not sent."
-    )
+    def names(self) -> dict[str, str]:
+        """Return the name of each identity header that has one, by key."""
+        return {key: name for key, name in self if name is not None}

@@ -10,7 +10,7 @@ local RELAYED = { "content-type", "www-authenticate", "retry-after", "x-request-
 -- Whether a name is one of identity's, in whatever spelling: everything that is no letter or digit counts as "-".
 local function is_identity(name)
     local folded = name:lower():gsub("[^a-z0-9]", "-")
-    return folded:find("^x%-user%-") or folded:find("^x%-org%-") or folded:find("^x%-auth%-") or folded == "x-identity"
+    return folded:find("^x%-user%-") or folded:find("^x%-org%-") or folded:find("^x%-auth%-") or folded:find("^x%-identity")
 end
 
 local function refuse(txn, status, answer)

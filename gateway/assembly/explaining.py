@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from authcore.identity_headers import SIGNED
 from authcore.people import find_person
 from gateway.assembly.domain import build_domain
 from gateway.assembly.routing import Routing
@@ -58,7 +59,7 @@ def build_explain(
         decider.routes = table()
         return decider
 
-    explainer = Explainer(current, domain.tokens, signed=settings.header.identity)
+    explainer = Explainer(current, domain.tokens, signed=settings.header.names()[SIGNED])
 
     async def explain(document: bytes) -> dict[str, object]:
         try:

@@ -41,8 +41,8 @@ HOSTED_KEEPALIVE_SECONDS = 3600
 
 
 def _add_endpoints(application: web.Application, settings: Settings, domain: Domain) -> None:
-    headers = settings.header
-    user, org = headers.user_id, headers.org_id
+    names = settings.header.names()
+    user, org = names["user_id"], names["org_id"]
     cookies = session_cookies(settings, domain.tokens)
     for endpoints in (
         cookies,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from authcore.authorize import AUTHENTICATED, OPTIONAL, PUBLIC, Requirement
+from authcore.identity_headers import withheld
 from config.patterns import PathPattern
 from config.route_file import RoutesRefused
 from gateway.proxy.cors import build_policy
@@ -48,6 +49,7 @@ def planned_rules(
             tickets=entry.tickets,
             shadow=entry.shadow or (settings.shadow and entry.auth != "public"),
             cors=cors if entry.cors is None else build_policy(entry.cors),
+            withheld=upstream.withheld if entry.identity is None else withheld(entry.identity),
             edits=None if entry.headers is None else HeaderEdits.of(entry.headers.put, entry.headers.add),
         )
         rules += list(_rules(planned, route))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from authcore.identity_headers import in_words
 from gateway.assembly.gauges import publish_clients, publish_domain, publish_log, publish_upstreams
 from gateway.status.report import Report
 
@@ -55,6 +56,7 @@ def publish(  # noqa: PLR0913 -- who knows something
                     "max": upstream.pool.limits.connections,
                     "waiting": upstream.pool.waiting,
                     "failing": upstream.meter.failing,
+                    "identity": in_words(upstream.withheld),
                 }
                 for upstream in upstreams()
             },

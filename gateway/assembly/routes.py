@@ -85,6 +85,7 @@ def _forwarded(
         body_limit=settings.limit.body_bytes,
         shadow=settings.shadow and not requirement.public,
         cors=build_policy(settings.cors),
+        withheld=upstreams[DEFAULT_UPSTREAM].withheld,
     )
 
 

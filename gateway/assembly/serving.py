@@ -15,6 +15,7 @@ from gateway.proxy.cors import build_policy
 from gateway.proxy.decide import Decider
 from gateway.proxy.decisions import Decisions
 from gateway.proxy.forwarded import Origins
+from gateway.proxy.grown import Heads
 from gateway.proxy.headers import HeaderLaws
 from gateway.proxy.pipeline import Pipeline
 from gateway.proxy.record import Recorder
@@ -57,6 +58,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         forwarder=forwarder,
         recorder=Recorder(metrics, access_log, laws.trace, spans),
         metrics=metrics,
+        heads=Heads(laws),
         cors=build_policy(settings.cors),
     )
 
@@ -89,7 +91,7 @@ def build_decider(
     """Build what decides, and the laws by which its permits become headers."""
     trace = TraceLaws(records=settings.trace.endpoint is not None, sample=settings.trace.sample)
     laws = HeaderLaws(
-        settings.header.model_dump(),
+        settings.header.names(),
         cookies=settings.cookies,
         trace=trace,
         lenient=settings.is_lenient_about_organizations,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authcore.identity_headers import SIGNED
 from authcore.identity_signer import IdentitySigner
 from authcore.pem import KeyUnusable
 from config.load import ConfigError
@@ -27,4 +28,4 @@ def build_signing(settings: Settings) -> Signing | None:
         signer = IdentitySigner(signed.identity, key, issuer=signed.issuer, seconds=signed.seconds)
     except KeyUnusable as error:
         raise ConfigError([f"GATEWAY_SIGNED_KEY: {error}"]) from None
-    return Signing(signer, settings.header.identity)
+    return Signing(signer, settings.header.names()[SIGNED])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from authcore.identity_headers import ALL, withheld
 from config.routes import DEFAULT_UPSTREAM
 from gateway.proxy.balance import Endpoints
 from gateway.proxy.upstreams import Upstream
@@ -74,7 +75,9 @@ class Upstreams:
         """Make one; what `entry` leaves out is as the settings say."""
         default = self._settings.upstream
         said = {} if entry is None else entry.model_dump(exclude_none=True)
-        told = {**default.model_dump(), **said}
+        # What is said of identity in the settings is said of the service behind GATEWAY_UPSTREAM_URL alone.
+        identity = default.identity if name == DEFAULT_UPSTREAM else (ALL,)
+        told = {**default.model_dump(), "identity": identity, **said}
         spec = _Spec(
             (told["url"],) if isinstance(told["url"], str) else tuple(told["url"]),
             PoolLimits(
@@ -93,6 +96,7 @@ class Upstreams:
             head_timeout_seconds=told["head_timeout_seconds"],
             body_timeout_seconds=told["body_timeout_seconds"],
             meter=self._metrics.upstream(shown),
+            withheld=withheld(told["identity"]),
         )
 
     def _pool(self, spec: _Spec) -> Pool:

@@ -216,9 +216,9 @@ class Decider:
         """Return the lines that tell the upstream who is asking; with the signed one, where there is one."""
         target = question.target
         if self._signing is None or target is None:
-            return self._laws.identity(permit.principal)
+            return self._laws.identity(permit.principal, route.withheld)
         signed = self._signing.line(question, route, permit, target.forwarded)
-        return self._laws.identity(permit.principal) + signed
+        return self._laws.identity(permit.principal, route.withheld) + signed
 
     def prepare(self, question: Question, permit: Permit) -> bytes:
         """Build the upstream request's start: the client's fields that may go on, the identity the permit proves.
@@ -260,5 +260,5 @@ class Decider:
             if principal.method is AuthMethod.COOKIE and not route.strip_credential:
                 passing += reading.bearer()
         laws = self._laws
-        identity = laws.internal(principal) if route.internal else laws.identity(principal)
+        identity = laws.internal(principal) if route.internal else laws.identity(principal, route.withheld)
         return passing + identity + reading.origin.lines

@@ -17,6 +17,8 @@ Laws:
 - A description is believed from a trusted peer alone, and only when it is there exactly once: one that is missing,
   doubled or ambiguous is refused. Nothing stands in for it: a default would be a way in. Of each proxy only the fields
   are read that it always sets over the client's (nginx those that its configuration has to name).
+- A question that holds an identity header is refused: of what a proxy removes or replaces, it does not tell us. What it
+  does tell us would reach the service. nginx, above all, cannot remove the client's headers by a prefix.
 - The request that is described goes through the same phases as one that is forwarded, with its own method and path;
   field lines, and so the credential, are those that came with the question.
 """
@@ -47,9 +49,16 @@ _METHOD: Final = re.compile(rb"[A-Z][A-Z-]{0,31}")
 _TARGET: Final = re.compile(rb"/[\x21-\x7e]*")
 """A field's value may hold what no request line can: a space, a tab, bytes over 0x7F."""
 
-_OK, _UNAUTHORIZED, _FORBIDDEN, _SERVER_ERROR, _UNAVAILABLE = 200, 401, 403, 500, 503
+_OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _SERVER_ERROR, _UNAVAILABLE = 200, 400, 401, 403, 500, 503
 _CREDENTIALS: Final = ("authorization", "x-api-key")
 _ORGANIZATION: Final = "x-organization-id"
+
+
+class IdentityClaimed(GatewayFault):
+    """The client sends an identity header, and the proxy that asks would let it through."""
+
+    status = _BAD_REQUEST
+    reason = "identity_claimed"
 
 
 class NotDescribed(GatewayFault):
@@ -89,6 +98,7 @@ class Decisions:
 
         Raises:
             NotDescribed: it is not to be understood or not to be believed.
+            IdentityClaimed: an identity header of the client's would go through.
             ProtocolError: the target described is ambiguous.
             GatewayFault: as :meth:`~gateway.proxy.decide.Decider.decide`.
             AuthError: likewise.
@@ -102,6 +112,12 @@ class Decisions:
         if not reading.origin.trusted:
             raise NotDescribed(
                 "Decisions are for trusted proxies: add this one's network to GATEWAY_TRUSTED_PROXIES"
+            )
+        claimed = self._laws.names_identity(asked)
+        if claimed is not None:
+            raise IdentityClaimed(
+                f"{claimed.decode('ascii', 'replace')} is an identity header's name: the proxy has to remove it, "
+                "or to leave it out of its question if services may have it (docs/integrations)"
             )
         exchange.head = head = self._described(endpoint, asked)
         exchange.target = parse_target(head)

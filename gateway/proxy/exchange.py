@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.proxy.question import Question
 
 if TYPE_CHECKING:
+    from gateway.proxy.grown import Growth
     from gateway.wire.inbound import Inbound
 
 
@@ -25,6 +26,8 @@ class Exchange(Question):
         detail: The same for people, in logs only.
         decision: For another proxy, the endpoint it asked; empty for what is forwarded.
         attempts: How often a connection to the upstream was used for it.
+        head_refused: The upstream may have refused it for the size of its head.
+        growth: By how much its head grew here; None where that is nobody's question.
     """
 
     __slots__ = (
@@ -33,6 +36,8 @@ class Exchange(Question):
         "decided",
         "decision",
         "detail",
+        "growth",
+        "head_refused",
         "headed",
         "inbound",
         "reason",
@@ -52,3 +57,5 @@ class Exchange(Question):
         self.detail = ""
         self.decision = ""
         self.attempts = 0
+        self.head_refused = False
+        self.growth: Growth | None = None

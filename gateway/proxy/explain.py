@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from authcore.errors import AuthError, PermissionDenied
+from authcore.identity_headers import in_words
 from authcore.principal import ANONYMOUS
 from gateway.faults import BadRequest, GatewayFault
 from gateway.proxy.question import Question
@@ -190,6 +191,7 @@ def _route(route: Route) -> dict[str, object]:
         "auth": "public" if requirement.public else "optional" if requirement.optional else "required",
         "upstream": route.upstream.name,
         "shadow": route.shadow,
+        "identity": in_words(route.withheld),
     }
     if requirement.all_of:
         told["require"] = sorted(requirement.all_of)

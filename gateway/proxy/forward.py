@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from gateway.proxy.grown import TOO_LARGE, UNCLEAR
 from gateway.proxy.headers import interim_start, response_start
 from gateway.proxy.streams import Stream, StreamEnded, is_of_events
 from gateway.wire.faults import UpstreamLost
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 _SWITCHING: Final = 101
+_REFUSED: Final = 400
 _NO_CONTENT: Final = 204
 
 
@@ -104,6 +106,10 @@ class Forwarder:
     ) -> None:
         inbound = exchange.inbound
         exchange.status = response.status
+        if response.status >= _REFUSED:
+            exchange.head_refused = response.status == TOO_LARGE or (
+                response.status in UNCLEAR and not response.keep_alive
+            )
         if response.status == _SWITCHING:
             await self._tunnel(exchange, connection, response)
             return

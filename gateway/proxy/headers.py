@@ -17,6 +17,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
+from authcore.identity_headers import BY_KEY, FAMILIES, HEADERS, SESSION
 from authcore.principal import AuthMethod
 from gateway.cookies import without_ours
 from gateway.faults import UnsafeIdentity
@@ -44,11 +45,12 @@ frameworks that serve it); with every ``x-forwarded-*``."""
 
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 
-SESSION_HEADER: Final = b"X-Auth-Session-ID"
-"""Tells the gateway's own application the session; nobody else, unless a setting names it. Of a managed prefix, so a
-client cannot set it."""
+SESSION_HEADER: Final = BY_KEY[SESSION].name.encode("ascii")
+"""Under this name the gateway's own application is sent the session; nobody else, unless a setting names it. Of a
+managed family, so a client cannot set it."""
 
-MANAGED_PREFIXES: Final = (b"x-user-", b"x-org-", b"x-auth-", b"x-identity", b"x-forwarded-")
+_FAMILIES: Final = tuple(family.encode("ascii") for family in FAMILIES)
+MANAGED_PREFIXES: Final = (*_FAMILIES, b"x-forwarded-")
 
 _WIRE: Final = frozenset({b"content-length"}) | HOP_BY_HOP
 _EXACT: Final = frozenset(
@@ -76,6 +78,10 @@ def fold(name: bytes) -> bytes:
     return name.lower().translate(_TO_DASH)
 
 
+EVERYTHING_SENT: Final[frozenset[str]] = frozenset()
+"""No identity header is withheld."""
+
+
 class HeaderLaws:
     """The rules, compiled for one configuration of header names."""
 
@@ -96,9 +102,10 @@ class HeaderLaws:
         self.lenient = lenient
         self.trace = trace or TraceLaws()
         self._names = {key: name.encode("ascii") for key, name in names.items() if name is not None}
-        self._managed = frozenset(fold(name) for name in self._names.values()) | FORWARDED | {b"x-request-id"}
+        self._of_identity = frozenset(fold(name) for name in self._names.values())
+        self._managed = self._of_identity | FORWARDED | {b"x-request-id"}
         self._passes: dict[bytes, bool] = {}
-        self._blocks: WeakKeyDictionary[Principal, bytes] = WeakKeyDictionary()
+        self._blocks: dict[frozenset[str], WeakKeyDictionary[Principal, bytes]] = {}
 
     def passes(self, name: bytes) -> bool:
         """Whether a request's field line called `name` may go on to the upstream."""
@@ -155,19 +162,42 @@ class HeaderLaws:
             )  # section 3.2: a 1.1 request has one, empty when there is nothing to say
         return b"".join(parts)
 
-    def identity(self, principal: Principal) -> bytes:
-        """Return the field lines that tell the upstream who is asking; none for the anonymous principal.
+    def names_identity(self, head: RequestHead) -> bytes | None:
+        """Return the first name in `head` that is an identity header's, or of their families, in any spelling."""
+        for name, _ in head.fields:
+            if not self.passes(name):
+                folded = fold(name)
+                if folded in self._of_identity or folded.startswith(_FAMILIES):
+                    return name
+        return None
+
+    def identity(self, principal: Principal, withheld: frozenset[str] = EVERYTHING_SENT) -> bytes:
+        """Return the field lines that tell an upstream who is asking; none for the anonymous principal.
+
+        They are made once for a principal and the keys that are `withheld`.
 
         Raises:
             UnsafeIdentity: a value holds a byte that no header may.
         """
-        block = self._blocks.get(principal)
+        blocks = self._blocks.get(withheld)
+        if blocks is None:
+            blocks = self._blocks[withheld] = WeakKeyDictionary()
+        block = blocks.get(principal)
         if block is None:
-            block = b"".join(
-                self._line(key, value) for key, value in _identity(principal) if value and key in self._names
-            )
-            self._blocks[principal] = block
+            lines: list[bytes] = []
+            if principal.method is not AuthMethod.ANONYMOUS:
+                for header in HEADERS:
+                    if header.key in self._names and header.key not in withheld:
+                        text = header.of(principal)
+                        if text:
+                            lines.append(self._line(header.key, text))
+            block = blocks[principal] = b"".join(lines)
         return block
+
+    def identity_bytes(self, start: bytes) -> int:
+        """Return how many bytes of the `start` of a request that is sent on are identity headers."""
+        names = frozenset(self._names.values())
+        return sum(len(line) + 2 for line in start.split(b"\r\n") if line.partition(b":")[0] in names)
 
     def internal(self, principal: Principal) -> bytes:
         """Return the same for the gateway's own application, which is told the session under a name of its own."""
@@ -185,24 +215,6 @@ class HeaderLaws:
         if _CONTROL.search(value):
             raise UnsafeIdentity(f"The account's {key.replace('_', ' ')} cannot be sent in a header")
         return b"%b: %b\r\n" % (self._names[key], value.strip().encode("utf-8"))
-
-
-def _identity(principal: Principal) -> list[tuple[str, str]]:
-    if principal.method is AuthMethod.ANONYMOUS:
-        return []
-    return [
-        ("user_id", str(principal.user_id)),
-        ("user_email", principal.email),
-        ("user_name", principal.name),
-        ("user_role", principal.role),
-        ("user_role_id", str(principal.role_id or "")),
-        ("user_permissions", ",".join(sorted(principal.permissions))),
-        ("user_super_admin", "true" if principal.is_super_admin else "false"),
-        ("org_id", str(principal.organization_id)),
-        ("auth_method", principal.method.told),
-        ("auth_key_id", str(principal.key_id or "")),
-        ("session_id", str(principal.session_id or "")),
-    ]
 
 
 _RESPONSE_DROPS: Final = HOP_BY_HOP | {b"content-length", b"x-request-id"}

@@ -101,5 +101,6 @@ class Sent:
                 and before.edits is route.edits
                 and before.internal is route.internal
                 and before.cookies is route.cookies
+                and before.withheld is route.withheld
             )
         )

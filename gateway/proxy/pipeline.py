@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from gateway.proxy.decide import Decider
     from gateway.proxy.decisions import Decisions
     from gateway.proxy.forward import Forwarder
+    from gateway.proxy.grown import Heads
     from gateway.proxy.record import Recorder
     from gateway.wire.inbound import Inbound
 
@@ -67,6 +68,7 @@ class Pipeline:
         forwarder: Forwarder,
         recorder: Recorder,
         metrics: Metrics,
+        heads: Heads,
         cors: CorsPolicy | None = None,
     ) -> None:
         """`cors` is the policy of what comes to no route."""
@@ -75,6 +77,7 @@ class Pipeline:
         self.forwarder = forwarder
         self._recorder = recorder
         self._metrics = metrics
+        self._heads = heads
         self._cors = cors
         self._ids = OwnIds()
         self.in_flight = 0
@@ -116,7 +119,12 @@ class Pipeline:
         inbound.limit = limit = route.body_limit
         if limit and max(head.length, inbound.received) > limit:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
-        await self.forwarder.send(exchange, route.upstream, decider.prepare(exchange, permit))
+        start = decider.prepare(exchange, permit)
+        try:
+            await self.forwarder.send(exchange, route.upstream, start)
+        finally:
+            if exchange.head_refused:
+                self._heads.refused(exchange, route, start)
 
     def _answer_preflight(self, exchange: Exchange) -> bool:
         """Answer a CORS preflight where a policy governs what it asks for; elsewhere it goes on like any request."""

@@ -115,6 +115,8 @@ def _line(exchange: Exchange, now: float) -> dict[str, object]:
     if exchange.shadowed is not None:
         line["shadow"] = _reason(exchange.shadowed)
         line["shadow_detail"] = str(exchange.shadowed)
+    if exchange.growth is not None:
+        line["head_bytes_in"], line["head_bytes_out"], line["identity_bytes"] = exchange.growth
     if exchange.reason:
         line["reason"] = exchange.reason
         line["detail"] = exchange.detail

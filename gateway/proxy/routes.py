@@ -55,6 +55,7 @@ class Route:
         edits: Which field lines are set or added for the upstream; None when none are.
         cookies: The gateway's own application reads and sets its cookies here.
         cors: Which pages of other origins may call; None leaves that to the upstream.
+        withheld: Keys of the identity headers that the upstream is not sent; equal sets are one object.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Route:
     edits: HeaderEdits | None = None
     cookies: bool = False
     cors: CorsPolicy | None = None
+    withheld: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

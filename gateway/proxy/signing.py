@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from authcore.identity_headers import SIGNED
 from authcore.principal import ANONYMOUS
 from gateway.proxy.target import canonical_path
 
@@ -24,9 +25,9 @@ class Signing:
         self._name = name.encode("ascii")
 
     def line(self, question: Question, route: Route, permit: Permit, sent: bytes) -> bytes:
-        """Return the line for a request whose target is `sent`; none for nobody, and for what the gateway hosts."""
+        """Return the line for a request whose target is `sent`; none for nobody, and where none is to be sent."""
         principal, target = permit.principal, question.target
-        if principal is ANONYMOUS or route.internal or target is None:
+        if principal is ANONYMOUS or route.internal or target is None or SIGNED in route.withheld:
             return b""
         # Rewritten, the path is another than the one that was decided on: the upstream can only know its own.
         path = target.path if sent is target.forwarded else canonical_path(sent.partition(b"?")[0])

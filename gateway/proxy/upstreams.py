@@ -18,6 +18,7 @@ class Upstream:
         head_timeout_seconds: From the request sent to the response's head.
         body_timeout_seconds: Without a byte of the response's body.
         meter: Its metrics, bound.
+        withheld: Keys of the identity headers that it is not sent, unless a route says otherwise.
     """
 
     name: str
@@ -25,3 +26,4 @@ class Upstream:
     head_timeout_seconds: float
     body_timeout_seconds: float
     meter: UpstreamMeter = field(default_factory=UpstreamMeter)
+    withheld: frozenset[str] = frozenset()

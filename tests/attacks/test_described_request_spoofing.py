@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from authcore.identity_headers import HEADERS
 from tests.attacks.test_path_confusion import AMBIGUOUS, ANOTHER_SPELLING
 from tests.flow.calls import ask, bearer, get, is_refusal, request
 
@@ -125,23 +126,40 @@ async def test_no_spelling_of_a_protected_path_is_public_when_described(world: W
                 is_refusal(await ask(gate, question), 401, "Missing authorization")
 
 
-async def test_an_identity_that_the_client_sends_is_not_in_the_answer(world: World, start: Start) -> None:
-    gate = await start(world.url, **ON)
-    lies = (
-        "X-User-ID: evil",
-        "X_User_ID: evil",
-        "X-User-Permissions: evil",
-        "X-Auth-Key-ID: evil",
-        "X-Org-ID: evil",
-    )
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(header.name for header in HEADERS),
+        *("X_User_ID", "x.org.id", "X-User-Anything", "X_Org-Name", "X-Identity2", "x-auth-", "Remote-User"),
+    ],
+)
+async def test_a_question_that_holds_an_identity_header_is_refused(
+    world: World, start: Start, name: str
+) -> None:
+    gate = await start(world.url, **ON, header={"user_name": "Remote-User"})
+    token = bearer(world.token(world.agent))
     for question in (
-        get("/decisions/nginx", METHOD, TARGET, bearer(world.token(world.agent)), *lies),
-        get("/decisions/nginx", METHOD, "X-Original-URI: /", *lies),
-        get("/decisions/envoy/", *lies),
+        get("/decisions/nginx", METHOD, TARGET, token, f"{name}: evil"),
+        get("/decisions/nginx", METHOD, "X-Original-URI: /", f"{name}: evil"),
+        get("/decisions/forward", *FORWARDED, token, f"{name}: evil"),
+        get("/decisions/envoy/", f"{name}: evil"),
     ):
         answer = await ask(gate, question)
-        assert answer.status == 200
+        is_refusal(answer, 403)
+        assert name in str(answer.json()["message"])
         assert all(value != b"evil" for _, value in answer.lines)
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Organization-ID", "X-User", "X-Organization", "X-Authority", "User-Agent"]
+)
+async def test_a_question_that_holds_a_resembling_header_is_answered(
+    world: World, start: Start, name: str
+) -> None:
+    gate = await start(world.url, **ON)
+    token = bearer(world.token(world.agent))
+    question = get("/decisions/nginx", METHOD, TARGET, token, f"{name}: {world.home}")
+    assert (await ask(gate, question)).status == 200
 
 
 async def test_connection_cannot_name_a_description_away(world: World, start: Start) -> None:

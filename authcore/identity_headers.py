@@ -1,0 +1,210 @@
+"""Table of identity headers: what a service is sent about a caller, and all that follows from it.
+
+A row gives an identity value its key, its header, how it is made, and the columns it comes from. From the rows follow
+the settings ``GATEWAY_HEADER_*``, what is injected, what the triggers report, and the words that ``identity:`` takes in
+a route file and in ``GATEWAY_UPSTREAM_IDENTITY``. ``tests/test_identity_headers.py`` holds README's table and the
+configurations in ``docs/integrations`` against the rows.
+
+Laws:
+
+- This module imports nothing of ours at run time, so that ``config`` may import it: the one module of ``authcore`` that
+  it does.
+- Every default name is in one of the ``FAMILIES``. A client's header of a family is never passed on, whether a row
+  names it or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from authcore.principal import Principal
+
+FAMILIES: Final = ("x-user-", "x-org-", "x-auth-", "x-identity")
+"""What the names of identity headers begin with, folded: lower case, and ``-`` for all but letters and digits."""
+
+ALL: Final = "all"
+NONE: Final = "none"
+_LEFT_OUT: Final = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityHeader:
+    """A row.
+
+    Attributes:
+        key: The last part of the setting that names the header, ``GATEWAY_HEADER_<KEY>``, and the word for it in
+            ``identity:``.
+        name: The header's default name.
+        description: What it carries, for the settings' page.
+        value: How its text is made of a principal; empty text sends no header. None where a request of its own decides,
+            or where `select` gives the text.
+        columns: The columns it comes from, ``table.column``: a change of one is reported by the triggers.
+        select: An SQL expression over the statement of ``authcore/store/subjects.py``, for a value that principals do
+            not carry anyway; its text becomes an attribute of the principal.
+        sent: Whether it is sent under the default name. If not, it is sent when the setting names it.
+    """
+
+    key: str
+    name: str
+    description: str
+    value: Callable[[Principal], str] | None
+    columns: tuple[str, ...] = ()
+    select: str = ""
+    sent: bool = True
+
+    @property
+    def setting(self) -> str:
+        """Return the name of the setting that names the header."""
+        return f"GATEWAY_HEADER_{self.key.upper()}"
+
+    def of(self, principal: Principal) -> str:
+        """Return the header's text for a caller; empty when there is none."""
+        if self.value is not None:
+            return self.value(principal)
+        return dict(principal.attributes).get(self.key, "")
+
+
+HEADERS: Final[tuple[IdentityHeader, ...]] = (
+    IdentityHeader("user_id", "X-User-ID", "Carries the user's id.", lambda who: str(who.user_id)),
+    IdentityHeader(
+        "user_email", "X-User-Email", "Carries the user's e-mail.", lambda who: who.email, ("users.email",)
+    ),
+    IdentityHeader(
+        "user_name",
+        "X-User-Name",
+        "Carries the user's full name.",
+        lambda who: who.name,
+        ("users.full_name",),
+    ),
+    IdentityHeader(
+        "user_role",
+        "X-User-Role",
+        "Carries the name of the role.",
+        lambda who: who.role,
+        ("users.role_id", "user_organizations.role_id", "custom_roles.name", "custom_roles.deleted_at"),
+    ),
+    IdentityHeader(
+        "user_role_id",
+        "X-User-Role-ID",
+        "Carries the role's id.",
+        lambda who: str(who.role_id or ""),
+        ("users.role_id", "user_organizations.role_id", "custom_roles.deleted_at"),
+    ),
+    IdentityHeader(
+        "user_permissions",
+        "X-User-Permissions",
+        "Carries the permissions, comma-joined and sorted.",
+        lambda who: ",".join(sorted(who.permissions)),
+        (
+            *("role_permissions.permission_id", "role_permissions.custom_role_id"),
+            *("permissions.resource", "permissions.action", "permissions.deleted_at"),
+        ),
+    ),
+    IdentityHeader(
+        "user_super_admin",
+        "X-User-Super-Admin",
+        "Carries true or false.",
+        lambda who: "true" if who.is_super_admin else "false",
+        ("users.is_super_admin",),
+    ),
+    IdentityHeader(
+        "org_id",
+        "X-Org-ID",
+        "Carries the organization acted in.",
+        lambda who: str(who.organization_id),
+        ("users.organization_id", "user_organizations.organization_id"),
+    ),
+    IdentityHeader(
+        "auth_method",
+        "X-Auth-Method",
+        "Carries how the caller proved itself.",
+        lambda who: who.method.told,
+    ),
+    IdentityHeader(
+        "auth_key_id",
+        "X-Auth-Key-ID",
+        "Carries the API key used, when one was.",
+        lambda who: str(who.key_id or ""),
+    ),
+    IdentityHeader(
+        "identity",
+        "X-Identity",
+        "Carries the signed identity, with GATEWAY_SIGNED_IDENTITY.",
+        None,  # it is made anew for each request: gateway/proxy/signing.py
+    ),
+    IdentityHeader(
+        "session_id",
+        "X-Auth-Session-ID",
+        "Carries the id of the session, when there is one; without a name it is not sent.",
+        lambda who: str(who.session_id or ""),
+        sent=False,
+    ),
+)
+
+SIGNED: Final = "identity"
+"""The key of the signed identity."""
+
+SESSION: Final = "session_id"
+"""The key of the session, which the gateway's own application is sent under the default name."""
+
+BY_KEY: Final = {header.key: header for header in HEADERS}
+
+SELECTED: Final = tuple(header for header in HEADERS if header.select)
+"""The rows whose value the statement of subjects has to give."""
+
+
+def columns_of(table: str) -> frozenset[str]:
+    """Return the columns of a table that some header comes from."""
+    pairs = (column.split(".") for header in HEADERS for column in header.columns)
+    return frozenset(column for of, column in pairs if of == table)
+
+
+def withheld(words: Iterable[str]) -> frozenset[str]:
+    """Return the keys of the headers that an upstream is not sent, of what an operator wrote about it.
+
+    Args:
+        words: ``all``; ``none``; keys of the headers to send; or keys with a ``-`` before each, to send all but those.
+
+    Returns:
+        The keys; equal sets are one object, so that they may be compared by identity.
+
+    Raises:
+        ValueError: a word is none of these, or they contradict each other; the text says what to write.
+    """
+    keys = _withheld(words)
+    return _ONE_OF_EACH.setdefault(keys, keys)
+
+
+def in_words(keys: frozenset[str]) -> str:
+    """Say what an upstream is sent from which the headers of these keys are withheld."""
+    if len(keys) in {0, len(BY_KEY)}:
+        return NONE if keys else ALL
+    return ",".join(f"{_LEFT_OUT}{key}" for key in BY_KEY if key in keys)
+
+
+_ONE_OF_EACH: Final[dict[frozenset[str], frozenset[str]]] = {}
+"""As many as an operator has written."""
+
+
+def _withheld(words: Iterable[str]) -> frozenset[str]:
+    named = tuple(dict.fromkeys(words))
+    if not named:
+        raise ValueError(f"should be {ALL}, {NONE} or names of identity headers; {NONE} sends none")
+    if named in {(ALL,), (NONE,)}:
+        return frozenset() if named == (ALL,) else frozenset(BY_KEY)
+    for alone in (ALL, NONE):
+        if alone in named:
+            raise ValueError(
+                f"{alone} stands alone; to leave a header out of all, write its name with a - before it"
+            )
+    left_out = [word.startswith(_LEFT_OUT) for word in named]
+    if any(left_out) != all(left_out):
+        raise ValueError("names with a - before them are left out of all; keep either those or the others")
+    keys = frozenset(word.removeprefix(_LEFT_OUT) for word in named)
+    for unknown in sorted(keys - BY_KEY.keys()):
+        raise ValueError(f"no identity header is called {unknown!r}; there are {', '.join(BY_KEY)}")
+    return keys if all(left_out) else frozenset(BY_KEY) - keys

@@ -1,0 +1,148 @@
+"""The table of identity headers, and what follows from it: README, the proxies' configurations, the triggers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authcore.identity_headers import BY_KEY, FAMILIES, HEADERS, columns_of, in_words, withheld
+from authcore.store.triggers import _TABLES, _statements
+from config.checks import fold
+from config.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+INTEGRATIONS = ROOT / "docs" / "integrations"
+KEYS = frozenset(BY_KEY)
+EACH = pytest.mark.parametrize("header", HEADERS, ids=lambda header: header.key)
+NGINX = ("nginx.conf", "nginx-cached.conf")
+
+
+@EACH
+def test_a_default_name_is_in_a_family(header: object) -> None:
+    assert fold(BY_KEY[header.key].name).startswith(FAMILIES)  # type: ignore[attr-defined]  # parametrised
+
+
+def test_settings_name_each_header_and_no_other() -> None:
+    assert set(type(Settings().header).model_fields) == KEYS
+    assert Settings().header.names() == {header.key: header.name for header in HEADERS if header.sent}
+
+
+def test_readme_lists_each_header_and_no_other() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.partition("## What an upstream receives")[2].partition("\n\nEach service")[0]
+    listed = {name for name in re.findall(r"`(X-[A-Za-z-]+)`", table) if fold(name).startswith(FAMILIES)}
+    assert listed == {header.name for header in HEADERS}
+
+
+@pytest.mark.parametrize("file", NGINX)
+def test_nginx_puts_each_header_in_place_of_the_clients(file: str) -> None:
+    text = (INTEGRATIONS / file).read_text(encoding="utf-8")
+    service = text.partition("location / {")[2].partition("\n    }")[0]
+    question = text.partition("location = /_decision {")[2].partition("\n    }")[0]
+    for header in HEADERS:
+        variable = re.search(rf"proxy_set_header {header.name} (\$\w+);", service)
+        assert variable is not None, header.name
+        answered = f"$upstream_http_{header.name.lower().replace('-', '_')};"
+        assert f"auth_request_set {variable[1]} {answered}" in text
+        cleared = f'proxy_set_header {header.name} "";' in question
+        assert cleared or "proxy_pass_request_headers off;" in question, header.name
+    named = re.findall(r"proxy_set_header (\S+) (?:\$decided_\w+|\"\");", text)
+    of_families = {name for name in named if fold(name).startswith(FAMILIES)}
+    assert of_families == {header.name for header in HEADERS}
+
+
+def test_nginx_that_remembers_passes_nothing_unnamed() -> None:
+    """A remembered verdict was made for another request: its other lines are nobody's to see."""
+    text = (INTEGRATIONS / "nginx-cached.conf").read_text(encoding="utf-8")
+    assert text.count("proxy_pass_request_headers off;") == 2
+    question = text.partition("location = /_decision {")[2].partition("\n    }")[0]
+    key = question.partition('proxy_cache_key "')[2].partition('"')[0]
+    for variable in re.findall(r"proxy_set_header \S+ (\$http_\w+);", question):
+        assert variable in key, variable
+
+
+def test_caddy_copies_each_header() -> None:
+    text = (INTEGRATIONS / "Caddyfile").read_text(encoding="utf-8")
+    copied = text.partition("copy_headers ")[2].splitlines()[0].split()
+    assert {name for name in copied if fold(name).startswith(FAMILIES)} == {header.name for header in HEADERS}
+
+
+@EACH
+def test_the_patterns_of_the_others_match_each_header(header: object) -> None:
+    name = BY_KEY[header.key].name.lower()  # type: ignore[attr-defined]  # parametrised
+    for file in ("envoy.yaml", "traefik-routes.yaml"):
+        text = (INTEGRATIONS / file).read_text(encoding="utf-8")
+        pattern = re.search(r'"(?:\(\?i\)\^)?(x\[\^a-z0-9\].*)"', text)
+        assert pattern is not None
+        for spelling in (name, name.replace("-", "_"), name + "-anything"):
+            assert re.fullmatch(pattern[1].removesuffix("$"), spelling), (file, spelling)
+    envoy = (INTEGRATIONS / "envoy.yaml").read_text(encoding="utf-8")
+    assert name.startswith(tuple(re.findall(r"- \{ prefix: (x-[a-z-]+) \}", envoy)))
+
+
+def test_the_patterns_of_the_others_match_each_family() -> None:
+    lua = (INTEGRATIONS / "haproxy-decisions.lua").read_text(encoding="utf-8")
+    assert {found.replace("%", "") for found in re.findall(r'find\("\^(x%-[a-z%-]+)"\)', lua)} == set(
+        FAMILIES
+    )
+    caddy = (INTEGRATIONS / "Caddyfile").read_text(encoding="utf-8")
+    for family in FAMILIES:
+        word = family.split("-")[1]
+        assert f"import without {word.title()}" in caddy or f"request_header -X-{word.title()}*" in caddy
+
+
+# -- the triggers --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("column", sorted({column for header in HEADERS for column in header.columns}))
+def test_a_column_that_a_header_comes_from_is_reported(column: str) -> None:
+    table, name = column.split(".")
+    assert table in _TABLES
+    made = "\n".join(
+        statement for statement in _statements() if f"FUNCTION gateway_changed_{table}()" in statement
+    )
+    untold = re.search(r"- ARRAY\[(.*?)\]::text\[\]", made)
+    assert untold is not None
+    assert f"'{name}'" not in untold[1]
+
+
+def test_columns_are_of_their_table() -> None:
+    assert columns_of("users") >= {"email", "full_name"}
+    assert columns_of("nowhere") == frozenset()
+
+
+# -- what an upstream is sent --------------------------------------------------------------------------------------
+
+
+@given(st.frozensets(st.sampled_from(sorted(KEYS)), min_size=1))
+def test_names_are_sent_and_names_behind_a_dash_are_not(keys: frozenset[str]) -> None:
+    assert withheld(sorted(keys)) == KEYS - keys
+    assert withheld([f"-{key}" for key in sorted(keys)]) == keys
+    assert withheld(in_words(keys).split(",")) == keys
+    assert withheld(sorted(keys)) is withheld(sorted(keys, reverse=True))
+
+
+def test_all_and_none_are_what_they_say() -> None:
+    assert withheld(["all"]) == frozenset()
+    assert withheld(["none"]) == KEYS
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], "should be all, none or names"),
+        (["all", "user_id"], "all stands alone"),
+        (["none", "none", "-user_id"], "none stands alone"),
+        (["user_id", "-org_id"], "keep either those or the others"),
+        (["user-id"], "no identity header is called 'user-id'; there are user_id, "),
+        (["-all"], "no identity header is called 'all'"),
+        (["X-User-ID"], "no identity header is called 'X-User-ID'"),
+    ],
+)
+def test_what_contradicts_itself_or_names_nothing_is_refused(words: list[str], problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        withheld(words)
