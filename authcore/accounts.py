@@ -134,7 +134,7 @@ class Accounts(Administration):
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer.
         """
-        row = await self._proved(login.email.strip(), login.password, visit, now)
+        row = await self._proved(login.email, login.password, visit, now)
         if row is None:
             raise LoginRejected
         if not row.is_active:
@@ -213,14 +213,15 @@ class Accounts(Administration):
 
     async def _proved(self, email: str, password: str, visit: Visit, now: float) -> LoginRow | None:
         """Return the account of `email`; None, at the same cost, when there is none or the password is not its."""
-        email = email if is_searchable(email) else ""
+        if not is_searchable(email):
+            email = ""
         return await self._attempts.judge(
             lambda: self._prove(email, password), email=email, address=visit.address, now=now
         )
 
     async def _prove(self, email: str, password: str) -> LoginRow | None:
         # Rows that differ in case only are one e-mail to us: only the first of them can be signed in to.
-        row = next(iter(await self._store.logins(email)), None)
+        row = next(iter(await self._find(email)), None)
         stored = None if row is None else row.password_hash
         return row if await self._passwords.verify(password, stored) else None
 

@@ -2,7 +2,7 @@
 
 Laws:
 
-- An e-mail is matched without regard to case, and kept as given, trimmed.
+- An e-mail is matched without regard to case and to spaces around it, and kept as given, trimmed.
 - An API key is shown once, when it is made; kept is its hash.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from authcore.passwords import Passwords
     from authcore.store.protocol import AccountStore
-    from authcore.store.rows import ApiKeyListing
+    from authcore.store.rows import ApiKeyListing, LoginRow
 
 _LENGTH: Final = 255
 _SLUG_LENGTH: Final = 100
@@ -128,11 +128,15 @@ class Administration:
             UserUnknown: there is none.
             StoreUnavailable: the database does not answer.
         """
-        email = email.strip()
-        rows = await self._store.logins(email) if is_searchable(email) else []
+        rows = await self._find(email) if is_searchable(email) else []
         if not rows:
             raise UserUnknown
         return rows[0].user_id
+
+    async def _find(self, email: str) -> Sequence[LoginRow]:
+        """Return the users with that e-mail: as it is stored first, then in any case and with any spaces around it."""
+        found, trimmed = await self._store.logins(email), email.strip()
+        return found or (await self._store.logins(trimmed) if trimmed != email else ())
 
     async def create_api_key(
         self, user_id: UUID, organization_id: UUID, name: str, expires_at: datetime | None = None

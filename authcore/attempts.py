@@ -87,7 +87,7 @@ class Attempts:
 
         Args:
             prove: Looks the account up and tries the password.
-            email: As given, without spaces around it; of what no account can have, the empty string.
+            email: As given; of what no account can have, the empty string.
             address: Where the client is, as far as that is believed.
             now: POSIX seconds.
             has_session: The caller has a session of the account already.
@@ -96,6 +96,7 @@ class Attempts:
             Throttled: it is not its turn; nothing has been tried.
             StoreUnavailable: the database does not answer.
         """
+        email = email.strip()  # however it is spelt, its failures are counted together
         loop = asyncio.get_running_loop()
         began = loop.time()
         attempt = NewAttempt(

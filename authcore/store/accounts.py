@@ -2,8 +2,8 @@
 
 Laws:
 
-- An e-mail is matched without regard to case and kept as given. No constraint of Whatomate's holds that, so creating
-  a user takes an advisory lock on the e-mail in lower case.
+- An e-mail is matched without regard to case and to spaces around it, and kept as given. No constraint of Whatomate's
+  holds that, so creating a user takes an advisory lock on the folded e-mail.
 - Likewise a membership: a lock on the user, so that two at once make one row.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from asyncpg import UniqueViolationError
 
 from authcore import permissions
+from authcore.store.emails import folded
 from authcore.store.invitations import spend
 from authcore.store.rows import LoginRow, PasswordRow, RoleProfile, UserProfile
 from authcore.store.subjects import Subjects
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
     from authcore.store.pool import Connection
     from authcore.store.rows import NewUser
 
-_LOGINS: Final = """
+_LOGINS: Final = f"""
 SELECT id AS user_id, organization_id, coalesce(password_hash, '') AS password_hash,
        coalesce(is_active, false) AS is_active
-FROM users WHERE lower(email) = lower($1::text) AND deleted_at IS NULL
+FROM users WHERE {folded("email")} = {folded("$1::text")} AND deleted_at IS NULL
 ORDER BY email = $1 DESC, created_at, id LIMIT 5
-"""
+"""  # noqa: S608 - of the folding alone
 
 _HASH: Final = """
 SELECT email, coalesce(password_hash, '') AS password_hash FROM users WHERE id = $1 AND deleted_at IS NULL
@@ -62,12 +63,12 @@ ORDER BY is_system DESC, created_at, id LIMIT 1
 """
 
 # The two-key space of advisory locks is ours by these first keys.
-_LOCK_EMAIL: Final = "SELECT pg_advisory_xact_lock(1466457701, hashtext(lower($1::text)))"
+_LOCK_EMAIL: Final = f"SELECT pg_advisory_xact_lock(1466457701, hashtext({folded('$1::text')}))"
 _LOCK_USER: Final = "SELECT pg_advisory_xact_lock(1466457702, hashtext($1::text))"
 
-_EMAIL_TAKEN: Final = (
-    "SELECT EXISTS (SELECT FROM users WHERE lower(email) = lower($1::text) AND deleted_at IS NULL)"
-)
+_EMAIL_TAKEN: Final = f"""
+SELECT EXISTS (SELECT FROM users WHERE {folded("email")} = {folded("$1::text")} AND deleted_at IS NULL)
+"""  # noqa: S608 - of the folding alone
 _ADD_USER: Final = """
 INSERT INTO users (organization_id, email, password_hash, full_name, role_id, is_active, is_available, is_super_admin,
                    settings, created_at, updated_at)

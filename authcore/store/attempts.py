@@ -14,6 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from authcore.store.emails import folded
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -64,8 +66,8 @@ WITH law AS (
            $10::double precision AS free, $11::double precision AS free_of_address),
 asked AS (
     SELECT sha256(convert_to('address ' || $2::text, 'UTF8')) AS address,
-           sha256(convert_to('email ' || lower($1::text), 'UTF8')) AS email,
-           sha256(convert_to('email ' || lower($1), 'UTF8'))
+           sha256(convert_to('email ' || {folded("$1::text")}, 'UTF8')) AS email,
+           sha256(convert_to('email ' || {folded("$1")}, 'UTF8'))
                || sha256(convert_to('pair ' || coalesce($3::text, $2), 'UTF8')) AS pair),
 known AS (
     SELECT $3 IS NOT NULL OR EXISTS (
@@ -73,7 +75,7 @@ known AS (
         WHERE k.email = asked.email AND k.address = asked.address AND k.seen_at > known_since)
         OR EXISTS (
         SELECT FROM users u JOIN gateway_sessions s ON s.user_id = u.id
-        WHERE lower(u.email) = lower($1) AND u.deleted_at IS NULL AND s.address = nullif($12::text, '')
+        WHERE {folded("u.email")} = {folded("$1")} AND u.deleted_at IS NULL AND s.address = nullif($12::text, '')
             AND s.revoked_at IS NULL AND s.expires_at > now) AS here
     FROM asked, law),
 shut AS (
@@ -118,13 +120,13 @@ FROM locked WHERE f.subject = locked.subject
 """
 
 # The subject of a pair begins with that of its e-mail.
-_FORGET: Final = """
+_FORGET: Final = f"""
 WITH gone AS (
     DELETE FROM gateway_sign_in_failures f
-    USING (SELECT sha256(convert_to('email ' || lower($1::text), 'UTF8')) AS email) asked
+    USING (SELECT sha256(convert_to('email ' || {folded("$1::text")}, 'UTF8')) AS email) asked
     WHERE f.subject >= email AND f.subject <= email || decode(repeat('ff', 32), 'hex') RETURNING f.level)
 SELECT count(*) FROM gone WHERE level > 0
-"""
+"""  # noqa: S608 - of the folding alone
 
 _PURGE_FAILURES: Final = """
 WITH gone AS (DELETE FROM gateway_sign_in_failures WHERE subject IN (

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from authcore.errors import InvitationSpent
+from authcore.store.emails import folded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,16 +27,18 @@ INSERT INTO gateway_invitations (id, digest, organization_id, role_id, email, in
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 
-_FIND: Final = """
-SELECT used_at IS NOT NULL OR revoked_at IS NOT NULL AS is_spent, coalesce(lower(email) = lower($2::text), true) AS fits
+_FIND: Final = f"""
+SELECT used_at IS NOT NULL OR revoked_at IS NOT NULL AS is_spent,
+       coalesce({folded("email")} = {folded("$2::text")}, true) AS fits
 FROM gateway_invitations WHERE digest = $1
-"""
+"""  # noqa: S608 - of the folding alone
 
-_SPEND: Final = """
+_SPEND: Final = f"""
 UPDATE gateway_invitations SET used_at = $2, used_by = $3
-WHERE digest = $1 AND used_at IS NULL AND revoked_at IS NULL AND coalesce(lower(email) = lower($4::text), true)
+WHERE digest = $1 AND used_at IS NULL AND revoked_at IS NULL
+    AND coalesce({folded("email")} = {folded("$4::text")}, true)
 RETURNING id
-"""
+"""  # noqa: S608 - of the folding alone
 
 _OPEN: Final = """
 SELECT id, organization_id, role_id, email, invited_by, created_at, expires_at FROM gateway_invitations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from authcore.store.emails import folded
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
@@ -11,14 +13,14 @@ if TYPE_CHECKING:
     from authcore.store.pool import Pool
 
 # Who may act there is judged when they do; this only finds whom it is about.
-_NAMESAKES: Final = """
+_NAMESAKES: Final = f"""
 SELECT u.id AS user_id, o.id AS organization_id, u.email
 FROM organizations o JOIN users u ON u.deleted_at IS NULL AND (u.organization_id = o.id OR EXISTS (
     SELECT FROM user_organizations m WHERE m.user_id = u.id AND m.organization_id = o.id AND m.deleted_at IS NULL))
 WHERE lower(o.slug) = lower($2::text) AND o.deleted_at IS NULL
-    AND starts_with(lower(u.email), lower($1::text) || '@')
+    AND starts_with({folded("u.email")}, lower($1::text) || '@')
 ORDER BY u.email LIMIT 5
-"""
+"""  # noqa: S608 - of the folding alone
 
 
 class PeopleRows:

@@ -432,3 +432,50 @@ async def test_a_password_changed_while_somebody_signs_in_by_the_old_one_ends_th
     with pytest.raises(LoginRejected):
         await world.login()
     assert await world.sql("SELECT FROM gateway_sessions WHERE revoked_at IS NULL") == []
+
+
+@pytest.mark.parametrize("stored", ["both@example.com ", " both@example.com", "\tBoth@Example.com  "])
+async def test_an_email_stored_with_spaces_signs_in_and_stays_one_account(world: World, stored: str) -> None:
+    """Whatomate stores an e-mail as it was typed, and compares it as stored."""
+    organization, other = await world.organization(), await world.organization("Other")
+    user = await world.user(organization, "both@example.com")
+    await world.sql("UPDATE users SET email = $1 WHERE id = $2", stored, user)
+    for spelling in (stored, stored.strip(), stored.upper(), f"  {stored} ", f"{stored.strip()}\u00a0"):
+        assert (await world.login(spelling)).user.id == user
+        assert await world.accounts.find_user(spelling) == user
+    for spelling in (stored, stored.strip()):
+        with pytest.raises(EmailTaken):
+            await world.accounts.register(
+                email=spelling, password="another one", full_name="X", organization_id=other, now=NOW
+            )
+        with pytest.raises(EmailTaken):
+            await world.user(organization, spelling)
+    joined = await world.accounts.register(
+        email=stored, password=PASSWORD, full_name="X", organization_id=other, now=NOW
+    )
+    assert joined.user.id == user
+    assert len(await world.sql("SELECT FROM users")) == 1
+
+
+async def test_of_rows_that_differ_by_spaces_the_exact_spelling_signs_in(own_world: World) -> None:
+    organization = await own_world.organization()
+    rows = {}
+    for number, spelling in enumerate(("x@example.com", "x@example.com ", " x@example.com")):
+        rows[spelling] = await own_world.user(organization, f"{number}@example.com")
+        await own_world.sql("UPDATE users SET email = $1 WHERE id = $2", spelling, rows[spelling])
+    for spelling, user in rows.items():
+        assert (await own_world.login(spelling)).user.id == user
+
+
+async def test_failures_are_counted_together_however_spaces_stand(own_world: World) -> None:
+    await own_world.user(await own_world.organization(), "x@example.com")
+    for number, spelling in enumerate(
+        (" x@example.com", "x@example.com ", "X@example.com", "x@example.com\u00a0")
+    ):
+        with pytest.raises(LoginRejected):
+            await own_world.login(spelling, "wrong", address=f"192.0.2.{number}")
+    counted = await own_world.sql(
+        "SELECT round(level) AS level FROM gateway_sign_in_failures "
+        "WHERE subject = sha256(convert_to('email x@example.com', 'UTF8'))"
+    )
+    assert [row["level"] for row in counted] == [4]
