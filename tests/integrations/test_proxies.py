@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authcore.identity_headers import FAMILIES, HEADERS
@@ -68,7 +68,13 @@ def of_the_families() -> tuple[str, ...]:
     chosen: set[str] = set()
     token = st.text("abcXYZ019-_.!#$%&'*+^`|~", min_size=1, max_size=24)
 
-    @settings(max_examples=40, derandomize=True, database=None)
+    @settings(
+        max_examples=40,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.sampled_from(FAMILIES), token, st.sampled_from("---_.!~"), st.booleans())
     def choose(family: str, rest: str, separator: str, upper: bool) -> None:
         name = family.replace("-", separator) + rest
