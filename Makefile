@@ -71,9 +71,10 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .; \
 	touch $(STAMP)
 
-fuzz: $(STAMP) ## both parsers under coverage-guided fuzzing, FUZZ_SECONDS each (60)
+fuzz: $(STAMP) ## the parsers under coverage-guided fuzzing, FUZZ_SECONDS each (60)
 	@$(BIN)/python -m tests.fuzz.campaign requests $(or $(FUZZ_SECONDS),60)
 	@$(BIN)/python -m tests.fuzz.campaign responses $(or $(FUZZ_SECONDS),60)
+	@$(BIN)/python -m tests.fuzz.campaign sockets $(or $(FUZZ_SECONDS),60)
 
 programs: $(VENV)/.bench .tools/.installed ## what tests and benchmark run and PyPI has: proxies into .venv, checkers into .tools
 

@@ -21,8 +21,15 @@ from typing import TYPE_CHECKING, Final
 
 from authcore import api_keys
 from authcore.claims import AccessClaims, TicketClaims
-from authcore.credentials import ApiKey, BearerToken, CookieToken, Credential, Ticket
-from authcore.errors import ApiKeyExpired, AuthError, TicketUsed, TokenExpired, TokenRejected
+from authcore.credentials import ApiKey, BearerToken, CookieToken, Credential, SocketToken, Ticket
+from authcore.errors import (
+    ApiKeyExpired,
+    AuthError,
+    TicketUsed,
+    TokenExpired,
+    TokenRejected,
+    TokenWrongKind,
+)
 from authcore.principal import AuthMethod
 from authcore.principals import Principals
 
@@ -66,7 +73,7 @@ class Authenticator:
         self._secret = secrets.token_bytes(32)
 
     def key_of(self, credential: Credential, organization: UUID | None) -> bytes | None:
-        """Return the key under which memory knows a credential; None for a ticket, which it never does.
+        """Return the key under which memory knows a credential; None for one of a socket, which it never does.
 
         It follows from the two and a secret of this process: who meets them again and again may keep it.
 
@@ -74,7 +81,9 @@ class Authenticator:
             credential: What the caller presented.
             organization: The organization the caller asks to act in; None for the credential's own.
         """
-        return None if isinstance(credential, Ticket) else self._digest(credential, organization)
+        if isinstance(credential, Ticket | SocketToken):
+            return None
+        return self._digest(credential, organization)
 
     def recall(self, key: bytes, now: float) -> Principal | None:
         """Answer from memory only: microseconds, no await, no proof.
@@ -120,6 +129,8 @@ class Authenticator:
             StoreUnavailable: the database does not answer, and the caller is not known from before.
             IssuerUnavailable: it is a foreign issuer's token, and that issuer's keys cannot be had.
         """
+        if isinstance(credential, SocketToken):
+            return await self._open(credential.token, now)
         if isinstance(credential, Ticket):
             return await self._admit(credential, now)
         key = self._digest(credential, organization)
@@ -158,6 +169,16 @@ class Authenticator:
             kind, proof = b"k", credential.key
         where = _NOWHERE if organization is None else b"+" + organization.bytes
         return blake2b(kind + where + proof, key=self._secret, digest_size=16).digest()
+
+    async def _open(self, token: bytes, now: float) -> Principal:
+        """Prove a token that is to open a socket, of whichever kind it proves to be."""
+        bearer = BearerToken(token)
+        if not self._is_foreign(bearer):
+            try:
+                return await self._admit(Ticket(token), now)
+            except TokenWrongKind:
+                pass
+        return await self.authenticate(bearer, None, now)
 
     async def _admit(self, ticket: Ticket, now: float) -> Principal:
         """Prove a ticket, find whom it stands for, and use it up."""

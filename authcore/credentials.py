@@ -36,7 +36,14 @@ class Ticket:
     token: bytes = field(repr=False)
 
 
-Credential = BearerToken | CookieToken | ApiKey | Ticket
+@dataclass(frozen=True, slots=True)
+class SocketToken:
+    """A token that is to open a WebSocket, in its query or its first message: a ticket, or an access token."""
+
+    token: bytes = field(repr=False)
+
+
+Credential = BearerToken | CookieToken | ApiKey | Ticket | SocketToken
 """What authenticates a proxied request."""
 
 

@@ -52,6 +52,10 @@ def _about_permissions(entry: RouteEntry) -> Iterator[Problem]:
             ("credential",),
             "`strip` takes a credential out of the headers, and a ticket stands in the query",
         )
+    if entry.socket_auth == "message" and entry.auth == "public":
+        yield ("socket_auth",), "`message` reads a credential, and `auth: public` looks at none"
+    if entry.socket_auth == "message" and entry.credential == "strip":
+        yield ("credential",), "`strip` takes a credential out of the headers, and a message goes on whole"
     if entry.shadow and entry.auth == "public":
         yield ("shadow",), "`shadow` forwards what is refused, and `auth: public` refuses nobody"
 

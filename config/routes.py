@@ -197,6 +197,11 @@ class RouteEntry(Entry):
     tickets: bool = Field(
         default=False, description="A WebSocket ticket in the query (?token=) is a credential here."
     )
+    socket_auth: Literal["handshake", "message"] = Field(
+        "handshake",
+        description="message: a WebSocket is opened without a credential, and its first message brings it "
+        '({"type":"auth","payload":{"token":"..."}}); see GATEWAY_WS_AUTH.',
+    )
 
 
 class RouteFile(Entry):

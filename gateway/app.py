@@ -113,6 +113,8 @@ class Gateway:
             domain,
             routes=routing.table,
             forwarder=forwarder,
+            sockets=self._sockets,
+            deadlines=deadlines,
             metrics=metrics,
             access_log=access_log,
             spans=spans,

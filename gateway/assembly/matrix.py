@@ -62,6 +62,8 @@ def needs(entry: RouteEntry) -> str:
     if entry.auth != "required":
         return {"public": "nothing", "optional": "nothing, or a valid credential"}[entry.auth]
     credential = "a credential or a ticket" if entry.tickets else "a credential"
+    if entry.socket_auth == "message":
+        credential += ", or of a WebSocket a first message with one"
     return " and ".join(entry.require or ()) or " or ".join(entry.any or ()) or credential
 
 

@@ -47,6 +47,8 @@ def planned_rules(
             else entry.body_limit_bytes,
             strip_credential=entry.credential == "strip",
             tickets=entry.tickets,
+            message=entry.socket_auth == "message",
+            unproven=entry.socket_auth == "message" and settings.ws.auth == "message",
             shadow=entry.shadow or (settings.shadow and entry.auth != "public"),
             cors=cors if entry.cors is None else build_policy(entry.cors),
             withheld=upstream.withheld if entry.identity is None else withheld(entry.identity),

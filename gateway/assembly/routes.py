@@ -97,7 +97,12 @@ def _rules_of_settings(
     rules = [(Pattern.parse(text), public) for text in settings.public_paths]
     rules += [(Pattern.parse(text), protected) for text in settings.protected_paths]
     if TICKET_PATH not in settings.public_paths:
-        socket_route = replace(_forwarded(settings, metrics, upstreams, "ws", AUTHENTICATED), tickets=True)
+        socket_route = replace(
+            _forwarded(settings, metrics, upstreams, "ws", AUTHENTICATED),
+            tickets=True,
+            message=True,
+            unproven=settings.ws.auth == "message",
+        )
         rules.append((Pattern.parse(TICKET_PATH), socket_route))
     return rules
 

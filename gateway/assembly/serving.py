@@ -8,6 +8,7 @@ import structlog
 
 from gateway.assembly.browsers import csrf_tokens
 from gateway.assembly.signing import build_signing
+from gateway.assembly.sockets import build_admission
 from gateway.logs import AccessLog
 from gateway.metrics.registry import running_version
 from gateway.proxy.browsers import BrowserLaws
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.proxy.forward import Forwarder
     from gateway.proxy.routes import RouteTable
+    from gateway.proxy.sockets import Sockets
     from gateway.tracing.spans import SpanSender
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.outbox import Outbox
@@ -41,6 +43,8 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     *,
     routes: RouteTable,
     forwarder: Forwarder,
+    sockets: Sockets,
+    deadlines: Deadlines,
     metrics: Metrics,
     access_log: AccessLog,
     spans: SpanSender | None,
@@ -56,6 +60,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         decider=decider,
         decisions=Decisions(path, decider, laws) if path else None,
         forwarder=forwarder,
+        admission=build_admission(settings, decider, forwarder, sockets, deadlines, metrics),
         recorder=Recorder(metrics, access_log, laws.trace, spans),
         metrics=metrics,
         heads=Heads(laws),

@@ -1,4 +1,4 @@
-"""The watch over the callers' sockets, and its numbers."""
+"""The watch over the callers' sockets, who lets them in by their first message, and the numbers of both."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 from authcore.standing import Fall
 from authcore.store.changes import Hearing
+from gateway.proxy.admission import Admission
 from gateway.proxy.sockets import Sockets
 
 if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.metrics import Metrics
+    from gateway.proxy.decide import Decider
+    from gateway.proxy.forward import Forwarder
+    from gateway.wire.deadlines import Deadlines
 
 
 def build_sockets(settings: Settings, domain: Domain, metrics: Metrics) -> Sockets:
@@ -25,6 +29,37 @@ def build_sockets(settings: Settings, domain: Domain, metrics: Metrics) -> Socke
     identity.tell(sockets)
     _publish(metrics, sockets)
     return sockets
+
+
+def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
+    settings: Settings,
+    decider: Decider,
+    forwarder: Forwarder,
+    sockets: Sockets,
+    deadlines: Deadlines,
+    metrics: Metrics,
+) -> Admission:
+    """Build who lets sockets in by their first message."""
+    admission = Admission(
+        decider,
+        forwarder,
+        sockets,
+        deadlines,
+        seconds=settings.ws.auth_seconds,
+        most=settings.ws.unproven,
+    )
+    metrics.watch(
+        "gateway_sockets_unproven",
+        "WebSockets that nobody has authenticated yet, their handshakes included.",
+        lambda: len(admission.waiting),
+    )
+    metrics.tally_by(
+        "gateway_sockets_refused",
+        "WebSockets closed by their first message, or for want of it, by the reason.",
+        ("reason",),
+        lambda: {(reason,): number for reason, number in admission.refused.items()},
+    )
+    return admission
 
 
 def _publish(metrics: Metrics, sockets: Sockets) -> None:

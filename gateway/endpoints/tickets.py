@@ -25,7 +25,7 @@ PATH: Final = "/api/auth/ws-token"
 class TicketAnswer(Answer):
     """A ticket, which opens one socket."""
 
-    token: str = Field(description="Goes into the query, as `token`.")
+    token: str = Field(description="Goes into the first message, or into the query as `token`.")
     expires_in: int = Field(description="Seconds until it is good no more.")
 
 
@@ -35,7 +35,8 @@ OPERATIONS: Final = (
         path=PATH,
         tag="Sessions",
         summary="Get a ticket that opens one WebSocket",
-        detail="For `/ws?token=`, where no header can be sent.",
+        detail='For the first message of a WebSocket at `/ws`, `{"type":"auth","payload":{"token":"..."}}`, or for '
+        "`/ws?token=`, where no header can be sent.",
         access=TOKEN,
         in_other_organizations=True,
         answer=TicketAnswer,
@@ -57,7 +58,7 @@ class TicketEndpoint:
         application.router.add_get(PATH, self.issue, allow_head=False)
 
     async def issue(self, request: web.Request) -> web.Response:
-        """Answer with a ticket for ``/ws?token=``."""
+        """Answer with a ticket for ``/ws``."""
         ticket = self._tokens.issue_ticket(
             user_id=UUID(request.headers[self._user_id_header]),
             organization_id=UUID(request.headers[self._org_id_header]),

@@ -25,15 +25,16 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from authcore.authorize import authorize, permit_in_shadow
-from authcore.credentials import ApiKey, BearerToken, CookieToken, Ticket
-from authcore.errors import AuthError, CredentialMissing, PermissionDenied
+from authcore.authorize import OPTIONAL, authorize, permit_in_shadow
+from authcore.credentials import ApiKey, BearerToken, CookieToken, SocketToken, Ticket
+from authcore.errors import AuthError, CredentialMissing, PermissionDenied, TokenRejected
 from authcore.principal import ANONYMOUS, AuthMethod
 from gateway.credentials import read_ticket
 from gateway.faults import CsrfRefused, MethodNotAllowed, NotFound, OriginRefused
 from gateway.proxy.kept import Presented, Ruling, Sent
 from gateway.proxy.matching import host_of
 from gateway.proxy.reading import ORGANIZATION, Reading
+from gateway.proxy.unproven import EXTENSIONS, is_same, is_unproven
 from gateway.wire.drive import offload
 
 if TYPE_CHECKING:
@@ -49,7 +50,13 @@ if TYPE_CHECKING:
     from gateway.proxy.signing import Signing
     from gateway.proxy.target import Target
 
-_KINDS: Final = {BearerToken: "jwt", CookieToken: "cookie", ApiKey: "api_key", Ticket: "ws"}
+_KINDS: Final = {
+    BearerToken: "jwt",
+    CookieToken: "cookie",
+    ApiKey: "api_key",
+    Ticket: "ws",
+    SocketToken: "ws",
+}
 
 _NONE: Final[frozenset[bytes]] = frozenset()
 _WITHHELD: Final = frozenset({ORGANIZATION})
@@ -171,6 +178,8 @@ class Decider:
         except AuthError as error:
             if route.requirement.optional and isinstance(error, CredentialMissing):
                 return ANONYMOUS
+            if route.unproven and is_unproven(question, error):
+                return ANONYMOUS
             self._verdicts.record(question.credential, error.reason)
             raise
 
@@ -181,7 +190,8 @@ class Decider:
             ticket = read_ticket(question.head, target.forwarded.partition(b"?")[2])
             if ticket is not None:
                 question.credential = kind = _KINDS[Ticket]
-                return Presented(ticket, None, kind, None)
+                opens = route.message and question.head.upgrade
+                return Presented(SocketToken(ticket.token) if opens else ticket, None, kind, None)
         presented = reading.presented
         if presented is None or not presented.counts_on(route):
             credential = reading.credential()
@@ -209,8 +219,31 @@ class Decider:
         """Authorize, unless that was done of these very two with these field lines."""
         ruling = reading.ruling
         if ruling is None or not ruling.is_about(principal, route):
-            ruling = reading.ruling = Ruling(principal, route, authorize(principal, route.requirement))
+            # As nobody a socket alone comes here: the permit is for its handshake, and none for its messages.
+            nobody = principal is ANONYMOUS and route.unproven
+            permit = authorize(principal, OPTIONAL if nobody else route.requirement)
+            ruling = reading.ruling = Ruling(principal, route, permit)
         return ruling.permit
+
+    async def admit(self, question: Question, token: bytes) -> Permit:
+        """Return the permit of a socket whose first message brought `token`, where the question was let through.
+
+        Raises:
+            AuthError: the token opens no socket here, or another caller's than the handshake proved; or the store does
+                not answer.
+        """
+        reading, route, proven = question.reading, question.route, question.principal
+        if reading is None or route is None or proven is None:
+            raise RuntimeError("admit before decide")
+        question.credential = kind = _KINDS[SocketToken]
+        try:
+            principal = await offload(self._authenticator.authenticate(SocketToken(token), None, time.time()))
+            if proven is not ANONYMOUS and not is_same(proven, principal):
+                raise TokenRejected
+        except AuthError as error:
+            self._verdicts.record(kind, error.reason)
+            raise
+        return self._authorize(question, reading, principal, route)
 
     def identity(self, question: Question, route: Route, permit: Permit) -> bytes:
         """Return the lines that tell the upstream who is asking; with the signed one, where there is one."""
@@ -256,6 +289,8 @@ class Decider:
         if route.cookies:
             passing = reading.passing(strip=False, ours=True, without=without)
         else:
+            if route.message:
+                without |= EXTENSIONS
             passing = reading.passing(strip=route.strip_credential, edits=route.edits, without=without)
             if principal.method is AuthMethod.COOKIE and not route.strip_credential:
                 passing += reading.bearer()

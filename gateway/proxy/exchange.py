@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.proxy.question import Question
 
 if TYPE_CHECKING:
+    from gateway.proxy.admission import Admission
     from gateway.proxy.grown import Growth
     from gateway.wire.inbound import Inbound
 
@@ -24,17 +25,17 @@ class Exchange(Question):
         status: Status of the answer; 499 when the client left before there was one.
         reason: Why it was refused, as a bounded word; empty when it was not.
         detail: The same for people, in logs only.
-        decision: For another proxy, the endpoint it asked; empty for what is forwarded.
+        admission: Who reads the first message of its WebSocket; None where nobody does.
         attempts: How often a connection to the upstream was used for it.
         head_refused: The upstream may have refused it for the size of its head.
         growth: By how much its head grew here; None where that is nobody's question.
     """
 
     __slots__ = (
+        "admission",
         "attempts",
         "cors",
         "decided",
-        "decision",
         "detail",
         "growth",
         "head_refused",
@@ -49,13 +50,13 @@ class Exchange(Question):
     def __init__(self, inbound: Inbound, request_id: bytes, started: float) -> None:
         super().__init__(inbound.head, request_id)
         self.inbound = inbound
+        self.admission: Admission | None = None
         self.started = started
         self.decided = self.sent = self.headed = 0.0
         self.cors = b""
         self.status = 0
         self.reason = ""
         self.detail = ""
-        self.decision = ""
         self.attempts = 0
         self.head_refused = False
         self.growth: Growth | None = None

@@ -193,6 +193,8 @@ def _route(route: Route) -> dict[str, object]:
         "shadow": route.shadow,
         "identity": in_words(route.withheld),
     }
+    if route.unproven:
+        told["websocket"] = "opened without a credential; the first message brings it"
     if requirement.all_of:
         told["require"] = sorted(requirement.all_of)
     if requirement.any_of:

@@ -153,12 +153,18 @@ class Forwarder:
         far, early = connection.switch()
         near = inbound.switch(response_start(response, exchange.request_id), early)
         tunnel = self._tunnels.open()
-        tunnel.join((near, inbound.connection), (far, connection), early)
-        socket = self._sockets.opened(tunnel, exchange.permit, time.time())
+        admission = exchange.admission
+        threshold = None if admission is None else admission.threshold(exchange)
+        tunnel.join((near, inbound.connection), (far, connection), early, threshold)
+        like_ticket = exchange.credential == "ws"
+        watched = [self._sockets.opened(tunnel, exchange.permit, time.time(), like_ticket=like_ticket)]
         try:
+            if admission is not None and threshold is not None:
+                watched.append(await admission.attend(exchange, tunnel, threshold))
             await tunnel.ended()
         finally:
-            self._sockets.ended(socket)
+            for socket in watched:
+                self._sockets.ended(socket)
             self._tunnels.ended(tunnel)
             inbound.received, inbound.sent = tunnel.up, tunnel.down + len(early)
             exchange.reason = "idle" if tunnel.idled else tunnel.parted

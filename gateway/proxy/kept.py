@@ -100,6 +100,7 @@ class Sent:
                 before.strip_credential is route.strip_credential
                 and before.edits is route.edits
                 and before.internal is route.internal
+                and before.message is route.message
                 and before.cookies is route.cookies
                 and before.withheld is route.withheld
             )

@@ -41,6 +41,7 @@ from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
     from gateway.metrics import Metrics
+    from gateway.proxy.admission import Admission
     from gateway.proxy.cors import CorsPolicy
     from gateway.proxy.decide import Decider
     from gateway.proxy.decisions import Decisions
@@ -66,6 +67,7 @@ class Pipeline:
         decider: Decider,
         decisions: Decisions | None,
         forwarder: Forwarder,
+        admission: Admission,
         recorder: Recorder,
         metrics: Metrics,
         heads: Heads,
@@ -75,6 +77,7 @@ class Pipeline:
         self.decider = decider
         self._decisions = decisions
         self.forwarder = forwarder
+        self._admission = admission
         self._recorder = recorder
         self._metrics = metrics
         self._heads = heads
@@ -121,7 +124,10 @@ class Pipeline:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
         start = decider.prepare(exchange, permit)
         try:
-            await self.forwarder.send(exchange, route.upstream, start)
+            if route.message and head.upgrade:
+                await self._admission.send(exchange, route, start)
+            else:
+                await self.forwarder.send(exchange, route.upstream, start)
         finally:
             if exchange.head_refused:
                 self._heads.refused(exchange, route, start)

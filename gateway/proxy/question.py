@@ -27,6 +27,7 @@ class Question:
         target: Its canonical path and the bytes to forward.
         route: What matched.
         credential: The kind of credential that counted; empty where none was looked for.
+        decision: For another proxy, the endpoint it asked; empty for what is forwarded, or explained.
         principal: Who is proven to be asking, where a credential was looked for.
         permit: The proof that the caller may.
         shadowed: Why they would have been refused, were the route's rule not only being tried.
@@ -34,6 +35,7 @@ class Question:
 
     __slots__ = (
         "credential",
+        "decision",
         "head",
         "own_id",
         "permit",
@@ -53,5 +55,5 @@ class Question:
         self.route: Route | None = None
         self.principal: Principal | None = None
         self.permit: Permit | None = None
-        self.credential = ""
+        self.credential = self.decision = ""
         self.shadowed: Exception | None = None

@@ -50,6 +50,8 @@ class Route:
         internal: The gateway's own application answers, and is told the session.
         hosted: It does, for the organization of the credential.
         tickets: A WebSocket ticket in the query is a credential here.
+        message: The first message of a WebSocket is read, and a token in it judged; a query may hold an access token.
+        unproven: A WebSocket may be opened by nobody yet: that message says who it is.
         shadow: What would be refused is recorded, and forwarded.
         rewrite: How the path is changed for the upstream; None when it is not.
         edits: Which field lines are set or added for the upstream; None when none are.
@@ -68,6 +70,8 @@ class Route:
     internal: bool = False
     hosted: bool = False
     tickets: bool = False
+    message: bool = False
+    unproven: bool = False
     shadow: bool = False
     rewrite: Rewrite | None = None
     edits: HeaderEdits | None = None

@@ -9,7 +9,8 @@ Laws:
 - A socket is suspect from the moment it opens: what was heard between its verdict and then concerned nobody yet.
 - An outage closes nothing. Suspects remain so until the store answers.
 - A token's expiry ends the socket it opened. A ticket's does not, since it lives for seconds: its session counts, and
-  ``max_seconds``. Sockets of public routes are nobody's and not looked at.
+  ``max_seconds``. So it is with an access token in a ticket's place, if it is of a session. Sockets of public routes
+  are nobody's and not looked at, nor are those that nobody has authenticated yet.
 """
 
 from __future__ import annotations
@@ -108,8 +109,13 @@ class Sockets:
     def __len__(self) -> int:
         return len(self._open)
 
-    def opened(self, tunnel: Closable, permit: Permit | None, now: float) -> Socket | None:
-        """Watch over a socket from now on; None when it is nobody's."""
+    def opened(
+        self, tunnel: Closable, permit: Permit | None, now: float, *, like_ticket: bool = False
+    ) -> Socket | None:
+        """Watch over a socket from now on; None when it is nobody's.
+
+        `like_ticket` says that its token came where tickets come.
+        """
         if permit is None or permit.principal is ANONYMOUS:
             return None
         principal = permit.principal
@@ -118,7 +124,8 @@ class Sockets:
         for row in socket.rows:
             self._by_row.setdefault(row, set()).add(socket)
         until = now + self._max_seconds
-        if principal.method is not AuthMethod.WS and principal.expires_at is not None:
+        lasts = principal.method is AuthMethod.WS or (like_ticket and principal.session_id is not None)
+        if not lasts and principal.expires_at is not None:
             until = min(until, principal.expires_at)
         heapq.heappush(self._ends, (until, next(self._number), socket))
         self._suspect([socket])

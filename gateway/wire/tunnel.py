@@ -14,29 +14,21 @@ Both transports are taken from their connections and given to the two ends of a 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from gateway.wire.drive import Signal
-from gateway.wire.frames import GOING_AWAY, Frames, close_frame
+from gateway.wire.ends import End
+from gateway.wire.frames import GOING_AWAY, close_frame
 
 if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.ends import Owner
+    from gateway.wire.threshold import Threshold
 
 FRAME_SECONDS: Final = 0.5
 """So long a frame that is under way may take to end, when its socket is closed here."""
 ANSWER_SECONDS: Final = 0.9
 """So long, all in all, the client may take to answer a Close frame."""
-
-
-class Owner(Protocol):
-    """The connection that had a transport."""
-
-    @property
-    def full(self) -> bool:
-        """Whether its peer lags behind what was written."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Take in that the transport is gone."""
 
 
 class Tunnel:
@@ -54,6 +46,7 @@ class Tunnel:
         self._idle_seconds = idle_seconds
         self._ended: Signal[None] = Signal()
         self._open = 2
+        self._threshold: Threshold | None = None
         self.deadline: float | None = None
         self.up = 0
         self.down = 0
@@ -65,12 +58,14 @@ class Tunnel:
         client: tuple[asyncio.Transport, Owner],
         upstream: tuple[asyncio.Transport, Owner],
         early: bytes = b"",
+        threshold: Threshold | None = None,
     ) -> None:
         """Let bytes flow between two transports, each with the connection that had it.
 
-        `early` is what the upstream sent behind its 101, which the client has been given.
+        `early` is what the upstream sent behind its 101, which the client has been given. Before a `threshold` the
+        client's bytes wait until it is opened.
         """
-        near, far = _End(self, *client), _End(self, *upstream)
+        near, far = End(self, *client), End(self, *upstream)
         far.frames.feed(early)
         near.peer, far.peer = far, near
         self._near = near
@@ -79,7 +74,11 @@ class Tunnel:
         self.touch()
         for end in (near, far):
             end.transport.set_protocol(end)
+        if threshold is not None:
+            self._threshold = threshold
+            threshold.stand_before(self, near)
         for end, full in ((near, upstream[1].full), (far, client[1].full)):
+            end.peer.full = full
             if end.transport.is_closing():
                 end.peer.finish()
             elif full:  # it has been told so already, and is told only once: by `resume_writing` it goes on
@@ -95,7 +94,7 @@ class Tunnel:
         """Something moved."""
         self.deadline = self._deadlines.after(self._idle_seconds)
 
-    def passed(self, end: _End, count: int) -> None:
+    def passed(self, end: End, count: int) -> None:
         """Count bytes that arrived at `end`."""
         if end is self._near:
             self.up += count
@@ -127,6 +126,8 @@ class Tunnel:
             return
         self._far.part(close_frame(code, text, masked=False))
         self._near.part(close_frame(GOING_AWAY, "", masked=True))
+        if self._threshold is not None:
+            self._threshold.give_up()
         loop = asyncio.get_running_loop()
         loop.call_later(FRAME_SECONDS, self._cut)
         loop.call_later(ANSWER_SECONDS, self.hang_up)
@@ -143,7 +144,7 @@ class Tunnel:
         for end in (self._near, self._far):
             end.hang_up()
 
-    def answered(self, end: _End) -> None:
+    def answered(self, end: End) -> None:
         """What this end said may be the last word of a socket that is closed here."""
         if end is self._near and self._far.parted and end.has_answered:
             self.hang_up()
@@ -185,104 +186,3 @@ class Tunnels:
         """Drop every tunnel at once."""
         for tunnel in list(self.open_now):
             tunnel.abort()
-
-
-class _End(asyncio.Protocol):
-    """What a transport talks to while it is one end of a tunnel."""
-
-    def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, owner: Owner) -> None:
-        self._tunnel = tunnel
-        self._owner = owner
-        self._finished = False
-        self._farewell = b""
-        self.frames = Frames()  # of what arrives here, and goes to the peer
-        self.parted = False  # what arrives here goes nowhere any more: the peer has had its Close frame
-        self.transport = transport
-        self.peer: _End = self
-
-    def data_received(self, data: bytes) -> None:
-        """Pass on what arrived."""
-        self._tunnel.passed(self, len(data))
-        if self._tunnel.parted:
-            self._drop(data)
-            return
-        self.frames.feed(data)
-        if not self.peer.transport.is_closing():
-            self.peer.transport.write(data)
-
-    def part(self, farewell: bytes) -> None:
-        """Pass on nothing behind the present frame, and `farewell` in its place."""
-        self._farewell = farewell
-        self._part_between()
-
-    def _part_between(self) -> None:
-        if self.parted or not self.frames.between:
-            return
-        self.parted = True
-        if not (self.frames.closed or self._finished or self.peer.transport.is_closing()):
-            self.peer.transport.write(self._farewell)
-        if not self.transport.is_closing():
-            # To nowhere: the answer to the Close frame may be behind what the peer did not take.
-            self.transport.resume_reading()
-
-    def _drop(self, data: bytes) -> None:
-        """Pass on what belongs to the frame under way, and nothing behind it; look for the answer to a Close frame."""
-        if not self.parted:
-            end = self.frames.feed_one(data)
-            if not self.peer.transport.is_closing():
-                self.peer.transport.write(data[:end])
-            data = data[end:]
-            self._part_between()
-        self.frames.feed(data)
-        self._tunnel.answered(self)
-
-    def eof_received(self) -> bool:
-        """Pass on that this side sends no more; keep the transport while the other still sends."""
-        self._finished = True
-        self._tunnel.touch()
-        if self._tunnel.parted:
-            self._tunnel.answered(self)
-            return True
-        if self.peer.transport.is_closing():
-            return False
-        if self.peer._finished:  # noqa: SLF001 -- its own kind
-            self.peer.transport.close()
-            return False
-        if self.peer.transport.can_write_eof():
-            self.peer.transport.write_eof()
-        return True
-
-    @property
-    def has_answered(self) -> bool:
-        """Whether this side will say nothing more that counts."""
-        return self._finished or (self.frames.closed and self.frames.between)
-
-    def pause_writing(self) -> None:
-        """This side takes bytes more slowly than they come."""
-        if not self.peer.transport.is_closing() and not self.peer.parted:
-            self.peer.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """This side has caught up."""
-        if not self.peer.transport.is_closing():
-            self.peer.transport.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the owner, and let the other side finish what it has been given."""
-        self.peer.finish()
-        self._owner.connection_lost(exc)
-        self._tunnel.gone()
-
-    def finish(self) -> None:
-        """The other side is gone: write out what it sent, then close."""
-        if self._tunnel.parted and self.peer.parted:
-            return  # this side has its Close frame, and its time to answer
-        if not self.transport.is_closing():
-            self.transport.close()
-
-    def hang_up(self) -> None:
-        """Close; at once, if what it has been given is not taken."""
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
-        elif not self.transport.is_closing():
-            self.transport.close()

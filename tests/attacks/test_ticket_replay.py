@@ -54,10 +54,10 @@ async def test_whatever_else_a_query_holds_is_no_error_of_ours(
 ) -> None:
     upstream.script = echoing()
     gateway = await start(world.url)
-    for query in ("x=%ff", "x=%C3%A9&y", "token=%ff"):
+    for query, status in (("x=%ff", 101), ("x=%C3%A9&y", 101), ("token=%ff", 401)):
         async with Client(gateway.address) as client:
             await client.send(ASK.replace(b"/chat", f"/ws?{query}".encode()))
-            assert (await read_head(client.reader)).status == 401
+            assert (await read_head(client.reader)).status == status
     ticket = await ticket_of(gateway, world.token(world.agent))
     assert await knock(gateway, f"{ticket}&name=%C3%A9") == 101
 

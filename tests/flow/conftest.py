@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from uuid import UUID
 
-BOTH_LOOPS = frozenset({"test_connection", "test_upstream_faults", "test_websocket", "test_socket_frames"})
+BOTH_LOOPS = frozenset(
+    {"test_connection", "test_upstream_faults", "test_websocket", "test_socket_frames", "test_socket_auth"}
+)
 """What holds for bytes must hold on asyncio's own loop as well; everything runs on the loop of production."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
+from tests.flow.calls import whatomate_token
 from tests.flow.peers import PATIENCE, Client, read_head
 
 if TYPE_CHECKING:
@@ -294,7 +295,7 @@ async def test_a_tunnel_in_which_nothing_moves_is_closed(
 async def test_a_handshake_without_a_credential_goes_nowhere_on_a_protected_path(
     client: Client, upstream: Upstream
 ) -> None:
-    for path in (b"/ws", b"/api/ws"):
+    for path in (b"/ws/x", b"/api/ws", b"/api/auth/ws"):
         raw = ASK.replace(b"/chat", path)
         async with Client(client._address) as one:  # noqa: SLF001 -- the same gateway
             assert (await one.exchange(raw)).status == 401
@@ -393,11 +394,14 @@ async def test_a_token_in_a_query_is_a_credential_nowhere_else(
     assert upstream.seen == b""
 
 
-async def test_only_a_ticket_is_a_ticket(open_world: tuple[World, Gateway], upstream: Upstream) -> None:
+async def test_what_opens_no_socket_opens_none_from_the_query(
+    open_world: tuple[World, Gateway], upstream: Upstream
+) -> None:
     world, gateway = open_world
     access = world.token(world.agent)
     for query, lines, status in (
-        (f"?token={access}", (), 401),
+        (f"?token={whatomate_token(world.agent, world.home, jti='x')}", (), 401),
+        (f"?token={access}&token={access}", (), 400),
         ("?token=", (), 401),
         ("?token=nonsense", (), 401),
         (f"?token={ticket_of(world)}&token={ticket_of(world)}", (), 400),

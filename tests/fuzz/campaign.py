@@ -1,8 +1,9 @@
-"""Coverage-guided fuzzing of both parsers, for a bounded time: ``make fuzz``.
+"""Coverage-guided fuzzing of the parsers, for a bounded time: ``make fuzz``.
 
-``python -m tests.fuzz.campaign requests|responses [SECONDS]`` starts from ``corpus/``, and keeps what reaches new code
-in a folder of its own. An input that lets an exception out, or leaves a connection behind, is written to ``crash-*``,
-and the exit code is not zero. Add such an input to the corpus with the fix: ``test_corpus.py`` replays it ever after.
+``python -m tests.fuzz.campaign requests|responses|sockets [SECONDS]`` starts from ``corpus/``, and keeps what reaches
+new code in a folder of its own. An input that lets an exception out, or leaves a connection behind, is written to
+``crash-*``, and the exit code is not zero. Add such an input to the corpus with the fix: ``test_corpus.py`` replays it
+ever after.
 """
 
 from __future__ import annotations

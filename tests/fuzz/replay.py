@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.fuzz.sockets import first_bytes
 from tests.fuzz.stage import Stage
 
 ASK = b"GET /x HTTP/1.1\r\nHost: e\r\n\r\n"
@@ -29,4 +30,9 @@ def responses(raw: bytes) -> None:
     stage.end()
 
 
-TARGETS = {"requests": requests, "responses": responses}
+def sockets(raw: bytes) -> None:
+    """Read the bytes as what a WebSocket's client sends first, cut in the same way."""
+    first_bytes(raw.split(b"\xff"))
+
+
+TARGETS = {"requests": requests, "responses": responses, "sockets": sockets}

@@ -2,33 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.tunnel import Tunnel
-from tests.fuzz.stage import Wire
-
-if TYPE_CHECKING:
-    import asyncio
-
-
-class Given(Wire):
-    """A transport that is given away."""
-
-    protocol: asyncio.BaseProtocol
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self.protocol = protocol
-
-
-class Owner:
-    """Who had it."""
-
-    def __init__(self, *, full: bool) -> None:
-        self.full = full
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        assert exc is None
+from tests.fuzz.sockets import Given, Owner
 
 
 def test_a_side_that_lags_behind_at_the_101_holds_the_other_from_the_start() -> None:

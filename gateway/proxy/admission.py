@@ -1,0 +1,190 @@
+"""The admission of WebSockets by their first message: ``{"type":"auth","payload":{"token":"…"}}``.
+
+Whatomate upgrades whoever asks and takes the first message for the proof. So does the gateway, on the routes that say
+so, and judges the token before the upstream sees it. Laws:
+
+- Of a socket that nobody has authenticated no message goes on. What cannot be read, or in two ways, closes it.
+- The verdict comes first, then the watch (:class:`~gateway.proxy.sockets.Sockets`), then the message.
+- A socket whose handshake was authenticated may say who it is once more, and then as the same user in the same
+  organization: else an upstream that believes the message would serve somebody who is not watched.
+- An outage is no verdict: the socket is closed with 1013, for one that nobody could count must not be open.
+- On a route in shadow nothing is closed; what would have been is recorded.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from authcore import errors
+from authcore.principal import ANONYMOUS
+from gateway.faults import GatewayFault
+from gateway.proxy.sockets import UNAUTHORIZED
+from gateway.wire.drive import Abandoned
+from gateway.wire.first_message import Unreadable
+from gateway.wire.threshold import Threshold
+from gateway.wire.websocket_auth import FAILED, POLICY, read_auth
+
+if TYPE_CHECKING:
+    from gateway.proxy.decide import Decider
+    from gateway.proxy.exchange import Exchange
+    from gateway.proxy.forward import Forwarder
+    from gateway.proxy.routes import Route
+    from gateway.proxy.sockets import Socket, Sockets
+    from gateway.wire.deadlines import Deadlines
+    from gateway.wire.tunnel import Tunnel
+
+INTERNAL, TRY_AGAIN = 1011, 1013
+
+_CLOSED: Final[tuple[tuple[type[Exception], int, str], ...]] = (
+    (errors.StoreUnavailable, TRY_AGAIN, "try again later"),
+    (errors.IssuerUnavailable, TRY_AGAIN, "try again later"),
+    (errors.Overloaded, TRY_AGAIN, "try again later"),
+    (Abandoned, TRY_AGAIN, "try again later"),
+    (errors.TicketUsed, POLICY, FAILED),
+    (errors.TokenRevoked, UNAUTHORIZED, "session ended"),
+    (errors.TokenExpired, UNAUTHORIZED, "expired"),
+    (errors.SubjectUnknown, UNAUTHORIZED, "account or membership is gone"),
+    (errors.UserDisabled, UNAUTHORIZED, "account disabled"),
+    (errors.PermissionDenied, POLICY, "permission denied"),
+    (errors.AuthError, POLICY, FAILED),
+)
+"""With which code and words a refusal closes a socket: the first that fits. What has ended is told as later on."""
+
+log = structlog.get_logger()
+
+
+class TooManyUnproven(GatewayFault):
+    """Too many sockets are open that nobody has authenticated yet."""
+
+    status = 503
+    reason = "too_many_unproven"
+    headers = {"Retry-After": "1"}  # noqa: RUF012 -- as its kind has it
+
+
+class NoAuthMessage(GatewayFault):
+    """The first message of a socket that nobody has authenticated is another one."""
+
+    status = 401
+    reason = "missing"
+
+
+class MessageRefused(GatewayFault):
+    """The first message cannot be read, or did not come in time."""
+
+    reason = "unreadable"
+
+
+class Admission:
+    """Lets sockets in by their first message.
+
+    Attributes:
+        waiting: The exchanges whose sockets nobody has authenticated yet.
+        refused: How many sockets were closed by their first message, or for want of it, by why.
+    """
+
+    def __init__(  # noqa: PLR0913 -- its collaborators, and its settings by name
+        self,
+        decider: Decider,
+        forwarder: Forwarder,
+        sockets: Sockets,
+        deadlines: Deadlines,
+        *,
+        seconds: float,
+        most: int,
+    ) -> None:
+        """Let the message of a socket that is nobody's take `seconds`; let there be `most` of those at once."""
+        self._decider = decider
+        self._forwarder = forwarder
+        self._sockets = sockets
+        self._deadlines = deadlines
+        self._seconds = seconds
+        self._most = most
+        self.waiting: set[Exchange] = set()
+        self.refused: dict[str, int] = {}
+
+    async def send(self, exchange: Exchange, route: Route, start: bytes) -> None:
+        """Send a handshake on, and have what follows its 101 read here.
+
+        Raises:
+            TooManyUnproven: there are too many like it.
+            UpstreamFault: there is no whole answer.
+        """
+        exchange.admission = self
+        if not _must_prove(exchange):
+            await self._forwarder.send(exchange, route.upstream, start)
+            return
+        if len(self.waiting) >= self._most:
+            raise TooManyUnproven("Too many WebSockets wait for authentication, try again shortly")
+        self.waiting.add(exchange)
+        try:
+            await self._forwarder.send(exchange, route.upstream, start)
+        finally:
+            self.waiting.discard(exchange)
+
+    def threshold(self, exchange: Exchange) -> Threshold:
+        """Return where the client of an exchange waits."""
+        due = _must_prove(exchange) and not _in_shadow(exchange)
+        return Threshold(self._deadlines, self._seconds if due else None)
+
+    async def attend(self, exchange: Exchange, tunnel: Tunnel, threshold: Threshold) -> Socket | None:
+        """Judge the first message of a socket; return the watch over whom it authenticates, if it does."""
+        try:
+            message = await threshold.message()
+            if message is None:
+                return None
+            token = _token_in(message, must=_must_prove(exchange))
+            if token is None:
+                threshold.open()
+                return None
+            permit = await self._decider.admit(exchange, token)
+        except Exception as error:  # noqa: BLE001 -- any exception denies
+            self._refuse(exchange, tunnel, threshold, error)
+            return None
+        self.waiting.discard(exchange)
+        exchange.permit = permit
+        socket = self._sockets.opened(tunnel, permit, time.time(), like_ticket=True)
+        threshold.open()
+        return socket
+
+    def _refuse(self, exchange: Exchange, tunnel: Tunnel, threshold: Threshold, error: Exception) -> None:
+        """Close a socket for `error`; in shadow, note it."""
+        if isinstance(error, Unreadable) and _in_shadow(exchange):
+            error = MessageRefused(str(error))
+        if isinstance(error, GatewayFault | errors.AuthError) and _in_shadow(exchange):
+            exchange.shadowed = error
+            threshold.open()
+            return
+        code, text, reason = INTERNAL, "internal error", "internal"
+        if isinstance(error, Unreadable):
+            code, text, reason = error.code, str(error), error.reason
+        elif isinstance(error, NoAuthMessage):
+            code, text, reason = POLICY, FAILED, error.reason
+        elif found := [row for row in _CLOSED if isinstance(error, row[0])]:
+            _, code, text = found[0]
+            reason = str(error.reason) if isinstance(error, errors.AuthError) else "shutting_down"
+        else:
+            log.error("socket_not_judged", exc_info=error)
+        self.refused[reason] = self.refused.get(reason, 0) + 1
+        exchange.detail = str(error)
+        tunnel.close(code, text, reason)
+
+
+def _token_in(message: bytes, *, must: bool) -> bytes | None:
+    token = read_auth(message)
+    if token is None and must:
+        raise NoAuthMessage(FAILED)
+    return token
+
+
+def _must_prove(exchange: Exchange) -> bool:
+    """Whether a socket's first message has to say who it is."""
+    permit, route = exchange.permit, exchange.route
+    nobody = permit is None or permit.principal is ANONYMOUS
+    return nobody and (route is None or not route.requirement.optional)
+
+
+def _in_shadow(exchange: Exchange) -> bool:
+    return exchange.route is not None and exchange.route.shadow
