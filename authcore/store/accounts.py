@@ -79,7 +79,8 @@ _IS_MEMBER: Final = """
 SELECT EXISTS (SELECT FROM user_organizations
                WHERE user_id = $1 AND organization_id = $2 AND deleted_at IS NULL)
     OR (EXISTS (SELECT FROM users WHERE id = $1 AND organization_id = $2 AND deleted_at IS NULL)
-        AND NOT EXISTS (SELECT FROM user_organizations WHERE user_id = $1 AND organization_id = $2))
+        AND NOT EXISTS (SELECT FROM user_organizations WHERE user_id = $1 AND organization_id = $2
+                        UNION ALL SELECT FROM gateway_former_memberships WHERE user_id = $1 AND organization_id = $2))
 """
 # Whatomate may hold a unique index over the pair that counts deleted rows: the deleted row is given back its life.
 _REVIVE_MEMBER: Final = """

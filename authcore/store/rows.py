@@ -20,7 +20,8 @@ class Subject:
     Attributes:
         is_member: The user has a live membership row for the organization, or it is the user's home organization
             and no membership row says otherwise (older Whatomate databases have none). A membership row of the home
-            organization that was deleted, with none in its place, says otherwise: the user was removed.
+            organization that was marked as deleted, or deleted for good, with none in its place, says otherwise: the
+            user was removed.
         organization_exists: The organization has a live row.
         role_id: The role of the membership row, else the user's own role when the organization is the home, else None.
         assigned_role_id: The same, though the role be deleted or another organization's, and so grant nothing.

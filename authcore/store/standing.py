@@ -23,7 +23,9 @@ FROM (
                OR EXISTS (SELECT FROM user_organizations m WHERE m.user_id = h.user_id
                           AND m.organization_id = h.organization_id AND m.deleted_at IS NULL)
                OR (u.organization_id = h.organization_id AND NOT EXISTS (SELECT FROM user_organizations gone
-                   WHERE gone.user_id = h.user_id AND gone.organization_id = h.organization_id))) AS is_member,
+                   WHERE gone.user_id = h.user_id AND gone.organization_id = h.organization_id
+                   UNION ALL SELECT FROM gateway_former_memberships former
+                   WHERE former.user_id = h.user_id AND former.organization_id = h.organization_id))) AS is_member,
            h.session_id IS NULL OR (s.revoked_at IS NULL AND coalesce(s.expires_at > $5, false)) AS has_session,
            h.key_id IS NULL
                OR (coalesce(k.is_active, false) AND coalesce(k.expires_at > $5, k.id IS NOT NULL)) AS has_key

@@ -20,7 +20,9 @@ SELECT u.id AS user_id, u.organization_id AS home_organization_id, u.email, coal
        coalesce(u.is_active, false) AS is_active, coalesce(u.is_super_admin, false) AS is_super_admin,
        o.id IS NOT NULL AS organization_exists,
        m.id IS NOT NULL OR (u.organization_id = $2 AND NOT EXISTS (
-           SELECT FROM user_organizations gone WHERE gone.user_id = u.id AND gone.organization_id = $2)) AS is_member,
+           SELECT FROM user_organizations gone WHERE gone.user_id = u.id AND gone.organization_id = $2)
+           AND NOT EXISTS (SELECT FROM gateway_former_memberships former
+                           WHERE former.user_id = u.id AND former.organization_id = $2)) AS is_member,
        r.id AS role_id, r.name AS role,
        coalesce(m.role_id, CASE WHEN u.organization_id = $2 THEN u.role_id END) AS assigned_role_id,
        ARRAY(SELECT p.resource || ':' || p.action FROM role_permissions rp JOIN permissions p ON p.id = rp.permission_id
@@ -50,7 +52,9 @@ _HOME: Final = """
 SELECT c.organization_id FROM (
     SELECT u.organization_id, 0 AS rank, u.created_at FROM users u
     WHERE u.id = $1 AND u.deleted_at IS NULL AND (coalesce(u.is_super_admin, false) OR NOT EXISTS (
-        SELECT FROM user_organizations gone WHERE gone.user_id = u.id AND gone.organization_id = u.organization_id)
+        SELECT FROM user_organizations gone WHERE gone.user_id = u.id AND gone.organization_id = u.organization_id
+        UNION ALL SELECT FROM gateway_former_memberships former
+        WHERE former.user_id = u.id AND former.organization_id = u.organization_id)
         OR EXISTS (SELECT FROM user_organizations m WHERE m.user_id = u.id
             AND m.organization_id = u.organization_id AND m.deleted_at IS NULL))
     UNION ALL

@@ -3,7 +3,8 @@
 Laws:
 
 - A trigger tells ids on one channel and does nothing else: it writes nothing, and the writer never fails for its sake
-  (what it cannot tell apart it tells as "everything of this table").
+  (what it cannot tell apart it tells as "everything of this table"). Those of
+  :mod:`authcore.store.former_memberships`, which write, are installed beside them.
 - One message for a statement, or one for each hundred rows; over a thousand rows, "everything of this table".
 - A change of columns that no verdict depends on (``last_used_at``, ``is_available``) is not told. A column that an
   identity header comes from is told, whatever is listed here: :mod:`authcore.identity_headers` has the last word.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from asyncpg import InsufficientPrivilegeError
 
 from authcore.identity_headers import columns_of
+from authcore.store import former_memberships
 from authcore.store.rows import Change
 
 if TYPE_CHECKING:
@@ -134,6 +136,7 @@ def _statements() -> Iterable[str]:
                 f"CREATE TRIGGER {name} AFTER {event} ON {table} {rows} "
                 f"FOR EACH STATEMENT EXECUTE FUNCTION {_PREFIX}{table}()"
             )
+    yield from former_memberships.statements()
 
 
 _VERSION: Final = hashlib.sha256("\n".join(_statements()).encode()).hexdigest()
@@ -167,6 +170,7 @@ async def remove(connection: Any) -> bool:
     found = await connection.fetchval(COUNT, list(NAMES))
     for table in NAMES:
         await connection.execute(f"DROP FUNCTION IF EXISTS {_PREFIX}{table}() CASCADE")
+    await former_memberships.remove(connection)
     return bool(found)
 
 

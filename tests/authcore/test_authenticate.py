@@ -140,6 +140,7 @@ async def test_who_has_no_membership_row_belongs_to_their_home_and_nowhere_else(
     organization, other = await world.organization(), await world.organization("Other")
     user = await world.user(organization, role="manager")
     await world.sql("DELETE FROM user_organizations")
+    await world.sql("DELETE FROM gateway_former_memberships")  # as if there had never been one
     principal = await ask(world, bearer(world, user, organization))
     assert (principal.role, principal.permissions) == ("manager", ROLES["manager"].permissions)
     assert await refused(world, bearer(world, user, organization), other) is NotAMember

@@ -186,6 +186,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 async def test_what_a_socket_depends_on_closes_it(world: World, open_socket: Any, change: str) -> None:
     await world.sql("DELETE FROM user_organizations WHERE user_id = $1", world.agent)
+    await world.sql("DELETE FROM gateway_former_memberships")  # as if there had never been one
     _, socket = await open_socket({"Authorization": f"Bearer {world.token(world.agent)}"})
     assert await is_alive(socket)
     await world.sql("UPDATE users SET full_name = 'Somebody Else' WHERE id = $1", world.agent)
