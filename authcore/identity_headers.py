@@ -46,6 +46,8 @@ class IdentityHeader:
         select: An SQL expression over the statement of ``authcore/store/subjects.py``, for a value that principals do
             not carry anyway; its text becomes an attribute of the principal.
         sent: Whether it is sent under the default name. If not, it is sent when the setting names it.
+        decides: Whether services decide by it. One that decides is never sent other than as it is stored: a control
+            character in it refuses the request. In the others, which are shown to people, each becomes a space.
     """
 
     key: str
@@ -55,6 +57,7 @@ class IdentityHeader:
     columns: tuple[str, ...] = ()
     select: str = ""
     sent: bool = True
+    decides: bool = True
 
     @property
     def setting(self) -> str:
@@ -79,6 +82,7 @@ HEADERS: Final[tuple[IdentityHeader, ...]] = (
         "Carries the user's full name.",
         lambda who: who.name,
         ("users.full_name",),
+        decides=False,
     ),
     IdentityHeader(
         "user_role",
@@ -86,6 +90,7 @@ HEADERS: Final[tuple[IdentityHeader, ...]] = (
         "Carries the name of the role.",
         lambda who: who.role,
         ("users.role_id", "user_organizations.role_id", "custom_roles.name", "custom_roles.deleted_at"),
+        decides=False,
     ),
     IdentityHeader(
         "user_role_id",

@@ -7,7 +7,7 @@ Laws:
 - Managed names are removed first, whatever the client sent; then ours are set. An absent value leaves no header behind.
 - Hop-by-hop fields, and those that Connection names, go before ours are set: the client cannot name ours away.
 - A spelling that folds onto a name that decides (``Content_Length``, ``X.API.Key``) without being that name is dropped.
-- Injected values holding a control byte are an error, not a header.
+- Injected values that decide and hold a control byte are an error, not a header; in names each becomes a space.
 - Framing fields and Connection are written by the wire alone.
 """
 
@@ -28,6 +28,7 @@ from gateway.wire.framing import FIRST_FINAL, HOP_BY_HOP, connection_tokens
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from authcore.identity_headers import IdentityHeader
     from authcore.principal import Principal
     from gateway.wire.messages import FieldLine, RequestHead, ResponseHead
 
@@ -190,7 +191,7 @@ class HeaderLaws:
                     if header.key in self._names and header.key not in withheld:
                         text = header.of(principal)
                         if text:
-                            lines.append(self._line(header.key, text))
+                            lines.append(self._line(header, text))
             block = blocks[principal] = b"".join(lines)
         return block
 
@@ -211,10 +212,16 @@ class HeaderLaws:
         there = {line.partition(b":")[0] for line in block.split(b"\r\n")}
         return tuple(name.decode("ascii").lower() for name in self._names.values() if name not in there)
 
-    def _line(self, key: str, value: str) -> bytes:
+    def _line(self, header: IdentityHeader, value: str) -> bytes:
+        """Return a field line; none where nothing is left of the value."""
         if _CONTROL.search(value):
-            raise UnsafeIdentity(f"The account's {key.replace('_', ' ')} cannot be sent in a header")
-        return b"%b: %b\r\n" % (self._names[key], value.strip().encode("utf-8"))
+            if header.decides:
+                raise UnsafeIdentity(
+                    f"The account's {header.key.replace('_', ' ')} cannot be sent: it holds control characters"
+                )
+            value = _CONTROL.sub(" ", value)
+        value = value.strip()
+        return b"%b: %b\r\n" % (self._names[header.key], value.encode("utf-8")) if value else b""
 
 
 _RESPONSE_DROPS: Final = HOP_BY_HOP | {b"content-length", b"x-request-id"}

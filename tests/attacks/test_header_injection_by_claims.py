@@ -28,18 +28,10 @@ BREAKS = [
 
 
 @pytest.mark.parametrize("value", BREAKS)
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE users SET full_name = $1",
-        "UPDATE users SET email = $1 WHERE email = 'agent@example.com'",
-        "UPDATE custom_roles SET name = $1",
-    ],
-)
-async def test_a_stored_value_that_would_break_out_of_its_header_stops_the_request(
-    world: World, start: Start, upstream: Upstream, change: str, value: str
+async def test_an_e_mail_that_would_break_out_of_its_header_stops_the_request(
+    world: World, start: Start, upstream: Upstream, value: str
 ) -> None:
-    await world.sql(change, value)
+    await world.sql("UPDATE users SET email = $1 WHERE email = 'agent@example.com'", value)
     gate = await start(world.url)
     for _ in range(2):  # cold, and from memory
         answer = await ask(gate, get("/api/x", bearer(world.token(world.agent))))
@@ -47,6 +39,36 @@ async def test_a_stored_value_that_would_break_out_of_its_header_stops_the_reque
         assert b"Evil" not in answer.body
         assert b"Super-Admin" not in answer.body
     assert upstream.seen == b""
+
+
+@pytest.mark.parametrize("value", [*BREAKS, "Ada Person\n", "\ttab", "\r\n", "\x7f"])
+@pytest.mark.parametrize(
+    ("change", "header"),
+    [
+        ("UPDATE users SET full_name = $1", "X-User-Name"),
+        ("UPDATE custom_roles SET name = $1", "X-User-Role"),
+    ],
+)
+async def test_a_name_that_would_break_out_of_its_header_is_sent_cleaned(
+    world: World, start: Start, upstream: Upstream, change: str, header: str, value: str
+) -> None:
+    for index in await world.sql(
+        "SELECT indexname FROM pg_indexes WHERE tablename = 'custom_roles' AND indexname = 'idx_custom_roles_org_name'"
+    ):
+        await world.sql(f"DROP INDEX {index['indexname']}")
+    await world.sql(change, value)
+    gate = await start(world.url)
+    clean = "".join(
+        " " if (character < " " and character != "\t") or character == "\x7f" else character
+        for character in value
+    )
+    for _ in range(2):  # cold, and from memory
+        assert (await ask(gate, get("/api/x", bearer(world.token(world.agent))))).status == 200
+    for request in upstream.requests:
+        assert request.one(header) == (clean.strip() or None)
+        assert request.all("X-User-Super-Admin") == ["false"]
+        assert request.one("X-Evil") is None
+    assert len(upstream.requests) == 2
 
 
 async def test_a_stored_permission_that_is_none_grants_nothing(

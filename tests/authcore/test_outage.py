@@ -108,6 +108,7 @@ async def test_these_are_all_the_calls_there_are() -> None:
     store = await open_store(NOWHERE)
     public = {name for name in dir(store) if not name.startswith("_")} - {
         "connect",
+        "clock",
         "close",
         "suspect",
         "recover",
