@@ -6,7 +6,7 @@ import hashlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from tests.browser.whatomate import Whatomate, whatomate
+from tests.browser.whatomate import FRAME_BYTES, Whatomate, whatomate
 from tests.flow.conftest import PASSWORD
 
 if TYPE_CHECKING:
@@ -41,6 +41,38 @@ async def sign_in(browser: Browser, name: str) -> Any:
     answer = await browser.run(LOGIN, f"{name}@example.com", PASSWORD)
     assert answer["status"] == 200, answer
     return answer
+
+
+async def test_the_socket_opens_with_a_first_message_and_ends_with_the_session(
+    world: World, start: Start, browser: Browser
+) -> None:
+    async with site(start, world, browser) as (server, home):
+        await sign_in(browser, "agent")
+        said = await browser.run("""
+            const token = (await json("GET", "/auth/ws-token")).data.token;
+            window.line = dial(introduction(token));
+            line.send(JSON.stringify({type: "ping", payload: {}}));
+            return [introduction(token), await line.next()];
+        """)
+        first, answer = said
+        assert answer == '{"type": "pong", "payload": null}'
+        assert server.frames[0] == first
+        assert len(first) <= FRAME_BYTES
+        assert server.origins == [home]
+        assert server.pongs == 1
+
+        # What the upstream refuses ends as the upstream says.
+        long = "const line = dial(introduction((await json('GET', '/auth/ws-token')).data.token));"
+        assert (
+            await browser.run(f"{long} line.send('x'.repeat({FRAME_BYTES + 1})); return line.next();")
+            == "closed 1009"
+        )
+        other = "return dial(JSON.stringify({type: 'ping', payload: {}})).next();"
+        assert await browser.run(other) == "closed 1008 authentication failed"
+
+        # And the first, open all the while, ends with what the upstream knows nothing of.
+        await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.agent)
+        assert (await browser.run("return line.next();")).startswith("closed 4401")
 
 
 async def test_a_file_goes_up_and_an_export_comes_down(world: World, start: Start, browser: Browser) -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import jwt
-from aiohttp import WSMsgType, web
+from aiohttp import BodyPartReader, WSMsgType, web
 
 from tests.flow.conftest import SECRET
 
@@ -111,7 +111,7 @@ class Whatomate:
         parts = await request.multipart()
         digest, size = hashlib.sha256(), 0
         while (part := await parts.next()) is not None:
-            assert not isinstance(part, type(parts))
+            assert isinstance(part, BodyPartReader)
             if part.name == "file":
                 while chunk := await part.read_chunk(1 << 16):
                     digest.update(chunk)
@@ -220,7 +220,7 @@ class Whatomate:
 async def whatomate() -> AsyncIterator[Whatomate]:
     """Start the upstream on a free port of loopback."""
     server = Whatomate()
-    runner = web.AppRunner(server.application(), access_log=None)
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=0.1)  # sockets stay open
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     server.port = runner.addresses[0][1]
