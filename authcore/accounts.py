@@ -10,6 +10,7 @@ Laws:
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from authcore.errors import (
     OrganizationUnknown,
     PasswordMissing,
     SubjectUnknown,
+    TokenRevoked,
     UserDisabled,
 )
 from authcore.store.rows import LoginRow, NewUser, RoleProfile, UserProfile
@@ -112,7 +114,9 @@ class Accounts(Administration):
             )
             user_id = await self._store.add_user(user, spending)
             if user_id is not None:
-                return await self._signed_in(user_id, place.organization_id, now, visit)
+                return await self._signed_in(
+                    user_id, place.organization_id, now, visit, password_hash=user.password_hash
+                )
             # Registered by another request since we looked; or the e-mail is held by a deleted user.
         row = await self._proved(email, password, visit, now)
         if row is None:
@@ -144,27 +148,30 @@ class Accounts(Administration):
             raise NotAMember
         return await self._signed_in_by(row, organization_id, now, visit)
 
-    async def switch(
+    async def switch(  # noqa: PLR0913 - who, where to, and what it is founded on, by name
         self,
         user_id: UUID,
         organization_id: UUID,
         now: float,
         session_id: UUID | None = None,
         visit: Visit = NOWHERE,
+        *,
+        founded_at: float | None = None,
     ) -> SignedIn:
         """Give an authenticated user tokens for another organization, in the session they are in.
 
-        `session_id` is None for who came with a token of Whatomate's, which is of no session: a new one begins.
+        `session_id` is None for who came with a token of Whatomate's, which is of no session: a new one begins, unless
+        all of the user's were ended since that token was issued, `founded_at`.
 
         Raises:
             OrganizationUnknown: there is no such organization.
             NotAMember: the user does not belong to it, and is no super admin.
             SubjectUnknown: the user is gone.
             UserDisabled: the user is switched off.
-            TokenRevoked: the session is over.
+            TokenRevoked: the session is over, or all sessions were ended since the token was issued.
             StoreUnavailable: the database does not answer.
         """
-        return await self._signed_in(user_id, organization_id, now, visit, session_id)
+        return await self._signed_in(user_id, organization_id, now, visit, session_id, founded_at=founded_at)
 
     async def change_password(  # noqa: PLR0913 - both passwords, and who is asking from where
         self,
@@ -187,6 +194,7 @@ class Accounts(Administration):
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer.
         """
+        began = asyncio.get_running_loop().time()
         self._passwords.check(new)
         row = await self._store.password_of(user_id)
         if row is None:
@@ -204,12 +212,12 @@ class Accounts(Administration):
         if not proved:
             raise CurrentPasswordWrong
         after = await self._passwords.hash(new)
-        # Before and after: should the database go away in between, whoever knew the old password is out all the same;
-        # and who signed in with it meanwhile is out as well.
-        await self._sessions.close_others(user_id, session_id, now)
-        if not await self._store.set_password(user_id, before, after):
+        # As late as it is by now: what was issued while the passwords were looked at was issued before.
+        changed_at = now + asyncio.get_running_loop().time() - began
+        if not await self._sessions.change_password(
+            user_id, before=before, after=after, except_session=session_id, now=changed_at
+        ):
             raise CurrentPasswordWrong  # changed by another request since we looked
-        await self._sessions.close_others(user_id, session_id, now)
 
     async def _proved(self, email: str, password: str, visit: Visit, now: float) -> LoginRow | None:
         """Return the account of `email`; None, at the same cost, when there is none or the password is not its."""
@@ -226,31 +234,34 @@ class Accounts(Administration):
         return row if await self._passwords.verify(password, stored) else None
 
     async def _signed_in_by(self, row: LoginRow, organization_id: UUID, now: float, visit: Visit) -> SignedIn:
-        """Sign in who proved the password of `row`.
+        """Sign in who proved the password of `row`; should it change meanwhile, the session is of the old one."""
+        try:
+            return await self._signed_in(
+                row.user_id, organization_id, now, visit, password_hash=row.password_hash
+            )
+        except TokenRevoked:
+            raise LoginRejected from None
 
-        Who changed it meanwhile could not end this session, which was not there yet: so it is looked at again.
-        """
-        signed_in = await self._signed_in(row.user_id, organization_id, now, visit)
-        kept = await self._store.password_of(row.user_id)
-        if kept is None or kept.password_hash != row.password_hash:
-            await self._sessions.close_one(row.user_id, signed_in.tokens.session_id, now)
-            raise LoginRejected
-        return signed_in
-
-    async def _signed_in(
+    async def _signed_in(  # noqa: PLR0913 - who, where, and what it is founded on, by name
         self,
         user_id: UUID,
         organization_id: UUID,
         now: float,
         visit: Visit,
         session_id: UUID | None = None,
+        *,
+        password_hash: str | None = None,
+        founded_at: float | None = None,
     ) -> SignedIn:
         subject = await self._acting(user_id, organization_id, session_id)
         profile = await self._store.profile(user_id, organization_id)
         if profile is None:
             raise SubjectUnknown
         if session_id is None:
-            return SignedIn(profile, await self._sessions.open(subject, now, visit))
+            opened = self._sessions.open(
+                subject, now, visit, password_hash=password_hash, founded_at=founded_at
+            )
+            return SignedIn(profile, await opened)
         return SignedIn(profile, await self._sessions.extend(subject, session_id, now, visit))
 
     async def _acting(self, user_id: UUID, organization_id: UUID, session_id: UUID | None) -> Subject:

@@ -59,6 +59,17 @@ class OwnSessions:
         if claims.session_id is not None:
             await self._end(claims.user_id, claims.session_id, now)
 
+    def founding(self, token: BearerToken, now: float) -> float | None:
+        """Return when a token that is of no session was issued; None for any other, and for what is no token of ours.
+
+        It may found a session, which then falls with everything that was issued to the user before.
+        """
+        try:
+            claims = self._tokens.verify(token.token, AccessClaims, now)
+        except TokenRejected:
+            return None
+        return None if claims.session_id is not None else claims.issued_at or 0.0
+
     async def close_one(self, user_id: UUID, session_id: UUID, now: float) -> None:
         """End one of the user's own sessions.
 
@@ -81,6 +92,33 @@ class OwnSessions:
         ended = await self._store.end_sessions(user_id, except_session, moment(now), expired)
         self._tell(Change(rows=tuple(ended)))
         return len(ended)
+
+    async def change_password(
+        self, user_id: UUID, *, before: str, after: str, except_session: UUID | None, now: float
+    ) -> bool:
+        """Replace a user's password hash, and end every session but one; False where `before` is not it any more.
+
+        The one that goes on has then begun under the new hash. Either all of it happens, or nothing.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        expired = moment(now - self._tokens.leeway_seconds)
+        ended = await self._store.replace_password(
+            user_id, before=before, after=after, but=except_session, at=moment(now), over=expired
+        )
+        if ended is None:
+            return False
+        self._tell(Change(rows=(user_id, *ended)))
+        return True
+
+    async def note_passwords(self) -> int:
+        """Note under which password sessions began that a gateway from before this was noted began; return how many.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.note_passwords()
 
     async def _end(self, user_id: UUID, session_id: UUID, now: float) -> bool:
         ended = await self._store.end_session(user_id, session_id, moment(now))

@@ -16,6 +16,7 @@ Laws:
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
@@ -78,15 +79,37 @@ class Sessions(OwnSessions):
 
     # -- begin and go on ------------------------------------------------------------------------------------------
 
-    async def open(self, subject: Subject, now: float, visit: Visit = NOWHERE) -> TokenPair:
+    async def open(
+        self,
+        subject: Subject,
+        now: float,
+        visit: Visit = NOWHERE,
+        *,
+        password_hash: str | None = None,
+        founded_at: float | None = None,
+    ) -> TokenPair:
         """Begin a session of `subject`, acting in the organization they are seen in.
 
+        Args:
+            subject: Whose session it is, and where.
+            now: POSIX seconds.
+            visit: Where it begins from.
+            password_hash: What the password was proved against, where one was.
+            founded_at: When the token was issued that the session is founded on, where one is.
+
         Raises:
+            TokenRevoked: the password is another by now, or all sessions were ended since the token was issued.
             StoreUnavailable: the database does not answer.
         """
         session = SessionRow(uuid4(), moment(now))
         pair, token = self._pairs.issue(subject, session, now)
-        await self._store.open_session(_use(session.id, subject, visit), token)
+        if not await self._store.open_session(
+            _use(session.id, subject, visit),
+            token,
+            proved=None if password_hash is None else sha256(password_hash.encode()).digest(),
+            founded_at=None if founded_at is None else moment(founded_at),
+        ):
+            raise TokenRevoked
         return pair
 
     async def extend(

@@ -42,10 +42,6 @@ SELECT email, coalesce(password_hash, '') AS password_hash FROM users WHERE id =
 _HIGHEST_COST: Final = r"""
 SELECT max(substring(password_hash FROM '^\$2[aby]\$(0[4-9]|1[0-6])\$'))::integer FROM users WHERE deleted_at IS NULL
 """
-_REPLACE_HASH: Final = """
-UPDATE users SET password_hash = $3, updated_at = now()
-WHERE id = $1 AND password_hash = $2 AND deleted_at IS NULL RETURNING id
-"""
 
 _PROFILE: Final = """
 SELECT coalesce(u.is_available, false) AS is_available, u.created_at, u.updated_at, u.settings,
@@ -208,10 +204,6 @@ class AccountRows(Subjects):
         """Return the greatest bcrypt cost among stored password hashes that can be tried; None where there are none."""
         cost: int | None = await self._pool.fetchval(_HIGHEST_COST)
         return cost
-
-    async def set_password(self, user_id: UUID, before: str, after: str) -> bool:
-        """Replace the password hash `before`; False when it is another by now."""
-        return await self._pool.fetchval(_REPLACE_HASH, user_id, before, after) is not None
 
     async def add_organization(self, name: str, slug: str, roles: Sequence[SystemRole]) -> UUID | None:
         """Create an organization with its system roles; None when the slug is taken."""

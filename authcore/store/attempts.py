@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from authcore.store.emails import folded
+from authcore.store.session_statements import UNCHANGED
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -76,7 +77,7 @@ known AS (
         OR EXISTS (
         SELECT FROM users u JOIN gateway_sessions s ON s.user_id = u.id
         WHERE {folded("u.email")} = {folded("$1")} AND u.deleted_at IS NULL AND s.address = nullif($12::text, '')
-            AND s.revoked_at IS NULL AND s.expires_at > now) AS here
+            AND s.revoked_at IS NULL AND s.expires_at > now AND {UNCHANGED}) AS here
     FROM asked, law),
 shut AS (
     SELECT max(open_at) AS until FROM gateway_sign_in_failures, asked, known

@@ -79,13 +79,23 @@ class KeyUse(Protocol):
 
 
 class SessionStore(SubjectReader, Protocol):
-    """Families of refresh tokens. Each write is one statement, and so wholly done or not at all."""
+    """Families of refresh tokens. Each write is one statement or one transaction: wholly done, or not at all."""
 
     async def home(self, user_id: UUID) -> UUID | None:
         """Return the organization a user lands in: the home, else the default membership, else the first."""
 
-    async def open_session(self, session: NewSession, token: NewRefreshToken) -> None:
-        """Begin a family with its first token."""
+    async def open_session(
+        self,
+        session: NewSession,
+        token: NewRefreshToken,
+        *,
+        proved: bytes | None = None,
+        founded_at: datetime | None = None,
+    ) -> bool:
+        """Begin a family with its first token; False where what it is founded on holds no more.
+
+        That is the password whose hash has the fingerprint `proved`, or a token issued at `founded_at`.
+        """
 
     async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
         """Give a live family of the user one more token; False, changing nothing, when it is over."""
@@ -124,6 +134,24 @@ class SessionStore(SubjectReader, Protocol):
 
         What Whatomate issued to them before is not entered any more.
         """
+
+    async def replace_password(  # noqa: PLR0913 - who, which password for which, and what goes on, by name
+        self,
+        user_id: UUID,
+        *,
+        before: str,
+        after: str,
+        but: UUID | None,
+        at: datetime,
+        over: datetime,
+    ) -> Sequence[UUID] | None:
+        """Replace the password hash `before`, and end sessions as :meth:`end_sessions` does; None when it is another.
+
+        In one transaction: where the hash is another by now, no session ends.
+        """
+
+    async def note_passwords(self) -> int:
+        """Note for sessions of which it is not known which password they began under; return for how many."""
 
     async def is_live(self, session_id: UUID, now: datetime, over: datetime) -> bool:
         """Tell whether a session goes on: not ended, expired, or begun before `over`."""
@@ -171,9 +199,6 @@ class AccountStore(SubjectReader, Protocol):
 
     async def password_of(self, user_id: UUID) -> PasswordRow | None:
         """Return the user's e-mail and password hash; None when there is no such user."""
-
-    async def set_password(self, user_id: UUID, before: str, after: str) -> bool:
-        """Replace the password hash `before`; False when it is another by now."""
 
     async def add_organization(self, name: str, slug: str, roles: Sequence[SystemRole]) -> UUID | None:
         """Create an organization with its system roles; None when the slug is taken."""

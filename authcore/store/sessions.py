@@ -6,12 +6,14 @@ Laws:
 - A token is turned in one statement, under the locks of its family's row and its own, in this order: of any number at
   once, on any number of replicas, the first one rotates it and the others find it rotated; a crash turns nothing.
 - What a turn means is not decided here: the statement is handed the table of states.
+- Beginning a session, and ending all of a user's, come one after the other (``session_statements.py``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from authcore.store import session_statements as statements
 from authcore.store.session_rows import SessionListing, SessionRow, Turn
 
 if TYPE_CHECKING:
@@ -23,86 +25,6 @@ if TYPE_CHECKING:
     from authcore.store.pool import Pool
     from authcore.store.session_rows import Laws, Moments, NewRefreshToken, NewSession, Visit
 
-_OPEN: Final = """
-WITH session AS (
-    INSERT INTO gateway_sessions (id, user_id, organization_id, created_at, last_used_at, expires_at, device, address)
-    VALUES ($1, $2, $3, $5, $5, $6, $7, $8) RETURNING id)
-INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at) SELECT $4, id, $5, $6 FROM session
-"""
-
-_EXTEND: Final = """
-WITH session AS (
-    UPDATE gateway_sessions s SET organization_id = $3, last_used_at = $5, expires_at = greatest(s.expires_at, $6),
-        device = $7, address = $8
-    WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL RETURNING s.id)
-INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at) SELECT $4, id, $5, $6 FROM session
-RETURNING family
-"""
-
-# FOR UPDATE returns the rows as they are once locked (PostgreSQL re-evaluates the query on their newest versions), and
-# so does each UPDATE after it: what the statement's snapshot showed of them decides nothing.
-_TURN: Final = """
-WITH found AS (
-    SELECT t.digest, t.follows, t.successor, s.id AS session_id,
-        CASE WHEN t.reused_at IS NOT NULL THEN 'reused'
-             WHEN s.revoked_at IS NOT NULL THEN 'revoked'
-             WHEN t.expires_at <= $5 OR s.created_at <= $6 THEN 'expired'
-             WHEN t.used_at IS NULL THEN 'issued'
-             WHEN t.superseded_at IS NOT NULL THEN 'superseded'
-             ELSE 'rotated' END AS state,
-        CASE WHEN $2::text <> 'refresh' OR t.used_at IS NULL THEN $2::text
-             WHEN t.used_at > $4 THEN 'race'
-             WHEN t.used_by IS DISTINCT FROM $15::text THEN 'refresh'
-             WHEN t.retry_until > $3 THEN 'retry'
-             ELSE 'return' END AS event
-    FROM gateway_sessions s JOIN gateway_refresh_tokens t ON t.family = s.id
-    WHERE t.digest = $1
-    FOR UPDATE OF s, t),
-turned AS (
-    SELECT found.*, law.next, law.effect FROM found
-    JOIN unnest($7::text[], $8::text[], $9::text[], $10::text[]) AS law (state, event, next, effect)
-        USING (state, event)),
-token AS (
-    UPDATE gateway_refresh_tokens t SET
-        used_at = CASE WHEN turned.effect = 'issue' THEN $3 ELSE t.used_at END,
-        used_by = CASE WHEN turned.effect = 'issue' THEN $15 ELSE t.used_by END,
-        retry_until = CASE WHEN turned.effect = 'issue' THEN $17::timestamptz ELSE t.retry_until END,
-        reused_at = CASE WHEN turned.next = 'reused' THEN $3 END,
-        successor = CASE WHEN turned.effect = 'issue' THEN $13::bytea END
-    FROM turned WHERE t.digest = turned.digest AND turned.next <> turned.state),
-before AS (
-    UPDATE gateway_refresh_tokens t SET superseded_at = $3
-    FROM turned WHERE t.digest = turned.follows AND turned.effect = 'issue'),
-added AS (
-    INSERT INTO gateway_refresh_tokens (digest, family, follows, issued_at, expires_at)
-    SELECT $11::bytea, session_id, digest, $3, $12::timestamptz FROM turned WHERE effect = 'issue'),
-used AS (
-    UPDATE gateway_sessions s SET last_used_at = $3,
-        expires_at = greatest(s.expires_at, $18::timestamptz,
-            CASE turned.effect WHEN 'issue' THEN $12::timestamptz END),
-        organization_id = $14::uuid, device = $15::text, address = $16::text
-    FROM turned WHERE s.id = turned.session_id AND turned.effect IN ('issue', 'renew')),
-ended AS (
-    UPDATE gateway_sessions s SET revoked_at = $3
-    FROM turned WHERE s.id = turned.session_id AND turned.effect = 'end')
-SELECT session_id, state, effect, successor FROM turned
-"""
-
-# A token that was entered before keeps its family: whoever enters it second is told that one.
-_ENTER: Final = """
-WITH token AS (
-    INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at)
-    SELECT $1, $2, $5, $6
-    WHERE EXISTS (SELECT FROM gateway_refresh_tokens known WHERE known.digest = $1)
-        OR NOT EXISTS (SELECT FROM gateway_sign_outs o WHERE o.user_id = $3::uuid AND o.at >= $7::timestamptz)
-    ON CONFLICT (digest) DO UPDATE SET family = gateway_refresh_tokens.family RETURNING family),
-session AS (
-    INSERT INTO gateway_sessions (id, user_id, organization_id, created_at, last_used_at, expires_at, device, address)
-    SELECT family, $3::uuid, $4::uuid, $5, $5, $6, $8, $9 FROM token WHERE family = $2)
-SELECT token.family AS id, coalesce(s.created_at, $5) AS created_at
-FROM token LEFT JOIN gateway_sessions s ON s.id = token.family
-"""
-
 _FAMILY: Final = """
 SELECT s.id, s.created_at FROM gateway_refresh_tokens t JOIN gateway_sessions s ON s.id = t.family WHERE t.digest = $1
 """
@@ -110,26 +32,6 @@ SELECT s.id, s.created_at FROM gateway_refresh_tokens t JOIN gateway_sessions s 
 _END: Final = """
 UPDATE gateway_sessions SET revoked_at = $3
 WHERE id = $2 AND user_id = $1 AND revoked_at IS NULL AND expires_at > $3 RETURNING id
-"""
-
-_END_ALL: Final = """
-WITH signed_out AS (
-    INSERT INTO gateway_sign_outs (user_id, at) VALUES ($1, $3)
-    ON CONFLICT (user_id) DO UPDATE SET at = greatest(gateway_sign_outs.at, excluded.at))
-UPDATE gateway_sessions SET revoked_at = $3
-WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $4 AND id IS DISTINCT FROM $2::uuid RETURNING id
-"""
-
-_LIVE: Final = """
-SELECT EXISTS (SELECT FROM gateway_sessions
-    WHERE id = $1 AND revoked_at IS NULL AND expires_at > $2 AND created_at > $3)
-"""
-
-_LIST: Final = """
-SELECT id, organization_id, device, address, created_at, coalesce(last_used_at, created_at) AS last_used_at, expires_at
-FROM gateway_sessions
-WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $3 AND created_at > $4
-ORDER BY id IS NOT DISTINCT FROM $2::uuid DESC, coalesce(last_used_at, created_at) DESC, id LIMIT 100
 """
 
 _PURGE_BATCH: Final = 2000
@@ -145,7 +47,8 @@ WITH gone AS (DELETE FROM gateway_sessions WHERE id IN (
 SELECT count(*) FROM gone""",
     "sign-outs": """
 WITH gone AS (DELETE FROM gateway_sign_outs WHERE user_id IN (
-    SELECT user_id FROM gateway_sign_outs WHERE at < $1::timestamptz - interval '400 days' LIMIT $2) RETURNING user_id)
+    SELECT o.user_id FROM gateway_sign_outs o WHERE o.at < $1::timestamptz - interval '400 days'
+        AND NOT EXISTS (SELECT FROM gateway_sessions s WHERE s.user_id = o.user_id) LIMIT $2) RETURNING user_id)
 SELECT count(*) FROM gone""",
 }
 
@@ -167,13 +70,21 @@ class SessionRows:
 
     _pool: Pool
 
-    async def open_session(self, session: NewSession, token: NewRefreshToken) -> None:
-        """Begin a family with its first token."""
-        await self._pool.fetch(_OPEN, *_written(session, token))
+    async def open_session(
+        self,
+        session: NewSession,
+        token: NewRefreshToken,
+        *,
+        proved: bytes | None = None,
+        founded_at: datetime | None = None,
+    ) -> bool:
+        """Begin a family with its first token; False where what it is founded on holds no more."""
+        row = await self._pool.fetchrow(statements.OPEN, *_written(session, token), proved, founded_at)
+        return row is not None
 
     async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
         """Give a live family of the user one more token; False, changing nothing, when it is over."""
-        return bool(await self._pool.fetch(_EXTEND, *_written(session, token)))
+        return bool(await self._pool.fetch(statements.EXTEND, *_written(session, token)))
 
     async def turn(  # noqa: PLR0913 - what decides, by position; what is written, by name
         self,
@@ -188,7 +99,7 @@ class SessionRows:
     ) -> Turn | None:
         """Let `event` happen to a token, by the `laws` of its states; None when there is no such token."""
         row = await self._pool.fetchrow(
-            _TURN,
+            statements.TURN,
             digest,
             event,
             at.now,
@@ -215,7 +126,7 @@ class SessionRows:
         None when the user has ended all sessions since it was issued.
         """
         row = await self._pool.fetchrow(
-            _ENTER,
+            statements.ENTER,
             foreign.digest,
             session.id,
             session.user_id,
@@ -244,17 +155,43 @@ class SessionRows:
 
         What Whatomate issued to them before is not entered any more.
         """
-        return [row["id"] for row in await self._pool.fetch(_END_ALL, user_id, but, at, over)]
+        async with self._pool.transaction() as connection:
+            await connection.execute(statements.SIGN_OUT, user_id, at)
+            ended = await connection.fetch(statements.END_ALL, user_id, but, at, over)
+        return [row["id"] for row in ended]
+
+    async def replace_password(  # noqa: PLR0913 - who, which password for which, and what goes on, by name
+        self,
+        user_id: UUID,
+        *,
+        before: str,
+        after: str,
+        but: UUID | None,
+        at: datetime,
+        over: datetime,
+    ) -> Sequence[UUID] | None:
+        """Replace the password hash `before`, and end sessions as :meth:`end_sessions` does; None when it is another.
+
+        In one transaction: where the hash is another by now, no session ends.
+        """
+        async with self._pool.transaction() as connection:
+            await connection.execute(statements.SIGN_OUT, user_id, at)
+            row = await connection.fetchrow(statements.REPLACE_HASH, user_id, before, after, but, at, over)
+        return row["ended"] if row is not None and row["is_changed"] else None
+
+    async def note_passwords(self) -> int:
+        """Note for sessions of which it is not known which password they began under; return for how many."""
+        return int(await self._pool.fetchval(statements.NOTE_PASSWORDS))
 
     async def is_live(self, session_id: UUID, now: datetime, over: datetime) -> bool:
         """Tell whether a session goes on: not ended, expired, or begun before `over`."""
-        return bool(await self._pool.fetchval(_LIVE, session_id, now, over))
+        return bool(await self._pool.fetchval(statements.LIVE, session_id, now, over))
 
     async def sessions(
         self, user_id: UUID, first: UUID | None, now: datetime, over: datetime
     ) -> Sequence[SessionListing]:
         """Return the user's live sessions: `first` first, then the last used; a hundred at most."""
-        rows = await self._pool.fetch(_LIST, user_id, first, now, over)
+        rows = await self._pool.fetch(statements.LIST, user_id, first, now, over)
         return [SessionListing(**row) for row in rows]
 
     async def purge_sessions(self, before: datetime) -> int:

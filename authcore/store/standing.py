@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.standing import Fall
+from authcore.store.session_statements import UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from authcore.store.pool import Pool
 
 # The memberships by the law of rows.Subject.is_member.
-_FALLEN: Final = """
+_FALLEN: Final = f"""
 SELECT place, CASE WHEN NOT has_user THEN 'user' WHEN NOT is_member THEN 'membership'
                    WHEN NOT has_session THEN 'session' ELSE 'key' END AS why
 FROM (
@@ -26,7 +27,8 @@ FROM (
                    WHERE gone.user_id = h.user_id AND gone.organization_id = h.organization_id
                    UNION ALL SELECT FROM gateway_former_memberships former
                    WHERE former.user_id = h.user_id AND former.organization_id = h.organization_id))) AS is_member,
-           h.session_id IS NULL OR (s.revoked_at IS NULL AND coalesce(s.expires_at > $5, false)) AS has_session,
+           h.session_id IS NULL OR (s.revoked_at IS NULL AND coalesce(s.expires_at > $5, false) AND {UNCHANGED})
+               AS has_session,
            h.key_id IS NULL
                OR (coalesce(k.is_active, false) AND coalesce(k.expires_at > $5, k.id IS NOT NULL)) AS has_key
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[])
@@ -36,7 +38,7 @@ FROM (
     LEFT JOIN gateway_sessions s ON s.id = h.session_id AND s.user_id = h.user_id
     LEFT JOIN api_keys k ON k.id = h.key_id AND k.deleted_at IS NULL) standing
 WHERE NOT (has_user AND is_member AND has_session AND has_key)
-"""
+"""  # noqa: S608 - of a constant of ours
 
 
 class StandingRows:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from authcore.identity_headers import SELECTED
 from authcore.permissions import ALL, is_permission
 from authcore.store.rows import Subject
+from authcore.store.session_statements import UNCHANGED
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 # The membership, by the law of protocol.Subject.is_member. Of several live rows (no constraint forbids them) the
 # oldest counts. A role of another organization grants nothing here.
-_SUBJECT: Final = """
+_SUBJECT: Final = f"""
 SELECT u.id AS user_id, u.organization_id AS home_organization_id, u.email, coalesce(u.full_name, '') AS full_name,
        coalesce(u.is_active, false) AS is_active, coalesce(u.is_super_admin, false) AS is_super_admin,
        o.id IS NOT NULL AS organization_exists,
@@ -31,7 +32,7 @@ SELECT u.id AS user_id, u.organization_id AS home_organization_id, u.email, coal
              SELECT p.resource || ':' || p.action FROM permissions p
              WHERE p.deleted_at IS NULL AND coalesce(u.is_super_admin, false)) AS permissions,
        s.created_at AS session_began_at,
-       $3::uuid IS NOT NULL AND (s.id IS NULL OR s.revoked_at IS NOT NULL) AS is_session_over
+       $3::uuid IS NOT NULL AND (s.id IS NULL OR s.revoked_at IS NOT NULL OR NOT {UNCHANGED}) AS is_session_over
 FROM users u
 LEFT JOIN organizations o ON o.id = $2 AND o.deleted_at IS NULL
 LEFT JOIN LATERAL (
@@ -42,7 +43,7 @@ LEFT JOIN custom_roles r ON r.id = coalesce(m.role_id, CASE WHEN u.organization_
     AND r.organization_id = $2 AND r.deleted_at IS NULL
 LEFT JOIN gateway_sessions s ON s.id = $3 AND s.user_id = u.id
 WHERE u.id = $1 AND u.deleted_at IS NULL
-"""
+"""  # noqa: S608 - of a constant of ours
 
 _SELECTED: Final = "".join(f",\n       ({one.select})::text AS header_{one.key}" for one in SELECTED)
 _STATEMENT: Final = _SUBJECT.replace("\nFROM users u\n", f"{_SELECTED}\nFROM users u\n", 1)

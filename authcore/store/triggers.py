@@ -38,7 +38,7 @@ _TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "organizations": (_ID, ("updated_at", "settings", "name", "slug")),
     "users": (
         _ID,
-        ("updated_at", "settings", "is_available", "password_hash", "sso_provider", "sso_provider_id"),
+        ("updated_at", "settings", "is_available", "sso_provider", "sso_provider_id"),
     ),
     "user_organizations": ("r.user_id::text || '/' || r.organization_id::text", ("updated_at", "is_default")),
     "custom_roles": (_ID, ("updated_at", "description", "is_default", "is_system")),
@@ -47,7 +47,15 @@ _TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "api_keys": (_ID, ("updated_at", "last_used_at", "name")),
     "gateway_sessions": (
         _ID,
-        ("organization_id", "device", "address", "created_at", "last_used_at", "expires_at"),
+        (
+            "organization_id",
+            "device",
+            "address",
+            "created_at",
+            "last_used_at",
+            "expires_at",
+            "password_fingerprint",
+        ),
     ),
 }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PURGE_SECONDS: Final = 3600
 PURGE_ATTEMPTS_SECONDS: Final = 60
 FORGET_SECONDS: Final = 30
+NOTE_SECONDS: Final = 60
 ISSUER_SECONDS: Final = 1
 
 
@@ -35,6 +36,7 @@ def begin_chores(chores: Chores, settings: Settings, domain: Domain, sockets: So
         chores.once("fetch_issuer_keys", lambda: follow_issuer(foreign))
         every(ISSUER_SECONDS, "fetch_issuer_keys", lambda: follow_issuer(foreign))
     every(FORGET_SECONDS, "forget_successors", lambda: sessions.forget_successors(now()))
+    every(NOTE_SECONDS, "note_passwords", sessions.note_passwords)
     every(PURGE_ATTEMPTS_SECONDS, "purge_attempts", lambda: attempts.purge(now()))
     every(PURGE_SECONDS, "purge_sessions", lambda: sessions.purge(now()))
     every(PURGE_SECONDS, "purge_invitations", lambda: invitations.purge(now()))

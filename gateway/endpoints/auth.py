@@ -129,9 +129,9 @@ class AuthEndpoints:
         now = await now_of(request)
         self._cookies.clear(request)
         tokens = self._cookies.leaving(request)
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            tokens.append(BearerToken(token.strip().encode(errors="surrogateescape")))
+        bearer = _bearer_of(request)
+        if bearer is not None:
+            tokens.append(bearer)
         with suppress(GatewayFault, RefreshMissing):
             tokens.append(await _sent_refresh_token(request))
         for one in tokens:
@@ -143,13 +143,15 @@ class AuthEndpoints:
 
     async def switch(self, request: web.Request) -> web.Response:
         """Give tokens for another organization, in the session of the caller's token."""
-        body = await read_body(request, SwitchBody)
+        body, now = await read_body(request, SwitchBody), await now_of(request)
+        bearer = _bearer_of(request)
         switched = await self._accounts.switch(
             UUID(request.headers[self._user_id_header]),
             body.organization_id,
-            await now_of(request),
+            now,
             session_of(request),
             visit_of(request),
+            founded_at=None if bearer is None else self._sessions.founding(bearer, now),
         )
         return self._signed_in(request, switched)
 
@@ -174,6 +176,13 @@ async def _sent_refresh_token(request: web.Request) -> RefreshToken:
         return RefreshToken((await read_body(request, RefreshBody)).refresh_token)
     except (BadRequest, UnsupportedMediaType):
         raise RefreshMissing from None
+
+
+def _bearer_of(request: web.Request) -> BearerToken | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        return None
+    return BearerToken(token.strip().encode(errors="surrogateescape"))
 
 
 async def _names_token(request: web.Request) -> bool:

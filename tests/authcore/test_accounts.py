@@ -420,14 +420,14 @@ async def test_a_password_changed_while_somebody_signs_in_by_the_old_one_ends_th
     begin = world.store.open_session
     changed = False
 
-    async def begin_late(*arguments: Any) -> None:
+    async def begin_late(*arguments: Any, **founded: Any) -> bool:
         nonlocal changed
         if not changed:
             changed = True
             await world.accounts.change_password(
                 user_id=user, current=PASSWORD, new="an entirely new one", now=NOW
             )
-        await begin(*arguments)
+        return await begin(*arguments, **founded)
 
     world.store.open_session = begin_late  # type: ignore[method-assign] -- the moment between proof and session
     with pytest.raises(LoginRejected):

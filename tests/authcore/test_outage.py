@@ -88,7 +88,10 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "namesakes": lambda store: store.namesakes("a", "a"),
     "fallen": lambda store: store.fallen([ANONYMOUS], AT),
     "password_of": lambda store: store.password_of(ONE),
-    "set_password": lambda store: store.set_password(ONE, "a", "b"),
+    "replace_password": lambda store: store.replace_password(
+        ONE, before="a", after="b", but=None, at=AT, over=AT
+    ),
+    "note_passwords": lambda store: store.note_passwords(),
     "role_grants": lambda store: store.role_grants(ONE, ONE),
     "add_invitation": lambda store: store.add_invitation(INVITATION, b"a"),
     "find_invitation": lambda store: store.find_invitation(b"a", "a"),

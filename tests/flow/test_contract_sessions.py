@@ -220,3 +220,17 @@ async def test_an_outage_consumes_no_refresh_token(
     is_refusal(await client.exchange(refresh(token)), 503)  # `client` is at a gateway without a database
     await granted(gate, refresh(token))
     assert upstream.seen == b""
+
+
+async def test_a_token_of_whatomates_founds_no_session_after_all_were_ended(
+    gate: Gateway, world: World
+) -> None:
+    now = int(time.time())
+    theirs = whatomate_token(world.both, world.home, iat=now - 5)
+    refreshing = whatomate_token(world.both, world.home, iat=now - 5, jti=str(uuid4()))
+    pair = await granted(gate, switch(theirs, world.other))
+    await granted(gate, post("/api/auth/logout-all", {}, bearer(pair["access_token"])))
+    is_refusal(await ask(gate, switch(theirs, world.other)), 401)
+    is_refusal(await ask(gate, refresh(refreshing)), 401)
+    assert await world.sql("SELECT FROM gateway_sessions WHERE revoked_at IS NULL") == []
+    await granted(gate, switch(whatomate_token(world.both, world.home, iat=now + 2), world.other))

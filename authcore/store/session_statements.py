@@ -1,0 +1,161 @@
+"""Statements on families of refresh tokens, and the two laws that they share.
+
+Laws:
+
+- One row for each user decides between what begins a session and what ends all of them (:data:`_GATE`): both lock it
+  first, in ``gateway_sign_outs``. What ends all of them then looks with a new statement, so that it sees every session
+  that began before; what begins one goes by what it finds in the row, which is what the last ending left there.
+- A session is over when its user's password hash is another than the one it began under (:data:`UNCHANGED`), whoever
+  wrote that. Of a session from before this was noted nothing is known, and it goes on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FINGERPRINT: Final = "sha256(convert_to(coalesce(u.password_hash, ''), 'UTF8'))"
+"""Of the password hash of the user `u`."""
+UNCHANGED: Final = f"coalesce(s.password_fingerprint = {FINGERPRINT}, true)"
+"""The session `s` began under the password hash that its user `u` has."""
+
+# The row as it is once locked, whatever the statement's snapshot showed.
+_GATE: Final = """gate AS (
+    INSERT INTO gateway_sign_outs (user_id, at) VALUES ({user}, 'epoch')
+    ON CONFLICT (user_id) DO UPDATE SET at = gateway_sign_outs.at RETURNING at)"""
+
+OPEN: Final = f"""
+WITH {_GATE.format(user="$2::uuid")},
+session AS (
+    INSERT INTO gateway_sessions
+        (id, user_id, organization_id, created_at, last_used_at, expires_at, device, address, password_fingerprint)
+    SELECT $1, u.id, $3, $5, $5, $6, $7, $8, {FINGERPRINT} FROM gate, users u
+    WHERE u.id = $2 AND u.deleted_at IS NULL AND coalesce({FINGERPRINT} = $9::bytea, true)
+        AND coalesce(gate.at < $10::timestamptz, true)
+    RETURNING id)
+INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at) SELECT $4, id, $5, $6 FROM session
+RETURNING family
+"""  # noqa: S608 - of the constants above
+
+EXTEND: Final = f"""
+WITH session AS (
+    UPDATE gateway_sessions s SET organization_id = $3, last_used_at = $5, expires_at = greatest(s.expires_at, $6),
+        device = $7, address = $8
+    FROM users u
+    WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND u.id = s.user_id AND {UNCHANGED} RETURNING s.id)
+INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at) SELECT $4, id, $5, $6 FROM session
+RETURNING family
+"""  # noqa: S608 - of the constants above
+
+# FOR UPDATE returns the rows as they are once locked (PostgreSQL re-evaluates the query on their newest versions), and
+# so does each UPDATE after it: what the statement's snapshot showed of them decides nothing.
+TURN: Final = f"""
+WITH found AS (
+    SELECT t.digest, t.follows, t.successor, s.id AS session_id, {FINGERPRINT} AS fingerprint,
+        CASE WHEN t.reused_at IS NOT NULL THEN 'reused'
+             WHEN s.revoked_at IS NOT NULL OR NOT {UNCHANGED} THEN 'revoked'
+             WHEN t.expires_at <= $5 OR s.created_at <= $6 THEN 'expired'
+             WHEN t.used_at IS NULL THEN 'issued'
+             WHEN t.superseded_at IS NOT NULL THEN 'superseded'
+             ELSE 'rotated' END AS state,
+        CASE WHEN $2::text <> 'refresh' OR t.used_at IS NULL THEN $2::text
+             WHEN t.used_at > $4 THEN 'race'
+             WHEN t.used_by IS DISTINCT FROM $15::text THEN 'refresh'
+             WHEN t.retry_until > $3 THEN 'retry'
+             ELSE 'return' END AS event
+    FROM gateway_sessions s JOIN gateway_refresh_tokens t ON t.family = s.id LEFT JOIN users u ON u.id = s.user_id
+    WHERE t.digest = $1
+    FOR UPDATE OF s, t),
+turned AS (
+    SELECT found.*, law.next, law.effect FROM found
+    JOIN unnest($7::text[], $8::text[], $9::text[], $10::text[]) AS law (state, event, next, effect)
+        USING (state, event)),
+token AS (
+    UPDATE gateway_refresh_tokens t SET
+        used_at = CASE WHEN turned.effect = 'issue' THEN $3 ELSE t.used_at END,
+        used_by = CASE WHEN turned.effect = 'issue' THEN $15 ELSE t.used_by END,
+        retry_until = CASE WHEN turned.effect = 'issue' THEN $17::timestamptz ELSE t.retry_until END,
+        reused_at = CASE WHEN turned.next = 'reused' THEN $3 END,
+        successor = CASE WHEN turned.effect = 'issue' THEN $13::bytea END
+    FROM turned WHERE t.digest = turned.digest AND turned.next <> turned.state),
+before AS (
+    UPDATE gateway_refresh_tokens t SET superseded_at = $3
+    FROM turned WHERE t.digest = turned.follows AND turned.effect = 'issue'),
+added AS (
+    INSERT INTO gateway_refresh_tokens (digest, family, follows, issued_at, expires_at)
+    SELECT $11::bytea, session_id, digest, $3, $12::timestamptz FROM turned WHERE effect = 'issue'),
+used AS (
+    UPDATE gateway_sessions s SET last_used_at = $3,
+        expires_at = greatest(s.expires_at, $18::timestamptz,
+            CASE turned.effect WHEN 'issue' THEN $12::timestamptz END),
+        organization_id = $14::uuid, device = $15::text, address = $16::text,
+        password_fingerprint = coalesce(s.password_fingerprint, turned.fingerprint)
+    FROM turned WHERE s.id = turned.session_id AND turned.effect IN ('issue', 'renew')),
+ended AS (
+    UPDATE gateway_sessions s SET revoked_at = $3
+    FROM turned WHERE s.id = turned.session_id AND turned.effect = 'end')
+SELECT session_id, state, effect, successor FROM turned
+"""  # noqa: S608 - of the constants above
+
+# A token that was entered before keeps its family: whoever enters it second is told that one.
+ENTER: Final = f"""
+WITH {_GATE.format(user="$3::uuid")},
+token AS (
+    INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at)
+    SELECT $1, $2, $5, $6 FROM gate
+    WHERE EXISTS (SELECT FROM gateway_refresh_tokens known WHERE known.digest = $1) OR gate.at < $7::timestamptz
+    ON CONFLICT (digest) DO UPDATE SET family = gateway_refresh_tokens.family RETURNING family),
+session AS (
+    INSERT INTO gateway_sessions
+        (id, user_id, organization_id, created_at, last_used_at, expires_at, device, address, password_fingerprint)
+    SELECT family, $3, $4::uuid, $5, $5, $6, $8, $9, {FINGERPRINT}
+    FROM token LEFT JOIN users u ON u.id = $3 WHERE family = $2)
+SELECT token.family AS id, coalesce(s.created_at, $5) AS created_at
+FROM token LEFT JOIN gateway_sessions s ON s.id = token.family
+"""  # noqa: S608 - of the constants above
+
+SIGN_OUT: Final = """
+INSERT INTO gateway_sign_outs (user_id, at) VALUES ($1, $2)
+ON CONFLICT (user_id) DO UPDATE SET at = greatest(gateway_sign_outs.at, excluded.at)
+"""
+
+END_ALL: Final = """
+UPDATE gateway_sessions SET revoked_at = $3
+WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $4 AND id IS DISTINCT FROM $2::uuid RETURNING id
+"""
+
+# The session that goes on has begun under the hash that is replaced, and goes on under the one that replaces it.
+REPLACE_HASH: Final = """
+WITH changed AS (
+    UPDATE users SET password_hash = $3, updated_at = now()
+    WHERE id = $1 AND password_hash = $2 AND deleted_at IS NULL RETURNING id),
+kept AS (
+    UPDATE gateway_sessions s SET password_fingerprint = sha256(convert_to($3, 'UTF8')) FROM changed
+    WHERE s.id = $4::uuid AND s.user_id = changed.id
+        AND coalesce(s.password_fingerprint = sha256(convert_to($2, 'UTF8')), true)),
+ended AS (
+    UPDATE gateway_sessions s SET revoked_at = $5 FROM changed
+    WHERE s.user_id = changed.id AND s.revoked_at IS NULL AND s.expires_at > $6 AND s.id IS DISTINCT FROM $4::uuid
+    RETURNING s.id)
+SELECT EXISTS (SELECT FROM changed) AS is_changed, ARRAY(SELECT id FROM ended) AS ended
+"""
+
+# Of a session that a gateway from before the fingerprints began: it is taken to have begun under what is there now.
+NOTE_PASSWORDS: Final = f"""
+WITH noted AS (
+    UPDATE gateway_sessions s SET password_fingerprint = {FINGERPRINT} FROM users u
+    WHERE u.id = s.user_id AND s.password_fingerprint IS NULL AND s.revoked_at IS NULL RETURNING s.id)
+SELECT count(*) FROM noted
+"""  # noqa: S608 - of the constants above
+
+LIVE: Final = f"""
+SELECT EXISTS (SELECT FROM gateway_sessions s JOIN users u ON u.id = s.user_id
+    WHERE s.id = $1 AND s.revoked_at IS NULL AND s.expires_at > $2 AND s.created_at > $3 AND {UNCHANGED})
+"""  # noqa: S608 - of the constants above
+
+LIST: Final = f"""
+SELECT s.id, s.organization_id, s.device, s.address, s.created_at,
+       coalesce(s.last_used_at, s.created_at) AS last_used_at, s.expires_at
+FROM gateway_sessions s JOIN users u ON u.id = s.user_id
+WHERE s.user_id = $1 AND s.revoked_at IS NULL AND s.expires_at > $3 AND s.created_at > $4 AND {UNCHANGED}
+ORDER BY s.id IS NOT DISTINCT FROM $2::uuid DESC, coalesce(s.last_used_at, s.created_at) DESC, s.id LIMIT 100
+"""  # noqa: S608 - of the constants above
