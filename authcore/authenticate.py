@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Final
 
 from authcore import api_keys
 from authcore.claims import AccessClaims, TicketClaims
-from authcore.credentials import ApiKey, BearerToken, CookieToken, Credential, SocketToken, Ticket
+from authcore.credentials import (
+    ApiKey,
+    BearerToken,
+    CookieToken,
+    CookieTwins,
+    Credential,
+    SocketToken,
+    Ticket,
+)
 from authcore.errors import (
     ApiKeyExpired,
     AuthError,
@@ -32,6 +40,7 @@ from authcore.errors import (
 )
 from authcore.principal import AuthMethod
 from authcore.principals import Principals
+from authcore.twins import newest_first
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -72,8 +81,10 @@ class Authenticator:
         self._foreign = foreign
         self._secret = secrets.token_bytes(32)
 
-    def key_of(self, credential: Credential, organization: UUID | None) -> bytes | None:
+    def key_of(self, credential: Credential | CookieTwins, organization: UUID | None) -> bytes | None:
         """Return the key under which memory knows a credential; None for one of a socket, which it never does.
+
+        None as well for several cookies: it knows each of them, and not which one counts.
 
         It follows from the two and a secret of this process: who meets them again and again may keep it.
 
@@ -81,9 +92,19 @@ class Authenticator:
             credential: What the caller presented.
             organization: The organization the caller asks to act in; None for the credential's own.
         """
-        if isinstance(credential, Ticket | SocketToken):
+        if isinstance(credential, Ticket | SocketToken | CookieTwins):
             return None
         return self._digest(credential, organization)
+
+    def newest_first(self, twins: CookieTwins, now: float) -> list[CookieToken]:
+        """Return the genuine ones of several cookies, the one issued last first; the first of all where none is.
+
+        Args:
+            twins: The cookies.
+            now: POSIX seconds.
+        """
+        genuine = newest_first(self._tokens, twins.tokens, AccessClaims, now)
+        return [CookieToken(token) for token, _ in genuine] or [CookieToken(twins.tokens[0])]
 
     def recall(self, key: bytes, now: float) -> Principal | None:
         """Answer from memory only: microseconds, no await, no proof.

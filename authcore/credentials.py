@@ -23,6 +23,17 @@ class CookieToken:
 
 
 @dataclass(frozen=True, slots=True)
+class CookieTwins:
+    """Several cookies of the access token's name: one credential at most, and not known which.
+
+    Attributes:
+        tokens: Their different values, in the order of the Cookie header.
+    """
+
+    tokens: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ApiKey:
     """An API key from ``X-API-Key``."""
 

@@ -19,6 +19,7 @@ from authcore.errors import StoreUnavailable
 from gateway import collector, logs
 from gateway.addresses import CannotListen, host_port
 from gateway.admin import Admin
+from gateway.assembly.browsers import cookie_places
 from gateway.assembly.chores import begin_chores
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
@@ -106,7 +107,7 @@ class Gateway:
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
         closing.callback(tunnels.abort)
         self._sockets = build_sockets(settings, domain, metrics)
-        forwarder = Forwarder(tunnels, self._sockets)
+        forwarder = Forwarder(tunnels, self._sockets, cookie_places(settings) if settings.cookies else None)
         routing = self._routing = Routing(settings, metrics, upstreams, hosted)
         pipeline = build_pipeline(
             settings,

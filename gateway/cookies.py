@@ -5,8 +5,10 @@ Laws:
 - A cookie ends at ``;`` and at nothing else: quotes, commas and ``$Version`` mean nothing, as they mean nothing to
   browsers.
 - Only the exact name is read. What a careless server might take for one of ours (other case or separator, escapes, a
-  stray ``=``) is neither read nor passed on, and counts as a second cookie of that name.
-- Two cookies of one name are none: a sibling host can set a cookie beside ours, and nobody can tell which is whose.
+  stray ``=``) is neither read nor passed on.
+- A Cookie header does not say where a cookie was set (RFC 6265 section 5.4), so several of one name are all
+  candidates, in their order. Which of them counts is decided by proof, where they are used. An empty one is none, equal
+  ones are one.
 - All other cookies stay as they came, byte by byte and in order.
 """
 
@@ -29,6 +31,9 @@ CSRF: Final = b"whm_csrf"
 MOST: Final = 200
 """Cookies of one request; browsers keep fewer of one site (RFC 6265bis section 5.6 asks for 50)."""
 
+MOST_TWINS: Final = 16
+"""Different values of one name that are looked at; ``gateway/cookie_places.py`` knows fewer places for any."""
+
 _OURS: Final = re.compile(rb"whm[^A-Za-z0-9](access|refresh|csrf)", re.IGNORECASE)
 _STRAY: Final = b' \t\r\n\v\f"'
 """What a careless reader takes off a name, at either end and in any order."""
@@ -37,7 +42,7 @@ _STRAY: Final = b' \t\r\n\v\f"'
 class OurCookies:
     """What a request holds of the gateway's cookies."""
 
-    __slots__ = ("_doubled", "_values")
+    __slots__ = ("_others", "_values")
 
     def __init__(self, lines: Iterable[bytes] = ()) -> None:
         """Read the values of a request's Cookie lines.
@@ -46,8 +51,7 @@ class OurCookies:
             TooManyCookies: there are more than any browser keeps.
         """
         self._values: dict[bytes, bytes] = {}
-        self._doubled: set[bytes] = set()
-        seen: set[bytes] = set()
+        self._others: dict[bytes, list[bytes]] = {}
         number = 0
         for line in lines:
             number += line.count(b";") + 1
@@ -57,22 +61,36 @@ class OurCookies:
                 meant = _meant(pair)
                 if meant is None:
                     continue
-                if meant in seen:
-                    self._doubled.add(meant)
-                seen.add(meant)
                 name, _, value = pair.strip(b" \t").partition(b"=")
                 if name == meant:
-                    self._values[meant] = value
+                    self._add(name, value)
 
-    def one(self, name: bytes) -> bytes | None:
-        """Return the value of one of our cookies; None when it is not there, or empty.
+    def _add(self, name: bytes, value: bytes) -> None:
+        known = self._values.get(name)
+        if not known:
+            self._values[name] = value
+        elif value and value != known:
+            others = self._others.setdefault(name, [])
+            if value not in others:
+                others.append(value)
+
+    def every(self, name: bytes) -> tuple[bytes, ...]:
+        """Return the different values that one of our names has, in the order of the header; empty ones are none.
 
         Raises:
-            CredentialAmbiguous: there are two, in any spelling.
+            CredentialAmbiguous: there are more than ``MOST_TWINS``.
         """
-        if name in self._doubled:
+        value = self._values.get(name)
+        if not value:
+            return ()
+        others = self._others.get(name, ())
+        if len(others) >= MOST_TWINS:
             raise CredentialAmbiguous
-        return self._values.get(name) or None
+        return (value, *others)
+
+    def __bool__(self) -> bool:
+        """Whether the browser has any cookie of ours here, be it empty."""
+        return bool(self._values)
 
     def __repr__(self) -> str:
         return f"OurCookies({', '.join(name.decode() for name in self._values)})"

@@ -4,7 +4,8 @@ Laws (the precedence is the contract's):
 
 - ``X-API-Key``, when present, is the credential: a bearer token beside it does not rescue a bad key.
 - Two field lines of one kind are refused: one might be checked here and the other used upstream.
-- A cookie is looked at where there is neither, and only where cookies are on.
+- A cookie is looked at where there is neither, and only where cookies are on. Several of its name are all looked at:
+  which of them counts is found out by proving them (:mod:`gateway.proxy.twins`).
 - A query is looked at for a WebSocket ticket alone, where the route says so; a credential in the headers beside it is
   refused as the second of two.
 - Only these names count, in any case; a spelling that merely folds onto one (``X_API_Key``) is neither read nor passed.
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from authcore.credentials import ApiKey, BearerToken, CookieToken, Credential, Ticket
+from authcore.credentials import ApiKey, BearerToken, CookieToken, CookieTwins, Credential, Ticket
 from authcore.errors import CredentialAmbiguous, CredentialMalformed, CredentialMissing
 from gateway.cookies import ACCESS, NO_COOKIES, OurCookies
 from gateway.faults import BadRequest
@@ -41,13 +42,13 @@ class HeaderFields(Protocol):
         """Whether a name has more than one line."""
 
 
-def read_credential(fields: HeaderFields, cookies: OurCookies = NO_COOKIES) -> Credential:
+def read_credential(fields: HeaderFields, cookies: OurCookies = NO_COOKIES) -> Credential | CookieTwins:
     """Return what the caller presents, in a header or else in `cookies`.
 
     Raises:
         CredentialMissing: nothing is presented.
         CredentialMalformed: Authorization is not ``Bearer <token>``.
-        CredentialAmbiguous: more than one line of one kind.
+        CredentialAmbiguous: more than one line of one kind, or more cookies of one name than there are places for it.
     """
     if fields.occurs_twice(b"x-api-key") or fields.occurs_twice(b"authorization"):
         raise CredentialAmbiguous
@@ -56,10 +57,10 @@ def read_credential(fields: HeaderFields, cookies: OurCookies = NO_COOKIES) -> C
         return ApiKey(key)
     value = fields.first.get(b"authorization")
     if value is None:
-        token = cookies.one(ACCESS)
-        if token is None:
+        tokens = cookies.every(ACCESS)
+        if not tokens:
             raise CredentialMissing
-        return CookieToken(token)
+        return CookieToken(tokens[0]) if len(tokens) == 1 else CookieTwins(tokens)
     match = _BEARER.fullmatch(value)
     if match is None:
         raise CredentialMalformed

@@ -7,6 +7,8 @@ Laws:
   to what its pages send, and is still not ours. Of sessions that Whatomate began the gateway knows no more than that
   both are equal.
 - The token stays the same as long as its session: a page that read it once goes on while another refreshes.
+- A page reads the first ``whm_csrf`` of several, whichever that is. Where there are several, any of them is enough from
+  a page that is proven to be of this host (:mod:`gateway.proxy.browsers`): no page elsewhere can make that proof.
 """
 
 from __future__ import annotations
@@ -14,13 +16,23 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64encode
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.faults import CsrfRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from uuid import UUID
+
+
+OWN_PAGE: Final = "X-Auth-Own-Page"
+"""Set on requests to the gateway's own application that are proven to come from a page of this host, or of an origin
+that may use cookies. Of a managed prefix (``gateway/proxy/headers.py``), so no client can set it."""
+
+
+EQUAL: Final = 1
+BOUND: Final = 2
+"""How much a token proves: see :meth:`CsrfTokens.proof`."""
 
 
 class CsrfTokens:
@@ -34,23 +46,50 @@ class CsrfTokens:
         """Return the token of a session."""
         return _token(self._keys[0], session_id).decode("ascii")
 
-    def check(self, sent: Sequence[bytes], kept: bytes | None, session_id: UUID | None) -> None:
-        """Hold what was sent in the header against what the cookie keeps.
+    def check(
+        self,
+        sent: Sequence[bytes],
+        kept: Sequence[bytes],
+        session_id: UUID | None,
+        *,
+        own_page: bool = False,
+    ) -> None:
+        """Hold what was sent in the header against what the cookies keep.
 
         Args:
             sent: The values of ``X-CSRF-Token``.
-            kept: The value of ``whm_csrf``.
+            kept: The different values of ``whm_csrf``.
             session_id: The session acted in; None when Whatomate began it.
+            own_page: A page of this host is proven to have sent it: of several cookies any is enough.
 
         Raises:
             CsrfRefused: they are not the session's token.
         """
         if len(sent) != 1 or not sent[0]:
             raise CsrfRefused("X-CSRF-Token is missing: send the value of the cookie whm_csrf in it")
-        if kept is None or not hmac.compare_digest(sent[0], kept):
+        token = sent[0]
+        if not any(hmac.compare_digest(token, one) for one in kept):
             raise CsrfRefused("X-CSRF-Token is not the value of the cookie whm_csrf")
-        if session_id is not None and not self._is_of(session_id, kept):
+        if len(kept) > 1 and own_page:
+            return
+        if session_id is None:
+            if len(kept) > 1:
+                raise CsrfRefused("There are several cookies whm_csrf: refresh, or sign in again")
+        elif not self._is_of(session_id, token):
             raise CsrfRefused("X-CSRF-Token is not this session's: refresh, or sign in again")
+
+    def proof(self, sent: Sequence[bytes], kept: Sequence[bytes], session_id: UUID | None) -> int:
+        """Return how much the token proves of a session, whichever page sent it; arguments as of :meth:`check`.
+
+        Returns:
+            ``BOUND`` if it is this session's, ``EQUAL`` if header and cookie are the same and the session has none of
+            its own, 0 if :meth:`check` refuses it.
+        """
+        try:
+            self.check(sent, kept, session_id)
+        except CsrfRefused:
+            return 0
+        return EQUAL if session_id is None else BOUND
 
     def _is_of(self, session_id: UUID, token: bytes) -> bool:
         return any(hmac.compare_digest(_token(key, session_id), token) for key in self._keys)

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = ("authcore", "config", "gateway")
 
-GROUND: Final = {"exchange", "cookies", "credentials", "csrf", "faults", "metrics", "logs", "tracing"}
+GROUND: Final = {
+    "exchange",
+    "cookie_places",
+    "cookies",
+    "credentials",
+    "csrf",
+    "faults",
+    "metrics",
+    "logs",
+    "tracing",
+}
 MAY_IMPORT: Final[dict[str, set[str]]] = {
     "__main__": {"cli"},
     "cli": {"commands", "app"},

@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from authcore.errors import CredentialAmbiguous
-from gateway.cookies import ACCESS, CSRF, MOST, REFRESH, OurCookies, without_ours
+from gateway.cookies import ACCESS, CSRF, MOST, MOST_TWINS, REFRESH, OurCookies, without_ours
 from gateway.faults import TooManyCookies
 
 OURS = [ACCESS, REFRESH, CSRF]
@@ -57,7 +57,7 @@ def stripped(line: bytes) -> list[bytes]:
     ],
 )
 def test_ours_are_found_wherever_they_stand(name: bytes, line: bytes) -> None:
-    assert OurCookies([line % name]).one(name) == b"v.1_2-3"
+    assert OurCookies([line % name]).every(name) == (b"v.1_2-3",)
 
 
 @pytest.mark.parametrize(
@@ -85,25 +85,42 @@ def test_ours_are_taken_out_and_the_others_stay_as_they_came(line: bytes, left: 
 
 @pytest.mark.parametrize("alias", ALIASES)
 def test_an_alias_is_neither_read_nor_passed(alias: bytes) -> None:
-    assert OurCookies([alias + b"=x"]).one(ACCESS) is None
+    assert OurCookies([alias + b"=x"]).every(ACCESS) == ()
+    assert not OurCookies([alias + b"=x"])
     assert without_ours(b"a=1; " + alias + b"=x; b=2") == b"a=1; b=2"
 
 
-@pytest.mark.parametrize("alias", [*ALIASES, ACCESS])
-def test_a_second_of_any_spelling_makes_both_none(alias: bytes) -> None:
+@pytest.mark.parametrize("alias", ALIASES)
+def test_an_alias_beside_one_changes_nothing(alias: bytes) -> None:
     for lines in (
         [b"whm_access=x; " + alias + b"=y"],
         [alias + b"=y;whm_access=x"],
         [b"whm_access=x", alias + b"=x"],
     ):
-        cookies = OurCookies(lines)
-        with pytest.raises(CredentialAmbiguous):
-            cookies.one(ACCESS)
-        assert cookies.one(CSRF) is None
+        assert OurCookies(lines).every(ACCESS) == (b"x",)
 
 
-def test_an_empty_one_is_none() -> None:
-    assert OurCookies([b"whm_access=; whm_csrf"]).one(ACCESS) is None
+def test_several_of_one_name_are_all_there_in_their_order_and_each_once() -> None:
+    for lines in (
+        [b"whm_access=x; whm_access=y; whm_access=; whm_access=x; whm_access; whm_access=z"],
+        [b"whm_access=; whm_access=x", b"whm_access=y;whm_csrf=x", b"whm_access=y;whm_access=z"],
+    ):
+        assert OurCookies(lines).every(ACCESS) == (b"x", b"y", b"z")
+
+
+def test_more_of_one_name_than_there_are_places_are_none() -> None:
+    pairs = [b"whm_access=%d" % number for number in range(MOST_TWINS + 1)]
+    assert len(OurCookies([b"; ".join(pairs[1:])]).every(ACCESS)) == MOST_TWINS
+    cookies = OurCookies([b"; ".join([*pairs, b"whm_csrf=x"])])
+    with pytest.raises(CredentialAmbiguous):
+        cookies.every(ACCESS)
+    assert cookies.every(CSRF) == (b"x",)
+
+
+def test_an_empty_one_is_none_and_yet_there() -> None:
+    assert OurCookies([b"whm_access=; whm_csrf"]).every(ACCESS) == ()
+    assert OurCookies([b"whm_csrf"])
+    assert not OurCookies([b"a=1; whm_accessory=2", b""])
 
 
 @given(LINES)
@@ -119,7 +136,7 @@ def test_what_is_left_holds_none_of_ours_and_all_of_the_rest(line: bytes) -> Non
     others = [pair for pair in stripped(line) if not careless.match(pair) and b"%" not in pair]
     assert [pair for pair in kept if pair and b"%" not in pair] == [pair for pair in others if pair]
     if without_ours(line) == line and line:
-        assert OurCookies([line]).one(ACCESS) is None
+        assert OurCookies([line]).every(ACCESS) == ()
 
 
 @given(
@@ -127,13 +144,13 @@ def test_what_is_left_holds_none_of_ours_and_all_of_the_rest(line: bytes) -> Non
     st.sampled_from(OURS),
     st.integers(0, 5),
 )
-def test_one_beside_anything_is_that_one_or_ambiguous(lines: list[bytes], name: bytes, place: int) -> None:
+def test_one_beside_anything_is_among_those_found(lines: list[bytes], name: bytes, place: int) -> None:
     lines.insert(min(place, len(lines)), name + b"=mine")
-    cookies = OurCookies(lines)
-    try:
-        assert cookies.one(name) == b"mine"
-    except CredentialAmbiguous:
-        assert any(without_ours(line) != line for line in lines if line != name + b"=mine")
+    found = OurCookies(lines).every(name)
+    assert b"mine" in found
+    assert len(set(found)) == len(found)
+    exact = [pair.strip(b" \t").partition(b"=") for line in lines for pair in line.split(b";")]
+    assert set(found) == {value for other, _, value in exact if other == name and value}
 
 
 @given(LINES)
@@ -144,7 +161,7 @@ def test_a_line_without_a_mention_of_ours_is_untouched(line: bytes) -> None:
 
 
 def test_more_than_a_browser_keeps_are_refused_unread() -> None:
-    assert OurCookies([b"; ".join([b"a=1"] * (MOST - 1)), b"whm_access=x"]).one(ACCESS) == b"x"
+    assert OurCookies([b"; ".join([b"a=1"] * (MOST - 1)), b"whm_access=x"]).every(ACCESS) == (b"x",)
     for lines in ([b"a;" * MOST], [b"a=1"] * (MOST + 1), [b";" * 30_000]):
         with pytest.raises(TooManyCookies):
             OurCookies(lines)

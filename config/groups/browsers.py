@@ -61,6 +61,11 @@ class Cookie(Group):
     domain: Annotated[str, AfterValidator(_domain)] | None = Field(
         None, description="The cookies are good for this domain and all below it; unset: for one host."
     )
+    base_path: Annotated[str, Field(max_length=255, pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = Field(
+        "",
+        description="Where browsers find the gateway, when a proxy in front takes a path such as /whatomate off "
+        "(Whatomate's server.base_path); the cookies' paths begin with it.",
+    )
     only: bool = Field(default=False, description="Tokens go into cookies alone, not into the body as well.")
 
 

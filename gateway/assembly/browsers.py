@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.cookie_places import CookiePlaces
 from gateway.csrf import CsrfTokens
 from gateway.endpoints.cookies import NoCookies, SessionCookies
 
@@ -28,7 +29,10 @@ def session_cookies(settings: Settings, tokens: Tokens) -> SessionCookies | NoCo
     """Return what sets and clears cookies; where they are off, what does not."""
     if not settings.cookies:
         return NoCookies()
+    return SessionCookies(csrf_tokens(settings), tokens, cookie_places(settings), only=settings.cookie.only)
+
+
+def cookie_places(settings: Settings) -> CookiePlaces:
+    """Return where cookies lie."""
     cookie = settings.cookie
-    return SessionCookies(
-        csrf_tokens(settings), tokens, secure=cookie.secure, domain=cookie.domain, only=cookie.only
-    )
+    return CookiePlaces(secure=cookie.secure, domain=cookie.domain, base_path=cookie.base_path)

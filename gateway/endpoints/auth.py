@@ -103,17 +103,28 @@ class AuthEndpoints:
     async def refresh(self, request: web.Request) -> web.Response:
         """Exchange a refresh token for a new pair; the old one is used up."""
         now = await now_of(request)
-        kept = None if await _names_token(request) else self._cookies.refresh_token(request, now)
-        token = await _sent_refresh_token(request) if kept is None else kept.token
-        try:
-            pair = await self._sessions.refresh(token, now, visit_of(request))
-        except (RefreshRejected, RefreshRevoked, RefreshUserUnknown, UserDisabled) as error:
-            if isinstance(error, RefreshReused):
-                log.warning("refresh_token_reused", session=str(error.session_id), ended=True)
-            if kept is not None and await self._is_over(error, kept, now):
-                self._cookies.clear(request)
-            raise
-        return self._tokens(request, pair)
+        kept = [] if await _names_token(request) else self._cookies.refresh_tokens(request, now)
+        tokens = [one.token for one in kept] or [await _sent_refresh_token(request)]
+        refusals: list[AuthError] = []
+        for token in tokens:
+            try:
+                pair = await self._sessions.refresh(token, now, visit_of(request))
+            except (RefreshRejected, RefreshRevoked, RefreshUserUnknown, UserDisabled) as error:
+                if isinstance(error, RefreshReused):
+                    log.warning("refresh_token_reused", session=str(error.session_id), ended=True)
+                refusals.append(error)
+            else:
+                return self._tokens(request, pair)
+        if kept and await self._are_over(refusals, kept, now):
+            self._cookies.clear(request)
+        raise refusals[0]
+
+    async def _are_over(self, refusals: list[AuthError], kept: list[KeptToken], now: float) -> bool:
+        """Whether the session of each cookie is."""
+        for error, one in zip(refusals, kept, strict=True):
+            if not await self._is_over(error, one, now):
+                return False
+        return True
 
     async def _is_over(self, error: AuthError, kept: KeptToken, now: float) -> bool:
         """Whether the cookies' session is: who came too late to be given the pair again has the winner's cookies."""
@@ -153,10 +164,10 @@ class AuthEndpoints:
             visit_of(request),
             founded_at=None if bearer is None else self._sessions.founding(bearer, now),
         )
-        return self._signed_in(request, switched)
+        return self._signed_in(request, switched, shows=False)
 
-    def _signed_in(self, request: web.Request, signed_in: SignedIn) -> web.Response:
-        self._cookies.carry(request, signed_in.tokens)
+    def _signed_in(self, request: web.Request, signed_in: SignedIn, *, shows: bool = True) -> web.Response:
+        self._cookies.carry(request, signed_in.tokens, shows=shows)
         user = UserAnswer.model_validate(signed_in.user)
         return success(SignedInAnswer(user=user, **self._cookies.shown(signed_in.tokens)))
 

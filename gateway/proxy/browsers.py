@@ -8,6 +8,9 @@ Laws:
 - Nor may a page of another origin sign a browser in or out here: where cookies are set, the same holds, if the request
   says where it comes from. What is no browser does not.
 - A header wins over the cookie, and needs none of this: no browser sends one by itself.
+- ``Sec-Fetch-Site: same-origin``, or an ``Origin`` of this host or of a page that may use cookies, proves that such a
+  page asked: browsers write these fields, and no page can (Fetch standard, forbidden request-headers). If the two
+  are at odds, given twice, ``null`` or unreadable, they prove nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.principal import AuthMethod
 from gateway.cookies import CSRF
+from gateway.csrf import BOUND, OWN_PAGE
 from gateway.faults import OriginRefused
 from gateway.proxy.cors import origin_of
 
@@ -27,8 +31,10 @@ if TYPE_CHECKING:
     from gateway.proxy.routes import Route
     from gateway.wire.messages import RequestHead
 
+_OWN_PAGE: Final = f"{OWN_PAGE}: true\r\n".encode("ascii")
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _OURS: Final = frozenset({b"same-origin", b"none"})
+_OF_PAGES: Final = frozenset({b"same-origin", b"same-site", b"cross-site"})
 _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 
 
@@ -55,10 +61,40 @@ class BrowserLaws:
         if principal.method is not AuthMethod.COOKIE:
             return
         if head.method not in _SAFE:
+            kept = reading.cookies.every(CSRF)
+            own_page = len(kept) > 1 and proves_own_page(head, reading, route)
             sent = tuple(head.every(b"x-csrf-token"))
-            self._csrf.check(sent, reading.cookies.one(CSRF), principal.session_id)
+            self._csrf.check(sent, kept, principal.session_id, own_page=own_page)
         elif _is_handshake(head) and not _is_welcome(head, reading, route, stranger=False):
             raise OriginRefused("Pages of this origin may not open a WebSocket; see GATEWAY_CORS_ORIGINS")
+
+    def proof(self, head: RequestHead, reading: Reading, principal: Principal) -> int:
+        """Return how much a request by cookie proves that this caller's user meant it, whichever page sent it.
+
+        Returns:
+            As :meth:`~gateway.csrf.CsrfTokens.proof`; of a safe method nothing needs a proof, and it is whole.
+        """
+        if head.method in _SAFE:
+            return BOUND
+        sent = tuple(head.every(b"x-csrf-token"))
+        return self._csrf.proof(sent, reading.cookies.every(CSRF), principal.session_id)
+
+
+def own_page_line(head: RequestHead, reading: Reading, route: Route) -> bytes:
+    """Return the line by which the gateway's own application learns of that proof; none where there is no proof."""
+    return _OWN_PAGE if proves_own_page(head, reading, route) else b""
+
+
+def proves_own_page(head: RequestHead, reading: Reading, route: Route) -> bool:
+    """Whether a request proves that a page of this host sent it, or one that may use cookies."""
+    if head.occurs_twice(b"origin") or head.occurs_twice(b"sec-fetch-site"):
+        return False
+    site, origin = head.first.get(b"sec-fetch-site"), head.first.get(b"origin")
+    if origin is None:
+        return site == b"same-origin"
+    if _may_use_cookies(origin, route):
+        return site is None or site in _OF_PAGES
+    return _is_here(origin, reading) and (site is None or site == b"same-origin")
 
 
 def _is_handshake(head: RequestHead) -> bool:
@@ -72,14 +108,20 @@ def _is_welcome(head: RequestHead, reading: Reading, route: Route, *, stranger: 
     if not named and b"sec-fetch-site" not in head.first:
         return stranger
     origin = origin_of(head)
-    cors = route.cors
-    if origin is not None and cors is not None and cors.credentials and cors.allows(origin):
+    if origin is not None and _may_use_cookies(origin, route):
         return True
     site = head.first.get(b"sec-fetch-site")
     if site is not None:  # browsers send it, and no page can
         return site in _OURS and not head.occurs_twice(b"sec-fetch-site")
-    if origin is None:
-        return False
+    return origin is not None and _is_here(origin, reading)
+
+
+def _may_use_cookies(origin: bytes, route: Route) -> bool:
+    cors = route.cors
+    return cors is not None and cors.credentials and cors.allows(origin)
+
+
+def _is_here(origin: bytes, reading: Reading) -> bool:
     scheme, _, authority = origin.lower().partition(b"://")
     here = reading.origin.host.lower().removesuffix(_DEFAULT_PORTS.get(scheme, b""))
     return bool(authority) and authority == here

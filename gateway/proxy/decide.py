@@ -26,14 +26,16 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import OPTIONAL, authorize, permit_in_shadow
-from authcore.credentials import ApiKey, BearerToken, CookieToken, SocketToken, Ticket
+from authcore.credentials import ApiKey, BearerToken, CookieToken, CookieTwins, SocketToken, Ticket
 from authcore.errors import AuthError, CredentialMissing, PermissionDenied, TokenRejected
 from authcore.principal import ANONYMOUS, AuthMethod
 from gateway.credentials import read_ticket
 from gateway.faults import CsrfRefused, MethodNotAllowed, NotFound, OriginRefused
+from gateway.proxy.browsers import own_page_line
 from gateway.proxy.kept import Presented, Ruling, Sent
 from gateway.proxy.matching import host_of
 from gateway.proxy.reading import ORGANIZATION, Reading
+from gateway.proxy.twins import Twins
 from gateway.proxy.unproven import EXTENSIONS, is_same, is_unproven
 from gateway.wire.drive import offload
 
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 _KINDS: Final = {
     BearerToken: "jwt",
     CookieToken: "cookie",
+    CookieTwins: "cookie",
     ApiKey: "api_key",
     Ticket: "ws",
     SocketToken: "ws",
@@ -170,11 +173,11 @@ class Decider:
         """Answer who is asking, by way of the store."""
         try:
             presented = self._presented(question, reading, target, route)
-            return await offload(
-                self._authenticator.authenticate(
-                    presented.credential, presented.organization, self._clock.now()
-                )
-            )
+            credential, organization, now = presented.credential, presented.organization, self._clock.now()
+            if isinstance(credential, CookieTwins):
+                twins = Twins(self._authenticator, self._browsers, credential)
+                return await offload(twins.tell_apart(question, reading, organization, now))
+            return await offload(self._authenticator.authenticate(credential, organization, now))
         except AuthError as error:
             if route.requirement.optional and isinstance(error, CredentialMissing):
                 return ANONYMOUS
@@ -265,13 +268,9 @@ class Decider:
             raise RuntimeError("prepare before decide")
         principal, lines = permit.principal, reading.sent
         if lines is None or not lines.suits(principal, route):
-            contradicted = reading.contradicts(principal)
-            lines = reading.sent = Sent(
-                principal,
-                route,
-                self._lines(reading, principal, route, _WITHHELD if contradicted else _NONE),
-                contradicted=contradicted,
-            )
+            sends = self._lines(question, reading, principal, route)
+            lines = Sent(principal, route, sends, contradicted=reading.contradicts(principal))
+            reading.sent = lines
         sent = target.forwarded if route.rewrite is None else route.rewrite.apply(target)
         return b"%b %b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
             question.head.method,
@@ -282,18 +281,18 @@ class Decider:
             question.request_id,
         )
 
-    def _lines(
-        self, reading: Reading, principal: Principal, route: Route, without: frozenset[bytes]
-    ) -> bytes:
+    def _lines(self, question: Question, reading: Reading, principal: Principal, route: Route) -> bytes:
         """Return the field lines that this caller's requests with these lines send on, on such a route."""
+        without = _WITHHELD if reading.contradicts(principal) else _NONE
         if route.cookies:
             passing = reading.passing(strip=False, ours=True, without=without)
+            passing += own_page_line(question.head, reading, route)
         else:
             if route.message:
                 without |= EXTENSIONS
             passing = reading.passing(strip=route.strip_credential, edits=route.edits, without=without)
             if principal.method is AuthMethod.COOKIE and not route.strip_credential:
-                passing += reading.bearer()
+                passing += reading.bearer(question.cookie)
         laws = self._laws
         identity = laws.internal(principal) if route.internal else laws.identity(principal, route.withheld)
         return passing + identity + reading.origin.lines

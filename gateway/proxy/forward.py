@@ -6,6 +6,9 @@ Laws:
   replayable: a safe method (RFC 9110 section 9.2.1) without a body.
 - Whatever happens, the connection goes back to its pool, which decides whether it can be used again.
 - Once the answer has begun, a fault can only break it off.
+- Where cookies are on, an upstream's cookies of our names go to our places (``gateway/cookie_places.py``), on every
+  route: Whatomate sets them where it signs somebody in itself (single sign-on). Those of the gateway's own application
+  are there already.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from gateway.wire.faults import UpstreamLost
 from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
+    from gateway.cookie_places import CookiePlaces
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.sockets import Sockets
     from gateway.proxy.upstreams import Upstream
@@ -40,7 +44,9 @@ class Forwarder:
         streams: The event streams that are being relayed.
     """
 
-    def __init__(self, tunnels: Tunnels, sockets: Sockets) -> None:
+    def __init__(self, tunnels: Tunnels, sockets: Sockets, places: CookiePlaces | None = None) -> None:
+        """`places` are the cookies', where they are on."""
+        self._places = places
         self._tunnels = tunnels
         self._sockets = sockets
         self.streams: set[Stream] = set()
@@ -110,6 +116,8 @@ class Forwarder:
             exchange.head_refused = response.status == TOO_LARGE or (
                 response.status in UNCLEAR and not response.keep_alive
             )
+        if self._places is not None and b"set-cookie" in response.first:
+            response = self._moved(exchange, self._places, response)
         if response.status == _SWITCHING:
             await self._tunnel(exchange, connection, response)
             return
@@ -130,6 +138,15 @@ class Forwarder:
                 await connection.finished()
             else:
                 await self._stream(exchange, connection)
+
+    @staticmethod
+    def _moved(exchange: Exchange, places: CookiePlaces, response: ResponseHead) -> ResponseHead:
+        """Return the response with its cookies of our names in our places."""
+        route, reading = exchange.route, exchange.reading
+        if route is None or reading is None or route.internal:
+            return response
+        fields = places.moved(response.fields, reading.origin.host)
+        return response if fields is None else response.with_fields(fields)
 
     async def _stream(self, exchange: Exchange, connection: UpstreamConnection) -> None:
         """Let events flow until either side ends, or the gateway does."""

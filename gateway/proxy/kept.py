@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from authcore.credentials import Credential
+    from authcore.credentials import CookieTwins, Credential
     from authcore.principal import Permit, Principal
     from gateway.proxy.routes import Route
 
@@ -25,7 +25,7 @@ class Presented:
     """A credential as it counts on some routes.
 
     Attributes:
-        credential: What is presented.
+        credential: What is presented; of several cookies, all.
         organization: The organization asked for; None for the credential's own.
         kind: The credential's kind, for metrics and logs.
         key: The key under which memory knows the two; None for what is never remembered.
@@ -35,7 +35,7 @@ class Presented:
 
     def __init__(
         self,
-        credential: Credential,
+        credential: Credential | CookieTwins,
         organization: UUID | None,
         kind: str,
         key: bytes | None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from authcore.credentials import CookieToken
     from authcore.principal import Permit, Principal
     from gateway.proxy.reading import Reading
     from gateway.proxy.routes import Route
@@ -27,6 +28,7 @@ class Question:
         target: Its canonical path and the bytes to forward.
         route: What matched.
         credential: The kind of credential that counted; empty where none was looked for.
+        cookie: The cookie that counted, where there were several; None where there was no question.
         decision: For another proxy, the endpoint it asked; empty for what is forwarded, or explained.
         principal: Who is proven to be asking, where a credential was looked for.
         permit: The proof that the caller may.
@@ -34,6 +36,7 @@ class Question:
     """
 
     __slots__ = (
+        "cookie",
         "credential",
         "decision",
         "head",
@@ -56,4 +59,5 @@ class Question:
         self.principal: Principal | None = None
         self.permit: Permit | None = None
         self.credential = self.decision = ""
+        self.cookie: CookieToken | None = None
         self.shadowed: Exception | None = None

@@ -19,7 +19,7 @@ from gateway.wire.framing import connection_tokens
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from authcore.credentials import Credential
+    from authcore.credentials import CookieTwins, Credential
     from authcore.principal import Principal
     from gateway.proxy.edits import HeaderEdits
     from gateway.proxy.forwarded import Origin
@@ -65,7 +65,7 @@ class Reading:
         """
         self._head = head
         self._laws = laws
-        self._credential: Credential | None = None
+        self._credential: Credential | CookieTwins | None = None
         self._organization: tuple[UUID | None] | None = None
         self.presented: Presented | None = None
         self.ruling: Ruling | None = None
@@ -79,7 +79,7 @@ class Reading:
             self.trace = None  # the hop before keeps it to itself (RFC 9110 section 7.6.1)
         self.preflight = b"origin" in head.first and b"access-control-request-method" in head.first
 
-    def credential(self) -> Credential:
+    def credential(self) -> Credential | CookieTwins:
         """Return what the caller presents; raises as :func:`~gateway.credentials.read_credential`."""
         if self._credential is None:
             self._credential = read_credential(self._head, self.cookies)
@@ -120,9 +120,13 @@ class Reading:
             return laws.passing(head, strip=strip, ours=ours, replaced=replaced)
         return laws.passing(head, strip=strip, ours=ours, replaced=replaced | edits.replaced) + edits.lines
 
-    def bearer(self) -> bytes:
-        """Return the line that takes the place of the cookie that authenticates: cookies of ours do not go on."""
-        credential = self.credential()
+    def bearer(self, counted: CookieToken | None) -> bytes:
+        """Return the line that takes the place of the cookie that authenticates: cookies of ours do not go on.
+
+        Args:
+            counted: The cookie that counted, where there are several.
+        """
+        credential = self.credential() if counted is None else counted
         return (
             b"Authorization: Bearer %b\r\n" % credential.token if isinstance(credential, CookieToken) else b""
         )

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-READ_OF_RESPONSES: Final = frozenset({b"connection", b"content-length", b"transfer-encoding", b"upgrade"})
+READ_OF_RESPONSES: Final = frozenset(
+    {b"connection", b"content-length", b"set-cookie", b"transfer-encoding", b"upgrade"}
+)
 _LENGTHS_READ: Final = frozenset(len(name) for name in READ_OF_RESPONSES)
 
 FieldLine = tuple[bytes, bytes]
@@ -154,6 +156,16 @@ class ResponseHead(Fields):
         self.keep_alive = True
         self.kind = BodyKind.NONE
         self.length = 0
+
+    def with_fields(self, fields: list[FieldLine]) -> ResponseHead:
+        """Return this head with other field lines, which must agree in the names of ``READ_OF_RESPONSES``."""
+        head = ResponseHead(fields, status=self.status, minor=self.minor)
+        head.phrase = self.phrase
+        head.keep_alive = self.keep_alive
+        head.kind = self.kind
+        head.length = self.length
+        head.index()
+        return head
 
     def index(self) -> None:
         """Fill ``first`` and ``repeated``; once, when the head is complete."""

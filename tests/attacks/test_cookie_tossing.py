@@ -1,18 +1,23 @@
-"""Cookies planted beside the gateway's own, by a sibling host or a page on plain HTTP: none of them counts."""
+"""Cookies planted beside the gateway's own, by a sibling host or a page on plain HTTP: what they do, and what not."""
 
 from __future__ import annotations
 
+import time
 from itertools import permutations
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
+import jwt
 import pytest
 
-from tests.flow.browsing import LOGIN, LOGOUT, REFRESH, signed_in
-from tests.flow.calls import ask, bearer, get, is_refusal, post
+from gateway.cookies import MOST_TWINS
+from tests.flow.browsing import LOGIN, LOGOUT, REFRESH, Jar, signed_in
+from tests.flow.calls import ask, bearer, claims_of, get, is_refusal, post, whatomate_token
 from tests.flow.conftest import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from uuid import UUID
 
     from gateway.app import Gateway
     from tests.flow.conftest import World
@@ -28,29 +33,114 @@ async def gate(world: World, start: Start) -> Gateway:
     return await start(world.url, cookies=True)
 
 
-async def test_of_two_tokens_neither_is_used(gate: Gateway, world: World, upstream: Upstream) -> None:
-    mine, theirs = world.token(world.agent), world.token(world.root)
-    for name in (
+def issued(world: World, user: UUID, later: float) -> str:
+    """An access token of some seconds later than now."""
+    return world.token(user, now=time.time() + later)
+
+
+async def used(gate: Gateway, upstream: Upstream, *lines: str) -> str | None:
+    """Whose request it is that is let in, as the upstream sees it; and by whose token."""
+    assert (await ask(gate, get("/api/x", *lines))).status == 200
+    seen = upstream.requests.pop()
+    (authorization,) = seen.all("Authorization")
+    told = jwt.decode(authorization.removeprefix("Bearer "), options={"verify_signature": False})
+    assert told["user_id"] == seen.one("X-User-ID")
+    assert seen.all("Cookie") in ([], ["a=b"], ["x=y"])
+    return seen.one("X-User-ID")
+
+
+def spellings(one: str, two: str) -> list[tuple[str, ...]]:
+    return [
+        (f"Cookie: {one}; {two}",),
+        (f"Cookie: {one};{two}",),
+        (f"Cookie: {one}; a=b; {two}",),
+        (f"Cookie: {one}", f"cookie: {two}"),
+        (f"Cookie: {one}", "Accept: */*", f"COOKIE: x=y; {two}"),
+    ]
+
+
+async def test_what_is_planted_beside_a_good_one_changes_nothing(
+    gate: Gateway, world: World, upstream: Upstream
+) -> None:
+    """An alias is not read, be it ever so good; under the very name, what is not good does not count."""
+    mine, theirs = world.token(world.agent), issued(world, world.root, 60)
+    planted = [
+        f"{name}={theirs}"
+        for name in ("WHM_ACCESS", "whm.access", "whm%5faccess", "=whm_access", '"whm_access"', "whm_access ")
+    ]
+    planted += [
         "whm_access",
-        "WHM_ACCESS",
-        "whm.access",
-        "whm%5faccess",
-        "=whm_access",
-        '"whm_access"',
-        "whm_access ",
-    ):
-        for one, two in permutations((f"whm_access={mine}", f"{name}={theirs}")):
-            for lines in (
-                (f"Cookie: {one}; {two}",),
-                (f"Cookie: {one};{two}",),
-                (f"Cookie: {one}; a=b; {two}",),
-                (f"Cookie: {one}", f"cookie: {two}"),
-                (f"Cookie: {one}", "Accept: */*", f"COOKIE: x=y; {two}"),
-            ):
-                is_refusal(await ask(gate, get("/api/x", *lines)), 400)
-    is_refusal(await ask(gate, get("/api/x", f"Cookie: whm_access={mine}; whm_access={mine}")), 400)
-    is_refusal(await ask(gate, get("/api/x", f"Cookie: whm_access={mine}; whm_access")), 400)
+        "whm_access=",
+        "whm_access=x",
+        f"whm_access={mine}",
+        f"whm_access={theirs}x",
+        f"whm_access={issued(world, world.root, -7200)}",
+        f"whm_access={whatomate_token(world.root, world.home, jti='a-refresh-token', iat=int(time.time()) + 60)}",
+        f"whm_access={whatomate_token(uuid4(), world.home, iat=int(time.time()) + 60)}",
+    ]
+    for one in planted:
+        for pair in permutations((f"whm_access={mine}", one)):
+            for lines in spellings(*pair):
+                assert await used(gate, upstream, *lines) == str(world.agent), lines
+
+
+async def test_of_two_good_ones_the_newer_counts(gate: Gateway, world: World, upstream: Upstream) -> None:
+    """The price of a browser that keeps both of its own: a sibling host can sign it in as somebody it knows."""
+    for mine, theirs, counts in ((0, 60, world.root), (60, 0, world.agent)):
+        tokens = [
+            f"whm_access={issued(world, user, then)}"
+            for user, then in ((world.agent, mine), (world.root, theirs))
+        ]
+        for pair in permutations(tokens):
+            for lines in spellings(*pair):
+                assert await used(gate, upstream, *lines) == str(counts)
+
+
+async def test_a_revoked_one_does_not_count_however_new(
+    gate: Gateway, world: World, upstream: Upstream
+) -> None:
+    jar, thief = await signed_in(gate), await signed_in(gate, "admin")
+    both = f"Cookie: whm_access={thief.values['whm_access']}; whm_access={jar.values['whm_access']}"
+    for revoked, left in ((thief, world.agent), (jar, None)):
+        assert (await revoked.post(gate, LOGOUT, {})).status == 200
+        for _ in range(2):
+            if left is None:
+                is_refusal(await ask(gate, get("/api/x", both)), 401)
+            else:
+                assert await used(gate, upstream, both) == str(left)
+
+
+async def test_an_outage_is_no_verdict_on_either(world: World, start: Start) -> None:
+    away = await start(cookies=True)
+    tokens = "; ".join(f"whm_access={world.token(user)}" for user in (world.agent, world.root))
+    is_refusal(await ask(away, get("/api/x", f"Cookie: {tokens}")), 503)
+
+
+async def test_an_unsafe_request_is_in_the_session_whose_csrf_token_it_brings(
+    gate: Gateway, world: World, upstream: Upstream
+) -> None:
+    """Whoever plants a newer session beside the victim's does not get what the victim's page writes."""
+    jar = await signed_in(gate)
+    planted = issued(world, world.root, 60)
+    access = f"whm_access={planted}; whm_access={jar.values['whm_access']}"
+    for csrf in (jar.values["whm_csrf"], f"planted; whm_csrf={jar.values['whm_csrf']}"):
+        line = f"Cookie: {access}; whm_csrf={csrf}"
+        for proof in ((), ("Sec-Fetch-Site: same-origin",)):
+            assert (await ask(gate, post("/api/x", {}, line, jar.csrf, *proof))).status == 200
+            assert upstream.requests.pop().one("X-User-ID") == str(world.agent)
+    is_refusal(await ask(gate, post("/api/x", {}, f"Cookie: {access}; whm_csrf=x", jar.csrf)), 403)
+    is_refusal(await ask(gate, post("/api/x", {}, f"Cookie: {access}")), 403)
+    assert upstream.requests == []
+
+
+async def test_more_than_a_browser_can_have_are_refused_without_a_look_at_any(
+    gate: Gateway, world: World, upstream: Upstream
+) -> None:
+    mine = world.token(world.agent)
+    bad = [f"whm_access={number}" for number in range(MOST_TWINS)]
+    is_refusal(await ask(gate, get("/api/x", f"Cookie: whm_access={mine}; {'; '.join(bad)}")), 400)
     assert upstream.seen == b""
+    assert await used(gate, upstream, f"Cookie: {'; '.join(bad[1:])}; whm_access={mine}") == str(world.agent)
 
 
 async def test_an_alias_alone_is_nobody(gate: Gateway, world: World, upstream: Upstream) -> None:
@@ -67,23 +157,88 @@ async def test_a_planted_csrf_cookie_is_not_the_sessions(gate: Gateway, upstream
     jar, thief = await signed_in(gate), await signed_in(gate, "admin")
     access = f"whm_access={jar.values['whm_access']}"
     for planted in ("x", "0" * 32, thief.values["whm_csrf"]):
-        line = f"Cookie: {access}; whm_csrf={planted}"
-        is_refusal(await ask(gate, post("/api/x", {}, line, f"X-CSRF-Token: {planted}")), 403)
-        both = f"Cookie: {access}; whm_csrf={planted}; whm_csrf={jar.values['whm_csrf']}"
-        for sent in (planted, jar.values["whm_csrf"]):
-            is_refusal(await ask(gate, post("/api/x", {}, both, f"X-CSRF-Token: {sent}")), 400)
+        sent = f"X-CSRF-Token: {planted}"
+        alone = f"Cookie: {access}; whm_csrf={planted}"
+        both = f"{alone}; whm_csrf={jar.values['whm_csrf']}"
+        is_refusal(await ask(gate, post("/api/x", {}, alone, sent)), 403)
+        for site in ((), ("Sec-Fetch-Site: same-site",), ("Origin: https://sibling.gateway.test",)):
+            is_refusal(await ask(gate, post("/api/x", {}, both, sent, *site)), 403)
+            assert (await ask(gate, post("/api/x", {}, both, jar.csrf, *site))).status == 200
+        # A page of this host reads the first, and cannot know better.
+        assert (await ask(gate, post("/api/x", {}, both, sent, "Sec-Fetch-Site: same-origin"))).status == 200
+        is_refusal(await ask(gate, post("/api/x", {}, alone, sent, "Sec-Fetch-Site: same-origin")), 403)
         assert (await ask(gate, get("/api/x", both))).status == 200  # which asks for none
-    assert len(upstream.requests) == 3
+    assert len(upstream.requests) == 3 * (3 + 1 + 1)
 
 
-async def test_two_refresh_tokens_are_none_and_neither_is_used_up(gate: Gateway) -> None:
-    jar, thief = await signed_in(gate), await signed_in(gate, "admin")
-    tossed = f"Cookie: whm_refresh={thief.values['whm_refresh']}"
-    answer = await ask(gate, post(REFRESH, {}, tossed, jar.sent_to(REFRESH), jar.csrf))
-    is_refusal(answer, 400)
-    assert answer.all("Set-Cookie") == []
-    for one in (jar, thief):
-        assert (await one.post(gate, REFRESH, {}, one.csrf)).status == 200
+async def test_beside_a_session_of_whatomates_a_planted_csrf_cookie_is_enough_for_no_page_elsewhere(
+    gate: Gateway, world: World
+) -> None:
+    theirs = (
+        f"Cookie: whm_access={whatomate_token(world.agent, world.home)}; whm_csrf=random; whm_csrf=planted"
+    )
+    for sent in ("random", "planted"):
+        for site in ((), ("Sec-Fetch-Site: same-site",), ("Origin: https://sibling.gateway.test",)):
+            is_refusal(await ask(gate, post("/api/x", {}, theirs, f"X-CSRF-Token: {sent}", *site)), 403)
+        own = "Sec-Fetch-Site: same-origin"
+        assert (await ask(gate, post("/api/x", {}, theirs, f"X-CSRF-Token: {sent}", own))).status == 200
+
+
+async def test_a_planted_refresh_token_does_not_count_unless_it_is_a_newer_good_one(
+    gate: Gateway, world: World
+) -> None:
+    own = "Sec-Fetch-Site: same-origin"
+    ended = await signed_in(gate, "admin")
+    assert (await Jar(dict(ended.values), ended.attributes).post(gate, LOGOUT, {})).status == 200
+    newer = int(time.time()) + 60
+    for planted in (
+        "x",
+        "",
+        ended.values["whm_refresh"],
+        issued(world, world.admin, 60),
+        whatomate_token(world.admin, world.home, jti="expired", exp=newer - 120, iat=newer),
+        whatomate_token(uuid4(), world.home, jti="nobodys", iat=newer),
+    ):
+        for order in (0, 1):
+            jar = await signed_in(gate)
+            lines = [f"Cookie: whm_refresh={planted}", jar.sent_to(REFRESH)]
+            answer = await ask(gate, post(REFRESH, {}, *(lines if order else reversed(lines)), own))
+            assert answer.status == 200, planted
+            jar.take(answer)
+            assert claims_of(jar.values["whm_access"])["user_id"] == str(world.agent)
+    good = whatomate_token(world.admin, world.home, jti="good", iat=newer)
+    jar = await signed_in(gate)
+    answer = await ask(gate, post(REFRESH, {}, f"Cookie: whm_refresh={good}", jar.sent_to(REFRESH), own))
+    assert claims_of(str(answer.json()["data"]["access_token"]))["user_id"] == str(world.admin)
+    assert (await jar.post(gate, REFRESH, {}, jar.csrf)).status == 200  # what did not count is not used up
+
+
+async def test_without_proof_of_its_page_a_refresh_is_of_the_session_whose_csrf_token_it_brings(
+    gate: Gateway, world: World
+) -> None:
+    jar = await signed_in(gate)
+    good = whatomate_token(world.admin, world.home, jti="newer", iat=int(time.time()) + 60)
+    alone = f"Cookie: whm_refresh={good}"
+    tossed = f"{alone}; whm_csrf=planted"
+    is_refusal(await ask(gate, post(REFRESH, {}, tossed, jar.sent_to(REFRESH))), 403)
+    is_refusal(await ask(gate, post(REFRESH, {}, tossed, jar.sent_to(REFRESH), "X-CSRF-Token: planted")), 403)
+    for line in (tossed, alone):
+        answer = await ask(gate, post(REFRESH, {}, line, jar.sent_to(REFRESH), jar.csrf))
+        assert claims_of(str(answer.json()["data"]["access_token"]))["user_id"] == str(world.agent)
+        jar.take(answer)
+
+
+async def test_an_older_token_of_the_same_session_is_not_tried_and_ends_nothing(
+    gate: Gateway, world: World
+) -> None:
+    """Trying a used one would be theft to the table of sessions, and the end of the session."""
+    jar = await signed_in(gate)
+    used_up = jar.values["whm_refresh"]
+    assert (await jar.post(gate, REFRESH, {}, jar.csrf)).status == 200
+    await world.sql("UPDATE gateway_refresh_tokens SET used_at = used_at - interval '1 day'")
+    answer = await jar.post(gate, REFRESH, {}, f"Cookie: whm_refresh={used_up}", jar.csrf)
+    assert answer.status == 200
+    assert (await jar.post(gate, REFRESH, {}, jar.csrf)).status == 200
 
 
 async def test_planted_cookies_keep_nobody_from_signing_in_or_out(gate: Gateway) -> None:
@@ -91,7 +246,7 @@ async def test_planted_cookies_keep_nobody_from_signing_in_or_out(gate: Gateway)
     for path, body in ((LOGIN, CREDENTIALS), (LOGOUT, {})):
         answer = await ask(gate, post(path, body, tossed))
         assert answer.status == 200
-        assert len(answer.all("Set-Cookie")) == 3
+        assert set(Jar().take(answer)) == {"whm_access", "whm_refresh", "whm_csrf"}
 
 
 async def test_a_header_decides_whatever_is_planted(gate: Gateway, world: World, upstream: Upstream) -> None:

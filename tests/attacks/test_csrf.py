@@ -106,12 +106,17 @@ async def test_no_page_elsewhere_signs_a_browser_in_or_out(gate: Gateway) -> Non
 
 
 @pytest.mark.parametrize(
-    "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+    ("content_type", "status"),
+    [
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 400),
+        ("multipart/form-data; boundary=x", 415),
+    ],
 )
-async def test_nor_does_a_form(gate: Gateway, content_type: str) -> None:
+async def test_nor_does_json_sent_as_a_form(gate: Gateway, content_type: str, status: int) -> None:
     body = b'{"email": "agent@example.com", "password": "' + PASSWORD.encode() + b'", "x": "="}'
     refusal = await ask(gate, request("POST", LOGIN, f"Content-Type: {content_type}", body=body))
-    is_refusal(refusal, 415)
+    is_refusal(refusal, status)
     assert refusal.all("Set-Cookie") == []
 
 
@@ -176,3 +181,79 @@ async def test_a_request_that_another_proxy_describes_is_held_to_its_own_method(
         described = (f"X-Original-Method: {method}", "X-Original-URI: /api/x")
         answer = await ask(gate, get("/decisions/nginx", cookie, *described, *lines))
         assert answer.status == status, (method, lines)
+
+
+HERE = "Origin: https://gateway.test"
+SAME = "Sec-Fetch-Site: same-origin"
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        (SAME,),
+        (HERE,),
+        (HERE, SAME),
+        (HERE, "Host: gateway.test:443"),
+        (f"Origin: {APP}",),
+        (f"Origin: {APP}", "Sec-Fetch-Site: same-site"),
+        (f"Origin: {APP}", "Sec-Fetch-Site: cross-site"),
+    ],
+)
+async def test_a_page_that_is_proven_to_be_of_this_host_refreshes_without_the_token(
+    world: World, start: Start, proof: tuple[str, ...]
+) -> None:
+    """Whatomate's clients send none: its server asks for it only beside an access cookie, which has just run out."""
+    gate = await start(world.url, cookies=True, cors={"origins": (APP,), "credentials": True})
+    jar = await signed_in(gate)
+    for csrf in ((), ("X-CSRF-Token: of-another-tab",), (jar.csrf,)):
+        raw = post(REFRESH, {}, jar.sent_to(REFRESH), *proof, *csrf)
+        if any(line.startswith("Host:") for line in proof):
+            raw = raw.replace(b"Host: gateway.test\r\n", b"", 1)
+        answer = await ask(gate, raw)
+        assert answer.status == 200, answer.body
+        jar.take(answer)
+    # Nothing else is excused by it.
+    is_refusal(await ask(gate, post("/api/x", {}, jar.sent_to("/api/x"), *proof[:1])), 403)
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        (),
+        ("Sec-Fetch-Site: none",),
+        ("Sec-Fetch-Site: Same-Origin",),
+        ("Sec-Fetch-Site:",),
+        ("Sec-Fetch-Site: same-site",),
+        ("Sec-Fetch-Site: cross-site",),
+        (SAME, SAME),
+        (SAME, "Sec-Fetch-Site: cross-site"),
+        (HERE, HERE),
+        (HERE, HERE, SAME),
+        (HERE, "Sec-Fetch-Site: none"),
+        (HERE, "Sec-Fetch-Site: cross-site"),
+        (HERE, "Sec-Fetch-Site: same-site"),
+        ("Origin: null",),
+        ("Origin: null", SAME),
+        ("Origin:", SAME),
+        ("Origin: https://evil.example", SAME),
+        ("Origin: https://gateway.test.evil.example",),
+        ("Origin: https://gateway.test:8443",),
+        ("Origin: gateway.test",),
+        (f"Origin: {APP}",),
+        ("Sec_Fetch_Site: same-origin",),
+        ("X-Auth-Own-Page: true",),
+        ("X_Auth_Own_Page: true",),
+        ("Referer: https://gateway.test/",),
+    ],
+)
+async def test_what_proves_no_page_of_this_host_needs_the_token(
+    world: World, start: Start, proof: tuple[str, ...]
+) -> None:
+    gate = await start(world.url, cookies=True, cors={"origins": (APP,)})  # which may not use cookies
+    jar = await signed_in(gate)
+    before = dict(jar.values)
+    refusal = await jar.post(gate, REFRESH, {}, *proof)
+    is_refusal(refusal, 403)
+    assert refusal.all("Set-Cookie") == []
+    assert jar.values == before
+    assert (await jar.post(gate, REFRESH, {}, jar.csrf)).status == 200

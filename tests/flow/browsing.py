@@ -30,12 +30,12 @@ class Jar:
     attributes: dict[str, list[str]] = field(default_factory=dict)
 
     def take(self, answer: Message) -> list[str]:
-        """Keep what an answer sets, drop what it clears; return the names it spoke of, in order."""
-        spoken = []
+        """Keep what an answer sets, drop what it clears; return the names it spoke of, in the order of their last."""
+        spoken: list[str] = []
         for line in answer.all("Set-Cookie"):
             pair, *attributes = line.split("; ")
             name, _, value = pair.partition("=")
-            spoken.append(name)
+            spoken = [*(one for one in spoken if one != name), name]
             self.attributes[name] = attributes
             if "Max-Age=0" in attributes:
                 assert value == ""

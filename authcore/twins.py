@@ -1,0 +1,38 @@
+"""Several tokens for one purpose -> the genuine ones, the newest first.
+
+Law: what is proved is the token alone (signature, kind, time). Whether its session goes on only the store knows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypeVar
+
+from authcore.claims import AccessClaims, RefreshClaims
+from authcore.errors import TokenRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from authcore.tokens import Tokens
+
+C = TypeVar("C", AccessClaims, RefreshClaims)
+
+
+def newest_first(
+    tokens: Tokens, candidates: Iterable[bytes], kind: type[C], now: float
+) -> list[tuple[bytes, C]]:
+    """Return the candidates that verify as tokens of `kind`, with their claims, the one issued last first.
+
+    ``iat`` counts whole seconds. Of two from the same second the later candidate comes first: browsers send longer
+    paths and older cookies first (RFC 6265 section 5.4).
+    """
+    genuine: list[tuple[bytes, C]] = []
+    for candidate in candidates:
+        try:
+            genuine.append((candidate, tokens.verify(candidate, kind, now)))
+        except TokenRejected:
+            continue
+    genuine.reverse()
+    genuine.sort(key=lambda one: -math.inf if one[1].issued_at is None else one[1].issued_at, reverse=True)
+    return genuine
