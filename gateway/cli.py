@@ -16,6 +16,7 @@ import click
 
 from authcore.errors import AuthError, StoreUnavailable
 from authcore.key_files import KeysUnusable
+from authcore.store.failures import Kind, classify
 from authcore.store.migrate import MigrationChanged
 from authcore.store.triggers import TriggersRefused
 from config.load import ConfigError
@@ -48,22 +49,17 @@ class Commands(click.Group):
                 click.echo(f"Error: {problem}", err=True)
             sys.exit(MISCONFIGURED)
         except StoreUnavailable as error:
-            said = f"the database does not answer{_because(error.__cause__)}"
-            raise click.ClickException(advised(error, said)) from error
+            failure = classify(error.__cause__)
+            if failure.kind is not Kind.ADDRESS:
+                raise click.ClickException(failure.sentence) from error
+            click.echo(
+                f"Error: GATEWAY_DATABASE_URL: the database driver cannot read it; {failure.advice}", err=True
+            )
+            sys.exit(MISCONFIGURED)
         except (AuthError, MigrationChanged, TriggersRefused) as error:
             raise click.ClickException(advised(error)) from error
         except KeysUnusable as error:
             click.echo(f"Error: GATEWAY_JWT_KEYS_DIR: {error}", err=True)
-            sys.exit(MISCONFIGURED)
-        except ValueError as error:
-            if not type(error).__module__.startswith("asyncpg."):
-                raise
-            # Its text may quote the URL, and so the password.
-            click.echo(
-                "Error: GATEWAY_DATABASE_URL: the database driver cannot read it; write "
-                "postgresql://user:password@host:5432/name, its password %-encoded",
-                err=True,
-            )
             sys.exit(MISCONFIGURED)
 
 
@@ -102,12 +98,3 @@ _COMMANDS = (
 )
 for _command in _COMMANDS:
     main.add_command(_command)
-
-
-def _because(cause: BaseException | None) -> str:
-    """Say why, where that tells no secret: the system's and the server's own words, but not a parser's."""
-    if isinstance(cause, TimeoutError):
-        return ": it took too long"
-    if isinstance(cause, OSError) or hasattr(cause, "sqlstate"):
-        return f": {cause}"
-    return "" if cause is None else f" ({type(cause).__name__})"

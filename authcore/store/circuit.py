@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.errors import StoreUnavailable
 from authcore.figures import Figure
+from authcore.store.failures import CircuitOpen
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -29,10 +30,6 @@ async def ended(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=0.1)
-
-
-class CircuitOpen(ConnectionError):
-    """The database did not answer lately; it was not asked again."""
 
 
 class Circuit:

@@ -21,7 +21,7 @@ import asyncpg
 
 from authcore.permissions import CATALOGUE
 from authcore.store import triggers
-from authcore.store.pool import UNREACHED, translated
+from authcore.store.pool import translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -145,7 +145,7 @@ async def _seed(connection: Any) -> None:
 
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[Any]:
-    with translated(UNREACHED):
+    with translated(connecting=True):
         connection = await asyncio.wait_for(
             asyncpg.connect(url, server_settings={"application_name": "whatomate-gateway migrate"}),
             _CONNECT_SECONDS,

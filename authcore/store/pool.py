@@ -22,6 +22,7 @@ from asyncpg import exceptions as pg
 from authcore.errors import StoreUnavailable
 from authcore.figures import Distribution, Figure, Spread
 from authcore.store.circuit import Circuit
+from authcore.store.failures import DRIVER_ERRORS, Kind, classify, is_mistake
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -31,44 +32,22 @@ if TYPE_CHECKING:
 
 _PROBE_SECONDS: Final = 1
 
-UNANSWERED: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # raised for a backend that is terminated in an unlucky moment
-    pg.PostgresConnectionError,  # class 08
-    pg.OperatorInterventionError,  # class 57: shutdown, cancelled, cannot connect now
-    pg.InsufficientResourcesError,  # class 53: too many connections, disk full
-    pg.PostgresSystemError,  # class 58
-    pg.InvalidAuthorizationSpecificationError,  # class 28: the password was changed under us
-    pg.InvalidCatalogNameError,  # the database is not there (yet)
-    pg.UndefinedTableError,  # nor are its tables: not migrated (yet)
-    pg.ReadOnlySQLTransactionError,  # connected to what is a standby now
-    pg.TransactionRollbackError,  # class 40: deadlock, serialization
-    pg.LockNotAvailableError,
-)
-SILENT: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    pg.PostgresConnectionError,
-    pg.OperatorInterventionError,
-    pg.InsufficientResourcesError,
-)
-"""Of these, what says that there is nobody to ask; the others are answers of a kind."""
-UNREACHED: Final = (*UNANSWERED, asyncpg.PostgresError)
-"""While connecting nothing has been asked yet, so whatever the server says is no answer."""
+SILENT: Final = frozenset({Kind.UNKNOWN_HOST, Kind.REFUSED, Kind.TIMEOUT, Kind.LOST, Kind.STOPPED})
+"""What says that there is nobody to ask; everything else is an answer of a kind."""
 
 
 @contextmanager
-def translated(unanswered: tuple[type[Exception], ...] = UNANSWERED) -> Iterator[None]:
-    """Turn "no answer" into ``StoreUnavailable``."""
+def translated(*, connecting: bool = False) -> Iterator[None]:
+    """Turn "no answer" into ``StoreUnavailable``, chained to its cause, which :func:`classify` puts into words.
+
+    What passes as it is: the violation of a unique key, which is an answer, and a mistake of this program. While
+    `connecting` there is neither.
+    """
     try:
         yield
-    except unanswered as error:
-        if isinstance(error, ValueError):
-            raise  # an argument or a URL that cannot be read: a mistake of the caller's, no outage
+    except DRIVER_ERRORS as error:
+        if not connecting and (isinstance(error, pg.UniqueViolationError) or is_mistake(error)):
+            raise
         raise StoreUnavailable from error
 
 
@@ -137,7 +116,7 @@ class Pool:
                 async with self._circuit.passed(), self._lent() as connection:
                     yield connection
         except StoreUnavailable as outage:
-            if isinstance(outage.__cause__, SILENT) and not self._closed:
+            if classify(outage.__cause__).kind in SILENT and not self._closed:
                 self._circuit.failed()
             raise
         self._circuit.succeeded()
@@ -147,7 +126,7 @@ class Pool:
         asked = time.monotonic()
         self._waiting += 1
         try:
-            with translated(UNREACHED):
+            with translated(connecting=True):
                 pool = await self._open()
                 connection = await pool.acquire(timeout=self._acquire_timeout)
         finally:
@@ -230,6 +209,6 @@ class Pool:
         if pool is not None:
             try:
                 await asyncio.wait_for(pool.close(), 2)
-            except (*UNANSWERED, asyncio.CancelledError):
+            except (*DRIVER_ERRORS, asyncio.CancelledError):
                 pool.terminate()
                 raise

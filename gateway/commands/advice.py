@@ -1,7 +1,8 @@
 """What to do next, for each error that a command meets.
 
-Law: every error of the domain that a command can raise has its advice here (a test walks them); the error itself says
-what is wrong, in the words that clients know, and the advice what an operator does about it.
+Law: every error of the domain that a command can raise has its advice here (a test walks them), or, as an error of
+the database, in :mod:`authcore.store.failures`. The error says what is wrong, in the words that clients know; the
+advice says what an operator does about it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from authcore.errors import (
     PasswordUnacceptable,
     RoleUnknown,
     SlugTaken,
-    StoreUnavailable,
     UserUnknown,
 )
 from authcore.store.migrate import MigrationChanged
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NEXT: Final[Mapping[type[Exception], str]] = {
-    StoreUnavailable: "check that PostgreSQL runs, and that GATEWAY_DATABASE_URL names it, its user and its database",
     MigrationChanged: "run the version of the gateway that migrated this database, or a later one",
     TriggersRefused: "let the owner of Whatomate's tables run migrate, or set GATEWAY_DATABASE_TRIGGERS=off and accept "
     "that revocations hold after GATEWAY_IDENTITY_CACHE_SECONDS",
@@ -49,8 +48,7 @@ NEXT: Final[Mapping[type[Exception], str]] = {
 }
 
 
-def advised(error: Exception, said: str | None = None) -> str:
+def advised(error: Exception) -> str:
     """Return what is wrong and what to do next."""
     advice = next((NEXT[kind] for kind in type(error).__mro__ if kind in NEXT), None)
-    text = said or str(error)
-    return text if advice is None else f"{text}; {advice}"
+    return str(error) if advice is None else f"{error}; {advice}"

@@ -1,0 +1,137 @@
+"""Every error of the database driver has a kind, words and advice; none escapes as a fault of this program."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import ssl
+
+import asyncpg
+import pytest
+from asyncpg import exceptions as pg
+
+from authcore.errors import StoreUnavailable
+from authcore.store.failures import ABSENT, ADVICE, Kind, classify, is_mistake
+from authcore.store.pool import SILENT, translated
+from tests.authcore.conftest import open_store
+from tests.conftest import execute, named
+
+DRIVER = sorted(
+    (
+        one
+        for one in vars(pg).values()
+        if inspect.isclass(one) and issubclass(one, Exception) and not issubclass(one, Warning)
+    ),
+    key=lambda one: one.__name__,
+)
+ERRORS = [one for one in DRIVER if not one.__name__.startswith(("PostgresLog", "PostgresWarning"))]
+
+
+def test_these_are_many() -> None:
+    assert len(ERRORS) > 200
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda one: one.__name__)
+def test_whatever_the_driver_raises_is_unavailable_or_an_answer_that_callers_await(
+    kind: type[Exception],
+) -> None:
+    error = kind("some words")
+    expected: type[Exception] = StoreUnavailable
+    if is_mistake(error) or isinstance(error, pg.UniqueViolationError):
+        expected = kind
+    with pytest.raises(expected) as raised, translated():
+        raise error
+    failure = classify(error)
+    assert failure.advice == ADVICE[failure.kind]
+    assert failure.words
+    assert (raised.value.__cause__ or raised.value) is error
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda one: one.__name__)
+def test_while_connecting_nothing_is_an_answer(kind: type[Exception]) -> None:
+    with pytest.raises(StoreUnavailable), translated(connecting=True):
+        raise kind("some words")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), Kind.REFUSED),
+        (OSError("Multiple exceptions: [Errno 111] ..., [Errno 111] ..."), Kind.REFUSED),
+        (FileNotFoundError(2, "No such file or directory"), Kind.REFUSED),
+        (socket.gaierror(-2, "Name or service not known"), Kind.UNKNOWN_HOST),
+        (ssl.SSLCertVerificationError(1, "certificate verify failed"), Kind.TLS),
+        (ConnectionResetError(104, "Connection reset by peer"), Kind.LOST),
+        (TimeoutError(), Kind.TIMEOUT),
+        (asyncpg.InterfaceError("connection is closed"), Kind.LOST),
+        (pg.TargetServerAttributeNotMatched("None of the hosts match"), Kind.READ_ONLY),
+        (
+            pg.InvalidAuthorizationSpecificationError('no pg_hba.conf entry for host "::1", no encryption'),
+            Kind.TLS,
+        ),
+        (pg.InvalidAuthorizationSpecificationError('role "x" is not permitted to log in'), Kind.PASSWORD),
+        (pg.InvalidPasswordError("password authentication failed"), Kind.PASSWORD),
+        (pg.InvalidCatalogNameError('database "x" does not exist'), Kind.NO_DATABASE),
+        (pg.InsufficientPrivilegeError("permission denied for table users"), Kind.PRIVILEGE),
+        (pg.UndefinedTableError('relation "users" does not exist'), Kind.SCHEMA),
+        (pg.UndefinedColumnError('column "a" does not exist'), Kind.SCHEMA),
+        (pg.UndefinedFunctionError("function a() does not exist"), Kind.SCHEMA),
+        (pg.ReadOnlySQLTransactionError("cannot execute UPDATE in a read-only transaction"), Kind.READ_ONLY),
+        (pg.TooManyConnectionsError("sorry, too many clients already"), Kind.CONNECTIONS),
+        (pg.ProtocolViolationError("no more connections allowed (max_client_conn)"), Kind.CONNECTIONS),
+        (pg.ProtocolViolationError("query_wait_timeout"), Kind.CONNECTIONS),
+        (pg.ProtocolViolationError('bind message has 1 result formats but "" has 2'), Kind.POOLER),
+        (pg.InvalidSQLStatementNameError('prepared statement "x" does not exist'), Kind.POOLER),
+        (pg.DuplicatePreparedStatementError('prepared statement "x" already exists'), Kind.POOLER),
+        (pg.DiskFullError("could not extend file"), Kind.DISK_FULL),
+        (pg.LockNotAvailableError("canceling statement due to lock timeout"), Kind.LOCKED),
+        (pg.QueryCanceledError("canceling statement due to statement timeout"), Kind.CANCELLED),
+        (pg.DeadlockDetectedError("deadlock detected"), Kind.CONFLICT),
+        (pg.CannotConnectNowError("the database system is starting up"), Kind.STOPPED),
+        (pg.AdminShutdownError("terminating connection due to administrator command"), Kind.STOPPED),
+        (pg.ConnectionDoesNotExistError("connection was closed in the middle of operation"), Kind.LOST),
+        (pg.NotNullViolationError('null value in column "x"'), Kind.ROWS),
+        (None, Kind.OTHER),
+    ],
+    ids=str,
+)
+def test_each_cause_is_named(error: Exception | None, kind: Kind) -> None:
+    assert classify(error).kind is kind
+
+
+def test_neither_rows_nor_urls_are_quoted() -> None:
+    for error in (
+        pg.ClientConfigurationError("invalid DSN: postgresql://u:hunter2@x"),
+        ValueError("could not convert hunter2 to int"),
+        pg.StringDataRightTruncationError("value hunter2 too long"),
+        pg.ForeignKeyViolationError("Key (email)=(hunter2)"),
+    ):
+        assert "hunter2" not in classify(error).sentence
+
+
+def test_every_kind_has_advice_and_only_absence_is_silence() -> None:
+    assert set(ADVICE) == set(Kind)
+    assert SILENT < ABSENT
+
+
+async def test_a_right_that_lacks_is_named_with_its_object(migrated_url: str) -> None:
+    await execute(migrated_url, "DROP ROLE IF EXISTS lacking", "CREATE ROLE lacking LOGIN")
+    store = await open_store(migrated_url.replace("gateway@", "lacking@"))
+    with pytest.raises(StoreUnavailable) as outage:
+        await store.logins("a")
+    failure = classify(outage.value.__cause__)
+    assert (failure.kind, failure.sqlstate) == (Kind.PRIVILEGE, "42501")
+    assert "permission denied for table users" in failure.sentence
+    await store.close()
+    await execute(migrated_url, "DROP ROLE lacking")
+
+
+async def test_a_database_that_is_not_there_is_named(postgres_url: str) -> None:
+    store = await open_store(named(postgres_url, "not_there"))
+    with pytest.raises(StoreUnavailable) as outage:
+        await store.ping()
+    assert (
+        'the database refuses: database "not_there" does not exist; check'
+        in classify(outage.value.__cause__).sentence
+    )
+    await store.close()
