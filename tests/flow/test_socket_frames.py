@@ -55,7 +55,7 @@ async def raw_socket(world: World, start: Start, upstream: Upstream) -> tuple[Cl
     gate = await start(world.url, timeout={"drain_seconds": 0.1})
     client = await Client(gate.address).__aenter__()
     line = f"Host: e\r\n{bearer(world.token(world.agent))}\r\n".encode()
-    await client.send(ASK.replace(b"/chat", b"/ws").replace(b"Host: e\r\n", line))
+    await client.send(ASK.replace(b"/chat", b"/api/ws").replace(b"Host: e\r\n", line))
     assert (await read_head(client.reader)).status == 101
     await asyncio.wait_for(raw.ready.wait(), PATIENCE)
     return client, raw
