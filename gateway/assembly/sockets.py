@@ -25,6 +25,7 @@ def build_sockets(settings: Settings, domain: Domain, metrics: Metrics) -> Socke
         identity.fallen,
         told=lambda: identity.hearing is Hearing.PUSHED,
         max_seconds=settings.ws.max_seconds,
+        now=domain.clock.now,
     )
     identity.tell(sockets)
     _publish(metrics, sockets)

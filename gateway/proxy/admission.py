@@ -13,7 +13,6 @@ so, and judges the token before the upstream sees it. Laws:
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -145,7 +144,7 @@ class Admission:
             return None
         self.waiting.discard(exchange)
         exchange.permit = permit
-        socket = self._sockets.opened(tunnel, permit, time.time(), like_ticket=True)
+        socket = self._sockets.opened(tunnel, permit, self._sockets.now(), like_ticket=True)
         threshold.open()
         return socket
 

@@ -240,7 +240,8 @@ class Decider:
             raise RuntimeError("admit before decide")
         question.credential = kind = _KINDS[SocketToken]
         try:
-            principal = await offload(self._authenticator.authenticate(SocketToken(token), None, time.time()))
+            now = self._clock.now()
+            principal = await offload(self._authenticator.authenticate(SocketToken(token), None, now))
             if proven is not ANONYMOUS and not is_same(proven, principal):
                 raise TokenRejected
         except AuthError as error:

@@ -174,7 +174,9 @@ class Forwarder:
         threshold = None if admission is None else admission.threshold(exchange)
         tunnel.join((near, inbound.connection), (far, connection), early, threshold)
         like_ticket = exchange.credential == "ws"
-        watched = [self._sockets.opened(tunnel, exchange.permit, time.time(), like_ticket=like_ticket)]
+        watched = [
+            self._sockets.opened(tunnel, exchange.permit, self._sockets.now(), like_ticket=like_ticket)
+        ]
         try:
             if admission is not None and threshold is not None:
                 watched.append(await admission.attend(exchange, tunnel, threshold))

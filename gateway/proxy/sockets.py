@@ -83,6 +83,7 @@ class Sockets:
     """The sockets that are open, and the watch over them.
 
     Attributes:
+        now: The clock that credentials are judged by, POSIX seconds.
         closed: How many were closed here, by why.
     """
 
@@ -92,8 +93,13 @@ class Sockets:
         *,
         told: Callable[[], bool],
         max_seconds: float,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        """`fallen` judges principals, by their places; `told` says whether changes are heard as they are committed."""
+        """`fallen` judges principals, by their places; `told` says whether changes are heard as they are committed.
+
+        `now` is the clock that credentials are judged by, POSIX seconds.
+        """
+        self.now = now
         self._fallen = fallen
         self._told = told
         self._max_seconds = max_seconds
@@ -186,7 +192,7 @@ class Sockets:
                     await self._woken.wait()
             self._woken.clear()
             try:
-                await self.look(time.time(), asyncio.get_running_loop().time())
+                await self.look(self.now(), asyncio.get_running_loop().time())
             except StoreUnavailable:
                 await asyncio.sleep(LOOK_SECONDS)
             except Exception:

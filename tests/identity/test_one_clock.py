@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from authcore.store.clock import DatabaseClock
 from tests.flow.calls import bearer, get, post
 from tests.flow.conftest import PASSWORD
+from tests.flow.saying import Far, auth, frame, opened
 from tests.identity.conftest import ask, eventually
 from tests.programs import program
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tests.flow.conftest import World
+    from tests.flow.peers import Upstream
     from tests.identity.conftest import Process
 
     Gateways = Callable[..., Awaitable[list[Process]]]
@@ -75,6 +77,23 @@ async def test_two_minutes_apart_no_race_is_a_theft_and_nothing_ends_early(gatew
         await granted(
             first, get("/api/auth/sessions", bearer((await granted(second, SIGN_IN))["access_token"]))
         )
+
+
+async def test_a_ticket_of_one_opens_a_socket_at_the_other_by_its_first_message(
+    gateways: Gateways, upstream: Upstream
+) -> None:
+    both = await two(gateways)
+    for first, second in (both, both[::-1]):
+        far = Far()
+        upstream.script = far.script
+        token = (await granted(first, SIGN_IN))["access_token"]
+        ticket = (await granted(first, get("/api/auth/ws-token", bearer(token))))["token"]
+        there: Any = second  # a process is as good as a gateway: it has an address
+        client = await opened(there)
+        said = frame(auth(ticket))
+        await client.send(said)
+        await far.has(said)
+        client.writer.close()
 
 
 async def test_the_difference_is_measured_and_warned_of_once(gateways: Gateways) -> None:
