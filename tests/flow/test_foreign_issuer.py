@@ -17,6 +17,7 @@ from authcore.pem import generate_pem, parse_pem
 from tests.attacks.test_key_confusion import by_hmac
 from tests.flow.calls import ask, bearer, get, is_refusal, post
 from tests.flow.peers import PATIENCE
+from tests.flow.saying import FAILED, Far, auth, closed_by, frame, opened, saw_only_the_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -200,6 +201,12 @@ async def test_what_does_not_hold_is_401(
         401,
     )
     assert upstream.seen == b""
+    upstream.script = (far := Far()).script
+    client = await opened(gate)
+    await client.send(frame(auth(provider.token())))
+    assert await closed_by(client) == FAILED
+    await saw_only_the_end(far)
+    upstream.script = None
     await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.agent)
     is_refusal(await ask(gate, get("/api/x", bearer(provider.token()))), 401, "Account is disabled")
 
