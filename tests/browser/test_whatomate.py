@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Start = Callable[..., Awaitable[Gateway]]
 
 LOGIN = "return await json('POST', '/auth/login', {email: args[0], password: args[1]});"
+ME = "return await json('GET', '/me');"
+PLACES = {"whm_access": "/api", "whm_refresh": "/api/auth", "whm_csrf": "/"}
 
 
 @asynccontextmanager
@@ -41,6 +43,35 @@ async def sign_in(browser: Browser, name: str) -> Any:
     answer = await browser.run(LOGIN, f"{name}@example.com", PASSWORD)
     assert answer["status"] == 200, answer
     return answer
+
+
+async def test_who_signs_in_stays_signed_in_when_the_access_token_ends(
+    world: World, start: Start, browser: Browser
+) -> None:
+    async with site(start, world, browser) as (server, home):
+        answer = await sign_in(browser, "agent")
+        assert set(answer["data"]) == {"user", "expires_in"}
+        first = await browser.cookies()
+        assert {name: one["path"] for name, one in first.items()} == PLACES
+
+        # The browser drops whm_access at its Max-Age. A page with much to show then meets several 401 at once.
+        for _ in range(3):
+            await browser.forget("whm_access")
+            calls = "['/me', '/contacts', '/me'].map(async path => (await call('GET', path)).status)"
+            assert await browser.run(f"return Promise.all({calls});") == [200, 200, 200]
+        assert await browser.run("return location.pathname;") == "/login"
+        last = await browser.cookies()
+        assert {name: one["path"] for name, one in last.items()} == PLACES
+        assert last["whm_refresh"]["value"] != first["whm_refresh"]["value"]
+        assert set(server.cookies) == {None}  # the upstream saw none of the three
+
+        # Signed out, a call ends at the sign-in form, as it does without the gateway.
+        assert await browser.run("return (await json('POST', '/auth/logout', {})).data;") == {
+            "status": "logged_out"
+        }
+        assert await browser.cookies() == {}
+        await browser.open(f"{home}/chat")
+        assert (await browser.run(ME))["status"] == 401
 
 
 async def test_the_socket_opens_with_a_first_message_and_ends_with_the_session(
@@ -75,6 +106,33 @@ async def test_the_socket_opens_with_a_first_message_and_ends_with_the_session(
         assert (await browser.run("return line.next();")).startswith("closed 4401")
 
 
+async def test_an_organization_is_chosen_and_a_choice_left_behind_harms_nobody(
+    world: World, start: Start, browser: Browser
+) -> None:
+    where = "return (await json('GET', '/contacts')).data.organization_id;"
+    async with site(start, world, browser) as (server, _):
+        server.members = {world.both: {world.home, world.other}}
+        await sign_in(browser, "both")
+        assert await browser.run(where) == str(world.home)
+
+        switch = "return await json('POST', '/auth/switch-org', {organization_id: args[0]});"
+        answer = await browser.run(switch, str(world.other))
+        assert answer["data"]["user"]["organization_id"] == str(world.other)
+        assert answer["data"]["user"]["role"]["name"] == "manager"
+        assert await browser.run(where) == str(world.other)
+        await browser.forget("whm_access")
+        assert await browser.run(where) == str(world.other)
+
+        # The switcher in the client's page sets a header instead, and it stays through a logout.
+        choose = "localStorage.setItem('selected_organization_id', args[0]);"
+        await browser.run(choose, str(world.home))
+        assert await browser.run(where) == str(world.home)
+        await browser.run(choose, str(world.other))
+        await browser.run("await call('POST', '/auth/logout', {});")
+        await sign_in(browser, "agent")  # who is no member there
+        assert await browser.run(where) == str(world.home)
+
+
 async def test_a_file_goes_up_and_an_export_comes_down(world: World, start: Start, browser: Browser) -> None:
     size = 5 << 20
     async with site(start, world, browser) as (_, _):
@@ -106,3 +164,25 @@ async def test_a_file_goes_up_and_an_export_comes_down(world: World, start: Star
         # An agent may not: the gateway says so before the file is read.
         await sign_in(browser, "agent")
         assert await browser.run("return (await json('POST', '/export', {table: 'contacts'})).status;") == 403
+
+
+async def test_a_session_that_single_sign_on_began_goes_on(
+    world: World, start: Start, browser: Browser
+) -> None:
+    async with site(start, world, browser) as (server, home):
+        server.stranger = (world.agent, world.home, "agent@example.com")
+        await browser.open(f"{home}/api/auth/sso/custom/init")
+        assert await browser.run("return location.href;") == f"{home}/auth/sso/callback"
+        assert (await browser.run(ME))["data"]["id"] == str(world.agent)
+
+        for _ in range(3):
+            await browser.forget("whm_access")
+            assert (await browser.run(ME))["status"] == 200
+
+        # It ends for good: no cookie of either issuer is left, and signing in again works.
+        await browser.run("await call('POST', '/auth/logout', {});")
+        assert await browser.cookies() == {}
+        await sign_in(browser, "agent")
+        await browser.forget("whm_access")
+        assert (await browser.run(ME))["status"] == 200
+        assert {name: one["path"] for name, one in (await browser.cookies()).items()} == PLACES
