@@ -219,8 +219,9 @@ async def test_a_failing_migration_leaves_nothing_behind(
         migrations.Migration("9999_broken", "CREATE TABLE gateway_x (); SELECT 1/0"),
     ]
     monkeypatch.setattr(migrations, "migrations", lambda: broken)
-    with pytest.raises(asyncpg.DivisionByZeroError):
+    with pytest.raises(StoreUnavailable) as failed:
         await migrate(database_url)
+    assert isinstance(failed.value.__cause__, asyncpg.DivisionByZeroError)
     assert await objects(database_url) == before
 
 
