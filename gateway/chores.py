@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from authcore.errors import StoreUnavailable
+from authcore.store.circuit import ended
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,11 +43,9 @@ class Chores:
             await attempt(name, work)
 
     async def stop(self) -> None:
-        """End every task."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        """End every task, also one that is in a library which swallows a cancellation."""
+        tasks, self._tasks = self._tasks, []
+        await asyncio.gather(*(ended(task) for task in tasks))
 
 
 async def attempt(name: str, work: Work) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.flow.calls import bearer, get, granted, post, whatomate_token
-from tests.flow.conftest import PASSWORD
 from tests.flow.peers import PATIENCE
 from tests.flow.saying import (
     BINARY,
@@ -23,6 +22,7 @@ from tests.flow.saying import (
     opened,
     saw_only_the_end,
 )
+from tests.flow.test_socket_auth import far, sign_in
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,17 +34,7 @@ if TYPE_CHECKING:
     Start = Callable[..., Awaitable[Gateway]]
 
 
-@pytest.fixture
-def far(upstream: Upstream) -> Far:
-    one = Far()
-    upstream.script = one.script
-    return one
-
-
-async def sign_in(gate: Gateway, name: str = "agent") -> dict[str, Any]:
-    return await granted(
-        gate, post("/api/auth/login", {"email": f"{name}@example.com", "password": PASSWORD})
-    )
+__all__ = ["far"]
 
 
 async def refused(gate: Gateway, far: Far, said: bytes, *lines: str) -> tuple[int, str]:
