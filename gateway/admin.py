@@ -5,8 +5,9 @@ Laws:
 - Nothing here is reachable on the public listener, and nothing here tells a secret.
 - ``/status`` tells what the gateway does at the moment: a page to people, JSON to programs and as ``/status.json``.
 - ``/explain`` tells what would become of a request, and sends nothing; it is no more open than the rest of this.
-- ``/livez`` says the process turns; ``/readyz`` that it can do its job: database reachable, migrations applied,
-  listening. A database that is away makes it unready, never dead: a restart would not bring the database back.
+- ``/livez`` says the process turns; ``/readyz`` that it can do its job: database reachable, Whatomate's tables as the
+  statements need them, migrations applied, listening. A database that is away makes it unready, never dead: a restart
+  would not bring the database back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import orjson
 from aiohttp import web
 
 from authcore.errors import AuthError, StoreUnavailable
+from authcore.store.migrate import MigrationChanged
+from authcore.store.schema import REMEDY
 from gateway.faults import GatewayFault, UnsupportedMediaType, describe
 from gateway.metrics import CONTENT_TYPE, page
 from gateway.status.page import HEADERS, render, wants_page
@@ -31,11 +34,8 @@ if TYPE_CHECKING:
     class Readiness(Protocol):
         """What readiness asks of the store."""
 
-        async def ping(self) -> None:
-            """Ask for a sign of life."""
-
-        async def pending_migrations(self) -> Sequence[str]:
-            """Return the names of migrations that are not applied."""
+        async def look_at_schema(self) -> tuple[Sequence[str], object]:
+            """Return the names of migrations that are not applied, and what Whatomate's tables lack, if anything."""
 
     class Staleness(Protocol):
         """What knows how changes are noticed."""
@@ -84,13 +84,17 @@ class Admin:
         """Answer whether requests should be sent here, and if not, why."""
         checks = {"listening": "ok" if self._listening() else "draining"}
         try:
-            await self._store.ping()
-            pending = await self._store.pending_migrations()
+            pending, gaps = await self._store.look_at_schema()
         except StoreUnavailable:
             checks["database"] = "unreachable"
-            checks["migrations"] = "unknown"
+            checks["schema"] = checks["migrations"] = "unknown"
+        except MigrationChanged as error:
+            checks["database"] = "ok"
+            checks["schema"] = "unknown"
+            checks["migrations"] = str(error)
         else:
             checks["database"] = "ok"
+            checks["schema"] = f"{gaps}; {REMEDY}" if gaps else "ok"
             checks["migrations"] = f"pending: {', '.join(pending)}; run migrate" if pending else "ok"
         ready = all(state == "ok" for state in checks.values())
         return web.Response(

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from aiohttp import web
 
-from authcore.errors import StoreUnavailable
 from gateway import collector, logs
 from gateway.addresses import CannotListen, host_port
 from gateway.admin import Admin
@@ -26,6 +25,7 @@ from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
 from gateway.assembly.reporting import publish
 from gateway.assembly.routing import LOOK_SECONDS, Routing
+from gateway.assembly.schema import SCHEMA_SECONDS, SchemaWatch
 from gateway.assembly.serving import build_access_log, build_listener, build_pipeline, build_spans
 from gateway.assembly.sockets import build_sockets
 from gateway.assembly.upstreams import Upstreams
@@ -170,20 +170,6 @@ class Gateway:
         await domain.identity.start()
         return domain
 
-    async def _tell_if_unready(self) -> None:
-        """Say at the start, in the log, what ``/readyz`` will say."""
-        store = self._domain.store
-        try:
-            await store.ping()
-            pending = await store.pending_migrations()
-        except StoreUnavailable as error:
-            log.warning("not_ready", reason=str(error), until="the database answers")
-        else:
-            if pending:
-                log.warning(
-                    "not_ready", reason="migrations are pending", pending=pending, until="migrate has run"
-                )
-
     async def _listen(self, admin: Admin, listener: Listener, drain: Drain) -> None:
         loop = asyncio.get_running_loop()
         settings, closing = self._settings, self._closing
@@ -210,7 +196,9 @@ class Gateway:
 
     def _begin_chores(self, access_log: AccessLog, report: Report) -> None:
         chores = Chores()
-        chores.once("tell_if_unready", self._tell_if_unready)
+        schema = SchemaWatch(self._domain.store)
+        chores.once("tell_if_unready", schema.begin)
+        chores.every(SCHEMA_SECONDS, "look_at_schema", schema.look)
         self._closing.push_async_callback(chores.stop)
 
         self._reload = lambda: chores.once("reload_routes", lambda: self._routing.reload("SIGHUP"))

@@ -18,6 +18,7 @@ from authcore.errors import AuthError, StoreUnavailable
 from authcore.key_files import KeysUnusable
 from authcore.store.failures import Kind, classify
 from authcore.store.migrate import MigrationChanged
+from authcore.store.schema import SchemaUnfit
 from authcore.store.triggers import TriggersRefused
 from config.load import ConfigError
 from config.route_file import RoutesRefused
@@ -56,7 +57,7 @@ class Commands(click.Group):
                 f"Error: GATEWAY_DATABASE_URL: the database driver cannot read it; {failure.advice}", err=True
             )
             sys.exit(MISCONFIGURED)
-        except (AuthError, MigrationChanged, TriggersRefused) as error:
+        except (AuthError, MigrationChanged, SchemaUnfit, TriggersRefused) as error:
             raise click.ClickException(advised(error)) from error
         except KeysUnusable as error:
             click.echo(f"Error: GATEWAY_JWT_KEYS_DIR: {error}", err=True)

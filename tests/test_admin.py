@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from authcore.errors import Reason
-from tests.flow.calls import ask, bearer, get, post
+from tests.authcore.test_schema import OF_2025
+from tests.conftest import execute
+from tests.flow.calls import ask, bearer, get, post, whatomate_token
 from tests.flow.conftest import PASSWORD, start, upstream, world
 from tests.flow.peers import Client
 
@@ -52,7 +55,7 @@ async def test_a_gateway_is_ready_when_everything_is(world: World, start: Start)
     assert answer.status == 200
     assert answer.json() == {
         "ready": True,
-        "checks": {"listening": "ok", "database": "ok", "migrations": "ok"},
+        "checks": {"listening": "ok", "database": "ok", "schema": "ok", "migrations": "ok"},
         "revocation": {"bound_by": "push", "changes": "pushed", "at_most_seconds": 0},
     }
 
@@ -81,6 +84,24 @@ async def test_it_becomes_ready_when_the_database_does(world: World, start: Star
     assert (await admin(gateway, "/readyz")).status == 503
     await world.sql("ALTER TABLE away RENAME TO gateway_migrations")
     assert (await admin(gateway, "/readyz")).status == 200
+
+
+async def test_in_front_of_a_database_of_2025_it_is_unready_in_words_and_nothing_is_a_fault_of_ours(
+    database_url: str, start: Start
+) -> None:
+    await execute(database_url, OF_2025)
+    gateway = await start(database_url)
+    answer = await admin(gateway, "/readyz")
+    assert answer.status == 503
+    said: Any = answer.json()["checks"]["schema"]
+    for part in ("users.role_id", "table custom_roles", "beta-0.5", "-migrate"):
+        assert part in said
+    token = "Authorization: Bearer " + whatomate_token(uuid4(), uuid4())
+    login = post("/api/auth/login", {"email": "agent@example.com", "password": "a password"})
+    for request in (login, get("/api/contacts", token), get("/api/contacts", f"X-API-Key: whm_{'0' * 32}")):
+        refused = await ask(gateway, request)
+        assert refused.status == 503
+        assert refused.one("Retry-After")
 
 
 async def test_a_draining_gateway_is_unready_while_it_finishes(

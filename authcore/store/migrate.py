@@ -5,7 +5,8 @@ Laws:
 - Everything pending is applied in one transaction: a database is never half migrated.
 - Any number of processes may migrate at once; one does, the others wait and find nothing to do.
 - A file that was applied never changes: its checksum is kept, and one that differs stops the migration.
-- Whatomate's tables are made where they are missing, and left as they are where they exist.
+- Whatomate's tables are made where there are none, and left as they are where they exist; tables that do not have what
+  the statements here need (:mod:`authcore.store.schema`) stop the migration before anything is written.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from authcore.permissions import CATALOGUE
-from authcore.store import triggers
+from authcore.store import schema, triggers
 from authcore.store.pool import translated
+from authcore.store.schema import SchemaUnfit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 TRIGGERS: Final = "triggers"
 """What :func:`migrate` calls them among the names of what it has applied."""
+
+_MAKES_TABLES: Final = "0001_whatomate_tables"
 
 _LOCK: Final = 0x57676D67_6D696772  # any 64-bit number of our own
 _CONNECT_SECONDS: Final = 10
@@ -77,13 +81,15 @@ async def migrate(url: str, *, with_triggers: bool = True) -> list[str]:
         StoreUnavailable: the database does not answer.
         TriggersRefused: the database's user may not install triggers. Nothing was applied.
         MigrationChanged: the database was migrated by other files of the same names.
+        SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs. Nothing was applied.
     """
     async with _connected(url) as connection, connection.transaction():
         # Of the transaction: given back by its end, however that comes. No time limit: the others are at work.
         await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
         await connection.execute(_LOCK_TIMEOUT)
-        await connection.execute(_TABLE)
         names = await pending_on(connection)
+        await _require_fit(connection, names)
+        await connection.execute(_TABLE)
         todo = [one for one in migrations() if one.name in names]
         for migration in todo:
             await connection.execute(migration.sql)
@@ -113,9 +119,11 @@ async def pending(url: str, *, with_triggers: bool = True) -> list[str]:
     Raises:
         StoreUnavailable: the database does not answer.
         MigrationChanged: the database was migrated by other files of the same names.
+        SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs.
     """
     async with _connected(url) as connection:
         names = await pending_on(connection)
+        await _require_fit(connection, names)
         return [*names, TRIGGERS] if with_triggers and not await triggers.are_installed(connection) else names
 
 
@@ -129,6 +137,17 @@ async def pending_on(connection: Any) -> list[str]:
         if applied.get(migration.name, migration.checksum) != migration.checksum:
             raise MigrationChanged(f"migration {migration.name} was applied from another file")
     return [one.name for one in known if one.name not in applied]
+
+
+async def gaps_on(connection: Any, names: Sequence[str]) -> schema.Gaps:
+    """Return what Whatomate's tables lack, over an open connection, where the migrations `names` are pending."""
+    return await schema.gaps(connection, makes_tables=_MAKES_TABLES in names)
+
+
+async def _require_fit(connection: Any, names: Sequence[str]) -> None:
+    gaps = await gaps_on(connection, names)
+    if gaps:
+        raise SchemaUnfit(str(gaps))
 
 
 async def _seed(connection: Any) -> None:

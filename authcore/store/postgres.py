@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Self
 
+from authcore.errors import StoreUnavailable
 from authcore.store import migrate
 from authcore.store.accounts import AccountRows
 from authcore.store.attempts import AttemptRows
@@ -12,14 +14,40 @@ from authcore.store.invitations import InvitationRows
 from authcore.store.keys import KeyRows
 from authcore.store.people import PeopleRows
 from authcore.store.pool import Pool
+from authcore.store.schema import Gaps, SchemaUnfit
 from authcore.store.sessions import SessionRows
 from authcore.store.standing import StandingRows
 from authcore.store.tickets import TicketRows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from authcore.figures import Distribution, Figure
+    from authcore.store.pool import Connection
+
+
+class _GuardedPool(Pool):
+    """A pool that lends nothing while Whatomate's tables are known to lack what the statements need.
+
+    A statement would be answered there with an error, or with values of another type.
+    """
+
+    gaps = Gaps()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """As ``Pool.connection``."""
+        if self.gaps:
+            raise StoreUnavailable from SchemaUnfit(str(self.gaps))
+        async with super().connection() as connection:
+            yield connection
+
+    async def look(self) -> tuple[Sequence[str], Gaps]:
+        """Return the pending migrations and what is lacking, and be guarded by that from now on."""
+        async with super().connection() as connection:
+            names = await migrate.pending_on(connection)
+            self.gaps = await migrate.gaps_on(connection, names)
+        return names, self.gaps
 
 
 class PostgresStore(
@@ -34,7 +62,9 @@ class PostgresStore(
 ):
     """Everything the domain asks of its database."""
 
-    def __init__(self, pool: Pool) -> None:
+    _pool: _GuardedPool
+
+    def __init__(self, pool: _GuardedPool) -> None:
         self._pool = pool
 
     @classmethod
@@ -54,7 +84,7 @@ class PostgresStore(
             ValueError: `url` cannot be read as a PostgreSQL URL.
         """
         return cls(
-            Pool(
+            _GuardedPool(
                 url,
                 pool_min=pool_min,
                 pool_max=pool_max,
@@ -100,7 +130,12 @@ class PostgresStore(
         """
         await self._pool.fetchval("SELECT 1")
 
-    async def pending_migrations(self) -> Sequence[str]:
-        """Return the names of migrations that are not applied."""
-        async with self._pool.connection() as connection:
-            return await migrate.pending_on(connection)
+    async def look_at_schema(self) -> tuple[Sequence[str], Gaps]:
+        """Return the names of migrations that are not applied, and what Whatomate's tables lack.
+
+        While they lack anything, everything else that is asked of the store raises ``StoreUnavailable``.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._pool.look()

@@ -24,6 +24,7 @@ from authcore.errors import (
     UserUnknown,
 )
 from authcore.store.migrate import MigrationChanged
+from authcore.store.schema import REMEDY, SchemaUnfit
 from authcore.store.triggers import TriggersRefused
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 NEXT: Final[Mapping[type[Exception], str]] = {
     MigrationChanged: "run the version of the gateway that migrated this database, or a later one",
+    SchemaUnfit: REMEDY,
     TriggersRefused: "let the owner of Whatomate's tables run migrate, or set GATEWAY_DATABASE_TRIGGERS=off and accept "
     "that revocations hold after GATEWAY_IDENTITY_CACHE_SECONDS",
     OrganizationUnknown: "`orgs create NAME` makes one and prints its id",

@@ -1,0 +1,55 @@
+"""Schema watch: compares Whatomate's tables with what the statements need, at the start and while the gateway runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from authcore.errors import StoreUnavailable
+from authcore.store.migrate import MigrationChanged
+from authcore.store.schema import REMEDY
+
+if TYPE_CHECKING:
+    from authcore.store.postgres import PostgresStore
+
+SCHEMA_SECONDS: Final = 5
+
+log = structlog.get_logger()
+
+
+class SchemaWatch:
+    """Looks at the schema, and writes an event when it has come to lack something, and when it lacks nothing again."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._store = store
+        self._lacked = ""
+
+    async def begin(self) -> None:
+        """Write in the log, at the start, what ``/readyz`` answers then."""
+        try:
+            pending = await self._look()
+        except (StoreUnavailable, MigrationChanged) as error:
+            until = "the database answers" if isinstance(error, StoreUnavailable) else "this program fits"
+            log.warning("not_ready", reason=str(error), until=until)
+        else:
+            if pending and not self._lacked:
+                log.warning(
+                    "not_ready", reason="migrations are pending", pending=pending, until="migrate has run"
+                )
+
+    async def look(self) -> None:
+        """Compare again; a database that does not answer changes nothing."""
+        try:
+            await self._look()
+        except (StoreUnavailable, MigrationChanged):
+            return
+
+    async def _look(self) -> list[str]:
+        pending, gaps = await self._store.look_at_schema()
+        lacked, self._lacked = self._lacked, str(gaps) if gaps else ""
+        if self._lacked and self._lacked != lacked:
+            log.warning("not_ready", reason=self._lacked, until=REMEDY)
+        elif lacked and not self._lacked:
+            log.info("schema_fits")
+        return list(pending)
