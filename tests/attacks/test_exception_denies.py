@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 async def test_an_identity_that_cannot_be_told_is_not_forwarded(
     world: World, start: Start, upstream: Upstream
 ) -> None:
-    await world.sql(
-        "UPDATE users SET full_name = E'A\\r\\nX-User-Super-Admin: true' WHERE id = $1", world.agent
-    )
+    await world.sql("UPDATE users SET email = E'A\\r\\nX-User-Super-Admin: true' WHERE id = $1", world.agent)
     gate = await start(world.url)
     async with Client(gate.address) as client:
         is_refusal(await client.exchange(get("/api/x", bearer(world.token(world.agent)))), 500)
