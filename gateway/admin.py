@@ -15,9 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import orjson
+import structlog
 from aiohttp import web
 
 from authcore.errors import AuthError, StoreUnavailable
+from authcore.store.failures import classify
 from authcore.store.migrate import MigrationChanged
 from authcore.store.schema import REMEDY
 from gateway.faults import GatewayFault, UnsupportedMediaType, describe
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
         @property
         def staleness(self) -> Mapping[str, object]:
             """What bounds how long a revocation may go unnoticed."""
+
+
+log = structlog.get_logger()
 
 
 class Admin:
@@ -85,13 +90,17 @@ class Admin:
         checks = {"listening": "ok" if self._listening() else "draining"}
         try:
             pending, gaps = await self._store.look_at_schema()
-        except StoreUnavailable:
-            checks["database"] = "unreachable"
+        except StoreUnavailable as error:
+            checks["database"] = classify(error.__cause__).public
             checks["schema"] = checks["migrations"] = "unknown"
         except MigrationChanged as error:
             checks["database"] = "ok"
             checks["schema"] = "unknown"
             checks["migrations"] = str(error)
+        except Exception:  # a probe answers, whatever is the matter
+            log.exception("readiness_failed")
+            checks["database"] = "unknown: looking failed; the event readiness_failed in the log says why"
+            checks["schema"] = checks["migrations"] = "unknown"
         else:
             checks["database"] = "ok"
             checks["schema"] = f"{gaps}; {REMEDY}" if gaps else "ok"

@@ -98,7 +98,7 @@ class Gateway:
         access_log, spans = self._open_records()
         deadlines, outbox = self._begin_turns()
         domain = await self._open_domain()
-        runner, hosted = await build_hosted(settings, domain, metrics, deadlines, outbox)
+        runner, hosted = await build_hosted(settings, domain, metrics, access_log.verdicts, deadlines, outbox)
         closing.push_async_callback(runner.cleanup)
         closing.callback(hosted.pool.close)
         upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, outbox)

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 from asyncpg import exceptions as pg
 
+from authcore.store.schema import SchemaUnfit
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -127,6 +129,13 @@ _OF_THE_POOLER: Final[Mapping[str, Kind]] = {
 
 _WITHOUT_TLS: Final = ("no encryption", "SSL off", "SSL connection is required", "SSL required")
 _PERSONAL: Final = frozenset({Kind.ROWS, Kind.ADDRESS})
+_IMPERSONAL: Final = frozenset(
+    {
+        *(Kind.PRIVILEGE, Kind.SCHEMA, Kind.READ_ONLY, Kind.DISK_FULL, Kind.MEMORY, Kind.LOCKED),
+        *(Kind.CANCELLED, Kind.CONFLICT, Kind.NO_DATABASE, Kind.TIMEOUT, Kind.POOLER),
+    }
+)
+"""Of these kinds the server's words name objects and settings; of all others they may name a host or a user."""
 
 
 ABSENT: Final = frozenset(
@@ -141,6 +150,13 @@ DRIVER_ERRORS: Final = (
     ValueError,  # a URL, or a file of it, that cannot be read
 )
 """Whatever a connection can raise while it is opened, used or closed; ``TimeoutError`` is an ``OSError``."""
+_OF_CONNECTIONS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+    TimeoutError,
+)
 
 
 class CircuitOpen(ConnectionError):
@@ -168,6 +184,13 @@ class Failure:
     advice: str
 
     @property
+    def public(self) -> str:
+        """The same without what names a host, a user or an address: for answers that travel."""
+        words = f": {self.words}" if self.kind in _IMPERSONAL else ""
+        verb = "unreachable" if self.kind in ABSENT else "refuses"
+        return f"{verb} ({self.kind}){words}; {self.advice}"
+
+    @property
     def sentence(self) -> str:
         """What is wrong, and what to do."""
         verb = "does not answer" if self.kind in ABSENT else "refuses"
@@ -179,6 +202,16 @@ def classify(error: BaseException | None) -> Failure:
     state = error.sqlstate if isinstance(error, asyncpg.PostgresError) else None
     kind = _kind_of(error, state)
     return Failure(kind, state, _words(error, kind), ADVICE[kind])
+
+
+def is_of_server(error: BaseException) -> bool:
+    """Return whether `error` is an answer of the database's server, whose text may quote rows."""
+    return isinstance(error, asyncpg.PostgresError)
+
+
+def is_of_connections(error: BaseException) -> bool:
+    """Return whether `error` is what a connection ends with: no fault of the program, and worth no traceback."""
+    return isinstance(error, _OF_CONNECTIONS)
 
 
 def is_mistake(error: BaseException) -> bool:
@@ -210,6 +243,7 @@ def _kind_of_state(state: str, words: str) -> Kind:
 _TYPES: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Kind], ...]] = (
     (CircuitOpen, Kind.CIRCUIT),
     (NoConnection, Kind.CONNECTIONS),
+    (SchemaUnfit, Kind.SCHEMA),
     (TimeoutError, Kind.TIMEOUT),
     (socket.gaierror, Kind.UNKNOWN_HOST),
     (ssl.SSLError, Kind.TLS),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from gateway.assembly.domain import Domain
+    from gateway.logs.verdicts import Verdicts
     from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.outbox import Outbox
@@ -62,11 +63,16 @@ def _add_endpoints(application: web.Application, settings: Settings, domain: Dom
         endpoints.add_to(application)
 
 
-async def build_hosted(
-    settings: Settings, domain: Domain, metrics: Metrics, deadlines: Deadlines, outbox: Outbox
+async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of, and what it leaves for the records
+    settings: Settings,
+    domain: Domain,
+    metrics: Metrics,
+    verdicts: Verdicts,
+    deadlines: Deadlines,
+    outbox: Outbox,
 ) -> tuple[web.AppRunner, Upstream]:
     """Build the application behind ``/api/auth``: an upstream that is reached through a pair of sockets."""
-    application = make_application(metrics, domain.clock, body_bytes=settings.limit.auth_body_bytes)
+    application = make_application(metrics, verdicts, domain.clock, body_bytes=settings.limit.auth_body_bytes)
     _add_endpoints(application, settings, domain)
     # The pipeline has kept the limits already; the application's own must never be met, for it logs what it refuses.
     runner = web.AppRunner(

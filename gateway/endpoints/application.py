@@ -25,10 +25,12 @@ from gateway.faults import (
     UnsupportedMediaType,
     describe,
 )
+from gateway.logs.verdicts import EXCHANGE_HEADER, detail_of
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
+    from gateway.logs.verdicts import Verdicts
     from gateway.metrics import Metrics
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -38,6 +40,7 @@ _CLOCK: Final = web.AppKey("gateway_clock", DatabaseClock)
 log = structlog.get_logger()
 
 _MOST_FIELDS: Final = 64
+_EXCHANGE: Final = EXCHANGE_HEADER.decode("ascii")
 
 
 def success(content: object) -> web.Response:
@@ -142,8 +145,17 @@ def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     return f"{name} {complaints.get(problem['type'], 'is not valid')}"
 
 
-def make_application(metrics: Metrics, clock: DatabaseClock, *, body_bytes: int) -> web.Application:
-    """Return an empty application that turns every fault into its envelope, counts the verdicts, and has one clock."""
+def make_application(
+    metrics: Metrics, verdicts: Verdicts, clock: DatabaseClock, *, body_bytes: int
+) -> web.Application:
+    """Return an empty application with one clock.
+
+    It turns every fault into its envelope, counts it, and leaves it in `verdicts` for the request's record.
+    """
+
+    def refuse(request: web.Request, fault: Fault, detail: str) -> web.Response:
+        verdicts.leave(request.headers[_EXCHANGE], fault.reason, detail)
+        return refused(fault)
 
     @web.middleware
     async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -151,20 +163,17 @@ def make_application(metrics: Metrics, clock: DatabaseClock, *, body_bytes: int)
         endpoint = "none" if resource is None else resource.canonical
         try:
             response = await handler(request)
-        except AuthError as error:
+        except (AuthError, GatewayFault) as error:
             metrics.sign_ins.labels(endpoint, error.reason).inc()
-            return refused(describe(error))
-        except GatewayFault as error:
-            metrics.sign_ins.labels(endpoint, error.reason).inc()
-            return refused(describe(error))
+            return refuse(request, describe(error), detail_of(error))
         except web.HTTPException as error:
-            return refused(Fault(error.status, error.reason, "not_hosted"))
+            return refuse(request, Fault(error.status, error.reason, "not_hosted"), error.reason)
         except ConnectionError:  # the client left before its body had ended: nobody is there to be answered
             return refused(Fault(400, "Incomplete request body", "client_gone"))
-        except Exception:
+        except Exception as error:
             log.exception("endpoint_failed", endpoint=endpoint)
             metrics.sign_ins.labels(endpoint, "internal").inc()
-            return refused(INTERNAL)
+            return refuse(request, INTERNAL, type(error).__name__)
         metrics.sign_ins.labels(endpoint, "ok").inc()
         return response
 

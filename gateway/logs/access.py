@@ -14,6 +14,7 @@ import orjson
 from gateway.logs import events
 from gateway.logs.redaction import masked
 from gateway.logs.text import access_line
+from gateway.logs.verdicts import Verdicts
 from gateway.logs.writer import Writer, standard_output
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class AccessLog:
         enabled: Records are written at all.
         values: Values of queries are wanted.
         skipped: Successes left out by sampling.
+        verdicts: What hosted endpoints refused, for the records of those requests.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class AccessLog:
         self.values = query == "values"
         self.enabled = enabled
         self.skipped = 0
+        self.verdicts = Verdicts()
 
     @property
     def written(self) -> int:

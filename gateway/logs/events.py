@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, cast
 import orjson
 import structlog
 
+from authcore.store.failures import classify, is_of_connections
 from gateway.logs.text import spelled_out
 from gateway.logs.writer import MAX_PENDING, Writer, standard_output
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 _shared: list[Writer] = []
 """The process's writer, once :func:`configure` has made it."""
+
+_OF_THE_DATABASE: Final = ("asyncpg", "asyncpg.pool")
+"""Its driver logs a traceback for each connection that it cannot restore; the store's own events say that in a line."""
 
 _EVENTS_PENDING: Final = 2 * MAX_PENDING
 """Events are few and matter more: a flood of access records does not push them out."""
@@ -40,6 +44,8 @@ def configure(level: str, form: str = "json") -> None:
         logger_factory=structlog.BytesLoggerFactory(cast("BinaryIO", _Queued(_shared[0]))),
         cache_logger_on_first_use=False,
     )
+    for name in _OF_THE_DATABASE:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     logging.basicConfig(handlers=[_Bridge()], level=max(severity, logging.WARNING), force=True)
 
 
@@ -102,6 +108,11 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         log: WrappedLogger = structlog.get_logger()
         fields: EventDict = {"logger": record.name}
-        if record.exc_info:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and is_of_connections(
+            error
+        ):  # such as a task of the driver's that nobody awaits
+            fields["kind"], fields["words"] = str(classify(error).kind), classify(error).words
+        elif record.exc_info:
             fields["exc_info"] = record.exc_info
         log.log(record.levelno, record.getMessage(), **fields)

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from gateway.faults import INTERNAL, ContentTooLarge, OriginRefused
+from gateway.logs.verdicts import EXCHANGE_HEADER, detail_of
 from gateway.proxy.clock import http_date
 from gateway.proxy.decisions import narrowed
 from gateway.proxy.exchange import Exchange
@@ -123,6 +124,8 @@ class Pipeline:
         if limit and max(head.length, inbound.received) > limit:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
         start = decider.prepare(exchange, permit)
+        if route.internal:
+            start = b"%b%b: %b\r\n" % (start, EXCHANGE_HEADER, exchange.own_id)
         try:
             if route.message and head.upgrade:
                 await self._admission.send(exchange, route, start)
@@ -160,9 +163,8 @@ class Pipeline:
             log.error("request_failed", exc_info=error)
         if exchange.decision:
             fault = narrowed(fault)
-        cause = error.__cause__
         exchange.reason = fault.reason
-        exchange.detail = f"{error} ({cause})" if cause is not None else str(error)
+        exchange.detail = detail_of(error)
         self._metrics.refused(fault.status, fault.reason)
         if isinstance(error, UpstreamFault) and exchange.route is not None:
             exchange.route.upstream.meter.failed(fault.reason)

@@ -32,7 +32,11 @@ class Recorder:
     """Writes records."""
 
     def __init__(
-        self, metrics: Metrics, access_log: AccessLog, trace: TraceLaws, spans: Spans | None = None
+        self,
+        metrics: Metrics,
+        access_log: AccessLog,
+        trace: TraceLaws,
+        spans: Spans | None = None,
     ) -> None:
         """`spans` takes the requests of traces that `trace` says are recorded."""
         self._access_log = access_log
@@ -56,15 +60,20 @@ class Recorder:
     def record(self, exchange: Exchange) -> None:
         """Record an exchange that has ended."""
         now = time.monotonic()
-        meter = self._unrouted if exchange.route is None else exchange.route.meter
+        route = exchange.route
+        meter = self._unrouted if route is None else route.meter
+        if route is not None and route.internal:
+            verdict = self._access_log.verdicts.take(exchange.own_id)
+            if verdict is not None and not exchange.reason:
+                exchange.reason, exchange.detail = verdict
         inbound = exchange.inbound
         meter.record(
             exchange.head.method, exchange.status, now - exchange.started, inbound.received, inbound.sent
         )
         if exchange.decision:
             self._decisions.labels(exchange.decision, str(exchange.status)).inc()
-        if exchange.shadowed is not None and exchange.route is not None:
-            self._shadowed.labels(exchange.route.name, _reason(exchange.shadowed)).inc()
+        if exchange.shadowed is not None and route is not None:
+            self._shadowed.labels(route.name, _reason(exchange.shadowed)).inc()
         access_log = self._access_log
         told = exchange.status >= _REFUSED or exchange.reason or exchange.shadowed is not None
         if access_log.enabled and (told or access_log.wants_success()):
