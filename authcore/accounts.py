@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from authcore.administration import Administration, acceptable_email, acceptable_name, is_searchable
+from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import (
     AlreadyMember,
     CurrentPasswordWrong,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.attempts import Attempts
+    from authcore.counterpart import Counterpart
     from authcore.credentials import PasswordLogin
     from authcore.invitations import Invitations
     from authcore.pairs import TokenPair
@@ -57,15 +59,16 @@ class SignedIn:
 class Accounts(Administration):
     """Signs users up and in, and administers them."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 -- its collaborators
         self,
         store: AccountStore,
         passwords: Passwords,
         sessions: Sessions,
         attempts: Attempts,
         invitations: Invitations,
+        counterpart: Counterpart = NO_COUNTERPART,
     ) -> None:
-        super().__init__(store, passwords)
+        super().__init__(store, passwords, counterpart)
         self._sessions = sessions
         self._attempts = attempts
         self._invitations = invitations
@@ -125,6 +128,7 @@ class Accounts(Administration):
             raise UserDisabled
         if not await self._store.add_member(row.user_id, place.organization_id, place.role_id, spending):
             raise AlreadyMember
+        await self._counterpart.forget_permissions(row.user_id, place.organization_id)
         return await self._signed_in_by(row, place.organization_id, now, visit)
 
     async def login(self, login: PasswordLogin, now: float, visit: Visit = NOWHERE) -> SignedIn:

@@ -13,6 +13,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from authcore import api_keys, permissions
+from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import (
     AlreadyMember,
     ApiKeyUnknown,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from authcore.counterpart import Counterpart
     from authcore.passwords import Passwords
     from authcore.store.protocol import AccountStore
     from authcore.store.rows import ApiKeyListing, LoginRow
@@ -47,9 +49,13 @@ _UNWRITABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
 class Administration:
     """Creates, lists and revokes."""
 
-    def __init__(self, store: AccountStore, passwords: Passwords) -> None:
+    def __init__(
+        self, store: AccountStore, passwords: Passwords, counterpart: Counterpart = NO_COUNTERPART
+    ) -> None:
+        """`counterpart` is asked to forget the permissions of users whose memberships change."""
         self._store = store
         self._passwords = passwords
+        self._counterpart = counterpart
 
     async def create_organization(self, name: str, slug: str | None = None) -> UUID:
         """Create an organization with its three system roles, and return its id.
@@ -120,6 +126,7 @@ class Administration:
             raise UserUnknown
         if not await self._store.add_member(user_id, organization_id, role_id):
             raise AlreadyMember
+        await self._counterpart.forget_permissions(user_id, organization_id)
 
     async def find_user(self, email: str) -> UUID:
         """Return the id of the user with that e-mail.

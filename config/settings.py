@@ -25,6 +25,7 @@ from config.groups.serving import Admin, Header, Limit, Timeout, Upstream
 from config.groups.signin import Invitation, Signin
 from config.groups.signing import Signed
 from config.groups.sockets import Ws
+from config.groups.whatomate import Whatomate
 
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
     # Whatomate reads none of them, and its servers before mid-2026 take heads of 4,096 bytes at most.
@@ -106,6 +107,7 @@ class Settings(BaseSettings):
     identity: Identity = Field(default_factory=Identity)
     keys: Keys = Field(default_factory=Keys)
     ws: Ws = Field(default_factory=Ws)
+    whatomate: Whatomate = Field(default_factory=Whatomate)
     upstream: Upstream = Field(default_factory=Upstream)
     limit: Limit = Field(default_factory=Limit)
     timeout: Timeout = Field(default_factory=Timeout)

@@ -61,9 +61,11 @@ class Admin:
         identity: Staleness,
         report: Report,
         explain: Callable[[bytes], Awaitable[dict[str, object]]],
+        besides: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
         """`listening` tells whether the public listener accepts connections, and will go on to."""
         self._explain = explain
+        self._besides = besides
         self._metrics = metrics
         self._store = store
         self._listening = listening
@@ -109,7 +111,12 @@ class Admin:
         return web.Response(
             status=200 if ready else 503,
             body=orjson.dumps(
-                {"ready": ready, "checks": checks, "revocation": dict(self._identity.staleness)}
+                {
+                    "ready": ready,
+                    "checks": checks,
+                    "revocation": dict(self._identity.staleness),
+                    **self._besides(),
+                }
             ),
             content_type="application/json",
         )

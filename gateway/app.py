@@ -20,6 +20,7 @@ from gateway.addresses import CannotListen, host_port
 from gateway.admin import Admin
 from gateway.assembly.browsers import cookie_places
 from gateway.assembly.chores import begin_chores
+from gateway.assembly.counterpart import redis_state
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
@@ -140,8 +141,15 @@ class Gateway:
         )
         self._begin_chores(access_log, report)
         explain = build_explain(settings, domain, lambda: routing.table)
-        admin = Admin(metrics, domain.store, lambda: not drain.begun, domain.identity, report, explain)
-        await self._listen(admin, listener, drain)
+        await self._listen(self._build_admin(drain, report, explain), listener, drain)
+
+    def _build_admin(
+        self, drain: Drain, report: Report, explain: Callable[[bytes], Awaitable[dict[str, object]]]
+    ) -> Admin:
+        domain, besides = self._domain, redis_state(self._domain.redis)
+        return Admin(
+            self.metrics, domain.store, lambda: not drain.begun, domain.identity, report, explain, besides
+        )
 
     def _begin_turns(self) -> tuple[Deadlines, Outbox]:
         """Begin what all connections of this loop share."""
@@ -164,6 +172,8 @@ class Gateway:
         closing = self._closing
         domain = self._domain = await build_domain(self._settings)
         closing.push_async_callback(domain.store.close)
+        if domain.redis is not None:
+            closing.push_async_callback(domain.redis.close)
         closing.callback(domain.passwords.close)
         closing.push_async_callback(attempt, "write_last_used", self._write_last_used)
         closing.push_async_callback(domain.identity.stop)

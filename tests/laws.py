@@ -72,6 +72,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "authcore/signed_identity.py",
     ),
     "cryptography": ("authcore/pem.py", "authcore/sealing.py"),
+    "redis": ("authcore/store/whatomate_redis.py",),
     "bcrypt": ("authcore/passwords.py", "authcore/stored_hashes.py", "authcore/api_keys.py"),
     "prometheus_client": ("gateway/metrics/",),
     "pydantic_settings": ("config/",),

@@ -16,6 +16,7 @@ from authcore.store.people import PeopleRows
 from authcore.store.pool import Pool
 from authcore.store.schema import Gaps, SchemaUnfit
 from authcore.store.sessions import SessionRows
+from authcore.store.shared_sessions import SharedSessionRows
 from authcore.store.standing import StandingRows
 from authcore.store.tickets import TicketRows
 
@@ -53,6 +54,7 @@ class _GuardedPool(Pool):
 class PostgresStore(
     AccountRows,
     SessionRows,
+    SharedSessionRows,
     KeyRows,
     AttemptRows,
     InvitationRows,

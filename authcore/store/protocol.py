@@ -168,6 +168,22 @@ class SessionStore(SubjectReader, Protocol):
         """Forget the sealed successors that nobody is given any more by `reuse`; return how many."""
 
 
+class SharedSessionStore(SessionStore, Protocol):
+    """Families of refresh tokens that a Whatomate server knows of too."""
+
+    async def is_published(self, digest: bytes) -> bool:
+        """Return whether the id of a token was written into Whatomate's Redis."""
+
+    async def mark_published(self, digest: bytes, jti: str) -> None:
+        """Note that it was."""
+
+    async def was_used_elsewhere(self, digest: bytes, *, is_ours: bool) -> bool:
+        """Return whether a token whose id has gone was used at Whatomate."""
+
+    async def published_of(self, sessions: Sequence[UUID]) -> Sequence[str]:
+        """Return the ids of the unused tokens of sessions."""
+
+
 class AccountStore(SubjectReader, Protocol):
     """Users, organizations, memberships and keys, as signing up and administration need them."""
 

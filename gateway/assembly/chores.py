@@ -20,6 +20,7 @@ PURGE_ATTEMPTS_SECONDS: Final = 60
 FORGET_SECONDS: Final = 30
 NOTE_SECONDS: Final = 60
 ISSUER_SECONDS: Final = 1
+REDIS_SECONDS: Final = 5
 
 
 def begin_chores(chores: Chores, settings: Settings, domain: Domain, sockets: Sockets) -> None:
@@ -43,6 +44,8 @@ def begin_chores(chores: Chores, settings: Settings, domain: Domain, sockets: So
     every(PURGE_SECONDS, "purge_key_digests", lambda: identity.purge(now()))
     chores.once("learn_hash_costs", lambda: _learn_hash_costs(domain))
     every(PURGE_SECONDS, "learn_hash_costs", lambda: _learn_hash_costs(domain))
+    if domain.redis is not None:
+        every(REDIS_SECONDS, "ask_whatomate_redis", domain.redis.ping)
     every(PURGE_SECONDS, "purge_tickets", lambda: identity.purge_tickets(now()))
 
 

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from authcore.accounts import Accounts
 from authcore.api_keys import derive_secret
 from authcore.attempts import AttemptLimits, Attempts
+from authcore.counterpart import NO_COUNTERPART
 from authcore.identity import Identity
 from authcore.invitations import Invitations, Registration
 from authcore.memory import Limits
 from authcore.passwords import Passwords
 from authcore.sessions import Reuse, Sessions
+from authcore.shared_sessions import SharedSessions
 from authcore.store.postgres import PostgresStore
 from authcore.tokens import Tokens
+from gateway.assembly.counterpart import build_redis
 from gateway.assembly.foreign import build_foreign
 from gateway.assembly.stored_hashes import unusable_hash_events
 from gateway.keys import ring_of
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from authcore.keys import KeyRing
     from authcore.rotation import Rotation
     from authcore.store.clock import DatabaseClock
+    from authcore.store.whatomate_redis import WhatomateRedis
     from config.settings import Settings
 
 
@@ -42,6 +46,7 @@ class Domain:
     sessions: Sessions
     accounts: Accounts
     identity: Identity
+    redis: WhatomateRedis | None
 
 
 async def build_domain(settings: Settings) -> Domain:
@@ -77,10 +82,11 @@ async def build_domain(settings: Settings) -> Domain:
         foreign=build_foreign(settings, store),
         lenient=settings.is_lenient_about_organizations,
     )
-    sessions = _build_sessions(settings, store, tokens, identity)
+    redis = build_redis(settings)
+    sessions = _build_sessions(settings, store, tokens, identity, redis)
     attempts = Attempts(store, AttemptLimits(**settings.signin.model_dump()))
     invitations = _build_invitations(settings, store, tokens)
-    accounts = Accounts(store, passwords, sessions, attempts, invitations)
+    accounts = Accounts(store, passwords, sessions, attempts, invitations, redis or NO_COUNTERPART)
     return Domain(
         store,
         store.clock(time.time),
@@ -93,6 +99,7 @@ async def build_domain(settings: Settings) -> Domain:
         sessions,
         accounts,
         identity,
+        redis,
     )
 
 
@@ -118,14 +125,19 @@ def _build_passwords(settings: Settings) -> Passwords:
     )
 
 
-def _build_sessions(settings: Settings, store: PostgresStore, tokens: Tokens, identity: Identity) -> Sessions:
-    return Sessions(
-        store,
-        tokens,
-        grace_seconds=settings.token.grace_seconds,
-        reuse=Reuse(settings.token.reuse),
-        session_seconds=settings.token.session_seconds,
-        tell=identity.hear,
+def _build_sessions(
+    settings: Settings,
+    store: PostgresStore,
+    tokens: Tokens,
+    identity: Identity,
+    redis: WhatomateRedis | None,
+) -> Sessions:
+    token = settings.token
+    options = {"grace_seconds": token.grace_seconds, "session_seconds": token.session_seconds}
+    if redis is None:
+        return Sessions(store, tokens, reuse=Reuse(token.reuse), tell=identity.hear, **options)
+    return SharedSessions(
+        store, tokens, counterpart=redis, reuse=Reuse(token.reuse), tell=identity.hear, **options
     )
 
 

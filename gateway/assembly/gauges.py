@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 def publish_domain(metrics: Metrics, domain: Domain) -> None:
     """Publish what the parts of the auth domain know about themselves."""
     parts = {**domain.identity.figures(), "clock": domain.clock.figures()}
+    if domain.redis is not None:
+        parts["whatomate_redis"] = domain.redis.figures()
     if domain.rotation is not None:
         parts["key_ring"] = domain.rotation.figures()
     for part, figures in parts.items():

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import click
 
 from authcore.administration import Administration
+from authcore.counterpart import NO_COUNTERPART
 from authcore.passwords import Passwords
 from authcore.store.postgres import PostgresStore
 from config.checks import HINTS
 from config.load import load_settings
+from gateway.assembly.counterpart import build_redis
 from gateway.commands.progress import working
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from authcore.counterpart import Counterpart
     from config.settings import Settings
 
 T = TypeVar("T")
@@ -35,9 +38,11 @@ SECRET: Final = frozenset({"GATEWAY_JWT_SECRET"})
 class Office(Administration):
     """Administration without a session of anybody's."""
 
-    def __init__(self, store: PostgresStore, passwords: Passwords) -> None:
+    def __init__(
+        self, store: PostgresStore, passwords: Passwords, counterpart: Counterpart = NO_COUNTERPART
+    ) -> None:
+        super().__init__(store, passwords, counterpart)
         self._store = store
-        self._passwords = passwords
 
 
 def note(text: str) -> None:
@@ -74,11 +79,14 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Office, PostgresStor
         acquire_timeout_seconds=database.connect_timeout_seconds,
         statement_timeout_seconds=database.statement_timeout_seconds,
     )
+    redis = build_redis(settings)
     password = settings.password
     passwords = Passwords(min_length=password.min_length, cost=password.cost, workers=1, queue=8)
     try:
-        yield Office(store, passwords), store, passwords
+        yield Office(store, passwords, redis or NO_COUNTERPART), store, passwords
     finally:
+        if redis is not None:
+            await redis.close()
         passwords.close()
         await store.close()
 

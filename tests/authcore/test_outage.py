@@ -103,6 +103,10 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "forgive_attempts": lambda store: store.forgive_attempts(RESERVED, AT, AttemptLimits()),
     "forget_attempts": lambda store: store.forget_attempts("a"),
     "purge_attempts": lambda store: store.purge_attempts(AT, AT),
+    "is_published": lambda store: store.is_published(b"a"),
+    "mark_published": lambda store: store.mark_published(b"a", "a"),
+    "was_used_elsewhere": lambda store: store.was_used_elsewhere(b"a", is_ours=True),
+    "published_of": lambda store: store.published_of([ONE]),
     "purge_sessions": lambda store: store.purge_sessions(AT),
 }
 

@@ -48,6 +48,7 @@ def _settings(keys: str) -> Settings:
             "jwt": {"secret": "s" * 32, "keys_dir": keys},
             "upstream": {"url": "http://127.0.0.1:1"},
             "log": {"access": False},
+            "whatomate": {"redis_url": "unix:///nowhere"},
             "timeout": {"drain_seconds": 0.1},
         }
     )

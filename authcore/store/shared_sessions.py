@@ -1,0 +1,49 @@
+"""Which refresh tokens a Whatomate server knows of, in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from authcore.store.pool import Pool
+
+_PUBLISHED: Final = (
+    "SELECT EXISTS (SELECT FROM gateway_refresh_tokens WHERE digest = $1 AND whatomate_jti IS NOT NULL)"
+)
+_PUBLISH: Final = "UPDATE gateway_refresh_tokens SET whatomate_jti = $2 WHERE digest = $1"
+_UNUSED: Final = (
+    "SELECT used_at IS NULL AND whatomate_jti IS NOT NULL FROM gateway_refresh_tokens WHERE digest = $1"
+)
+_OF_SESSIONS: Final = """
+SELECT whatomate_jti FROM gateway_refresh_tokens
+WHERE family = ANY($1::uuid[]) AND used_at IS NULL AND whatomate_jti IS NOT NULL
+"""
+
+
+class SharedSessionRows:
+    """Reads and writes of what was published of refresh tokens."""
+
+    _pool: Pool
+
+    async def is_published(self, digest: bytes) -> bool:
+        """Return whether the id of a token was written into Whatomate's Redis."""
+        return bool(await self._pool.fetchval(_PUBLISHED, digest))
+
+    async def mark_published(self, digest: bytes, jti: str) -> None:
+        """Note that the id `jti` of a token was written."""
+        await self._pool.fetchval(_PUBLISH, digest, jti)
+
+    async def was_used_elsewhere(self, digest: bytes, *, is_ours: bool) -> bool:
+        """Return whether a token whose id has gone was used at Whatomate: it was published, and is unused here.
+
+        Of a token that Whatomate issued (not `is_ours`): nobody has used it here either.
+        """
+        unused = await self._pool.fetchval(_UNUSED, digest)
+        return not is_ours if unused is None else bool(unused)
+
+    async def published_of(self, sessions: Sequence[UUID]) -> list[str]:
+        """Return the ids of the unused tokens of sessions, as far as they were written."""
+        return [row["whatomate_jti"] for row in await self._pool.fetch(_OF_SESSIONS, list(sessions))]

@@ -1,0 +1,124 @@
+"""Redis client for the keys of a Whatomate server: ids of unused refresh tokens, and cached permissions.
+
+Laws:
+
+- Each call takes ``timeout_seconds`` at most. After a failure nothing is asked for ``PAUSE_SECONDS``: every answer is
+  then that nothing is known, at once.
+- An id is used up in one step on the server, and a mark says for a while that it was a gateway that did.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from authcore.counterpart import Taken
+from authcore.figures import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from uuid import UUID
+
+PAUSE_SECONDS: Final = 2.0
+MARK_SECONDS: Final = 3600
+"""For so long it is known that a gateway used a token up; by then the database has long known it too."""
+
+_TOKEN: Final = "refresh:"  # noqa: S105 -- the prefix of Whatomate's keys
+_MARK: Final = "gateway:refresh:"
+_TAKE: Final = """
+local user = redis.call('GET', KEYS[1])
+if user then
+    redis.call('DEL', KEYS[1])
+    redis.call('SET', KEYS[2], user, 'EX', ARGV[1])
+    return 'taken'
+end
+return redis.call('EXISTS', KEYS[2]) == 1 and 'before' or 'gone'
+"""
+
+
+class WhatomateRedis:
+    """The Redis of a Whatomate server."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        report: Callable[[Exception], None] = lambda _: None,
+    ) -> None:
+        """`url` is a redis://, rediss:// or unix:// URL; `report` is called with each failure.
+
+        Raises:
+            ValueError: `url` cannot be read.
+        """
+        self._redis: Any = Redis.from_url(
+            url,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            decode_responses=True,
+            client_name="whatomate-gateway",
+        )
+        self._clock = clock
+        self._report = report
+        self._asked_again_at = 0.0
+        self._failures = 0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last call failed."""
+        return self._asked_again_at != 0.0
+
+    async def add(self, jti: str, user_id: UUID, seconds: int) -> bool:
+        """As ``Counterpart.add``."""
+        if seconds <= 0:
+            return False
+        return bool(await self._call("set", f"{_TOKEN}{jti}", str(user_id), ex=seconds))
+
+    async def take(self, jti: str) -> Taken:
+        """As ``Counterpart.take``."""
+        found = await self._call("eval", _TAKE, 2, f"{_TOKEN}{jti}", f"{_MARK}{jti}", MARK_SECONDS)
+        return Taken.UNKNOWN if found is None else Taken(found)
+
+    async def drop(self, jtis: Iterable[str]) -> None:
+        """As ``Counterpart.drop``."""
+        keys = [f"{_TOKEN}{jti}" for jti in jtis]
+        if keys:
+            await self._call("delete", *keys)
+
+    async def forget_permissions(self, user_id: UUID, organization_id: UUID) -> None:
+        """As ``Counterpart.forget_permissions``."""
+        one = f"permissions:user:{user_id}"
+        await self._call("delete", one, f"{one}:{organization_id}")
+
+    async def ping(self) -> bool:
+        """Return whether it answers."""
+        return bool(await self._call("ping"))
+
+    async def _call(self, name: str, *arguments: object, **options: object) -> Any:
+        """Return the server's answer; None where there is none."""
+        if self._clock() < self._asked_again_at:
+            return None
+        try:
+            answer = await getattr(self._redis, name)(*arguments, **options)
+        except (RedisError, OSError) as error:
+            self._failures += 1
+            self._asked_again_at = self._clock() + PAUSE_SECONDS
+            self._report(error)
+            return None
+        self._asked_again_at = 0.0
+        return answer
+
+    def figures(self) -> Iterable[Figure]:
+        """Return what to publish."""
+        yield Figure("up", "1 while Whatomate's Redis answers.", lambda: float(not self.is_away))
+        yield Figure(
+            "failures", "Calls to Whatomate's Redis that failed.", lambda: self._failures, counts=True
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._redis.aclose()

@@ -1,0 +1,52 @@
+"""Whatomate's Redis, as the settings have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.logs.limited import LimitedEvents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from authcore.store.whatomate_redis import WhatomateRedis
+    from config.settings import Settings
+
+_ADVICE = (
+    "check that Redis runs and that GATEWAY_WHATOMATE_REDIS_URL names it; until then refresh tokens pass between the "
+    "gateway and Whatomate in one direction only"
+)
+
+
+def build_redis(settings: Settings) -> WhatomateRedis | None:
+    """Return the client of Whatomate's Redis; None where no URL is set.
+
+    Raises:
+        ValueError: the URL cannot be read, or the package's extra is not installed.
+    """
+    url = settings.whatomate.redis_url
+    if url is None:
+        return None
+    try:
+        from authcore.store.whatomate_redis import WhatomateRedis  # noqa: PLC0415 -- nothing of Redis without its URL
+    except ImportError as error:
+        raise ValueError(
+            "GATEWAY_WHATOMATE_REDIS_URL needs the package `redis`: install whatomate-gateway[redis]"
+        ) from error
+    events = LimitedEvents()
+    return WhatomateRedis(
+        url.get_secret_value(),
+        timeout_seconds=settings.whatomate.redis_timeout_seconds,
+        report=lambda error: _report(events, error),
+    )
+
+
+def redis_state(redis: WhatomateRedis | None) -> Callable[[], Mapping[str, object]]:
+    """Return what tells, for readiness' answer, whether Whatomate's Redis answers; nothing where there is none."""
+    if redis is None:
+        return dict
+    return lambda: {"whatomate_redis": "away: sessions are this gateway's alone" if redis.is_away else "ok"}
+
+
+def _report(events: LimitedEvents, error: Exception) -> None:
+    events.warning("whatomate_redis_away", error=type(error).__name__, advice=_ADVICE)

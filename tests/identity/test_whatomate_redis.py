@@ -1,0 +1,276 @@
+"""Refresh tokens that are good at Whatomate and here, each once, by way of Whatomate's own Redis: a real one.
+
+Whatomate's side is played by what its server does: it writes ``refresh:<jti>`` when it issues a token, and deletes it
+when the token is used; where there was nothing to delete it refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+import redis
+
+from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, whatomate_token
+from tests.flow.conftest import PASSWORD, start, upstream, world
+from tests.programs import program
+from tests.test_admin import admin, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+__all__ = ["start", "upstream", "world"]
+
+LOGIN = post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD})
+REVOKED = "Refresh token has been revoked"
+
+
+class Server:
+    """A Redis of the test's own, without a port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "redis.sock"
+        self.url = f"unix://{self.socket}"
+        self._command = [
+            *(program("redis-server"), "--port", "0", "--unixsocket", str(self.socket)),
+            *("--save", "", "--appendonly", "no", "--dir", str(folder)),
+        ]
+        self.begin()
+
+    def begin(self) -> None:
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        self.client: Any = redis.Redis(unix_socket_path=str(self.socket), decode_responses=True)
+        for _ in range(1000):
+            try:
+                self.client.ping()
+            except redis.ConnectionError:
+                time.sleep(0.01)
+            else:
+                return
+        pytest.fail("redis-server does not answer")
+
+    def end(self) -> None:
+        self.client.close()
+        self._process.terminate()
+        self._process.wait()
+
+    def has(self, token: str) -> bool:
+        return bool(self.client.exists(f"refresh:{claims_of(token)['jti']}"))
+
+    def is_used_at_whatomate(self, token: str) -> bool:
+        """Use a token there; False where it refuses."""
+        return bool(self.client.delete(f"refresh:{claims_of(token)['jti']}"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    yield server
+    server.end()
+
+
+@pytest.fixture
+async def gate(world: World, start: Start, server: Server) -> Gateway:
+    return await start(world.url, whatomate={"redis_url": server.url})
+
+
+def refresh(token: str) -> bytes:
+    return post("/api/auth/refresh", {"refresh_token": token})
+
+
+def of_whatomate(world: World, server: Server) -> str:
+    """A refresh token that Whatomate issued, as it issues it."""
+    jti = str(uuid4())
+    server.client.set(f"refresh:{jti}", str(world.agent), ex=86_400)
+    return whatomate_token(world.agent, world.home, seconds=86_400, jti=jti)
+
+
+async def test_a_token_of_the_gateway_is_known_to_whatomate_for_as_long_as_it_lives(
+    gate: Gateway, server: Server, world: World
+) -> None:
+    first = await granted(gate, LOGIN)
+    token = first["refresh_token"]
+    key = f"refresh:{claims_of(token)['jti']}"
+    assert server.client.get(key) == str(world.agent)
+    left = claims_of(token)["exp"] - time.time()
+    assert abs(server.client.ttl(key) - left) < 60
+    second = await granted(gate, refresh(token))
+    assert not server.has(token), "used up on both sides"
+    assert server.has(second["refresh_token"])
+    switched = await granted(
+        gate,
+        post("/api/auth/switch-org", {"organization_id": str(world.home)}, bearer(second["access_token"])),
+    )
+    assert server.has(switched["refresh_token"])
+    assert server.has(second["refresh_token"])
+
+
+async def test_a_token_that_whatomate_has_used_is_refused_here_and_ends_nothing_else(
+    gate: Gateway, server: Server
+) -> None:
+    pair = await granted(gate, LOGIN)
+    assert server.is_used_at_whatomate(pair["refresh_token"])
+    is_refusal(await ask(gate, refresh(pair["refresh_token"])), 401, REVOKED)
+    access = bearer(pair["access_token"])
+    assert (await ask(gate, get("/api/contacts", access))).status == 200
+
+
+async def test_a_token_of_whatomates_is_used_once_on_whichever_side(
+    gate: Gateway, server: Server, world: World
+) -> None:
+    here = of_whatomate(world, server)
+    pair = await granted(gate, refresh(here))
+    assert not server.is_used_at_whatomate(here), "Whatomate refuses what was used here"
+    assert server.has(pair["refresh_token"]), "and takes what followed"
+    there = of_whatomate(world, server)
+    assert server.is_used_at_whatomate(there)
+    is_refusal(await ask(gate, refresh(there)), 401, REVOKED)
+    unknown = whatomate_token(world.agent, world.home, seconds=86_400, jti=str(uuid4()))
+    is_refusal(await ask(gate, refresh(unknown)), 401, REVOKED)
+
+
+async def test_moving_there_and_back_costs_nobody_a_sign_in(
+    gate: Gateway, server: Server, world: World
+) -> None:
+    token = (await granted(gate, LOGIN))["refresh_token"]
+    for _ in range(3):
+        assert server.is_used_at_whatomate(token)
+        token = of_whatomate(world, server)  # what Whatomate answers
+        token = (await granted(gate, refresh(token)))["refresh_token"]
+
+
+@pytest.mark.parametrize("whose", ["ours", "Whatomate's"])
+async def test_of_uses_at_once_on_both_sides_one_is_good(
+    gate: Gateway, server: Server, world: World, whose: str
+) -> None:
+    for _ in range(10):
+        token = (
+            (await granted(gate, LOGIN))["refresh_token"] if whose == "ours" else of_whatomate(world, server)
+        )
+        answers, there = await asyncio.gather(
+            asyncio.gather(*(ask(gate, refresh(token)) for _ in range(3))),
+            asyncio.to_thread(server.is_used_at_whatomate, token),
+        )
+        here = {answer.status for answer in answers}
+        assert here == ({401} if there else {200}), "one side, and on it every tab"
+
+
+async def test_tabs_that_race_are_given_one_pair(gate: Gateway, server: Server) -> None:
+    token = (await granted(gate, LOGIN))["refresh_token"]
+    pairs = await asyncio.gather(*(granted(gate, refresh(token)) for _ in range(5)))
+    assert len({pair["refresh_token"] for pair in pairs}) == 1
+    assert server.is_used_at_whatomate(pairs[0]["refresh_token"])
+    await granted(gate, refresh(token))  # the same pair again
+    assert not server.has(pairs[0]["refresh_token"]), "a pair given again brings nothing back that was used"
+
+
+@pytest.mark.parametrize("how", ["logout", "logout-all", "theft"])
+async def test_what_ends_a_session_ends_its_tokens_at_whatomate(
+    world: World, start: Start, server: Server, how: str
+) -> None:
+    gate = await start(
+        world.url,
+        whatomate={"redis_url": server.url},
+        token={"grace_seconds": 0, "reuse": "strict"},
+    )
+    first = await granted(gate, LOGIN)
+    pair = await granted(gate, refresh(first["refresh_token"]))
+    beside = await granted(
+        gate, post("/api/auth/switch-org", {"organization_id": str(world.home)}, bearer(pair["access_token"]))
+    )
+    assert server.has(pair["refresh_token"])
+    assert server.has(beside["refresh_token"])
+    if how == "logout":
+        await granted(gate, post("/api/auth/logout", {"refresh_token": pair["refresh_token"]}))
+    elif how == "logout-all":
+        await granted(gate, post("/api/auth/logout-all", {}, bearer(pair["access_token"])))
+    else:
+        is_refusal(await ask(gate, refresh(first["refresh_token"])), 401, REVOKED)
+    assert not server.has(pair["refresh_token"])
+    assert not server.has(beside["refresh_token"])
+
+
+async def test_a_refresh_that_fails_leaves_the_token_good_on_both_sides(
+    gate: Gateway, server: Server, world: World
+) -> None:
+    pair = await granted(gate, LOGIN)
+    await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.agent)
+    is_refusal(await ask(gate, refresh(pair["refresh_token"])), 401)
+    assert server.has(pair["refresh_token"])
+
+
+async def test_tokens_of_before_the_setting_go_on(world: World, start: Start, server: Server) -> None:
+    before = await start(world.url)
+    token = (await granted(before, LOGIN))["refresh_token"]
+    gate = await start(world.url, whatomate={"redis_url": server.url})
+    pair = await granted(gate, refresh(token))
+    assert server.has(pair["refresh_token"])
+
+
+async def test_with_redis_away_all_is_as_without_it_and_readiness_says_so(
+    gate: Gateway, server: Server, world: World
+) -> None:
+    assert (await admin(gate, "/readyz")).json()["whatomate_redis"] == "ok"
+    pair = await granted(gate, LOGIN)
+    foreign = of_whatomate(world, server)
+    server.end()
+    for token in (pair["refresh_token"], foreign):
+        pair = await granted(gate, refresh(token))
+    await granted(gate, LOGIN)
+    answer = await admin(gate, "/readyz")
+    assert answer.status == 200
+    said: Any = answer.json()["whatomate_redis"]
+    assert said.startswith("away")
+    samples = await metrics(gate)
+    assert samples["gateway_whatomate_redis_up"][0].value == 0
+    server.begin()
+    async with asyncio.timeout(30):
+        while (await admin(gate, "/readyz")).json()["whatomate_redis"] != "ok":
+            await asyncio.sleep(0.05)
+    fresh = await granted(gate, refresh(pair["refresh_token"]))
+    assert server.has(fresh["refresh_token"])
+
+
+async def test_a_redis_that_swallows_everything_delays_nobody_for_long(
+    world: World, start: Start, tmp_path: Path
+) -> None:
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = tmp_path / "silent.sock"
+    async with await asyncio.start_unix_server(swallow, path=str(silent)):
+        gate = await start(
+            world.url, whatomate={"redis_url": f"unix://{silent}", "redis_timeout_seconds": 0.05}
+        )
+        pair = await granted(gate, LOGIN)
+        await granted(gate, refresh(pair["refresh_token"]))
+        assert (await metrics(gate))["gateway_whatomate_redis_up"][0].value == 0
+
+
+async def test_permissions_that_a_new_membership_changes_are_read_anew_there(
+    gate: Gateway, server: Server, world: World
+) -> None:
+    cached = [f"permissions:user:{world.agent}", f"permissions:user:{world.agent}:{world.other}"]
+    kept = [f"permissions:user:{world.admin}", f"permissions:user:{world.agent}:{world.home}"]
+    for key in (*cached, *kept):
+        server.client.set(key, "{}")
+    joining = {
+        "email": "agent@example.com",
+        "password": PASSWORD,
+        "full_name": "Agent",
+        "organization_id": str(world.other),
+    }
+    await granted(gate, post("/api/auth/register", joining))
+    assert server.client.exists(*cached) == 0
+    assert server.client.exists(*kept) == 2
