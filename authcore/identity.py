@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from authcore.passwords import Passwords
     from authcore.principal import Principal
     from authcore.standing import Fall
+    from authcore.store.address import Address
     from authcore.store.changes import Listener
     from authcore.store.postgres import PostgresStore
     from authcore.tokens import Tokens
@@ -51,21 +52,20 @@ class Identity:
         tokens: Tokens,
         passwords: Passwords,
         *,
-        url: str,
-        connect_timeout_seconds: float,
+        address: Address,
         limits: Limits,
         key_secret: bytes,
         foreign: ForeignIssuer | None = None,
         lenient: bool = False,
     ) -> None:
-        """`url` is the store's, for the connection on which changes are heard; `lenient` as of `Authenticator`."""
+        """`address` is where changes are heard; `lenient` as of `Authenticator`."""
         self._store = store
         self._passwords = passwords
         self._limits = limits
         self._memory = Memory(limits)
         self._api_keys = ApiKeys(store, passwords.pool, secret=key_secret, hashes=passwords.hashes)
         self._listeners: list[Listener] = [self._memory]
-        self._changes = Changes(url, self, store, connect_timeout_seconds=connect_timeout_seconds)
+        self._changes = Changes(address, self, store)
         self._listening: asyncio.Task[None] | None = None
         self.last_used = LastUsed(store)
         self.foreign = foreign

@@ -63,6 +63,7 @@ class Layers:
     """What was found, from the uppermost layer down."""
 
     values: dict[str, str] = field(default_factory=dict, repr=False)
+    files: dict[str, Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -103,7 +104,9 @@ class Layers:
                     layer[name] = read_value(entry)
                 except (OSError, UnicodeError) as error:
                     self.problems.append(f"{name}: cannot read {entry}: {_why(error)}")
+        known = set(self.values)
         self.add(layer, f"a file in {directory}")
+        self.files |= {name: Path(directory, name) for name in layer if name in self.values.keys() - known}
 
     def _add_file(self, name: str, path: str, layer: Mapping[str, str]) -> None:
         if not path or layer.get(name):
@@ -116,7 +119,9 @@ class Layers:
         if not value and name not in LISTS:
             self.problems.append(f"{name}{_FILE}: {path} is empty")
             return
-        self.values.setdefault(name, value)
+        if name not in self.values:
+            self.values[name] = value
+            self.files[name] = Path(path)
 
 
 def read_value(path: Path) -> str:

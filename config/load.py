@@ -99,6 +99,7 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
         told += _route_problems(settings)
     if told:
         raise ConfigError(told)
+    settings.files.update(layers.files)
     return settings
 
 

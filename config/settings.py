@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.fields import Listen, Networks, Paths
@@ -118,6 +118,13 @@ class Settings(BaseSettings):
     signed: Signed = Field(default_factory=Signed)
     cookie: Cookie = Field(default_factory=Cookie)
     cors: Cors = Field(default_factory=Cors)
+
+    _files: dict[str, Path] = PrivateAttr(default_factory=dict)
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that settings were read from, by the name of the setting."""
+        return self._files
 
     @property
     def is_lenient_about_organizations(self) -> bool:

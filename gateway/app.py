@@ -64,9 +64,10 @@ class Gateway:
         metrics: Its numbers.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, processes: int = 1) -> None:
         """Hold `settings`; use :meth:`start`."""
         self._settings = settings
+        self._processes = processes
         self._drain: Drain | None = None
         self._admin_socket: Path | None = None
         self._closing = AsyncExitStack()
@@ -76,15 +77,15 @@ class Gateway:
         self.metrics = Metrics()
 
     @classmethod
-    async def start(cls, settings: Settings, admin_socket: Path | None = None) -> Self:
+    async def start(cls, settings: Settings, admin_socket: Path | None = None, processes: int = 1) -> Self:
         """Build a gateway and let it listen. The database may be away: it is then unready, not dead.
 
-        With `admin_socket` it is a worker: its admin listener is there, and it shares its port with others.
+        With `admin_socket` it is a worker, one of `processes`: its admin listener is there, and it shares its port.
 
         Raises:
             CannotListen: an address is in use, or is not this machine's.
         """
-        self = cls(settings)
+        self = cls(settings, processes)
         self._admin_socket = admin_socket
         try:
             await self._start()
@@ -217,7 +218,7 @@ class Gateway:
         chores.every(NOTE_SECONDS, "note_for_status", report.note)
         chores.every(LOG_FLUSH_SECONDS, "flush_access_log", access_log.flush)
         chores.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
-        begin_chores(chores, self._settings, self._domain, self._sockets)
+        begin_chores(chores, self._settings, self._domain, self._sockets, self._processes)
 
     async def _write_last_used(self) -> None:
         await self._domain.identity.last_used.flush(time.time())
@@ -239,12 +240,15 @@ class Gateway:
 
 
 def run(
-    settings: Settings, until: Callable[[], Awaitable[None]] | None = None, admin_socket: Path | None = None
+    settings: Settings,
+    until: Callable[[], Awaitable[None]] | None = None,
+    admin_socket: Path | None = None,
+    processes: int = 1,
 ) -> int:
     """Run a gateway until SIGTERM or SIGINT, or `until` returns; return the exit code."""
     logs.configure(settings.log.level, settings.log.format)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run(settings, until, admin_socket))
+        return runner.run(_run(settings, until, admin_socket, processes))
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -257,7 +261,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _run(
-    settings: Settings, until: Callable[[], Awaitable[None]] | None, admin_socket: Path | None
+    settings: Settings, until: Callable[[], Awaitable[None]] | None, admin_socket: Path | None, processes: int
 ) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -273,7 +277,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, heard, number)
     loop.add_signal_handler(signal.SIGHUP, lambda: None if gateway is None else gateway.reload())
-    gateway = await Gateway.start(settings, admin_socket)
+    gateway = await Gateway.start(settings, admin_socket, processes)
     if len(signals) > 1:  # while it started
         gateway.hurry()
     collector.settle()

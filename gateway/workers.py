@@ -128,7 +128,8 @@ class Workers:
             await asyncio.sleep(RESTART_SECONDS)
 
     async def _start(self, number: int) -> asyncio.subprocess.Process:
-        arguments = ("serve", "--listen", self._listen, "--admin-socket", str(self._socket(number)))
+        arguments = ["serve", "--workers", str(self._number), "--listen", self._listen]
+        arguments += ["--admin-socket", str(self._socket(number))]
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway", *arguments),
             stdin=asyncio.subprocess.PIPE,

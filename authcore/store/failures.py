@@ -270,4 +270,6 @@ def _words(error: BaseException | None, kind: Kind) -> str:
         return str(error)
     if kind is Kind.TIMEOUT:
         return "it took too long"
-    return " ".join(str(error).split()) or type(error).__name__
+    # A server's detail may hold values of a row, and the driver adds a hint of its own: neither is repeated.
+    message = error.message if isinstance(error, asyncpg.PostgresError) else None
+    return " ".join((message or str(error)).split()) or type(error).__name__

@@ -72,7 +72,7 @@ def migrations() -> list[Migration]:
     return [Migration(one.name.removesuffix(".sql"), one.read_text(encoding="utf-8")) for one in files]
 
 
-async def migrate(url: str, *, with_triggers: bool = True) -> list[str]:
+async def migrate(url: str, *, with_triggers: bool = True, password: str | None = None) -> list[str]:
     """Apply what is pending and return the names; empty when the database is up to date.
 
     With `with_triggers`, the database is made to tell of changed rows too (:mod:`authcore.store.triggers`).
@@ -83,7 +83,7 @@ async def migrate(url: str, *, with_triggers: bool = True) -> list[str]:
         MigrationChanged: the database was migrated by other files of the same names.
         SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs. Nothing was applied.
     """
-    async with _connected(url) as connection, connection.transaction():
+    async with _connected(url, password) as connection, connection.transaction():
         # Of the transaction: given back by its end, however that comes. No time limit: the others are at work.
         await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
         await connection.execute(_LOCK_TIMEOUT)
@@ -101,19 +101,19 @@ async def migrate(url: str, *, with_triggers: bool = True) -> list[str]:
         return names
 
 
-async def remove_triggers(url: str) -> bool:
+async def remove_triggers(url: str, *, password: str | None = None) -> bool:
     """Remove the triggers; False when there were none.
 
     Raises:
         StoreUnavailable: the database does not answer.
     """
-    async with _connected(url) as connection, connection.transaction():
+    async with _connected(url, password) as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
         await connection.execute(_LOCK_TIMEOUT)
         return await triggers.remove(connection)
 
 
-async def pending(url: str, *, with_triggers: bool = True) -> list[str]:
+async def pending(url: str, *, with_triggers: bool = True, password: str | None = None) -> list[str]:
     """Return the names of what :func:`migrate` would apply, changing nothing.
 
     Raises:
@@ -121,7 +121,7 @@ async def pending(url: str, *, with_triggers: bool = True) -> list[str]:
         MigrationChanged: the database was migrated by other files of the same names.
         SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs.
     """
-    async with _connected(url) as connection:
+    async with _connected(url, password) as connection:
         names = await pending_on(connection)
         await _require_fit(connection, names)
         return [*names, TRIGGERS] if with_triggers and not await triggers.are_installed(connection) else names
@@ -163,10 +163,17 @@ async def _seed(connection: Any) -> None:
 
 
 @asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[Any]:
+async def _connected(url: str, password: str | None) -> AsyncIterator[Any]:
+    """Lend a connection. It keeps no statement prepared: behind a pooler the next one may have another server's."""
+    options: dict[str, Any] = {} if password is None else {"password": password}
     with translated(connecting=True):
         connection = await asyncio.wait_for(
-            asyncpg.connect(url, server_settings={"application_name": "whatomate-gateway migrate"}),
+            asyncpg.connect(
+                url,
+                statement_cache_size=0,
+                server_settings={"application_name": "whatomate-gateway migrate"},
+                **options,
+            ),
             _CONNECT_SECONDS,
         )
     with translated():

@@ -1,4 +1,4 @@
-"""The connection pool, and the translation of everything a database can fail with.
+"""The store's door to its database: lends connections, and translates everything that a database can fail with.
 
 Laws:
 
@@ -7,6 +7,9 @@ Laws:
   provokes (a unique violation) passes: it is an answer.
 - Waiting is bounded everywhere: for a connection, for opening one, for an answer; and before a database that does not
   answer there is no waiting at all (:mod:`authcore.store.circuit`).
+- A statement that surely did nothing, since the server refuses writes or a pooler lost it, is tried once more, on
+  another connection.
+- Whoever watches is given every failure, and the first answer after it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import asyncpg
 from asyncpg import exceptions as pg
@@ -22,18 +25,46 @@ from asyncpg import exceptions as pg
 from authcore.errors import StoreUnavailable
 from authcore.figures import Distribution, Figure, Spread
 from authcore.store.circuit import Circuit
-from authcore.store.failures import DRIVER_ERRORS, Kind, classify, is_mistake
+from authcore.store.failures import ABSENT, DRIVER_ERRORS, Failure, Kind, classify, is_mistake
+from authcore.store.lender import Lender
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 
-    Connection = asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    from authcore.store.address import Address, Server
+
+    Connection = asyncpg.Connection[asyncpg.Record]
     Row = asyncpg.Record
 
+T = TypeVar("T")
+
 _PROBE_SECONDS: Final = 1
+_LOST: Final = frozenset({"26000", "42P05", "08P01"})
 
 SILENT: Final = frozenset({Kind.UNKNOWN_HOST, Kind.REFUSED, Kind.TIMEOUT, Kind.LOST, Kind.STOPPED})
 """What says that there is nobody to ask; everything else is an answer of a kind."""
+PASSING: Final = ABSENT | {Kind.CONNECTIONS, Kind.PASSWORD, Kind.NO_DATABASE, Kind.ADDRESS, Kind.POOLER}
+"""What is over as soon as any statement is answered."""
+
+
+class Watcher(Protocol):
+    """Whoever is to know how the database does."""
+
+    def failed(self, failure: Failure) -> None:
+        """It failed."""
+
+    def recovered(self, failure: Failure) -> None:
+        """It does not any more."""
+
+
+class Unwatched:
+    """Watcher that wants to know nothing."""
+
+    def failed(self, failure: Failure) -> None:
+        """Do nothing."""
+
+    def recovered(self, failure: Failure) -> None:
+        """Do nothing."""
 
 
 @contextmanager
@@ -51,62 +82,39 @@ def translated(*, connecting: bool = False) -> Iterator[None]:
         raise StoreUnavailable from error
 
 
-async def _leave_as_it_is(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Spare every statement a second round trip: nothing here sets anything that outlives its transaction."""
-
-
 class Pool:
-    """A lazily opened asyncpg pool with bounded waits."""
+    """Connections with bounded waits, behind a circuit.
+
+    Attributes:
+        failing: What is the matter at the moment, by kind; empty while all is well.
+    """
 
     def __init__(  # noqa: PLR0913 - the settings of a pool, by name
         self,
-        url: str,
+        address: Address,
         *,
         pool_min: int,
         pool_max: int,
-        connect_timeout_seconds: float,
         acquire_timeout_seconds: float,
-        statement_timeout_seconds: float,
+        look_seconds: float,
+        watcher: Watcher | None = None,
     ) -> None:
-        if not url.startswith(("postgresql://", "postgres://")):
-            raise ValueError(
-                "the database URL is not a postgresql:// URL"
-            )  # and is not repeated: it has a password
-        self._acquire_timeout = acquire_timeout_seconds
-        self._options: dict[str, Any] = {
-            "dsn": url,
-            "min_size": min(pool_min, pool_max),
-            "max_size": pool_max,
-            "timeout": connect_timeout_seconds,
-            "command_timeout": statement_timeout_seconds,
-            "reset": _leave_as_it_is,
-            "server_settings": {"application_name": "whatomate-gateway"},
-        }
-        self._pool: asyncpg.Pool[Row] | None = None
-        self._opening: asyncio.Task[asyncpg.Pool[Row]] | None = None
+        """Lend `pool_max` connections at most; every `look_seconds` one is opened anew."""
+        self._address = address
+        self._watcher: Watcher = watcher or Unwatched()
         self._closed = False
         self._waiting = 0
         self._waits = Spread()
         self._circuit = Circuit(self._ask_for_life)
-
-    async def _open(self) -> asyncpg.Pool[Row]:
-        """Return the pool, opening it where need be: once at a time, however many ask."""
-        if self._pool is None:
-            if self._closed:
-                raise asyncpg.InterfaceError("the store is closed")
-            if self._opening is None or self._opening.done():
-                self._opening = asyncio.ensure_future(self._create())
-                # Retrieved here, so that an opening nobody waits for any more fails silently.
-                self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
-            # Shielded: the one who asked first may go away.
-            async with asyncio.timeout(self._acquire_timeout):
-                return await asyncio.shield(self._opening)
-        return self._pool
-
-    async def _create(self) -> asyncpg.Pool[Row]:
-        pool = await asyncpg.create_pool(**self._options)
-        self._pool = pool
-        return pool
+        self._lender = Lender(
+            address,
+            fewest=pool_min,
+            most=pool_max,
+            acquire_timeout_seconds=acquire_timeout_seconds,
+            look_seconds=look_seconds,
+        )
+        self._lender.failed = lambda error: self._note(classify(error))
+        self.failing: dict[Kind, Failure] = {}
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -116,10 +124,15 @@ class Pool:
                 async with self._circuit.passed(), self._lent() as connection:
                     yield connection
         except StoreUnavailable as outage:
-            if classify(outage.__cause__).kind in SILENT and not self._closed:
-                self._circuit.failed()
+            failure = classify(outage.__cause__)
+            if not self._closed:
+                self._note(failure)
+                if failure.kind in SILENT:
+                    self._circuit.failed()
             raise
         self._circuit.succeeded()
+        if self.failing:
+            self._note_answer()
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[Connection]:
@@ -127,49 +140,52 @@ class Pool:
         self._waiting += 1
         try:
             with translated(connecting=True):
-                pool = await self._open()
-                connection = await pool.acquire(timeout=self._acquire_timeout)
+                one = await self._lender.acquire()
         finally:
             self._waiting -= 1
             self._waits.add(time.monotonic() - asked)
         try:
-            yield connection
+            yield one.connection
         except (TimeoutError, asyncio.CancelledError):
             # Asking the server to cancel, and waiting for that, would be one more thing it may not answer.
-            connection.terminate()
+            one.connection.terminate()
+            raise
+        except asyncpg.PostgresError as error:
+            if classify(error).kind in {Kind.READ_ONLY, Kind.POOLER}:
+                one.retired = True
+                self._lender.suspect()
             raise
         finally:
-            await pool.release(connection)
+            self._lender.release(one)
 
     async def _ask_for_life(self) -> None:
-        async with asyncio.timeout(_PROBE_SECONDS), self._lent() as connection:
-            await connection.fetchval("SELECT 1", timeout=_PROBE_SECONDS)
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await self._lender.probe()
+        except DRIVER_ERRORS:
+            self._lender.open.retire()  # whatever they lead to does not answer
+            raise
+
+    # -- how the database does -------------------------------------------------------------------------------------
+
+    def _note(self, failure: Failure) -> None:
+        if failure.kind is not Kind.CIRCUIT and not self._closed:
+            self.failing[failure.kind] = failure
+            self._watcher.failed(failure)
+
+    def _note_answer(self) -> None:
+        over = [kind for kind in self.failing if kind in PASSING]
+        if Kind.READ_ONLY in self.failing and not self._lender.open.is_read_only:
+            over.append(Kind.READ_ONLY)
+        if self._lender.limit < self._lender.most and Kind.CONNECTIONS in over:
+            over.remove(Kind.CONNECTIONS)
+        for kind in over:
+            self._watcher.recovered(self.failing.pop(kind))
 
     def suspect(self) -> None:
         """Find out, beside the requests, whether the database still answers."""
-        if self._pool is not None and not self._closed:
+        if self._lender.open.every and not self._closed:
             self._circuit.suspect()
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection within a transaction: committed at the end, rolled back on any exception."""
-        async with self.connection() as connection, connection.transaction():
-            yield connection
-
-    async def fetch(self, statement: str, *arguments: object) -> Sequence[Row]:
-        """Run one statement and return its rows."""
-        async with self.connection() as connection:
-            return await connection.fetch(statement, *arguments)
-
-    async def fetchrow(self, statement: str, *arguments: object) -> Row | None:
-        """Run one statement and return its first row."""
-        async with self.connection() as connection:
-            return await connection.fetchrow(statement, *arguments)
-
-    async def fetchval(self, statement: str, *arguments: object) -> Any:
-        """Run one statement and return the first column of its first row."""
-        async with self.connection() as connection:
-            return await connection.fetchval(statement, *arguments)
 
     async def recover(self) -> None:
         """Take up work again at once, since the database gave a sign of life elsewhere.
@@ -177,20 +193,95 @@ class Pool:
         Raises:
             StoreUnavailable: it gives none here.
         """
-        with translated():
+        with translated(connecting=True):
             await self._circuit.recover()
+
+    # -- the server ------------------------------------------------------------------------------------------------
+
+    @property
+    def server(self) -> Server | None:
+        """The server that statements go to; None before the first."""
+        return self._lender.open.server
+
+    async def look(self) -> None:
+        """See where the address leads now, and follow it."""
+        await self._lender.look()
+
+    def tell_moves(self, moved: Callable[[], None]) -> None:
+        """Call `moved` when statements go to another server from now on."""
+        self._lender.open.moved = moved
+
+    # -- statements ------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection within a transaction: committed at the end, rolled back on any exception."""
+        if self._lender.open.is_read_only:
+            await self._lender.look()
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, statement: str, *arguments: object) -> Sequence[Row]:
+        """Run one statement and return its rows."""
+        return await self._run(lambda connection: connection.fetch(statement, *arguments))
+
+    async def fetchrow(self, statement: str, *arguments: object) -> Row | None:
+        """Run one statement and return its first row."""
+        return await self._run(lambda connection: connection.fetchrow(statement, *arguments))
+
+    async def fetchval(self, statement: str, *arguments: object) -> Any:
+        """Run one statement and return the first column of its first row."""
+        return await self._run(lambda connection: connection.fetchval(statement, *arguments))
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            async with self.connection() as connection:
+                return await work(connection)
+        except StoreUnavailable as outage:
+            if not await self._may_repeat(classify(outage.__cause__)):
+                raise
+        async with self.connection() as connection:
+            return await work(connection)
+
+    async def _may_repeat(self, failure: Failure) -> bool:
+        """Return whether a statement did nothing, and another connection may be of more use."""
+        if failure.kind is Kind.READ_ONLY:
+            await self._lender.look()
+            return not self._lender.open.is_read_only
+        if failure.kind is Kind.POOLER and failure.sqlstate in _LOST and self._address.keep_no_statements():
+            self._lender.open.retire()
+            return True
+        return False
 
     def figures(self) -> Iterable[Figure]:
         """What to publish."""
+        lender = self._lender
+        yield Figure("connections", "Database connections open.", lambda: len(lender.open.every))
+        yield Figure("connections_idle", "Database connections unused.", lambda: len(lender.open.free))
+        yield Figure("connections_max", "Database connections at most.", lambda: lender.most)
         yield Figure(
-            "connections", "Database connections open.", lambda: self._pool.get_size() if self._pool else 0
+            "connections_allowed",
+            "Database connections at most, as long as the database refuses more.",
+            lambda: lender.limit,
         )
         yield Figure(
-            "connections_idle",
-            "Database connections unused.",
-            lambda: self._pool.get_idle_size() if self._pool else 0,
+            "connections_refused",
+            "Database connections that were refused since there are too many.",
+            lambda: lender.refused,
+            counts=True,
         )
-        yield Figure("connections_max", "Database connections at most.", lambda: self._options["max_size"])
+        yield Figure(
+            "connections_renewed",
+            "Database connections opened in the place of an older one.",
+            lambda: lender.renewed,
+            counts=True,
+        )
+        yield Figure(
+            "moves", "Times that the address led to another server.", lambda: lender.open.moves, counts=True
+        )
+        yield Figure(
+            "read_only", "1 while the database refuses writes.", lambda: float(lender.open.is_read_only)
+        )
         yield Figure("waiting", "Statements that wait for a connection.", lambda: self._waiting)
         yield from self._circuit.figures()
 
@@ -202,13 +293,4 @@ class Pool:
         """Close every connection, those in use after a moment's grace."""
         self._closed = True
         await self._circuit.close()
-        if self._opening is not None:
-            self._opening.cancel()
-            await asyncio.wait([self._opening])
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            try:
-                await asyncio.wait_for(pool.close(), 2)
-            except (*DRIVER_ERRORS, asyncio.CancelledError):
-                pool.terminate()
-                raise
+        await self._lender.close()

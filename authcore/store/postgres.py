@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from authcore.errors import StoreUnavailable
 from authcore.store import migrate
 from authcore.store.accounts import AccountRows
+from authcore.store.address import Address, StatementCache
 from authcore.store.attempts import AttemptRows
 from authcore.store.clock import DatabaseClock
 from authcore.store.invitations import InvitationRows
@@ -21,10 +22,31 @@ from authcore.store.standing import StandingRows
 from authcore.store.tickets import TicketRows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     from authcore.figures import Distribution, Figure
-    from authcore.store.pool import Connection
+    from authcore.store.address import Server
+    from authcore.store.failures import Failure, Kind
+    from authcore.store.pool import Connection, Watcher
+
+LOOK_SECONDS: Final = 10.0
+_LIMITS: Final = (
+    "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int "
+    "AS server, "
+    "(SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user) AS role"
+)
+
+
+class ConnectionLimits(NamedTuple):
+    """How many connections there may be.
+
+    Attributes:
+        server: To the whole server, for users that are no superusers.
+        role: Of the user the gateway connects as; -1 for no limit.
+    """
+
+    server: int
+    role: int
 
 
 class _GuardedPool(Pool):
@@ -43,7 +65,7 @@ class _GuardedPool(Pool):
         async with super().connection() as connection:
             yield connection
 
-    async def look(self) -> tuple[Sequence[str], Gaps]:
+    async def look_at_schema(self) -> tuple[Sequence[str], Gaps]:
         """Return the pending migrations and what is lacking, and be guarded by that from now on."""
         async with super().connection() as connection:
             names = await migrate.pending_on(connection)
@@ -72,27 +94,40 @@ class PostgresStore(
     @classmethod
     async def connect(  # noqa: PLR0913 - the settings of a pool, by name
         cls,
-        url: str,
+        url: str | Callable[[], str],
         *,
         pool_min: int,
         pool_max: int,
         connect_timeout_seconds: float,
         acquire_timeout_seconds: float,
         statement_timeout_seconds: float,
+        password: Callable[[], str] | None = None,
+        statement_cache: StatementCache = StatementCache.AUTO,
+        look_seconds: float = LOOK_SECONDS,
+        watcher: Watcher | None = None,
     ) -> Self:
         """Make a store. The database may be down: each call then raises ``StoreUnavailable`` until it is up.
+
+        `url` and `password`, where they are functions, are asked anew for each connection.
 
         Raises:
             ValueError: `url` cannot be read as a PostgreSQL URL.
         """
+        address = Address(
+            (lambda: url) if isinstance(url, str) else url,
+            password=password,
+            connect_timeout_seconds=connect_timeout_seconds,
+            statement_timeout_seconds=statement_timeout_seconds,
+            statement_cache=statement_cache,
+        )
         return cls(
             _GuardedPool(
-                url,
+                address,
                 pool_min=pool_min,
                 pool_max=pool_max,
-                connect_timeout_seconds=connect_timeout_seconds,
                 acquire_timeout_seconds=acquire_timeout_seconds,
-                statement_timeout_seconds=statement_timeout_seconds,
+                look_seconds=look_seconds,
+                watcher=watcher,
             )
         )
 
@@ -111,6 +146,41 @@ class PostgresStore(
             StoreUnavailable: it gives none here.
         """
         await self._pool.recover()
+
+    @property
+    def server(self) -> Server | None:
+        """The server that statements go to; None before the first."""
+        return self._pool.server
+
+    @property
+    def failing(self) -> Mapping[Kind, Failure]:
+        """What is the matter with the database at the moment; empty while all is well."""
+        return self._pool.failing
+
+    async def look(self) -> None:
+        """See where the database's address leads now, and follow it."""
+        await self._pool.look()
+
+    def tell_moves(self, moved: Callable[[], None]) -> None:
+        """Call `moved` when statements go to another server from now on."""
+        self._pool.tell_moves(moved)
+
+    async def echo(self, channel: str, payload: str) -> None:
+        """Notify a channel, over a connection that statements go over.
+
+        Raises:
+            StoreUnavailable: the database does not answer, or is a standby, which notifies nobody.
+        """
+        await self._pool.fetchval("SELECT pg_notify($1, $2)", channel, payload)
+
+    async def limits(self) -> ConnectionLimits:
+        """Return how many connections the server allows.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        row = await self._pool.fetchrow(_LIMITS)
+        return ConnectionLimits(-1, -1) if row is None else ConnectionLimits(row["server"], row["role"])
 
     def clock(self, local: Callable[[], float]) -> DatabaseClock:
         """Return the database's clock, reckoned from the `local` one."""
@@ -140,4 +210,4 @@ class PostgresStore(
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        return await self._pool.look()
+        return await self._pool.look_at_schema()

@@ -2,6 +2,7 @@
 
 Laws:
 
+- They are ``ALWAYS`` enabled, so that writers with ``session_replication_role = replica`` are told of as well.
 - A trigger tells ids on one channel and does nothing else: it writes nothing, and the writer never fails for its sake
   (what it cannot tell apart it tells as "everything of this table"). Those of
   :mod:`authcore.store.former_memberships`, which write, are installed beside them.
@@ -108,8 +109,10 @@ WHERE p.proname LIKE 'gateway\\_changed\\_%' AND t.tgenabled IN ('O', 'A')
 """
 
 # As _INSTALLED, but for a program that may be older or newer than the triggers: which version they are is no matter.
+# The marks are others as soon as any of them is switched off, switched on or made anew.
 COUNT: Final = """
-SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+SELECT count(*), coalesce(string_agg(t.oid || '.' || t.xmin, ' ' ORDER BY t.oid), '') AS marks
+FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
 WHERE p.proname LIKE 'gateway\\_changed\\_%' AND t.tgenabled IN ('O', 'A')
     AND t.tgrelid IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
 """
@@ -144,6 +147,7 @@ def _statements() -> Iterable[str]:
                 f"CREATE TRIGGER {name} AFTER {event} ON {table} {rows} "
                 f"FOR EACH STATEMENT EXECUTE FUNCTION {_PREFIX}{table}()"
             )
+            yield f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"
     yield from former_memberships.statements()
 
 

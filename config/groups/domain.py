@@ -12,7 +12,31 @@ from config.fields import Directory, Group, Seconds, Secrets
 class Database(Group):
     """PostgreSQL: the one Whatomate uses."""
 
-    url: SecretStr | None = Field(None, description="postgresql:// URL of Whatomate's database. Required.")
+    url: SecretStr | None = Field(
+        None,
+        description="postgresql:// URL of Whatomate's database. Required. As GATEWAY_DATABASE_URL_FILE it is "
+        "read again for each connection, so that it may change.",
+    )
+    password: SecretStr | None = Field(
+        None,
+        description="Password of the database's user; wins over one in the URLs. As GATEWAY_DATABASE_PASSWORD_FILE "
+        "it is read again for each connection.",
+    )
+    listen_url: SecretStr | None = Field(
+        None,
+        description="URL at which changes are listened for, where GATEWAY_DATABASE_URL leads to a pooler in "
+        "transaction mode: PostgreSQL itself, or a pooler in session mode.",
+    )
+    statement_cache: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Connections keep their statements prepared; auto: unless a pooler is found in between. on: with a "
+        "pooler that keeps them itself.",
+    )
+    renew_seconds: Seconds = Field(
+        10,
+        description="One connection is opened in the place of the oldest this often: so the gateway follows an address "
+        "that moves, and no connection gets older than this times their number.",
+    )
     pool_min: int = Field(1, ge=0, le=1000, description="Connections kept open.")
     pool_max: int = Field(10, ge=1, le=1000, description="Connections at most, per process.")
     connect_timeout_seconds: Seconds = Field(5, description="To open a connection.")

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.assembly.clock import CLOCK_SECONDS, ClockWatch
+from gateway.assembly.connections import COMPARE_SECONDS, compare_connections
 from gateway.assembly.foreign import follow_issuer
 from gateway.assembly.rotation import follow_keys
 
@@ -23,13 +24,18 @@ ISSUER_SECONDS: Final = 1
 REDIS_SECONDS: Final = 5
 
 
-def begin_chores(chores: Chores, settings: Settings, domain: Domain, sockets: Sockets) -> None:
-    """Begin them."""
+def begin_chores(
+    chores: Chores, settings: Settings, domain: Domain, sockets: Sockets, processes: int
+) -> None:
+    """Begin them, in one of `processes`."""
     every, identity, sessions, attempts = chores.every, domain.identity, domain.sessions, domain.attempts
     invitations, now = domain.invitations, domain.clock.now
     clock = ClockWatch(domain.clock, skew_seconds=settings.database.skew_seconds, steady=time.monotonic)
     chores.once("measure_clock", clock.look)
     every(CLOCK_SECONDS, "measure_clock", clock.look)
+    most = settings.database.pool_max
+    chores.once("compare_connections", lambda: compare_connections(domain.store, most, processes))
+    every(COMPARE_SECONDS, "compare_connections", lambda: compare_connections(domain.store, most, processes))
     chores.once("watch_sockets", sockets.watch)
     every(settings.jwt.keys_poll_seconds, "follow_keys", lambda: follow_keys(domain, sockets))
     foreign = identity.foreign

@@ -16,9 +16,9 @@ from authcore.memory import Limits
 from authcore.passwords import Passwords
 from authcore.sessions import Reuse, Sessions
 from authcore.shared_sessions import SharedSessions
-from authcore.store.postgres import PostgresStore
 from authcore.tokens import Tokens
 from gateway.assembly.counterpart import build_redis
+from gateway.assembly.database import listen_address, open_store
 from gateway.assembly.foreign import build_foreign
 from gateway.assembly.stored_hashes import unusable_hash_events
 from gateway.keys import ring_of
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from authcore.keys import KeyRing
     from authcore.rotation import Rotation
     from authcore.store.clock import DatabaseClock
+    from authcore.store.postgres import PostgresStore
     from authcore.store.whatomate_redis import WhatomateRedis
     from config.settings import Settings
 
@@ -56,18 +57,10 @@ async def build_domain(settings: Settings) -> Domain:
         ValueError: a setting is missing that only a gateway needs.
         KeysUnusable: the key directory cannot be taken.
     """
-    database = settings.database
-    if database.url is None or settings.jwt.secret is None:
+    if settings.database.url is None or settings.jwt.secret is None:
         raise ValueError("GATEWAY_DATABASE_URL and GATEWAY_JWT_SECRET are required")
     ring, rotation = ring_of(settings, time.time())
-    store = await PostgresStore.connect(
-        database.url.get_secret_value(),
-        pool_min=database.pool_min,
-        pool_max=database.pool_max,
-        connect_timeout_seconds=database.connect_timeout_seconds,
-        acquire_timeout_seconds=database.acquire_timeout_seconds,
-        statement_timeout_seconds=database.statement_timeout_seconds,
-    )
+    store = await open_store(settings)
     tokens = _build_tokens(settings, ring)
     passwords = _build_passwords(settings)
     key_secret = settings.keys.secret or settings.jwt.secret
@@ -75,8 +68,7 @@ async def build_domain(settings: Settings) -> Domain:
         store,
         tokens,
         passwords,
-        url=database.url.get_secret_value(),
-        connect_timeout_seconds=database.connect_timeout_seconds,
+        address=listen_address(settings),
         limits=Limits(**settings.identity.model_dump()),
         key_secret=derive_secret(key_secret.get_secret_value().encode()),
         foreign=build_foreign(settings, store),

@@ -49,7 +49,10 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
     try:
         if admin_socket is not None:
             code = run(
-                settings.model_copy(update={"listen": listen or settings.listen}), parent_gone, admin_socket
+                settings.model_copy(update={"listen": listen or settings.listen}),
+                parent_gone,
+                admin_socket,
+                workers,
             )
         elif workers > 1:
             code = run_workers(settings, workers)

@@ -22,6 +22,7 @@ from authcore.own_sessions import SESSION_SECONDS
 from authcore.passwords import Passwords
 from authcore.permissions import CATALOGUE
 from authcore.sessions import Reuse, Sessions
+from authcore.store.address import Address
 from authcore.store.postgres import PostgresStore
 from authcore.store.session_rows import Visit
 from authcore.tokens import Tokens
@@ -52,6 +53,11 @@ def make_tokens(secret: bytes = SECRET, *previous: bytes, leeway: float = 0) -> 
 def hashed(secret: str) -> str:
     """A bcrypt hash as Go writes it, as cheap as bcrypt goes."""
     return bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4, prefix=b"2a")).decode()
+
+
+def address_of(url: str, **changes: Any) -> Address:
+    """Where a database is, as a listener's or a pool's address."""
+    return Address(lambda: url, **{"connect_timeout_seconds": 5, "statement_timeout_seconds": 5, **changes})
 
 
 async def open_store(url: str, **changes: float) -> PostgresStore:

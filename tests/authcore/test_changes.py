@@ -16,7 +16,7 @@ from authcore.store.changes import Changes, Hearing
 from authcore.store.migrate import migrate, remove_triggers
 from authcore.store.rows import Change
 from authcore.store.triggers import parse
-from tests.authcore.conftest import NOW, PASSWORD
+from tests.authcore.conftest import NOW, PASSWORD, address_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ class Ear:
 async def ear(own_world: World) -> AsyncIterator[Ear]:
     """A listener at the world's database."""
     ear = Ear()
-    changes = Changes(own_world.url, ear, own_world.store, connect_timeout_seconds=5)
+    changes = Changes(address_of(own_world.url), ear, own_world.store)
     task = asyncio.ensure_future(changes.run())
     async with asyncio.timeout(PATIENCE):
         await changes.tried.wait()
@@ -158,14 +158,16 @@ async def test_many_rows_are_told_in_messages_that_fit_and_too_many_as_everythin
         organization,
     )
     await own_world.sql(
-        "INSERT INTO user_organizations (user_id, organization_id) SELECT id, $1 FROM users", organization
+        "INSERT INTO user_organizations (user_id, organization_id) "
+        "SELECT id, $1 FROM users WHERE full_name = 'x'",
+        organization,
     )
     await heard(own_world, ear)
     await own_world.sql("UPDATE users SET is_active = false")
     told = await heard(own_world, ear)
     assert len(told) == 9
     assert len({row for change in told for row in change.rows}) == 900
-    await own_world.sql("DELETE FROM user_organizations WHERE role_id IS NULL")
+    await own_world.sql("DELETE FROM user_organizations")
     told = await heard(own_world, ear)
     assert sum(len(change.memberships) for change in told) == 900
     await own_world.sql(
@@ -220,6 +222,25 @@ async def test_triggers_are_removed_and_come_back_and_their_absence_is_a_gap(
         while changes.hearing != "pushed":
             await asyncio.sleep(0.01)
     assert ear.gaps == ["end", "begin", "end"]
+
+
+async def test_writers_in_the_role_of_a_replica_are_told_of(own_world: World, ear: Ear) -> None:
+    user = await own_world.user(await own_world.organization())
+    await heard(own_world, ear)
+    connection = await asyncpg.connect(own_world.url)
+    await connection.execute("SET session_replication_role = replica")
+    await connection.execute("UPDATE users SET is_active = false")
+    await connection.close()
+    assert await heard(own_world, ear) == [Change(rows=(user,))]
+
+
+async def test_triggers_that_were_switched_off_for_a_moment_are_a_gap(own_world: World, ear: Ear) -> None:
+    assert ear.gaps == ["end"]
+    for switch in ("DISABLE", "ENABLE"):
+        await own_world.sql(f"ALTER TABLE users {switch} TRIGGER gateway_changed_update")
+    async with asyncio.timeout(PATIENCE):
+        while ear.gaps != ["end", "begin", "end"]:
+            await asyncio.sleep(0.005)
 
 
 ONE = UUID("0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e")

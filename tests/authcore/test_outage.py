@@ -50,6 +50,8 @@ INVITATION = InvitationRow(
 RESERVED = Reserved(b"a", b"b", b"b", b"c")
 
 CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
+    "echo": lambda store: store.echo("a", "b"),
+    "limits": lambda store: store.limits(),
     "ping": lambda store: store.ping(),
     "look_at_schema": lambda store: store.look_at_schema(),
     "subject": lambda store: store.subject(ONE, ONE),
@@ -121,6 +123,10 @@ async def test_these_are_all_the_calls_there_are() -> None:
         "recover",
         "figures",
         "spreads",
+        "failing",
+        "look",
+        "server",
+        "tell_moves",
     }
     assert public == set(CALLS)
 
@@ -137,7 +143,7 @@ async def test_with_no_database_every_call_says_unavailable(name: str) -> None:
 
 async def test_without_its_tables_every_call_says_unavailable(database_url: str) -> None:
     store = await open_store(database_url)
-    for name in set(CALLS) - {"ping", "look_at_schema"}:
+    for name in set(CALLS) - {"ping", "look_at_schema", "echo", "limits"}:
         with pytest.raises(StoreUnavailable):
             await CALLS[name](store)
     await store.close()

@@ -94,8 +94,8 @@ def test_every_secret_and_url_can_be_a_file_or_stand_in_the_secrets_folder(name:
     rest = {other: value for other, value in GOOD.items() if other != name}
     path = tmp_path / name
     path.write_text(GOOD[name] + "\n")
-    assert load({**rest, f"{name}_FILE": str(path)}, bare=True) == load()
-    assert load({**rest, "GATEWAY_SECRETS_DIR": str(tmp_path)}, bare=True) == load()
+    assert load({**rest, f"{name}_FILE": str(path)}, bare=True).model_dump() == load().model_dump()
+    assert load({**rest, "GATEWAY_SECRETS_DIR": str(tmp_path)}, bare=True).model_dump() == load().model_dump()
 
 
 def test_a_secrets_folder_as_kubernetes_mounts_it_is_read_through_its_links(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_secrets_folder_as_kubernetes_mounts_it_is_read_through_its_links(tmp_
     for name, value in GOOD.items():
         (tmp_path / "..2026_11_22" / name).write_text(value)
         (tmp_path / name).symlink_to(f"..data/{name}")
-    assert load({"GATEWAY_SECRETS_DIR": str(tmp_path)}, bare=True) == load()
+    assert load({"GATEWAY_SECRETS_DIR": str(tmp_path)}, bare=True).model_dump() == load().model_dump()
 
 
 def test_the_env_file_may_name_files_too(tmp_path: Path) -> None:

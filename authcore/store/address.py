@@ -1,0 +1,171 @@
+"""Database address: where connections are opened, and how each is asked what server it leads to.
+
+Laws:
+
+- URL and password are asked for anew each time, so that a secret that rotates in a file is the new one here; names are
+  resolved anew by the driver.
+- A connection says of its server what :class:`Server` has, before it is used for anything else.
+- Behind a pooler no statement is kept prepared, unless somebody says that it may be: in transaction mode the next
+  transaction has another server connection, where the name of a statement is unknown, or another program's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import asyncpg
+
+from authcore.store.failures import Kind, classify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+_ASK: Final = (
+    "SELECT pg_postmaster_start_time() AS started, current_setting('transaction_read_only')::bool AS read_only, "
+    "pg_backend_pid() AS process"
+)
+_STATEMENTS: Final = 100
+
+
+class StatementCache(StrEnum):
+    """Whether a connection keeps its statements prepared."""
+
+    AUTO = "auto"
+    """Unless a pooler is found to stand between."""
+    ON = "on"
+    OFF = "off"
+
+
+class Server(NamedTuple):
+    """What tells one running PostgreSQL from another, and whether it can be written to.
+
+    Attributes:
+        started: When its postmaster started, to the microsecond: no two servers have one in common.
+        read_only: It refuses writes: a standby, or ``default_transaction_read_only``.
+    """
+
+    started: datetime
+    read_only: bool
+
+
+@dataclass(slots=True, eq=False)
+class Opened:
+    """A connection, and the server it leads to.
+
+    Attributes:
+        opened: When, by the loop's clock, in seconds.
+        used: When it was used last.
+        retired: It is not to be used again.
+    """
+
+    connection: asyncpg.Connection[asyncpg.Record]
+    server: Server
+    opened: float
+    used: float
+    retired: bool = False
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether its server refuses writes now: servers since PostgreSQL 14 announce a change; of others, as asked."""
+        settings: Any = self.connection.get_settings()
+        standby = getattr(settings, "in_hot_standby", None)
+        default = getattr(settings, "default_transaction_read_only", None)
+        if standby is None or default is None:
+            return self.server.read_only
+        return bool(standby == "on" or default == "on")
+
+
+class Address:
+    """Where a database is, and how it is connected to.
+
+    Attributes:
+        is_pooled: A pooler was found to stand between.
+    """
+
+    def __init__(
+        self,
+        url: Callable[[], str],
+        *,
+        password: Callable[[], str] | None = None,
+        connect_timeout_seconds: float,
+        statement_timeout_seconds: float,
+        statement_cache: StatementCache = StatementCache.AUTO,
+    ) -> None:
+        """`url` and `password`, which wins over one in the URL, are called for each connection.
+
+        Raises:
+            ValueError: the URL is none of PostgreSQL's.
+        """
+        if not url().startswith(("postgresql://", "postgres://")):
+            raise ValueError("the database URL is not a postgresql:// URL")  # not repeated: it has a password
+        self._url = url
+        self._password = password
+        self._connect_timeout = connect_timeout_seconds
+        self._statement_timeout = statement_timeout_seconds
+        self._cache = statement_cache
+        self.is_pooled = False
+
+    @property
+    def keeps_statements(self) -> bool:
+        """Whether connections that are opened now keep their statements prepared."""
+        return self._cache is StatementCache.ON or (self._cache is StatementCache.AUTO and not self.is_pooled)
+
+    def keep_no_statements(self) -> bool:
+        """Note that statements get lost, as with a pooler; return whether that changes anything."""
+        kept, self.is_pooled = self.keeps_statements, True
+        return kept and not self.keeps_statements
+
+    async def open(self, name: str) -> Opened:
+        """Open a connection, which the server lists by `name`.
+
+        Raises:
+            Exception: whatever :data:`authcore.store.failures.DRIVER_ERRORS` lists.
+        """
+        async with asyncio.timeout(self._connect_timeout):
+            connection = await self._connect(name)
+            try:
+                found = await self._ask(connection)
+                if found is None and self.keep_no_statements():
+                    connection.terminate()
+                    connection = await self._connect(name)
+                    found = await self._ask(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+        now = asyncio.get_running_loop().time()
+        if found is None:
+            raise asyncpg.InterfaceError("the pooler lost the first statement of a connection")
+        return Opened(connection, found, now, now)
+
+    async def _connect(self, name: str) -> asyncpg.Connection[asyncpg.Record]:
+        options: dict[str, Any] = {} if self._password is None else {"password": self._password()}
+        return await asyncpg.connect(
+            self._url(),
+            timeout=self._connect_timeout,
+            command_timeout=self._statement_timeout,
+            statement_cache_size=_STATEMENTS if self.keeps_statements else 0,
+            server_settings={"application_name": name},
+            **options,
+        )
+
+    async def _ask(self, connection: asyncpg.Connection[asyncpg.Record]) -> Server | None:
+        """Return the server; None when the connection must be opened anew, without prepared statements."""
+        try:
+            row = await connection.fetchrow(_ASK)
+        except asyncpg.PostgresError as error:
+            if classify(error).kind is Kind.POOLER and self.keeps_statements:
+                return None
+            raise
+        if row is None:
+            raise asyncpg.InterfaceError("the server does not say who it is")
+        # A pooler makes up the process that a client may cancel.
+        if row["process"] != connection.get_server_pid() and self._cache is StatementCache.AUTO:
+            pooled, self.is_pooled = self.is_pooled, True
+            if not pooled:
+                self.is_pooled = False  # for whoever opens it anew to note
+                return None
+        return Server(row["started"], row["read_only"])

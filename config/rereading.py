@@ -1,0 +1,33 @@
+"""Secret reader: settings that are looked up again while the program runs, for secrets that rotate in a file.
+
+Law: a file that cannot be read at the moment, or is empty, is being replaced: what it held before counts on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from config.layers import read_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from config.settings import Settings
+
+
+def reread(settings: Settings, name: str, value: str) -> Callable[[], str]:
+    """Return what returns the setting `name`, which was `value` at the start, as its file has it now."""
+    path = settings.files.get(name)
+    if path is None:
+        return lambda: value
+    last = [value]
+
+    def read() -> str:
+        try:
+            found = read_value(path)
+        except (OSError, UnicodeError):
+            found = ""
+        last[0] = found or last[0]
+        return last[0]
+
+    return read

@@ -1,0 +1,226 @@
+"""PostgreSQL as it is run: a primary and a standby, a pooler, and an address that moves between servers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Self
+
+from gateway.dev.programs import NOBODY, reachable_programs
+from tests.programs import program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+START_SECONDS = 60
+_ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
+
+
+def own(path: Path) -> None:
+    """Make a path the server's, which is never root."""
+    if os.geteuid() == 0:
+        os.chown(path, NOBODY, NOBODY)
+
+
+def spawn(command: list[str]) -> subprocess.Popen[bytes]:
+    root = os.geteuid() == 0
+    return subprocess.Popen(
+        command,
+        env=_ENVIRONMENT,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        user=NOBODY if root else None,
+        group=NOBODY if root else None,
+        extra_groups=[] if root else None,
+    )
+
+
+class Server:
+    """One PostgreSQL over one folder, on a unix socket beside its files."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self.programs = programs
+        self.files = folder / "files"
+        self.socket = folder / "s"
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(mode=0o755)
+        own(folder)
+        self.socket.mkdir()
+        own(self.socket)
+
+    def run(self, name: str, *arguments: str) -> None:
+        done = spawn([str(self.programs / name), *arguments])
+        assert done.wait(START_SECONDS) == 0, name
+
+    def make(self) -> Self:
+        options = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8"]
+        self.run("initdb", "-D", str(self.files), "--auth=trust", "--username=gateway", "--no-sync", *options)
+        return self
+
+    def copy(self, of: Server) -> Self:
+        """Be a standby of another server, which runs."""
+        where = ["-h", str(of.socket), "-U", "gateway", "-D", str(self.files)]
+        self.run("pg_basebackup", *where, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        return self
+
+    def start(self) -> None:
+        options = {"listen_addresses": "", "unix_socket_directories": str(self.socket), "fsync": "off"}
+        command = [str(self.programs / "postgres"), "-D", str(self.files)]
+        self._process = spawn(
+            command + [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._is_ready():
+            assert self._process.poll() is None, "PostgreSQL did not start"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def _is_ready(self) -> bool:
+        with suppress(FileNotFoundError, IndexError):
+            return (self.files / "postmaster.pid").read_text().splitlines()[7].strip() in {"ready", "standby"}
+        return False
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGINT)
+            process.wait(START_SECONDS)
+
+    def promote(self) -> None:
+        self.run("pg_ctl", "-D", str(self.files), "-w", "promote")
+
+    def demote(self, follows: Server | None) -> None:
+        """Be a standby at the next start: of another server, or of nobody."""
+        (self.files / "standby.signal").touch()
+        own(self.files / "standby.signal")
+        settings = "recovery_target_timeline = 'latest'\n"
+        settings += f"primary_conninfo = 'host={follows.socket} user=gateway'\n" if follows else ""
+        with (self.files / "postgresql.auto.conf").open("a") as configuration:
+            configuration.write(settings)
+
+    def url(self, database: str = "postgres", user: str = "gateway") -> str:
+        return f"postgresql://{user}@/{database}?host={self.socket}"
+
+    @property
+    def path(self) -> str:
+        """The socket itself."""
+        return f"{self.socket}/.s.PGSQL.5432"
+
+
+@contextmanager
+def servers(folder: Path, count: int = 1) -> Iterator[list[Server]]:
+    """Make servers, none of which has files yet; they are stopped in the end."""
+    folder.chmod(0o755)
+    programs = reachable_programs(folder)
+    made = [Server(programs, folder / f"p{number}") for number in range(count)]
+    try:
+        yield made
+    finally:
+        for one in made:
+            one.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Forwarder:
+    """An address that leads somewhere: a TCP port before a unix socket, or another port."""
+
+    def __init__(self, target: str | int) -> None:
+        self.target = target
+        self.connections = 0
+        self._links: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """End what is connected."""
+        for link in self._links:
+            link.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
+        try:
+            there = (
+                await asyncio.open_unix_connection(self.target)
+                if isinstance(self.target, str)
+                else await asyncio.open_connection("127.0.0.1", self.target)
+            )
+        except OSError:
+            writer.close()
+            self._links.discard(task)
+            return
+        try:
+            copies = {
+                asyncio.ensure_future(copy(reader, there[1])),
+                asyncio.ensure_future(copy(there[0], writer)),
+            }
+            await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            for one in copies:
+                one.cancel()
+            self._links.discard(task)
+            writer.close()
+            there[1].close()
+
+    def url(self, database: str = "postgres", user: str = "gateway", query: str = "") -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}?{query}"
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while piece := await reader.read(65536):
+            writer.write(piece)
+            await writer.drain()
+
+
+@contextmanager
+def pgbouncer(folder: Path, server: str, **settings: object) -> Iterator[str]:
+    """Run a pooler before the server whose socket is in the folder `server`; return the folder of its own socket."""
+    path = program("pgbouncer") if shutil.which("pgbouncer") else program("/usr/sbin/pgbouncer")
+    folder.mkdir(mode=0o755)
+    own(folder)
+    (folder / "users").write_text('"gateway" ""\n')
+    options = {
+        "listen_addr": "",
+        "unix_socket_dir": folder,
+        "listen_port": 6432,
+        "auth_type": "any",
+        "auth_file": folder / "users",
+        "logfile": folder / "log",
+        "pidfile": folder / "pid",
+        **settings,
+    }
+    lines = [f"{name} = {value}" for name, value in options.items()]
+    text = f"[databases]\n* = host={server} user=gateway\n[pgbouncer]\n" + "\n".join(lines)
+    (folder / "ini").write_text(text)
+    process = spawn([path, "-q", str(folder / "ini")])
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not (folder / ".s.PGSQL.6432").exists():
+            assert process.poll() is None, "pgbouncer did not start"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield str(folder)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(START_SECONDS)

@@ -1,0 +1,139 @@
+"""PgBouncer between: in session mode as without it; in transaction mode right too, and honest on what is unheard."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from authcore.store.migrate import migrate, pending
+from tests.conftest import execute, named
+from tests.database.servers import pgbouncer
+from tests.database.test_failover import is_pushed, readiness, sign_in, status_of
+from tests.flow.calls import bearer, get, post
+from tests.flow.conftest import PASSWORD
+from tests.identity.conftest import ask, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+
+
+@pytest.fixture(params=["session", "transaction"])
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def pooled(folder: Path, migrated_url: str, mode: str) -> Iterator[str]:
+    """The world's database behind a pooler with fewer connections than are asked for."""
+    socket = parse_qs(urlsplit(migrated_url).query)["host"][0]
+    size = 30 if mode == "session" else 5
+    with pgbouncer(folder / "b", socket, pool_mode=mode, default_pool_size=size) as host:
+        yield f"postgresql://gateway@/{urlsplit(migrated_url).path[1:]}?host={host}&port=6432"
+
+
+async def test_thirty_sign_ins_at_once_are_right(
+    pooled: str, world: World, start: Callable[..., Awaitable[Gateway]]
+) -> None:
+    gateways = [await start(pooled) for _ in range(2)]  # whose statements have the same names
+    emails = [f"{name}@example.com" for name in ("agent", "admin", "both")]
+    statuses = await asyncio.gather(*(sign_in(gateways[turn % 2], emails[turn % 3]) for turn in range(30)))
+    assert set(statuses) == {200}
+
+
+async def test_every_kind_of_call_is_right_and_whoever_asks_is_answered_for_themselves(
+    pooled: str, world: World, start: Callable[..., Awaitable[Gateway]]
+) -> None:
+    gateway = await start(pooled)
+
+    async def live(email: str) -> None:
+        async def call(raw: bytes, expected: int) -> Any:
+            answer = await ask(gateway.address, raw)
+            assert answer.status == expected, (raw, answer.body)
+            return answer.json() if answer.body else None
+
+        pair = await call(post("/api/auth/login", {"email": email, "password": PASSWORD}), 200)
+        told = pair.get("data", pair)
+        assert told["user"]["email"] == email
+        token = bearer(told["access_token"])
+        await call(get("/api/contacts", token), 200)
+        sessions = await call(get("/api/auth/sessions", token), 200)
+        assert sessions
+        again = await call(post("/api/auth/refresh", {"refresh_token": told["refresh_token"]}), 200)
+        told = again.get("data", again)
+        token = bearer(told["access_token"])
+        await call(post("/api/auth/logout", {"refresh_token": told["refresh_token"]}, token), 200)
+        await call(get("/api/contacts", token), 401)
+
+    await asyncio.gather(*(live(f"{name}@example.com") for name in ("agent", "admin", "both", "root")))
+    key = f"X-API-Key: {world.api_key}"
+    statuses = [
+        (await ask(gateway.address, get("/api/contacts", key))).status,
+        (await ask(gateway.address, get("/api/api-keys", bearer(world.token(world.admin))))).status,
+    ]
+    assert statuses == [200, 200]
+
+
+async def test_what_is_heard_is_told_as_it_is(
+    pooled: str, mode: str, world: World, start: Callable[..., Awaitable[Gateway]]
+) -> None:
+    gateway = await start(pooled, identity={"cache_seconds": 2})
+    token = world.token(world.agent)
+    assert await status_of(gateway, token) == 200
+
+    async def settled() -> bool:
+        return bool((await readiness(gateway))["revocation"]["changes"] != "away")
+
+    await eventually(settled)
+    if mode == "session":
+        assert await is_pushed(gateway)
+    for _ in range(6):
+        assert await is_pushed(gateway) == (mode == "session")
+        await asyncio.sleep(0.5)
+    told = (await readiness(gateway))["revocation"]
+    if mode == "transaction":
+        assert told == {"bound_by": "time", "changes": "unproven", "at_most_seconds": 2}
+    await world.sql("UPDATE users SET is_active = false WHERE email = 'agent@example.com'")
+
+    async def refused() -> bool:
+        return await status_of(gateway, token) == 401
+
+    await eventually(refused)
+
+
+async def test_with_an_address_of_its_own_the_listener_hears_behind_any_pooler(
+    pooled: str, world: World, start: Callable[..., Awaitable[Gateway]]
+) -> None:
+    gateway = await start(pooled, identity={"cache_seconds": 3600}, database={"listen_url": world.url})
+    token = world.token(world.agent)
+    assert await status_of(gateway, token) == 200
+
+    async def pushed() -> bool:
+        return await is_pushed(gateway)
+
+    await eventually(pushed)
+    assert await status_of(gateway, token) == 200
+    await world.sql("UPDATE users SET is_active = false WHERE email = 'agent@example.com'")
+
+    async def refused() -> bool:
+        return await status_of(gateway, token) == 401
+
+    await eventually(refused)
+
+
+async def test_migrations_by_way_of_a_pooler_are_right(
+    folder: Path, mode: str, postgres_url: str, database_url: str
+) -> None:
+    socket = parse_qs(urlsplit(postgres_url).query)["host"][0]
+    with pgbouncer(folder / "b", socket, pool_mode=mode, default_pool_size=3) as host:
+        pooled = named(f"postgresql://gateway@/x?host={host}&port=6432", urlsplit(database_url).path[1:])
+        done = await asyncio.gather(*(migrate(pooled) for _ in range(3)))
+        assert sorted(map(bool, done)) == [False, False, True]  # one did it, the others waited for the lock
+        assert await pending(pooled) == []
+        await execute(database_url, "SELECT 1 FROM gateway_migrations")
