@@ -153,6 +153,7 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
     errors.InvitationUnknown: (404, ()),
     errors.PasswordMissing: (409, ()),
     errors.CurrentPasswordWrong: (403, ()),
+    errors.CurrentPasswordIncorrect: (400, ()),
     errors.Throttled: (429, ()),
     errors.StoreUnavailable: (503, _RETRY),
     errors.IssuerUnavailable: (503, _RETRY),

@@ -55,6 +55,7 @@ STATUS = {
     **dict.fromkeys(
         ("InvitationRejected", "InvitationExpired", "InvitationSpent", "InvitationForAnother"), 403
     ),
+    "CurrentPasswordIncorrect": 400,
     **dict.fromkeys(("RegistrationClosed", "InvitationRequired", "CurrentPasswordWrong"), 403),
     "InvitationUnknown": 404,
     "PasswordMissing": 409,

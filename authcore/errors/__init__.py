@@ -54,6 +54,7 @@ from authcore.errors.credentials import (
 )
 from authcore.errors.reasons import AuthError, Reason
 from authcore.errors.signing_in import (
+    CurrentPasswordIncorrect,
     CurrentPasswordWrong,
     InvitationExpired,
     InvitationForAnother,
@@ -79,6 +80,7 @@ __all__ = [
     "CredentialAmbiguous",
     "CredentialMalformed",
     "CredentialMissing",
+    "CurrentPasswordIncorrect",
     "CurrentPasswordWrong",
     "EmailTaken",
     "EmailUnacceptable",

@@ -87,6 +87,10 @@ class CurrentPasswordWrong(AuthError):
     message = "Current password is incorrect"
 
 
+class CurrentPasswordIncorrect(CurrentPasswordWrong):
+    """The same, with the status that Whatomate's client knows from its own server."""
+
+
 def _spelled(seconds: int) -> str:
     if seconds == 1:
         return "1 second"

@@ -112,6 +112,11 @@ class Password(Group):
 
     min_length: int = Field(8, ge=1, le=72, description="Fewest characters of a new password.")
     cost: int = Field(10, ge=4, le=15, description="bcrypt cost of new hashes; Whatomate uses 10.")
+    hosted: bool = Field(
+        default=True,
+        description="The gateway answers PUT /api/me/password itself, where Whatomate's page changes a password: the "
+        "session that asks goes on. Off: the upstream does, and every session of the user ends.",
+    )
     workers: int = Field(2, ge=1, le=64, description="Threads that run bcrypt.")
     queue: int = Field(64, ge=1, le=10_000, description="bcrypt jobs waiting at most; past that 503.")
 

@@ -16,6 +16,7 @@ from gateway.endpoints.invitations import COLLECTION as INVITATIONS
 from gateway.endpoints.invitations import PERMISSIONS as INVITATION_PERMISSIONS
 from gateway.endpoints.key_set import PATH as KEY_SET_PATH
 from gateway.endpoints.openapi import PATHS as DESCRIPTION_PATHS
+from gateway.endpoints.password import OF_WHATOMATE as ME_PASSWORD_PATH
 from gateway.endpoints.password import PATH as PASSWORD_PATH
 from gateway.endpoints.sessions import METHODS as SESSION_METHODS
 from gateway.endpoints.tickets import PATH as WS_TOKEN_PATH
@@ -134,7 +135,8 @@ def _hosted_routes(
     ours |= {path: here(path, by_token) for path in TOKEN_PATHS}
     own = here("/api/auth/sessions", by_token)
     ours |= {path: replace(own, methods=of_method(method)) for path, method in SESSION_METHODS.items()}
-    ours[PASSWORD_PATH] = replace(here(PASSWORD_PATH, by_token), methods=of_method("PUT"))
+    for path in (PASSWORD_PATH, *([ME_PASSWORD_PATH] if settings.password.hosted else ())):
+        ours[path] = replace(here(path, by_token), methods=of_method("PUT"))
     ours |= _by_permission(here(INVITATIONS, AUTHENTICATED), INVITATION_PERMISSIONS)
     # Of the organization the caller acts in: a browser's socket cannot ask for another one by a header.
     ours[WS_TOKEN_PATH] = replace(here(WS_TOKEN_PATH, by_token), methods=frozenset({b"GET"}), hosted=False)

@@ -84,11 +84,15 @@ def of_decisions(path: str) -> Sequence[Operation]:
 class OpenApiEndpoints:
     """The handlers, over the document."""
 
-    def __init__(self, *, with_api_keys: bool, decision_path: str, cookies: Mapping[str, str]) -> None:
+    def __init__(
+        self, *, with_api_keys: bool, with_password: bool, decision_path: str, cookies: Mapping[str, str]
+    ) -> None:
         """`cookies` as :func:`~gateway.endpoints.describing.make_document` takes it."""
         tables = [*DESCRIBED]
         if with_api_keys:
             tables.append(api_keys.OPERATIONS)
+        if with_password:
+            tables.append(password.OPERATIONS_OF_WHATOMATE)
         if decision_path:
             tables.append(of_decisions(decision_path))
         operations = [operation for table in tables for operation in table]

@@ -1,4 +1,6 @@
-"""``/api/auth/password``: changing one's own password. HTTP only: what it means is authcore's.
+"""``/api/auth/password``, and Whatomate's ``/api/me/password``: changing one's own password.
+
+HTTP only: what it means is authcore's.
 
 Law: it takes the current password, whatever token the caller holds, and an API key is not taken at all: who finds one
 must not be able to lock its owner out.
@@ -12,6 +14,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from authcore.errors import (
+    CurrentPasswordIncorrect,
     CurrentPasswordWrong,
     Overloaded,
     PasswordMissing,
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from authcore.accounts import Accounts
 
 PATH: Final = "/api/auth/password"
+OF_WHATOMATE: Final = "/api/me/password"
+"""Where the page of Whatomate's client changes it."""
 
 
 class PasswordBody(BaseModel):
@@ -51,17 +56,35 @@ OPERATIONS: Final = (
 )
 
 
-class PasswordEndpoint:
-    """The handler, over the domain's accounts."""
+OPERATIONS_OF_WHATOMATE: Final = (
+    Operation(
+        method="PUT",
+        path=OF_WHATOMATE,
+        tag="Signing in",
+        summary="Change one's own password, as Whatomate's client does",
+        detail="Every other session of the caller ends.",
+        access=TOKEN,
+        body=PasswordBody,
+        answer=MessageAnswer,
+        refuses=(CurrentPasswordIncorrect, PasswordUnacceptable, PasswordMissing, Throttled, Overloaded),
+    ),
+)
 
-    def __init__(self, accounts: Accounts, *, user_id_header: str) -> None:
-        """`user_id_header` names the injected header that says who is asking."""
+
+class PasswordEndpoint:
+    """The handlers, over the domain's accounts."""
+
+    def __init__(self, accounts: Accounts, *, user_id_header: str, of_whatomate: bool) -> None:
+        """`user_id_header` names the injected header that says who is asking; `of_whatomate` adds its path."""
         self._accounts = accounts
+        self._of_whatomate = of_whatomate
         self._user_id_header = user_id_header
 
     def add_to(self, application: web.Application) -> None:
-        """Put the handler under its path."""
+        """Put the handlers under their paths."""
         application.router.add_put(PATH, self.change)
+        if self._of_whatomate:
+            application.router.add_put(OF_WHATOMATE, self.change_as_whatomate)
 
     async def change(self, request: web.Request) -> web.Response:
         """Replace the caller's password, and end every session of theirs but this one."""
@@ -75,3 +98,10 @@ class PasswordEndpoint:
             visit=visit_of(request),
         )
         return success(MessageAnswer(message="Password changed successfully"))
+
+    async def change_as_whatomate(self, request: web.Request) -> web.Response:
+        """Do the same; a wrong current password is 400, which Whatomate's client takes for that."""
+        try:
+            return await self.change(request)
+        except CurrentPasswordWrong as error:
+            raise CurrentPasswordIncorrect from error

@@ -29,7 +29,14 @@ ORGANIZATION = "00000000-0000-4000-8000-000000000000"
 OF_REQUESTS = re.compile(
     r"Credential|Token|Ticket|Refresh|Login|ApiKey(?!Unknown)|Session|Permission|Invitation|Registration"
 )
-NEVER_OF_COMMANDS = {"UserDisabled", "Throttled", "CurrentPasswordWrong", "PasswordMissing", "SubjectUnknown"}
+NEVER_OF_COMMANDS = {
+    "UserDisabled",
+    "Throttled",
+    "CurrentPasswordWrong",
+    "CurrentPasswordIncorrect",
+    "PasswordMissing",
+    "SubjectUnknown",
+}
 """What only a request is told; no command signs anybody in."""
 
 

@@ -168,7 +168,10 @@ async def sign_in(call: Caller, world: World) -> str:
     await call("POST /api/auth/switch-org", mine, {"organization_id": str(world.other)})
     await call("POST /api/auth/switch-org", mine, {"organization_id": str(uuid4())})
     for current, new in (("wrong", "another one"), (PASSWORD, "another one"), (PASSWORD, "short")):
-        await call("PUT /api/auth/password", mine, {"current_password": current, "new_password": new})
+        for path in ("/api/auth/password", "/api/me/password"):
+            await call(f"PUT {path}", mine, {"current_password": current, "new_password": new})
+    again = {"current_password": "another one", "new_password": "another one"}
+    await call("PUT /api/me/password", mine, again)
     return mine
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gateway.app import Gateway
     from tests.flow.conftest import World
+    from tests.flow.peers import Upstream
 
     Start = Callable[..., Awaitable[Gateway]]
 
@@ -32,9 +33,11 @@ def login(password: str = PASSWORD, email: str = "agent@example.com", *lines: st
     return post("/api/auth/login", {"email": email, "password": password}, *lines)
 
 
-def change(line: str, current: str = PASSWORD, new: str = NEW, *more: str) -> bytes:
+def change(
+    line: str, current: str = PASSWORD, new: str = NEW, *more: str, path: str = "/api/auth/password"
+) -> bytes:
     body = json.dumps({"current_password": current, "new_password": new}).encode()
-    return request("PUT", "/api/auth/password", "Content-Type: application/json", line, *more, body=body)
+    return request("PUT", path, "Content-Type: application/json", line, *more, body=body)
 
 
 async def test_the_password_is_changed_and_every_other_session_ended(gate: Gateway, world: World) -> None:
@@ -59,6 +62,32 @@ async def test_the_password_is_changed_and_every_other_session_ended(gate: Gatew
     ]
     assert stored.startswith("$2a$04$")
     assert bcrypt.checkpw(NEW.encode(), stored.encode())
+
+
+async def test_whatomates_own_path_changes_it_and_the_session_that_asked_goes_on(
+    gate: Gateway, world: World, upstream: Upstream
+) -> None:
+    here, there = await granted(gate, login()), await granted(gate, login())
+    wrong = change(bearer(here["access_token"]), "another one", path="/api/me/password")
+    is_refusal(await ask(gate, wrong), 400, "Current password is incorrect")
+    changed = change(bearer(here["access_token"]), path="/api/me/password")
+    assert await granted(gate, changed) == {"message": "Password changed successfully"}
+    assert (await ask(gate, get("/api/contacts", bearer(here["access_token"])))).status == 200
+    assert (await ask(gate, get("/api/contacts", bearer(there["access_token"])))).status == 401
+    await granted(gate, post("/api/auth/refresh", {"refresh_token": here["refresh_token"]}))
+    by_key = change(f"X-API-Key: {world.api_key}", path="/api/me/password")
+    assert (await ask(gate, by_key)).status == 403
+    assert not any(b"password" in request.start for request in upstream.requests)
+
+
+@pytest.mark.parametrize("preset", ["none", "whatomate"])
+async def test_whatomates_own_path_can_be_left_to_whatomate(
+    world: World, start: Start, upstream: Upstream, preset: str
+) -> None:
+    gate = await start(world.url, password={"hosted": False}, preset=preset)
+    here = await granted(gate, login())
+    await ask(gate, change(bearer(here["access_token"]), path="/api/me/password"))
+    assert upstream.requests[0].start == b"PUT /api/me/password HTTP/1.1"
 
 
 async def test_the_current_password_is_asked_for_and_failures_are_counted(world: World, start: Start) -> None:
