@@ -93,6 +93,11 @@ class Settings(BaseSettings):
         description="Every route is in shadow: what would be refused is recorded and forwarded. To try rules in "
         "production; nothing is protected meanwhile but what the gateway hosts.",
     )
+    ready: Literal["serving", "strict"] = Field(
+        "serving",
+        description="What /readyz answers while the database is away or refuses: serving is ready for as long as known "
+        "callers are served without it (GATEWAY_IDENTITY_STALE_SECONDS), strict is not.",
+    )
     admin: Admin = Field(default_factory=Admin)
     database: Database = Field(default_factory=Database)
     jwt: Jwt = Field(default_factory=Jwt)

@@ -5,9 +5,8 @@ Laws:
 - Nothing here is reachable on the public listener, and nothing here tells a secret.
 - ``/status`` tells what the gateway does at the moment: a page to people, JSON to programs and as ``/status.json``.
 - ``/explain`` tells what would become of a request, and sends nothing; it is no more open than the rest of this.
-- ``/livez`` says the process turns; ``/readyz`` that it can do its job: database reachable, Whatomate's tables as the
-  statements need them, migrations applied, listening. A database that is away makes it unready, never dead: a restart
-  would not bring the database back.
+- ``/livez`` says the process turns; ``/readyz`` whether requests should be sent here (:mod:`gateway.status.readiness`).
+  A database that is away may make it unready, never dead: a restart would not bring the database back.
 """
 
 from __future__ import annotations
@@ -15,29 +14,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import orjson
-import structlog
 from aiohttp import web
 
-from authcore.errors import AuthError, StoreUnavailable
-from authcore.store.failures import classify
-from authcore.store.migrate import MigrationChanged
-from authcore.store.schema import REMEDY
+from authcore.errors import AuthError
 from gateway.faults import GatewayFault, UnsupportedMediaType, describe
 from gateway.metrics import CONTENT_TYPE, page
 from gateway.status.page import HEADERS, render, wants_page
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
     from typing import Protocol
 
     from gateway.metrics import Metrics
+    from gateway.status.readiness import Readiness
     from gateway.status.report import Report
-
-    class Readiness(Protocol):
-        """What readiness asks of the store."""
-
-        async def look_at_schema(self) -> tuple[Sequence[str], object]:
-            """Return the names of migrations that are not applied, and what Whatomate's tables lack, if anything."""
 
     class Staleness(Protocol):
         """What knows how changes are noticed."""
@@ -47,28 +37,23 @@ if TYPE_CHECKING:
             """What bounds how long a revocation may go unnoticed."""
 
 
-log = structlog.get_logger()
-
-
 class Admin:
     """The handlers of the admin listener."""
 
     def __init__(  # noqa: PLR0913, PLR0917 -- whoever has an answer
         self,
         metrics: Metrics,
-        store: Readiness,
-        listening: Callable[[], bool],
+        readiness: Readiness,
         identity: Staleness,
         report: Report,
         explain: Callable[[bytes], Awaitable[dict[str, object]]],
         besides: Callable[[], Mapping[str, object]] = dict,
     ) -> None:
-        """`listening` tells whether the public listener accepts connections, and will go on to."""
+        """`explain` answers what would become of a request; `besides` is what readiness says beyond its checks."""
         self._explain = explain
         self._besides = besides
         self._metrics = metrics
-        self._store = store
-        self._listening = listening
+        self._readiness = readiness
         self._identity = identity
         self._report = report
 
@@ -89,25 +74,7 @@ class Admin:
 
     async def readyz(self, _request: web.Request) -> web.Response:
         """Answer whether requests should be sent here, and if not, why."""
-        checks = {"listening": "ok" if self._listening() else "draining"}
-        try:
-            pending, gaps = await self._store.look_at_schema()
-        except StoreUnavailable as error:
-            checks["database"] = classify(error.__cause__).public
-            checks["schema"] = checks["migrations"] = "unknown"
-        except MigrationChanged as error:
-            checks["database"] = "ok"
-            checks["schema"] = "unknown"
-            checks["migrations"] = str(error)
-        except Exception:  # a probe answers, whatever is the matter
-            log.exception("readiness_failed")
-            checks["database"] = "unknown: looking failed; the event readiness_failed in the log says why"
-            checks["schema"] = checks["migrations"] = "unknown"
-        else:
-            checks["database"] = "ok"
-            checks["schema"] = f"{gaps}; {REMEDY}" if gaps else "ok"
-            checks["migrations"] = f"pending: {', '.join(pending)}; run migrate" if pending else "ok"
-        ready = all(state == "ok" for state in checks.values())
+        ready, checks = await self._readiness.look()
         return web.Response(
             status=200 if ready else 503,
             body=orjson.dumps(

@@ -24,6 +24,7 @@ from gateway.assembly.counterpart import redis_state
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
+from gateway.assembly.readiness import build_readiness
 from gateway.assembly.reporting import publish
 from gateway.assembly.routing import LOOK_SECONDS, Routing
 from gateway.assembly.schema import SCHEMA_SECONDS, SchemaWatch
@@ -148,9 +149,8 @@ class Gateway:
         self, drain: Drain, report: Report, explain: Callable[[bytes], Awaitable[dict[str, object]]]
     ) -> Admin:
         domain, besides = self._domain, redis_state(self._domain.redis)
-        return Admin(
-            self.metrics, domain.store, lambda: not drain.begun, domain.identity, report, explain, besides
-        )
+        readiness = build_readiness(self._settings, domain.store, lambda: not drain.begun)
+        return Admin(self.metrics, readiness, domain.identity, report, explain, besides)
 
     def _begin_turns(self) -> tuple[Deadlines, Outbox]:
         """Begin what all connections of this loop share."""

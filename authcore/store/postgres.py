@@ -57,6 +57,11 @@ class _GuardedPool(Pool):
 
     gaps = Gaps()
 
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the server is known to refuse writes."""
+        return self._lender.open.is_read_only
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """As ``Pool.connection``."""
@@ -90,6 +95,11 @@ class PostgresStore(
 
     def __init__(self, pool: _GuardedPool) -> None:
         self._pool = pool
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether the database is known to refuse writes."""
+        return self._pool.is_read_only
 
     @classmethod
     async def connect(  # noqa: PLR0913 - the settings of a pool, by name

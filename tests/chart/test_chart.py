@@ -178,12 +178,23 @@ def test_probes_ask_the_admin_port_and_pods_are_restricted(tmp_path: Path) -> No
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[probe]["httpGet"]["port"] == "admin"
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["readinessProbe"]["failureThreshold"] == 3, "one late answer must take no pod out"
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez", "a database away must not restart pods"
     for context in (container["securityContext"], pod["securityContext"]):
         assert context["runAsNonRoot"] is True
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert pod["automountServiceAccountToken"] is False
+
+
+def test_the_path_of_readiness_is_set_and_its_place_is_not(tmp_path: Path) -> None:
+    values = {**LEAST, "probes": {"readiness": {"path": "/livez", "failureThreshold": 5}}}
+    (container,) = the("Deployment", rendered(values, tmp_path))["spec"]["template"]["spec"]["containers"]
+    probe = container["readinessProbe"]
+    assert probe["httpGet"] == {"path": "/livez", "port": "admin"}
+    assert (probe["failureThreshold"], "path" in probe) == (5, False)
+    with pytest.raises(AssertionError, match="httpGet"):
+        rendered({**LEAST, "probes": {"readiness": {"httpGet": {"path": "/livez"}}}}, tmp_path)
 
 
 def test_a_changed_setting_replaces_pods_and_a_changed_route_does_not(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ startupProbe:
   httpGet: {path: /livez, port: admin}
   {{- toYaml .Values.probes.startup | nindent 2 }}
 readinessProbe:
-  httpGet: {path: /readyz, port: admin}
-  {{- toYaml .Values.probes.readiness | nindent 2 }}
+  httpGet: {path: {{ .Values.probes.readiness.path | default "/readyz" }}, port: admin}
+  {{- toYaml (omit .Values.probes.readiness "path") | nindent 2 }}
 livenessProbe:
   httpGet: {path: /livez, port: admin}
   {{- toYaml .Values.probes.liveness | nindent 2 }}
