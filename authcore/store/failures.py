@@ -230,7 +230,7 @@ def _kind_of(error: BaseException | None, state: str | None) -> Kind:
 
 
 def _kind_of_state(state: str, words: str) -> Kind:
-    if state.startswith(("28", "08")) and any(part in words for part in _WITHOUT_TLS):
+    if state == "28000" and any(part in words for part in _WITHOUT_TLS):
         return Kind.TLS
     if state.startswith("08"):
         said = words.lower()

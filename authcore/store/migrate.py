@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from authcore.permissions import CATALOGUE
-from authcore.store import schema, triggers
+from authcore.store import grants, schema, triggers
 from authcore.store.pool import translated
 from authcore.store.schema import SchemaUnfit
 
@@ -99,6 +99,20 @@ async def migrate(url: str, *, with_triggers: bool = True, password: str | None 
         if with_triggers and await triggers.install(connection):
             names = [*names, TRIGGERS]
         return names
+
+
+async def grant_to(url: str, role: str, *, run: bool, password: str | None = None) -> list[str]:
+    """Give `role` the rights that serving needs, where everything is migrated; return the statements.
+
+    Without `run` they are only returned.
+
+    Raises:
+        StoreUnavailable: the database does not answer, or refuses: there is no such role, say.
+    """
+    async with _connected(url, password) as connection, connection.transaction():
+        if run:
+            return await grants.grant(connection, role)
+        return grants.statements(await connection.fetchval("SELECT current_schema()"), role)
 
 
 async def remove_triggers(url: str, *, password: str | None = None) -> bool:

@@ -10,6 +10,7 @@ from typing import Final
 
 import click
 
+from authcore.store.migrate import grant_to as give_rights
 from authcore.store.migrate import migrate as apply_migrations
 from authcore.store.migrate import pending
 from authcore.store.migrate import remove_triggers as remove
@@ -80,13 +81,25 @@ def check_config() -> None:
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; fail when something is pending.")
 @click.option("--remove-triggers", is_flag=True, help="Only remove the triggers that tell of changed rows.")
-def migrate(*, check: bool, remove_triggers: bool) -> None:
+@click.option(
+    "--grant-to", metavar="ROLE", help="Afterwards give ROLE the rights that serving needs, and no others."
+)
+@click.option(
+    "--print-grants", is_flag=True, help="With --grant-to: only print the statements that give them."
+)
+def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_grants: bool) -> None:
     """Bring the schema up; an existing Whatomate database keeps its rows and columns as they are.
 
     With it come triggers that tell running gateways of changed rows; GATEWAY_DATABASE_TRIGGERS=off leaves them out.
     """
+    if print_grants and grant_to is None:
+        raise click.UsageError("--print-grants takes the role from --grant-to ROLE")
     settings = settings_for(DATABASE)
     url, triggers = database_url(settings), settings.database.triggers
+    if grant_to is not None and print_grants:
+        for statement in asyncio.run(give_rights(url, grant_to, run=False)):
+            click.echo(f"{statement};")
+        return
     if remove_triggers:
         with working(_MIGRATING):
             removed = asyncio.run(remove(url))
@@ -98,6 +111,9 @@ def migrate(*, check: bool, remove_triggers: bool) -> None:
         click.echo(f"{'pending' if check else 'applied'} {name}")
     if not names:
         note("the schema is up to date")
+    if grant_to is not None and not check:
+        asyncio.run(give_rights(url, grant_to, run=True))
+        note(f"gave {grant_to} the rights that serving needs")
     sys.exit(1 if check and names else 0)
 
 

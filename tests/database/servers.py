@@ -216,7 +216,7 @@ def pgbouncer(folder: Path, server: str, **settings: object) -> Iterator[str]:
     process = spawn([path, "-q", str(folder / "ini")])
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not (folder / f".s.PGSQL.{options['listen_port']}").exists():
+        while not (folder / ".s.PGSQL.6432").exists():
             assert process.poll() is None, "pgbouncer did not start"
             assert time.monotonic() < deadline
             time.sleep(0.01)

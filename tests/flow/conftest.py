@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -16,6 +18,7 @@ from authcore.invitations import Invitations
 from authcore.keys import KeyRing
 from authcore.passwords import Passwords
 from authcore.sessions import Sessions
+from authcore.store.grants import grant
 from authcore.store.postgres import PostgresStore
 from authcore.tokens import Tokens
 from config.settings import Settings
@@ -53,6 +56,19 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield up
 
 
+async def with_granted_role(url: str) -> str:
+    """Return the URL of a role with the rights that `migrate --grant-to` gives, and no others."""
+    role = f"serving_{urlsplit(url).path[-12:]}"
+    connection = await asyncpg.connect(url)
+    try:
+        if not await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role):
+            await connection.execute(f"CREATE ROLE {role} LOGIN")
+        await grant(connection, role)
+    finally:
+        await connection.close()
+    return url.replace("gateway@", f"{role}@", 1)
+
+
 @pytest.fixture
 async def start(upstream: Upstream) -> AsyncIterator[Callable[..., Awaitable[Gateway]]]:
     """Start gateways; keyword arguments are groups of settings (``timeout={"head_seconds": 1}``)."""
@@ -70,6 +86,8 @@ async def start(upstream: Upstream) -> AsyncIterator[Callable[..., Awaitable[Gat
             }
             for name, group in groups.items():
                 values[name] = {**values.get(name, {}), **group} if isinstance(group, dict) else group
+            if database_url != NOWHERE and os.environ.get("GATEWAY_TESTS_SERVE_AS"):
+                values["database"]["url"] = await with_granted_role(database_url)
             gateway = await Gateway.start(Settings.model_validate(values))
             stack.push_async_callback(gateway.stop)
             return gateway

@@ -1,0 +1,65 @@
+"""migrate --grant-to: a role with the rights that serving needs, and no others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import pytest
+
+from tests.conftest import execute, fetch, finish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.commands.conftest import Run
+
+
+@pytest.fixture
+def role(database_url: str) -> Iterator[str]:
+    name = f"serving_{uuid4().hex[:8]}"
+    finish(execute(database_url, f"CREATE ROLE {name} LOGIN"))
+    yield name
+    finish(execute(database_url, f"DROP OWNED BY {name}", f"DROP ROLE {name}"))
+
+
+def has(url: str, role: str, table: str, right: str) -> bool:
+    return bool(finish(fetch(url, f"SELECT has_table_privilege('{role}', '{table}', '{right}')")))
+
+
+def test_the_role_gets_what_serving_needs_and_no_more(run: Run, database_url: str, role: str) -> None:
+    result = run("migrate", "--grant-to", role, GATEWAY_DATABASE_URL=database_url)
+    assert result.exit_code == 0, result.stderr
+    assert has(database_url, role, "gateway_sessions", "DELETE")
+    assert has(database_url, role, "users", "SELECT")
+    assert not has(database_url, role, "users", "DELETE")
+    assert not has(database_url, role, "users", "UPDATE"), "of columns alone"
+    assert not has(database_url, role, "gateway_migrations", "INSERT")
+    assert not finish(fetch(database_url, f"SELECT has_schema_privilege('{role}', 'public', 'CREATE')"))
+    parts = urlsplit(database_url)
+    own = urlunsplit(parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}"))
+    checked = run("migrate", "--check", GATEWAY_DATABASE_URL=own)
+    assert (checked.exit_code, checked.stderr.strip()) == (0, "the schema is up to date")
+
+
+def test_the_statements_can_be_printed_and_are_what_is_run(run: Run, database_url: str, role: str) -> None:
+    assert run("migrate", GATEWAY_DATABASE_URL=database_url).exit_code == 0
+    printed = run("migrate", "--grant-to", role, "--print-grants", GATEWAY_DATABASE_URL=database_url)
+    assert printed.exit_code == 0
+    assert not has(database_url, role, "users", "SELECT"), "nothing is given yet"
+    finish(execute(database_url, printed.stdout))
+    assert has(database_url, role, "users", "SELECT")
+
+
+def test_a_role_that_is_not_there_is_named_without_a_traceback(run: Run, database_url: str) -> None:
+    result = run("migrate", "--grant-to", "nobody_here", GATEWAY_DATABASE_URL=database_url)
+    assert result.exit_code == 1
+    assert "nobody_here" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_printing_needs_a_role(run: Run, database_url: str) -> None:
+    result = run("migrate", "--print-grants", GATEWAY_DATABASE_URL=database_url)
+    assert result.exit_code == 2
+    assert "--grant-to" in result.stderr
