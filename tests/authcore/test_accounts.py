@@ -163,7 +163,9 @@ async def test_a_home_without_a_membership_row_is_a_membership(world: World) -> 
 async def test_who_was_removed_may_join_again_even_under_a_unique_index(own_world: World) -> None:
     organization = await own_world.organization()
     user = await own_world.user(organization, role="admin")
-    await own_world.sql("CREATE UNIQUE INDEX idx_user_org ON user_organizations (user_id, organization_id)")
+    await own_world.sql(
+        "CREATE UNIQUE INDEX IF NOT EXISTS idx_user_org ON user_organizations (user_id, organization_id)"
+    )
     await own_world.sql("UPDATE user_organizations SET deleted_at = now()")
     signed_in = await register(own_world, organization, "user@example.com")
     assert signed_in.user.id == user

@@ -24,12 +24,15 @@ MARK: Final = "<!-- from here on: python -m tests.observe.reference -->\n"
 NOT_OURS: Final = ("process_", "python_")
 
 
-async def started() -> CollectorRegistry:
-    """The metrics of a gateway without a database: all there are, whether or not anything has happened."""
+async def started(**more: Any) -> CollectorRegistry:
+    """The metrics of a gateway without a database: all there are, whether or not anything has happened.
+
+    `more` are groups of settings in place of those that publish metrics of their own.
+    """
     with tempfile.TemporaryDirectory() as keys:
         pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         (Path(keys) / "one.pem").write_bytes(pem)
-        gateway = await Gateway.start(_settings(keys))
+        gateway = await Gateway.start(_settings(keys, more))
     try:
         metrics: Metrics = gateway.metrics
         for family in metrics.registry.collect():
@@ -39,7 +42,7 @@ async def started() -> CollectorRegistry:
     return metrics.registry
 
 
-def _settings(keys: str) -> Settings:
+def _settings(keys: str, more: dict[str, Any]) -> Settings:
     return Settings.model_validate(
         {
             "listen": "127.0.0.1:0",
@@ -49,6 +52,7 @@ def _settings(keys: str) -> Settings:
             "upstream": {"url": "http://127.0.0.1:1"},
             "log": {"access": False},
             "whatomate": {"redis_url": "unix:///nowhere"},
+            **more,
             "timeout": {"drain_seconds": 0.1},
         }
     )
