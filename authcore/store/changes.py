@@ -138,7 +138,9 @@ class Changes:
             self._listener.begin_gap()
 
     def _moved(self) -> None:
-        """Take notice that statements go elsewhere: what is listened to now proves nothing for them."""
+        """Take notice that statements go elsewhere: what was read is in question, and what is heard proves nothing."""
+        if self.hearing is Hearing.AWAY:
+            self._listener.begin_gap()  # once more: since the last one verdicts came from where statements went then
         self._lose()
         self._end(self._ended)
 
