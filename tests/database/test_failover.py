@@ -192,6 +192,7 @@ async def test_a_database_that_can_be_written_to_again_is_written_to(
 
     await eventually(refused)
     assert await status_of(gateway, world.token(world.both)) == 200  # reads go on
+    assert (await readiness(gateway))["checks"]["database"].startswith("refuses (read_only)")
     connection = ("SET default_transaction_read_only = off", alter.format("RESET"))
     await execute(primary.url(), *connection)
 
