@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from authcore.identity_headers import BY_KEY, SESSION, SIGNED
-from config.extras import collector
+from config.extras import collector, redis_can_be_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -279,6 +279,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     ((), _route_sources),
     (("GATEWAY_SIGNED_IDENTITY", "GATEWAY_SIGNED_KEY"), _signed),
     (("GATEWAY_TRACE_ENDPOINT",), collector),
+    (("GATEWAY_WHATOMATE_REDIS_URL",), redis_can_be_asked),
 )
 
 

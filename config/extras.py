@@ -19,6 +19,15 @@ def spans_can_be_made() -> bool:
         return False
 
 
+def redis_can_be_asked(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Whatomate's Redis is named: is there a client for it?"""
+    if settings.whatomate.redis_url is not None and find_spec("redis") is None:
+        yield (
+            "GATEWAY_WHATOMATE_REDIS_URL",
+            "needs a Redis client, which is not installed: pip install 'whatomate-gateway[redis]'",
+        )
+
+
 def collector(settings: Settings) -> Iterator[tuple[str, str]]:
     """Spans are asked for: can they be made?"""
     if settings.trace.endpoint is not None and not spans_can_be_made():

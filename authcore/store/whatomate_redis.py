@@ -2,18 +2,21 @@
 
 Laws:
 
-- Each call takes ``timeout_seconds`` at most. After a failure nothing is asked for ``PAUSE_SECONDS``: every answer is
-  then that nothing is known, at once.
+- Each call takes ``timeout_seconds`` at most, with all that it takes to connect. After a failure nothing is asked for
+  ``PAUSE_SECONDS``: every answer is then that nothing is known, at once. After that one call asks, and the others go on
+  without until it has been answered.
+- Calls that are more than ``CONNECTIONS`` at once wait their turn: that there are many is no failure, or whoever sends
+  many would switch the single use of tokens off.
 - An id is used up in one step on the server, and a mark says for a while that it was a gateway that did.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.asyncio import BlockingConnectionPool, Redis
 
 from authcore.counterpart import Taken
 from authcore.figures import Figure
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 PAUSE_SECONDS: Final = 2.0
+CONNECTIONS: Final = 16
 MARK_SECONDS: Final = 3600
 """For so long it is known that a gateway used a token up; by then the database has long known it too."""
 
@@ -37,6 +41,8 @@ if user then
 end
 return redis.call('EXISTS', KEYS[2]) == 1 and 'before' or 'gone'
 """
+
+_ANSWERS: Final = frozenset({Taken.TAKEN, Taken.BEFORE, Taken.GONE})
 
 
 class WhatomateRedis:
@@ -55,13 +61,17 @@ class WhatomateRedis:
         Raises:
             ValueError: `url` cannot be read.
         """
-        self._redis: Any = Redis.from_url(
+        self._timeout = timeout_seconds
+        pool = BlockingConnectionPool.from_url(
             url,
+            max_connections=CONNECTIONS,
+            timeout=timeout_seconds,
             socket_timeout=timeout_seconds,
             socket_connect_timeout=timeout_seconds,
             decode_responses=True,
             client_name="whatomate-gateway",
         )
+        self._redis: Any = Redis.from_pool(pool)
         self._clock = clock
         self._report = report
         self._asked_again_at = 0.0
@@ -81,7 +91,7 @@ class WhatomateRedis:
     async def take(self, jti: str) -> Taken:
         """As ``Counterpart.take``."""
         found = await self._call("eval", _TAKE, 2, f"{_TOKEN}{jti}", f"{_MARK}{jti}", MARK_SECONDS)
-        return Taken.UNKNOWN if found is None else Taken(found)
+        return Taken(found) if found in _ANSWERS else Taken.UNKNOWN
 
     async def drop(self, jtis: Iterable[str]) -> None:
         """As ``Counterpart.drop``."""
@@ -100,11 +110,15 @@ class WhatomateRedis:
 
     async def _call(self, name: str, *arguments: object, **options: object) -> Any:
         """Return the server's answer; None where there is none."""
-        if self._clock() < self._asked_again_at:
+        now = self._clock()
+        if now < self._asked_again_at:
             return None
+        if self.is_away:
+            self._asked_again_at = now + PAUSE_SECONDS
         try:
-            answer = await getattr(self._redis, name)(*arguments, **options)
-        except (RedisError, OSError) as error:
+            async with asyncio.timeout(self._timeout):
+                answer = await getattr(self._redis, name)(*arguments, **options)
+        except Exception as error:  # noqa: BLE001 -- also whatever the library makes of a server that is no Redis
             self._failures += 1
             self._asked_again_at = self._clock() + PAUSE_SECONDS
             self._report(error)

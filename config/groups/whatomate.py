@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from config.fields import Group, Seconds
 
-_SCHEMES = ("redis://", "rediss://", "unix://")
+_SCHEMES: Final = ("redis", "rediss", "unix")
+_FORM: Final = "should be redis://[[user]:password@]host:port/database, or begin with rediss:// or unix://"
+_OPTIONS: Final = frozenset({"db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_check_hostname"})
+"""What may follow a ``?``. Deadlines and the number of connections are not the URL's."""
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(_SCHEMES):
-        raise ValueError(
-            "should be redis://[[user]:password@]host:port/database, or begin with rediss:// or unix://"
-        )
+    """Judge a URL without repeating it: it has a password."""
+    try:
+        url = urlsplit(value.get_secret_value())
+        _ = url.port
+        options = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
+    except ValueError:
+        raise ValueError(_FORM) from None
+    if url.scheme not in _SCHEMES or not (url.path if url.scheme == "unix" else url.hostname):
+        raise ValueError(_FORM)
+    database = options.get("db", "0") if url.scheme == "unix" else url.path.strip("/") or "0"
+    if not (database.isascii() and database.isdigit() and options.get("db", "0").isdigit()):
+        raise ValueError("the database should be a number")
+    if not options.keys() <= _OPTIONS:
+        raise ValueError(f"after ? should stand only {', '.join(sorted(_OPTIONS))}")
     return value
 
 

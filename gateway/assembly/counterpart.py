@@ -19,20 +19,12 @@ _ADVICE = (
 
 
 def build_redis(settings: Settings) -> WhatomateRedis | None:
-    """Return the client of Whatomate's Redis; None where no URL is set.
-
-    Raises:
-        ValueError: the URL cannot be read, or the package's extra is not installed.
-    """
+    """Return the client of Whatomate's Redis; None where no URL is set."""
     url = settings.whatomate.redis_url
     if url is None:
         return None
-    try:
-        from authcore.store.whatomate_redis import WhatomateRedis  # noqa: PLC0415 -- nothing of Redis without its URL
-    except ImportError as error:
-        raise ValueError(
-            "GATEWAY_WHATOMATE_REDIS_URL needs the package `redis`: install whatomate-gateway[redis]"
-        ) from error
+    from authcore.store.whatomate_redis import WhatomateRedis  # noqa: PLC0415 -- nothing of Redis without its URL
+
     events = LimitedEvents()
     return WhatomateRedis(
         url.get_secret_value(),

@@ -249,6 +249,50 @@ def test_a_foreign_issuer_is_named_whole(environment: dict[str, str], problem: s
     assert "hunter2" not in "".join(found)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "redis://:hunter2@redis:6379/0",
+            "rediss://user:hunter2@redis/1?ssl_ca_certs=/ca.pem",
+            "redis://redis",
+        ),
+        *("unix:///run/redis.sock?db=2", "redis://[::1]:6379"),
+    ],
+)
+def test_whatomates_redis_is_named_by_a_url(url: str) -> None:
+    redis_url = load({"GATEWAY_WHATOMATE_REDIS_URL": url}).whatomate.redis_url
+    assert redis_url is not None
+    assert redis_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://:hunter2@redis/0", "should be redis://"),
+        ("redis://:hunter2@redis:port/0", "should be redis://"),
+        ("redis://:hunter2@redis:70000/0", "should be redis://"),
+        ("redis://:hunter2@[redis/0", "should be redis://"),
+        ("redis:///0", "should be redis://"),
+        ("unix://", "should be redis://"),
+        ("redis://:hunter2@redis/zero", "the database should be a number"),
+        ("unix:///run/redis.sock?db=x", "the database should be a number"),
+        ("redis://:hunter2@redis/0?socket_timeout=60", "after ? should stand only db"),
+        ("redis://:hunter2@redis/0?hunter2", "should be redis://"),
+    ],
+)
+def test_a_url_of_redis_that_cannot_be_used_is_refused_before_anything_begins(url: str, problem: str) -> None:
+    (found,) = problems_of({"GATEWAY_WHATOMATE_REDIS_URL": url})
+    assert found.startswith(f"GATEWAY_WHATOMATE_REDIS_URL: {problem}")
+    assert "hunter2" not in found
+
+
+def test_redis_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("config.extras.find_spec", lambda _: None)
+    (found,) = problems_of({"GATEWAY_WHATOMATE_REDIS_URL": "redis://redis"})
+    assert "whatomate-gateway[redis]" in found
+
+
 def test_names_that_kubernetes_makes_up_are_passed_over() -> None:
     load(
         {

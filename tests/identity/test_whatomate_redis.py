@@ -15,6 +15,8 @@ from uuid import uuid4
 import pytest
 import redis
 
+from authcore.counterpart import Taken
+from authcore.store.whatomate_redis import CONNECTIONS, PAUSE_SECONDS, WhatomateRedis
 from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, whatomate_token
 from tests.flow.conftest import PASSWORD, start, upstream, world
 from tests.programs import program
@@ -256,6 +258,60 @@ async def test_a_redis_that_swallows_everything_delays_nobody_for_long(
         pair = await granted(gate, LOGIN)
         await granted(gate, refresh(pair["refresh_token"]))
         assert (await metrics(gate))["gateway_whatomate_redis_up"][0].value == 0
+
+
+async def test_more_uses_at_once_than_connections_wait_their_turn_and_are_no_failure(server: Server) -> None:
+    """Else a flood would switch off what refuses a token that was used at Whatomate."""
+    ids = [str(uuid4()) for _ in range(500)]
+    for jti in ids:
+        server.client.set(f"refresh:{jti}", "a user")
+    client = WhatomateRedis(server.url, timeout_seconds=30)
+    try:
+        assert set(await asyncio.gather(*(client.take(jti) for jti in ids))) == {Taken.TAKEN}
+        assert not client.is_away
+        assert server.client.info("clients")["connected_clients"] <= CONNECTIONS + 1
+    finally:
+        await client.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"$3\r\n\xff\xfe\xfd\r\n", b"+OK\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*-1\r\n", b":1\r\n"],
+)
+async def test_of_a_server_that_is_no_redis_nothing_is_known(tmp_path: Path, answer: bytes) -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65_536):
+            writer.write(answer * 8)
+        writer.close()
+
+    path = tmp_path / "other.sock"
+    async with await asyncio.start_unix_server(speak, path=str(path)):
+        client = WhatomateRedis(f"unix://{path}", timeout_seconds=0.25)
+        assert await client.take("a") is Taken.UNKNOWN
+        await client.close()
+
+
+async def test_after_a_failure_one_call_asks_and_the_others_go_on_without(tmp_path: Path) -> None:
+    connected = 0
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connected
+        connected += 1
+        writer.close()
+
+    now = 1000.0
+    path = tmp_path / "refusing.sock"
+    async with await asyncio.start_unix_server(refuse, path=str(path)):
+        client = WhatomateRedis(f"unix://{path}", timeout_seconds=5, clock=lambda: now)
+        await client.ping()
+        first = connected
+        now += PAUSE_SECONDS - 0.1
+        await asyncio.gather(*(client.ping() for _ in range(10)))
+        assert connected == first
+        now += 0.1
+        await asyncio.gather(*(client.ping() for _ in range(10)))
+        assert connected == 2 * first
+        await client.close()
 
 
 async def test_permissions_that_a_new_membership_changes_are_read_anew_there(
