@@ -118,6 +118,7 @@ async def test_these_are_all_the_calls_there_are() -> None:
     public = {name for name in dir(store) if not name.startswith("_")} - {
         "connect",
         "clock",
+        "is_read_only",
         "close",
         "suspect",
         "recover",

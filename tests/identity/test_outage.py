@@ -205,7 +205,8 @@ async def test_what_was_revoked_meanwhile_is_revoked_from_the_first_answer_on(
         seen.append((await ask(gate.address, get(PATH, line))).status)
     # Whatever was let through until then was told to be stale: the store had not been heard yet.
     stale = (await gate.outcomes()).get("stale", 0) - return_at.get("stale", 0)
-    assert seen == [200] * int(stale) + [401]
+    # A 503 lets nobody through: the pool may still be at the end of connections that fell silent.
+    assert [status for status in seen if status != 503] == [200] * int(stale) + [401]
     for _ in range(20):
         assert (await ask(gate.address, get(PATH, line))).status == 401
 
