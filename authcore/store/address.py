@@ -115,9 +115,9 @@ class Address:
         return self._cache is StatementCache.ON or (self._cache is StatementCache.AUTO and not self.is_pooled)
 
     def keep_no_statements(self) -> bool:
-        """Note that statements get lost, as with a pooler; return whether that changes anything."""
-        kept, self.is_pooled = self.keeps_statements, True
-        return kept and not self.keeps_statements
+        """Note that a statement got lost, as with a pooler; return whether connections opened from now on keep none."""
+        self.is_pooled = True
+        return not self.keeps_statements
 
     async def open(self, name: str) -> Opened:
         """Open a connection, which the server lists by `name`.
@@ -126,13 +126,15 @@ class Address:
             Exception: whatever :data:`authcore.store.failures.DRIVER_ERRORS` lists.
         """
         async with asyncio.timeout(self._connect_timeout):
-            connection = await self._connect(name)
+            keeps = self.keeps_statements
+            connection = await self._connect(name, keeps=keeps)
             try:
-                found = await self._ask(connection)
-                if found is None and self.keep_no_statements():
+                found = await self._ask(connection, keeps=keeps)
+                if found is None:
+                    self.is_pooled = True
                     connection.terminate()
-                    connection = await self._connect(name)
-                    found = await self._ask(connection)
+                    connection = await self._connect(name, keeps=False)
+                    found = await self._ask(connection, keeps=False)
             except BaseException:
                 connection.terminate()
                 raise
@@ -141,31 +143,29 @@ class Address:
             raise asyncpg.InterfaceError("the pooler lost the first statement of a connection")
         return Opened(connection, found, now, now)
 
-    async def _connect(self, name: str) -> asyncpg.Connection[asyncpg.Record]:
+    async def _connect(self, name: str, *, keeps: bool) -> asyncpg.Connection[asyncpg.Record]:
         options: dict[str, Any] = {} if self._password is None else {"password": self._password()}
         return await asyncpg.connect(
             self._url(),
             timeout=self._connect_timeout,
             command_timeout=self._statement_timeout,
-            statement_cache_size=_STATEMENTS if self.keeps_statements else 0,
+            statement_cache_size=_STATEMENTS if keeps else 0,
             server_settings={"application_name": name},
             **options,
         )
 
-    async def _ask(self, connection: asyncpg.Connection[asyncpg.Record]) -> Server | None:
-        """Return the server; None when the connection must be opened anew, without prepared statements."""
+    async def _ask(self, connection: asyncpg.Connection[asyncpg.Record], *, keeps: bool) -> Server | None:
+        """Return the server; None when the connection, which `keeps` statements, must be opened anew without."""
+        may_change = keeps and self._cache is StatementCache.AUTO
         try:
             row = await connection.fetchrow(_ASK)
         except asyncpg.PostgresError as error:
-            if classify(error).kind is Kind.POOLER and self.keeps_statements:
+            if classify(error).kind is Kind.POOLER and may_change:
                 return None
             raise
         if row is None:
             raise asyncpg.InterfaceError("the server does not say who it is")
         # A pooler makes up the process that a client may cancel.
-        if row["process"] != connection.get_server_pid() and self._cache is StatementCache.AUTO:
-            pooled, self.is_pooled = self.is_pooled, True
-            if not pooled:
-                self.is_pooled = False  # for whoever opens it anew to note
-                return None
+        if row["process"] != connection.get_server_pid() and may_change:
+            return None
         return Server(row["started"], row["read_only"])

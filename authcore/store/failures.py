@@ -112,6 +112,8 @@ _OF_THE_POOLER: Final[Mapping[str, Kind]] = {
     "too many connections": Kind.CONNECTIONS,
     "query_wait_timeout": Kind.CONNECTIONS,
     "max_client_conn": Kind.CONNECTIONS,
+    "query_timeout": Kind.TIMEOUT,
+    "idle": Kind.LOST,  # of a client, of a transaction
     "login failed": Kind.PASSWORD,
     "password authentication failed": Kind.PASSWORD,
     "no such database": Kind.NO_DATABASE,

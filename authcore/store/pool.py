@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PROBE_SECONDS: Final = 1
-_LOST: Final = frozenset({"26000", "42P05", "08P01"})
+_LOST: Final = frozenset({"26000", "42P05"})
+"""What says that a prepared statement was not the server's: it was not run."""
 
 SILENT: Final = frozenset({Kind.UNKNOWN_HOST, Kind.REFUSED, Kind.TIMEOUT, Kind.LOST, Kind.STOPPED})
 """What says that there is nobody to ask; everything else is an answer of a kind."""

@@ -80,6 +80,8 @@ def test_while_connecting_nothing_is_an_answer(kind: type[Exception]) -> None:
         (pg.TooManyConnectionsError("sorry, too many clients already"), Kind.CONNECTIONS),
         (pg.ProtocolViolationError("no more connections allowed (max_client_conn)"), Kind.CONNECTIONS),
         (pg.ProtocolViolationError("query_wait_timeout"), Kind.CONNECTIONS),
+        (pg.ProtocolViolationError("query_timeout"), Kind.TIMEOUT),
+        (pg.ProtocolViolationError("client_idle_timeout"), Kind.LOST),
         (pg.ProtocolViolationError('bind message has 1 result formats but "" has 2'), Kind.POOLER),
         (pg.InvalidSQLStatementNameError('prepared statement "x" does not exist'), Kind.POOLER),
         (pg.DuplicatePreparedStatementError('prepared statement "x" already exists'), Kind.POOLER),

@@ -222,5 +222,5 @@ def pgbouncer(folder: Path, server: str, **settings: object) -> Iterator[str]:
             time.sleep(0.01)
         yield str(folder)
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # at once, whoever is connected
         process.wait(START_SECONDS)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from authcore.store.migrate import migrate, pending
+from tests.authcore.conftest import open_store
 from tests.conftest import execute, named
 from tests.database.servers import pgbouncer
 from tests.database.test_failover import is_pushed, readiness, sign_in, status_of
@@ -45,6 +46,21 @@ async def test_thirty_sign_ins_at_once_are_right(
     emails = [f"{name}@example.com" for name in ("agent", "admin", "both")]
     statuses = await asyncio.gather(*(sign_in(gateways[turn % 2], emails[turn % 3]) for turn in range(30)))
     assert set(statuses) == {200}
+
+
+async def test_of_connections_that_are_opened_at_once_none_keeps_a_statement(
+    pooled: str, world: World
+) -> None:
+    store = await open_store(pooled, pool_max=10)
+    pool = store._pool  # noqa: SLF001 -- no call of a store tells
+    kept = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%FROM users%'"
+    try:
+        emails = [f"{name}@example.com" for name in ("agent", "admin", "both")] * 10
+        outcomes = await asyncio.gather(*(store.logins(email) for email in emails))
+        assert {len(one) for one in outcomes} == {1}
+        assert set(await asyncio.gather(*(pool.fetchval(kept) for _ in range(20)))) == {0}
+    finally:
+        await store.close()
 
 
 async def test_every_kind_of_call_is_right_and_whoever_asks_is_answered_for_themselves(
