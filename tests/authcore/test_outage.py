@@ -125,7 +125,6 @@ async def test_these_are_all_the_calls_there_are() -> None:
         "figures",
         "spreads",
         "failing",
-        "is_read_only",
         "look",
         "server",
         "tell_moves",
