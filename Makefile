@@ -100,14 +100,9 @@ compiled: .compiled/.built ## the warm path compiled by mypyc into .compiled, fr
 		--no-deps --no-build-isolation --target .compiled/tree .compiled/source
 	@rm -rf .compiled/source && touch $@
 
-# Those that refuse first messages run apart: a refusal there leaves its exception behind in the compiled code's state, which
-# then takes the place of a parser's error in the same process (known, and still to be mended).
-FIRST_MESSAGES = tests/attacks/test_socket_auth_frame.py tests/flow/test_socket_auth.py
 test-compiled: .compiled/.built ## what speaks HTTP, tested again with the warm path compiled
 	@TESTS_COMPILED=1 PYTHONPATH=.compiled/tree:. $(BIN)/pytest -n 2 --dist loadfile \
-		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/test_compiled.py \
-		$(addprefix --ignore=,$(FIRST_MESSAGES)) $(ARGS)
-	@TESTS_COMPILED=1 PYTHONPATH=.compiled/tree:. $(BIN)/pytest -n 2 --dist loadfile $(FIRST_MESSAGES) $(ARGS)
+		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/test_compiled.py $(ARGS)
 
 bench: $(VENV)/.bench .compiled/.built ## side by side with the proxies people would pick; needs nginx, wrk, util-linux (and uses haproxy)
 	@$(BIN)/python -m bench $(ARGS)

@@ -14,6 +14,7 @@ Laws:
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b, sha256
@@ -196,10 +197,9 @@ class Authenticator:
 
         A foreign issuer's is neither: the upstream that reads it, too, has not its keys.
         """
-        try:
+        with suppress(TokenWrongKind):
             return await self._admit(Ticket(token), now)
-        except TokenWrongKind:
-            return await self.authenticate(BearerToken(token), None, now)
+        return await self.authenticate(BearerToken(token), None, now)
 
     async def _admit(self, ticket: Ticket, now: float) -> Principal:
         """Prove a ticket, find whom it stands for, and use it up."""

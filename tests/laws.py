@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -279,6 +280,27 @@ def _defined(module: Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.attr
 
 
+def compiled_code_waits_outside_of_except(module: Module) -> Iterator[str]:
+    """mypyc keeps the handled exception by thread, so one that is awaited under would be everybody's from then on."""
+    if module.path not in compiled_paths():
+        return
+    waits = (ast.Await, ast.Yield, ast.YieldFrom, ast.AsyncFor, ast.AsyncWith)
+    for node in ast.walk(module.tree):
+        handlers: list[ast.AST] = [*node.finalbody, *node.handlers] if isinstance(node, ast.Try) else []
+        for inner in (part for handler in handlers for part in ast.walk(handler)):
+            if isinstance(inner, waits):
+                yield f"{inner.lineno}: compiled, and waits while it handles an exception"
+
+
+@cache
+def compiled_paths() -> frozenset[str]:
+    """Return the modules that mypyc compiles, by the build's own list."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        build = tomllib.load(file)["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["mypyc"]
+    found = {path for pattern in build["include"] for path in ROOT.glob(pattern)}
+    return frozenset(path.relative_to(ROOT).as_posix() for path in found) - set(build["exclude"])
+
+
 def an_exemption_has_its_reason(module: Module) -> Iterator[str]:
     """A lint rule is switched off by its number, with the reason beside it."""
     for line, text in enumerate(module.text.splitlines(), 1):
@@ -296,6 +318,7 @@ LAWS: Final = (
     authcore_has_no_clock,
     a_module_fits_in_the_head,
     a_function_fits_on_the_screen,
+    compiled_code_waits_outside_of_except,
     a_module_opens_with_a_caption,
     unused_words_stay_unused,
     an_exemption_has_its_reason,

@@ -24,6 +24,7 @@ from tests.laws import (
     an_exemption_has_its_reason,
     authcore_has_no_clock,
     authorize_alone_makes_a_permit,
+    compiled_code_waits_outside_of_except,
     packages_keep_apart,
     rooms_import_downwards,
     the_environment_is_read_in_config,
@@ -76,6 +77,16 @@ BREAKS: Final = [
     (unused_words_stay_unused, "gateway/x.py", "def f(user_data): ..."),
     (unused_words_stay_unused, "gateway/x.py", "self.info = 1"),
     (an_exemption_has_its_reason, "gateway/x.py", f"import os  {NO_QA}"),
+    (
+        compiled_code_waits_outside_of_except,
+        "authcore/authenticate.py",
+        "async def f():\n    try:\n        g()\n    except E:\n        await i()",
+    ),
+    (
+        compiled_code_waits_outside_of_except,
+        "gateway/wire/drive.py",
+        "async def f():\n    try:\n        g()\n    finally:\n        async with i():\n            pass",
+    ),
     (an_exemption_has_its_reason, "gateway/x.py", f"import os  {NO_QA}: F401"),
 ]
 
@@ -101,6 +112,16 @@ KEEPS: Final = [
     ),
     (unused_words_stay_unused, "gateway/wire/x.py", "class P:\n    def data_received(self, data): ..."),
     (unused_words_stay_unused, "gateway/x.py", "database = data_plane = 1\nlog.info('x')\nprocessed = 2"),
+    (
+        compiled_code_waits_outside_of_except,
+        "authcore/authenticate.py",
+        "async def f():\n    try:\n        await g()\n    except E:\n        h()\n    await i()",
+    ),
+    (
+        compiled_code_waits_outside_of_except,
+        "gateway/proxy/admission.py",
+        "async def f():\n    try:\n        g()\n    except E:\n        await i()",
+    ),
     (an_exemption_has_its_reason, "gateway/x.py", f"import os  {NO_QA}: F401 - it is asked for by name"),
 ]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Awaitable[Gateway]]
 
-MARK = "<img/src=x/onerror=alert(4711)>"
+MARK = "<img/src=x/onerror=alert(x4711x)>"
 
 
 @pytest.mark.parametrize("path", ["/status", "/status.json", "/metrics"])
@@ -30,8 +30,8 @@ async def test_nothing_of_a_request_reaches_the_page(path: str, world: World, st
         get("/api/x", bearer(MARK)),
         get("/api/x", f"X-API-Key: {MARK}"),
         get("/api/x", f"X-Organization-ID: {MARK}"),
-        request("4711", "/x"),
-        request("PURGE4711", "/x"),
+        request("x4711x", "/x"),
+        request("PURGEx4711x", "/x"),
         get("/x").replace(b"gateway.test", MARK.encode()),
         post("/api/auth/login", {"email": MARK, "password": MARK}),
         post("/api/auth/register", {"email": f"{MARK}@x.example", "password": MARK, "full_name": MARK}),
@@ -40,7 +40,7 @@ async def test_nothing_of_a_request_reaches_the_page(path: str, world: World, st
     async with Client(gateway.admin_address) as admin:
         answer = await admin.exchange(get(f"{path}?{MARK}", "Accept: text/html", f"X-Evil: {MARK}"))
     assert answer.status == 200
-    assert b"4711" not in answer.body
+    assert b"x4711x" not in answer.body
     assert b"onerror" not in answer.body
 
 
@@ -49,4 +49,4 @@ async def test_the_admin_listener_reflects_no_path(world: World, start: Start) -
     async with Client(gateway.admin_address) as admin:
         answer = await admin.exchange(get(f"/status/{MARK}", "Accept: text/html"))
     assert answer.status == 404
-    assert b"4711" not in answer.body
+    assert b"x4711x" not in answer.body
