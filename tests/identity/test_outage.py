@@ -205,17 +205,26 @@ async def test_what_was_revoked_meanwhile_is_revoked_from_the_first_answer_on(
         seen.append((await ask(gate.address, get(PATH, line))).status)
     # Whatever was let through until then was told to be stale: the store had not been heard yet.
     stale = (await gate.outcomes()).get("stale", 0) - return_at.get("stale", 0)
-    # A 503 lets nobody through: the pool may still be at the end of connections that fell silent.
-    assert [status for status in seen if status != 503] == [200] * int(stale) + [401]
+    assert seen == [200] * int(stale) + [401]
     for _ in range(20):
         assert (await ask(gate.address, get(PATH, line))).status == 401
 
 
 async def _revoke_unheard(world: World) -> None:
-    """Switch the keys off without a word: triggers do not fire for a replica."""
+    """Switch the keys off without a word: no trigger is there when it happens.
+
+    One that is heard of before the store answers again is 503 until it does: what is known to have changed is not
+    served from memory.
+    """
     connection = await asyncpg.connect(world.url)
-    await connection.execute("SET session_replication_role = replica")
-    await connection.execute("UPDATE api_keys SET is_active = false")
+    triggers = await connection.fetch(
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'api_keys'::regclass AND NOT tgisinternal"
+    )
+    async with connection.transaction():
+        await connection.execute("ALTER TABLE api_keys DISABLE TRIGGER USER")
+        await connection.execute("UPDATE api_keys SET is_active = false")
+        for trigger in triggers:
+            await connection.execute(f"ALTER TABLE api_keys ENABLE ALWAYS TRIGGER {trigger['tgname']}")
     await connection.close()
 
 
