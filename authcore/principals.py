@@ -16,6 +16,8 @@ from __future__ import annotations
 from sys import intern
 from typing import TYPE_CHECKING, Final
 
+from cachetools import LRUCache
+
 from authcore import api_keys
 from authcore.errors import (
     ApiKeyBound,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from authcore.store.rows import Subject
 
 _SHARED: Final = 10_000
-"""Roles and ids kept to be shared; with more of them, sharing begins anew."""
+"""Roles, and ids, that principals share; past it the least recently found is no longer shared."""
 
 
 class Principals:
@@ -57,8 +59,8 @@ class Principals:
         self._api_keys = proofs
         self._leeway_seconds = leeway_seconds
         self._lenient = lenient
-        self._grants: dict[tuple[UUID | None, bool], frozenset[str]] = {}
-        self._ids: dict[UUID, UUID] = {}
+        self._grants: LRUCache[tuple[UUID | None, bool], frozenset[str]] = LRUCache(_SHARED)
+        self._ids: LRUCache[UUID, UUID] = LRUCache(_SHARED)
 
     async def judge(self, find: Callable[[set[UUID]], Awaitable[Principal]]) -> Verdict:
         """Find a principal, and note the rows that were looked at; a refusal is as good a verdict."""
@@ -182,12 +184,8 @@ class Principals:
         known = self._grants.get(place)
         if known == granted:
             return known
-        if len(self._grants) >= _SHARED:
-            self._grants.clear()
         self._grants[place] = granted
         return granted
 
     def _shared(self, row: UUID) -> UUID:
-        if len(self._ids) >= _SHARED:
-            self._ids.clear()
         return self._ids.setdefault(row, row)

@@ -4,7 +4,7 @@ Laws:
 
 - One kind, named by the event and a key, is logged at most once in ``seconds``. What was left out is counted, and the
   next one that is logged has the number as ``repeated``.
-- The number of kinds is bounded: past ``MOST_KINDS`` the oldest is forgotten, and would be logged at once again.
+- The number of kinds is bounded: past ``MOST_KINDS`` the least recent is forgotten, and would be logged at once again.
 - Any thread may log.
 """
 
@@ -15,6 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from cachetools import LRUCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,19 +32,17 @@ class LimitedEvents:
         self._seconds = seconds
         self._clock = clock
         self._lock = Lock()
-        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
+        self._kinds: LRUCache[tuple[str, str], tuple[float, int]] = LRUCache(MOST_KINDS)
         self._log = structlog.get_logger()
 
     def warning(self, event: str, *, key: str = "", **fields: object) -> bool:
         """Log a warning, unless one of the same `event` and `key` was logged a moment ago; return whether it was."""
         now, kind = self._clock(), (event, key)
         with self._lock:
-            logged, left_out = self._kinds.pop(kind, (now - self._seconds, 0))
+            logged, left_out = self._kinds.get(kind, (now - self._seconds, 0))
             if now - logged < self._seconds:
                 self._kinds[kind] = (logged, left_out + 1)
                 return False
-            if len(self._kinds) >= MOST_KINDS:
-                del self._kinds[next(iter(self._kinds))]
             self._kinds[kind] = (now, 0)
         if left_out:
             fields["repeated"] = left_out
