@@ -17,6 +17,7 @@ from asyncpg import UniqueViolationError
 from authcore import permissions
 from authcore.store.emails import folded
 from authcore.store.invitations import spend
+from authcore.store.moments import moment
 from authcore.store.rows import LoginRow, PasswordRow, RoleProfile, UserProfile
 from authcore.store.subjects import Subjects
 
@@ -43,12 +44,13 @@ _HIGHEST_COST: Final = r"""
 SELECT max(substring(password_hash FROM '^\$2[aby]\$(0[4-9]|1[0-6])\$'))::integer FROM users WHERE deleted_at IS NULL
 """
 
-_PROFILE: Final = """
-SELECT coalesce(u.is_available, false) AS is_available, u.created_at, u.updated_at, u.settings,
+_PROFILE: Final = f"""
+SELECT coalesce(u.is_available, false) AS is_available, u.settings,
+       {moment("u.created_at")} AS created_at, {moment("u.updated_at")} AS updated_at,
        coalesce(r.description, '') AS description, coalesce(r.is_system, false) AS is_system
 FROM users u LEFT JOIN custom_roles r ON r.id = $2::uuid
 WHERE u.id = $1 AND u.deleted_at IS NULL
-"""
+"""  # noqa: S608 - of constants of ours
 
 _ORGANIZATION: Final = "SELECT EXISTS (SELECT FROM organizations WHERE id = $1 AND deleted_at IS NULL)"
 

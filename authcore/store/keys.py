@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from authcore.store.moments import moment
 from authcore.store.rows import ApiKeyListing, ApiKeyPage, ApiKeyRow
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ _PURGE_DIGESTS: Final = """
 WITH gone AS (DELETE FROM gateway_api_key_digests WHERE created_at < $1 RETURNING key_id) SELECT count(*) FROM gone
 """
 
-_LISTING: Final = """id, user_id, organization_id, name, key_prefix, last_used_at, expires_at,
-    coalesce(is_active, false) AS is_active, created_at"""
+_LISTING: Final = f"""id, user_id, organization_id, name, key_prefix, last_used_at, expires_at,
+    coalesce(is_active, false) AS is_active, {moment("created_at")} AS created_at"""
 
 # Older Whatomate databases have varchar(8) there, newer ones varchar(16); a column's typmod is its width plus 4.
 _ADD_KEY: Final = f"""

@@ -33,7 +33,8 @@ def _read(value: object) -> datetime | None:
 
 
 def _write(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime writes the years before 1000 with fewer than four digits.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 ExpiresAt = Annotated[AwareDatetime | None, BeforeValidator(_read)]

@@ -1,0 +1,73 @@
+"""Rows of Whatomate's tables that plain SQL wrote lack what its server fills in; nothing fails for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.conftest import fetch
+from tests.flow.calls import ask, bearer, get, granted, is_refusal, post
+from tests.flow.conftest import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+NULLABLE = """
+SELECT array_agg(table_name || '.' || column_name ORDER BY 1)
+FROM (SELECT table_name::text, column_name::text FROM information_schema.columns
+      WHERE is_nullable = 'YES' AND table_schema = 'public' AND table_name IN (
+          'users', 'organizations', 'user_organizations', 'custom_roles', 'permissions', 'api_keys')) AS columns
+"""
+KEEP = "CREATE TABLE whole AS SELECT id, C. AS value FROM T."
+EMPTY = "UPDATE T. SET C. = NULL"
+FILL = "UPDATE T. AS t SET C. = w.value FROM whole AS w WHERE w.id = t.id"
+"""With the names of a column and its table for ``C.`` and ``T.``."""
+REFUSED = {
+    "users.is_active": "Account is disabled",
+    "users.password_hash": "Invalid credentials",
+}
+"""What an absent value shuts out from signing in, as its zero value does at Whatomate."""
+ZERO = "0001-01-01T00:00:00Z"
+LOGIN = {"email": "admin@example.com", "password": PASSWORD}
+
+
+async def live(gateway: Gateway, world: World, column: str) -> None:
+    """Do what a client does in a day, with `column` absent in every row."""
+    login = await ask(gateway, post("/api/auth/login", LOGIN))
+    if column in REFUSED:
+        is_refusal(login, 401, REFUSED[column])
+        return
+    assert login.status == 200, (column, login.body)
+    pair = login.json()["data"]
+    caller = bearer(pair["access_token"])
+    refreshed = post("/api/auth/refresh", {"refresh_token": pair["refresh_token"]})
+    switched = post("/api/auth/switch-org", {"organization_id": str(world.home)}, caller)
+    for raw in (refreshed, switched, get("/api/auth/sessions", caller), get("/api/auth/ws-token", caller)):
+        await granted(gateway, raw)
+    [key] = (await granted(gateway, get("/api/api-keys", caller)))["api_keys"]
+    if column == "api_keys.created_at":
+        assert key["created_at"] == ZERO
+    if column in ("users.created_at", "users.updated_at"):
+        assert pair["user"][column.partition(".")[2]].startswith(ZERO[:-1])
+    for credential in (caller, f"X-API-Key: {world.api_key}"):
+        answer = await ask(gateway, get("/api/contacts", credential))
+        assert answer.status == (401 if "Key" in credential and column == "api_keys.is_active" else 200)
+
+
+async def test_a_value_that_a_row_of_whatomate_lacks_is_its_zero_value_and_no_failure(
+    world: World, start: Start
+) -> None:
+    gateway = await start(world.url, identity={"cache_seconds": 0.01})
+    async with asyncio.timeout(60):
+        for column in await fetch(world.url, NULLABLE):
+            table, _, name = column.partition(".")
+            for statement in (KEEP, EMPTY):
+                await world.sql(statement.replace("T.", table).replace("C.", name))
+            await live(gateway, world, column)
+            await world.sql(FILL.replace("T.", table).replace("C.", name))
+            await world.sql("DROP TABLE whole")
