@@ -11,6 +11,7 @@ Whether the token is any good is not known here. Laws:
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Final
 
 from gateway.wire.first_message import Unreadable
@@ -23,6 +24,9 @@ FAILED: Final = "authentication failed"
 """What Whatomate says of a first message that does not authenticate."""
 _SPACE: Final = " \t\n\r"
 _BOM: Final = "\ufeff"
+_DEEPEST: Final = 100
+"""Levels of arrays and objects that are read. Each reader gives up at a depth of its own: Go at 10,000."""
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _FIRST_PRINTABLE, _LAST_PRINTABLE = "!", "~"
 
 Pairs = tuple[tuple[str, object], ...]
@@ -40,10 +44,10 @@ def read_auth(message: bytes) -> bytes | None:
     except UnicodeDecodeError:
         raise Unreadable(NOT_TEXT, "unreadable", "the first message is not UTF-8") from None
     plain = text.lstrip(_SPACE).removeprefix(_BOM).lstrip(_SPACE)
+    if _is_deep(plain):
+        raise _ambiguous()
     try:
         found, end = _DECODER.raw_decode(plain)
-    except RecursionError:
-        raise _ambiguous() from None
     except ValueError:
         return None  # no JSON; Python takes more for JSON than others do
     if not isinstance(found, tuple) or not any(_is_auth(kind) for kind in _values(found, "type")):
@@ -57,6 +61,18 @@ def read_auth(message: bytes) -> bytes | None:
     if any(not _FIRST_PRINTABLE <= letter <= _LAST_PRINTABLE for letter in token):
         raise _ambiguous()
     return token.encode("ascii")
+
+
+def _is_deep(text: str) -> bool:
+    """Return whether more than `_DEEPEST` arrays and objects are open at once somewhere in `text`."""
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return False
+    depth = 0
+    for letter in _STRING.sub("", text):
+        depth += (letter in "[{") - (letter in "]}")
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def _ambiguous() -> Unreadable:

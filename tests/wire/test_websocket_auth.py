@@ -23,6 +23,8 @@ TOKEN = "aaa.bbb.ccc"
         ' {\n"payload" : { "token" : "aaa.bbb.ccc" } ,\t"type" : "auth" }\r\n',
         '{"t\\u0079pe":"\\u0061uth","payload":{"to\\u006ben":"aaa.bbb.\\u0063cc"}}',
         '{"type":"auth","id":1e999,"v":[{"type":"x"}],"payload":{"token":"aaa.bbb.ccc","device":"phone"}}',
+        '{"a":' + "[" * 99 + "]" * 99 + ',"type":"auth","payload":{"token":"aaa.bbb.ccc"}}',
+        '{"a":"' + "[" * 8000 + '","type":"auth","payload":{"token":"aaa.bbb.ccc"}}',
         '{"type":"auth","n":' + "1" * 6000 + ',"payload":{"token":"aaa.bbb.ccc"}}',
     ],
 )
@@ -78,6 +80,10 @@ AMBIGUOUS = {
     "a byte order mark": '\ufeff{"type":"auth","payload":{"token":"x"}}',
     "a byte order mark behind a space": ' \ufeff{"type":"auth","payload":{"token":"x"}}',
     "not a number": '{"type":"auth","n":NaN,"payload":{"token":"x"}}',
+    "more brackets than some read": '{"a":'
+    + "[" * 500
+    + "]" * 500
+    + ',"type":"auth","payload":{"token":"x"}}',
     "no end of brackets": '{"a":' + "[" * 8000 + "]" * 8000 + ',"type":"auth","payload":{"token":"x"}}',
     "no token": '{"type":"auth","payload":{}}',
     "no payload": '{"type":"auth"}',
