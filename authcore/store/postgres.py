@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from authcore.errors import StoreUnavailable
+from authcore.figures import Figure
 from authcore.store import migrate
 from authcore.store.accounts import AccountRows
 from authcore.store.address import Address, StatementCache
 from authcore.store.attempts import AttemptRows
 from authcore.store.clock import DatabaseClock
+from authcore.store.failures import Kind
 from authcore.store.invitations import InvitationRows
 from authcore.store.keys import KeyRows
 from authcore.store.people import PeopleRows
@@ -24,12 +27,14 @@ from authcore.store.tickets import TicketRows
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
-    from authcore.figures import Distribution, Figure
+    from authcore.figures import Distribution
     from authcore.store.address import Server
-    from authcore.store.failures import Failure, Kind
+    from authcore.store.failures import Failure
     from authcore.store.pool import Connection, Watcher
 
 LOOK_SECONDS: Final = 10.0
+FULL_SECONDS: Final = 15.0
+"""A disk counts as full for this long after the last write that found it so; chores that write are less far apart."""
 _LIMITS: Final = (
     "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int "
     "AS server, "
@@ -56,6 +61,7 @@ class _GuardedPool(Pool):
     """
 
     gaps = Gaps()
+    _full_at = 0.0
 
     @property
     def is_read_only(self) -> bool:
@@ -69,13 +75,36 @@ class _GuardedPool(Pool):
             raise StoreUnavailable from SchemaUnfit(str(self.gaps))
         async with super().connection() as connection:
             yield connection
+        self._note_room()
 
     async def look_at_schema(self) -> tuple[Sequence[str], Gaps]:
         """Return the pending migrations and what is lacking, and be guarded by that from now on."""
         async with super().connection() as connection:
             names = await migrate.pending_on(connection)
             self.gaps = await migrate.gaps_on(connection, names)
+        self._note_room()
         return names, self.gaps
+
+    def _note(self, failure: Failure) -> None:
+        super()._note(failure)
+        if failure.kind is Kind.DISK_FULL:
+            self._full_at = asyncio.get_running_loop().time()
+
+    def _note_room(self) -> None:
+        """Take a full disk for over once no write has met it for a while: that reads go on says nothing."""
+        full = self.failing.get(Kind.DISK_FULL)
+        if full is not None and asyncio.get_running_loop().time() - self._full_at >= FULL_SECONDS:
+            del self.failing[Kind.DISK_FULL]
+            self._watcher.recovered(full)
+
+    def figures(self) -> Iterable[Figure]:
+        """As ``Pool.figures``, and whether the disk is full."""
+        yield from super().figures()
+        yield Figure(
+            "disk_full",
+            "1 while writes find the database's disk full.",
+            lambda: float(Kind.DISK_FULL in self.failing),
+        )
 
 
 class PostgresStore(

@@ -6,6 +6,7 @@ Laws:
   tables that lack what the statements need.
 - A database that is away, or refuses, makes ``strict`` unready at once. ``serving`` stays ready for as long as known
   callers are served without it, ``GATEWAY_IDENTITY_STALE_SECONDS``, and says what is the matter all the same.
+- A database that refuses writes, since it is read-only or its disk is full, is not in order, and the check says which.
 - Nothing here names a host, a user or a password.
 """
 
@@ -22,8 +23,10 @@ from authcore.store.migrate import MigrationChanged
 from authcore.store.schema import REMEDY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Protocol
+
+    from authcore.store.failures import Failure
 
     class Store(Protocol):
         """What readiness asks of the store."""
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
         @property
         def is_read_only(self) -> bool:
             """Whether the database is known to refuse writes."""
+
+        @property
+        def failing(self) -> Mapping[Kind, Failure]:
+            """What is the matter with the database at the moment."""
 
         async def look_at_schema(self) -> tuple[Sequence[str], object]:
             """Return the names of migrations that are not applied, and what Whatomate's tables lack, if anything."""
@@ -112,7 +119,14 @@ class Readiness:
             checks["database"] = "unknown: looking failed; the event readiness_failed in the log says why"
             checks["schema"] = checks["migrations"] = _UNKNOWN
             return False
-        checks["database"] = _READ_ONLY if self._store.is_read_only else "ok"
+        checks["database"] = self._refusal() or "ok"
         checks["schema"] = f"{gaps}; {REMEDY}" if gaps else "ok"
         checks["migrations"] = f"pending: {', '.join(pending)}; run migrate" if pending else "ok"
         return True
+
+    def _refusal(self) -> str | None:
+        """Return why a database that answers refuses every write, in words; None when it is not known to."""
+        if self._store.is_read_only:
+            return _READ_ONLY
+        full = self._store.failing.get(Kind.DISK_FULL)
+        return None if full is None else full.public

@@ -47,15 +47,19 @@ def spawn(command: list[str]) -> subprocess.Popen[bytes]:
 class Server:
     """One PostgreSQL over one folder, on a unix socket beside its files."""
 
-    def __init__(self, programs: Path, folder: Path) -> None:
+    def __init__(self, programs: Path, folder: Path, disk: Path | None = None) -> None:
+        """Keep files in `folder`; with a `disk`, all but the log of changes on that."""
         self.programs = programs
-        self.files = folder / "files"
+        self.files = (disk or folder) / "files"
+        self._log = [] if disk is None else [f"--waldir={folder / 'log'}"]
         self.socket = folder / "s"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(mode=0o755)
         own(folder)
         self.socket.mkdir()
         own(self.socket)
+        if disk is not None:
+            own(disk)
 
     def run(self, name: str, *arguments: str) -> None:
         done = spawn([str(self.programs / name), *arguments])
@@ -63,13 +67,14 @@ class Server:
 
     def make(self) -> Self:
         options = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8"]
-        self.run("initdb", "-D", str(self.files), "--auth=trust", "--username=gateway", "--no-sync", *options)
+        where = ["-D", str(self.files), *self._log]
+        self.run("initdb", *where, "--auth=trust", "--username=gateway", "--no-sync", *options)
         return self
 
     def copy(self, of: Server) -> Self:
         """Be a standby of another server, which runs."""
         where = ["-h", str(of.socket), "-U", "gateway", "-D", str(self.files)]
-        self.run("pg_basebackup", *where, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        self.run("pg_basebackup", *where, "-R", "-X", "stream", "-c", "fast", "--no-sync", *self._log)
         return self
 
     def start(self) -> None:
@@ -131,11 +136,19 @@ def servers(folder: Path, count: int = 1) -> Iterator[list[Server]]:
 
 
 class Forwarder:
-    """An address that leads somewhere: a TCP port before a unix socket, or another port."""
+    """An address that leads somewhere: a TCP port before a unix socket, or another port.
+
+    Attributes:
+        target: Where connections that are opened from now on lead.
+        delay: Each piece that is on its way takes this many seconds longer.
+    """
 
     def __init__(self, target: str | int) -> None:
         self.target = target
+        self.delay = 0.0
         self.connections = 0
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._links: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -152,11 +165,26 @@ class Forwarder:
         for link in self._links:
             link.cancel()
 
+    def hold(self) -> None:
+        """Be silent: what is connected stays so, and nothing arrives, until it goes on."""
+        self._flowing.clear()
+
+    def go_on(self) -> None:
+        """Pass on what was held."""
+        self._flowing.set()
+
+    def move(self, target: str | int) -> None:
+        """Lead new connections elsewhere; those that are silent stay so."""
+        self.target = target
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         task = asyncio.current_task()
         assert task is not None
         self._links.add(task)
+        flowing = self._flowing
         try:
             there = (
                 await asyncio.open_unix_connection(self.target)
@@ -169,8 +197,8 @@ class Forwarder:
             return
         try:
             copies = {
-                asyncio.ensure_future(copy(reader, there[1])),
-                asyncio.ensure_future(copy(there[0], writer)),
+                asyncio.ensure_future(self._copy(reader, there[1], flowing)),
+                asyncio.ensure_future(self._copy(there[0], writer, flowing)),
             }
             await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -182,15 +210,19 @@ class Forwarder:
             writer.close()
             there[1].close()
 
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
+        with suppress(OSError):
+            while piece := await reader.read(65536):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await flowing.wait()
+                writer.write(piece)
+                await writer.drain()
+
     def url(self, database: str = "postgres", user: str = "gateway", query: str = "") -> str:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}?{query}"
-
-
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while piece := await reader.read(65536):
-            writer.write(piece)
-            await writer.drain()
 
 
 @contextmanager
