@@ -14,6 +14,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from authcore.errors import (
+    AuthError,
     CurrentPasswordIncorrect,
     CurrentPasswordWrong,
     Overloaded,
@@ -41,33 +42,24 @@ class PasswordBody(BaseModel):
     new_password: Annotated[str, Field(min_length=1)]
 
 
-OPERATIONS: Final = (
-    Operation(
+def _change(path: str, summary: str, wrong: type[AuthError]) -> Operation:
+    """Describe changing a password at `path`; `wrong` is the refusal of a wrong current one."""
+    return Operation(
         method="PUT",
-        path=PATH,
+        path=path,
         tag="Signing in",
-        summary="Change one's own password",
+        summary=summary,
         detail="Every other session of the caller ends.",
         access=TOKEN,
         body=PasswordBody,
         answer=MessageAnswer,
-        refuses=(CurrentPasswordWrong, PasswordUnacceptable, PasswordMissing, Throttled, Overloaded),
-    ),
-)
+        refuses=(wrong, PasswordUnacceptable, PasswordMissing, Throttled, Overloaded),
+    )
 
 
+OPERATIONS: Final = (_change(PATH, "Change one's own password", CurrentPasswordWrong),)
 OPERATIONS_OF_WHATOMATE: Final = (
-    Operation(
-        method="PUT",
-        path=OF_WHATOMATE,
-        tag="Signing in",
-        summary="Change one's own password, as Whatomate's client does",
-        detail="Every other session of the caller ends.",
-        access=TOKEN,
-        body=PasswordBody,
-        answer=MessageAnswer,
-        refuses=(CurrentPasswordIncorrect, PasswordUnacceptable, PasswordMissing, Throttled, Overloaded),
-    ),
+    _change(OF_WHATOMATE, "Change one's own password, as Whatomate's client does", CurrentPasswordIncorrect),
 )
 
 
