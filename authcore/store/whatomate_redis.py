@@ -8,6 +8,8 @@ Laws:
 - Calls that are more than ``CONNECTIONS`` at once wait their turn: that there are many is no failure, or whoever sends
   many would switch the single use of tokens off.
 - An id is used up in one step on the server, and a mark says for a while that it was a gateway that did.
+- It counts as answering while it does all that using an id up takes: a user without the right to, or a replica that
+  takes no writes, answers a PING as well.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from authcore.counterpart import Taken
 from authcore.figures import Figure
@@ -41,6 +44,17 @@ if user then
 end
 return redis.call('EXISTS', KEYS[2]) == 1 and 'before' or 'gone'
 """
+
+# SET comes first: what a script did before it ran out of memory, a full server lets it go on with.
+_PROBE: Final = """
+redis.call('SET', KEYS[2], '', 'EX', ARGV[1])
+redis.call('GET', KEYS[1])
+redis.call('DEL', KEYS[1])
+return redis.call('EXISTS', KEYS[2]) == 1 and 'proved' or 'gone'
+"""
+_PROBED: Final = "probe"
+_LONGEST_WORDS: Final = 200
+_ANSWERED: Final = (AuthenticationError, ResponseError)
 
 _ANSWERS: Final = frozenset({Taken.TAKEN, Taken.BEFORE, Taken.GONE})
 
@@ -76,11 +90,17 @@ class WhatomateRedis:
         self._report = report
         self._asked_again_at = 0.0
         self._failures = 0
+        self._trouble = ""
 
     @property
     def is_away(self) -> bool:
         """Whether the last call failed."""
         return self._asked_again_at != 0.0
+
+    @property
+    def trouble(self) -> str:
+        """Why the last call failed, see :func:`words_of`; empty when it did not."""
+        return self._trouble if self.is_away else ""
 
     async def add(self, jti: str, user_id: UUID, seconds: int) -> bool:
         """As ``Counterpart.add``."""
@@ -104,9 +124,10 @@ class WhatomateRedis:
         one = f"permissions:user:{user_id}"
         await self._call("delete", one, f"{one}:{organization_id}")
 
-    async def ping(self) -> bool:
-        """Return whether it answers."""
-        return bool(await self._call("ping"))
+    async def probe(self) -> bool:
+        """Return whether it does all that is asked of it, on keys of no token."""
+        keys = f"{_TOKEN}{_PROBED}", f"{_MARK}{_PROBED}"
+        return bool(await self._call("eval", _PROBE, 2, *keys, MARK_SECONDS) == "proved")
 
     async def _call(self, name: str, *arguments: object, **options: object) -> Any:
         """Return the server's answer; None where there is none."""
@@ -120,6 +141,7 @@ class WhatomateRedis:
                 answer = await getattr(self._redis, name)(*arguments, **options)
         except Exception as error:  # noqa: BLE001 -- also whatever the library makes of a server that is no Redis
             self._failures += 1
+            self._trouble = words_of(error)
             self._asked_again_at = self._clock() + PAUSE_SECONDS
             self._report(error)
             return None
@@ -136,3 +158,15 @@ class WhatomateRedis:
     async def close(self) -> None:
         """Close every connection."""
         await self._redis.aclose()
+
+
+def words_of(error: Exception) -> str:
+    """Return a failure in words that hold no secret: ``refuses: `` and what Redis answered, or ``away: `` and why."""
+    words = " ".join(str(error).split())[:_LONGEST_WORDS] if isinstance(error, RedisError | OSError) else ""
+    if isinstance(error, TimeoutError):
+        words = "no answer in time"
+    cause = (
+        error.__cause__ or error.__context__ or error
+    )  # while connecting, the library gives an answer another type
+    is_answer = isinstance(error, _ANSWERED) or isinstance(cause, _ANSWERED)
+    return f"{'refuses' if is_answer else 'away'}: {words or type(error).__name__}"

@@ -51,7 +51,7 @@ def begin_chores(
     chores.once("learn_hash_costs", lambda: _learn_hash_costs(domain))
     every(PURGE_SECONDS, "learn_hash_costs", lambda: _learn_hash_costs(domain))
     if domain.redis is not None:
-        every(REDIS_SECONDS, "ask_whatomate_redis", domain.redis.ping)
+        every(REDIS_SECONDS, "ask_whatomate_redis", domain.redis.probe)
     every(PURGE_SECONDS, "purge_tickets", lambda: identity.purge_tickets(now()))
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 _ADVICE = (
-    "check that Redis runs and that GATEWAY_WHATOMATE_REDIS_URL names it; until then refresh tokens pass between the "
-    "gateway and Whatomate in one direction only"
+    "check that Redis runs and that GATEWAY_WHATOMATE_REDIS_URL names it, with a user, password and database that may "
+    "read and write; until then refresh tokens pass between the gateway and Whatomate in one direction only"
 )
 
 
@@ -37,8 +37,12 @@ def redis_state(redis: WhatomateRedis | None) -> Callable[[], Mapping[str, objec
     """Return what tells, for readiness' answer, whether Whatomate's Redis answers; nothing where there is none."""
     if redis is None:
         return dict
-    return lambda: {"whatomate_redis": "away: sessions are this gateway's alone" if redis.is_away else "ok"}
+    return lambda: {
+        "whatomate_redis": f"{redis.trouble}; sessions are this gateway's alone" if redis.is_away else "ok"
+    }
 
 
 def _report(events: LimitedEvents, error: Exception) -> None:
-    events.warning("whatomate_redis_away", error=type(error).__name__, advice=_ADVICE)
+    from authcore.store.whatomate_redis import words_of  # noqa: PLC0415 -- as above
+
+    events.warning("whatomate_redis_away", error=words_of(error), advice=_ADVICE)

@@ -243,6 +243,41 @@ async def test_with_redis_away_all_is_as_without_it_and_readiness_says_so(
     assert server.has(fresh["refresh_token"])
 
 
+@pytest.mark.parametrize(
+    ("breaking", "user", "words"),
+    [
+        (("CONFIG", "SET", "requirepass", "secret"), ":wrong@", "refuses: invalid username-password pair"),
+        (("CONFIG", "SET", "requirepass", "secret"), "", "refuses: HELLO must be called with the client"),
+        (
+            ("ACL", "SETUSER", "reader", "on", ">secret", "~*", "+@read"),
+            "reader:secret@",
+            "refuses: this user has no",
+        ),
+        (("REPLICAOF", "127.0.0.1", "1"), "", "refuses: You can't write against a read only replica"),
+        (("CONFIG", "SET", "maxmemory", "1"), "", "refuses: command not allowed when used memory"),
+    ],
+)
+async def test_a_redis_that_refuses_is_not_taken_for_one_that_answers_and_its_words_are_passed_on(
+    world: World, start: Start, server: Server, breaking: tuple[str, ...], user: str, words: str
+) -> None:
+    """A user without rights, a replica and a full server all answer a PING."""
+    server.client.execute_command(*breaking)
+    url = server.url.replace("unix://", f"unix://{user}", 1)
+    client = WhatomateRedis(url, timeout_seconds=10)
+    try:
+        assert not await client.probe()
+        assert client.trouble.startswith(words)
+    finally:
+        await client.close()
+    gate = await start(world.url, whatomate={"redis_url": url})
+    pair = await granted(gate, LOGIN)
+    await granted(gate, refresh(pair["refresh_token"]))
+    said: Any = (await admin(gate, "/readyz")).json()["whatomate_redis"]
+    assert said.startswith(words)
+    assert "secret" not in said
+    assert "wrong@" not in said
+
+
 async def test_a_redis_that_swallows_everything_delays_nobody_for_long(
     world: World, start: Start, tmp_path: Path
 ) -> None:
@@ -303,13 +338,13 @@ async def test_after_a_failure_one_call_asks_and_the_others_go_on_without(tmp_pa
     path = tmp_path / "refusing.sock"
     async with await asyncio.start_unix_server(refuse, path=str(path)):
         client = WhatomateRedis(f"unix://{path}", timeout_seconds=5, clock=lambda: now)
-        await client.ping()
+        await client.probe()
         first = connected
         now += PAUSE_SECONDS - 0.1
-        await asyncio.gather(*(client.ping() for _ in range(10)))
+        await asyncio.gather(*(client.probe() for _ in range(10)))
         assert connected == first
         now += 0.1
-        await asyncio.gather(*(client.ping() for _ in range(10)))
+        await asyncio.gather(*(client.probe() for _ in range(10)))
         assert connected == 2 * first
         await client.close()
 
