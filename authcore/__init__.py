@@ -1,4 +1,4 @@
-"""The authentication domain of the gateway: who is asking, and what may they do.
+"""Authentication and authorization domain of the gateway: it proves who a caller is and decides what they may do.
 
 Laws of this package:
 

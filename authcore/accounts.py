@@ -1,11 +1,11 @@
-"""Accounts: registering, signing in, switching organizations.
+"""Account service: it registers users, signs them in, switches organizations and changes passwords.
 
 Laws:
 
-- A wrong password and an unknown e-mail are told apart neither by message nor by cost; that a user is switched off is
-  told only to who knows the password.
-- A password is only ever looked at when the attempt's turn has come (:mod:`authcore.attempts`), whatever it is for.
-- bcrypt runs while no connection is held.
+- A wrong password and an unknown e-mail get the same message at the same cost. Only a caller who proved the password
+  learns that the user is switched off.
+- A password is compared only when :mod:`authcore.attempts` grants the attempt its turn, whatever the password is for.
+- bcrypt runs while no database connection is held.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ __all__ = ["Accounts", "RoleProfile", "SignedIn", "UserProfile"]
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A user, and the tokens of the session that has begun."""
+    """A user, and the token pair of the session that has begun for them."""
 
     user: UserProfile
     tokens: TokenPair
 
 
 class Accounts(Administration):
-    """Signs users up and in, and administers them."""
+    """Account service: it signs users up and in, and administers them."""
 
     def __init__(  # noqa: PLR0913, PLR0917 -- its collaborators
         self,
@@ -84,14 +84,14 @@ class Accounts(Administration):
         visit: Visit = NOWHERE,
         invitation: str | None = None,
     ) -> SignedIn:
-        """Create a user, or join an existing one, in an organization; and sign them in.
+        """Create a user, or add an existing one to an organization, and sign them in.
 
-        They get the organization's default role, or that of the `invitation`, which is used up. Where they are invited
-        to need not be said again.
+        The user gets the organization's default role, or the role of the `invitation`, which is used up. With an
+        invitation, `organization_id` may be None: the invitation names the organization.
 
         Raises:
             RegistrationClosed: nobody may register.
-            InvitationRequired: only who is invited may.
+            InvitationRequired: registration needs an invitation, and none was sent.
             InvitationRejected: the invitation is not good, or not for this (by subclass).
             OrganizationUnknown: there is no such organization.
             EmailUnacceptable: not an address.
@@ -120,7 +120,7 @@ class Accounts(Administration):
                 return await self._signed_in(
                     user_id, place.organization_id, now, visit, password_hash=user.password_hash
                 )
-            # Registered by another request since we looked; or the e-mail is held by a deleted user.
+            # Another request has registered the e-mail since the look-up, or a deleted user holds it.
         row = await self._proved(email, password, visit, now)
         if row is None:
             raise EmailTaken
@@ -162,10 +162,11 @@ class Accounts(Administration):
         *,
         founded_at: float | None = None,
     ) -> SignedIn:
-        """Give an authenticated user tokens for another organization, in the session they are in.
+        """Issue tokens for another organization to an authenticated user, in their current session.
 
-        `session_id` is None for who came with a token of Whatomate's, which is of no session: a new one begins, unless
-        all of the user's were ended since that token was issued, `founded_at`.
+        `session_id` is None when the caller's token was issued by Whatomate and therefore belongs to no session. A new
+        session begins then, unless all sessions of the user were ended after `founded_at`, the time that token was
+        issued.
 
         Raises:
             OrganizationUnknown: there is no such organization.
@@ -187,7 +188,7 @@ class Accounts(Administration):
         session_id: UUID | None = None,
         visit: Visit = NOWHERE,
     ) -> None:
-        """Replace a user's password, and end every session of theirs but the one they are in.
+        """Replace a user's password, and end all of their sessions except the current one.
 
         Raises:
             PasswordUnacceptable: the new one is too short or too long.
@@ -216,15 +217,15 @@ class Accounts(Administration):
         if not proved:
             raise CurrentPasswordWrong
         after = await self._passwords.hash(new)
-        # As late as it is by now: what was issued while the passwords were looked at was issued before.
+        # bcrypt took a while. Tokens issued during it were issued before the change, so its time is added to `now`.
         changed_at = now + asyncio.get_running_loop().time() - began
         if not await self._sessions.change_password(
             user_id, before=before, after=after, except_session=session_id, now=changed_at
         ):
-            raise CurrentPasswordWrong  # changed by another request since we looked
+            raise CurrentPasswordWrong  # another request has changed the password since the look-up
 
     async def _proved(self, email: str, password: str, visit: Visit, now: float) -> LoginRow | None:
-        """Return the account of `email`; None, at the same cost, when there is none or the password is not its."""
+        """Return the account of `email`; None, at the same cost, if there is none or the password does not match."""
         if not is_searchable(email):
             email = ""
         return await self._attempts.judge(
@@ -232,13 +233,13 @@ class Accounts(Administration):
         )
 
     async def _prove(self, email: str, password: str) -> LoginRow | None:
-        # Rows that differ in case only are one e-mail to us: only the first of them can be signed in to.
+        # Rows whose e-mails differ only in case count as one e-mail: only the first of them can sign in.
         row = next(iter(await self._find(email)), None)
         stored = None if row is None else row.password_hash
         return row if await self._passwords.verify(password, stored) else None
 
     async def _signed_in_by(self, row: LoginRow, organization_id: UUID, now: float, visit: Visit) -> SignedIn:
-        """Sign in who proved the password of `row`; should it change meanwhile, the session is of the old one."""
+        """Sign in the owner of `row`, whose password is proved; if it has changed meanwhile, refuse the sign-in."""
         try:
             return await self._signed_in(
                 row.user_id, organization_id, now, visit, password_hash=row.password_hash

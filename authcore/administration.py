@@ -1,9 +1,9 @@
-"""Administration: what the commands do to organizations, users, memberships and API keys.
+"""Administration service: it creates, lists and revokes organizations, users, memberships and API keys.
 
 Laws:
 
-- An e-mail is matched without regard to case and to spaces around it, and kept as given, trimmed.
-- An API key is shown once, when it is made; kept is its hash.
+- An e-mail is matched without regard to case and to surrounding spaces. It is stored as given, trimmed.
+- The text of an API key is returned once, when the key is made. Only its hash is stored.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ if TYPE_CHECKING:
 
 _LENGTH: Final = 255
 _SLUG_LENGTH: Final = 100
-# What an address may be is for a mail server to say; what could break a header, a log or a query is for us.
+# The mail server decides which addresses exist. These patterns exclude what could break a header, a log or a query.
 _EMAIL: Final = re.compile(r"[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+@[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNWRITABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class Administration:
-    """Creates, lists and revokes."""
+    """Administration service over the account store."""
 
     def __init__(
         self, store: AccountStore, passwords: Passwords, counterpart: Counterpart = NO_COUNTERPART
     ) -> None:
-        """`counterpart` is asked to forget the permissions of users whose memberships change."""
+        """`counterpart` is asked to drop the cached permissions of users whose memberships change."""
         self._store = store
         self._passwords = passwords
         self._counterpart = counterpart
@@ -62,7 +62,7 @@ class Administration:
 
         Raises:
             NameUnacceptable: empty, too long or with control characters.
-            SlugTaken: an organization has that slug. Without one given, a free one is made of the name.
+            SlugTaken: another organization has this slug. Without a slug given, a free one is derived from the name.
             StoreUnavailable: the database does not answer.
         """
         name = acceptable_name(name)
@@ -141,14 +141,14 @@ class Administration:
         return rows[0].user_id
 
     async def _find(self, email: str) -> Sequence[LoginRow]:
-        """Return the users with that e-mail: as it is stored first, then in any case and with any spaces around it."""
+        """Return the users with that e-mail: first those stored exactly so, then any case and surrounding spaces."""
         found, trimmed = await self._store.logins(email), email.strip()
         return found or (await self._store.logins(trimmed) if trimmed != email else ())
 
     async def create_api_key(
         self, user_id: UUID, organization_id: UUID, name: str, expires_at: datetime | None = None
     ) -> tuple[ApiKeyListing, str]:
-        """Create an API key that acts as a user in an organization; the key itself is shown this once.
+        """Create an API key that acts as a user in an organization; the key's text is returned only here.
 
         Raises:
             UserUnknown: there is no such user.
@@ -251,7 +251,7 @@ class Administration:
 
 
 def is_searchable(email: str) -> bool:
-    """Tell whether a row may hold `email`: what PostgreSQL cannot hold, no user has."""
+    """Tell whether a row may hold `email`: no column holds what PostgreSQL cannot store."""
     return len(email) <= _LENGTH and _UNWRITABLE.search(email) is None
 
 

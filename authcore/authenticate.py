@@ -1,14 +1,14 @@
-"""Credential -> Principal: who is asking.
+"""Authenticator: it turns a credential into the :class:`~authcore.principal.Principal` that it proves.
 
 Laws:
 
-- A credential is proved before anything is told about its user.
-- Memory answers by a keyed digest of the credential, under a secret of this process: the cache holds no credential.
-- A ticket opens one thing, once, wherever: it is used up in the store, after everything else has been found good, and
-  neither its verdict nor its principal is remembered.
+- A credential is proved before anything about its user is revealed.
+- The cache key is a keyed digest of the credential under a secret of this process: the cache holds no credential.
+- A ticket opens one connection, once, across all replicas. It is used up in the store after every other check has
+  passed, and neither its verdict nor its principal is cached.
 - A cached principal is never used past the end of its credential, by the second, nor past the cache's time.
-- An outage of the store is ``StoreUnavailable``, never a verdict, and is not remembered. A principal known from before
-  may stand in for the store's answer, and says that it is stale.
+- An outage of the store is ``StoreUnavailable``, never a verdict, and is not cached. A principal cached before may
+  stand in for the store's answer, and is then marked as stale.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _NOWHERE: Final = b"-" * 17
 
 
 class Authenticator:
-    """Tells who is asking: from memory when it can, from proof and store when it must."""
+    """Authenticator: it answers from the cache when it can, and otherwise from the proof and the store."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - its collaborators
         self,
@@ -73,7 +73,7 @@ class Authenticator:
         *,
         lenient: bool = False,
     ) -> None:
-        """`lenient`: an organization that the caller may not act in counts as not asked for."""
+        """With `lenient`, an organization that the caller may not act in is ignored as if it had not been asked for."""
         self._tokens = tokens
         self._tickets: TicketStore = store
         self._principals = Principals(store, api_keys, leeway_seconds=tokens.leeway_seconds, lenient=lenient)
@@ -83,11 +83,11 @@ class Authenticator:
         self._secret = secrets.token_bytes(32)
 
     def key_of(self, credential: Credential | CookieTwins, organization: UUID | None) -> bytes | None:
-        """Return the key under which memory knows a credential; None for one of a socket, which it never does.
+        """Return the cache key of a credential; None for one that opens a socket, which is never cached.
 
-        None as well for several cookies: it knows each of them, and not which one counts.
+        None as well for several cookies: each may be cached, and which one counts is not known yet.
 
-        It follows from the two and a secret of this process: who meets them again and again may keep it.
+        The key depends only on the two arguments and a secret of this process, so a caller may store it beside them.
 
         Args:
             credential: What the caller presented.
@@ -98,7 +98,7 @@ class Authenticator:
         return self._digest(credential, organization)
 
     def newest_first(self, twins: CookieTwins, now: float) -> list[CookieToken]:
-        """Return the genuine ones of several cookies, the one issued last first; the first of all where none is.
+        """Return those of several cookies that verify, the one issued last first; if none does, the first cookie alone.
 
         Args:
             twins: The cookies.
@@ -108,17 +108,17 @@ class Authenticator:
         return [CookieToken(token) for token, _ in genuine] or [CookieToken(twins.tokens[0])]
 
     def recall(self, key: bytes, now: float) -> Principal | None:
-        """Answer from memory only: microseconds, no await, no proof.
+        """Answer from the cache alone: microseconds, no await, no proof.
 
         Args:
-            key: Of what the caller presented, by :meth:`key_of`.
+            key: The key that :meth:`key_of` returned for the credential.
             now: POSIX seconds.
 
         Returns:
-            The principal, or None when :meth:`authenticate` has to find out.
+            The principal, or None when :meth:`authenticate` has to be called.
 
         Raises:
-            AuthError: what was presented is remembered to be refused (as by :meth:`authenticate`).
+            AuthError: a refusal of this credential is cached (the same errors as of :meth:`authenticate`).
         """
         principal = self._memory.recall(key, now)
         if principal is None:
@@ -131,7 +131,7 @@ class Authenticator:
         return principal
 
     async def authenticate(self, credential: Credential, organization: UUID | None, now: float) -> Principal:
-        """Prove the credential, read who it stands for, and remember the answer.
+        """Prove the credential, load its principal, and cache the verdict.
 
         Args:
             credential: What the caller presented.
@@ -143,10 +143,11 @@ class Authenticator:
                 used before (by subclass).
             UserDisabled: a genuine token of a user who is switched off.
             ApiKeyRejected: the key is not good, or its owner is not (by subclass).
-            ApiKeyBound: the key is good, and of another organization than the one asked for; when lenient, only where
-                its owner may act in that one.
+            ApiKeyBound: the key is good, and belongs to another organization than the one asked for; when lenient, only
+                if its owner may act in the one asked for.
             NotAMember: the user does not belong to the organization asked for; not when lenient.
-            OrganizationUnknown: a super admin, who needs not to, asks for one that does not exist; not when lenient.
+            OrganizationUnknown: a super admin, who needs no membership, asks for an organization that does not exist;
+                not when lenient.
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer, and the caller is not known from before.
             IssuerUnavailable: it is a foreign issuer's token, and that issuer's keys cannot be had.
@@ -159,7 +160,7 @@ class Authenticator:
         principal = self.recall(key, now)
         if principal is not None:
             return principal
-        # Read and verified before anything is loaded for it: what is not genuine costs no task and no memory.
+        # The token is parsed and verified before anything is loaded for it: a forged one costs no task and no memory.
         load: Callable[[], Awaitable[Verdict]]
         if isinstance(credential, ApiKey):
             api_keys.parse(credential.key)
@@ -182,7 +183,7 @@ class Authenticator:
         return principal
 
     def _digest(self, credential: BearerToken | CookieToken | ApiKey, organization: UUID | None) -> bytes:
-        # The parts before the credential have fixed lengths, so no two inputs read alike.
+        # The parts before the credential have fixed lengths, so no two different inputs give the same bytes.
         if isinstance(credential, BearerToken):
             kind, proof = b"t", credential.token
         elif isinstance(credential, CookieToken):
@@ -193,23 +194,23 @@ class Authenticator:
         return blake2b(kind + where + proof, key=self._secret, digest_size=16).digest()
 
     async def _open(self, token: bytes, now: float) -> Principal:
-        """Prove a token that is to open a socket: a ticket or an access token, whichever it proves to be.
+        """Prove a token that is to open a socket: a ticket or an access token, whichever it turns out to be.
 
-        A foreign issuer's is neither: the upstream that reads it, too, has not its keys.
+        A foreign issuer's token is neither. The upstream reads the token too, and it does not have that issuer's keys.
         """
         with suppress(TokenWrongKind):
             return await self._admit(Ticket(token), now)
         return await self.authenticate(BearerToken(token), None, now)
 
     async def _admit(self, ticket: Ticket, now: float) -> Principal:
-        """Prove a ticket, find whom it stands for, and use it up."""
+        """Prove a ticket, load its principal, and use the ticket up."""
         claims = self._tokens.verify(ticket.token, TicketClaims, now)
         verdict = await self._principals.judge(
             partial(self._principals.of_token, AuthMethod.WS, claims, None)
         )
         if verdict.principal is None:
             raise verdict.refusal or AuthError
-        # Not counted by its jti: Whatomate's tickets have none.
+        # The ticket is identified by its digest, not by its jti: Whatomate's tickets have none.
         until = datetime.fromtimestamp(claims.expires_at + self._tokens.leeway_seconds, UTC)
         if not await self._tickets.use_ticket(_digest_of(ticket.token), until):
             raise TicketUsed
@@ -225,7 +226,7 @@ class Authenticator:
     async def _stranger(
         self, credential: BearerToken | CookieToken, organization: UUID | None, now: float
     ) -> Callable[[], Awaitable[Verdict]]:
-        """Prove a foreign token; return how its user is found here."""
+        """Prove a foreign token; return the function that loads its user from the store."""
         foreign = self._foreign
         if foreign is None:
             raise TokenRejected
@@ -241,6 +242,6 @@ class Authenticator:
 
 
 def _digest_of(ticket: bytes) -> bytes:
-    # Of what is signed, without the signature: where an algorithm allows two signatures of one content, both are one
-    # ticket.
+    # The digest covers the signed part without the signature: where an algorithm allows two signatures of one content,
+    # both are the same ticket.
     return sha256(ticket.rpartition(b".")[0]).digest()

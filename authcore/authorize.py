@@ -1,11 +1,11 @@
-"""Principal + Requirement -> Permit: the one place where "may they?" is answered.
+"""Authorization check: it holds a principal against a route's requirement and issues the permit.
 
 Laws:
 
-- The only maker of a :class:`~authcore.principal.Permit`.
-- A requirement is written down: there is no default, and the anonymous principal passes only a public one.
-- A rule that is only being tried refuses nobody: :func:`permit_in_shadow` says so in so many words, and whoever calls
-  it holds the refusal.
+- This is the only module that makes a :class:`~authcore.principal.Permit`.
+- Every requirement is written down: there is no default, and the anonymous principal passes only a public or optional
+  one.
+- A rule in shadow mode refuses nobody. Then :func:`permit_in_shadow` is called by that name, with the refusal in hand.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from authcore.principal import _PERMIT_KEY, AuthMethod, Permit, Principal
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a route asks of its caller.
+    """Requirement of a route: what it asks of its caller.
 
     Attributes:
         public: No credential is asked for.
-        optional: Who presents no credential passes as nobody; who presents one must prove it.
+        optional: A caller without a credential passes as the anonymous principal; a credential that is sent is proved.
         all_of: Permissions that must all be held, as ``resource:action``.
         any_of: Permissions of which one must be held; empty asks for none.
         methods: Ways of authenticating that are accepted; None accepts each.
@@ -38,7 +38,7 @@ class Requirement:
 
     @property
     def opens(self) -> bool:
-        """It lets in who proves nothing."""
+        """True if it lets in a caller who proves nothing."""
         return self.public or self.optional
 
 
@@ -48,11 +48,11 @@ OPTIONAL: Final = Requirement(optional=True)
 
 
 def authorize(principal: Principal, requirement: Requirement) -> Permit:
-    """Answer whether `principal` meets `requirement`.
+    """Issue a permit if `principal` meets `requirement`.
 
     Raises:
-        CredentialMissing: nobody proved anything, and the requirement is not public.
-        PermissionDenied: a permission is missing (the message names it), or the way of authenticating is not taken.
+        CredentialMissing: the principal is anonymous, and the requirement is neither public nor optional.
+        PermissionDenied: a permission is missing (the message names it), or the authentication method is not accepted.
     """
     if not requirement.public:
         if principal.method is AuthMethod.ANONYMOUS:
@@ -75,14 +75,14 @@ def authorize(principal: Principal, requirement: Requirement) -> Permit:
 
 
 def permit_in_shadow(principal: Principal, refusal: Exception) -> Permit:
-    """Permit what was refused, where the rule is only being tried.
+    """Issue a permit despite a refusal, for a rule that runs in shadow mode.
 
     Args:
-        principal: Who is proven to be asking: the anonymous principal where nobody is.
-        refusal: What would have been said.
+        principal: The caller; the anonymous principal if nobody is proved.
+        refusal: The error that an enforced rule would have raised.
 
     Raises:
-        TypeError: nothing was refused: a permit in shadow is no way around the question.
+        TypeError: there is no refusal: this function must not replace :func:`authorize`.
     """
     if not isinstance(refusal, Exception):
         raise TypeError("a permit in shadow needs a refusal")

@@ -1,12 +1,13 @@
-"""A bounded memory: least recently used out first, each entry fresh for a time, and aware of the rows it came from.
+"""Bounded LRU cache with a time to live and invalidation by database row.
 
 Laws:
 
-- Never more entries and never more bytes than allowed, and never a value past its freshness.
-- An entry knows its rows and a row knows its entries: a change of one row drops exactly what depended on it.
-- Whatever is called into question as a whole is not walked through: a generation is counted up, and entries of an older
-  one are read again when somebody asks for them.
-- No clock: ``now`` is passed in. Time running backwards makes entries stale, not immortal.
+- It never holds more entries or more bytes than allowed, and never returns a value past its freshness.
+- An entry knows its rows and a row knows its entries: a change of one row drops exactly the entries that depended on
+  it.
+- Invalidating everything walks through nothing. It increments a generation, and an entry of an older generation is
+  loaded again when it is next asked for.
+- There is no clock: ``now`` is passed in. Time that runs backwards makes entries stale, not immortal.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 
 JITTER: Final = 0.1
-"""The share of an entry's time by which it may end early, so that a burst of loads does not come back as one."""
+"""The share of its time to live by which an entry may end early, so that a burst of loads is not repeated as one."""
 
 
 class Entry(Generic[V]):
-    """A value, from when to when it is fresh, and what it came from."""
+    """Cache entry: a value, the interval in which it is fresh, and the rows it came from."""
 
     __slots__ = ("fresh_until", "generation", "key", "rows", "since", "size", "value")
 
@@ -51,13 +52,13 @@ class Entry(Generic[V]):
 
 
 class Cache(Generic[V]):
-    """Bounded, with a time to live, dropped by row.
+    """LRU cache bounded in entries and bytes, with a time to live and invalidation by row.
 
     Attributes:
-        size: The bytes its entries take, about.
+        size: The approximate bytes of all entries.
         hits: How often a fresh value was found.
-        evicted: How many entries had to make room for others.
-        dropped: How many entries a change of their rows has dropped.
+        evicted: How many entries were removed to make room for others.
+        dropped: How many entries were removed because a row of theirs changed.
     """
 
     def __init__(
@@ -69,14 +70,14 @@ class Cache(Generic[V]):
         weigh: Callable[[V], int],
         jitter: float = JITTER,
     ) -> None:
-        """`size` bounds the bytes, as `weigh` tells them of each value."""
+        """`size` bounds the total bytes; `weigh` returns the bytes of one value."""
         self._seconds = seconds
         self._jitter = jitter
         self._most_entries = entries
         self._most_bytes = size
         self._weigh = weigh
         self._entries: OrderedDict[bytes, Entry[V]] = OrderedDict()
-        # Most rows have one entry: a set of one would cost more than the entry itself.
+        # Most rows have one entry, and a set with one element would cost more than the entry itself.
         self._by_row: dict[UUID, Entry[V] | set[Entry[V]]] = {}
         self._sizes: dict[int, int] = {}
         self._generation = 0
@@ -103,19 +104,19 @@ class Cache(Generic[V]):
         return entry.value
 
     def find_stale(self, key: bytes, now: float, seconds: float) -> Entry[V] | None:
-        """Return the entry of `key` if its freshness ended less than `seconds` ago, or was called into question."""
+        """Return the entry of `key`, fresh or stale; None if it is unusable or its freshness ended `seconds` ago."""
         entry = self._entries.get(key)
         if entry is None or entry.generation < self._oldest_usable:
             return None
         return entry if entry.since <= now < entry.fresh_until + seconds else None
 
     def put(self, key: bytes, value: V, rows: Iterable[UUID], now: float) -> None:
-        """Remember a value that came from `rows`, fresh from `now` on."""
+        """Store a value that came from `rows`, fresh from `now` on."""
         self.drop(key)
         early = self._jitter * random.random()  # noqa: S311 - spreading load is no secret
         until = now + self._seconds * (1 - early)
         size = self._weigh(value)
-        size = self._sizes.setdefault(size, size)  # few sizes, many entries: one object for each size
+        size = self._sizes.setdefault(size, size)  # few sizes, many entries: one int object for each size
         entry = Entry(key, value, tuple(rows), now, until, self._generation, size)
         self._entries[key] = entry
         self.size += entry.size
@@ -127,13 +128,13 @@ class Cache(Generic[V]):
             self._forget(next(iter(self._entries.values())))
 
     def drop(self, key: bytes) -> None:
-        """Forget `key`."""
+        """Remove the entry of `key`, if there is one."""
         entry = self._entries.get(key)
         if entry is not None:
             self._forget(entry)
 
     def drop_row(self, row: UUID, beside: UUID | None = None) -> None:
-        """Forget whatever came from `row`; with `beside`, only what came from that row as well."""
+        """Remove every entry that came from `row`; with `beside`, only those that came from that row as well."""
         found = self._by_row.get(row)
         if found is None:
             return
@@ -144,16 +145,16 @@ class Cache(Generic[V]):
                 self._forget(entry)
 
     def suspect(self) -> None:
-        """Call every entry into question: none is fresh any more, each may still be found stale."""
+        """Make every entry stale: none is fresh any more, and each can still be found by `find_stale`."""
         self._generation += 1
 
     def clear(self) -> None:
-        """Let no entry be used again; each new one clears some of them away."""
+        """Make every entry unusable; each later `put` frees the memory of up to two of them."""
         self._generation += 1
         self._oldest_usable = self._generation
 
     def _sweep(self) -> None:
-        """Clear away a few of those that may not be used again: they are the least recently used."""
+        """Free up to two unusable entries: they are the least recently used."""
         for entry in list(islice(self._entries.values(), 2)):
             if entry.generation < self._oldest_usable:
                 self._forget(entry)

@@ -1,16 +1,16 @@
-"""What a token says, as types; and how the kinds of token are told apart.
+"""Token claims as types, and the parser that tells the kinds of token apart.
 
 Laws:
 
 - Nothing is coerced: an ``exp`` that is a string, a boolean or not finite is malformed, as is a UUID in any but its
   canonical spelling.
-- The kind is the gateway's own claim ``token_use`` where present; its access token of a session has ``s`` in that
-  claim's place. Whatomate writes neither: there ``sub == "ws"`` is a ticket, else a ``jti`` makes a refresh token, else
-  it is an access token. Claims that contradict one another are malformed: a token is never of two kinds.
-- A session stands in ``s`` where a token has to be short, the 16 bytes of its id in base64url; elsewhere in ``sid`` as
-  a UUID. A token with ``s`` may spell its UUIDs without hyphens (see :mod:`authcore.tokens`).
-- An invitation speaks for nobody: it has no ``user_id`` and no ``organization_id``, so that a server which takes every
-  genuine token for an access token finds nobody in it.
+- The kind is the gateway's own claim ``token_use`` where present. The gateway's access token of a session has ``s`` in
+  place of that claim. Whatomate writes neither: there ``sub == "ws"`` is a ticket, else a ``jti`` makes a refresh
+  token, else it is an access token. Claims that contradict one another are malformed: a token is never of two kinds.
+- A token that has to be short names its session in ``s``, as the 16 bytes of the id in base64url; other tokens name it
+  in ``sid``, as a UUID. A token with ``s`` may spell its UUIDs without hyphens (see :mod:`authcore.tokens`).
+- An invitation authenticates nobody: it has no ``user_id`` and no ``organization_id``, so a server that takes every
+  genuine token for an access token finds no user in it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TEXT_LENGTH: Final = 1024
 
 
 class TokenKind(StrEnum):
-    """What a token was issued for; the value of the claim ``token_use``."""
+    """Kind of token: the purpose it was issued for, and the value of the claim ``token_use``."""
 
     ACCESS = "access"
     REFRESH = "refresh"
@@ -46,10 +46,10 @@ class TokenKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """What every kind of token says.
+    """Claims that every access token, refresh token and ticket has.
 
     Attributes:
-        user_id: Whom the token speaks for.
+        user_id: The user the token authenticates.
         organization_id: The organization it acts in.
         expires_at: ``exp``, POSIX seconds.
         issued_at: ``iat``, when present.
@@ -73,7 +73,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessClaims(Claims):
-    """An access token: opens the API for an hour."""
+    """Claims of an access token, which opens the API for an hour."""
 
     kind = TokenKind.ACCESS
 
@@ -84,7 +84,7 @@ class AccessClaims(Claims):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshClaims(Claims):
-    """A refresh token: good for one new pair of tokens, and for nothing else."""
+    """Claims of a refresh token, which is exchanged once for a new pair of tokens and opens nothing else."""
 
     kind = TokenKind.REFRESH
 
@@ -96,20 +96,20 @@ class RefreshClaims(Claims):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketClaims(Claims):
-    """A WebSocket ticket: may stand in a query, and lasts seconds."""
+    """Claims of a WebSocket ticket, which may stand in a query and lasts seconds."""
 
     kind = TokenKind.TICKET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvitationClaims:
-    """An invitation: lets one newcomer register, and nothing else.
+    """Claims of an invitation, which lets one newcomer register and opens nothing else.
 
     Attributes:
-        jti: Its id.
-        organization_id: ``org``, where it lets in.
-        role_id: ``role``, as what; None where there is no role.
-        email: ``email``, whom; None for whoever holds it.
+        jti: The invitation's id.
+        organization_id: ``org``, the organization it admits to.
+        role_id: ``role``, the role it gives; None if it gives none.
+        email: ``email``, the address it was issued for; None if anybody who holds it may use it.
     """
 
     kind: ClassVar[TokenKind] = TokenKind.INVITATION
@@ -127,7 +127,7 @@ AnyClaims = AccessClaims | RefreshClaims | TicketClaims | InvitationClaims
 
 
 def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
-    """Read a token's payload into the claims of its kind.
+    """Parse a token's payload into the claims of its kind.
 
     Raises:
         TokenMalformed: a claim is missing, of the wrong type, or contradicts another.
@@ -205,11 +205,11 @@ def _kind(payload: Mapping[str, object]) -> TokenKind:
 
 
 def moment(payload: Mapping[str, object], name: str) -> float | None:
-    """Return the claim as POSIX seconds, or None when it is not there; so for the others."""
+    """Return the claim as POSIX seconds, or None if it is absent; the functions below treat absence in the same way."""
     value = payload.get(name)
     if value is None:
         return None
-    # bool is an int to Python, and no date.
+    # bool is a subclass of int in Python, and is no date.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenMalformed
     if not 0 <= value < _LATEST or not math.isfinite(value):
@@ -218,7 +218,7 @@ def moment(payload: Mapping[str, object], name: str) -> float | None:
 
 
 def uuid(payload: Mapping[str, object], name: str, *, bare: bool = False) -> UUID | None:
-    """Return the claim as a UUID in its canonical spelling, or if `bare` in that without hyphens."""
+    """Return the claim as a UUID in its canonical spelling, or with `bare` also in the spelling without hyphens."""
     value = payload.get(name)
     if value is None:
         return None
@@ -235,7 +235,7 @@ def short_session(session_id: UUID) -> str:
 
 
 def _session(payload: Mapping[str, object]) -> UUID | None:
-    """Return the session of a token of ours. Of anybody else's token a ``sid`` would name a session of theirs."""
+    """Return the session of a token of ours; None for any other token, whose ``sid`` names a session of its issuer."""
     if "s" not in payload:
         return uuid(payload, "sid") if "token_use" in payload else None
     value = payload["s"]
@@ -245,11 +245,11 @@ def _session(payload: Mapping[str, object]) -> UUID | None:
 
 
 def text(payload: Mapping[str, object], name: str) -> str | None:
-    """Return the claim as text that can be written."""
+    """Return the claim as text that every encoder can write."""
     value = payload.get(name)
     if value is None:
         return None
-    # Lone surrogates are legal JSON escapes and cannot be written anywhere.
+    # Lone surrogates are legal JSON escapes, and no UTF-8 encoder writes them.
     if not isinstance(value, str) or len(value) > _TEXT_LENGTH or "\0" in value or not _is_encodable(value):
         raise TokenMalformed
     return value

@@ -1,9 +1,9 @@
-"""Port to what a Whatomate server remembers outside of the database: unused refresh tokens, and permissions of users.
+"""Port to the Redis of a Whatomate server: its unused refresh tokens and its cached permissions.
 
 Laws:
 
 - Whatomate refuses a refresh token whose id it does not have, and forgets the id when the token is used.
-- Nobody waits for it longer than a bounded moment, and its absence refuses nobody: then every answer is ``UNKNOWN``.
+- A call waits for it only for a bounded time, and its absence refuses nobody: then every answer is ``UNKNOWN``.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ if TYPE_CHECKING:
 
 
 class Taken(StrEnum):
-    """What became of the attempt to use up the id of a refresh token."""
+    """Result of an attempt to use up the id of a refresh token."""
 
     TAKEN = "taken"
     """It was unused until now, and is used up."""
     BEFORE = "before"
-    """A gateway used it up a while ago: what that means, the table of sessions decides."""
+    """A gateway used it up some time ago: the table of sessions decides what that means."""
     GONE = "gone"
-    """Whatomate does not have it: it was used or logged out there, or never written."""
+    """Whatomate does not have it: it was used or logged out there, or it was never written."""
     UNKNOWN = "unknown"
-    """That cannot be found out."""
+    """The server could not be asked."""
 
 
 class Counterpart(Protocol):
-    """What is asked of it."""
+    """Protocol of the port: what the session service asks of Whatomate's Redis."""
 
     async def add(self, jti: str, user_id: UUID, seconds: int) -> bool:
-        """Write the id of a refresh token that is good for so many seconds; False where it could not be written."""
+        """Write the id of a refresh token with a time to live in seconds; return False if it could not be written."""
 
     async def take(self, jti: str) -> Taken:
-        """Use up the id of a refresh token; of any number at once, on both sides, one does."""
+        """Use up the id of a refresh token; of concurrent calls on both sides, exactly one gets ``TAKEN``."""
 
     async def drop(self, jtis: Iterable[str]) -> None:
         """Forget the ids of refresh tokens whose sessions have ended."""
 
     async def forget_permissions(self, user_id: UUID, organization_id: UUID) -> None:
-        """Let the permissions of a user be read anew, at home and in an organization."""
+        """Drop the cached permissions of a user, both of their home organization and of `organization_id`."""
 
 
 class NoCounterpart:
-    """None is configured."""
+    """Null implementation of the port, for a gateway without a counterpart."""
 
     async def add(self, jti: str, user_id: UUID, seconds: int) -> bool:
         """Write nothing."""
@@ -54,7 +54,7 @@ class NoCounterpart:
         return False
 
     async def take(self, jti: str) -> Taken:
-        """Know nothing."""
+        """Always return ``UNKNOWN``."""
         del jti
         return Taken.UNKNOWN
 

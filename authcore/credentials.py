@@ -1,4 +1,4 @@
-"""What a caller may present, as types. Parsing headers into these is the gateway's; proving them is ``authenticate``'s.
+"""Credential types: what a caller may present. The gateway parses headers into them; ``authenticate`` proves them.
 
 Law: the secret of a credential is never part of its ``repr``.
 """
@@ -17,14 +17,14 @@ class BearerToken:
 
 @dataclass(frozen=True, slots=True)
 class CookieToken:
-    """The same JWT from a cookie, which a browser sends by itself: who asked is another question than who is asking."""
+    """The same JWT from a cookie. A browser sends it unasked, so it does not prove that the user meant it."""
 
     token: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CookieTwins:
-    """Several cookies of the access token's name: one credential at most, and not known which.
+    """Several cookies with the access token's name: at most one of them counts, and which one is not known.
 
     Attributes:
         tokens: Their different values, in the order of the Cookie header.
@@ -42,25 +42,25 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """A WebSocket ticket from ``/ws?token=``: the one token that may stand in a query."""
+    """A WebSocket ticket from ``/ws?token=``: the only token that may stand in a query."""
 
     token: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SocketToken:
-    """A token that is to open a WebSocket, in its query or its first message: a ticket, or an access token."""
+    """A token that is to open a WebSocket, from its query or its first message: a ticket or an access token."""
 
     token: bytes = field(repr=False)
 
 
 Credential = BearerToken | CookieToken | ApiKey | Ticket | SocketToken
-"""What authenticates a proxied request."""
+"""Any credential that authenticates a proxied request."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshToken:
-    """A refresh token, as handed to ``/api/auth/refresh`` and ``/api/auth/logout``."""
+    """A refresh token, as presented to ``/api/auth/refresh`` and ``/api/auth/logout``."""
 
     token: str = field(repr=False)
 

@@ -1,6 +1,6 @@
-"""Figure and Spread: what a part of the domain knows about itself in numbers, for whoever publishes it.
+"""Metric samples of the domain: gauges, counters and histograms, described for whichever module publishes them.
 
-Law: reading one costs no I/O and takes no lock, and noting a value costs next to nothing.
+Law: reading a figure does no I/O and takes no lock, and adding a value to a histogram costs next to nothing.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from typing import Final
 
 WAITS: Final[tuple[float, ...]] = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
-"""Bounds, in seconds, for waits that should not be there at all."""
+"""Bucket bounds, in seconds, of a histogram of waits that should be near zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number.
+    """Gauge or counter: one named number with the function that reads it.
 
     Attributes:
         name: Snake case, unique within its part.
-        meaning: One sentence.
-        read: Tells it as it is now.
-        counts: It only ever grows.
+        meaning: One sentence that describes it.
+        read: Returns its current value.
+        counts: True for a counter, which only grows; False for a gauge.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Figure:
 
 
 class Spread:
-    """How values are spread, by buckets. Noted by one thread at a time.
+    """Histogram: counts of values by bucket. Only one thread may add values at a time.
 
     Attributes:
         bounds: The upper bounds of the buckets, in order; one more bucket holds the rest.
@@ -48,14 +48,14 @@ class Spread:
         self.total = 0.0
 
     def add(self, value: float) -> None:
-        """Note a value."""
+        """Add a value to its bucket and to the sum."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """A spread to publish; name and meaning as of a :class:`Figure`."""
+    """Histogram with the name and meaning under which it is published, as of a :class:`Figure`."""
 
     name: str
     meaning: str

@@ -1,7 +1,7 @@
-"""Identity: everything that answers who is asking, put together over one store.
+"""Identity service: it wires the authenticator, its cache, API keys and the change listener over one store.
 
-Law: what is remembered is called into question when changes can no longer be heard, and forgotten when they can again;
-nothing here has to be awaited for that.
+Law: when the LISTEN connection is lost, every cached verdict becomes stale; when it is back, the cache is cleared. Both
+are synchronous.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 _START_SECONDS: Final = 1
 _DIGEST_SECONDS: Final = 90 * 86_400
-"""After this long a key's digest is made anew, so that those of keys and secrets that are gone do not stay for ever."""
+"""Age at which a key's digest is purged and computed anew, so that digests of old keys and secrets go away."""
 
 
 class Identity:
-    """Who is asking.
+    """Identity service: the authenticator and everything that it depends on.
 
     Attributes:
-        authenticator: Answers.
-        last_used: The uses of API keys that are still to be written.
-        foreign: The foreign issuer whose tokens are taken, if any.
+        authenticator: Turns credentials into principals.
+        last_used: The buffer of API key uses that are not yet written to the database.
+        foreign: The foreign issuer whose tokens are accepted, if any.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators by position, its settings by name
@@ -58,7 +58,7 @@ class Identity:
         foreign: ForeignIssuer | None = None,
         lenient: bool = False,
     ) -> None:
-        """`address` is where changes are heard; `lenient` as of `Authenticator`."""
+        """`address` is the database that sends the notifications; `lenient` is as of `Authenticator`."""
         self._store = store
         self._passwords = passwords
         self._limits = limits
@@ -77,23 +77,23 @@ class Identity:
         )
 
     async def start(self) -> None:
-        """Begin to listen; and wait a little until it is so, since what is learnt before is forgotten then."""
+        """Start to listen for changes, and wait up to a second until it does: the cache is cleared at that moment."""
         self._listening = asyncio.get_running_loop().create_task(self._changes.run(), name="changes")
         with suppress(TimeoutError):
             async with asyncio.timeout(_START_SECONDS):
                 await self._changes.tried.wait()
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._listening is not None:
             await ended(self._listening)
 
     def forget(self) -> None:
-        """Forget everybody: what proved them may not prove them any more."""
+        """Clear the cache: a key that proved cached principals may not verify any more."""
         self.hear(Change(everything=True))
 
     async def purge(self, now: float) -> int:
-        """Forget old digests of API keys, and return how many.
+        """Delete old digests of API keys, and return how many.
 
         Raises:
             StoreUnavailable: the database does not answer.
@@ -101,26 +101,26 @@ class Identity:
         return await self._store.purge_api_key_digests(datetime.fromtimestamp(now - _DIGEST_SECONDS, UTC))
 
     def hear(self, change: Change) -> None:
-        """Take notice of a change: the database tells of it, or it was made here."""
+        """Pass a change to every listener, whether the database sent it or this process made it."""
         for listener in self._listeners:
             listener.hear(change)
 
     def begin_gap(self) -> None:
-        """From now on changes may go unheard."""
+        """Tell every listener that changes may go unheard from now on."""
         for listener in self._listeners:
             listener.begin_gap()
 
     def end_gap(self) -> None:
-        """Changes are heard again."""
+        """Tell every listener that changes are heard again."""
         for listener in self._listeners:
             listener.end_gap()
 
     def tell(self, listener: Listener) -> None:
-        """Tell `listener`, too, of every change that is heard; after the memory, which then knows it already."""
+        """Add a listener of changes. It is called after the cache, which has then applied the change already."""
         self._listeners.append(listener)
 
     async def fallen(self, principals: Sequence[Principal], now: float) -> Mapping[int, Fall]:
-        """Return which of `principals`, by place, may be there no more, and why.
+        """Return which of `principals`, by index, are no longer valid, and why.
 
         Raises:
             StoreUnavailable: the database does not answer.
@@ -128,22 +128,22 @@ class Identity:
         return await self._store.fallen(principals, datetime.fromtimestamp(now, UTC))
 
     async def purge_tickets(self, now: float) -> int:
-        """Forget used tickets that have expired, and return how many.
+        """Delete used tickets that have expired, and return how many.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        # One day late: the clocks of gateways differ.
+        # One day after expiry, because the clocks of replicas differ.
         return await self._store.purge_tickets(datetime.fromtimestamp(now - 86_400, UTC))
 
     @property
     def hearing(self) -> Hearing:
-        """How changes reach this process."""
+        """How changes reach this process at the moment."""
         return self._changes.hearing
 
     @property
     def staleness(self) -> Mapping[str, object]:
-        """What bounds how long a revocation may go unnoticed, in words for an operator."""
+        """The bound on how long a revocation may go unnoticed, in words for an operator."""
         pushed = self.hearing is Hearing.PUSHED
         return {
             "bound_by": "push" if pushed else "time",
@@ -152,7 +152,7 @@ class Identity:
         }
 
     def figures(self) -> Mapping[str, Iterable[Figure]]:
-        """Return what to publish, by part."""
+        """Return the gauges and counters to publish, by part."""
         return {
             **({} if self.foreign is None else {"issuer": self.foreign.keys.figures()}),
             "identity": self._memory.figures(),
@@ -164,5 +164,5 @@ class Identity:
         }
 
     def spreads(self) -> Mapping[str, Iterable[Distribution]]:
-        """Return what to publish of waits, by part."""
+        """Return the histograms to publish, by part."""
         return {"bcrypt": self._passwords.pool.spreads(), "store": self._store.spreads()}

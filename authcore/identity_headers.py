@@ -1,15 +1,16 @@
-"""Table of identity headers: what a service is sent about a caller, and all that follows from it.
+"""Table of identity headers: each row describes one header that tells an upstream about the caller.
 
-A row gives an identity value its key, its header, how it is made, and the columns it comes from. From the rows follow
-the settings ``GATEWAY_HEADER_*``, what is injected, what the triggers report, and the words that ``identity:`` takes in
-a route file and in ``GATEWAY_UPSTREAM_IDENTITY``. ``tests/test_identity_headers.py`` holds README's table and the
-configurations in ``docs/integrations`` against the rows.
+A row gives an identity value its key, its header, the function that makes it, and the database columns it comes from.
+Derived from the rows are the settings ``GATEWAY_HEADER_*``, the injected headers, the columns that the triggers report,
+and the words that ``identity:`` accepts in a route file and in ``GATEWAY_UPSTREAM_IDENTITY``.
+``tests/test_identity_headers.py`` compares README's table and the configurations in ``docs/integrations`` with the
+rows.
 
 Laws:
 
-- This module imports nothing of ours at run time, so that ``config`` may import it: the one module of ``authcore`` that
-  it does.
-- Every default name is in one of the ``FAMILIES``. A client's header of a family is never passed on, whether a row
+- This module imports nothing of ours at run time, so that ``config`` may import it. It is the only module of
+  ``authcore`` that ``config`` imports.
+- Every default name is in one of the ``FAMILIES``. A client's header of a family is never forwarded, whether a row
   names it or not.
 """
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from authcore.principal import Principal
 
 FAMILIES: Final = ("x-user-", "x-org-", "x-auth-", "x-identity")
-"""What the names of identity headers begin with, folded: lower case, and ``-`` for all but letters and digits."""
+"""Prefixes of the names of identity headers, folded: lower case, with ``-`` for all but letters and digits."""
 
 ALL: Final = "all"
 NONE: Final = "none"
@@ -33,21 +34,21 @@ _LEFT_OUT: Final = "-"
 
 @dataclass(frozen=True, slots=True)
 class IdentityHeader:
-    """A row.
+    """One row of the table: an identity header.
 
     Attributes:
         key: The last part of the setting that names the header, ``GATEWAY_HEADER_<KEY>``, and the word for it in
             ``identity:``.
         name: The header's default name.
-        description: What it carries, for the settings' page.
-        value: How its text is made of a principal; empty text sends no header. None where a request of its own decides,
-            or where `select` gives the text.
-        columns: The columns it comes from, ``table.column``: a change of one is reported by the triggers.
+        description: What the header carries, for the settings' page.
+        value: Makes the header's text from a principal; empty text sends no header. None if the text is made for each
+            request, or if `select` gives it.
+        columns: The columns it comes from, as ``table.column``: the triggers report a change of one.
         select: An SQL expression over the statement of ``authcore/store/subjects.py``, for a value that principals do
             not carry anyway; its text becomes an attribute of the principal.
-        sent: Whether it is sent under the default name. If not, it is sent when the setting names it.
-        decides: Whether services decide by it. One that decides is never sent other than as it is stored: a control
-            character in it refuses the request. In the others, which are shown to people, each becomes a space.
+        sent: True if it is sent under the default name. If not, it is sent when the setting names it.
+        decides: True if services make decisions by it. Such a value is never sent other than as it is stored: a control
+            character in it refuses the request. In the others, which are for display, it becomes a space.
     """
 
     key: str
@@ -61,11 +62,11 @@ class IdentityHeader:
 
     @property
     def setting(self) -> str:
-        """Return the name of the setting that names the header."""
+        """Name of the setting that names the header."""
         return f"GATEWAY_HEADER_{self.key.upper()}"
 
     def of(self, principal: Principal) -> str:
-        """Return the header's text for a caller; empty when there is none."""
+        """Return the header's text for a principal; empty if there is none."""
         if self.value is not None:
             return self.value(principal)
         return dict(principal.attributes).get(self.key, "")
@@ -139,7 +140,7 @@ HEADERS: Final[tuple[IdentityHeader, ...]] = (
         "identity",
         "X-Identity",
         "Carries the signed identity, with GATEWAY_SIGNED_IDENTITY.",
-        None,  # it is made anew for each request: gateway/proxy/signing.py
+        None,  # made for each request, in gateway/proxy/signing.py
     ),
     IdentityHeader(
         "session_id",
@@ -151,31 +152,31 @@ HEADERS: Final[tuple[IdentityHeader, ...]] = (
 )
 
 SIGNED: Final = "identity"
-"""The key of the signed identity."""
+"""Key of the signed identity's row."""
 
 SESSION: Final = "session_id"
-"""The key of the session, which the gateway's own application is sent under the default name."""
+"""Key of the session's row, which the gateway's own application is sent under the default name."""
 
 BY_KEY: Final = {header.key: header for header in HEADERS}
 
 SELECTED: Final = tuple(header for header in HEADERS if header.select)
-"""The rows whose value the statement of subjects has to give."""
+"""The rows whose value the statement of subjects selects."""
 
 
 def columns_of(table: str) -> frozenset[str]:
-    """Return the columns of a table that some header comes from."""
+    """Return the columns of a table from which some header is made."""
     pairs = (column.split(".") for header in HEADERS for column in header.columns)
     return frozenset(column for of, column in pairs if of == table)
 
 
 def withheld(words: Iterable[str]) -> frozenset[str]:
-    """Return the keys of the headers that an upstream is not sent, of what an operator wrote about it.
+    """Return the keys of the headers that an upstream is not sent, from an operator's words.
 
     Args:
         words: ``all``; ``none``; keys of the headers to send; or keys with a ``-`` before each, to send all but those.
 
     Returns:
-        The keys; equal sets are one object, so that they may be compared by identity.
+        The keys; equal sets are one object, so that they can be compared by identity (`is`).
 
     Raises:
         ValueError: a word is none of these, or they contradict each other; the text says what to write.
@@ -185,14 +186,14 @@ def withheld(words: Iterable[str]) -> frozenset[str]:
 
 
 def in_words(keys: frozenset[str]) -> str:
-    """Say what an upstream is sent from which the headers of these keys are withheld."""
+    """Describe, in the words of the setting, what an upstream is sent if the headers of these keys are withheld."""
     if len(keys) in {0, len(BY_KEY)}:
         return NONE if keys else ALL
     return ",".join(f"{_LEFT_OUT}{key}" for key in BY_KEY if key in keys)
 
 
 _ONE_OF_EACH: Final[dict[frozenset[str], frozenset[str]]] = {}
-"""As many as an operator has written."""
+"""Interned sets: as many as an operator has written."""
 
 
 def _withheld(words: Iterable[str]) -> frozenset[str]:

@@ -1,11 +1,11 @@
-"""Sign identities: one short JWT for each request that is forwarded. The other end is ``signed_identity.py``.
+"""Identity signer: it makes one short-lived JWT for each forwarded request. ``signed_identity.py`` verifies them.
 
 Laws:
 
-- What is of the principal is written and encoded once per principal; a request adds method, path, id and times. The two
-  parts are one JSON object: the first is filled up with spaces to a multiple of three bytes, so that their base64url
-  can be put together (RFC 4648 section 4).
-- Nobody is nobody: the anonymous principal gets none.
+- The claims about the principal are encoded once per principal; a request adds method, path, id and times. Both parts
+  are one JSON object: the first is padded with spaces to a multiple of three bytes, so that their base64url texts can
+  be concatenated (RFC 4648 section 4).
+- The anonymous principal gets no signed identity.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class Signature(Protocol):
-    """One signature in the making: bytes in, at last the signature."""
+    """Incremental signature: it takes the signed bytes in pieces and then returns the signature."""
 
     def update(self, piece: bytes, /) -> None:
-        """Take in what is signed."""
+        """Add a piece of the signed bytes."""
 
     def digest(self) -> bytes:
         """Return the signature."""
 
     def copy(self) -> Any:
-        """Return another that has taken in the same."""
+        """Return an independent copy with the same bytes added so far."""
 
 
 class _Ed25519:
-    """Gathers what is signed, since Ed25519 takes it whole."""
+    """Buffer for Ed25519, which signs a message as a whole."""
 
     def __init__(self, key: Any, taken: bytes = b"") -> None:
         self._key = key
@@ -55,13 +55,13 @@ class _Ed25519:
 
 
 class IdentitySigner:
-    """Signs identities."""
+    """Identity signer with a cache of the encoded claims per principal."""
 
     def __init__(self, algorithm: str, key: bytes, *, issuer: str, seconds: int) -> None:
-        """Sign by `key`: an Ed25519 private key in PEM for ``EdDSA``, a secret for ``HS256``.
+        """Sign with `key`: an Ed25519 private key in PEM for ``EdDSA``, a secret for ``HS256``.
 
         Raises:
-            KeyUnusable: it is not.
+            KeyUnusable: the algorithm is ``EdDSA``, and `key` is no such private key.
         """
         self._issuer = issuer
         self._seconds = seconds

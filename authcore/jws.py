@@ -1,11 +1,11 @@
-"""Signed tokens as bytes: bounded, taken apart, proved (RFC 7515, compact). What they say is not judged here.
+"""JWS parser and verifier for compact tokens (RFC 7515). It does not interpret their claims.
 
 Laws:
 
-- Bounded before parsed: over 8 KiB, or not three base64url segments, is refused unread.
+- A token is bounded before it is parsed: over 8 KiB, or not three base64url segments, is refused unread.
 - No input raises anything but a ``TokenRejected``.
-- A token with ``crit`` demands what we do not implement (RFC 7515 section 4.1.11): refused.
-- A key verifies by its own algorithm alone; ``jwk``, ``jku``, ``x5u`` and ``x5c`` of a header are never looked at.
+- A token with ``crit`` demands extensions that are not implemented here (RFC 7515 section 4.1.11), and is refused.
+- A key verifies by its own algorithm alone. The header fields ``jwk``, ``jku``, ``x5u`` and ``x5c`` are ignored.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from authcore.keys import Key
 
 MAX_TOKEN_BYTES: Final = 8192
-# RFC 7515 section 2: base64url *without* padding. A signature that might be spelled in two ways would give one token
-# two digests, and so two lives.
+# RFC 7515 section 2: base64url *without* padding. If a signature could be spelled in two ways, one token would have two
+# digests, and could be used twice.
 _COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
 _JWS: Final = PyJWS()
 
 
 def bounded(token: str | bytes) -> bytes:
-    """Return a token that may be parsed."""
+    """Return a token as bytes if it is small and well-formed enough to be parsed."""
     if isinstance(token, str):
         if len(token) > MAX_TOKEN_BYTES or not token.isascii():
             raise TokenMalformed
@@ -42,7 +42,7 @@ def bounded(token: str | bytes) -> bytes:
 
 
 def sign(payload: Mapping[str, object], key: Key) -> str:
-    """Sign `payload`, naming the key where it has a name. There is no ``typ`` (RFC 7519 section 5.1)."""
+    """Sign `payload`. The header names the key if it has a ``kid``, and has no ``typ`` (RFC 7519 section 5.1)."""
     if key.private is None:
         raise RuntimeError("a public key is to sign")
     headers: dict[str, object] = {"typ": None} if key.kid is None else {"typ": None, "kid": key.kid}
@@ -51,7 +51,7 @@ def sign(payload: Mapping[str, object], key: Key) -> str:
 
 
 def read_header(token: bytes) -> dict[str, object]:
-    """Return what a token says of its own signature: it chooses among keys, and proves nothing."""
+    """Return the token's header, unverified: it may choose among keys, and proves nothing."""
     try:
         return dict(_JWS.get_unverified_header(token))
     except (InvalidTokenError, ValueError, RecursionError) as error:
@@ -59,12 +59,12 @@ def read_header(token: bytes) -> dict[str, object]:
 
 
 def is_demanding(header: Mapping[str, object]) -> bool:
-    """Tell whether a header demands what is not implemented here."""
+    """Tell whether a header demands an extension that is not implemented here."""
     return "crit" in header or "b64" in header
 
 
 def prove(token: bytes, keys: Iterable[Key]) -> dict[str, object]:
-    """Return the payload of a token whose signature one of `keys` made."""
+    """Return the payload of a token if one of `keys` made its signature."""
     for key in keys:
         try:
             return _payload(bytes(_JWS.decode_complete(token, key.jwk)["payload"]))
@@ -74,7 +74,7 @@ def prove(token: bytes, keys: Iterable[Key]) -> dict[str, object]:
 
 
 def unproved(token: bytes) -> dict[str, object]:
-    """Return what a token says, whoever says it: to be shown or to choose by, and never to be acted on."""
+    """Return a token's payload without verifying it: for display or to choose by, and never to act on."""
     try:
         parts = _JWS.decode_complete(token, options={"verify_signature": False})
     except (InvalidTokenError, ValueError, RecursionError) as error:
@@ -84,7 +84,7 @@ def unproved(token: bytes) -> dict[str, object]:
 
 def _payload(body: bytes) -> dict[str, object]:
     try:
-        # bytes would let json guess UTF-16; NaN and Infinity are Python's, not JSON's.
+        # Given bytes, json would guess UTF-16. NaN and Infinity are Python's, not JSON's.
         payload = json.loads(body.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise TokenMalformed from error

@@ -1,19 +1,19 @@
-"""A directory of key files -> the keys in it.
+"""Reader of a key directory: it turns the files of a directory into a key set.
 
 ::
 
-    2026-11.pem        a private or public key; called by its thumbprint
-    billing.kid.pem    the same, called "billing"
-    signing            the kid of the key that signs; without this file the shared secret does
-    revoked            kids that may verify no more, one a line
+    2026-11.pem        a private or public key, named by its thumbprint
+    billing.kid.pem    a key named "billing"
+    signing            the kid of the key that signs; without this file the shared secret signs
+    revoked            kids that may no longer verify, one a line
 
 Laws:
 
-- A directory is read twice and taken when both readings are alike: a swap of it that is under way (a Kubernetes Secret
-  is swapped by a symbolic link) is never half taken.
-- It is judged whole: one file that cannot be used, and none of it is. Nor is a directory without any key: more likely
-  something is not mounted.
-- Names that begin with a dot, and files called otherwise, are nobody's keys.
+- A directory is read twice, and accepted if both readings are equal: a directory that is being swapped (a Kubernetes
+  Secret is swapped by a symbolic link) is never accepted half old and half new.
+- It is accepted or refused as a whole: one unusable file makes the whole directory unusable. So does the absence of any
+  key, which more likely means that a volume is not mounted.
+- Files whose names begin with a dot, and files with any other name, are ignored.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _NAMED: Final = ".kid.pem"
 
 
 class KeysUnusable(ValueError):
-    """A directory that cannot be taken; the text names the file, and nothing of what is in it."""
+    """A key directory that cannot be used; the text names the file, and reveals nothing of its contents."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was in a directory.
+    """Contents of a key directory at one moment.
 
     Attributes:
         files: Contents by name.
@@ -54,7 +54,7 @@ class Snapshot:
 
     @property
     def digest(self) -> bytes:
-        """Tells this from any other content."""
+        """Digest of names and contents: two snapshots have the same one only if they are equal."""
         told = sha256()
         for name, content in self.files.items():
             told.update(b"%d:%b%d:%b" % (len(name), name.encode(), len(content), content))
@@ -62,10 +62,10 @@ class Snapshot:
 
 
 def take_snapshot(directory: Path) -> Snapshot | None:
-    """Read a directory; None when it changed meanwhile. It waits for the disk.
+    """Read a directory; return None if it changed meanwhile. This blocks on the disk.
 
     Raises:
-        KeysUnusable: it, or a file in it, cannot be read, or is too much.
+        KeysUnusable: the directory or a file in it cannot be read, or is too large.
     """
     first, second = _read(directory), _read(directory)
     return first if first == second else None
@@ -89,10 +89,10 @@ def _read(directory: Path) -> Snapshot:
 
 
 def parse_snapshot(snapshot: Snapshot) -> KeySet:
-    """Read the keys of a snapshot.
+    """Parse the keys of a snapshot.
 
     Raises:
-        KeysUnusable: a file holds no key, two hold different keys of one kid, or the one to sign is not there.
+        KeysUnusable: a file holds no key, two keys have one kid, or the signing key is not there.
     """
     keys: dict[str, Key] = {}
     for name, content in snapshot.files.items():
@@ -107,13 +107,15 @@ def parse_snapshot(snapshot: Snapshot) -> KeySet:
             raise KeysUnusable(f"{name}: {error}") from None
         known = keys.get(key.thumbprint)
         if known is None or (known.private is None and key.private is not None):
-            keys[key.thumbprint] = key  # of the two halves of a pair in two files, the one that signs
+            keys[key.thumbprint] = (
+                key  # if two files hold the two halves of a pair, the private half is taken
+            )
     if not keys:
         raise KeysUnusable("the key directory holds no .pem file")
     _refuse_homonyms(keys.values())
     signing = _words(snapshot, SIGNING)
     revoked = frozenset(_words(snapshot, REVOKED))
-    if SIGNING in snapshot.files and len(signing) != 1:  # none is a file that is being written
+    if SIGNING in snapshot.files and len(signing) != 1:  # an empty file is one that is being written
         raise KeysUnusable(f"{SIGNING}: names {len(signing)} kids; one key signs")
     found = KeySet(tuple(keys.values()), signing[0] if signing else None, revoked)
     _refuse_signer(found)

@@ -1,13 +1,14 @@
-"""Somebody else's key set: fetched, kept, and asked for keys (RFC 7517).
+"""JWKS client: it fetches and caches the key set of a foreign issuer (RFC 7517).
 
 Laws:
 
-- No request of whoever is known waits for it: a set is read again in good time, beside the requests. A fetch is waited
-  for only when there is no set yet, or when a token names a key that is not in it.
-- Of any number that ask at once, one fetch runs. A name that nobody knows makes it run once in ``cooldown_seconds``.
-- The last good set is kept while there is no newer one, however long. A set without one usable key is not good.
-- Asymmetric keys alone, for the algorithms that were asked for: a secret in a published set is nobody's secret.
-- No HTTP and no clock: the fetch is handed in, and so is ``now``.
+- A token with a known key never waits for a fetch: the set is refreshed early, in the background. A request waits for a
+  fetch only if there is no set yet, or if its token names a key that is not in the set.
+- Concurrent callers share one fetch. An unknown ``kid`` causes at most one fetch in ``cooldown_seconds``.
+- The last good set is used until a newer one is fetched, however long that takes. A set without a usable key is not
+  good.
+- Only asymmetric keys for the accepted algorithms are used: a secret in a published set is no secret.
+- There is no HTTP and no clock in here: the fetch function and ``now`` are passed in.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 
 MOST_KEYS: Final = 100
 RETRY_SECONDS: Final = 5
-"""A fetch that failed is tried again after this long."""
+"""A failed fetch is repeated after this many seconds."""
 LEAST_SECONDS: Final = 10
-"""A set is kept this long whatever its answer said: ``no-store`` is no reason to ask for it with every token."""
+"""The least lifetime of a set, even with ``no-store``: else every token would cause a fetch."""
 _RSA_BITS: Final = 2048
 _FITTING: Final = {
     ("RSA", None): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -40,27 +41,27 @@ _FITTING: Final = {
     ("EC", "P-521"): ("ES512",),
     ("OKP", "Ed25519"): ("EdDSA",),
 }
-"""Kind of key -> the algorithms it may be for, when it does not say (RFC 7518 section 3.1, RFC 8037)."""
+"""Key type and curve -> the algorithms a key may be for, if it has no ``alg`` (RFC 7518 section 3.1, RFC 8037)."""
 _PUBLIC: Final = ("kty", "crv", "n", "e", "x", "y")
 
 
 class FetchFailed(Exception):
-    """The set could not be had; the text says why, for the log."""
+    """The key set could not be fetched; the text says why, for the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer: its body, and how long it says it may be kept."""
+    """Response of the JWKS endpoint: its body, and its max-age if it has one."""
 
     body: bytes
     max_age_seconds: float | None = None
 
 
 class KeySource:
-    """The keys of a foreign issuer.
+    """JWKS client of one foreign issuer.
 
     Attributes:
-        problem: Why the last fetch came to nothing; empty when it came to something.
+        problem: Why the last fetch failed; empty if it succeeded.
     """
 
     def __init__(
@@ -81,13 +82,13 @@ class KeySource:
         self._fetches = self._failures = 0
         self.problem = ""
         self.lost: Callable[[], None] = _nothing
-        """Called when a key is in the set no more."""
+        """Callback that is called when a key has disappeared from the set."""
 
     async def candidates(self, algorithm: object, kid: object, now: float) -> Sequence[Key]:
-        """Return the keys that a token with this header might be signed by; none when the set has none.
+        """Return the keys that may have signed a token with this header; empty if the set has none.
 
         Raises:
-            IssuerUnavailable: that cannot be told, for the set cannot be had.
+            IssuerUnavailable: the set has none, and a current set cannot be fetched.
         """
         found = self._matching(algorithm, kid)
         if found or not isinstance(algorithm, str) or algorithm not in self._algorithms:
@@ -105,16 +106,16 @@ class KeySource:
         ]
 
     async def follow(self, now: float) -> None:
-        """Fetch the set, if it is time to."""
+        """Fetch the set if its lifetime is over."""
         if now >= self._due:
             await self.refresh(now)
 
     async def refresh(self, now: float) -> None:
-        """Fetch the set; once, for all who ask meanwhile. What comes of it is kept, a failure as ``problem``."""
+        """Fetch the set, once for all concurrent callers. A failure is stored in ``problem`` and not raised."""
         if self._flight is None:
             self._flight = asyncio.ensure_future(self._refresh(now))
             self._flight.add_done_callback(lambda done: done.cancelled() or done.exception())
-        # Shielded: who waits may be cancelled, the flight goes on for the others.
+        # Shielded: a caller that waits may be cancelled, and the fetch goes on for the others.
         await asyncio.shield(self._flight)
 
     async def _refresh(self, now: float) -> None:
@@ -139,7 +140,7 @@ class KeySource:
             self._flight = None
 
     def figures(self) -> Iterable[Figure]:
-        """What to publish."""
+        """Yield the gauges and counters to publish."""
         yield Figure("keys", "Keys of the foreign issuer that are known.", lambda: len(self._keys))
         yield Figure("fetches", "Times its key set was asked for.", lambda: self._fetches, counts=True)
         yield Figure("fetch_failures", "Times it could not be had.", lambda: self._failures, counts=True)
@@ -167,7 +168,7 @@ def _parse(body: bytes, algorithms: frozenset[str]) -> Iterator[Key]:
 
 
 def _keys_of(shown: dict[str, Any], algorithms: frozenset[str]) -> Iterator[Key]:
-    """Yield a key for each algorithm it is for. What is for something else, or cannot be read, is passed over."""
+    """Yield a key for each algorithm it is for; nothing for a key that is for another use or cannot be parsed."""
     kid, kty, curve, said = (shown.get(name) for name in ("kid", "kty", "crv", "alg"))
     named = kid is None or isinstance(kid, str)
     if not named or not isinstance(kty, str) or shown.get("use", "sig") != "sig":
@@ -179,7 +180,7 @@ def _keys_of(shown: dict[str, Any], algorithms: frozenset[str]) -> Iterator[Key]
     for algorithm in fitting:
         if algorithm in algorithms and (said is None or said == algorithm):
             try:
-                # The public members alone, whatever was published beside them.
+                # Only the public members are taken, whatever else was published beside them.
                 members: dict[str, Any] = {name: shown[name] for name in _PUBLIC if name in shown}
                 jwk = PyJWK(members, algorithm)
             except (PyJWKError, InvalidKeyError, ValueError, TypeError, KeyError, AttributeError):
@@ -191,4 +192,4 @@ def _keys_of(shown: dict[str, Any], algorithms: frozenset[str]) -> Iterator[Key]
 
 
 def _nothing() -> None:
-    """Nobody wants to know."""
+    """Default of ``lost``: do nothing."""

@@ -1,13 +1,13 @@
-"""The key ring: one key signs, many verify.
+"""Key ring: one key signs tokens, and many keys verify them.
 
 Laws:
 
-- A key is bound to its algorithm when the ring is made; a token's header chooses among keys, never an algorithm
-  (RFC 8725 section 3.1). So a public key is never taken for a shared secret.
-- A header's ``kid`` is compared, and nothing else: it is no path, no query and no address.
-- A ring is swapped whole: whoever verifies meanwhile sees the old one or the new one.
-- A key that has gone from the ring's source goes on verifying for as long as a token it signed can live. One that was
-  named as revoked stops at once.
+- A key is bound to its algorithm when the ring is made. A token's header chooses among keys, never an algorithm
+  (RFC 8725 section 3.1), so a public key is never used as a shared secret.
+- A header's ``kid`` is only compared: it is never used as a path, a query or an address.
+- A ring is swapped as a whole: concurrent verifications see either the old ring or the new one.
+- A key that has gone from the ring's source goes on verifying for as long as a token it signed can live. A key that is
+  listed as revoked stops at once.
 - A key appears in no ``repr`` and no exception.
 """
 
@@ -28,16 +28,16 @@ PEM_MARK: Final = b"-----BEGIN "
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Key:
-    """One key with the only algorithm it may be used with.
+    """Key with the only algorithm it may be used with.
 
     Attributes:
         algorithm: The JWS algorithm, such as ``HS256``.
         kid: The name a token's header may choose it by; None for a shared secret, which has no name.
-        jwk: What verifies, bound to the algorithm.
-        private: What signs; None where only the public half is here.
-        public: What may be published, as a JWK (RFC 7517); None for a shared secret.
-        thumbprint: Which key it is, whatever it is called (RFC 7638); empty for a shared secret.
-        source: Where it came from, for people.
+        jwk: The verifying half, bound to the algorithm.
+        private: The signing half; None if only the public half is known.
+        public: The JWK that may be published (RFC 7517); None for a shared secret.
+        thumbprint: The identity of the key material, independent of its kid (RFC 7638); empty for a shared secret.
+        source: Where the key came from, for display.
     """
 
     algorithm: str
@@ -49,18 +49,18 @@ class Key:
     source: str = ""
 
     def is_among(self, names: AbstractSet[str]) -> bool:
-        """Tell whether `names` hold it, by its kid or by its thumbprint."""
+        """Tell whether `names` contains the key's kid or its thumbprint."""
         return self.kid in names or self.thumbprint in names
 
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """The keys of one source at one moment.
+    """Keys of one source at one moment.
 
     Attributes:
-        keys: All of them, none twice.
-        signing: The kid of the one that signs; None when the shared secret does.
-        revoked: Kids that may verify no more, be they here or not.
+        keys: All keys, without duplicates.
+        signing: The kid of the signing key; None if the shared secret signs.
+        revoked: Kids that may no longer verify, whether their keys are present or not.
     """
 
     keys: tuple[Key, ...] = ()
@@ -69,14 +69,14 @@ class KeySet:
 
 
 def hmac_key(secret: bytes, source: str = "") -> Key:
-    """Make an HS256 key of a shared secret.
+    """Make an HS256 key from a shared secret.
 
     Raises:
-        ValueError: the secret is empty, or is a PEM file's text. Its length is the configuration's to judge.
+        ValueError: the secret is empty, or is the text of a PEM file. The configuration checks its length.
     """
     if not secret:
         raise ValueError("a signing secret is empty")
-    if PEM_MARK in secret:  # published, as public keys are, it would be everybody's secret
+    if PEM_MARK in secret:  # public keys are published, so anybody could sign with such a secret
         raise ValueError("a signing secret is the text of a PEM file")
     encoded = urlsafe_b64encode(secret).rstrip(b"=").decode("ascii")
     jwk = PyJWK.from_dict({"kty": "oct", "k": encoded, "alg": "HS256"})
@@ -84,14 +84,14 @@ def hmac_key(secret: bytes, source: str = "") -> Key:
 
 
 class KeyRing:
-    """The signing key and every key that verifies; the signing key is tried first."""
+    """Key ring: the signing key and all keys that verify. The signing key is tried first."""
 
     __slots__ = ("_current", "_keys", "_retired", "_secrets", "signing")
 
     def __init__(
         self, signing: bytes, verifying: Iterable[bytes] = (), *, secret_verifies: bool = True
     ) -> None:
-        """Make a ring of shared secrets; with `secret_verifies` off they are good for nothing beside named keys."""
+        """Make a ring of shared secrets; with `secret_verifies` off, they do not verify once there are named keys."""
         self.signing = hmac_key(signing, "GATEWAY_JWT_SECRET")
         previous = [hmac_key(one, "GATEWAY_JWT_PREVIOUS_SECRETS") for one in verifying if one != signing]
         self._secrets: tuple[Key, ...] = (self.signing, *previous) if secret_verifies else ()
@@ -100,13 +100,13 @@ class KeyRing:
         self._keys = self._secrets
 
     def swap(self, found: KeySet, now: float, keep_seconds: float) -> bool:
-        """Take `found` in the place of the named keys so far. What has gone verifies for `keep_seconds` more.
+        """Replace the named keys by `found`. A key that has gone verifies for `keep_seconds` more.
 
         Returns:
-            Whether a key that verified before verifies no more.
+            True if a key that verified before does not verify any more.
 
         Raises:
-            ValueError: nothing is named to sign that can, and no shared secret may.
+            ValueError: the named signing key is unusable, or none is named and shared secrets may not sign.
         """
         usable = {key.thumbprint: key for key in found.keys if not key.is_among(found.revoked)}
         if found.signing is None:
@@ -128,23 +128,23 @@ class KeyRing:
         return not verified <= {"", *(key.thumbprint for key in self._keys)}
 
     def expire(self, now: float) -> None:
-        """Let retired keys go whose last token has expired."""
+        """Remove the retired keys whose last token has expired."""
         over = {key for key, until in self._retired.values() if until <= now}
         if over:
             self._keys = tuple(key for key in self._keys if key not in over)
             self._retired = {name: kept for name, kept in self._retired.items() if kept[0] not in over}
 
     def candidates(self, algorithm: object, kid: object) -> Sequence[Key]:
-        """Return the keys that a token with this header might be signed by.
+        """Return the keys that may have signed a token with this header.
 
-        A key without a name is a candidate whatever the token's ``kid``: Whatomate ignores ``kid``, and so may others.
+        A key without a kid is a candidate whatever the token's ``kid``: Whatomate ignores ``kid``, and others may too.
         """
         return [
             key for key in self._keys if key.algorithm == algorithm and (key.kid is None or key.kid == kid)
         ]
 
     def published(self) -> Sequence[Mapping[str, str]]:
-        """Return the public keys that verify, as JWKs: those about to sign, the one that signs, the retired."""
+        """Return the public keys that verify, as JWKs: upcoming, signing and retired ones."""
         return [key.public for key in self._keys if key.public is not None]
 
     def __iter__(self) -> Iterator[Key]:
@@ -154,7 +154,7 @@ class KeyRing:
         return len(self._keys)
 
     def retires(self, key: Key) -> bool:
-        """Tell whether `key` has gone, and verifies what it signed."""
+        """Tell whether `key` has gone from its source and still verifies what it signed."""
         return key.thumbprint in self._retired
 
     def __repr__(self) -> str:

@@ -1,14 +1,14 @@
-"""What is remembered of who is who: verdicts of the store, good and bad, and when they stop counting.
+"""Verdict cache with single flight: it holds principals and refusals until they expire or their rows change.
 
 Laws:
 
-- Single flight: of any number that miss one credential at once, one load runs. It belongs to the memory, not to who
-  asked first, who may go away without harm to the others.
-- A read that began before a change was heard, of a row that it touched, is neither remembered nor given to anybody who
-  asked after that change: what a notification has dropped cannot come back by a load that overlapped it.
-- Refusals have a store of their own: a flood of garbage evicts no identity.
-- An outage is no verdict. While the store does not answer, a principal that was good may be used for ``stale_seconds``
-  more and says so; one that a change has dropped may not, nor one from before a gap that is over.
+- Single flight: concurrent misses of one credential share one load. The load belongs to the cache and not to the caller
+  that caused it, which may be cancelled without harm to the others.
+- If a row changes while a load that read it is in flight, the result is not cached, and is returned only to callers
+  that were waiting before the change. So an overlapping load cannot bring back what a notification has dropped.
+- Refusals have a cache of their own: a flood of garbage evicts no principal.
+- An outage is no verdict. While the store does not answer, a cached principal may be used for ``stale_seconds`` more,
+  and is marked as stale. A principal that a change has dropped may not be used, nor one from before a gap that is over.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
     from authcore.store.rows import Change
 
 UNKNOWN_KEY: Final = UUID(int=0)
-"""Stands for the rows that a key which is nobody's would come from; a change of any API key changes it."""
+"""Placeholder row of an unknown API key, which has no rows: a change of any API key counts as a change of it."""
 
 _SESSION_BYTES: Final = 190
 _PRINCIPAL_BYTES: Final = 1400
-"""Of a principal, its entry, its index and its identity headers, without their texts; bench/identity.py measures it."""
+"""Bytes of a principal, its entry, its index and its identity headers, without texts; bench/identity.py measures it."""
 _REFUSAL_BYTES: Final = 500
 _LOGGED_ROWS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much is remembered, and for how long.
+    """Bounds of the verdict cache, in entries, bytes and seconds.
 
     Attributes:
-        cache_seconds: A principal is fresh this long.
-        cache_entries: Principals at most.
-        cache_bytes: Bytes of them at most, about.
-        refused_seconds: A refusal is fresh this long.
-        refused_entries: Refusals at most.
-        stale_seconds: While the store is away, past its freshness a principal goes on for this long; 0 for not at all.
+        cache_seconds: Time to live of a principal.
+        cache_entries: The most principals.
+        cache_bytes: The most bytes of all principals, approximately.
+        refused_seconds: Time to live of a refusal.
+        refused_entries: The most refusals.
+        stale_seconds: How long a principal past its time to live may be used while the store is down; 0 for never.
     """
 
     cache_seconds: float
@@ -61,7 +61,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the store said of a credential: who it is, or why not; and the rows that this came from."""
+    """Verdict of the store on a credential: the principal or the refusal, and the rows that it came from."""
 
     rows: frozenset[UUID]
     principal: Principal | None = None
@@ -75,7 +75,7 @@ class _Flight:
 
 
 class Memory:
-    """Remembers verdicts until their time is up or their rows change."""
+    """Verdict cache: it holds verdicts until they expire or a row of theirs changes."""
 
     def __init__(self, limits: Limits) -> None:
         self._stale_seconds = limits.stale_seconds
@@ -89,13 +89,13 @@ class Memory:
             weigh=lambda _: _REFUSAL_BYTES,
         )
         self._flights: dict[bytes, _Flight] = {}
-        self._heard = 0  # counts changes and gaps; a flight notes where it began
-        self._all_changed = 0  # the last of them that concerned every row
-        self._changed: dict[UUID, int] = {}  # the last one for each row, since then
+        self._heard = 0  # the number of changes and gaps so far; a flight stores the number at which it began
+        self._all_changed = 0  # the number of the last one that concerned every row
+        self._changed: dict[UUID, int] = {}  # the number of the last one for each row, since _all_changed
         self._loads = self._stale = self._gaps = self._overtaken = 0
 
     def recall(self, key: bytes, now: float) -> Principal | None:
-        """Return the fresh principal of `key`; None when nothing fresh is known.
+        """Return the fresh principal of `key`; None if no fresh verdict is cached.
 
         Raises:
             AuthError: the fresh verdict is a refusal.
@@ -108,28 +108,28 @@ class Memory:
         return principal
 
     def drop(self, key: bytes) -> None:
-        """Forget `key`."""
+        """Remove the principal of `key`."""
         self._principals.drop(key)
 
     async def fetch(self, key: bytes, now: float, load: Callable[[], Awaitable[Verdict]]) -> Principal:
-        """Have the verdict on `key` loaded: once, for all who ask meanwhile.
+        """Load the verdict on `key`, once for all concurrent callers, and return its principal.
 
         Raises:
             AuthError: the verdict is a refusal.
-            StoreUnavailable: the store does not answer, and nothing is known that may stand in for it.
+            StoreUnavailable: the store does not answer, and no stale principal may be used instead.
         """
         asked, tries = self._heard, 0
         while True:
             tries += 1
             flight = self._flights.get(key) or self._begin(key, now, load)
             try:
-                # Shielded: who waits may be cancelled, the flight goes on for the others.
+                # Shielded: a caller that waits may be cancelled, and the flight goes on for the others.
                 verdict = await asyncio.shield(flight.task)
             except StoreUnavailable:
                 stale = self._find_stale(key, now)
                 if stale is not None:
                     return stale
-                # An outage that has ended meanwhile is worth another try, and only that.
+                # Only an outage that has ended meanwhile is worth another try.
                 if tries > 1 or flight.begun >= self._all_changed:
                     raise
                 continue
@@ -139,13 +139,13 @@ class Memory:
             raise verdict.refusal or AuthError
         return verdict.principal
 
-    # -- what the database tells ----------------------------------------------------------------------------------
+    # -- notifications of the database ------------------------------------------------------------------------------
 
     def hear(self, change: Change) -> None:
-        """Forget whatever depended on rows that have changed."""
+        """Drop the verdicts that depended on changed rows."""
         self._heard += 1
         if change.everything or len(self._changed) > _LOGGED_ROWS:
-            self._all_changed = self._heard  # which says all that was in the log, and more
+            self._all_changed = self._heard  # this covers every change in the log, so the log can be cleared
             self._changed.clear()
         if change.everything:
             self._principals.clear()
@@ -161,13 +161,13 @@ class Memory:
             self._changed[row] = self._heard
 
     def begin_gap(self) -> None:
-        """From now on changes may go unheard: nothing known is fresh, and all of it may be used as stale."""
+        """Begin a gap, in which changes may go unheard: every verdict becomes stale, and may be used as stale."""
         self._gaps += 1
         self._principals.suspect()
         self._call_into_question()
 
     def end_gap(self) -> None:
-        """Changes are heard again: nothing from before may be used, be it fresh or stale."""
+        """End a gap: changes are heard again, and no verdict from before may be used, neither fresh nor stale."""
         self._principals.clear()
         self._call_into_question()
 
@@ -183,7 +183,7 @@ class Memory:
         self._loads += 1
         begun = self._heard
         task = asyncio.ensure_future(self._load(key, now, begun, load))
-        # Retrieved here: a flight that nobody awaits any more may fail in silence.
+        # The exception is retrieved here: asyncio would log that of a flight which nobody awaits any more.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         flight = self._flights[key] = _Flight(begun, task)
         return flight
@@ -207,7 +207,7 @@ class Memory:
             del self._flights[key]
 
     def _is_overtaken(self, rows: Iterable[UUID], begun: int) -> bool:
-        """Tell whether one of `rows` was heard to change after `begun`."""
+        """Tell whether a change of one of `rows` was heard after `begun`."""
         return begun < self._all_changed or any(begun < self._changed.get(row, 0) for row in rows)
 
     def _find_stale(self, key: bytes, now: float) -> Principal | None:
@@ -222,7 +222,7 @@ class Memory:
         return entry.value
 
     def figures(self) -> Iterable[Figure]:
-        """What to publish."""
+        """Yield the gauges and counters to publish."""
         good, bad = self._principals, self._refusals
         yield Figure("entries", "Principals remembered.", lambda: len(good))
         yield Figure("bytes", "Bytes that remembered principals take, about.", lambda: good.size)
@@ -252,5 +252,5 @@ def _weigh(principal: Principal) -> int:
         + (_SESSION_BYTES if principal.session_id is not None else 0)
         + 2
         * (len(principal.email) + len(principal.name) + sum(len(text) for _, text in principal.attributes))
-        + sum(map(len, principal.permissions)) * 11 // 8  # in the headers alone; the permissions are shared
+        + sum(map(len, principal.permissions)) * 11 // 8  # in the headers alone: permissions are shared
     )

@@ -1,10 +1,10 @@
-"""A user's own sessions: listed, ended, and forgotten when their time is over.
+"""Session list of a user: it lists, ends and purges a user's own sessions.
 
 Laws:
 
-- Nobody ends a session that is not their own, nor learns whether there is one.
-- Who ends a session tells so in this process at once; the database tells the others.
-- What has ended by time is kept for a day longer: a forgotten token of Whatomate's would be taken again.
+- A user can neither end a session of another user nor learn that it exists.
+- A session that is ended here is reported in this process at once; the database notifies the other processes.
+- A session that ended by time is stored for one day more: a forgotten token of Whatomate's would be accepted again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PURGE_GRACE_SECONDS: Final = 86_400
 
 
 class OwnSessions:
-    """Lists and ends the sessions of a user."""
+    """Session list: it lists and ends the sessions of a user."""
 
     def __init__(
         self,
@@ -40,14 +40,14 @@ class OwnSessions:
         session_seconds: float = SESSION_SECONDS,
         tell: Callable[[Change], None] = lambda _: None,
     ) -> None:
-        """`tell` is told which sessions have ended here."""
+        """`tell` is called with every change of sessions that is made here."""
         self._store = store
         self._tokens = tokens
         self._session_seconds = session_seconds
         self._tell = tell
 
     async def close_bearer(self, token: BearerToken, now: float) -> None:
-        """End the session an access token belongs to. A token that is not good, or of no session, ends nothing.
+        """End the session of an access token. A token that does not verify, or has no session, ends nothing.
 
         Raises:
             StoreUnavailable: the database does not answer; the session goes on.
@@ -60,9 +60,10 @@ class OwnSessions:
             await self._end(claims.user_id, claims.session_id, now)
 
     def founding(self, token: BearerToken, now: float) -> float | None:
-        """Return when a token that is of no session was issued; None for any other, and for what is no token of ours.
+        """Return when a token without a session was issued; None for a token of a session or not ours.
 
-        It may found a session, which then falls with everything that was issued to the user before.
+        Such a token may found a session. Ending all sessions of the user ends that session too, if it was founded by a
+        token issued before.
         """
         try:
             claims = self._tokens.verify(token.token, AccessClaims, now)
@@ -74,21 +75,23 @@ class OwnSessions:
         """End one of the user's own sessions.
 
         Raises:
-            SessionUnknown: they have no such live session.
+            SessionUnknown: the user has no such live session.
             StoreUnavailable: the database does not answer; the session goes on.
         """
         if not await self._end(user_id, session_id, now):
             raise SessionUnknown
 
     async def close_others(self, user_id: UUID, except_session: UUID | None, now: float) -> int:
-        """End every session of the user but one (None: but none), and return how many went on until now.
+        """End all sessions of the user except one (None: all of them), and return how many were live until now.
 
-        A refresh token that Whatomate issued to them before now is not taken any more either.
+        Refresh tokens that Whatomate issued to the user before now are no longer accepted either.
 
         Raises:
             StoreUnavailable: the database does not answer; all of them go on.
         """
-        expired = moment(now - self._tokens.leeway_seconds)  # with leeway their tokens live past their time
+        expired = moment(
+            now - self._tokens.leeway_seconds
+        )  # with leeway, their tokens are accepted past their exp
         ended = await self._store.end_sessions(user_id, except_session, moment(now), expired)
         self._tell(Change(rows=tuple(ended)))
         return len(ended)
@@ -96,9 +99,9 @@ class OwnSessions:
     async def change_password(
         self, user_id: UUID, *, before: str, after: str, except_session: UUID | None, now: float
     ) -> bool:
-        """Replace a user's password hash, and end every session but one; False where `before` is not it any more.
+        """Replace a user's password hash and end all sessions but one; return False if `before` is no longer the hash.
 
-        The one that goes on has then begun under the new hash. Either all of it happens, or nothing.
+        The remaining session then counts as begun under the new hash. All of this happens, or none of it.
 
         Raises:
             StoreUnavailable: the database does not answer.
@@ -113,7 +116,7 @@ class OwnSessions:
         return True
 
     async def note_passwords(self) -> int:
-        """Note under which password sessions began that a gateway from before this was noted began; return how many.
+        """Store the password hash under which sessions of older gateways began, and return how many were completed.
 
         Raises:
             StoreUnavailable: the database does not answer.
@@ -137,7 +140,7 @@ class OwnSessions:
         return await self._store.sessions(user_id, current, moment(now), self._over(now))
 
     async def is_live(self, session_id: UUID, now: float) -> bool:
-        """Tell whether a session goes on.
+        """Tell whether a session is live.
 
         Raises:
             StoreUnavailable: the database does not answer.
@@ -147,19 +150,19 @@ class OwnSessions:
     # -- forget ---------------------------------------------------------------------------------------------------
 
     async def purge(self, now: float) -> int:
-        """Forget tokens and sessions that ended by time, and return how many sessions.
+        """Delete tokens and sessions that ended by time, and return how many sessions.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        # With leeway a token lives past its exp, and a forgotten one of Whatomate's would be taken again.
+        # With leeway a token is accepted past its exp, and a forgotten one of Whatomate's would be accepted again.
         return await self._store.purge_sessions(moment(now - _PURGE_GRACE_SECONDS))
 
     def _over(self, now: float) -> datetime:
-        """Return the moment up to which a session had to begin to be over by now."""
+        """Return the cut-off: a session that began at or before it is over now."""
         return moment(now - self._session_seconds)
 
 
 def moment(seconds: float) -> datetime:
-    """Return POSIX seconds as PostgreSQL takes them."""
+    """Return POSIX seconds as an aware datetime, as asyncpg expects it."""
     return datetime.fromtimestamp(seconds, UTC)

@@ -1,10 +1,10 @@
-"""Pairs of an access and a refresh token: issued together, for one session; and given once more to who raced itself.
+"""Issuer of token pairs: an access and a refresh token for one session. A client that raced itself gets its pair again.
 
 Laws:
 
 - No token outlives its session.
-- A pair given once more is the same pair to the letter, and says how long it is good from now on. A renewed one has the
-  same refresh token, and an access token of its own.
+- A reopened pair is equal to the first one to the letter; its lifetimes count from now on. A renewed pair has the same
+  refresh token, and an access token of its own.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 
 RETRY_SECONDS: Final = 60
-"""For so long after the end of its access token a pair may be asked for again by the client that it was made for."""
+"""For this long after the end of its access token, the client that a pair was made for may ask for it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """What signing in or refreshing yields.
+    """Result of signing in or refreshing: an access token and a refresh token.
 
     Attributes:
-        expires_in: Seconds that the access token is good for from now on.
-        refresh_expires_in: The same of the refresh token.
-        session_id: The session of both.
+        expires_in: Seconds from now until the access token expires.
+        refresh_expires_in: Seconds from now until the refresh token expires.
+        session_id: The session of both tokens.
     """
 
     access_token: str = field(repr=False)
@@ -51,7 +51,7 @@ class TokenPair:
 
 
 class Pairs:
-    """Issues pairs."""
+    """Issuer of token pairs."""
 
     def __init__(self, tokens: Tokens, *, session_seconds: float) -> None:
         self._tokens = tokens
@@ -60,7 +60,7 @@ class Pairs:
     def issue(
         self, subject: Subject, session: SessionRow, now: float, follows: RefreshToken | None = None
     ) -> tuple[TokenPair, NewRefreshToken]:
-        """Return a pair, and what the store keeps of it: sealed for the bearer of the token it `follows`, if any."""
+        """Return a pair, and its row for the store: sealed for the bearer of the token that it `follows`, if any."""
         tokens = self._tokens
         over_at = session.created_at.timestamp() + self._session_seconds
         access = tokens.issue_access(
@@ -98,10 +98,10 @@ class Pairs:
 
 
 def reopen(turn: Turn, token: RefreshToken, now: float) -> TokenPair:
-    """Return the pair that followed a token, to its bearer.
+    """Return the pair that followed `token`, decrypted with it.
 
     Raises:
-        RefreshRevoked: it is not kept any more, or was not for this bearer.
+        RefreshRevoked: the pair is no longer stored, or was sealed for another token.
     """
     copy = None if turn.successor is None else unseal(turn.successor, token.token)
     if copy is None:
@@ -112,20 +112,20 @@ def reopen(turn: Turn, token: RefreshToken, now: float) -> TokenPair:
 
 
 def renew(turn: Turn, token: RefreshToken, fresh: TokenPair, now: float) -> TokenPair:
-    """Return the refresh token that followed a token, to its bearer, with the access token of a `fresh` pair.
+    """Return the refresh token that followed `token`, with the access token of a `fresh` pair.
 
     Raises:
-        RefreshRevoked: as :func:`reopen`.
+        RefreshRevoked: the same as of :func:`reopen`.
     """
     kept = reopen(turn, token, now)
     return replace(kept, access_token=fresh.access_token, expires_in=fresh.expires_in)
 
 
 def digest_of(token: RefreshToken) -> bytes:
-    """Return what the store knows a token by.
+    """Return the digest under which the store knows a token.
 
-    Of what is signed, without the signature: where an algorithm allows two signatures of one content, both are one
-    token.
+    It covers the signed part without the signature: where an algorithm allows two signatures of one content, both are
+    the same token.
     """
     return _digest(token.token)
 

@@ -1,11 +1,11 @@
-"""PEM files -> keys: RSA, P-256 and Ed25519, each with the one algorithm it is for.
+"""PEM key parser for RSA, P-256 and Ed25519 keys, each bound to its one algorithm.
 
 Laws:
 
 - The kind of the key decides the algorithm: RSA is RS256, P-256 is ES256, Ed25519 is EdDSA. Anything else is refused,
   and so is RSA under 2048 bits (RFC 7518 section 3.3).
-- A key is called by its RFC 7638 thumbprint unless it is given another name.
-- What goes wrong is told without a byte of the file.
+- A key's kid is its RFC 7638 thumbprint unless another kid is given.
+- An error message contains no byte of the file.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _Public = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 
 class KeyUnusable(ValueError):
-    """A PEM file that holds no key for us; the text says why, and nothing of the file."""
+    """A PEM file without a usable key; the text says why, and reveals nothing of the file."""
 
 
 def parse_pem(pem: bytes, *, kid: str | None = None, source: str = "") -> Key:
-    """Read a private key (which signs and verifies) or a public one (which verifies).
+    """Parse a private key (which signs and verifies) or a public one (which verifies).
 
     Raises:
         KeyUnusable: it is neither, or of a kind or size that is not for signing tokens.
@@ -98,11 +98,11 @@ GENERATED: Final[Mapping[str, Callable[[], _Private]]] = {
     "ES256": lambda: generate_private_key(SECP256R1()),
     "RS256": lambda: generate_rsa(public_exponent=65537, key_size=GENERATED_RSA_BITS),
 }
-"""Algorithm -> how a key for it is made."""
+"""Algorithm -> the function that generates a key for it."""
 
 
 def _described(public: object) -> tuple[str, dict[str, str]]:
-    """Return the algorithm of a public key, and the key as a JWK."""
+    """Return the algorithm of a public key, and its JWK."""
     match public:
         case RSAPublicKey():
             if public.key_size < RSA_BITS:

@@ -1,7 +1,7 @@
-"""Finding the person an operator means.
+"""Look-up of a user by the text that an operator typed.
 
-A person is named by their e-mail address, by their id, or as ``name@organization``: what stands before the ``@`` of
-their address, and the slug of an organization they belong to.
+An operator names a user by e-mail address, by id, or as ``name@organization``: the part of the address before the
+``@``, and the slug of an organization the user belongs to.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     from authcore.store.rows import LoginRow
 
     class People(Protocol):
-        """What finding asks of the store."""
+        """Store protocol of the look-up."""
 
         async def logins(self, email: str) -> Sequence[LoginRow]:
             """Return the users with the e-mail in any case."""
 
         async def home(self, user_id: UUID) -> UUID | None:
-            """Return the organization a user lands in."""
+            """Return the organization that a user acts in after sign-in."""
 
         async def namesakes(self, name: str, slug: str) -> Sequence[tuple[UUID, UUID, str]]:
             """Return the members of the organization whose e-mail begins with ``name@``."""
 
 
 async def find_person(store: People, who: str, organization: UUID | None) -> tuple[UUID, UUID]:
-    """Return the user meant by `who`, and the organization they act in: the one asked for, else their own.
+    """Return the user named by `who`, and the organization they act in: the one asked for, else their own.
 
     Raises:
-        UserUnknown: nobody is called so, or more than one.
-        OrganizationUnknown: the user has none.
+        UserUnknown: no user has this name, or more than one.
+        OrganizationUnknown: the user has no organization.
         StoreUnavailable: the database does not answer.
     """
     who = who.strip()

@@ -1,11 +1,11 @@
-"""Permissions: their grammar, the cover rule, Whatomate's catalogue and its system roles.
+"""Permissions: their grammar, the rule of coverage, Whatomate's catalogue and its system roles.
 
 Laws:
 
-- A permission is ``resource:action``; resources may be dotted (``settings.sso``). There are no wildcards: what a role
-  grants can be read off its rows, and a new permission is granted to nobody by surprise.
+- A permission is ``resource:action``; resources may be dotted (``settings.sso``). There are no wildcards: the rows of a
+  role list everything it grants, and a new permission is granted to nobody by surprise.
 - A granted permission covers exactly itself.
-- The catalogue is Whatomate's. An installation may hold more rows; none of ours is written over one of its own.
+- The catalogue is Whatomate's. An installation may hold more rows, and no row of ours overwrites one of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PERMISSION: Final = re.compile(
 
 @dataclass(frozen=True, slots=True, order=True)
 class Permission:
-    """One thing that may be done to one kind of thing."""
+    """Permission to do one action to one kind of resource."""
 
     resource: str
     action: str
@@ -35,7 +35,7 @@ class Permission:
 
 
 def parse(text: str) -> Permission:
-    """Read ``resource:action``.
+    """Parse ``resource:action``.
 
     Raises:
         ValueError: `text` is not of that form.
@@ -119,11 +119,11 @@ class SystemRole:
     """A role that every organization starts with.
 
     Attributes:
-        name: Its name.
-        description: What it is for, in words.
-        is_default: Newcomers get it.
-        permissions: What it grants, of the catalogue.
-        is_complete: It grants every permission that the installation has, those beyond the catalogue too.
+        name: The role's name.
+        description: Its purpose, in words.
+        is_default: True if newcomers get it.
+        permissions: The permissions of the catalogue that it grants.
+        is_complete: True if it grants every permission of the installation, including those outside the catalogue.
     """
 
     name: str

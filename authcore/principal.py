@@ -1,11 +1,11 @@
-"""Who is asking (:class:`Principal`), and the proof that they may (:class:`Permit`).
+"""Principal (the proved caller of a request) and Permit (the proof that a principal met a requirement).
 
 Laws:
 
-- A principal is immutable, and compares by identity: one object per cached verdict, so what is derived from it (the
-  injected header block) can be kept beside it.
-- Only :func:`authcore.authorize.authorize` makes a permit. ``tests/test_house.py`` holds that nobody else names its
-  constructor, and the constructor refuses callers without the key.
+- A principal is immutable and compares by identity. There is one object per cached verdict, so values derived from it
+  (the injected header block) can be cached beside it.
+- Only :func:`authcore.authorize.authorize` makes a permit. ``tests/test_house.py`` verifies that no other module names
+  its constructor, and the constructor refuses callers without the key.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 
 class AuthMethod(StrEnum):
-    """How the principal proved itself; the value of ``X-Auth-Method``."""
+    """Authentication method: how the principal proved itself, and the value of ``X-Auth-Method``."""
 
     JWT = "jwt"
     COOKIE = "cookie"
     API_KEY = "api_key"
     WS = "ws"
     FOREIGN = "foreign"
-    """A token of a foreign issuer: to an upstream a ``jwt`` like any other, but it founds nothing that outlives it."""
+    """A token of a foreign issuer. Upstreams see ``jwt``; nothing that outlives the token may be founded on it."""
     ANONYMOUS = "anonymous"
-    """Nobody proved anything: a public route. Never injected."""
+    """Nobody proved anything: the request is for a public or optional route. Never injected."""
 
     @property
     def told(self) -> str:
-        """What upstreams are told."""
+        """The method's name as upstreams see it."""
         return "jwt" if self is AuthMethod.FOREIGN else self.value
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Principal:
-    """An authenticated caller acting in one organization.
+    """Authenticated caller who acts in one organization.
 
     Attributes:
         method: How the caller proved itself.
@@ -51,10 +51,10 @@ class Principal:
         permissions: Every ``resource:action`` granted; for a super admin, all there are.
         is_super_admin: Has every permission in every organization.
         key_id: The API key used, for ``AuthMethod.API_KEY`` only.
-        expires_at: POSIX seconds after which the credential is no longer good; None when it never ends.
+        expires_at: POSIX seconds after which the credential is no longer good; None if it never expires.
         session_id: The session its token belongs to; None for an API key and for a token that Whatomate issued.
-        is_stale: The store did not answer: this is what it said before.
-        attributes: What else its identity headers carry, by key: nothing unless a row of
+        is_stale: True if the store did not answer and this is a cached verdict past its time.
+        attributes: Further values of its identity headers, by key: empty unless a row of
             :mod:`authcore.identity_headers` selects a value of its own.
     """
 
@@ -75,13 +75,13 @@ class Principal:
 
 
 ANONYMOUS: Final = Principal(AuthMethod.ANONYMOUS)
-"""The principal of a public route's request."""
+"""The principal of a request without a credential."""
 
 _PERMIT_KEY: Final = object()
 
 
 class Permit:
-    """Proof that a principal met a requirement: what opens ``prepare``."""
+    """Proof that a principal met a requirement; ``prepare`` takes nothing else."""
 
     __slots__ = ("principal",)
 

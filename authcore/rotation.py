@@ -1,12 +1,12 @@
-"""Keys that change while the gateway runs: a directory looked at again and again, and taken when it has changed.
+"""Key rotation: it polls the key directory and swaps the key ring when the directory has changed.
 
 Laws:
 
-- What is found is validated first and taken whole. What cannot be taken changes nothing: the ring of before goes on,
-  and that is told until it is mended.
-- A key that has gone is kept for as long as a token it signed can live. A revoked one is dropped at once, and with it
-  whatever is remembered of anybody.
-- No clock and no task of its own: ``check`` is called, with ``now``.
+- A changed directory is validated first and taken as a whole. An unusable one changes nothing: the current ring stays,
+  and ``problem`` says why until the directory is mended.
+- A key that has gone verifies for as long as a token it signed can live. A revoked one is dropped at once, and the
+  verdict cache is cleared with it.
+- There is no clock and no task in here: ``check`` is called, with ``now``.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class Rotation:
-    """Keeps a ring at what its directory holds.
+    """Poller that keeps a key ring equal to its directory.
 
     Attributes:
-        problem: Why the directory as it is now cannot be taken; empty when it is.
+        problem: Why the directory in its current state cannot be used; empty if it can.
     """
 
     def __init__(self, ring: KeyRing, directory: Path, *, keep_seconds: float) -> None:
-        """`keep_seconds` is how long a token may live that a key has signed."""
+        """`keep_seconds` is the longest time that a token signed by a key may live."""
         self._ring = ring
         self._directory = directory
         self._keep_seconds = keep_seconds
@@ -42,10 +42,10 @@ class Rotation:
         self.problem = ""
 
     def load(self, now: float) -> None:
-        """Take the directory for the first time.
+        """Load the directory for the first time.
 
         Raises:
-            KeysUnusable: it cannot be.
+            KeysUnusable: the directory cannot be used.
         """
         snapshot = take_snapshot(self._directory)
         while snapshot is None:
@@ -53,13 +53,13 @@ class Rotation:
         self._take(snapshot, now)
 
     async def check(self, now: float, withdrawn: Callable[[], None]) -> bool:
-        """Look at the directory, and take it when it has changed; `withdrawn` is told of a key that verifies no more.
+        """Read the directory, and swap the ring if it has changed; `withdrawn` is called if a key verifies no more.
 
         Returns:
-            Whether it has been taken.
+            True if the ring was swapped.
 
         Raises:
-            KeysUnusable: it has changed, and cannot be taken. Raised once for each change.
+            KeysUnusable: the directory has changed and cannot be used. Raised once for each change.
         """
         self._ring.expire(now)
         try:
@@ -82,7 +82,7 @@ class Rotation:
         return True
 
     def _take(self, snapshot: Snapshot, now: float) -> bool:
-        self._unusable = snapshot.digest  # until it has proved to be usable
+        self._unusable = snapshot.digest  # reset below, once it has proved usable
         found = parse_snapshot(snapshot)
         try:
             lost = self._ring.swap(found, now, self._keep_seconds)
@@ -92,7 +92,7 @@ class Rotation:
         return lost
 
     def figures(self) -> Iterable[Figure]:
-        """What to publish."""
+        """Yield the gauges and counters to publish."""
         yield Figure("keys", "Keys that verify, shared secrets among them.", lambda: len(self._ring))
         yield Figure("reloads", "Changes of the key directory taken.", lambda: self._taken, counts=True)
         yield Figure(
@@ -114,10 +114,10 @@ def open_ring(  # noqa: PLR0913 - the settings of a ring, by name
     keep_seconds: float,
     now: float,
 ) -> tuple[KeyRing, Rotation | None]:
-    """Make a ring of shared secrets, and of the keys in `directory` where there is one.
+    """Make a ring of shared secrets and of the keys in `directory`, if one is given.
 
     Raises:
-        KeysUnusable: the directory cannot be taken.
+        KeysUnusable: the directory cannot be used.
     """
     ring = KeyRing(secret, previous, secret_verifies=secret_verifies)
     if directory is None:

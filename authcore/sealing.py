@@ -1,10 +1,10 @@
-"""Sealing what only the bearer of a token may read.
+"""Sealed box: it encrypts content that only the bearer of a token can decrypt (HKDF and ChaCha20-Poly1305).
 
 Laws:
 
-- The key is derived (HKDF, RFC 5869) from the whole token, signature included: whoever has the database alone, which
-  keeps a digest of another part of it, has neither token nor key.
-- What does not open tells nothing: neither why, nor what it held.
+- The key is derived (HKDF, RFC 5869) from the whole token, signature included. The database stores only a digest of
+  another part of it, so an attacker who has the database alone has neither token nor key.
+- A failed decryption reveals neither why it failed nor what the box held.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ _PURPOSE: Final = b"whatomate-gateway successor of a refresh token 1"
 
 def seal(content: str, token: str) -> bytes:
     """Encrypt `content` for the bearer of `token`."""
-    nonce = os.urandom(_NONCE_BYTES)  # two replicas may seal under one token at once
+    nonce = os.urandom(
+        _NONCE_BYTES
+    )  # two replicas may seal under one token at once, so the nonce must be random
     return nonce + _cipher(token).encrypt(nonce, content.encode(), None)
 
 
 def unseal(sealed: bytes, token: str) -> str | None:
-    """Return what was sealed for the bearer of `token`; None when it was for another's."""
+    """Decrypt what was sealed for the bearer of `token`; return None if it was sealed for another token."""
     try:
         return _cipher(token).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None).decode()
     except (InvalidTag, ValueError):

@@ -1,7 +1,8 @@
-"""Verify a signed identity: for the services behind the gateway. This file needs PyJWT and nothing else; copy it.
+"""Verifier of signed identities, for the services behind the gateway. This file needs only PyJWT; copy it.
 
-The gateway sends ``X-Identity``, a short JWT over who is asking, for which service, and what: method, path, request id.
-A service that verifies it can tell the gateway's identity headers from those of a neighbour who reached it directly::
+The gateway sends ``X-Identity``, a short-lived JWT that names the caller, the service, the method, the path and the
+request id. A service that verifies it can tell the gateway's identity headers from those of a neighbour that reached it
+directly::
 
     verifier = IdentityVerifier([PUBLIC_KEY_PEM], algorithm="EdDSA", audience="upstream")
 
@@ -10,10 +11,10 @@ A service that verifies it can tell the gateway's identity headers from those of
 
 Laws:
 
-- One algorithm, chosen here: a token's header chooses nothing (RFC 8725 section 3.1), and says what it is for (3.11).
-- A token is for one method and one path of one service, for a minute: on any other it proves nothing.
-- Whatever is wrong with it is an :class:`IdentityRejected`; no input raises anything else.
-- The clock is the caller's.
+- The algorithm is chosen here: a token's header chooses nothing (RFC 8725 section 3.1), and names its purpose (3.11).
+- A token is for one method and one path of one service, for a minute. On any other request it proves nothing.
+- Every defect of a token raises :class:`IdentityRejected`; no input raises anything else.
+- The clock is the caller's: ``now`` is passed in.
 """
 
 from __future__ import annotations
@@ -42,17 +43,17 @@ class IdentityRejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SignedIdentity:
-    """Who the gateway says is asking.
+    """Verified identity of the caller, as the gateway signed it.
 
     Attributes:
         user_id: The user.
         organization_id: The organization they act in.
         email: Their e-mail address.
         role: Their role there; empty when there is none.
-        is_super_admin: They may do everything.
+        is_super_admin: True if they have every permission.
         auth_method: How they proved themselves: ``jwt``, ``cookie``, ``api_key``, ``ws``.
         key_id: The API key used, if one was.
-        permissions: What they may, if the header was handed over; else None.
+        permissions: Their permissions, if the header was passed to `verify`; else None.
         request_id: The request's id, as in ``X-Request-ID``.
         expires_at: POSIX seconds.
     """
@@ -70,13 +71,13 @@ class SignedIdentity:
 
 
 def digest(permissions: str) -> str:
-    """Return what a token says of the header ``X-User-Permissions``, whose value would make it long."""
+    """Return the digest of ``X-User-Permissions`` that a token carries: the value itself would make it long."""
     hashed = hashlib.sha256(permissions.encode("utf-8", "surrogateescape")).digest()
     return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode("ascii")
 
 
 class IdentityVerifier:
-    """Verifies signed identities."""
+    """Verifier of signed identities for one service."""
 
     def __init__(
         self,
@@ -87,14 +88,14 @@ class IdentityVerifier:
         issuer: str = ISSUER,
         leeway_seconds: float = 0,
     ) -> None:
-        """Verify by any of `keys`, so that one can take another's place.
+        """Verify with any of `keys`, so that keys can be rotated.
 
         Args:
             keys: Public keys in PEM with EdDSA, secrets with HS256.
             algorithm: ``EdDSA`` or ``HS256``, as the gateway is configured.
             audience: The name of this service's upstream in the gateway's configuration.
             issuer: As the gateway is configured.
-            leeway_seconds: How far the gateway's clock may be from this one.
+            leeway_seconds: The largest expected difference between the gateway's clock and this one.
 
         Raises:
             ValueError: there is no key, or no such algorithm.
@@ -110,14 +111,14 @@ class IdentityVerifier:
     def verify(
         self, token: str | None, method: str, path: str, now: float, *, permissions: str | None = None
     ) -> SignedIdentity:
-        """Return who is asking.
+        """Verify a token, and return the identity that it carries.
 
         Args:
             token: The value of ``X-Identity``; None or empty when the request has none.
             method: The request's method.
             path: Its path, with or without its query, decoded or not.
             now: POSIX seconds.
-            permissions: The value of ``X-User-Permissions``, to be held against the token; empty when there is none.
+            permissions: The value of ``X-User-Permissions``, to be compared with the token; empty if there is none.
 
         Raises:
             IdentityRejected: the token does not prove that the gateway sent this request.
@@ -130,7 +131,7 @@ class IdentityVerifier:
             raise IdentityRejected("exp or iat is missing or no number")
         if expires + self._leeway <= now:
             raise IdentityRejected("it has expired")
-        if issued - self._leeway > now + 1:  # it is cut to whole seconds, never ahead
+        if issued - self._leeway > now + 1:  # iat is cut to whole seconds, so it is never ahead by rounding
             raise IdentityRejected("it was issued in the future: do the clocks differ?")
         if claims["method"] != method:
             raise IdentityRejected("it is for another method")
@@ -174,7 +175,7 @@ class IdentityVerifier:
                         issuer=self._issuer,
                         options={
                             "require": ["exp", "iat", "aud", "iss"],
-                            "verify_exp": False,  # by the caller's clock, below
+                            "verify_exp": False,  # verify() compares exp with the caller's clock
                             "verify_iat": False,
                             "verify_nbf": False,
                         },

@@ -1,4 +1,4 @@
-"""Why somebody who was let in may be there no more."""
+"""Revocation reasons: why a connection is closed whose caller was authenticated before."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from enum import StrEnum
 
 
 class Fall(StrEnum):
-    """What ended, of what a principal depends on. Those of a session, of a key and of time are the credential's."""
+    """Revocation reason: what a principal depended on and has ended. SESSION, KEY and TIME end the credential."""
 
     USER = "user"
     """The user is switched off or gone."""
     MEMBERSHIP = "membership"
-    """The user belongs to the organization no more, or that is gone."""
+    """The user no longer belongs to the organization, or the organization is gone."""
     SESSION = "session"
     """The session was ended, or is over."""
     KEY = "key"
-    """The API key was switched off, has expired or is gone; or the key that signed a token is revoked."""
+    """The API key was switched off, has expired or is gone; or the key that signed the token is revoked."""
     TIME = "time"
-    """The credential has expired, or the socket was open for as long as any may be."""
+    """The credential has expired, or the socket reached the longest time that any may be open."""

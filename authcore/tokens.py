@@ -1,15 +1,15 @@
-"""Issue and verify tokens.
+"""Issuer and verifier of the installation's JWTs: access tokens, refresh tokens and tickets.
 
 Laws:
 
 - Verification either returns claims or raises a ``TokenRejected``: no input makes it raise anything else.
-- The signature comes first; nothing a token says is believed, or told, before it.
-- No clock of its own: ``exp`` and ``nbf`` are held against the ``now`` handed in. ``iat`` only tells (RFC 7519 section
-  4.1.6): an issuer whose clock is ahead is not locked out.
+- The signature is verified first; no claim is used or revealed before it.
+- There is no clock: ``exp`` and ``nbf`` are compared with the ``now`` passed in. ``iat`` is informative only (RFC 7519
+  section 4.1.6): an issuer whose clock is ahead is not locked out.
 - A token names its session. An access token carries no ``jti``: Whatomate's rule would make it a refresh token.
-- Access tokens and tickets fit into the first message of a WebSocket, which Whatomate lets have 512 bytes: they name
-  their session by ``s``, and what is long besides gives way in spelling, never in meaning (:func:`_fitting`).
-- A token with ``aud`` is for somebody else (RFC 7519 section 4.1.3): refused.
+- Access tokens and tickets fit into the first message of a WebSocket, which Whatomate limits to 512 bytes. They name
+  their session by ``s``, and long claims are spelled shorter without losing meaning (:func:`_fitting`).
+- A token with ``aud`` is for another service (RFC 7519 section 4.1.3), and is refused.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ if TYPE_CHECKING:
 
 TICKET_SECONDS: Final = 30
 ROOM: Final = 306
-"""Bytes of a payload that, signed by HS256, stay below 512 in ``{"type":"auth","payload":{"token":"…"}}``."""
+"""Most payload bytes for which an HS256 token stays below 512 in ``{"type":"auth","payload":{"token":"…"}}``."""
 
 C = TypeVar("C", bound=AnyClaims)
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What ``token inspect`` tells of a token: never its signature, nor the secret.
+    """Report of ``token inspect`` on a token. It contains neither the signature nor the secret.
 
     Attributes:
-        reason: Why it is not valid, in one sentence; empty when it is.
-        kind: Of which kind it is, when that can be told.
+        reason: Why the token is not valid, in one sentence; empty if it is.
+        kind: The token's kind, if it could be determined.
         header: The JOSE header.
-        claims: The payload. Of a token that is not genuine this is only what it says, not what is so.
-        is_genuine: A key of the ring made the signature.
+        claims: The payload. If the token is not genuine, these are unproved statements.
+        is_genuine: True if a key of the ring made the signature.
     """
 
     reason: str
@@ -56,12 +56,12 @@ class Inspection:
 
     @property
     def valid(self) -> bool:
-        """It verifies, now, as a token of its kind."""
+        """True if the token verifies now, as a token of its kind."""
         return not self.reason
 
 
 class Tokens:
-    """The issuer and the verifier of this installation's tokens."""
+    """Issuer and verifier of this installation's tokens."""
 
     def __init__(  # noqa: PLR0913 - its settings by name
         self,
@@ -94,7 +94,7 @@ class Tokens:
         session_id: UUID | None = None,
         not_after: float = math.inf,
     ) -> str:
-        """Sign an access token, for no longer than `not_after`."""
+        """Sign an access token that expires no later than `not_after`."""
         return self.sign(
             _fitting(
                 {
@@ -117,7 +117,7 @@ class Tokens:
         session_id: UUID | None = None,
         not_after: float = math.inf,
     ) -> str:
-        """Sign a refresh token; it lives only once the store knows its digest."""
+        """Sign a refresh token. It is good only once the store knows its digest."""
         return self.sign(
             {
                 **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
@@ -137,7 +137,9 @@ class Tokens:
                 "user_id": str(user_id),
                 "organization_id": str(organization_id),
                 "sub": "ws",
-                "jti": short_session(uuid4()),  # two of one second are two; Whatomate looks at sub first
+                "jti": short_session(
+                    uuid4()
+                ),  # makes two tickets of one second differ; Whatomate tests sub before jti
                 **self._times(now, self.ticket_seconds),
                 **_session(session_id),
                 "token_use": TokenKind.TICKET,
@@ -148,7 +150,7 @@ class Tokens:
         return {"iss": self.issuer, "iat": int(now), "exp": ends_at(now, seconds, not_after)}
 
     def sign(self, payload: Mapping[str, object]) -> str:
-        """Sign claims that are none of those above."""
+        """Sign the claims of another kind of token."""
         return jws.sign(payload, self.ring.signing)
 
     # -- verify ---------------------------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ class Tokens:
     # -- explain --------------------------------------------------------------------------------------------------
 
     def inspect(self, token: str | bytes, now: float) -> Inspection:
-        """Explain a token to its owner: what it says, and whether and why it is not believed."""
+        """Explain a token to its owner: its contents, and why it is not accepted, if so."""
         try:
             bounded = jws.bounded(token)
             header = jws.read_header(bounded)
@@ -236,7 +238,7 @@ class Tokens:
 
 
 def ends_at(now: float, seconds: int, not_after: float) -> int:
-    """Return the ``exp`` of a token of so many seconds that must not outlive `not_after`."""
+    """Return the ``exp`` of a token that lives for `seconds` and must not outlive `not_after`."""
     return int(min(int(now) + seconds, not_after))
 
 
@@ -253,17 +255,17 @@ def _identity(
 
 
 def _session(session_id: UUID | None, otherwise: TokenKind | None = None) -> dict[str, object]:
-    """Return the claim that names the session; of a token without one, that of its kind."""
+    """Return the claim that names the session; for a token without one, the claim that names its kind."""
     if session_id is not None:
         return {"s": short_session(session_id)}
     return {} if otherwise is None else {"token_use": otherwise}
 
 
 def _fitting(claims: dict[str, object]) -> dict[str, object]:
-    """Return the claims of an access token so that it fits into a WebSocket's first message, as far as they can.
+    """Return an access token's claims, shortened as far as possible to fit into a WebSocket's first message.
 
-    That somebody is no super admin goes unsaid, which every reader takes for no. If that is not enough, the UUIDs are
-    spelt without hyphens, as Whatomate's parser takes them, and ours.
+    A false ``is_super_admin`` is left out first; every reader treats its absence as false. If that is not enough, the
+    UUIDs are spelled without hyphens, which both Whatomate's parser and ours accept.
     """
     if "s" not in claims or _size(claims) <= ROOM:
         return claims

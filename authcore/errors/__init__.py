@@ -1,4 +1,4 @@
-"""Every way authentication and authorization can say no, as one tree.
+"""Error tree of authentication and authorization: every reason to refuse a request is a class in it.
 
 Laws:
 

@@ -1,4 +1,4 @@
-"""Refusals of what is asked: signing in, sessions, accounts, permissions; and outages."""
+"""Errors of accounts, sessions and permissions, and of outages: refusals of what the caller asks for."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ if TYPE_CHECKING:
 
 
 class LoginRejected(AuthError):
-    """Unknown e-mail or wrong password; which of the two is not told."""
+    """Unknown e-mail or wrong password; the client does not learn which of the two."""
 
     reason = Reason.UNKNOWN
     message = "Invalid credentials"
 
 
 class PasswordUnacceptable(AuthError):
-    """A new password that cannot be taken: too short, or over bcrypt's 72 bytes."""
+    """A new password that is too short, or longer than bcrypt's 72 bytes."""
 
     reason = Reason.INVALID
     message = "Password is not acceptable"
 
 
 class EmailUnacceptable(AuthError):
-    """A new e-mail that cannot be taken: empty, over 255 characters, or holding what no address holds."""
+    """A new e-mail that is empty, over 255 characters, or has characters that no address has."""
 
     reason = Reason.INVALID
     message = "Email is not acceptable"
 
 
 class NameUnacceptable(AuthError):
-    """A new name that cannot be taken: empty, over 255 characters, or with control characters (think of headers)."""
+    """A new name that is empty, over 255 characters, or has control characters, which would break a header."""
 
     reason = Reason.INVALID
     message = "Name is not acceptable"
@@ -67,7 +67,7 @@ class NotAMember(AuthError):
 
 
 class RefreshMissing(AuthError):
-    """No refresh token, in a cookie or in a body that can be read."""
+    """Neither a cookie nor a readable body carries a refresh token."""
 
     reason = Reason.MISSING
     message = "Missing refresh token"
@@ -100,7 +100,7 @@ class RefreshRevoked(AuthError):
 
 
 class RefreshReused(RefreshRevoked):
-    """A refresh token that was used before, and not by a client racing itself: its session has just been ended."""
+    """A refresh token that was used before, and not by a client racing itself; its session has just been ended."""
 
     reason = Reason.REUSED
 
@@ -110,7 +110,7 @@ class RefreshReused(RefreshRevoked):
 
 
 class RefreshUserUnknown(AuthError):
-    """A genuine refresh token of a user who is gone."""
+    """A genuine refresh token of a user who no longer exists."""
 
     reason = Reason.UNKNOWN
     message = "User not found"
@@ -152,11 +152,11 @@ class SessionUnknown(AuthError):
 
 
 class PermissionDenied(AuthError):
-    """Authenticated; the principal lacks a permission or uses a credential that may not do this.
+    """The principal is proved, but lacks a permission or uses a credential that may not do this.
 
     Attributes:
-        missing: The permissions that are lacking, each of which is needed.
-        any_of: The permissions of which one is needed, and all are lacking.
+        missing: The missing permissions, each of which is needed.
+        any_of: The permissions of which one is needed, if all of them are missing.
     """
 
     reason = Reason.FORBIDDEN
@@ -171,21 +171,21 @@ class PermissionDenied(AuthError):
 
 
 class StoreUnavailable(AuthError):
-    """The database did not answer. Says nothing about the caller: try again."""
+    """The database did not answer. This says nothing about the caller, who may try again."""
 
     reason = Reason.STORE_DOWN
     message = "The identity store is unavailable, try again shortly"
 
 
 class IssuerUnavailable(AuthError):
-    """The key set of a foreign issuer cannot be had. Says nothing about the caller: try again."""
+    """The key set of a foreign issuer cannot be fetched. This says nothing about the caller, who may try again."""
 
     reason = Reason.ISSUER_DOWN
     message = "The token's issuer cannot be asked for its keys, try again shortly"
 
 
 class Overloaded(AuthError):
-    """The bounded queue of password work is full: try again."""
+    """The bounded queue of password work is full; the caller may try again."""
 
     reason = Reason.OVERLOADED
     message = "Too many sign-ins at once, try again shortly"

@@ -1,4 +1,4 @@
-"""Refusals of what a request presents: tokens, API keys, and who they stand for."""
+"""Errors of credentials: refusals of the tokens and API keys that a request presents, and of their users."""
 
 from __future__ import annotations
 
@@ -6,69 +6,69 @@ from authcore.errors.reasons import AuthError, Reason
 
 
 class CredentialMissing(AuthError):
-    """No credential on a request that needs one."""
+    """A request without a credential, for a route that needs one."""
 
     reason = Reason.MISSING
     message = "Missing authorization"
 
 
 class CredentialMalformed(AuthError):
-    """The Authorization value is not ``Bearer <token>``."""
+    """An Authorization value that is not ``Bearer <token>``."""
 
     reason = Reason.MALFORMED
     message = "Invalid authorization header format"
 
 
 class CredentialAmbiguous(AuthError):
-    """Several credentials of one kind: one might be checked and the other used (so neither is)."""
+    """Several credentials of one kind: one might be checked and another used, so none is accepted."""
 
     reason = Reason.MALFORMED
     message = "More than one credential of the same kind"
 
 
 class TokenRejected(AuthError):
-    """A bearer token that does not verify: signature, algorithm, issuer, shape."""
+    """A bearer token that does not verify: by its signature, algorithm, issuer or form."""
 
     reason = Reason.UNKNOWN
     message = "Invalid or expired token"
 
 
 class TokenMalformed(TokenRejected):
-    """Not a JWT at all, or one with claims of the wrong type."""
+    """A token that is no JWT, or has claims of the wrong type."""
 
     reason = Reason.MALFORMED
 
 
 class TokenExpired(TokenRejected):
-    """Genuine, and past its ``exp``."""
+    """A genuine token past its ``exp``."""
 
     reason = Reason.EXPIRED
 
 
 class TokenWrongKind(TokenRejected):
-    """Genuine, and issued for another purpose."""
+    """A genuine token that was issued for another purpose."""
 
     reason = Reason.WRONG_KIND
 
 
 class TokenRevoked(TokenRejected):
-    """Genuine, and its session has been ended."""
+    """A genuine token whose session has been ended."""
 
     reason = Reason.REVOKED
 
 
 class TicketUsed(TokenRejected):
-    """Genuine, and it has opened its one socket."""
+    """A genuine ticket that has already opened its one socket."""
 
     reason = Reason.REVOKED
 
 
 class SubjectUnknown(TokenRejected):
-    """Genuine, but its user or organization is gone, or the user is no longer a member of it."""
+    """A genuine token whose user or organization no longer exists, or whose user has left the organization."""
 
 
 class UserDisabled(AuthError):
-    """The user exists and is switched off."""
+    """A user who is switched off."""
 
     reason = Reason.DISABLED
     message = "Account is disabled"
@@ -82,31 +82,31 @@ class ApiKeyRejected(AuthError):
 
 
 class ApiKeyMalformed(ApiKeyRejected):
-    """Not of the form ``whm_`` and 32 hexadecimal characters."""
+    """An API key that is not of the form ``whm_`` and 32 hexadecimal characters."""
 
     reason = Reason.MALFORMED
 
 
 class ApiKeyExpired(ApiKeyRejected):
-    """Past its ``expires_at``."""
+    """An API key past its ``expires_at``."""
 
     reason = Reason.EXPIRED
 
 
 class ApiKeyRevoked(ApiKeyRejected):
-    """Switched off (``is_active`` false)."""
+    """An API key that is switched off (``is_active`` is false)."""
 
     reason = Reason.REVOKED
 
 
 class ApiKeyBound(AuthError):
-    """A good key, and another organization than its own asked for: whoever its owner is, it acts in that one only."""
+    """A good API key, asked to act in another organization: it acts in its own only, whoever its owner is."""
 
     reason = Reason.FORBIDDEN
     message = "This API key belongs to another organization"
 
 
 class ApiKeyOwnerDisabled(ApiKeyRejected):
-    """The key is good and the user it acts as is switched off."""
+    """A good API key whose owner is switched off."""
 
     reason = Reason.DISABLED

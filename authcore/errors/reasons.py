@@ -1,4 +1,4 @@
-"""The root of every refusal, and the words for why."""
+"""Root of the error tree, and the bounded list of reasons for a refusal."""
 
 from __future__ import annotations
 
@@ -7,42 +7,42 @@ from typing import ClassVar
 
 
 class Reason(StrEnum):
-    """Why a request was not let through, as the bounded label of metrics and logs."""
+    """Reason for a refusal: the bounded label of metrics and log records."""
 
     MISSING = "missing"
     """No credential was presented."""
     MALFORMED = "malformed"
-    """The credential cannot be read: wrong scheme, no token, two of a kind."""
+    """The credential cannot be parsed: wrong scheme, no token, or two of one kind."""
     EXPIRED = "expired"
-    """The credential was good once."""
+    """The credential was good once, and its time is over."""
     WRONG_KIND = "wrong_kind"
     """A genuine token used for a purpose it was not issued for (a refresh token as access token)."""
     REVOKED = "revoked"
     """Withdrawn before its expiry: a used refresh token, a key switched off, a session logged out."""
     REUSED = "reused"
-    """A refresh token used a second time, by a thief or after one: its session has been ended."""
+    """A refresh token was used a second time, by a thief or after one; its session has been ended."""
     UNKNOWN = "unknown"
     """Signature, key, user or organization that this installation does not know."""
     DISABLED = "disabled"
     """The user exists and is switched off."""
     FORBIDDEN = "forbidden"
-    """Authenticated, and not permitted."""
+    """The caller is authenticated, and lacks the permission."""
     CONFLICT = "conflict"
     """The request contradicts what is stored (an e-mail that is taken)."""
     INVALID = "invalid"
     """The request's own values are not acceptable (a password over 72 bytes)."""
     THROTTLED = "throttled"
-    """Too many attempts have failed: nothing was tried."""
+    """Too many attempts have failed, so this one was not tried."""
     STORE_DOWN = "store_down"
-    """The database did not answer: not the caller's fault, and no verdict on the caller."""
+    """The database did not answer: this is not the caller's fault, and no verdict on the caller."""
     ISSUER_DOWN = "issuer_down"
-    """The key set of a foreign issuer cannot be had: no verdict on the caller either."""
+    """The key set of a foreign issuer cannot be fetched: this is no verdict on the caller either."""
     OVERLOADED = "overloaded"
     """Too much password work is waiting already."""
 
 
 class AuthError(Exception):
-    """Base of every refusal. ``str()`` of it is fit for the client."""
+    """Base class of every refusal. Its ``str()`` may be sent to the client."""
 
     reason: ClassVar[Reason]
     message: ClassVar[str] = "Authentication failed"

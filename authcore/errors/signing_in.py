@@ -1,4 +1,4 @@
-"""Refusals of signing in and up that say nothing about who the caller is: too often, not open to all."""
+"""Errors of signing in and up that do not depend on who the caller is: throttling, registration, invitations."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from authcore.errors.reasons import AuthError, Reason
 
 
 class Throttled(AuthError):
-    """Too many failed attempts: nothing has been tried.
+    """Too many attempts have failed, so this one was not tried.
 
     Attributes:
-        retry_after_seconds: When to come again.
+        retry_after_seconds: Seconds to wait before the next attempt; None if that is not known.
     """
 
     reason = Reason.THROTTLED
@@ -25,21 +25,21 @@ class Throttled(AuthError):
 
 
 class RegistrationClosed(AuthError):
-    """This installation takes nobody new this way."""
+    """Registration is closed on this installation."""
 
     reason = Reason.FORBIDDEN
     message = "Registration is closed. Please ask an administrator of your organization for an account."
 
 
 class InvitationRequired(AuthError):
-    """This installation takes who is invited, and no invitation was sent."""
+    """Registration is open to invited users only, and no invitation was sent."""
 
     reason = Reason.FORBIDDEN
     message = "Registration is by invitation: send the invitation that you were given"
 
 
 class InvitationRejected(AuthError):
-    """Not an invitation of this installation's, or not for what was asked."""
+    """A text that is no invitation of this installation, or an invitation for something else."""
 
     reason = Reason.UNKNOWN
     message = "Invitation is not valid"
@@ -53,7 +53,7 @@ class InvitationExpired(InvitationRejected):
 
 
 class InvitationSpent(InvitationRejected):
-    """A genuine invitation that was used, or taken back."""
+    """A genuine invitation that was used or revoked before."""
 
     reason = Reason.REVOKED
     message = "Invitation has been used or revoked. Please ask for a new one."
@@ -74,21 +74,21 @@ class InvitationUnknown(AuthError):
 
 
 class PasswordMissing(AuthError):
-    """The account signs in elsewhere and has no password to change."""
+    """An account without a password to change: its user signs in elsewhere."""
 
     reason = Reason.CONFLICT
     message = "This account has no password: it signs in with single sign-on"
 
 
 class CurrentPasswordWrong(AuthError):
-    """Changing a password takes the current one, and this is not it."""
+    """A wrong current password, in a request to change it."""
 
     reason = Reason.UNKNOWN
     message = "Current password is incorrect"
 
 
 class CurrentPasswordIncorrect(CurrentPasswordWrong):
-    """The same, with the status that Whatomate's client knows from its own server."""
+    """A wrong current password, answered with the status that Whatomate's client expects from its own server."""
 
 
 def _spelled(seconds: int) -> str:
