@@ -1,9 +1,10 @@
-"""HTTP/1.1 on llhttp and asyncio protocols: bytes to messages and back. Knows nothing of authentication.
+"""HTTP/1.1 codec and connections on llhttp and asyncio protocols. It knows nothing of authentication.
 
 Laws of this package (RFC 9112 unless said otherwise):
 
-- A message is rebuilt from what was parsed, never passed on as raw bytes; what is ambiguous is refused, not repaired.
-- Nothing here imports the rest of the gateway. What the gateway decides reaches it as a coroutine per request
+- A message is rebuilt from what was parsed and never passed on as raw bytes. An ambiguous message is refused, not
+  repaired.
+- Nothing here imports the rest of the gateway. The gateway's decisions reach it as a coroutine per request
   (:mod:`~gateway.wire.drive`) and as the bytes of a head.
-- Memory per exchange does not grow with the body: whoever reads is paused while whoever writes is full.
+- Memory per exchange does not grow with the body: a reader is paused while its writer is full.
 """

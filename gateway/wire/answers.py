@@ -1,13 +1,13 @@
-"""Bytes -> responses: llhttp's callbacks on an upstream connection, and what of them may be trusted.
+"""Response parser of an upstream connection: llhttp's callbacks, and the checks on what an upstream sends.
 
 Laws:
 
-- Heads are put on ``heads`` in order, interim ones included; ``final`` is the last. Body pieces go to the sink once
-  there is one, until then they wait in ``pieces``.
-- What comes behind the end of a response is ``excess``: it is never looked at, and the connection is not used again.
-- ``feed`` raises the first broken law, as a :class:`ProtocolError` of status 502.
-- Heads that repeat need no second reading: a whole response of known length whose head is, to the byte, one that this
-  upstream sent before, takes that one's :class:`ResponseHead` (:class:`KnownHeads`).
+- Heads are appended to ``heads`` in order, interim ones included; ``final`` is the last. Body pieces go to the sink
+  once there is one, and wait in ``pieces`` until then.
+- Bytes behind the end of a response are ``excess``: they are not parsed, and the connection is not used again.
+- ``feed`` raises the first violation as a :class:`ProtocolError` of status 502.
+- A repeated head is not parsed again: a whole response of known length whose head equals, to the byte, one that this
+  upstream sent before, gets that one's :class:`ResponseHead` (:class:`KnownHeads`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_HEAD_BYTES: Final = 262_144
 MAX_INTERIM: Final = 32
 MAX_FRAMING_BYTES: Final = 65_536
-"""Chunk sizes, extensions and trailers (section 7.1) that may come without a byte of body between them."""
+"""Limit on chunk sizes, extensions and trailers (section 7.1) that come without a byte of body between them."""
 BAD_GATEWAY: Final = 502
 _SWITCHING: Final = 101
 _HTTP: Final = b"HTTP/1."
@@ -37,7 +37,7 @@ _KNOWN_BYTES: Final = 2048
 
 
 class KnownHeads:
-    """Response heads of one upstream, by their bytes; bounded, and forgotten all at once when full."""
+    """Memo of one upstream's response heads by their bytes. It is bounded, and cleared as a whole when full."""
 
     __slots__ = ("_heads", "_last", "_last_head")
 
@@ -47,9 +47,9 @@ class KnownHeads:
         self._last_head: ResponseHead | None = None
 
     def find(self, raw: bytes) -> tuple[int, ResponseHead] | None:
-        """Return the length of the head that `raw` begins with, and the head, if it is known."""
+        """Return the length of the head at the start of `raw`, and the parsed head; None if it is not in the memo."""
         last, head = self._last, self._last_head
-        if head is not None and raw.startswith(last):  # which ends in an empty line: it is the whole head
+        if head is not None and raw.startswith(last):  # `last` ends in an empty line, so it is a whole head
             return len(last), head
         end = raw.find(b"\r\n\r\n") + 4
         start = raw[:end]
@@ -60,7 +60,7 @@ class KnownHeads:
         return end, head
 
     def add(self, raw: bytes, head: ResponseHead) -> None:
-        """Keep a head that was parsed and found lawful."""
+        """Add a head that was parsed and passed every check."""
         if len(raw) <= _KNOWN_BYTES:
             if len(self._heads) >= _KNOWN:
                 self._heads.clear()
@@ -68,16 +68,16 @@ class KnownHeads:
 
 
 class ResponseReader:
-    """Reads the responses on one upstream connection, one request's at a time.
+    """Response parser for one upstream connection, for one request at a time.
 
     Attributes:
-        heads: Heads read and not yet taken.
-        final: The final head, once it has been read.
+        heads: Parsed heads that the exchange has not taken yet.
+        final: The final head, once it is parsed.
         complete: The response has ended by its framing.
-        excess: Something came behind it.
-        pieces: Body read before there was a sink.
-        sink: Who takes the body.
-        early: What came behind a 101, for the tunnel.
+        excess: Bytes came behind the end of the response.
+        pieces: Body received before there was a sink.
+        sink: The receiver of the body.
+        early: Bytes that came behind a 101, for the tunnel.
     """
 
     __slots__ = (
@@ -107,10 +107,10 @@ class ResponseReader:
         self.expect(b"", upgrade=False)
 
     def expect(self, method: bytes, *, upgrade: bool) -> None:
-        """Get ready for the response to a request of `method`."""
+        """Reset the parser for the response to a request of `method`."""
         if (
             self._method == b"HEAD"
-        ):  # llhttp cannot be told that a HEAD's answer has no body, so it waits for one
+        ):  # llhttp cannot be given the method: after HEAD it waits for a body that never comes
             self._parser = httptools.HttpResponseParser(self)
         self._method = method
         self._upgrade = upgrade
@@ -127,14 +127,14 @@ class ResponseReader:
         self.early = b""
 
     def close(self) -> None:
-        """Read no more. Parser and reader refer to each other; this parts them."""
+        """Stop parsing. Parser and reader refer to each other, and this breaks the reference cycle."""
         self._parser = None
 
     def feed(self, raw: bytes) -> None:
-        """Read what has arrived.
+        """Parse received bytes.
 
         Raises:
-            ProtocolError: a law is broken.
+            ProtocolError: the response violates a law.
         """
         rested = not self._fed
         if rested and self._repeated(raw):
@@ -143,7 +143,7 @@ class ResponseReader:
             return
         if (
             rested and not raw.startswith(_HTTP) and not _HTTP.startswith(raw)
-        ):  # RTSP and ICE are read as well
+        ):  # llhttp parses RTSP and ICE as well
             raise ProtocolError(BAD_GATEWAY, "not an HTTP response")
         if self.final is None:
             self._fed += len(raw)
@@ -162,23 +162,23 @@ class ResponseReader:
             self._remember(raw)
 
     def _check_progress(self) -> None:
-        """Hold the limits of what has not come to anything yet: half a head, or framing without a body."""
+        """Enforce the limits on bytes without progress: an unfinished head, or framing without a body."""
         if self.final is None and self._fed > MAX_HEAD_BYTES:
             raise ProtocolError(BAD_GATEWAY, "response head too large")
         if self._framed > MAX_FRAMING_BYTES:
             raise ProtocolError(BAD_GATEWAY, "chunk framing without a body")
 
     def ended_by_close(self) -> bool:
-        """Note that the connection has closed; tell whether that is how this response ends (section 6.3 rule 8)."""
+        """Record that the connection has closed; return whether this ends the response (section 6.3 rule 8)."""
         if self.final is not None and self.final.kind is BodyKind.CLOSE and not self.complete:
             self._complete()
             return True
         return False
 
-    # -- the same head again -----------------------------------------------------------------------------------
+    # -- repeated heads ----------------------------------------------------------------------------------------
 
     def _repeated(self, raw: bytes) -> bool:
-        """Read a whole response whose head is known; False when it is not such a one."""
+        """Take a whole response whose head is in the memo; return False if `raw` is anything else."""
         known = None if self._method == b"HEAD" else self._known.find(raw)
         if known is None:
             return False
@@ -194,7 +194,7 @@ class ResponseReader:
         return True
 
     def _remember(self, raw: bytes) -> None:
-        """Keep the head of the one response that `raw` was, if it may be read again without llhttp."""
+        """Add the head of `raw`, which was exactly one response, to the memo if llhttp need not parse it again."""
         head = self.final
         end = raw.find(b"\r\n\r\n") + 4
         if (
@@ -203,35 +203,37 @@ class ResponseReader:
             and head.kind in (BodyKind.LENGTH, BodyKind.NONE)
             and head.keep_alive
             and len(raw) - end == (head.length if head.kind is BodyKind.LENGTH else 0)
-            and (head.kind is BodyKind.LENGTH or not head.length)  # a 304 may name a length it does not have
+            and (
+                head.kind is BodyKind.LENGTH or not head.length
+            )  # a 304 may have a Content-Length and no body
         ):
             self._known.add(raw[:end], head)
 
-    # -- llhttp's side -----------------------------------------------------------------------------------------
+    # -- llhttp's callbacks ------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """A response begins."""
+        """Start a response."""
         if self.final is not None:
             self.excess = True
         self._head = head = ResponseHead()
         self._lines = head.fields
 
     def on_status(self, phrase: bytes) -> None:
-        """Part of the reason phrase."""
+        """Append a part of the reason phrase."""
         if self._head is not None:
             self._head.phrase += phrase
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field line; after the final head, a trailer, which is dropped (section 6.5.1)."""
+        """Append a field line; after the final head it is a trailer, which is dropped (section 6.5.1)."""
         if self._lines is not None:
             self._lines.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """A head is complete: frame it, and queue it for the exchange."""
+        """Check a complete head, determine its framing, and append it to ``heads``."""
         head, self._head, self._lines = self._head, None, None
         if head is None or self.excess or self._parser is None:
             return
-        # Between two looks at _fed lies one read; only a head that came in several, or in a huge one, can be too large.
+        # _fed counts whole reads. The field sizes are summed exactly only when that upper bound exceeds the limit.
         if (
             self._fed > MAX_HEAD_BYTES
             and sum(len(name) + len(value) for name, value in head.fields) > MAX_HEAD_BYTES
@@ -264,11 +266,11 @@ class ResponseReader:
         self.heads.append(head)
 
     def on_body(self, piece: bytes) -> None:
-        """A piece of the response's body."""
+        """Pass a piece of the body to the sink, or store it until there is one."""
         self._framed = 0
         if self.complete:
             self.excess = True
-        elif self.final is None:  # an interim response's, which has none
+        elif self.final is None:  # an interim response, which has no body
             raise ProtocolError(BAD_GATEWAY, "interim response with a body")
         elif self.sink is not None:
             self.sink.body(piece)
@@ -276,7 +278,7 @@ class ResponseReader:
             self.pieces.append(piece)
 
     def on_message_complete(self) -> None:
-        """A response has ended, by its framing."""
+        """End a response by its framing."""
         if self.final is not None and not self.complete:
             self._complete()
 

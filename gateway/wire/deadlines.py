@@ -1,10 +1,10 @@
-"""Every deadline of every connection, kept by one sweeping timer.
+"""Deadline sweeper: one timer enforces the deadlines of all connections.
 
-A timer per request is a heap push and a cancelled entry per request; one sweep over the open connections every
-quarter second is nothing. The price: a deadline fires up to one sweep late, never early.
+A timer per request would be a heap push and a cancelled entry per request. One sweep over the open connections every
+quarter second costs next to nothing. The price: a deadline fires up to one sweep late, never early.
 
-Law: a connection sets ``deadline`` (loop time, or None) as often as it likes; the sweeper calls ``expire`` when it has
-passed, having cleared it.
+Law: a connection sets ``deadline`` (loop time, or None) as often as it likes. When the deadline has passed, the sweeper
+sets it to None and then calls ``expire``.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Final, Protocol
 
 SWEEP_SECONDS: Final = 0.25
 _LOOKED_BACK: Final = 40
-"""Sweeps whose lateness is remembered: ten seconds of them."""
+"""Number of sweeps whose lateness is stored: ten seconds of them."""
 
 
 class Timed(Protocol):
-    """Something with a deadline."""
+    """Object with a deadline."""
 
     deadline: float | None
 
     def expire(self) -> None:
-        """Act on the deadline that has passed."""
+        """Handle the deadline that has passed."""
 
 
 class Deadlines:
-    """The sweeper.
+    """Deadline sweeper of one event loop.
 
     Attributes:
-        now: The loop's clock as of the last sweep: cheap, and at most one sweep old.
-        watched: Those whose deadlines are kept.
-        lateness: How late the last sweeps came, in seconds: what the event loop kept everybody waiting.
+        now: The loop's clock as of the last sweep: cheap to read, and at most one sweep old.
+        watched: The objects whose deadlines are enforced.
+        lateness: By how many seconds the last sweeps came late, which is how long the event loop was blocked.
     """
 
     __slots__ = ("_due", "_loop", "_timer", "lateness", "now", "watched")
@@ -46,13 +46,13 @@ class Deadlines:
         self.watched: set[Timed] = set()
 
     def start(self) -> None:
-        """Begin to sweep, on the running loop."""
+        """Start sweeping on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._due = self._loop.time()
         self._sweep()
 
     def stop(self) -> None:
-        """Sweep no more."""
+        """Stop sweeping."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

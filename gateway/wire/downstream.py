@@ -1,16 +1,16 @@
-"""The client's connection: requests in, answers out, in order.
+"""Client connection: it reads requests, serves them one at a time, and writes the answers in order.
 
-A request and its answer are an :class:`Inbound`. The connection queues them as its reader completes their heads, and
-serves one at a time by driving the coroutine that the listener's ``serve`` makes for it. Laws:
+A request and its answer are an :class:`Inbound`. The connection queues each one when its head is complete, and serves
+it by driving the coroutine that the listener's ``serve`` makes for it. Laws:
 
 - Answers leave in the order of their requests, whatever arrives meanwhile.
-- A request that breaks a law is served like any other, with ``fault`` set: it is answered and recorded by the same
-  code, nothing of it goes further, and the connection closes behind it.
-- Reading stops while more requests wait than are parsed ahead, while the client does not take its answers, while a
-  body is due that nobody takes yet (so no body is read, beyond what arrived with the head, before the gateway has
-  decided), and while whoever takes it is full. Else it goes on, to notice a client that leaves.
-- What comes behind a request to upgrade, before its 101, refuses it (RFC 6455 section 4.1).
-- A client that goes away is thrown into the coroutine at once, as :class:`ClientGone`.
+- A request that violates a law is served like any other, with ``fault`` set. The same code answers and records it,
+  nothing of it is forwarded, and the connection closes after the answer.
+- Reading stops in four cases: more requests wait than are parsed ahead; the client does not take its answers; a body is
+  due that has no sink yet (so no body is read, beyond what arrived with the head, before the gateway has decided); the
+  sink is full. Otherwise reading goes on, so that a client that leaves is noticed.
+- Bytes behind an upgrade request that come before its 101 refuse it (RFC 6455 section 4.1).
+- When the client goes away, :class:`ClientGone` is thrown into the coroutine at once.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT, UNAVAILABLE = 408, 503
 LINGER_SECONDS: Final = 2.0
-"""How long, after a refusal, what the client still sends is read and dropped: a reset must not eat the answer."""
+"""After a refusal, received bytes are read and dropped for this long: a reset would destroy the answer on its way."""
 
 
 class DownstreamConnection(asyncio.Protocol):
-    """One client's connection.
+    """Client connection as an asyncio protocol.
 
     Attributes:
-        peer: The client's address as text; empty when the system does not tell.
-        deadline: See :mod:`~gateway.wire.deadlines`.
-        drive: Runs the exchange that is being served, while one is.
+        peer: The client's address as text; empty if the system does not know it.
+        deadline: The time at which ``expire`` is called; see :mod:`~gateway.wire.deadlines`.
+        drive: The drive of the exchange that is being served; None between exchanges.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -58,10 +58,10 @@ class DownstreamConnection(asyncio.Protocol):
         self.deadline: float | None = None
         self.peer = ""
 
-    # -- asyncio's side ----------------------------------------------------------------------------------------
+    # -- asyncio's callbacks -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, with a transport."""
+        """Register the connection and its transport; refuse it if there are too many."""
         self._outlet = Outlet(self._listener.outbox, cast("asyncio.Transport", transport))
         name = transport.get_extra_info("peername")
         self.peer = str(name[0]) if isinstance(name, tuple) else ""
@@ -75,7 +75,7 @@ class DownstreamConnection(asyncio.Protocol):
                 self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
-        """End: whoever serves this client is told that it is gone."""
+        """Unregister the connection, and throw ClientGone into the exchange that is being served."""
         self._listener.leave(self)
         self._deadlines.watched.discard(self)
         self._outlet = None
@@ -85,25 +85,25 @@ class DownstreamConnection(asyncio.Protocol):
             self.drive.throw(ClientGone("the client closed the connection"))
 
     def eof_received(self) -> bool:
-        """Take a client that half-closes for one that left, as nginx and Envoy do: the two look alike.
+        """Treat a client that half-closes as one that left, as nginx and Envoy do: the two look alike.
 
-        What is finished it may have.
+        Finished answers are still written.
         """
         if self._outlet is not None:
             self._outlet.flush()
         return False
 
     def data_received(self, data: bytes) -> None:
-        """Read, then serve what that completed."""
+        """Parse received bytes, then serve the requests they completed."""
         if self._closing or self._broken:
-            return  # what comes behind a refusal, or while closing, is dropped
+            return  # bytes behind a refusal, or while closing, are dropped
         active = self._active
         last = self._queue[-1] if self._queue else active
         if last is not None and last.head.upgrade:
             self._break(ProtocolError(BAD_REQUEST, EARLY), last)
             self._pump()
             return
-        if active is None and not (self._reader.in_head or self._full):  # later bytes of a head win no time
+        if active is None and not (self._reader.in_head or self._full):  # more of a head gains no time
             self.deadline = self._deadlines.after(self._limits.head_seconds)
         try:
             self._reader.read(data)
@@ -112,7 +112,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._pump()
 
     def pause_writing(self) -> None:
-        """The client takes its answer more slowly than it comes."""
+        """Pause the source of the answer: the client takes it more slowly than it comes."""
         self._full = True
         if self._outlet is not None:
             self._buffered = self._outlet.buffered()
@@ -121,7 +121,7 @@ class DownstreamConnection(asyncio.Protocol):
             self._active.source.pause()
 
     def resume_writing(self) -> None:
-        """The client has caught up."""
+        """Resume the source of the answer: the client has caught up."""
         self._full = False
         if self._closing:
             return
@@ -135,12 +135,12 @@ class DownstreamConnection(asyncio.Protocol):
             self.regulate()
 
     def expire(self) -> None:
-        """The deadline has passed; what for follows from where the connection is."""
+        """Handle the passed deadline; the state of the connection determines which deadline it was."""
         full, left = self._full, self._outlet.buffered() if self._outlet is not None else 0
         if self._full and not full:
-            return  # by what just left, and with a deadline of its own
+            return  # buffered() flushed, the transport called pause_writing(), and that set a write deadline
         if left and (full or self._closing):
-            if left < self._buffered:  # slow is not stalled
+            if left < self._buffered:  # a client that took something is slow, not stalled
                 self._buffered = left
                 self.deadline = self._deadlines.after(self._limits.write_seconds)
             else:
@@ -154,10 +154,10 @@ class DownstreamConnection(asyncio.Protocol):
             self._break(ProtocolError(REQUEST_TIMEOUT, "the request did not arrive in time"))
             self._pump()
 
-    # -- turn by turn ------------------------------------------------------------------------------------------
+    # -- one exchange after the other --------------------------------------------------------------------------
 
     def _break(self, fault: ProtocolError, broken: Inbound | None = None) -> None:
-        """Read nothing more. The request being read, or `broken`, is refused; if it is being served, it is told."""
+        """Stop reading, and refuse `broken` or the request being read; `fault` is thrown into it if it is active."""
         self._broken = True
         inbound = broken or self._reader.current or Inbound(self)
         self._reader.current = None
@@ -170,7 +170,7 @@ class DownstreamConnection(asyncio.Protocol):
             self._queue.append(inbound)
 
     def _pump(self) -> None:
-        """Serve what is queued, one after the other, without recursion; parse on when the queue is empty."""
+        """Serve the queued requests in turn, without recursion; parse on when the queue is empty."""
         if self._pumping:
             return
         self._pumping = True
@@ -181,7 +181,7 @@ class DownstreamConnection(asyncio.Protocol):
             self.drive.start()
         self._pumping = False
         if self._may_parse_on():
-            # In another turn of the loop: a client that sends thousands of requests at once waits for the others.
+            # In a later turn of the loop: a client that sends thousands of requests at once must not delay the others.
             asyncio.get_running_loop().call_soon(self._parse_on)
         self.regulate()
 
@@ -190,7 +190,7 @@ class DownstreamConnection(asyncio.Protocol):
             self.data_received(b"")
 
     def _may_parse_on(self) -> bool:
-        """Whether bytes that were read wait to be parsed, and nothing stands before them."""
+        """True if unparsed bytes are waiting and nothing has to happen before they are parsed."""
         return bool(self._reader.held) and not (self._queue or self._full or self._broken or self._closing)
 
     def _wait_for_the_next(self) -> None:
@@ -200,7 +200,7 @@ class DownstreamConnection(asyncio.Protocol):
         )
 
     def _served(self, escaped: Exception | None) -> None:
-        """The exchange has ended: go on with the next, or close."""
+        """Finish an exchange: serve the next one, or close."""
         inbound, self._active, self.drive = self._active, None, None
         if inbound is None or self._outlet is None:
             return
@@ -222,7 +222,7 @@ class DownstreamConnection(asyncio.Protocol):
                 self._pump()
 
     def regulate(self) -> None:
-        """Read, or not: the one place that decides (see the laws above)."""
+        """Pause or resume reading: the only place that decides this (see the laws above)."""
         active, outlet = self._active, self._outlet
         if outlet is None:
             return
@@ -245,7 +245,7 @@ class DownstreamConnection(asyncio.Protocol):
             self.deadline = self._deadlines.after(self._limits.body_seconds) if due else None
 
     def _close(self, *, linger: bool) -> None:
-        """Write what is still to be written, and close; with `linger`, read on for a while and drop it."""
+        """Write out the buffer and close; with `linger`, read and drop received bytes for a while first."""
         outlet = self._outlet
         self._closing = True
         self._queue.clear()
@@ -254,7 +254,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._buffered = outlet.buffered()
         if linger and outlet.transport.can_write_eof():
             outlet.transport.write_eof()
-            self._buffered = sys.maxsize  # at the first look, whatever is left counts as on its way
+            self._buffered = sys.maxsize  # larger than any buffer, so that the first expiry sees progress
             self.deadline = self._deadlines.after(LINGER_SECONDS)
             self.regulate()
         else:
@@ -262,31 +262,31 @@ class DownstreamConnection(asyncio.Protocol):
             self.deadline = self._deadlines.after(self._limits.write_seconds)
 
     def close_if_idle(self) -> None:
-        """Close unless a request is being read or served."""
+        """Close the connection unless a request is being read or served."""
         if not (self._active or self._reader.current or self._queue) and self._outlet is not None:
             self._closing = True
             self._outlet.close()
 
     def abort(self) -> None:
-        """Drop the connection at once; what was written of an answer, the client may still see."""
+        """Drop the connection at once; the client may still receive what was written before."""
         if self._outlet is not None:
             self._outlet.abort()
 
     @property
     def draining(self) -> bool:
-        """No connection is kept alive any more."""
+        """True if connections are not kept alive any more."""
         return self._listener.draining
 
     @property
     def full(self) -> bool:
-        """Whether the client lags behind."""
+        """True if the transport's write buffer is full."""
         return self._full
 
     def switch(self, head: bytes) -> asyncio.Transport:
-        """Write the 101's `head` and give the transport away, to a tunnel.
+        """Write the 101's `head`, and return the transport for a tunnel.
 
         Raises:
-            ClientGone: it is gone already.
+            ClientGone: the connection is closed already.
         """
         if self._outlet is None:
             raise ClientGone("the client closed the connection")
@@ -295,6 +295,6 @@ class DownstreamConnection(asyncio.Protocol):
         return self._outlet.give_away()
 
     def write(self, piece: bytes) -> None:
-        """Write bytes of the active inbound's answer."""
+        """Write bytes of the active exchange's answer."""
         if self._outlet is not None:
             self._outlet.write(piece)

@@ -1,15 +1,15 @@
-"""Running an exchange's coroutine from protocol callbacks, without a Task.
+"""Coroutine driver: it runs an exchange's coroutine from protocol callbacks, without an asyncio Task.
 
 A Task per request costs two trips through the event loop for each await. An exchange rarely needs the loop: its
-identity is in memory and its connection is idle, so it runs from the bytes of the request to the bytes sent upstream in
+identity is cached and its connection is idle, so it runs from the bytes of the request to the bytes sent upstream in
 one call, and from the response's bytes to its own end in another. So a :class:`Drive` steps the coroutine by hand:
-it runs until it awaits a :class:`Signal` nobody has set, and goes on, at once, in the call that sets it.
+it runs until it awaits a :class:`Signal` that is not set, and continues, at once, in the call that sets it.
 
 Laws:
 
-- Such a coroutine awaits signals only; anything of asyncio's goes through :func:`offload`.
-- A step never runs inside another step of the same drive: an error thrown meanwhile is kept for the next await.
-- When a drive is thrown into, it is told where it waits; what it then does is its own (its ``finally`` clauses run).
+- A driven coroutine awaits signals only; asyncio awaitables go through :func:`offload`.
+- A step never runs inside another step of the same drive: an error thrown meanwhile is raised at the next await.
+- An error thrown into a drive is raised where the coroutine waits, and its ``finally`` clauses run.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ T = TypeVar("T")
 
 
 class Abandoned(Exception):
-    """Offloaded work was cancelled by somebody else than the exchange that awaits it."""
+    """Offloaded work was cancelled by other code than the exchange that awaits it."""
 
 
 def report(message: str, error: Exception) -> None:
-    """Tell the loop's exception handler of an error that nobody is left to raise it to."""
+    """Pass an error that no caller can receive any more to the loop's exception handler."""
     asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
 
 
 class Signal(Generic[T]):
-    """A value that will be set once, by whoever has it, for the one coroutine that awaits it."""
+    """One-shot future for driven coroutines: a value is set once, and one coroutine awaits it."""
 
     __slots__ = ("_drive", "_error", "_value", "done")
 
@@ -44,14 +44,14 @@ class Signal(Generic[T]):
         self._drive: Drive | None = None
 
     def set(self, value: T) -> None:
-        """Hand over the value; the waiting coroutine runs on before this returns. Later calls are ignored."""
+        """Set the value, and run the waiting coroutine before this returns. Later calls are ignored."""
         if not self.done:
             self.done = True
             self._value = value
             self._wake()
 
     def fail(self, error: BaseException) -> None:
-        """Raise `error` where the value is awaited. Later calls are ignored."""
+        """Set an error, which is raised where the signal is awaited. Later calls are ignored."""
         if not self.done:
             self.done = True
             self._error = error
@@ -63,30 +63,30 @@ class Signal(Generic[T]):
             drive.resume(self)
 
     def park(self, drive: Drive) -> None:
-        """Note who is to be resumed."""
+        """Store the drive that is resumed when the signal is set."""
         self._drive = drive
 
     def __await__(self) -> Generator[Signal[T], None, T]:
         if not self.done:
             yield self
         if self._error is not None:
-            # The traceback of an error raised twice grows; a signal's is raised once.
+            # A traceback grows each time its error is raised; the error of a signal is raised only once.
             raise self._error
-        return self._value  # type: ignore[return-value]  # set() ran, so this is a T
+        return self._value  # type: ignore[return-value]  # done is true and there is no error, so set() stored a T
 
 
 _END: Final[Any] = object()
 
 
 class Drive:
-    """One coroutine, stepped from callbacks until it ends."""
+    """Driver of one coroutine: it steps the coroutine from callbacks until it ends."""
 
     __slots__ = ("_ended", "_pending", "_stepping", "_steps", "_waiting")
 
     def __init__(
         self, coroutine: Coroutine[Any, None, None], ended: Callable[[Exception | None], None]
     ) -> None:
-        """Prepare to run `coroutine`; `ended` is called once, with what escaped it (nothing should)."""
+        """Prepare to run `coroutine`; `ended` is called once, with the exception that escaped (normally None)."""
         self._steps = coroutine.__await__()
         self._ended = ended
         self._waiting: Signal[Any] | None = None
@@ -94,17 +94,17 @@ class Drive:
         self._stepping = False
 
     def start(self) -> None:
-        """Run to the first await that has to wait, or to the end."""
+        """Run to the first await of an unset signal, or to the end."""
         self._step(None)
 
     def resume(self, signal: Signal[Any]) -> None:
-        """Go on after `signal`; one that is no longer awaited is ignored."""
+        """Continue after `signal`; a signal that is no longer awaited is ignored."""
         if signal is self._waiting:
             self._waiting = None
             self._step(None)
 
     def throw(self, error: BaseException) -> None:
-        """Raise `error` where the coroutine waits, or at its next await when it is running now."""
+        """Raise `error` where the coroutine waits, or at its next await if it is running now."""
         if self._stepping:
             self._pending = error
         elif self._waiting is not None:
@@ -116,7 +116,7 @@ class Drive:
         escaped: Exception | None = None
         try:
             while True:
-                # next() with a default tells the end without raising, which most exchanges come to here.
+                # next() with a default reports the end without raising StopIteration, and most exchanges end here.
                 signal = next(self._steps, _END) if error is None else self._steps.throw(error)
                 if self._pending is None or signal is _END:
                     break
@@ -136,7 +136,7 @@ class Drive:
 
 
 async def settled(task: asyncio.Task[T]) -> T:
-    """Await a Task from a driven coroutine. When the coroutine is thrown into, the Task goes on by itself.
+    """Await a Task from a driven coroutine. An error thrown into the coroutine leaves the Task running.
 
     Raises:
         Abandoned: the Task was cancelled.
@@ -158,7 +158,7 @@ async def settled(task: asyncio.Task[T]) -> T:
 async def offload(work: Coroutine[object, None, T]) -> T:
     """Await `work`, which needs a running Task (sockets, timeouts, the database), from a driven coroutine.
 
-    When the driven coroutine is thrown into, the Task is cancelled.
+    An error thrown into the driven coroutine cancels the Task.
     """
     task = asyncio.get_running_loop().create_task(work)
     try:
@@ -169,7 +169,7 @@ async def offload(work: Coroutine[object, None, T]) -> T:
 
 
 async def attend(work: Coroutine[Any, None, T]) -> T:
-    """Await `work`, which has to be driven, from a Task: the way back from :func:`offload`."""
+    """Await `work`, which has to be driven, from a Task: the reverse of :func:`offload`."""
     ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
     results: list[T] = []
 

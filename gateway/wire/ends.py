@@ -1,4 +1,4 @@
-"""One end of a tunnel: what a transport talks to, and how its bytes get to the other end.
+"""Tunnel end: the asyncio protocol of one transport of a tunnel, which writes received bytes to the other end.
 
 Laws: those of :mod:`gateway.wire.tunnel`, for one direction.
 """
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 class Owner(Protocol):
-    """The connection that had a transport."""
+    """Connection that owned the transport before the tunnel."""
 
     @property
     def full(self) -> bool:
-        """Whether its peer lags behind what was written."""
+        """True if the transport's write buffer is full."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take in that the transport is gone."""
+        """Handle the loss of the transport."""
 
 
 class End(asyncio.Protocol):
-    """What a transport talks to while it is one end of a tunnel.
+    """Tunnel end: the protocol of one transport while it is tunnelled.
 
     Attributes:
-        frames: Those of what arrives here, and goes to the peer.
-        parted: What arrives here goes nowhere any more: the peer has had its Close frame.
-        full: This side takes bytes more slowly than they come.
-        waits: Nothing is to be read here for now, whatever the peer could take.
+        frames: The frame parser of the bytes that arrive here and go to the peer.
+        parted: Bytes that arrive here are not written any more: the peer has been sent its Close frame.
+        full: The write buffer of this transport is full.
+        waits: Reading is paused here for now, even if the peer could take bytes.
         transport: The transport.
         peer: The other end.
     """
@@ -48,7 +48,7 @@ class End(asyncio.Protocol):
         self.peer: End = self
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what arrived."""
+        """Write received bytes to the peer, or drop them if the socket is being closed here."""
         self._tunnel.passed(self, len(data))
         if self._tunnel.parted:
             self.drop(data)
@@ -56,13 +56,13 @@ class End(asyncio.Protocol):
             self.pass_on(data)
 
     def pass_on(self, data: bytes) -> None:
-        """Give bytes of this side to the other."""
+        """Write bytes of this side to the other."""
         self.frames.feed(data)
         if not self.peer.transport.is_closing():
             self.peer.transport.write(data)
 
     def part(self, farewell: bytes) -> None:
-        """Pass on nothing behind the present frame, and `farewell` in its place."""
+        """Write `farewell` to the peer when the present frame ends, and nothing after it."""
         self._farewell = farewell
         self._part_between()
 
@@ -73,11 +73,11 @@ class End(asyncio.Protocol):
         if not (self.frames.closed or self._finished or self.peer.transport.is_closing()):
             self.peer.transport.write(self._farewell)
         if not self.transport.is_closing():
-            # To nowhere: the answer to the Close frame may be behind what the peer did not take.
+            # Bytes are dropped from now on: the answer to the Close frame may be behind what the peer did not take.
             self.transport.resume_reading()
 
     def drop(self, data: bytes) -> None:
-        """Pass on what belongs to the frame under way, and nothing behind it; look for the answer to a Close frame."""
+        """Write the rest of the present frame, drop what follows, and look for the answer to a Close frame."""
         if not self.parted:
             end = self.frames.feed_one(data)
             if not self.peer.transport.is_closing():
@@ -88,7 +88,7 @@ class End(asyncio.Protocol):
         self._tunnel.answered(self)
 
     def eof_received(self) -> bool:
-        """Pass on that this side sends no more; keep the transport while the other still sends."""
+        """Pass on that this side sends no more; the transport stays open while the other side still sends."""
         self._finished = True
         self._tunnel.touch()
         if self._tunnel.parted:
@@ -96,7 +96,7 @@ class End(asyncio.Protocol):
             return True
         if self.peer.transport.is_closing():
             return False
-        if self.peer._finished:  # noqa: SLF001 -- its own kind
+        if self.peer._finished:  # noqa: SLF001 -- the same class
             self.peer.transport.close()
             return False
         if self.peer.transport.can_write_eof():
@@ -105,36 +105,36 @@ class End(asyncio.Protocol):
 
     @property
     def has_answered(self) -> bool:
-        """Whether this side will say nothing more that counts."""
+        """True if nothing that this side can still send matters."""
         return self._finished or (self.frames.closed and self.frames.between)
 
     def pause_writing(self) -> None:
-        """This side takes bytes more slowly than they come."""
+        """Pause reading at the peer: this side takes bytes more slowly than they come."""
         self.full = True
         if not self.peer.transport.is_closing() and not self.peer.parted:
             self.peer.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """This side has caught up."""
+        """Resume reading at the peer: this side has caught up."""
         self.full = False
         if not (self.peer.waits or self.peer.transport.is_closing()):
             self.peer.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the owner, and let the other side finish what it has been given."""
+        """Let the peer write out its buffer, and notify the owner and the tunnel."""
         self.peer.finish()
         self._owner.connection_lost(exc)
         self._tunnel.gone()
 
     def finish(self) -> None:
-        """The other side is gone: write out what it sent, then close."""
+        """Write out what the lost peer sent, then close."""
         if self._tunnel.parted and self.peer.parted:
-            return  # this side has its Close frame, and its time to answer
+            return  # this side has been sent its Close frame, and has time to answer
         if not self.transport.is_closing():
             self.transport.close()
 
     def hang_up(self) -> None:
-        """Close; at once, if what it has been given is not taken."""
+        """Close the transport; drop it at once if its write buffer is not empty."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         elif not self.transport.is_closing():

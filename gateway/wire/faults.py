@@ -1,4 +1,4 @@
-"""What an upstream can do wrong, as one tree. ``gateway/proxy/refusals.py`` maps it to answers, totally."""
+"""Error tree of upstream faults. ``gateway/proxy/refusals.py`` maps every one of them to an answer."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ UNSENT: Final = "the upstream closed the connection before a request was sent on
 
 
 class UpstreamFault(Exception):
-    """The upstream did not do its part."""
+    """Base class of upstream faults."""
 
 
 class UpstreamLost(UpstreamFault):
-    """The connection ended before the response did."""
+    """The connection ended before the response was complete."""
 
 
 class UpstreamTimedOut(UpstreamFault):
-    """The upstream was silent for longer than it may be."""
+    """The upstream was silent for longer than its timeout."""
 
 
 class UpstreamMalformed(UpstreamFault):
-    """The upstream's answer is not HTTP."""
+    """The upstream's response is not valid HTTP."""
 
 
 class UpstreamUnreachable(UpstreamFault):
@@ -29,4 +29,4 @@ class UpstreamUnreachable(UpstreamFault):
 
 
 class PoolExhausted(UpstreamFault):
-    """Every connection is busy and as many exchanges as may wait are waiting."""
+    """Every connection is busy, and the queue of waiting exchanges is full."""

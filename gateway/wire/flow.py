@@ -1,10 +1,10 @@
-"""The two ends of a body in motion.
+"""Body stream protocols: the source that a body is read from, and the sink that it is written to.
 
-A body flows from a source (the connection it is read from) to a sink (the connection it is written to). Laws:
+Source and sink are connections. Laws:
 
-- A sink that is full says so by ``source.pause()``, and ``source.resume()`` when it has room: this is all the
-  backpressure there is, and all there needs to be.
-- ``end`` comes once, after the last ``body``; after it, or after either connection is lost, nothing more comes.
+- A full sink calls ``source.pause()``, and ``source.resume()`` when it has room. This is the only backpressure, and it
+  suffices.
+- ``end`` is called once, after the last ``body``. After it, or after either connection is lost, nothing more is called.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import Protocol
 
 
 class Source(Protocol):
-    """Where a body is read."""
+    """Side that a body is read from."""
 
     def pause(self) -> None:
-        """Read no more until ``resume``."""
+        """Stop reading until ``resume``."""
 
     def resume(self) -> None:
-        """Read on."""
+        """Continue reading."""
 
 
 class Sink(Protocol):
-    """Where a body is written."""
+    """Side that a body is written to."""
 
     def body(self, piece: bytes) -> None:
-        """Write a non-empty piece, framed as the head that was sent promised."""
+        """Write a non-empty piece, framed as the head announced."""
 
     def end(self) -> None:
-        """Write what marks the end of the body."""
+        """Write the end of the body."""

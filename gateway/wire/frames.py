@@ -1,9 +1,9 @@
-"""Where WebSocket frames begin and end in a stream of bytes, and what a Close frame looks like (RFC 6455 section 5).
+"""WebSocket frame scanner: it finds frame boundaries in a byte stream, and builds Close frames (RFC 6455 section 5).
 
 Laws:
 
-- Headers are read, payloads passed over: a large message costs as much as a small one.
-- Nothing is judged. Bytes that are no frames pass like any others; at worst no boundary is ever found in them.
+- Headers are parsed and payloads are skipped: a large message costs as much as a small one.
+- Nothing is validated. Bytes that are no frames pass like any others; at worst no boundary is ever found in them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SHORT_LENGTH, _LONG_LENGTH = 126, 127
 
 
 class Frames:
-    """Follows the frames of one direction.
+    """Frame scanner for one direction of a socket.
 
     Attributes:
         closed: A Close frame has begun: nothing may follow it (section 5.5.1).
@@ -27,23 +27,23 @@ class Frames:
     __slots__ = ("_head", "_left", "closed")
 
     def __init__(self) -> None:
-        self._head = b""  # of a header that has not arrived whole
-        self._left = 0  # bytes of the present frame still to come, behind its header
+        self._head = b""  # the start of a header that has not arrived completely
+        self._left = 0  # bytes behind the header of the present frame that are still to come
         self.closed = False
 
     @property
     def between(self) -> bool:
-        """Whether what has passed ends with a whole frame."""
+        """True if the bytes so far end with a complete frame."""
         return not self._left and not self._head
 
     def feed(self, passing: bytes) -> None:
-        """Take notice of bytes that pass."""
+        """Scan the next bytes of the stream."""
         size = len(passing)
-        if self._left >= size:  # in the midst of a large frame
+        if self._left >= size:  # in the middle of a large frame
             self._left -= size
             return
         at = self.feed_one(passing) if self._left or self._head else 0
-        # feed_one without its slices: small frames come by the hundred. A header is at most ten bytes and the mask.
+        # feed_one() inlined without its slices: small frames come by the hundred. Ten header bytes and a mask at most.
         while at + 10 <= size:
             second = passing[at + 1]
             length = second & 0x7F
@@ -62,7 +62,7 @@ class Frames:
             at = self.feed_one(passing, at)
 
     def feed_one(self, passing: bytes, at: int = 0) -> int:
-        """Take notice of bytes from `at` to the end of the present frame; return where that is, or where they end."""
+        """Scan bytes from `at` to the end of the present frame; return that position, or the length of the bytes."""
         if not self._left:
             head = self._head + passing[at : at + 10 - len(self._head)]
             size = _header_size(head)
@@ -80,7 +80,7 @@ class Frames:
 
 
 def _header_size(head: bytes) -> int:
-    """Return how many bytes there are up to the mask, as far as `head` tells."""
+    """Return the length of the header up to the mask, as far as `head` determines it."""
     if len(head) < 2:  # noqa: PLR2004 -- flags and opcode, mask bit and length
         return 2
     length = head[1] & 0x7F
@@ -88,7 +88,7 @@ def _header_size(head: bytes) -> int:
 
 
 def _payload_size(head: bytes) -> int:
-    """Return how many bytes follow: the masking key, which a client's frames have, and the payload."""
+    """Return how many bytes follow the header: the masking key, if it is a client's frame, and the payload."""
     length = head[1] & 0x7F
     if length == _SHORT_LENGTH:
         length = int.from_bytes(head[2:4], "big")
@@ -98,7 +98,7 @@ def _payload_size(head: bytes) -> int:
 
 
 def close_frame(code: int, reason: str, *, masked: bool) -> bytes:
-    """Return a Close frame; `masked` towards a server (section 5.3)."""
+    """Return a Close frame; a client's frame is `masked` (section 5.3)."""
     payload = code.to_bytes(2, "big") + reason.encode()[:_LARGEST_REASON]
     head = bytes((0x80 | _CLOSE, len(payload) | (0x80 if masked else 0)))
     if not masked:

@@ -1,9 +1,9 @@
-"""Message framing and header laws: pure functions from a parsed head to a verdict.
+"""Message framing and header checks: pure functions that accept or refuse a parsed head.
 
 llhttp (strict, no leniencies) already refuses bare CR or LF, obs-fold, a space before the colon, non-token names, NUL
 and controls in values, Content-Length beside Transfer-Encoding, repeated, listed or signed Content-Length, unknown last
-codings, malformed chunk sizes and extensions. What it lets through and this project refuses stands here, each rule
-under its section of RFC 9112 (or 9110 where it says so).
+codings, malformed chunk sizes and extensions. This module refuses what llhttp lets through and this project does not
+accept, each rule under its section of RFC 9112 (or of RFC 9110 where it says so).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FIRST_FINAL: Final = 200
 LAST_FINAL: Final = 599
 
 HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
-"""uri-host [":" port], RFC 9110 section 7.2; sub-delims and percent-encoding of reg-name are not taken."""
+"""uri-host [":" port], RFC 9110 section 7.2; sub-delims and percent-encoding of reg-name are not accepted."""
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -43,7 +43,7 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-"""Fields of one connection only, never forwarded (RFC 9110 section 7.6.1)."""
+"""Fields that concern one connection only, and are never forwarded (RFC 9110 section 7.6.1)."""
 
 _OF_OTHER_PROTOCOLS: Final = frozenset(
     {
@@ -51,14 +51,14 @@ _OF_OTHER_PROTOCOLS: Final = frozenset(
         *(b"SET_PARAMETER", b"REDIRECT", b"RECORD", b"FLUSH", b"SOURCE"),
     }
 )
-"""Methods of RTSP and ICE, which llhttp reads as well."""
+"""Methods of RTSP and ICE, which llhttp parses as well."""
 
 _SINGLE: Final = (b"host", b"content-length", b"transfer-encoding", b"expect")
 _ASCII_ONLY: Final = (b"host", b"connection", b"transfer-encoding", b"expect", b"upgrade")
 
 
 def check_request(head: RequestHead) -> None:
-    """Apply the laws to a request head, and fill in ``kind`` and ``length``.
+    """Check a request head, and set its ``kind`` and ``length``.
 
     Raises:
         ProtocolError: the request must be refused and its connection closed.
@@ -71,7 +71,7 @@ def check_request(head: RequestHead) -> None:
 
     _check_host(head)
 
-    # RFC 9110 section 5.5 makes bytes over 0x7F opaque. They pass in ordinary fields, never in one that decides.
+    # RFC 9110 section 5.5 makes bytes over 0x7F opaque. Ordinary fields may hold them; fields that decide may not.
     for name in _ASCII_ONLY:
         value = first.get(name)
         if value is not None and not value.isascii():
@@ -83,14 +83,14 @@ def check_request(head: RequestHead) -> None:
     if head.upgrade:
         _check_upgrade(head)
     expect = first.get(b"expect")
-    # RFC 9110 section 10.1.1; in HTTP/1.0 it says nothing
+    # RFC 9110 section 10.1.1: in HTTP/1.0 it has no meaning.
     if expect is not None and head.minor and expect.lower() != b"100-continue":
         raise ProtocolError(EXPECTATION_FAILED, "unknown expectation")
 
 
 def _check_method(method: bytes) -> None:
-    """Refuse the methods that are not for this server."""
-    if method == b"CONNECT":  # RFC 9110 section 9.3.6: a tunnel to anywhere
+    """Refuse the methods that this server does not implement."""
+    if method == b"CONNECT":  # RFC 9110 section 9.3.6: it would be a tunnel to anywhere
         raise ProtocolError(NOT_IMPLEMENTED, "CONNECT is not supported")
     if method == b"TRACE":  # section 9.3.8: it would echo to the client what only the upstream may see
         raise ProtocolError(NOT_IMPLEMENTED, "TRACE is not supported")
@@ -99,7 +99,7 @@ def _check_method(method: bytes) -> None:
 
 
 def _check_host(head: RequestHead) -> None:
-    """Section 3.2: a 1.1 request has exactly one Host, and it is a host."""
+    """Check the Host field (section 3.2): a 1.1 request has exactly one, and its value is a host."""
     host = head.first.get(b"host")
     if host is None:
         if head.minor == 1:
@@ -109,7 +109,7 @@ def _check_host(head: RequestHead) -> None:
 
 
 def _frame_request(head: RequestHead) -> None:
-    """Section 6.3, for requests: chunked, else Content-Length, else no body."""
+    """Determine a request's framing (section 6.3): chunked, else Content-Length, else no body."""
     coding = head.first.get(b"transfer-encoding")
     if coding is not None:
         if head.minor == 0:  # Section 6.1: faulty framing, whatever follows
@@ -127,7 +127,7 @@ def _frame_request(head: RequestHead) -> None:
 
 
 def _check_upgrade(head: RequestHead) -> None:
-    """RFC 9110 section 7.8: only the protocol that this server knows; RFC 6455 section 4.1: how it is asked for."""
+    """Check an upgrade: websocket only (RFC 9110 section 7.8), by a plain GET (RFC 6455 section 4.1)."""
     if head.first.get(b"upgrade", b"").lower() != b"websocket" or head.occurs_twice(b"upgrade"):
         raise ProtocolError(NOT_IMPLEMENTED, "upgrade to other than websocket")
     if head.method != b"GET" or head.minor != 1 or head.kind is not BodyKind.NONE:
@@ -135,10 +135,10 @@ def _check_upgrade(head: RequestHead) -> None:
 
 
 def parse_length(value: bytes, status: int) -> int:
-    """Read a Content-Length (RFC 9110 section 8.6): digits and nothing else.
+    """Parse a Content-Length (RFC 9110 section 8.6): digits and nothing else.
 
     Raises:
-        ProtocolError: with `status`, when it is anything else.
+        ProtocolError: with `status`, the value is anything else.
     """
     if not value.isdigit() or len(value) > 18:  # noqa: PLR2004 -- 18 digits fit a signed 64-bit number
         raise ProtocolError(status, "malformed content-length field")
@@ -146,13 +146,13 @@ def parse_length(value: bytes, status: int) -> int:
 
 
 def check_response(head: ResponseHead, method: bytes) -> None:
-    """Apply section 6.3 to a response to `method`, and fill in ``kind`` and ``length``.
+    """Check a response to `method` by section 6.3, and set its ``kind`` and ``length``.
 
     Raises:
         ProtocolError: the upstream broke HTTP; status 502.
     """
     bad_gateway = 502
-    if not FIRST_INTERIM <= head.status <= LAST_FINAL:  # RFC 9110 section 15: there is no class for it
+    if not FIRST_INTERIM <= head.status <= LAST_FINAL:  # RFC 9110 section 15 defines no such class
         raise ProtocolError(bad_gateway, "status code out of range")
     if head.occurs_twice(b"content-length") or head.occurs_twice(b"transfer-encoding"):
         raise ProtocolError(bad_gateway, "repeated framing field")
@@ -163,9 +163,10 @@ def check_response(head: ResponseHead, method: bytes) -> None:
     if length is not None:
         head.length = parse_length(length, bad_gateway)
     if head.status < FIRST_FINAL and (coding is not None or head.length):
-        # Section 6.1 and RFC 9110 section 8.6 forbid both: whoever believes them takes the next head for a body.
+        # Section 6.1 and RFC 9110 section 8.6 forbid both: a recipient that believes them takes the next head for a
+        # body.
         raise ProtocolError(bad_gateway, "interim response with a body")
-    # Rule 1: these never have a body, whatever their fields say.
+    # Rule 1: these never have a body, whatever their fields declare.
     if method == b"HEAD" or head.status < FIRST_FINAL or head.status in (_NO_CONTENT, _NOT_MODIFIED):
         head.kind = BodyKind.NONE
     elif coding is not None:  # rule 4
@@ -181,14 +182,14 @@ def check_switch(head: ResponseHead) -> None:
     """Check a 101 that answers an upgrade to websocket (RFC 6455 section 4.1).
 
     Raises:
-        ProtocolError: 502, it switches to something else, or says so in the wrong way.
+        ProtocolError: 502, it switches to another protocol, or its fields are wrong.
     """
     if head.first.get(b"upgrade", b"").lower() != b"websocket" or b"upgrade" not in connection_tokens(head):
         raise ProtocolError(502, "101 that does not switch to websocket")
 
 
 def connection_tokens(fields: Fields) -> frozenset[bytes]:
-    """The lower-case options of every Connection field line (RFC 9110 section 7.6.1)."""
+    """Return the lower-case options of every Connection field line (RFC 9110 section 7.6.1)."""
     line = fields.first.get(b"connection")
     if line is None:
         return _NO_OPTIONS
@@ -204,14 +205,14 @@ def connection_tokens(fields: Fields) -> frozenset[bytes]:
 
 
 UPGRADE: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-"""How either handshake says that it switches, and the end of its head."""
+"""The fields by which both handshakes switch protocols, and the end of the head."""
 
 _ANTICIPATES_A_BODY: Final = frozenset({b"POST", b"PUT", b"PATCH"})
-"""Methods that say so when they have none (RFC 9110 section 8.6)."""
+"""Methods whose requests carry ``Content-Length: 0`` if they have no body (RFC 9110 section 8.6)."""
 
 
 def request_framing(head: RequestHead) -> bytes:
-    """Return the framing fields of a request sent on, and the end of its head."""
+    """Return the framing fields of a forwarded request, and the end of its head."""
     if head.kind is BodyKind.LENGTH:
         return b"Content-Length: %d\r\n\r\n" % head.length
     if head.kind is BodyKind.CHUNKED:
@@ -227,7 +228,7 @@ def chunk(body: bytes) -> bytes:
 
 
 def chunked(pieces: list[bytes], *, complete: bool) -> list[bytes]:
-    """Frame each of the non-empty `pieces` of a body as one chunk, and the end of the body if they `complete` it."""
+    """Frame each of the non-empty `pieces` of a body as one chunk; append the last chunk if they are `complete`."""
     framed = [chunk(piece) for piece in pieces]
     if complete:
         framed.append(LAST_CHUNK)
@@ -237,7 +238,7 @@ def chunked(pieces: list[bytes], *, complete: bool) -> list[bytes]:
 _USUAL_OPTIONS: Final = {
     spelled: frozenset({spelled.lower()}) for spelled in (b"keep-alive", b"Keep-Alive", b"close", b"Close")
 }
-"""What nearly every Connection field says."""
+"""Memo of the most common values of a Connection field line."""
 
 _NO_OPTIONS: Final[frozenset[bytes]] = frozenset()
 

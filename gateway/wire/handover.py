@@ -1,10 +1,10 @@
-"""What an upstream connection has for the exchange that it serves: heads, the end of the response, or a fault.
+"""Response mailbox of an upstream connection: its exchange awaits heads and the end of the response here.
 
 Laws:
 
-- Heads are handed over in order; then the end, or a fault. What was read before a fault is handed over before it.
-- One coroutine waits at a time, and goes on in the very call that brings what it waits for.
-- A fault is told once, to whoever waits for it or asks next; after the end of a response there is none.
+- Heads are delivered in order, then the end or a fault. What was read before a fault is delivered before it.
+- One coroutine waits at a time, and continues in the very call that delivers what it waits for.
+- A fault goes once to the exchange that waits for it or calls next; after the end of a response there is none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Handover:
-    """Between a connection's reader and its exchange."""
+    """Mailbox between a connection's response parser and its exchange."""
 
     __slots__ = ("_end", "_failure", "_head", "_reader")
 
@@ -31,7 +31,7 @@ class Handover:
         self._end: Signal[None] | None = None
 
     async def head(self) -> ResponseHead:
-        """Return the next response head.
+        """Return the next response head when there is one.
 
         Raises:
             UpstreamFault: there will be none.
@@ -47,7 +47,7 @@ class Handover:
         """Return when the response has ended.
 
         Raises:
-            UpstreamFault: it broke off.
+            UpstreamFault: the response broke off.
         """
         if self._failure is not None:
             raise self._failure
@@ -56,14 +56,14 @@ class Handover:
             await self._end
 
     def fail(self, fault: UpstreamFault) -> None:
-        """Keep the fault for whoever asks next; tell who waits already."""
+        """Store the fault for the next call, and raise it in an exchange that waits already."""
         if self._reader.complete or self._failure is not None:
             return
         self._failure = fault
         self.deliver()
 
     def deliver(self) -> None:
-        """Resume the exchange with what it awaits, now that the reader is at rest."""
+        """Resume the waiting exchange with what the parser has found; called when the parser is not running."""
         head, end = self._head, self._end
         if head is not None:
             if self._reader.heads:

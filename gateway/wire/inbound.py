@@ -1,10 +1,10 @@
-"""One request as it arrives, and its answer as it leaves.
+"""Inbound exchange: one request as it arrives, and its answer as it leaves.
 
-An :class:`Inbound` is what the wire hands to the gateway. Laws:
+The wire passes an :class:`Inbound` to the gateway. Laws:
 
-- The gateway reads ``head`` (or meets ``fault``), and calls either ``answer`` once or ``abort``; interim answers may go
-  before. Nobody but the wire writes framing fields or Connection.
-- The body's pieces wait in the inbound until ``pipe`` names who takes them.
+- The gateway reads ``head`` (or finds ``fault`` set), and calls either ``answer`` once or ``abort``. Interim answers
+  may come before. Only the wire writes framing fields and Connection.
+- Pieces of the body wait in the inbound until ``pipe`` names their sink.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ _END = b"\r\n"
 
 
 class ClientGone(Exception):
-    """The client closed its connection before it had its answer."""
+    """The client closed its connection before it received its answer."""
 
 
 class Inbound:
-    """A request being read and answered.
+    """Request that is being read and answered.
 
     Attributes:
         connection: The client's connection.
         head: The request head; incomplete when ``fault`` is set.
-        fault: Why the request is refused before anything looks at it, or None.
+        fault: Why the request is refused before the gateway looks at it, or None.
         size: Bytes of field lines so far, trailers included.
-        lines: Field lines so far, trailers included.
+        lines: Number of field lines so far, trailers included.
         complete: The whole request has been received.
         received: Bytes of body received.
-        limit: Bytes of body that may be received; 0 for any number.
-        pieces: Body received that nobody has taken yet.
-        sink: Who takes the body, once somebody does.
-        source: Who sends the answer's body, to be paused while the client is slow.
+        limit: Most bytes of body that may be received; 0 for no limit.
+        pieces: Received body that has not been taken yet.
+        sink: The receiver of the body, once `pipe` has named it.
+        source: The sender of the answer's body, which is paused while the client is slow.
         held: The sink is full.
         answered: The final answer's head has been written.
         aborted: The answer broke off; the connection cannot go on.
         closes: The connection closes after the answer.
-        bare: The answer's end is the connection's: a client can only tell a reset from it.
+        bare: The end of the connection is the end of the answer, so only a reset tells the client that it broke off.
         sent: Bytes of answer body written.
     """
 
@@ -97,10 +97,10 @@ class Inbound:
     # -- the request's body ----------------------------------------------------------------------------------
 
     def received_body(self, piece: bytes) -> None:
-        """Take in a piece of body from the wire.
+        """Receive a piece of body from the parser.
 
         Raises:
-            ProtocolError: 413, more than ``limit``.
+            ProtocolError: 413, the body is larger than ``limit``.
         """
         self.received += len(piece)
         if self.limit and self.received > self.limit:
@@ -111,40 +111,40 @@ class Inbound:
             self.pieces.append(piece)
 
     def received_end(self) -> None:
-        """Take in the end of the body from the wire."""
+        """Receive the end of the body from the parser."""
         self.complete = True
         if self.sink is not None:
             self.sink.end()
 
     def take(self) -> list[bytes]:
-        """Take the pieces that have arrived and that nobody has taken."""
+        """Return the pieces that have arrived and were not taken, and clear them."""
         pieces, self.pieces = self.pieces, []
         return pieces
 
     def pipe(self, sink: Sink) -> None:
-        """Let `sink` take what is still to come of the body. The pieces at hand are for :meth:`take`, before."""
+        """Send the rest of the body to `sink`. :meth:`take` comes first, for the pieces that have arrived."""
         self.sink = sink
         self.connection.regulate()
 
     def pause(self) -> None:
-        """The sink is full."""
+        """Stop reading the body: the sink is full."""
         self.held = True
         self.connection.regulate()
 
     def resume(self) -> None:
-        """The sink has room."""
+        """Continue reading the body: the sink has room."""
         self.held = False
         self.connection.regulate()
 
     @property
     def expecting(self) -> bool:
-        """Whether the client waits for a word before it sends its body (RFC 9110 section 10.1.1)."""
+        """True if the client waits for a 100 before it sends its body (RFC 9110 section 10.1.1)."""
         return not (self.received or self._urged) and b"expect" in self.head.first and self.head.minor == 1
 
     # -- the answer ------------------------------------------------------------------------------------------
 
     def interim(self, head: bytes) -> None:
-        """Write an interim response's head (RFC 9110 section 15.2); a 1.0 client gets none."""
+        """Write an interim response's head (RFC 9110 section 15.2); an HTTP/1.0 client gets none."""
         self._urged = True
         if self.head.minor == 1:
             self.connection.write(head + _END)
@@ -160,15 +160,15 @@ class Inbound:
         complete: bool,
         source: Source | None = None,
     ) -> None:
-        """Write the answer's head, with the `pieces` of its body at hand, in one write.
+        """Write the answer's head, and the `pieces` of its body that are ready, in one write.
 
         Args:
             start: Status line and field lines, without framing fields and without Connection.
-            kind: How the body's end is known to whoever sends it; a body that ends by closing is sent chunked.
-            length: What Content-Length says; None for no such field.
+            kind: How the sender ends the body; a body that ends by closing is sent chunked.
+            length: The value of Content-Length; None for no such field.
             pieces: The body so far.
             complete: The body ends with `pieces`; otherwise ``body`` and ``end`` follow.
-            source: Who sends the rest.
+            source: The sender of the rest.
         """
         self.answered = True
         head = self.head
@@ -178,10 +178,10 @@ class Inbound:
                 self._chunked = True
                 parts.append(b"Transfer-Encoding: chunked\r\n")
             else:
-                self.bare = True  # a 1.0 client knows the end by the close
+                self.bare = True  # an HTTP/1.0 client finds the end by the close
         elif length is not None:
             parts.append(b"Content-Length: %d\r\n" % length)
-        # A body that nobody will read makes the connection useless; better said than discovered.
+        # If the rest of the request's body stays unread, the connection cannot be used again: announce the close.
         unread = not self.complete and (self.sink is None or complete)
         self.closes = (
             self.bare
@@ -208,10 +208,10 @@ class Inbound:
         self.connection.write(b"".join(parts))
 
     def switch(self, start: bytes, early: bytes) -> asyncio.Transport:
-        """Write a 101 and what the upstream sent behind it; give the transport away.
+        """Write a 101 and the bytes that the upstream sent behind it; return the transport.
 
         Raises:
-            ClientGone: it is gone already.
+            ClientGone: the connection is closed already.
         """
         self.answered = True
         self.closes = True
@@ -223,11 +223,11 @@ class Inbound:
         self.connection.write(chunk(piece) if self._chunked else piece)
 
     def end(self) -> None:
-        """Mark the end of the answer's body."""
+        """Write the end of the answer's body."""
         self.source = None
         if self._chunked:
             self.connection.write(LAST_CHUNK)
 
     def abort(self) -> None:
-        """Break the answer off, so that the client cannot take it for whole."""
+        """Break the answer off, so that the client cannot take it for complete."""
         self.aborted = True

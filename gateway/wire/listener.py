@@ -1,4 +1,4 @@
-"""What the connections of one listening socket share: their limits, their number, and their end."""
+"""Listener: the limits, the count and the draining that all connections of one listening socket share."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 MOST_REFUSED: Final = 256
-"""Connections too many that may linger until their answer is read; those beyond it are dropped behind it."""
+"""Most refused connections that stay open until their answer is read; further ones are dropped after it is written."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """What one client connection may do; sizes in bytes, times in seconds.
+    """Limits of client connections; sizes in bytes, times in seconds.
 
     Attributes:
-        connections: Of all clients together.
-        connections_per_address: Of one address; 0 for any number.
+        connections: Most connections of all clients together.
+        connections_per_address: Most connections of one address; 0 for no limit.
     """
 
     head_bytes: int
@@ -41,16 +41,16 @@ class ClientLimits:
 
 @dataclass(slots=True)
 class Listener:
-    """A listening socket's side of its connections.
+    """Listener: the shared state of one listening socket's connections.
 
     Attributes:
         serve: Makes the coroutine that serves a request.
-        exempt: Tells of an address that it may have any number of connections (a proxy in front).
-        open: The connections that are open.
-        opened: How many there have been.
-        idled: Connections closed because they were idle.
-        draining: Every answer says that its connection closes.
-        ended: And connections without a request are closed too.
+        exempt: Returns whether an address may have any number of connections (a proxy in front).
+        open: The open connections.
+        opened: The number of connections opened so far.
+        idled: The number of connections closed because they were idle.
+        draining: Every answer announces that its connection closes.
+        ended: Connections without a request are closed too.
     """
 
     serve: Callable[[Inbound], Coroutine[object, None, None]]
@@ -71,7 +71,7 @@ class Listener:
         return DownstreamConnection(self)
 
     def enter(self, connection: DownstreamConnection) -> str | None:
-        """Count a connection in; return why it is one too many, if it is."""
+        """Register a connection; return the reason if it is one too many, else None."""
         self.open.add(connection)
         self.opened += 1
         peer, most = connection.peer, self.limits.connections_per_address
@@ -83,16 +83,16 @@ class Listener:
         else:
             self._by_address[peer] = count
             return None
-        self._refused.add(connection)  # it stays until it has its answer, and counts against nobody
+        self._refused.add(connection)  # kept open until its 503 is written; not counted against any limit
         return why
 
     @property
     def crowded(self) -> bool:
-        """Whether so many are being refused that none can be waited for."""
+        """True if more connections are being refused than may wait for their answer to be read."""
         return len(self._refused) > MOST_REFUSED
 
     def leave(self, connection: DownstreamConnection) -> None:
-        """Count a connection out."""
+        """Unregister a connection."""
         self.open.discard(connection)
         if connection in self._refused:
             self._refused.discard(connection)
@@ -104,7 +104,7 @@ class Listener:
             self._by_address.pop(connection.peer, None)
 
     def drain(self) -> None:
-        """Close idle connections now and every other one after the answer it is at."""
+        """Close idle connections now, and every other one after its present answer."""
         self.draining = self.ended = True
         for connection in list(self.open):
             connection.close_if_idle()

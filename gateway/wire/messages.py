@@ -1,12 +1,12 @@
-"""Heads of messages as parsed: a start line and its field lines, in order and byte-exact.
+"""Message heads as parsed: a start line and field lines, in order and byte-exact.
 
 Laws:
 
-- ``fields`` keeps every line as it came (minus optional whitespace); ``first`` and ``repeated`` index the same lines by
-  lower-case name, so that "more than one" is visible to whoever must refuse it.
+- ``fields`` holds every line as it came (minus optional whitespace). ``first`` and ``repeated`` index the same lines by
+  lower-case name, so that a check can see that a field occurs more than once.
 - Nothing is merged and nothing is decoded here.
-- Once a head is complete its lines are never changed: heads whose lines came in the same bytes share them, and share
-  ``notes``, where readers keep what they derived from the lines.
+- The lines of a complete head are never changed. Heads whose lines came in the same bytes share them, and share
+  ``notes``, where readers store what they derived from the lines.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ FieldLine = tuple[bytes, bytes]
 
 
 class BodyKind(Enum):
-    """How the end of a body is known (section 6.3)."""
+    """How the end of a body is found (section 6.3)."""
 
     NONE = "none"
     LENGTH = "length"
     CHUNKED = "chunked"
     CLOSE = "close"
-    """Until the connection closes: responses only."""
+    """The body ends when the connection closes: responses only."""
 
 
 class ProtocolError(Exception):
-    """The peer broke HTTP, or asked for what is refused on principle.
+    """The peer violated HTTP, or asked for something that is refused on principle.
 
     Attributes:
-        status: The status an answer to it must carry.
-        reason: A short phrase for people and logs; names no peer bytes.
+        status: The status that the answer must have.
+        reason: A short phrase for people and logs; it contains no bytes of the peer.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -51,13 +51,13 @@ class ProtocolError(Exception):
 
 
 class Fields:
-    """The field lines of one message.
+    """Field lines of one message, with an index by name.
 
     Attributes:
         fields: Every line.
         first: The first value of each name, by lower-case name.
         repeated: All values of each name that occurs more than once.
-        notes: What one reader derived from the lines; None until it did. Nothing else changes later.
+        notes: What one reader derived from the lines; None before it did. It is the only attribute that changes later.
     """
 
     __slots__ = ("fields", "first", "notes", "repeated")
@@ -69,7 +69,7 @@ class Fields:
         self.notes: object = None
 
     def index(self) -> None:
-        """Fill ``first`` and ``repeated`` from ``fields``; once, when the head is complete."""
+        """Fill ``first`` and ``repeated`` from ``fields``; called once, when the head is complete."""
         first = self.first
         for name, value in self.fields:
             lower = name.lower()
@@ -79,28 +79,28 @@ class Fields:
                 first[lower] = value
 
     def every(self, name: bytes) -> Iterable[bytes]:
-        """All values of the field lines called `name` (lower case), in order."""
+        """Return all values of the field lines called `name` (lower case), in order."""
         if name in self.repeated:
             return self.repeated[name]
         value = self.first.get(name)
         return () if value is None else (value,)
 
     def occurs_twice(self, name: bytes) -> bool:
-        """Whether more than one field line is called `name` (lower case)."""
+        """Return whether more than one field line is called `name` (lower case)."""
         return name in self.repeated
 
 
 class RequestHead(Fields):
-    """Everything before a request's body.
+    """Request head: everything before the body.
 
     Attributes:
         method: Upper-case method token.
         target: The request target, byte-exact.
-        minor: 0 or 1, of HTTP/1.x.
+        minor: The minor version of HTTP/1.x, 0 or 1.
         keep_alive: The connection may persist after this message (section 9.3).
         upgrade: The request asks to switch protocols.
         kind: How the body ends.
-        length: Of a body of kind LENGTH, in bytes.
+        length: The length in bytes of a body of kind LENGTH.
     """
 
     __slots__ = ("keep_alive", "kind", "length", "method", "minor", "target", "upgrade")
@@ -124,7 +124,7 @@ class RequestHead(Fields):
         self.length = 0
 
     def with_line(self, method: bytes, target: bytes) -> RequestHead:
-        """Return a head of another request line over the same field lines; for heads without a body."""
+        """Return a head with another request line over the same field lines; for heads without a body."""
         head = RequestHead.__new__(RequestHead)
         head.fields = self.fields
         head.first = self.first
@@ -141,9 +141,9 @@ class RequestHead(Fields):
 
 
 class ResponseHead(Fields):
-    """Everything before a response's body; attributes as in :class:`RequestHead`.
+    """Response head: everything before the body. Its attributes are as in :class:`RequestHead`.
 
-    ``first`` and ``repeated`` know the names in ``READ_OF_RESPONSES`` alone: a response is passed on, not read.
+    ``first`` and ``repeated`` hold only the names in ``READ_OF_RESPONSES``: other fields are only passed on.
     """
 
     __slots__ = ("keep_alive", "kind", "length", "minor", "phrase", "status")
@@ -168,7 +168,7 @@ class ResponseHead(Fields):
         return head
 
     def index(self) -> None:
-        """Fill ``first`` and ``repeated``; once, when the head is complete."""
+        """Fill ``first`` and ``repeated``; called once, when the head is complete."""
         first = self.first
         for name, value in self.fields:
             if len(name) in _LENGTHS_READ:
@@ -181,5 +181,5 @@ class ResponseHead(Fields):
 
     @property
     def interim(self) -> bool:
-        """Whether another response to the same request follows (RFC 9110 section 15.2)."""
+        """True if another response to the same request follows (RFC 9110 section 15.2)."""
         return self.status < 200 and self.status != 101  # noqa: PLR2004 -- the classes of RFC 9110 section 15

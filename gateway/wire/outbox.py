@@ -1,15 +1,15 @@
-"""Small writes wait until everything that the loop has read is dealt with, and then leave one after the other.
+"""Write buffer of all connections: small writes wait for the end of the loop's turn, and then leave together.
 
-A write to a socket wakes whoever reads at its other end. Made between the work on two requests, each wakes a peer that
-has just gone to sleep again, at the price of an interrupt to another core; made in a row, the first wakes it and the
-others find it awake. Pieces for one transport that come in one turn leave in one write. Laws:
+A write to a socket wakes the reader at its other end. Between the work on two requests, each write wakes a peer that
+has just gone to sleep again, at the price of an interrupt to another core. In a row, the first write wakes the peer and
+the others find it awake. Pieces for one transport that come in one turn leave in one write. Laws:
 
-- What is written to one transport leaves in the order in which it was written, whether it waited or not.
-- Nothing waits for more than what the loop finds to read next, nor for more than ``MOST`` others. No transport has more
-  waiting than ``LARGEST`` bytes: what is larger is written at once, so that whoever writes it feels a slow peer.
-- A transport is closed, measured and given away through its outlet, which flushes before; where asyncio closes it by
-  itself, behind ``eof_received``, its protocol flushes there.
-- Whatever happens to one transport, the others get theirs.
+- Bytes written to one transport leave in the order in which they were written, whether they waited or not.
+- A write waits at most for the end of the loop's turn, and for at most ``MOST`` other outlets. No transport has more
+  than ``LARGEST`` bytes waiting: a larger piece is written at once, so that its writer notices a slow peer.
+- A transport is closed, measured and given away through its outlet, which flushes first. Where asyncio closes it by
+  itself, after ``eof_received``, its protocol flushes there.
+- A failure of one transport does not delay the others.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class Outbox:
-    """The outlets in which something waits, of all connections of one loop."""
+    """Outlets with waiting bytes, of all connections of one loop."""
 
     __slots__ = ("_holding", "_later")
 
     def __init__(self, later: Callable[[Callable[[], None]], object]) -> None:
-        """`later` calls what it is given when the loop has done what it is at, as ``loop.call_soon`` does."""
+        """`later` schedules a call for the end of the loop's present turn, as ``loop.call_soon`` does."""
         self._later = later
         self._holding: list[Outlet] = []
 
     def add(self, outlet: Outlet) -> None:
-        """Flush `outlet` at the end of this turn, or with the next few others."""
+        """Flush `outlet` at the end of this turn, or as soon as ``MOST`` outlets wait."""
         if not self._holding:
             self._later(self.flush)
         self._holding.append(outlet)
@@ -48,22 +48,22 @@ class Outbox:
             self.flush()
 
     def flush(self) -> None:
-        """Let everything leave that waits."""
+        """Flush every waiting outlet."""
         holding, self._holding = self._holding, []
         for outlet in holding:
             try:
                 outlet.flush()
-            except Exception as error:  # noqa: BLE001 -- reported; the others are not to wait for it
+            except Exception as error:  # noqa: BLE001 -- reported; the others must not wait for it
                 report("a transport let an exception escape", error)
                 outlet.transport.abort()
 
 
 class Outlet:
-    """The way out to one transport.
+    """Write buffer of one transport.
 
     Attributes:
         transport: The transport.
-        departures: How often something left through it, or would have, had the transport not been closing.
+        departures: How many writes left it, those included that were dropped because the transport was closing.
     """
 
     __slots__ = ("_outbox", "_waiting", "departures", "transport")
@@ -75,7 +75,7 @@ class Outlet:
         self.departures = 0
 
     def write(self, piece: bytes) -> None:
-        """Write `piece`: at the end of this turn, or, when it is large, at once."""
+        """Write `piece` at the end of this turn, or at once if it is large."""
         waiting = self._waiting
         if len(waiting) + len(piece) > LARGEST:
             self.flush()
@@ -87,7 +87,7 @@ class Outlet:
             self._outbox.add(self)
 
     def flush(self) -> None:
-        """Let leave what waits; what waits for a transport that is closing is dropped with it."""
+        """Write what waits; it is dropped if the transport is closing."""
         waiting = self._waiting
         if waiting:
             self._waiting = b""
@@ -99,33 +99,33 @@ class Outlet:
             self.transport.write(piece)
 
     def buffered(self) -> int:
-        """Return how many bytes the peer has not taken."""
+        """Flush, and return how many bytes the peer has not taken."""
         self.flush()
         return self.transport.get_write_buffer_size()
 
     def close(self) -> None:
-        """Close the transport when the peer has taken everything."""
+        """Flush, and close the transport when the peer has taken everything."""
         self.flush()
         self.transport.close()
 
     def abort(self) -> None:
-        """Drop the transport at once; what was written before, the peer may still see."""
+        """Flush, and drop the transport at once; the peer may still receive what was written before."""
         self.flush()
         self.transport.abort()
 
     def drop(self) -> None:
-        """Drop the transport at once, and what waits with it."""
+        """Drop the transport at once, together with what waits."""
         self._waiting = b""
         self.transport.abort()
 
     def reset(self) -> None:
-        """Drop the transport so that its peer sees a reset, and takes what it has for broken off."""
+        """Drop the transport so that its peer sees a reset, and takes what it received for broken off."""
         made = self.transport.get_extra_info("socket")
         if made is not None:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self.transport.abort()
 
     def give_away(self) -> asyncio.Transport:
-        """Return the transport, to whoever writes to it from now on."""
+        """Flush, and return the transport to its next owner, which writes to it directly."""
         self.flush()
         return self.transport

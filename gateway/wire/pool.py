@@ -1,9 +1,9 @@
-"""The connections to one upstream: a few open, the most recently used one first, all of them bounded.
+"""Connection pool of one upstream: bounded, reusing the most recently used connection first.
 
 Laws:
 
-- At most ``connections`` are open or opening; at most ``pending`` exchanges wait for one, in order, none for longer
-  than it takes to time out; whoever comes after that is told at once (:class:`PoolExhausted`).
+- At most ``connections`` are open or opening. At most ``pending`` exchanges wait for one, in order, none longer than
+  the connect timeout; a further exchange is refused at once (:class:`PoolExhausted`).
 - A connection is lent to one exchange and comes back by ``release``, whatever happened to it.
 """
 
@@ -43,14 +43,14 @@ class PoolLimits:
 
 
 class Pool:
-    """Connections to one endpoint.
+    """Connection pool of one upstream.
 
     Attributes:
-        limits: Its bounds.
-        opened: Connections opened so far.
-        failed: Connections that could not be opened.
-        closed: Connections opened and gone.
-        open: Connections open or opening now.
+        limits: The bounds of the pool.
+        opened: Number of connections opened so far.
+        failed: Number of connections that could not be opened.
+        closed: Number of connections that were opened and are gone.
+        open: Number of connections that are open or opening now.
     """
 
     def __init__(self, dial: Dial, limits: PoolLimits, deadlines: Deadlines, outbox: Outbox) -> None:
@@ -68,16 +68,16 @@ class Pool:
 
     @property
     def idle(self) -> int:
-        """Connections open and unused."""
+        """Number of open and unused connections."""
         return len(self._idle)
 
     @property
     def waiting(self) -> int:
-        """Exchanges that wait for a connection."""
+        """Number of exchanges that wait for a connection."""
         return len(self._waiting)
 
     def idle_connection(self) -> UpstreamConnection | None:
-        """Lend an idle connection, the last one used first; None when there is none."""
+        """Lend the most recently used idle connection; None if there is none."""
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
@@ -85,17 +85,17 @@ class Pool:
         return None
 
     async def acquire(self, *, fresh: bool = False) -> UpstreamConnection:
-        """Lend a connection: an idle one unless `fresh` is asked for, else a new one, else the next to come back.
+        """Lend a connection: an idle one (unless `fresh`), else a new one, else the next that is released.
 
         Raises:
-            PoolExhausted: too many wait already.
-            UpstreamTimedOut: connecting, or waiting, took too long.
+            PoolExhausted: too many exchanges are waiting already.
+            UpstreamTimedOut: connecting or waiting took too long.
             UpstreamUnreachable: connecting failed.
         """
         if not fresh and (connection := self.idle_connection()) is not None:
             return connection
         if self.open >= self.limits.connections:
-            if self._idle:  # a fresh one is asked for, and an idle one is in its place
+            if self._idle:  # a fresh connection is wanted, and an idle one takes up its place
                 self._idle.pop(0).abort()
             else:
                 lent = await self._queue()
@@ -104,7 +104,7 @@ class Pool:
         return await self._connect()
 
     async def _queue(self) -> UpstreamConnection | None:
-        """Wait for a connection, or (None) for the room to open one."""
+        """Wait for a released connection; None means that there is room to open one."""
         if len(self._waiting) >= self.limits.pending:
             raise PoolExhausted("too many requests wait for the upstream")
         signal: Signal[UpstreamConnection | None] = Signal()
@@ -117,11 +117,13 @@ class Pool:
             return await signal
         finally:
             timer.cancel()
-            if signal in self._waiting:  # it timed out, or was thrown out: its place is for the next
+            if (
+                signal in self._waiting
+            ):  # it timed out, or an error was thrown in: the next exchange takes its turn
                 self._waiting.remove(signal)
 
     async def _connect(self) -> UpstreamConnection:
-        """Open a connection. The dial counts against the bound until it has failed, or its connection is lost."""
+        """Open a connection. The dial counts against the bound until it has failed or its connection is lost."""
         self.open += 1
         dial = asyncio.get_running_loop().create_task(self._dialled())
         try:
@@ -131,7 +133,8 @@ class Pool:
         except OSError as error:
             raise UpstreamUnreachable(f"the upstream cannot be reached: {error.strerror or error}") from error
         except BaseException:
-            # Whoever asked is gone. The dial goes on: its connection is as good for the next, and nobody loses count.
+            # The exchange is gone. The dial goes on, so the count stays right and the next exchange can use the
+            # connection.
             dial.add_done_callback(self._spare)
             raise
 
@@ -146,7 +149,7 @@ class Pool:
             async with asyncio.timeout(self.limits.connect_timeout_seconds):
                 _, connection = await self._dial(make)
         except BaseException:
-            for one in made:  # its transport may have been there already when the time was up
+            for one in made:  # when the time was up, its transport may have been connected already
                 one.disown()
             self.open -= 1
             self.failed += 1
@@ -156,7 +159,7 @@ class Pool:
         return connection
 
     def _spare(self, dial: asyncio.Task[UpstreamConnection]) -> None:
-        """Keep the connection of a dial that nobody waits for any more."""
+        """Return the connection of a dial to the pool, as the exchange that caused it is gone."""
         if dial.cancelled() or dial.exception() is not None:
             return
         connection = dial.result()
@@ -164,14 +167,14 @@ class Pool:
             self._keep(connection)
 
     def release(self, connection: UpstreamConnection) -> None:
-        """Take a connection back: to be lent again if it can be, to be dropped if not."""
+        """Take a connection back: it is lent again if it is reusable, and dropped if not."""
         if self._closed or not connection.reusable:
             connection.abort()
             return
         self._keep(connection)
 
     def _keep(self, connection: UpstreamConnection) -> None:
-        """Lend a connection to whoever waits; let it rest when nobody does."""
+        """Lend a connection to a waiting exchange; make it idle if none waits."""
         connection.rest(self.limits.idle_seconds)
         if not self._hand_over(connection):
             if self._closed or len(self._idle) >= MAX_IDLE:
@@ -180,7 +183,7 @@ class Pool:
                 self._idle.append(connection)
 
     def _hand_over(self, connection: UpstreamConnection | None) -> bool:
-        """Give `connection`, or the room for one, to whoever has waited longest."""
+        """Pass `connection`, or None for the room to open one, to the exchange that has waited longest."""
         while self._waiting:
             signal = self._waiting.popleft()
             if not signal.done:
@@ -189,7 +192,7 @@ class Pool:
         return False
 
     def _forget(self, connection: UpstreamConnection) -> None:
-        """A connection is gone."""
+        """Uncount a connection that is gone, and pass its room on."""
         self.open -= 1
         self.closed += 1
         if connection in self._idle:
@@ -197,7 +200,7 @@ class Pool:
         self._hand_over(None)
 
     def close(self) -> None:
-        """Drop the idle connections, and every other one as it comes back."""
+        """Drop the idle connections now, and every other one when it is released."""
         self._closed = True
         for connection in self._idle:
             connection.abort()

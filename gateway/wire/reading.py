@@ -1,12 +1,12 @@
-"""Bytes -> requests: llhttp's callbacks, and the limits of a head.
+"""Request parser of a client connection: llhttp's callbacks, and the limits of a head.
 
 Laws:
 
-- A request whose head is complete is put on ``ready``, in order; its body then goes to the same :class:`Inbound`.
-- ``read`` raises the first broken law and must not be called again after that; ``current`` is then the request it was
-  broken in, or None.
-- Bytes that repeat need no second reading: most clients send the same field lines again and again over one connection,
-  so when a whole request arrives whose lines are, to the byte, the last one's, only its request line is read
+- A request whose head is complete is appended to ``ready``, in order; its body then goes to the same :class:`Inbound`.
+- ``read`` raises the first violation and must not be called again after that. ``current`` is then the request in which
+  it occurred, or None.
+- Repeated bytes are not parsed again: most clients send the same field lines again and again over one connection. When
+  a whole request arrives whose lines equal, to the byte, those of the last one, only its request line is parsed
   (:meth:`RequestReader._repeated`). Parsing is a function of the bytes; where anything else could matter (a body, an
   upgrade, an expectation, a close) the lines are not remembered.
 """
@@ -33,29 +33,29 @@ EARLY: Final = "bytes behind an upgrade request"
 URI_TOO_LONG: Final = 414
 FIELDS_TOO_LARGE: Final = 431
 _SLACK: Final = 4
-"""Bytes of a field line besides its name and value: colon, space, CRLF."""
+"""Bytes of a field line that are neither name nor value: colon, space, CRLF."""
 
 _LINE: Final = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[A-Za-z0-9._~!$&'()*+,=:@/?%-]*) HTTP/1\.1")
-"""A request line of the plainest kind (section 3): the only kind that is read without llhttp."""
+"""A plain request line (section 3): the only form that is parsed without llhttp."""
 
 SLICE_BYTES: Final = 4096
 MAX_AHEAD: Final = 16
-"""Pipelined requests that are parsed and wait; no more are parsed until they are served."""
+"""Pipelined requests that are parsed and wait to be served; parsing stops while there are more."""
 
 MAX_FRAMING_BYTES: Final = 16_384
-"""Chunk sizes, extensions and trailers (section 7.1) that may come without a byte of body between them."""
+"""Limit on chunk sizes, extensions and trailers (section 7.1) that come without a byte of body between them."""
 
 _REMEMBERED_BYTES: Final = 4096
-"""The largest block of field lines that a connection keeps; an idle one must stay small."""
+"""The largest block of field lines that a connection remembers: an idle connection must stay small."""
 
 
 class RequestReader:
-    """Reads the requests of one connection.
+    """Request parser for one client connection.
 
     Attributes:
         current: The request being read, from its first byte to its last.
-        in_head: Its head is not complete.
-        held: What arrived and has not been parsed, because enough requests are ready.
+        in_head: The head of `current` is not complete.
+        held: Received bytes that are not parsed yet, because enough requests are ready.
     """
 
     __slots__ = (
@@ -87,17 +87,17 @@ class RequestReader:
         self.held = b""
 
     def close(self) -> None:
-        """Read no more. Parser and reader refer to each other; this parts them."""
+        """Stop parsing. Parser and reader refer to each other, and this breaks the reference cycle."""
         self._parser = None
         self.held = b""
 
     def read(self, raw: bytes) -> None:
-        """Read what has arrived behind what is ``held``, until enough requests are ready; hold the rest.
+        """Parse what is ``held`` and then `raw`, until enough requests are ready; hold the rest.
 
-        Slice by slice, so that one packet full of small requests does not become thousands of them at once.
+        Parsing goes slice by slice, so that one packet full of small requests does not become thousands at once.
 
         Raises:
-            ProtocolError: a law is broken.
+            ProtocolError: a request violates a law.
         """
         if self.held:
             raw, self.held = self.held + raw, b""
@@ -113,7 +113,7 @@ class RequestReader:
                 return
 
     def _stretch(self) -> int:
-        """Return how many bytes may be parsed at once: the rest of a body of known length, or a slice."""
+        """Return how many bytes may be parsed at once: the rest of a body of known length, or one slice."""
         current = self.current
         if current is None or self.in_head or current.head.kind is not BodyKind.LENGTH:
             return SLICE_BYTES
@@ -123,7 +123,7 @@ class RequestReader:
         """Parse a slice.
 
         Raises:
-            ProtocolError: a law is broken.
+            ProtocolError: a request violates a law.
         """
         rested = self.current is None
         if rested and self._repeated(raw):
@@ -147,21 +147,21 @@ class RequestReader:
             self._remember(raw, self._ready[-1].head)
 
     def _refuse_early(self) -> None:
-        """Refuse the upgrade that bytes came behind. RFC 6455 section 4.1: first the 101, then the frames."""
+        """Refuse an upgrade that has bytes behind it: the 101 comes first, then the frames (RFC 6455 section 4.1)."""
         self._ready[-1].fault = ProtocolError(BAD_REQUEST, EARLY)
 
     def _check_progress(self) -> None:
-        """Hold the limits of what has not come to anything yet: half a head, or framing without a body."""
+        """Enforce the limits on bytes without progress: an unfinished head, or framing without a body."""
         if self.current is None or self.in_head:
             if self._unfinished > self._limits.head_bytes:
                 raise ProtocolError(FIELDS_TOO_LARGE, "request head too large")
         elif self._idle_bytes > MAX_FRAMING_BYTES:
             raise ProtocolError(BAD_REQUEST, "chunk framing without a body")
 
-    # -- the same lines again ----------------------------------------------------------------------------------
+    # -- repeated field lines ----------------------------------------------------------------------------------
 
     def _repeated(self, raw: bytes) -> bool:
-        """Read a request whose field lines are the last one's; False when it is not such a one."""
+        """Take a request whose field lines equal the last one's; return False if `raw` is anything else."""
         block = self._block
         if not block or not raw.endswith(block):
             return False
@@ -180,7 +180,7 @@ class RequestReader:
         return True
 
     def _remember(self, raw: bytes, head: RequestHead) -> None:
-        """Keep the field lines of the one request that `raw` was, if they may be read again without llhttp."""
+        """Remember the field lines of `raw`, which was exactly one request, if llhttp need not parse them again."""
         end = raw.find(b"\r\n")
         block = raw[end:]
         plain = head.kind is BodyKind.NONE and head.keep_alive and head.minor == 1 and not head.upgrade
@@ -193,15 +193,15 @@ class RequestReader:
         ):
             self._line, self._block, self._head = raw[:end], block, head
 
-    # -- llhttp's side -----------------------------------------------------------------------------------------
+    # -- llhttp's callbacks ------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Start a request."""
         self.current = Inbound(self._connection)
         self.in_head = True
 
     def on_url(self, part: bytes) -> None:
-        """Part of the request target."""
+        """Append a part of the request target."""
         if self.current is not None:
             head = self.current.head
             head.target += part
@@ -209,7 +209,7 @@ class RequestReader:
                 raise ProtocolError(URI_TOO_LONG, "request target too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A field line; after the head, a trailer, which is dropped (section 6.5.1) but counted."""
+        """Append a field line; after the head it is a trailer, which is counted and dropped (section 6.5.1)."""
         inbound = self.current
         if inbound is None:
             return
@@ -223,7 +223,7 @@ class RequestReader:
             inbound.head.fields.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        """A head is complete: apply the laws, and queue the request."""
+        """Check a complete head, and queue the request."""
         inbound, parser = self.current, self._parser
         if inbound is None or parser is None:
             return
@@ -238,26 +238,26 @@ class RequestReader:
             raise ProtocolError(VERSION_NOT_SUPPORTED, "HTTP version not supported")
         head.upgrade = parser.should_upgrade()
         head.index()
-        # Section 9.3: close is the stronger option, whatever the version.
+        # Section 9.3: close wins over keep-alive, in either version.
         head.keep_alive = parser.should_keep_alive() and b"close" not in connection_tokens(head)
         check_request(head)
         self._ready.append(inbound)
 
     def on_body(self, piece: bytes) -> None:
-        """A piece of a request's body."""
+        """Pass a piece of the body to the request."""
         self._idle_bytes = 0
         if self.current is not None:
             self.current.received_body(piece)
 
     def on_message_complete(self) -> None:
-        """A request has ended, by its framing."""
+        """End a request by its framing."""
         if self.current is not None:
             self.current.received_end()
             self.current = None
 
 
 def _refusal(error: httptools.HttpParserError) -> ProtocolError:
-    """Tell what a parser's complaint means to the client."""
+    """Translate an error of the parser into the answer to the client."""
     context = error.__context__
     if isinstance(context, ProtocolError):
         return context

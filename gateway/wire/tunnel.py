@@ -1,14 +1,16 @@
-"""After a 101: bytes both ways until either side ends (RFC 9110 section 7.8, RFC 6455).
+"""WebSocket tunnel: after a 101 it passes bytes both ways until a side ends (RFC 9110 section 7.8, RFC 6455).
 
 Both transports are taken from their connections and given to the two ends of a :class:`Tunnel`. Laws:
 
-- Bytes are not touched: what arrives at one end is written at the other, in order, with backpressure. Where frames
-  begin and end is kept track of, so that the gateway can end a socket between two of them.
+- Bytes are not changed: what arrives at one end is written at the other, in order, with backpressure. Frame boundaries
+  are tracked, so that the gateway can close a socket between two frames.
 - A socket that is closed here gets a Close frame on both sides (RFC 6455 section 7.1.2), and nothing behind it. A side
-  in the midst of a frame gets it at the frame's end. What has not ended within a second is dropped.
-- An end that finishes sending (FIN) is passed on as just that; the tunnel is over when both have, or either is lost.
-- The connections are told of their loss when their transports are gone, as if they had kept them.
-- A tunnel in which nothing moves either way for ``idle_seconds`` is closed. There is no total limit here.
+  in the middle of a frame gets it at the frame's end. A side that has not ended within a second is dropped.
+- When one end finishes sending (FIN), only that is passed on. The tunnel is over when both have finished, or one is
+  lost.
+- The connections' ``connection_lost`` is called when their transports are gone, as if they still owned them.
+- A tunnel in which no bytes pass in either direction for ``idle_seconds`` is closed. There is no limit on its total
+  time.
 """
 
 from __future__ import annotations
@@ -26,19 +28,19 @@ if TYPE_CHECKING:
     from gateway.wire.threshold import Threshold
 
 FRAME_SECONDS: Final = 0.5
-"""So long a frame that is under way may take to end, when its socket is closed here."""
+"""How long an unfinished frame may take to end when its socket is closed here."""
 ANSWER_SECONDS: Final = 0.9
-"""So long, all in all, the client may take to answer a Close frame."""
+"""How long, in total, the client may take to answer a Close frame."""
 
 
 class Tunnel:
-    """Two transports joined.
+    """Tunnel: two transports joined.
 
     Attributes:
         up: Bytes passed from the client to the upstream.
         down: Bytes passed from the upstream to the client.
-        idled: It ended because nothing moved.
-        parted: Why it was closed here; empty when it was not.
+        idled: It ended because no bytes passed.
+        parted: Why it was closed here; empty if it was not.
     """
 
     def __init__(self, deadlines: Deadlines, idle_seconds: float) -> None:
@@ -60,10 +62,10 @@ class Tunnel:
         early: bytes = b"",
         threshold: Threshold | None = None,
     ) -> None:
-        """Let bytes flow between two transports, each with the connection that had it.
+        """Start passing bytes between two transports, each given with the connection that owned it.
 
-        `early` is what the upstream sent behind its 101, which the client has been given. Before a `threshold` the
-        client's bytes wait until it is opened.
+        `early` holds the bytes that the upstream sent behind its 101; they are written to the client already. With a
+        `threshold`, the client's bytes wait until it opens.
         """
         near, far = End(self, *client), End(self, *upstream)
         far.frames.feed(early)
@@ -81,7 +83,9 @@ class Tunnel:
             end.peer.full = full
             if end.transport.is_closing():
                 end.peer.finish()
-            elif full:  # it has been told so already, and is told only once: by `resume_writing` it goes on
+            elif (
+                full
+            ):  # pause_writing() was called before and is not called again; resume_writing() continues
                 end.transport.pause_reading()
             else:
                 end.transport.resume_reading()
@@ -91,7 +95,7 @@ class Tunnel:
         await self._ended
 
     def touch(self) -> None:
-        """Something moved."""
+        """Restart the idle timeout: bytes have passed."""
         self.deadline = self._deadlines.after(self._idle_seconds)
 
     def passed(self, end: End, count: int) -> None:
@@ -103,7 +107,7 @@ class Tunnel:
         self.touch()
 
     def expire(self) -> None:
-        """Nothing moved for too long."""
+        """Drop both transports: no bytes passed for too long."""
         self.idled = True
         self.abort()
 
@@ -113,15 +117,15 @@ class Tunnel:
         self._far.transport.abort()
 
     def leave(self) -> None:
-        """End because the gateway does."""
+        """Close the socket because the gateway is stopping."""
         self.close(GOING_AWAY, "the gateway is stopping", "drained")
 
     def close(self, code: int, text: str, why: str) -> None:
-        """Close the socket on both sides, telling the client `code` and `text`; `why` is for the record."""
+        """Close the socket on both sides; the client gets `code` and `text`, and `why` is for the log record."""
         if self.parted:
             return
         self.parted = why
-        if self._open < 2:  # noqa: PLR2004 -- one side is gone, and the other takes what is left for it
+        if self._open < 2:  # noqa: PLR2004 -- one side is gone, and the other is only writing out its buffer
             self.abort()
             return
         self._far.part(close_frame(code, text, masked=False))
@@ -133,24 +137,24 @@ class Tunnel:
         loop.call_later(ANSWER_SECONDS, self.hang_up)
 
     def _cut(self) -> None:
-        """Wait for the end of no frame any more."""
+        """Stop waiting for unfinished frames to end."""
         if not self._far.parted:
-            self.abort()  # the client cannot be told: it stands in the midst of a frame
+            self.abort()  # the client cannot be sent a Close frame in the middle of a frame
         elif not self._near.parted:
             self._far.transport.abort()
 
     def hang_up(self) -> None:
-        """End both connections: the client has been told, and has answered or had its time to."""
+        """End both connections: the client has been sent its Close frame, and has answered or had time to."""
         for end in (self._near, self._far):
             end.hang_up()
 
     def answered(self, end: End) -> None:
-        """What this end said may be the last word of a socket that is closed here."""
+        """End both connections if `end` is the client and has answered its Close frame."""
         if end is self._near and self._far.parted and end.has_answered:
             self.hang_up()
 
     def gone(self) -> None:
-        """One of the transports is gone."""
+        """Count a lost transport; the tunnel has ended when both are lost."""
         self._open -= 1
         if self._open == 0:
             self._deadlines.watched.discard(self)
@@ -158,11 +162,11 @@ class Tunnel:
 
 
 class Tunnels:
-    """The tunnels of a gateway.
+    """Registry of the gateway's open tunnels.
 
     Attributes:
-        open_now: Those that are open.
-        opened: How many there have been.
+        open_now: The open tunnels.
+        opened: The number of tunnels opened so far.
     """
 
     def __init__(self, deadlines: Deadlines, idle_seconds: float) -> None:
@@ -172,14 +176,14 @@ class Tunnels:
         self.opened = 0
 
     def open(self) -> Tunnel:
-        """Return a new tunnel, to be joined."""
+        """Register and return a new tunnel, which is then joined."""
         tunnel = Tunnel(self._deadlines, self._idle_seconds)
         self.open_now.add(tunnel)
         self.opened += 1
         return tunnel
 
     def ended(self, tunnel: Tunnel) -> None:
-        """Forget a tunnel."""
+        """Unregister a tunnel."""
         self.open_now.discard(tunnel)
 
     def abort(self) -> None:

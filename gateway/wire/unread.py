@@ -1,7 +1,7 @@
-"""Unread bytes: what a peer said before its connection broke, still in our kernel when a write meets the reset.
+"""Recovery of unread bytes: what a peer sent before its connection broke may still be in the kernel's buffer.
 
 An upstream that refuses a body answers and closes while the body still comes. Its kernel then resets the connection.
-The event loop ends a transport at the first write that fails, though the answer arrived before the reset.
+The event loop ends a transport at the first failed write, although the answer arrived before the reset.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ _MOST: Final = 262_144
 
 
 def unread(transport: asyncio.Transport) -> bytes:
-    """Return what can be read of a plain connection whose transport has just ended; 256 KiB at most, without waiting.
+    """Return what can still be read from a plain connection whose transport has just ended: up to 256 KiB, at once.
 
-    To be called in ``connection_lost``, when the socket is still there. Of TLS nothing is read: it would be ciphertext.
+    It is called in ``connection_lost``, while the socket still exists. A TLS connection gives nothing: the bytes would
+    be ciphertext.
     """
     made = transport.get_extra_info("socket")
     if made is None or transport.get_extra_info("ssl_object") is not None:

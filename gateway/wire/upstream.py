@@ -1,15 +1,15 @@
-"""One connection to an upstream: send a request, stream the response.
+"""Upstream connection: it sends a request and streams the response.
 
-A connection serves one exchange at a time: ``send`` -> ``response`` (again after each interim one) -> ``take`` what
-came with the head, and ``relay`` the rest -> ``finished``. Laws:
+A connection serves one exchange at a time: ``send`` -> ``response`` (again after each interim one) -> ``take`` the body
+that came with the head, and ``relay`` the rest -> ``finished``. Laws:
 
-- Nothing is read that was not asked for: a byte on an idle connection, before the request has left, or after the end
-  of a response, costs the connection its life.
-- ``reusable`` is true only when both messages ended where their framing said and both sides want to go on
+- Unsolicited bytes are not parsed: a byte on an idle connection, before the request has left, or after the end of a
+  response, closes the connection.
+- ``reusable`` is true only if both messages ended where their framing said and both sides want to go on
   (RFC 9112 section 9.3).
-- Whatever goes wrong reaches the exchange as one :class:`~gateway.wire.faults.UpstreamFault`, once.
+- Every failure reaches the exchange as one :class:`~gateway.wire.faults.UpstreamFault`, once.
 - The deadline runs while it is the upstream's turn: not while its response is held back here, nor before its final head
-  while the client owes the body; but while it does not take the body, or has not said whether it wants it (RFC 9110
+  while the client owes the body; but while it does not take the body, or has not answered whether it wants it (RFC 9110
   section 10.1.1).
 """
 
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """The gateway's end of one upstream connection.
+    """Upstream connection as an asyncio protocol.
 
     Attributes:
-        deadline: See :mod:`~gateway.wire.deadlines`.
-        served: Exchanges begun on this connection; above one, it was reused.
+        deadline: The time at which ``expire`` is called; see :mod:`~gateway.wire.deadlines`.
+        served: Number of exchanges begun on this connection; above one, it was reused.
         touched: A byte of the present response has arrived.
     """
 
@@ -65,7 +65,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_timeout = self._body_timeout = 0.0
         self._source: Source | None = None
 
-    # -- the exchange's side -----------------------------------------------------------------------------------
+    # -- for the exchange --------------------------------------------------------------------------------------
 
     def send(  # noqa: PLR0913 -- the parts of one request
         self,
@@ -77,9 +77,9 @@ class UpstreamConnection(asyncio.Protocol):
         head_timeout: float,
         body_timeout: float,
     ) -> None:
-        """Write a request: `start` (request line and fields), its framing, and the `pieces` of body at hand.
+        """Write a request: `start` (request line and fields), its framing, and the ready `pieces` of its body.
 
-        When not `complete`, the rest follows through ``body`` and ``end``. Timeouts are in seconds.
+        If not `complete`, the rest follows through ``body`` and ``end``. Timeouts are in seconds.
         """
         self.served += 1
         self._busy = True
@@ -92,7 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._chunked_out = True
             pieces = chunked(pieces, complete=complete)
         outlet = self._outlet
-        if outlet is None:  # lost since it was lent
+        if outlet is None:  # the connection was lost after it was lent
             self._handover.fail(UpstreamLost(UNSENT))
             return
         self._expected = not complete and not pieces and b"expect" in head.first
@@ -101,7 +101,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._time()
 
     def _time(self) -> None:
-        """Give the upstream its time from now on, if it is its turn."""
+        """Set the deadline if it is the upstream's turn, else clear it."""
         reader = self._reader
         if self._paused or reader.complete:
             self.deadline = None
@@ -113,7 +113,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.deadline = None
 
     def feed_from(self, source: Source) -> None:
-        """Name who sends the rest of the body, to be paused while this connection is full."""
+        """Name the source of the rest of the body; it is paused while this connection is full."""
         self._source = source
         if self._full:
             source.pause()
@@ -127,14 +127,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._time()
 
     def end(self) -> None:
-        """Mark the end of the request's body."""
+        """Write the end of the request's body."""
         self._sent = True
         if self._chunked_out and self._outlet is not None:
             self._outlet.write(LAST_CHUNK)
         self._time()
 
     def response(self) -> Coroutine[Any, Any, ResponseHead]:
-        """Return the next response head when awaited: interim ones first, the final one last.
+        """Return the next response head when awaited: interim heads first, the final one last.
 
         Raises:
             UpstreamFault: there will be none.
@@ -143,31 +143,31 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def complete(self) -> bool:
-        """Whether the response has ended."""
+        """True if the response has ended."""
         return self._reader.complete
 
     def take(self) -> list[bytes]:
-        """Take the body that came with the final head."""
+        """Return the body that came with the final head."""
         pieces, self._reader.pieces = self._reader.pieces, []
         return pieces
 
     def relay(self, sink: Sink) -> None:
-        """Pass the rest of the response's body to `sink`, and its end."""
+        """Pass the rest of the response's body, and its end, to `sink`."""
         self._reader.sink = sink
 
     def finished(self) -> Coroutine[Any, Any, None]:
         """Return, when awaited, once the response has been relayed to its end.
 
-        Raises:
+        UpstreamFault: the response broke off.
             UpstreamFault: it broke off.
         """
         return self._handover.end()
 
     def switch(self) -> tuple[asyncio.Transport, bytes]:
-        """Give the transport away after a 101, with the bytes that came behind it.
+        """Return the transport after a 101, and the bytes that came behind it.
 
         Raises:
-            UpstreamLost: it is gone already.
+            UpstreamLost: the connection is closed already.
         """
         if self._outlet is None:
             raise UpstreamLost("the upstream closed the connection behind its 101")
@@ -176,12 +176,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether another exchange may use this connection."""
+        """True if another exchange may use this connection."""
         reader = self._reader
         return (
             reader.complete
             and self._sent
-            and not self._full  # what is still in our buffer has not been sent
+            and not self._full  # bytes in the write buffer have not been sent
             and not reader.excess
             and reader.final is not None
             and reader.final.keep_alive
@@ -190,17 +190,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether the transport can still be written to."""
+        """True if the transport can still be written to."""
         return self._outlet is not None and not self._outlet.transport.is_closing()
 
     @property
     def full(self) -> bool:
-        """Whether the upstream lags behind."""
+        """True if the transport's write buffer is full."""
         return self._full
 
     def rest(self, idle_seconds: float) -> None:
-        """Become idle for `idle_seconds` at most, ready for the next ``send``."""
-        if self._paused:  # the last piece filled the client, and nobody is left to say that it has room
+        """Become idle for at most `idle_seconds`, ready for the next ``send``."""
+        if self._paused:  # the last piece filled the client, and the exchange that would resume it is over
             self.resume()
         self._busy = self._chunked_out = False
         self._source = None
@@ -208,40 +208,40 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = self._deadlines.after(idle_seconds)
 
     def pause(self) -> None:
-        """Read no more of the response until ``resume``; its silence is then nobody's fault."""
+        """Stop reading the response until ``resume``; the deadline is suspended."""
         if self._outlet is not None and self.is_open:
             self._paused = True
             self._outlet.transport.pause_reading()
             self.deadline = None
 
     def resume(self) -> None:
-        """Read on."""
+        """Continue reading the response."""
         if self._outlet is not None and self.is_open:
             self._paused = False
             self._outlet.transport.resume_reading()
             self._time()
 
     def abort(self) -> None:
-        """Drop the connection at once; its end is then the end of nothing that anybody reads."""
+        """Drop the connection at once. The sink is detached first: a close-delimited body must not look complete."""
         self._reader.sink = None
         if self._outlet is not None:
             self._outlet.drop()
 
     def disown(self) -> None:
-        """Drop a connection whose dial has failed: it was never lent, and its loss concerns nobody."""
+        """Drop a connection whose dial has failed: it was never lent, so its loss is not reported."""
         self._lost = lambda _: None
         self._deadlines.watched.discard(self)
         self.abort()
 
-    # -- asyncio's side ----------------------------------------------------------------------------------------
+    # -- asyncio's callbacks -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, with a transport."""
+        """Register the connection and its transport."""
         self._outlet = Outlet(self._outbox, cast("asyncio.Transport", transport))
         self._deadlines.watched.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End: the transport is gone, by error or not."""
+        """Unregister the connection, and end or fail the response."""
         self._deadlines.watched.discard(self)
         broken = self._outlet if exc is not None and self._busy else None
         if broken is not None and (rest := unread(broken.transport)):
@@ -256,7 +256,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader.close()
 
     def data_received(self, data: bytes) -> None:
-        """Read, then resume the exchange once with what that brought."""
+        """Parse received bytes, then resume the exchange once."""
         reader, outlet = self._reader, self._outlet
         if not self._busy or reader.complete or outlet is None or outlet.departures == self._before:
             reader.excess = True
@@ -277,7 +277,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._handover.deliver()
 
     def pause_writing(self) -> None:
-        """The upstream takes the body more slowly than it comes."""
+        """Pause the source: the upstream takes the body more slowly than it comes."""
         self._full = True
         if self._busy:
             self._time()
@@ -285,7 +285,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._source.pause()
 
     def resume_writing(self) -> None:
-        """The upstream has caught up."""
+        """Resume the source: the upstream has caught up."""
         self._full = False
         if self._busy:
             self._time()
@@ -293,7 +293,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._source.resume()
 
     def expire(self) -> None:
-        """The deadline has passed: idle, waiting for a head, or for the next piece of a body."""
+        """Drop the connection: its idle time is over, or a head or the next piece of a body is late."""
         if self._busy:
             self._handover.fail(UpstreamTimedOut("the upstream did not answer in time"))
         self.abort()
