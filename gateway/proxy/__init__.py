@@ -1,1 +1,1 @@
-"""The path of one request. Read :mod:`~gateway.proxy.pipeline` first: everything else here is one of its phases."""
+"""Request pipeline. Read :mod:`~gateway.proxy.pipeline` first: every other module here is one of its phases."""

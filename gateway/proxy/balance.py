@@ -1,12 +1,12 @@
-"""Several endpoints of one upstream: connections are opened to them in turns, to those last reached first.
+"""Round-robin load balancer over the endpoints of one upstream, with backoff for endpoints that cannot be reached.
 
 Laws:
 
-- A pool knows no endpoints: it asks for a connection and gets one. So requests follow connections, and connections are
+- A pool knows no endpoints: it asks for a connection and gets one. Requests follow connections, and connections are
   spread evenly.
-- An endpoint that could not be reached is put behind the others, for a second at first and twice as long each time, up
-  to a minute; the first connection ends that. It is still tried before a request fails.
-- One attempt takes at most its share of the time there is to connect: what does not answer leaves time for the next.
+- An endpoint that could not be reached is tried after the others, for one second at first and twice as long each time,
+  up to a minute. The next connection to it ends that. It is still tried before a request fails.
+- One attempt takes at most its share of the connect timeout: an endpoint that does not answer leaves time for the next.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LONGEST_SECONDS: Final = 60.0
 _MOST_FAILURES: Final = 7
-"""Counted no further: two to the sixth is past the longest wait."""
+"""Failures are counted up to here: two to the sixth seconds exceeds the longest wait."""
 
 log = structlog.get_logger()
 
@@ -38,11 +38,11 @@ class _Endpoint:
         self.dial = dial
         self.failures = 0
         self.back = 0.0
-        """Monotonic seconds until which it stands behind the others."""
+        """Monotonic time in seconds until which it is tried after the others."""
 
 
 class Endpoints:
-    """Where an upstream's connections go."""
+    """Load balancer of one upstream's connections."""
 
     def __init__(
         self,
@@ -58,10 +58,10 @@ class Endpoints:
     async def dial(
         self, protocol: Callable[[], UpstreamConnection]
     ) -> tuple[asyncio.BaseTransport, UpstreamConnection]:
-        """Open a connection to the endpoint whose turn it is, or to the next that can be reached.
+        """Open a connection to the next endpoint in turn, or to the first one after it that can be reached.
 
         Raises:
-            OSError: none can.
+            OSError: no endpoint can be reached.
         """
         refusal: OSError = ConnectionRefusedError("no endpoint")
         for endpoint in self._in_turn():
@@ -84,7 +84,7 @@ class Endpoints:
 
     def _failed(self, endpoint: _Endpoint, error: OSError) -> None:
         now = self._now()
-        if endpoint.back > now:  # the same outage, met by another dial
+        if endpoint.back > now:  # the same outage, found by another dial
             return
         endpoint.failures = min(endpoint.failures + 1, _MOST_FAILURES)
         wait = min(LONGEST_SECONDS, 2.0 ** (endpoint.failures - 1))

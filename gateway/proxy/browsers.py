@@ -1,16 +1,16 @@
-"""What a browser does by itself, held against what its user wants: requests that cookies authenticate.
+"""CSRF-token and Origin checks for cookie-authenticated requests.
 
 Laws:
 
-- An unsafe method (RFC 9110 section 9.2.1) by cookie needs the session's CSRF token.
-- A WebSocket handshake by cookie is a GET, and no CORS holds a page back from reading what comes of it: it needs the
-  Origin of this host, or of a page that may use cookies.
-- Nor may a page of another origin sign a browser in or out here: where cookies are set, the same holds, if the request
-  says where it comes from. What is no browser does not.
-- A header wins over the cookie, and needs none of this: no browser sends one by itself.
+- An unsafe method (RFC 9110 section 9.2.1) that is authenticated by cookie needs the session's CSRF token.
+- A WebSocket handshake that is authenticated by cookie needs the Origin of this host, or of a page that may use
+  cookies: it is a GET, and CORS does not stop a page from reading what the socket sends.
+- Sign-in and sign-out, where cookies are set, also check Origin and Sec-Fetch-Site if the request has them: a page of
+  another origin may not sign a browser in or out here. Clients other than browsers send neither field, and pass.
+- A credential in a header wins over the cookie and needs no check: no browser sends one by itself.
 - ``Sec-Fetch-Site: same-origin``, or an ``Origin`` of this host or of a page that may use cookies, proves that such a
-  page asked: browsers write these fields, and no page can (Fetch standard, forbidden request-headers). If the two
-  are at odds, given twice, ``null`` or unreadable, they prove nothing.
+  page sent the request: browsers write these fields, and no page can (Fetch standard, forbidden request-headers). If
+  the two contradict each other, occur twice, or are ``null`` or unreadable, they prove nothing.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 
 
 class BrowserLaws:
-    """Stands between the authentication of a request and its permit, where cookies are on."""
+    """Cookie policy: the checks between the authentication of a request and its permit, where cookies are on."""
 
     def __init__(self, csrf: CsrfTokens) -> None:
         self._csrf = csrf
 
     def check(self, question: Question, reading: Reading, principal: Principal, route: Route) -> None:
-        """Refuse what a page may have sent without its user's wish.
+        """Refuse a request that a page may have sent against its user's will.
 
         Raises:
-            CsrfRefused: the CSRF token is missing, or not the session's.
-            OriginRefused: another origin's page asked.
+            CsrfRefused: the CSRF token is missing, or is not the session's.
+            OriginRefused: a page of another origin sent the request.
         """
         head = question.head
         if (
@@ -69,10 +69,10 @@ class BrowserLaws:
             raise OriginRefused("Pages of this origin may not open a WebSocket; see GATEWAY_CORS_ORIGINS")
 
     def proof(self, head: RequestHead, reading: Reading, principal: Principal) -> int:
-        """Return how much a request by cookie proves that this caller's user meant it, whichever page sent it.
+        """Return how strongly a request by cookie proves that its user meant it, independent of the page that sent it.
 
         Returns:
-            As :meth:`~gateway.csrf.CsrfTokens.proof`; of a safe method nothing needs a proof, and it is whole.
+            The same as :meth:`~gateway.csrf.CsrfTokens.proof`; the full proof for a safe method, which needs none.
         """
         if head.method in _SAFE:
             return BOUND
@@ -81,12 +81,12 @@ class BrowserLaws:
 
 
 def own_page_line(head: RequestHead, reading: Reading, route: Route) -> bytes:
-    """Return the line by which the gateway's own application learns of that proof; none where there is no proof."""
+    """Return the line that reports this proof to the gateway's own application; empty if there is no proof."""
     return _OWN_PAGE if proves_own_page(head, reading, route) else b""
 
 
 def proves_own_page(head: RequestHead, reading: Reading, route: Route) -> bool:
-    """Whether a request proves that a page of this host sent it, or one that may use cookies."""
+    """Return whether a request proves that a page of this host, or one that may use cookies, sent it."""
     if head.occurs_twice(b"origin") or head.occurs_twice(b"sec-fetch-site"):
         return False
     site, origin = head.first.get(b"sec-fetch-site"), head.first.get(b"origin")
@@ -98,12 +98,12 @@ def proves_own_page(head: RequestHead, reading: Reading, route: Route) -> bool:
 
 
 def _is_handshake(head: RequestHead) -> bool:
-    """Whether somebody on the way might take it for one; described requests say less than those at hand."""
+    """Return whether any server could take it for a handshake; a described request has fewer marks than a real one."""
     return head.upgrade or b"upgrade" in head.first or b"sec-websocket-key" in head.first
 
 
 def _is_welcome(head: RequestHead, reading: Reading, route: Route, *, stranger: bool) -> bool:
-    """Whether the page that asks is of this origin, or may use cookies; `stranger` if there is no saying."""
+    """Return whether the sending page is of this origin or may use cookies; `stranger` if the request does not say."""
     named = b"origin" in head.first
     if not named and b"sec-fetch-site" not in head.first:
         return stranger
@@ -111,7 +111,7 @@ def _is_welcome(head: RequestHead, reading: Reading, route: Route, *, stranger: 
     if origin is not None and _may_use_cookies(origin, route):
         return True
     site = head.first.get(b"sec-fetch-site")
-    if site is not None:  # browsers send it, and no page can
+    if site is not None:  # browsers send it, and no page can set it
         return site in _OURS and not head.occurs_twice(b"sec-fetch-site")
     return origin is not None and _is_here(origin, reading)
 

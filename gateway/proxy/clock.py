@@ -1,4 +1,4 @@
-"""The wall clock as HTTP writes it (RFC 9110 section 5.6.7), made once a second."""
+"""HTTP-date clock: the present time as HTTP writes it (RFC 9110 section 5.6.7), formatted once a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _kept = (0, b"")
 
 def http_date() -> bytes:
     """Return the present as an HTTP-date."""
-    global _kept  # noqa: PLW0603 -- a memory of one value, of the one thread that serves
+    global _kept  # noqa: PLW0603 -- a memo of one value, in the only thread that serves
     now = int(time.time())
     if _kept[0] != now:
         _kept = (now, formatdate(now, usegmt=True).encode("ascii"))

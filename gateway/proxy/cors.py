@@ -1,13 +1,13 @@
-"""Pages of other origins: which may call, and what a browser is told of it (Fetch standard, section 3.2).
+"""CORS policy: which origins' pages may call, and the response fields that tell a browser so (Fetch standard, 3.2).
 
 Laws:
 
 - An origin is compared as the browser writes it: scheme and port exactly, the host in any case. A wildcard stands for
-  exactly one label; ``null``, a list, or anything that is no origin is equal to nothing but what is configured.
-- The origin is echoed, never ``*``, and every answer under a policy says ``Vary: Origin``, so that no cache gives one
+  exactly one label. ``null``, a list, or anything else that is no origin matches only an identical configured value.
+- The origin is echoed, never ``*``, and every answer under a policy has ``Vary: Origin``, so that no cache gives one
   origin's answer to another.
-- Where a policy holds, the upstream's own ``Access-Control-*`` fields go: two answers to one question are none.
-- CORS lets a page read an answer; it does not keep a request away. That is what CSRF tokens are for.
+- Under a policy, the upstream's own ``Access-Control-*`` fields are removed: a browser rejects two contradicting ones.
+- CORS lets a page read an answer; it does not keep a request away. CSRF tokens do that.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 _LABEL: Final = re.compile(rb"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 _LONGEST: Final = 256
 _REMEMBERED: Final = 1024
-"""Origins whose lines are kept; all are forgotten when there are more."""
+"""Most origins whose response lines are remembered; all are forgotten when there are more."""
 
 _VARY: Final = b"Vary: Origin\r\n"
 
 
 class CorsPolicy:
-    """What one set of routes allows to pages of other origins. Immutable, but for what it remembers.
+    """CORS policy of one set of routes. It is immutable, apart from its memo.
 
     Attributes:
-        credentials: Those pages may use cookies.
-        known: The lines for origins seen; bounded.
+        credentials: Pages of the allowed origins may use cookies.
+        known: Memo of the response lines by origin; bounded.
     """
 
     __slots__ = ("_exact", "_granted", "_preflight", "_wild", "credentials", "known")
 
     def __init__(self, cors: Cors) -> None:
-        """Compile the settings of a policy; its origins are canonical already."""
+        """Compile the settings of a policy, whose origins are canonical already."""
         origins = {origin.encode("ascii") for origin in cors.origins}
         self._wild = frozenset(origin.replace(b"*.", b"", 1) for origin in origins if b"//*." in origin)
         self._exact = frozenset(origin for origin in origins if b"//*." not in origin)
@@ -54,7 +54,7 @@ class CorsPolicy:
         )
 
     def allows(self, origin: bytes | None) -> bool:
-        """Whether a page of `origin` may call."""
+        """Return whether a page of `origin` may call."""
         if origin is None or len(origin) > _LONGEST:
             return False
         lowered = origin.lower()
@@ -65,7 +65,7 @@ class CorsPolicy:
         return scheme + mark + domain in self._wild and _LABEL.fullmatch(label) is not None
 
     def lines(self, head: RequestHead) -> bytes:
-        """Return the field lines, each ending in CRLF, that go into the answer to `head`, whatever it is."""
+        """Return the field lines, each ending in CRLF, for the answer to `head`, whichever answer it is."""
         origin = head.first.get(b"origin")
         if origin is None:
             return _VARY
@@ -80,7 +80,7 @@ class CorsPolicy:
         return _VARY if head.occurs_twice(b"origin") else known
 
     def preflight(self, head: RequestHead) -> bytes | None:
-        """Return the field lines of the answer to a preflight; None when its origin may not call."""
+        """Return the field lines of the answer to a preflight; None if its origin may not call."""
         origin = origin_of(head)
         if origin is None or not self.allows(origin):
             return None
@@ -88,12 +88,12 @@ class CorsPolicy:
 
 
 def build_policy(cors: Cors) -> CorsPolicy | None:
-    """Return the policy of these settings; None without origins: CORS is then the upstream's own affair."""
+    """Return the policy of these settings; None without origins, since the upstream then handles CORS itself."""
     return CorsPolicy(cors) if cors.origins else None
 
 
 def origin_of(head: RequestHead) -> bytes | None:
-    """Return the one origin a request names; of two, neither."""
+    """Return the origin of a request; None if it has no Origin field, or two."""
     return None if head.occurs_twice(b"origin") else head.first.get(b"origin")
 
 

@@ -1,4 +1,4 @@
-"""The phases that decide: a question -> its permit, and what the permit opens.
+"""Authorizer: the pipeline phases that turn a request's question into its permit, and the upstream request's start.
 
 ::
 
@@ -10,14 +10,15 @@
 
 Laws:
 
-- One code decides for all: the requests that are forwarded, those that other proxies describe, those that an operator
-  asks about.
-- Only ``authorize`` makes a permit and only a permit opens ``prepare``: the check cannot be forgotten. What follows
-  from the same caller, route and field lines is worked out once (:mod:`gateway.proxy.kept`); who it is, every time.
-- On a route in shadow the verdict is recorded, and the request goes on: with the identity that was proven, or with
-  none. What is no verdict on the caller (no route, a malformed request, an error of ours) is refused as everywhere.
-- Nothing here reads a body, writes to anybody or knows a connection.
-- The coroutine is driven by hand (:mod:`gateway.wire.drive`); while memory knows the caller, it never waits.
+- One code decides for all: for forwarded requests, for those that other proxies describe, and for those that an
+  operator asks about.
+- Only ``authorize`` makes a permit and only a permit opens ``prepare``: the check cannot be forgotten. Results that
+  follow from the same caller, route and field lines are computed once (:mod:`gateway.proxy.kept`); the caller is
+  authenticated every time.
+- On a route in shadow the verdict is recorded and the request goes on, with the identity that was proven or with none.
+  Other refusals than verdicts on the caller (no route, a malformed request, an error of ours) apply as everywhere.
+- Nothing here reads a body, writes to a connection or knows one.
+- The coroutine is driven by hand (:mod:`gateway.wire.drive`); while the caller is cached, it never waits.
 """
 
 from __future__ import annotations
@@ -65,14 +66,14 @@ _NONE: Final[frozenset[bytes]] = frozenset()
 _WITHHELD: Final = frozenset({ORGANIZATION})
 
 VERDICTS: Final = (AuthError, CsrfRefused, OriginRefused)
-"""What says of a caller that they may not, or that it cannot be found out: the only refusals that a shadow forwards."""
+"""Verdicts on a caller: a refusal, or the impossibility to decide. Only these refusals are forwarded in shadow."""
 
 
 class Decider:
-    """Answers questions.
+    """Authorizer: it decides questions.
 
     Attributes:
-        routes: The table in force.
+        routes: The current route table.
     """
 
     def __init__(  # noqa: PLR0913 -- the collaborators of the phases, each used by one
@@ -87,7 +88,7 @@ class Decider:
         browsers: BrowserLaws | None = None,
         signing: Signing | None = None,
     ) -> None:
-        """`browsers` are the laws for cookies, `signing` signs identities, where they are on."""
+        """`browsers` is the cookie policy and `signing` signs identities; each is None if it is off."""
         self._signing = signing
         self._clock = clock
         self.routes = routes
@@ -98,10 +99,10 @@ class Decider:
         self._browsers = browsers
 
     def read(self, question: Question, peer: str) -> Reading:
-        """Read the field lines, as sent by `peer`: the first phase. The next is ``parse_target``."""
+        """Parse the field lines, as sent by `peer`. This is the first phase; ``parse_target`` is the next."""
         head = question.head
         reading = head.notes
-        if not isinstance(reading, Reading):  # these lines come for the first time
+        if not isinstance(reading, Reading):  # these lines have not been parsed before
             origin = self._origins.read(head, peer)
             reading = head.notes = Reading(head, origin, self._laws)
         question.reading = reading
@@ -110,11 +111,11 @@ class Decider:
         return reading
 
     async def decide(self, question: Question) -> tuple[Route, Permit]:
-        """Return the route and the permit of a question whose field lines and target were read.
+        """Return the route and the permit of a question whose field lines and target are parsed.
 
         Raises:
-            GatewayFault: no route, or the request contradicts itself.
-            AuthError: the caller is not known, or may not; or the store does not answer.
+            GatewayFault: there is no route, or the request contradicts itself.
+            AuthError: the caller is not known or may not do this, or the store does not answer.
         """
         head, reading, target = question.head, question.reading, question.target
         if reading is None or target is None:
@@ -148,7 +149,7 @@ class Decider:
         return route, permit
 
     def asked_about(self, question: Question) -> Route | None:
-        """Return the route that a CORS preflight asks about; None when there is none."""
+        """Return the route that a CORS preflight asks about; None if there is none."""
         if question.target is None:
             raise RuntimeError("asked before read")
         first = question.head.first
@@ -160,7 +161,7 @@ class Decider:
             return None
 
     def _known(self, question: Question, reading: Reading, target: Target, route: Route) -> Principal | None:
-        """Answer who is asking, from memory; None when that is not enough, or is a refusal."""
+        """Return the cached principal; None if the cache has none, or has a refusal."""
         try:
             key = self._presented(question, reading, target, route).key
             return None if key is None else self._authenticator.recall(key, time.time() + self._clock.ahead)
@@ -170,7 +171,7 @@ class Decider:
     async def _authenticate(
         self, question: Question, reading: Reading, target: Target, route: Route
     ) -> Principal:
-        """Answer who is asking, by way of the store."""
+        """Authenticate the caller, with the store if needed."""
         try:
             presented = self._presented(question, reading, target, route)
             credential, organization, now = presented.credential, presented.organization, self._clock.now()
@@ -188,7 +189,7 @@ class Decider:
 
     def _presented(self, question: Question, reading: Reading, target: Target, route: Route) -> Presented:
         """Return the credential that counts on this route, and the organization asked for."""
-        question.credential = "none"  # as long as nothing of any kind has been read
+        question.credential = "none"  # until a credential of some kind is found
         if route.tickets:
             ticket = read_ticket(question.head, target.forwarded.partition(b"?")[2])
             if ticket is not None:
@@ -207,7 +208,7 @@ class Decider:
         return presented
 
     def _authorize(self, question: Question, reading: Reading, principal: Principal, route: Route) -> Permit:
-        """Hold the caller against what the route requires; count the verdict on it, whichever it is."""
+        """Hold the caller against the route's requirement, and count the verdict."""
         try:
             permit = self._rule(reading, principal, route)
         except PermissionDenied as error:
@@ -219,21 +220,21 @@ class Decider:
 
     @staticmethod
     def _rule(reading: Reading, principal: Principal, route: Route) -> Permit:
-        """Authorize, unless that was done of these very two with these field lines."""
+        """Authorize, unless this principal was authorized for this route with these field lines before."""
         ruling = reading.ruling
         if ruling is None or not ruling.is_about(principal, route):
-            # As nobody a socket alone comes here: the permit is for its handshake, and none for its messages.
+            # Only a socket comes here anonymously: this permit is for its handshake, and not for its messages.
             nobody = principal is ANONYMOUS and route.unproven
             permit = authorize(principal, OPTIONAL if nobody else route.requirement)
             ruling = reading.ruling = Ruling(principal, route, permit)
         return ruling.permit
 
     async def admit(self, question: Question, token: bytes) -> Permit:
-        """Return the permit of a socket whose first message brought `token`, where the question was let through.
+        """Return the permit of a socket whose first message contained `token`, for a question with a permit already.
 
         Raises:
-            AuthError: the token opens no socket here, or another caller's than the handshake proved; or the store does
-                not answer.
+            AuthError: the token opens no socket here, or its principal is another than the handshake's; or the store
+                does not answer.
         """
         reading, route, proven = question.reading, question.route, question.principal
         if reading is None or route is None or proven is None:
@@ -250,7 +251,7 @@ class Decider:
         return self._authorize(question, reading, principal, route)
 
     def identity(self, question: Question, route: Route, permit: Permit) -> bytes:
-        """Return the lines that tell the upstream who is asking; with the signed one, where there is one."""
+        """Return the identity headers for the upstream, and the signed identity if signing is on."""
         target = question.target
         if self._signing is None or target is None:
             return self._laws.identity(permit.principal, route.withheld)
@@ -258,11 +259,11 @@ class Decider:
         return self._laws.identity(permit.principal, route.withheld) + signed
 
     def prepare(self, question: Question, permit: Permit) -> bytes:
-        """Build the upstream request's start: the client's fields that may go on, the identity the permit proves.
+        """Build the start of the upstream request: the client's fields that pass, and the identity of the permit.
 
         Raises:
-            BadRequest: the path cannot be rewritten as the route says.
-            UnsafeIdentity: the account holds what no header may.
+            BadRequest: the path cannot be rewritten as the route demands.
+            UnsafeIdentity: the account has a value that no header may hold.
         """
         reading, target, route = question.reading, question.target, question.route
         if reading is None or target is None or route is None:
@@ -283,7 +284,7 @@ class Decider:
         )
 
     def _lines(self, question: Question, reading: Reading, principal: Principal, route: Route) -> bytes:
-        """Return the field lines that this caller's requests with these lines send on, on such a route."""
+        """Return the field lines to forward for this principal's requests with these lines, on a route like this."""
         without = _WITHHELD if reading.contradicts(principal) else _NONE
         if route.cookies:
             passing = reading.passing(strip=False, ours=True, without=without)

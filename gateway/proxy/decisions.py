@@ -1,4 +1,4 @@
-"""Decisions for other proxies: they describe a request, and are told whether it may pass and who sent it.
+"""Forward-auth endpoints for other proxies: they describe a request, and learn whether it may pass and who sent it.
 
 ==================  ===================================  ============================================
 endpoint            asked by                             the request it is about
@@ -13,14 +13,14 @@ endpoint            asked by                             the request it is about
 Laws:
 
 - The answers are 200 with the identity headers, 401, 403 and 503, and no others: nginx takes any other for an error of
-  its own. What would be 400, 404 or 405 to a client of ours is 403 here, in the same words; every 5xx is 503.
-- A description is believed from a trusted peer alone, and only when it is there exactly once: one that is missing,
-  doubled or ambiguous is refused. Nothing stands in for it: a default would be a way in. Of each proxy only the fields
-  are read that it always sets over the client's (nginx those that its configuration has to name).
-- A question that holds an identity header is refused: of what a proxy removes or replaces, it does not tell us. What it
-  does tell us would reach the service. nginx, above all, cannot remove the client's headers by a prefix.
-- The request that is described goes through the same phases as one that is forwarded, with its own method and path;
-  field lines, and so the credential, are those that came with the question.
+  its own. A refusal that would be 400, 404 or 405 to a client is 403 here, with the same message; every 5xx is 503.
+- A description is believed only from a trusted peer, and only if it is there exactly once. One that is missing, doubled
+  or ambiguous is refused. There is no default, which would be a way in. Of each proxy only those fields are read that
+  it always sets over the client's (for nginx, those that its configuration has to name).
+- A question that holds an identity header is refused: a proxy's question does not contain what the proxy removes or
+  replaces, so what it contains would reach the service. nginx, above all, cannot remove the client's headers by prefix.
+- The described request passes the same phases as a forwarded one, with its own method and path. Its field lines, and so
+  its credential, are those of the question.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ENVOY: Final = "envoy"
 
 _METHOD: Final = re.compile(rb"[A-Z][A-Z-]{0,31}")
 _TARGET: Final = re.compile(rb"/[\x21-\x7e]*")
-"""A field's value may hold what no request line can: a space, a tab, bytes over 0x7F."""
+"""A request line cannot hold some bytes that a field's value may: a space, a tab, bytes over 0x7F."""
 
 _OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _SERVER_ERROR, _UNAVAILABLE = 200, 400, 401, 403, 500, 503
 _CREDENTIALS: Final = ("authorization", "x-api-key")
@@ -55,14 +55,14 @@ _ORGANIZATION: Final = "x-organization-id"
 
 
 class IdentityClaimed(GatewayFault):
-    """The client sends an identity header, and the proxy that asks would let it through."""
+    """The client sends an identity header, and the asking proxy would let it through."""
 
     status = _BAD_REQUEST
     reason = "identity_claimed"
 
 
 class NotDescribed(GatewayFault):
-    """The question cannot be understood, or not be believed."""
+    """The question cannot be understood, or may not be believed."""
 
     status = _FORBIDDEN
     reason = "not_described"
@@ -78,14 +78,14 @@ def narrowed(fault: Fault) -> Fault:
 
 
 class Decisions:
-    """The endpoints.
+    """Forward-auth endpoints.
 
     Attributes:
-        prefix: What the targets of questions begin with.
+        prefix: The start of every question's target.
     """
 
     def __init__(self, path: str, decider: Decider, laws: HeaderLaws) -> None:
-        """Answer below `path`."""
+        """Serve the endpoints below `path`."""
         self.prefix = path.encode("ascii") + b"/"
         self._nginx = self.prefix + NGINX.encode()
         self._forward = self.prefix + FORWARD.encode()
@@ -94,14 +94,14 @@ class Decisions:
         self._laws = laws
 
     async def answer(self, exchange: Exchange) -> None:
-        """Answer a question; what is not granted is raised.
+        """Answer a question with 200, or raise the refusal.
 
         Raises:
-            NotDescribed: it is not to be understood or not to be believed.
+            NotDescribed: the question cannot be understood, or may not be believed.
             IdentityClaimed: an identity header of the client's would go through.
-            ProtocolError: the target described is ambiguous.
-            GatewayFault: as :meth:`~gateway.proxy.decide.Decider.decide`.
-            AuthError: likewise.
+            ProtocolError: the described target is ambiguous.
+            GatewayFault: as of :meth:`~gateway.proxy.decide.Decider.decide`.
+            AuthError: as of :meth:`~gateway.proxy.decide.Decider.decide`.
         """
         inbound = exchange.inbound
         asked = inbound.head
@@ -138,7 +138,7 @@ class Decisions:
         inbound.answer(start, BodyKind.LENGTH, 0, pieces=[], complete=True)
 
     def _endpoint(self, target: bytes) -> str:
-        path = target.partition(b"?")[0]  # Caddy leaves the client's query where it was; nobody reads it here
+        path = target.partition(b"?")[0]  # Caddy leaves the client's query in the target; it is not read here
         if path == self._nginx:
             return NGINX
         if path == self._forward:
@@ -148,7 +148,7 @@ class Decisions:
         return "unknown"
 
     def _described(self, endpoint: str, asked: RequestHead) -> RequestHead:
-        """Return the head of the request that is asked about."""
+        """Return the head of the described request."""
         if endpoint == NGINX:
             method, target = _once(asked, b"X-Original-Method"), _once(asked, b"X-Original-URI")
         elif endpoint == FORWARD:
@@ -171,11 +171,11 @@ class Decisions:
         return head
 
     def _removal(self, identity: bytes, route: Route, *, contradicted: bool) -> bytes:
-        """Return the line that has Envoy remove what the answer does not set over it.
+        """Return the line that makes Envoy remove the headers that the answer does not set.
 
-        Envoy sets the identity headers of the answer over those of the client's; those the answer lacks (a user
-        without a role has no ``X-User-Role``) it would let through. It has other spellings of them removed by its
-        configuration: it does not tell us all field lines.
+        Envoy overwrites the client's identity headers with those of the answer. It would let through those that the
+        answer lacks (a user without a role has no ``X-User-Role``). Envoy's configuration has to remove other spellings
+        of them: Envoy does not send us all field lines.
         """
         names = self._laws.absent(identity)
         if contradicted:
@@ -188,7 +188,7 @@ def _removed(names: tuple[str, ...]) -> bytes:
 
 
 def _once(asked: RequestHead, name: bytes) -> bytes:
-    """Return the value of the field that is there exactly once."""
+    """Return the value of a field that must be there exactly once."""
     lower = name.lower()
     value = asked.first.get(lower)
     if value is None:

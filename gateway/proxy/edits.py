@@ -1,7 +1,8 @@
-"""Field lines that a route sets or adds for its upstream.
+"""Header edits: field lines that a route sets or adds for its upstream.
 
-Law: the names are judged when the route file is read; none of them is managed, decides about a message, or carries a
-credential (``config/routes.py``).
+Law: the names are checked when the route file is read (``config/routes.py``): none of them is managed, frames a
+    message,
+or carries a credential.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeaderEdits:
-    """Changes to the field lines of a request.
+    """Header edits: changes to the field lines of a request.
 
     Attributes:
-        replaced: The client's lines of these names go, in any spelling; folded.
-        lines: What is written, each line ending in CRLF.
+        replaced: Folded names whose lines by the client are removed, in any spelling.
+        lines: The lines to add, each ending in CRLF.
     """
 
     replaced: frozenset[bytes]
@@ -29,7 +30,7 @@ class HeaderEdits:
 
     @classmethod
     def of(cls, put: Mapping[str, str], added: Mapping[str, str]) -> HeaderEdits | None:
-        """Compile what is `put` in place of the client's lines and `added` to them; None when nothing is."""
+        """Compile what `put` replaces and `added` adds to the client's lines; None if both are empty."""
         if not put and not added:
             return None
         lines = [f"{name}: {value}\r\n".encode() for name, value in (*put.items(), *added.items())]

@@ -1,11 +1,11 @@
-"""Explain: what would become of a request, told instead of done.
+"""Explainer: a dry run that reports what would happen to a request.
 
 Laws:
 
-- The phases are the :class:`~gateway.proxy.decide.Decider`'s own. To ask in somebody's name a token of theirs is made,
-  as signing in would make it: nothing here knows a second way to be somebody.
-- Nothing is sent, and no credential is told: not the ones in the question, not the token that was made.
-- What is explained counts in no metric of the gateway's.
+- The phases are the :class:`~gateway.proxy.decide.Decider`'s own. To ask in the name of a user, an access token is made
+  for them, as by signing in: there is no second way to act as a user.
+- Nothing is sent, and no credential is revealed: neither those in the question nor the token that was made.
+- An explained request counts in none of the gateway's metrics.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gateway.proxy.routes import Route
 
 PEER: Final = "192.0.2.1"
-"""Who asks, as far as trust in proxies goes: an address of nobody's (RFC 5737)."""
+"""Peer of an explained request, for the trust in proxies: an address that nobody has (RFC 5737)."""
 
 REDACTED: Final = "(redacted)"
 _SECRET: Final = frozenset({"authorization", "x-api-key", "cookie"})
@@ -48,14 +48,14 @@ _VALUE: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]{0,65536}")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The request that is asked about.
+    """Request to explain.
 
     Attributes:
-        method: Its method.
-        target: Path and query.
+        method: The request's method.
+        target: Its path and query.
         host: Its Host.
         headers: Its other field lines.
-        person: In whose name it is asked: a user and an organization; None for what the headers prove.
+        person: The user and the organization in whose name it is asked; None for what the headers prove.
     """
 
     method: str
@@ -66,16 +66,16 @@ class Asked:
 
 
 class Explainer:
-    """Explains."""
+    """Explainer of requests under the current routes."""
 
     def __init__(self, decider: Callable[[], Decider], tokens: Tokens, *, signed: str) -> None:
-        """`decider` returns one with the routes in force; `signed` is the name of the field whose value is secret."""
+        """`decider` returns one with the current routes; `signed` names a further field whose value is secret."""
         self._secret = _SECRET | {signed.lower()}
         self._decider = decider
         self._tokens = tokens
 
     async def explain(self, asked: Asked, now: float) -> dict[str, object]:
-        """Return what would become of `asked`, as a document.
+        """Return a document that describes what would happen to `asked`.
 
         Raises:
             BadRequest: it cannot be a request.
@@ -147,7 +147,7 @@ class Explainer:
         return head
 
     def _sent(self, route: Route, start: bytes, asked: RequestHead) -> dict[str, object]:
-        """Return the request as the upstream would get it, without its credentials."""
+        """Return the request as the upstream would receive it, without its credentials."""
         first, *rest = start.decode("utf-8", "replace").removesuffix("\r\n").split("\r\n")
         lines = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]
         kept = {name.lower() for name, _ in lines}

@@ -1,10 +1,10 @@
-"""Where a request came from, as far as it can be believed.
+"""Parser of X-Forwarded-* and Forwarded: where a request came from, as far as it can be believed.
 
 Laws:
 
-- X-Forwarded-*, Forwarded and X-Request-ID of a peer outside ``trusted`` do not exist; ``trusted`` is empty by default.
+- X-Forwarded-*, Forwarded and X-Request-ID of a peer outside ``trusted`` are ignored; ``trusted`` is empty by default.
 - The client's address is the last hop, read from the right, that is not a trusted proxy.
-- What the upstream is told is always ours: the addresses believed plus the peer, one scheme, one host.
+- The upstream gets only lines of ours: the believed addresses and the peer, one scheme, one host.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 _PROTO: Final = re.compile(rb"https?|wss?")
 _MOST_HOPS: Final = 32
 _REMEMBERED: Final = 4096
+"""Most pairs of peer and host whose origin is remembered; all are forgotten when there are more."""
 _LONGEST_HOST: Final = 256
-"""A longer Host, and no name is, is not kept."""
-"""Pairs of peer and host whose origin is kept; all are forgotten when there are more."""
+"""A longer Host is not remembered; no real name is that long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What is believed of a request's way here.
+    """Origin of a request, as far as it is believed.
 
     Attributes:
         client: The client's address.
-        request_id: The id that a trusted peer gave it; None when there is none to believe.
-        trusted: The peer is: what it says of the request is believed.
-        lines: The field lines that tell the upstream, each ending in CRLF.
+        request_id: The id that a trusted peer gave it; None if there is none to believe.
+        trusted: The peer is trusted, so what it states about the request is believed.
+        lines: The field lines that pass this on to the upstream, each ending in CRLF.
         host: The host that the client asked for.
     """
 
@@ -50,14 +50,14 @@ class Origin:
 
 
 class Origins:
-    """The reading of origins under one configuration."""
+    """Parser of origins under one configuration of trusted proxies."""
 
     def __init__(self, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
         self._trusted = tuple(trusted)
         self._strangers: dict[tuple[str, bytes], Origin] = {}
 
     def trusts(self, peer: str) -> bool:
-        """Whether what `peer` says of earlier hops is believed."""
+        """Return whether what `peer` states about earlier hops is believed."""
         if not self._trusted:
             return False
         address = _address(peer)
@@ -84,7 +84,7 @@ class Origins:
         return known
 
     def _believed(self, head: RequestHead) -> list[str]:
-        """The hops of X-Forwarded-For, from the client on: all to the right of, and with, the first untrusted one."""
+        """Return the believed hops of X-Forwarded-For, client first: from the last untrusted hop to the right."""
         told = b",".join(head.every(b"x-forwarded-for")).split(b",")
         believed: list[str] = []
         for hop in reversed(told[-_MOST_HOPS:]):
@@ -118,7 +118,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _one_of(head: RequestHead, name: bytes, form: re.Pattern[bytes]) -> bytes | None:
-    """The value of a field that is there exactly once and in the form."""
+    """Return the value of a field that occurs exactly once and matches `form`."""
     value = head.first.get(name)
     if value is None or head.occurs_twice(name) or not form.fullmatch(value):
         return None

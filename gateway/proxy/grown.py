@@ -1,10 +1,10 @@
-"""Account of request heads: by how much one grew on its way, where an upstream refuses it for its size.
+"""Report of grown request heads: it measures by how much a head grew when an upstream refuses it for its size.
 
 Laws:
 
-- 431 says so (RFC 6585 section 5). 400 and 413 may mean the head when the upstream closes the connection with them and
-  the head is longer than the smallest limit there is; servers of several kinds answer so.
-- Nothing is counted for a request that an upstream takes.
+- 431 means the size (RFC 6585 section 5). 400 and 413 may mean it if the upstream closes the connection with them and
+  the head is longer than the smallest known limit; servers of several kinds answer so.
+- Nothing is measured for a request that an upstream accepts.
 - An upstream is reported once a minute; the access log has every request.
 """
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 TOO_LARGE: Final = 431
 UNCLEAR: Final = frozenset({400, 413})
 SMALLEST_LIMIT: Final = 4096
-"""Bytes of the head that fasthttp, as Whatomate had it before mid-2026, takes at most."""
+"""Largest head in bytes that fasthttp accepts with the setting that Whatomate had before mid-2026."""
 
 
 class Growth(NamedTuple):
-    """The size of a head, in bytes: as it came, as it was sent on, and what of the latter are identity headers."""
+    """Sizes of a head in bytes: as received, as sent, and the part of the latter that is identity headers."""
 
     received: int
     sent: int
@@ -36,15 +36,15 @@ class Growth(NamedTuple):
 
 
 class Heads:
-    """Keeps the account."""
+    """Reporter of refused heads."""
 
     def __init__(self, laws: HeaderLaws) -> None:
-        """`laws` know which lines are identity headers."""
+        """`laws` determines which lines are identity headers."""
         self._laws = laws
         self._events = LimitedEvents()
 
     def refused(self, exchange: Exchange, route: Route, start: bytes) -> None:
-        """Note that an upstream has refused a request of which `start` was sent; the framing came behind it."""
+        """Measure and report a request that an upstream refused; `start` was sent, and the framing after it."""
         head = exchange.head
         growth = Growth(
             _length(head), len(start) + len(request_framing(head)), self._laws.identity_bytes(start)

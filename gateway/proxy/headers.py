@@ -1,14 +1,15 @@
-"""Which field lines go on, which do not, and which are ours: one pure module over all of them, both ways.
+"""Header policy: which field lines are forwarded, removed and added, in both directions; one pure module for all.
 
 Laws:
 
 - Names are compared after :func:`fold`, so ``X_User.ID`` is ``x-user-id``: servers that map names to variables cannot
-  tell them apart, so neither do we.
+  tell them apart, so neither does this policy.
 - Managed names are removed first, whatever the client sent; then ours are set. An absent value leaves no header behind.
-- Hop-by-hop fields, and those that Connection names, go before ours are set: the client cannot name ours away.
-- A spelling that folds onto a name that decides (``Content_Length``, ``X.API.Key``) without being that name is dropped.
-- Injected values that decide and hold a control byte are an error, not a header; in names each becomes a space.
-- Framing fields and Connection are written by the wire alone.
+- Hop-by-hop fields, and those that Connection names, are removed before ours are set: a client cannot remove ours by
+  naming them.
+- A name that folds onto a name that decides (``Content_Length``, ``X.API.Key``) without being that name is dropped.
+- A control byte in an injected value that decides is an error, and sends no header; in names it becomes a space.
+- Only the wire writes framing fields and Connection.
 """
 
 from __future__ import annotations
@@ -41,14 +42,14 @@ FORWARDED: Final = frozenset(
         *(b"x-http-method-override", b"x-http-method", b"x-method-override"),
     }
 )
-"""Claims about who is at the other end of a hop, and about another path or method than the one decided on (there are
-frameworks that serve it); with every ``x-forwarded-*``."""
+"""Claims about the other end of a hop, or about another path or method than the one decided on (some frameworks serve
+that); every ``x-forwarded-*`` belongs to them too."""
 
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
 
 SESSION_HEADER: Final = BY_KEY[SESSION].name.encode("ascii")
-"""Under this name the gateway's own application is sent the session; nobody else, unless a setting names it. Of a
-managed family, so a client cannot set it."""
+"""The header in which the gateway's own application gets the session; others get it only if a setting names it. It is
+of a managed family, so a client cannot set it."""
 
 _FAMILIES: Final = tuple(family.encode("ascii") for family in FAMILIES)
 MANAGED_PREFIXES: Final = (*_FAMILIES, b"x-forwarded-")
@@ -70,7 +71,7 @@ _EXACT: Final = frozenset(
 )
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REMEMBERED: Final = 4096
-"""Spellings whose verdict is kept; a client that invents more pays for them itself."""
+"""Most names whose verdict is remembered; a client that invents more pays for them itself."""
 _LONGEST: Final = 64
 
 
@@ -84,7 +85,7 @@ EVERYTHING_SENT: Final[frozenset[str]] = frozenset()
 
 
 class HeaderLaws:
-    """The rules, compiled for one configuration of header names."""
+    """Header policy, compiled for one configuration of header names."""
 
     def __init__(
         self,
@@ -94,9 +95,9 @@ class HeaderLaws:
         trace: TraceLaws | None = None,
         lenient: bool = False,
     ) -> None:
-        """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header; None: not told.
+        """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header; None sends none.
 
-        With `cookies`, the gateway's own cookies are read, and taken out of what goes on. When `lenient`, an
+        With `cookies`, the gateway's own cookies are parsed, and removed from forwarded requests. If `lenient`, an
         X-Organization-ID that is no UUID counts as absent.
         """
         self.cookies = cookies
@@ -109,7 +110,7 @@ class HeaderLaws:
         self._blocks: dict[frozenset[str], WeakKeyDictionary[Principal, bytes]] = {}
 
     def passes(self, name: bytes) -> bool:
-        """Whether a request's field line called `name` may go on to the upstream."""
+        """Return whether a request's field line called `name` may be forwarded to the upstream."""
         verdict = self._passes.get(name)
         if verdict is None:
             folded = fold(name)
@@ -131,17 +132,17 @@ class HeaderLaws:
         replaced: frozenset[bytes] = frozenset(),
         ours: bool = False,
     ) -> bytes:
-        """Return the client's field lines that may go on, each ending in CRLF.
+        """Return the client's field lines that may be forwarded, each ending in CRLF.
 
-        Those whose names fold onto one of `replaced` do not, nor does the credential if `strip`, nor our cookies unless
-        `ours`.
+        Left out are lines whose names fold onto one of `replaced`, the credential if `strip`, and our own cookies
+        unless `ours`.
         """
         rid = self.cookies and not ours and b"cookie" in head.first
         named = connection_tokens(head) - {b"host"}
         if strip:
             named |= CREDENTIALS
         if head.minor == 0:
-            named |= {b"expect"}  # RFC 9110 section 10.1.1: of a 1.0 client it means nothing
+            named |= {b"expect"}  # RFC 9110 section 10.1.1: in HTTP/1.0 it has no meaning
         passes = self.passes
         parts: list[bytes] = []
         for name, value in head.fields:
@@ -160,11 +161,11 @@ class HeaderLaws:
         if head.minor == 0 and b"host" not in head.first and b"host" not in replaced:
             parts.append(
                 b"Host: \r\n"
-            )  # section 3.2: a 1.1 request has one, empty when there is nothing to say
+            )  # section 3.2: a 1.1 request has a Host, empty if there is no authority
         return b"".join(parts)
 
     def names_identity(self, head: RequestHead) -> bytes | None:
-        """Return the first name in `head` that is an identity header's, or of their families, in any spelling."""
+        """Return the first name in `head` that is an identity header's or of their families, in any spelling."""
         for name, _ in head.fields:
             if not self.passes(name):
                 folded = fold(name)
@@ -173,12 +174,12 @@ class HeaderLaws:
         return None
 
     def identity(self, principal: Principal, withheld: frozenset[str] = EVERYTHING_SENT) -> bytes:
-        """Return the field lines that tell an upstream who is asking; none for the anonymous principal.
+        """Return the identity headers of a principal; none for the anonymous principal.
 
-        They are made once for a principal and the keys that are `withheld`.
+        They are made once per principal and set of `withheld` keys.
 
         Raises:
-            UnsafeIdentity: a value holds a byte that no header may.
+            UnsafeIdentity: a value holds a byte that no header may hold.
         """
         blocks = self._blocks.get(withheld)
         if blocks is None:
@@ -196,24 +197,24 @@ class HeaderLaws:
         return block
 
     def identity_bytes(self, start: bytes) -> int:
-        """Return how many bytes of the `start` of a request that is sent on are identity headers."""
+        """Return how many bytes of the `start` of a forwarded request are identity headers."""
         names = frozenset(self._names.values())
         return sum(len(line) + 2 for line in start.split(b"\r\n") if line.partition(b":")[0] in names)
 
     def internal(self, principal: Principal) -> bytes:
-        """Return the same for the gateway's own application, which is told the session under a name of its own."""
+        """Return the same for the gateway's own application, with the session in a header of its own."""
         block = self.identity(principal)
         if principal.session_id is None or fold(self._names.get("session_id", b"")) == SESSION_HEADER.lower():
             return block
         return b"%b%b: %b\r\n" % (block, SESSION_HEADER, str(principal.session_id).encode("ascii"))
 
     def absent(self, block: bytes) -> tuple[str, ...]:
-        """Return the names, in lower case, of the identity headers that are not in a `block` of them."""
+        """Return the lower-case names of the identity headers that are not in `block`."""
         there = {line.partition(b":")[0] for line in block.split(b"\r\n")}
         return tuple(name.decode("ascii").lower() for name in self._names.values() if name not in there)
 
     def _line(self, header: IdentityHeader, value: str) -> bytes:
-        """Return a field line; none where nothing is left of the value."""
+        """Return one field line; empty if nothing is left of the value."""
         if _CONTROL.search(value):
             if header.decides:
                 raise UnsafeIdentity(
@@ -228,17 +229,17 @@ _RESPONSE_DROPS: Final = HOP_BY_HOP | {b"content-length", b"x-request-id"}
 
 
 def response_start(head: ResponseHead, request_id: bytes, cors: bytes = b"") -> bytes:
-    """Return the start of the client's response: status line, the upstream's fields that may go on, the request id.
+    """Return the start of the client's response: status line, the upstream's fields that pass, and the request id.
 
-    A Date is added when the upstream gave none (RFC 9110 section 6.6.1). Where there are lines of a CORS policy, they
-    take the place of the upstream's own.
+    A Date is added if the upstream gave none (RFC 9110 section 6.6.1). The lines of a CORS policy, if there are any,
+    replace the upstream's own.
     """
     notes = head.notes
     if cors:
         if not isinstance(notes, tuple):
             notes = head.notes = (_passing(head, without=_CORS),)
         start: bytes = notes[0]
-    elif isinstance(notes, bytes):  # the same for every response with these lines
+    elif isinstance(notes, bytes):  # computed before, for a response with the same lines
         start = notes
     else:
         start = head.notes = _passing(head)
@@ -249,11 +250,11 @@ def response_start(head: ResponseHead, request_id: bytes, cors: bytes = b"") -> 
 
 _CORS: Final = (b"access-control-",)
 _DATELESS: Final = b"\0"
-"""Marks, in front of a start that is kept, that a Date is to be added."""
+"""Prefix of a remembered start that still needs a Date."""
 
 
 def _passing(head: ResponseHead, *, without: tuple[bytes, ...] = ()) -> bytes:
-    """Return the status line and the lines that may go on; none whose name begins with one of `without`."""
+    """Return the status line and the lines that pass; without those whose names begin with one of `without`."""
     named = connection_tokens(head) - _RESPONSE_DROPS
     parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
     dated = head.status < FIRST_FINAL
@@ -268,7 +269,7 @@ def _passing(head: ResponseHead, *, without: tuple[bytes, ...] = ()) -> bytes:
 
 
 _LOWERED: Final[dict[bytes, bytes]] = {}
-"""Names of responses' lines as they came, and in lower case; empty for those that never go on. Bounded."""
+"""Memo of response field names: as received -> in lower case, or empty if they never pass. Bounded."""
 
 
 def _lowered(name: bytes) -> bytes:

@@ -1,12 +1,12 @@
-"""What is kept with a set of field lines though it follows from more than the lines: from the caller, or the route.
+"""Per-header-block memo of values that also depend on the principal or the route.
 
 A connection that stays open brings the same lines again and again, mostly by the same caller and often for the same
 route. Laws:
 
-- Each of these knows what else it follows from, and is asked whether it still applies before it is used.
-- It is asked by identity. Principals, routes and edits are immutable: a changed role, user or key makes another
-  principal, a route file that is read again makes other routes.
-- The last one is kept, and no more. Whether the credential is still good is not among it: memory is asked every time.
+- Each entry stores the objects it was computed for, and is used again only if it still applies.
+- Objects are compared by identity (`is`). Principals, routes and edits are immutable: a changed role, user or key makes
+  another principal, and a route file that is read again makes other routes.
+- Only the last value is stored. Whether the credential is still good is not stored: the cache is asked every time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 class Presented:
-    """A credential as it counts on some routes.
+    """Credential memo: the credential that counts on some routes.
 
     Attributes:
-        credential: What is presented; of several cookies, all.
+        credential: The presented credential; all of them, if there are several cookies.
         organization: The organization asked for; None for the credential's own.
         kind: The credential's kind, for metrics and logs.
-        key: The key under which memory knows the two; None for what is never remembered.
+        key: The cache key of the two; None for a credential that is never cached.
     """
 
     __slots__ = ("_hosted", "credential", "key", "kind", "organization")
@@ -42,7 +42,7 @@ class Presented:
         *,
         hosted: bool = False,
     ) -> None:
-        """`hosted` says that it counts on what the gateway hosts, where no other organization can be asked for."""
+        """With `hosted` it counts on routes where X-Organization-ID is ignored, else on all other routes."""
         self.credential = credential
         self.organization = organization
         self.kind = kind
@@ -50,15 +50,15 @@ class Presented:
         self._hosted = hosted
 
     def counts_on(self, route: Route) -> bool:
-        """Whether it is what counts on `route`."""
+        """Return whether this credential counts on `route`."""
         return self._hosted is route.hosted
 
 
 class Ruling:
-    """What ``authorize`` said of a caller on a route: a function of the two, so it need not be asked again of them.
+    """Permit memo: the result of ``authorize``, a function of a principal and a route.
 
     Attributes:
-        permit: What it gave.
+        permit: The permit that was made.
     """
 
     __slots__ = ("_principal", "_route", "permit")
@@ -69,18 +69,18 @@ class Ruling:
         self.permit = permit
 
     def is_about(self, principal: Principal, route: Route) -> bool:
-        """Whether it was said of these two."""
+        """Return whether it was made for these two objects."""
         return self._principal is principal and self._route is route
 
 
 class Sent:
-    """The field lines sent on to an upstream, ours included, but for those that each request has of its own.
+    """Upstream-headers memo: the forwarded field lines, ours included, without those that differ per request.
 
-    Routes that treat lines alike share them.
+    Routes that treat lines in the same way share an entry.
 
     Attributes:
-        lines: Each ends in CRLF.
-        contradicted: X-Organization-ID is not among them, since it is not what the caller acts in.
+        lines: The field lines, each ending in CRLF.
+        contradicted: X-Organization-ID was left out, as it is not the organization that the caller acts in.
     """
 
     __slots__ = ("_principal", "_route", "contradicted", "lines")
@@ -92,7 +92,7 @@ class Sent:
         self.contradicted = contradicted
 
     def suits(self, principal: Principal, route: Route) -> bool:
-        """Whether the same would be sent on of this caller on this route."""
+        """Return whether the same lines would be forwarded for this principal on this route."""
         before = self._route
         return self._principal is principal and (
             before is route

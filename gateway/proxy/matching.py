@@ -1,11 +1,11 @@
-"""Which rule a request falls under: a tree of segments for each host, so that 500 rules cost what 5 do.
+"""Route matcher: a trie of path segments for each host, so that 500 rules cost what 5 do.
 
 Laws:
 
-- Host first: rules of the very host, then those of a wildcard over its first label, then those of any host. Within a
-  host the most specific path wins; within a path the upper layer, then a rule that names methods before one that does
-  not and fewer before more; at the end the one that protects.
-- A rule that protects matches in any case; one that opens matches exactly.
+- Host first: rules of the exact host, then those of a wildcard over its first label, then those of any host. Within a
+  host the most specific path wins. Within a path the upper layer wins, then a rule that names methods over one that
+  does not and fewer methods over more, and at last the rule that needs a credential.
+- A rule that needs a credential matches in any case; a rule that admits anonymous callers matches exactly.
 - A search looks at the segments of the request, never at the number of rules.
 """
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 
 class Rule(Protocol):
-    """What is searched for."""
+    """Rule of a route table: what a search looks for."""
 
     @property
     def host(self) -> str:
-        """A host, ``*.`` and a host, or nothing for any."""
+        """A host, ``*.`` and a host, or empty for any host."""
 
     @property
     def path(self) -> PathPattern:
-        """The paths it is for."""
+        """The paths it matches."""
 
     @property
     def methods(self) -> frozenset[bytes] | None:
-        """The methods it is for; None for any."""
+        """The methods it matches; None for any."""
 
     @property
     def layer(self) -> int:
-        """Of rules for the same path, those of a lower layer give way."""
+        """Priority among rules for the same path: a lower layer gives way."""
 
     @property
     def opens(self) -> bool:
-        """It lets in who proves nothing."""
+        """True if it admits callers without a credential."""
 
 
 R = TypeVar("R", bound=Rule)
@@ -60,7 +60,7 @@ class _Node(Generic[R]):
 
 
 class Tree(Generic[R]):
-    """Rules, compiled."""
+    """Trie of rules."""
 
     def __init__(self, rules: Iterable[R]) -> None:
         self._roots: dict[str, _Node[R]] = {}
@@ -78,7 +78,7 @@ class Tree(Generic[R]):
         self._anywhere = self._roots.get(ANY_HOST)
 
     def find(self, host: str, method: bytes, path: str, refused: set[bytes]) -> R | None:
-        """Return the rule of a request; to `refused` add the methods that rules for its path do take."""
+        """Return the rule of a request; add to `refused` the methods that its path's rules do accept."""
         segments = path[1:].split("/")
         search: _Search[R] = _Search(method, segments, path.lower()[1:].split("/"), refused)
         if self.by_host:
@@ -99,7 +99,7 @@ class _Search(Generic[R]):
         self._refused = refused
 
     def below(self, node: _Node[R], place: int) -> R | None:
-        """Search a node: what is literal first, then a parameter, then everything below."""
+        """Search below a node: a literal segment first, then a parameter, then a rule for everything below."""
         if place == len(self._folded):
             if node.exact and (found := self._first(node.exact)) is not None:
                 return found
@@ -123,7 +123,7 @@ class _Search(Generic[R]):
         return None
 
     def _spelt(self, pattern: PathPattern) -> bool:
-        """Whether the request's path is written as the pattern is, letter for letter."""
+        """Return whether the request's path is written as the pattern is, letter for letter."""
         return all(
             wanted is None or wanted == segment
             for wanted, segment in zip(pattern.segments, self._segments, strict=False)
@@ -135,7 +135,7 @@ def _rank(rule: Rule) -> tuple[int, int, bool]:
 
 
 def host_of(field: bytes) -> str:
-    """Return the host of a Host field as rules name it: lower case, without port and final dot."""
+    """Return the host of a Host field in the form that rules use: lower case, without port and final dot."""
     text = field.decode("latin-1").lower()
     if text.startswith("["):  # an IPv6 address
         return text.partition("]")[0] + "]"

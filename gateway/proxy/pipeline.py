@@ -1,4 +1,4 @@
-"""The path of one request, as one readable function.
+"""Request pipeline: the path of one request, as one readable function.
 
 ::
 
@@ -16,9 +16,9 @@
 Laws:
 
 - Only ``authorize`` makes a permit and only a permit opens ``prepare``: the check cannot be forgotten.
-- Everything is decided from the head; the body is taken, and an expectation passed on, after the permit.
+- Everything is decided from the head. The body is taken, and an expectation forwarded, after the permit.
 - Any exception denies: it ends in ``_rescue``, which answers or breaks off, and never forwards.
-- The coroutine is driven by hand (:mod:`gateway.wire.drive`): whatever needs the event loop goes through ``offload``.
+- The coroutine is driven by hand (:mod:`gateway.wire.drive`): work that needs the event loop goes through ``offload``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from gateway.wire.inbound import Inbound
 
 CLIENT_CLOSED: Final = 499
-"""Logged when the client left before its answer, as nginx does; never sent."""
+"""Status in the log when the client left before its answer, as in nginx; never sent."""
 
 _ASTERISK: Final = b"HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 
@@ -60,7 +60,7 @@ log = structlog.get_logger()
 
 
 class Pipeline:
-    """What serves every request of a gateway."""
+    """Request pipeline of a gateway: it serves every request."""
 
     def __init__(  # noqa: PLR0913 -- the collaborators of the phases, each used by one
         self,
@@ -74,7 +74,7 @@ class Pipeline:
         heads: Heads,
         cors: CorsPolicy | None = None,
     ) -> None:
-        """`cors` is the policy of what comes to no route."""
+        """`cors` is the CORS policy of requests that match no route."""
         self.decider = decider
         self._decisions = decisions
         self.forwarder = forwarder
@@ -87,7 +87,7 @@ class Pipeline:
         self.in_flight = 0
 
     async def serve(self, inbound: Inbound) -> None:
-        """Serve one request, whatever comes of it."""
+        """Serve one request, and record it whatever happens."""
         exchange = Exchange(inbound, self._ids.next(), time.monotonic())
         self.in_flight += 1
         try:
@@ -136,7 +136,7 @@ class Pipeline:
                 self._heads.refused(exchange, route, start)
 
     def _answer_preflight(self, exchange: Exchange) -> bool:
-        """Answer a CORS preflight where a policy governs what it asks for; elsewhere it goes on like any request."""
+        """Answer a CORS preflight if a policy covers what it asks for; else it goes on like any request."""
         if exchange.reading is None or not exchange.reading.preflight:
             return False
         asked = self.decider.asked_about(exchange)
@@ -157,7 +157,7 @@ class Pipeline:
         return True
 
     def _rescue(self, exchange: Exchange, error: Exception) -> None:
-        """Answer in the upstream's place; when its answer has begun, break it off."""
+        """Answer in place of the upstream; if its answer has begun, break that off."""
         fault = refuse(error)
         if fault is INTERNAL:
             log.error("request_failed", exc_info=error)
@@ -173,7 +173,7 @@ class Pipeline:
             inbound.abort()
             return
         exchange.status = fault.status
-        inbound.sink = None  # whatever is still to come of the body is for nobody
+        inbound.sink = None  # the rest of the body is dropped
         body = fault.body()
         policy = self._cors if exchange.route is None else exchange.route.cors
         cors = b"" if policy is None else policy.lines(inbound.head)

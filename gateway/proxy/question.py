@@ -1,7 +1,7 @@
-"""Question: one request as far as it is decided on, and what its phases have learnt.
+"""Decision context: one request as the authorizer sees it, and what its phases have found.
 
 The pipeline's exchanges are questions, and so are the requests that other proxies describe or that an operator asks
-about: whoever decides (:mod:`gateway.proxy.decide`) sees no more of a request than this.
+about. :mod:`gateway.proxy.decide` sees no more of a request than this.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class Question:
-    """May this request pass? A field is None until its phase has run.
+    """Decision context of one request. A field is None until its phase has run.
 
     Attributes:
-        head: The request's head: of one that another proxy describes, the head it describes.
-        own_id: The gateway's id of it, 32 hexadecimal digits.
-        request_id: Its id for people: a trusted peer's, else the same.
-        reading: What its field lines say.
-        target: Its canonical path and the bytes to forward.
-        route: What matched.
-        credential: The kind of credential that counted; empty where none was looked for.
-        cookie: The cookie that counted, where there were several; None where there was no question.
-        decision: For another proxy, the endpoint it asked; empty for what is forwarded, or explained.
-        principal: Who is proven to be asking, where a credential was looked for.
-        permit: The proof that the caller may.
-        shadowed: Why they would have been refused, were the route's rule not only being tried.
+        head: The request's head; if another proxy describes the request, the described head.
+        own_id: The gateway's id of the request, 32 hexadecimal digits.
+        request_id: The id for logs and clients: a trusted peer's, else the same.
+        reading: The parsed field lines.
+        target: The canonical path, and the bytes to forward.
+        route: The matched route.
+        credential: The kind of credential that counted; empty if none was looked for.
+        cookie: The cookie that counted, if there were several; else None.
+        decision: The endpoint that another proxy asked; empty for a forwarded or explained request.
+        principal: The proven caller, if a credential was looked for.
+        permit: The proof that the caller may do this.
+        shadowed: The refusal that applies if the route's rule is enforced; None if there is none or it is enforced.
     """
 
     __slots__ = (

@@ -1,8 +1,9 @@
-"""What a request's field lines say of who sent it and what of them goes on: worked out once per set of lines.
+"""Parsed headers: what a request's field lines state about its sender and which of them are forwarded.
 
-Requests whose lines came in the same bytes share one :class:`Reading` (``head.notes``), so everything in it must follow
-from the lines, the peer and the configuration alone: never from the time, the target or the state of anything. What
-follows from the caller or the route as well is kept here too, and knows it (:mod:`gateway.proxy.kept`).
+They are parsed once per set of lines: requests whose lines came in the same bytes share one :class:`Reading`
+(``head.notes``), so everything in it must follow from the lines, the peer and the configuration alone: never from the
+time, the target or any state. What follows from the caller or the route as well is stored here too, and is checked
+before it is used (:mod:`gateway.proxy.kept`).
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ ORGANIZATION: Final = b"x-organization-id"
 
 
 class Reading:
-    """The meaning of one set of field lines from one peer.
+    """Parsed headers of one set of field lines from one peer.
 
     Attributes:
-        presented: The credential in them as it counted last; None before it did.
-        ruling: What was ruled last; None before anything was.
-        sent: What was sent on last; None before anything was.
-        origin: The way the request came.
-        trace: The trace it belongs to; None where one has to begin.
-        preflight: It carries the marks of a CORS preflight (Fetch standard), whatever its method.
-        cookies: The gateway's own cookies in it; none where cookies are off.
+        presented: The credential memo; None before a credential was looked for.
+        ruling: The permit memo; None before a permit was made.
+        sent: The upstream-headers memo; None before a request was forwarded.
+        origin: Where the request came from.
+        trace: The trace it belongs to; None if a new one has to begin.
+        preflight: It has the marks of a CORS preflight (Fetch standard), whatever its method.
+        cookies: The gateway's own cookies in it; empty if cookies are off.
     """
 
     __slots__ = (
@@ -58,10 +59,10 @@ class Reading:
     )
 
     def __init__(self, head: RequestHead, origin: Origin, laws: HeaderLaws) -> None:
-        """Read what is always needed.
+        """Parse what every request needs.
 
         Raises:
-            TooManyCookies: there are more than any browser keeps.
+            TooManyCookies: there are more cookies than any browser stores.
         """
         self._head = head
         self._laws = laws
@@ -76,11 +77,11 @@ class Reading:
         self.origin = origin
         self.trace = read_context(head)
         if self.trace is not None and TRACEPARENT in connection_tokens(head):
-            self.trace = None  # the hop before keeps it to itself (RFC 9110 section 7.6.1)
+            self.trace = None  # the previous hop did not mean it for the next one (RFC 9110 section 7.6.1)
         self.preflight = b"origin" in head.first and b"access-control-request-method" in head.first
 
     def credential(self) -> Credential | CookieTwins:
-        """Return what the caller presents; raises as :func:`~gateway.credentials.read_credential`."""
+        """Return the presented credential; raises as :func:`~gateway.credentials.read_credential`."""
         if self._credential is None:
             self._credential = read_credential(self._head, self.cookies)
         return self._credential
@@ -92,9 +93,9 @@ class Reading:
         return self._organization[0]
 
     def contradicts(self, principal: Principal) -> bool:
-        """Whether X-Organization-ID says something else than the organization that `principal` acts in.
+        """Return whether X-Organization-ID names another organization than the one that `principal` acts in.
 
-        Such a line goes to nobody: the upstream might act on it.
+        Such a line is not forwarded: the upstream might act on it.
         """
         return principal is not ANONYMOUS and contradicts_organization(self._head, principal.organization_id)
 
@@ -106,13 +107,13 @@ class Reading:
         edits: HeaderEdits | None = None,
         without: frozenset[bytes] = frozenset(),
     ) -> bytes:
-        """Return the field lines that go on, as they came.
+        """Return the field lines to forward, as they came.
 
         Args:
-            strip: The credential is not among them.
-            ours: The gateway's own cookies are: it is for its own application.
-            edits: Of the route; its lines are added.
-            without: Further names, folded, that do not go on.
+            strip: The credential is left out.
+            ours: The gateway's own cookies are included, for its own application.
+            edits: The route's header edits; their lines are added.
+            without: Further folded names to leave out.
         """
         head, laws = self._head, self._laws
         replaced = laws.trace.withheld(head, self.trace) | without
@@ -121,10 +122,10 @@ class Reading:
         return laws.passing(head, strip=strip, ours=ours, replaced=replaced | edits.replaced) + edits.lines
 
     def bearer(self, counted: CookieToken | None) -> bytes:
-        """Return the line that takes the place of the cookie that authenticates: cookies of ours do not go on.
+        """Return the Authorization line that replaces the authenticating cookie: our cookies are not forwarded.
 
         Args:
-            counted: The cookie that counted, where there are several.
+            counted: The cookie that counted, if there are several.
         """
         credential = self.credential() if counted is None else counted
         return (

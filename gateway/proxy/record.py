@@ -1,9 +1,9 @@
-"""The one record of a request: its route's metrics and a line of the access log, written whatever happened.
+"""Request recorder: it writes a request's metrics and its line of the access log, whatever happened.
 
 Laws:
 
-- Nothing here reads a header value or a body, and of a query what :mod:`gateway.logs` lets through; what a record may
-  hold is listed below and nowhere else (docs/logs.md).
+- Nothing here reads a header value or a body, and of a query only what :mod:`gateway.logs` lets through. The fields
+  that a record may have are listed below and nowhere else (docs/logs.md).
 - A refusal and an error are always recorded; successes may be sampled.
 """
 
@@ -29,7 +29,7 @@ _SERVER_ERROR = 500
 
 
 class Recorder:
-    """Writes records."""
+    """Request recorder."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Recorder:
         trace: TraceLaws,
         spans: Spans | None = None,
     ) -> None:
-        """`spans` takes the requests of traces that `trace` says are recorded."""
+        """`spans` gets the requests whose traces `trace` samples."""
         self._access_log = access_log
         self._trace = trace
         self._spans = spans
@@ -162,12 +162,12 @@ def _ended(exchange: Exchange, now: float) -> Ended:
 
 
 def _reason(refusal: Exception) -> str:
-    """Return the bounded word for a refusal."""
+    """Return the bounded reason of a refusal, for labels."""
     return str(describe(refusal).reason)
 
 
 def _add_phases(line: dict[str, object], exchange: Exchange, now: float) -> None:
-    """Add where the time went; the phases that were reached add up to the whole."""
+    """Add the duration of each phase; the phases that were reached add up to the whole."""
     decided, sent, headed = exchange.decided, exchange.sent, exchange.headed
     line["authenticate_ms"] = ((decided or now) - exchange.started) * 1000
     if decided:

@@ -1,4 +1,4 @@
-"""Whatever was raised on a request's way -> the answer to it: the wire's faults here, others by the common table."""
+"""Error table of the pipeline: it maps upstream faults and protocol errors here, and others by ``gateway.faults``."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _UPSTREAM: dict[type[UpstreamFault], _Row] = {
 
 
 def refuse(error: Exception) -> Fault:
-    """Return the answer to `error`. What the upstream did is told in general words only; the log has the rest."""
+    """Return the answer to `error`. It describes an upstream's fault in general words only; the log has the details."""
     if isinstance(error, ProtocolError):
         reason = _PROTOCOL_REASONS.get(error.status, "malformed_request")
         return Fault(error.status, error.reason[:1].upper() + error.reason[1:], reason)

@@ -1,12 +1,11 @@
-"""The path as the upstream is sent it, where a route changes it.
+"""Path rewriting: it builds the path that an upstream is sent if a route changes it.
 
 Laws:
 
-- What is taken over from the client's path is whole segments, byte for byte as they came: nothing is decoded and
-  encoded again, so no escape changes its meaning.
-- A client's path has been found to have one reading, so its segments and those of the canonical path are the same in
-  number; that is what lets a rule count them.
-- The result is looked at again as if a client had sent it: a rewriting cannot produce what a client may not ask for.
+- Whole segments are copied from the client's path, byte for byte as they came: nothing is decoded and encoded again, so
+  no escape changes its meaning.
+- The client's path is unambiguous, so it has as many segments as the canonical path; that is why a rule may count them.
+- The result is checked as if a client had sent it: a rewriting cannot produce a path that a client may not ask for.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ _TAIL: Final = "*"
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """A way to change paths.
+    """Rewrite rule for paths.
 
     Attributes:
-        parts: Each segment of the new path: bytes as they are, or the number of a segment of the client's path.
-        tail: The number of the client's segment from which on all are taken over at the end; None for none.
+        parts: The segments of the new path: literal bytes, or the index of a segment of the client's path.
+        tail: The index of the client's segment from which on all are appended; None for none.
     """
 
     parts: tuple[bytes | int, ...]
@@ -39,7 +38,7 @@ class Rewrite:
 
     @classmethod
     def template(cls, text: str, pattern: PathPattern) -> Rewrite:
-        """Read ``/v2/{id}/*``, in which a name stands for the segment that `pattern` so names."""
+        """Compile ``/v2/{id}/*``, in which a name stands for the segment that `pattern` names so."""
         named = dict(pattern.names)
         *parts, last = text[1:].split("/")
         if last != _TAIL:
@@ -51,14 +50,14 @@ class Rewrite:
 
     @classmethod
     def without(cls, prefix: str) -> Rewrite:
-        """Leave out ``/prefix``."""
+        """Compile a rule that removes ``/prefix``."""
         return cls((), prefix.count("/"))
 
     def apply(self, target: Target) -> bytes:
-        """Return what to send instead of `target`.
+        """Return the request target to send in place of `target`.
 
         Raises:
-            BadRequest: the new path would have more than one reading.
+            BadRequest: the new path would be ambiguous.
         """
         path, mark, query = target.forwarded.partition(b"?")
         segments = path.split(b"/")[1:]

@@ -1,11 +1,12 @@
-"""Route and RouteTable: compiled once, immutable, swapped whole.
+"""Route table: compiled once, immutable, and replaced as a whole.
 
 Laws:
 
-- Every route says what it requires; there is no default that lets anybody in. An unmatched path is 404; one that is
-  matched for other methods only is 405 with Allow.
-- The most specific rule wins, as :mod:`gateway.proxy.matching` says. What the gateway hosts comes before any rule.
-- A rule that protects matches in any case (``/API/users`` is not outside ``/api``); one that opens matches exactly.
+- Every route has a requirement; there is no default that admits anybody. An unmatched path is 404; one that matches for
+  other methods only is 405 with Allow.
+- The most specific rule wins, in the order of :mod:`gateway.proxy.matching`. Hosted routes come before any rule.
+- A rule that needs a credential matches in any case (``/API/users`` is not outside ``/api``); a rule that admits
+  anonymous callers matches exactly.
 """
 
 from __future__ import annotations
@@ -28,35 +29,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 REMEMBERED: Final = 2048
-"""Paths whose route is kept; all are forgotten when there are more."""
+"""Most paths whose route is remembered; all are forgotten when there are more."""
 _LONGEST: Final = 256
-"""What is longer, method and host counted, is not kept: a preflight may ask for any method."""
+"""A longer path, method and host included, is not remembered: a preflight may ask for any method."""
 
 _PATTERN: Final = re.compile(r"(?:(?P<methods>[A-Z]+(?:\|[A-Z]+)*) +)?(?P<path>/\S*)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """What happens to the requests of one kind.
+    """Route: how the gateway treats the requests of one kind.
 
     Attributes:
         name: Short and stable: the label of metrics and logs.
         requirement: What the caller must be or have.
-        upstream: Where it goes, and how long that may take.
+        upstream: Where it goes, and the timeouts.
         meter: The route's metrics, bound.
-        methods: Of a hosted route, the methods it takes; None for any.
-        body_limit: Bytes of body at most; 0 for no limit.
-        strip_credential: The upstream does not see the credential.
-        internal: The gateway's own application answers, and is told the session.
-        hosted: It does, for the organization of the credential.
+        methods: The methods of a hosted route; None for any.
+        body_limit: Most bytes of body; 0 for no limit.
+        strip_credential: The credential is not forwarded.
+        internal: The gateway's own application answers, and gets the session id.
+        hosted: X-Organization-ID is ignored: the route acts for the organization of the credential.
         tickets: A WebSocket ticket in the query is a credential here.
-        message: The first message of a WebSocket is read, and a token in it judged; a query may hold an access token.
-        unproven: A WebSocket may be opened by nobody yet: that message says who it is.
-        shadow: What would be refused is recorded, and forwarded.
-        rewrite: How the path is changed for the upstream; None when it is not.
-        edits: Which field lines are set or added for the upstream; None when none are.
+        message: The first message of a WebSocket is read, and a token in it checked; a query may hold an access token.
+        unproven: A WebSocket may be opened anonymously: its first message authenticates it.
+        shadow: A refusal is recorded, and the request forwarded.
+        rewrite: How the path is changed for the upstream; None if it is not.
+        edits: The field lines that are set or added for the upstream; None if there are none.
         cookies: The gateway's own application reads and sets its cookies here.
-        cors: Which pages of other origins may call; None leaves that to the upstream.
+        cors: The CORS policy; None leaves CORS to the upstream.
         withheld: Keys of the identity headers that the upstream is not sent; equal sets are one object.
     """
 
@@ -82,13 +83,13 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Which requests a route is for.
+    """Match condition of a route: the requests that it is for.
 
     Attributes:
-        path: Their paths.
-        methods: Only these; None for any.
+        path: The paths it matches.
+        methods: Only these methods; None for any.
         host: Only this host; ``*.`` and a host for any one label before it; empty for any.
-        layer: Of two rules for the same path, the one of the higher layer counts.
+        layer: Of two rules for the same path, the one of the higher layer wins.
     """
 
     path: PathPattern
@@ -98,10 +99,10 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """Read ``[METHOD[|METHOD] ]/path[/*]``.
+        """Parse ``[METHOD[|METHOD] ]/path[/*]``.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the text is not of that form.
         """
         match = _PATTERN.fullmatch(text.strip())
         try:
@@ -114,7 +115,7 @@ class Pattern:
 
 
 def of_method(*names: str) -> frozenset[bytes]:
-    """Return methods as routes name them: with GET goes HEAD (RFC 9110 section 9.3.2)."""
+    """Return methods in the form that routes use: GET includes HEAD (RFC 9110 section 9.3.2)."""
     return frozenset(name.encode() for name in (*names, *(["HEAD"] if "GET" in names else [])))
 
 
@@ -130,10 +131,10 @@ class _Rule:
 
 
 class RouteTable:
-    """All routes of a gateway.
+    """Route table of a gateway.
 
     Attributes:
-        by_host: Some rule names a host: whoever asks has to say it.
+        by_host: Some rule names a host, so `match` needs the request's host.
         size: How many routes there are besides the hosted ones.
     """
 
@@ -144,14 +145,14 @@ class RouteTable:
         preflight: Route | None,
         preflights: Mapping[Route, Route] | None = None,
     ) -> None:
-        """Compile.
+        """Compile the table.
 
         Args:
-            hosted: Exact paths that the gateway answers itself, and their routes by method. A final ``/{id}`` stands
+            hosted: Exact paths that the gateway answers itself, with their routes by method. A final ``/{id}`` stands
                 for any one segment.
             rules: Patterns and their routes.
-            preflight: The route of a CORS preflight, which carries no credential; None where there is none.
-            preflights: Instead of it, of each route, the one of preflights for it.
+            preflight: The route of a CORS preflight, which carries no credential; None if there is none.
+            preflights: In place of `preflight`, the preflight route of each route.
         """
         self._hosted = {
             path: (found,) if isinstance(found, Route) else tuple(found) for path, found in hosted.items()
@@ -176,11 +177,11 @@ class RouteTable:
         self.by_host = self._tree.by_host
 
     def match(self, method: bytes, path: str, host: str = "", *, preflight: bool) -> Route:
-        """Return the route of a request; of a preflight, `method` is the one it asks for.
+        """Return the route of a request; for a preflight, `method` is the one that it asks for.
 
         Raises:
-            NotFound: there is none.
-            MethodNotAllowed: there is one, and not for this method.
+            NotFound: no route matches.
+            MethodNotAllowed: a route matches, but not for this method.
         """
         if preflight and not self._each:
             return self._given(self._preflight)
@@ -209,7 +210,9 @@ class RouteTable:
             routes = self._hosted.get(fixed.lower() + "/{id}") if last else None
             if routes is None:
                 return None
-        if fixed != fixed.lower():  # neither ours nor the upstream's: which of us would read it how?
+        if (
+            fixed != fixed.lower()
+        ):  # another case of a hosted path: gateway and upstream might read it differently
             raise NotFound("Not found")
         allowed: set[bytes] = set()
         for route in routes:

@@ -1,4 +1,4 @@
-"""The field line that carries a signed identity, for upstreams that want more than the gateway's word for it."""
+"""Signed-identity header: it adds the signer's JWT to forwarded requests, for upstreams that demand proof."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class Signing:
-    """Signs what is forwarded."""
+    """Signer of forwarded requests."""
 
     def __init__(self, signer: IdentitySigner, name: str) -> None:
-        """Sign by `signer`, in the field called `name`."""
+        """Sign with `signer`, in the field called `name`."""
         self._signer = signer
         self._name = name.encode("ascii")
 
     def line(self, question: Question, route: Route, permit: Permit, sent: bytes) -> bytes:
-        """Return the line for a request whose target is `sent`; none for nobody, and where none is to be sent."""
+        """Return the line for a request whose target is `sent`; empty for an anonymous one, or if none is sent."""
         principal, target = permit.principal, question.target
         if principal is ANONYMOUS or route.internal or target is None or SIGNED in route.withheld:
             return b""
-        # Rewritten, the path is another than the one that was decided on: the upstream can only know its own.
+        # Sign the rewritten path: the upstream verifies the path that it receives, not the client's.
         path = target.path if sent is target.forwarded else canonical_path(sent.partition(b"?")[0])
         return b"%b: %b\r\n" % (
             self._name,

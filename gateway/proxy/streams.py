@@ -1,7 +1,7 @@
-"""Answers that end only when somebody ends them: event streams.
+"""Event streams (text/event-stream): long answers, which the gateway may end early when it stops.
 
-Law: only an answer that is whole at any point is ended early. A client of ``text/event-stream`` drops an event that has
-not ended and asks for the next (WHATWG HTML, server-sent events); half a film must never look like a whole one.
+Law: only an answer that is complete at any point is ended early. A client of ``text/event-stream`` drops an unfinished
+event and asks for the next (WHATWG HTML, server-sent events); half a film must never look like a whole one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ EVENTS: Final = b"text/event-stream"
 
 
 class StreamEnded(Exception):
-    """An event stream is to end where it is."""
+    """Thrown into an exchange to end its event stream where it is."""
 
 
 class Stream:
-    """One event stream on its way to a client."""
+    """Event stream on its way to a client."""
 
     __slots__ = ("_inbound",)
 
@@ -28,14 +28,14 @@ class Stream:
         self._inbound = inbound
 
     def leave(self) -> None:
-        """End it, whole by its framing, so that the client takes it up elsewhere."""
+        """End the stream, complete by its framing, so that the client reconnects elsewhere."""
         drive = self._inbound.connection.drive
         if drive is not None:
             drive.throw(StreamEnded("the gateway is stopping"))
 
 
 def is_of_events(response: ResponseHead) -> bool:
-    """Whether a response is an event stream; asked of long ones only, whose heads are not indexed by this name."""
+    """Return whether a response is an event stream. It is called for long responses only: this name is not indexed."""
     return any(
         name.lower() == b"content-type" and value.lower().startswith(EVENTS)
         for name, value in response.fields

@@ -1,8 +1,9 @@
-"""One canonical path for matching, authorization and log; the bytes of the target, unchanged, for the upstream.
+"""Request-target parser: one canonical path for matching, authorization and log, and the unchanged bytes to forward.
 
-Law: a target that two servers could read as two paths is refused. What is left means the same whether a server decodes
-it once, twice or not at all, merges slashes, resolves dots or cuts at a semicolon, so the path that was authorized is
-the path that is served. RFC 3986 section 6.2 names these normalizations; RFC 9112 section 3.2 the forms of a target.
+Law: a target that two servers could parse as two paths is refused. An accepted one means the same whether a server
+decodes it once, twice or not at all, merges slashes, resolves dots or cuts at a semicolon, so the path that was
+authorized is the path that is served. RFC 3986 section 6.2 names these normalizations; RFC 9112 section 3.2 the forms
+of a target.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from gateway.wire.messages import RequestHead
 
 _PLAIN: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)*/?")
-"""A path that needs no decoding and has one reading: what nearly every request is."""
+"""A path that needs no decoding and is unambiguous, as nearly every path is."""
 
 _QUERY: Final = re.compile(rb"[\x21\x22\x24-\x7e]*")
-"""Anything printable but ``#``: opaque here, and forwarded as it is."""
+"""Any printable byte but ``#``: a query is opaque here, and forwarded as it is."""
 
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -30,11 +31,11 @@ _AMBIGUOUS: Final = re.compile(rb"//|[\\;#?]|[\x00-\x1f\x7f]|(?:^|/)\.{1,2}(?:/|
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A request target.
+    """Parsed request target.
 
     Attributes:
         path: The canonical path, decoded; ``*`` for the asterisk form.
-        forwarded: What the upstream is sent: the origin form, byte-exact.
+        forwarded: The origin form that the upstream is sent, byte-exact.
     """
 
     path: str
@@ -44,8 +45,8 @@ class Target:
 _REMEMBERED: Final = 2048
 _LONGEST: Final = 256
 _KNOWN: Final[dict[bytes, Target]] = {}
-"""What was read of targets in origin form without a query: a function of their bytes, so it may be kept. All are
-forgotten when there are more."""
+"""Memo of targets in origin form without a query; parsing is a function of the bytes. All are forgotten when there are
+more."""
 
 
 def _bad(reason: str) -> ProtocolError:
@@ -53,10 +54,10 @@ def _bad(reason: str) -> ProtocolError:
 
 
 def parse_target(head: RequestHead) -> Target:
-    """Return the one reading of a request's target.
+    """Parse a request's target.
 
     Raises:
-        ProtocolError: 400, there is more than one, or none.
+        ProtocolError: 400, the target is ambiguous or invalid.
     """
     raw = head.target
     known = _KNOWN.get(raw)
@@ -78,10 +79,10 @@ def parse_target(head: RequestHead) -> Target:
 
 
 def canonical_path(path: bytes) -> str:
-    """Return the one reading of a path.
+    """Return the canonical form of a path.
 
     Raises:
-        ProtocolError: 400, there is more than one.
+        ProtocolError: 400, the path is ambiguous.
     """
     if path and _PLAIN.fullmatch(path):
         return path.decode("ascii")
@@ -89,7 +90,7 @@ def canonical_path(path: bytes) -> str:
 
 
 def _origin_form(head: RequestHead) -> bytes:
-    """Section 3.2.2: of an absolute form, the part an origin server is sent; its authority must be Host's."""
+    """Return the origin form of an absolute form (section 3.2.2); its authority must equal Host."""
     match = _ABSOLUTE.fullmatch(head.target)
     if match is None:
         raise _bad("request target is neither a path nor an http URL")
@@ -100,7 +101,7 @@ def _origin_form(head: RequestHead) -> bytes:
 
 
 def _canonical(path: bytes) -> str:
-    """Decode a path that holds escapes or unusual bytes; refuse it when decoding again would change its meaning."""
+    """Decode a path with escapes or unusual bytes; refuse it if decoding it again would change its meaning."""
     if not path.isascii():
         raise _bad("ambiguous request target: non-ASCII byte in the path")
     if _BROKEN_ESCAPE.search(path):

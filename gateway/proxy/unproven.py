@@ -1,4 +1,4 @@
-"""WebSockets that nobody has authenticated yet: which handshakes may be, and who may speak in them."""
+"""Anonymous WebSocket handshakes: which are allowed, and whether a first message proves the same caller."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from gateway.proxy.question import Question
 
 EXTENSIONS: Final = frozenset({b"sec-websocket-extensions"})
-"""What is not offered to an upstream where first messages are read: compressed ones, it alone could read."""
+"""Extensions that are not offered to an upstream where first messages are read: only it could read compressed ones."""
 
 
 def is_unproven(question: Question, error: AuthError) -> bool:
-    """Whether a handshake that is refused so may be made by nobody: its first message will say who it is.
+    """Return whether a handshake that is refused with `error` may be anonymous: its first message authenticates it.
 
-    A cookie that is good no more comes by itself, and is as good as none. Whoever describes a handshake to have it
-    decided on would show no message.
+    A browser sends an expired cookie by itself, so it counts as none. A described handshake may not be anonymous: the
+    gateway would not see its messages.
     """
     if question.decision or not question.head.upgrade:
         return False
@@ -29,5 +29,5 @@ def is_unproven(question: Question, error: AuthError) -> bool:
 
 
 def is_same(one: Principal, other: Principal) -> bool:
-    """Whether both act as the same user in the same organization."""
+    """Return whether both act as the same user in the same organization."""
     return (one.user_id, one.organization_id) == (other.user_id, other.organization_id)

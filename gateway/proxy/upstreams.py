@@ -1,4 +1,4 @@
-"""An upstream as the pipeline sees it: a name, a pool of connections, and how long it may take."""
+"""Upstream as the pipeline sees it: a name, a connection pool and timeouts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from gateway.wire.pool import Pool
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upstream:
-    """Where requests go.
+    """Upstream: where requests are forwarded to.
 
     Attributes:
-        name: For metrics and logs.
+        name: Its name in metrics and logs.
         pool: Its connections.
-        head_timeout_seconds: From the request sent to the response's head.
-        body_timeout_seconds: Without a byte of the response's body.
+        head_timeout_seconds: Longest time from the end of the request to the response's head.
+        body_timeout_seconds: Longest time without a byte of the response's body.
         meter: Its metrics, bound.
-        withheld: Keys of the identity headers that it is not sent, unless a route says otherwise.
+        withheld: Keys of the identity headers that it is not sent, unless a route overrides them.
     """
 
     name: str
