@@ -1,4 +1,4 @@
-"""What browsers need: the CSRF tokens, and the cookies of the hosted application."""
+"""Builders for browser sessions: the CSRF tokens, and the cookies of the hosted application."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def csrf_tokens(settings: Settings) -> CsrfTokens:
-    """Return the CSRF tokens that every gateway with the same JWT secret mints, and each with a previous one.
+    """Return the CSRF tokens: minted alike by every gateway with the same JWT secret; previous secrets verify too.
 
     Raises:
-        ValueError: a setting is missing that only a gateway needs.
+        ValueError: GATEWAY_JWT_SECRET is missing, which only a serving gateway needs.
     """
     if settings.jwt.secret is None:
         raise ValueError("GATEWAY_JWT_SECRET is required")
@@ -26,13 +26,13 @@ def csrf_tokens(settings: Settings) -> CsrfTokens:
 
 
 def session_cookies(settings: Settings, tokens: Tokens) -> SessionCookies | NoCookies:
-    """Return what sets and clears cookies; where they are off, what does not."""
+    """Return the object that sets and clears cookies; a null object if cookies are off."""
     if not settings.cookies:
         return NoCookies()
     return SessionCookies(csrf_tokens(settings), tokens, cookie_places(settings), only=settings.cookie.only)
 
 
 def cookie_places(settings: Settings) -> CookiePlaces:
-    """Return where cookies lie."""
+    """Return the attributes under which the cookies are set."""
     cookie = settings.cookie
     return CookiePlaces(secure=cookie.secure, domain=cookie.domain, base_path=cookie.base_path)

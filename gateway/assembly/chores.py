@@ -1,4 +1,4 @@
-"""What the domain needs done again and again."""
+"""Background tasks of the domain: what is purged, measured and refreshed, and how often."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REDIS_SECONDS: Final = 5
 def begin_chores(
     chores: Chores, settings: Settings, domain: Domain, sockets: Sockets, processes: int
 ) -> None:
-    """Begin them, in one of `processes`."""
+    """Schedule all background tasks, in one of `processes`."""
     every, identity, sessions, attempts = chores.every, domain.identity, domain.sessions, domain.attempts
     invitations, now = domain.invitations, domain.clock.now
     clock = ClockWatch(domain.clock, skew_seconds=settings.database.skew_seconds, steady=time.monotonic)
@@ -56,7 +56,7 @@ def begin_chores(
 
 
 async def _learn_hash_costs(domain: Domain) -> None:
-    """Let failed sign-ins cost what the dearest stored hash costs, whose e-mail would be known by its time else."""
+    """Make a failed sign-in take as long as the costliest stored hash: else its time would reveal known e-mails."""
     cost = await domain.store.highest_password_cost()
     if cost is not None:
         domain.passwords.learn(cost)

@@ -1,4 +1,4 @@
-"""Measuring the database's clock again and again, and the event when this machine's differs."""
+"""Clock watch: it measures the database's clock periodically, and warns if this machine's clock differs."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ log = structlog.get_logger()
 
 
 class ClockWatch:
-    """Measures, and warns of a difference: at once, then every ten minutes as long as it lasts."""
+    """Clock watch: it warns of a difference at once, and then every ten minutes as long as it lasts."""
 
     def __init__(self, clock: DatabaseClock, *, skew_seconds: float, steady: Callable[[], float]) -> None:
-        """A difference over `skew_seconds` is warned of; `steady` is a clock that nobody sets."""
+        """It warns if the difference exceeds `skew_seconds`; `steady` is a monotonic clock, in seconds."""
         self._clock = clock
         self._skew_seconds = skew_seconds
         self._steady = steady
         self._warned: float | None = None
 
     async def look(self) -> None:
-        """Measure; a database that does not answer is others' to tell of."""
+        """Measure the difference; other parts report a database that does not answer."""
         try:
             skew = await self._clock.measure()
         except StoreUnavailable:

@@ -1,4 +1,4 @@
-"""Connection arithmetic: whether the database allows what the processes of this machine may open."""
+"""Connection arithmetic: it compares the database's limit with the connections that this machine may open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 COMPARE_SECONDS: Final = 3600
 _BESIDE: Final = 2
-"""Of each process, beside its pool: one connection that listens, and one while another is renewed."""
+"""Connections of each process besides its pool: one that listens, and one while another is renewed."""
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""Whatomate's Redis, as the settings have it."""
+"""Builder of the client of Whatomate's Redis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ADVICE = (
 
 
 def build_redis(settings: Settings) -> WhatomateRedis | None:
-    """Return the client of Whatomate's Redis; None where no URL is set."""
+    """Return the client of Whatomate's Redis; None if no URL is set."""
     url = settings.whatomate.redis_url
     if url is None:
         return None
@@ -34,7 +34,7 @@ def build_redis(settings: Settings) -> WhatomateRedis | None:
 
 
 def redis_state(redis: WhatomateRedis | None) -> Callable[[], Mapping[str, object]]:
-    """Return what tells, for readiness' answer, whether Whatomate's Redis answers; nothing where there is none."""
+    """Return the function that reports the state of Whatomate's Redis in readiness' answer; empty without a Redis."""
     if redis is None:
         return dict
     return lambda: {

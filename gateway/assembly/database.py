@@ -1,4 +1,4 @@
-"""Addresses of the database as the settings have them, and the store over them."""
+"""Builders of the store and of the database addresses in the settings."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PASSWORD: Final = "GATEWAY_DATABASE_PASSWORD"  # noqa: S105 -- the name of a se
 
 
 async def open_store(settings: Settings) -> PostgresStore:
-    """Make the store of a gateway; its database may be away.
+    """Make the store of a gateway. The database need not be reachable.
 
     Raises:
-        ValueError: the URL of the database is missing, or is none of PostgreSQL's.
+        ValueError: the URL of the database is missing, or is no URL of PostgreSQL.
     """
     database = settings.database
     return await PostgresStore.connect(
@@ -42,10 +42,10 @@ async def open_store(settings: Settings) -> PostgresStore:
 
 
 def listen_address(settings: Settings) -> Address:
-    """Return where changes are listened for.
+    """Return the address at which changes are listened for.
 
     Raises:
-        ValueError: the URL is none of PostgreSQL's.
+        ValueError: the URL is no URL of PostgreSQL.
     """
     database = settings.database
     listen = database.listen_url

@@ -1,4 +1,4 @@
-"""The auth domain on its database: store, proofs, and who is who."""
+"""Builder of the auth domain: store, keys, tokens, sessions, accounts and identity on one database."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Store, proofs, and who is who."""
+    """Auth domain: the parts of authcore that a gateway uses, built on one database."""
 
     store: PostgresStore
     clock: DatabaseClock
@@ -51,11 +51,11 @@ class Domain:
 
 
 async def build_domain(settings: Settings) -> Domain:
-    """Build the auth domain on its database, which may be away.
+    """Build the auth domain. The database need not be reachable.
 
     Raises:
-        ValueError: a setting is missing that only a gateway needs.
-        KeysUnusable: the key directory cannot be taken.
+        ValueError: a setting is missing that only a serving gateway needs.
+        KeysUnusable: the key directory cannot be used.
     """
     if settings.database.url is None or settings.jwt.secret is None:
         raise ValueError("GATEWAY_DATABASE_URL and GATEWAY_JWT_SECRET are required")

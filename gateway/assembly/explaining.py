@@ -1,4 +1,4 @@
-"""Explaining, for the admin listener and for the command line."""
+"""Builder of the explainer, for the admin listener and for the command line."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 class Request(BaseModel):
-    """The document that asks.
+    """Document of a request to explain.
 
     Attributes:
-        headers: By name, or as pairs.
-        person: In whose name: an e-mail address, a user id, or ``name@organization``.
-        organization: Where they act, if not in their own.
+        headers: The header fields, by name or as pairs.
+        person: The user to ask as: an e-mail address, a user id, or ``name@organization``.
+        organization: The organization they act in, if not their own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +52,7 @@ class Request(BaseModel):
 def build_explain(
     settings: Settings, domain: Domain, table: Callable[[], RouteTable]
 ) -> Callable[[bytes], Awaitable[dict[str, object]]]:
-    """Return what answers a document with another, by the routes that `table` returns."""
+    """Return the function that explains a document, by the routes that `table` returns."""
     decider, _ = build_decider(settings, domain, table(), Metrics())
 
     def current() -> Any:
@@ -87,12 +87,12 @@ def build_explain(
 
 
 async def explain_once(settings: Settings, document: bytes) -> dict[str, object]:
-    """Answer by the settings, the route file and the database, without a running gateway.
+    """Explain by the settings, the route file and the database, without a running gateway.
 
     Raises:
         RoutesRefused: the route file cannot be used.
-        BadRequest: the document asks nothing that can be answered.
-        UserUnknown: nobody is called so.
+        BadRequest: the document cannot be explained.
+        UserUnknown: no user has this name.
         StoreUnavailable: the database does not answer.
     """
     domain = await build_domain(settings)
@@ -109,11 +109,11 @@ async def explain_once(settings: Settings, document: bytes) -> dict[str, object]
 
 
 def _never(_flush: object) -> None:
-    """Write nothing: nothing is sent when explaining."""
+    """Schedule nothing: an explained request is never sent."""
 
 
 def _nowhere(metrics: Metrics, deadlines: Deadlines, outbox: Outbox) -> Upstream:
-    """Return what stands in for the hosted application where nothing is sent."""
+    """Return a stand-in for the hosted application: an explained request is never sent."""
 
     async def dial(_protocol: object) -> NoReturn:
         raise ConnectionRefusedError("nothing is sent when explaining")

@@ -1,4 +1,4 @@
-"""A foreign issuer by its settings, and the chore that keeps its key set fresh."""
+"""Builder of the foreign issuer, and the background task that keeps its key set fresh."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 def build_foreign(settings: Settings, store: PostgresStore) -> ForeignIssuer | None:
-    """Build what verifies a foreign issuer's tokens, where one is set."""
+    """Build the verifier of a foreign issuer's tokens; None if no issuer is set."""
     issuer = settings.issuer
     if issuer.url is None or issuer.jwks_url is None:
         return None
@@ -42,7 +42,7 @@ def build_foreign(settings: Settings, store: PostgresStore) -> ForeignIssuer | N
 
 
 async def follow_issuer(foreign: ForeignIssuer) -> None:
-    """Fetch the key set when it is time to; say when it cannot be had, and when it can be again."""
+    """Fetch the key set when it is due; log when it cannot be fetched, and when it can be again."""
     before = foreign.keys.problem
     await foreign.keys.follow(time.time())
     problem = foreign.keys.problem

@@ -1,4 +1,4 @@
-"""Numbers that others keep, to be read when the metrics are scraped."""
+"""Registration of metrics that other parts count: they are read at each scrape."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def publish_domain(metrics: Metrics, domain: Domain) -> None:
-    """Publish what the parts of the auth domain know about themselves."""
+    """Publish the metrics of the auth domain's parts."""
     parts = {**domain.identity.figures(), "clock": domain.clock.figures()}
     if domain.redis is not None:
         parts["whatomate_redis"] = domain.redis.figures()
@@ -34,7 +34,7 @@ def publish_domain(metrics: Metrics, domain: Domain) -> None:
 
 
 def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tunnels: Tunnels) -> None:
-    """Publish the clients' side: requests, connections, tunnels, and how late the event loop is."""
+    """Publish the metrics of the clients' side: requests, connections, tunnels, and the lag of the event loop."""
     metrics.in_flight.set_function(lambda: pipeline.in_flight)
     most, lateness = listener.limits.connections, listener.deadlines.lateness
     for name, meaning, gauge in (
@@ -62,7 +62,7 @@ def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tu
 
 
 def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
-    """Publish the connections to upstreams; which there are is asked at each scrape."""
+    """Publish the metrics of upstream connections; the list of upstreams is read at each scrape."""
 
     def by_upstream(read: Callable[[Pool], float]) -> Callable[[], dict[tuple[str, ...], float]]:
         return lambda: {(upstream.name,): read(upstream.pool) for upstream in upstreams()}
@@ -85,7 +85,7 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
 
 
 def publish_log(metrics: Metrics, access_log: AccessLog) -> None:
-    """Publish what became of the access log's records."""
+    """Publish the metrics of the access log."""
     metrics.watch("gateway_log_pending", "Log records to be written.", lambda: access_log.pending)
     metrics.tally("gateway_log_written", "Log records written.", lambda: access_log.written)
     metrics.tally("gateway_log_dropped", "Log records lost.", lambda: access_log.dropped)

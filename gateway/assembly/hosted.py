@@ -1,4 +1,4 @@
-"""The application behind ``/api/auth``, as the pipeline's first upstream."""
+"""Builder of the hosted application behind ``/api/auth``, which the pipeline treats as an upstream."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 HOSTED_POOL = PoolLimits(connections=256, pending=1024, idle_seconds=60, connect_timeout_seconds=5)
 HOSTED_SECONDS = 30
 OUR_HEAD_BYTES, OUR_FIELDS = 65_536, 32
-"""What the gateway adds to a head, at most: identity with every permission there is, forwarded fields, framing."""
+"""Most bytes and fields that the gateway adds to a head: identity with every permission, forwarded fields, framing."""
 HOSTED_KEEPALIVE_SECONDS = 3600
-"""The hosted application keeps its connections longer than the pool does: the pool decides."""
+"""Longer than the pool's idle time, so that the pool decides when a connection closes."""
 
 
 def _add_endpoints(application: web.Application, settings: Settings, domain: Domain) -> None:
@@ -72,10 +72,10 @@ async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of
     deadlines: Deadlines,
     outbox: Outbox,
 ) -> tuple[web.AppRunner, Upstream]:
-    """Build the application behind ``/api/auth``: an upstream that is reached through a pair of sockets."""
+    """Build the application behind ``/api/auth``, as an upstream that is reached through a pair of sockets."""
     application = make_application(metrics, verdicts, domain.clock, body_bytes=settings.limit.auth_body_bytes)
     _add_endpoints(application, settings, domain)
-    # The pipeline has kept the limits already; the application's own must never be met, for it logs what it refuses.
+    # The pipeline enforces the limits. The application must never reach limits of its own: it logs what it refuses.
     runner = web.AppRunner(
         application,
         access_log=None,

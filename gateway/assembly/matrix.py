@@ -1,4 +1,4 @@
-"""Who may what: every endpoint of a plan against the system roles, decided by the code that decides requests."""
+"""Access matrix: every endpoint of a plan against the system roles, decided by the code that decides requests."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ WHO: Final = {
         for name, role in ROLES.items()
     },
 }
-"""Who is asked about: somebody without a credential, and each system role."""
+"""The columns of the matrix: a caller without a credential, and each system role."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One endpoint.
+    """Row of the access matrix: one endpoint.
 
     Attributes:
         endpoint: Methods and path.
-        needs: What it asks for, in words.
-        granted: Who may.
+        needs: The requirement, in words.
+        granted: The columns that have access.
     """
 
     endpoint: str
@@ -58,7 +58,7 @@ def matrix(plan: RoutePlan) -> Iterator[Row]:
 
 
 def needs(entry: RouteEntry) -> str:
-    """Say what a route asks for."""
+    """Return a route's requirement in words."""
     if entry.auth != "required":
         return {"public": "nothing", "optional": "nothing, or a valid credential"}[entry.auth]
     credential = "a credential or a ticket" if entry.tickets else "a credential"
@@ -68,7 +68,7 @@ def needs(entry: RouteEntry) -> str:
 
 
 def may(principal: Principal, requirement: Requirement) -> bool:
-    """Whether a principal meets a requirement."""
+    """Return whether a principal meets a requirement."""
     try:
         authorize(principal, requirement)
     except (CredentialMissing, PermissionDenied):

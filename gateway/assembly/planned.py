@@ -1,4 +1,4 @@
-"""The routes of a plan (route file, preset) -> what the table is compiled from."""
+"""Route compiler: it turns the routes of a plan (route file, preset) into the rules of a route table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def planned_rules(
     plan: RoutePlan, settings: Settings, metrics: Metrics, upstreams: Mapping[str, Upstream]
 ) -> list[tuple[Pattern, Route]]:
-    """Return patterns and routes of a plan."""
+    """Return the patterns and routes of a plan."""
     cors = build_policy(settings.cors)
     rules = []
     for planned in plan.routes:
@@ -73,7 +73,7 @@ def _rewrite(entry: RouteEntry, path: PathPattern) -> Rewrite | None:
 
 
 def requirement_of(entry: RouteEntry) -> Requirement:
-    """Return what a route asks of its caller."""
+    """Return the requirement of a route."""
     if entry.auth != "required":
         return PUBLIC if entry.auth == "public" else OPTIONAL
     if entry.require is None and entry.any is None:
@@ -82,7 +82,7 @@ def requirement_of(entry: RouteEntry) -> Requirement:
 
 
 def preflights_of(rules: Iterable[tuple[Pattern, Route]], metrics: Metrics) -> dict[Route, Route]:
-    """Return of each route the one that preflights for it take: to the same upstream, without a credential."""
+    """Map each route to its preflight variant: the same upstream, without authentication."""
     meter = metrics.route("preflight")
     return {
         route: replace(route, name="preflight", meter=meter, requirement=PUBLIC, cors=None, shadow=False)
@@ -91,15 +91,15 @@ def preflights_of(rules: Iterable[tuple[Pattern, Route]], metrics: Metrics) -> d
 
 
 def _at_or_around(segments: tuple[str | None, ...]) -> tuple[tuple[str | None, ...], ...]:
-    """Return the hosted patterns that would cover a path: itself, and with any last segment."""
+    """Return the hosted patterns that would cover a path: the path itself, and the path with any last segment."""
     return segments, (*segments[:-1], None)
 
 
 def refuse_hosted(plan: RoutePlan, hosted: Iterable[str]) -> None:
-    """Refuse a route file that routes what the gateway answers itself: it would have no effect.
+    """Refuse a route file with routes for paths that the gateway answers itself: they would have no effect.
 
     Raises:
-        RoutesRefused: it does.
+        RoutesRefused: the file has such a route.
     """
     ours = {PathPattern.parse(path).folded for path in hosted}
     problems = [

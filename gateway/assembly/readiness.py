@@ -1,4 +1,4 @@
-"""Readiness as the settings have it."""
+"""Builder of the readiness check."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def build_readiness(settings: Settings, store: PostgresStore, listening: Callable[[], bool]) -> Readiness:
-    """Build what ``/readyz`` answers."""
+    """Build the check behind ``/readyz``."""
     return Readiness(
         store,
         listening,

@@ -1,4 +1,4 @@
-"""What /metrics and /status tell, put together from whoever knows it."""
+"""Reporting: it registers every part's metrics for /metrics, and builds the report for /status."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def publish(  # noqa: PLR0913 -- who knows something
     access_log: AccessLog,
     listening: Callable[[], bool],
 ) -> Report:
-    """Let everybody's numbers be scraped, and return the report of them."""
+    """Register the metrics of all parts, and return the report of them."""
     publish_domain(metrics, domain)
     publish_clients(metrics, pipeline, listener, tunnels)
     publish_upstreams(metrics, upstreams)

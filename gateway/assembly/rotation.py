@@ -1,4 +1,4 @@
-"""The chore that keeps the key ring at its directory, and says so."""
+"""Background task that keeps the key ring equal to its directory, and logs each change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 async def follow_keys(domain: Domain, sockets: Sockets) -> None:
-    """Take the key directory if it has changed; what cannot be taken is logged once, and changes nothing."""
+    """Swap the key ring if its directory has changed; an unusable directory is logged once, and changes nothing."""
     if domain.rotation is None:
         return
 

@@ -1,4 +1,4 @@
-"""The route table: what the gateway hosts, and what it forwards."""
+"""Builder of the route table: the routes that the gateway hosts, and those that it forwards."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from gateway.proxy.upstreams import Upstream
 
 TICKET_PATH = "/ws"
-"""The one path where a token may stand in the query, unless it is made public."""
+"""The only path whose query may hold a token, unless the path is made public."""
 
 
 def build_routes(
@@ -42,15 +42,15 @@ def build_routes(
     hosted: Upstream,
     plan: RoutePlan | None,
 ) -> RouteTable:
-    """Build the table: what the gateway hosts, and the plan's routes, or the path settings' where there is no plan.
+    """Build the table: the hosted routes, and the plan's routes; without a plan, those of the path settings.
 
     Raises:
-        RoutesRefused: the route file routes what is hosted.
+        RoutesRefused: the route file has a route for a hosted path.
     """
     ours = _hosted_routes(settings, metrics, hosted)
     preflight = None
     if DEFAULT_UPSTREAM in upstreams:
-        # It goes on only where no policy answers it.
+        # A preflight is forwarded only if no CORS policy answers it.
         preflight = replace(_forwarded(settings, metrics, upstreams, "preflight", PUBLIC), cors=None)
     if plan is None:
         return RouteTable(ours, _rules_of_settings(settings, metrics, upstreams), preflight)
@@ -63,7 +63,7 @@ def check_routes(settings: Settings) -> RoutePlan | None:
     """Read the plan and check it as :func:`build_routes` does, without building anything.
 
     Raises:
-        RoutesRefused: it cannot be used.
+        RoutesRefused: the plan cannot be used.
     """
     plan = read_plan(settings)
     if plan is not None:
@@ -138,7 +138,7 @@ def _hosted_routes(
     for path in (PASSWORD_PATH, *([ME_PASSWORD_PATH] if settings.password.hosted else ())):
         ours[path] = replace(here(path, by_token), methods=of_method("PUT"))
     ours |= _by_permission(here(INVITATIONS, AUTHENTICATED), INVITATION_PERMISSIONS)
-    # Of the organization the caller acts in: a browser's socket cannot ask for another one by a header.
+    # It acts for the organization that the caller asks for: a browser's socket cannot name one in a header later.
     ours[WS_TOKEN_PATH] = replace(here(WS_TOKEN_PATH, by_token), methods=frozenset({b"GET"}), hosted=False)
     ours |= {path: replace(here(path, PUBLIC), methods=of_method("GET")) for path in DESCRIPTION_PATHS}
     ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))
@@ -152,7 +152,7 @@ def _by_permission(
 ) -> dict[str, Route | Sequence[Route]]:
     """Return the routes of `permissions` (path -> method -> permission), each like `route`.
 
-    They are not bound to the credential's organization: the caller may ask for another one, as of any upstream.
+    They are not bound to the credential's organization: the caller may ask for another one, as on forwarded routes.
     """
     return {
         path: [

@@ -1,11 +1,11 @@
-"""The route table in force, and how another takes its place while requests flow.
+"""Hot reload of the route table: it replaces the table and the upstreams while requests flow.
 
 Laws:
 
 - A plan is read, checked and compiled before anything changes; then table and upstreams are swapped in one turn of the
   event loop. A request that has its route keeps it, and its upstream's pool, to the end.
-- A plan that is refused changes nothing: every problem is logged, the metric says so, the old table stays.
-- The file is looked at by name, so that a link that is moved to another file (a ConfigMap) counts as a change of it.
+- A plan that is refused changes nothing: every problem is logged, a metric reports it, and the old table stays.
+- The file is checked by name, so a link that is moved to another file (a ConfigMap) counts as a change of it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.proxy.upstreams import Upstream
 
 LOOK_SECONDS: Final = 0.5
-"""The file is looked at this often, and read once two looks in a row found the same."""
+"""The file's state is checked this often, and the file is read once two checks in a row found the same state."""
 
 _Seen = tuple[int, ...] | None
 
@@ -38,16 +38,16 @@ log = structlog.get_logger()
 
 
 class Routing:
-    """Keeps the route table.
+    """Holder of the current route table.
 
     Attributes:
-        table: The one in force.
+        table: The current table.
         loaded: POSIX seconds at which it was read.
-        whole: The last reading was not refused.
+        whole: The last reload was not refused.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, upstreams: Upstreams, hosted: Upstream) -> None:
-        """Read and build the first table.
+        """Read the plan, and build the first table.
 
         Raises:
             RoutesRefused: the route file cannot be used.
@@ -76,16 +76,16 @@ class Routing:
         metrics.watch("gateway_routes", "Routes in force.", lambda: self.table.size)
 
     def serve(self, decider: Decider) -> None:
-        """Let `decider` have every further table."""
+        """Name the decider that gets every further table."""
         self._decider = decider
 
     async def look(self) -> None:
-        """Read the routes again if the file has changed."""
+        """Reload if the file has changed."""
         if self._settings.routes is None:
             return
         before, self._latest = self._latest, self._look()
         if self._latest == self._seen or self._latest != before:
-            return  # as it was; or being written just now: half a file may be a good one
+            return  # unchanged, or being written just now: half a file may be a valid one
         digest = await asyncio.to_thread(self._content)
         if digest != self._digest:
             await self.reload("change")
@@ -93,7 +93,7 @@ class Routing:
             self._seen = self._latest
 
     async def reload(self, because: str) -> bool:
-        """Read the routes again and put them in force; tell whether they were good."""
+        """Read the plan again, and swap the table; return whether the plan was good."""
         async with self._reading:
             self._seen = self._look()
             self._digest = await asyncio.to_thread(self._content)
@@ -133,7 +133,7 @@ class Routing:
         return table
 
     def _look(self) -> _Seen:
-        """Return what tells one state of the file from another, without reading it."""
+        """Return the file's state, which differs after every change, without reading the file."""
         if self._settings.routes is None:
             return None
         try:

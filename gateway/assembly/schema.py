@@ -1,4 +1,4 @@
-"""Schema watch: compares Whatomate's tables with what the statements need, at the start and while the gateway runs."""
+"""Schema watch: it compares Whatomate's tables with what the statements need, at the start and periodically."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = structlog.get_logger()
 
 
 class SchemaWatch:
-    """Looks at the schema, and writes an event when it has come to lack something, and when it lacks nothing again."""
+    """Schema watch: it logs when the schema has come to lack something, and when it lacks nothing any more."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
         self._lacked = ""
 
     async def begin(self) -> None:
-        """Write in the log, at the start, what ``/readyz`` answers then."""
+        """Log, at the start, the reason for which ``/readyz`` is not ready, if there is one."""
         try:
             pending = await self._look()
         except (StoreUnavailable, MigrationChanged) as error:

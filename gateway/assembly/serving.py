@@ -1,4 +1,4 @@
-"""The path of a request, and the public listener in front of it."""
+"""Builders of the request pipeline, and of the public listener in front of it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     access_log: AccessLog,
     spans: SpanSender | None,
 ) -> Pipeline:
-    """Build the path of a request."""
+    """Build the request pipeline."""
     if settings.shadow:
         log.warning(
             "shadow", meaning="nothing is refused but what the gateway hosts", because="GATEWAY_SHADOW"
@@ -75,7 +75,7 @@ def build_access_log(settings: Settings) -> AccessLog:
 
 
 def build_spans(settings: Settings, metrics: Metrics) -> SpanSender | None:
-    """Build who sends spans, where there is somewhere to send them."""
+    """Build the sender of spans; None if no endpoint is set."""
     spans = None
     if settings.trace.endpoint is not None:
         from gateway.tracing.spans import SpanSender  # noqa: PLC0415 -- nothing of OpenTelemetry without an endpoint
@@ -93,7 +93,7 @@ def build_spans(settings: Settings, metrics: Metrics) -> SpanSender | None:
 def build_decider(
     settings: Settings, domain: Domain, routes: RouteTable, metrics: Metrics
 ) -> tuple[Decider, HeaderLaws]:
-    """Build what decides, and the laws by which its permits become headers."""
+    """Build the decider, and the header policy that turns its permits into headers."""
     trace = TraceLaws(records=settings.trace.endpoint is not None, sample=settings.trace.sample)
     laws = HeaderLaws(
         settings.header.names(),
@@ -115,7 +115,7 @@ def build_decider(
 
 
 def build_listener(settings: Settings, pipeline: Pipeline, deadlines: Deadlines, outbox: Outbox) -> Listener:
-    """Build the public listener's side of its connections."""
+    """Build the state that the public listener's connections share."""
     limit, timeout = settings.limit, settings.timeout
     limits = ClientLimits(
         head_bytes=limit.head_bytes,

@@ -1,4 +1,4 @@
-"""What signs identities for upstreams, where the settings ask for it."""
+"""Builder of the signer of identities for upstreams."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def build_signing(settings: Settings) -> Signing | None:
-    """Build it; None where it is off.
+    """Build the signer; None if signing is off.
 
     Raises:
         ConfigError: the key cannot sign.

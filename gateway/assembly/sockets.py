@@ -1,4 +1,4 @@
-"""The watch over the callers' sockets, who lets them in by their first message, and the numbers of both."""
+"""Builders of the socket watch and of the admission by first message, with their metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def build_sockets(settings: Settings, domain: Domain, metrics: Metrics) -> Sockets:
-    """Build the watch; it hears what the memory hears."""
+    """Build the socket watch; it gets the changes that the verdict cache gets."""
     identity = domain.identity
     sockets = Sockets(
         identity.fallen,
@@ -40,7 +40,7 @@ def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
     deadlines: Deadlines,
     metrics: Metrics,
 ) -> Admission:
-    """Build who lets sockets in by their first message."""
+    """Build the admission of sockets by their first message."""
     admission = Admission(
         decider,
         forwarder,
@@ -64,7 +64,7 @@ def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
 
 
 def _publish(metrics: Metrics, sockets: Sockets) -> None:
-    """Let its numbers be read when the metrics are scraped."""
+    """Register its metrics."""
     metrics.watch("gateway_sockets", "WebSockets of callers open.", lambda: len(sockets))
     closed = sockets.closed
     metrics.tally(

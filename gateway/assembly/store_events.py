@@ -1,4 +1,4 @@
-"""Events of the store, for the log: what the database fails with and what to do, and that it is over."""
+"""Log events of the store: a failure of the database with advice, and its end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ log = structlog.get_logger()
 
 
 class StoreEvents:
-    """Watcher of a store that logs; of one kind and code once a minute at most."""
+    """Observer of a store that logs its failures; each kind and code at most once a minute."""
 
     def __init__(self) -> None:
         self._events = LimitedEvents()
         self._logged: set[str] = set()
 
     def failed(self, failure: Failure) -> None:
-        """Log a failure, unless the same was logged a moment ago."""
+        """Log a failure, unless the same one was logged within a minute."""
         if self._events.warning(
             "store_unavailable",
             key=f"{failure.kind} {failure.sqlstate}",

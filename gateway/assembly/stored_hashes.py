@@ -1,4 +1,4 @@
-"""Reports of stored hashes that are not tried, for the log."""
+"""Log events of stored hashes that are not tried."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ADVICE: Final = {
 
 
 def unusable_hash_events() -> Callable[[Unusable], None]:
-    """Return what logs one event for each kind of stored hash that cannot be tried, once a minute at most."""
+    """Return the function that logs a stored hash that cannot be tried; each kind at most once a minute."""
     events = LimitedEvents()
 
     def report(why: Unusable) -> None:

@@ -1,10 +1,10 @@
-"""Upstreams that are proxied, and their pools.
+"""Upstream registry: it holds the proxied upstreams and their connection pools.
 
 Laws:
 
-- An upstream that a new plan leaves as it was keeps its pool, and so its connections.
-- One that vanishes, or changes its address or its bounds, drains: idle connections close at once, the others when what
-  they carry has ended.
+- An upstream that is the same in a new plan keeps its pool, and so its connections.
+- An upstream that vanishes, or changes its address or its bounds, drains: idle connections close at once, the others
+  when their exchange has ended.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Spec:
-    """What a pool is made of; of two pools with the same, one is enough."""
+    """Parameters of a pool; two upstreams of one name and equal parameters share one."""
 
     urls: tuple[str, ...]
     limits: PoolLimits
 
 
 class Upstreams:
-    """The upstreams in force.
+    """Registry of the current upstreams.
 
     Attributes:
-        now: By name.
+        now: The current upstreams, by name.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, deadlines: Deadlines, outbox: Outbox) -> None:
@@ -57,10 +57,10 @@ class Upstreams:
         self.now: dict[str, Upstream] = {}
 
     def planned(self, plan: RoutePlan | None) -> dict[str, tuple[_Spec, Upstream]]:
-        """Return the upstreams of a plan: with the pools of those that stay, and new ones for the others.
+        """Return the upstreams of a plan, with the present pools of those that stay and new pools for the others.
 
         Raises:
-            ValueError: there is none at all.
+            ValueError: there is no upstream at all.
         """
         entries: dict[str, UpstreamEntry | None] = {}
         if self._settings.upstream.url:
@@ -72,10 +72,10 @@ class Upstreams:
         return {name: self._one(name, entry) for name, entry in entries.items()}
 
     def _one(self, name: str, entry: UpstreamEntry | None) -> tuple[_Spec, Upstream]:
-        """Make one; what `entry` leaves out is as the settings say."""
+        """Make one upstream; the settings give the values that `entry` leaves out."""
         default = self._settings.upstream
         said = {} if entry is None else entry.model_dump(exclude_none=True)
-        # What is said of identity in the settings is said of the service behind GATEWAY_UPSTREAM_URL alone.
+        # The identity words in the settings apply only to the service behind GATEWAY_UPSTREAM_URL.
         identity = default.identity if name == DEFAULT_UPSTREAM else (ALL,)
         told = {**default.model_dump(), "identity": identity, **said}
         spec = _Spec(
@@ -103,7 +103,7 @@ class Upstreams:
         return Pool(_dial(spec), spec.limits, self._deadlines, self._outbox)
 
     def settle(self, planned: dict[str, tuple[_Spec, Upstream]]) -> None:
-        """Put the upstreams of a plan in force, and drain what is not among them."""
+        """Make the upstreams of a plan the current ones, and drain the pools that are not among them."""
         before = self.now
         self.now = {name: upstream for name, (_, upstream) in planned.items()}
         self._specs = {name: spec for name, (spec, _) in planned.items()}
@@ -113,7 +113,7 @@ class Upstreams:
                 upstream.pool.close()
 
     def close(self) -> None:
-        """Drain them all."""
+        """Drain all pools."""
         self.settle({})
 
 

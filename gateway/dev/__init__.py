@@ -1,1 +1,1 @@
-"""What a developer's machine needs beside the gateway: a PostgreSQL, an upstream, something to sign in with."""
+"""Development environment of the ``dev`` command: a PostgreSQL, an upstream, and demo accounts to sign in with."""

@@ -1,4 +1,4 @@
-"""The lines that ``dev`` prints: to be pasted into bash from top to bottom, with curl and python3 alone."""
+"""Shell lines that ``dev`` prints: they can be pasted into bash from top to bottom, and need curl and python3 alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BEARER: Final = '-H "Authorization: Bearer $TOKEN"'
 
 
 def address_lines(demo: Demo, url: str, admin_url: str, upstream_url: str) -> str:
-    """Say what is where, and who there is."""
+    """Return the lines that list the addresses and the demo users."""
     return "\n".join(
         (
             f"gateway   {url}",
@@ -31,7 +31,7 @@ def address_lines(demo: Demo, url: str, admin_url: str, upstream_url: str) -> st
 
 
 def curl_lines(demo: Demo, url: str, admin_url: str) -> str:
-    """Return the lines; the newcomer's e-mail is another each time, since the data stays."""
+    """Return the curl lines. The newcomer's e-mail is a new one each time, since the data stays."""
     newcomer = {
         "email": f"newcomer-{secrets.token_hex(3)}@demo.example",
         "password": demo.password,

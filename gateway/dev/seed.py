@@ -1,10 +1,10 @@
-"""Something to sign in with: two organizations, four users, an API key.
+"""Demo data for the dev command: two organizations, four users and an API key.
 
 Laws:
 
-- Made once: what is there already is used as it is.
-- Nothing has a password known to others: it is made per data folder and kept there, beside the API key and the JWT
-  secret, readable by their owner alone.
+- It is made once: existing rows are used as they are.
+- No password is publicly known: each data folder has its own, in a file beside the API key and the JWT secret, readable
+  by the owner alone.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class DevError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What there is to try.
+    """Demo accounts and their secrets.
 
     Attributes:
         organization_id: Home of the admin, the agent and the member.
         other_id: Home of the super admin; the member is an agent there.
-        password: Of all four.
-        api_key: Acts as the admin.
+        password: The password of all four users.
+        api_key: An API key that acts as the admin.
     """
 
     organization_id: UUID
@@ -55,7 +55,7 @@ class Demo:
 
 
 def kept(path: Path, make: Callable[[], str]) -> str:
-    """Return the secret kept in `path`, made when there is none."""
+    """Return the secret in the file `path`; make it if there is none."""
     if path.is_file():
         return path.read_text(encoding="utf-8").strip()
     value = make()
@@ -64,7 +64,7 @@ def kept(path: Path, make: Callable[[], str]) -> str:
 
 
 def keep(path: Path, value: str) -> None:
-    """Write a secret for its owner's eyes alone, wholly or not at all."""
+    """Write a secret that only its owner may read, completely or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -81,10 +81,10 @@ def jwt_secret(directory: Path) -> str:
 async def seed(
     store: PostgresStore, administration: Administration, passwords: Passwords, directory: Path
 ) -> Demo:
-    """Make what is missing and return what there is.
+    """Create the missing demo data, and return all of it.
 
     Raises:
-        DevError: the users are there, with a password that `directory` does not know.
+        DevError: the users exist with a password that `directory` does not have.
         StoreUnavailable: the database does not answer.
     """
     password = kept(directory / "demo-password", lambda: f"demo-{secrets.token_hex(6)}")
@@ -92,7 +92,7 @@ async def seed(
     async def user(
         email: str, name: str, organization: UUID | str, role: str, *, is_super: bool = False
     ) -> UUID:
-        """Find the user, or create them, with their organization where that is still a name."""
+        """Find the user, or create them, and their organization as well if only its name is given."""
         try:
             return await administration.find_user(email)
         except UserUnknown:
@@ -138,7 +138,7 @@ async def _check_password(store: PostgresStore, passwords: Passwords, password: 
 
 
 async def _api_key(administration: Administration, admin: UUID, organization: UUID, directory: Path) -> str:
-    """Return the demo key: the one kept, while the database still knows it, else a new one."""
+    """Return the demo key: the stored one if the database still has it, else a new one."""
     path = directory / "demo-api-key"
     if path.is_file():
         key = path.read_text(encoding="utf-8").strip()

@@ -1,6 +1,6 @@
-"""An upstream to try the gateway with: it answers every request with that request, as JSON.
+"""Echo upstream to try the gateway with: it answers every request with that request, as JSON.
 
-Law: it shows what it received, in the order and the spelling received; that is what it is for.
+Law: it reports what it received in the order and spelling received; that is its purpose.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ BODY_BYTES: Final = 1_048_576
 
 
 class DemoUpstream:
-    """A small HTTP server; on a loopback port of the system's choice, unless it is told another."""
+    """Small HTTP server, on a loopback port that the system chooses unless another is given."""
 
     def __init__(self, runner: web.ServerRunner, port: int) -> None:
         self._runner = runner
@@ -21,7 +21,7 @@ class DemoUpstream:
 
     @classmethod
     async def start(cls, host: str = "127.0.0.1", port: int = 0) -> Self:
-        """Listen."""
+        """Start listening."""
         runner = web.ServerRunner(web.Server(_answer, access_log=None))
         await runner.setup()
         await web.TCPSite(runner, host, port).start()

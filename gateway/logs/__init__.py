@@ -1,11 +1,11 @@
-"""Records on standard output: one for each request (``access``), and events for everything else (``events``).
+"""Logging on standard output: one access record for each request (``access``), and events of all else (``events``).
 
 Laws:
 
-- No credential, cookie, query value or body is ever in a record: what is not put in cannot leak, and what looks like a
-  credential all the same is masked as it is written (``redaction``).
-- The loop never waits for the reader of the log: one thread writes (``writer``); what it cannot keep up with is
-  dropped, counted and told.
+- No credential, cookie, query value or body is ever in a record: the code does not put them in. Text that looks like a
+  credential all the same is masked when it is written (``redaction``).
+- The loop never waits for the reader of the log: a thread writes (``writer``). What does not fit into its queue is
+  dropped and counted, and a line reports it.
 """
 
 from gateway.logs.access import AccessLog, Record

@@ -1,6 +1,6 @@
-"""The access log: one record for each request, taken in by the loop and made into lines by the thread that writes.
+"""Access log: one record for each request, collected by the loop and rendered by the writer thread.
 
-Law: refusals and errors are always written; of successes a share, evenly spaced, if so configured.
+Law: refusals and errors are always written; of successes an evenly spaced share is, if so configured.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ Record = dict[str, object]
 
 BATCH: Final = 128
 _QUOTING: Final = ("path", "query", "detail", "shadow_detail")
-"""Fields that hold something of what the client sent, or of what an error said."""
+"""Fields that may quote what the client sent or the text of an error."""
 
 
 class AccessLog:
-    """The writer of access records.
+    """Access log: the queue and the sampling of records.
 
     Attributes:
         enabled: Records are written at all.
-        values: Values of queries are wanted.
-        skipped: Successes left out by sampling.
-        verdicts: What hosted endpoints refused, for the records of those requests.
+        values: Records have the values of queries.
+        skipped: Number of successes left out by sampling.
+        verdicts: Refusals by hosted endpoints, for the records of those requests.
     """
 
     def __init__(
@@ -46,10 +46,10 @@ class AccessLog:
         form: str = "json",
         query: str = "names",
     ) -> None:
-        """Prepare.
+        """Create the log; ``start`` starts its thread.
 
         Args:
-            out: Where to; standard output if not given, together with the events.
+            out: Where records are written; standard output if not given, together with the events.
             enabled: Write records at all.
             sample: The share of successes to be written.
             form: ``json`` or ``text``.
@@ -70,21 +70,21 @@ class AccessLog:
 
     @property
     def written(self) -> int:
-        """Records written."""
+        """Number of records written."""
         return self._writer.written
 
     @property
     def dropped(self) -> int:
-        """Records lost because the reader of the log was slow."""
+        """Number of records lost because the reader of the log was slow."""
         return self._writer.dropped
 
     @property
     def pending(self) -> int:
-        """Records that wait to be written."""
+        """Number of records that wait to be written."""
         return self._writer.pending + len(self._batch)
 
     def wants_success(self) -> bool:
-        """Tell whether the next success is to be written: as many as the share asks for, evenly spaced."""
+        """Return whether the next success is written: as many as the share demands are, evenly spaced."""
         if self._sample >= 1:
             return True
         self._owed += self._sample
@@ -100,7 +100,7 @@ class AccessLog:
             self._writer.start()
 
     def add(self, record: Record) -> None:
-        """Take in a record; its ``time`` is POSIX seconds, its ``…_ms`` are rounded as it is written."""
+        """Queue a record; its ``time`` is POSIX seconds, its ``…_ms`` are rounded when it is written."""
         if not self.enabled:
             return
         self._batch.append(record)
@@ -108,13 +108,13 @@ class AccessLog:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what has been taken in to the thread; called several times a second."""
+        """Pass the queued records to the writer thread; called several times a second."""
         if self._batch:
             batch, self._batch = self._batch, []
             self._writer.put(len(batch), partial(self._render, batch))
 
     def stop(self) -> None:
-        """Write what is left, and end the thread if it is this log's own."""
+        """Write what is left, and end the thread if this log owns it."""
         self.flush()
         if self._own:
             self._writer.stop()

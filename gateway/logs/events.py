@@ -1,4 +1,4 @@
-"""Everything but requests: structlog's events, and what libraries log, by the thread that writes the access log."""
+"""Event log: it sends structlog's events, and what libraries log, through the access log's writer thread."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 _shared: list[Writer] = []
-"""The process's writer, once :func:`configure` has made it."""
+"""The process's writer, once :func:`configure` has made it; empty before."""
 
 _OF_THE_DATABASE: Final = ("asyncpg", "asyncpg.pool")
-"""Its driver logs a traceback for each connection that it cannot restore; the store's own events say that in a line."""
+"""asyncpg's loggers: they log a traceback per connection that is lost; the store's events report it in a line."""
 
 _EVENTS_PENDING: Final = 2 * MAX_PENDING
-"""Events are few and matter more: a flood of access records does not push them out."""
+"""Above the bound of access records: events are few and matter more, so a flood of records leaves room for them."""
 
 
 def configure(level: str, form: str = "json") -> None:
-    """Send structlog's events, and the standard library's, to standard output: as JSON lines, or as ``text``."""
+    """Send structlog's and the standard library's events to standard output, as JSON lines or as ``text``."""
     severity = logging.getLevelNamesMapping()[level.upper()]
     if not _shared:
         _shared.append(Writer(standard_output(), dropped_line))
@@ -50,12 +50,12 @@ def configure(level: str, form: str = "json") -> None:
 
 
 def shared_writer() -> Writer | None:
-    """Return the writer of the events, if there is one."""
+    """Return the writer of the events; None if there is none."""
     return _shared[0] if _shared else None
 
 
 def dropped_line(records: int) -> bytes:
-    """Return the line that says that records were dropped."""
+    """Return the line that reports dropped records."""
     return _dumps({"event": "log_dropped", "level": "warning", "records": records}) + b"\n"
 
 
@@ -88,22 +88,22 @@ def _dumps(event: Mapping[str, object], **_: object) -> bytes:
 
 
 class _Queued:
-    """What structlog takes for a file: it hands lines to the thread."""
+    """File object for structlog that passes lines to the writer thread."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
     def write(self, line: bytes, /) -> int:
-        """Take in a line."""
+        """Queue a line."""
         self._writer.put(1, lambda: line, most=_EVENTS_PENDING)
         return len(line)
 
     def flush(self) -> None:
-        """Nothing: the thread's writes are not buffered."""
+        """Do nothing: the thread's writes are not buffered."""
 
 
 class _Bridge(logging.Handler):
-    """What libraries log, through structlog."""
+    """Handler that passes the libraries' log records to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log: WrappedLogger = structlog.get_logger()
@@ -111,7 +111,7 @@ class _Bridge(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and is_of_connections(
             error
-        ):  # such as a task of the driver's that nobody awaits
+        ):  # such as the failure of an asyncpg task that is not awaited
             fields["kind"], fields["words"] = str(classify(error).kind), classify(error).words
         elif record.exc_info:
             fields["exc_info"] = record.exc_info

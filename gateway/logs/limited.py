@@ -1,10 +1,11 @@
-"""Rate limiter for events: the first of a kind is logged at once, repetitions once in a while with their number.
+"""Rate limiter for events: the first of a kind is logged at once, and repetitions periodically with their number.
 
 Laws:
 
-- One kind, named by the event and a key, is logged at most once in ``seconds``. What was left out is counted, and the
-  next one that is logged has the number as ``repeated``.
-- The number of kinds is bounded: past ``MOST_KINDS`` the least recent is forgotten, and would be logged at once again.
+- One kind, named by the event and a key, is logged at most once in ``seconds``. The events left out are counted, and
+  the next logged one has the number as ``repeated``.
+- The number of kinds is bounded: past ``MOST_KINDS`` the least recent is forgotten, and is logged at once when it comes
+  again.
 - Any thread may log.
 """
 
@@ -25,10 +26,10 @@ EVENT_SECONDS: Final = 60.0
 
 
 class LimitedEvents:
-    """Logger whose repeated warnings are thinned out."""
+    """Logger that limits the rate of repeated warnings."""
 
     def __init__(self, seconds: float = EVENT_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        """`seconds` lie at least between two events of a kind, by `clock`, which counts seconds."""
+        """At least `seconds` lie between two events of a kind, measured by `clock`, which returns seconds."""
         self._seconds = seconds
         self._clock = clock
         self._lock = Lock()
@@ -36,7 +37,7 @@ class LimitedEvents:
         self._log = structlog.get_logger()
 
     def warning(self, event: str, *, key: str = "", **fields: object) -> bool:
-        """Log a warning, unless one of the same `event` and `key` was logged a moment ago; return whether it was."""
+        """Log a warning, unless the same `event` and `key` was logged just before; return whether it was."""
         now, kind = self._clock(), (event, key)
         with self._lock:
             logged, left_out = self._kinds.get(kind, (now - self._seconds, 0))

@@ -1,8 +1,9 @@
-"""What of a request may stand in a record, and how.
+"""Redaction: it masks credentials and query values in what is logged of a request.
 
 Laws:
 
-- Of a query, the names; its values only where an operator asked for them, and then never those of known credentials.
+- Of a query the names are logged. The values are logged only if an operator asked for them, and never those of known
+  credentials.
 - A name that is as long as a secret, and anything without a ``=``, counts as a value.
 - In any text, what looks like one of our credentials (an API key, a JWT) is masked: paths and errors may quote it.
 """
@@ -19,22 +20,22 @@ _SECRET: Final = re.compile(
     r"\A(?:key|code|state|auth|sig|assertion|samlresponse|nonce)\Z",
     re.IGNORECASE,
 )
-"""Names of parameters whose values open something; ``code`` and ``state`` are those of OAuth."""
+"""Names of parameters whose values are credentials; ``code`` and ``state`` are those of OAuth."""
 _LONGEST: Final = 48
 _MOST: Final = 64
 
 
 def masked(text: str) -> str:
-    """Return `text` without anything that looks like a credential of ours."""
+    """Return `text` with everything masked that looks like a credential of ours."""
     return _CREDENTIALS.sub(MASK, text)
 
 
 def redacted_query(query: bytes, *, values: bool) -> str:
-    """Return a query for a record: its names, with their `values` if asked for.
+    """Return a query for a record: its names, and its `values` if asked for.
 
     Args:
-        query: What stands behind the ``?``.
-        values: Keep values, but for those that are known to open something.
+        query: The text behind the ``?``.
+        values: Include values, except those of known credentials.
     """
     parts = query.split(b"&", _MOST)
     told = [_redacted(part.decode("ascii", "replace"), values=values) for part in parts[:_MOST]]

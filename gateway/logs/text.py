@@ -1,6 +1,6 @@
-"""Records for people at a terminal: one line each, what matters first.
+"""Text format of access records for a terminal: one line each, the important fields first.
 
-Law: whatever a client has sent is written with its control characters spelled out; a terminal obeys those it is shown.
+Law: whatever a client has sent is written with its control characters escaped, because a terminal obeys them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 _FIRST: Final = frozenset({"time", "level", "event", "method", "path", "query", "status", "duration_ms"})
 _LAST: Final = ("request_id", "trace_id")
 _QUIET: Final = frozenset({"client", "bytes_in", "user_id", "organization_id"})
-"""In a terminal these are noise; JSON has them."""
+"""Fields left out in a terminal, where they are noise; JSON has them."""
 
 
 def access_line(record: Mapping[str, object]) -> bytes:
-    """Return an access record as a line."""
+    """Return an access record as one line of text."""
     path, query = record.get("path"), record.get("query")
     target = "-" if path is None else f"{path}?{query}" if query else str(path)
     line = (
@@ -39,7 +39,7 @@ def access_line(record: Mapping[str, object]) -> bytes:
 
 
 def spelled_out(text: str) -> str:
-    """Return `text` with every character that does not print, but for spaces, as its escape."""
+    """Return `text` with every unprintable character, except the space, as its escape."""
     if text.isprintable():
         return text
     return "".join(

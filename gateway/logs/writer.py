@@ -1,11 +1,11 @@
-"""The thread that writes, so that nobody else waits for whoever reads.
+"""Log writer thread: it writes batches of lines, so that no other thread waits for the reader of the log.
 
 Laws:
 
-- ``put`` never blocks. What waits is bounded; past that it is dropped, counted, and told as soon as something can be
-  written again.
+- ``put`` never blocks. The queue is bounded; what exceeds it is dropped and counted, and a line reports it as soon as
+  something can be written again.
 - Batches are written in the order they were put, each by one ``write``: lines of different origin do not mix.
-- The file is written without a buffer of Python's: a thread that hangs in it must not hang the process's end.
+- The file has no buffer of Python's: a thread that hangs in a write must not hang the end of the process.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ END_SECONDS: Final = 5
 
 
 class Out(Protocol):
-    """Where bytes are written."""
+    """Binary output that bytes are written to."""
 
     def write(self, piece: bytes, /) -> int | None:
-        """Write some of them, and return how many."""
+        """Write some of the bytes, and return how many."""
 
 
 class Writer:
-    """A queue of batches, and the thread that empties it.
+    """Bounded queue of batches, and the thread that empties it.
 
     Attributes:
-        written: Records written.
-        dropped: Records lost because the reader was slow, or is gone.
+        written: Number of records written.
+        dropped: Number of records lost because the reader was slow, or is gone.
     """
 
     def __init__(self, out: Out, tell: Callable[[int], bytes]) -> None:
-        """`tell` makes the line that says how many records were dropped."""
+        """`tell` makes the line that reports how many records were dropped."""
         self._out = out
         self._tell = tell
         self._queue: queue.SimpleQueue[tuple[int, Render] | None] = queue.SimpleQueue()
@@ -51,7 +51,7 @@ class Writer:
 
     @property
     def pending(self) -> int:
-        """Records that wait to be written."""
+        """Number of records that wait to be written."""
         return self._put - self._taken
 
     def start(self) -> None:
@@ -61,9 +61,9 @@ class Writer:
             self._thread.start()
 
     def put(self, number: int, render: Render, *, most: int = MAX_PENDING) -> None:
-        """Take in a batch of `number` records, which `render` makes into lines, in the thread.
+        """Queue a batch of `number` records; the thread calls `render` to make the lines.
 
-        It is dropped when more than `most` records wait.
+        The batch is dropped if more than `most` records would wait.
         """
         if self.pending + number > most:
             self.dropped += number
@@ -72,7 +72,7 @@ class Writer:
         self._queue.put((number, render))
 
     def stop(self) -> None:
-        """Write what is left, for as long as that is worth waiting, and end the thread."""
+        """Write what is left, for at most END_SECONDS, and end the thread."""
         if self._thread is not None:
             self._queue.put(None)
             self._thread.join(timeout=END_SECONDS)
@@ -89,7 +89,7 @@ class Writer:
                     told = self.dropped
                 self._write(lines)
                 self.written += number
-            except (OSError, ValueError):  # nobody reads any more; serving goes on
+            except (OSError, ValueError):  # the reader is gone; the gateway goes on serving
                 self.dropped += number
             self._taken += number
 
@@ -101,7 +101,7 @@ class Writer:
 
 
 def standard_output() -> Out:
-    """Return standard output without Python's buffer, or with it where it is no file."""
+    """Return standard output without Python's buffer, or with it if it is no real file."""
     sys.stdout.flush()
     try:
         return io.FileIO(sys.stdout.fileno(), "wb", closefd=False)

@@ -1,7 +1,7 @@
-"""Every number the gateway tells about itself. ``registry`` is where they meet, ``meters`` where requests count.
+"""Metrics of the gateway: ``registry`` declares them, ``meters`` counts requests.
 
-Another part of the gateway adds its own by ``Metrics.counter``, ``tally``, ``watch`` or ``spread``; docs/metrics.md
-lists all there are.
+Other parts of the gateway add their own by ``Metrics.counter``, ``tally``, ``watch`` or ``spread``; docs/metrics.md
+lists all of them.
 """
 
 from gateway.metrics.meters import RouteMeter, UpstreamMeter

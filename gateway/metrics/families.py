@@ -1,4 +1,4 @@
-"""Meters -> metrics, when somebody scrapes: requests by route, and what upstreams do."""
+"""Collectors that turn meters into Prometheus metric families at each scrape."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def histogram(
     name: str, meaning: str, labels: Sequence[str], spreads: Mapping[tuple[str, ...], Spread]
 ) -> HistogramMetricFamily:
-    """Return spreads as one histogram, by the values of `labels`."""
+    """Return histograms of one name as one family, by the values of `labels`."""
     family = HistogramMetricFamily(name, meaning, labels=labels)
     for values, spread in spreads.items():
         family.add_metric(values, _buckets(spread.bounds, spread.counts), spread.total)
@@ -37,20 +37,20 @@ def _buckets(bounds: Sequence[float], counts: Sequence[int], below: int = 0) -> 
 
 
 def _of_sizes(sizes: Sizes, number: int) -> list[tuple[str, float]]:
-    """Return the buckets of `number` bodies, those that are not in `sizes` being empty."""
+    """Return the buckets of `number` bodies; those that `sizes` did not count are empty bodies."""
     empty = number - sum(sizes.counts)
     buckets = [(str(float(1 << bits)), float(empty + sizes.up_to(bits))) for bits in SIZE_BITS]
     return [*buckets, ("+Inf", float(number))]
 
 
 class RouteFamilies(Collector):
-    """What the requests of each route did."""
+    """Collector of the requests of each route."""
 
     def __init__(self, routes: Mapping[str, RouteMeter]) -> None:
         self._routes = routes
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics, as the library's collectors do; a route without a request has none."""
+        """Yield the metric families; a route without a request has no samples."""
         requests = CounterMetricFamily(
             "gateway_requests", "Requests answered.", labels=["route", "method", "status"]
         )
@@ -78,13 +78,13 @@ class RouteFamilies(Collector):
 
 
 class UpstreamFamilies(Collector):
-    """What upstreams did with what they were sent."""
+    """Collector of upstream latencies, failures and retries."""
 
     def __init__(self, upstreams: Mapping[str, UpstreamMeter]) -> None:
         self._upstreams = upstreams
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics, as the library's collectors do."""
+        """Yield the metric families."""
         meters = {(name,): meter for name, meter in self._upstreams.items()}
         yield histogram(
             "gateway_upstream_response_seconds",

@@ -1,9 +1,9 @@
-"""What every request touches: plain integers, counted by the one thread that serves.
+"""Meters of requests: plain integers, incremented by the one thread that serves.
 
 Laws:
 
 - No lock and no library: a counter of prometheus_client takes a lock for each increment.
-- A meter is made once per name and kept: a route table that is swapped goes on counting where the last one was.
+- A meter is made once per name and is never replaced: a new route table goes on counting where the last one stopped.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from authcore.figures import Spread
 
 METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 OTHER: Final = b"other"
-"""What stands for all other methods, which clients may invent."""
+"""The label of all other methods, which clients may invent."""
 DURATION_BUCKETS: Final[tuple[float, ...]] = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
     *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-"""Seconds; from a warm request on loopback to the default deadline of an upstream."""
+"""Bucket bounds in seconds: from a warm request on loopback to the default deadline of an upstream."""
 SIZE_BITS: Final = (8, 10, 12, 14, 16, 18, 20, 23, 26, 30)
-"""Sizes are kept by their number of bits, and published at these powers of two: 256 bytes to 1 GiB."""
+"""Sizes are counted by their number of bits, and published at these powers of two: 256 bytes to 1 GiB."""
 _SIZES: Final = 65
 
 
 class Sizes:
-    """Numbers of bytes, by powers of two.
+    """Histogram of sizes in bytes, by powers of two.
 
     Attributes:
-        counts: At place k, sizes above 2^(k-1) and up to 2^k; those of one byte and none are at 0 and 1.
-        total: Their sum.
+        counts: At index k, the sizes above 2^(k-1) and up to 2^k; a size of one byte is at 0, an empty one at 1.
+        total: The sum of the sizes.
     """
 
     __slots__ = ("counts", "total")
@@ -41,15 +41,15 @@ class Sizes:
         self.total = 0
 
     def up_to(self, bits: int) -> int:
-        """Return how many were of 2^`bits` bytes or fewer."""
+        """Return how many sizes were at most 2^`bits` bytes."""
         return sum(self.counts[: bits + 1])
 
 
 class VerdictMeter:
-    """The verdicts on callers.
+    """Counters of the verdicts on callers.
 
     Attributes:
-        counts: By the kind of the credential, and ``ok``, ``stale`` or the reason for the refusal.
+        counts: By the kind of the credential, and by ``ok``, ``stale`` or the reason for the refusal.
     """
 
     __slots__ = ("counts",)
@@ -58,20 +58,20 @@ class VerdictMeter:
         self.counts: dict[tuple[str, ...], int] = {}
 
     def record(self, credential: str, outcome: str) -> None:
-        """Count one."""
+        """Count a verdict."""
         key = (credential, outcome)
         self.counts[key] = self.counts.get(key, 0) + 1
 
 
 class RouteMeter:
-    """The numbers of one route.
+    """Counters of one route.
 
     Attributes:
         answered: Requests by method and status.
-        buckets: Requests by the bucket their duration falls into; one more than there are bounds.
-        seconds: The sum of their durations.
-        received: Sizes of request bodies; those of none are not in it.
-        sent: Sizes of answers' bodies.
+        buckets: Number of requests in each duration bucket; there is one bucket more than bounds.
+        seconds: The sum of the durations.
+        received: Sizes of request bodies; empty bodies are not counted.
+        sent: Sizes of response bodies.
     """
 
     __slots__ = ("answered", "buckets", "received", "seconds", "sent")
@@ -99,15 +99,15 @@ class RouteMeter:
 
 
 class UpstreamMeter:
-    """The numbers of one upstream.
+    """Counters of one upstream.
 
     Attributes:
-        at_once: Requests that found an idle connection.
-        waits: Seconds that the others waited for one, opening it included.
-        heads: Seconds from a request sent to the head of its answer.
-        failures: Requests it failed, by reason.
-        failing: Those of them since it last answered.
-        retries: Requests sent again on another connection.
+        at_once: Number of requests that found an idle connection.
+        waits: Seconds that the other requests waited for a connection, opening it included.
+        heads: Seconds from sending a request to the head of its response.
+        failures: Number of requests that it failed, by reason.
+        failing: Number of failures since it last answered.
+        retries: Number of requests sent again on another connection.
     """
 
     __slots__ = ("at_once", "failing", "failures", "heads", "retries", "waits")
@@ -121,13 +121,13 @@ class UpstreamMeter:
         self.retries = 0
 
     def answered(self, seconds: float) -> None:
-        """Note that the head of an answer came."""
+        """Count a response head."""
         heads = self.heads
         heads.counts[bisect_left(DURATION_BUCKETS, seconds)] += 1
         heads.total += seconds
         self.failing = 0
 
     def failed(self, reason: str) -> None:
-        """Note that there was none, or no whole one."""
+        """Count a missing or incomplete response."""
         self.failures[reason] = self.failures.get(reason, 0) + 1
         self.failing += 1

@@ -1,7 +1,7 @@
-"""The page that Prometheus scrapes, of one process and of several.
+"""Prometheus exposition page of one process, or merged from several.
 
-Law: samples of several processes are told apart by a label and never added up: a worker that is replaced begins at
-nothing, and a sum of counters that falls would be read as a burst.
+Law: samples of several processes are distinguished by a label and never added up. A worker that is replaced begins at
+zero, and Prometheus would read a falling sum of counters as a burst.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class _Kept(Collector):
 
 
 def merged(pages: Mapping[str, str], *, label: str, own: CollectorRegistry | None = None) -> bytes:
-    """Merge pages of metrics into one, each page's samples under its own value of `label`.
+    """Merge several metrics pages into one; each page's samples get their own value of `label`.
 
     Args:
-        pages: A page of metrics for each value.
+        pages: The pages, by the value of the label.
         label: The name of the label.
-        own: Metrics of whoever merges, which get no such label.
+        own: Metrics of the merging process, which do not get the label.
     """
     families: dict[str, Metric] = {}
     for value, text in pages.items():

@@ -1,4 +1,4 @@
-"""What the parent of several workers tells about them; everything else, each worker tells itself."""
+"""Metrics of the parent process of several workers; each worker publishes all others itself."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 class ParentMetrics:
-    """The metrics of a parent.
+    """Metrics of a parent process.
 
     Attributes:
-        registry: All of them; none has the name of a worker's.
-        died: To be counted up for each worker that had to be replaced.
+        registry: All of them; none has the name of a worker's metric.
+        died: Counter of workers that had to be replaced.
     """
 
     def __init__(self, *, wanted: int, answering: Callable[[], int]) -> None:
-        """`answering` tells how many workers have answered lately."""
+        """`answering` returns how many workers have answered lately."""
         registry = self.registry = CollectorRegistry()
         Gauge("gateway_workers", "Workers there should be.", registry=registry).set(wanted)
         Gauge(

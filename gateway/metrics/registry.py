@@ -1,11 +1,10 @@
-"""Every metric: its name, labels and buckets, declared once. Prometheus' conventions: base units, ``_total``.
+"""Metrics registry: it declares each name, label and bucket once. Prometheus' conventions: base units, ``_total``.
 
 Laws:
 
 - Labels are bounded: a route's name, never a path; a status; a reason from an enum; a method from a fixed set.
-- What every request touches is counted in plain integers (:mod:`gateway.metrics.meters`), and turned into metrics when
-  somebody scrapes.
-- A registry per gateway: two in one process do not share a number.
+- Counts of every request are plain integers (:mod:`gateway.metrics.meters`), and become metrics at each scrape.
+- There is one registry per gateway: two gateways in one process do not share a number.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     Labelled = Mapping[tuple[str, ...], float]
 
 DROPS: Final = frozenset({408, 413, 414, 429, 431, 503})
-"""Statuses that say that a limit was met, or that there is no room."""
+"""Statuses of requests that met a limit or found no room."""
 
 KNOWN_DROPS: Final = (
     ("408", "request_timeout"),
@@ -46,11 +45,11 @@ KNOWN_DROPS: Final = (
     ("503", "overloaded"),
     ("503", "store_down"),
 )
-"""Told as 0 from the start: a rate over a series that appears with its first event does not see that event."""
+"""Published as 0 from the start: a rate over a series that appears with its first event does not see that event."""
 
 
 class Metrics:
-    """All metrics of one gateway."""
+    """Metrics registry of one gateway."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
@@ -101,11 +100,11 @@ class Metrics:
         build.info({"version": running_version(), "python": platform.python_version()})
 
     def route(self, name: str) -> RouteMeter:
-        """Return the meter of a route; the same for the same name."""
+        """Return the meter of a route; one name always has the same meter."""
         return self.routes.setdefault(name, RouteMeter())
 
     def upstream(self, name: str) -> UpstreamMeter:
-        """Return the meter of an upstream; the same for the same name."""
+        """Return the meter of an upstream; one name always has the same meter."""
         return self.upstreams.setdefault(name, UpstreamMeter())
 
     def refused(self, status: int, reason: str) -> None:
@@ -123,39 +122,39 @@ class Metrics:
             if sample.name.endswith("_total")
         }
 
-    # -- for every other part to add its own ---------------------------------------------------------------------
+    # -- registration by other parts -----------------------------------------------------------------------------
 
     def counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        """Return a counter, for what happens now and then; its ``_total`` is added to the name."""
+        """Return a counter for rare events; ``_total`` is added to its name."""
         return Counter(name, meaning, labels, registry=self.registry)
 
     def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
-        """Publish a number that is read when it is scraped."""
+        """Publish a gauge that is read at each scrape."""
         Gauge(name, meaning, registry=self.registry).set_function(read)
 
     def watch_by(
         self, name: str, meaning: str, labels: tuple[str, ...], read: Callable[[], Labelled]
     ) -> None:
-        """Publish numbers by the values of `labels`, read when they are scraped."""
+        """Publish gauges by the values of `labels`, read at each scrape."""
         self.registry.register(_Read(GaugeMetricFamily, name, meaning, labels, read))
 
     def tally(self, name: str, meaning: str, read: Callable[[], float]) -> None:
-        """Publish a count that somebody else keeps, read when it is scraped."""
+        """Publish a counter that another part increments, read at each scrape."""
         self.tally_by(name, meaning, (), lambda: {(): read()})
 
     def tally_by(
         self, name: str, meaning: str, labels: tuple[str, ...], read: Callable[[], Labelled]
     ) -> None:
-        """Publish counts that somebody else keeps, by the values of `labels`."""
+        """Publish counters that another part increments, by the values of `labels`."""
         self.registry.register(_Read(CounterMetricFamily, name, meaning, labels, read))
 
     def spread(self, name: str, meaning: str, spread: Spread) -> None:
-        """Publish how values are spread."""
+        """Publish a histogram that another part fills."""
         self.registry.register(_Histogram(name, meaning, spread))
 
 
 class _Read(Collector):
-    """Numbers that are kept elsewhere."""
+    """Collector of gauges or counters that another part holds."""
 
     def __init__(
         self,
@@ -179,7 +178,7 @@ class _Read(Collector):
 
 
 class _Histogram(Collector):
-    """A spread that is kept elsewhere."""
+    """Collector of a histogram that another part fills."""
 
     def __init__(self, name: str, meaning: str, spread: Spread) -> None:
         self._name = name
@@ -191,7 +190,7 @@ class _Histogram(Collector):
 
 
 def running_version() -> str:
-    """Return the version that is installed."""
+    """Return the installed version; ``unknown`` if the package is not installed."""
     try:
         return version("whatomate-gateway")
     except PackageNotFoundError:

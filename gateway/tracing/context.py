@@ -1,11 +1,11 @@
-"""W3C Trace Context: ``traceparent`` as it arrives and as it leaves (https://www.w3.org/TR/trace-context/).
+"""W3C Trace Context: it parses and writes ``traceparent`` (https://www.w3.org/TR/trace-context/).
 
 Laws:
 
-- A valid ``traceparent`` passes to the byte, and ``tracestate`` and ``baggage`` with it; only when the gateway records
-  spans of its own does the parent in it become the gateway's.
-- One that is absent, malformed or given twice begins a new trace, and ``tracestate`` is dropped with it (section 3.3).
-- A trace that begins here has the gateway's own id of the request as its id: one word to look for in logs and traces.
+- A valid ``traceparent`` passes unchanged, and ``tracestate`` and ``baggage`` with it. Only when the gateway records
+  spans of its own, its span becomes the parent.
+- If it is absent, malformed or there twice, a new trace begins, and ``tracestate`` is dropped (section 3.3).
+- A trace that begins here has the gateway's own id of the request as its id: one text to search for in logs and traces.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PARENT: Final = re.compile(
     rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
-"""Section 3.2: version ff is forbidden, and so are ids of nothing but zeros; later versions may go on behind a dash."""
+"""Section 3.2: version ff is forbidden, and so are ids of zeros only; later versions may continue behind a dash."""
 
 TRACEPARENT: Final = b"traceparent"
 TRACESTATE: Final = b"tracestate"
@@ -31,31 +31,31 @@ PARENT_ALONE: Final = frozenset({TRACEPARENT})
 NONE: Final[frozenset[bytes]] = frozenset()
 
 _KNOWN_FLAGS: Final = 0x03
-"""Sampled, and random (of level 2); others are for versions to come, and not to be passed on by this one."""
+"""The flags sampled, and random (of level 2). Other flags belong to later versions, and are not passed on."""
 _ID_BITS: Final = 64
 _MASK: Final = (1 << _ID_BITS) - 1
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 
 
 class Fields(Protocol):
-    """What is read of a request head; ``first`` is keyed by lower-case name."""
+    """Protocol of a request head, as far as it is read here; ``first`` is keyed by lower-case name."""
 
     @property
     def first(self) -> Mapping[bytes, bytes]:
         """The first field line of each name."""
 
     def occurs_twice(self, name: bytes) -> bool:
-        """Whether a name has more than one line."""
+        """Return whether a name has more than one field line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where a request is in somebody's trace.
+    """Trace context: the position of a request in its caller's trace.
 
     Attributes:
         trace_id: 32 hexadecimal digits.
         parent_id: The caller's span, 16 hexadecimal digits.
-        flags: Two hexadecimal digits, of those that this version knows.
+        flags: Two hexadecimal digits; only flags that this version knows.
     """
 
     trace_id: bytes
@@ -64,12 +64,12 @@ class Context:
 
     @property
     def sampled(self) -> bool:
-        """Whether the caller records this trace."""
+        """True if the caller records this trace."""
         return int(self.flags, 16) & 1 == 1
 
 
 def read_context(fields: Fields) -> Context | None:
-    """Return the trace that a request belongs to; None when it says nothing that counts."""
+    """Return the trace context of a request; None if it has no valid one."""
     value = fields.first.get(TRACEPARENT)
     if value is None or fields.occurs_twice(TRACEPARENT):
         return None
@@ -80,10 +80,10 @@ def read_context(fields: Fields) -> Context | None:
 
 
 class OwnIds:
-    """Makes the gateway's ids of requests: 32 hexadecimal digits, and all that a trace's id has to be.
+    """Generator of request ids: 32 hexadecimal digits that are valid as a trace's id.
 
-    They are unique across processes by their first half. The second steps through all 64-bit numbers, spread evenly (an
-    additive sequence by the golden ratio), because whoever samples by a trace's id looks at that half.
+    The first half makes them unique across processes. The second steps through all 64-bit numbers, spread evenly (an
+    additive sequence by the golden ratio), because a sampler looks at that half of a trace's id.
     """
 
     __slots__ = ("_number", "_prefix")
@@ -99,31 +99,31 @@ class OwnIds:
 
 
 class TraceLaws:
-    """What of a trace's fields goes on, and what the gateway writes; compiled for one configuration."""
+    """Trace policy: which trace fields are forwarded and which the gateway writes; compiled for one configuration."""
 
     def __init__(self, *, records: bool = False, sample: float = 1.0) -> None:
-        """Prepare.
+        """Compile the policy.
 
         Args:
             records: The gateway records spans, and so becomes the parent.
-            sample: The share of the traces that begin here which are marked as sampled.
+            sample: The share of new traces that are marked as sampled.
         """
         self._records = records
         self._below = round(sample * (1 << _ID_BITS))
         self._always = sample >= 1
 
     def withheld(self, fields: Fields, context: Context | None) -> frozenset[bytes]:
-        """Return the names of the fields that do not go on as they came."""
+        """Return the names of the fields that are not forwarded as they came."""
         if context is None:
             return ALL if TRACEPARENT in fields.first or TRACESTATE in fields.first else NONE
         return PARENT_ALONE if self._records else NONE
 
     def line(self, context: Context | None, own_id: bytes) -> bytes:
-        """Return the field line to write, ending in CRLF; empty where the client's own passes.
+        """Return the field line to write, ending in CRLF; empty if the client's own is forwarded.
 
         Args:
-            context: What the request says.
-            own_id: The gateway's id of the request; its second half names the span of the upstream.
+            context: The request's trace context.
+            own_id: The gateway's id of the request; its second half is the id of the upstream's span.
         """
         if context is None:
             flags = b"01" if self._always or self.samples(own_id) else b"00"
@@ -133,5 +133,5 @@ class TraceLaws:
         return b""
 
     def samples(self, own_id: bytes) -> bool:
-        """Tell whether a trace that begins here is one of those that are recorded; the id decides, evenly."""
+        """Return whether a trace that begins here is sampled; its id decides, evenly."""
         return self._always or int(own_id[16:], 16) < self._below

@@ -1,4 +1,4 @@
-"""A request that has ended, as whoever makes spans of it has to know it: plain values, and no part of the request."""
+"""Finished request, as the span sender gets it: plain values, and no part of the request."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Ended:
-    """What became of a request.
+    """Finished request.
 
     Attributes:
-        own_id: The gateway's id of it; its second half names the span of the upstream.
-        context: The trace it belonged to; None where one began.
+        own_id: The gateway's id of the request; its second half is the id of the upstream's span.
+        context: The trace it belonged to; None if it began one.
         ended_at: POSIX seconds.
-        started: Monotonic seconds, like ``decided``, ``sent``, ``headed`` and ``ended``; 0 for what it did not come to.
+        started: Monotonic seconds, as are ``decided``, ``sent``, ``headed`` and ``ended``; 0 for a phase not reached.
         method: As sent.
-        path: The canonical path; empty when it could not be read.
-        status: What was answered.
-        route: Its name; empty without one.
-        upstream: Its name; empty when it was not sent.
-        client: The address.
-        credential: The kind; empty where none was looked for.
-        user_id: Who; None when that is not known.
-        organization_id: In which organization.
+        path: The canonical path; empty if it could not be parsed.
+        status: The status of the answer.
+        route: The route's name; empty without one.
+        upstream: The upstream's name; empty if the request was not sent.
+        client: The client's address.
+        credential: The kind of credential; empty if none was looked for.
+        user_id: The user; None if not known.
+        organization_id: The organization the user acts in.
         reason: Why it was refused or broke off.
-        attempts: Connections to the upstream used for it.
-        received: Bytes of its body.
-        answered: Bytes of the answer's.
+        attempts: Number of upstream connections used for it.
+        received: Bytes of the request's body.
+        answered: Bytes of the response's body.
     """
 
     own_id: bytes
@@ -59,7 +59,7 @@ class Ended:
 
 
 class Spans(Protocol):
-    """Who makes spans of requests."""
+    """Protocol of a span sender."""
 
     def add(self, ended: Ended) -> None:
-        """Take in a request that has ended; never waits."""
+        """Queue a finished request; this never waits."""

@@ -1,11 +1,12 @@
-"""Requests that have ended -> OpenTelemetry's spans -> a collector, by OTLP over HTTP, in a thread.
+"""OpenTelemetry span sender: a thread turns finished requests into spans and sends them by OTLP over HTTP.
 
-This is the one module that imports OpenTelemetry, and it is imported where an endpoint is set. Laws:
+Only this module imports OpenTelemetry, and it is imported only if an endpoint is set. Laws:
 
-- A request costs the loop one small object; spans are made of it after the fact, by the thread that sends them.
-- Nobody waits for the collector: what does not fit into the queue is dropped and counted, and so is what it refuses.
-- One server span for each request, a child for each phase that it came to: ``authenticate``, ``connect``, and a client
-  span for the upstream, whose id went to it in ``traceparent``.
+- A request costs the loop one small object; the thread makes spans of it after the fact.
+- Nothing waits for the collector: what does not fit into the queue is dropped and counted, and so is what the collector
+  refuses.
+- Each request has one server span and a child for each phase it reached: ``authenticate``, ``connect``, and a client
+  span for the upstream, whose id the upstream received in ``traceparent``.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ END_SECONDS: Final = 3.0
 _SERVER_ERROR: Final = 500
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _SERVER, _AUTHENTICATE, _CONNECT = 0x5A5A5A5A5A5A5A5A, 0x3C3C3C3C3C3C3C3C, 0x6969696969696969
-"""Span ids differ from the upstream's by these bits: they have to be different within one trace, and nothing more."""
+"""Masks that make span ids differ from the upstream's: ids only have to differ within one trace."""
 
 log = structlog.get_logger()
 
 
 class SpanSender:
-    """The queue of requests that have ended, and the thread that sends their spans.
+    """Bounded queue of finished requests, and the thread that sends their spans.
 
     Attributes:
-        sent: Requests whose spans the collector took.
-        failed: Requests whose spans it did not.
-        dropped: Requests that found no room.
+        sent: Number of requests whose spans the collector accepted.
+        failed: Number of requests whose spans the collector did not accept.
+        dropped: Number of requests that did not fit into the queue.
     """
 
     def __init__(self, endpoint: str, service: str, version: str) -> None:
@@ -64,20 +65,20 @@ class SpanSender:
         self._thread.start()
 
     def add(self, ended: Ended) -> None:
-        """Take in a request that has ended; never waits."""
+        """Queue a finished request; this never waits."""
         if self._queue.qsize() >= MAX_PENDING:
             self.dropped += 1
         else:
             self._queue.put(ended)
 
     def stop(self) -> None:
-        """Send what is left, for as long as that is worth waiting, and end the thread."""
+        """Send what is left, for at most END_SECONDS, and end the thread."""
         self._queue.put(None)
         self._thread.join(timeout=END_SECONDS)
         self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the library's
 
     def outcomes(self) -> dict[tuple[str, ...], float]:
-        """Return the numbers, by outcome."""
+        """Return the counts, by outcome."""
         return {("sent",): self.sent, ("failed",): self.failed, ("dropped",): self.dropped}
 
     def _send_all(self) -> None:
@@ -86,7 +87,7 @@ class SpanSender:
             try:
                 spans = [span for ended in batch for span in self._maker.make(ended)]
                 taken = self._exporter.export(spans) is SpanExportResult.SUCCESS
-            except Exception:  # a library's: whatever it is, the next batch may be better
+            except Exception:  # a library's exception of any kind: the next batch may succeed
                 log.exception("spans_failed")
                 taken = False
             if taken:
@@ -97,7 +98,7 @@ class SpanSender:
                 return
 
     def _gathered(self, first: Ended) -> tuple[list[Ended], bool]:
-        """Wait a moment for more; and tell whether the end has come."""
+        """Wait briefly for more requests; return them, and whether the thread goes on."""
         batch = [first]
         while len(batch) < BATCH:
             try:
@@ -111,15 +112,15 @@ class SpanSender:
 
 
 class SpanMaker:
-    """Makes the spans of one request."""
+    """Maker of the spans of one request."""
 
     def __init__(self, service: str, version: str) -> None:
-        """`service` is what this program is called in traces."""
+        """`service` is the name of this program in traces."""
         self._resource = Resource.create({"service.name": service, "service.version": version})
         self._scope = InstrumentationScope("whatomate-gateway", version)
 
     def make(self, ended: Ended) -> list[ReadableSpan]:
-        """Return the server span and its children."""
+        """Return a request's server span and its children."""
         theirs = ended.context
         trace_id = int(ended.own_id if theirs is None else theirs.trace_id, 16)
         own = int(ended.own_id[16:], 16)
@@ -183,7 +184,7 @@ def _context(trace_id: int, span_id: int, *, is_remote: bool = False) -> SpanCon
 
 
 def _of_request(ended: Ended) -> dict[str, str | int]:
-    """Return the attributes of a server span, by OpenTelemetry's conventions for HTTP; ours are under ``gateway``."""
+    """Return a server span's attributes by OpenTelemetry's conventions for HTTP; our own begin with ``gateway``."""
     told: dict[str, str | int] = {
         "http.request.method": ended.method,
         "http.response.status_code": ended.status,
