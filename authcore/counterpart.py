@@ -38,6 +38,9 @@ class Counterpart(Protocol):
     async def take(self, jti: str) -> Taken:
         """Use up the id of a refresh token; of concurrent calls on both sides, exactly one gets ``TAKEN``."""
 
+    async def was_used(self, jti: str) -> bool:
+        """Return whether the id of a token, which was written, is known to be used up over there."""
+
     async def drop(self, jtis: Iterable[str]) -> None:
         """Forget the ids of refresh tokens whose sessions have ended."""
 
@@ -57,6 +60,11 @@ class NoCounterpart:
         """Always return ``UNKNOWN``."""
         del jti
         return Taken.UNKNOWN
+
+    async def was_used(self, jti: str) -> bool:
+        """Know nothing."""
+        del jti
+        return False
 
     async def drop(self, jtis: Iterable[str]) -> None:
         """Forget nothing."""

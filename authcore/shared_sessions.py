@@ -6,6 +6,7 @@ Laws:
   the token is used here: of two uses at once on both sides, one is good.
 - A token whose id was written and has gone, and which no gateway has used, was used or logged out at Whatomate: it is
   refused, and ends nothing else.
+- A successor that Whatomate has used counts as used: a second use of the token before it is theft after the grace.
 - Where the id cannot be looked up, the gateway's own table decides alone. A use that fails gives the id back.
 - A session that ends takes the ids of its unused tokens along.
 """
@@ -18,6 +19,7 @@ from authcore.claims import RefreshClaims
 from authcore.counterpart import NO_COUNTERPART, Counterpart, Taken
 from authcore.credentials import RefreshToken
 from authcore.errors import RefreshRejected, RefreshReused, RefreshRevoked, StoreUnavailable
+from authcore.own_sessions import moment
 from authcore.pairs import digest_of
 from authcore.sessions import Sessions
 from authcore.store.session_rows import NOWHERE
@@ -98,6 +100,8 @@ class SharedSessions(Sessions):
             digest_of(token), is_ours=claims.is_ours
         ):
             raise RefreshRevoked
+        if taken in (Taken.BEFORE, Taken.GONE):
+            await self._note_use_of_successor(digest_of(token), now)
         try:
             pair = await super().refresh(token, now, visit)
         except RefreshReused:
@@ -147,6 +151,15 @@ class SharedSessions(Sessions):
         )
         await self._drop_ended()
         return changed
+
+    async def _note_use_of_successor(self, digest: bytes, now: float) -> None:
+        """Tell the table of states that the token that followed was used at Whatomate, where it was.
+
+        A use here that is under way has left its mark in the counterpart before it is in the table.
+        """
+        jti = await self._store.unused_successor(digest)
+        if jti is not None and await self._counterpart.was_used(jti):
+            await self._store.supersede(digest, moment(now))
 
     async def _publish(self, pair: TokenPair, now: float) -> None:
         """Write the id of a pair's refresh token, once: a pair that is given again may have been used meanwhile."""

@@ -180,6 +180,12 @@ class SharedSessionStore(SessionStore, Protocol):
     async def was_used_elsewhere(self, digest: bytes, *, is_ours: bool) -> bool:
         """Return whether a token whose id has gone was used at Whatomate."""
 
+    async def unused_successor(self, digest: bytes) -> str | None:
+        """Return the written id of the token that followed, if nobody has used that here."""
+
+    async def supersede(self, digest: bytes, at: datetime) -> None:
+        """Note that the token that followed was used."""
+
     async def published_of(self, sessions: Sequence[UUID]) -> Sequence[str]:
         """Return the ids of the unused tokens of sessions."""
 

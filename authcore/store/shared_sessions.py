@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from authcore.store.pool import Pool
@@ -16,6 +17,13 @@ _PUBLISHED: Final = (
 _PUBLISH: Final = "UPDATE gateway_refresh_tokens SET whatomate_jti = $2 WHERE digest = $1"
 _UNUSED: Final = (
     "SELECT used_at IS NULL AND whatomate_jti IS NOT NULL FROM gateway_refresh_tokens WHERE digest = $1"
+)
+_SUCCESSOR: Final = """
+SELECT n.whatomate_jti FROM gateway_refresh_tokens t JOIN gateway_refresh_tokens n ON n.family = t.family
+WHERE t.digest = $1 AND t.superseded_at IS NULL AND n.follows = t.digest AND n.used_at IS NULL
+"""
+_SUPERSEDE: Final = (
+    "UPDATE gateway_refresh_tokens SET superseded_at = $2 WHERE digest = $1 AND superseded_at IS NULL"
 )
 _OF_SESSIONS: Final = """
 SELECT whatomate_jti FROM gateway_refresh_tokens
@@ -43,6 +51,15 @@ class SharedSessionRows:
         """
         unused = await self._pool.fetchval(_UNUSED, digest)
         return not is_ours if unused is None else bool(unused)
+
+    async def unused_successor(self, digest: bytes) -> str | None:
+        """Return the id under which the token that followed this one was written, if nobody has used it here."""
+        jti: str | None = await self._pool.fetchval(_SUCCESSOR, digest)
+        return jti
+
+    async def supersede(self, digest: bytes, at: datetime) -> None:
+        """Note that the token that followed this one was used."""
+        await self._pool.fetchval(_SUPERSEDE, digest, at)
 
     async def published_of(self, sessions: Sequence[UUID]) -> list[str]:
         """Return the ids of the unused tokens of sessions, as far as they were written."""

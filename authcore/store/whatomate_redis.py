@@ -113,6 +113,10 @@ class WhatomateRedis:
         found = await self._call("eval", _TAKE, 2, f"{_TOKEN}{jti}", f"{_MARK}{jti}", MARK_SECONDS)
         return Taken(found) if found in _ANSWERS else Taken.UNKNOWN
 
+    async def was_used(self, jti: str) -> bool:
+        """As ``Counterpart.was_used``."""
+        return bool(await self._call("exists", f"{_TOKEN}{jti}", f"{_MARK}{jti}") == 0)
+
     async def drop(self, jtis: Iterable[str]) -> None:
         """As ``Counterpart.drop``."""
         keys = [f"{_TOKEN}{jti}" for jti in jtis]

@@ -108,6 +108,8 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "is_published": lambda store: store.is_published(b"a"),
     "mark_published": lambda store: store.mark_published(b"a", "a"),
     "was_used_elsewhere": lambda store: store.was_used_elsewhere(b"a", is_ours=True),
+    "unused_successor": lambda store: store.unused_successor(b"a"),
+    "supersede": lambda store: store.supersede(b"a", AT),
     "published_of": lambda store: store.published_of([ONE]),
     "purge_sessions": lambda store: store.purge_sessions(AT),
 }

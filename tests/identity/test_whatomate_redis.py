@@ -176,6 +176,23 @@ async def test_tabs_that_race_are_given_one_pair(gate: Gateway, server: Server) 
     assert not server.has(pairs[0]["refresh_token"]), "a pair given again brings nothing back that was used"
 
 
+@pytest.mark.parametrize("reuse", ["retry", "keep"])
+async def test_once_the_successor_was_used_at_whatomate_an_older_token_is_theft(
+    world: World, start: Start, server: Server, reuse: str
+) -> None:
+    gate = await start(
+        world.url, whatomate={"redis_url": server.url}, token={"grace_seconds": 0, "reuse": reuse}
+    )
+    first = await granted(gate, LOGIN)
+    pair = await granted(gate, refresh(first["refresh_token"]))
+    again = await granted(gate, refresh(first["refresh_token"]))
+    assert again["refresh_token"] == pair["refresh_token"], "a lost answer is given again"
+    assert server.is_used_at_whatomate(pair["refresh_token"])
+    is_refusal(await ask(gate, refresh(first["refresh_token"])), 401, REVOKED)
+    access = bearer(pair["access_token"])
+    is_refusal(await ask(gate, get("/api/contacts", access)), 401)
+
+
 @pytest.mark.parametrize("how", ["logout", "logout-all", "theft"])
 async def test_what_ends_a_session_ends_its_tokens_at_whatomate(
     world: World, start: Start, server: Server, how: str
