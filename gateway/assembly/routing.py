@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from config.route_file import RoutesRefused, read_plan
+from gateway.assembly.plan_warnings import plan_warnings
 from gateway.assembly.routes import build_routes
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ class Routing:
         named = {name: upstream for name, (_, upstream) in planned.items()}
         table = build_routes(self._settings, self._metrics, named, self._hosted, plan)
         self._upstreams.settle(planned)
+        for warning in [] if plan is None else plan_warnings(plan, self._settings):
+            log.warning("routes_doubtful", warning=warning)
         return table
 
     def _look(self) -> _Seen:

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from authcore.permissions import ALL
 from config.load import load_settings
 from config.route_file import read_plan
 from config.routes import schema
 from gateway.commands.opening import note, warn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from config.route_file import RoutePlan
 
 
@@ -61,14 +58,3 @@ def _plan() -> RoutePlan:
         note("neither GATEWAY_ROUTES nor GATEWAY_PRESET is set")
         raise SystemExit(2)
     return plan
-
-
-def uncatalogued(plan: RoutePlan) -> Iterator[str]:
-    """Yield a line for every permission that Whatomate does not know: a slip, unless the installation added it."""
-    for planned in plan.routes:
-        for permission in [*(planned.entry.require or ()), *(planned.entry.any or ())]:
-            if permission not in ALL:
-                yield (
-                    f"{planned.origin}: route {planned.entry.name}: {permission} is none of Whatomate's permissions; "
-                    "unless this installation has it, super admins alone may"
-                )

@@ -19,7 +19,6 @@ from config.load import REQUIRED
 from gateway.addresses import CannotListen
 from gateway.commands.opening import DATABASE, database_url, note, settings_for, warn
 from gateway.commands.progress import working
-from gateway.commands.routes import uncatalogued
 from gateway.keys import ring_of
 
 _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
@@ -69,11 +68,12 @@ def check_config() -> None:
     """Read the configuration, report every problem, print what holds (secrets hidden)."""
     settings = settings_for(REQUIRED)
     ring_of(settings, time.time())
+    from gateway.assembly.plan_warnings import plan_warnings  # noqa: PLC0415 - as below
     from gateway.assembly.routes import check_routes  # noqa: PLC0415 - the data plane's imports are for who serves
 
     plan = check_routes(settings)
-    for told in [] if plan is None else uncatalogued(plan):
-        warn(told)
+    for warning in [] if plan is None else plan_warnings(plan, settings):
+        warn(warning)
     for name, shown in listing(settings):
         click.echo(f"{name}={shown}")
 

@@ -64,6 +64,33 @@ def test_check_config_takes_what_is_right_and_warns_of_a_permission_nobody_knows
     assert f"{path}:1: route a: contacts:raed is none of Whatomate's permissions" in result.stderr
 
 
+BILLING = """
+upstreams: {billing: {url: "http://billing:9000"}}
+routes: [{name: billing, auth: required, match: {path: /billing/*}, upstream: billing}]
+"""
+
+
+def test_check_config_warns_of_an_upstream_that_no_route_leads_to(run: Run, tmp_path: Path) -> None:
+    path = put(tmp_path, BILLING)
+    alone = run("check-config", **GOOD, GATEWAY_ROUTES=path)
+    assert alone.exit_code == 0
+    assert "no route leads to GATEWAY_UPSTREAM_URL: its paths are 404" in alone.stderr
+    assert "add a last route: {name: rest, match: {path: /*}, auth: required}" in alone.stderr
+    assert (
+        "no route leads"
+        not in run("check-config", **GOOD, GATEWAY_ROUTES=path, GATEWAY_PRESET="whatomate").stderr
+    )
+    rest = BILLING.strip().removesuffix("]") + ", {name: rest, match: {path: /*}, auth: required}]"
+    assert "no route leads" not in run("check-config", **GOOD, GATEWAY_ROUTES=put(tmp_path, rest)).stderr
+    no_default = {**GOOD, "GATEWAY_UPSTREAM_URL": ""}
+    assert "no route leads" not in run("check-config", **no_default, GATEWAY_ROUTES=path).stderr
+    unused = put(tmp_path, BILLING.replace("{billing:", "{reports: {url: 'http://reports:1'}, billing:"))
+    assert (
+        "no route leads to the upstream reports"
+        in run("check-config", **no_default, GATEWAY_ROUTES=unused).stderr
+    )
+
+
 def test_routes_are_listed_with_what_they_need_and_where_they_are_written(run: Run, tmp_path: Path) -> None:
     path = put(
         tmp_path,
