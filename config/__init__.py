@@ -1,5 +1,6 @@
-"""The configuration of a gateway: the only place that reads the environment.
+"""Configuration of a gateway: settings, route file and preset. Only this package reads the environment.
 
-Laws: a leaf package (imports nothing of ours); every setting has a unit in its name, a bound and a default that is
-safe in production; every problem of a configuration is reported at once, by the name the operator typed.
+Laws: a leaf package (it imports nothing of ours but the table of identity headers); every setting has a unit in its
+name, a bound and a default that is safe in production; every problem of a configuration is reported at once, by the
+name that the operator typed.
 """

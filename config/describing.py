@@ -1,6 +1,6 @@
-"""Every setting in words: for the page that documents them, the command that lists them, the schema that checks them.
+"""Settings reference: it describes every setting for the documentation page, the settings command and the schema.
 
-Law: nothing is said here that the settings do not say themselves, so none of the three can differ from what holds.
+Law: everything here is derived from the settings, so the three cannot differ from what the settings accept.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _KINDS: Final = {"integer": "integer", "number": "number", "boolean": "on or off
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One setting.
+    """Description of one setting.
 
     Attributes:
-        name: What an operator types.
+        name: The name that an operator types.
         kind: Its type and bounds, in words.
-        unit: What a number counts, where the name says so.
-        default: As an operator would write it; empty when there is none.
+        unit: What a number counts, if the name has it.
+        default: The default as an operator would write it; empty if there is none.
         meaning: What it does.
         is_secret: It belongs into a file, not into a manifest.
-        schema: A JSON schema of its values as YAML has them.
+        schema: A JSON schema of its values in YAML.
     """
 
     name: str
@@ -67,12 +67,12 @@ def described() -> Iterator[Described]:
 
 
 def is_secret(of: FieldInfo) -> bool:
-    """Whether a setting's type hides its value."""
+    """Return whether a setting's type hides its value."""
     return SecretStr.__name__ in repr(of.annotation)
 
 
 def markdown() -> str:
-    """Return a page: a table for each group."""
+    """Return the documentation page: a table for each group."""
     lines = [_PREAMBLE.strip(), ""]
     for group, members in groupby(described(), key=lambda one: _group(one.name)):
         lines += [f"## {group or 'At the top'}", ""]
@@ -88,7 +88,7 @@ def markdown() -> str:
 
 
 def schema() -> dict[str, Any]:
-    """Return JSON schemas of settings written down as a map: those for everybody's eyes, and the secret ones."""
+    """Return two JSON schemas of a map of settings: one of the public settings, and one of the secret ones."""
     config: dict[str, Any] = {}
     secrets: dict[str, Any] = {}
     for one in described():
@@ -130,7 +130,7 @@ def _schema(name: str, of: FieldInfo) -> dict[str, Any]:
     one = create_model("One", value=(of.annotation or str, of)).model_json_schema()["properties"]["value"]
     found: dict[str, Any] = {key: one[key] for key in one if key not in {"title", "default", "description"}}
     choices = found.pop("anyOf", None)
-    if choices is not None:  # of a setting that may be absent: what it is when it is there
+    if choices is not None:  # Optional[X]: describe X
         choice = next(choice for choice in choices if choice.get("type") != "null")
         found |= {key: value for key, value in choice.items() if key != "title"}
     for key in ("writeOnly", "format", "description"):

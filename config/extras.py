@@ -1,4 +1,4 @@
-"""What needs an extra of the package to be installed, and what is said where it is not."""
+"""Checks for optional dependencies: a setting is a problem if the extra that it needs is not installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def spans_can_be_made() -> bool:
-    """Tell whether the extra ``otel`` is installed, without importing it."""
+    """Return whether the extra ``otel`` is installed, without importing it."""
     try:
         return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
     except ModuleNotFoundError:
@@ -20,7 +20,7 @@ def spans_can_be_made() -> bool:
 
 
 def redis_can_be_asked(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Whatomate's Redis is named: is there a client for it?"""
+    """Yield a problem if Whatomate's Redis is configured and no Redis client is installed."""
     if settings.whatomate.redis_url is not None and find_spec("redis") is None:
         yield (
             "GATEWAY_WHATOMATE_REDIS_URL",
@@ -29,7 +29,7 @@ def redis_can_be_asked(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def collector(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Spans are asked for: can they be made?"""
+    """Yield a problem if a trace endpoint is configured and OpenTelemetry is not installed."""
     if settings.trace.endpoint is not None and not spans_can_be_made():
         yield (
             "GATEWAY_TRACE_ENDPOINT",

@@ -1,4 +1,4 @@
-"""The types of settings: what a value must look like, and what is said when it does not."""
+"""Types of settings: the form that a value must have, and the message if it has another."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _listen(value: str) -> str:
 
 
 def upstream_url_pattern() -> str:
-    """Return the form of an upstream's URL, for schemas."""
+    """Return the pattern of an upstream's URL, for schemas."""
     return f"^{_UPSTREAM.pattern}$"
 
 
@@ -72,7 +72,7 @@ def _path(value: str) -> str:
 
 
 def split(value: Any) -> Any:
-    """Split what an operator typed at commas and line ends; anything else is left for the type to judge."""
+    """Split an operator's text at commas and line ends; leave any other value for its type to check."""
     if isinstance(value, str):
         return tuple(part for entry in re.split(r"[,\n]", value) if (part := entry.strip()))
     return value
@@ -92,7 +92,7 @@ HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$"
 """A field name is a token (RFC 9110 section 5.1)."""
 HeaderNames = Annotated[tuple[HeaderName, ...], NoDecode, BeforeValidator(split)]
 IdentityWords = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split), AfterValidator(_identity)]
-"""Which identity headers an upstream is sent; :func:`authcore.identity_headers.withheld` reads it."""
+"""The identity headers that an upstream is sent; :func:`authcore.identity_headers.withheld` parses the words."""
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split)]
 KeySetUrl = Annotated[str, AfterValidator(_key_set_url)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split)]
@@ -101,6 +101,6 @@ UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
 
 
 class Group(BaseModel):
-    """Settings that share the first word of their name."""
+    """Group of settings, whose names share their first word."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,11 +1,11 @@
-"""Where a setting may be written: environment, ``*_FILE``, ``.env``, secrets folder; merged, with every problem kept.
+"""Layers of settings: environment, ``*_FILE``, ``.env`` and secrets folder are merged, and every problem is collected.
 
 Laws:
 
-- An upper layer wins; an empty value counts as not set, except for a list, where it is the empty list, and for the
-  name of an identity header, where it is a mistake: whoever writes it wants the header left out.
+- An upper layer wins. An empty value counts as not set, with two exceptions: for a list it is the empty list, and for
+  the name of an identity header it is a mistake, since whoever writes it wants the header left out.
 - In one layer a setting is written once: as itself or as ``*_FILE``, never both.
-- Nothing here prints a value.
+- No problem contains a value.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FILE: Final = "_FILE"
 _SERVICE_LINK: Final = re.compile(
     r"GATEWAY_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
-"""What Kubernetes puts into every pod beside a Service called "gateway" or "gateway-…"."""
+"""Variables that Kubernetes sets in every pod beside a Service called "gateway" or "gateway-…"."""
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
@@ -47,20 +47,20 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]
 
 
 FIELDS: Final[Mapping[str, FieldInfo]] = dict(_walk(Settings, PREFIX))
-"""Every setting by the name an operator types."""
+"""Every setting, by the name that an operator types."""
 
 LISTS: Final = frozenset(name for name, of in FIELDS.items() if get_origin(of.annotation) is tuple)
 NAMED: Final = frozenset(header.setting for header in HEADERS if header.sent)
-"""Settings that name a header which is sent: it cannot be without a name."""
+"""Settings with the name of a header that is sent: their value must not be empty."""
 SECRETS: Final = frozenset(
     name for name, of in FIELDS.items() if SecretStr.__name__ in repr(of.annotation) or name.endswith("_URL")
 )
-"""Settings whose value is never shown: the secrets, and the URLs, since a URL may carry a password."""
+"""Settings whose value is never printed: the secrets, and the URLs, since a URL may contain a password."""
 
 
 @dataclass(slots=True)
 class Layers:
-    """What was found, from the uppermost layer down."""
+    """Merged layers: the first added layer wins."""
 
     values: dict[str, str] = field(default_factory=dict, repr=False)
     files: dict[str, Path] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class Layers:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, layer: Mapping[str, str], called: str) -> None:
-        """Lay `layer` below what is there."""
+        """Add `layer` below the layers so far."""
         for name, value in layer.items():
             if name in FIELDS:
                 twin = layer.get(name + _FILE)
@@ -88,16 +88,14 @@ class Layers:
                 self.warnings.append(f"{name}: no such setting ({called}){_nearest(name)}")
 
     def add_directory(self, directory: str) -> None:
-        """Lay a folder of files, each named like a setting, below what is there."""
+        """Add a folder of files, each named like a setting, below the layers so far."""
         try:
             entries = sorted(Path(directory).iterdir())
         except OSError as error:
             self.problems.append(f"{SECRETS_DIRECTORY}: cannot read the folder {directory}: {error.strerror}")
             return
         layer: dict[str, str] = {}
-        for (
-            entry
-        ) in entries:  # beside the files Kubernetes keeps hidden folders; the files are links into them
+        for entry in entries:  # Kubernetes adds hidden folders beside the files, which are links into them
             name = entry.name.upper()
             if name.startswith(PREFIX) and entry.is_file():
                 try:
@@ -125,12 +123,12 @@ class Layers:
 
 
 def read_value(path: Path) -> str:
-    """Return what a file says, without the one line end an editor leaves behind."""
+    """Return the text of a file without the final line end that an editor leaves behind."""
     return path.read_bytes().decode("utf-8").removesuffix("\n").removesuffix("\r")
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Return the assignments of a ``.env`` file; nothing when there is none."""
+    """Return the assignments of a ``.env`` file; empty if there is none."""
     if not path.is_file():
         return {}
     source = DotEnvSettingsSource(Settings, env_file=path, env_file_encoding="utf-8", case_sensitive=True)
@@ -161,5 +159,5 @@ def _nearest(name: str) -> str:
 
 
 def _why(error: OSError | UnicodeError) -> str:
-    """Say what went wrong without what was read."""
+    """Describe an error without quoting the file's contents."""
     return (error.strerror or "it failed") if isinstance(error, OSError) else "it is not UTF-8 text"

@@ -1,4 +1,4 @@
-"""The settings in force, as an operator would write them; secrets hidden."""
+"""Listing of the current settings in an operator's notation, with secrets hidden."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def listing(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield every setting's name and value; of a secret, whether it is set."""
+    """Yield every setting's name and value; for a secret, only whether it is set."""
     for name in FIELDS:
         value = _value(settings, name)
         if isinstance(value, tuple) and any(isinstance(one, SecretStr) for one in value):

@@ -1,10 +1,10 @@
-"""Read a configuration: the one door to the environment.
+"""Configuration loader: it reads the environment and every other source of settings, and validates them.
 
 A setting is looked for in this order, and the first place that has it wins: what the program itself passes (the
 command line), the environment, the file named by ``<setting>_FILE``, ``.env`` in the current folder (which may name
 files in the same way), a file called like the setting in the folder ``GATEWAY_SECRETS_DIR``, the default.
 
-Laws: every problem is reported at once, by the name the operator typed; no secret is ever part of a problem.
+Laws: every problem is reported at once, by the name that the operator typed; a problem never contains a secret.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 REQUIRED: Final = frozenset(HINTS)
-"""What a gateway that serves cannot do without; a command may ask for less."""
+"""Settings that a serving gateway needs; a command may need fewer."""
 
 COLLECTOR: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
-"""OpenTelemetry's own name for where spans go."""
+"""OpenTelemetry's own variable for the endpoint of spans."""
 ENV_FILE: Final = Path(".env")
 _SHOWN: Final = 60
 
@@ -67,15 +67,15 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
     required: frozenset[str] = REQUIRED,
     warn: Callable[[str], None] | None = None,
 ) -> Settings:
-    """Read every layer and return the settings.
+    """Read all layers, validate them, and return the settings.
 
     Args:
         overrides: Settings that win over every layer, by their ``GATEWAY_`` names.
-        defaults: Settings that give way to every layer, by the same names.
-        environment: Read instead of the process's environment.
-        env_file: The ``.env`` file; it need not be there.
+        defaults: Settings below every layer, by the same names.
+        environment: Read in place of the process's environment.
+        env_file: The ``.env`` file; it may be missing.
         required: Names that must be set, of those in ``REQUIRED``.
-        warn: Told about each ``GATEWAY_`` name that is no setting; logged when not given.
+        warn: Called with a warning for each ``GATEWAY_`` name that is no setting; by default it is logged.
 
     Raises:
         ConfigError: with every problem found.
@@ -87,7 +87,7 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
     problems = dict.fromkeys(layers.problems)
     settings, refused = _validate(layers.values, problems)
     serves = "GATEWAY_UPSTREAM_URL" in required
-    if settings.routes is not None:  # whose own upstreams may be all there are
+    if settings.routes is not None:  # the route file may name all upstreams itself
         required -= {"GATEWAY_UPSTREAM_URL"}
     named = {problem.partition(":")[0].removesuffix("_FILE") for problem in problems}
     for name in sorted(required - layers.values.keys() - named):
@@ -104,7 +104,7 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
 
 
 def _route_problems(settings: Settings) -> list[str]:
-    """Return what is wrong with route file and preset, in the order of their lines."""
+    """Return the problems of route file and preset, in the order of their lines."""
     try:
         read_plan(settings)
     except RoutesRefused as error:
@@ -125,7 +125,7 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
         written = {}
     layers.add(written, str(env_file))
     told = environment.get(COLLECTOR)
-    if told and spans_can_be_made():  # a cluster may set it for everybody: it asks, and does not demand
+    if told and spans_can_be_made():  # set for a whole cluster perhaps: ignored without the extra
         layers.add({"GATEWAY_TRACE_ENDPOINT": told}, "environment")
     directory = environment.get(SECRETS_DIRECTORY) or written.get(SECRETS_DIRECTORY)
     if directory:
@@ -134,7 +134,7 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
 
 
 def _validate(values: Mapping[str, str], problems: dict[str, None]) -> tuple[Settings, frozenset[str]]:
-    """Return the settings of `values` without those refused, and the names of the refused."""
+    """Return the settings from `values` without the refused ones, and the names of the refused."""
     try:
         return _build(values), frozenset()
     except ValidationError as error:
@@ -147,7 +147,7 @@ def _validate(values: Mapping[str, str], problems: dict[str, None]) -> tuple[Set
 
 
 def _build(values: Mapping[str, str]) -> Settings:
-    """Let pydantic-settings nest the flat names and the types judge them."""
+    """Build the settings: pydantic-settings nests the flat names, and the types validate the values."""
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in values.items()}
     nested: dict[str, Any] = source()
@@ -155,7 +155,7 @@ def _build(values: Mapping[str, str]) -> Settings:
 
 
 def _name(detail: ErrorDetails) -> str:
-    """Return the setting a validation error is about: its location, as far as that names a setting."""
+    """Return the setting that a validation error is about: the part of its location that names a setting."""
     name = PREFIX.rstrip("_")
     for part in detail["loc"]:
         if name in FIELDS:
@@ -166,7 +166,9 @@ def _name(detail: ErrorDetails) -> str:
 
 def _describe(name: str, detail: ErrorDetails, values: Mapping[str, str]) -> str:
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if name == "GATEWAY_TRUSTED_PROXIES":  # each half of a union complains; one sentence serves both
+    if (
+        name == "GATEWAY_TRUSTED_PROXIES"
+    ):  # both members of the union report an error; one message serves for both
         message = "should be a network, such as 10.0.0.0/8 or 2001:db8::/32, with no bit set after the prefix"
     place = next((part for part in detail["loc"] if isinstance(part, int)), None)
     entry = "" if place is None else f"entry {place + 1} "

@@ -1,7 +1,7 @@
-"""Which rules of a route file could both take a request without one being the more specific.
+"""Overlap check of a route file: it finds rules that could both match a request while neither is more specific.
 
-Law: every such pair is found, and found by walking a tree of segments: comparing each with each would take minutes for
-a table of thousands.
+Law: every such pair is found by walking a trie of segments: comparing each rule with each other one would take minutes
+for a table of thousands.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a route lays claim to.
+    """Match condition of one rule, with the route it belongs to.
 
     Attributes:
-        host: A host, a wildcard, or nothing for any.
-        path: The paths.
+        host: A host, a wildcard, or empty for any host.
+        path: The paths it matches.
         methods: The methods; None for any.
-        layer: Of the same path, the higher layer has it.
-        opens: It matches its very letters only.
-        owner: The place of its route in the table.
+        layer: Of rules for the same path, the one of the higher layer wins.
+        opens: It admits anonymous callers, so it matches exact letters only.
+        owner: The index of its route in the plan.
     """
 
     host: str
@@ -42,11 +42,11 @@ class Claim:
 class _Node:
     children: dict[str | None, _Node] = field(default_factory=dict)
     ends: list[Claim] = field(default_factory=list)
-    """Of claims whose segments end here."""
+    """The claims whose segments end here."""
 
 
 def overlaps(claims: Sequence[Claim]) -> Iterator[tuple[Claim, Claim]]:
-    """Yield every pair without an order, the later one second."""
+    """Yield every pair of claims without an order, the later one second."""
     roots: dict[str, _Node] = {}
     for claim in claims:
         node = roots.setdefault(claim.host, _Node())
@@ -59,7 +59,7 @@ def overlaps(claims: Sequence[Claim]) -> Iterator[tuple[Claim, Claim]]:
 
 
 def _meeting(node: _Node, segments: tuple[str | None, ...], place: int, *, below: bool) -> Iterator[Claim]:
-    """Yield the claims below `node` that share a path with a pattern, and perhaps a few that do not."""
+    """Yield the claims below `node` that share a path with a pattern; a few others may be among them."""
     if place == len(segments):
         yield from node.ends
         if below:

@@ -1,16 +1,16 @@
-"""Patterns of paths: how they are written, and which of two is the more specific.
+"""Path patterns: their grammar, and the order of two patterns by specificity.
 
 ::
 
     /api/users            this path
-    /api/users/{id}       any one segment, not empty, in the place of {id}
+    /api/users/{id}       any one non-empty segment in place of {id}
     /api/*                /api and everything below it
 
 Laws:
 
-- A pattern is written decoded, and matched against the one canonical path of a request, segment by segment.
-- Of two patterns one is more specific when every path it matches is matched by the other too. Two that share some paths
-  and neither covers the other *cross*: no order between them could be read off the patterns.
+- A pattern is written decoded, and is matched with the one canonical path of a request, segment by segment.
+- A pattern is more specific than another if the other matches all of its paths too. Two patterns *cross* if they share
+  some paths and neither covers the other: then the patterns determine no order.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from enum import Enum
 from typing import Final
 
 DEEPEST: Final = 32
-"""Segments of a pattern at most."""
+"""Most segments of a pattern."""
 
 _SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[^\x00-\x20\x7f/?#*\\;%{}]*")
 _PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,31})\}")
 
 
 class Relation(Enum):
-    """How what one pattern matches lies to what another does."""
+    """Relation between the sets of paths that two patterns match."""
 
     APART = "apart"
     SAME = "same"
@@ -39,12 +39,12 @@ class Relation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PathPattern:
-    """A pattern of paths.
+    """Path pattern.
 
     Attributes:
-        segments: What stands between the slashes; None for any one segment that is not empty.
+        segments: The texts between the slashes; None for any one non-empty segment.
         below: Everything below matches too.
-        names: Of each parameter, and the segment it stands for.
+        names: The name of each parameter, and the index of its segment.
     """
 
     segments: tuple[str | None, ...]
@@ -53,10 +53,10 @@ class PathPattern:
 
     @classmethod
     def parse(cls, text: str) -> PathPattern:
-        """Read ``/path``, with ``{name}`` for a segment and ``/*`` at the end for everything below.
+        """Parse ``/path``, with ``{name}`` for a segment and a final ``/*`` for everything below.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: the text has another form; the message says what to write.
         """
         if not text.startswith("/"):
             raise ValueError("should begin with /")
@@ -101,10 +101,10 @@ class PathPattern:
 
 
 def compare(one: PathPattern, other: PathPattern) -> Relation:
-    """Return how `one` lies to `other`, whatever the case of their letters."""
+    """Return the relation of `one` to `other`, ignoring case."""
     mine, theirs = one.folded, other.folded
     pairs = [pair for pair in zip(mine, theirs, strict=False) if pair[0] != pair[1]]
-    # Two texts that differ share nothing, and a parameter stands for no empty segment.
+    # Two different literal segments share no path, and a parameter matches no empty segment.
     if any(left is not None and right is not None for left, right in pairs) or ("" in sum(pairs, ())):
         return Relation.APART
     narrower = any(right is None for _, right in pairs)

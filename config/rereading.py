@@ -1,6 +1,6 @@
-"""Secret reader: settings that are looked up again while the program runs, for secrets that rotate in a file.
+"""Secret reader: it reads a setting's file again while the program runs, for secrets that rotate in a file.
 
-Law: a file that cannot be read at the moment, or is empty, is being replaced: what it held before counts on.
+Law: a file that cannot be read at the moment, or is empty, is being replaced; the last value stays in use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def reread(settings: Settings, name: str, value: str) -> Callable[[], str]:
-    """Return what returns the setting `name`, which was `value` at the start, as its file has it now."""
+    """Return the function that returns the present value of the setting `name`, which was `value` at the start."""
     path = settings.files.get(name)
     if path is None:
         return lambda: value

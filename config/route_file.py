@@ -1,10 +1,10 @@
-"""Route file and preset -> one plan, or every problem with its file and line.
+"""Route plan reader: it merges route file and preset into one plan, or reports every problem with its file and line.
 
 Laws:
 
-- The file goes over the preset: a route of the same name takes the preset's place, and for the same path the file's
-  route counts. A more specific route of the preset still wins: a wide route of a file opens nothing by accident.
-- A plan is whole or there is none.
+- The file goes over the preset: a route of the same name replaces the preset's, and for the same path the file's route
+  wins. A more specific route of the preset still wins: a wide route of a file opens nothing by accident.
+- A plan is complete, or there is none.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class RoutesRefused(Exception):
     """A route file that cannot be used.
 
     Attributes:
-        problems: Each as one line, ``file:line: what is wrong and what to do``; never empty.
+        problems: Each problem as one line, ``file:line: what is wrong and what to do``; never empty.
     """
 
     def __init__(self, problems: list[str]) -> None:
@@ -51,12 +51,12 @@ class RoutesRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One path of one host, and its methods.
+    """One path of one host with its methods: a part of a route's match condition.
 
     Attributes:
-        host: A host, a wildcard, or nothing for any.
-        methods: As written; None for any.
-        path: The path.
+        host: A host, a wildcard, or empty for any host.
+        methods: The methods as written; None for any.
+        path: The path pattern.
     """
 
     host: str
@@ -77,13 +77,13 @@ def _cases(entry: RouteEntry) -> Iterator[Case]:
 
 @dataclass(frozen=True, slots=True)
 class PlannedRoute:
-    """A route and where it was written.
+    """Route of a plan, and where it was written.
 
     Attributes:
-        entry: The route.
-        cases: What it is for, each by itself.
+        entry: The route as written.
+        cases: Its match condition, split into one path of one host each.
         origin: ``file:line``.
-        layer: 0 of the preset, 1 of the file.
+        layer: 0 for a route of the preset, 1 for one of the file.
     """
 
     entry: RouteEntry
@@ -93,11 +93,11 @@ class PlannedRoute:
 
     @property
     def opens(self) -> bool:
-        """It lets in who proves nothing."""
+        """True if it admits callers without a credential."""
         return self.entry.auth != "required"
 
     def claims(self, owner: int) -> Iterator[Claim]:
-        """Yield what it lays claim to."""
+        """Yield its match conditions for the overlap check."""
         for case in self.cases:
             methods = None if case.methods is None else frozenset(with_head(case.methods))
             yield Claim(case.host, case.path, methods, self.layer, self.opens, owner)
@@ -105,7 +105,7 @@ class PlannedRoute:
 
 @dataclass(frozen=True, slots=True)
 class RoutePlan:
-    """What a gateway is to forward, and where."""
+    """Upstreams and routes that a gateway forwards to."""
 
     upstreams: dict[str, UpstreamEntry]
     routes: tuple[PlannedRoute, ...]
@@ -113,11 +113,11 @@ class RoutePlan:
 
 @dataclass(slots=True)
 class Written:
-    """What one text says.
+    """Upstreams and routes of one text.
 
     Attributes:
         upstreams: By name; None for one with a problem.
-        routes: Those without a problem, each after its place.
+        routes: Routes without a problem, each with its index in the text.
     """
 
     upstreams: dict[str, UpstreamEntry | None] = field(default_factory=dict)
@@ -125,13 +125,13 @@ class Written:
 
 
 def with_head(methods: Iterable[str]) -> list[str]:
-    """Return methods as routes take them: with GET goes HEAD (RFC 9110 section 9.3.2)."""
+    """Return methods as routes accept them: GET includes HEAD (RFC 9110 section 9.3.2)."""
     named = list(methods)
     return [*named, "HEAD"] if "GET" in named else named
 
 
 def read_plan(settings: Settings) -> RoutePlan | None:
-    """Return the plan that is set; None when neither file nor preset is.
+    """Return the configured plan; None if neither route file nor preset is set.
 
     Raises:
         RoutesRefused: with every problem found.
@@ -175,7 +175,7 @@ def read_plan(settings: Settings) -> RoutePlan | None:
 
 
 def _sources(settings: Settings) -> Iterator[tuple[str, bytes]]:
-    """Yield what is read, the lowest layer first."""
+    """Yield the name and the text of each layer, the lowest first."""
     if settings.preset == "none":
         yield "preset none", b""
     else:
@@ -195,16 +195,17 @@ def preset_text(name: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads one text, and notes its problems."""
+    """Validator of one text, which collects the problems."""
 
     text: RouteText
     called: str
     problems: list[tuple[str, int, str]]
 
     def written(self) -> Written:
-        """Return what the text says, as far as it can be used.
+        """Return the usable upstreams and routes of the text.
 
-        Each part is read by itself, so that a mistake in one hides none in another; what is left is their frame.
+        Each part is validated by itself, so that a mistake in one hides none in another; the frame around them comes
+        last.
         """
         self.problems.extend((self.called, line, problem) for line, problem in self.text.problems)
         written, frame = Written(), self.text.value
@@ -258,7 +259,7 @@ def _unknown_upstreams(plan: RoutePlan, known: set[str]) -> Iterator[str]:
 
 
 def _unordered(plan: RoutePlan) -> Iterator[str]:
-    """Yield every two routes that could both take a request without one being the more specific."""
+    """Yield a problem for every two routes that could both match a request while neither is more specific."""
     claims = [claim for owner, route in enumerate(plan.routes) for claim in route.claims(owner)]
     for one, other in overlaps(claims):
         first, second = plan.routes[one.owner], plan.routes[other.owner]

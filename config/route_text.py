@@ -1,11 +1,11 @@
-"""YAML as route files are written in it: plain values, and the line each of them stands on.
+"""YAML parser of route files: plain values only, with the line of each value.
 
 Laws:
 
 - YAML 1.2's plain values only: a string, an integer, a number, true, false, null. ``no`` and ``12:30`` are strings.
-- What makes one text mean another is refused: anchors and aliases (and so bombs made of them), tags, duplicate keys,
-  several documents, depth and size without bound.
-- Every problem is told with its line; a text with a problem has no value.
+- Anything that makes one text mean another is refused: anchors and aliases (and so bombs made of them), tags, duplicate
+  keys, several documents, unbounded depth and size.
+- Every problem has a line; a text with a problem has no value.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ Place = tuple[str | int, ...]
 
 @dataclass(slots=True)
 class RouteText:
-    """A text that was read.
+    """Parsed text.
 
     Attributes:
-        value: What it says; None when there is a problem.
-        lines: Of each value, by its place, the line on which it or its key stands.
-        problems: Line and problem.
+        value: The parsed value; None if there is a problem.
+        lines: The line of each value or of its key, by its place.
+        problems: Line and message of each problem.
     """
 
     value: Any = None
@@ -60,14 +60,14 @@ class RouteText:
     problems: list[tuple[int, str]] = field(default_factory=list)
 
     def line(self, place: Place) -> int:
-        """Return the line of a place, or of the nearest around it."""
+        """Return the line of a place, or of the nearest place around it."""
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place, 1)
 
 
 def read_text(raw: bytes) -> RouteText:
-    """Read YAML."""
+    """Parse YAML; problems are returned, not raised."""
     text = RouteText()
     if len(raw) > LARGEST_BYTES:
         text.problems.append((1, f"larger than {LARGEST_BYTES} bytes"))
@@ -94,7 +94,7 @@ def read_text(raw: bytes) -> RouteText:
 
 
 def _refuse_events(written: str, text: RouteText) -> None:
-    """Look for what is not taken, before anything is built of it."""
+    """Find refused features before any value is built."""
     depth = documents = 0
     for event in yaml.parse(written, Loader=_Loader):
         line = event.start_mark.line + 1 if event.start_mark else 1

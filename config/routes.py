@@ -1,9 +1,9 @@
-"""The route file: its model. ``config/routes.schema.json`` is made from it, for editors.
+"""Route file model, from which ``config/routes.schema.json`` is generated for editors.
 
 Laws:
 
-- A route says who may: without ``auth`` it does not load.
-- A key that is not known is refused, and so is a value that is nearly of the right type.
+- Every route states whom it admits: without ``auth`` it does not load.
+- An unknown key is refused, and so is a value of nearly the right type.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from config.groups.browsers import Cors
 from config.patterns import PathPattern
 
 DEFAULT_UPSTREAM: Final = "default"
-"""The upstream of ``GATEWAY_UPSTREAM_URL``, unless the file says otherwise."""
+"""Name of the upstream of ``GATEWAY_UPSTREAM_URL``, unless the file defines it."""
 
 _HOST: Final = re.compile(
     r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]+|\[[0-9A-Fa-f:.]+\]"

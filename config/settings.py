@@ -1,4 +1,4 @@
-"""Every setting, its type, default, bound and meaning.
+"""Settings model: every setting with its type, default, bound and meaning.
 
 Names: ``GATEWAY_`` + group + ``_`` + field, so ``settings.database.pool_max`` is ``GATEWAY_DATABASE_POOL_MAX``.
 ``config/load.py`` reads them; nothing else touches the environment. Units are part of the name.
@@ -28,14 +28,14 @@ from config.groups.sockets import Ws
 from config.groups.whatomate import Whatomate
 
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
-    # Whatomate reads none of them, and its servers before mid-2026 take heads of 4,096 bytes at most.
+    # Whatomate reads none of them, and its servers before mid-2026 accept heads of at most 4,096 bytes.
     "whatomate": {"upstream": {"identity": ("-user_permissions",)}},
 }
-"""Defaults that hold with a preset in place of the usual ones, by preset and group."""
+"""Defaults of a preset that replace the usual ones, by preset and group."""
 
 
 class Settings(BaseSettings):
-    """A whole configuration. Build it with :func:`config.load.load_settings`."""
+    """Complete configuration. Build it with :func:`config.load.load_settings`."""
 
     model_config = SettingsConfigDict(
         env_prefix="GATEWAY_",
@@ -133,7 +133,7 @@ class Settings(BaseSettings):
 
     @property
     def is_lenient_about_organizations(self) -> bool:
-        """Whether the credential's own organization stands in for one that the caller may not act in."""
+        """True if the credential's own organization is used in place of one that the caller may not act in."""
         if self.organization_header is None:
             return self.preset == "whatomate"
         return self.organization_header == "lenient"
@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _with_preset(cls, values: Any) -> Any:
-        """Lay the defaults of the preset below what is set."""
+        """Merge the defaults of the preset below the values that are set."""
         if isinstance(values, dict):
             for group, defaults in PRESETS.get(str(values.get("preset")), {}).items():
                 written = values.get(group, {})
@@ -158,6 +158,6 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what is handed over and nothing else: ``config/load.py`` reads the layers, so tests stay hermetic."""
+        """Use the passed values only: ``config/load.py`` reads the layers, so tests stay hermetic."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
