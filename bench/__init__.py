@@ -1,1 +1,1 @@
-"""The side-by-side benchmark. ``python -m bench`` (or ``make bench``); method and findings in ``bench/README.md``."""
+"""Side-by-side benchmark: ``python -m bench`` (or ``make bench``). ``bench/README.md`` has method and findings."""

@@ -1,4 +1,4 @@
-"""Run the benchmark: start everybody, send each load in interleaved rounds, write medians, ratios and a plot."""
+"""Benchmark runner: it starts all candidates, sends each load in interleaved rounds, and writes medians and a plot."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
         stack.callback(running[candidate.name][0].stop)
     results: report.Results = {}
     for load in loads:
-        for number in range(rounds + 1):  # the first is for warming up and is not kept
+        for number in range(rounds + 1):  # the first round is for warming up, and is not recorded
             for candidate in chosen:
                 process, port = running[candidate.name]
                 before, opened = process.cpu_seconds(), accepted(site.upstream)[0]
@@ -91,7 +91,9 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
                 length = WARM_UP_SECONDS if number == 0 else seconds
                 told = run(aimed, port, dict(candidate.headers(site)), length, work)
                 used = process.cpu_seconds() - before
-                opened = accepted(site.upstream)[0] - opened - 1  # the question itself is one
+                opened = (
+                    accepted(site.upstream)[0] - opened - 1
+                )  # reading the counter opens one connection itself
                 if number:
                     row = report.Row(told, used, process.memory_bytes(), opened)
                     results.setdefault((load.name, candidate.name), []).append(row)
@@ -105,7 +107,7 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
 
 
 def upstream(stack: contextlib.ExitStack, work: Path) -> int:
-    """Start the upstream, and return its port."""
+    """Start the upstream (nginx), and return its port."""
     port = free_port()
     files = work / "files"
     files.mkdir()
@@ -113,7 +115,7 @@ def upstream(stack: contextlib.ExitStack, work: Path) -> int:
         (files / name).mkdir(parents=True)
         (files / name / "x").write_bytes(b"x" * size)
     (files / "api" / "varied").mkdir()
-    for number in range(VARIED):  # each of another length, so that no two answers' heads are alike
+    for number in range(VARIED):  # each has another length, so that no two response heads are equal
         (files / "api" / "varied" / str(number)).write_bytes(b"x" * (100 + number))
     for name in ("medium", "large"):
         (files / f"{name}.bin").write_bytes(b"x" * (65_536 if name == "medium" else 1 << 20))

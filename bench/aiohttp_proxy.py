@@ -1,6 +1,6 @@
-"""The authenticating proxy a newcomer to aiohttp would write: PyJWT on each request, one ClientSession.
+"""Yardstick proxy on aiohttp: the authenticating proxy that a newcomer would write, with PyJWT and one ClientSession.
 
-A yardstick, kept idiomatic on purpose. Usage: ``python -m bench.aiohttp_proxy PORT UPSTREAM_PORT SECRET``.
+It is idiomatic on purpose. Usage: ``python -m bench.aiohttp_proxy PORT UPSTREAM_PORT SECRET``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run another program with a gateway beside it, which it asks: both on the core under test, both counted.
+"""Launcher of a program with a gateway beside it, which the program asks: both run on, and count for, one core.
 
 Usage: ``python -m bench.beside GATEWAY_PORT PROGRAM ARGUMENT…``; the gateway's settings are in the environment.
 """
@@ -17,7 +17,7 @@ STARTING_SECONDS = 30
 
 
 def main() -> int:
-    """Start both, wait for SIGTERM, end both."""
+    """Start both, wait for SIGTERM, and stop both."""
     port, *command = sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     gateway = subprocess.Popen(

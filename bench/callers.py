@@ -1,4 +1,4 @@
-"""Who asks in ``bench.revocation``: people in a database, their credentials, kept connections; and an upstream."""
+"""Callers for ``bench.revocation``: users in a database, their credentials, persistent connections; and an upstream."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """The database, and the credential line of each who asks."""
+    """Database of the benchmark, and the credential line of each caller."""
 
     url: str
     lines: dict[str, str]
     strangers: Iterator[str]
-    """Credential lines that have never been seen before, without end."""
+    """Endless credential lines, each of which was never used before."""
 
 
 class Line:
-    """A kept connection to a gateway."""
+    """Persistent connection to a gateway."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
     @classmethod
     async def open(cls, address: tuple[str, int]) -> Line:
-        """Connect."""
+        """Open a connection."""
         return cls(*await asyncio.open_connection(*address))
 
     async def ask(self, path: str, credential: str) -> int:
-        """Return the status of one request."""
+        """Send a request, and return the status of its answer."""
         self._writer.write(f"GET {path} HTTP/1.1\r\nHost: bench\r\n{credential}\r\n\r\n".encode())
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
@@ -47,12 +47,12 @@ class Line:
         return int(head[9:12])
 
     def close(self) -> None:
-        """Disconnect."""
+        """Close the connection."""
         self._writer.close()
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Be the upstream."""
+    """Serve one connection as the upstream."""
     with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
         while True:
             await reader.readuntil(b"\r\n\r\n")

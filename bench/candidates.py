@@ -1,4 +1,4 @@
-"""Who is measured, and how each is started. A candidate whose program is not here is skipped, by name."""
+"""Candidates of the benchmark, and how each is started. One whose program is not installed is skipped by name."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 CONFIGS: Final = Path(__file__).parent / "configs"
 COMPILED: Final = Path(__file__).parents[1] / ".compiled" / "tree"
-"""Where `make compiled` leaves the gateway with its warm path compiled."""
+"""Where `make compiled` puts the gateway with its warm path compiled."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a benchmark takes place.
+    """Environment of a benchmark run.
 
     Attributes:
-        work: A folder for configurations and logs.
+        work: The folder for configurations and logs.
         upstream: The upstream's port.
-        secret: The JWT secret everybody shares.
+        secret: The JWT secret that all candidates share.
         database_url: The gateway's database.
         token: An access token.
         api_key: An API key.
@@ -40,7 +40,7 @@ class Site:
     api_key: str
 
     def configure(self, name: str, port: int, called: str = "", **more: object) -> Path:
-        """Fill in one of ``configs/``, with `more` values, and return where it is: it is `called` so."""
+        """Fill in one of ``configs/`` with `more` values, write it under the name `called`, and return its path."""
         text = (CONFIGS / name).read_text()
         values = {
             "port": port,
@@ -59,16 +59,15 @@ class Site:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proxy under test.
+    """Proxy under test.
 
     Attributes:
-        name: For the report.
-        program: What must be on the PATH; None when it is this project's own.
-        command: The command line, given the site and the port.
-        bearer: It is sent the token.
-        path: A prefix of the path, when the candidate tells its ways of working by it.
-        headers: What it is sent besides.
-        environment: Variables it is started with.
+        name: Its name in the report.
+        program: The program that must be installed; None for this project's own.
+        command: Returns the command line, given the site and the port.
+        headers: Returns the headers that it is sent, among them its credential.
+        environment: Returns the variables that it is started with.
+        path: A prefix of the path; the gateway's routes differ by it.
     """
 
     name: str
@@ -79,7 +78,7 @@ class Candidate:
     path: str = "/api"
 
     def missing(self) -> bool:
-        """Whether its program is not here."""
+        """Return whether its program is not installed."""
         return self.program is not None and program(self.program) is None
 
     def start(self, site: Site) -> tuple[Running, int]:
@@ -103,7 +102,13 @@ def _bearer(site: Site) -> Mapping[str, str]:
 
 
 def _gateway(_site: Site, _port: int) -> list[str]:
-    return [sys.executable, "-P", "-m", "gateway", "serve"]  # -P: the compiled tree, not the folder one is in
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "gateway",
+        "serve",
+    ]  # -P: import the compiled tree, not the current folder
 
 
 def _compiled(site: Site, port: int) -> dict[str, str]:
@@ -115,7 +120,7 @@ def _interpreted(site: Site, port: int) -> dict[str, str]:
 
 
 def gateway_environment(site: Site, port: int) -> dict[str, str]:
-    """Return what a gateway on `port` is started with."""
+    """Return the environment of a gateway on `port`."""
     return {
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
         "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
@@ -123,7 +128,7 @@ def gateway_environment(site: Site, port: int) -> dict[str, str]:
         "GATEWAY_JWT_SECRET": site.secret,
         "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{site.upstream}",
         "GATEWAY_ROUTES": str(CONFIGS / "gateway-routes.yaml"),
-        "GATEWAY_LOG_ACCESS": "false",  # as the others: none of them writes one here
+        "GATEWAY_LOG_ACCESS": "false",  # like the others: none of them writes an access log here
     }
 
 
@@ -145,7 +150,7 @@ _MEMORY: Final = """proxy_cache decisions;
 
 
 def _nginx_asking(name: str, memory: str) -> Callable[[Site, int], list[str]]:
-    """Return nginx with a gateway beside it, on the same core."""
+    """Return the command of an nginx with a gateway beside it, on the same core."""
 
     def command(site: Site, port: int) -> list[str]:
         gateway = free_port()

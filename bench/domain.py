@@ -1,4 +1,4 @@
-"""The auth domain on a benchmark's own database, migrated and empty."""
+"""Auth domain on a benchmark's own database, migrated and empty."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PASSWORD = "a password for the bench"  # noqa: S105 -- of a database that is gon
 
 @asynccontextmanager
 async def domain(url: str, secret: str) -> AsyncIterator[tuple[Accounts, Tokens]]:
-    """Lend accounts and tokens on `url`, with day-long access tokens signed by `secret`."""
+    """Yield accounts and tokens on `url`; access tokens are signed by `secret` and live for a day."""
     await migrate(url)
     store = await PostgresStore.connect(
         url,

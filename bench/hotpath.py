@@ -1,7 +1,7 @@
-"""What the gateway's own code costs per warm request, without sockets: microseconds, the best of many rounds.
+"""Micro-benchmark of the warm path: the cost of the gateway's own code per request, without sockets, in microseconds.
 
-``python -m bench.hotpath`` runs the real connection, pipeline and pool over transports that only keep what is written.
-The best of the rounds says what the code costs; what the machine was doing meanwhile is in the others.
+``python -m bench.hotpath`` runs the real connection, pipeline and pool over transports that only store what is written.
+The best of many rounds is the cost of the code; the others include what the machine was doing meanwhile.
 """
 
 from __future__ import annotations
@@ -47,31 +47,31 @@ BROWSER = (
 
 
 class Wire(asyncio.Transport):
-    """A transport that keeps what is written."""
+    """Transport that stores what is written."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("192.0.2.7", 4711)})
         self.written: list[bytes] = []
 
     def write(self, data: Any) -> None:
-        """Keep it."""
+        """Store the bytes."""
         self.written.append(data)
 
     def is_closing(self) -> bool:
-        """Never."""
+        """Return False."""
         return False
 
     def pause_reading(self) -> None:
-        """Nothing is read here."""
+        """Do nothing: nothing is read here."""
 
     def resume_reading(self) -> None:
-        """Nothing is read here."""
+        """Do nothing: nothing is read here."""
 
     def abort(self) -> None:
-        """Nothing to drop."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""
 
 
 @click.command()
@@ -113,7 +113,7 @@ def _browser(number: int, token: bytes) -> bytes:
 
 
 def _answer(number: int) -> bytes:
-    """An answer whose head is like no other's: what a busy upstream sends."""
+    """Return an answer with a head that no other answer has, as a busy upstream sends them."""
     return (
         b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\n"
         b'Content-Length: %d\r\nLast-Modified: Mon, 23 Nov 2026 00:00:00 GMT\r\nETag: "%d"\r\n'
@@ -128,7 +128,7 @@ def _timed(exchange: Exchange, messages: list[bytes], answers: list[bytes]) -> f
 
 
 async def _stage() -> tuple[Exchange, bytes]:
-    """Build a gateway whose authenticator knows everybody and whose upstream is a list of bytes."""
+    """Build a gateway whose store knows every user and whose upstream is a list of bytes."""
     gateway = await Gateway.start(
         Settings.model_validate(
             {
@@ -141,7 +141,7 @@ async def _stage() -> tuple[Exchange, bytes]:
             }
         )
     )
-    cast("Any", gateway._domain.identity.authenticator._principals)._store = Known()  # noqa: SLF001 -- the stage is ours
+    cast("Any", gateway._domain.identity.authenticator._principals)._store = Known()  # noqa: SLF001 -- the gateway is ours
     now = time.time()
     token = gateway._domain.tokens.issue_access(  # noqa: SLF001
         user_id=uuid4(), organization_id=uuid4(), email="", role_id=None, is_super_admin=False, now=now
@@ -176,15 +176,15 @@ async def _stage() -> tuple[Exchange, bytes]:
 
 
 class Known:
-    """A store that knows one person."""
+    """Store that knows every user, all of them alike."""
 
     async def subject(
         self,
         user_id: UUID,
         organization_id: UUID,
-        session_id: UUID | None = None,  # noqa: ARG002 -- nobody here signs out
+        session_id: UUID | None = None,  # noqa: ARG002 -- no session ends here
     ) -> Subject:
-        """Return them."""
+        """Return the user."""
         return Subject(
             user_id=user_id,
             organization_id=organization_id,

@@ -1,7 +1,7 @@
-"""The figures of the identity cache: ``python -m bench.identity [hit memory revocation flood recovery]``.
+"""Benchmark of the identity cache: ``python -m bench.identity [hit memory revocation flood recovery]``.
 
-``hit`` and ``memory`` need nothing. The others start a PostgreSQL of their own, gateways as processes of their
-own and an upstream within this process. What each measures stands at its function; ``identity.md`` holds the results.
+``hit`` and ``memory`` need nothing. The others start a PostgreSQL of their own, gateways as separate processes and an
+upstream in this process. Each function describes what it measures; ``identity.md`` has the results.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ WHAT: Final = ("hit", "memory", "revocation", "flood", "recovery")
 
 
 def build(rows: Rows) -> tuple[Authenticator, Tokens, Memory]:
-    """Wire an authenticator as the gateway does, over `rows`."""
+    """Build an authenticator over `rows`, wired as in the gateway."""
     tokens = Tokens(
         KeyRing(SECRET.encode()),
         issuer="whatomate",
@@ -71,7 +71,7 @@ def build(rows: Rows) -> tuple[Authenticator, Tokens, Memory]:
 
 
 async def fill(authenticator: Authenticator, tokens: Tokens, rows: Rows, now: float) -> list[BearerToken]:
-    """Authenticate as many users as the cache holds; their tokens are returned, and are not the cache's."""
+    """Authenticate as many users as the cache holds; return their tokens, which are not the cache's."""
     credentials = []
     for number in range(PRINCIPALS):
         token = tokens.issue_access(
@@ -89,7 +89,7 @@ async def fill(authenticator: Authenticator, tokens: Tokens, rows: Rows, now: fl
 
 
 def hits() -> None:
-    """Time ``recall`` over 100,000 cached tokens in an order that no processor cache follows; nanoseconds each."""
+    """Time ``recall`` over 100,000 cached tokens in an order that defeats processor caches; print microseconds."""
     rows = Rows()
     authenticator, tokens, _ = build(rows)
     now = time.time()
@@ -111,9 +111,9 @@ def hits() -> None:
 
 
 def memory() -> None:
-    """Read the process's resident memory before and after 100,000 principals; then with their identity headers too.
+    """Measure resident memory before and after 100,000 principals, and then with their identity headers too.
 
-    Each role in a process of its own: what one has freed, the next would find.
+    Each role runs in a process of its own: memory that one has freed would be used by the next.
     """
     for role in ("agent", "admin"):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
@@ -136,7 +136,7 @@ async def _memory(role: str) -> list[str]:
     credentials = await fill(authenticator, tokens, rows, now)
     gc.collect()
     total = resident() - empty
-    # The credentials are the benchmark's, not the cache's: a list of objects with one bytes object each.
+    # The credentials belong to the benchmark, not to the cache: a list of objects with one bytes object each.
     ours = sys.getsizeof(credentials) + sum(
         sys.getsizeof(one) + sys.getsizeof(one.token) for one in credentials
     )
@@ -157,7 +157,7 @@ async def _memory(role: str) -> list[str]:
 
 
 def resident() -> int:
-    """Return the bytes of this process that are in memory."""
+    """Return the resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -165,7 +165,7 @@ def resident() -> int:
 async def gateways(
     url: str, upstream: int, count: int, cores: Iterable[int]
 ) -> AsyncIterator[list[tuple[str, int]]]:
-    """Run gateways as processes of their own, on `cores`; yield their addresses."""
+    """Run `count` gateways as separate processes on `cores`; yield their addresses."""
     environment = {
         "GATEWAY_DATABASE_URL": url,
         "GATEWAY_JWT_SECRET": SECRET,
@@ -196,9 +196,9 @@ async def gateways(
 
 
 def over_sockets(*, trials: int, seconds: float, returns: int) -> None:
-    """Run what needs a database, gateways and an upstream."""
+    """Run the benchmarks that need a database, gateways and an upstream."""
     with tempfile.TemporaryDirectory(prefix="whatomate-bench-") as work:
-        Path(work).chmod(0o755)  # as root the server is another user, who must get in
+        Path(work).chmod(0o755)  # under root the server runs as another user, which must be able to enter
         with EmbeddedPostgres(Path(work) / "postgres", durable=False) as postgres:
             asyncio.run(_over_sockets(postgres, trials, seconds, returns))
 
@@ -213,7 +213,7 @@ async def _over_sockets(postgres: EmbeddedPostgres, trials: int, seconds: float,
             for kind in revocation.KINDS:
                 taken = await revocation.trials(site, addresses, kind, trials)
                 click.echo(f"revocation, {kind.name}: {summary(taken)}")
-    if seconds:  # the gateway alone on one core, as in the other benchmarks; everybody else on the other
+    if seconds:  # the gateway alone on one core, as in the other benchmarks; all else on the other
         _pin(postgres.pid or 0, {LOAD})
         async with gateways(url, port, 1, {UNDER_TEST}) as addresses:
             for line in await revocation.flood(site, addresses[0], seconds):
@@ -234,15 +234,15 @@ async def _over_sockets(postgres: EmbeddedPostgres, trials: int, seconds: float,
 
 
 def _pin(server: int, cores: set[int]) -> None:
-    """Keep this process, the database and whatever they start on `cores`."""
+    """Pin this process, the database and their later children to `cores`."""
     children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
     for pid in (0, server, *map(int, children)):
-        with suppress(ProcessLookupError):  # a backend of who has just left
+        with suppress(ProcessLookupError):  # a backend whose client has just left
             os.sched_setaffinity(pid, cores)
 
 
 def summary(taken: list[float]) -> str:
-    """Name the quantiles of seconds, in milliseconds."""
+    """Return the quantiles of `taken` (seconds), as text in milliseconds."""
     p50, p90, p99 = (quantiles(taken, n=100)[place] * 1000 for place in (49, 89, 98))
     worst = max(taken) * 1000
     return f"{len(taken)} trials, p50 {p50:.1f} ms, p90 {p90:.1f}, p99 {p99:.1f}, worst {worst:.1f}"

@@ -1,4 +1,4 @@
-"""The load: wrk, and what it says."""
+"""Load generator: it runs wrk and parses its report."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VARIED: Final = 1000
-"""Paths of a varied load."""
+"""Number of paths of a varied load."""
 
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is asked of a proxy.
+    """Load that a proxy is sent.
 
     Attributes:
-        name: For the report.
-        path: The target.
-        connections: Kept open at once.
+        name: Its name in the report.
+        path: The request target.
+        connections: Number of concurrent connections.
         upload: Bytes of body in each request; 0 for a GET.
         download: Bytes of body in each response.
-        varied: Each request asks for another of many paths (``%d`` in the path), and its answer has another length.
+        varied: Requests go through many paths (``%d`` in the path), whose responses differ in length.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Told:
-    """What wrk says of one run; times in seconds."""
+    """Report of wrk on one run; times in seconds."""
 
     requests: int
     rate: float
@@ -53,7 +53,7 @@ class Told:
 def run(  # noqa: PLR0913 -- the parts of one run
     load: Load, port: int, headers: dict[str, str], seconds: float, work: Path, *, core: int | None = LOAD
 ) -> Told:
-    """Send `load` to 127.0.0.1:`port` for `seconds`, from one core (None: from any)."""
+    """Send `load` to 127.0.0.1:`port` for `seconds`, from one core (None: from any core)."""
     script = work / f"{load.name}.lua"
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
     if load.upload:

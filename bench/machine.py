@@ -1,4 +1,4 @@
-"""Processes on cores: start one pinned, ask what it used, end it."""
+"""Process control: it starts a process pinned to a core, measures its CPU time and memory, and stops it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 STARTING_SECONDS: Final = 30
 UNDER_TEST: Final = 0
-"""The core of whoever is measured; load and upstream share the other."""
+"""The core of the candidate under test; load and upstream share the other."""
 LOAD: Final = 1
 
 
 @dataclass
 class Running:
-    """A process and its descendants."""
+    """Running process, with its descendants."""
 
     process: subprocess.Popen[bytes]
 
@@ -41,7 +41,7 @@ class Running:
         return found
 
     def cpu_seconds(self) -> float:
-        """User and system time so far, of the process and its living descendants."""
+        """Return user and system time so far, of the process and its living descendants, in seconds."""
         total = 0
         for pid in self._pids():
             try:
@@ -52,7 +52,7 @@ class Running:
         return total / TICKS
 
     def memory_bytes(self) -> int:
-        """Resident memory now, of the process and its descendants."""
+        """Return the resident memory of the process and its descendants, in bytes."""
         total = 0
         for pid in self._pids():
             try:
@@ -62,7 +62,7 @@ class Running:
         return total
 
     def stop(self) -> None:
-        """End it, and wait for it."""
+        """Stop the process, and wait for its end."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -73,7 +73,7 @@ class Running:
 
 
 def pinned(core: int | None) -> list[str]:
-    """Return what goes before a command to keep it on one core."""
+    """Return the prefix that pins a command to one core; empty for None."""
     return [] if core is None else ["taskset", "-c", str(core)]
 
 
@@ -85,10 +85,10 @@ def start(
     log: Path,
     environment: dict[str, str] | None = None,
 ) -> Running:
-    """Start `command` on one core (None: on any) and wait until it listens on `port`.
+    """Start `command` on one core (None: on any core), and wait until it listens on `port`.
 
     Raises:
-        RuntimeError: it did not; the end of its output is in the message.
+        RuntimeError: it does not listen; the message has the end of its output.
     """
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 -- the benchmark's own commands
@@ -111,23 +111,23 @@ def start(
 
 
 def free_port() -> int:
-    """Return a port nobody listens on."""
+    """Return a port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def accepted(port: int) -> tuple[int, int]:
-    """Return how many connections and requests the nginx on `port` has taken so far."""
+    """Return how many connections and requests the nginx on `port` has accepted so far."""
     with urlopen(f"http://127.0.0.1:{port}/stub_status", timeout=5) as page:
         numbers = [
             int(word) for word in page.read().decode().split() if word.isdigit()
-        ]  # active accepts handled requests
+        ]  # the three counters: accepts, handled, requests, after active
     return numbers[1], numbers[3]
 
 
 def describe() -> str:
-    """Name the machine."""
+    """Return a description of this machine."""
     cpu = "unknown processor"
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):

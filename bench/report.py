@@ -1,4 +1,4 @@
-"""The results: a Markdown page of medians and ratios, and a plot."""
+"""Report writer: a Markdown page of medians and ratios, and a plot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One run: what wrk said, the candidate's CPU seconds, its memory in bytes afterwards, its upstream connections."""
+    """One run: wrk's report, the candidate's CPU seconds, its memory afterwards in bytes, its upstream connections."""
 
     told: Told
     cpu: float
@@ -37,12 +37,12 @@ _FIRST: Final = "470 B, 64 connections"
 
 
 def rate(rows: list[Row]) -> float:
-    """Median requests per second."""
+    """Return the median of requests per second."""
     return median(row.told.rate for row in rows)
 
 
 def cpu_per_thousand(rows: list[Row]) -> float:
-    """Median CPU seconds of the candidate per thousand requests."""
+    """Return the median of the candidate's CPU seconds per thousand requests."""
     return median(1000 * row.cpu / row.told.requests for row in rows)
 
 
@@ -131,7 +131,7 @@ def _table(results: Results, load: Load) -> list[str]:
 
 
 def _plot(path: Path, results: Results) -> bool:
-    """Draw rates of the first load; False when there is nothing to draw, or matplotlib is not here."""
+    """Plot the rates of the first load; return False if there are none, or matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 -- of the extra `bench` alone
     except ImportError:

@@ -1,4 +1,4 @@
-"""What ``bench.identity`` does over sockets: revoke and see when it holds; flood and see whom it hurts."""
+"""Revocation, recovery and flood benchmarks of ``bench.identity``, over sockets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GIVE_UP_SECONDS: Final = 5
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to take something away, and to give it back."""
+    """Kind of revocation: the statement that revokes, the one that undoes it, and the status expected after it."""
 
     name: str
     credential: str
@@ -88,7 +88,7 @@ KINDS: Final = (
 
 
 async def trials(site: Site, addresses: list[tuple[str, int]], kind: Kind, times: int) -> list[float]:
-    """Revoke `times` times; return seconds from COMMIT's return until every gateway has refused."""
+    """Revoke `times` times; return the seconds from the end of each COMMIT until every gateway has refused."""
     connection = await asyncpg.connect(site.url)
     lines = [await Line.open(address) for address in addresses]
     credential = site.lines[kind.credential]
@@ -96,7 +96,7 @@ async def trials(site: Site, addresses: list[tuple[str, int]], kind: Kind, times
     for _ in range(times):
         await asyncio.gather(*(_until(line, kind.path, credential, 200) for line in lines))
         polling = [asyncio.ensure_future(_until(line, kind.path, credential, kind.refused)) for line in lines]
-        await asyncio.sleep(0.005)  # they are asking while it happens
+        await asyncio.sleep(0.005)  # requests are in flight while it happens
         await connection.execute(kind.take)
         committed = time.perf_counter()
         taken.append(max(0.0, max(await asyncio.gather(*polling)) - committed))
@@ -108,7 +108,7 @@ async def trials(site: Site, addresses: list[tuple[str, int]], kind: Kind, times
 
 
 async def _until(line: Line, path: str, credential: str, status: int) -> float:
-    """Ask until the answer is `status`; return when it came."""
+    """Send requests until the answer has `status`; return the time at which it came."""
     begun = time.perf_counter()
     while await line.ask(path, credential) != status:
         if time.perf_counter() - begun > GIVE_UP_SECONDS:
@@ -119,7 +119,7 @@ async def _until(line: Line, path: str, credential: str, status: int) -> float:
 async def recovery(
     server: EmbeddedPostgres, address: tuple[str, int], strangers: Iterator[str], way: str
 ) -> float:
-    """Take the database away for a while; return seconds from its return until a stranger is known."""
+    """Stop or pause the database for a while; return the seconds from its return until a new caller is accepted."""
     if server.pid is None:
         raise RuntimeError("the server does not run")
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()  # noqa: ASYNC240 -- procfs
@@ -130,12 +130,12 @@ async def recovery(
     else:
         server.stop()
     line = await Line.open(address)
-    for _ in range(8):  # somebody asks meanwhile
+    for _ in range(8):  # requests go on during the outage
         await line.ask(PATH, next(strangers))
         await asyncio.sleep(0.5)
     if way == "paused":
         for pid in pids:
-            with suppress(ProcessLookupError):  # of those who were about to end
+            with suppress(ProcessLookupError):  # processes that were about to end
                 os.kill(pid, signal.SIGCONT)
     else:
         server.start()
@@ -146,14 +146,14 @@ async def recovery(
 
 
 async def flood(site: Site, address: tuple[str, int], seconds: float) -> list[str]:
-    """Ask as known callers, 200 times a second, quietly and beside 500 unknown keys a second, in turns."""
+    """Measure known callers at 200 requests a second, alone and beside 500 unknown keys a second, in alternation."""
     line = await Line.open(address)
     await line.ask(PATH, site.lines["key"])
     line.close()
     quiet, noisy = [], []
     refused = 0
     loop = asyncio.get_running_loop()
-    # From a process of its own: what sends the flood must not be what delays the watch.
+    # The flood runs in a process of its own: sending it must not delay the measurement.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as aside:
         for number in range(FLOOD_ROUNDS):
             quiet.append(_p99(await _known(site, address, seconds)))
@@ -193,7 +193,7 @@ def send_strangers(address: tuple[str, int], seconds: float, number: int) -> int
 
 
 async def _strangers(address: tuple[str, int], seconds: float, number: int) -> int:
-    """Present keys of the right form that nobody has, over ten connections."""
+    """Send well-formed keys that do not exist, over ten connections."""
     lines = [await Line.open(address) for _ in range(10)]
     begun = time.perf_counter()
 

@@ -1,7 +1,8 @@
-"""What finding a route costs with 5, 500 and 5,000 of them: nanoseconds, remembered and cold, the best of many rounds.
+"""Micro-benchmark of route matching with 5, 500 and 5,000 routes: nanoseconds, best of many rounds.
 
-``python -m bench.routes`` asks tables of different size in turns, so that each meets the same neighbours; a round's
-requests are the same ones for all tables. Cold is a path that was not asked before: its table remembers nothing.
+``python -m bench.routes`` measures the tables in turns, so that other load on the machine affects all of them alike. A
+round's requests are the same for all tables. A remembered path was matched before; a cold path was not, so the table's
+memo does not have it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ ASKED = 1000
 
 
 def table(size: int) -> RouteTable:
-    """Make a table of `size` routes, as a house of many services has them."""
-    metrics, nobody = Metrics(), cast("Upstream", None)  # matching looks at no upstream
+    """Make a table of `size` routes, like that of an organization with many services."""
+    metrics, nobody = Metrics(), cast("Upstream", None)  # matching never reads an upstream
     rules = [(Pattern(PathPattern.parse("/*")), Route("rest", PUBLIC, nobody, metrics.route("rest")))]
     shapes = ("", "/{id}", "/{id}/parts", "/{id}/parts/{part}/*")
     for number in range(size - 1):
@@ -45,7 +46,7 @@ def _timed(work: Callable[[], None]) -> float:
 
 
 def ask(routes: RouteTable, paths: list[str]) -> Callable[[], None]:
-    """Return the work of matching every path once."""
+    """Return a function that matches every path once."""
     match = routes.match
 
     def work() -> None:
@@ -60,7 +61,7 @@ def ask(routes: RouteTable, paths: list[str]) -> Callable[[], None]:
 def main(rounds: int) -> None:
     """Measure."""
     tables = {size: table(size) for size in SIZES}
-    # Every table has these services: the same paths for all, and different ones each time when cold.
+    # Every table has these services. Warm paths are the same for all tables; cold paths differ in each round.
     warm = [f"/api/service-0/{number % 50}/parts" for number in range(ASKED)]
     fastest = {(size, kind): 1.0 for size in SIZES for kind in ("remembered", "cold")}
     for turn in range(rounds):

@@ -1,4 +1,4 @@
-"""A store in memory, for what is measured without a database."""
+"""In-memory store, for benchmarks without a database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Rows:
-    """A store in memory: 100 organizations, each with three roles; every user has a name and an e-mail of its own."""
+    """In-memory store: 100 organizations with three roles each; every user has a name and an e-mail of their own."""
 
     def __init__(self) -> None:
         self._roles = {
@@ -23,17 +23,17 @@ class Rows:
         self.organizations = [uuid4() for _ in range(100)]
         self.role = "agent"
 
-    async def use_ticket(self, digest: bytes, expires_at: datetime) -> bool:  # noqa: ARG002 -- nobody here has one
-        """Refuse: there are no tickets."""
+    async def use_ticket(self, digest: bytes, expires_at: datetime) -> bool:  # noqa: ARG002 -- no tickets here
+        """Return False: there are no tickets."""
         return False
 
     async def subject(
         self,
         user_id: UUID,
         organization_id: UUID,
-        session_id: UUID | None = None,  # noqa: ARG002 -- nobody here signs out
+        session_id: UUID | None = None,  # noqa: ARG002 -- no session ends here
     ) -> Subject:
-        """Return a subject made anew, as a row from the wire is: nothing in it is shared with another."""
+        """Return a new subject, like a row from the wire: it shares no object with another subject."""
         place = self.organizations.index(organization_id)
         role_id = UUID(int=self._roles[place, self.role].int)
         return Subject(
@@ -53,12 +53,12 @@ class Rows:
         )
 
     async def api_key_candidates(self, prefixes: Sequence[str], digest: bytes) -> Sequence[Any]:
-        """Return none."""
+        """Return no candidates."""
         del prefixes, digest
         return []
 
     async def add_api_key_digest(self, key_id: UUID, key_hash: str, digest: bytes) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     async def mark_used(self, key_ids: Sequence[UUID], at: object) -> None:
-        """Write nothing."""
+        """Do nothing."""

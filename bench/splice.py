@@ -1,4 +1,4 @@
-"""A bare byte splice on uvloop: what forwarding costs in this language when nothing is looked at; the limit.
+"""Bare byte splice on uvloop: the cost of forwarding in Python without looking at the bytes, which is the limit.
 
 Usage: ``python -m bench.splice PORT UPSTREAM_PORT``.
 """
@@ -13,7 +13,7 @@ import uvloop
 
 
 class Near(asyncio.Protocol):
-    """The client's side: everything it sends goes to a connection of its own."""
+    """Client's side: all its bytes go to an upstream connection of its own."""
 
     def __init__(self, upstream: int) -> None:
         self._upstream = upstream
@@ -29,24 +29,24 @@ class Near(asyncio.Protocol):
         )
 
     def dialled(self, far: asyncio.Transport) -> None:
-        """Send what came meanwhile."""
+        """Write the bytes that arrived while the upstream was dialled."""
         self._far = far
         far.writelines(self._early)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on."""
+        """Write received bytes to the upstream."""
         if self._far is None:
             self._early.append(data)
         else:
             self._far.write(data)
 
     def pause_writing(self) -> None:
-        """Hold the upstream."""
+        """Pause the upstream."""
         if self._far is not None:
             self._far.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Resume the upstream."""
         if self._far is not None:
             self._far.resume_reading()
 
@@ -57,25 +57,25 @@ class Near(asyncio.Protocol):
 
 
 class Far(asyncio.Protocol):
-    """The upstream's side."""
+    """Upstream's side."""
 
     def __init__(self, near: Near) -> None:
         self._near = near
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Join the two."""
+        """Join the two sides."""
         self._near.dialled(cast("asyncio.Transport", transport))
 
     def data_received(self, data: bytes) -> None:
-        """Pass on."""
+        """Write received bytes to the client."""
         self._near.transport.write(data)
 
     def pause_writing(self) -> None:
-        """Hold the client."""
+        """Pause the client."""
         self._near.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Resume the client."""
         self._near.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature

@@ -1,4 +1,4 @@
-"""One worker against two: ``python -m bench.workers``. Nobody is pinned: the figure is of the whole machine."""
+"""Benchmark of one worker against two: ``python -m bench.workers``. It measures the whole machine, unpinned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A database with one user and one API key in it, and the credentials that prove them."""
+"""Database fixture of the benchmark: one user and one API key, and the credentials that prove them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def world(work: Path, upstream: int, secret: str) -> Iterator[Site]:
-    """Run a database for the time of the benchmark."""
+    """Run a database for the duration of the benchmark; yield the site."""
     with EmbeddedPostgres(work / "postgres", durable=False) as postgres:
         token, key = asyncio.run(_people(postgres.url, secret))
         yield Site(work, upstream, secret, postgres.url, token, key)
