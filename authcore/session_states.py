@@ -1,11 +1,11 @@
-"""State tables of refresh tokens: what a token is, what is done with it, and what comes of that.
+"""State tables of refresh tokens: the states, the uses of a token, and the effect of each use.
 
 Laws:
 
-- PostgreSQL is handed a table and decides by it (``authcore/store/sessions.py``); nothing here decides beside it.
-- Nobody is taken for a thief before somebody has used what a thief would have: while the successor is unused, a second
-  use is what ``Reuse`` says. Once the successor has been used, an older token is theft, whatever ``Reuse`` says.
-- Two uses within the grace are one client racing itself, whatever ``Reuse`` says.
+- PostgreSQL is given one of the tables and decides by it (``authcore/store/sessions.py``). No other code decides.
+- Nobody counts as a thief before the successor has been used: until then a second use is what ``Reuse`` says. Once the
+  successor has been used, the use of an older token is theft, whatever ``Reuse`` says.
+- Two uses within the grace are one client that raced itself, whatever ``Reuse`` says.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """What a refresh token is. The last two are entered without the token as well: its session ends, its time ends."""
+    """State of a refresh token. Being revoked and being expired come from its session and the time, not from a use."""
 
     ISSUED = "issued"
     ROTATED = "rotated"
@@ -33,40 +33,41 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What is done with a refresh token. The three between the first and the last are second uses of a used one."""
+    """Use of a refresh token. Race, retry and return are second uses."""
 
     REFRESH = "refresh"
     """Any use that is none of the following."""
     RACE = "race"
     """A refresh within the grace after the one that rotated it."""
     RETRY = "retry"
-    """Later, by the user agent that rotated it, until the access token issued then has expired and a minute more."""
+    """A refresh after the grace by the user agent that rotated it, until a minute after the access token of that
+    rotation has expired."""
     RETURN = "return"
-    """Later still, by the user agent that rotated it."""
+    """A refresh later than a retry, by the user agent that rotated it."""
     LOGOUT = "logout"
 
 
 class Effect(StrEnum):
-    """What comes of it."""
+    """Effect of a use."""
 
     ISSUE = "issue"
-    """A new pair; its refresh token is issued, in the same family."""
+    """A new pair. Its refresh token is issued in the same family."""
     REPEAT = "repeat"
-    """The pair that its rotation gave, once more."""
+    """The pair that the rotation gave, again."""
     RENEW = "renew"
-    """The refresh token that its rotation gave, once more, with a new access token."""
+    """The refresh token that the rotation gave, again, with a new access token."""
     END = "end"
     """The family is revoked."""
     REFUSE = "refuse"
 
 
 class Reuse(StrEnum):
-    """What a second use after the grace is, while the successor is unused and the user agent is the same."""
+    """Policy for a second use after the grace, while the successor is unused and the user agent is the same."""
 
     STRICT = "strict"
     """Theft."""
     RETRY = "retry"
-    """For a while a client that lost the answer."""
+    """A client that lost the answer, for as long as ``Event.RETRY`` lasts; then theft."""
     KEEP = "keep"
     """A client that never takes a successor."""
 
@@ -97,7 +98,7 @@ TABLES: Final[Mapping[Reuse, Mapping[tuple[State, Event], tuple[State, Effect]]]
         (State.ROTATED, Event.RETURN): (State.ROTATED, Effect.RENEW),
     },
 }
-"""(state, event) -> (next state, effect), by what a second use is. What is issued was never used: no second use."""
+"""By policy: (state, event) -> (next state, effect). A token that is issued has no second use, so no row for one."""
 
 
 def laws_of(reuse: Reuse) -> Laws:

@@ -1,14 +1,14 @@
-"""Sessions whose refresh tokens are good at a Whatomate server too, each once on whichever side.
+"""Sessions whose refresh tokens are also good at a Whatomate server, each token once, on either side.
 
 Laws:
 
-- The id of a refresh token is written where Whatomate looks for it when the token is issued, and used up there before
-  the token is used here: of two uses at once on both sides, one is good.
-- A token whose id was written and has gone, and which no gateway has used, was used or logged out at Whatomate: it is
-  refused, and ends nothing else.
-- A successor that Whatomate has used counts as used: a second use of the token before it is theft after the grace.
-- Where the id cannot be looked up, the gateway's own table decides alone. A use that fails gives the id back.
-- A session that ends takes the ids of its unused tokens along.
+- The id of a refresh token is written to where Whatomate looks for it when the token is issued. It is used up there
+  before the token is used here: of two uses at the same time on the two sides, one succeeds.
+- A token whose id was written and is gone, and which no gateway has used, was used or logged out at Whatomate. It is
+  refused, and no session ends for it.
+- A successor that Whatomate has used counts as used. A second use of the token before it is theft after the grace.
+- Where the id cannot be looked up, the gateway's own table decides alone. A use that fails writes the id back.
+- When a session ends, the ids of its unused tokens are deleted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 class SharedSessions(Sessions):
-    """Opens, continues, lists and ends sessions, and keeps the counterpart informed."""
+    """Opens, continues, lists and ends sessions, and writes and deletes the ids of their tokens at the counterpart."""
 
     _store: SharedSessionStore
 
@@ -110,7 +110,7 @@ class SharedSessions(Sessions):
         except RefreshRevoked:
             raise
         except Exception:
-            if taken is Taken.TAKEN:  # nothing came of it
+            if taken is Taken.TAKEN:  # the token was not used after all
                 await self._counterpart.add(claims.jti, claims.user_id, int(claims.expires_at - now))
             raise
         await self._publish(pair, now)
@@ -153,16 +153,17 @@ class SharedSessions(Sessions):
         return changed
 
     async def _note_use_of_successor(self, digest: bytes, now: float) -> None:
-        """Tell the table of states that the token that followed was used at Whatomate, where it was.
+        """Mark the token of `digest` as superseded if its successor was used at Whatomate.
 
-        A use here that is under way has left its mark in the counterpart before it is in the table.
+        A use here that is under way has left its mark at the counterpart before it is in the table, so it is not taken
+        for one at Whatomate.
         """
         jti = await self._store.unused_successor(digest)
         if jti is not None and await self._counterpart.was_used(jti):
             await self._store.supersede(digest, moment(now))
 
     async def _publish(self, pair: TokenPair, now: float) -> None:
-        """Write the id of a pair's refresh token, once: a pair that is given again may have been used meanwhile."""
+        """Write the id of a pair's refresh token, once only: a pair that is repeated may have been used meanwhile."""
         claims = self._tokens.verify(pair.refresh_token, RefreshClaims, now)
         digest = digest_of(RefreshToken(pair.refresh_token))
         try:

@@ -1,6 +1,6 @@
-"""Several tokens for one purpose -> the genuine ones, the newest first.
+"""Order of several tokens of one kind: the genuine ones among the candidates, the newest first.
 
-Law: what is proved is the token alone (signature, kind, time). Whether its session goes on only the store knows.
+Law: a token is genuine by its signature, kind and time. Only the store knows whether its session goes on.
 """
 
 from __future__ import annotations
@@ -24,8 +24,14 @@ def newest_first(
 ) -> list[tuple[bytes, C]]:
     """Return the candidates that verify as tokens of `kind`, with their claims, the one issued last first.
 
-    ``iat`` counts whole seconds. Of two from the same second the later candidate comes first: browsers send longer
-    paths and older cookies first (RFC 6265 section 5.4).
+    Args:
+        tokens: Verifies them.
+        candidates: Tokens in the order of the header that they came in.
+        kind: Which claims a genuine one has.
+        now: POSIX seconds.
+
+    ``iat`` counts whole seconds. Of two tokens from the same second the later candidate comes first, because browsers
+    send cookies with longer paths, and older cookies, first (RFC 6265 section 5.4).
     """
     genuine: list[tuple[bytes, C]] = []
     for candidate in candidates:

@@ -1,17 +1,17 @@
-"""Cookie places: where a cookie of our names can lie in a browser, and the Set-Cookie lines that put and expire it.
+"""Places of our cookies in a browser: paths and domains, and the Set-Cookie lines that set and expire cookies there.
 
-A browser keeps cookies of one name apart by path and domain, and by whether there was a Domain (RFC 6265bis section
-5.7). Whoever else issued them (Whatomate itself, or this gateway under an earlier setting) used other places, and a new
-cookie beside an old one replaces nothing. Laws:
+A browser distinguishes cookies of one name by path, by domain, and by whether a Domain was given (RFC 6265bis section
+5.7). Whatomate, and this gateway under an earlier setting, put cookies of our names in other places than the present
+one, and a new cookie does not replace one in another place. Laws:
 
-- All places are in one table: each of our names, at each path that it was ever set at, for the host alone and for each
+- One table has all places: each of our names, at each path where it was ever set, for the host alone and for each
   domain that the host is in.
-- Whenever ours are set or cleared, what may lie in the other places is expired, and before ours are set: by RFC 6265
-  section 5.3 a cookie for a host and one for a domain of the same name are one and the same.
-- A cookie's place is invisible in a request. One that shows none of ours can have them only where its path does not
-  reach: then no more than that is expired.
-- What an upstream sets under our names keeps value and lifetime, and is moved to our place. Any other line, and one
-  that merely resembles ours, passes as it came.
+- Whenever our cookies are set or cleared, those in the other places are expired first. The order matters: by RFC 6265
+  section 5.3 a cookie for a host and one for the domain of the same name are the same cookie.
+- A request does not show where its cookies lie. A request without any of ours can still have one at a path that the
+  request is not below; then only those places are expired.
+- A cookie that an upstream sets under one of our names keeps its value and lifetime and is moved to our place. All
+  other lines pass unchanged, also those that only resemble ours.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ PATHS: Final[dict[bytes, tuple[bytes, ...]]] = {
     REFRESH: (b"/api/auth", b"/api/auth/refresh"),
     CSRF: (b"/",),
 }
-"""Name -> its path here, and those where Whatomate puts it; below the base path."""
+"""Name -> its own path here, then the other paths where Whatomate sets it; all below the base path."""
 
 UNSEEN: Final = ((REFRESH, b"/api/auth/refresh"),)
-"""What no request to the gateway's sign-in endpoints shows, but to the one that refreshes."""
+"""Places whose cookies browsers send to the endpoint that refreshes, and to no other of the gateway's."""
 
 MOST_DOMAINS: Final = 5
-"""Domains of a host that are thought of: the host's own, and its shortest parents."""
+"""How many domains of a host are expired at most: its own name, and the shortest of its parents."""
 
 _NAME: Final = re.compile(rb"(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]*[a-z0-9])?")
 _LONGEST_NAME: Final = 253
@@ -46,10 +46,16 @@ _SET_COOKIE: Final = b"set-cookie"
 
 
 class CookiePlaces:
-    """The places under one configuration."""
+    """Places of our cookies under one configuration."""
 
     def __init__(self, *, secure: bool, domain: str | None, base_path: str = "") -> None:
-        """Ours are for `domain` and all below it, or for one host where it is None; and below `base_path`."""
+        """Create the places.
+
+        Args:
+            secure: Cookies are sent over https only.
+            domain: Cookies are for this domain and all below it; None for the host alone.
+            base_path: What a proxy takes off the paths; empty where it takes nothing off.
+        """
         base = base_path.encode("ascii")
         self._secure = b"; Secure" if secure else b""
         self._domain = None if domain is None else domain.encode("ascii")
@@ -59,12 +65,12 @@ class CookiePlaces:
             self._paths[CSRF] += (b"/",)
 
     def put(self, name: bytes, value: bytes, life: bytes) -> bytes:
-        """Return the value of the Set-Cookie line that puts a cookie into our place.
+        """Return the value of the Set-Cookie line that sets a cookie in our place.
 
         Args:
             name: One of ours.
             value: Its value; empty to clear it.
-            life: Its ``Max-Age`` and ``Expires``, each after ``"; "``; empty for as long as the browser runs.
+            life: Its ``Max-Age`` and ``Expires``, each after ``"; "``; empty for a cookie that ends with the browser.
         """
         scripts = b"" if name == CSRF else b"; HttpOnly"
         domain = b"" if self._domain is None else b"; Domain=%b" % self._domain
@@ -75,16 +81,16 @@ class CookiePlaces:
         )
 
     def expire(self, host: bytes, names: Iterable[bytes] = tuple(PATHS)) -> list[bytes]:
-        """Return the values of the Set-Cookie lines that expire cookies of `names` in every place but ours.
+        """Return the values of the Set-Cookie lines that expire cookies in every place but ours.
 
         Args:
-            host: The host that the client asked for, as it came.
-            names: Some of ours.
+            host: The host that the client asked for, as received.
+            names: Which of our names to expire.
         """
         return self._expire(host, [(name, path) for name in names for path in self._paths[name]])
 
     def expire_unseen(self, host: bytes) -> list[bytes]:
-        """Return the same for the places that no request but the refreshing one shows."""
+        """Return the same for the places in ``UNSEEN`` alone."""
         return self._expire(host, self._unseen)
 
     def _expire(self, host: bytes, places: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
@@ -100,12 +106,16 @@ class CookiePlaces:
         ]
 
     def moved(self, fields: Sequence[Line], host: bytes) -> list[Line] | None:
-        """Return an upstream's field lines with its cookies of our names in our places, and the other places expired.
+        """Return an upstream's field lines with its cookies of our names moved to our places, and the others expired.
 
-        Of one name, lines that clear it count only where no line sets it: those were meant for other places.
+        If some lines set a cookie and others clear it, the clearing ones are left out: they are meant for other places.
+
+        Args:
+            fields: The field lines of a response.
+            host: The host that the client asked for, as received.
 
         Returns:
-            None where there are none of our names.
+            None if no line sets or clears one of our names.
         """
         ours = [_read(line) for line in fields]
         names = list(dict.fromkeys(one[0] for one in ours if one is not None))
@@ -128,9 +138,9 @@ class CookiePlaces:
 
 
 def domains_of(host: bytes) -> tuple[bytes, ...]:
-    """Return the domains for which a cookie of this host may have been set, its own name first; none of an address.
+    """Return the domains for which a cookie of this host may have been set, its own name first; none for an address.
 
-    The last label alone is none: no setting takes it. Others that no cookie may be set for (``co.uk``) browsers ignore.
+    The last label alone is left out, since no setting accepts it. Browsers ignore other public suffixes (``co.uk``).
     """
     name = host.lower().partition(b":")[0]
     if len(name) > _LONGEST_NAME or _NAME.fullmatch(name) is None:
@@ -141,7 +151,7 @@ def domains_of(host: bytes) -> tuple[bytes, ...]:
 
 
 def _read(line: Line) -> tuple[bytes, bytes, bytes] | None:
-    """Return name, value and lifetime of a cookie of ours, read as browsers do (RFC 6265 section 5.2)."""
+    """Return name, value and lifetime of a line that sets one of our cookies, parsed as in RFC 6265 section 5.2."""
     if len(line[0]) != len(_SET_COOKIE) or line[0].lower() != _SET_COOKIE:
         return None
     pair, *attributes = line[1].split(b";")

@@ -1,12 +1,13 @@
-"""Families of refresh tokens in PostgreSQL.
+"""Families of refresh tokens in PostgreSQL: sessions are begun, continued, listed, ended and purged.
 
 Laws:
 
-- A family's state is one row: revoking it is one UPDATE, which holds for tokens entered a moment later too.
-- A token is turned in one statement, under the locks of its family's row and its own, in this order: of any number at
-  once, on any number of replicas, the first one rotates it and the others find it rotated; a crash turns nothing.
-- What a turn means is not decided here: the statement is handed the table of states.
-- Beginning a session, and ending all of a user's, come one after the other (``session_statements.py``).
+- The state of a family is one row. One UPDATE revokes it, and with it every token that is entered later.
+- A token is used in one statement, which locks the row of its family first and its own row second. Of any number of
+  uses at the same time, on any number of replicas, the first rotates the token and the others find it rotated. A crash
+  leaves the token unused.
+- The statement is given the table of states and decides nothing by itself.
+- Beginning a session and ending all sessions of a user exclude each other (``session_statements.py``).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ WHERE id = $2 AND user_id = $1 AND revoked_at IS NULL AND expires_at > $3 RETURN
 """
 
 _PURGE_BATCH: Final = 2000
-# By the thousand: a statement that ran into its time limit would purge nothing, and no more the next time.
+# In batches: one statement over everything could run into its time limit, and then nothing would ever be purged.
 _PURGE: Final = {
     "tokens": """
 WITH gone AS (DELETE FROM gateway_refresh_tokens WHERE digest IN (
@@ -52,7 +53,7 @@ WITH gone AS (DELETE FROM gateway_sign_outs WHERE user_id IN (
 SELECT count(*) FROM gone""",
 }
 
-# What a race may still ask for stays, and what a retry may.
+# Successors that a race or a second use may still be given are left.
 _FORGET_SUCCESSORS: Final = """
 WITH forgotten AS (
     UPDATE gateway_refresh_tokens t SET successor = NULL
@@ -78,12 +79,23 @@ class SessionRows:
         proved: bytes | None = None,
         founded_at: datetime | None = None,
     ) -> bool:
-        """Begin a family with its first token; False where what it is founded on holds no more."""
+        """Begin a family with its first token.
+
+        Args:
+            session: The family.
+            token: Its first token.
+            proved: SHA-256 of the password hash that the password was proved against; None where none was.
+            founded_at: When the token was issued that the session is founded on; None where there is none.
+
+        Returns:
+            False, and nothing is written, if the user has another password hash by now, or all their sessions were
+            ended since the token was issued.
+        """
         row = await self._pool.fetchrow(statements.OPEN, *_written(session, token), proved, founded_at)
         return row is not None
 
     async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
-        """Give a live family of the user one more token; False, changing nothing, when it is over."""
+        """Add a token to a live family of the user; False, and nothing is written, if the family is over."""
         return bool(await self._pool.fetch(statements.EXTEND, *_written(session, token)))
 
     async def turn(  # noqa: PLR0913 - what decides, by position; what is written, by name
@@ -97,7 +109,7 @@ class SessionRows:
         organization_id: UUID | None = None,
         visit: Visit | None = None,
     ) -> Turn | None:
-        """Let `event` happen to a token, by the `laws` of its states; None when there is no such token."""
+        """Apply `event` to a token by the state table `laws`; None if there is no such token."""
         row = await self._pool.fetchrow(
             statements.TURN,
             digest,
@@ -121,9 +133,10 @@ class SessionRows:
     async def enter(
         self, session: NewSession, foreign: NewRefreshToken, foreign_issued_at: datetime
     ) -> SessionRow | None:
-        """Enter a token that Whatomate issued into a family, once, and return the family.
+        """Enter a token that Whatomate issued into a family and return the family; a token keeps its first family.
 
-        None when the user has ended all sessions since it was issued.
+        Returns:
+            None if all sessions of the user were ended since the token was issued.
         """
         row = await self._pool.fetchrow(
             statements.ENTER,
@@ -145,15 +158,15 @@ class SessionRows:
         return None if row is None else SessionRow(**row)
 
     async def end_session(self, user_id: UUID, session_id: UUID, at: datetime) -> bool:
-        """End one of the user's sessions; False when they have no such live one."""
+        """End a live session of the user; False if they have none of that id."""
         return bool(await self._pool.fetch(_END, user_id, session_id, at))
 
     async def end_sessions(
         self, user_id: UUID, but: UUID | None, at: datetime, over: datetime
     ) -> Sequence[UUID]:
-        """End every session of the user but one that had not expired by `over`; return which.
+        """End every session of the user that had not expired by `over`, except `but`; return their ids.
 
-        What Whatomate issued to them before is not entered any more.
+        Refresh tokens that Whatomate issued to the user before are not entered from now on.
         """
         async with self._pool.transaction() as connection:
             await connection.execute(statements.SIGN_OUT, user_id, at)
@@ -170,9 +183,10 @@ class SessionRows:
         at: datetime,
         over: datetime,
     ) -> Sequence[UUID] | None:
-        """Replace the password hash `before`, and end sessions as :meth:`end_sessions` does; None when it is another.
+        """Replace the password hash `before` by `after` and end sessions as :meth:`end_sessions` does.
 
-        In one transaction: where the hash is another by now, no session ends.
+        Returns:
+            The ids of the ended sessions; None, and nothing is changed, if the user's hash is not `before`.
         """
         async with self._pool.transaction() as connection:
             await connection.execute(statements.SIGN_OUT, user_id, at)
@@ -180,22 +194,26 @@ class SessionRows:
         return row["ended"] if row is not None and row["is_changed"] else None
 
     async def note_passwords(self) -> int:
-        """Note for sessions of which it is not known which password they began under; return for how many."""
+        """Note the present password hash for sessions without one; return for how many."""
         return int(await self._pool.fetchval(statements.NOTE_PASSWORDS))
 
     async def is_live(self, session_id: UUID, now: datetime, over: datetime) -> bool:
-        """Tell whether a session goes on: not ended, expired, or begun before `over`."""
+        """Return whether a session is live: not ended, not expired, and not begun before `over`."""
         return bool(await self._pool.fetchval(statements.LIVE, session_id, now, over))
 
     async def sessions(
         self, user_id: UUID, first: UUID | None, now: datetime, over: datetime
     ) -> Sequence[SessionListing]:
-        """Return the user's live sessions: `first` first, then the last used; a hundred at most."""
+        """Return at most a hundred live sessions of the user: `first`, then the others by their last use."""
         rows = await self._pool.fetch(statements.LIST, user_id, first, now, over)
         return [SessionListing(**row) for row in rows]
 
     async def purge_sessions(self, before: datetime) -> int:
-        """Forget the tokens that expired before then, and the families of which none is left; return how many."""
+        """Delete tokens and families that expired before `before`, and sign-outs that matter no more.
+
+        Returns:
+            How many families were deleted.
+        """
         gone = dict.fromkeys(_PURGE, 0)
         for name, statement in _PURGE.items():
             while (count := int(await self._pool.fetchval(statement, before, _PURGE_BATCH))) > 0:
@@ -203,7 +221,7 @@ class SessionRows:
         return gone["sessions"]
 
     async def forget_successors(self, at: Moments, reuse: Reuse) -> int:
-        """Forget the sealed successors that nobody is given any more by `reuse`; return how many."""
+        """Delete the sealed successors that nobody is given again under the policy `reuse`; return how many."""
         forgotten = await self._pool.fetchval(
             _FORGET_SUCCESSORS, at.raced_since, at.now, at.token_over, reuse, at.session_over
         )

@@ -1,14 +1,15 @@
-"""The admission of WebSockets by their first message: ``{"type":"auth","payload":{"token":"…"}}``.
+"""Admission of WebSockets by their first message: ``{"type":"auth","payload":{"token":"…"}}``.
 
-Whatomate upgrades whoever asks and takes the first message for the proof. So does the gateway, on the routes that say
-so, and judges the token before the upstream sees it. Laws:
+Whatomate upgrades every handshake and authenticates by the first message. So does the gateway, on routes with
+``socket_auth: message``, and it judges the token before the upstream sees it. Laws:
 
-- Of a socket that nobody has authenticated no message goes on. What cannot be read, or in two ways, closes it.
+- On a socket that is not authenticated no message goes on. A message that cannot be read, or that can be read in two
+  ways, closes the socket.
 - The verdict comes first, then the watch (:class:`~gateway.proxy.sockets.Sockets`), then the message.
-- A socket whose handshake was authenticated may say who it is once more, and then as the same user in the same
-  organization: else an upstream that believes the message would serve somebody who is not watched.
-- An outage is no verdict: the socket is closed with 1013, for one that nobody could count must not be open.
-- On a route in shadow nothing is closed; what would have been is recorded.
+- A socket whose handshake was authenticated may send an auth message too, but only for the same user in the same
+  organization: an upstream that believes the message would otherwise serve a user whom the gateway does not watch.
+- An outage is no verdict. It closes the socket with 1013, because a socket that cannot be watched must not be open.
+- On a route in shadow nothing is closed; the refusal is recorded.
 """
 
 from __future__ import annotations
@@ -50,13 +51,14 @@ _CLOSED: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (errors.PermissionDenied, POLICY, "permission denied"),
     (errors.AuthError, POLICY, FAILED),
 )
-"""With which code and words a refusal closes a socket: the first that fits. What has ended is told as later on."""
+"""Close code and reason by refusal; the first row that fits counts. A session that has ended gets the same code here as
+one that ends while its socket is open."""
 
 log = structlog.get_logger()
 
 
 class TooManyUnproven(GatewayFault):
-    """Too many sockets are open that nobody has authenticated yet."""
+    """Too many sockets are open that are not authenticated yet."""
 
     status = 503
     reason = "too_many_unproven"
@@ -64,24 +66,24 @@ class TooManyUnproven(GatewayFault):
 
 
 class NoAuthMessage(GatewayFault):
-    """The first message of a socket that nobody has authenticated is another one."""
+    """The first message of a socket that is not authenticated is no auth message."""
 
     status = 401
     reason = "missing"
 
 
 class MessageRefused(GatewayFault):
-    """The first message cannot be read, or did not come in time."""
+    """The first message cannot be read, or is late."""
 
     reason = "unreadable"
 
 
 class Admission:
-    """Lets sockets in by their first message.
+    """Judge of first messages.
 
     Attributes:
-        waiting: The exchanges whose sockets nobody has authenticated yet.
-        refused: How many sockets were closed by their first message, or for want of it, by why.
+        waiting: The exchanges whose sockets are not authenticated yet.
+        refused: How many sockets were closed for their first message, or because it did not come, by reason.
     """
 
     def __init__(  # noqa: PLR0913 -- its collaborators, and its settings by name
@@ -94,7 +96,16 @@ class Admission:
         seconds: float,
         most: int,
     ) -> None:
-        """Let the message of a socket that is nobody's take `seconds`; let there be `most` of those at once."""
+        """Create the judge.
+
+        Args:
+            decider: Judges tokens.
+            forwarder: Sends handshakes to upstreams.
+            sockets: Watches over the sockets of callers.
+            deadlines: When the first messages are due.
+            seconds: How long a socket that is not authenticated may take for its message.
+            most: How many of those there may be at the same time.
+        """
         self._decider = decider
         self._forwarder = forwarder
         self._sockets = sockets
@@ -105,11 +116,11 @@ class Admission:
         self.refused: dict[str, int] = {}
 
     async def send(self, exchange: Exchange, route: Route, start: bytes) -> None:
-        """Send a handshake on, and have what follows its 101 read here.
+        """Send a handshake to the upstream; the first message after its 101 is judged here.
 
         Raises:
-            TooManyUnproven: there are too many like it.
-            UpstreamFault: there is no whole answer.
+            TooManyUnproven: too many sockets wait for their first message.
+            UpstreamFault: the upstream did not answer completely.
         """
         exchange.admission = self
         if not _must_prove(exchange):
@@ -124,12 +135,12 @@ class Admission:
             self.waiting.discard(exchange)
 
     def threshold(self, exchange: Exchange) -> Threshold:
-        """Return where the client of an exchange waits."""
+        """Return the threshold at which the client of an exchange waits."""
         due = _must_prove(exchange) and not _in_shadow(exchange)
         return Threshold(self._deadlines, self._seconds if due else None)
 
     async def attend(self, exchange: Exchange, tunnel: Tunnel, threshold: Threshold) -> Socket | None:
-        """Judge the first message of a socket; return the watch over whom it authenticates, if it does."""
+        """Judge the first message; return the watched socket of the user that it authenticates, or None."""
         try:
             message = await threshold.message()
             if message is None:
@@ -149,7 +160,7 @@ class Admission:
         return socket
 
     def _refuse(self, exchange: Exchange, tunnel: Tunnel, threshold: Threshold, error: Exception) -> None:
-        """Close a socket for `error`; in shadow, note it."""
+        """Close a socket because of `error`; on a route in shadow, record it instead."""
         if isinstance(error, Unreadable) and _in_shadow(exchange):
             error = MessageRefused(str(error))
         if isinstance(error, GatewayFault | errors.AuthError) and _in_shadow(exchange):
@@ -179,7 +190,7 @@ def _token_in(message: bytes, *, must: bool) -> bytes | None:
 
 
 def _must_prove(exchange: Exchange) -> bool:
-    """Whether a socket's first message has to say who it is."""
+    """Whether a socket's first message has to be an auth message."""
     permit, route = exchange.permit, exchange.route
     nobody = permit is None or permit.principal is ANONYMOUS
     return nobody and (route is None or not route.requirement.optional)

@@ -1,12 +1,12 @@
-"""The first message of a WebSocket's client, put together from whatever pieces it comes in (RFC 6455 section 5).
+"""Parser of the first message of a WebSocket's client, from bytes in any segmentation (RFC 6455 section 5).
 
 Laws:
 
-- It is read more strictly than servers read: reserved bits and opcodes, frames without a mask, lengths spelt at length
-  and fragments out of order are refused. What is accepted, every server reads alike.
-- At most :data:`LARGEST` bytes are held, all in all: there is no room for more, so the reader stops reading.
-- Control frames in front of the message do not wait for it. Those between its fragments stay between them.
-- Nothing held is changed: what goes on, goes on byte for byte.
+- It is stricter than servers are. It refuses reserved bits and opcodes, frames without a mask, lengths that are not in
+  their shortest form, and fragments out of order. All servers read what it accepts in the same way.
+- It holds at most :data:`LARGEST` bytes. The buffer has no room for more, so the reader stops reading.
+- Control frames before the message go on at once. Control frames between its fragments stay between them.
+- Bytes that are held go on unchanged.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _HEAD, _MASK = 2, 4
 
 
 class Unreadable(Exception):
-    """The first message is refused as it stands.
+    """The first message cannot be accepted.
 
     Attributes:
-        code: The status code of a Close frame that says so.
-        reason: The same as a bounded word.
+        code: The status code of the Close frame.
+        reason: The reason for metrics and logs: one of a few words.
     """
 
     def __init__(self, code: int, reason: str, text: str) -> None:
@@ -35,39 +35,39 @@ class Unreadable(Exception):
 
 
 class FirstMessage:
-    """Reads the bytes that a client sends first.
+    """Parser of one client's first message.
 
     Attributes:
-        payload: The message, once it is whole.
-        left: A Close frame came before any of it: there will be no message.
+        payload: The unmasked message; None until it is complete.
+        left: A Close frame came before the message began: there will be no message.
     """
 
     __slots__ = ("_at", "_begin", "_buffer", "_parts", "_size", "left", "payload")
 
     def __init__(self) -> None:
         self._buffer = bytearray(LARGEST)
-        self._size = 0  # bytes in it
-        self._at = 0  # where the frame begins that is under way
-        self._begin = 0  # where the first frame of the message begins, once that is there
+        self._size = 0  # bytes in the buffer
+        self._at = 0  # where the frame begins that is not complete yet
+        self._begin = 0  # where the first frame of the message begins, once it has begun
         self._parts: list[bytes] = []
         self.payload: bytes | None = None
         self.left = False
 
     @property
     def room(self) -> memoryview:
-        """Where the next bytes go; never empty while the message is not whole."""
+        """The free part of the buffer; never empty before the message is complete."""
         return memoryview(self._buffer)[self._size :]
 
     @property
     def held(self) -> bytes:
-        """What arrived and has not gone on."""
+        """The bytes that have arrived and have not been returned by :meth:`arrived`."""
         return bytes(self._buffer[: self._size])
 
     def arrived(self, count: int) -> bytes:
-        """Read `count` bytes that were put into the room; return what may go on at once: whole control frames.
+        """Parse `count` bytes that were written into :attr:`room`; return complete control frames, which may go on.
 
         Raises:
-            Unreadable: this is no message that every server reads alike, or it does not fit.
+            Unreadable: the bytes are no message that all servers read in the same way, or the message is too large.
         """
         if self.left:
             return b""
@@ -82,7 +82,7 @@ class FirstMessage:
             self._begin = 0
             self._buffer[: self._size] = self._buffer[begin : begin + self._size]
         if self._is_over() and self.payload is None:
-            self._size = 0  # nothing may follow a Close frame
+            self._size = 0  # no bytes may follow a Close frame
         elif self._size == LARGEST and self.payload is None:
             raise _too_large()
         return ahead
@@ -91,7 +91,7 @@ class FirstMessage:
         return self.left or self.payload is not None
 
     def _frame(self) -> bool:
-        """Take one frame, if it is there as a whole."""
+        """Parse one frame; False if it is not complete yet."""
         at, ready = self._at, self._size - self._at
         if ready < _HEAD:
             return False
@@ -107,7 +107,7 @@ class FirstMessage:
                 return False
             length = int.from_bytes(self._buffer[at + _HEAD : at + _HEAD + wide], "big")
             if length < (_SHORT_LENGTH if wide == 2 else 1 << 16):  # noqa: PLR2004 -- bytes of the length
-                raise Unreadable(PROTOCOL_ERROR, "unreadable", "a length is not spelt in its shortest form")
+                raise Unreadable(PROTOCOL_ERROR, "unreadable", "a length is not in its shortest form")
         if start + length - (self._begin if self._parts else at) > LARGEST:
             raise _too_large()
         if self._size < start + length:
@@ -122,14 +122,14 @@ class FirstMessage:
         return True
 
     def _take(self, start: int, *, final: bool) -> None:
-        """Take the payload that begins at `start`, behind its mask."""
+        """Unmask and add the payload that begins at `start`, right after its mask."""
         mask, payload = self._buffer[start - _MASK : start], self._buffer[start : self._at]
         self._parts.append(_unmasked(bytes(mask), bytes(payload)))
         if final:
             self.payload = b"".join(self._parts)
 
     def _check_place(self, opcode: int, length: int, *, final: bool) -> None:
-        """Refuse a frame that may not stand where it does."""
+        """Refuse a frame that is not allowed at this point."""
         if opcode == _BINARY and not self._parts:
             raise Unreadable(UNSUPPORTED, "unreadable", "the first message is binary")
         if opcode >= _CLOSE:
@@ -143,7 +143,7 @@ class FirstMessage:
         if opcode != _CLOSE:
             return
         if self._parts:
-            raise Unreadable(PROTOCOL_ERROR, "unreadable", "closed in the midst of the first message")
+            raise Unreadable(PROTOCOL_ERROR, "unreadable", "closed within the first message")
         self.left = True
 
 

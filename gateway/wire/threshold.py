@@ -1,13 +1,13 @@
-"""Where a WebSocket's client waits until its first message has been judged.
+"""Protocol of a WebSocket client's transport until the client's first message has been judged.
 
-The upstream has switched protocols and may speak; of the client's bytes only control frames go on, until whoever judges
-opens the threshold. Laws:
+The upstream has switched protocols and may send. Until the threshold is opened, only control frames of the client go
+on. Laws:
 
-- What is held goes on unchanged and in order, or not at all.
-- No more is read than is held (:mod:`gateway.wire.first_message`), and nothing while the judge thinks: the client feels
-  it as backpressure.
-- The message is due within ``seconds``; judging has no deadline here.
-- Who judges is told once: the message, or that there will be none.
+- Held bytes go on unchanged and in order, or not at all.
+- No more is read than can be held (:mod:`gateway.wire.first_message`), and nothing is read while the message is being
+  judged: the client meets backpressure.
+- The message is due within ``seconds``. The judgement has no deadline here.
+- :meth:`Threshold.message` returns once: with the message, or because there will be none.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LATE: Final = "not authenticated in time"
 
 
 class Threshold(asyncio.BufferedProtocol):
-    """What a client's transport talks to before its first message has been let through.
+    """The protocol of a client's transport before its first message is let through.
 
     Attributes:
         deadline: See :mod:`~gateway.wire.deadlines`.
     """
 
     def __init__(self, deadlines: Deadlines, seconds: float | None) -> None:
-        """`seconds` is when the message is due; None for never."""
+        """Create a threshold; the message is due within `seconds`, or at any time if that is None."""
         self._deadlines = deadlines
         self._first = FirstMessage()
         self._message: Signal[bytes | None] = Signal()
@@ -44,21 +44,21 @@ class Threshold(asyncio.BufferedProtocol):
         self.deadline = None if seconds is None else deadlines.after(seconds)
 
     def stand_before(self, tunnel: Tunnel, end: End) -> None:
-        """Take the place of `end`, the client's in `tunnel`, which has the transport."""
+        """Become the protocol of the client's transport, in place of `end`, the client's end of `tunnel`."""
         self._tunnel, self._end = tunnel, end
         self._deadlines.watched.add(self)
         self._hand_over(self)
 
     async def message(self) -> bytes | None:
-        """Return the first message; None when the socket ends before there is one.
+        """Return the first message; None if the socket ends before there is one.
 
         Raises:
-            Unreadable: there will be none that can be read, or it is late.
+            Unreadable: the message cannot be accepted, or it is late.
         """
         return await self._message
 
     def open(self) -> None:
-        """Let the client through: what is held, and all that follows."""
+        """Let the client through: pass on the held bytes and all that follow."""
         end = self._leave()
         if end is not None:
             held = self._first.held
@@ -68,13 +68,13 @@ class Threshold(asyncio.BufferedProtocol):
                 end.transport.pause_reading()
 
     def give_up(self) -> None:
-        """Take in that the socket is being closed: nothing of what is held goes on."""
+        """Drop the held bytes, since the socket is being closed."""
         end = self._leave()
         if end is not None:
             end.drop(self._first.held)
 
     def _leave(self) -> End | None:
-        """Give the transport to the end that it belongs to; return that, the first time."""
+        """Return the transport to the client's end, and return that end; None if it was done before."""
         end, self._end = self._end, None
         self.deadline = None
         self._deadlines.watched.discard(self)
@@ -85,7 +85,7 @@ class Threshold(asyncio.BufferedProtocol):
         return end
 
     def _hand_over(self, protocol: asyncio.BaseProtocol, end: End | None = None) -> None:
-        """Let the transport talk to `protocol`; a loop notices of which kind it is when it begins to read."""
+        """Set the transport's protocol while reading is paused: a loop looks at its kind when reading begins."""
         end = end or self._end
         if end is not None and not end.transport.is_closing():
             end.transport.pause_reading()
@@ -125,7 +125,7 @@ class Threshold(asyncio.BufferedProtocol):
             end.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Pass on that the client sends no more: what it had begun is nothing now."""
+        """Pass on the client's end of stream; a message that was not complete is dropped."""
         return self._end is not None and self._end.eof_received()
 
     def pause_writing(self) -> None:

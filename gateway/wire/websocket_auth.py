@@ -1,11 +1,11 @@
-"""What a WebSocket's first message says if it is one that authenticates: ``{"type":"auth","payload":{"token":"…"}}``.
+"""Parser of the message that authenticates a WebSocket: ``{"type":"auth","payload":{"token":"…"}}``.
 
-Whether the token is any good is not known here. Laws:
+It does not verify the token. Laws:
 
-- The token that is returned is the one that every reader of JSON finds there, whether it takes the first or the last of
-  two keys, tells ``Type`` from ``type``, minds what stands behind the object, or not. A message in which two readers
-  could find two things is refused.
-- A message is no auth message only if no reader could take it for one.
+- Every JSON parser finds the same token in an accepted message: one that takes the first of two equal keys and one that
+  takes the last, one that distinguishes ``Type`` from ``type`` and one that does not, one that reads text after the
+  object and one that ignores it. A message in which two parsers could find different tokens is refused.
+- A message counts as another message only if no parser could take it for an auth message.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 POLICY, NOT_TEXT = 1008, 1007
 FAILED: Final = "authentication failed"
-"""What Whatomate says of a first message that does not authenticate."""
+"""Whatomate's close reason for a first message that does not authenticate."""
 _SPACE: Final = " \t\n\r"
 _BOM: Final = "\ufeff"
 _DEEPEST: Final = 100
@@ -30,14 +30,14 @@ _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _FIRST_PRINTABLE, _LAST_PRINTABLE = "!", "~"
 
 Pairs = tuple[tuple[str, object], ...]
-"""An object of JSON, with every pair of it in order; an array is a list."""
+"""A JSON object as all its pairs in order. A JSON array is a list, so the two differ."""
 
 
 def read_auth(message: bytes) -> bytes | None:
-    """Return the token of an auth message; None when it is another message, to any reader.
+    """Return the token of an auth message; None if no parser takes it for an auth message.
 
     Raises:
-        Unreadable: it is not text, or different readers could find different things in it.
+        Unreadable: it is not UTF-8, or two parsers could find different things in it.
     """
     try:
         text = message.decode()
@@ -49,7 +49,7 @@ def read_auth(message: bytes) -> bytes | None:
     try:
         found, end = _DECODER.raw_decode(plain)
     except ValueError:
-        return None  # no JSON; Python takes more for JSON than others do
+        return None  # no JSON to any parser: Python's accepts more than others do
     if not isinstance(found, tuple) or not any(_is_auth(kind) for kind in _values(found, "type")):
         return None
     if _BOM in text[: len(text) - len(plain)] or plain[end:].strip(_SPACE):
@@ -80,13 +80,13 @@ def _ambiguous() -> Unreadable:
 
 
 def _refuse(_: str) -> object:
-    """Take NaN and Infinity for what they are to most readers: an error, and so another message to some."""
+    """Refuse NaN and Infinity: some parsers accept them, to the others the message is no JSON."""
     raise _ambiguous()
 
 
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=tuple,
-    # No number is of any account, and Python refuses long ones that others read.
+    # Numbers do not matter here, and Python refuses long ones that others accept.
     parse_int=lambda _: None,
     parse_float=lambda _: None,
     parse_constant=_refuse,
@@ -98,11 +98,11 @@ def _is_auth(kind: object) -> bool:
 
 
 def _values(pairs: Pairs, name: str) -> Iterable[object]:
-    """Return what stands under `name` in the eyes of any reader: Go folds the case of keys, Unicode's too."""
+    """Return every value that some parser finds under `name`: Go's ignores the case of keys, by Unicode's rules."""
     return [value for key, value in pairs if key.casefold() == name]
 
 
 def _only(pairs: Pairs, name: str) -> object:
-    """Return what stands under `name`, if that is one thing to every reader; else None."""
+    """Return the value under `name` if every parser finds that one; else None."""
     values = [value for key, value in pairs if key.casefold() == name and key == name]
     return values[0] if len(values) == len(list(_values(pairs, name))) == 1 else None
