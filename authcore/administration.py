@@ -16,6 +16,7 @@ from authcore import api_keys, permissions
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import (
     AlreadyMember,
+    ApiKeyRevoked,
     ApiKeyUnknown,
     EmailTaken,
     EmailUnacceptable,
@@ -146,14 +147,23 @@ class Administration:
         return found or (await self._store.logins(trimmed) if trimmed != email else ())
 
     async def create_api_key(
-        self, user_id: UUID, organization_id: UUID, name: str, expires_at: datetime | None = None
+        self,
+        user_id: UUID,
+        organization_id: UUID,
+        name: str,
+        expires_at: datetime | None = None,
+        *,
+        parent_id: UUID | None = None,
     ) -> tuple[ApiKeyListing, str]:
         """Create an API key that acts as a user in an organization; the key's text is returned only here.
+
+        One that is made with another key, `parent_id`, ends when that ends, and no later.
 
         Raises:
             UserUnknown: there is no such user.
             OrganizationUnknown: there is no such organization.
             NotAMember: the user may not act there.
+            ApiKeyRevoked: the key that it is made with is good no more.
             StoreUnavailable: the database does not answer.
         """
         subject = await self._store.subject(user_id, organization_id)
@@ -171,8 +181,12 @@ class Administration:
             prefix=api_keys.prefixes(key.encode("ascii"))[0],
             key_hash=await api_keys.hash_key(key, self._passwords.pool),
             expires_at=expires_at,
+            parent_id=parent_id,
         )
-        return await self._store.add_api_key(new), key
+        row = await self._store.add_api_key(new)
+        if row is None:
+            raise ApiKeyRevoked
+        return row, key
 
     async def list_api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
         """Return an organization's keys, newest first.

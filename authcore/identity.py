@@ -93,11 +93,12 @@ class Identity:
         self.hear(Change(everything=True))
 
     async def purge(self, now: float) -> int:
-        """Delete old digests of API keys, and return how many.
+        """Delete old digests of API keys, and the links of keys that are gone; return how many digests.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
+        await self._store.purge_api_key_links()
         return await self._store.purge_api_key_digests(datetime.fromtimestamp(now - _DIGEST_SECONDS, UTC))
 
     def hear(self, change: Change) -> None:

@@ -159,6 +159,14 @@ SESSION: Final = "session_id"
 
 BY_KEY: Final = {header.key: header for header in HEADERS}
 
+HOSTED: Final[tuple[tuple[str, Callable[[Principal], str]], ...]] = (
+    (BY_KEY[SESSION].name, lambda who: str(who.session_id or "")),
+    ("X-Auth-Credential", lambda who: who.method.value),
+    ("X-Auth-Own-Key-ID", lambda who: str(who.key_id or "")),
+    ("X-Auth-Expires-At", lambda who: "" if who.expires_at is None else str(who.expires_at)),
+)
+"""What the gateway's own application is sent besides, under these names alone: what a caller's credential may found."""
+
 SELECTED: Final = tuple(header for header in HEADERS if header.select)
 """The rows whose value the statement of subjects selects."""
 

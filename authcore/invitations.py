@@ -6,7 +6,8 @@ Laws:
 
 - It is good once, until it expires or is taken back; its token is shown once, and kept is its digest. A token that is
   genuine and has no row here lets nobody in: who knows the secret that Whatomate shares cannot invite.
-- Nobody grants what they have not: the role permits nothing that the inviter lacks, super admins aside.
+- Nobody grants what they have not: the inviter is judged when they invite, and again when somebody is let in
+  (:mod:`authcore.granting`).
 - An invitation is honoured where everybody may register too: it says which role.
 """
 
@@ -35,6 +36,7 @@ from authcore.errors import (
     TokenExpired,
     TokenRejected,
 )
+from authcore.granting import lacking, may_invite
 from authcore.store.invitations import InvitationRow, Spend
 
 if TYPE_CHECKING:
@@ -142,12 +144,12 @@ class Invitations:
         if inviter is None:
             return
         subject = await self._store.subject(inviter, organization_id)
-        if subject is None or not subject.may_act:
+        if subject is None or not may_invite(subject):
             raise PermissionDenied
-        lacking = granted - set(subject.permissions)
-        if lacking and not subject.is_super_admin:
+        missing = lacking(subject, granted)
+        if missing:
             raise PermissionDenied(
-                f"You cannot grant a role with permissions that you lack: {', '.join(sorted(lacking))}"
+                f"You cannot grant a role with permissions that you lack: {', '.join(sorted(missing))}"
             )
 
     def _signed(self, row: InvitationRow, now: float) -> str:

@@ -36,6 +36,10 @@ class AuthMethod(StrEnum):
         return "jwt" if self is AuthMethod.FOREIGN else self.value
 
 
+FOUNDING: Final = frozenset({AuthMethod.JWT, AuthMethod.COOKIE})
+"""Ways of authenticating by which something may be made that outlives the request: a session, a key, an invitation."""
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Principal:
     """Authenticated caller who acts in one organization.
@@ -51,6 +55,7 @@ class Principal:
         permissions: Every ``resource:action`` granted; for a super admin, all there are.
         is_super_admin: Has every permission in every organization.
         key_id: The API key used, for ``AuthMethod.API_KEY`` only.
+        parents: The API keys that this one comes from: it ends with each of them.
         expires_at: POSIX seconds after which the credential is no longer good; None if it never expires.
         session_id: The session its token belongs to; None for an API key and for a token that Whatomate issued.
         is_stale: True if the store did not answer and this is a cached verdict past its time.
@@ -72,6 +77,7 @@ class Principal:
     session_id: UUID | None = None
     is_stale: bool = False
     attributes: tuple[tuple[str, str], ...] = ()
+    parents: tuple[UUID, ...] = ()
 
 
 ANONYMOUS: Final = Principal(AuthMethod.ANONYMOUS)

@@ -105,7 +105,7 @@ class Principals:
         rows.add(UNKNOWN_KEY)
         row = await self._api_keys.prove(credential)
         rows.remove(UNKNOWN_KEY)
-        rows.add(row.id)
+        rows.update((row.id, *row.parents))
         api_keys.judge(row, now)
         subject = await self._subject(row.user_id, row.organization_id, rows)
         if subject is None or not subject.may_act:
@@ -122,6 +122,7 @@ class Principals:
             user_id=row.user_id,
             expires_at=None if row.expires_at is None else row.expires_at.timestamp(),
             key_id=row.id,
+            parents=row.parents,
         )
 
     async def _acting_in(self, subject: Subject, organization: UUID | None, rows: set[UUID]) -> Subject:
@@ -161,6 +162,7 @@ class Principals:
         expires_at: float | None,
         key_id: UUID | None = None,
         session_id: UUID | None = None,
+        parents: tuple[UUID, ...] = (),
     ) -> Principal:
         return Principal(
             method=method,
@@ -175,6 +177,7 @@ class Principals:
             key_id=key_id,
             expires_at=expires_at,
             session_id=session_id,
+            parents=parents,
             attributes=subject.attributes,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from authcore.identity_headers import BY_KEY, SESSION, SIGNED
+from authcore.identity_headers import BY_KEY, HOSTED, SESSION, SIGNED
 from config.extras import collector, redis_can_be_asked
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ NOT_FOR_IDENTITY: Final = frozenset(
 def fold(header: str) -> str:
     """Return a header name as servers that fold punctuation see it."""
     return "".join(letter if letter.isalnum() else "-" for letter in header.lower())
+
+
+_FOR_OURSELVES: Final = frozenset(fold(name) for name, _ in HOSTED)
+"""Under these names the gateway's own application is sent what it needs besides."""
 
 
 def _database_url(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -171,11 +175,10 @@ def _listeners(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _headers(settings: Settings) -> Iterator[tuple[str, str]]:
-    # Under this name the gateway's own application is sent the session.
     taken = {fold(BY_KEY[SESSION].name): BY_KEY[SESSION].setting}
     for key, header in settings.header.names().items():
         name = BY_KEY[key].setting
-        if fold(header) in NOT_FOR_IDENTITY:
+        if fold(header) in NOT_FOR_IDENTITY or (fold(header) in _FOR_OURSELVES and key != SESSION):
             yield name, f"{header} has a meaning of its own and cannot carry identity"
         first = taken.setdefault(fold(header), name)
         if first != name:

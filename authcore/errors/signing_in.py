@@ -59,6 +59,13 @@ class InvitationSpent(InvitationRejected):
     message = "Invitation has been used or revoked. Please ask for a new one."
 
 
+class InviterUnfit(InvitationRejected):
+    """A genuine invitation whose giver could not give it now: gone, switched off, or without the rights for it."""
+
+    reason = Reason.REVOKED
+    message = "Whoever gave this invitation may not give it any more. Please ask for a new one."
+
+
 class InvitationForAnother(InvitationRejected):
     """A genuine invitation, presented with another e-mail or for another organization."""
 

@@ -26,6 +26,7 @@ UPDATED: Final = {
 OWN: Final = (
     *("gateway_sessions", "gateway_refresh_tokens", "gateway_api_key_digests", "gateway_sign_outs"),
     *("gateway_sign_in_failures", "gateway_sign_in_addresses", "gateway_invitations", "gateway_used_tickets"),
+    "gateway_api_key_parents",
 )
 
 

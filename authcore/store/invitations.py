@@ -4,6 +4,8 @@ Laws:
 
 - An invitation is used up in the transaction that makes the account or the membership: of two at once one is let in,
   and where nobody was let in nothing is used up.
+- In that transaction its inviter is judged again (:mod:`authcore.granting`), by the role as it is by then. An
+  operator's has no inviter, and stays good.
 - The e-mail it is for is compared by the function that finds accounts.
 """
 
@@ -12,8 +14,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from authcore.errors import InvitationSpent
+from authcore.errors import InvitationSpent, InviterUnfit
+from authcore.granting import lacking, may_invite
 from authcore.store.emails import folded
+from authcore.store.subjects import read_subject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +41,7 @@ _SPEND: Final = f"""
 UPDATE gateway_invitations SET used_at = $2, used_by = $3
 WHERE digest = $1 AND used_at IS NULL AND revoked_at IS NULL
     AND coalesce({folded("email")} = {folded("$4::text")}, true)
-RETURNING id
+RETURNING organization_id, role_id, invited_by
 """  # noqa: S608 - of the folding alone
 
 _OPEN: Final = """
@@ -103,10 +107,17 @@ async def spend(connection: Connection, spending: Spend, user_id: UUID) -> None:
 
     Raises:
         InvitationSpent: it is not to be had any more.
+        InviterUnfit: whoever gave it could not give it now.
     """
-    found = await connection.fetchval(_SPEND, spending.digest, spending.at, user_id, spending.email)
+    found = await connection.fetchrow(_SPEND, spending.digest, spending.at, user_id, spending.email)
     if found is None:
         raise InvitationSpent
+    if found["invited_by"] is not None:
+        organization_id, role_id = found["organization_id"], found["role_id"]
+        inviter = await read_subject(connection, found["invited_by"], organization_id)
+        granted = () if role_id is None else await connection.fetchval(_GRANTS, organization_id, role_id)
+        if inviter is None or granted is None or not may_invite(inviter) or lacking(inviter, set(granted)):
+            raise InviterUnfit
 
 
 class InvitationRows:

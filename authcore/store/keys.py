@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from authcore.store import key_lineage
 from authcore.store.moments import moment
 from authcore.store.rows import ApiKeyListing, ApiKeyPage, ApiKeyRow
 
@@ -23,15 +24,16 @@ if TYPE_CHECKING:
     from authcore.store.rows import NewApiKey
 
 # The fingerprint in the digest's row binds it to the hash that was proved.
-_CANDIDATES: Final = """
-SELECT k.id, k.user_id, k.organization_id, k.key_hash, coalesce(k.is_active, false) AS is_active, k.expires_at,
-       d.key_id IS NOT NULL AS is_proved
+_CANDIDATES: Final = f"""
+SELECT k.id, k.user_id, k.organization_id, k.key_hash, coalesce(k.is_active, false) AND before.is_active AS is_active,
+       least(k.expires_at, before.expires_at) AS expires_at, d.key_id IS NOT NULL AS is_proved, before.ids AS parents
 FROM api_keys k
+{key_lineage.BEFORE.format(key="k.id")}
 LEFT JOIN gateway_api_key_digests d ON d.key_id = k.id AND d.digest = $2
     AND d.key_hash_fingerprint = sha256(convert_to(k.key_hash, 'UTF8'))
 WHERE k.key_prefix = ANY($1::text[]) AND k.deleted_at IS NULL
 ORDER BY is_proved DESC, k.created_at DESC, k.id LIMIT 5
-"""
+"""  # noqa: S608 - of constants of ours
 
 _ADD_DIGEST: Final = """
 INSERT INTO gateway_api_key_digests (key_id, digest, key_hash_fingerprint, created_at)
@@ -43,19 +45,33 @@ _PURGE_DIGESTS: Final = """
 WITH gone AS (DELETE FROM gateway_api_key_digests WHERE created_at < $1 RETURNING key_id) SELECT count(*) FROM gone
 """
 
+_PURGE_BATCH: Final = 2000
+_PURGE_LINKS: Final = """
+WITH gone AS (DELETE FROM gateway_api_key_parents WHERE key_id IN (
+    SELECT p.key_id FROM gateway_api_key_parents p
+    WHERE NOT EXISTS (SELECT FROM api_keys k WHERE k.id = p.key_id) LIMIT $1) RETURNING key_id)
+SELECT count(*) FROM gone
+"""
+
 _LISTING: Final = f"""id, user_id, organization_id, name, key_prefix, last_used_at, expires_at,
     coalesce(is_active, false) AS is_active, {moment("created_at")} AS created_at"""
 
 # Older Whatomate databases have varchar(8) there, newer ones varchar(16); a column's typmod is its width plus 4.
 _ADD_KEY: Final = f"""
-INSERT INTO api_keys (organization_id, user_id, name, key_prefix, key_hash, expires_at, is_active, created_at,
-                      updated_at)
-VALUES ($1, $2, $3,
-        left($4::text, (SELECT CASE WHEN atttypmod BETWEEN 4 AND 19 THEN 8 ELSE 16 END FROM pg_attribute
-                        WHERE attrelid = 'api_keys'::regclass AND attname = 'key_prefix')),
-        $5, $6, true, now(), now())
-RETURNING {_LISTING}
-"""  # noqa: S608 - only a constant is interpolated
+WITH made AS (
+    INSERT INTO api_keys (organization_id, user_id, name, key_prefix, key_hash, expires_at, is_active, created_at,
+                          updated_at)
+    SELECT $1, $2, $3,
+           left($4::text, (SELECT CASE WHEN atttypmod BETWEEN 4 AND 19 THEN 8 ELSE 16 END FROM pg_attribute
+                           WHERE attrelid = 'api_keys'::regclass AND attname = 'key_prefix')),
+           $5, least($6, parent.expires_at, before.expires_at), true, now(), now()
+    FROM (SELECT $7::uuid AS id) asked LEFT JOIN api_keys parent ON parent.id = asked.id AND parent.deleted_at IS NULL
+    {key_lineage.BEFORE.format(key="asked.id")}
+    WHERE asked.id IS NULL OR (parent.is_active AND before.is_active)
+    RETURNING {_LISTING}),
+linked AS (INSERT INTO gateway_api_key_parents (key_id, parent_id) SELECT id, $7 FROM made WHERE $7 IS NOT NULL)
+SELECT * FROM made
+"""  # noqa: S608 - of constants of ours
 
 _KEYS: Final = f"""
 SELECT {_LISTING} FROM api_keys WHERE organization_id = $1 AND deleted_at IS NULL ORDER BY created_at DESC, id
@@ -76,17 +92,20 @@ SELECT {_LISTING} FROM api_keys WHERE organization_id = $1 AND id = $2 AND delet
 """  # noqa: S608 - only a constant is interpolated
 
 _SWITCH: Final = f"""
+WITH {key_lineage.AFTER.format(key="$2", when="AND organization_id = $1 AND NOT $3")}
 UPDATE api_keys SET is_active = $3, updated_at = now() WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
 RETURNING {_LISTING}
 """  # noqa: S608 - only a constant is interpolated
 
-_DELETE: Final = """
+_DELETE: Final = f"""
+WITH {key_lineage.AFTER.format(key="$2", when="AND organization_id = $1")}
 UPDATE api_keys SET deleted_at = now() WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL RETURNING id
-"""
+"""  # noqa: S608 - of constants of ours
 
-_REVOKE_KEY: Final = """
+_REVOKE_KEY: Final = f"""
+WITH {key_lineage.AFTER.format(key="$1", when="")}
 UPDATE api_keys SET is_active = false, updated_at = now() WHERE id = $1 AND deleted_at IS NULL RETURNING id
-"""
+"""  # noqa: S608 - of constants of ours
 
 _MARK_USED: Final = """
 UPDATE api_keys SET last_used_at = $2
@@ -101,7 +120,8 @@ class KeyRows:
 
     async def api_key_candidates(self, prefixes: Sequence[str], digest: bytes) -> Sequence[ApiKeyRow]:
         """Return the live keys with one of `prefixes`: those proved by `digest`, then the newest; five at most."""
-        return [ApiKeyRow(**row) for row in await self._pool.fetch(_CANDIDATES, list(prefixes), digest)]
+        rows = await self._pool.fetch(_CANDIDATES, list(prefixes), digest)
+        return [ApiKeyRow(**{**row, "parents": tuple(row["parents"])}) for row in rows]
 
     async def add_api_key_digest(self, key_id: UUID, key_hash: str, digest: bytes) -> None:
         """Keep the digest of a key that was proved against `key_hash`."""
@@ -111,13 +131,23 @@ class KeyRows:
         """Forget the digests from before then, be their keys live or gone; return how many."""
         return int(await self._pool.fetchval(_PURGE_DIGESTS, before))
 
-    async def add_api_key(self, key: NewApiKey) -> ApiKeyListing:
-        """Keep a new API key."""
+    async def purge_api_key_links(self) -> int:
+        """Forget which key made a key that is deleted for good; return how many, a few thousand at most."""
+        return int(await self._pool.fetchval(_PURGE_LINKS, _PURGE_BATCH))
+
+    async def add_api_key(self, key: NewApiKey) -> ApiKeyListing | None:
+        """Keep a new API key, for no longer than its parent; None where that is good no more."""
         row = await self._pool.fetchrow(
-            _ADD_KEY, key.organization_id, key.user_id, key.name, key.prefix, key.key_hash, key.expires_at
+            _ADD_KEY,
+            key.organization_id,
+            key.user_id,
+            key.name,
+            key.prefix,
+            key.key_hash,
+            key.expires_at,
+            key.parent_id,
         )
-        assert row is not None  # noqa: S101 - an INSERT ... VALUES returns its row
-        return ApiKeyListing(**row)
+        return None if row is None else ApiKeyListing(**row)
 
     async def api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
         """Return the organization's keys, newest first."""

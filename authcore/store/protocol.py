@@ -225,8 +225,8 @@ class AccountStore(SubjectReader, Protocol):
     async def add_organization(self, name: str, slug: str, roles: Sequence[SystemRole]) -> UUID | None:
         """Create an organization with its system roles; None when the slug is taken."""
 
-    async def add_api_key(self, key: NewApiKey) -> ApiKeyListing:
-        """Keep a new API key."""
+    async def add_api_key(self, key: NewApiKey) -> ApiKeyListing | None:
+        """Keep a new API key, for no longer than its parent; None where that is good no more."""
 
     async def api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
         """Return the organization's keys, newest first."""

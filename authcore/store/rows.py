@@ -59,7 +59,10 @@ class ApiKeyRow:
     """An API key as stored.
 
     Attributes:
+        is_active: It is switched on, and so is every key before it.
+        expires_at: When it ends, or the first of the keys before it.
         is_proved: A digest of the very key asked about is kept beside this very `key_hash`: bcrypt has proved it.
+        parents: The keys before it: with one of them it was made, with another that one, and so on.
     """
 
     id: UUID
@@ -69,6 +72,7 @@ class ApiKeyRow:
     is_active: bool
     expires_at: datetime | None
     is_proved: bool = False
+    parents: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,11 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewApiKey:
-    """An API key about to be kept; `prefix` is the longest one, the store keeps what its column holds."""
+    """An API key about to be kept; `prefix` is the longest one, the store keeps what its column holds.
+
+    Attributes:
+        parent_id: The key that it is made with, if any, whose end is its own.
+    """
 
     user_id: UUID
     organization_id: UUID
@@ -163,6 +171,7 @@ class NewApiKey:
     prefix: str
     key_hash: str = field(repr=False)
     expires_at: datetime | None
+    parent_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.standing import Fall
+from authcore.store import key_lineage
 from authcore.store.session_statements import UNCHANGED
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ FROM (
            h.session_id IS NULL OR (s.revoked_at IS NULL AND coalesce(s.expires_at > $5, false) AND {UNCHANGED})
                AS has_session,
            h.key_id IS NULL
-               OR (coalesce(k.is_active, false) AND coalesce(k.expires_at > $5, k.id IS NOT NULL)) AS has_key
+               OR (coalesce(k.is_active, false) AND coalesce(k.expires_at > $5, k.id IS NOT NULL)
+                   AND before.is_active AND coalesce(before.expires_at > $5, true)) AS has_key
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[])
         WITH ORDINALITY AS h (user_id, organization_id, session_id, key_id, place)
     LEFT JOIN users u ON u.id = h.user_id AND u.deleted_at IS NULL
     LEFT JOIN organizations o ON o.id = h.organization_id AND o.deleted_at IS NULL
     LEFT JOIN gateway_sessions s ON s.id = h.session_id AND s.user_id = h.user_id
-    LEFT JOIN api_keys k ON k.id = h.key_id AND k.deleted_at IS NULL) standing
+    LEFT JOIN api_keys k ON k.id = h.key_id AND k.deleted_at IS NULL
+    {key_lineage.BEFORE.format(key="h.key_id")}) standing
 WHERE NOT (has_user AND is_member AND has_session AND has_key)
 """  # noqa: S608 - of a constant of ours
 

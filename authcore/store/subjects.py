@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from authcore.identity_headers import SELECTED
 from authcore.permissions import ALL, is_permission
@@ -67,6 +67,42 @@ ORDER BY c.rank, c.created_at, c.organization_id LIMIT 1
 """
 
 
+class Reader(Protocol):
+    """Where a row is read: a pool, or the connection of a transaction."""
+
+    async def fetchrow(self, statement: str, /, *arguments: object) -> Any:
+        """Return the first row."""
+
+
+async def read_subject(
+    reader: Reader, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
+) -> Subject | None:
+    """Return the user as seen in the organization, and what became of a session of theirs; None: no such user."""
+    row = await reader.fetchrow(_STATEMENT, user_id, organization_id, session_id)
+    if row is None:
+        return None
+    # A row that is no permission by our grammar grants nothing: it might break out of a header.
+    granted = {one for one in row["permissions"] if is_permission(one)}
+    return Subject(
+        user_id=row["user_id"],
+        organization_id=organization_id,
+        home_organization_id=row["home_organization_id"],
+        email=row["email"],
+        full_name=row["full_name"],
+        is_active=row["is_active"],
+        is_super_admin=row["is_super_admin"],
+        is_member=row["is_member"],
+        organization_exists=row["organization_exists"],
+        role_id=row["role_id"],
+        role=row["role"],
+        assigned_role_id=row["assigned_role_id"],
+        permissions=tuple(sorted(granted | ALL if row["is_super_admin"] else granted)),
+        session_began_at=row["session_began_at"],
+        is_session_over=row["is_session_over"],
+        attributes=tuple((one.key, text) for one in SELECTED if (text := row[f"header_{one.key}"])),
+    )
+
+
 class Subjects:
     """Reads of users as seen in organizations."""
 
@@ -76,29 +112,7 @@ class Subjects:
         self, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
     ) -> Subject | None:
         """Return the user as seen in the organization, and what became of a session of theirs; None: no such user."""
-        row = await self._pool.fetchrow(_STATEMENT, user_id, organization_id, session_id)
-        if row is None:
-            return None
-        # A row that is no permission by our grammar grants nothing: it might break out of a header.
-        granted = {one for one in row["permissions"] if is_permission(one)}
-        return Subject(
-            user_id=row["user_id"],
-            organization_id=organization_id,
-            home_organization_id=row["home_organization_id"],
-            email=row["email"],
-            full_name=row["full_name"],
-            is_active=row["is_active"],
-            is_super_admin=row["is_super_admin"],
-            is_member=row["is_member"],
-            organization_exists=row["organization_exists"],
-            role_id=row["role_id"],
-            role=row["role"],
-            assigned_role_id=row["assigned_role_id"],
-            permissions=tuple(sorted(granted | ALL if row["is_super_admin"] else granted)),
-            session_began_at=row["session_began_at"],
-            is_session_over=row["is_session_over"],
-            attributes=tuple((one.key, text) for one in SELECTED if (text := row[f"header_{one.key}"])),
-        )
+        return await read_subject(self._pool, user_id, organization_id, session_id)
 
     async def home(self, user_id: UUID) -> UUID | None:
         """Return the organization a user lands in: the home, else the default membership, else the first."""

@@ -148,6 +148,11 @@ class Keys(Group):
     hosted: bool = Field(
         default=True, description="The gateway answers /api/api-keys itself; off: the upstream does."
     )
+    mint_keys: bool = Field(
+        default=False,
+        description="API keys may create API keys, which end with the key that made them; off: only who has signed in "
+        "creates keys.",
+    )
     secret: SecretStr | None = Field(
         None,
         min_length=32,

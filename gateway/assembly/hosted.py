@@ -56,6 +56,7 @@ def _add_endpoints(application: web.Application, settings: Settings, domain: Dom
         KeySetEndpoint(domain.ring),
         OpenApiEndpoints(
             with_api_keys=settings.keys.hosted,
+            mint_keys=settings.keys.mint_keys,
             with_password=settings.password.hosted,
             decision_path=settings.decision.path,
             cookies={"access": ACCESS.decode(), "header": "X-CSRF-Token"} if settings.cookies else {},

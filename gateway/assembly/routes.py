@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
-from authcore.principal import AuthMethod
+from authcore.principal import FOUNDING, AuthMethod
 from config.route_file import read_plan
 from config.routes import DEFAULT_UPSTREAM
 from gateway.assembly.planned import planned_rules, preflights_of, refuse_hosted
@@ -128,7 +128,7 @@ def _hosted_routes(
             cors=cors,
         )
 
-    by_token = Requirement(methods=frozenset({AuthMethod.JWT, AuthMethod.COOKIE}))
+    by_token = Requirement(methods=FOUNDING)
     ours: dict[str, Route | Sequence[Route]] = {
         path: replace(here(path, PUBLIC), cookies=settings.cookies) for path in OPEN_PATHS
     }
@@ -137,28 +137,32 @@ def _hosted_routes(
     ours |= {path: replace(own, methods=of_method(method)) for path, method in SESSION_METHODS.items()}
     for path in (PASSWORD_PATH, *([ME_PASSWORD_PATH] if settings.password.hosted else ())):
         ours[path] = replace(here(path, by_token), methods=of_method("PUT"))
-    ours |= _by_permission(here(INVITATIONS, AUTHENTICATED), INVITATION_PERMISSIONS)
+    ours |= _by_permission(here(INVITATIONS, AUTHENTICATED), INVITATION_PERMISSIONS, FOUNDING)
     # It acts for the organization that the caller asks for: a browser's socket cannot name one in a header later.
     ours[WS_TOKEN_PATH] = replace(here(WS_TOKEN_PATH, by_token), methods=frozenset({b"GET"}), hosted=False)
     ours |= {path: replace(here(path, PUBLIC), methods=of_method("GET")) for path in DESCRIPTION_PATHS}
     ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))
     if settings.keys.hosted:
-        ours |= _by_permission(here(COLLECTION, AUTHENTICATED), PERMISSIONS)
+        minting = FOUNDING | {AuthMethod.API_KEY} if settings.keys.mint_keys else FOUNDING
+        ours |= _by_permission(here(COLLECTION, AUTHENTICATED), PERMISSIONS, minting)
     return ours
 
 
 def _by_permission(
-    route: Route, permissions: Mapping[str, Mapping[str, str]]
+    route: Route, permissions: Mapping[str, Mapping[str, str]], founding: frozenset[AuthMethod]
 ) -> dict[str, Route | Sequence[Route]]:
     """Return the routes of `permissions` (path -> method -> permission), each like `route`.
 
+    What lives on is made by POST, and by the `founding` ways of authenticating alone (docs/founding.md).
     They are not bound to the credential's organization: the caller may ask for another one, as on forwarded routes.
     """
     return {
         path: [
             replace(
                 route,
-                requirement=Requirement(all_of=frozenset({permission})),
+                requirement=Requirement(
+                    all_of=frozenset({permission}), methods=founding if method == "POST" else None
+                ),
                 methods=of_method(method),
                 hosted=False,
             )

@@ -4,6 +4,7 @@ Laws:
 
 - Every key seen or touched here is of the organization that the caller acts in; another's does not exist.
 - A key is shown once, in the answer that creates it.
+- A key that is switched on again lives on: no other key and no foreign issuer's token does that. Both may end keys.
 - The route has asked for the permission (``api_keys:read``, ``:write``, ``:delete``) before an endpoint is reached.
 """
 
@@ -16,7 +17,7 @@ from uuid import UUID
 from pydantic import BaseModel, BeforeValidator, Field, StrictBool
 
 from authcore.errors import ApiKeyUnknown, NameUnacceptable, NotAMember, Overloaded
-from gateway.endpoints.application import now_of, read_body, success
+from gateway.endpoints.application import made_with, now_of, read_body, refuse_to_found, success
 from gateway.endpoints.describing import Answer, MessageAnswer, Operation
 from gateway.endpoints.moments import ExpiresAt, SecondsZ
 from gateway.faults import BadRequest
@@ -129,6 +130,7 @@ OPERATIONS: Final = (
         "Create an API key that acts as the caller, and show it",
         NewApiKeyAnswer,
         body=CreateKeyBody,
+        founds=True,
         refuses=(NameUnacceptable, NotAMember, Overloaded),
     ),
     _operation("GET", ONE, "Get an API key", ApiKeyAnswer, refuses=(ApiKeyUnknown,), complaints=(_NO_ID,)),
@@ -137,6 +139,7 @@ OPERATIONS: Final = (
         ONE,
         "Switch an API key on or off",
         ApiKeyAnswer,
+        detail="An API key switches none on.",
         body=SwitchKeyBody,
         refuses=(ApiKeyUnknown,),
         complaints=(_NO_ID,),
@@ -195,6 +198,7 @@ class ApiKeyEndpoints:
             self._organization(request),
             body.name,
             body.expires_at,
+            parent_id=made_with(request),
         )
         shown = ApiKeyAnswer.model_validate(row)
         return success(NewApiKeyAnswer(**shown.model_dump(), key=key))
@@ -206,6 +210,8 @@ class ApiKeyEndpoints:
         if body.is_active is None:
             key = await self._administration.find_api_key(organization, key_id)
         else:
+            if body.is_active:
+                refuse_to_found(request)
             key = await self._administration.switch_api_key(organization, key_id, is_active=body.is_active)
         return success(ApiKeyAnswer.model_validate(key))
 

@@ -11,7 +11,8 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from authcore.errors import AuthError
+from authcore.errors import AuthError, PermissionDenied
+from authcore.principal import FOUNDING
 from authcore.store.clock import DatabaseClock
 from authcore.store.session_rows import Visit
 from gateway.endpoints.describing import FORM, JSON, OTHER_MEDIA
@@ -75,6 +76,23 @@ def session_of(request: web.Request) -> UUID | None:
     """Return the session of the caller's token; None when it is of none. The pipeline tells, no client can."""
     told = request.headers.get("X-Auth-Session-ID")
     return None if told is None else UUID(told)
+
+
+def made_with(request: web.Request) -> UUID | None:
+    """Return the API key that the caller came with; None for any other credential."""
+    told = request.headers.get("X-Auth-Own-Key-ID")
+    return None if told is None else UUID(told)
+
+
+def refuse_to_found(request: web.Request) -> None:
+    """Refuse a credential that founds nothing which outlives it (docs/founding.md).
+
+    Raises:
+        PermissionDenied: it is an API key or a foreign issuer's token.
+    """
+    credential = request.headers.get("X-Auth-Credential")
+    if credential not in FOUNDING:
+        raise PermissionDenied(f"Not available with this credential ({credential})")
 
 
 async def now_of(request: web.Request) -> float:

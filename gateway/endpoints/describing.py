@@ -86,6 +86,7 @@ class Operation:
         optional_body: It may be sent nothing.
         form: The body may be a form as well.
         in_other_organizations: The caller may ask for another organization; so wherever a permission is asked for.
+        founds: It makes what lives on: not for an API key (docs/founding.md).
         takes_cookies: Though it asks for no credential, it goes by a cookie where there is one.
         query: What its query may hold.
         refuses: The errors that are its own.
@@ -104,6 +105,7 @@ class Operation:
     optional_body: bool = False
     form: bool = False
     in_other_organizations: bool = False
+    founds: bool = False
     takes_cookies: bool = False
     query: type[BaseModel] | None = None
     refuses: tuple[type[errors.AuthError], ...] = ()
@@ -212,8 +214,8 @@ def _operation(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
 def _security(one: Operation, *, with_cookies: bool) -> list[dict[str, list[str]]]:
     if one.access == PUBLIC:
         return []
-    schemes = ["token", *(["cookie"] if with_cookies else []), *(["apiKey"] if one.access != TOKEN else [])]
-    return [{scheme: []} for scheme in schemes]
+    taken = {"token": True, "cookie": with_cookies, "apiKey": one.access != TOKEN and not one.founds}
+    return [{scheme: []} for scheme, is_taken in taken.items() if is_taken]
 
 
 def _parameters(one: Operation) -> Iterable[dict[str, Any]]:
@@ -260,12 +262,9 @@ def _refusals(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
     if _is_movable(one):
         met.append(errors.NotAMember())
     if one.access not in (PUBLIC, TOKEN):
-        met += [
-            errors.ApiKeyRejected(),
-            errors.PermissionDenied(f"Missing permission {one.access}"),
-            errors.ApiKeyBound(),
-        ]
-    elif one.access == TOKEN:
+        denied = errors.PermissionDenied(f"Missing permission {one.access}")
+        met += [errors.ApiKeyRejected(), denied, errors.ApiKeyBound()]
+    if one.access == TOKEN or one.founds:
         met.append(errors.PermissionDenied("Not available with this credential (api_key)"))
     if with_cookies and one.method != "GET" and (one.access != PUBLIC or one.takes_cookies):
         met.append(CsrfRefused("X-CSRF-Token is missing: send the value of the cookie whm_csrf in it"))

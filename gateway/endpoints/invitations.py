@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from authcore.errors import EmailUnacceptable, InvitationUnknown, RoleUnknown
+from authcore.granting import INVITE
 from gateway.endpoints.application import now_of, read_body, success
 from gateway.endpoints.describing import Answer, MessageAnswer, Operation
 from gateway.endpoints.moments import ExpiresAt
@@ -30,8 +31,8 @@ COLLECTION: Final = "/api/auth/invitations"
 ONE: Final = "/api/auth/invitations/{id}"
 
 PERMISSIONS: Final = {
-    COLLECTION: {"GET": "users:read", "POST": "users:write"},
-    ONE: {"DELETE": "users:write"},
+    COLLECTION: {"GET": "users:read", "POST": INVITE},
+    ONE: {"DELETE": INVITE},
 }
 """path -> method -> the permission that its route asks for."""
 
@@ -84,9 +85,10 @@ OPERATIONS: Final = (
         path=COLLECTION,
         tag="Invitations",
         summary="Invite somebody to register, and show the invitation",
-        detail="Good once. Nobody grants a role with permissions that they lack themselves.",
+        detail="Good once, while its inviter could still give it. Nobody grants permissions that they lack.",
         access=PERMISSIONS[COLLECTION]["POST"],
         body=InviteBody,
+        founds=True,
         answer=NewInvitationAnswer,
         refuses=(RoleUnknown, EmailUnacceptable),
     ),

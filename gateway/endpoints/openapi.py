@@ -8,6 +8,7 @@ Laws:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
@@ -85,12 +86,19 @@ class OpenApiEndpoints:
     """The handlers, over the document."""
 
     def __init__(
-        self, *, with_api_keys: bool, with_password: bool, decision_path: str, cookies: Mapping[str, str]
+        self,
+        *,
+        with_api_keys: bool,
+        mint_keys: bool = False,
+        with_password: bool,
+        decision_path: str,
+        cookies: Mapping[str, str],
     ) -> None:
-        """`cookies` as :func:`~gateway.endpoints.describing.make_document` takes it."""
+        """`cookies` as :func:`~gateway.endpoints.describing.make_document` takes it; `mint_keys`: keys make keys."""
         tables = [*DESCRIBED]
         if with_api_keys:
-            tables.append(api_keys.OPERATIONS)
+            founds = not mint_keys
+            tables.append(tuple(replace(one, founds=one.founds and founds) for one in api_keys.OPERATIONS))
         if with_password:
             tables.append(password.OPERATIONS_OF_WHATOMATE)
         if decision_path:

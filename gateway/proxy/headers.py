@@ -18,7 +18,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from authcore.identity_headers import BY_KEY, FAMILIES, HEADERS, SESSION
+from authcore.identity_headers import FAMILIES, HEADERS, HOSTED
 from authcore.principal import AuthMethod
 from gateway.cookies import without_ours
 from gateway.faults import UnsafeIdentity
@@ -46,10 +46,6 @@ FORWARDED: Final = frozenset(
 that); every ``x-forwarded-*`` belongs to them too."""
 
 CREDENTIALS: Final = frozenset({b"authorization", b"x-api-key"})
-
-SESSION_HEADER: Final = BY_KEY[SESSION].name.encode("ascii")
-"""The header in which the gateway's own application gets the session; others get it only if a setting names it. It is
-of a managed family, so a client cannot set it."""
 
 _FAMILIES: Final = tuple(family.encode("ascii") for family in FAMILIES)
 MANAGED_PREFIXES: Final = (*_FAMILIES, b"x-forwarded-")
@@ -202,11 +198,14 @@ class HeaderLaws:
         return sum(len(line) + 2 for line in start.split(b"\r\n") if line.partition(b":")[0] in names)
 
     def internal(self, principal: Principal) -> bytes:
-        """Return the same for the gateway's own application, with the session in a header of its own."""
-        block = self.identity(principal)
-        if principal.session_id is None or fold(self._names.get("session_id", b"")) == SESSION_HEADER.lower():
-            return block
-        return b"%b%b: %b\r\n" % (block, SESSION_HEADER, str(principal.session_id).encode("ascii"))
+        """Return the same for the gateway's own application, which is sent more under names that no client can set."""
+        lines = [self.identity(principal)]
+        if principal.method is not AuthMethod.ANONYMOUS:
+            for name, value in HOSTED:
+                text = value(principal)
+                if text and fold(name.encode("ascii")) not in self._of_identity:
+                    lines.append(f"{name}: {text}\r\n".encode("ascii"))
+        return b"".join(lines)
 
     def absent(self, block: bytes) -> tuple[str, ...]:
         """Return the lower-case names of the identity headers that are not in `block`."""

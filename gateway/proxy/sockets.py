@@ -74,9 +74,8 @@ class Socket:
     def rows(self) -> Iterable[UUID]:
         """The rows it depends on."""
         one = self.principal
-        return (
-            row for row in (one.user_id, one.organization_id, one.session_id, one.key_id) if row is not None
-        )
+        ids = (one.user_id, one.organization_id, one.session_id, one.key_id, *one.parents)
+        return (row for row in ids if row is not None)
 
 
 class Sockets:

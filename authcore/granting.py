@@ -1,0 +1,33 @@
+"""Law of granting: whether somebody may hand out a role, and what they lack for it.
+
+It is asked when an invitation is made, and again in the transaction that spends it: a right is judged when it is used.
+
+Laws:
+
+- Whoever hands out a role is active, acts in its organization, and may write users there.
+- Nobody grants what they have not: the role permits nothing that they lack. A super admin lacks nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from authcore.store.rows import Subject
+
+INVITE: Final = "users:write"
+"""The permission to invite."""
+
+
+def may_invite(inviter: Subject | None) -> bool:
+    """Tell whether a user, as seen in the organization of an invitation, may invite to it."""
+    if inviter is None or not inviter.is_active or not inviter.may_act:
+        return False
+    return inviter.is_super_admin or INVITE in inviter.permissions
+
+
+def lacking(inviter: Subject, granted: AbstractSet[str]) -> frozenset[str]:
+    """Return the permissions of a role that the one who would hand it out has not."""
+    return frozenset() if inviter.is_super_admin else frozenset(granted) - set(inviter.permissions)

@@ -1,0 +1,31 @@
+"""Lineage of API keys: which key made which, as fragments of SQL that keys are judged and ended by.
+
+Laws:
+
+- A key that was made with a key is good for as long as every key before it is: there, switched on, and within its time.
+  This is read with the key itself, so that it holds whoever ended one of them, by whatever statement.
+- What the gateway ends it ends with all that came of it, in one statement and at any depth: a Whatomate server that
+  reads the table sees the same.
+- Links that form a circle, which only plain SQL can make, end the reading like any others.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BEFORE: Final = """LEFT JOIN LATERAL (
+    WITH RECURSIVE line AS (
+        SELECT parent_id AS id FROM gateway_api_key_parents WHERE key_id = {key}
+        UNION SELECT p.parent_id FROM line JOIN gateway_api_key_parents p ON p.key_id = line.id)
+    SELECT coalesce(bool_and(coalesce(one.is_active, false)), true) AS is_active, min(one.expires_at) AS expires_at,
+           coalesce(array_agg(line.id), '{{}}') AS ids
+    FROM line LEFT JOIN api_keys one ON one.id = line.id AND one.deleted_at IS NULL) before ON true"""
+"""The keys before `key`, as one row: whether all are on, the first of their ends, and which they are."""
+
+AFTER: Final = """RECURSIVE line AS (
+    SELECT key_id AS id FROM gateway_api_key_parents WHERE parent_id = {key}
+    UNION SELECT p.key_id FROM line JOIN gateway_api_key_parents p ON p.parent_id = line.id),
+fallen AS (
+    UPDATE api_keys SET is_active = false, updated_at = now()
+    WHERE id IN (SELECT id FROM line) AND id <> {key} AND is_active AND deleted_at IS NULL {when})"""
+"""What came of `key`, and the switching off of that."""
