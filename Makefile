@@ -23,9 +23,10 @@ run: $(STAMP) ## a gateway, a PostgreSQL and an upstream to try it with (data st
 test: $(STAMP) ## every test, in two processes, each with a PostgreSQL of its own (ARGS="-n 0" for one)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-check: $(STAMP) ## format, lint, types, the laws of who may import whom
+check: $(STAMP) ## format, lint, spelling, types, the laws of who may import whom
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
+	@$(BIN)/codespell
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/test_house.py tests/test_files.py
 
