@@ -152,7 +152,7 @@ class Accounts(Administration):
             raise NotAMember
         return await self._signed_in_by(row, organization_id, now, visit)
 
-    async def switch(  # noqa: PLR0913 - who, where to, and what it is founded on, by name
+    async def switch(  # noqa: PLR0913 - the user, the target and the grounds for it, by name
         self,
         user_id: UUID,
         organization_id: UUID,
@@ -178,7 +178,7 @@ class Accounts(Administration):
         """
         return await self._signed_in(user_id, organization_id, now, visit, session_id, founded_at=founded_at)
 
-    async def change_password(  # noqa: PLR0913 - both passwords, and who is asking from where
+    async def change_password(  # noqa: PLR0913 - both passwords, the user and the visit, by name
         self,
         *,
         user_id: UUID,
@@ -247,7 +247,7 @@ class Accounts(Administration):
         except TokenRevoked:
             raise LoginRejected from None
 
-    async def _signed_in(  # noqa: PLR0913 - who, where, and what it is founded on, by name
+    async def _signed_in(  # noqa: PLR0913 - the user, the target and the grounds for it, by name
         self,
         user_id: UUID,
         organization_id: UUID,

@@ -150,7 +150,7 @@ class Authenticator:
                 not when lenient.
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer, and the caller is not known from before.
-            IssuerUnavailable: it is a foreign issuer's token, and that issuer's keys cannot be had.
+            IssuerUnavailable: it is a foreign issuer's token, and that issuer's keys cannot be fetched.
         """
         if isinstance(credential, SocketToken):
             return await self._open(credential.token, now)

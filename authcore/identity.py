@@ -139,7 +139,7 @@ class Identity:
 
     @property
     def hearing(self) -> Hearing:
-        """How changes reach this process at the moment."""
+        """State of the change listener: how changes reach this process now."""
         return self._changes.hearing
 
     @property

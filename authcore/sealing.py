@@ -3,7 +3,7 @@
 Laws:
 
 - The key is derived (HKDF, RFC 5869) from the whole token, signature included. The database stores only a digest of
-  another part of it, so an attacker who has the database alone has neither token nor key.
+  another part of it, so an attacker with the database alone has neither token nor key.
 - A failed decryption reveals neither why it failed nor what the box held.
 """
 

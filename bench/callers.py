@@ -61,7 +61,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 
 async def people(url: str, secret: str) -> Site:
-    """Fill the database: an administrator with a key, and a guest who is a member elsewhere."""
+    """Fill the database: an administrator with a key, and a guest with a membership in another organization."""
     async with domain(url, secret) as (accounts, tokens):
         home, elsewhere = [await accounts.create_organization(name) for name in ("Home", "Elsewhere")]
         admin, guest = [

@@ -1,4 +1,4 @@
-"""What no single value of a route can know: which of them contradict each other."""
+"""Cross-field checks of a route: they find values that contradict each other."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _FORWARDED: Final = frozenset(
     }
 )
 _MAY_BE_SET: Final = frozenset({"host", "content-type"})
-"""Of what decides about a message, what a route may say for its upstream; in place of the client's, not beside it."""
+"""Fields that decide about a message and that a route may set all the same: in place of the client's, not beside it."""
 
 
 def entry_problems(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
-    """Yield every contradiction of one route: where in it, and what."""
+    """Yield every contradiction in one route: its place in the route, and the message."""
     yield from _about_permissions(entry)
     yield from _about_paths(entry)
     yield from _about_headers(entry, settings)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.wire.tunnel import Tunnels
 
 
-def publish(  # noqa: PLR0913 -- who knows something
+def publish(  # noqa: PLR0913 -- the parts with metrics
     metrics: Metrics,
     domain: Domain,
     *,
