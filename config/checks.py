@@ -6,9 +6,9 @@ Each check names the settings it looks at, so that one whose value is already re
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from authcore.identity_headers import BY_KEY, HOSTED, SESSION, SIGNED
+from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.extras import collector, redis_can_be_asked
 
 if TYPE_CHECKING:
@@ -59,31 +59,6 @@ def fold(header: str) -> str:
 
 _FOR_OURSELVES: Final = frozenset(fold(name) for name, _ in HOSTED)
 """Under these names the gateway's own application is sent what it needs besides."""
-
-
-def _database_url(settings: Settings) -> Iterator[tuple[str, str]]:
-    url = settings.database.url.get_secret_value() if settings.database.url else None
-    if url is None:
-        return
-    if not url.startswith(("postgresql://", "postgres://")):
-        yield "GATEWAY_DATABASE_URL", "should begin with postgresql://"
-        return
-    try:
-        urlsplit(url).port  # noqa: B018 - reading it is the check
-    except ValueError:
-        yield (
-            "GATEWAY_DATABASE_URL",
-            (
-                "should be postgresql://user:password@host:5432/name; "
-                "a / ? # @ : or % in the password is written in its %-form"
-            ),
-        )
-
-
-def _pool(settings: Settings) -> Iterator[tuple[str, str]]:
-    low, high = settings.database.pool_min, settings.database.pool_max
-    if low > high:
-        yield "GATEWAY_DATABASE_POOL_MIN", f"{low} is more than GATEWAY_DATABASE_POOL_MAX, {high}"
 
 
 def _secret(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -260,8 +235,9 @@ def _signed(settings: Settings) -> Iterator[tuple[str, str]]:
 Check = tuple[tuple[str, ...], "Callable[[Settings], Iterator[tuple[str, str]]]"]
 
 CHECKS: Final[tuple[Check, ...]] = (
-    (("GATEWAY_DATABASE_URL",), _database_url),
-    (("GATEWAY_DATABASE_POOL_MIN", "GATEWAY_DATABASE_POOL_MAX"), _pool),
+    (("GATEWAY_DATABASE_URL", "GATEWAY_DATABASE_LISTEN_URL", "GATEWAY_MIGRATE_DATABASE_URL"), database_urls),
+    (("GATEWAY_MIGRATE_DATABASE_PASSWORD", "GATEWAY_MIGRATE_DATABASE_URL"), migrate_password),
+    (("GATEWAY_DATABASE_POOL_MIN", "GATEWAY_DATABASE_POOL_MAX"), pool_sizes),
     (("GATEWAY_JWT_SECRET",), _secret),
     (("GATEWAY_JWT_PREVIOUS_SECRETS",), _previous_secrets),
     (("GATEWAY_JWT_SECRET_VERIFIES", "GATEWAY_JWT_KEYS_DIR"), _key_directory),

@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from config.fields import Listen, Networks, Paths
 from config.groups.browsers import Cookie, Cors
 from config.groups.deciding import Decision
-from config.groups.domain import Database, Identity, Jwt, Keys, Password, Token
+from config.groups.domain import Database, Identity, Jwt, Keys, Migrate, Password, Token
 from config.groups.issuer import Issuer
 from config.groups.observing import Log, Trace
 from config.groups.serving import Admin, Header, Limit, Timeout, Upstream
@@ -100,6 +100,7 @@ class Settings(BaseSettings):
     )
     admin: Admin = Field(default_factory=Admin)
     database: Database = Field(default_factory=Database)
+    migrate: Migrate = Field(default_factory=Migrate)
     jwt: Jwt = Field(default_factory=Jwt)
     issuer: Issuer = Field(default_factory=Issuer)
     token: Token = Field(default_factory=Token)

@@ -31,7 +31,8 @@ def values_schema() -> dict[str, Any]:
         parts["config"]["properties"].pop(name, None)
     # The first value may be left empty: templates/required.yaml says what to do, better than a pattern could.
     whole["properties"]["config"] |= parts["config"]
-    whole["properties"]["secrets"]["properties"]["create"] |= parts["secrets"]
+    for holder in (whole, whole["properties"]["migrations"]):
+        holder["properties"]["secrets"]["properties"]["create"] |= parts["secrets"]
     routes = route_schema()
     whole["$defs"] = routes.pop("$defs", {})
     file = {key: value for key, value in routes.items() if key not in {"$schema", "$id", "title"}}

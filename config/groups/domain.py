@@ -54,6 +54,19 @@ class Database(Group):
     )
 
 
+class Migrate(Group):
+    """PostgreSQL as `migrate` reaches it: as the owner of Whatomate's tables, while serving takes a lesser role."""
+
+    database_url: SecretStr | None = Field(
+        None,
+        description="postgresql:// URL that `migrate` and `serve --migrate` use, where another role than that of "
+        "GATEWAY_DATABASE_URL owns Whatomate's tables.",
+    )
+    database_password: SecretStr | None = Field(
+        None, description="Password for GATEWAY_MIGRATE_DATABASE_URL; wins over one in it."
+    )
+
+
 class Jwt(Group):
     """Signing and verification of tokens."""
 

@@ -21,7 +21,7 @@ from config.load import load_settings
 from gateway import logs
 from gateway.addresses import CannotListen
 from gateway.app import Gateway
-from gateway.commands.opening import database_url, note, opened, settings_for
+from gateway.commands.opening import database_url, note, opened, secret, settings_for
 from gateway.commands.progress import working
 from gateway.dev.lines import address_lines, curl_lines
 from gateway.dev.postgres import EmbeddedPostgres
@@ -122,7 +122,11 @@ async def _watch(postgres: EmbeddedPostgres, stop: asyncio.Event) -> None:
 
 async def _prepare(settings: Settings, directory: Path) -> Demo:
     """Migrate and seed."""
-    await migrate(database_url(settings), with_triggers=settings.database.triggers)
+    await migrate(
+        database_url(settings),
+        with_triggers=settings.database.triggers,
+        password=secret(settings.database.password),
+    )
     async with opened(settings) as (office, store, passwords):
         return await seed(store, office, passwords, directory)
 

@@ -19,12 +19,14 @@ from authcore.counterpart import NO_COUNTERPART
 from authcore.passwords import Passwords
 from authcore.store.postgres import PostgresStore
 from config.checks import HINTS
-from config.load import load_settings
+from config.load import ConfigError, load_settings
 from gateway.assembly.counterpart import build_redis
 from gateway.commands.progress import working
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from pydantic import SecretStr
 
     from authcore.counterpart import Counterpart
     from config.settings import Settings
@@ -63,8 +65,26 @@ def settings_for(required: frozenset[str]) -> Settings:
 def database_url(settings: Settings) -> str:
     """Return the URL that :func:`settings_for` has required."""
     if settings.database.url is None:
-        raise click.ClickException(f"GATEWAY_DATABASE_URL is {HINTS['GATEWAY_DATABASE_URL']}")
+        raise ConfigError([f"GATEWAY_DATABASE_URL: {HINTS['GATEWAY_DATABASE_URL']}"])
     return settings.database.url.get_secret_value()
+
+
+def migration_target(settings: Settings) -> tuple[str, str | None]:
+    """Return the URL at which to migrate, and the password that wins over the URL's, if one is set.
+
+    Raises:
+        ConfigError: neither GATEWAY_MIGRATE_DATABASE_URL nor GATEWAY_DATABASE_URL is set.
+    """
+    owner = settings.migrate
+    if owner.database_url is None:
+        return database_url(settings), secret(settings.database.password)
+    # The password of the serving role is not the owner's.
+    return owner.database_url.get_secret_value(), secret(owner.database_password)
+
+
+def secret(value: SecretStr | None) -> str | None:
+    """Return the text of a secret setting; None where it is not set."""
+    return None if value is None else value.get_secret_value()
 
 
 @asynccontextmanager
@@ -73,6 +93,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Office, PostgresStor
     database = settings.database
     store = await PostgresStore.connect(
         database_url(settings),
+        password=None if database.password is None else database.password.get_secret_value,
         pool_min=0,
         pool_max=2,
         connect_timeout_seconds=database.connect_timeout_seconds,

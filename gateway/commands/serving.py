@@ -17,7 +17,7 @@ from authcore.store.migrate import remove_triggers as remove
 from config.listing import listing
 from config.load import REQUIRED
 from gateway.addresses import CannotListen
-from gateway.commands.opening import DATABASE, database_url, note, settings_for, warn
+from gateway.commands.opening import migration_target, note, settings_for, warn
 from gateway.commands.progress import working
 from gateway.keys import ring_of
 
@@ -40,9 +40,10 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
     from gateway.workers import parent_gone, run_workers  # noqa: PLC0415 - see above
 
     if migrate:
+        url, password = migration_target(settings)
         with working(_MIGRATING):
             applied = asyncio.run(
-                apply_migrations(database_url(settings), with_triggers=settings.database.triggers)
+                apply_migrations(url, with_triggers=settings.database.triggers, password=password)
             )
         for name in applied:
             note(f"applied {name}")
@@ -91,28 +92,32 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
     """Bring the schema up; an existing Whatomate database keeps its rows and columns as they are.
 
     With it come triggers that tell running gateways of changed rows; GATEWAY_DATABASE_TRIGGERS=off leaves them out.
+    GATEWAY_MIGRATE_DATABASE_URL, where it is set, is used in the place of GATEWAY_DATABASE_URL.
     """
     if print_grants and grant_to is None:
         raise click.UsageError("--print-grants takes the role from --grant-to ROLE")
-    settings = settings_for(DATABASE)
-    url, triggers = database_url(settings), settings.database.triggers
+    settings = settings_for(frozenset())
+    url, password = migration_target(settings)
+    triggers = settings.database.triggers
     if grant_to is not None and print_grants:
-        for statement in asyncio.run(give_rights(url, grant_to, run=False)):
+        for statement in asyncio.run(give_rights(url, grant_to, run=False, password=password)):
             click.echo(f"{statement};")
         return
     if remove_triggers:
         with working(_MIGRATING):
-            removed = asyncio.run(remove(url))
+            removed = asyncio.run(remove(url, password=password))
         note("removed the triggers" if removed else "there are no triggers")
         return
     with working("waiting for the database" if check else _MIGRATING):
-        names = asyncio.run((pending if check else apply_migrations)(url, with_triggers=triggers))
+        names = asyncio.run(
+            (pending if check else apply_migrations)(url, with_triggers=triggers, password=password)
+        )
     for name in names:
         click.echo(f"{'pending' if check else 'applied'} {name}")
     if not names:
         note("the schema is up to date")
     if grant_to is not None and not check:
-        asyncio.run(give_rights(url, grant_to, run=True))
+        asyncio.run(give_rights(url, grant_to, run=True, password=password))
         note(f"gave {grant_to} the rights that serving needs")
     sys.exit(1 if check and names else 0)
 

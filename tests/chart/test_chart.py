@@ -235,6 +235,43 @@ def test_the_migration_runs_before_the_pods_and_needs_nothing_that_comes_after_i
     assert {"name": "GATEWAY_DATABASE_TRIGGERS", "value": "false"} in pod["containers"][0]["env"]
 
 
+OWNER = "postgresql://owner:x@db/w"
+
+
+@pytest.mark.parametrize("existing", [True, False], ids=["a Secret of theirs", "a Secret that it makes"])
+def test_the_owners_secret_is_the_jobs_alone(existing: bool, tmp_path: Path) -> None:
+    secrets = {"existing": "owner"} if existing else {"create": {"GATEWAY_MIGRATE_DATABASE_URL": OWNER}}
+    migrations = {
+        "secrets": secrets,
+        "grantTo": "gateway",
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "db-ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/db-ca"}],
+    }
+    documents = rendered({**EVERYTHING, "migrations": migrations}, tmp_path)
+    pod = the("Job", documents)["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"] == ["migrate", "--grant-to=gateway"]
+    assert {"name": "ca", "mountPath": "/etc/db-ca"} in pod["containers"][0]["volumeMounts"]
+    assert {"name": "ca", "configMap": {"name": "db-ca"}} in pod["volumes"]
+    name = pod["volumes"][0]["secret"]["secretName"]
+    if existing:
+        assert name == "owner"
+    else:
+        made = [one for one in documents if one["kind"] == "Secret" and one["metadata"]["name"] == name]
+        assert [one["stringData"] for one in made] == [{"GATEWAY_MIGRATE_DATABASE_URL": OWNER}]
+    serving = the("Deployment", documents)["spec"]["template"]["spec"]
+    assert name not in str(serving)
+    assert "MIGRATE" not in str([one for one in documents if one["metadata"]["name"] != name])
+
+
+def test_a_password_that_the_chart_is_given_goes_to_the_job_as_well(tmp_path: Path) -> None:
+    create = {**EVERYTHING["secrets"]["create"], "GATEWAY_DATABASE_PASSWORD": "p"}
+    secret = the("Secret", rendered({**EVERYTHING, "secrets": {"create": create}}, tmp_path), "migrate")
+    assert secret["stringData"] == {
+        "GATEWAY_DATABASE_URL": "postgresql://a:b@db/w",
+        "GATEWAY_DATABASE_PASSWORD": "p",
+    }
+
+
 def test_in_a_sidecar_there_is_no_workload_but_everything_beside_it(tmp_path: Path) -> None:
     kinds = {one["kind"] for one in rendered(WAYS["sidecar-everything"], tmp_path)}
     assert kinds == {"ConfigMap", "Secret", "Job", "PodMonitor", "PrometheusRule"}

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
+import pytest
+
+from tests.commands.conftest import refused
 from tests.conftest import execute, fetch, finish
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.commands.conftest import Run
 
 ROOT = Path(__file__).parents[2]
@@ -35,3 +42,74 @@ def test_a_database_migrated_by_another_program_is_refused(on: Run, migrated_url
     assert result.exit_code == 1
     assert "was applied from another file" in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.fixture
+def guarded(database_url: str) -> Iterator[tuple[str, str, str]]:
+    """An owner and a serving role that both have to prove a password, and the database's URL for a superuser."""
+    hba = Path(finish(fetch(database_url, "SHOW hba_file")))
+    before = hba.read_text()
+    owner, lesser = f"owner_{uuid4().hex[:8]}", f"lesser_{uuid4().hex[:8]}"
+    finish(
+        execute(
+            database_url,
+            f"CREATE ROLE {owner} LOGIN PASSWORD 'of the owner'",
+            f"CREATE ROLE {lesser} LOGIN PASSWORD 'of the lesser'",
+            f"ALTER SCHEMA public OWNER TO {owner}",
+        )
+    )
+    hba.write_text(f"local all {owner},{lesser} scram-sha-256\n{before}")
+    finish(execute(database_url, "SELECT pg_reload_conf()"))
+    yield owner, lesser, database_url
+    hba.write_text(before)
+    finish(execute(database_url, "SELECT pg_reload_conf()"))
+    for role in (owner, lesser):
+        finish(execute(database_url, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}"))
+
+
+def test_the_owner_migrates_and_a_lesser_role_is_all_that_the_other_commands_know(
+    run: Run, guarded: tuple[str, str, str], tmp_path: Path
+) -> None:
+    owner, lesser, url = guarded
+    for name, text in (("owner", "of the owner"), ("lesser", "of the lesser")):
+        (tmp_path / name).write_text(f"{text}\n")
+    both = {
+        "GATEWAY_DATABASE_URL": as_role(url, lesser),
+        "GATEWAY_DATABASE_PASSWORD_FILE": str(tmp_path / "lesser"),
+        "GATEWAY_MIGRATE_DATABASE_URL": as_role(url, owner),
+        "GATEWAY_MIGRATE_DATABASE_PASSWORD_FILE": str(tmp_path / "owner"),
+    }
+    migrated = run("migrate", "--grant-to", lesser, **both)
+    assert migrated.exit_code == 0, migrated.output
+    assert (
+        finish(fetch(url, "SELECT tableowner FROM pg_tables WHERE tablename = 'gateway_sessions'")) == owner
+    )
+    made = run("orgs", "create", "Acme", **both)  # as the lesser role, whose password is in the file alone
+    assert made.exit_code == 0, made.output
+    for arguments in (("migrate", "--check"), ("migrate", "--grant-to", lesser, "--print-grants")):
+        assert run(*arguments, **both).exit_code == 0
+    # The password of the serving role is not the owner's.
+    del both["GATEWAY_MIGRATE_DATABASE_PASSWORD_FILE"]
+    assert 'password authentication failed for user "' + owner in run("migrate", **both).stderr
+    alone = {name: value for name, value in both.items() if name != "GATEWAY_DATABASE_URL"}
+    alone["GATEWAY_MIGRATE_DATABASE_URL"] = as_role(url, f"{owner}:of%20the%20owner")
+    removed = run("migrate", "--remove-triggers", **alone)
+    assert (removed.exit_code, removed.stderr) == (0, "removed the triggers\n")
+
+
+def test_migrate_needs_one_of_two_urls_and_says_so(run: Run) -> None:
+    refused(
+        run("migrate"),
+        2,
+        "GATEWAY_DATABASE_URL: required: the URL of Whatomate's PostgreSQL, postgresql://user:password@host:5432/name",
+    )
+    wrong = run("migrate", GATEWAY_MIGRATE_DATABASE_URL="mysql://db/whatomate")
+    refused(wrong, 2, "GATEWAY_MIGRATE_DATABASE_URL: should begin with postgresql://")
+    stray = run("migrate", GATEWAY_DATABASE_URL="postgresql://db/w", GATEWAY_MIGRATE_DATABASE_PASSWORD="x")
+    assert stray.exit_code == 2
+    assert "is for GATEWAY_MIGRATE_DATABASE_URL, which is not set" in stray.stderr
+
+
+def as_role(url: str, role: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}"))
