@@ -33,6 +33,7 @@ NEVER_OF_COMMANDS = {
     "UserDisabled",
     "Throttled",
     "CurrentPasswordWrong",
+    "InviterUnfit",
     "CurrentPasswordIncorrect",
     "PasswordMissing",
     "SubjectUnknown",
