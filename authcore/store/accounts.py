@@ -9,9 +9,9 @@ Laws:
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
+import orjson
 from asyncpg import UniqueViolationError
 
 from authcore import permissions
@@ -134,7 +134,6 @@ class AccountRows(Subjects):
                 is_system=row["is_system"],
                 permissions=tuple(permissions.parse(one) for one in subject.permissions),
             )
-        settings = json.loads(row["settings"] or "{}")
         return UserProfile(
             id=user_id,
             organization_id=organization_id,
@@ -147,7 +146,7 @@ class AccountRows(Subjects):
             is_super_admin=subject.is_super_admin,
             created_at=row["created_at"],
             updated_at=row["updated_at"],
-            settings=settings if isinstance(settings, dict) else {},
+            settings=_settings(row["settings"]),
         )
 
     async def organization_exists(self, organization_id: UUID) -> bool:
@@ -217,6 +216,16 @@ class AccountRows(Subjects):
                 return organization_id
         except UniqueViolationError:
             return None
+
+
+def _settings(text: str | None) -> dict[str, object]:
+    """Return a user's settings; empty where they are no object, or JSON in an answer cannot hold them."""
+    try:
+        found = orjson.loads(text or "{}")
+        orjson.dumps(found)  # nesting has a limit of its own
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 async def _add_role(connection: Connection, organization_id: UUID, role: SystemRole) -> None:

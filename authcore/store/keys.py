@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.store import key_lineage
-from authcore.store.moments import moment
+from authcore.store.moments import moment, moment_or_none
 from authcore.store.rows import ApiKeyListing, ApiKeyPage, ApiKeyRow
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 # The fingerprint in the digest's row binds it to the hash that was proved.
 _CANDIDATES: Final = f"""
 SELECT k.id, k.user_id, k.organization_id, k.key_hash, coalesce(k.is_active, false) AND before.is_active AS is_active,
-       least(k.expires_at, before.expires_at) AS expires_at, d.key_id IS NOT NULL AS is_proved, before.ids AS parents
+       {moment_or_none("least(k.expires_at, before.expires_at)")} AS expires_at,
+       d.key_id IS NOT NULL AS is_proved, before.ids AS parents
 FROM api_keys k
 {key_lineage.BEFORE.format(key="k.id")}
 LEFT JOIN gateway_api_key_digests d ON d.key_id = k.id AND d.digest = $2
@@ -53,8 +54,9 @@ WITH gone AS (DELETE FROM gateway_api_key_parents WHERE key_id IN (
 SELECT count(*) FROM gone
 """
 
-_LISTING: Final = f"""id, user_id, organization_id, name, key_prefix, last_used_at, expires_at,
-    coalesce(is_active, false) AS is_active, {moment("created_at")} AS created_at"""
+_LISTING: Final = f"""id, user_id, organization_id, name, key_prefix, coalesce(is_active, false) AS is_active,
+    {moment_or_none("last_used_at")} AS last_used_at, {moment_or_none("expires_at")} AS expires_at,
+    {moment("created_at")} AS created_at"""
 
 # Older Whatomate databases have varchar(8) there, newer ones varchar(16); a column's typmod is its width plus 4.
 _ADD_KEY: Final = f"""

@@ -1,11 +1,22 @@
-"""SQL of moments that may be absent: ``created_at`` and ``updated_at`` of Whatomate's tables, which have no default.
+"""SQL of moments in Whatomate's tables that Python could not hold, or that are absent.
 
-A row that plain SQL wrote lacks them. Whatomate reads such a moment as the zero time of Go, and so does the gateway.
+``created_at`` and ``updated_at`` have no default there: a row that plain SQL wrote lacks them, and Whatomate reads them
+as Go's zero time. PostgreSQL's timestamps reach from 4713 BC to 294276 and to infinity, Python's from 1 to 9999.
 """
 
 from __future__ import annotations
 
+from typing import Final
 
-def moment(column: str) -> str:
-    """Return the SQL of a column's moment, which is the first one there is where the column is NULL."""
-    return f"coalesce({column}, timestamptz '0001-01-01 00:00:00+00')"
+_FIRST: Final = "timestamptz '0001-01-01 00:00:00+00'"
+_LAST: Final = "timestamptz '9999-12-31 23:59:59+00'"
+
+
+def moment(sql: str) -> str:
+    """Return the SQL of a moment between the first and the last of Python's; the first one where `sql` is NULL."""
+    return f"least(greatest({sql}, {_FIRST}), {_LAST})"
+
+
+def moment_or_none(sql: str) -> str:
+    """Return the same, which stays NULL where `sql` is NULL."""
+    return f"CASE WHEN {sql} IS NOT NULL THEN {moment(sql)} END"

@@ -1,9 +1,11 @@
-"""Rows of Whatomate's tables that plain SQL wrote lack what its server fills in; nothing fails for it."""
+"""Rows of Whatomate's tables as plain SQL may write them and its server does not; no request fails for them."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.conftest import fetch
 from tests.flow.calls import ask, bearer, get, granted, is_refusal, post
@@ -32,12 +34,12 @@ REFUSED = {
     "users.password_hash": "Invalid credentials",
 }
 """What an absent value shuts out from signing in, as its zero value does at Whatomate."""
-ZERO = "0001-01-01T00:00:00Z"
+ZERO, LAST = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"
 LOGIN = {"email": "admin@example.com", "password": PASSWORD}
 
 
-async def live(gateway: Gateway, world: World, column: str) -> None:
-    """Do what a client does in a day, with `column` absent in every row."""
+async def live(gateway: Gateway, world: World, column: str, *, is_key_over: bool = False) -> None:
+    """Do what a client does in a day, with an unusual value of `column` in every row."""
     login = await ask(gateway, post("/api/auth/login", LOGIN))
     if column in REFUSED:
         is_refusal(login, 401, REFUSED[column])
@@ -51,12 +53,12 @@ async def live(gateway: Gateway, world: World, column: str) -> None:
         await granted(gateway, raw)
     [key] = (await granted(gateway, get("/api/api-keys", caller)))["api_keys"]
     if column == "api_keys.created_at":
-        assert key["created_at"] == ZERO
+        assert key["created_at"] in (ZERO, LAST)
     if column in ("users.created_at", "users.updated_at"):
-        assert pair["user"][column.partition(".")[2]].startswith(ZERO[:-1])
-    for credential in (caller, f"X-API-Key: {world.api_key}"):
-        answer = await ask(gateway, get("/api/contacts", credential))
-        assert answer.status == (401 if "Key" in credential and column == "api_keys.is_active" else 200)
+        assert pair["user"][column.partition(".")[2]].startswith((ZERO[:-1], LAST[:-1]))
+    assert (await ask(gateway, get("/api/contacts", caller))).status == 200
+    answer = await ask(gateway, get("/api/contacts", f"X-API-Key: {world.api_key}"))
+    assert answer.status == (401 if is_key_over else 200)
 
 
 async def test_a_value_that_a_row_of_whatomate_lacks_is_its_zero_value_and_no_failure(
@@ -68,6 +70,48 @@ async def test_a_value_that_a_row_of_whatomate_lacks_is_its_zero_value_and_no_fa
             table, _, name = column.partition(".")
             for statement in (KEEP, EMPTY):
                 await world.sql(statement.replace("T.", table).replace("C.", name))
-            await live(gateway, world, column)
+            await live(gateway, world, column, is_key_over=column == "api_keys.is_active")
             await world.sql(FILL.replace("T.", table).replace("C.", name))
             await world.sql("DROP TABLE whole")
+
+
+@pytest.mark.parametrize(
+    ("value", "is_past"),
+    [
+        ("-infinity", True),
+        ("4713-01-01 BC", True),
+        ("9999-12-31 23:59:59-12", False),
+        ("infinity", False),
+    ],
+)
+async def test_a_moment_that_no_calendar_of_ours_reaches_is_the_nearest_one_that_is_in_it(
+    world: World, start: Start, value: str, is_past: bool
+) -> None:
+    gateway = await start(world.url, identity={"cache_seconds": 0.01})
+    async with asyncio.timeout(60):
+        for column in (
+            *(
+                "users.created_at",
+                "users.updated_at",
+                "user_organizations.created_at",
+                "custom_roles.created_at",
+            ),
+            *("api_keys.created_at", "api_keys.last_used_at", "api_keys.expires_at"),
+        ):
+            table, _, name = column.partition(".")
+            await world.sql(
+                "UPDATE T. SET C. = $1::text::timestamptz".replace("T.", table).replace("C.", name), value
+            )
+            await live(gateway, world, column, is_key_over=is_past and column == "api_keys.expires_at")
+
+
+async def test_settings_that_no_answer_can_hold_shut_nobody_out(world: World, start: Start) -> None:
+    gateway = await start(world.url)
+    async with asyncio.timeout(60):
+        for settings in (
+            *('{"number": 12345678901234567890123456789}', '{"number": 1e400}', '{"number": -1e-400}'),
+            *(f'{{"deep": {"[" * 300}{"]" * 300}}}', "[]", "null", "7", '{"text": "\\ud83d\\ude00"}'),
+        ):
+            await world.sql("UPDATE users SET settings = $1::text::jsonb", settings)
+            signed_in = await granted(gateway, post("/api/auth/login", LOGIN))
+            assert isinstance(signed_in["user"]["settings"], dict)
