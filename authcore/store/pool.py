@@ -9,6 +9,8 @@ Laws:
   answer there is no waiting at all (:mod:`authcore.store.circuit`).
 - A statement that surely did nothing, since the server refuses writes or a pooler lost it, is tried once more, on
   another connection.
+- A statement that only reads is tried once more, too, when its connection ended: on one that was opened afterwards.
+- That a connection ended is no silence of the server: it may have been ended alone. Whether another can be had, shows.
 - Whoever watches is given every failure, and the first answer after it.
 """
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
 from asyncpg import exceptions as pg
@@ -27,11 +29,13 @@ from authcore.figures import Distribution, Figure, Spread
 from authcore.store.circuit import Circuit
 from authcore.store.failures import ABSENT, DRIVER_ERRORS, Failure, Kind, classify, is_mistake
 from authcore.store.lender import Lender
+from authcore.store.watcher import Unwatched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 
     from authcore.store.address import Address, Server
+    from authcore.store.watcher import Watcher
 
     Connection = asyncpg.Connection[asyncpg.Record]
     Row = asyncpg.Record
@@ -44,28 +48,10 @@ _LOST: Final = frozenset({"26000", "42P05"})
 
 SILENT: Final = frozenset({Kind.UNKNOWN_HOST, Kind.REFUSED, Kind.TIMEOUT, Kind.LOST, Kind.STOPPED})
 """What says that there is nobody to ask; everything else is an answer of a kind."""
+ENDED: Final = frozenset({Kind.LOST, Kind.STOPPED})
+"""What a connection that was open ends with."""
 PASSING: Final = ABSENT | {Kind.CONNECTIONS, Kind.PASSWORD, Kind.NO_DATABASE, Kind.ADDRESS, Kind.POOLER}
 """What is over as soon as any statement is answered."""
-
-
-class Watcher(Protocol):
-    """Whoever is to know how the database does."""
-
-    def failed(self, failure: Failure) -> None:
-        """It failed."""
-
-    def recovered(self, failure: Failure) -> None:
-        """It does not any more."""
-
-
-class Unwatched:
-    """Watcher that wants to know nothing."""
-
-    def failed(self, failure: Failure) -> None:
-        """Do nothing."""
-
-    def recovered(self, failure: Failure) -> None:
-        """Do nothing."""
 
 
 @contextmanager
@@ -120,15 +106,17 @@ class Pool:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection; every database error within is translated, and silence counted."""
+        is_lent = False
         try:
             with translated():
                 async with self._circuit.passed(), self._lent() as connection:
+                    is_lent = True
                     yield connection
         except StoreUnavailable as outage:
             failure = classify(outage.__cause__)
             if not self._closed:
                 self._note(failure)
-                if failure.kind in SILENT:
+                if failure.kind in SILENT and not (is_lent and failure.kind in ENDED):
                     self._circuit.failed()
             raise
         self._circuit.succeeded()
@@ -224,22 +212,28 @@ class Pool:
 
     async def fetch(self, statement: str, *arguments: object) -> Sequence[Row]:
         """Run one statement and return its rows."""
-        return await self._run(lambda connection: connection.fetch(statement, *arguments))
+        return await self._run(statement, lambda connection: connection.fetch(statement, *arguments))
 
     async def fetchrow(self, statement: str, *arguments: object) -> Row | None:
         """Run one statement and return its first row."""
-        return await self._run(lambda connection: connection.fetchrow(statement, *arguments))
+        return await self._run(statement, lambda connection: connection.fetchrow(statement, *arguments))
 
     async def fetchval(self, statement: str, *arguments: object) -> Any:
         """Run one statement and return the first column of its first row."""
-        return await self._run(lambda connection: connection.fetchval(statement, *arguments))
+        return await self._run(statement, lambda connection: connection.fetchval(statement, *arguments))
 
-    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _run(self, statement: str, work: Callable[[Connection], Awaitable[T]]) -> T:
+        begun, is_lent = asyncio.get_running_loop().time(), False
         try:
             async with self.connection() as connection:
+                is_lent = True
                 return await work(connection)
         except StoreUnavailable as outage:
-            if not await self._may_repeat(classify(outage.__cause__)):
+            failure = classify(outage.__cause__)
+            if is_lent and failure.kind in ENDED and statement.lstrip().startswith("SELECT"):
+                # What ended one may have ended all that were open: they are not tried in turn.
+                self._lender.open.retire(lambda one: one.opened < begun)
+            elif not await self._may_repeat(failure):
                 raise
         async with self.connection() as connection:
             return await work(connection)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from authcore.figures import Distribution
     from authcore.store.address import Server
     from authcore.store.failures import Failure
-    from authcore.store.pool import Connection, Watcher
+    from authcore.store.pool import Connection
+    from authcore.store.watcher import Watcher
 
 LOOK_SECONDS: Final = 10.0
 FULL_SECONDS: Final = 15.0
