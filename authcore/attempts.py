@@ -15,19 +15,23 @@ Laws:
 - Success forgives what failed for that e-mail from that address, and nothing else: signing in to one account does not
   pay for guesses at another.
 - When the store does not answer nobody is let through: :class:`~authcore.errors.StoreUnavailable`.
+- Nor does that count as a failure: what was counted for an attempt that came to no verdict, or that could not be
+  forgiven, is remembered here and taken back before the next attempt for that e-mail.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv6Address, ip_address
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from authcore.errors import Overloaded, Throttled
+from cachetools import LRUCache
+
+from authcore.errors import Overloaded, StoreUnavailable, Throttled
 from authcore.store.attempts import NewAttempt
 
 if TYPE_CHECKING:
@@ -39,6 +43,17 @@ T = TypeVar("T")
 
 _V6_PREFIX: Final = 64
 """What one customer is given at least (RFC 6177): counting single addresses of it would count nothing."""
+
+
+_DEBTORS: Final = 10_000
+
+
+class _Debt(NamedTuple):
+    """What is to be taken back: an attempt that was counted at a moment, or with it all that it forgives."""
+
+    reserved: Reserved
+    at: datetime
+    forgives: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +88,7 @@ class Attempts:
         self._store = store
         self._limits = limits or AttemptLimits()
         self._under_way: dict[str, set[asyncio.Future[None]]] = {}
+        self._owed: LRUCache[str, list[_Debt]] = LRUCache(_DEBTORS)
 
     async def judge(
         self,
@@ -107,6 +123,7 @@ class Attempts:
             known_since=_moment(now - self._limits.known_seconds),
             has_session=has_session,
         )
+        await self._pay(email)
         turn = await self._store.reserve_attempt(attempt, self._limits)
         while turn.reserved is None and await self._others_end(email, began):
             attempt = replace(attempt, at=_moment(now + loop.time() - began))
@@ -116,22 +133,47 @@ class Attempts:
         if turn.wait_seconds > 0:
             await asyncio.sleep(turn.wait_seconds)
         with self._proving(email):
-            return await self._settled(
-                prove, turn.reserved, attempt.at + timedelta(seconds=turn.wait_seconds)
-            )
+            at = attempt.at + timedelta(seconds=turn.wait_seconds)
+            return await self._settled(prove, email, _Debt(turn.reserved, at, forgives=False))
 
     async def _settled(
-        self, prove: Callable[[], Awaitable[T | None]], reserved: Reserved, at: datetime
+        self, prove: Callable[[], Awaitable[T | None]], email: str, counted: _Debt
     ) -> T | None:
         """Try, and take back what was counted unless it failed."""
         try:
             proved = await prove()
         except Overloaded:  # nobody looked at the password
-            await self._store.return_attempt(reserved, at, self._limits)
+            self._owe(email, counted)
+            with suppress(StoreUnavailable):
+                await self._pay(email)
+            raise
+        except StoreUnavailable:  # nor could anybody; it is not there to take it back either
+            self._owe(email, counted)
             raise
         if proved is not None:
-            await self._store.forgive_attempts(reserved, at, self._limits)
+            self._owe(email, counted._replace(forgives=True))
+            await self._pay(email)
         return proved
+
+    def _owe(self, email: str, debt: _Debt) -> None:
+        self._owed[email.lower()] = [*self._owed.get(email.lower(), ()), debt]
+
+    async def _pay(self, email: str) -> None:
+        """Take back what an outage has kept from being taken back for an e-mail.
+
+        Raises:
+            StoreUnavailable: it still cannot be; it stays owed.
+        """
+        owed = self._owed.pop(email.lower(), [])
+        while owed:
+            debt = owed[-1]
+            take_back = self._store.forgive_attempts if debt.forgives else self._store.return_attempt
+            try:
+                await take_back(debt.reserved, debt.at, self._limits)
+            except BaseException:
+                self._owed[email.lower()] = [*owed, *self._owed.get(email.lower(), ())]
+                raise
+            owed.pop()
 
     @contextmanager
     def _proving(self, email: str) -> Iterator[None]:

@@ -17,7 +17,7 @@ from authcore.attempts import AttemptLimits, Attempts, network
 from authcore.errors import LoginRejected, Overloaded, StoreUnavailable, Throttled
 from authcore.store.attempts import NewAttempt, Turn
 from tests.authcore.conftest import NOW, PASSWORD, World, open_store
-from tests.conftest import finish
+from tests.conftest import execute, finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -267,6 +267,52 @@ async def test_work_that_was_not_done_is_not_counted(world: World) -> None:
     ]
     await attempts.purge(NOW)
     assert await world.sql("SELECT FROM gateway_sign_in_failures") == []
+
+
+async def test_an_outage_while_the_password_is_looked_up_is_no_failure(world: World) -> None:
+    attempts = Attempts(world.store, UNHELD)
+
+    async def away() -> None:
+        raise StoreUnavailable
+
+    async def wrong_one() -> None:
+        return None
+
+    for _ in range(20):
+        with pytest.raises(StoreUnavailable):
+            await attempts.judge(away, email="user@example.com", address=AWAY, now=NOW)
+    for _ in range(UNHELD.free_failures):  # and what does fail is counted from none
+        assert await attempts.judge(wrong_one, email="USER@example.com", address=AWAY, now=NOW) is None
+    with pytest.raises(Throttled):
+        await attempts.judge(wrong_one, email="user@example.com", address=AWAY, now=NOW)
+
+
+NO_ROOM = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full';
+END $$;
+CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON gateway_sign_in_addresses EXECUTE FUNCTION no_room()
+"""
+
+
+async def test_a_right_password_that_could_not_be_forgiven_is_no_failure(world: World) -> None:
+    """As on a full disk, where counters can be changed in place and an address cannot be added."""
+    await world.user(await world.organization())
+    await execute(world.url, NO_ROOM)
+    for _ in range(20):
+        with pytest.raises(StoreUnavailable):
+            await world.login(address=AWAY)
+    await wrong_or_away(world, 20)
+    await world.sql("DROP TRIGGER no_room ON gateway_sign_in_addresses")
+    await world.login(address=AWAY)
+    assert {row["level"] for row in await world.sql("SELECT level FROM gateway_sign_in_failures")} <= {0}
+
+
+async def wrong_or_away(world: World, number: int) -> None:
+    """A wrong password is not looked at before what is owed is taken back."""
+    for _ in range(number):
+        with pytest.raises(StoreUnavailable):
+            await world.login(password="wrong", address=AWAY)
 
 
 async def test_sign_ins_at_once_with_the_right_password_all_succeed(world: World) -> None:

@@ -79,6 +79,18 @@ async def test_a_write_that_finds_the_disk_full_is_an_outage_with_its_reason_and
     assert named(events, "store_recovered") == [("disk_full", None)]
 
 
+async def test_whoever_has_the_right_password_is_not_kept_waiting_for_a_disk_that_was_full(
+    disk: Disk, world: World, start: Callable[..., Awaitable[Gateway]]
+) -> None:
+    """What the gateway could not take back is no failure of theirs."""
+    gateway = await start(world.url)
+    disk.fill()
+    await until_refused(gateway)
+    assert {await sign_in(gateway) for _ in range(12)} == {503}  # five failures are free
+    disk.empty()
+    assert await sign_in(gateway) == 200
+
+
 async def until_refused(gateway: Gateway) -> list[int]:
     """Sign in until that is refused, since the first ones may find room in pages that are there, and once more."""
     for _ in range(500):
