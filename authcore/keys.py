@@ -91,7 +91,7 @@ class KeyRing:
     def __init__(
         self, signing: bytes, verifying: Iterable[bytes] = (), *, secret_verifies: bool = True
     ) -> None:
-        """Make a ring of shared secrets; with `secret_verifies` off, they do not verify once there are named keys."""
+        """Make a ring of shared secrets; with `secret_verifies` off they verify nothing, and a named key must sign."""
         self.signing = hmac_key(signing, "GATEWAY_JWT_SECRET")
         previous = [hmac_key(one, "GATEWAY_JWT_PREVIOUS_SECRETS") for one in verifying if one != signing]
         self._secrets: tuple[Key, ...] = (self.signing, *previous) if secret_verifies else ()

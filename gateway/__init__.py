@@ -1,1 +1,1 @@
-"""The gateway: everything that speaks HTTP. Start reading at ``app.py``, then ``proxy/pipeline.py``."""
+"""HTTP gateway: all code that speaks HTTP. Start reading at ``app.py``, then ``proxy/pipeline.py``."""

@@ -1,4 +1,4 @@
-"""``python -m gateway`` is ``whatomate-gateway``."""
+"""Entry point of ``python -m gateway``, which runs the command ``whatomate-gateway``."""
 
 from gateway.cli import main
 

@@ -1,4 +1,4 @@
-"""Addresses to listen on: taken apart, and what is said of one that is not to be had."""
+"""Listen addresses: their parser, and the error with advice for an address that cannot be listened on."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import errno
 
 
 class CannotListen(Exception):
-    """An address the gateway was told to listen on is not to be had."""
+    """A configured listen address that the system refuses."""
 
     def __init__(self, setting: str, address: str, error: OSError) -> None:
-        """Say which `setting` names it, what the system said, and what to do."""
+        """`setting` names the address; the message has the system's error and says what to do."""
         if error.errno == errno.EADDRINUSE:
             advice = (
                 f"stop the program that has it (`ss -ltnp` names it), or set {setting} to another address"
@@ -22,6 +22,6 @@ class CannotListen(Exception):
 
 
 def host_port(listen: str) -> tuple[str | None, int]:
-    """Take ``host:port`` apart; an empty host is None, every address."""
+    """Parse ``host:port``; an empty host is None, which means every address."""
     host, _, port = listen.rpartition(":")
     return host.strip("[]") or None, int(port)

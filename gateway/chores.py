@@ -1,6 +1,6 @@
-"""Work that no request waits for: done again and again in the background, and a last time at the end.
+"""Scheduler of background tasks: periodic work, and work that is done once, beside the requests.
 
-Law: a chore that fails is logged and tried again at its next turn; it takes nothing else down.
+Law: a task that fails is logged and runs again at its next time; it does not affect anything else.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ log = structlog.get_logger()
 
 
 class Chores:
-    """The background tasks of a gateway."""
+    """Background tasks of a gateway."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
 
     def every(self, seconds: float, name: str, work: Work) -> None:
-        """Do `work` every `seconds`, from `seconds` on."""
+        """Run `work` every `seconds`, for the first time after `seconds`."""
         self._tasks.append(
             asyncio.get_running_loop().create_task(self._repeat(seconds, name, work), name=name)
         )
 
     def once(self, name: str, work: Work) -> None:
-        """Do `work` once, now, while everything else goes on."""
+        """Run `work` once, now, in the background."""
         self._tasks.append(asyncio.get_running_loop().create_task(attempt(name, work), name=name))
 
     async def _repeat(self, seconds: float, name: str, work: Work) -> None:
@@ -43,13 +43,13 @@ class Chores:
             await attempt(name, work)
 
     async def stop(self) -> None:
-        """End every task, also one that is in a library which swallows a cancellation."""
+        """Cancel every task, including one inside a library that swallows a cancellation."""
         tasks, self._tasks = self._tasks, []
         await asyncio.gather(*(ended(task) for task in tasks))
 
 
 async def attempt(name: str, work: Work) -> None:
-    """Do `work` once; log its failure."""
+    """Run `work` once, and log its failure."""
     try:
         under_way = work()
         if under_way is not None:

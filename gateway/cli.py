@@ -1,8 +1,8 @@
-"""The command ``whatomate-gateway``.
+"""Command line ``whatomate-gateway``.
 
 Laws:
 
-- What goes wrong is told on standard error, one line for each problem, without a traceback and without a secret.
+- Errors are printed on standard error, one line for each problem, without a traceback and without a secret.
 - Exit codes: 0 done, 1 failed, 2 called or configured wrongly.
 """
 
@@ -39,10 +39,10 @@ MISCONFIGURED: Final = 2
 
 
 class Commands(click.Group):
-    """A group that turns what we raise into words and an exit code."""
+    """Command group that turns our exceptions into messages and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command asked for."""
+        """Run the command, and print its error if it raises one."""
         try:
             return super().invoke(ctx)
         except (ConfigError, RoutesRefused) as error:

@@ -1,14 +1,14 @@
-"""Header fields, cookies, and on one path the query -> Credential. Parses, verifies nothing.
+"""Credential parser: it reads header fields, cookies and, on one path, the query. It verifies nothing.
 
 Laws (the precedence is the contract's):
 
 - ``X-API-Key``, when present, is the credential: a bearer token beside it does not rescue a bad key.
 - Two field lines of one kind are refused: one might be checked here and the other used upstream.
-- A cookie is looked at where there is neither, and only where cookies are on. Several of its name are all looked at:
-  which of them counts is found out by proving them (:mod:`gateway.proxy.twins`).
-- A query is looked at for a WebSocket ticket alone, where the route says so; a credential in the headers beside it is
-  refused as the second of two.
-- Only these names count, in any case; a spelling that merely folds onto one (``X_API_Key``) is neither read nor passed.
+- A cookie is used if there is neither, and only where cookies are on. If there are several of its name, all are
+  returned: proving them shows which one counts (:mod:`gateway.proxy.twins`).
+- A query is read only for a WebSocket ticket, and only if the route allows it; a credential in the headers beside it is
+  refused as a second one.
+- Only these names count, in any case; a name that merely folds onto one (``X_API_Key``) is neither read nor forwarded.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _BEARER: Final = re.compile(rb"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 
 
 class HeaderFields(Protocol):
-    """What is read of a request head; ``first`` is keyed by lower-case name."""
+    """Protocol of a request head, as far as it is read here; ``first`` is keyed by lower-case name."""
 
     @property
     def first(self) -> Mapping[bytes, bytes]:
         """The first field line of each name."""
 
     def occurs_twice(self, name: bytes) -> bool:
-        """Whether a name has more than one line."""
+        """Return whether a name has more than one field line."""
 
 
 def read_credential(fields: HeaderFields, cookies: OurCookies = NO_COOKIES) -> Credential | CookieTwins:
-    """Return what the caller presents, in a header or else in `cookies`.
+    """Return the caller's credential, from a header or else from `cookies`.
 
     Raises:
-        CredentialMissing: nothing is presented.
+        CredentialMissing: there is none.
         CredentialMalformed: Authorization is not ``Bearer <token>``.
-        CredentialAmbiguous: more than one line of one kind, or more cookies of one name than there are places for it.
+        CredentialAmbiguous: there are several of one kind, or more cookies of one name than are looked at.
     """
     if fields.occurs_twice(b"x-api-key") or fields.occurs_twice(b"authorization"):
         raise CredentialAmbiguous
@@ -75,7 +75,7 @@ def read_ticket(fields: HeaderFields, query: bytes) -> Ticket | None:
     """
     pairs = parse_qsl(
         query.decode("latin-1"), keep_blank_values=True, encoding="latin-1"
-    )  # bytes, one a character
+    )  # one character for each byte
     tokens = [value.encode("latin-1") for name, value in pairs if name == "token"]
     if not tokens:
         return None
@@ -85,19 +85,19 @@ def read_ticket(fields: HeaderFields, query: bytes) -> Ticket | None:
 
 
 def read_organization(fields: HeaderFields, *, lenient: bool = False) -> UUID | None:
-    """Return the organization the caller asks to act in (``X-Organization-ID``), if any; an empty one is none.
+    """Return the organization that the caller asks for (``X-Organization-ID``); None if absent or empty.
 
-    When `lenient`, what is no UUID is none either.
+    If `lenient`, a value that is no UUID counts as absent too.
 
     Raises:
-        BadRequest: it is not a UUID, or given twice.
+        BadRequest: it is no UUID, or there are two.
     """
     value = fields.first.get(b"x-organization-id")
     if value is None:
         return None
-    if fields.occurs_twice(b"x-organization-id"):  # the upstream might read the other
+    if fields.occurs_twice(b"x-organization-id"):  # the upstream might use the other one
         raise BadRequest("More than one X-Organization-ID")
-    if _UUID.fullmatch(value) is None:  # Python would take more spellings than upstreams do
+    if _UUID.fullmatch(value) is None:  # Python accepts more spellings than upstreams do
         if lenient or not value:
             return None
         raise BadRequest("X-Organization-ID is not a UUID")
@@ -105,7 +105,7 @@ def read_organization(fields: HeaderFields, *, lenient: bool = False) -> UUID | 
 
 
 def contradicts_organization(fields: HeaderFields, organization: UUID | None) -> bool:
-    """Whether ``X-Organization-ID`` says something else than `organization`, in the one spelling all servers read."""
+    """Return whether ``X-Organization-ID`` differs from `organization`; only a UUID's canonical spelling can agree."""
     value = fields.first.get(b"x-organization-id")
     if value is None:
         return False

@@ -1,14 +1,14 @@
-"""Tokens against cross-site request forgery: the double submit, bound to the session.
+"""CSRF tokens: the double-submit cookie, bound to the session by an HMAC.
 
 Laws:
 
-- Who sends a cookie by itself, a browser, must show that it can read one: ``X-CSRF-Token`` equals ``whm_csrf``.
-- In a session of the gateway's the token is that session's and no other: a cookie that a sibling host planted is equal
-  to what its pages send, and is still not ours. Of sessions that Whatomate began the gateway knows no more than that
-  both are equal.
-- The token stays the same as long as its session: a page that read it once goes on while another refreshes.
-- A page reads the first ``whm_csrf`` of several, whichever that is. Where there are several, any of them is enough from
-  a page that is proven to be of this host (:mod:`gateway.proxy.browsers`): no page elsewhere can make that proof.
+- A browser sends cookies by itself, so it must show that its page can read one: ``X-CSRF-Token`` equals ``whm_csrf``.
+- In a session of the gateway's, only that session's token is accepted: a cookie that a sibling host planted equals what
+  its pages send, and is still refused. In a session that Whatomate began, the gateway can only check that both are
+  equal.
+- The token stays the same as long as its session: a page that read it once still has it after another page refreshes.
+- A page reads the first ``whm_csrf`` of several, whichever that is. If there are several, any of them suffices from a
+  page that is proven to be of this host (:mod:`gateway.proxy.browsers`): no page elsewhere can make that proof.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 
 OWN_PAGE: Final = "X-Auth-Own-Page"
-"""Set on requests to the gateway's own application that are proven to come from a page of this host, or of an origin
-that may use cookies. Of a managed prefix (``gateway/proxy/headers.py``), so no client can set it."""
+"""Header of requests to the gateway's own application that are proven to come from a page of this host, or of an origin
+that may use cookies. It has a managed prefix (``gateway/proxy/headers.py``), so no client can set it."""
 
 
 EQUAL: Final = 1
 BOUND: Final = 2
-"""How much a token proves: see :meth:`CsrfTokens.proof`."""
+"""Strengths of a proof: see :meth:`CsrfTokens.proof`."""
 
 
 class CsrfTokens:
-    """Mints and checks the tokens of one installation."""
+    """Issuer and verifier of the CSRF tokens of one installation."""
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
-        """The first secret mints, each of them is good: secrets are rotated under live sessions."""
+        """The first secret mints tokens, and all of them verify: secrets are rotated under live sessions."""
         self._keys = [hmac.digest(secret, b"whatomate-gateway csrf", sha256) for secret in secrets]
 
     def mint(self, session_id: UUID) -> str:
@@ -54,16 +54,16 @@ class CsrfTokens:
         *,
         own_page: bool = False,
     ) -> None:
-        """Hold what was sent in the header against what the cookies keep.
+        """Compare the value in the header with the cookies and with the session's token.
 
         Args:
             sent: The values of ``X-CSRF-Token``.
             kept: The different values of ``whm_csrf``.
-            session_id: The session acted in; None when Whatomate began it.
-            own_page: A page of this host is proven to have sent it: of several cookies any is enough.
+            session_id: The session acted in; None if Whatomate began it.
+            own_page: A page of this host is proven to have sent it, so any of several cookies suffices.
 
         Raises:
-            CsrfRefused: they are not the session's token.
+            CsrfRefused: the header does not have the session's token.
         """
         if len(sent) != 1 or not sent[0]:
             raise CsrfRefused("X-CSRF-Token is missing: send the value of the cookie whm_csrf in it")
@@ -79,11 +79,11 @@ class CsrfTokens:
             raise CsrfRefused("X-CSRF-Token is not this session's: refresh, or sign in again")
 
     def proof(self, sent: Sequence[bytes], kept: Sequence[bytes], session_id: UUID | None) -> int:
-        """Return how much the token proves of a session, whichever page sent it; arguments as of :meth:`check`.
+        """Return how strong a proof of the session the token is, whichever page sent it; arguments as of :meth:`check`.
 
         Returns:
-            ``BOUND`` if it is this session's, ``EQUAL`` if header and cookie are the same and the session has none of
-            its own, 0 if :meth:`check` refuses it.
+            ``BOUND`` if it is this session's token, ``EQUAL`` if header and cookie are equal and the session has no
+            token of its own, 0 if :meth:`check` refuses it.
         """
         try:
             self.check(sent, kept, session_id)

@@ -1,13 +1,13 @@
-"""The end of a gateway, in stages.
+"""Graceful shutdown of a gateway, in stages.
 
-1. Unready: ``/readyz`` says so, and every answer says ``Connection: close``. Connections are still accepted and
-   requests still served, for as long as whoever balances the load needs to notice.
-2. Closed: nothing new is accepted, and connections that rest are closed. What is in flight goes on.
-3. Sockets are told, one after the other over the first half of the drain time: their clients come back as a trickle,
-   not as a flood. Event streams, which end by themselves never, follow in the second half.
+1. Unready: ``/readyz`` reports it, and every answer has ``Connection: close``. Connections are still accepted and
+   requests still served, for as long as a load balancer needs to notice.
+2. Closed: no connection is accepted, and idle connections are closed. Exchanges in flight go on.
+3. Sockets are closed one after the other over the first half of the drain time, so that their clients reconnect as a
+   trickle and not as a flood. Event streams, which never end by themselves, follow in the second half.
 4. What is left at the end is dropped.
 
-Law: :meth:`Drain.hurry` ends every stage at once, from whichever it is in.
+Law: :meth:`Drain.hurry` ends every stage at once, whichever it is in.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from gateway.wire.listener import Listener
 
     class Leaver(Protocol):
-        """Something open that ends when it is told, and not by itself."""
+        """Open socket or event stream: it ends when it is asked to, and not by itself."""
 
         def leave(self) -> None:
-            """End as the protocol wants it: with a word to the client, losing nothing that is whole."""
+            """End as the protocol demands: the client is notified, and nothing complete is lost."""
 
 
 POLL_SECONDS: Final = 0.02
 SOCKETS_BY: Final = 0.5
 STREAMS_BY: Final = 0.9
-"""The part of the drain time after which all of them have been told."""
+"""The share of the drain time after which all of them have been asked to end."""
 
 
 class Drain:
-    """The end of one gateway."""
+    """Graceful shutdown of one gateway."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Drain:
         streams: Callable[[], Collection[Leaver]],
         drain_seconds: float,
     ) -> None:
-        """`sockets` and `streams` return those that are open."""
+        """`sockets` and `streams` return the open ones."""
         self._listener = listener
         self._sockets = sockets
         self._streams = streams
@@ -55,11 +55,11 @@ class Drain:
         self.begun = False
 
     def hurry(self) -> None:
-        """Wait for nothing any more."""
+        """End the present stage, and all later ones, at once."""
         self._hurried.set()
 
     async def announce(self, seconds: float) -> None:
-        """Be unready, and serve on for `seconds`."""
+        """Become unready, and serve on for `seconds`."""
         self.begun = True
         self._listener.draining = True
         if seconds and not self._hurried.is_set():
@@ -69,11 +69,9 @@ class Drain:
                 return
 
     async def finish(self, server: asyncio.Server) -> None:
-        """Accept nothing more, give what is in flight its time, and drop what has not ended by then."""
+        """Stop accepting, give exchanges in flight their time, and drop what has not ended by then."""
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(
-            0
-        )  # what the kernel has accepted already is taken in this turn of the loop, not reset
+        await asyncio.sleep(0)  # connections that the kernel has accepted are taken in this turn, not reset
         server.close()
         self._listener.drain()
         begun = loop.time()
@@ -89,11 +87,11 @@ class Drain:
             streams.tell(now)
             await asyncio.sleep(POLL_SECONDS)
         self._listener.abort()
-        await asyncio.sleep(0)  # their losses are told in the next turn of the loop
+        await asyncio.sleep(0)  # connection_lost() is called in the next turn of the loop
 
 
 class _Stagger:
-    """Tells those who are open to leave, evenly from one moment to another."""
+    """Spreads the calls of ``leave`` evenly over an interval."""
 
     def __init__(self, those: Callable[[], Collection[Leaver]], begin: float, end: float) -> None:
         self._those = those
@@ -102,7 +100,7 @@ class _Stagger:
         self._told: set[Leaver] = set()
 
     def tell(self, now: float) -> None:
-        """Tell as many as are due; the rest is spread over the time that is left, whoever came meanwhile."""
+        """Ask as many as are due to leave; the rest, later arrivals included, is spread over the remaining time."""
         if now < self._begin:
             return
         left = [one for one in self._those() if one not in self._told]

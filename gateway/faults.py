@@ -1,10 +1,11 @@
-"""Fault -> status, message, challenge: one total table, for the pipeline and for the hosted endpoints alike.
+"""Error table: it maps every error to status, message and challenge, for the pipeline and the hosted endpoints.
 
 Laws:
 
-- Every error of the domain has a row (``tests/test_faults.py`` walks the tree); what has none is a 500 and tells
-  nothing.
-- A 401 carries a challenge (RFC 9110 section 15.5.2); what is nobody's verdict on the caller is 503 with Retry-After.
+- Every error of the domain has a row (``tests/test_faults.py`` walks the tree). An error without one is a 500, whose
+  message reveals nothing.
+- A 401 carries a challenge (RFC 9110 section 15.5.2). An error that is no verdict on the caller is 503 with
+  Retry-After.
 - An answer is the envelope of the contract: ``{"status": "error", "message": …, "data": null}``.
 """
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class GatewayFault(Exception):
-    """A refusal of the gateway's own, about the request rather than the caller."""
+    """Base class of the gateway's own refusals, which concern the request rather than the caller."""
 
     status = 400
     reason = "bad_request"
@@ -30,18 +31,18 @@ class GatewayFault(Exception):
 
 
 class BadRequest(GatewayFault):
-    """The request contradicts itself or cannot be read."""
+    """The request contradicts itself or cannot be parsed."""
 
 
 class NotFound(GatewayFault):
-    """No route."""
+    """No route matches."""
 
     status = 404
     reason = "no_route"
 
 
 class MethodNotAllowed(GatewayFault):
-    """A route, and not for this method."""
+    """A route matches, but not for this method."""
 
     status = 405
     reason = "method"
@@ -52,42 +53,42 @@ class MethodNotAllowed(GatewayFault):
 
 
 class ContentTooLarge(GatewayFault):
-    """The body is, or says it will be, larger than the route takes."""
+    """The body is, or announces to be, larger than the route accepts."""
 
     status = 413
     reason = "body_too_large"
 
 
 class UnsupportedMediaType(GatewayFault):
-    """The body is of a type the endpoint does not read."""
+    """The body is of a type that the endpoint does not read."""
 
     status = 415
     reason = "media_type"
 
 
 class UnsafeIdentity(GatewayFault):
-    """The principal holds bytes that no header may (CR, LF, NUL, other controls)."""
+    """The principal has a value with bytes that no header may hold (CR, LF, NUL, other controls)."""
 
     status = 500
     reason = "unsafe_identity"
 
 
 class OriginRefused(GatewayFault):
-    """A page of an origin that may not do this asked for it."""
+    """A page of an origin that may not do this sent the request."""
 
     status = 403
     reason = "origin"
 
 
 class CsrfRefused(GatewayFault):
-    """A cookie authenticates an unsafe method, and nothing shows that its user meant it."""
+    """An unsafe request is authenticated by cookie, and nothing proves that its user meant it."""
 
     status = 403
     reason = "csrf"
 
 
 class TooManyCookies(GatewayFault):
-    """More cookies than a browser keeps (RFC 6585 section 5)."""
+    """There are more cookies than a browser stores (RFC 6585 section 5)."""
 
     status = 431
     reason = "too_many_cookies"
@@ -95,13 +96,13 @@ class TooManyCookies(GatewayFault):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """An answer to a fault.
+    """Answer to an error.
 
     Attributes:
         status: HTTP status.
-        message: For the client.
-        reason: For metrics and logs; bounded.
-        headers: Besides Content-Type and Content-Length.
+        message: The message for the client.
+        reason: The bounded reason for metrics and logs.
+        headers: Header fields besides Content-Type and Content-Length.
     """
 
     status: int
@@ -110,7 +111,7 @@ class Fault:
     headers: tuple[tuple[str, str], ...] = ()
 
     def body(self) -> bytes:
-        """Return the envelope."""
+        """Return the body: the envelope as JSON."""
         return orjson.dumps({"status": "error", "message": self.message, "data": None})
 
 
@@ -159,13 +160,13 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
     errors.IssuerUnavailable: (503, _RETRY),
     errors.Overloaded: (503, _RETRY),
 }
-"""Of a class not listed, the nearest listed ancestor counts."""
+"""A class that is not listed has the row of its nearest listed ancestor."""
 
 INTERNAL: Final = Fault(500, "Internal error", "internal")
 
 
 def describe(error: Exception) -> Fault:
-    """Return the answer to `error`; of one that nobody foresaw, nothing is told."""
+    """Return the answer to `error`; that to an unexpected error reveals nothing."""
     if isinstance(error, GatewayFault):
         return Fault(error.status, str(error), error.reason, tuple(error.headers.items()))
     if isinstance(error, errors.AuthError):

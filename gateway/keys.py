@@ -1,4 +1,4 @@
-"""The key ring that the settings describe: for whoever serves, and for the commands."""
+"""Builder of the key ring in the settings, for the serving gateway and for the commands."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def ring_of(settings: Settings, now: float) -> tuple[KeyRing, Rotation | None]:
-    """Make the ring, and what keeps it at its directory where one is set.
+    """Make the ring, and the poller of its directory if one is set.
 
     Raises:
-        KeysUnusable: the directory cannot be taken.
+        KeysUnusable: the directory cannot be used.
         ValueError: GATEWAY_JWT_SECRET is not set.
     """
     jwt, token = settings.jwt, settings.token

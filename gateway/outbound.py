@@ -1,7 +1,8 @@
-"""What the gateway itself asks of others over HTTP: today, a foreign issuer's key set.
+"""JWKS fetcher: the HTTP client that fetches a foreign issuer's key set.
 
-Laws: bounded in time and bytes; no redirect is followed, no proxy taken from the environment, no cookie kept, and
-nothing of ours is sent along.
+Laws: it is bounded in time and bytes; it follows no redirect, takes no proxy from the environment, stores no cookie,
+    and
+sends nothing of ours along.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ _MAX_AGE: Final = re.compile(r"(?:^|[,\s])max-age=\"?(\d{1,9})\"?(?:$|[,\s])", r
 
 
 class KeySetFetch:
-    """Fetches a key set; called for every fetch."""
+    """JWKS fetcher: it is called for every fetch."""
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
         self._url = url
         self._timeout = ClientTimeout(total=timeout_seconds)
 
     async def __call__(self) -> Fetched:
-        """Fetch it on a connection of its own: it is rare.
+        """Fetch the key set on a connection of its own, as fetches are rare.
 
         Raises:
-            FetchFailed: it cannot be had.
+            FetchFailed: it cannot be fetched.
         """
         try:
             async with (

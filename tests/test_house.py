@@ -120,7 +120,7 @@ KEEPS: Final = [
     ),
     (a_caption_names_the_thing, "gateway/x.py", '"""JWKS client: it fetches a key set."""'),
     (a_caption_names_the_thing, "gateway/x.py", '"""Whatomate\'s Redis: a client of it."""'),
-    (a_caption_names_the_thing, "gateway/outbound.py", '"""What the gateway asks of others."""'),
+    (a_caption_names_the_thing, "config/checks.py", '"""What no single setting can know."""'),
     (unused_words_stay_unused, "gateway/wire/x.py", "class P:\n    def data_received(self, data): ..."),
     (unused_words_stay_unused, "gateway/x.py", "database = data_plane = 1\nlog.info('x')\nprocessed = 2"),
     (

@@ -138,7 +138,7 @@ def _hosted_routes(
     for path in (PASSWORD_PATH, *([ME_PASSWORD_PATH] if settings.password.hosted else ())):
         ours[path] = replace(here(path, by_token), methods=of_method("PUT"))
     ours |= _by_permission(here(INVITATIONS, AUTHENTICATED), INVITATION_PERMISSIONS, FOUNDING)
-    # It acts for the organization that the caller asks for: a browser's socket cannot name one in a header later.
+    # It acts for the organization that the caller asks for: a browser's socket cannot ask for one by a header.
     ours[WS_TOKEN_PATH] = replace(here(WS_TOKEN_PATH, by_token), methods=frozenset({b"GET"}), hosted=False)
     ours |= {path: replace(here(path, PUBLIC), methods=of_method("GET")) for path in DESCRIPTION_PATHS}
     ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))

@@ -1,1 +1,1 @@
-"""What the command line can do, one module per subject; ``gateway/cli.py`` gathers them."""
+"""Commands of the command line, one module per subject; ``gateway/cli.py`` gathers them."""

@@ -1,4 +1,4 @@
-"""orgs, users: without them nobody could register, which needs an organization."""
+"""Commands ``orgs`` and ``users``: they create the first organization and users, before anybody can register."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do next, for each error that a command meets.
+"""Advice for errors: the next step, for each error that a command meets.
 
 Law: every error of the domain that a command can raise has its advice here (a test walks them), or, as an error of
 the database, in :mod:`authcore.store.failures`. The error says what is wrong, in the words that clients know; the
@@ -51,6 +51,6 @@ NEXT: Final[Mapping[type[Exception], str]] = {
 
 
 def advised(error: Exception) -> str:
-    """Return what is wrong and what to do next."""
+    """Return the error's message and its advice."""
     advice = next((NEXT[kind] for kind in type(error).__mro__ if kind in NEXT), None)
     return str(error) if advice is None else f"{error}; {advice}"

@@ -1,4 +1,4 @@
-"""echo: an upstream to try a gateway with, on a machine that has no other."""
+"""Command ``echo``: an upstream to try a gateway with, on a machine that has no other."""
 
 from __future__ import annotations
 

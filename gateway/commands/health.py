@@ -1,6 +1,6 @@
-"""health: asks a running gateway how it is, for probes of machines that have no curl.
+"""Command ``health``: a probe of a running gateway, for machines without curl.
 
-Law: exit code 0 when the answer is yes, 1 when it is no or there is none; it needs no secret and no database.
+Law: the exit code is 0 if the answer is yes, and 1 if it is no or there is none; no secret and no database is needed.
 """
 
 from __future__ import annotations

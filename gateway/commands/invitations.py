@@ -1,4 +1,4 @@
-"""invitations: create, list, revoke. For the operator, who may grant every role."""
+"""Commands ``invitations create|list|revoke``, for an operator, who may grant every role."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""keys: generate, list.
+"""Commands ``keys generate|list``, for the keys that sign tokens.
 
-Law: a private key is written to where it was asked for, readable by its owner alone, and never over a file.
+Law: a private key is written only to the named file, readable by its owner alone, and never over an existing file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""api-keys: create, list, revoke."""
+"""Commands ``api-keys create|list|revoke``."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Moment(click.ParamType[datetime]):
-    """A moment as RFC 3339 has it: with its offset, since a bare one would be read in somebody's time zone."""
+    """Parameter type of a moment in RFC 3339 with an offset: without one, the time zone would have to be guessed."""
 
     name = "date-time"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Read `value`."""
+        """Parse `value`."""
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:

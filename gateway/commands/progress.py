@@ -1,7 +1,7 @@
-"""A word about what takes long, while it takes long.
+"""Progress indicator of a long operation, on standard error.
 
-Law: what is done within a second says nothing; on a terminal the seconds are counted in place, elsewhere a line is
-written at the first second and then less and less often, so that a log holds a few lines and not hundreds.
+Law: an operation that ends within a second prints nothing. On a terminal the seconds are counted in place; elsewhere a
+line is written after the first second and then less and less often, so that a log has a few lines and not hundreds.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CLEAR: Final = "\r\x1b[K"
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Say on standard error that `what` is going on, for as long as it does."""
+    """Report on standard error that `what` is in progress, until the block ends."""
     ended = threading.Event()
     teller = threading.Thread(target=_tell, args=(what, ended, sys.stderr.isatty()), daemon=True)
     teller.start()

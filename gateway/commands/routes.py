@@ -1,4 +1,4 @@
-"""routes: the route file's schema, the routes in force, and who may what."""
+"""Commands ``routes …``: they print the route file's schema, the current routes, and the access matrix."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def show_matrix() -> None:
 
 
 def _plan() -> RoutePlan:
-    # Where `default` goes is of no account here.
+    # The URL of the upstream `default` does not matter here.
     unset = {"GATEWAY_UPSTREAM_URL": "http://upstream:80"}
     plan = read_plan(load_settings(defaults=unset, required=frozenset(), warn=warn))
     if plan is None:

@@ -1,4 +1,4 @@
-"""settings: what can be set, in words; for a person, for the documentation, for a chart."""
+"""Command ``settings``: a reference of all settings, as text, as the documentation page or as the chart's schema."""
 
 from __future__ import annotations
 

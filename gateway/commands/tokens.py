@@ -1,4 +1,4 @@
-"""token inspect: whether a token is genuine, and what it says.
+"""Command ``token inspect``: it verifies a token and prints its contents.
 
 Law: neither a secret nor the token's signature is printed.
 """
@@ -49,7 +49,7 @@ def inspect(text: str) -> None:
 
 
 def tokens_of(settings: Settings) -> Tokens:
-    """Return what issues and verifies tokens under `settings`."""
+    """Return the issuer and verifier of tokens under `settings`."""
     ring, _ = ring_of(settings, time.time())
     return Tokens(
         ring,
@@ -61,7 +61,7 @@ def tokens_of(settings: Settings) -> Tokens:
 
 
 def _shown(value: object) -> str:
-    """Return `value` on one line of printable ASCII: a terminal obeys what a forged token tells it."""
+    """Return `value` on one line of printable ASCII: a terminal would obey control characters of a forged token."""
     return json.dumps(value) if not isinstance(value, str) else json.dumps(value)[1:-1]
 
 

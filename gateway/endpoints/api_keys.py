@@ -1,11 +1,11 @@
-"""``/api/api-keys``: list, get, create, switch, delete. HTTP only: what they mean is authcore's.
+"""Endpoints ``/api/api-keys``: list, get, create, switch, delete. They speak HTTP; authcore has the semantics.
 
 Laws:
 
-- Every key seen or touched here is of the organization that the caller acts in; another's does not exist.
-- A key is shown once, in the answer that creates it.
+- Every key listed or changed here belongs to the organization that the caller acts in; another's counts as missing.
+- The text of a key is returned once, in the answer that creates it.
 - A key that is switched on again lives on: no other key and no foreign issuer's token does that. Both may end keys.
-- The route has asked for the permission (``api_keys:read``, ``:write``, ``:delete``) before an endpoint is reached.
+- The route has checked the permission (``api_keys:read``, ``:write``, ``:delete``) before an endpoint is reached.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PERMISSIONS: Final = {
     COLLECTION: {"GET": "api_keys:read", "POST": "api_keys:write"},
     ONE: {"GET": "api_keys:read", "PUT": "api_keys:write", "DELETE": "api_keys:delete"},
 }
-"""path -> method -> the permission that its route asks for."""
+"""path -> method -> the permission that its route requires."""
 
 PAGE_SIZE: Final = 50
 LARGEST_PAGE: Final = 100
@@ -57,7 +57,7 @@ def _number(default: int, most: int) -> Callable[[object], int]:
 
 
 LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
-"""A key that never expires has no such moment at all; what is later overflows somewhere."""
+"""A later expiry overflows somewhere; a key that never expires has no expiry at all."""
 
 
 class CreateKeyBody(BaseModel):
@@ -151,16 +151,16 @@ OPERATIONS: Final = (
 
 
 class ApiKeyEndpoints:
-    """The handlers, over the domain's administration."""
+    """Handlers over the administration service."""
 
     def __init__(self, administration: Administration, *, user_id_header: str, org_id_header: str) -> None:
-        """The headers are those that say who is asking, and in which organization."""
+        """The headers are those with the caller's user id and organization id."""
         self._administration = administration
         self._user_id_header = user_id_header
         self._org_id_header = org_id_header
 
     def add_to(self, application: web.Application) -> None:
-        """Put the handlers under their paths."""
+        """Register the handlers under their paths."""
         router = application.router
         router.add_get(COLLECTION, self.list_keys)
         router.add_post(COLLECTION, self.create)

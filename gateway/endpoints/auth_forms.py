@@ -1,4 +1,4 @@
-"""What ``/api/auth`` is sent and answers, as models; and its description.
+"""Models of the request and response bodies of ``/api/auth``, and their OpenAPI description.
 
 Law: the contract of an existing Whatomate client holds to the letter; the user object is a superset of every version's.
 """
@@ -32,7 +32,7 @@ def _named(text: str) -> str:
     return _printable(text)
 
 
-# -- sent ---------------------------------------------------------------------------------------------------------
+# -- request bodies -----------------------------------------------------------------------------------------------
 
 
 class RegisterBody(BaseModel):
@@ -68,7 +68,7 @@ class SwitchBody(BaseModel):
     organization_id: UUID
 
 
-# -- answered -----------------------------------------------------------------------------------------------------
+# -- response bodies ----------------------------------------------------------------------------------------------
 
 
 class PermissionAnswer(Answer):

@@ -1,14 +1,14 @@
-"""What the gateway hosts, described: OpenAPI 3.1, made of the models that validate and the table of faults.
+"""OpenAPI 3.1 generator: it describes the hosted endpoints, from the models that validate and the error table.
 
 To describe an endpoint, put an :class:`Operation` for each of its methods into a table ``OPERATIONS`` beside it, and
-add the table to ``DESCRIBED`` in ``gateway/endpoints/openapi.py``. `body` is the model that reads the request, `answer`
-the model that the handler hands to ``success``, `refuses` the errors that it is meant to meet.
+add the table to ``DESCRIBED`` in ``gateway/endpoints/openapi.py``. `body` is the model of the request, `answer` the
+model that the handler passes to ``success``, `refuses` the errors that are specific to it.
 ``tests/flow/test_openapi.py`` fails while a hosted route is not described, or an answer is not as described.
 
 Laws:
 
-- Nothing is described twice: fields and bounds are the models', statuses and messages those of the errors.
-- The document is made once, and is the same for everybody.
+- Nothing is described twice: fields and bounds come from the models, statuses and messages from the errors.
+- The document is made once, and is the same for all callers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OTHER_MEDIA: Final = f"Content-Type must be {JSON} or {FORM}"
 PUBLIC: Final = ""
 """Access without a credential."""
 TOKEN: Final = "token"  # noqa: S105 -- a kind of access, no secret
-"""Access with an access token. Any other text is the permission that is asked for."""
+"""Access with an access token. Any other text is the required permission."""
 
 _REFS: Final = "#/components/schemas/{model}"
 _OF_ACCESS: Final = (
@@ -76,22 +76,22 @@ class RefusalAnswer(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path.
+    """Operation of the OpenAPI document: one method of one path.
 
     Attributes:
-        summary: What it does, in a few words.
-        access: ``PUBLIC``, ``TOKEN``, or the permission it asks for.
-        answer: What ``data`` of the envelope holds; without one, the answer is in no envelope and of type `media`.
-        body: What it is sent, if anything.
-        optional_body: It may be sent nothing.
+        summary: Its purpose, in a few words.
+        access: ``PUBLIC``, ``TOKEN``, or the required permission.
+        answer: The model of ``data`` in the envelope; without one, the answer has no envelope and is of type `media`.
+        body: The model of the request body, if there is one.
+        optional_body: The request body may be left out.
         form: The body may be a form as well.
-        in_other_organizations: The caller may ask for another organization; so wherever a permission is asked for.
-        founds: It makes what lives on: not for an API key (docs/founding.md).
-        takes_cookies: Though it asks for no credential, it goes by a cookie where there is one.
-        query: What its query may hold.
-        refuses: The errors that are its own.
+        in_other_organizations: The caller may ask for another organization, as on every route with a permission.
+        founds: It makes something that lives on, so an API key may not call it (docs/founding.md).
+        takes_cookies: It needs no credential, and uses a cookie if there is one.
+        query: The parameters of its query.
+        refuses: The errors that are specific to it.
         complaints: The messages of its 400s that are no errors of the domain.
-        detail: What else there is to say.
+        detail: Further description.
     """
 
     method: str
@@ -114,7 +114,7 @@ class Operation:
 
     @property
     def name(self) -> str:
-        """Unique among operations."""
+        """Name that is unique among operations."""
         words = re.sub(r"[^a-z]+", " ", self.path.removeprefix("/api/").replace("{id}", "one")).split()
         return "_".join([self.method.lower(), *words])
 
@@ -130,7 +130,7 @@ def make_document(
 ) -> dict[str, Any]:
     """Return the OpenAPI document of `operations`.
 
-    `cookies` names the cookie that holds an access token, and the header that goes with it; empty where there are none.
+    `cookies` has the name of the access token's cookie and of the header that goes with it; empty if cookies are off.
     """
     bodies = {one.body for one in operations if one.body}
     answers = {one.answer for one in operations if one.answer} | {RefusalAnswer}
@@ -236,7 +236,7 @@ def _parameters(one: Operation) -> Iterable[dict[str, Any]]:
 
 
 def _is_movable(one: Operation) -> bool:
-    """Whether the caller may ask for another organization than the credential's."""
+    """Return whether the caller may ask for another organization than the credential's."""
     return one.in_other_organizations or one.access not in (PUBLIC, TOKEN)
 
 
@@ -253,7 +253,7 @@ def _success(one: Operation) -> dict[str, Any]:
 
 
 def _refusals(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
-    """Return the refusals by status, each message there is as an example of it."""
+    """Return the refusals by status, with each possible message as an example."""
     met: list[Exception] = [*(kind() for kind in one.refuses), *map(BadRequest, one.complaints)]
     if one.access != PUBLIC:
         met += _OF_ACCESS

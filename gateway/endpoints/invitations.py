@@ -1,10 +1,10 @@
-"""``/api/auth/invitations``: invite, list, revoke. HTTP only: what they mean is authcore's.
+"""Endpoints ``/api/auth/invitations``: invite, list, revoke. They speak HTTP; authcore has the semantics.
 
 Laws:
 
-- Every invitation made, seen or revoked here is to the organization that the caller acts in; another's does not exist.
-- An invitation is shown once, in the answer that creates it.
-- The route has asked for the permission (``users:read``, ``users:write``) before an endpoint is reached.
+- Every invitation here is to the organization that the caller acts in; another organization's counts as missing.
+- The text of an invitation is returned once, in the answer that creates it.
+- The route has checked the permission (``users:read``, ``users:write``) before an endpoint is reached.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PERMISSIONS: Final = {
     COLLECTION: {"GET": "users:read", "POST": INVITE},
     ONE: {"DELETE": INVITE},
 }
-"""path -> method -> the permission that its route asks for."""
+"""path -> method -> the permission that its route requires."""
 
 
 class InviteBody(BaseModel):
@@ -105,16 +105,16 @@ OPERATIONS: Final = (
 
 
 class InvitationEndpoints:
-    """The handlers, over the domain's invitations."""
+    """Handlers over the invitation service."""
 
     def __init__(self, invitations: Invitations, *, user_id_header: str, org_id_header: str) -> None:
-        """The headers are those that say who is asking, and in which organization."""
+        """The headers are those with the caller's user id and organization id."""
         self._invitations = invitations
         self._user_id_header = user_id_header
         self._org_id_header = org_id_header
 
     def add_to(self, application: web.Application) -> None:
-        """Put the handlers under their paths."""
+        """Register the handlers under their paths."""
         router = application.router
         router.add_get(COLLECTION, self.list_open)
         router.add_post(COLLECTION, self.invite)
@@ -127,7 +127,7 @@ class InvitationEndpoints:
         return success(InvitationsAnswer(invitations=invitations))
 
     async def invite(self, request: web.Request) -> web.Response:
-        """Make an invitation, and show it."""
+        """Make an invitation, and return its text."""
         body = await read_body(request, InviteBody)
         now = await now_of(request)
         if body.expires_at is not None and body.expires_at.timestamp() <= now:
@@ -144,7 +144,7 @@ class InvitationEndpoints:
         return success(NewInvitationAnswer(**shown.model_dump(), invitation=token))
 
     async def revoke(self, request: web.Request) -> web.Response:
-        """Take an invitation back."""
+        """Revoke an invitation."""
         try:
             invitation_id = UUID(request.match_info["id"])
         except ValueError:

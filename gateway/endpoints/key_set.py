@@ -1,6 +1,6 @@
-"""``/.well-known/jwks.json``: the public keys, for whoever verifies the gateway's tokens by themselves (RFC 7517).
+"""JWKS endpoint ``/.well-known/jwks.json``: the public keys, for services that verify tokens themselves (RFC 7517).
 
-Law: shared secrets are not in it, nor the private half of anything; with shared secrets alone it is empty.
+Law: it contains neither shared secrets nor private keys; with shared secrets alone it is empty.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PATH: Final = "/.well-known/jwks.json"
 MAX_AGE_SECONDS: Final = 300
-"""How long others may keep it: a new key is published for longer than this before it signs."""
+"""How long others may cache it: a new key is published for longer than this before it signs."""
 
 
 OPERATIONS: Final = (
@@ -32,17 +32,17 @@ OPERATIONS: Final = (
 
 
 class KeySetEndpoint:
-    """The handler, over the ring as it is at the moment."""
+    """Handler over the current key ring."""
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
 
     def add_to(self, application: web.Application) -> None:
-        """Put the handler under its path."""
+        """Register the handler under its path."""
         application.router.add_get(PATH, self.show)
 
     async def show(self, _request: web.Request) -> web.Response:
-        """Answer with the set, as it is and in no envelope."""
+        """Answer with the key set, without an envelope."""
         return web.Response(
             body=orjson.dumps({"keys": list(self._ring.published())}),
             content_type="application/json",

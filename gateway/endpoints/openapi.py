@@ -1,9 +1,9 @@
-"""``/api/auth/openapi.json`` and ``/api/auth/docs``: what the gateway hosts, for programs and for people.
+"""Endpoints ``/api/auth/openapi.json`` and ``/api/auth/docs``: the OpenAPI document, as JSON and as a page.
 
 Laws:
 
-- Both are made once, at the start, of one document; nothing of who asks is in them.
-- The page is whole: no script, nothing loaded from anywhere, and a policy that forbids both.
+- Both are made once, at the start, from one document; they contain nothing about the caller.
+- The page is complete: no script, nothing loaded from elsewhere, and a policy that forbids both.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DOCUMENT_PATH: Final = "/api/auth/openapi.json"
 PAGE_PATH: Final = "/api/auth/docs"
 PATHS: Final = (DOCUMENT_PATH, PAGE_PATH)
-"""Hosted without a credential."""
+"""Operations that are hosted without a credential."""
 MAX_AGE_SECONDS: Final = 300
 
 OPERATIONS: Final = (
@@ -56,11 +56,11 @@ DESCRIBED: Final[tuple[Sequence[Operation], ...]] = (
     key_set.OPERATIONS,
     OPERATIONS,
 )
-"""Of every endpoint that is always hosted."""
+"""Operations of the endpoints that are always hosted."""
 
 
 def of_decisions(path: str) -> Sequence[Operation]:
-    """Return the operations below `path` that the pipeline answers by itself, for other proxies."""
+    """Return the operations below `path` that the pipeline answers itself, for other proxies."""
     asked = {
         "nginx": "Decide for nginx `auth_request`: `X-Original-Method`, `X-Original-URI`, `Host`",
         "forward": "Decide for Traefik ForwardAuth and Caddy forward_auth: `X-Forwarded-Method`, `-Uri`, `-Host`",
@@ -83,7 +83,7 @@ def of_decisions(path: str) -> Sequence[Operation]:
 
 
 class OpenApiEndpoints:
-    """The handlers, over the document."""
+    """Handlers over the document."""
 
     def __init__(
         self,
@@ -109,12 +109,12 @@ class OpenApiEndpoints:
         self._page = render(document).encode()
 
     def add_to(self, application: web.Application) -> None:
-        """Put the handlers under their paths."""
+        """Register the handlers under their paths."""
         application.router.add_get(DOCUMENT_PATH, self.show)
         application.router.add_get(PAGE_PATH, self.show_page)
 
     async def show(self, _request: web.Request) -> web.Response:
-        """Answer with the document, as it is and in no envelope."""
+        """Answer with the document, without an envelope."""
         return web.Response(
             body=self._document,
             content_type="application/json",

@@ -1,4 +1,4 @@
-"""An OpenAPI document as one page of HTML.
+"""HTML renderer of an OpenAPI document, as one page.
 
 Laws:
 
@@ -149,7 +149,7 @@ def _fields(schema: Mapping[str, Any]) -> str:
 
 
 def _type(schema: Mapping[str, Any]) -> str:
-    """Say what a value is, in a few words."""
+    """Return a short description of a value's type."""
     if "$ref" in schema:
         name = escape(schema["$ref"].rpartition("/")[2])
         return f'<a href="#model-{name}">{name}</a>'
@@ -174,7 +174,7 @@ def _table(rows: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """Escape a text, with what stands in backticks as code."""
+    """Escape a text; parts in backticks become code."""
     parts = escape(text, quote=False).split("`")
     return "".join(f"<code>{part}</code>" if place % 2 else part for place, part in enumerate(parts))
 

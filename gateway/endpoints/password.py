@@ -1,9 +1,10 @@
-"""``/api/auth/password``, and Whatomate's ``/api/me/password``: changing one's own password.
+"""Endpoints ``/api/auth/password`` and Whatomate's ``/api/me/password``: they change the caller's own password.
 
-HTTP only: what it means is authcore's.
+They speak HTTP; authcore has the semantics.
 
-Law: it takes the current password, whatever token the caller holds, and an API key is not taken at all: who finds one
-must not be able to lock its owner out.
+Law: the current password is needed, whatever token the caller has, and an API key is not accepted: a finder of a key
+    must
+not be able to lock its owner out.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 PATH: Final = "/api/auth/password"
 OF_WHATOMATE: Final = "/api/me/password"
-"""Where the page of Whatomate's client changes it."""
+"""The path at which the page of Whatomate's client changes it."""
 
 
 class PasswordBody(BaseModel):
@@ -43,7 +44,7 @@ class PasswordBody(BaseModel):
 
 
 def _change(path: str, summary: str, wrong: type[AuthError]) -> Operation:
-    """Describe changing a password at `path`; `wrong` is the refusal of a wrong current one."""
+    """Describe the operation at `path`; `wrong` is the refusal of a wrong current password."""
     return Operation(
         method="PUT",
         path=path,
@@ -64,22 +65,22 @@ OPERATIONS_OF_WHATOMATE: Final = (
 
 
 class PasswordEndpoint:
-    """The handlers, over the domain's accounts."""
+    """Handlers over the account service."""
 
     def __init__(self, accounts: Accounts, *, user_id_header: str, of_whatomate: bool) -> None:
-        """`user_id_header` names the injected header that says who is asking; `of_whatomate` adds its path."""
+        """`user_id_header` names the injected header with the caller's id; `of_whatomate` adds Whatomate's path."""
         self._accounts = accounts
         self._of_whatomate = of_whatomate
         self._user_id_header = user_id_header
 
     def add_to(self, application: web.Application) -> None:
-        """Put the handlers under their paths."""
+        """Register the handlers under their paths."""
         application.router.add_put(PATH, self.change)
         if self._of_whatomate:
             application.router.add_put(OF_WHATOMATE, self.change_as_whatomate)
 
     async def change(self, request: web.Request) -> web.Response:
-        """Replace the caller's password, and end every session of theirs but this one."""
+        """Replace the caller's password, and end all of their sessions except this one."""
         body = await read_body(request, PasswordBody)
         await self._accounts.change_password(
             user_id=UUID(request.headers[self._user_id_header]),
@@ -92,7 +93,7 @@ class PasswordEndpoint:
         return success(MessageAnswer(message="Password changed successfully"))
 
     async def change_as_whatomate(self, request: web.Request) -> web.Response:
-        """Do the same; a wrong current password is 400, which Whatomate's client takes for that."""
+        """Do the same; a wrong current password is 400, as Whatomate's client expects."""
         try:
             return await self.change(request)
         except CurrentPasswordWrong as error:

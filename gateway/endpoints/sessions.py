@@ -1,9 +1,9 @@
-"""``/api/auth/sessions``, ``/api/auth/logout-all``: the caller's own sessions. HTTP only: what they mean is authcore's.
+"""Endpoints ``/api/auth/sessions`` and ``/api/auth/logout-all``: the caller's own sessions. authcore has the semantics.
 
 Laws:
 
-- Every session seen or ended here is the caller's own; another's does not exist.
-- An API key is of no session, and sees and ends none: whoever finds one must not be able to sign its owner out.
+- Every session listed or ended here is the caller's own; another's counts as missing.
+- An API key belongs to no session, and lists and ends none: a finder of a key must not be able to sign its owner out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ONE: Final = "/api/auth/sessions/{id}"
 ALL: Final = "/api/auth/logout-all"
 
 METHODS: Final = {COLLECTION: "GET", ONE: "DELETE", ALL: "POST"}
-"""path -> the method it takes, for who holds an access token."""
+"""path -> its method, for callers with an access token."""
 
 
 class SessionAnswer(Answer):
@@ -91,16 +91,16 @@ OPERATIONS: Final = (
 
 
 class SessionEndpoints:
-    """The handlers, over the domain's sessions."""
+    """Handlers over the session service."""
 
     def __init__(self, sessions: Sessions, cookies: CookieLaws, *, user_id_header: str) -> None:
-        """`user_id_header` names the injected header that says who is asking."""
+        """`user_id_header` names the injected header with the caller's id."""
         self._sessions = sessions
         self._cookies = cookies
         self._user_id_header = user_id_header
 
     def add_to(self, application: web.Application) -> None:
-        """Put the handlers under their paths."""
+        """Register the handlers under their paths."""
         router = application.router
         router.add_get(COLLECTION, self.list_own)
         router.add_delete(ONE, self.end)
@@ -125,7 +125,7 @@ class SessionEndpoints:
         return success(MessageAnswer(message="Session ended"))
 
     async def end_all(self, request: web.Request) -> web.Response:
-        """End every session of the caller, the current one too."""
+        """End every session of the caller, including the current one."""
         ended = await self._sessions.close_others(self._user(request), None, await now_of(request))
         self._cookies.clear(request)
         return success(AllEndedAnswer(status="logged_out", sessions=ended))

@@ -1,4 +1,4 @@
-"""What the gateway does at the moment: its recent past in numbers (``recent``), and a page of them (``page``).
+"""Status report: the gateway's recent past in numbers (``recent``), and an HTML page of them (``page``).
 
-Law: nothing here costs a request anything: what is counted anyway is noted every few seconds, and subtracted.
+Law: nothing here costs a request anything: the metrics' counts are noted every few seconds, and subtracted.
 """

@@ -1,9 +1,9 @@
-"""The page of /status: a report as plain HTML that needs nothing but itself.
+"""HTML page of /status: it renders a report and needs no other file.
 
 Laws:
 
-- Whatever a report says is escaped where it is written (``sections.tell``): names of upstreams are an operator's, and
-  nothing of a request is in a report at all.
+- Every value of a report is escaped where it is written (``sections.tell``): names of upstreams are an operator's, and
+  a report contains nothing of a request.
 - The policy in ``HEADERS`` allows this page's own style and script by their digests, and nothing else.
 """
 
@@ -61,7 +61,7 @@ _PAGE: Final = """<!doctype html>
 
 
 def render(told: Told, workers: Mapping[str, Told] | None = None) -> str:
-    """Return the page of a report; of several processes, with a line for each."""
+    """Return the page of a report; with `workers`, it has a line for each process."""
     body = (
         _body(told, workers)
         if told
@@ -71,7 +71,7 @@ def render(told: Told, workers: Mapping[str, Told] | None = None) -> str:
 
 
 def wants_page(accept: str) -> bool:
-    """Tell whether somebody asks for HTML: a browser names it, programs that read JSON do not."""
+    """Return whether a client asks for HTML: a browser names it, and programs that read JSON do not."""
     return "text/html" in accept.lower()
 
 

@@ -1,11 +1,11 @@
-"""Readiness: whether requests should be sent here, and if not, why; what ``/readyz`` answers.
+"""Readiness check behind ``/readyz``: whether requests should be sent to this gateway, and if not, why.
 
 Laws:
 
-- Draining is unready, and so is a gateway that has never found its database in order, or finds migrations pending or
-  tables that lack what the statements need.
+- A draining gateway is unready, and so is one that has never found its database in order, or finds migrations pending
+  or tables that lack what the statements need.
 - A database that is away, or refuses, makes ``strict`` unready at once. ``serving`` stays ready for as long as known
-  callers are served without it, ``GATEWAY_IDENTITY_STALE_SECONDS``, and says what is the matter all the same.
+  callers are served without it, ``GATEWAY_IDENTITY_STALE_SECONDS``, and reports the problem all the same.
 - A database that refuses writes, since it is read-only or its disk is full, is not in order, and the check says which.
 - Nothing here names a host, a user or a password.
 """
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     from authcore.store.failures import Failure
 
     class Store(Protocol):
-        """What readiness asks of the store."""
+        """Store protocol of the readiness check."""
 
         @property
         def is_read_only(self) -> bool:
-            """Whether the database is known to refuse writes."""
+            """True if the database is known to refuse writes."""
 
         @property
         def failing(self) -> Mapping[Kind, Failure]:
-            """What is the matter with the database at the moment."""
+            """Present failures of the database, by kind."""
 
         async def look_at_schema(self) -> tuple[Sequence[str], object]:
             """Return the names of migrations that are not applied, and what Whatomate's tables lack, if anything."""
@@ -52,7 +52,7 @@ log = structlog.get_logger()
 
 
 class Readiness:
-    """Judges by what the database answers now, and by when it last was in order."""
+    """Readiness check: it judges by the database's present answer, and by when it was last in order."""
 
     def __init__(
         self,
@@ -63,14 +63,14 @@ class Readiness:
         stale_seconds: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare.
+        """Create the check.
 
         Args:
-            store: What is asked.
-            listening: Whether the public listener accepts connections, and will go on to.
-            strict: Everything has to be in order.
+            store: The store that is asked.
+            listening: Returns whether the public listener accepts connections, and goes on accepting.
+            strict: Ready only if everything is in order.
             stale_seconds: How long known callers are served without the database.
-            clock: Counts seconds.
+            clock: Returns monotonic seconds.
         """
         self._store = store
         self._listening = listening
@@ -81,7 +81,7 @@ class Readiness:
         self._away_since: float | None = None
 
     async def look(self) -> tuple[bool, dict[str, str]]:
-        """Return whether requests should be sent here, and the state of each check, ``ok`` or in words."""
+        """Return whether requests should be sent here, and the state of each check: ``ok``, or a text."""
         checks = {"listening": "ok" if self._listening() else "draining"}
         answered = await self._ask(checks)
         if answered:
@@ -94,7 +94,7 @@ class Readiness:
         return not self._strict and checks["listening"] == "ok" and self._serves(checks), checks
 
     def _serves(self, checks: dict[str, str]) -> bool:
-        """Whether known callers can be served though something is not in order."""
+        """Return whether known callers can be served although something is not in order."""
         if not self._was_in_order:
             return False
         if self._away_since is None:
@@ -102,7 +102,7 @@ class Readiness:
         return self._clock() - self._away_since < self._stale_seconds
 
     async def _ask(self, checks: dict[str, str]) -> bool:
-        """Fill in what the database answers; False when it does not."""
+        """Fill in the checks of the database; return False if it does not answer."""
         try:
             pending, gaps = await self._store.look_at_schema()
         except StoreUnavailable as error:
@@ -114,7 +114,7 @@ class Readiness:
             checks["schema"] = _UNKNOWN
             checks["migrations"] = str(error)
             return True
-        except Exception:  # a probe answers, whatever is the matter
+        except Exception:  # a probe must be answered in any case
             log.exception("readiness_failed")
             checks["database"] = "unknown: looking failed; the event readiness_failed in the log says why"
             checks["schema"] = checks["migrations"] = _UNKNOWN
@@ -125,7 +125,7 @@ class Readiness:
         return True
 
     def _refusal(self) -> str | None:
-        """Return why a database that answers refuses every write, in words; None when it is not known to."""
+        """Return why the database refuses every write, as a text; None if it is not known to."""
         if self._store.is_read_only:
             return _READ_ONLY
         full = self._store.failing.get(Kind.DISK_FULL)

@@ -1,6 +1,7 @@
-"""The last five minutes, by subtracting what had been counted then from what has been counted now.
+"""Sliding windows of the metrics: the last minutes, as the difference between present and noted counts.
 
-Law: a window is as old as its oldest note, and says how many seconds it covers: a gateway that has just started does
+Law: a window is as old as its oldest note, and has the number of seconds it covers: a gateway that has just started
+    does
 not claim a minute.
 """
 
@@ -27,15 +28,15 @@ _FAILED: Final = 500
 
 @dataclass(slots=True)
 class Counts:
-    """What has been counted since the start, or in a window.
+    """Counts since the start, or in a window.
 
     Attributes:
-        seconds: Of the window.
-        requests: Answered, and of these ``refused`` (4xx) and ``failed`` (5xx).
-        buckets: Their durations, by the buckets of the metrics.
-        faults: Answered by the gateway itself, by reason.
-        callers: Verdicts on callers, by ``credential outcome``.
-        upstreams: Per upstream the seconds to its answers' heads by bucket, and the requests it failed.
+        seconds: Length of the window.
+        requests: Number of answered requests, of which ``refused`` are 4xx and ``failed`` 5xx.
+        buckets: Their durations, in the buckets of the metrics.
+        faults: Number of requests that the gateway answered itself, by reason.
+        callers: Number of verdicts on callers, by ``credential outcome``.
+        upstreams: By upstream, the seconds to its response heads in buckets, and the number of failed requests.
     """
 
     seconds: float = 0.0
@@ -48,7 +49,7 @@ class Counts:
     upstreams: dict[str, tuple[list[int], int]] = field(default_factory=dict)
 
     def since(self, then: Counts) -> Counts:
-        """Return what was counted after `then`."""
+        """Return the counts since `then`."""
         nothing = [0] * len(self.buckets)
         return Counts(
             self.seconds - then.seconds,
@@ -68,7 +69,7 @@ class Counts:
         )
 
     def told(self) -> dict[str, object]:
-        """Return it for JSON, with what follows from it."""
+        """Return the counts for JSON, with values derived from them."""
         return {
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
@@ -93,7 +94,7 @@ def _grown(now: Mapping[str, float], then: Mapping[str, float]) -> dict[str, flo
 
 
 def counted(metrics: Metrics, now: float) -> Counts:
-    """Return everything counted so far; `now` in seconds of any clock that only goes forward."""
+    """Return the counts since the start; `now` is in seconds of any monotonic clock."""
     counts = Counts(now)
     for meter in metrics.routes.values():
         for (_, status), number in meter.answered.items():
@@ -113,25 +114,25 @@ def counted(metrics: Metrics, now: float) -> Counts:
 
 
 class Recent:
-    """Notes what has been counted, and subtracts."""
+    """Sliding windows: it notes the counts periodically, and subtracts."""
 
     def __init__(self, metrics: Metrics, now: float) -> None:
         self._metrics = metrics
         self._notes: deque[Counts] = deque([counted(metrics, now)], maxlen=round(LONGEST / NOTE_SECONDS) + 1)
 
     def note(self, now: float) -> None:
-        """Note what has been counted; every ``NOTE_SECONDS``."""
+        """Note the counts; called every ``NOTE_SECONDS``."""
         self._notes.append(counted(self._metrics, now))
 
     def window(self, seconds: float, now: float) -> Counts:
-        """Return what was counted in the last `seconds`, or since the start if that is later."""
+        """Return the counts of the last `seconds`, or since the start if that is later."""
         oldest = next(
             note for note in self._notes if note is self._notes[-1] or now - note.seconds <= seconds
         )
         return counted(self._metrics, now).since(oldest)
 
     def history(self) -> list[tuple[float, float]]:
-        """Return requests a second, and of these the failed ones, from one note to the next."""
+        """Return requests a second, and the failed ones among them, between each two notes."""
         return [
             (
                 round((later.requests - earlier.requests) / (later.seconds - earlier.seconds), 3),
@@ -143,7 +144,7 @@ class Recent:
 
 
 def quantile(share: float, buckets: Sequence[float]) -> float | None:
-    """Estimate a quantile of durations in seconds, as ``histogram_quantile`` does from buckets; None of nothing."""
+    """Estimate a quantile of durations in seconds, as ``histogram_quantile`` does; None if all buckets are empty."""
     wanted = share * sum(buckets)
     if not wanted:
         return None

@@ -1,6 +1,6 @@
-"""What /status tells, of one process and of several together.
+"""Report of /status, for one process or merged from several.
 
-Law: it is JSON first (``/status.json``); the page shows that and nothing else.
+Law: it is JSON first (``/status.json``); the page renders that and nothing else.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _WORST: Final = frozenset(
     {"lag_seconds", "loop_lag_seconds", "failing", "uptime_seconds", "seconds", "circuit_open"}
 )
 _LEAST: Final = frozenset({"pushed"})
-"""Of several processes, the worst counts; everything else is added up."""
+"""Keys of which the worst value counts when several processes are merged; all others are added up."""
 
 
 class Report:
-    """Tells of one process."""
+    """Report of one process."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class Report:
         gauges: Callable[[], Told],
         parts: Callable[[], Told],
     ) -> None:
-        """Begin.
+        """Create the report.
 
         Args:
-            metrics: Where requests are counted.
-            clock: Seconds that only go forward.
-            gauges: ``traffic`` and ``upstreams`` as they are now.
-            parts: What the auth domain tells about itself, by part.
+            metrics: The metrics that count requests.
+            clock: Returns monotonic seconds.
+            gauges: Returns ``traffic`` and ``upstreams`` as they are now.
+            parts: Returns the auth domain's figures, by part.
         """
         self._clock = clock
         self._started = clock()
@@ -50,11 +50,11 @@ class Report:
         self._recent = Recent(metrics, self._started)
 
     def note(self) -> None:
-        """Note what has been counted."""
+        """Note the counts."""
         self._recent.note(self._clock())
 
     def tell(self) -> Told:
-        """Return everything."""
+        """Return the report."""
         now = self._clock()
         return {
             "version": running_version(),
@@ -70,7 +70,7 @@ class Report:
 
 
 def together(workers: Mapping[str, Told]) -> Told:
-    """Return one report of several processes."""
+    """Merge the reports of several processes into one."""
     told = [one for one in workers.values() if "recent" in one]
     return {} if not told else _added("", told)
 
@@ -92,7 +92,7 @@ def _added(name: str, values: list[Any]) -> Any:
 
 
 def _notes(histories: list[list[list[float]]]) -> list[list[float]]:
-    """Add up histories: notes are taken at the same pace, and the last ones belong together."""
+    """Add up histories: all processes note at the same pace, so the last notes belong together."""
     size = max(map(len, histories))
     padded = [[[0.0, 0.0]] * (size - len(one)) + [list(note) for note in one] for one in histories]
     return [[sum(parts) for parts in zip(*notes, strict=True)] for notes in zip(*padded, strict=True)]

@@ -1,4 +1,4 @@
-"""The parts of the status page, each from the report's numbers to HTML."""
+"""Sections of the status page: each turns numbers of the report into HTML."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tell(value: object) -> str:
 
 
 def header(told: Told) -> str:
-    """Who it is, and how it does."""
+    """Return the header: the name, the state and the uptime."""
     kind, state = _state(told)
     return (
         f'<header><h1>whatomate-gateway</h1><span class="state {kind}" id="state">{tell(state)}</span>'
@@ -47,7 +47,7 @@ def _state(told: Told) -> tuple[str, str]:
 
 
 def spark(told: Told) -> str:
-    """Requests a second over the last five minutes, as a line; the failed ones below it."""
+    """Return a line chart of requests a second over five minutes, with the failed ones below."""
     history = told["recent"]["history"]
     window = told["recent"]["1m"]
     rate = window["requests"] / window["seconds"] if window["seconds"] else 0
@@ -77,11 +77,11 @@ def spark(told: Told) -> str:
 
 
 Card = tuple[str, str, str, str, str]
-"""Id, title, number (HTML), what stands below it, and its colour."""
+"""Id, title, number (HTML), the text below it, and its colour."""
 
 
 def figures(told: Told) -> str:
-    """The numbers that matter first."""
+    """Return the cards with the most important numbers."""
     return "".join(
         f'<section><h2>{tell(title)}</h2><div class="number {kind}" id="{name}">{shown}</div>'
         f'<div class="dim">{tell(under)}</div></section>'
@@ -126,7 +126,7 @@ def _of_identity(told: Told) -> Iterable[Card]:
 
 
 def upstreams(told: Told) -> str:
-    """How each upstream does."""
+    """Return the table of upstreams."""
     recent = told["recent"]["1m"]["upstreams"]
     rows = []
     for name, now in told["upstreams"].items():
@@ -146,12 +146,12 @@ def upstreams(told: Told) -> str:
 
 
 def denials(told: Told) -> str:
-    """What the gateway answered itself, and why."""
+    """Return the counts of requests that the gateway answered itself, by reason."""
     return _counts("denials", "Denials by reason, five minutes", told["recent"]["5m"]["faults"], "refused")
 
 
 def callers(told: Told) -> str:
-    """Verdicts on callers."""
+    """Return the counts of verdicts on callers."""
     return _counts("callers", "Callers, five minutes", told["recent"]["5m"]["callers"], "part")
 
 
@@ -169,7 +169,7 @@ def _counts(name: str, title: str, counts: Mapping[str, float], kind: str) -> st
 
 
 def workers_table(workers: Mapping[str, Any]) -> str:
-    """One line for each worker."""
+    """Return a table with a line for each worker."""
     rows = []
     for name, told in workers.items():
         if "recent" not in told:
