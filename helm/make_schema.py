@@ -1,8 +1,8 @@
-"""Generates the chart's values.schema.json: its own values from chart-values.json, the settings from the gateway.
+"""Generator of the chart's values.schema.json, from chart-values.json and the gateway's settings.
 
     python helm/make_schema.py > helm/whatomate-gateway/values.schema.json
 
-Law: the chart's users meet every bound of a setting before a pod does, and no setting is written down twice.
+Law: every bound of a setting is checked by the chart before a pod starts, and no setting is described twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from config.describing import schema  # noqa: E402 -- see above
 from config.routes import schema as route_schema  # noqa: E402 -- see above
 
 SET_BY_THE_CHART: Final = ("GATEWAY_ADMIN_LISTEN", "GATEWAY_ROUTES", "GATEWAY_JWT_KEYS_DIR")
-"""They name places in the pod that the chart makes."""
+"""Settings that name places in the pod, which the chart makes."""
 
 
 def values_schema() -> dict[str, Any]:
@@ -41,7 +41,7 @@ def values_schema() -> dict[str, Any]:
 
 
 def text() -> str:
-    """Return it as a file has it."""
+    """Return the schema as the text of the file."""
     return json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Lays out the root of the image: an interpreter, the libraries it needs, what is installed beside it, nothing else.
+"""Assembler of the image's root: an interpreter, the libraries it needs, the installed packages, and nothing else.
 
     python3 assemble.py /opt/gateway /image
 
@@ -47,7 +47,7 @@ ALSO: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
 )
 LOADED_BY_NAME: Final = ("libgcc_s.so.1",)
-"""The loader opens these while the program runs, without anything being linked with them."""
+"""Libraries that the loader opens while the program runs, although no file is linked with them."""
 FILES: Final = {
     "etc/passwd": "root:x:0:0:root:/:/sbin/nologin\ngateway:x:65532:65532:gateway:/:/sbin/nologin\n",
     "etc/group": "root:x:0:\ngateway:x:65532:\n",
@@ -56,7 +56,7 @@ FILES: Final = {
 
 
 def main() -> None:
-    """Lay out the root."""
+    """Assemble the root."""
     environment, root = Path(sys.argv[1]), Path(sys.argv[2])
     for folder in ("bin", "lib", "lib64", "sbin"):  # since Debian 12 links into /usr
         link = Path("/", folder)
@@ -100,7 +100,7 @@ def _copy_tree(path: Path, root: Path, unneeded: tuple[str, ...]) -> None:
 
 
 def _copy(path: Path, root: Path) -> Path:
-    """Copy a file to where it is found, and the file that its name links to; return the latter."""
+    """Copy the file that `path` resolves to, and its link if it is one, below `root`; return the resolved path."""
     real = path.resolve()
     target = root / real.relative_to("/")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def _copy(path: Path, root: Path) -> Path:
 
 
 def _libraries(interpreter: Path, environment: Path) -> set[Path]:
-    """Every shared library that the interpreter or an extension module is linked with, and the loader."""
+    """Return every shared library that the interpreter or an extension module is linked with, and the loader."""
     stdlib = Path(sysconfig.get_path("platstdlib"), "lib-dynload")
     modules = [interpreter, *stdlib.glob("*.so"), *environment.rglob("*.so*")]
     found = set()
@@ -133,7 +133,7 @@ def _libraries(interpreter: Path, environment: Path) -> set[Path]:
 
 
 def _point_at(interpreter: Path, folder: Path) -> None:
-    """Let the environment's names for the interpreter point at it, and keep only the gateway's own command beside."""
+    """Point the environment's names of the interpreter at it, and keep only the gateway's own command beside them."""
     for entry in folder.iterdir():
         if not entry.name.startswith(("python", "whatomate-gateway")):
             entry.unlink()
@@ -144,7 +144,7 @@ def _point_at(interpreter: Path, folder: Path) -> None:
 
 
 def _list_packages(files: set[Path], root: Path) -> None:
-    """Write what dpkg knows of the packages that `files` came from, as other images without dpkg do."""
+    """Write dpkg's records of the packages that `files` came from, as other images without dpkg do."""
     listed = root / "var/lib/dpkg/status.d"
     listed.mkdir(parents=True)
     owners: set[str] = set()
