@@ -1,9 +1,9 @@
-"""``whatomate-gateway dev``: a PostgreSQL, an upstream and the gateway, until Ctrl-C.
+"""Runner of the command ``dev``: it starts a PostgreSQL, an upstream and a gateway, until Ctrl-C.
 
 Laws:
 
-- What is configured is used: the embedded PostgreSQL and the demo upstream stand in only where no URL is set.
-- Everything that was started is stopped, in reverse, however the run ends.
+- Configured services are used: the embedded PostgreSQL and the demo upstream replace them only if no URL is set.
+- Everything that was started is stopped, in reverse order, however the run ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _DEFAULTS: Final = {
     "GATEWAY_LISTEN": "127.0.0.1:8080",
     "GATEWAY_ADMIN_LISTEN": "127.0.0.1:8081",
-    "GATEWAY_TIMEOUT_DRAIN_SECONDS": "3",  # Ctrl-C is meant now
+    "GATEWAY_TIMEOUT_DRAIN_SECONDS": "3",  # after Ctrl-C, nobody wants to wait longer
     "GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": "0",
 }
 
@@ -46,14 +46,14 @@ _DEFAULTS: Final = {
 WATCH_SECONDS: Final = 0.5
 
 TOLD: Final = (PostgresError, DevError, CannotListen)
-"""Failures whose text is for the operator."""
+"""Errors whose text is written for the operator, and printed without a traceback."""
 
 
 def run_dev(directory: Path) -> None:
     """Run until SIGINT or SIGTERM.
 
     Raises:
-        ConfigError: what is configured cannot be used.
+        ConfigError: the configuration cannot be used.
         PostgresError: the embedded PostgreSQL cannot be started.
         DevError: the demo users cannot be used.
         CannotListen: an address is taken.
@@ -63,7 +63,7 @@ def run_dev(directory: Path) -> None:
         directory.mkdir(parents=True)
         directory.chmod(
             0o755
-        )  # as root, PostgreSQL is another user and passes through; secrets in here are 0600
+        )  # under root, PostgreSQL runs as another user and has to enter; secrets in here are 0600
     defaults = {**_DEFAULTS, "GATEWAY_JWT_SECRET": jwt_secret(directory)}
     if sys.stdout.isatty():
         defaults["GATEWAY_LOG_FORMAT"] = "text"
@@ -104,7 +104,7 @@ async def _run(defaults: dict[str, str], directory: Path, postgres: EmbeddedPost
             started.callback(watching.cancel)
         await stop.wait()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)  # a second Ctrl-C does not wait for the drain
+            loop.remove_signal_handler(number)  # so that a second Ctrl-C does not wait for the drain
         note("stopping")
     if postgres is not None and not postgres.is_running:
         raise PostgresError(
@@ -113,7 +113,7 @@ async def _run(defaults: dict[str, str], directory: Path, postgres: EmbeddedPost
 
 
 async def _watch(postgres: EmbeddedPostgres, stop: asyncio.Event) -> None:
-    """Stop when the database is no more: a gateway to try is nothing without it."""
+    """Set `stop` when the database has ended: a demo gateway is useless without it."""
     while postgres.is_running:  # noqa: ASYNC110 -- a process of another thread's making has no event here
         await asyncio.sleep(WATCH_SECONDS)
     note("PostgreSQL has ended")
@@ -121,7 +121,7 @@ async def _watch(postgres: EmbeddedPostgres, stop: asyncio.Event) -> None:
 
 
 async def _prepare(settings: Settings, directory: Path) -> Demo:
-    """Migrate and seed."""
+    """Migrate the database, and fill it with demo data."""
     await migrate(
         database_url(settings),
         with_triggers=settings.database.triggers,
@@ -132,7 +132,7 @@ async def _prepare(settings: Settings, directory: Path) -> Demo:
 
 
 def _told_before(_warning: str) -> None:
-    """Drop a warning that the first reading of the configuration has given."""
+    """Drop a warning: the first load of the configuration has printed it already."""
 
 
 def _url(address: tuple[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""What commands have in common: reading the configuration, opening the store.
+"""Setup of commands: it loads the configuration and opens the store for them.
 
 Laws:
 
@@ -38,7 +38,7 @@ SECRET: Final = frozenset({"GATEWAY_JWT_SECRET"})
 
 
 class Office(Administration):
-    """Administration without a session of anybody's."""
+    """Administration service of the operator, who has no session."""
 
     def __init__(
         self, store: PostgresStore, passwords: Passwords, counterpart: Counterpart = NO_COUNTERPART
@@ -48,22 +48,22 @@ class Office(Administration):
 
 
 def note(text: str) -> None:
-    """Tell the operator something that is no result."""
+    """Print a message that is no result on standard error."""
     click.echo(text, err=True)
 
 
 def warn(text: str) -> None:
-    """Tell the operator of something that is probably a mistake."""
+    """Print a warning of a probable mistake on standard error."""
     note(f"warning: {text}")
 
 
 def settings_for(required: frozenset[str]) -> Settings:
-    """Read the configuration, of which a command needs the settings `required`."""
+    """Load the configuration for a command that needs the settings `required`."""
     return load_settings(required=required, warn=warn)
 
 
 def database_url(settings: Settings) -> str:
-    """Return the URL that :func:`settings_for` has required."""
+    """Return the URL of the database, as :func:`settings_for` has required it."""
     if settings.database.url is None:
         raise ConfigError([f"GATEWAY_DATABASE_URL: {HINTS['GATEWAY_DATABASE_URL']}"])
     return settings.database.url.get_secret_value()
@@ -83,13 +83,13 @@ def migration_target(settings: Settings) -> tuple[str, str | None]:
 
 
 def secret(value: SecretStr | None) -> str | None:
-    """Return the text of a secret setting; None where it is not set."""
+    """Return the text of a secret setting; None if it is not set."""
     return None if value is None else value.get_secret_value()
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[tuple[Office, PostgresStore, Passwords]]:
-    """Lend what administration works with."""
+    """Yield the administration service, its store and its password hasher; close them afterwards."""
     database = settings.database
     store = await PostgresStore.connect(
         database_url(settings),
@@ -113,7 +113,7 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Office, PostgresStor
 
 
 def administer(work: Callable[[Office], Awaitable[T]]) -> T:
-    """Do `work` on the configured database."""
+    """Run `work` with an administration service over the configured database; return its result."""
 
     async def run() -> T:
         async with opened(settings_for(DATABASE)) as (office, _, _):

@@ -30,7 +30,7 @@ def show_schema() -> None:
 @routes.command("list")
 def list_routes() -> None:
     """Print every route: its name, what it matches, what it needs, where it goes, where it is written."""
-    from gateway.assembly.matrix import needs  # noqa: PLC0415 - the data plane's imports are for who needs them
+    from gateway.assembly.matrix import needs  # noqa: PLC0415 - only this command needs the data plane
 
     for planned in _plan().routes:
         entry = planned.entry

@@ -1,4 +1,4 @@
-"""serve, check-config, migrate, dev."""
+"""Commands ``serve``, ``check-config``, ``migrate`` and ``dev``."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
 def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path | None) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
     settings = settings_for(REQUIRED)
-    ring_of(settings, time.time())  # what cannot be used is refused before anything has begun
-    # The data plane's imports are for who serves.
+    ring_of(settings, time.time())  # unusable keys are refused before anything has started
+    # Only serving needs the data plane's imports.
     from gateway.app import run  # noqa: PLC0415 - see above
     from gateway.workers import parent_gone, run_workers  # noqa: PLC0415 - see above
 
@@ -70,7 +70,7 @@ def check_config() -> None:
     settings = settings_for(REQUIRED)
     ring_of(settings, time.time())
     from gateway.assembly.plan_warnings import plan_warnings  # noqa: PLC0415 - as below
-    from gateway.assembly.routes import check_routes  # noqa: PLC0415 - the data plane's imports are for who serves
+    from gateway.assembly.routes import check_routes  # noqa: PLC0415 - only serving needs the data plane
 
     plan = check_routes(settings)
     for warning in [] if plan is None else plan_warnings(plan, settings):
