@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic.fields import FieldInfo  # noqa: TC002 -- pydantic reads annotations at run time
 from pydantic_settings import NoDecode
 
 from authcore.identity_headers import withheld
@@ -88,7 +89,30 @@ Seconds = Annotated[float, Field(gt=0, le=86_400 * 366, allow_inf_nan=False)]
 Listen = Annotated[str, AfterValidator(_listen)]
 """``host:port``; an empty host listens on every address, port 0 lets the system choose."""
 Paths = Annotated[tuple[Annotated[str, AfterValidator(_path)], ...], NoDecode, BeforeValidator(split)]
-HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$")]
+
+
+def shaped(pattern: str, words: str) -> tuple[AfterValidator, FieldInfo]:
+    """Return the annotations of a text that has to match `pattern`, and is refused with `words`.
+
+    JSON Schemas get the pattern as it is, and Helm reads them with RE2: no look-around.
+    """
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if compiled.search(value) is None or value.endswith("\n"):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(check), Field(json_schema_extra={"pattern": pattern})
+
+
+HeaderName = Annotated[
+    str,
+    *shaped(
+        r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$",
+        "should be the name of a header, such as X-User-ID: letters, digits and -, at most 64",
+    ),
+]
 """A field name is a token (RFC 9110 section 5.1)."""
 HeaderNames = Annotated[tuple[HeaderName, ...], NoDecode, BeforeValidator(split)]
 IdentityWords = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split), AfterValidator(_identity)]

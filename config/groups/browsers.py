@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from config.fields import Group, HeaderNames, split
+from config.fields import Group, HeaderNames, shaped, split
 
 _ORIGIN: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://"
@@ -48,8 +48,24 @@ def _domain(value: str) -> str:
     return domain
 
 
+def _base_path(value: str) -> str:
+    if {".", ".."}.intersection(value.split("/")):
+        raise ValueError("should have no segment . or ..: browsers resolve them before they look for cookies")
+    return value
+
+
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(split)]
-Methods = Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Z]+$")], ...], NoDecode, BeforeValidator(split)]
+Method = Annotated[str, *shaped(r"^[A-Z]+$", "should be a method in capital letters, such as PATCH")]
+Methods = Annotated[tuple[Method, ...], NoDecode, BeforeValidator(split)]
+BasePath = Annotated[
+    str,
+    Field(max_length=255),
+    *shaped(
+        r"^(/[A-Za-z0-9._~-]+)*$",
+        "should be a path that begins with / and does not end with one, such as /whatomate",
+    ),
+    AfterValidator(_base_path),
+]
 
 
 class Cookie(Group):
@@ -61,7 +77,7 @@ class Cookie(Group):
     domain: Annotated[str, AfterValidator(_domain)] | None = Field(
         None, description="The cookies are good for this domain and all below it; unset: for one host."
     )
-    base_path: Annotated[str, Field(max_length=255, pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = Field(
+    base_path: BasePath = Field(
         "",
         description="Where browsers find the gateway, when a proxy in front takes a path such as /whatomate off "
         "(Whatomate's server.base_path); the cookies' paths begin with it.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING
 
 import pytest
 
+from config.describing import described
 from config.load import ConfigError
 from config.settings import Settings
 
@@ -127,8 +129,30 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
             {"GATEWAY_PUBLIC_PATHS": "GET /a{b}"},
             "GATEWAY_PUBLIC_PATHS: entry 1 segment 'a{b}' should be plain text",
         ),
-        ({"GATEWAY_HEADER_ORG_ID": "X Org"}, "GATEWAY_HEADER_ORG_ID: "),
-        ({"GATEWAY_HEADER_ORG_ID": "X-Org\r\nX-Evil"}, "GATEWAY_HEADER_ORG_ID: "),
+        (
+            {"GATEWAY_HEADER_ORG_ID": "X Org"},
+            "GATEWAY_HEADER_ORG_ID: should be the name of a header, such as X-User-ID",
+        ),
+        (
+            {"GATEWAY_HEADER_ORG_ID": "X-Org\r\nX-Evil"},
+            "GATEWAY_HEADER_ORG_ID: should be the name of a header",
+        ),
+        ({"GATEWAY_HEADER_ORG_ID": "X-Org\u00e9"}, "GATEWAY_HEADER_ORG_ID: should be the name of a header"),
+        (
+            {"GATEWAY_CORS_METHODS": "GET,put"},
+            "GATEWAY_CORS_METHODS: entry 2 should be a method in capital letters",
+        ),
+        *(
+            (
+                {"GATEWAY_COOKIE_BASE_PATH": path},
+                "GATEWAY_COOKIE_BASE_PATH: should be a path that begins with / and does not end with one",
+            )
+            for path in ("whatomate", "/", "/whatomate/", "//a", "/a b", "/a;b", "/a%2fb", "/\u00e4")
+        ),
+        *(
+            ({"GATEWAY_COOKIE_BASE_PATH": path}, "GATEWAY_COOKIE_BASE_PATH: should have no segment . or ..")
+            for path in ("/..", "/a/./b", "/a/..")
+        ),
         (
             {"GATEWAY_HEADER_USER_ID": "x_org.id"},
             "GATEWAY_HEADER_ORG_ID: X-Org-ID is the same header as that of GATEWAY_HEADER_USER_ID",
@@ -144,6 +168,15 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
 def test_a_bad_value_is_refused_in_words(environment: dict[str, str], expected: str) -> None:
     (problem,) = problems_of(environment)
     assert problem.startswith(expected)
+
+
+def test_no_setting_is_refused_in_the_words_of_a_pattern() -> None:
+    for setting in described():
+        shape = json.dumps(setting.schema)
+        if '"pattern"' in shape and not setting.is_secret:
+            assert not any(
+                "match pattern" in problem for problem in problems_of({setting.name: "\u00e4 ;"})
+            ), setting.name
 
 
 def test_two_listeners_may_share_a_port_on_different_addresses_and_any_port_when_it_is_chosen() -> None:
