@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import BY_KEY, HOSTED, SESSION, SIGNED
 from config.database_checks import database_urls, migrate_password, pool_sizes
-from config.extras import collector, redis_can_be_asked
+from config.extras import admin_token, collector, redis_can_be_asked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -258,6 +258,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     ((), _route_sources),
     (("GATEWAY_SIGNED_IDENTITY", "GATEWAY_SIGNED_KEY"), _signed),
     (("GATEWAY_TRACE_ENDPOINT",), collector),
+    (("GATEWAY_ADMIN_TOKEN",), admin_token),
     (("GATEWAY_WHATOMATE_REDIS_URL",), redis_can_be_asked),
 )
 

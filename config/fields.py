@@ -20,6 +20,7 @@ _UPSTREAM: Final = re.compile(r"http://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::(
 _COLLECTOR: Final = re.compile(
     r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]{1,5})?(?:/[0-9A-Za-z._~/-]*)?"
 )
+_HOST_NAME: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*")
 _PATH: Final = re.compile(r"(?:[A-Z]+(?:\|[A-Z]+)* )?/[^\s*?#\\]*(?:(?<=/)\*)?")
 _PORTS: Final = range(65_536)
 
@@ -72,6 +73,12 @@ def _path(value: str) -> str:
     return value
 
 
+def _host_name(value: str) -> str:
+    if _HOST_NAME.fullmatch(value) is None:
+        raise ValueError("should be a host name without port, or *. and a name for any one label before it")
+    return value.lower()
+
+
 def split(value: Any) -> Any:
     """Split an operator's text at commas and line ends; leave any other value for its type to check."""
     if isinstance(value, str):
@@ -118,6 +125,9 @@ HeaderNames = Annotated[tuple[HeaderName, ...], NoDecode, BeforeValidator(split)
 IdentityWords = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split), AfterValidator(_identity)]
 """The identity headers that an upstream is sent; :func:`authcore.identity_headers.withheld` parses the words."""
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split)]
+HostNames = Annotated[
+    tuple[Annotated[str, AfterValidator(_host_name)], ...], NoDecode, BeforeValidator(split)
+]
 KeySetUrl = Annotated[str, AfterValidator(_key_set_url)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split)]
 CollectorUrl = Annotated[str, AfterValidator(_collector_url)]

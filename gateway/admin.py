@@ -3,6 +3,7 @@
 Laws:
 
 - Nothing here is reachable on the public listener, and nothing here tells a secret.
+- Who may ask is decided before any path is looked at (:mod:`gateway.admin_access`).
 - ``/status`` tells what the gateway does at the moment: a page to people, JSON to programs and as ``/status.json``.
 - ``/explain`` tells what would become of a request, and sends nothing; it is no more open than the rest of this.
 - ``/livez`` says the process turns; ``/readyz`` whether requests should be sent here (:mod:`gateway.status.readiness`).
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from typing import Protocol
 
+    from gateway.admin_access import Access
     from gateway.metrics import Metrics
     from gateway.status.readiness import Readiness
     from gateway.status.report import Report
@@ -57,9 +59,9 @@ class Admin:
         self._identity = identity
         self._report = report
 
-    def application(self) -> web.Application:
-        """Return the application."""
-        application = web.Application()
+    def application(self, access: Access | None = None) -> web.Application:
+        """Return the application; it answers what `access` lets pass; None, on a worker's socket, is all."""
+        application = web.Application(middlewares=() if access is None else (access.middleware(),))
         application.router.add_get("/livez", self.livez)
         application.router.add_get("/readyz", self.readyz)
         application.router.add_get("/metrics", self.metrics)

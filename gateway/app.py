@@ -18,6 +18,7 @@ from aiohttp import web
 from gateway import collector, logs
 from gateway.addresses import CannotListen, host_port
 from gateway.admin import Admin
+from gateway.admin_access import build_access
 from gateway.assembly.browsers import cookie_places
 from gateway.assembly.chores import begin_chores
 from gateway.assembly.counterpart import redis_state
@@ -33,7 +34,7 @@ from gateway.assembly.sockets import build_sockets
 from gateway.assembly.upstreams import Upstreams
 from gateway.chores import Chores, attempt
 from gateway.draining import Drain
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, admin_refusals
 from gateway.proxy.forward import Forwarder
 from gateway.status.recent import NOTE_SECONDS
 from gateway.wire.deadlines import Deadlines
@@ -106,7 +107,6 @@ class Gateway:
         closing.callback(hosted.pool.close)
         upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, outbox)
         closing.callback(upstreams.close)
-
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
         closing.callback(tunnels.abort)
         self._sockets = build_sockets(settings, domain, metrics)
@@ -184,7 +184,9 @@ class Gateway:
     async def _listen(self, admin: Admin, listener: Listener, drain: Drain) -> None:
         loop = asyncio.get_running_loop()
         settings, closing = self._settings, self._closing
-        runner = web.AppRunner(admin.application(), access_log=None)
+        shared = self._admin_socket is not None
+        access = None if shared else build_access(settings, admin_refusals(self.metrics.registry))
+        runner = web.AppRunner(admin.application(access), access_log=None)
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
         if self._admin_socket is not None:
@@ -197,7 +199,6 @@ class Gateway:
                 raise CannotListen("GATEWAY_ADMIN_LISTEN", settings.admin.listen, error) from error
             self.admin_address = runner.addresses[0][:2]
         host, port = host_port(settings.listen)
-        shared = self._admin_socket is not None
         try:
             server = await loop.create_server(listener.protocol, host, port, backlog=2048, reuse_port=shared)
         except OSError as error:
@@ -214,7 +215,6 @@ class Gateway:
 
         self._reload = lambda: chores.once("reload_routes", lambda: self._routing.reload("SIGHUP"))
         chores.every(LOOK_SECONDS, "look_at_routes", self._routing.look)
-
         chores.every(NOTE_SECONDS, "note_for_status", report.note)
         chores.every(LOG_FLUSH_SECONDS, "flush_access_log", access_log.flush)
         chores.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)

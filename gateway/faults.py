@@ -87,6 +87,21 @@ class CsrfRefused(GatewayFault):
     reason = "csrf"
 
 
+class AdminHostRefused(GatewayFault):
+    """The admin listener does not answer to this Host (RFC 9110 section 15.5.20)."""
+
+    status = 421
+    reason = "admin_host"
+
+
+class AdminTokenRefused(GatewayFault):
+    """The admin listener was asked without its token, or with another."""
+
+    status = 401
+    reason = "admin_token"
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="whatomate-gateway admin"'}
+
+
 class TooManyCookies(GatewayFault):
     """There are more cookies than a browser stores (RFC 6585 section 5)."""
 

@@ -29,8 +29,9 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, we
 
 from gateway import logs
 from gateway.addresses import CannotListen, host_port
+from gateway.admin_access import build_access
 from gateway.app import loop_factory
-from gateway.metrics import CONTENT_TYPE, ParentMetrics, merged
+from gateway.metrics import CONTENT_TYPE, ParentMetrics, admin_refusals, merged
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import together
 
@@ -142,7 +143,8 @@ class Workers:
     # -- the admin listener, for all ---------------------------------------------------------------------------
 
     async def _answer_for_all(self, closing: AsyncExitStack) -> None:
-        application = web.Application()
+        access = build_access(self._settings, admin_refusals(self._told.registry))
+        application = web.Application(middlewares=(access.middleware(),))
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)

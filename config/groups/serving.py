@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, create_model
+from pydantic import Field, SecretStr, create_model
 
 from authcore.identity_headers import HEADERS
-from config.fields import Group, HeaderName, IdentityWords, Listen, Seconds, UpstreamUrl
+from config.fields import Group, HeaderName, HostNames, IdentityWords, Listen, Seconds, UpstreamUrl
 
 
 class Admin(Group):
     """The listener of probes and metrics; never the public one."""
 
-    listen: Listen = Field("127.0.0.1:8081", description="Address of /livez, /readyz, /metrics and /status.")
+    listen: Listen = Field(
+        "127.0.0.1:8081", description="Address of /livez, /readyz, /metrics, /status and /explain."
+    )
+    hosts: HostNames = Field(
+        (),
+        description="Names that the admin listener answers to, without port, *.name for any one label before it; "
+        "comma-separated. It always answers to addresses, localhost and the host of GATEWAY_ADMIN_LISTEN; any other "
+        "Host is 421.",
+    )
+    token: SecretStr | None = Field(
+        None,
+        description="Bearer token of 16 characters or more, which all of the admin listener but /livez and /readyz "
+        "then needs. As a file it is read again when it changes.",
+    )
 
 
 class Upstream(Group):

@@ -21,6 +21,8 @@ from gateway.commands.opening import settings_for
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from config.settings import Settings
+
 DENIED = 1
 _SECONDS = 30
 
@@ -40,7 +42,7 @@ _SECONDS = 30
     "--gateway",
     "url",
     metavar="URL",
-    help="Ask a running gateway, at its admin listener; http://127.0.0.1:8081.",
+    help="Ask a running gateway, at its admin listener, with GATEWAY_ADMIN_TOKEN; http://127.0.0.1:8081.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the whole document.")
 def explain(  # noqa: PLR0913 - the options of the command
@@ -77,7 +79,7 @@ def explain(  # noqa: PLR0913 - the options of the command
         "organization": None if organization is None else str(organization),
     }
     document = json.dumps(asked).encode()
-    told = _answered(document) if url is None else _answered_by(url, document)
+    told = _answered(document) if url is None else _answered_by(url, document, settings_for(frozenset()))
     click.echo(json.dumps(told, indent=2) if as_json else "\n".join(_lines(told)))
     sys.exit(0 if told["verdict"]["allowed"] else DENIED)
 
@@ -94,13 +96,14 @@ def _answered(document: bytes) -> dict[str, Any]:
         raise click.ClickException(str(error)) from error
 
 
-def _answered_by(url: str, document: bytes) -> dict[str, Any]:
-    """Have a running gateway answer."""
+def _answered_by(url: str, document: bytes, settings: Settings) -> dict[str, Any]:
+    """Have a running gateway answer, which is sent GATEWAY_ADMIN_TOKEN."""
     if not url.startswith(("http://", "https://")):
         raise click.UsageError("--gateway should be http://host:port of an admin listener")
-    asking = Request(  # noqa: S310 - http alone, see above
-        f"{url.rstrip('/')}/explain", document, {"Content-Type": "application/json"}
-    )
+    fields = {"Content-Type": "application/json"}
+    if settings.admin.token is not None:
+        fields["Authorization"] = f"Bearer {settings.admin.token.get_secret_value().strip()}"
+    asking = Request(f"{url.rstrip('/')}/explain", document, fields)  # noqa: S310 - http alone, see above
     try:
         with urlopen(asking, timeout=_SECONDS) as answer:  # noqa: S310 - likewise
             told: Any = json.load(answer)

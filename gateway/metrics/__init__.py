@@ -4,9 +4,19 @@ Other parts of the gateway add their own by ``Metrics.counter``, ``tally``, ``wa
 lists all of them.
 """
 
+from gateway.metrics.admin import admin_refusals
 from gateway.metrics.meters import RouteMeter, UpstreamMeter
 from gateway.metrics.pages import CONTENT_TYPE, merged, page
 from gateway.metrics.parent import ParentMetrics
 from gateway.metrics.registry import Metrics
 
-__all__ = ["CONTENT_TYPE", "Metrics", "ParentMetrics", "RouteMeter", "UpstreamMeter", "merged", "page"]
+__all__ = [
+    "CONTENT_TYPE",
+    "Metrics",
+    "ParentMetrics",
+    "RouteMeter",
+    "UpstreamMeter",
+    "admin_refusals",
+    "merged",
+    "page",
+]

@@ -1,8 +1,7 @@
 """Header edits: field lines that a route sets or adds for its upstream.
 
-Law: the names are checked when the route file is read (``config/routes.py``): none of them is managed, frames a
-    message,
-or carries a credential.
+Law: the names are checked when the route file is read (``config/route_checks.py``): none of them is managed, frames a
+message, or carries a credential.
 """
 
 from __future__ import annotations
@@ -23,10 +22,12 @@ class HeaderEdits:
     Attributes:
         replaced: Folded names whose lines by the client are removed, in any spelling.
         lines: The lines to add, each ending in CRLF.
+        names: The names of all these lines, in lower case.
     """
 
     replaced: frozenset[bytes]
     lines: bytes
+    names: frozenset[str]
 
     @classmethod
     def of(cls, put: Mapping[str, str], added: Mapping[str, str]) -> HeaderEdits | None:
@@ -34,4 +35,5 @@ class HeaderEdits:
         if not put and not added:
             return None
         lines = [f"{name}: {value}\r\n".encode() for name, value in (*put.items(), *added.items())]
-        return cls(frozenset(fold(name.encode("ascii")) for name in put), b"".join(lines))
+        names = frozenset(name.lower() for name in (*put, *added))
+        return cls(frozenset(fold(name.encode("ascii")) for name in put), b"".join(lines), names)

@@ -4,7 +4,8 @@ Laws:
 
 - The phases are the :class:`~gateway.proxy.decide.Decider`'s own. To ask in the name of a user, an access token is made
   for them, as by signing in: there is no second way to act as a user.
-- Nothing is sent, and no credential is revealed: neither those in the question nor the token that was made.
+- Nothing is sent, and no credential is revealed: neither those in the question nor the token that was made. A value
+  that a route sets or adds may be a service's secret, and is not revealed either.
 - An explained request counts in none of the gateway's metrics.
 """
 
@@ -147,14 +148,15 @@ class Explainer:
         return head
 
     def _sent(self, route: Route, start: bytes, asked: RequestHead) -> dict[str, object]:
-        """Return the request as the upstream would receive it, without its credentials."""
+        """Return the request as the upstream would receive it, without credentials and what the route sets."""
         first, *rest = start.decode("utf-8", "replace").removesuffix("\r\n").split("\r\n")
         lines = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]
+        secret = self._secret if route.edits is None else self._secret | route.edits.names
         kept = {name.lower() for name, _ in lines}
         return {
             "name": route.upstream.name,
             "target": first.split(" ")[1],
-            "headers": [[name, REDACTED if name.lower() in self._secret else value] for name, value in lines],
+            "headers": [[name, REDACTED if name.lower() in secret else value] for name, value in lines],
             "removed": sorted(
                 {name.decode("ascii") for name, _ in asked.fields if name.decode("ascii").lower() not in kept}
             ),

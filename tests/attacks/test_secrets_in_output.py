@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 QUERY = "a-value-of-the-query"
+ADMIN_TOKEN = "an-admin-token-of-the-tests"
 
 
 @asynccontextmanager
@@ -46,6 +47,8 @@ async def serving(world: World, upstream: Upstream) -> AsyncIterator[tuple[Proce
             "PYTHONASYNCIODEBUG": "1",
             "GATEWAY_LISTEN": "127.0.0.1:0",
             "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+            "GATEWAY_ADMIN_HOSTS": "gateway.test",
+            "GATEWAY_ADMIN_TOKEN": ADMIN_TOKEN,
             "GATEWAY_DATABASE_URL": world.url,
             "GATEWAY_JWT_SECRET": SECRET,
             "GATEWAY_JWT_PREVIOUS_SECRETS": SECRET[::-1],
@@ -111,14 +114,26 @@ async def test_nothing_secret_leaves_by_log_metric_or_error(world: World, upstre
             broken = await client.exchange(get("/api/x", f"X-A: {token}\x01", bearer(token)))
             answers += broken.start + broken.body
         async with Client(tuple(listening["admin"])) as client:
-            metrics = (await client.exchange(get("/metrics"))).body
+            metrics = (await client.exchange(get("/metrics", bearer(ADMIN_TOKEN)))).body
+            answers += (await client.exchange(get("/metrics", bearer(ADMIN_TOKEN[:-1])))).body
             ready = (await client.exchange(get("/readyz"))).body
         process.terminate()
         assert process.stdout is not None
         log = await asyncio.wait_for(process.stdout.read(), 2 * PATIENCE)
         assert await process.wait() == 0
     assert log.count(b'"request"') > 10
-    secrets = [SECRET, SECRET[::-1], PASSWORD, wrong, world.api_key, QUERY, handed_out["access_token"]]
+    assert b"gateway_admin_refusals_total" in metrics
+    secrets = [
+        ADMIN_TOKEN,
+        ADMIN_TOKEN[:-1],
+        SECRET,
+        SECRET[::-1],
+        PASSWORD,
+        wrong,
+        world.api_key,
+        QUERY,
+        handed_out["access_token"],
+    ]
     secrets += [part for one in (token, foreign, handed_out["refresh_token"]) for part in one.split(".")[1:]]
     secrets += [claims_of(handed_out["refresh_token"])["jti"], "$2a$", "whm_access="]
     for what, output in {"log": log, "metrics": metrics, "ready": ready, "answers": answers}.items():

@@ -35,6 +35,7 @@ EVERYTHING: dict[str, Any] = {
         }
     },
     "signingKeys": {"existing": "keys"},
+    "adminToken": {"existing": "admin", "key": "bearer"},
     "workers": 4,
     "imagePullSecrets": [{"name": "pull"}],
     "image": {"digest": "sha256:" + "0" * 64},

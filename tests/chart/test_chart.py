@@ -136,6 +136,9 @@ def test_the_gateway_accepts_the_settings_it_is_given(way: str, tmp_path: Path) 
         settings["GATEWAY_ROUTES"] = str(routes)
     if "GATEWAY_JWT_KEYS_DIR" in settings:
         settings["GATEWAY_JWT_KEYS_DIR"] = str(keys)
+    if "GATEWAY_ADMIN_TOKEN_FILE" in settings:
+        (tmp_path / "token").write_text("0123456789-0123456789")
+        settings["GATEWAY_ADMIN_TOKEN_FILE"] = str(tmp_path / "token")
     warnings: list[str] = []
     found = load_settings(environment=settings, env_file=tmp_path / "none", warn=warnings.append)
     assert warnings == []
@@ -274,7 +277,59 @@ def test_a_password_that_the_chart_is_given_goes_to_the_job_as_well(tmp_path: Pa
 
 def test_in_a_sidecar_there_is_no_workload_but_everything_beside_it(tmp_path: Path) -> None:
     kinds = {one["kind"] for one in rendered(WAYS["sidecar-everything"], tmp_path)}
-    assert kinds == {"ConfigMap", "Secret", "Job", "PodMonitor", "PrometheusRule"}
+    assert kinds == {"ConfigMap", "Secret", "Job", "NetworkPolicy", "PodMonitor", "PrometheusRule"}
+
+
+def test_in_a_sidecar_the_pod_is_reached_through_the_gateway_alone(tmp_path: Path) -> None:
+    policy = the("NetworkPolicy", rendered(WAYS["sidecar-everything"], tmp_path))["spec"]
+    assert policy["podSelector"]["matchLabels"] == {"whatomate-gateway/sidecar": "release"}
+    assert policy["policyTypes"] == ["Ingress"], "what a backend has to reach is not known here"
+    assert "egress" not in policy
+    by_port = {rule["ports"][0]["port"]: rule["from"] for rule in policy["ingress"]}
+    given = EVERYTHING["networkPolicy"]
+    assert by_port == {9090: given["from"], 8081: given["adminFrom"]}
+    more = {"ports": [{"port": 7000, "protocol": "TCP"}]}
+    values = {**WAYS["sidecar"], "networkPolicy": {"extraIngress": [more]}}
+    policy = the("NetworkPolicy", rendered(values, tmp_path))["spec"]
+    assert more in policy["ingress"]
+    assert {"podSelector": {}} in policy["ingress"][1]["from"]
+    values = {**WAYS["sidecar"], "networkPolicy": {"enabled": False}}
+    assert "NetworkPolicy" not in {one["kind"] for one in rendered(values, tmp_path)}
+
+
+@pytest.mark.parametrize("way", ["gateway-everything", "sidecar-everything"])
+def test_scrapes_send_the_admin_token_that_the_gateway_reads(way: str, tmp_path: Path) -> None:
+    documents = rendered(WAYS[way], tmp_path)
+    data = the("ConfigMap", documents, "whatomate-gateway")["data"]
+    assert data["GATEWAY_ADMIN_TOKEN_FILE"] == "/run/secrets/admin/token"
+    asked = the("PodMonitor", documents)["spec"]["podMetricsEndpoints"]
+    if way == "gateway-everything":
+        asked += the("ServiceMonitor", documents)["spec"]["endpoints"]
+        pod = the("Deployment", documents)["spec"]["template"]["spec"]
+        mounted = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+        assert mounted["gateway-admin"] == "/run/secrets/admin"
+        (volume,) = (one for one in pod["volumes"] if one["name"] == "gateway-admin")
+        assert volume["secret"]["secretName"] == "admin"
+        assert volume["secret"]["items"] == [{"key": "bearer", "path": "token"}]
+    for endpoint in asked:
+        assert endpoint["authorization"] == {
+            "type": "Bearer",
+            "credentials": {"name": "admin", "key": "bearer"},
+        }
+
+
+def test_a_token_among_the_secrets_of_the_chart_is_sent_too(tmp_path: Path) -> None:
+    create = {**EVERYTHING["secrets"]["create"], "GATEWAY_ADMIN_TOKEN": "0123456789-0123456789"}
+    values = {**EVERYTHING, "adminToken": {"existing": ""}, "secrets": {"create": create}}
+    documents = rendered(values, tmp_path)
+    (endpoint,) = the("ServiceMonitor", documents)["spec"]["endpoints"]
+    secret = the("Secret", documents, "whatomate-gateway")
+    named = endpoint["authorization"]["credentials"]
+    assert (named["name"], named["key"] in secret["stringData"]) == (secret["metadata"]["name"], True)
+    (endpoint,) = the("ServiceMonitor", rendered({**EVERYTHING, "adminToken": {"existing": ""}}, tmp_path))[
+        "spec"
+    ]["endpoints"]
+    assert "authorization" not in endpoint
 
 
 def test_the_example_puts_a_native_sidecar_into_a_backends_pod(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ async def start(upstream: Upstream) -> AsyncIterator[Callable[..., Awaitable[Gat
         async def begin(database_url: str = NOWHERE, **groups: Any) -> Gateway:
             values: dict[str, Any] = {
                 "listen": "127.0.0.1:0",
-                "admin": {"listen": "127.0.0.1:0"},
+                "admin": {"listen": "127.0.0.1:0", "hosts": ("gateway.test",)},
                 "database": {"url": database_url, "connect_timeout_seconds": 2, "acquire_timeout_seconds": 2},
                 "jwt": {"secret": SECRET},
                 "password": {"cost": 4},

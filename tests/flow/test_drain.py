@@ -53,6 +53,7 @@ async def serving(
             "PYTHONPATH": os.pathsep.join(sys.path),
             "GATEWAY_LISTEN": f"127.0.0.1:{port}",
             "GATEWAY_ADMIN_LISTEN": f"127.0.0.1:{admin}",
+            "GATEWAY_ADMIN_HOSTS": "gateway.test",
             "GATEWAY_DATABASE_URL": NOWHERE,
             "GATEWAY_JWT_SECRET": SECRET,
             "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{upstream.port}",

@@ -25,7 +25,7 @@ async def until(admin: tuple[str, int], said: bytes, times: int = 1) -> None:
         while True:
             async with Client(admin) as client:
                 answer = await client.exchange(
-                    b"GET /readyz HTTP/1.1\r\nHost: e\r\nConnection: close\r\n\r\n"
+                    b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
                 )
             if answer.body.count(said) >= times:
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -244,13 +245,15 @@ async def test_explaining_counts_nowhere(world: World, start: Start) -> None:
 
 
 async def test_the_command_line_can_ask_a_running_gateway(world: World, start: Start) -> None:
-    gate = await start(world.url)
+    token = "an-admin-token-of-the-tests"
+    gate = await start(world.url, admin={"token": token})
     host, port = gate.admin_address
     command = (sys.executable, "-m", "gateway", "explain", "--gateway", f"http://{host}:{port}", "--as")
-    for who, code, said in (
-        ("admin@home", 0, b"verdict     may pass"),
-        ("agent@home", 1, b"missing     all of api_keys:read"),
-        ("nobody@home", 1, b"Error: Nobody is called"),
+    for who, code, said, proof in (
+        ("admin@home", 0, b"verdict     may pass", token),
+        ("agent@home", 1, b"missing     all of api_keys:read", token),
+        ("nobody@home", 1, b"Error: Nobody is called", token),
+        ("admin@home", 1, b"Error: This needs the token of GATEWAY_ADMIN_TOKEN", ""),
     ):
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -259,6 +262,7 @@ async def test_the_command_line_can_ask_a_running_gateway(world: World, start: S
             "/api/api-keys",
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "GATEWAY_ADMIN_TOKEN": proof},
         )
         out, _ = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == code, out

@@ -40,7 +40,7 @@ async def gone(pids: list[int]) -> None:
 async def ask(admin: tuple[str, int], path: str) -> tuple[int, str]:
     async with Client(admin) as client:
         answer = await client.exchange(
-            f"GET {path} HTTP/1.1\r\nHost: e\r\nConnection: close\r\n\r\n".encode()
+            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
         )
         return answer.status, answer.body.decode()
 
@@ -110,7 +110,8 @@ async def test_workers_do_not_outlive_their_parent(upstream: Upstream) -> None:
 async def test_one_of_them_explains_for_all(upstream: Upstream) -> None:
     document = json.dumps({"method": "GET", "path": "/api/x"}).encode()
     question = (
-        b"POST /explain HTTP/1.1\r\nHost: e\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+        b"POST /explain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b"
     )
     async with serving(upstream, "--workers", "2") as (_, _, admin):
         await all_listening(admin, 2)

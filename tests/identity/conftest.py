@@ -112,6 +112,7 @@ async def gateways(
                 "UPSTREAM_URL": f"http://127.0.0.1:{upstream.port}",
                 "LISTEN": "127.0.0.1:0",
                 "ADMIN_LISTEN": "127.0.0.1:0",
+                "ADMIN_HOSTS": "gateway.test",
                 "LOG_ACCESS": "false",
                 # So long that nothing in a test is ever noticed by the end of its time.
                 "IDENTITY_CACHE_SECONDS": "3600",

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from config.settings import Settings
 from gateway.app import Gateway
-from gateway.metrics import Metrics, ParentMetrics
+from gateway.metrics import Metrics, ParentMetrics, admin_refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +88,7 @@ def table(registry: CollectorRegistry) -> str:
 async def written() -> str:
     """What the file's part behind the mark should be."""
     parent = ParentMetrics(wanted=1, answering=lambda: 1)
+    admin_refusals(parent.registry)
     return f"""
 ## Of every gateway
 

@@ -24,6 +24,9 @@ GATEWAY_ROUTES: /etc/gateway/routes.yaml
 {{- if .Values.signingKeys.existing }}
 GATEWAY_JWT_KEYS_DIR: /run/secrets/keys
 {{- end }}
+{{- if .Values.adminToken.existing }}
+GATEWAY_ADMIN_TOKEN_FILE: /run/secrets/admin/token
+{{- end }}
 {{- end }}
 
 {{/* The public port: of GATEWAY_LISTEN where that is set, else 8080. */}}
@@ -76,6 +79,9 @@ volumeMounts:
   {{- if .Values.signingKeys.existing }}
   - {name: gateway-keys, mountPath: /run/secrets/keys, readOnly: true}
   {{- end }}
+  {{- if .Values.adminToken.existing }}
+  - {name: gateway-admin, mountPath: /run/secrets/admin, readOnly: true}
+  {{- end }}
   {{- with .Values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -95,6 +101,12 @@ volumeMounts:
 - name: gateway-keys
   secret: {secretName: {{ .Values.signingKeys.existing }}, defaultMode: 0440}
 {{- end }}
+{{- with .Values.adminToken }}
+{{- if .existing }}
+- name: gateway-admin
+  secret: {secretName: {{ .existing }}, defaultMode: 0440, items: [{key: {{ .key }}, path: token}]}
+{{- end }}
+{{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
@@ -103,4 +115,17 @@ volumeMounts:
 {{/* Changes when a setting does: pods whose environment it is are then replaced. Routes and keys are read again instead. */}}
 {{- define "whatomate-gateway.checksum" -}}
 {{- printf "%s%s" (include "whatomate-gateway.settings" .) (toJson .Values.secrets.create) | sha256sum -}}
+{{- end }}
+
+{{/* How a scrape proves that it may: with the token of the admin listener, where there is one. */}}
+{{- define "whatomate-gateway.scrape" -}}
+{{- if .Values.adminToken.existing }}
+authorization:
+  type: Bearer
+  credentials: {name: {{ .Values.adminToken.existing }}, key: {{ .Values.adminToken.key }}}
+{{- else if hasKey (.Values.secrets.create | default dict) "GATEWAY_ADMIN_TOKEN" }}
+authorization:
+  type: Bearer
+  credentials: {name: {{ include "whatomate-gateway.secret" . }}, key: GATEWAY_ADMIN_TOKEN}
+{{- end }}
 {{- end }}

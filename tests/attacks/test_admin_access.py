@@ -1,0 +1,214 @@
+"""The admin listener, reached by a page that rebinds its own name, and by a neighbour without the token."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.load import load_settings
+from gateway.admin_access import Access
+from tests.flow.calls import get, post
+from tests.flow.peers import Client
+from tests.test_admin import count, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from gateway.app import Gateway
+    from tests.flow.peers import Message, Upstream
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+TOKEN = "an-admin-token-of-the-tests"
+EVERYTHING = ("/metrics", "/status", "/status.json", "/explain", "/nowhere")
+PROBES = ("/livez", "/readyz")
+
+
+async def asked(gateway: Gateway, host: str | None, path: str, *fields: str) -> Message:
+    raw = post(path, {"method": "GET", "path": "/"}, *fields) if path == "/explain" else get(path, *fields)
+    line = b"Host: gateway.test\r\n"
+    assert line in raw
+    raw = raw.replace(
+        line, b"" if host is None else b"".join(b"Host: %b\r\n" % one for one in host.encode().split(b"\n"))
+    )
+    async with Client(gateway.admin_address) as client:
+        return await client.exchange(raw)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "attacker.test",
+        "127.0.0.1.attacker.test",
+        "localhost.attacker.test",
+        "attacker.test:8081",
+        "127.1",
+        "a b",
+        "@127.0.0.1",
+        "",
+        "[::1",
+    ],
+)
+async def test_a_page_that_rebinds_its_name_reads_nothing(
+    start: Start, upstream: Upstream, host: str
+) -> None:
+    gateway = await start(admin={"hosts": (), "token": None})
+    for path in (*PROBES, *EVERYTHING):
+        answer = await asked(gateway, host, path)
+        assert answer.status in {400, 421}, (path, answer.body)
+        assert b"ready" not in answer.body
+        assert b"gateway_" not in answer.body
+    assert upstream.seen == b""
+
+
+async def test_it_is_told_what_to_do_and_counted(start: Start) -> None:
+    gateway = await start(admin={"hosts": ()})
+    answer = await asked(gateway, "attacker.test", "/status.json")
+    assert answer.status == 421
+    assert "GATEWAY_ADMIN_HOSTS" in str(answer.json()["message"])
+    assert (await asked(gateway, "127.0.0.1\nattacker.test", "/status.json")).status == 400
+    assert (await asked(gateway, None, "/status.json")).status == 400
+    answer = await asked(gateway, "localhost", "/metrics")
+    assert b'gateway_admin_refusals_total{reason="host"} 1.0' in answer.body
+    assert b'gateway_admin_refusals_total{reason="token"} 0.0' in answer.body
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1:9999",
+        "10.1.2.3:8081",
+        "[::1]:8081",
+        "[fd00::1]",
+        "localhost",
+        "LOCALHOST:8081",
+        "localhost.",
+    ],
+)
+async def test_addresses_and_localhost_are_answered(start: Start, host: str) -> None:
+    gateway = await start(admin={"hosts": ()})
+    for path in ("/livez", "/metrics", "/status.json", "/explain"):
+        assert (await asked(gateway, host, path)).status == 200, path
+
+
+async def test_names_are_answered_where_they_are_set(start: Start) -> None:
+    gateway = await start(admin={"hosts": ("Gateway.monitoring.svc".lower(), "*.pods.test")})
+    for host in ("gateway.monitoring.svc:8081", "GATEWAY.Monitoring.svc.", "10-0-0-1.pods.test"):
+        assert (await asked(gateway, host, "/status.json")).status == 200, host
+    for host in ("pods.test", "a.b.pods.test", ".pods.test", "monitoring.svc", "xgateway.monitoring.svc"):
+        assert (await asked(gateway, host, "/status.json")).status == 421, host
+
+
+async def test_a_probe_of_http_1_0_needs_no_host(start: Start) -> None:
+    gateway = await start(admin={"hosts": ()})
+    async with Client(gateway.admin_address) as client:
+        assert (await client.exchange(b"GET /livez HTTP/1.0\r\n\r\n")).status == 200
+
+
+@pytest.mark.parametrize("path", EVERYTHING)
+async def test_without_the_token_only_probes_answer(start: Start, path: str) -> None:
+    gateway = await start(admin={"token": TOKEN})
+    for fields in (
+        (),
+        ("Authorization: Bearer wrong-wrong-wrong-wrong",),
+        (f"Authorization: Bearer {TOKEN}x",),
+        (f"Authorization: Bearer {TOKEN[:-1]}",),
+        (f"Authorization: Basic {TOKEN}",),
+        (f"Authorization: {TOKEN}",),
+        (f"X-API-Key: {TOKEN}",),
+        (f"Authorization: Bearer {TOKEN}", "Authorization: Bearer wrong"),
+    ):
+        answer = await asked(gateway, "127.0.0.1", path, *fields)
+        assert answer.status == 401, fields
+        assert (answer.one("WWW-Authenticate") or "").startswith("Bearer ")
+        assert TOKEN.encode() not in answer.body
+    good = await asked(gateway, "127.0.0.1", path, f"Authorization: bearer {TOKEN}")
+    assert good.status == (404 if path == "/nowhere" else 200)
+    assert [(await asked(gateway, "127.0.0.1", probe)).status for probe in PROBES] == [200, 503]
+
+
+async def test_a_token_in_a_file_is_exchanged_while_it_runs(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(TOKEN + "\n")
+    settings = load_settings(
+        environment={"GATEWAY_ADMIN_TOKEN_FILE": str(file)}, env_file=tmp_path / "none", required=frozenset()
+    )
+    assert settings.files["GATEWAY_ADMIN_TOKEN"] == file
+    from gateway.admin_access import build_access  # noqa: PLC0415 - beside what it is built of
+
+    access = build_access(settings, lambda _: None)
+
+    def passes(token: str) -> bool:
+        return access.is_token(f"Bearer {token}")
+
+    assert passes(TOKEN)
+    file.write_text("another-token-of-the-tests\n")
+    assert passes("another-token-of-the-tests")
+    assert not passes(TOKEN)
+    for unfit in ("", "short", "with a space in it, and long"):
+        file.write_text(unfit)
+        assert passes("another-token-of-the-tests"), unfit
+        assert not passes(unfit)
+    file.unlink()
+    assert passes("another-token-of-the-tests")
+
+
+def test_a_token_that_cannot_be_sent_is_refused_at_the_start(tmp_path: Path) -> None:
+    for token in ("short", "with a space in the middle of it", "é" * 20):
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "check-config"],
+            env={"PATH": os.environ["PATH"], "GATEWAY_ADMIN_TOKEN": token},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert "GATEWAY_ADMIN_TOKEN: should be 16 characters or more" in done.stderr
+        assert token not in done.stderr
+
+
+@given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n"), max_size=30))
+def test_no_name_passes_for_an_address(host: str) -> None:
+    """What is answered is an address or one of the names, by the reading of a browser's URL parser as well."""
+    access = Access(frozenset({"localhost"}), None, lambda _: None)
+    if access.answers_to(host):
+        name = host.rpartition(":")[0] if host.count(":") == 1 else host.partition("]")[0]
+        name = (name or host).lower().removesuffix(".")
+        assert name == "localhost" or set(name) <= set("0123456789abcdef.:[]")
+
+
+async def test_what_a_route_sets_is_hidden_and_what_a_client_sends_is_not(
+    start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(
+        "routes:\n  - {name: r, auth: public, match: {path: /x}, "
+        "headers: {set: {X-Service-Secret: s3cret-of-the-upstream}, add: {X-Also: t0p-secret}}}\n"
+    )
+    gateway = await start(routes=path, admin={"hosts": ()})
+    document: dict[str, Any] = {"method": "GET", "path": "/x", "headers": {"X-Mine": "mine"}}
+    async with Client(gateway.admin_address) as client:
+        answer = await client.exchange(post("/explain", document).replace(b"gateway.test", b"localhost"))
+    assert answer.status == 200
+    sent = dict(json.loads(answer.body)["upstream"]["headers"])
+    assert sent["X-Service-Secret"] == sent["X-Also"] == "(redacted)"
+    assert sent["X-Mine"] == "mine"
+    assert b"s3cret" not in answer.body
+    assert b"t0p-secret" not in answer.body
+
+
+async def test_refusals_are_counted_by_reason(start: Start) -> None:
+    gateway = await start()
+    await asked(gateway, "attacker.test", "/livez")
+    assert count((await metrics(gateway))["gateway_admin_refusals"], reason="host") == 1
