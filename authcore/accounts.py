@@ -11,6 +11,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -161,12 +162,16 @@ class Accounts(Administration):
         visit: Visit = NOWHERE,
         *,
         founded_at: float | None = None,
+        of: tuple[UUID, float] | None = None,
     ) -> SignedIn:
         """Issue tokens for another organization to an authenticated user, in their current session.
 
         `session_id` is None when the caller's token was issued by Whatomate and therefore belongs to no session. A new
         session begins then, unless all sessions of the user were ended after `founded_at`, the time that token was
         issued.
+
+        `of` is the organization of the caller's token and its end, POSIX seconds. For that organization nothing lasts
+        longer than the token: no new tokens, and nothing that is refreshed with them.
 
         Raises:
             OrganizationUnknown: there is no such organization.
@@ -176,7 +181,10 @@ class Accounts(Administration):
             TokenRevoked: the session is over, or all sessions were ended since the token was issued.
             StoreUnavailable: the database does not answer.
         """
-        return await self._signed_in(user_id, organization_id, now, visit, session_id, founded_at=founded_at)
+        until = of[1] if of is not None and of[0] == organization_id else math.inf
+        return await self._signed_in(
+            user_id, organization_id, now, visit, session_id, founded_at=founded_at, until=until
+        )
 
     async def change_password(  # noqa: PLR0913 - both passwords, the user and the visit, by name
         self,
@@ -257,6 +265,7 @@ class Accounts(Administration):
         *,
         password_hash: str | None = None,
         founded_at: float | None = None,
+        until: float = math.inf,
     ) -> SignedIn:
         subject = await self._acting(user_id, organization_id, session_id)
         profile = await self._store.profile(user_id, organization_id)
@@ -264,10 +273,10 @@ class Accounts(Administration):
             raise SubjectUnknown
         if session_id is None:
             opened = self._sessions.open(
-                subject, now, visit, password_hash=password_hash, founded_at=founded_at
+                subject, now, visit, password_hash=password_hash, founded_at=founded_at, until=until
             )
             return SignedIn(profile, await opened)
-        return SignedIn(profile, await self._sessions.extend(subject, session_id, now, visit))
+        return SignedIn(profile, await self._sessions.extend(subject, session_id, now, visit, until=until))
 
     async def _acting(self, user_id: UUID, organization_id: UUID, session_id: UUID | None) -> Subject:
         subject = await self._store.subject(user_id, organization_id, session_id)

@@ -57,6 +57,8 @@ class Claims:
         issuer: ``iss``.
         is_ours: The gateway issued it (it carries ``token_use`` or ``s``); else Whatomate did.
         session_id: ``s`` or ``sid``, the session it belongs to; None when Whatomate issued it.
+        until: ``until``, POSIX seconds: what is founded on it ends then, whatever that is; None for no such end. Only
+            refresh tokens and tickets of ours say it (docs/founding.md).
     """
 
     kind: ClassVar[TokenKind]
@@ -69,6 +71,7 @@ class Claims:
     issuer: str | None = None
     is_ours: bool = False
     session_id: UUID | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +154,7 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
         "issuer": text(payload, "iss"),
         "is_ours": is_short or "token_use" in payload,
         "session_id": _session(payload),
+        "until": moment(payload, "until") if "token_use" in payload else None,
     }
     about_user: dict[str, Any] = {
         "email": text(payload, "email") or "",

@@ -10,6 +10,7 @@ Laws:
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -58,11 +59,20 @@ class Pairs:
         self._session_seconds = session_seconds
 
     def issue(
-        self, subject: Subject, session: SessionRow, now: float, follows: RefreshToken | None = None
+        self,
+        subject: Subject,
+        session: SessionRow,
+        now: float,
+        follows: RefreshToken | None = None,
+        *,
+        until: float = math.inf,
     ) -> tuple[TokenPair, NewRefreshToken]:
-        """Return a pair, and its row for the store: sealed for the bearer of the token that it `follows`, if any."""
+        """Return a pair, and its row for the store: sealed for the bearer of the token that it `follows`, if any.
+
+        `until` is the end of both, and of all that comes of them.
+        """
         tokens = self._tokens
-        over_at = session.created_at.timestamp() + self._session_seconds
+        over_at = min(session.created_at.timestamp() + self._session_seconds, until)
         access = tokens.issue_access(
             user_id=subject.user_id,
             organization_id=subject.organization_id,
@@ -82,6 +92,7 @@ class Pairs:
             now=now,
             session_id=session.id,
             not_after=over_at,
+            until=until,
         )
         access_end = ends_at(now, tokens.access_seconds, over_at)
         refresh_end = ends_at(now, tokens.refresh_seconds, over_at)

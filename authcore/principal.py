@@ -57,6 +57,8 @@ class Principal:
         key_id: The API key used, for ``AuthMethod.API_KEY`` only.
         parents: The API keys that this one comes from: it ends with each of them.
         expires_at: POSIX seconds after which the credential is no longer good; None if it never expires.
+        until: POSIX seconds until when what this opens may stay open, for a ticket that is of no session; None for
+            no such end.
         session_id: The session its token belongs to; None for an API key and for a token that Whatomate issued.
         is_stale: True if the store did not answer and this is a cached verdict past its time.
         attributes: Further values of its identity headers, by key: empty unless a row of
@@ -78,6 +80,7 @@ class Principal:
     is_stale: bool = False
     attributes: tuple[tuple[str, str], ...] = ()
     parents: tuple[UUID, ...] = ()
+    until: float | None = None
 
 
 ANONYMOUS: Final = Principal(AuthMethod.ANONYMOUS)

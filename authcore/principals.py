@@ -96,6 +96,7 @@ class Principals:
             user_id=claims.user_id,
             expires_at=claims.expires_at + self._leeway_seconds,
             session_id=claims.session_id,
+            until=None if claims.until is None else claims.until + self._leeway_seconds,
         )
 
     async def of_key(
@@ -163,6 +164,7 @@ class Principals:
         key_id: UUID | None = None,
         session_id: UUID | None = None,
         parents: tuple[UUID, ...] = (),
+        until: float | None = None,
     ) -> Principal:
         return Principal(
             method=method,
@@ -178,6 +180,7 @@ class Principals:
             expires_at=expires_at,
             session_id=session_id,
             parents=parents,
+            until=until,
             attributes=subject.attributes,
         )
 

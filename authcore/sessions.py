@@ -16,6 +16,7 @@ Laws:
 
 from __future__ import annotations
 
+import math
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
@@ -79,7 +80,7 @@ class Sessions(OwnSessions):
 
     # -- begin and go on ------------------------------------------------------------------------------------------
 
-    async def open(
+    async def open(  # noqa: PLR0913 - what it rests on, by name
         self,
         subject: Subject,
         now: float,
@@ -87,6 +88,7 @@ class Sessions(OwnSessions):
         *,
         password_hash: str | None = None,
         founded_at: float | None = None,
+        until: float = math.inf,
     ) -> TokenPair:
         """Begin a session of `subject`, acting in the organization they are seen in.
 
@@ -96,13 +98,14 @@ class Sessions(OwnSessions):
             visit: Where it begins from.
             password_hash: What the password was proved against, where one was.
             founded_at: When the token was issued that the session is founded on, where one is.
+            until: POSIX seconds of the end of its tokens and of all that comes of them, if that is to be before theirs.
 
         Raises:
             TokenRevoked: the password is another by now, or all sessions were ended since the token was issued.
             StoreUnavailable: the database does not answer.
         """
         session = SessionRow(uuid4(), moment(now))
-        pair, token = self._pairs.issue(subject, session, now)
+        pair, token = self._pairs.issue(subject, session, now, until=until)
         if not await self._store.open_session(
             _use(session.id, subject, visit),
             token,
@@ -113,7 +116,13 @@ class Sessions(OwnSessions):
         return pair
 
     async def extend(
-        self, subject: Subject, session_id: UUID, now: float, visit: Visit = NOWHERE
+        self,
+        subject: Subject,
+        session_id: UUID,
+        now: float,
+        visit: Visit = NOWHERE,
+        *,
+        until: float = math.inf,
     ) -> TokenPair:
         """Give a session tokens for the organization that `subject` is seen in; those it has stay good.
 
@@ -123,7 +132,8 @@ class Sessions(OwnSessions):
         """
         if subject.is_session_over or subject.session_began_at is None:
             raise TokenRevoked
-        pair, token = self._pairs.issue(subject, SessionRow(session_id, subject.session_began_at), now)
+        session = SessionRow(session_id, subject.session_began_at)
+        pair, token = self._pairs.issue(subject, session, now, until=until)
         if not await self._store.extend_session(_use(session_id, subject, visit), token):
             raise TokenRevoked
         return pair
@@ -145,7 +155,8 @@ class Sessions(OwnSessions):
         if session is None:
             raise RefreshRevoked
         follows = token if self._grace_seconds or self._reuse is not Reuse.STRICT else None
-        pair, successor = self._pairs.issue(subject, session, now, follows)
+        until = math.inf if claims.until is None else claims.until
+        pair, successor = self._pairs.issue(subject, session, now, follows, until=until)
         turn = await self._store.turn(
             digest,
             Event.REFRESH,

@@ -13,6 +13,7 @@ Laws:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from authcore.claims import RefreshClaims
@@ -70,7 +71,7 @@ class SharedSessions(Sessions):
         self._counterpart = counterpart
         self._ended: list[UUID] = []
 
-    async def open(
+    async def open(  # noqa: PLR0913 - what it rests on, by name
         self,
         subject: Subject,
         now: float,
@@ -78,17 +79,26 @@ class SharedSessions(Sessions):
         *,
         password_hash: str | None = None,
         founded_at: float | None = None,
+        until: float = math.inf,
     ) -> TokenPair:
         """As :meth:`Sessions.open`."""
-        pair = await super().open(subject, now, visit, password_hash=password_hash, founded_at=founded_at)
+        pair = await super().open(
+            subject, now, visit, password_hash=password_hash, founded_at=founded_at, until=until
+        )
         await self._publish(pair, now)
         return pair
 
     async def extend(
-        self, subject: Subject, session_id: UUID, now: float, visit: Visit = NOWHERE
+        self,
+        subject: Subject,
+        session_id: UUID,
+        now: float,
+        visit: Visit = NOWHERE,
+        *,
+        until: float = math.inf,
     ) -> TokenPair:
         """As :meth:`Sessions.extend`."""
-        pair = await super().extend(subject, session_id, now, visit)
+        pair = await super().extend(subject, session_id, now, visit, until=until)
         await self._publish(pair, now)
         return pair
 
@@ -165,6 +175,8 @@ class SharedSessions(Sessions):
     async def _publish(self, pair: TokenPair, now: float) -> None:
         """Write the id of a pair's refresh token, once only: a pair that is repeated may have been used meanwhile."""
         claims = self._tokens.verify(pair.refresh_token, RefreshClaims, now)
+        if claims.until is not None:  # Whatomate knows of no such end
+            return
         digest = digest_of(RefreshToken(pair.refresh_token))
         try:
             if not await self._store.is_published(digest) and await self._counterpart.add(

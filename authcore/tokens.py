@@ -116,22 +116,36 @@ class Tokens:
         now: float,
         session_id: UUID | None = None,
         not_after: float = math.inf,
+        until: float = math.inf,
     ) -> str:
-        """Sign a refresh token. It is good only once the store knows its digest."""
+        """Sign a refresh token. It is good only once the store knows its digest.
+
+        `until` is the end of all that is refreshed with it, and with what comes of that.
+        """
         return self.sign(
             {
                 **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
                 **self._times(now, self.refresh_seconds, not_after),
                 **({} if session_id is None else {"sid": str(session_id)}),
                 "jti": str(uuid4()),
+                **_until(until),
                 "token_use": TokenKind.REFRESH,
             }
         )
 
     def issue_ticket(
-        self, *, user_id: UUID, organization_id: UUID, now: float, session_id: UUID | None = None
+        self,
+        *,
+        user_id: UUID,
+        organization_id: UUID,
+        now: float,
+        session_id: UUID | None = None,
+        not_after: float = math.inf,
     ) -> str:
-        """Sign a WebSocket ticket."""
+        """Sign a WebSocket ticket, for no longer than `not_after`.
+
+        That is the end of what it opens, too, where there is no session whose end that would be.
+        """
         return self.sign(
             {
                 "user_id": str(user_id),
@@ -140,8 +154,9 @@ class Tokens:
                 "jti": short_session(
                     uuid4()
                 ),  # makes two tickets of one second differ; Whatomate tests sub before jti
-                **self._times(now, self.ticket_seconds),
+                **self._times(now, self.ticket_seconds, not_after),
                 **_session(session_id),
+                **_until(not_after if session_id is None else math.inf),
                 "token_use": TokenKind.TICKET,
             }
         )
@@ -259,6 +274,11 @@ def _session(session_id: UUID | None, otherwise: TokenKind | None = None) -> dic
     if session_id is not None:
         return {"s": short_session(session_id)}
     return {} if otherwise is None else {"token_use": otherwise}
+
+
+def _until(seconds: float) -> dict[str, object]:
+    """Return the claim that says when all that is founded on a token ends."""
+    return {} if seconds == math.inf else {"until": int(seconds)}
 
 
 def _fitting(claims: dict[str, object]) -> dict[str, object]:

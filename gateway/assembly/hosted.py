@@ -47,7 +47,14 @@ def _add_endpoints(application: web.Application, settings: Settings, domain: Dom
     cookies = session_cookies(settings, domain.tokens)
     for endpoints in (
         cookies,
-        AuthEndpoints(domain.accounts, domain.sessions, cookies, user_id_header=user),
+        AuthEndpoints(
+            domain.accounts,
+            domain.sessions,
+            cookies,
+            user_id_header=user,
+            org_id_header=org,
+            leeway_seconds=domain.tokens.leeway_seconds,
+        ),
         ApiKeyEndpoints(domain.accounts, user_id_header=user, org_id_header=org),
         InvitationEndpoints(domain.invitations, user_id_header=user, org_id_header=org),
         PasswordEndpoint(domain.accounts, user_id_header=user, of_whatomate=settings.password.hosted),

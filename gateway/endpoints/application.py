@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -93,6 +94,11 @@ def refuse_to_found(request: web.Request) -> None:
     credential = request.headers.get("X-Auth-Credential")
     if credential not in FOUNDING:
         raise PermissionDenied(f"Not available with this credential ({credential})")
+
+
+def end_of(request: web.Request, leeway_seconds: float) -> float:
+    """Return the ``exp`` of the caller's token, POSIX seconds; the pipeline adds the leeway to it."""
+    return float(request.headers.get("X-Auth-Expires-At", math.inf)) - leeway_seconds
 
 
 async def now_of(request: web.Request) -> float:

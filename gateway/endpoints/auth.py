@@ -22,7 +22,7 @@ from authcore.errors import (
     RefreshUserUnknown,
     UserDisabled,
 )
-from gateway.endpoints.application import now_of, read_body, session_of, success, visit_of
+from gateway.endpoints.application import end_of, now_of, read_body, session_of, success, visit_of
 from gateway.endpoints.auth_forms import (
     LoggedOutAnswer,
     LoginBody,
@@ -62,14 +62,23 @@ log = structlog.get_logger()
 class AuthEndpoints:
     """The handlers, over the domain's accounts and sessions."""
 
-    def __init__(
-        self, accounts: Accounts, sessions: Sessions, cookies: CookieLaws, *, user_id_header: str
+    def __init__(  # noqa: PLR0913 - its collaborators by position, its settings by name
+        self,
+        accounts: Accounts,
+        sessions: Sessions,
+        cookies: CookieLaws,
+        *,
+        user_id_header: str,
+        org_id_header: str,
+        leeway_seconds: float = 0,
     ) -> None:
         """`user_id_header` names the injected header that says who is asking."""
         self._accounts = accounts
         self._sessions = sessions
         self._cookies = cookies
         self._user_id_header = user_id_header
+        self._org_id_header = org_id_header
+        self._leeway_seconds = leeway_seconds
 
     def add_to(self, application: web.Application) -> None:
         """Put the handlers under their paths."""
@@ -155,7 +164,7 @@ class AuthEndpoints:
     async def switch(self, request: web.Request) -> web.Response:
         """Give tokens for another organization, in the session of the caller's token."""
         body, now = await read_body(request, SwitchBody), await now_of(request)
-        bearer = _bearer_of(request)
+        bearer, own = _bearer_of(request), UUID(request.headers[self._org_id_header])
         switched = await self._accounts.switch(
             UUID(request.headers[self._user_id_header]),
             body.organization_id,
@@ -163,11 +172,16 @@ class AuthEndpoints:
             session_of(request),
             visit_of(request),
             founded_at=None if bearer is None else self._sessions.founding(bearer, now),
+            of=(own, end_of(request, self._leeway_seconds)),
         )
-        return self._signed_in(request, switched, shows=False)
+        # A browser that stays where it is keeps the refresh token that it has, and its life.
+        stays = own == body.organization_id and session_of(request) is not None
+        return self._signed_in(request, switched, shows=False, renews=not stays)
 
-    def _signed_in(self, request: web.Request, signed_in: SignedIn, *, shows: bool = True) -> web.Response:
-        self._cookies.carry(request, signed_in.tokens, shows=shows)
+    def _signed_in(
+        self, request: web.Request, signed_in: SignedIn, *, shows: bool = True, renews: bool = True
+    ) -> web.Response:
+        self._cookies.carry(request, signed_in.tokens, shows=shows, renews=renews)
         user = UserAnswer.model_validate(signed_in.user)
         return success(SignedInAnswer(user=user, **self._cookies.shown(signed_in.tokens)))
 

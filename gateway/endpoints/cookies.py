@@ -62,10 +62,13 @@ class CookieLaws(Protocol):
     def shown(self, pair: TokenPair) -> Mapping[str, object]:
         """Return what the body tells of a pair."""
 
-    def carry(self, request: web.Request, pair: TokenPair, *, shows: bool = True) -> None:
+    def carry(
+        self, request: web.Request, pair: TokenPair, *, shows: bool = True, renews: bool = True
+    ) -> None:
         """Let the answer to `request` set the cookies of a pair.
 
-        `shows` says that the pipeline leaves our cookies in such a request.
+        `shows` says that the pipeline leaves our cookies in such a request. Unless it `renews`, the access token alone
+        is set, and the refresh token of the session stays where it is.
         """
 
     def clear(self, request: web.Request) -> None:
@@ -97,7 +100,9 @@ class NoCookies:
             "expires_in": pair.expires_in,
         }
 
-    def carry(self, request: web.Request, pair: TokenPair, *, shows: bool = True) -> None:
+    def carry(
+        self, request: web.Request, pair: TokenPair, *, shows: bool = True, renews: bool = True
+    ) -> None:
         """And nowhere else."""
 
     def clear(self, request: web.Request) -> None:
@@ -132,13 +137,19 @@ class SessionCookies(NoCookies):
         """Tokens go into the body as well, unless they are in cookies only."""
         return {"expires_in": pair.expires_in} if self._only else super().shown(pair)
 
-    def carry(self, request: web.Request, pair: TokenPair, *, shows: bool = True) -> None:
+    def carry(
+        self, request: web.Request, pair: TokenPair, *, shows: bool = True, renews: bool = True
+    ) -> None:
         """Mark the request; cookies are written when its answer is."""
         places, host, life = self._places, _host(request), f"; Max-Age={pair.refresh_expires_in}".encode()
         has_none = shows and not _cookies(request)
+        access = places.put(ACCESS, pair.access_token.encode(), f"; Max-Age={pair.expires_in}".encode())
+        if not renews:
+            request[_MARK] = [*places.expire(host, (ACCESS,)), access]
+            return
         request[_MARK] = [
             *(places.expire_unseen(host) if has_none else places.expire(host)),
-            places.put(ACCESS, pair.access_token.encode(), f"; Max-Age={pair.expires_in}".encode()),
+            access,
             places.put(REFRESH, pair.refresh_token.encode(), life),
             places.put(CSRF, self._csrf.mint(pair.session_id).encode(), life),
         ]

@@ -2,6 +2,7 @@
 
 Law: a ticket is its caller's and of their session, in the organization they act in; nobody else can name any of these.
 An API key gets none: its holder opens a socket with the key itself, and a ticket would outlive it.
+A ticket is good for no longer than the token it was asked for with.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from gateway.endpoints.application import now_of, session_of, success
+from authcore.tokens import ends_at
+from gateway.endpoints.application import end_of, now_of, session_of, success
 from gateway.endpoints.describing import TOKEN, Answer, Operation
 
 if TYPE_CHECKING:
@@ -59,10 +61,13 @@ class TicketEndpoint:
 
     async def issue(self, request: web.Request) -> web.Response:
         """Answer with a ticket for ``/ws``."""
+        now, end = await now_of(request), end_of(request, self._tokens.leeway_seconds)
         ticket = self._tokens.issue_ticket(
             user_id=UUID(request.headers[self._user_id_header]),
             organization_id=UUID(request.headers[self._org_id_header]),
             session_id=session_of(request),
-            now=await now_of(request),
+            now=now,
+            not_after=end,
         )
-        return success(TicketAnswer(token=ticket, expires_in=self._tokens.ticket_seconds))
+        lasts = ends_at(now, self._tokens.ticket_seconds, end) - int(now)
+        return success(TicketAnswer(token=ticket, expires_in=lasts))

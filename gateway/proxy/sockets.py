@@ -130,8 +130,9 @@ class Sockets:
             self._by_row.setdefault(row, set()).add(socket)
         until = now + self._max_seconds
         lasts = principal.method is AuthMethod.WS or (like_ticket and principal.session_id is not None)
-        if not lasts and principal.expires_at is not None:
-            until = min(until, principal.expires_at)
+        end = principal.until if lasts else principal.expires_at
+        if end is not None:
+            until = min(until, end)
         heapq.heappush(self._ends, (until, next(self._number), socket))
         self._suspect([socket])
         return socket

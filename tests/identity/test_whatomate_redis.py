@@ -109,9 +109,10 @@ async def test_a_token_of_the_gateway_is_known_to_whatomate_for_as_long_as_it_li
     second = await granted(gate, refresh(token))
     assert not server.has(token), "used up on both sides"
     assert server.has(second["refresh_token"])
+    await world.accounts.add_member(world.agent, world.other)
     switched = await granted(
         gate,
-        post("/api/auth/switch-org", {"organization_id": str(world.home)}, bearer(second["access_token"])),
+        post("/api/auth/switch-org", {"organization_id": str(world.other)}, bearer(second["access_token"])),
     )
     assert server.has(switched["refresh_token"])
     assert server.has(second["refresh_token"])
@@ -204,8 +205,9 @@ async def test_what_ends_a_session_ends_its_tokens_at_whatomate(
     )
     first = await granted(gate, LOGIN)
     pair = await granted(gate, refresh(first["refresh_token"]))
+    await world.accounts.add_member(world.agent, world.other)
     beside = await granted(
-        gate, post("/api/auth/switch-org", {"organization_id": str(world.home)}, bearer(pair["access_token"]))
+        gate, post("/api/auth/switch-org", {"organization_id": str(world.other)}, bearer(pair["access_token"]))
     )
     assert server.has(pair["refresh_token"])
     assert server.has(beside["refresh_token"])
@@ -382,3 +384,16 @@ async def test_permissions_that_a_new_membership_changes_are_read_anew_there(
     await granted(gate, post("/api/auth/register", joining))
     assert server.client.exists(*cached) == 0
     assert server.client.exists(*kept) == 2
+
+
+async def test_a_refresh_token_that_ends_with_the_token_it_was_switched_by_is_not_for_whatomate(
+    gate: Gateway, server: Server, world: World
+) -> None:
+    """It knows of no such end, and would give a longer life for it."""
+    pair = await granted(gate, LOGIN)
+    body = {"organization_id": str(world.home)}
+    switched = await granted(gate, post("/api/auth/switch-org", body, bearer(pair["access_token"])))
+    assert not server.has(switched["refresh_token"])
+    assert server.has(pair["refresh_token"])
+    again = await granted(gate, refresh(switched["refresh_token"]))
+    assert not server.has(again["refresh_token"])
