@@ -207,7 +207,8 @@ async def test_what_ends_a_session_ends_its_tokens_at_whatomate(
     pair = await granted(gate, refresh(first["refresh_token"]))
     await world.accounts.add_member(world.agent, world.other)
     beside = await granted(
-        gate, post("/api/auth/switch-org", {"organization_id": str(world.other)}, bearer(pair["access_token"]))
+        gate,
+        post("/api/auth/switch-org", {"organization_id": str(world.other)}, bearer(pair["access_token"])),
     )
     assert server.has(pair["refresh_token"])
     assert server.has(beside["refresh_token"])
