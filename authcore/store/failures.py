@@ -63,7 +63,7 @@ ADVICE: Final[Mapping[Kind, str]] = {
     Kind.PASSWORD: "check user and password in GATEWAY_DATABASE_URL, and pg_hba.conf; a file that holds the URL or the "
     "password is read again for each connection",
     Kind.NO_DATABASE: "check the name of the database in GATEWAY_DATABASE_URL, or create it",
-    Kind.PRIVILEGE: "let the owner of the tables grant that right to the user of GATEWAY_DATABASE_URL",
+    Kind.PRIVILEGE: "let the owner of the tables run migrate --grant-to with the user of GATEWAY_DATABASE_URL",
     Kind.SCHEMA: "run migrate, with this version of the gateway; check that search_path leads to Whatomate's tables",
     Kind.READ_ONLY: "let GATEWAY_DATABASE_URL lead to the primary (of several hosts: target_session_attrs=read-write), "
     "or end default_transaction_read_only",

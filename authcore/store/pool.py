@@ -52,6 +52,8 @@ ENDED: Final = frozenset({Kind.LOST, Kind.STOPPED})
 """What a connection that was open ends with."""
 PASSING: Final = ABSENT | {Kind.CONNECTIONS, Kind.PASSWORD, Kind.NO_DATABASE, Kind.ADDRESS, Kind.POOLER}
 """What is over as soon as any statement is answered."""
+QUIET_SECONDS: Final = 15.0
+"""Any other failure is over when no statement has met it for this long. Chores that write are less far apart."""
 
 
 @contextmanager
@@ -102,6 +104,7 @@ class Pool:
         )
         self._lender.failed = lambda error: self._note(classify(error))
         self.failing: dict[Kind, Failure] = {}
+        self._met: dict[Kind, float] = {}
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -160,16 +163,21 @@ class Pool:
     def _note(self, failure: Failure) -> None:
         if failure.kind is not Kind.CIRCUIT and not self._closed:
             self.failing[failure.kind] = failure
+            self._met[failure.kind] = time.monotonic()
             self._watcher.failed(failure)
 
     def _note_answer(self) -> None:
-        over = [kind for kind in self.failing if kind in PASSING]
-        if Kind.READ_ONLY in self.failing and not self._lender.open.is_read_only:
-            over.append(Kind.READ_ONLY)
-        if self._lender.limit < self._lender.most and Kind.CONNECTIONS in over:
-            over.remove(Kind.CONNECTIONS)
-        for kind in over:
+        now = time.monotonic()
+        for kind in [kind for kind in self.failing if self._is_over(kind, now)]:
             self._watcher.recovered(self.failing.pop(kind))
+
+    def _is_over(self, kind: Kind, now: float) -> bool:
+        """Return whether a failure is over, at a moment when a statement was answered."""
+        if kind is Kind.READ_ONLY:
+            return not self._lender.open.is_read_only
+        if kind is Kind.CONNECTIONS:
+            return self._lender.limit >= self._lender.most
+        return kind in PASSING or now - self._met[kind] >= QUIET_SECONDS
 
     def suspect(self) -> None:
         """Find out, beside the requests, whether the database still answers."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from authcore.errors import StoreUnavailable
 from authcore.figures import Figure
-from authcore.store import migrate
+from authcore.store import migrate, rights
 from authcore.store.accounts import AccountRows
 from authcore.store.address import Address, StatementCache
 from authcore.store.attempts import AttemptRows
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from authcore.store.watcher import Watcher
 
 LOOK_SECONDS: Final = 10.0
-FULL_SECONDS: Final = 15.0
-"""A disk counts as full for this long after the last write that found it so; chores that write are less far apart."""
 _LIMITS: Final = (
     "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int "
     "AS server, "
@@ -62,7 +59,9 @@ class _GuardedPool(Pool):
     """
 
     gaps = Gaps()
-    _full_at = 0.0
+    lacking: tuple[str, ...] = ()
+    """Rights that the database's user was last found to lack."""
+    _pending: Sequence[str] = ()
 
     @property
     def is_read_only(self) -> bool:
@@ -76,27 +75,26 @@ class _GuardedPool(Pool):
             raise StoreUnavailable from SchemaUnfit(str(self.gaps))
         async with super().connection() as connection:
             yield connection
-        self._note_room()
 
     async def look_at_schema(self) -> tuple[Sequence[str], Gaps]:
-        """Return the pending migrations and what is lacking, and be guarded by that from now on."""
+        """Return the pending migrations and what is lacking, and be guarded by that from now on.
+
+        While rights are lacking both are as they were: without rights there is no telling.
+        """
         async with super().connection() as connection:
-            names = await migrate.pending_on(connection)
-            self.gaps = await migrate.gaps_on(connection, names)
-        self._note_room()
-        return names, self.gaps
+            self.lacking = await rights.lacking(connection)
+            if not self.lacking:
+                self._pending = await migrate.pending_on(connection)
+                self.gaps = await migrate.gaps_on(connection, self._pending)
+        return self._pending, self.gaps
 
-    def _note(self, failure: Failure) -> None:
-        super()._note(failure)
-        if failure.kind is Kind.DISK_FULL:
-            self._full_at = asyncio.get_running_loop().time()
-
-    def _note_room(self) -> None:
-        """Take a full disk for over once no write has met it for a while: that reads go on says nothing."""
-        full = self.failing.get(Kind.DISK_FULL)
-        if full is not None and asyncio.get_running_loop().time() - self._full_at >= FULL_SECONDS:
-            del self.failing[Kind.DISK_FULL]
-            self._watcher.recovered(full)
+    def _is_over(self, kind: Kind, now: float) -> bool:
+        """As ``Pool._is_over``; a right or a table that is still lacking is not over."""
+        if (kind is Kind.PRIVILEGE and self.lacking) or (
+            kind is Kind.SCHEMA and (self.gaps or self._pending)
+        ):
+            return False
+        return super()._is_over(kind, now)
 
     def figures(self) -> Iterable[Figure]:
         """As ``Pool.figures``, and whether the disk is full."""
@@ -191,6 +189,11 @@ class PostgresStore(
     def server(self) -> Server | None:
         """The server that statements go to; None before the first."""
         return self._pool.server
+
+    @property
+    def lacking(self) -> Sequence[str]:
+        """Rights that the database's user lacked at the last look, such as ``DELETE on gateway_sessions``."""
+        return self._pool.lacking
 
     @property
     def failing(self) -> Mapping[Kind, Failure]:

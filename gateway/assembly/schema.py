@@ -1,4 +1,4 @@
-"""Schema watch: it compares Whatomate's tables with what the statements need, at the start and periodically."""
+"""Schema watch: it compares tables and rights with what the statements need, at the start and periodically."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from authcore.errors import StoreUnavailable
+from authcore.store.failures import ADVICE, Kind
 from authcore.store.migrate import MigrationChanged
 from authcore.store.schema import REMEDY
 
@@ -19,11 +20,12 @@ log = structlog.get_logger()
 
 
 class SchemaWatch:
-    """Schema watch: it logs when the schema has come to lack something, and when it lacks nothing any more."""
+    """Schema watch: it logs when the schema or the rights have come to lack something, and when they no longer do."""
 
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
         self._lacked = ""
+        self._rights: list[str] = []
 
     async def begin(self) -> None:
         """Log, at the start, the reason for which ``/readyz`` is not ready, if there is one."""
@@ -52,4 +54,9 @@ class SchemaWatch:
             log.warning("not_ready", reason=self._lacked, until=REMEDY)
         elif lacked and not self._lacked:
             log.info("schema_fits")
+        before, self._rights = self._rights, list(self._store.lacking)
+        if self._rights and self._rights != before:
+            log.warning("rights_missing", rights=self._rights, until=ADVICE[Kind.PRIVILEGE])
+        elif before and not self._rights:
+            log.info("rights_complete")
         return list(pending)

@@ -15,7 +15,7 @@ from authcore.store.migrate import migrate as apply_migrations
 from authcore.store.migrate import pending
 from authcore.store.migrate import remove_triggers as remove
 from config.listing import listing
-from config.load import REQUIRED
+from config.load import REQUIRED, ConfigError
 from gateway.addresses import CannotListen
 from gateway.commands.opening import migration_target, note, settings_for, warn
 from gateway.commands.progress import working
@@ -65,7 +65,12 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
 
 
 @click.command("check-config")
-def check_config() -> None:
+@click.option(
+    "--connect",
+    is_flag=True,
+    help="Also ask the database whether serving would work: rights, schema, migrations.",
+)
+def check_config(*, connect: bool) -> None:
     """Read the configuration, report every problem, print what holds (secrets hidden)."""
     settings = settings_for(REQUIRED)
     ring_of(settings, time.time())
@@ -75,6 +80,13 @@ def check_config() -> None:
     plan = check_routes(settings)
     for warning in [] if plan is None else plan_warnings(plan, settings):
         warn(warning)
+    if connect:
+        from gateway.commands.connecting import database_findings  # noqa: PLC0415 - for who asks for it
+
+        with working("waiting for the database"):
+            findings = asyncio.run(database_findings(settings))
+        if findings:
+            raise ConfigError(findings)
     for name, shown in listing(settings):
         click.echo(f"{name}={shown}")
 

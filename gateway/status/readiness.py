@@ -7,6 +7,7 @@ Laws:
 - A database that is away, or refuses, makes ``strict`` unready at once. ``serving`` stays ready for as long as known
   callers are served without it, ``GATEWAY_IDENTITY_STALE_SECONDS``, and reports the problem all the same.
 - A database that refuses writes, since it is read-only or its disk is full, is not in order, and the check says which.
+- So is one whose user lacks a right that a statement needs; the check names each right and its table.
 - Nothing here names a host, a user or a password.
 """
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
         @property
         def is_read_only(self) -> bool:
             """True if the database is known to refuse writes."""
+
+        @property
+        def lacking(self) -> Sequence[str]:
+            """Rights that the database's user lacks."""
 
         @property
         def failing(self) -> Mapping[Kind, Failure]:
@@ -125,7 +130,10 @@ class Readiness:
         return True
 
     def _refusal(self) -> str | None:
-        """Return why the database refuses every write, as a text; None if it is not known to."""
+        """Return why a database that answers refuses statements, in words; None when it is not known to."""
+        if self._store.lacking:
+            rights = ", ".join(self._store.lacking)
+            return f"refuses ({Kind.PRIVILEGE}): its user lacks {rights}; {ADVICE[Kind.PRIVILEGE]}"
         if self._store.is_read_only:
             return _READ_ONLY
         full = self._store.failing.get(Kind.DISK_FULL)

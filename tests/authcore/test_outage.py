@@ -122,6 +122,7 @@ async def test_these_are_all_the_calls_there_are() -> None:
         "connect",
         "clock",
         "is_read_only",
+        "lacking",
         "close",
         "suspect",
         "recover",

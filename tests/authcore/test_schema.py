@@ -21,7 +21,7 @@ from tests.authcore.test_migrate import SCHEMA, objects
 from tests.conftest import execute, finish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 OF_2025 = """
 CREATE TABLE organizations (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz,
@@ -86,17 +86,25 @@ def exactly_what_is_needed() -> str:
     return "\n".join(tables)
 
 
+def _parts(found: object) -> Iterable[object]:
+    if isinstance(found, dict):
+        return found.values()
+    return found if isinstance(found, tuple) else (found,)
+
+
 def statements() -> Iterator[tuple[str, str]]:
     """Every statement of the store's modules, by where it stands."""
     for module in pkgutil.iter_modules(authcore.store.__path__):
-        for name, value in vars(import_module(f"authcore.store.{module.name}")).items():
+        named = vars(import_module(f"authcore.store.{module.name}")).items()
+        parts = ((name, part) for name, found in named for part in _parts(found))
+        for name, value in parts:
             if (
                 isinstance(value, str)
                 and re.match(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", value)
                 and not re.search(r"\{\w+\}", value)  # a pattern of statements
                 and name not in {"_OF_ADDRESS", "_OF_EMAIL", "_OF_PAIR"}  # parts of one
             ):
-                yield f"{module.name}.{name}", value
+                yield f"{module.name}.{name}:{value[:60]}", value
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import pytest
 
 from gateway.cli import main
 from gateway.commands.serving import check_config
 from tests.commands.conftest import PREVIOUS, SECRET, Run, refused
+from tests.conftest import execute, finish
 
 NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
 """A well-formed id that nothing has."""
@@ -96,3 +99,62 @@ def test_every_command_says_what_it_is_for() -> None:
     for command in main.commands.values():
         assert command.help, command.name
     assert main.commands["check-config"] is check_config
+
+
+GOOD = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_UPSTREAM_URL": "http://app:3000"}
+
+
+def test_with_connect_what_serves_is_found_in_order(run: Run, migrated_url: str) -> None:
+    urls = dict.fromkeys(
+        ("GATEWAY_DATABASE_URL", "GATEWAY_DATABASE_LISTEN_URL", "GATEWAY_MIGRATE_DATABASE_URL"), migrated_url
+    )
+    result = run("check-config", "--connect", **GOOD, **urls)
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("url", "what", "advice"),
+    [
+        ("postgresql://127.0.0.1:1/w", "does not answer", "check that PostgreSQL runs"),
+        ("postgresql://gateway@nowhere.invalid/w", "does not answer", "check the host name"),
+        ("{server}/not_there", 'database "not_there" does not exist', "check the name of the database"),
+        ("nobody@{database}", 'role "nobody" does not exist', "check user and password"),
+    ],
+)
+def test_with_connect_what_keeps_it_from_serving_is_named_with_what_to_do(
+    run: Run, database_url: str, url: str, what: str, advice: str
+) -> None:
+    parts = urlsplit(database_url)
+    if url.startswith("nobody@"):
+        url = urlunsplit(parts._replace(netloc="nobody@"))
+    url = url.replace("{database}", database_url).replace(
+        "{server}/not_there", urlunsplit(parts._replace(path="/not_there"))
+    )
+    result = run("check-config", "--connect", **GOOD, GATEWAY_DATABASE_URL=url)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: GATEWAY_DATABASE_URL: ")
+    assert what in result.stderr
+    assert advice in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_with_connect_each_missing_right_is_named(run: Run, migrated_url: str) -> None:
+    role = f"lesser_{uuid4().hex[:8]}"
+    finish(execute(migrated_url, f"CREATE ROLE {role} LOGIN"))
+    try:
+        assert run("migrate", "--grant-to", role, GATEWAY_DATABASE_URL=migrated_url).exit_code == 0
+        own = urlunsplit(urlsplit(migrated_url)._replace(netloc=f"{role}@"))
+        assert run("check-config", "--connect", **GOOD, GATEWAY_DATABASE_URL=own).exit_code == 0
+        finish(execute(migrated_url, f"REVOKE INSERT ON gateway_sessions, users FROM {role}"))
+        result = run("check-config", "--connect", **GOOD, GATEWAY_DATABASE_URL=own)
+        assert result.exit_code == 2
+        assert "its user lacks INSERT on users, INSERT on gateway_sessions; let the owner" in result.stderr
+    finally:
+        finish(execute(migrated_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}"))
+
+
+def test_with_connect_a_database_that_is_not_migrated_is_named(run: Run, database_url: str) -> None:
+    result = run("check-config", "--connect", **GOOD, GATEWAY_DATABASE_URL=database_url)
+    assert result.exit_code == 2
+    assert "migrations are pending: 0001_" in result.stderr
+    assert "run migrate" in result.stderr
