@@ -64,11 +64,12 @@ class Closable(Protocol):
 class Socket:
     """One socket of a caller."""
 
-    __slots__ = ("principal", "tunnel")
+    __slots__ = ("number", "principal", "tunnel")
 
-    def __init__(self, tunnel: Closable, principal: Principal) -> None:
+    def __init__(self, tunnel: Closable, principal: Principal, number: int) -> None:
         self.tunnel = tunnel
         self.principal = principal
+        self.number = number
 
     @property
     def rows(self) -> Iterable[UUID]:
@@ -105,7 +106,9 @@ class Sockets:
         self._open: set[Socket] = set()
         self._by_row: dict[UUID, set[Socket]] = {}
         self._suspects: set[Socket] = set()
-        self._ends: list[tuple[float, int, Socket]] = []
+        # By their numbers: what lies here until its time must not keep a socket that has ended, nor all its buffers.
+        self._ends: list[tuple[float, int]] = []
+        self._by_number: dict[int, Socket] = {}
         self._number = count()
         self._woken = asyncio.Event()
         self._looked = 0.0
@@ -124,8 +127,9 @@ class Sockets:
         if permit is None or permit.principal is ANONYMOUS:
             return None
         principal = permit.principal
-        socket = Socket(tunnel, principal)
+        socket = Socket(tunnel, principal, next(self._number))
         self._open.add(socket)
+        self._by_number[socket.number] = socket
         for row in socket.rows:
             self._by_row.setdefault(row, set()).add(socket)
         until = now + self._max_seconds
@@ -133,7 +137,7 @@ class Sockets:
         end = principal.until if lasts else principal.expires_at
         if end is not None:
             until = min(until, end)
-        heapq.heappush(self._ends, (until, next(self._number), socket))
+        heapq.heappush(self._ends, (until, socket.number))
         self._suspect([socket])
         return socket
 
@@ -143,6 +147,7 @@ class Sockets:
             return
         self._open.discard(socket)
         self._suspects.discard(socket)
+        del self._by_number[socket.number]
         for row in socket.rows:
             sockets = self._by_row[row]
             sockets.discard(socket)
@@ -151,7 +156,7 @@ class Sockets:
         if (
             len(self._ends) > 2 * len(self._open) + BATCH
         ):  # mostly of sockets that have ended before their time
-            self._ends = [entry for entry in self._ends if entry[2] in self._open]
+            self._ends = [entry for entry in self._ends if entry[1] in self._by_number]
             heapq.heapify(self._ends)
 
     def withdraw(self) -> None:
@@ -206,8 +211,8 @@ class Sockets:
             StoreUnavailable: that cannot be told; they remain suspects.
         """
         while self._ends and self._ends[0][0] <= now:
-            socket = heapq.heappop(self._ends)[2]
-            if socket in self._open:
+            socket = self._by_number.get(heapq.heappop(self._ends)[1])
+            if socket is not None:
                 self._close(socket, Fall.TIME)
         if clock - self._looked >= (TOLD_SECONDS if self._told() else UNTOLD_SECONDS):
             self._looked = clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from authcore.store.migrate import remove_triggers
+from gateway.wire.tunnel import Tunnel
 from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, request
 from tests.flow.conftest import PASSWORD
 from tests.flow.peers import PATIENCE
@@ -223,6 +225,27 @@ async def test_without_triggers_every_socket_is_looked_at_by_time(world: World, 
     assert await is_alive(socket)
     await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.agent)
     assert await closed_with(socket) == (4401, "account disabled")
+
+
+def tunnels() -> int:
+    """How many there are in this process, open or kept by somebody."""
+    gc.collect()
+    return sum(type(one) is Tunnel for one in gc.get_objects())
+
+
+async def test_a_socket_that_has_ended_is_kept_by_nobody(world: World, open_socket: Any) -> None:
+    """Its token lives on, for an hour."""
+    gateway = await open_socket.gate()
+    before = tunnels()
+    headers = {"Authorization": f"Bearer {world.token(world.agent)}"}
+    for _ in range(5):
+        _, socket = await open_socket(headers, gateway=gateway)
+        assert await is_alive(socket)
+        await socket.close()
+
+    async with asyncio.timeout(PATIENCE):
+        while tunnels() > before:
+            await asyncio.sleep(0.1)
 
 
 async def test_a_socket_of_a_public_route_is_nobodys(
