@@ -47,6 +47,23 @@ AUTHENTICATED: Final = Requirement()
 OPTIONAL: Final = Requirement(optional=True)
 
 
+def asks_at_least(one: Requirement, other: Requirement) -> bool:
+    """Return whether whoever meets `one` meets `other` as well; False also where that cannot be known."""
+    if other.public or one.public:
+        return other.public
+    if other.optional or one.optional:
+        return other.optional
+    return (
+        one.all_of >= other.all_of
+        and (
+            not other.any_of
+            or bool(one.all_of & other.any_of)
+            or bool(one.any_of) & (one.any_of <= other.any_of)
+        )
+        and (other.methods is None or (one.methods is not None and one.methods <= other.methods))
+    )
+
+
 def authorize(principal: Principal, requirement: Requirement) -> Permit:
     """Issue a permit if `principal` meets `requirement`.
 

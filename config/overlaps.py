@@ -53,9 +53,32 @@ def overlaps(claims: Sequence[Claim]) -> Iterator[tuple[Claim, Claim]]:
         for earlier in _meeting(node, claim.path.folded, 0, below=claim.path.below):
             if _is_unordered(earlier, claim):
                 yield earlier, claim
-        for segment in claim.path.folded:
-            node = node.children.setdefault(segment, _Node())
-        node.ends.append(claim)
+        _insert(node, claim)
+
+
+class ClaimIndex:
+    """Index of claims by host and path, to find what stands behind one of them."""
+
+    def __init__(self, claims: Sequence[Claim]) -> None:
+        self._roots: dict[str, _Node] = {}
+        for claim in claims:
+            _insert(self._roots.setdefault(claim.host, _Node()), claim)
+
+    def wider(self, claim: Claim) -> Iterator[Claim]:
+        """Yield the claims that take all paths of `claim` and others, on its host, for some of its methods."""
+        hosts = dict.fromkeys((claim.host, f"*.{claim.host.partition('.')[2]}", ""))
+        for root in (self._roots[host] for host in hosts if host in self._roots):
+            for other in _meeting(root, claim.path.folded, 0, below=claim.path.below):
+                if compare(claim.path, other.path) is Relation.NARROWER and _share(
+                    claim.methods, other.methods
+                ):
+                    yield other
+
+
+def _insert(node: _Node, claim: Claim) -> None:
+    for segment in claim.path.folded:
+        node = node.children.setdefault(segment, _Node())
+    node.ends.append(claim)
 
 
 def _meeting(node: _Node, segments: tuple[str | None, ...], place: int, *, below: bool) -> Iterator[Claim]:

@@ -63,7 +63,7 @@ def _about_permissions(entry: RouteEntry) -> Iterator[Problem]:
 def _about_paths(entry: RouteEntry) -> Iterator[Problem]:
     if entry.strip_prefix is not None and entry.rewrite is not None:
         yield ("rewrite",), "`strip_prefix` and `rewrite` together; keep one of them"
-    for path in (PathPattern.parse(path) for match in entry.match for path in match.path):
+    for path in (path for match in entry.match for path, _ in match.patterns):
         if entry.strip_prefix is not None:
             prefix = tuple(entry.strip_prefix.lower()[1:].split("/"))
             if path.folded[: len(prefix)] != prefix:

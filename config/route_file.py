@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from config.checks import identity_problems
 from config.overlaps import Claim, overlaps
-from config.patterns import PathPattern
 from config.route_checks import entry_problems
 from config.route_text import read_text
 from config.routes import DEFAULT_UPSTREAM, Entry, RouteEntry, RouteFile
@@ -25,6 +24,7 @@ from config.routes import DEFAULT_UPSTREAM, Entry, RouteEntry, RouteFile
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from config.patterns import PathPattern
     from config.route_text import Place, RouteText
     from config.routes import UpstreamEntry
     from config.settings import Settings
@@ -57,11 +57,13 @@ class Case:
         host: A host, a wildcard, or empty for any host.
         methods: The methods as written; None for any.
         path: The path pattern.
+        prefix: It was written as a prefix: other spellings of the path are meant as well.
     """
 
     host: str
     methods: tuple[str, ...] | None
     path: PathPattern
+    prefix: bool = False
 
     def __str__(self) -> str:
         return f"{' '.join(self.methods or ('*',))} {self.host}{self.path}"
@@ -71,8 +73,8 @@ def _cases(entry: RouteEntry) -> Iterator[Case]:
     for match in entry.match:
         methods = None if match.methods is None else tuple(match.methods)
         for host in match.host or [""]:
-            for path in match.path:
-                yield Case(host, methods, PathPattern.parse(path))
+            for path, is_prefix in match.patterns:
+                yield Case(host, methods, path, is_prefix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ Laws:
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from authcore.identity_headers import ALL, BY_KEY, NONE, withheld
 from config.fields import UpstreamUrl, upstream_url_pattern
@@ -57,6 +57,15 @@ def _prefix(text: str) -> str:
     return text
 
 
+def _guarded(text: str) -> str:
+    pattern = PathPattern.parse(text)
+    if pattern.below or pattern.segments[-1] == "":
+        raise ValueError(
+            "should be a path such as /billing/admin, without a / or /* at its end: what is below is meant anyway"
+        )
+    return text
+
+
 def _rewrite(text: str) -> str:
     PathPattern.parse(text)
     if not text.isascii():
@@ -76,11 +85,15 @@ Permission = Annotated[
 FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$")]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Path = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": "^/"})]
+Prefix = Annotated[str, AfterValidator(_guarded), Field(json_schema_extra={"pattern": "^/."})]
 Host = Annotated[str, AfterValidator(_host)]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Item = TypeVar("Item")
 Some = Annotated[list[Item], Field(min_length=1)]
 Paths = Annotated[Some[Path], BeforeValidator(_one_or_many, json_schema_input_type=Path | Some[Path])]
+Prefixes = Annotated[
+    Some[Prefix], BeforeValidator(_one_or_many, json_schema_input_type=Prefix | Some[Prefix])
+]
 Hosts = Annotated[Some[Host], BeforeValidator(_one_or_many, json_schema_input_type=Host | Some[Host])]
 Methods = Annotated[Some[Method], BeforeValidator(_one_or_many, json_schema_input_type=Method | Some[Method])]
 Permissions = Annotated[
@@ -130,14 +143,34 @@ class UpstreamEntry(Entry):
 class Match(Entry):
     """Which requests a route is for. Host first, then path, then methods: the most specific route wins."""
 
-    path: Paths = Field(
-        description="/path, /path/{name} for any one segment, /path/* for the path and everything below; or several."
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["path"]}, {"required": ["prefix"]}]})
+
+    path: Paths | None = Field(
+        None,
+        description="/path, /path/{name} for any one segment, /path/* for the path and everything below; or several.",
+    )
+    prefix: Prefixes | None = Field(
+        None,
+        description="/path or /path/{name}: the path, everything below, and, where auth is required, what a server may "
+        "take for it: /path., /path.json, /path with a space or with full-width letters; or several.",
     )
     host: Hosts | None = Field(None, description="A host, or *.host for any one label before it; or several.")
     methods: Methods | None = Field(
         None,
         description="Only these; with GET goes HEAD. Another method is 405, unless a wider route takes it.",
     )
+
+    @model_validator(mode="after")
+    def _has_a_path(self) -> Self:
+        if self.path is None and self.prefix is None:
+            raise ValueError("should have `path` or `prefix`")
+        return self
+
+    @property
+    def patterns(self) -> tuple[tuple[PathPattern, bool], ...]:
+        """Each pattern of its paths, and whether it is a prefix."""
+        paths = [(PathPattern.parse(path), False) for path in self.path or ()]
+        return (*paths, *((PathPattern.parse(f"{path}/*"), True) for path in self.prefix or ()))
 
 
 def _match_or_matches(value: Any) -> Any:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authcore.authorize import asks_at_least
 from authcore.permissions import ALL
+from config.overlaps import ClaimIndex
+from config.patterns import Relation, compare
 from config.routes import DEFAULT_UPSTREAM
+from gateway.assembly.planned import requirement_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.route_file import RoutePlan
+    from config.overlaps import Claim
+    from config.route_file import PlannedRoute, RoutePlan
     from config.settings import Settings
 
 
@@ -21,6 +26,7 @@ def plan_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
     """Yield each warning as a line that says what is odd and what to do."""
     yield from _unknown_permissions(plan)
     yield from _unreached_upstreams(plan, settings)
+    yield from _other_spellings(plan)
 
 
 def _unknown_permissions(plan: RoutePlan) -> Iterator[str]:
@@ -46,3 +52,38 @@ def _unreached_upstreams(plan: RoutePlan, settings: Settings) -> Iterator[str]:
     for name in plan.upstreams:
         if name not in reached:
             yield f"no route leads to the upstream {name}; give a route `upstream: {name}`, or leave the upstream out"
+
+
+def _other_spellings(plan: RoutePlan) -> Iterator[str]:
+    """A path above a weaker wildcard leaves it every spelling but its own. A preset knows its server."""
+    claims = [list(planned.claims(owner)) for owner, planned in enumerate(plan.routes)]
+    index = ClaimIndex([claim for some in claims for claim in some])
+    for planned, some in zip(plan.routes, claims, strict=True):
+        if not planned.layer or planned.opens:
+            continue
+        for case, claim in zip(planned.cases, some, strict=True):
+            weaker = None if case.prefix else _weaker(plan, planned, list(index.wider(claim)))
+            if weaker is not None:
+                path = "/" + str(case.path).strip("/").removesuffix("/*")
+                quoted = f'"{path}"' if "{" in path else path
+                yield (
+                    f"{planned.origin}: route {planned.entry.name}: other spellings of {path}, such as {path}/, "
+                    f"{path}. or {path}.json, fall to route {weaker.entry.name}, {weaker.origin}, which asks for less; "
+                    f"write match: {{prefix: {quoted}}}"
+                )
+                break
+
+
+def _weaker(plan: RoutePlan, planned: PlannedRoute, wider: list[Claim]) -> PlannedRoute | None:
+    """Return the route of the same upstream that would take another spelling, if it asks for less than `planned`."""
+    for pool in (wider, [claim for claim in wider if claim.path.below]):
+        nearest = None
+        for claim in pool:
+            if nearest is None or compare(claim.path, nearest.path) is Relation.NARROWER:
+                nearest = claim
+        if nearest is not None:
+            other = plan.routes[nearest.owner]
+            asks_as_much = asks_at_least(requirement_of(other.entry), requirement_of(planned.entry))
+            if other.entry.upstream == planned.entry.upstream and not asks_as_much:
+                return other
+    return None

@@ -63,7 +63,7 @@ def _rules(planned: PlannedRoute, route: Route) -> Iterator[tuple[Pattern, Route
         rewrite = _rewrite(planned.entry, case.path)
         of_path = route if rewrite is None else replace(route, rewrite=rewrite)
         methods = None if case.methods is None else of_method(*case.methods)
-        yield Pattern(case.path, methods, case.host, planned.layer), of_path
+        yield Pattern(case.path, methods, case.host, planned.layer, case.prefix), of_path
 
 
 def _rewrite(entry: RouteEntry, path: PathPattern) -> Rewrite | None:

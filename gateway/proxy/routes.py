@@ -22,6 +22,7 @@ from gateway.metrics import RouteMeter
 from gateway.proxy.cors import CorsPolicy
 from gateway.proxy.edits import HeaderEdits
 from gateway.proxy.matching import Tree
+from gateway.proxy.prefixes import PrefixGuard
 from gateway.proxy.rewriting import Rewrite
 from gateway.proxy.upstreams import Upstream
 
@@ -90,12 +91,14 @@ class Pattern:
         methods: Only these methods; None for any.
         host: Only this host; ``*.`` and a host for any one label before it; empty for any.
         layer: Of two rules for the same path, the one of the higher layer wins.
+        prefix: Other spellings of its path are held to it as well (:mod:`gateway.proxy.prefixes`).
     """
 
     path: PathPattern
     methods: frozenset[bytes] | None = None
     host: str = ""
     layer: int = 0
+    prefix: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
@@ -162,7 +165,7 @@ class RouteTable:
         self._remembered: dict[tuple[bytes, str, str], _Rule] = {}
         rules = list(rules)
         self.size = len({route.name for _, route in rules})
-        self._tree = Tree(
+        compiled = [
             _Rule(
                 pattern.path,
                 pattern.methods,
@@ -173,7 +176,14 @@ class RouteTable:
                 (preflights or {}).get(route),
             )
             for pattern, route in rules
-        )
+        ]
+        self._tree = Tree(compiled)
+        prefixes = [
+            rule
+            for rule, (pattern, _) in zip(compiled, rules, strict=True)
+            if pattern.prefix and not rule.opens
+        ]
+        self._guard = PrefixGuard(prefixes) if prefixes else None
         self.by_host = self._tree.by_host
 
     def match(self, method: bytes, path: str, host: str = "", *, preflight: bool) -> Route:
@@ -197,6 +207,8 @@ class RouteTable:
             if refused:
                 raise MethodNotAllowed(", ".join(sorted(name.decode() for name in refused)))
             raise NotFound("Not found")
+        if self._guard is not None:
+            rule = self._guard.hold(rule, host, method, path)
         if len(method) + len(path) + len(host) <= _LONGEST:
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from config.routes import schema
 from tests.commands.conftest import SECRET, refused
 
@@ -89,6 +91,61 @@ def test_check_config_warns_of_an_upstream_that_no_route_leads_to(run: Run, tmp_
         "no route leads to the upstream reports"
         in run("check-config", **no_default, GATEWAY_ROUTES=unused).stderr
     )
+
+
+ADMIN = """
+upstreams: {other: {url: "http://other:9000"}}
+routes:
+  - {name: admin, auth: required, require: "users:write", match: MATCH}
+  - {name: open, auth: public, match: {path: /billing/open}}
+  - {name: rest, auth: required, match: {path: "/billing/*"}UPSTREAM}
+  - {name: others, auth: required, match: {path: "/other/*"}, upstream: other}
+"""
+
+
+@pytest.mark.parametrize(
+    ("match", "line"),
+    [
+        ("{path: /billing/admin}", "match: {prefix: /billing/admin}"),
+        ('{path: "/billing/admin/*"}', "match: {prefix: /billing/admin}"),
+        ('{path: "/billing/{id}/admin"}', 'match: {prefix: "/billing/{id}/admin"}'),
+        ("{path: /billing/admin, methods: GET}", "match: {prefix: /billing/admin}"),
+        ('{path: "/billing/{id}"}', 'match: {prefix: "/billing/{id}"}'),
+    ],
+)
+def test_check_config_warns_of_a_path_above_a_weaker_one_and_takes_its_own_advice(
+    run: Run, tmp_path: Path, match: str, line: str
+) -> None:
+    path = put(tmp_path, ADMIN.replace("MATCH", match).replace("UPSTREAM", ""))
+    told = run("check-config", **GOOD, GATEWAY_ROUTES=path).stderr
+    assert f"{path}:4: route admin: other spellings of /billing/" in told
+    assert f"fall to route rest, {path}:6, which asks for less; write {line}" in told
+    assert told.count("other spellings") == 1
+    advised = line.removeprefix("match: ")
+    path = put(tmp_path, ADMIN.replace("MATCH", advised).replace("UPSTREAM", ""))
+    result = run("check-config", **GOOD, GATEWAY_ROUTES=path)
+    assert (result.exit_code, "other spellings" in result.stderr) == (0, False)
+
+
+def test_check_config_does_not_warn_where_nothing_weaker_is_behind(run: Run, tmp_path: Path) -> None:
+    for file in (
+        ADMIN.replace("MATCH", "{path: /billing/admin}").replace("UPSTREAM", ", upstream: other"),
+        ADMIN.replace("MATCH", "{path: /elsewhere}").replace("UPSTREAM", ""),
+        ADMIN.replace("MATCH", "{path: /billing/admin}").replace("UPSTREAM", ", require: [users:write, a:b]"),
+        ADMIN.replace("MATCH", "{path: /billing/admin, methods: GET}").replace(
+            '"/billing/*"}UPSTREAM', '"/billing/*", methods: [POST]}'
+        ),
+        ADMIN.replace("MATCH", "{path: /billing/admin}")
+        .replace("UPSTREAM", "")
+        .replace(
+            "  - {name: open",
+            '  - {name: mid, auth: required, require: "users:write", match: {prefix: /billing/admin}}\n  - {name: open',
+        )
+        .replace("match: {path: /billing/admin}", "match: {path: /billing/admin/users}"),
+    ):
+        result = run("check-config", **GOOD, GATEWAY_ROUTES=put(tmp_path, file))
+        assert result.exit_code == 0, result.stderr
+        assert "other spellings" not in result.stderr, file
 
 
 def test_routes_are_listed_with_what_they_need_and_where_they_are_written(run: Run, tmp_path: Path) -> None:

@@ -166,6 +166,24 @@ def test_a_name_stands_for_one_route(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rest", "told"),
+    [
+        ("match: {}", "routes[0].match: should have `path` or `prefix`"),
+        ("match: {host: a.test}", "routes[0].match: should have `path` or `prefix`"),
+        ("match: {prefix: /a/}", "should be a path such as /billing/admin, without a / or /*"),
+        ("match: {prefix: /a/*}", "should be a path such as /billing/admin, without a / or /*"),
+        ("match: {prefix: /}", "should be a path such as /billing/admin, without a / or /*"),
+        ("match: {prefix: a}", "routes[0].match.prefix[0]: should begin with /"),
+        ("match: {prefix: /c/d}, strip_prefix: /c/d/e", "/c/d/* is not below /c/d/e"),
+        ("match: {prefix: /c}, rewrite: /d", "/c/* has paths below, all of which would become /d"),
+    ],
+)
+def test_what_a_prefix_cannot_mean_is_refused(tmp_path: Path, rest: str, told: str) -> None:
+    text = f"routes: [{{name: r, auth: required, {rest}}}]"
+    assert any(told in problem for problem in problems(tmp_path, text))
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         (
