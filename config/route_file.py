@@ -34,6 +34,10 @@ E = TypeVar("E", bound=Entry)
 _PLAIN: Final = {
     "missing": "is missing",
     "extra_forbidden": "is no key of this place",
+    "list_type": "should be a list",
+    "too_short": "should have at least one entry",
+    "dict_type": "should be keys with values",
+    "model_type": "should be keys with values",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from authcore.identity_headers import ALL, BY_KEY, NONE, withheld
-from config.fields import UpstreamUrl, upstream_url_pattern
+from config.fields import UpstreamUrl, shaped, upstream_url_pattern
 from config.groups.browsers import Cors
 from config.patterns import PathPattern
 
@@ -78,11 +78,24 @@ def _identity(words: list[str]) -> list[str]:
     return words
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-Permission = Annotated[
-    str, Field(pattern=r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*:[a-z][a-z0-9_-]*$", examples=["contacts:read"])
+Name = Annotated[
+    str,
+    *shaped(
+        r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        "should be a name of letters, digits, _, . and -, at most 63, that begins with a letter or digit",
+    ),
 ]
-FieldName = Annotated[str, Field(pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$")]
+Permission = Annotated[
+    str,
+    *shaped(
+        r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*:[a-z][a-z0-9_-]*$",
+        "should be resource:action in small letters, such as contacts:read",
+    ),
+    Field(examples=["contacts:read"]),
+]
+FieldName = Annotated[
+    str, *shaped(r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$", "should be the name of a header, such as X-Team")
+]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Path = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": "^/"})]
 Prefix = Annotated[str, AfterValidator(_guarded), Field(json_schema_extra={"pattern": "^/."})]

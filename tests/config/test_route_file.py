@@ -90,7 +90,20 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
             "{auth: public, body_limit_bytes: 1.5}",
             ": routes[0].body_limit_bytes: Input should be a valid integer",
         ),
-        ("{auth: required, require: []}", ": routes[0].require: List should have at least 1 item"),
+        ("{auth: required, require: []}", ": routes[0].require: should have at least one entry"),
+        ("{auth: required, require: 1}", ": routes[0].require: should be a list"),
+        (
+            "{auth: required, require: contacts}",
+            ": routes[0].require[0]: should be resource:action in small letters",
+        ),
+        ("{auth: required, identity: []}", ": routes[0].identity: should have at least one entry"),
+        ("{auth: required, identity: 1}", ": routes[0].identity: should be a list"),
+        (
+            "{auth: required, identity: X-User-ID}",
+            ": routes[0].identity: no identity header is called 'X-User-ID'",
+        ),
+        ("{auth: public, headers: 1}", ": routes[0].headers: should be keys with values"),
+        ("{auth: public, headers: {remove: [X A]}}", "should be the name of a header, such as X-Team"),
         ("{auth: required, require: a:b, any: [c:d]}", ": route r: `require` and `any` together"),
         (
             "{auth: optional, any: [c:d]}",
