@@ -103,7 +103,7 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
             ": routes[0].identity: no identity header is called 'X-User-ID'",
         ),
         ("{auth: public, headers: 1}", ": routes[0].headers: should be keys with values"),
-        ("{auth: public, headers: {remove: [X A]}}", "should be the name of a header, such as X-Team"),
+        ("{auth: public, headers: {set: {X A: x}}}", "should be the name of a header, such as X-Team"),
         ("{auth: required, require: a:b, any: [c:d]}", ": route r: `require` and `any` together"),
         (
             "{auth: optional, any: [c:d]}",
