@@ -24,7 +24,7 @@ from config.groups.observing import Log, Trace
 from config.groups.serving import Admin, Header, Limit, Timeout, Upstream
 from config.groups.signin import Invitation, Signin
 from config.groups.signing import Signed
-from config.groups.sockets import Ws
+from config.groups.sockets import Stream, Ws
 from config.groups.whatomate import Whatomate
 
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     identity: Identity = Field(default_factory=Identity)
     keys: Keys = Field(default_factory=Keys)
     ws: Ws = Field(default_factory=Ws)
+    stream: Stream = Field(default_factory=Stream)
     whatomate: Whatomate = Field(default_factory=Whatomate)
     upstream: Upstream = Field(default_factory=Upstream)
     limit: Limit = Field(default_factory=Limit)

@@ -19,7 +19,6 @@ from gateway import collector, logs
 from gateway.addresses import CannotListen, host_port
 from gateway.admin import Admin
 from gateway.admin_access import build_access
-from gateway.assembly.browsers import cookie_places
 from gateway.assembly.chores import begin_chores
 from gateway.assembly.counterpart import redis_state
 from gateway.assembly.domain import build_domain
@@ -30,12 +29,11 @@ from gateway.assembly.reporting import publish
 from gateway.assembly.routing import LOOK_SECONDS, Routing
 from gateway.assembly.schema import SCHEMA_SECONDS, SchemaWatch
 from gateway.assembly.serving import build_access_log, build_listener, build_pipeline, build_spans
-from gateway.assembly.sockets import build_sockets
+from gateway.assembly.sockets import build_forwarder, build_sockets
 from gateway.assembly.upstreams import Upstreams
 from gateway.chores import Chores, attempt
 from gateway.draining import Drain
 from gateway.metrics import Metrics, admin_refusals
-from gateway.proxy.forward import Forwarder
 from gateway.status.recent import NOTE_SECONDS
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.outbox import Outbox
@@ -110,7 +108,7 @@ class Gateway:
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
         closing.callback(tunnels.abort)
         self._sockets = build_sockets(settings, domain, metrics)
-        forwarder = Forwarder(tunnels, self._sockets, cookie_places(settings) if settings.cookies else None)
+        forwarder, streams = build_forwarder(settings, tunnels, self._sockets, deadlines)
         routing = self._routing = Routing(settings, metrics, upstreams, hosted)
         pipeline = build_pipeline(
             settings,
@@ -128,7 +126,7 @@ class Gateway:
         drain = self._drain = Drain(
             listener,
             sockets=lambda: tunnels.open_now,
-            streams=lambda: forwarder.streams,
+            streams=lambda: streams.events,
             drain_seconds=settings.timeout.drain_seconds,
         )
         report = publish(

@@ -1,4 +1,4 @@
-"""Settings of WebSockets."""
+"""Settings of WebSockets and streams."""
 
 from __future__ import annotations
 
@@ -31,4 +31,13 @@ class Ws(Group):
     )
     max_seconds: Seconds = Field(
         43_200, description="A socket is closed with 4401 after this, whatever it was opened with; 12 hours."
+    )
+
+
+class Stream(Group):
+    """Long requests and answers of callers: uploads, downloads, event streams."""
+
+    max_seconds: Seconds = Field(
+        43_200,
+        description="A request or answer of a caller is broken off after this, if its body still flows; 12 hours.",
     )

@@ -1,4 +1,4 @@
-"""Builders of the socket watch and of the admission by first message, with their metrics."""
+"""Builders of the watch over sockets and streams, of the forwarder, and of the admission by first message."""
 
 from __future__ import annotations
 
@@ -6,30 +6,43 @@ from typing import TYPE_CHECKING
 
 from authcore.standing import Fall
 from authcore.store.changes import Hearing
+from gateway.assembly.browsers import cookie_places
 from gateway.proxy.admission import Admission
+from gateway.proxy.forward import Forwarder
 from gateway.proxy.sockets import Sockets
+from gateway.proxy.streams import Streams
 
 if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.metrics import Metrics
     from gateway.proxy.decide import Decider
-    from gateway.proxy.forward import Forwarder
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.tunnel import Tunnels
 
 
 def build_sockets(settings: Settings, domain: Domain, metrics: Metrics) -> Sockets:
-    """Build the socket watch; it gets the changes that the verdict cache gets."""
+    """Build the watch over sockets and streams; it gets the changes that the verdict cache gets."""
     identity = domain.identity
     sockets = Sockets(
         identity.fallen,
         told=lambda: identity.hearing is Hearing.PUSHED,
         max_seconds=settings.ws.max_seconds,
+        stream_max_seconds=settings.stream.max_seconds,
         now=domain.clock.now,
     )
     identity.tell(sockets)
     _publish(metrics, sockets)
     return sockets
+
+
+def build_forwarder(
+    settings: Settings, tunnels: Tunnels, sockets: Sockets, deadlines: Deadlines
+) -> tuple[Forwarder, Streams]:
+    """Build the forwarder to upstreams, and the registry of the streams that it relays."""
+    streams = Streams(sockets, deadlines)
+    places = cookie_places(settings) if settings.cookies else None
+    return Forwarder(tunnels, sockets, streams, places), streams
 
 
 def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
@@ -63,13 +76,30 @@ def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
     return admission
 
 
-def _publish(metrics: Metrics, sockets: Sockets) -> None:
+def _publish(metrics: Metrics, watch: Sockets) -> None:
     """Register its metrics."""
-    metrics.watch("gateway_sockets", "WebSockets of callers open.", lambda: len(sockets))
-    closed = sockets.closed
+    sockets, streams = watch.sockets, watch.streams
+    metrics.watch("gateway_sockets", "WebSockets of callers open.", lambda: sockets.open)
     metrics.tally(
         "gateway_sockets_revoked",
         "WebSockets closed because what let them in had ended.",
-        lambda: sum(closed.values()) - closed[Fall.TIME],
+        lambda: sum(sockets.closed.values()) - sockets.closed[Fall.TIME],
     )
-    metrics.tally("gateway_sockets_expired", "WebSockets closed as over time.", lambda: closed[Fall.TIME])
+    metrics.tally(
+        "gateway_sockets_expired", "WebSockets closed as over time.", lambda: sockets.closed[Fall.TIME]
+    )
+    metrics.watch(
+        "gateway_streams",
+        "Requests and answers of callers whose bodies have flowed for a while.",
+        lambda: streams.open,
+    )
+    metrics.tally(
+        "gateway_streams_revoked",
+        "Requests and answers broken off because what let them in had ended.",
+        lambda: sum(streams.closed.values()) - streams.closed[Fall.TIME],
+    )
+    metrics.tally(
+        "gateway_streams_expired",
+        "Requests and answers broken off as over time.",
+        lambda: streams.closed[Fall.TIME],
+    )

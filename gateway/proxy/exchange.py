@@ -9,6 +9,7 @@ from gateway.proxy.question import Question
 if TYPE_CHECKING:
     from gateway.proxy.admission import Admission
     from gateway.proxy.grown import Growth
+    from gateway.proxy.streams import Stream
     from gateway.wire.inbound import Inbound
 
 
@@ -28,6 +29,7 @@ class Exchange(Question):
         admission: Who reads the first message of its WebSocket; None where nobody does.
         attempts: How often a connection to the upstream was used for it.
         head_refused: The upstream may have refused it for the size of its head.
+        stream: Its body, or its answer's, while that flows; None for what was complete at once.
         growth: By how much its head grew here; None where that is nobody's question.
     """
 
@@ -45,6 +47,7 @@ class Exchange(Question):
         "sent",
         "started",
         "status",
+        "stream",
     )
 
     def __init__(self, inbound: Inbound, request_id: bytes, started: float) -> None:
@@ -59,4 +62,5 @@ class Exchange(Question):
         self.detail = ""
         self.attempts = 0
         self.head_refused = False
+        self.stream: Stream | None = None
         self.growth: Growth | None = None

@@ -6,6 +6,7 @@ Laws:
   replayable: a safe method (RFC 9110 section 9.2.1) without a body.
 - Whatever happens, the connection goes back to its pool, which decides whether it can be used again.
 - Once the answer has begun, a fault can only break it off.
+- A body that flows on is a stream (:mod:`gateway.proxy.streams`): it ends when what let the caller in has ended.
 - Where cookies are on, an upstream's cookies of our names go to our places (``gateway/cookie_places.py``), on every
   route: Whatomate sets them where it signs somebody in itself (single sign-on). Those of the gateway's own application
   are there already.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.proxy.grown import TOO_LARGE, UNCLEAR
 from gateway.proxy.headers import interim_start, response_start
-from gateway.proxy.streams import Stream, StreamEnded, is_of_events
+from gateway.proxy.streams import StreamEnded
 from gateway.wire.faults import UpstreamLost
 from gateway.wire.messages import BodyKind
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.cookie_places import CookiePlaces
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.sockets import Sockets
+    from gateway.proxy.streams import Streams
     from gateway.proxy.upstreams import Upstream
     from gateway.wire.messages import ResponseHead
     from gateway.wire.tunnel import Tunnels
@@ -38,18 +40,16 @@ _NO_CONTENT: Final = 204
 
 
 class Forwarder:
-    """Takes prepared requests to upstreams and their answers back.
+    """Takes prepared requests to upstreams and their answers back."""
 
-    Attributes:
-        streams: The event streams that are being relayed.
-    """
-
-    def __init__(self, tunnels: Tunnels, sockets: Sockets, places: CookiePlaces | None = None) -> None:
+    def __init__(
+        self, tunnels: Tunnels, sockets: Sockets, streams: Streams, places: CookiePlaces | None = None
+    ) -> None:
         """`places` are the cookies', where they are on."""
         self._places = places
         self._tunnels = tunnels
         self._sockets = sockets
-        self.streams: set[Stream] = set()
+        self._streams = streams
 
     async def send(self, exchange: Exchange, upstream: Upstream, start: bytes) -> None:
         """Send `start` and the exchange's body, and relay what comes of it.
@@ -86,6 +86,9 @@ class Forwarder:
                 return
             finally:
                 pool.release(connection)
+                if exchange.stream is not None:
+                    exchange.stream.over()
+                    exchange.stream = None  # they refer to each other
             meter.retries += 1
             connection = await pool.acquire(fresh=True)
 
@@ -103,6 +106,7 @@ class Forwarder:
             body_timeout=upstream.body_timeout_seconds,
         )
         if not inbound.complete:
+            exchange.stream = self._streams.begin(exchange)
             connection.feed_from(inbound)
             inbound.pipe(connection)
         return await connection.response()
@@ -122,22 +126,23 @@ class Forwarder:
             await self._tunnel(exchange, connection, response)
             return
         told = b"content-length" in response.first and response.status != _NO_CONTENT  # RFC 9110 section 8.6
+        pieces = connection.take()
         inbound.answer(
             response_start(response, exchange.request_id, exchange.cors),
             response.kind,
             response.length if told else None,
-            pieces=connection.take(),
+            pieces=pieces,
             complete=connection.complete,
             source=connection,
         )
         if not connection.complete:
-            connection.relay(inbound)
+            stream = exchange.stream
+            if stream is None:
+                stream = exchange.stream = self._streams.begin(exchange)
+            connection.relay(stream.answered(response, pieces, measured=told))
             if inbound.connection.full:
                 connection.pause()
-            if told or not is_of_events(response):
-                await connection.finished()
-            else:
-                await self._stream(exchange, connection)
+            await self._rest(exchange, connection)
 
     @staticmethod
     def _moved(exchange: Exchange, places: CookiePlaces, response: ResponseHead) -> ResponseHead:
@@ -148,19 +153,19 @@ class Forwarder:
         fields = places.moved(response.fields, reading.origin.host)
         return response if fields is None else response.with_fields(fields)
 
-    async def _stream(self, exchange: Exchange, connection: UpstreamConnection) -> None:
-        """Let events flow until either side ends, or the gateway does."""
+    @staticmethod
+    async def _rest(exchange: Exchange, connection: UpstreamConnection) -> None:
+        """Let the rest of an answer flow until either side ends, or what let the caller in does, or the gateway."""
         inbound = exchange.inbound
-        stream = Stream(inbound)
-        self.streams.add(stream)
         try:
             await connection.finished()
-        except StreamEnded:
-            exchange.reason = "drained"
-            inbound.closes = True
-            inbound.end()
-        finally:
-            self.streams.discard(stream)
+        except StreamEnded as ended:
+            exchange.reason, exchange.detail = ended.reason, str(ended)
+            if ended.whole:
+                inbound.closes = True
+                inbound.end()
+            else:
+                inbound.reset()
 
     async def _tunnel(
         self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead
@@ -175,7 +180,13 @@ class Forwarder:
         tunnel.join((near, inbound.connection), (far, connection), early, threshold)
         like_ticket = exchange.credential == "ws"
         watched = [
-            self._sockets.opened(tunnel, exchange.permit, self._sockets.now(), like_ticket=like_ticket)
+            self._sockets.opened(
+                tunnel,
+                exchange.permit,
+                self._sockets.now(),
+                like_ticket=like_ticket,
+                since=exchange.started,
+            )
         ]
         try:
             if admission is not None and threshold is not None:

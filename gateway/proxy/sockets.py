@@ -1,12 +1,14 @@
-"""The WebSockets of callers: each ends when what let it in does.
+"""Watch over what callers have open, WebSockets and streams: each ends when what let it in does.
 
 Laws:
 
-- A socket is closed with 4401 when its session is ended, its user switched off, its membership or API key gone, or its
-  time over. Whoever changed the rows, the database tells; where it does not, every socket is looked at every second.
+- A socket is closed with 4401, and a stream ended (:mod:`gateway.proxy.streams`), when its session is ended, its user
+  switched off, its membership or API key gone, or its time over. Whoever changed the rows, the database tells; where it
+  does not, every socket is looked at every second.
 - What is heard is looked up before it counts: changed rows name suspects, and one statement judges a thousand of them.
   A storm of changes costs no statement for each.
-- A socket is suspect from the moment it opens: what was heard between its verdict and then concerned nobody yet.
+- A socket is suspect from the moment it opens: what was heard between its verdict and then concerned nobody yet. A
+  key that was revoked in between ends it too. A stream opens here when it has lasted for a while.
 - An outage closes nothing. Suspects remain so until the store answers.
 - A token's expiry ends the socket it opened. A ticket's does not, since it lives for seconds: its session counts, and
   ``max_seconds``. So it is with an access token in a ticket's place, if it is of a session. Sockets of public routes
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import time
 from contextlib import suppress
 from itertools import count
@@ -61,13 +64,29 @@ class Closable(Protocol):
         """Close it, telling the client `code` and `text`; `why` is for the record."""
 
 
+class Kind:
+    """Kind of what is watched.
+
+    Attributes:
+        max_seconds: How long one may be open.
+        open: How many are watched now.
+        closed: How many were closed here, by why.
+    """
+
+    def __init__(self, max_seconds: float) -> None:
+        self.max_seconds = max_seconds
+        self.open = 0
+        self.closed: dict[Fall, int] = dict.fromkeys(Fall, 0)
+
+
 class Socket:
-    """One socket of a caller."""
+    """One socket or stream of a caller."""
 
-    __slots__ = ("number", "principal", "tunnel")
+    __slots__ = ("kind", "number", "principal", "tunnel")
 
-    def __init__(self, tunnel: Closable, principal: Principal, number: int) -> None:
+    def __init__(self, tunnel: Closable, principal: Principal, kind: Kind, number: int) -> None:
         self.tunnel = tunnel
+        self.kind = kind
         self.principal = principal
         self.number = number
 
@@ -80,11 +99,12 @@ class Socket:
 
 
 class Sockets:
-    """The sockets that are open, and the watch over them.
+    """The sockets and streams that are open, and the watch over them.
 
     Attributes:
         now: The clock that credentials are judged by, POSIX seconds.
-        closed: How many were closed here, by why.
+        sockets: WebSockets.
+        streams: Requests and answers whose bodies take long.
     """
 
     def __init__(
@@ -93,6 +113,7 @@ class Sockets:
         *,
         told: Callable[[], bool],
         max_seconds: float,
+        stream_max_seconds: float,
         now: Callable[[], float] = time.time,
     ) -> None:
         """`fallen` judges principals, by their places; `told` says whether changes are heard as they are committed.
@@ -102,7 +123,8 @@ class Sockets:
         self.now = now
         self._fallen = fallen
         self._told = told
-        self._max_seconds = max_seconds
+        self.sockets = Kind(max_seconds)
+        self.streams = Kind(stream_max_seconds)
         self._open: set[Socket] = set()
         self._by_row: dict[UUID, set[Socket]] = {}
         self._suspects: set[Socket] = set()
@@ -112,33 +134,50 @@ class Sockets:
         self._number = count()
         self._woken = asyncio.Event()
         self._looked = 0.0
-        self.closed: dict[Fall, int] = dict.fromkeys(Fall, 0)
+        self._withdrew = -math.inf
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def opened(
-        self, tunnel: Closable, permit: Permit | None, now: float, *, like_ticket: bool = False
+    def opened(  # noqa: PLR0913 -- the socket, and what is known of it by name
+        self,
+        tunnel: Closable,
+        permit: Permit | None,
+        now: float,
+        *,
+        like_ticket: bool = False,
+        kind: Kind | None = None,
+        since: float = math.inf,
     ) -> Socket | None:
         """Watch over a socket from now on; None when it is nobody's.
 
-        `like_ticket` says that its token came where tickets come.
+        Args:
+            tunnel: What its bytes go through.
+            permit: What let it in.
+            now: POSIX seconds.
+            like_ticket: Its token came where tickets come.
+            kind: ``sockets`` (the default) or ``streams``.
+            since: When its credential was looked at, by the monotonic clock; a key revoked since then closes it.
         """
         if permit is None or permit.principal is ANONYMOUS:
             return None
         principal = permit.principal
-        socket = Socket(tunnel, principal, next(self._number))
+        kind = self.sockets if kind is None else kind
+        socket = Socket(tunnel, principal, kind, next(self._number))
         self._open.add(socket)
+        kind.open += 1
         self._by_number[socket.number] = socket
         for row in socket.rows:
             self._by_row.setdefault(row, set()).add(socket)
-        until = now + self._max_seconds
+        until = now + kind.max_seconds
         lasts = principal.method is AuthMethod.WS or (like_ticket and principal.session_id is not None)
         end = principal.until if lasts else principal.expires_at
         if end is not None:
             until = min(until, end)
         heapq.heappush(self._ends, (until, socket.number))
         self._suspect([socket])
+        if since <= self._withdrew and principal.method is not AuthMethod.API_KEY:
+            self._close(socket, Fall.KEY)
         return socket
 
     def ended(self, socket: Socket | None) -> None:
@@ -146,6 +185,7 @@ class Sockets:
         if socket is None or socket not in self._open:
             return
         self._open.discard(socket)
+        socket.kind.open -= 1
         self._suspects.discard(socket)
         del self._by_number[socket.number]
         for row in socket.rows:
@@ -161,6 +201,7 @@ class Sockets:
 
     def withdraw(self) -> None:
         """Close whatever a token opened: a key that signs them is revoked."""
+        self._withdrew = time.monotonic()
         for socket in list(self._open):
             if socket.principal.method is not AuthMethod.API_KEY:
                 self._close(socket, Fall.KEY)
@@ -229,6 +270,6 @@ class Sockets:
 
     def _close(self, socket: Socket, why: Fall) -> None:
         if socket in self._open:
-            self.closed[why] += 1
+            socket.kind.closed[why] += 1
             self.ended(socket)
             socket.tunnel.close(UNAUTHORIZED, _WORDS[why], "expired" if why is Fall.TIME else "revoked")

@@ -48,7 +48,7 @@ class Inbound:
         answered: The final answer's head has been written.
         aborted: The answer broke off; the connection cannot go on.
         closes: The connection closes after the answer.
-        bare: The end of the connection is the end of the answer, so only a reset tells the client that it broke off.
+        bare: Only a reset tells the client that the answer broke off: it ends by the close of the connection otherwise.
         sent: Bytes of answer body written.
     """
 
@@ -231,3 +231,7 @@ class Inbound:
     def abort(self) -> None:
         """Break the answer off, so that the client cannot take it for complete."""
         self.aborted = True
+
+    def reset(self) -> None:
+        """Break the answer off by a reset, whatever its framing."""
+        self.aborted = self.bare = True

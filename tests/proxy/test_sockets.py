@@ -39,7 +39,9 @@ class Watch:
         self.asked: list[int] = []
         self.away = False
         self.pushed = True
-        self.sockets = Sockets(self.fallen, told=lambda: self.pushed, max_seconds=max_seconds)
+        self.sockets = Sockets(
+            self.fallen, told=lambda: self.pushed, max_seconds=max_seconds, stream_max_seconds=2 * max_seconds
+        )
 
     async def fallen(self, principals: Sequence[Principal], now: float) -> Mapping[int, Fall]:
         assert now >= NOW
@@ -119,7 +121,7 @@ async def test_who_has_fallen_is_closed_once_and_nobody_else() -> None:
         None,
     ]
     assert len(watch.sockets) == 1
-    assert watch.sockets.closed == {
+    assert watch.sockets.sockets.closed == {
         Fall.USER: 1,
         Fall.SESSION: 1,
         Fall.MEMBERSHIP: 1,
