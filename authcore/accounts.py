@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from authcore.administration import Administration, acceptable_email, acceptable_name, is_searchable
+from authcore.administration import Administration
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import (
     AlreadyMember,
@@ -31,8 +31,10 @@ from authcore.errors import (
 )
 from authcore.store.rows import LoginRow, NewUser, RoleProfile, UserProfile
 from authcore.store.session_rows import NOWHERE
+from authcore.texts import acceptable_email, acceptable_name, is_searchable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from uuid import UUID
 
     from authcore.attempts import Attempts
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from authcore.passwords import Passwords
     from authcore.sessions import Sessions
     from authcore.store.protocol import AccountStore
-    from authcore.store.rows import Subject
+    from authcore.store.rows import Change, Subject
     from authcore.store.session_rows import Visit
 
 __all__ = ["Accounts", "RoleProfile", "SignedIn", "UserProfile"]
@@ -68,8 +70,10 @@ class Accounts(Administration):
         attempts: Attempts,
         invitations: Invitations,
         counterpart: Counterpart = NO_COUNTERPART,
+        *,
+        tell: Callable[[Change], None] = lambda _: None,
     ) -> None:
-        super().__init__(store, passwords, counterpart)
+        super().__init__(store, passwords, counterpart, tell=tell)
         self._sessions = sessions
         self._attempts = attempts
         self._invitations = invitations

@@ -3,6 +3,7 @@
 Laws:
 
 - An e-mail is matched without regard to case and to surrounding spaces. It is stored as given, trimmed.
+- A key that is changed here is known to be changed here at once; the database tells all other processes.
 - The text of an API key is returned once, when the key is made. Only its hash is stored.
 """
 
@@ -19,18 +20,17 @@ from authcore.errors import (
     ApiKeyRevoked,
     ApiKeyUnknown,
     EmailTaken,
-    EmailUnacceptable,
-    NameUnacceptable,
     NotAMember,
     OrganizationUnknown,
     RoleUnknown,
     SlugTaken,
     UserUnknown,
 )
-from authcore.store.rows import ApiKeyPage, NewApiKey, NewUser
+from authcore.store.rows import ApiKeyPage, Change, NewApiKey, NewUser
+from authcore.texts import acceptable_email, acceptable_name, is_searchable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from uuid import UUID
 
@@ -39,22 +39,30 @@ if TYPE_CHECKING:
     from authcore.store.protocol import AccountStore
     from authcore.store.rows import ApiKeyListing, LoginRow
 
-_LENGTH: Final = 255
 _SLUG_LENGTH: Final = 100
-# The mail server decides which addresses exist. These patterns exclude what could break a header, a log or a query.
-_EMAIL: Final = re.compile(r"[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+@[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+\Z")
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_UNWRITABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class Administration:
     """Administration service over the account store."""
 
     def __init__(
-        self, store: AccountStore, passwords: Passwords, counterpart: Counterpart = NO_COUNTERPART
+        self,
+        store: AccountStore,
+        passwords: Passwords,
+        counterpart: Counterpart = NO_COUNTERPART,
+        *,
+        tell: Callable[[Change], None] = lambda _: None,
     ) -> None:
-        """`counterpart` is asked to drop the cached permissions of users whose memberships change."""
+        """Prepare.
+
+        Args:
+            store: The accounts.
+            passwords: Makes and compares hashes.
+            counterpart: Is asked to drop the cached permissions of users whose memberships change.
+            tell: Called with each change of a key: this process then need not hear of it from the database.
+        """
         self._store = store
+        self._tell = tell
         self._passwords = passwords
         self._counterpart = counterpart
 
@@ -186,6 +194,7 @@ class Administration:
         row = await self._store.add_api_key(new)
         if row is None:
             raise ApiKeyRevoked
+        self._tell_of_key(row.id)
         return row, key
 
     async def list_api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
@@ -233,6 +242,7 @@ class Administration:
         key = await self._store.switch_api_key(organization_id, key_id, is_active=is_active)
         if key is None:
             raise ApiKeyUnknown
+        self._tell_of_key(key_id)
         return key
 
     async def delete_api_key(self, organization_id: UUID, key_id: UUID) -> None:
@@ -244,6 +254,7 @@ class Administration:
         """
         if not await self._store.delete_api_key(organization_id, key_id):
             raise ApiKeyUnknown
+        self._tell_of_key(key_id)
 
     async def revoke_api_key(self, key_id: UUID) -> None:
         """Switch an API key off.
@@ -254,6 +265,10 @@ class Administration:
         """
         if not await self._store.revoke_api_key(key_id):
             raise ApiKeyUnknown
+        self._tell_of_key(key_id)
+
+    def _tell_of_key(self, key_id: UUID) -> None:
+        self._tell(Change(rows=(key_id,), of_keys=True))
 
     async def _role(self, organization_id: UUID, name: str | None) -> UUID | None:
         if not await self._store.organization_exists(organization_id):
@@ -262,35 +277,6 @@ class Administration:
         if role_id is None and name is not None:
             raise RoleUnknown
         return role_id
-
-
-def is_searchable(email: str) -> bool:
-    """Tell whether a row may hold `email`: no column holds what PostgreSQL cannot store."""
-    return len(email) <= _LENGTH and _UNWRITABLE.search(email) is None
-
-
-def acceptable_name(name: str) -> str:
-    """Return `name`, trimmed.
-
-    Raises:
-        NameUnacceptable: it is empty, too long, or would break out of a header.
-    """
-    name = name.strip()
-    if not name or len(name) > _LENGTH or _CONTROL.search(name) is not None:
-        raise NameUnacceptable
-    return name
-
-
-def acceptable_email(email: str) -> str:
-    """Return `email`, trimmed.
-
-    Raises:
-        EmailUnacceptable: it cannot be an address.
-    """
-    email = email.strip()
-    if len(email) > _LENGTH or _EMAIL.match(email) is None:
-        raise EmailUnacceptable
-    return email
 
 
 def _slug(name: str) -> str:

@@ -20,7 +20,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from authcore.administration import acceptable_email
 from authcore.claims import InvitationClaims, TokenKind
 from authcore.errors import (
     InvitationExpired,
@@ -38,6 +37,7 @@ from authcore.errors import (
 )
 from authcore.granting import lacking, may_invite
 from authcore.store.invitations import InvitationRow, Spend
+from authcore.texts import acceptable_email
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

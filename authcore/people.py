@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
-from authcore.administration import is_searchable
 from authcore.errors import OrganizationUnknown, UserUnknown
+from authcore.texts import is_searchable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

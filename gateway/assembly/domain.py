@@ -78,7 +78,9 @@ async def build_domain(settings: Settings) -> Domain:
     sessions = _build_sessions(settings, store, tokens, identity, redis)
     attempts = Attempts(store, AttemptLimits(**settings.signin.model_dump()))
     invitations = _build_invitations(settings, store, tokens)
-    accounts = Accounts(store, passwords, sessions, attempts, invitations, redis or NO_COUNTERPART)
+    accounts = Accounts(
+        store, passwords, sessions, attempts, invitations, redis or NO_COUNTERPART, tell=identity.hear
+    )
     return Domain(
         store,
         store.clock(time.time),

@@ -1,0 +1,43 @@
+"""Text rules: which e-mails and names are accepted, and which texts a row can hold."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from authcore.errors import EmailUnacceptable, NameUnacceptable
+
+_LENGTH: Final = 255
+# The mail server decides which addresses exist. These patterns exclude what could break a header, a log or a query.
+_EMAIL: Final = re.compile(r"[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+@[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+\Z")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNWRITABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def is_searchable(email: str) -> bool:
+    """Tell whether a row may hold `email`: no column holds what PostgreSQL cannot store."""
+    return len(email) <= _LENGTH and _UNWRITABLE.search(email) is None
+
+
+def acceptable_name(name: str) -> str:
+    """Return `name`, trimmed.
+
+    Raises:
+        NameUnacceptable: it is empty, too long, or would break out of a header.
+    """
+    name = name.strip()
+    if not name or len(name) > _LENGTH or _CONTROL.search(name) is not None:
+        raise NameUnacceptable
+    return name
+
+
+def acceptable_email(email: str) -> str:
+    """Return `email`, trimmed.
+
+    Raises:
+        EmailUnacceptable: it cannot be an address.
+    """
+    email = email.strip()
+    if len(email) > _LENGTH or _EMAIL.match(email) is None:
+        raise EmailUnacceptable
+    return email
