@@ -8,17 +8,20 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import click
+import structlog
 
 from config.load import REQUIRED
 from config.route_file import RoutesRefused
 from gateway.commands.opening import settings_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from uuid import UUID
 
     from config.settings import Settings
@@ -84,6 +87,17 @@ def explain(  # noqa: PLR0913 - the options of the command
     sys.exit(0 if told["verdict"]["allowed"] else DENIED)
 
 
+@contextmanager
+def _events_on_stderr() -> Iterator[None]:
+    """Write the events of a gateway that is built for one question to standard error, since its answer is a result."""
+    before = structlog.get_config()
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
 def _answered(document: bytes) -> dict[str, Any]:
     """Answer by the settings and the database."""
     # The data plane's imports are for who needs them.
@@ -91,7 +105,8 @@ def _answered(document: bytes) -> dict[str, Any]:
     from gateway.faults import GatewayFault  # noqa: PLC0415 - see above
 
     try:
-        return asyncio.run(explain_once(settings_for(REQUIRED), document))
+        with _events_on_stderr():
+            return asyncio.run(explain_once(settings_for(REQUIRED), document))
     except (GatewayFault, RoutesRefused) as error:
         raise click.ClickException(str(error)) from error
 
