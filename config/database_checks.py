@@ -27,7 +27,8 @@ def _database_url(url: str) -> str | None:
     if not url.startswith(("postgresql://", "postgres://")):
         return "should begin with postgresql://"
     try:
-        urlsplit(url).port  # noqa: B018 - reading it is the check
+        for host in urlsplit(url).netloc.rpartition("@")[2].split(","):
+            urlsplit(f"//{host}").port  # noqa: B018 - reading it is the check
     except ValueError:
         return (
             "should be postgresql://user:password@host:5432/name; "

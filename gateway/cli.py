@@ -16,7 +16,6 @@ import click
 
 from authcore.errors import AuthError, StoreUnavailable
 from authcore.key_files import KeysUnusable
-from authcore.store.failures import Kind, classify
 from authcore.store.migrate import MigrationChanged
 from authcore.store.schema import SchemaUnfit
 from authcore.store.triggers import TriggersRefused
@@ -30,6 +29,7 @@ from gateway.commands.health import health
 from gateway.commands.invitations import invitations
 from gateway.commands.key_ring import keys
 from gateway.commands.keys import api_keys
+from gateway.commands.opening import refusal
 from gateway.commands.routes import routes
 from gateway.commands.serving import check_config, dev, migrate, serve
 from gateway.commands.settings import settings
@@ -44,18 +44,13 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and print its error if it raises one."""
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except StoreUnavailable as error:
+                raise refusal(error) from error
         except (ConfigError, RoutesRefused) as error:
             for problem in error.problems:
                 click.echo(f"Error: {problem}", err=True)
-            sys.exit(MISCONFIGURED)
-        except StoreUnavailable as error:
-            failure = classify(error.__cause__)
-            if failure.kind is not Kind.ADDRESS:
-                raise click.ClickException(failure.sentence) from error
-            click.echo(
-                f"Error: GATEWAY_DATABASE_URL: the database driver cannot read it; {failure.advice}", err=True
-            )
             sys.exit(MISCONFIGURED)
         except (AuthError, MigrationChanged, SchemaUnfit, TriggersRefused) as error:
             raise click.ClickException(advised(error)) from error

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncpg
 
-from authcore.store.failures import Kind, classify
+from authcore.store.certificates import require_readable
+from authcore.store.failures import classify
+from authcore.store.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,8 +147,10 @@ class Address:
 
     async def _connect(self, name: str, *, keeps: bool) -> asyncpg.Connection[asyncpg.Record]:
         options: dict[str, Any] = {} if self._password is None else {"password": self._password()}
+        url = self._url()
+        require_readable(url)
         return await asyncpg.connect(
-            self._url(),
+            url,
             timeout=self._connect_timeout,
             command_timeout=self._statement_timeout,
             statement_cache_size=_STATEMENTS if keeps else 0,

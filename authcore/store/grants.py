@@ -1,11 +1,11 @@
-"""Grants: the rights that serving and the runtime's commands need, as PostgreSQL's statements.
+"""GRANT statements: the rights that ``serve`` and the commands at run time need.
 
 Laws:
 
-- Whatomate's tables are read whole, and written by column wherever an update names its columns.
-- The gateway's own tables are read and written whole; ``gateway_migrations`` is only read.
+- Whatomate's tables may be read whole. Rows may be inserted, and only the columns that a statement sets be updated.
+- The gateway's own tables may be read and written whole; ``gateway_migrations`` may only be read.
 - A test revokes each right in turn: some statement needs it, and no statement needs another.
-- Rights that a trigger needs are its function's owner's, and are not here (SECURITY DEFINER).
+- Triggers need no right here: their functions run with the rights of their owner (SECURITY DEFINER).
 """
 
 from __future__ import annotations
@@ -29,17 +29,22 @@ OWN: Final = (
     *("gateway_sign_in_failures", "gateway_sign_in_addresses", "gateway_invitations"),
 )
 ADDED_TO: Final = ("gateway_used_tickets", "gateway_api_key_parents")
-"""Tables of the gateway's whose rows come and go, and never change."""
+"""Tables of the gateway whose rows are inserted and deleted, and never updated."""
 
 
-def statements(schema: str, role: str) -> list[str]:
-    """Return the statements that give `role` what it needs in `schema`, where migrate has been."""
+def statements(database: str, schema: str, role: str) -> list[str]:
+    """Return the statements that give `role` what it needs in a migrated `schema` of `database`.
+
+    Where PUBLIC may connect to the database, as is PostgreSQL's default, the first changes nothing, and an owner of
+    the tables who does not own the database gets a warning for it instead of an error.
+    """
     to, place = f"TO {_quoted(role)}", _quoted(schema)
 
     def listed(tables: tuple[str, ...]) -> str:
         return ", ".join(f"{place}.{_quoted(table)}" for table in tables)
 
     return [
+        f"GRANT CONNECT ON DATABASE {_quoted(database)} {to}",
         f"GRANT USAGE ON SCHEMA {place} {to}",
         f"GRANT SELECT ON {listed(READ)} {to}",
         f"GRANT INSERT ON {listed(INSERTED)} {to}",
@@ -52,9 +57,15 @@ def statements(schema: str, role: str) -> list[str]:
     ]
 
 
+async def statements_on(connection: Any, role: str) -> list[str]:
+    """Return the statements for the database and the schema of `connection`."""
+    place = await connection.fetchrow("SELECT current_database() AS database, current_schema() AS schema")
+    return statements(place["database"], place["schema"], role)
+
+
 async def grant(connection: Any, role: str) -> list[str]:
     """Give `role` what it needs, in the caller's transaction, and return the statements."""
-    given = statements(await connection.fetchval("SELECT current_schema()"), role)
+    given = await statements_on(connection, role)
     for statement in given:
         await connection.execute(statement)
     return given

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 from authcore.store.connections import Connections
-from authcore.store.failures import DRIVER_ERRORS, Kind, NoConnection, classify
+from authcore.store.failures import DRIVER_ERRORS, NoConnection, classify
+from authcore.store.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,8 @@ class Lender:
         """Lend a connection.
 
         Raises:
-            Exception: whatever the last attempt to open one has raised; ``NoConnection`` when all were in use.
+            Exception: whatever the last attempt to open one has raised; ``NoConnection`` when all were in use;
+                ``TimeoutError`` when none could be opened in time.
         """
         if self._closed:
             raise asyncpg.InterfaceError("the store is closed")
@@ -99,6 +101,8 @@ class Lender:
             self._take_back(waiter)
             if self._failure is not None and self._failure[0] >= asked:
                 raise self._failure[1] from None
+            if not self.open.every:  # an attempt to open one is under way, and nothing answers it
+                raise
             raise NoConnection(f"all {len(self.open.every)} connections are in use") from None
         except BaseException:
             self._take_back(waiter)

@@ -22,6 +22,7 @@ import asyncpg
 
 from authcore.permissions import CATALOGUE
 from authcore.store import grants, schema, triggers
+from authcore.store.certificates import require_readable
 from authcore.store.pool import translated
 from authcore.store.schema import SchemaUnfit
 
@@ -112,7 +113,7 @@ async def grant_to(url: str, role: str, *, run: bool, password: str | None = Non
     async with _connected(url, password) as connection, connection.transaction():
         if run:
             return await grants.grant(connection, role)
-        return grants.statements(await connection.fetchval("SELECT current_schema()"), role)
+        return await grants.statements_on(connection, role)
 
 
 async def remove_triggers(url: str, *, password: str | None = None) -> bool:
@@ -181,6 +182,7 @@ async def _connected(url: str, password: str | None) -> AsyncIterator[Any]:
     """Lend a connection. It keeps no statement prepared: behind a pooler the next one may have another server's."""
     options: dict[str, Any] = {} if password is None else {"password": password}
     with translated(connecting=True):
+        require_readable(url)
         connection = await asyncio.wait_for(
             asyncpg.connect(
                 url,

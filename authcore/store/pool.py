@@ -27,7 +27,8 @@ from asyncpg import exceptions as pg
 from authcore.errors import StoreUnavailable
 from authcore.figures import Distribution, Figure, Spread
 from authcore.store.circuit import Circuit
-from authcore.store.failures import ABSENT, DRIVER_ERRORS, Failure, Kind, classify, is_mistake
+from authcore.store.failures import ABSENT, DRIVER_ERRORS, Failure, classify, is_mistake
+from authcore.store.kinds import Kind
 from authcore.store.lender import Lender
 from authcore.store.watcher import Unwatched
 

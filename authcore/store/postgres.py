@@ -12,9 +12,9 @@ from authcore.store.accounts import AccountRows
 from authcore.store.address import Address, StatementCache
 from authcore.store.attempts import AttemptRows
 from authcore.store.clock import DatabaseClock
-from authcore.store.failures import Kind
 from authcore.store.invitations import InvitationRows
 from authcore.store.keys import KeyRows
+from authcore.store.kinds import Kind
 from authcore.store.people import PeopleRows
 from authcore.store.pool import Pool
 from authcore.store.schema import Gaps, SchemaUnfit

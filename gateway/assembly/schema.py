@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from authcore.errors import StoreUnavailable
-from authcore.store.failures import ADVICE, Kind
+from authcore.store.kinds import ADVICE, Kind
 from authcore.store.migrate import MigrationChanged
 from authcore.store.schema import REMEDY
 

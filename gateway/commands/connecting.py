@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from authcore.errors import StoreUnavailable
-from authcore.store.failures import ADVICE, Kind, classify
+from authcore.store.failures import classify
+from authcore.store.kinds import ADVICE, Kind
 from authcore.store.migrate import MigrationChanged, pending
 from authcore.store.postgres import PostgresStore
 from authcore.store.schema import REMEDY, SchemaUnfit
 from gateway.commands.advice import advised
-from gateway.commands.opening import migration_target, secret
+from gateway.commands.opening import migration_setting, migration_target, secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,7 +74,7 @@ async def _of_listening(settings: Settings) -> AsyncIterator[str]:
     try:
         await store.ping()
     except StoreUnavailable as error:
-        yield classify(error.__cause__).sentence
+        yield classify(error.__cause__).of("GATEWAY_DATABASE_LISTEN_URL").sentence
     finally:
         await store.close()
 
@@ -83,6 +84,6 @@ async def _of_migrating(settings: Settings) -> AsyncIterator[str]:
     try:
         await pending(url, password=password)
     except StoreUnavailable as error:
-        yield classify(error.__cause__).sentence
+        yield classify(error.__cause__).of(migration_setting(settings)).sentence
     except (MigrationChanged, SchemaUnfit) as error:
         yield advised(error)

@@ -9,14 +9,17 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from authcore.administration import Administration
 from authcore.counterpart import NO_COUNTERPART
+from authcore.errors import StoreUnavailable
 from authcore.passwords import Passwords
+from authcore.store.failures import classify
+from authcore.store.kinds import Kind
 from authcore.store.postgres import PostgresStore
 from config.checks import HINTS
 from config.load import ConfigError, load_settings
@@ -24,7 +27,7 @@ from gateway.assembly.counterpart import build_redis
 from gateway.commands.progress import working
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from pydantic import SecretStr
 
@@ -33,7 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DATABASE: Final = frozenset({"GATEWAY_DATABASE_URL"})
+SERVING_URL: Final = "GATEWAY_DATABASE_URL"
+DATABASE: Final = frozenset({SERVING_URL})
 SECRET: Final = frozenset({"GATEWAY_JWT_SECRET"})
 
 
@@ -67,6 +71,33 @@ def database_url(settings: Settings) -> str:
     if settings.database.url is None:
         raise ConfigError([f"GATEWAY_DATABASE_URL: {HINTS['GATEWAY_DATABASE_URL']}"])
     return settings.database.url.get_secret_value()
+
+
+def refusal(error: StoreUnavailable, setting: str = SERVING_URL) -> Exception:
+    """Return the error of a command for `error`, which the database at the URL in `setting` was the cause of."""
+    failure = classify(error.__cause__).of(setting)
+    if failure.kind is Kind.ADDRESS:
+        return ConfigError([f"{setting}: the database driver cannot read it; {failure.advice}"])
+    return click.ClickException(failure.sentence)
+
+
+@contextmanager
+def migrating(settings: Settings) -> Iterator[tuple[str, str | None]]:
+    """Yield the :func:`migration_target`; errors of its database are about the setting that has its URL.
+
+    Raises:
+        ConfigError: no URL is set, or the driver cannot read it.
+        click.ClickException: the database does not answer, or refuses.
+    """
+    try:
+        yield migration_target(settings)
+    except StoreUnavailable as error:
+        raise refusal(error, migration_setting(settings)) from error
+
+
+def migration_setting(settings: Settings) -> str:
+    """Return the name of the setting that has the URL at which to migrate."""
+    return SERVING_URL if settings.migrate.database_url is None else "GATEWAY_MIGRATE_DATABASE_URL"
 
 
 def migration_target(settings: Settings) -> tuple[str, str | None]:

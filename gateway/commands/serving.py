@@ -17,7 +17,7 @@ from authcore.store.migrate import remove_triggers as remove
 from config.listing import listing
 from config.load import REQUIRED, ConfigError
 from gateway.addresses import CannotListen
-from gateway.commands.opening import migration_target, note, settings_for, warn
+from gateway.commands.opening import migrating, note, settings_for, warn
 from gateway.commands.progress import working
 from gateway.keys import ring_of
 
@@ -40,8 +40,7 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
     from gateway.workers import parent_gone, run_workers  # noqa: PLC0415 - see above
 
     if migrate:
-        url, password = migration_target(settings)
-        with working(_MIGRATING):
+        with migrating(settings) as (url, password), working(_MIGRATING):
             applied = asyncio.run(
                 apply_migrations(url, with_triggers=settings.database.triggers, password=password)
             )
@@ -109,18 +108,19 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
     if print_grants and grant_to is None:
         raise click.UsageError("--print-grants takes the role from --grant-to ROLE")
     settings = settings_for(frozenset())
-    url, password = migration_target(settings)
     triggers = settings.database.triggers
     if grant_to is not None and print_grants:
-        for statement in asyncio.run(give_rights(url, grant_to, run=False, password=password)):
+        with migrating(settings) as (url, password):
+            statements = asyncio.run(give_rights(url, grant_to, run=False, password=password))
+        for statement in statements:
             click.echo(f"{statement};")
         return
     if remove_triggers:
-        with working(_MIGRATING):
+        with migrating(settings) as (url, password), working(_MIGRATING):
             removed = asyncio.run(remove(url, password=password))
         note("removed the triggers" if removed else "there are no triggers")
         return
-    with working("waiting for the database" if check else _MIGRATING):
+    with migrating(settings) as (url, password), working("waiting for the database" if check else _MIGRATING):
         names = asyncio.run(
             (pending if check else apply_migrations)(url, with_triggers=triggers, password=password)
         )
@@ -129,7 +129,8 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
     if not names:
         note("the schema is up to date")
     if grant_to is not None and not check:
-        asyncio.run(give_rights(url, grant_to, run=True, password=password))
+        with migrating(settings) as (url, password):
+            asyncio.run(give_rights(url, grant_to, run=True, password=password))
         note(f"gave {grant_to} the rights that serving needs")
     sys.exit(1 if check and names else 0)
 

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from authcore.errors import StoreUnavailable
-from authcore.store.failures import ADVICE, Kind, classify
+from authcore.store.failures import ABSENT, classify
+from authcore.store.kinds import ADVICE, Kind
 from authcore.store.migrate import MigrationChanged
 from authcore.store.schema import REMEDY
 
@@ -111,7 +112,7 @@ class Readiness:
         try:
             pending, gaps = await self._store.look_at_schema()
         except StoreUnavailable as error:
-            checks["database"] = classify(error.__cause__).public
+            checks["database"] = self._cause(classify(error.__cause__)).public
             checks["schema"] = checks["migrations"] = _UNKNOWN
             return False
         except MigrationChanged as error:
@@ -128,6 +129,13 @@ class Readiness:
         checks["schema"] = f"{gaps}; {REMEDY}" if gaps else "ok"
         checks["migrations"] = f"pending: {', '.join(pending)}; run migrate" if pending else "ok"
         return True
+
+    def _cause(self, failure: Failure) -> Failure:
+        """Return the last failure before the circuit opened, if `failure` is that it is open."""
+        if failure.kind is not Kind.CIRCUIT:
+            return failure
+        absent = [one for kind, one in self._store.failing.items() if kind in ABSENT]
+        return absent[-1] if absent else failure
 
     def _refusal(self) -> str | None:
         """Return why a database that answers refuses statements, in words; None when it is not known to."""

@@ -11,7 +11,8 @@ import pytest
 from asyncpg import exceptions as pg
 
 from authcore.errors import StoreUnavailable
-from authcore.store.failures import ABSENT, ADVICE, Kind, classify, is_mistake
+from authcore.store.failures import ABSENT, CertificateUnreadable, classify, is_mistake
+from authcore.store.kinds import ADVICE, Kind
 from authcore.store.pool import SILENT, translated
 from tests.authcore.conftest import open_store
 from tests.conftest import execute, named
@@ -63,12 +64,34 @@ def test_while_connecting_nothing_is_an_answer(kind: type[Exception]) -> None:
         (ssl.SSLCertVerificationError(1, "certificate verify failed"), Kind.TLS),
         (ConnectionResetError(104, "Connection reset by peer"), Kind.LOST),
         (TimeoutError(), Kind.TIMEOUT),
+        (OverflowError("connect(): port must be 0-65535."), Kind.ADDRESS),
+        (CertificateUnreadable("the file of sslkey cannot be read: Permission denied"), Kind.TLS),
+        (ConnectionError('PostgreSQL server at "db:5432" rejected SSL upgrade'), Kind.TLS),
+        (pg.ClientConfigurationError('root certificate file "/x/root.crt" does not exist'), Kind.TLS),
         (asyncpg.InterfaceError("connection is closed"), Kind.LOST),
         (pg.TargetServerAttributeNotMatched("None of the hosts match"), Kind.READ_ONLY),
         (
             pg.InvalidAuthorizationSpecificationError('no pg_hba.conf entry for host "::1", no encryption'),
             Kind.TLS,
         ),
+        (
+            pg.InvalidAuthorizationSpecificationError(
+                'pg_hba.conf rejects connection for host "[local]", no encryption'
+            ),
+            Kind.PASSWORD,
+        ),
+        (pg.UndefinedObjectError('role "x" does not exist'), Kind.NO_ROLE),
+        (pg.UndefinedObjectError('type "x" does not exist'), Kind.SCHEMA),
+        (pg.UndefinedObjectError('unrecognized configuration parameter "x"'), Kind.PARAMETER),
+        (pg.InvalidParameterValueError('invalid value for parameter "x": "y"'), Kind.PARAMETER),
+        (pg.CantChangeRuntimeParamError('parameter "x" cannot be changed now'), Kind.PARAMETER),
+        (pg.InsufficientPrivilegeError('permission denied to set parameter "x"'), Kind.PARAMETER),
+        (pg.ProtocolViolationError("unsupported startup parameter: search_path"), Kind.PARAMETER),
+        (
+            pg.ObjectNotInPrerequisiteStateError('database "x" is not currently accepting connections'),
+            Kind.NO_DATABASE,
+        ),
+        (pg.IdleInTransactionSessionTimeoutError("terminating connection"), Kind.LOST),
         (pg.InvalidAuthorizationSpecificationError('role "x" is not permitted to log in'), Kind.PASSWORD),
         (pg.InvalidPasswordError("password authentication failed"), Kind.PASSWORD),
         (pg.InvalidCatalogNameError('database "x" does not exist'), Kind.NO_DATABASE),
@@ -114,6 +137,14 @@ def test_neither_rows_nor_urls_are_quoted() -> None:
 def test_every_kind_has_advice_and_only_absence_is_silence() -> None:
     assert set(ADVICE) == set(Kind)
     assert SILENT < ABSENT
+
+
+def test_advice_names_the_setting_that_has_the_url() -> None:
+    failure = classify(pg.InvalidCatalogNameError('database "x" does not exist')).of(
+        "GATEWAY_DATABASE_LISTEN_URL"
+    )
+    assert "in GATEWAY_DATABASE_LISTEN_URL, " in failure.sentence
+    assert "GATEWAY_DATABASE_URL" not in failure.sentence
 
 
 async def test_a_right_that_lacks_is_named_with_its_object(migrated_url: str) -> None:

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from authcore.errors import StoreUnavailable
-from authcore.store.failures import Kind
 from authcore.store.grants import grant
+from authcore.store.kinds import Kind
 from authcore.store.rights import NEEDS, Right, lacking
 from tests.authcore.conftest import open_store
 from tests.authcore.test_schema import statements

@@ -52,6 +52,26 @@ def test_the_statements_can_be_printed_and_are_what_is_run(run: Run, database_ur
     assert has(database_url, role, "users", "SELECT")
 
 
+def test_the_role_may_connect_where_not_everybody_may(run: Run, database_url: str, role: str) -> None:
+    name = urlsplit(database_url).path[1:]
+    finish(execute(database_url, f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC"))
+    own = database_url.replace("gateway@", f"{role}@", 1)
+    refused = run("migrate", "--check", GATEWAY_DATABASE_URL=own)
+    assert (refused.exit_code, "permission denied for database" in refused.stderr) == (1, True)
+    assert run("migrate", "--grant-to", role, GATEWAY_DATABASE_URL=database_url).exit_code == 0
+    assert run("migrate", "--check", GATEWAY_DATABASE_URL=own).exit_code == 0
+
+
+def test_who_owns_the_tables_and_not_the_database_may_give_the_rights(
+    run: Run, database_url: str, role: str
+) -> None:
+    finish(execute(database_url, f"GRANT CREATE, USAGE ON SCHEMA public TO {role}"))
+    owner = database_url.replace("gateway@", f"{role}@", 1)
+    given = run("migrate", "--grant-to", "pg_monitor", GATEWAY_DATABASE_URL=owner)
+    assert given.exit_code == 0, given.stderr
+    assert has(database_url, "pg_monitor", "users", "SELECT")
+
+
 def test_a_role_that_is_not_there_is_named_without_a_traceback(run: Run, database_url: str) -> None:
     result = run("migrate", "--grant-to", "nobody_here", GATEWAY_DATABASE_URL=database_url)
     assert result.exit_code == 1

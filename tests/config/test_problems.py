@@ -115,6 +115,10 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
         ),
         ({"GATEWAY_DATABASE_URL": "mysql://db/x"}, "GATEWAY_DATABASE_URL: should begin with postgresql://"),
         (
+            {"GATEWAY_DATABASE_URL": "postgresql://u:a@db1:5432,db2:99999/x"},
+            "GATEWAY_DATABASE_URL: should be postgresql://user:",
+        ),
+        (
             {"GATEWAY_TRUSTED_PROXIES": "10.0.0.0/8,10.0.0.1/8"},
             (
                 "GATEWAY_TRUSTED_PROXIES: entry 2 should be a network, such as 10.0.0.0/8 or 2001:db8::/32, "

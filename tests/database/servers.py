@@ -77,8 +77,14 @@ class Server:
         self.run("pg_basebackup", *where, "-R", "-X", "stream", "-c", "fast", "--no-sync", *self._log)
         return self
 
-    def start(self) -> None:
-        options = {"listen_addresses": "", "unix_socket_directories": str(self.socket), "fsync": "off"}
+    def start(self, **more: str) -> None:
+        """Start it, with settings of its own besides."""
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.socket),
+            "fsync": "off",
+            **more,
+        }
         command = [str(self.programs / "postgres"), "-D", str(self.files)]
         self._process = spawn(
             command + [part for name, value in options.items() for part in ("-c", f"{name}={value}")]

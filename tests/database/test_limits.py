@@ -10,7 +10,8 @@ import pytest
 import structlog
 
 from authcore.errors import StoreUnavailable
-from authcore.store.failures import Failure, Kind, classify
+from authcore.store.failures import Failure, classify
+from authcore.store.kinds import Kind
 from authcore.store.postgres import PostgresStore
 from gateway.assembly.connections import compare_connections
 from tests.conftest import execute

@@ -6,7 +6,8 @@ import asyncpg
 import structlog
 from structlog.testing import capture_logs
 
-from authcore.store.failures import ADVICE, Kind, classify
+from authcore.store.failures import classify
+from authcore.store.kinds import ADVICE, Kind
 from gateway.assembly.store_events import StoreEvents
 
 
