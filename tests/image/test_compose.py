@@ -92,3 +92,34 @@ def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 rule files found" in done.stdout
+
+
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+"""A digest in form, and of nothing."""
+
+
+def test_every_image_of_others_can_be_named_by_its_digest(services: dict[str, Any], tmp_path: Path) -> None:
+    others = {
+        name: services[name]["image"] for name in services if "whatomate" not in services[name]["image"]
+    }
+    assert set(others) == {"postgres", "prometheus", "grafana"}
+    variables = {f"{name.upper()}_IMAGE": f"{name}@{DIGEST}" for name in others}
+    by_tag = composed(tmp_path, **SECRETS)
+    pinned = composed(tmp_path, **SECRETS, **variables, BASE_DIGEST=DIGEST)
+    assert (by_tag.returncode, pinned.returncode) == (0, 0), by_tag.stderr + pinned.stderr
+    tags, digests = (yaml.safe_load(done.stdout)["services"] for done in (by_tag, pinned))
+    assert tags["gateway"]["build"]["args"]["DIGEST"] == ""
+    assert digests["gateway"]["build"]["args"]["DIGEST"] == DIGEST
+    for name in others:
+        image = tags[name]["image"]
+        assert re.fullmatch(r"[a-z/]+:v?[0-9][0-9.]*", image), "a version, and not a tag that always moves"
+        assert digests[name]["image"] == f"{name}@{DIGEST}"
+
+
+def test_every_base_of_the_dockerfile_can_be_named_by_its_digest() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+    assert bases == ["${BASE}${DIGEST:+@${DIGEST}}", "scratch"]
+    assert re.search(r"^ARG DIGEST=(sha256:[0-9a-f]{64})?$", text, re.MULTILINE)
+    copied = re.findall(r"^COPY --from=(\S+)", text, re.MULTILINE)
+    assert set(copied) <= {"build"}, "an image that is only copied from is a base too"
