@@ -27,8 +27,10 @@ FIRST_INTERIM: Final = 100
 FIRST_FINAL: Final = 200
 LAST_FINAL: Final = 599
 
-HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
-"""uri-host [":" port], RFC 9110 section 7.2; sub-delims and percent-encoding of reg-name are not accepted."""
+HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*\.?)(?::[0-9]{1,5})?")
+"""uri-host [":" port], RFC 9110 section 7.2; sub-delims and percent-encoding of reg-name are not accepted, nor are
+empty labels (RFC 1035 section 3.1), which servers drop or keep, so that one host would have several names. A final dot
+is the root."""
 
 HOP_BY_HOP: Final = frozenset(
     {
