@@ -13,7 +13,7 @@ import orjson
 
 from gateway.logs import events
 from gateway.logs.redaction import masked
-from gateway.logs.text import access_line
+from gateway.logs.text import access_line, escaped
 from gateway.logs.verdicts import Verdicts
 from gateway.logs.writer import Writer, standard_output
 
@@ -139,4 +139,4 @@ def _finished(record: Record) -> Record:
 
 
 def _json_line(record: Record) -> bytes:
-    return orjson.dumps(record, default=str) + b"\n"
+    return escaped(orjson.dumps(record, default=str)) + b"\n"

@@ -10,7 +10,7 @@ import orjson
 import structlog
 
 from authcore.store.failures import classify, is_of_connections
-from gateway.logs.text import spelled_out
+from gateway.logs.text import escaped, spelled_out
 from gateway.logs.writer import MAX_PENDING, Writer, standard_output
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _text(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
 
 
 def _dumps(event: Mapping[str, object], **_: object) -> bytes:
-    return orjson.dumps(event, default=str)
+    return escaped(orjson.dumps(event, default=str))
 
 
 class _Queued:

@@ -1,6 +1,7 @@
-"""Text format of access records for a terminal: one line each, the important fields first.
+"""Text format of access records for a terminal, one line each with the important fields first; escapes of all lines.
 
-Law: whatever a client has sent is written with its control characters escaped, because a terminal obeys them.
+Law: whatever a client has sent is written with its control characters escaped, because a terminal obeys them. This is
+true of JSON lines too, which are read in terminals as well.
 """
 
 from __future__ import annotations
@@ -45,3 +46,19 @@ def spelled_out(text: str) -> str:
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
     )
+
+
+def escaped(line: bytes) -> bytes:
+    """Return a line of JSON with every unprintable character escaped, C1 controls and marks of direction among them.
+
+    JSON demands escapes of C0 controls alone (RFC 8259 section 7). What is parsed from it stays the same.
+    """
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    return "".join(letter if letter.isprintable() else _unit(letter) for letter in line.decode()).encode()
+
+
+def _unit(letter: str) -> str:
+    """Return the JSON escape of a character: one UTF-16 code unit, or a pair of them."""
+    units = letter.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
