@@ -15,6 +15,7 @@ import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from jwt import InvalidTokenError, PyJWS
+from jwt.utils import base64url_decode
 
 from authcore.errors import TokenMalformed, TokenRejected
 
@@ -53,6 +54,8 @@ def sign(payload: Mapping[str, object], key: Key) -> str:
 def read_header(token: bytes) -> dict[str, object]:
     """Return the token's header, unverified: it may choose among keys, and proves nothing."""
     try:
+        # PyJWT has json guess the encoding. RFC 7515 section 5.2 step 3: a JOSE header is UTF-8, and so without a mark.
+        _object(base64url_decode(token.partition(b".")[0]))
         return dict(_JWS.get_unverified_header(token))
     except (InvalidTokenError, ValueError, RecursionError) as error:
         raise TokenMalformed from error
@@ -67,7 +70,7 @@ def prove(token: bytes, keys: Iterable[Key]) -> dict[str, object]:
     """Return the payload of a token if one of `keys` made its signature."""
     for key in keys:
         try:
-            return _payload(bytes(_JWS.decode_complete(token, key.jwk)["payload"]))
+            return _object(bytes(_JWS.decode_complete(token, key.jwk)["payload"]))
         except InvalidTokenError:
             continue
     raise TokenRejected
@@ -79,18 +82,18 @@ def unproved(token: bytes) -> dict[str, object]:
         parts = _JWS.decode_complete(token, options={"verify_signature": False})
     except (InvalidTokenError, ValueError, RecursionError) as error:
         raise TokenMalformed from error
-    return _payload(bytes(parts["payload"]))
+    return _object(bytes(parts["payload"]))
 
 
-def _payload(body: bytes) -> dict[str, object]:
+def _object(body: bytes) -> dict[str, object]:
     try:
         # Given bytes, json would guess UTF-16. NaN and Infinity are Python's, not JSON's.
-        payload = json.loads(body.decode(), parse_constant=_refuse)
+        content = json.loads(body.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise TokenMalformed from error
-    if not isinstance(payload, dict):
+    if not isinstance(content, dict):
         raise TokenMalformed
-    return payload
+    return content
 
 
 def _refuse(constant: str) -> NoReturn:

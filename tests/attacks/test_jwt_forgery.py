@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     Start = Callable[..., Awaitable[Gateway]]
 
 
+ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
+
+
 def part(content: object) -> str:
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
@@ -107,6 +110,10 @@ def forgeries(world: World) -> Iterator[tuple[str, str]]:
         "huge number": b'{"exp":' + b"9" * 4400 + b"}",
     }.items():
         yield what, signed(good, body)
+    for what, encoding in (("a BOM", "utf-8-sig"), *((name, name) for name in ENCODINGS)):
+        yield f"header with {what}", signed(json.dumps(good).encode(encoding), claims)
+    yield "header not UTF-8", signed(b'{"alg":"HS256","x":"\xff"}', claims)
+    yield "NaN in the header", signed(b'{"alg":"HS256","x":NaN}', claims)
     yield "deep header", signed(b'{"alg":' + b"[" * 2000 + b"]" * 2000 + b"}", claims)
     yield "header no object", signed([], claims)
     yield "long", signed({**good, "x": "x" * 12_000}, claims)
