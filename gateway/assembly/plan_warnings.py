@@ -5,7 +5,7 @@ A mistake that no plan may have is a problem of ``config.route_file`` instead, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import asks_at_least
 from authcore.permissions import ALL
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from config.overlaps import Claim
     from config.route_file import PlannedRoute, RoutePlan
     from config.settings import Settings
+
+
+_ROLES_WRITE: Final = "roles:write"
+"""Who has this can give themselves any permission, so a route that requires it, such as a preset's ``unlisted``, gives
+nothing away."""
 
 
 def plan_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
@@ -83,7 +88,9 @@ def _weaker(plan: RoutePlan, planned: PlannedRoute, wider: list[Claim]) -> Plann
                 nearest = claim
         if nearest is not None:
             other = plan.routes[nearest.owner]
-            asks_as_much = asks_at_least(requirement_of(other.entry), requirement_of(planned.entry))
+            asks_as_much = _ROLES_WRITE in (other.entry.require or ()) or asks_at_least(
+                requirement_of(other.entry), requirement_of(planned.entry)
+            )
             if other.entry.upstream == planned.entry.upstream and not asks_as_much:
                 return other
     return None

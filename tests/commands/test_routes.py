@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +13,6 @@ from config.routes import schema
 from tests.commands.conftest import SECRET, refused
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.commands.conftest import Run
 
 GOOD = {
@@ -125,6 +125,14 @@ def test_check_config_warns_of_a_path_above_a_weaker_one_and_takes_its_own_advic
     path = put(tmp_path, ADMIN.replace("MATCH", advised).replace("UPSTREAM", ""))
     result = run("check-config", **GOOD, GATEWAY_ROUTES=path)
     assert (result.exit_code, "other spellings" in result.stderr) == (0, False)
+
+
+def test_check_config_has_no_doubt_about_the_example_of_the_presets_page(run: Run, tmp_path: Path) -> None:
+    """What falls to the preset's route for all else asks for roles:write, and with that for all there is."""
+    page = (Path(__file__).parents[2] / "docs/preset.md").read_text()
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    result = run("check-config", **GOOD, GATEWAY_ROUTES=put(tmp_path, example), GATEWAY_PRESET="whatomate")
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_check_config_does_not_warn_where_nothing_weaker_is_behind(run: Run, tmp_path: Path) -> None:
