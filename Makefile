@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lock docs clean fuzz bench programs compiled test-compiled
+.PHONY: help install run test check lock docs clean fuzz bench soak programs compiled test-compiled
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -76,6 +76,9 @@ fuzz: $(STAMP) ## the parsers under coverage-guided fuzzing, FUZZ_SECONDS each (
 	@$(BIN)/python -m tests.fuzz.campaign requests $(or $(FUZZ_SECONDS),60)
 	@$(BIN)/python -m tests.fuzz.campaign responses $(or $(FUZZ_SECONDS),60)
 	@$(BIN)/python -m tests.fuzz.campaign sockets $(or $(FUZZ_SECONDS),60)
+
+soak: $(STAMP) ## a gateway under load while its database is restarted, promoted, cut off, SOAK_SECONDS long (3600); SOAK_SEED repeats one
+	@$(BIN)/python -m tests.soak $(or $(SOAK_SECONDS),3600) $(SOAK_SEED)
 
 programs: $(VENV)/.bench .tools/.installed ## what tests and benchmark run and PyPI has: proxies into .venv, checkers into .tools
 

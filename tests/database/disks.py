@@ -30,9 +30,12 @@ class Disk:
 
     def fill(self) -> None:
         """Leave no room: what is there can be changed, and nothing can be added."""
-        state = os.statvfs(self.path)
-        used = (state.f_blocks - state.f_bfree) * state.f_frsize
-        assert mount("-o", f"remount,size={used}", str(self.path))
+        for _ in range(100):  # something may be added meanwhile
+            state = os.statvfs(self.path)
+            used = (state.f_blocks - state.f_bfree) * state.f_frsize
+            if mount("-o", f"remount,size={used}", str(self.path)):
+                return
+        raise AssertionError("the disk would not be filled")
 
     def empty(self) -> None:
         """Make room again."""
@@ -44,6 +47,11 @@ def can_mount(path: Path) -> bool:
     return os.geteuid() == 0 and mount("-t", "tmpfs", "-o", f"size={SIZE},mode=0755", "tmpfs", str(path))
 
 
+def unmount(path: Path) -> None:
+    """Take a disk away, whoever is in it."""
+    subprocess.run(["umount", "-l", str(path)], check=True, timeout=MOUNT_SECONDS)
+
+
 @contextmanager
 def small_disk(path: Path) -> Iterator[Disk]:
     """Mount a small disk at `path`, which is made; skip the test where that may not be done, in CI too."""
@@ -53,4 +61,4 @@ def small_disk(path: Path) -> Iterator[Disk]:
     try:
         yield Disk(path)
     finally:
-        subprocess.run(["umount", "-l", str(path)], check=True, timeout=MOUNT_SECONDS)
+        unmount(path)

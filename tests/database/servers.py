@@ -15,7 +15,7 @@ from gateway.dev.programs import NOBODY, reachable_programs
 from tests.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 START_SECONDS = 60
@@ -100,10 +100,11 @@ class Server:
             return (self.files / "postmaster.pid").read_text().splitlines()[7].strip() in {"ready", "standby"}
         return False
 
-    def stop(self) -> None:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop: in order, or with SIGQUIT as in a crash."""
         process, self._process = self._process, None
         if process is not None:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(how)
             process.wait(START_SECONDS)
 
     def promote(self) -> None:
@@ -128,11 +129,16 @@ class Server:
 
 
 @contextmanager
-def servers(folder: Path, count: int = 1) -> Iterator[list[Server]]:
-    """Make servers, none of which has files yet; they are stopped in the end."""
+def servers(folder: Path, count: int = 1, disks: Sequence[Path] = ()) -> Iterator[list[Server]]:
+    """Make servers, none of which has files yet; they are stopped in the end.
+
+    The files of the first ones are on `disks`, as far as there are any.
+    """
+    folder.mkdir(mode=0o755, exist_ok=True)
     folder.chmod(0o755)
     programs = reachable_programs(folder)
-    made = [Server(programs, folder / f"p{number}") for number in range(count)]
+    places = [*disks, *[None] * count][:count]
+    made = [Server(programs, folder / f"p{number}", disk) for number, disk in enumerate(places)]
     try:
         yield made
     finally:

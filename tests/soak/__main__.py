@@ -1,0 +1,168 @@
+"""Soak: a gateway under load while its database is restarted, promoted, cut off and worse (``make soak``).
+
+``python -m tests.soak [SECONDS [SEED]]``. The seed decides which fault comes when, and is printed, as is each fault.
+The exit code is not zero when a law did not hold; `promises.py` and `callers.py` have the laws.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import click
+import uvloop
+
+from tests.soak import callers, faults
+from tests.soak.measures import measure
+from tests.soak.promises import Ledger, Promise
+from tests.soak.report import MORE_DESCRIPTORS, verdict, written
+from tests.soak.site import CACHE_SECONDS, STALE_SECONDS, Site, events, site
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+    from tests.soak.measures import Measure
+
+DEFAULT_SECONDS = 3600
+WARM_UP_SECONDS, SETTLE_SECONDS = 8.0, 3.0
+END_SECONDS = 30
+MEASURE_SECONDS = 30
+MOST_SECONDS = 300
+"""The soak ends after twice its time and this, whatever hangs."""
+REST_SECONDS = 75
+"""Longer than any pool of the gateway's keeps a connection that rests, but that to its database."""
+PEOPLE = 30
+
+
+def load(site: Site, ledger: Ledger, random: Random) -> list[Coroutine[Any, Any, None]]:
+    """Everybody who calls; nobody has two parts."""
+    crowd = iter(site.people[1:])
+    parts = [callers.known(site, ledger, "known by token", next(crowd).token) for _ in range(6)]
+    parts += [callers.known(site, ledger, "known by key", next(crowd).key) for _ in range(3)]
+    parts += [callers.on_a_socket(site, ledger, next(crowd)) for _ in range(3)]
+    parts += [callers.on_a_revoked_socket(site, ledger, random, next(crowd)) for _ in range(2)]
+    parts += [callers.signing_in(site, ledger, random, next(crowd)) for _ in range(4)]
+    parts += [callers.session_revoked(site, ledger, random, next(crowd))]
+    for _ in range(2):
+        one, two, three = next(crowd), next(crowd), next(crowd)
+        taken = (
+            ("user switched off", callers.USER, one.id, one.token),
+            ("membership removed", callers.MEMBERSHIP, two.id, two.guest),
+            ("key switched off", callers.KEY, three.key_id, three.key),
+        )
+        parts += [callers.revoked(site, ledger, random, *each) for each in taken]
+    return parts
+
+
+async def listening(site: Site, ledger: Ledger) -> None:
+    """Note what the gateway promises, again and again."""
+    while True:
+        asked = time.monotonic()
+        ledger.promise.round_trip = 2 * site.address.delay
+        status, told = await site.ask("GET", "/readyz", admin=True)
+        if status in {200, 503} and told:
+            ledger.promise.note(asked, told, time.monotonic() - asked)
+        else:
+            ledger.breaks("a probe is answered", f"/readyz: {status}")
+        await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def under_load(site: Site, ledger: Ledger, random: Random) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(part) for part in load(site, ledger, random)]
+    try:
+        yield
+        for task in tasks:
+            if task.done():
+                task.result()  # whatever ended it is a fault of the soak's
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=END_SECONDS)
+
+
+async def harm(site: Site, ledger: Ledger, random: Random, until: float, longest: float) -> None:
+    """Do one thing after the other to the database."""
+    names = faults.possible(site)
+    for name in set(faults.FAULTS) - set(names):
+        click.echo(f"skipped: {name}: only root may mount a tmpfs, and not in every container")
+    for name in faults.schedule(names, random):
+        if time.monotonic() > until:
+            return
+        ledger.fault = name
+        seconds = random.uniform(longest / 3, longest)
+        click.echo(f"{time.monotonic() - ledger.begun:8.2f} s  {name}, {seconds:.1f} s")
+        await faults.FAULTS[name](site, random, seconds)
+        back = await faults.recovered(site)
+        if back is None:
+            ledger.breaks("an outage ends", f"no sign-in and no push within {faults.BACK_SECONDS} s")
+        else:
+            ledger.back[name].append(back)
+        await asyncio.sleep(random.uniform(0.5, longest / 2))
+    raise AssertionError
+
+
+async def measuring(site: Site, measures: list[Measure]) -> None:
+    """Measure every half minute, whatever is being done to the database."""
+    while True:
+        await asyncio.sleep(MEASURE_SECONDS)
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            measures.append(await measure(site))
+
+
+async def come_back(site: Site, before: Measure) -> Measure:
+    """Measure when descriptors are what they were: connections that rest are closed after a while."""
+    until = time.monotonic() + REST_SECONDS
+    while True:
+        after = await measure(site)
+        if after.rest <= before.rest + MORE_DESCRIPTORS or time.monotonic() > until:
+            return after
+        await asyncio.sleep(1)
+
+
+async def soak(folder: Path, seconds: float, seed: int) -> int:
+    random = Random(seed)  # noqa: S311 -- it has to repeat itself; for the faults alone, whatever the crowd does
+    crowd = Random(~seed)  # noqa: S311 -- as above
+    ledger = Ledger(Promise(cache_seconds=CACHE_SECONDS, stale_seconds=STALE_SECONDS))
+    async with site(folder, PEOPLE) as one:
+        reading = asyncio.ensure_future(listening(one, ledger))
+        async with under_load(one, ledger, crowd):
+            await asyncio.sleep(WARM_UP_SECONDS)
+        await asyncio.sleep(SETTLE_SECONDS)
+        measures = [await measure(one)]
+        async with under_load(one, ledger, crowd):
+            begun = time.monotonic()
+            taking = asyncio.ensure_future(measuring(one, measures))
+            await harm(one, ledger, random, begun + seconds - WARM_UP_SECONDS, 3 if seconds < 300 else 9)
+            taking.cancel()
+            ledger.fault = "afterwards"
+            await asyncio.sleep(SETTLE_SECONDS)
+        measures.append(await come_back(one, measures[0]))
+        reading.cancel()
+        await asyncio.wait([reading], timeout=END_SECONDS)
+        click.echo(written(ledger, measures, list(events(one.log))))
+        return verdict(ledger, measures, list(events(one.log)))
+
+
+def main() -> int:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT_SECONDS
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else time.time_ns() % 1_000_000
+    click.echo(f"seed {seed}, {seconds:g} s")
+    folder = Path(tempfile.mkdtemp(prefix="wgsoak-"))
+    folder.chmod(0o755)
+    try:
+        return uvloop.run(asyncio.wait_for(soak(folder, seconds, seed), 2 * seconds + MOST_SECONDS))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
