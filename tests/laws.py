@@ -99,7 +99,6 @@ DICTATED_NAMES: Final = {
 CAPTIONS_TO_REWRITE: Final = frozenset(
     {
         "authcore/invitations.py",
-        "authcore/store/changes.py",
         "authcore/store/protocol.py",
         "authcore/store/rows.py",
         "authcore/store/session_rows.py",

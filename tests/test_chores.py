@@ -1,4 +1,4 @@
-"""Chores: done again and again, and over when they are told to be."""
+"""Background tasks: they end when they are stopped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PATIENCE = 10
 
 
 async def test_a_chore_whose_library_swallows_a_cancellation_ends_all_the_same() -> None:
-    """A driver that has just been answered does so, and the watch over sockets asks as soon as one opens."""
+    """The database driver swallows a cancellation that comes just after an answer."""
     begun, swallowed = asyncio.Event(), 0
 
     async def watch() -> None:

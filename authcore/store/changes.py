@@ -1,19 +1,20 @@
-"""What the database tells of changed rows, heard on a connection of its own.
+"""Notification listener: it receives notifications of changed rows on a connection of its own.
 
 Laws:
 
-- Between ``begin_gap`` and ``end_gap`` changes may go unheard, and only there: a gap begins when the connection is lost
-  or falls silent or the triggers are gone, and ends when the channel is listened to again.
-- Whether it is alive is asked every second: a server that neither answers nor closes is noticed in two.
-- It never gives up. Back at once when it can, then twice as late each time, up to a second.
-- How late changes are heard is measured by an echo: each second something is notified over a connection that statements
-  go over, on a channel of this connection's own. PostgreSQL notifies within one server and one database: an echo that
-  is heard proves that what is listened to is what is read from, and comes behind all that others have told.
-- "Pushed" is what has been proven: from the first echo on, until three in a row are late or statements go elsewhere.
-- While an echo is awaited nothing is asked on this connection: a pooler would hand over with an answer what it has
-  heard, and that proves nothing of the time in between.
-- Without its triggers the database tells nothing: that is looked at every second too, and told. Triggers that were
-  switched off and on meanwhile are not those that they were, and there was a gap.
+- Notifications may be missed between ``begin_gap`` and ``end_gap``, and at no other time. A gap begins when the
+  connection is lost or silent or a trigger is missing, and ends when the listener receives notifications again.
+- The connection is checked every second, so a server that neither answers nor closes it is noticed within two.
+- The listener never gives up. It connects again at once, then after pauses that double up to a second.
+- An echo measures the delay of notifications: each second one is sent over a connection of the pool, on a channel that
+  only this connection listens on. PostgreSQL delivers within one server and one database, and in the order of commits.
+  An echo that arrives proves that both connections lead to the same server, and that earlier notifications arrived.
+- The state is ``PUSHED`` only while this is proven: from the first echo until three in a row are late, or statements go
+  to another server.
+- While an echo is awaited, no query is sent on this connection: a pooler might deliver notifications only together
+  with an answer, and that would prove nothing about the time in between.
+- Whether all triggers exist and are enabled is checked every second. If one was disabled and enabled again in between,
+  there was a gap.
 """
 
 from __future__ import annotations
@@ -41,77 +42,81 @@ _LAST_PAUSE: Final = 1.0
 
 
 _LATE: Final = 3
-"""Echoes in a row that may be late; with the last of them nothing is proven any more."""
+"""Number of late echoes in a row after which nothing is proven any more."""
 _NAME: Final = "whatomate-gateway changes"
 _LOSSES: Final = (*DRIVER_ERRORS, StoreUnavailable)
-"""Whatever of these it was: there is a gap, and the next attempt."""
+"""Errors after which there is a gap, and another attempt to connect."""
 
 
 class Hearing(StrEnum):
-    """How well changes are heard."""
+    """State of the listener; the values are those of ``/readyz``."""
 
     PUSHED = "pushed"
-    """Every change, as it is committed."""
+    """Every change is notified as it is committed."""
     AWAY = "away"
-    """None for the moment: the connection is lost."""
+    """None is: the connection is lost at the moment."""
     UNTOLD = "untold"
-    """None: the database has no triggers, or not all of them."""
+    """None is, or not all are: triggers are missing in the database or disabled."""
     UNPROVEN = "unproven"
-    """Perhaps none: no echo comes back, as behind a pooler that shares connections, or from another server."""
+    """Perhaps none is: no echo arrives, as behind a pooler in transaction mode, or from another server."""
 
 
 class Listener(Protocol):
-    """Who wants to know."""
+    """Receiver of changes."""
 
     def hear(self, change: Change) -> None:
-        """Rows have changed."""
+        """Take notice that rows have changed."""
 
     def begin_gap(self) -> None:
-        """From now on changes may go unheard."""
+        """Take notice that from now on changes may be missed."""
 
     def end_gap(self) -> None:
-        """Changes are heard again."""
+        """Take notice that changes are received again."""
 
 
 class Store(Protocol):
-    """Who should know what becomes of the database."""
+    """Store protocol: the database access beside the listener, as the listener uses it."""
 
     def suspect(self) -> None:
-        """Find out whether it still answers: here it fell silent."""
+        """Probe whether the database still answers, as it did not answer the listener."""
 
     async def recover(self) -> None:
-        """Take up work again: here it answers."""
+        """Close the circuit, as the database answers the listener."""
 
     async def echo(self, channel: str, payload: str) -> None:
-        """Notify a channel, over a connection that statements go over."""
+        """Notify a channel over a connection of the pool."""
 
     async def look(self) -> None:
-        """See where the database's address leads now."""
+        """Find out where the database's address leads now."""
 
     @property
     def server(self) -> Server | None:
-        """The server that statements go to."""
+        """The server that statements go to; None before the first."""
 
     def tell_moves(self, moved: Callable[[], None]) -> None:
-        """Call `moved` when that is another one."""
+        """Call `moved` each time that statements go to another server."""
 
 
 class Changes:
-    """Listens, until it is cancelled."""
+    """Notification listener; it runs until it is cancelled.
+
+    Attributes:
+        hearing: Its present state.
+        tried: Set as soon as the first attempt to connect has succeeded or failed.
+    """
 
     def __init__(self, address: Address, listener: Listener, store: Store) -> None:
-        """Listen at `address`; `store` is what verdicts are read from."""
+        """Listen at `address`, for changes to what verdicts read from `store`."""
         self._address = address
         self._listener = listener
         self._store = store
         self._pause = 0.0
         self.hearing = Hearing.AWAY
         self.tried = asyncio.Event()
-        """The first attempt has come to something, or to nothing."""
         self._messages = self._connected = self._lost = 0
-        self._called = self._echoed = 0.0  # when, by the loop's clock
+        self._called = self._echoed = 0.0  # when an echo was sent and received, by the loop's clock
         self._lag = 0.0
-        self._channel = ""  # of the echo; no other connection has it
+        self._channel = ""  # of the echo; no other connection listens on it
         self._number = self._late = 0
         self._is_proven = False
         self._heard = asyncio.Event()
@@ -120,7 +125,7 @@ class Changes:
         store.tell_moves(self._moved)
 
     async def run(self) -> None:
-        """Listen for ever."""
+        """Listen until cancelled."""
         self._echoed = asyncio.get_running_loop().time()
         while True:
             with suppress(*_LOSSES):
@@ -138,20 +143,20 @@ class Changes:
             self._listener.begin_gap()
 
     def _moved(self) -> None:
-        """Take notice that statements go elsewhere: what was read is in question, and what is heard proves nothing."""
+        """Begin a gap, as statements go to another server: the listener may be connected to the old one."""
         if self.hearing is Hearing.AWAY:
-            self._listener.begin_gap()  # once more: since the last one verdicts came from where statements went then
+            self._listener.begin_gap()  # again: verdicts may have been read since the last one, from the old server
         self._lose()
         self._end(self._ended)
 
     def _end(self, ended: asyncio.Event) -> None:
-        """Let nothing of a connection be waited for any more."""
+        """End every wait that belongs to a connection."""
         ended.set()
         if ended is self._ended:
             self._heard.set()
 
     async def _listen(self) -> None:
-        """Listen on one connection for as long as it lives."""
+        """Listen on one connection until it ends."""
         ended = self._ended = asyncio.Event()
         opened = await self._address.open(_NAME)
         connection = opened.connection
@@ -170,21 +175,22 @@ class Changes:
             connection.terminate()
 
     async def _check(self, opened: Opened, ended: asyncio.Event) -> None:
-        """Ask for a sign of life, whether there is anything to be told by, and for an echo; for a second."""
+        """Check for a second: the connection and the triggers by one query, and the delivery by an echo."""
         begun = asyncio.get_running_loop().time()
         async with asyncio.timeout(KEEPALIVE_SECONDS):
             row = await opened.connection.fetchrow(triggers.COUNT, list(triggers.NAMES))
-        told, marks = row is not None and row["count"] == triggers.TRIGGERS, row["marks"] if row else ""
+        is_complete = row is not None and row["count"] == triggers.TRIGGERS
+        marks = row["marks"] if row else ""
         self._pause = 0.0
         if self.hearing is not Hearing.PUSHED:
-            # First, or whoever is forgotten at the end of the gap would meet a circuit that is still open.
+            # Before the gap ends, as identities that are read again then need a closed circuit.
             await self._store.recover()
         if self.hearing is Hearing.PUSHED and marks != self._marks:
             self._turn(Hearing.UNTOLD)
         self._marks = marks
         is_sent = await self._echo(opened, ended)
         if not ended.is_set():
-            if not told:
+            if not is_complete:
                 self._turn(Hearing.UNTOLD)
             elif self._is_proven:
                 self._turn(Hearing.PUSHED)
@@ -196,22 +202,20 @@ class Changes:
                     await ended.wait()
 
     def _turn(self, hearing: Hearing) -> None:
-        """Hear changes in another way from now on."""
+        """Change the state, and begin or end a gap accordingly."""
         was, self.hearing = self.hearing, hearing
         if was is hearing:
             return
-        if was is Hearing.PUSHED:  # and since when they are not heard is not told
+        if was is Hearing.PUSHED:
             self._listener.begin_gap()
         elif hearing is Hearing.PUSHED or was is Hearing.AWAY:
             self._listener.end_gap()
 
     async def _echo(self, opened: Opened, ended: asyncio.Event) -> bool:
-        """Have an echo sent, and wait until it is heard; return whether it was sent."""
+        """Send an echo over the store, and wait until it arrives; return whether it was sent."""
         self._number += 1
         self._heard.clear()
-        if (
-            self._called <= self._echoed
-        ):  # else the last one is still to come, and counts from when it was sent
+        if self._called <= self._echoed:  # else the delay of an echo under way counts from when that was sent
             self._called = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(KEEPALIVE_SECONDS):
@@ -220,7 +224,7 @@ class Changes:
             self._store.suspect()
             return False
         except StoreUnavailable:
-            return False  # which says nothing of what is heard
+            return False  # nothing is known about the delivery then
         with suppress(TimeoutError):
             async with asyncio.timeout(KEEPALIVE_SECONDS):
                 await self._heard.wait()
@@ -234,7 +238,9 @@ class Changes:
             self._is_proven = False
         server = self._store.server
         if server is not None and server.started != opened.server.started:
-            await self._store.look()  # one of the two is where the address leads no more
+            await (
+                self._store.look()
+            )  # the address has moved: the pool or this connection is still at the old server
             if self._store.server is not None and self._store.server.started != opened.server.started:
                 ended.set()
         return True
@@ -256,19 +262,22 @@ class Changes:
         self._listener.hear(triggers.parse(str(payload)))
 
     def figures(self) -> Iterable[Figure]:
-        """What to publish."""
+        """Return the metrics to publish."""
         yield Figure(
             "pushed",
-            "1 while changes are heard as they are committed; else time alone bounds how late they are noticed.",
+            "1 while changes are notified as they are committed; else only time limits how late they are noticed.",
             lambda: float(self.hearing is Hearing.PUSHED),
         )
         yield Figure(
             "lag_seconds",
-            "How late a change would be heard, as measured by an echo each second; while away, for how long.",
+            "Delay of notifications, measured by an echo each second; while the connection is lost, for how long.",
             self._lag_seconds,
         )
-        yield Figure("messages", "Changes heard.", lambda: self._messages, counts=True)
+        yield Figure("messages", "Notifications of changes received.", lambda: self._messages, counts=True)
+        yield Figure("connected", "Times that the listener connected.", lambda: self._connected, counts=True)
         yield Figure(
-            "connected", "Times the channel was listened to anew.", lambda: self._connected, counts=True
+            "lost",
+            "Times that the connection of the listener was lost or silent.",
+            lambda: self._lost,
+            counts=True,
         )
-        yield Figure("lost", "Times the connection was lost or fell silent.", lambda: self._lost, counts=True)

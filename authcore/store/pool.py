@@ -1,17 +1,16 @@
-"""The store's door to its database: lends connections, and translates everything that a database can fail with.
+"""Database access behind a circuit breaker: it lends connections, and translates every error of the database.
 
 Laws:
 
-- Opened at first use: a database that is down at start is a database that is down, not a failed start.
-- A statement that could not be answered raises ``StoreUnavailable``, chained to its cause. What a statement itself
-  provokes (a unique violation) passes: it is an answer.
-- Waiting is bounded everywhere: for a connection, for opening one, for an answer; and before a database that does not
-  answer there is no waiting at all (:mod:`authcore.store.circuit`).
-- A statement that surely did nothing, since the server refuses writes or a pooler lost it, is tried once more, on
-  another connection.
-- A statement that only reads is tried once more, too, when its connection ended: on one that was opened afterwards.
-- That a connection ended is no silence of the server: it may have been ended alone. Whether another can be had, shows.
-- Whoever watches is given every failure, and the first answer after it.
+- Connections are opened at first use. A gateway starts although its database is down.
+- A statement without an answer raises ``StoreUnavailable``, chained to its cause. An error that the statement itself
+  causes (a unique violation) is an answer and is not translated.
+- Every wait has a limit: for a connection, for opening one, for an answer. While the circuit is open, there is no wait
+  at all (:mod:`authcore.store.circuit`).
+- A statement that certainly had no effect, as the server refuses writes or a pooler lost it, is repeated once.
+- A statement that only reads is repeated once if its connection ended, on a connection that was opened afterwards.
+- The end of one connection is not counted as silence of the server. A failure to open another one is.
+- The watcher gets every failure, and the first answer after it.
 """
 
 from __future__ import annotations
@@ -45,24 +44,25 @@ T = TypeVar("T")
 
 _PROBE_SECONDS: Final = 1
 _LOST: Final = frozenset({"26000", "42P05"})
-"""What says that a prepared statement was not the server's: it was not run."""
+"""SQLSTATEs of a prepared statement that the server does not have; it was not run."""
 
 SILENT: Final = frozenset({Kind.UNKNOWN_HOST, Kind.REFUSED, Kind.TIMEOUT, Kind.LOST, Kind.STOPPED})
-"""What says that there is nobody to ask; everything else is an answer of a kind."""
+"""Kinds of failures that count as silence of the server; all others are some answer."""
 ENDED: Final = frozenset({Kind.LOST, Kind.STOPPED})
-"""What a connection that was open ends with."""
-PASSING: Final = ABSENT | {Kind.CONNECTIONS, Kind.PASSWORD, Kind.NO_DATABASE, Kind.ADDRESS, Kind.POOLER}
-"""What is over as soon as any statement is answered."""
+"""Kinds of failures that end an open connection."""
+PASSING: Final = ABSENT | {
+    *(Kind.CONNECTIONS, Kind.PASSWORD, Kind.NO_DATABASE, Kind.ADDRESS, Kind.PARAMETER, Kind.POOLER),
+}
+"""Kinds of failures that are over as soon as any statement is answered."""
 QUIET_SECONDS: Final = 15.0
-"""Any other failure is over when no statement has met it for this long. Chores that write are less far apart."""
+"""Any other failure is over when no statement has met it for this long. Chores write more often than that."""
 
 
 @contextmanager
 def translated(*, connecting: bool = False) -> Iterator[None]:
-    """Turn "no answer" into ``StoreUnavailable``, chained to its cause, which :func:`classify` puts into words.
+    """Translate errors of the driver into ``StoreUnavailable``, chained to the error; :func:`classify` describes it.
 
-    What passes as it is: the violation of a unique key, which is an answer, and a mistake of this program. While
-    `connecting` there is neither.
+    A unique violation and a fault of this program are raised unchanged; while `connecting`, neither occurs.
     """
     try:
         yield
@@ -73,10 +73,10 @@ def translated(*, connecting: bool = False) -> Iterator[None]:
 
 
 class Pool:
-    """Connections with bounded waits, behind a circuit.
+    """Pool of database connections with bounded waits, behind a circuit breaker.
 
     Attributes:
-        failing: What is the matter at the moment, by kind; empty while all is well.
+        failing: Present failures by kind; empty while there are none.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of a pool, by name
@@ -89,7 +89,7 @@ class Pool:
         look_seconds: float,
         watcher: Watcher | None = None,
     ) -> None:
-        """Lend `pool_max` connections at most; every `look_seconds` one is opened anew."""
+        """Lend at most `pool_max` connections; every `look_seconds` one is replaced by a new one."""
         self._address = address
         self._watcher: Watcher = watcher or Unwatched()
         self._closed = False
@@ -109,7 +109,7 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Lend a connection; every database error within is translated, and silence counted."""
+        """Lend a connection; database errors in the block are translated, and silence of the server is counted."""
         is_lent = False
         try:
             with translated():
@@ -140,7 +140,7 @@ class Pool:
         try:
             yield one.connection
         except (TimeoutError, asyncio.CancelledError):
-            # Asking the server to cancel, and waiting for that, would be one more thing it may not answer.
+            # The driver would ask the server to cancel and wait for that, which may remain unanswered as well.
             one.connection.terminate()
             raise
         except asyncpg.PostgresError as error:
@@ -156,10 +156,10 @@ class Pool:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await self._lender.probe()
         except DRIVER_ERRORS:
-            self._lender.open.retire()  # whatever they lead to does not answer
+            self._lender.open.retire()  # their server does not answer
             raise
 
-    # -- how the database does -------------------------------------------------------------------------------------
+    # -- failures --------------------------------------------------------------------------------------------------
 
     def _note(self, failure: Failure) -> None:
         if failure.kind is not Kind.CIRCUIT and not self._closed:
@@ -181,15 +181,15 @@ class Pool:
         return kind in PASSING or now - self._met[kind] >= QUIET_SECONDS
 
     def suspect(self) -> None:
-        """Find out, beside the requests, whether the database still answers."""
+        """Probe in the background whether the database still answers."""
         if self._lender.open.every and not self._closed:
             self._circuit.suspect()
 
     async def recover(self) -> None:
-        """Take up work again at once, since the database gave a sign of life elsewhere.
+        """Close the circuit at once, since the database has answered on another connection.
 
         Raises:
-            StoreUnavailable: it gives none here.
+            StoreUnavailable: It does not answer here.
         """
         with translated(connecting=True):
             await self._circuit.recover()
@@ -202,7 +202,7 @@ class Pool:
         return self._lender.open.server
 
     async def look(self) -> None:
-        """See where the address leads now, and follow it."""
+        """Open a connection to find out where the address leads now, and follow it."""
         await self._lender.look()
 
     def tell_moves(self, moved: Callable[[], None]) -> None:
@@ -240,7 +240,7 @@ class Pool:
         except StoreUnavailable as outage:
             failure = classify(outage.__cause__)
             if is_lent and failure.kind in ENDED and statement.lstrip().startswith("SELECT"):
-                # What ended one may have ended all that were open: they are not tried in turn.
+                # All connections that were open may have ended with it: none of them is tried.
                 self._lender.open.retire(lambda one: one.opened < begun)
             elif not await self._may_repeat(failure):
                 raise
@@ -248,7 +248,7 @@ class Pool:
             return await work(connection)
 
     async def _may_repeat(self, failure: Failure) -> bool:
-        """Return whether a statement did nothing, and another connection may be of more use."""
+        """Return whether a statement had no effect, and may succeed on another connection."""
         if failure.kind is Kind.READ_ONLY:
             await self._lender.look()
             return not self._lender.open.is_read_only
@@ -258,7 +258,7 @@ class Pool:
         return False
 
     def figures(self) -> Iterable[Figure]:
-        """What to publish."""
+        """Return the metrics to publish."""
         lender = self._lender
         yield Figure("connections", "Database connections open.", lambda: len(lender.open.every))
         yield Figure("connections_idle", "Database connections unused.", lambda: len(lender.open.free))
@@ -290,11 +290,11 @@ class Pool:
         yield from self._circuit.figures()
 
     def spreads(self) -> Iterable[Distribution]:
-        """What to publish."""
+        """Return the distributions to publish."""
         yield Distribution("wait_seconds", "How long statements waited for a connection.", self._waits)
 
     async def close(self) -> None:
-        """Close every connection, those in use after a moment's grace."""
+        """Close every connection; those in use have a short time to finish."""
         self._closed = True
         await self._circuit.close()
         await self._lender.close()

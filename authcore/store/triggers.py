@@ -1,16 +1,16 @@
-"""Triggers that tell the gateway which rows have changed, whoever changed them: SQL made from one table of tables.
+"""Notification triggers: they notify the gateway of changed rows, whoever changed them. One table describes them all.
 
 Laws:
 
-- They are ``ALWAYS`` enabled, so that writers with ``session_replication_role = replica`` are told of as well.
-- A trigger tells ids on one channel and does nothing else: it writes nothing, and the writer never fails for its sake
-  (what it cannot tell apart it tells as "everything of this table"). Those of
-  :mod:`authcore.store.former_memberships`, which write, are installed beside them.
-- One message for a statement, or one for each hundred rows; over a thousand rows, "everything of this table".
-- A change of columns that no verdict depends on (``last_used_at``, ``is_available``) is not told. A column that an
-  identity header comes from is told, whatever is listed here: :mod:`authcore.identity_headers` has the last word.
-- They are no migration: a database without them is whole, and only slower to revoke. Installing is idempotent, and
-  takes no lock where the same triggers are there already.
+- They are enabled ``ALWAYS``, so that changes by writers with ``session_replication_role = replica`` are notified too.
+- A trigger notifies one channel of ids and does nothing else. It writes nothing, and never makes the writer fail: on
+  an error it notifies "everything of this table". The triggers of :mod:`authcore.store.former_memberships`, which do
+  write, are installed with them.
+- A statement causes one message, or one for each hundred rows; over a thousand rows, "everything of this table".
+- A change is not notified if it is of columns alone that no verdict depends on (``last_used_at``, ``is_available``).
+  Columns that an identity header comes from always are: :mod:`authcore.identity_headers` overrides the table here.
+- They are not part of the migrations: without them the database is complete, and revocations take longer. Installing is
+  idempotent, and takes no lock if the same triggers exist.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from uuid import UUID
 CHANNEL: Final = "gateway_changes"
 _PREFIX: Final = "gateway_changed_"
 
-# table: (what tells a row, columns on which no verdict depends). The columns are subtracted as JSON keys, so that a
-# database without one of them, or with more of them, is told about all the same.
+# table: (expression that identifies a row, columns on which no verdict depends). The columns are subtracted as JSON
+# keys, so that the triggers also work where a table lacks one of them, or has more columns.
 _ID: Final = "r.id::text"
 _TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "organizations": (_ID, ("updated_at", "settings", "name", "slug")),
@@ -64,8 +64,8 @@ _UNTOLD: Final = {
     ("gateway_sessions", "INSERT"): "false",
     ("gateway_sessions", "DELETE"): "r.expires_at > now()",
 }
-"""(table, event) -> which of its rows are told, where not each is: a session that begins or whose time is over is no
-news, and hundreds begin and are purged at once."""
+"""(table, event) -> condition for a row to be notified, if not all are. Sessions that begin or have expired change no
+verdict, and hundreds of them are inserted or purged at once."""
 
 _SOURCES: Final = {
     "INSERT": ("REFERENCING NEW TABLE AS new_rows", "SELECT {told} AS told FROM new_rows r WHERE {which}"),
@@ -108,8 +108,8 @@ WHERE p.proname LIKE 'gateway\\_changed\\_%' AND t.tgenabled IN ('O', 'A')
     AND obj_description(p.oid, 'pg_proc') = $2
 """
 
-# As _INSTALLED, but for a program that may be older or newer than the triggers: which version they are is no matter.
-# The marks are others as soon as any of them is switched off, switched on or made anew.
+# As _INSTALLED, but for triggers of any version, as this program may be older or newer than they are. The marks change
+# as soon as any trigger is disabled, enabled or created again.
 COUNT: Final = """
 SELECT count(*), coalesce(string_agg(t.oid || '.' || t.xmin, ' ' ORDER BY t.oid), '') AS marks
 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
@@ -122,7 +122,7 @@ TRIGGERS: Final = len(_TABLES) * (len(_SOURCES) + 1)
 
 
 class TriggersRefused(RuntimeError):
-    """The database's user may not install triggers."""
+    """Error: the database user has no right to install triggers."""
 
 
 def _statements() -> Iterable[str]:
@@ -155,15 +155,15 @@ _VERSION: Final = hashlib.sha256("\n".join(_statements()).encode()).hexdigest()
 
 
 async def are_installed(connection: Any) -> bool:
-    """Tell whether exactly this program's triggers are there and enabled."""
+    """Return whether exactly the triggers of this program are installed and enabled."""
     return bool(await connection.fetchval(_INSTALLED, list(NAMES), _VERSION) == TRIGGERS)
 
 
 async def install(connection: Any) -> bool:
-    """Install the triggers, in the caller's transaction; False when they were there.
+    """Install the triggers in the caller's transaction; return False if they were installed already.
 
     Raises:
-        TriggersRefused: the database's user does not own the tables.
+        TriggersRefused: The database user does not own the tables.
     """
     if await are_installed(connection):
         return False
@@ -178,7 +178,7 @@ async def install(connection: Any) -> bool:
 
 
 async def remove(connection: Any) -> bool:
-    """Remove the triggers, in the caller's transaction; False when there were none."""
+    """Remove the triggers in the caller's transaction; return False if there were none."""
     found = await connection.fetchval(COUNT, list(NAMES))
     for table in NAMES:
         await connection.execute(f"DROP FUNCTION IF EXISTS {_PREFIX}{table}() CASCADE")
@@ -187,7 +187,7 @@ async def remove(connection: Any) -> bool:
 
 
 def parse(payload: str) -> Change:
-    """Read what a trigger told. What cannot be read concerns everything: a newer program's triggers may say more."""
+    """Parse a notification. One that cannot be parsed means "everything": newer triggers may send more."""
     table, _, told = payload.partition(" ")
     if told == "*" or table not in _TABLES or table == "permissions":
         return Change(everything=True)
