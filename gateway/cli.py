@@ -23,6 +23,7 @@ from config.load import ConfigError
 from config.route_file import RoutesRefused
 from gateway.commands.accounts import orgs, users
 from gateway.commands.advice import advised
+from gateway.commands.auditing import audit
 from gateway.commands.echo import echo
 from gateway.commands.explaining import explain
 from gateway.commands.health import health
@@ -83,6 +84,7 @@ _COMMANDS = (
     check_config,
     settings,
     explain,
+    audit,
     health,
     orgs,
     users,

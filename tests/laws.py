@@ -30,9 +30,21 @@ GROUND: Final = {
 MAY_IMPORT: Final[dict[str, set[str]]] = {
     "__main__": {"cli"},
     "cli": {"commands", "app"},
-    "commands": {"commands", "dev", "addresses", "app", "assembly", "workers", "logs", "keys", "faults"},
+    "commands": {
+        "commands",
+        "audit",
+        "dev",
+        "addresses",
+        "app",
+        "assembly",
+        "workers",
+        "logs",
+        "keys",
+        "faults",
+    },
     "workers": {"addresses", "admin_access", "app", "status", *GROUND},
     "dev": {"dev"},
+    "audit": {"audit"},
     "app": {
         "addresses",
         "assembly",

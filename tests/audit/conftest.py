@@ -1,0 +1,7 @@
+"""The audit is made against the gateway that the flows are tested on, too."""
+
+from __future__ import annotations
+
+from tests.flow.conftest import pytest_asyncio_loop_factories, start, upstream, world
+
+__all__ = ["pytest_asyncio_loop_factories", "start", "upstream", "world"]
