@@ -1,15 +1,14 @@
-"""The gateway's own cookies in a Cookie header: found, told apart from all others, and taken out (RFC 6265bis).
+"""Reader of the gateway's own cookies in a Cookie header: it finds them and takes them out (RFC 6265bis).
 
 Laws:
 
-- A cookie ends at ``;`` and at nothing else: quotes, commas and ``$Version`` mean nothing, as they mean nothing to
-  browsers.
-- Only the exact name is read. What a careless server might take for one of ours (other case or separator, escapes, a
-  stray ``=``) is neither read nor passed on.
-- A Cookie header does not say where a cookie was set (RFC 6265 section 5.4), so several of one name are all
-  candidates, in their order. Which of them counts is decided by proof, where they are used. An empty one is none, equal
-  ones are one.
-- All other cookies stay as they came, byte by byte and in order.
+- A cookie ends at ``;`` only. Quotes, commas and ``$Version`` have no meaning, as they have none to browsers.
+- Only the exact name is read. A cookie that a careless server could take for one of ours (another case or separator,
+  escapes, a stray ``=``) is neither read nor passed on.
+- A Cookie header does not say where a cookie was set (RFC 6265 section 5.4). So several of one name are all candidates,
+  in their order, and the code that uses them decides by proof which one counts. An empty cookie counts as absent, equal
+  ones count as one.
+- All other cookies pass unchanged, byte by byte and in order.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ REFRESH: Final = b"whm_refresh"
 CSRF: Final = b"whm_csrf"
 
 MOST: Final = 200
-"""Cookies of one request; browsers keep fewer of one site (RFC 6265bis section 5.6 asks for 50)."""
+"""Most cookies of one request; browsers keep fewer of one site (RFC 6265bis section 5.6 asks for 50)."""
 
 MOST_TWINS: Final = 16
-"""Different values of one name that are looked at; ``gateway/cookie_places.py`` knows fewer places for any."""
+"""Most different values of one name; ``gateway/cookie_places.py`` has fewer places for each name."""
 
 _OURS: Final = re.compile(rb"whm[^A-Za-z0-9](access|refresh|csrf)", re.IGNORECASE)
 _STRAY: Final = b' \t\r\n\v\f"'
-"""What a careless reader takes off a name, at either end and in any order."""
+"""Characters that a careless parser takes off either end of a name, in any order."""
 
 
 class OurCookies:
-    """What a request holds of the gateway's cookies."""
+    """The gateway's cookies of one request."""
 
     __slots__ = ("_others", "_values")
 
@@ -75,7 +74,7 @@ class OurCookies:
                 others.append(value)
 
     def every(self, name: bytes) -> tuple[bytes, ...]:
-        """Return the different values that one of our names has, in the order of the header; empty ones are none.
+        """Return the different non-empty values of one of our names, in the order of the header.
 
         Raises:
             CredentialAmbiguous: there are more than ``MOST_TWINS``.
@@ -89,7 +88,7 @@ class OurCookies:
         return (value, *others)
 
     def __bool__(self) -> bool:
-        """Whether the browser has any cookie of ours here, be it empty."""
+        """Whether the request has any cookie of ours, even an empty one."""
         return bool(self._values)
 
     def __repr__(self) -> str:
@@ -100,7 +99,7 @@ NO_COOKIES: Final = OurCookies()
 
 
 def without_ours(line: bytes) -> bytes | None:
-    """Return the value of a Cookie line without our cookies; None when that leaves nothing."""
+    """Return the value of a Cookie line without our cookies; None if no cookie is left."""
     pairs = line.split(b";")
     others = [pair for pair in pairs if _meant(pair) is None]
     if len(others) == len(pairs):
@@ -109,7 +108,7 @@ def without_ours(line: bytes) -> bytes | None:
 
 
 def _meant(pair: bytes) -> bytes | None:
-    """Return which of our names a cookie has, to the most careless reader; None for all others."""
+    """Return which of our names the most careless parser finds in a cookie; None if it finds none."""
     name = pair.lstrip(_STRAY + b"=").partition(b"=")[0]
     if b"%" in name:
         name = unquote_to_bytes(name)

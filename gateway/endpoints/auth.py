@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from authcore.errors import AuthError
     from authcore.pairs import TokenPair
     from authcore.sessions import Sessions
-    from gateway.endpoints.cookies import CookieLaws, KeptToken
+    from gateway.endpoints.cookies import CookieLaws, RefreshCookie
 
 OPEN_PATHS: Final = (
     "/api/auth/register",
@@ -128,14 +128,14 @@ class AuthEndpoints:
             self._cookies.clear(request)
         raise refusals[0]
 
-    async def _are_over(self, refusals: list[AuthError], kept: list[KeptToken], now: float) -> bool:
+    async def _are_over(self, refusals: list[AuthError], kept: list[RefreshCookie], now: float) -> bool:
         """Whether the session of each cookie is."""
         for error, one in zip(refusals, kept, strict=True):
             if not await self._is_over(error, one, now):
                 return False
         return True
 
-    async def _is_over(self, error: AuthError, kept: KeptToken, now: float) -> bool:
+    async def _is_over(self, error: AuthError, kept: RefreshCookie, now: float) -> bool:
         """Whether the cookies' session is: who came too late to be given the pair again has the winner's cookies."""
         if not isinstance(error, RefreshRevoked) or kept.session_id is None:
             return True

@@ -1,17 +1,17 @@
-"""The cookies of a browser session: what signing in sets, refreshing takes, and logging out clears.
+"""Cookies of a browser session: signing in sets them, refreshing reads them, and logging out clears them.
 
 Laws:
 
-- The three are set together and cleared together, with the attributes that Whatomate's clients know: tokens that no
-  script can read, one for ``/api`` and one for ``/api/auth``; the CSRF token for every page; all ``SameSite=Lax``.
-- A token in the body wins over the cookie and needs no CSRF token, as a header does elsewhere.
-- A refresh by cookie needs no CSRF token where the pipeline has found that a page of this host sent it: the clients of
-  Whatomate send none, since its server asks for it only beside an access cookie, and that has just run out.
-- Of several refresh cookies each is a candidate: the genuine ones, the newest first; without that proof, those of the
-  session that the CSRF token is of.
-- Setting and clearing expire what lies in other places (``gateway/cookie_places.py``).
-- Cookies are cleared when their session is over, and by no other refusal: who lost a race, or met an outage, still has
-  the cookies of who won.
+- The three are set together and cleared together, with the attributes that Whatomate's clients know: one token for
+  ``/api`` and one for ``/api/auth``, which no script can read; the CSRF token for every page; all ``SameSite=Lax``.
+- A token in the body has precedence over the cookie and needs no CSRF token, as a header does elsewhere.
+- A refresh by cookie needs no CSRF token if the pipeline has found that a page of this host sent it. The clients of
+  Whatomate send none: its server asks for one only beside an access cookie, which has expired by then.
+- Of several refresh cookies the genuine ones are candidates, the newest first. Without that proof only those count
+  whose session the CSRF token belongs to.
+- Setting and clearing expire the cookies in other places (``gateway/cookie_places.py``).
+- Cookies are cleared if their session is over, and by no other refusal: a client that lost a race, or met an outage,
+  still has the cookies of the one that won.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _OVER: Final = b"; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 
 
 @dataclass(frozen=True, slots=True)
-class KeptToken:
-    """The refresh token of the cookies.
+class RefreshCookie:
+    """Refresh token of a cookie.
 
     Attributes:
         token: The token.
-        session_id: The session that it says it is of; None when Whatomate issued it, or it cannot be believed.
+        session_id: The session that it names; None if Whatomate issued it, or it does not verify.
     """
 
     token: RefreshToken
@@ -57,43 +57,46 @@ class KeptToken:
 
 
 class CookieLaws(Protocol):
-    """What the endpoints ask of cookies, be they on or off."""
+    """Cookies as the endpoints use them, on or off."""
 
     def shown(self, pair: TokenPair) -> Mapping[str, object]:
-        """Return what the body tells of a pair."""
+        """Return the members of the body that show a pair."""
 
     def carry(
         self, request: web.Request, pair: TokenPair, *, shows: bool = True, renews: bool = True
     ) -> None:
-        """Let the answer to `request` set the cookies of a pair.
+        """Make the answer to `request` set the cookies of a pair.
 
-        `shows` says that the pipeline leaves our cookies in such a request. Unless it `renews`, the access token alone
-        is set, and the refresh token of the session stays where it is.
+        Args:
+            request: The request.
+            pair: The tokens.
+            shows: The pipeline leaves our cookies in such a request.
+            renews: The refresh token is set, too; otherwise the cookie of the session's refresh token stays.
         """
 
     def clear(self, request: web.Request) -> None:
-        """Let the answer to `request` clear the cookies, whatever else it says."""
+        """Make the answer to `request` clear the cookies, whatever its status."""
 
-    def refresh_tokens(self, request: web.Request, now: float) -> list[KeptToken]:
-        """Return the refresh tokens of the cookies, the one to be tried first first; none where there is no cookie.
+    def refresh_tokens(self, request: web.Request, now: float) -> list[RefreshCookie]:
+        """Return the refresh tokens of the cookies, in the order to try them; empty if there is no cookie.
 
         Raises:
-            CredentialAmbiguous: there are more than there are places for.
-            CsrfRefused: nothing shows that the user meant it.
+            CredentialAmbiguous: there are more cookies of the name than places for it.
+            CsrfRefused: neither the page nor a CSRF token proves that the user meant the request.
         """
 
     def leaving(self, request: web.Request) -> list[RefreshToken | BearerToken]:
-        """Return every token of the cookies, for whoever wants to be rid of them."""
+        """Return every token of the cookies, for logging out."""
 
 
 class NoCookies:
-    """Cookies are off."""
+    """Cookies that are off: tokens go into the body, and cookies of these names belong to somebody else."""
 
     def add_to(self, application: web.Application) -> None:
-        """Let every answer of an application carry what its request was marked with: nothing."""
+        """Add nothing to the answers of an application."""
 
     def shown(self, pair: TokenPair) -> Mapping[str, object]:
-        """Tokens go into the body."""
+        """Return the tokens and the lifetime."""
         return {
             "access_token": pair.access_token,
             "refresh_token": pair.refresh_token,
@@ -103,38 +106,38 @@ class NoCookies:
     def carry(
         self, request: web.Request, pair: TokenPair, *, shows: bool = True, renews: bool = True
     ) -> None:
-        """And nowhere else."""
+        """Set nothing."""
 
     def clear(self, request: web.Request) -> None:
-        """There is nothing to clear."""
+        """Clear nothing."""
 
-    def refresh_tokens(self, request: web.Request, now: float) -> list[KeptToken]:
-        """A cookie of that name is somebody else's."""
+    def refresh_tokens(self, request: web.Request, now: float) -> list[RefreshCookie]:
+        """Return nothing: a cookie of that name is not ours."""
         del request, now
         return []
 
     def leaving(self, request: web.Request) -> list[RefreshToken | BearerToken]:
-        """The same."""
+        """Return nothing, likewise."""
         del request
         return []
 
 
 class SessionCookies(NoCookies):
-    """Cookies are on."""
+    """Cookies that are on."""
 
     def __init__(self, csrf: CsrfTokens, tokens: Tokens, places: CookiePlaces, *, only: bool) -> None:
-        """With `only`, tokens go into cookies alone."""
+        """Create the cookies; with `only`, tokens go into cookies and not into the body."""
         self._csrf = csrf
         self._tokens = tokens
         self._places = places
         self._only = only
 
     def add_to(self, application: web.Application) -> None:
-        """Let every answer of an application carry what its request was marked with."""
+        """Write the cookies that requests were marked with into the answers of an application."""
         application.on_response_prepare.append(self._write)
 
     def shown(self, pair: TokenPair) -> Mapping[str, object]:
-        """Tokens go into the body as well, unless they are in cookies only."""
+        """Return the tokens and the lifetime; the lifetime alone if tokens go into cookies only."""
         return {"expires_in": pair.expires_in} if self._only else super().shown(pair)
 
     def carry(
@@ -159,21 +162,21 @@ class SessionCookies(NoCookies):
         ours = [self._places.put(name, b"", _OVER) for name in PATHS]
         request[_MARK] = [*self._places.expire(_host(request)), *ours]
 
-    def refresh_tokens(self, request: web.Request, now: float) -> list[KeptToken]:
-        """Take them from the cookies of that name, if a page of this host is proven to ask, or by the CSRF token."""
+    def refresh_tokens(self, request: web.Request, now: float) -> list[RefreshCookie]:
+        """Return those of the cookies, if a page of this host is proven to ask, or the CSRF token proves it."""
         cookies = _cookies(request)
         found = cookies.every(REFRESH)
         if not found:
             return []
         # Of one session the newest counts: an older one was used up for it, and using it again would end the session.
-        sessions: dict[object, KeptToken] = {}
+        sessions: dict[object, RefreshCookie] = {}
         for value, claims in newest_first(self._tokens, found, RefreshClaims, now):
             session_id = claims.session_id
-            kept = KeptToken(RefreshToken(value.decode("latin-1")), session_id)
+            kept = RefreshCookie(RefreshToken(value.decode("latin-1")), session_id)
             sessions.setdefault(session_id or value, kept)
         candidates = list(sessions.values())
         if not candidates:  # refreshing will say what is wrong with it
-            candidates = [KeptToken(RefreshToken(found[0].decode("latin-1")), None)]
+            candidates = [RefreshCookie(RefreshToken(found[0].decode("latin-1")), None)]
         if OWN_PAGE in request.headers:
             return candidates
         sent = [
@@ -187,7 +190,7 @@ class SessionCookies(NoCookies):
         return [one for _, one in sorted(meant, key=lambda each: -each[0])]
 
     def leaving(self, request: web.Request) -> list[RefreshToken | BearerToken]:
-        """Take them as they are: to be signed out needs no proof, and where it was sent from was looked at before."""
+        """Return all tokens unverified: logging out needs no proof, and the pipeline has checked the page's origin."""
         cookies = _cookies(request)
         found: list[RefreshToken | BearerToken] = []
         with suppress(CredentialAmbiguous):

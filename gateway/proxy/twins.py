@@ -1,15 +1,16 @@
-"""Twins: several access cookies of one request, and which of them counts.
+"""Twins: several access cookies of one request, and the choice of the one that counts.
 
-A browser keeps cookies of one name apart by path, by domain and, since RFC 6265bis, by whether there was a Domain at
-all. It sends all of them and does not say which is whose. Laws:
+A browser keeps cookies of one name apart by path, by domain and, since RFC 6265bis, by whether a Domain was given. It
+sends all of them and does not say where each was set. Laws:
 
-- The cookie counts with which alone the request would be let in: genuine, of a live session, and, where a CSRF token is
-  needed, with the right one. Of several such the newest counts, by its ``iat``.
-- A CSRF token that is one session's own says which session its page is in: that one counts before any of which it only
-  equals the cookie. So whoever plants a newer session beside the victim's is not given what the victim's page writes.
-- Where the CSRF token is right for none, the newest one is whom the refusal is about.
-- An outage is no verdict on a cookie: it ends the search, and none is taken instead.
-- There is no more work than ``MOST_TWINS`` proofs, and memory knows each answer as it knows any cookie's.
+- The cookie counts that alone would let the request in: a genuine one of a live session and, where a CSRF token is
+  needed, with the right one. Of several such cookies the newest counts, by its ``iat``.
+- A CSRF token that belongs to one session shows which session its page is in. That session's cookie has precedence
+  over cookies for which the token only equals ``whm_csrf``. So an attacker who plants a newer session beside the
+  victim's does not receive what the victim's page writes.
+- If the CSRF token is right for none, the refusal is about the newest cookie.
+- An outage is no verdict on a cookie. It ends the search, and no other cookie is used instead.
+- There are at most ``MOST_TWINS`` verifications, and the identity cache has each answer as it has any cookie's.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
 
 
 class Twins:
-    """The cookies of one request."""
+    """Chooser among the access cookies of one request."""
 
     def __init__(
         self, authenticator: Authenticator, browsers: BrowserLaws | None, cookies: CookieTwins
     ) -> None:
-        """`authenticator` proves them, `browsers` says whose request it was meant to be."""
+        """`authenticator` verifies `cookies`; `browsers` checks the CSRF token, or is None where none is needed."""
         self._authenticator = authenticator
         self._browsers = browsers
         self._cookies = cookies
@@ -44,16 +45,16 @@ class Twins:
     async def tell_apart(
         self, question: Question, reading: Reading, organization: UUID | None, now: float
     ) -> Principal:
-        """Return whom the cookie that counts stands for, and note which one that is in `question`.
+        """Return the principal of the cookie that counts, and set ``question.cookie`` to that cookie.
 
         Args:
             question: The request.
             reading: Its field lines.
-            organization: The organization the caller asks to act in; None for the cookie's own.
+            organization: The organization that the caller asks to act in; None for the cookie's own.
             now: POSIX seconds.
 
         Raises:
-            AuthError: none is good; why, of the newest genuine one. Or an outage.
+            AuthError: no cookie is good; the reason is that of the newest genuine one. Or an outage.
         """
         best = -1
         counts: Principal | None = None
