@@ -11,7 +11,8 @@ Laws:
 - The e-mail is folded by the very function that finds the account, in the database: one account, one counter.
 - What is asked of an unknown e-mail is what is asked of a known one: the same counters, the same answers.
 - An address from which the e-mail was signed in to, or where a session of its account was last used, passes the
-  e-mail's own counter, and so does who has a session: nobody can lock a user out of where they are at home.
+  counters of the e-mail and of the address, and so does a caller with a session: nobody can lock a user out of where
+  they are at home. A wrong password there is answered as a stranger's attempt would be.
 - Success forgives what failed for that e-mail from that address, and nothing else: signing in to one account does not
   pay for guesses at another.
 - When the store does not answer nobody is let through: :class:`~authcore.errors.StoreUnavailable`.
@@ -134,7 +135,12 @@ class Attempts:
             await asyncio.sleep(turn.wait_seconds)
         with self._proving(email):
             at = attempt.at + timedelta(seconds=turn.wait_seconds)
-            return await self._settled(prove, email, _Debt(turn.reserved, at, forgives=False))
+            proved = await self._settled(prove, email, _Debt(turn.reserved, at, forgives=False))
+        if (
+            proved is None and turn.passed_seconds is not None
+        ):  # a stranger would not have been told that much
+            raise Throttled(max(1, math.ceil(turn.passed_seconds)))
+        return proved
 
     async def _settled(
         self, prove: Callable[[], Awaitable[T | None]], email: str, counted: _Debt

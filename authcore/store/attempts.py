@@ -55,7 +55,9 @@ _OF_EMAIL: Final = _COUNT.format(
 )
 _OF_PAIR: Final = _COUNT.format(
     free="free",
-    asking="SELECT pair FROM asked, known, of_address WHERE known.here OR EXISTS (SELECT FROM of_email)",
+    asking="SELECT pair FROM asked, known, shut, law, (SELECT count(*) AS counted FROM of_address) before "
+    "WHERE (known.here AND coalesce(until <= now + hold, true)) "
+    "OR (before.counted > 0 AND EXISTS (SELECT FROM of_email))",
 )
 
 # Each counter asks only when the one before it has counted: so they are locked in this order, and what one refuses the
@@ -80,12 +82,16 @@ known AS (
             AND s.revoked_at IS NULL AND s.expires_at > now AND {UNCHANGED}) AS here
     FROM asked, law),
 shut AS (
-    SELECT max(open_at) AS until FROM gateway_sign_in_failures, asked, known
-    WHERE subject IN (address, pair) OR (subject = email AND NOT here)),
+    SELECT max(open_at) FILTER (WHERE subject = pair OR NOT here) AS until,
+           max(open_at) FILTER (WHERE subject <> pair AND here AND $3 IS NULL) AS passed
+    FROM gateway_sign_in_failures, asked, known WHERE subject IN (address, email, pair)),
 of_address AS ({_OF_ADDRESS}),
 of_email AS ({_OF_EMAIL}),
 of_pair AS ({_OF_PAIR})
-SELECT address, CASE WHEN here THEN NULL ELSE email END AS counted_email, email, pair,
+SELECT address, CASE WHEN EXISTS (SELECT FROM of_address) THEN address END AS counted_address,
+       CASE WHEN here THEN NULL ELSE email END AS counted_email, email, pair, here,
+       CASE WHEN passed > now + hold THEN extract(epoch FROM greatest(passed, until) - now)::double precision
+           END AS passed_seconds,
        EXISTS (SELECT FROM of_pair) AS is_reserved,
        extract(epoch FROM CASE WHEN EXISTS (SELECT FROM of_pair) THEN greatest(
            (SELECT slot_at FROM of_address), (SELECT slot_at FROM of_email), (SELECT slot_at FROM of_pair))
@@ -97,7 +103,7 @@ FROM asked, known, shut, law
 # null). Then the address is known from now on, and the oldest is forgotten for it. Locked in order.
 _TAKE_BACK: Final = """
 WITH given (place, subject, taken, free) AS (
-    SELECT 1, $1::bytea, 1::double precision, $7::double precision
+    SELECT 1, $10::bytea, 1::double precision, $7::double precision
     UNION ALL
     SELECT place, pair.subject, coalesce($5::double precision, f.level), $6::double precision
     FROM (VALUES (2, $2::bytea), (3, $3::bytea)) pair (place, subject), gateway_sign_in_failures f
@@ -168,10 +174,13 @@ class Reserved:
     """The counters in which an attempt has been counted.
 
     Attributes:
+        address: Where the attempt comes from.
+        counted_address: The address's own counter; None where it was passed.
         counted_email: The e-mail's own counter; None where it was passed.
     """
 
     address: bytes
+    counted_address: bytes | None
     counted_email: bytes | None
     email: bytes
     pair: bytes
@@ -184,10 +193,14 @@ class Turn:
     Attributes:
         reserved: Where it has been counted; None when it is refused.
         wait_seconds: From now to its turn.
+        is_known: It comes from where the e-mail was signed in before, or with a session of it.
+        passed_seconds: How long a stranger would have to wait in its place; None where one would be let through.
     """
 
     reserved: Reserved | None
     wait_seconds: float
+    is_known: bool = False
+    passed_seconds: float | None = None
 
 
 class AttemptRows:
@@ -216,8 +229,10 @@ class AttemptRows:
             return Turn(None, 0)
         if not row["is_reserved"]:
             return Turn(None, row["wait_seconds"] or 0)
-        reserved = Reserved(row["address"], row["counted_email"], row["email"], row["pair"])
-        return Turn(reserved, max(0, row["wait_seconds"]))
+        reserved = Reserved(
+            row["address"], row["counted_address"], row["counted_email"], row["email"], row["pair"]
+        )
+        return Turn(reserved, max(0, row["wait_seconds"]), row["here"], row["passed_seconds"])
 
     async def return_attempt(self, reserved: Reserved, at: datetime, limits: AttemptLimits) -> None:
         """Count an attempt as not made."""
@@ -241,6 +256,7 @@ class AttemptRows:
             limits.address_free_failures,
             reserved.email,
             limits.known_addresses - 1,
+            reserved.counted_address,
         )
 
     async def forget_attempts(self, email: str) -> int:

@@ -109,12 +109,16 @@ class Model:
             )
             for key in keys
         ]
+        if passes and asked[0].is_shut(now):
+            asked, shares = asked[1:], 0
+        else:
+            shares = 1
         if any(bucket.is_shut(now) for bucket in asked):
             return None
         wait = max(bucket.count(now) for bucket in asked)
         if succeeds:
             pair = asked[-1].level
-            for bucket, share in zip(asked, [1, *[pair] * (len(asked) - 1)], strict=True):
+            for bucket, share in zip(asked, [1] * shares + [pair] * (len(asked) - shares), strict=True):
                 bucket.take(share)
             self.known.add((email, address))
         return wait
