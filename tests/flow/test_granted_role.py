@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Work = Callable[[], Awaitable[object] | None]
 
 WITHOUT_DATABASE: Final = {
-    *("dev", "echo", "health", "keys generate", "keys list", "routes list", "routes matrix"),
+    *("audit", "dev", "echo", "health", "keys generate", "keys list", "routes list", "routes matrix"),
     *("routes schema", "serve", "settings", "token inspect"),
 }
 """Commands that do not open a database; ``serve`` is what all other tests here run, and ``dev`` brings its own."""
