@@ -53,7 +53,8 @@ def build_routes(
         # A preflight is forwarded only if no CORS policy answers it.
         preflight = replace(_forwarded(settings, metrics, upstreams, "preflight", PUBLIC), cors=None)
     if plan is None:
-        return RouteTable(ours, _rules_of_settings(settings, metrics, upstreams), preflight)
+        # Without endings: /api.html and /ws.js may be pages that are meant to be public.
+        return RouteTable(ours, _rules_of_settings(settings, metrics, upstreams), preflight, endings=False)
     refuse_hosted(plan, ours)
     rules = planned_rules(plan, settings, metrics, upstreams)
     return RouteTable(ours, rules, preflight, preflights_of(rules, metrics))
@@ -96,7 +97,7 @@ def _rules_of_settings(
     public = _forwarded(settings, metrics, upstreams, "public", PUBLIC)
     protected = _forwarded(settings, metrics, upstreams, "protected", AUTHENTICATED)
     rules = [(Pattern.parse(text), public) for text in settings.public_paths]
-    rules += [(Pattern.parse(text), protected) for text in settings.protected_paths]
+    rules += [(_guarded(Pattern.parse(text)), protected) for text in settings.protected_paths]
     if TICKET_PATH not in settings.public_paths:
         socket_route = replace(
             _forwarded(settings, metrics, upstreams, "ws", AUTHENTICATED),
@@ -106,6 +107,11 @@ def _rules_of_settings(
         )
         rules.append((Pattern.parse(TICKET_PATH), socket_route))
     return rules
+
+
+def _guarded(pattern: Pattern) -> Pattern:
+    """Return the pattern of a protected path; one of everything below holds other spellings of it, too."""
+    return replace(pattern, prefix=pattern.path.below and pattern.path.segments != ())
 
 
 def _hosted_routes(

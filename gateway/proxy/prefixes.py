@@ -92,13 +92,14 @@ class _Node(Generic[R]):
         self.parameter: _Node[R] | None = None
         self.ends: list[R] = []
 
-    def child(self, segment: str | None) -> _Node[R]:
-        """Return the node below, which is made if there is none."""
+    def child(self, segment: str | None, *, endings: bool) -> _Node[R]:
+        """Return the node below, which is made if there is none; with `endings`, a segment may have one more."""
         if segment is None:
             self.parameter = self.parameter or _Node()
             return self.parameter
         literal = _bare(skeleton(segment))
-        self.endings.add(len(_ENDING.findall(literal)))
+        if endings:
+            self.endings.add(len(_ENDING.findall(literal)))
         return self.literals.setdefault(literal, _Node())
 
     def spelt(self, segment: str) -> Iterator[_Node[R]]:
@@ -114,13 +115,18 @@ class _Node(Generic[R]):
 class PrefixGuard(Generic[R]):
     """Guard of the rules of protected prefixes."""
 
-    def __init__(self, rules: Iterable[R]) -> None:
-        """Each of `rules` needs a credential, and matches everything below its path."""
+    def __init__(self, rules: Iterable[R], *, endings: bool) -> None:
+        """Each of `rules` needs a credential, and matches everything below its path.
+
+        With `endings`, what follows a dot or a colon may be left out of a segment.
+        """
+        self._prefixes = list(rules)
+        self._concerns: dict[int, bool] = {}
         self._roots: dict[str, _Node[R]] = {}
-        for rule in rules:
+        for rule in self._prefixes:
             node = self._roots.setdefault(rule.host.lower(), _Node())
             for segment in rule.path.segments:
-                node = node.child(segment)
+                node = node.child(segment, endings=endings)
             node.ends.append(rule)
 
     def hold(self, rule: R, host: str, method: bytes, path: str) -> R:
@@ -129,6 +135,8 @@ class PrefixGuard(Generic[R]):
         Raises:
             NotFound: the path spells a prefix, and neither its rule nor `rule` asks for all that the other does.
         """
+        if not self._may_give_way(rule):
+            return rule
         segments = segments_of(path)
         for name in (host, f"*.{host.partition('.')[2]}", ""):
             root = self._roots.get(name)
@@ -138,6 +146,14 @@ class PrefixGuard(Generic[R]):
             if name == rule.host.lower():
                 break  # a rule of a host goes before those of wider hosts, whatever the path
         return rule
+
+    def _may_give_way(self, rule: R) -> bool:
+        """Return whether some prefix takes precedence over `rule`; looked up once for each rule of the table."""
+        known = self._concerns.get(id(rule))
+        if known is None:
+            known = any(compare(prefix.path, rule.path) in _WIDER for prefix in self._prefixes)
+            self._concerns[id(rule)] = known
+        return known
 
 
 def _deepest(node: _Node[R], segments: list[str], place: int, method: bytes) -> R | None:

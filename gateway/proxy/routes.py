@@ -147,6 +147,8 @@ class RouteTable:
         rules: Iterable[tuple[Pattern, Route]],
         preflight: Route | None,
         preflights: Mapping[Route, Route] | None = None,
+        *,
+        endings: bool = True,
     ) -> None:
         """Compile the table.
 
@@ -156,6 +158,7 @@ class RouteTable:
             rules: Patterns and their routes.
             preflight: The route of a CORS preflight, which carries no credential; None if there is none.
             preflights: In place of `preflight`, the preflight route of each route.
+            endings: What follows a dot or a colon is left out, too, when a path is held to a prefix.
         """
         self._hosted = {
             path: (found,) if isinstance(found, Route) else tuple(found) for path, found in hosted.items()
@@ -183,7 +186,7 @@ class RouteTable:
             for rule, (pattern, _) in zip(compiled, rules, strict=True)
             if pattern.prefix and not rule.opens
         ]
-        self._guard = PrefixGuard(prefixes) if prefixes else None
+        self._guard = PrefixGuard(prefixes, endings=endings) if prefixes else None
         self.by_host = self._tree.by_host
 
     def match(self, method: bytes, path: str, host: str = "", *, preflight: bool) -> Route:

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from config.load import load_settings
 from gateway.admin_access import Access
+from gateway.app import Gateway
 from tests.flow.calls import get, post
+from tests.flow.conftest import NOWHERE, SECRET
 from tests.flow.peers import Client
 from tests.test_admin import count, metrics
 
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from gateway.app import Gateway
     from tests.flow.peers import Message, Upstream
 
     Start = Callable[..., Awaitable[Gateway]]
@@ -136,30 +137,38 @@ async def test_without_the_token_only_probes_answer(start: Start, path: str) -> 
     assert [(await asked(gateway, "127.0.0.1", probe)).status for probe in PROBES] == [200, 503]
 
 
-async def test_a_token_in_a_file_is_exchanged_while_it_runs(start: Start, tmp_path: Path) -> None:
+async def test_a_token_in_a_file_is_exchanged_while_it_runs(upstream: Upstream, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text(TOKEN + "\n")
     settings = load_settings(
-        environment={"GATEWAY_ADMIN_TOKEN_FILE": str(file)}, env_file=tmp_path / "none", required=frozenset()
+        environment={
+            "GATEWAY_ADMIN_TOKEN_FILE": str(file),
+            "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+            "GATEWAY_LISTEN": "127.0.0.1:0",
+            "GATEWAY_DATABASE_URL": NOWHERE,
+            "GATEWAY_JWT_SECRET": SECRET,
+            "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{upstream.port}",
+            "GATEWAY_TIMEOUT_DRAIN_SECONDS": "1",
+        },
+        env_file=tmp_path / "none",
     )
-    assert settings.files["GATEWAY_ADMIN_TOKEN"] == file
-    from gateway.admin_access import build_access  # noqa: PLC0415 - beside what it is built of
+    gateway = await Gateway.start(settings)
 
-    access = build_access(settings, lambda _: None)
+    async def status(token: str) -> int:
+        return (await asked(gateway, "127.0.0.1", "/status.json", f"Authorization: Bearer {token}")).status
 
-    def passes(token: str) -> bool:
-        return access.is_token(f"Bearer {token}")
-
-    assert passes(TOKEN)
-    file.write_text("another-token-of-the-tests\n")
-    assert passes("another-token-of-the-tests")
-    assert not passes(TOKEN)
-    for unfit in ("", "short", "with a space in it, and long"):
-        file.write_text(unfit)
-        assert passes("another-token-of-the-tests"), unfit
-        assert not passes(unfit)
-    file.unlink()
-    assert passes("another-token-of-the-tests")
+    try:
+        assert await status(TOKEN) == 200
+        file.write_text("another-token-of-the-tests\n")
+        assert (await status("another-token-of-the-tests"), await status(TOKEN)) == (200, 401)
+        for unfit in ("", "short", "with a space in it, and long"):
+            file.write_text(unfit)
+            assert await status("another-token-of-the-tests") == 200, "what is unfit changes nothing"
+            assert await status(unfit) == 401
+        file.unlink()
+        assert await status("another-token-of-the-tests") == 200
+    finally:
+        await gateway.stop()
 
 
 def test_a_token_that_cannot_be_sent_is_refused_at_the_start(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from gateway.proxy.prefixes import segments_of
 from gateway.proxy.routes import Pattern, Route, RouteTable
 from gateway.proxy.target import parse_target
 from gateway.wire.messages import ProtocolError, RequestHead
-from tests.flow.calls import ask, bearer, get
+from tests.flow.calls import ask, bearer, get, post
+from tests.flow.peers import Client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -101,6 +102,38 @@ async def test_what_is_no_spelling_of_it_goes_where_it_went(
     gateway = await start(world.url, routes=path)
     for target in OTHERS:
         assert (await ask(gateway, get(target, bearer(world.token(world.agent))))).status == 200, target
+
+
+async def test_the_default_lists_hold_other_spellings_of_what_they_protect_as_well(
+    start: Start, upstream: Upstream
+) -> None:
+    gateway = await start()
+    for target in (
+        "/%EF%BD%81pi/users",
+        "/api./users",
+        "/api%20/users",
+        "/ap%E2%80%8Bi",
+        "/%EF%BD%97s/x",
+        "/%C3%A1pi/x",
+    ):
+        assert (await ask(gateway, get(target))).status == 401, target
+    assert upstream.seen == b""
+    for target in ("/api.html", "/ws.js", "/apix", "/health", "/wsx/y", "/a/api", "/api.v2/x"):
+        assert (await ask(gateway, get(target))).status == 200, target
+    assert (await ask(gateway, get("/api/webhook"))).status == 200, "an open path below a protected one"
+
+
+async def test_explain_says_which_route_another_spelling_falls_under(
+    world: World, start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(ROUTES, encoding="utf-8")
+    gateway = await start(world.url, routes=path)
+    question = {"method": "GET", "path": "/billing/admin.json", "as": "agent@example.com"}
+    async with Client(gateway.admin_address) as client:
+        told = (await client.exchange(post("/explain", question))).json()
+    assert told["route"]["name"] == "admin"  # type: ignore[index]
+    assert told["verdict"]["missing"] == ["users:write"]  # type: ignore[index]
 
 
 # -- by property ------------------------------------------------------------------------------------------------

@@ -116,10 +116,11 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 # -- the gateway holds -----------------------------------------------------------------------------------------
 
 
-async def test_everything_holds_at_the_gateway(world: World, start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["lists", "routes"])
+async def test_everything_holds_at_the_gateway(way: str, world: World, start: Start, tmp_path: Path) -> None:
     routes = tmp_path / "routes.yaml"
     routes.write_text(ROUTES)
-    gateway = await start(world.url, routes=routes, cookies=True)
+    gateway = await start(world.url, routes=routes if way == "routes" else None, cookies=True)
     of = target(gateway.address[1], upstream=Url(secure=False, host="127.0.0.1", port=free_port()))
     of.known_email = "agent@example.com"
     seen = await results(of)

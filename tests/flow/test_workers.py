@@ -119,3 +119,28 @@ async def test_one_of_them_explains_for_all(upstream: Upstream) -> None:
             answer = await client.exchange(question % (len(document), document))
         assert answer.status == 200, answer.body
         assert json.loads(answer.body)["verdict"]["status"] == 401
+
+
+async def test_one_token_and_one_list_of_hosts_stand_before_all_of_them(upstream: Upstream) -> None:
+    token = "an-admin-token-of-the-tests"
+    request = "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\r\n"
+    proof = f"Authorization: Bearer {token}\r\n"
+
+    async def status(path: str, host: str, lines: str = "") -> int:
+        async with Client(admin) as client:
+            return (await client.exchange(request.format(path, host, lines).encode())).status
+
+    async with serving(upstream, "--workers", "2", GATEWAY_ADMIN_TOKEN=token) as (_, _, admin):
+        await all_listening(admin, 2)
+        for path in ("/metrics", "/status.json", "/nowhere"):
+            assert await status(path, "127.0.0.1") == 401
+            assert await status(path, "attacker.test", proof) == 421
+        assert await status("/livez", "attacker.test") == 421
+        assert await status("/livez", "127.0.0.1") == 200
+        async with Client(admin) as client:
+            page = (
+                await client.exchange(request.format("/metrics", "localhost", proof).encode())
+            ).body.decode()
+    assert page.count("# TYPE gateway_admin_refusals_total counter") == 1
+    assert '\ngateway_admin_refusals_total{reason="token"} 3.0\n' in page
+    assert '\ngateway_admin_refusals_total{reason="host"} 4.0\n' in page
