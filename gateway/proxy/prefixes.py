@@ -10,7 +10,8 @@ Laws:
 - The guard only ever tightens: a request that spells a prefix gets the prefix' route in place of a wider or crossing
   one that asks for less, keeps one that asks for as much, and is 404 where neither asks for all that the other does.
 - A route that is written for the very spelling, or below the prefix, stays.
-- A search looks at the segments of the request, never at the number of prefixes.
+- A search looks at the segments of the request, never at the number of prefixes; whether a rule is wider than any of
+  them is found out once, at its first request.
 """
 
 from __future__ import annotations
@@ -22,28 +23,16 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 from authcore.authorize import asks_at_least
 from config.patterns import Relation, compare
 from gateway.faults import NotFound
+from gateway.proxy.matching import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from config.patterns import PathPattern
     from gateway.proxy.routes import Route
 
 
-class Guarded(Protocol):
+class Guarded(Rule, Protocol):
     """Rule of a route table, as the guard sees it."""
-
-    @property
-    def host(self) -> str:
-        """A host, ``*.`` and a host, or empty for any host."""
-
-    @property
-    def path(self) -> PathPattern:
-        """The paths it matches."""
-
-    @property
-    def methods(self) -> frozenset[bytes] | None:
-        """The methods it matches; None for any."""
 
     @property
     def route(self) -> Route:

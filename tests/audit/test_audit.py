@@ -9,17 +9,11 @@ import ssl
 import subprocess
 import sys
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gateway.audit.asking import Asker, Url
 from gateway.audit.check import BudgetSpent, NotApplicable, Outcome, Unreachable
@@ -29,6 +23,7 @@ from gateway.audit.running import run
 from gateway.audit.target import Target
 from gateway.cli import main
 from tests.audit.weak import KNOWN, TWINS, sound, weak
+from tests.certificates import self_signed
 from tests.flow.test_drain import free_port
 
 if TYPE_CHECKING:
@@ -69,7 +64,7 @@ async def test_each_finding_fires_where_its_weakness_is(check: Check, place: int
     )
     twin = TWINS[check.id][place]
     slow = 0.2 if check.id == "user-enumeration" and twin is sound else 0.0
-    context = self_signed(tmp_path) if check.id == "tls" else None
+    context = serving_tls(tmp_path) if check.id == "tls" else None
     behind = weak(twin) if check.id == "upstream-direct" else nullcontext()
     async with weak(sound if check.id == "upstream-direct" else twin, context, slow) as port, behind as other:
         upstream = None if other is None else Url(secure=False, host="127.0.0.1", port=other)
@@ -88,28 +83,9 @@ async def test_a_sound_server_is_found_nothing_in_by_the_check_of_each_other_wea
     )
 
 
-def self_signed(folder: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "weak.test")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "key.pem").write_bytes(private)
+def serving_tls(folder: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    context.load_cert_chain(*self_signed(folder, address="127.0.0.1"))
     return context
 
 

@@ -8,20 +8,16 @@ import ssl
 import tempfile
 import threading
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import asyncpg
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from authcore.store.kinds import ADVICE, Kind
 from authcore.store.migrate import migrate
+from tests.certificates import self_signed
 from tests.commands.conftest import SECRET
 from tests.conftest import execute, finish
 from tests.database.servers import servers
@@ -245,36 +241,11 @@ async def test_a_migration_without_the_right_to_create_is_named(
 # -- TLS -----------------------------------------------------------------------------------------------------------
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for nobody in particular, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "elsewhere.example")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "server.crt", folder / "server.key"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return files
-
-
 @contextmanager
 def encrypted(folder: Path) -> Iterator[str]:
     """An address that agrees to TLS, as PostgreSQL does, and shows a certificate of its own making."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate(folder))
+    context.load_cert_chain(*self_signed(folder))
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -303,7 +274,7 @@ async def test_a_certificate_that_does_not_hold_is_named(
         where = f"postgresql://gateway@{place}/w?sslmode=verify-full&sslrootcert={{}}"
         other = tmp_path / "other"
         other.mkdir()
-        for root in (certificate(other)[0], tmp_path / "server.crt"):  # of another maker; of another host
+        for root in (self_signed(other)[0], tmp_path / "server.crt"):  # of another maker; of another host
             for command in (("migrate",), ("check-config", "--connect")):
                 refused = await ask(*command, GATEWAY_DATABASE_URL=where.format(root))
                 names(refused, Kind.TLS, "certificate verify failed")
