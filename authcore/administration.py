@@ -26,6 +26,7 @@ from authcore.errors import (
     SlugTaken,
     UserUnknown,
 )
+from authcore.store.origins import Origin
 from authcore.store.rows import ApiKeyPage, Change, NewApiKey, NewUser
 from authcore.texts import acceptable_email, acceptable_name, is_searchable
 
@@ -114,6 +115,7 @@ class Administration:
             organization_id=organization_id,
             role_id=role_id,
             is_super_admin=is_super_admin,
+            origin=Origin.OPERATOR,
         )
         user_id = await self._store.add_user(user)
         if user_id is None:

@@ -235,7 +235,11 @@ class Authenticator:
         async def find(rows: set[UUID]) -> Principal:
             rows.add(foreign.row)
             return await self._principals.of_token(
-                AuthMethod.FOREIGN, await foreign.find(stranger), organization, rows
+                AuthMethod.FOREIGN,
+                await foreign.find(stranger),
+                organization,
+                rows,
+                leeway_seconds=foreign.leeway_seconds,
             )
 
         return partial(self._principals.judge, find)

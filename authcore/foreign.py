@@ -6,27 +6,30 @@ Laws:
 - The signature comes first; ``iss`` before it only chooses whose keys are asked.
 - A token says who somebody is, and nothing of what they may: organization membership, role and permissions are this
   installation's. Nobody is created.
-- An e-mail counts only if the issuer says that it verified it (``email_verified``), and only in ASCII: other letters
-  fold onto those of somebody else's address.
+- An e-mail counts only if the issuer says that it verified it (``email_verified``: true, or the text "true" that some
+  providers send), and only in ASCII: other letters fold onto those of somebody else's address.
+- By an e-mail it takes an account only if somebody proved the e-mail of that account, too: who registers an address
+  first does not own the account of whoever comes with a token for it (:mod:`authcore.store.origins`).
 - Only an access token is replaced by it: nothing here is a refresh token or a ticket.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import uuid4
 
 from authcore import jws
 from authcore.claims import AccessClaims, moment, text, uuid
-from authcore.errors import SubjectUnknown, TokenExpired, TokenMalformed, TokenRejected
+from authcore.errors import EmailUnproved, SubjectUnknown, TokenExpired, TokenMalformed, TokenRejected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from uuid import UUID
 
     from authcore.key_source import KeySource
-    from authcore.store.rows import LoginRow
+    from authcore.store.origins import Holder
 
 T = TypeVar("T")
 
@@ -43,6 +46,8 @@ class Mapped:
         organization: The claim that holds the id of the organization to act in; empty for the user's home.
         trusts_email: An e-mail counts without ``email_verified``.
         leeway_seconds: Clock skew forgiven.
+        token_bytes: A token has so many bytes at most.
+        takes_unproved: Accounts are found by an e-mail that nobody proved of them.
     """
 
     issuer: str
@@ -52,6 +57,8 @@ class Mapped:
     organization: str = ""
     trusts_email: bool = False
     leeway_seconds: float = 0
+    token_bytes: int = jws.MAX_TOKEN_BYTES
+    takes_unproved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +77,8 @@ class Users(Protocol):
     async def home(self, user_id: UUID) -> UUID | None:
         """Return the organization a user lands in."""
 
-    async def logins(self, email: str) -> Sequence[LoginRow]:
-        """Return the users with the e-mail in any case: the exact spelling first."""
+    async def holders(self, email: str) -> Sequence[Holder]:
+        """Return the accounts with the e-mail in any case: those that it was proved of first."""
 
 
 class ForeignIssuer:
@@ -79,11 +86,13 @@ class ForeignIssuer:
 
     Attributes:
         keys: Its key set.
+        leeway_seconds: Clock skew forgiven.
         row: Stands for it among the rows that a verdict came from.
     """
 
     def __init__(self, keys: KeySource, mapped: Mapped, users: Users) -> None:
         self.keys = keys
+        self.leeway_seconds = mapped.leeway_seconds
         self.row = uuid4()
         self._mapped = mapped
         self._users = users
@@ -91,7 +100,9 @@ class ForeignIssuer:
     def claims(self, token: bytes) -> bool:
         """Tell whether a token says that it is this issuer's, which proves nothing yet."""
         try:
-            return jws.unproved(jws.bounded(token)).get("iss") == self._mapped.issuer
+            return (
+                jws.unproved(jws.bounded(token, self._mapped.token_bytes)).get("iss") == self._mapped.issuer
+            )
         except TokenRejected:
             return False
 
@@ -102,12 +113,11 @@ class ForeignIssuer:
             TokenRejected: it is not to be believed (by subclass).
             IssuerUnavailable: that cannot be told, for the key set cannot be had.
         """
-        token = jws.bounded(token)
+        token = jws.bounded(token, self._mapped.token_bytes)
         header = jws.read_header(token)
         if jws.is_demanding(header):
             raise TokenRejected
-        keys = await self.keys.candidates(header.get("alg"), header.get("kid"), now)
-        payload = jws.prove(token, keys)
+        payload = await self._prove(token, header, now)
         expires_at = self._check(payload, now)
         mapped = self._mapped
         return Stranger(
@@ -116,6 +126,16 @@ class ForeignIssuer:
             organization_id=uuid(payload, mapped.organization) if mapped.organization else None,
             expires_at=expires_at,
         )
+
+    async def _prove(self, token: bytes, header: Mapping[str, object], now: float) -> dict[str, object]:
+        algorithm, kid = header.get("alg"), header.get("kid")
+        keys = await self.keys.candidates(algorithm, kid, now)
+        if kid is None and keys:
+            # No name tells that a new key signed it: that shows by the signature alone.
+            with suppress(TokenRejected):
+                return jws.prove(token, keys)
+            keys = await self.keys.renewed(algorithm, now)
+        return jws.prove(token, keys)
 
     def _check(self, payload: Mapping[str, object], now: float) -> float:
         mapped = self._mapped
@@ -136,7 +156,8 @@ class ForeignIssuer:
         email = _required(text(payload, self._mapped.email))
         if not email.isascii():
             raise TokenRejected
-        if not self._mapped.trusts_email and payload.get("email_verified") is not True:
+        verified = payload.get("email_verified")
+        if not (self._mapped.trusts_email or verified is True or verified == "true"):
             raise TokenRejected
         return email
 
@@ -145,18 +166,24 @@ class ForeignIssuer:
 
         Raises:
             SubjectUnknown: there is no such user here, or more than one.
+            EmailUnproved: there is, and nobody has proved that the e-mail is theirs.
             StoreUnavailable: the database does not answer.
         """
         user_id = stranger.user_id
         if user_id is None:
-            found = {row.user_id for row in await self._users.logins(stranger.email or "")}
-            if len(found) != 1:
-                raise SubjectUnknown
-            (user_id,) = found
+            user_id = self._one_of(await self._users.holders(stranger.email or ""))
         organization = stranger.organization_id or await self._users.home(user_id)
         if organization is None:
             raise SubjectUnknown
         return AccessClaims(user_id=user_id, organization_id=organization, expires_at=stranger.expires_at)
+
+    def _one_of(self, holders: Sequence[Holder]) -> UUID:
+        taken = [one for one in holders if one.is_proved or self._mapped.takes_unproved]
+        if holders and not taken:
+            raise EmailUnproved
+        if len(taken) != 1:
+            raise SubjectUnknown
+        return taken[0].user_id
 
 
 def _required(value: T | None) -> T:

@@ -2,7 +2,8 @@
 
 Laws:
 
-- A token is bounded before it is parsed: over 8 KiB, or not three base64url segments, is refused unread.
+- A token is bounded before it is parsed: over 8 KiB (or what its reader allows), or not three
+  base64url segments, is refused unread.
 - No input raises anything but a ``TokenRejected``.
 - A token with ``crit`` demands extensions that are not implemented here (RFC 7515 section 4.1.11), and is refused.
 - A key verifies by its own algorithm alone. The header fields ``jwk``, ``jku``, ``x5u`` and ``x5c`` are ignored.
@@ -31,13 +32,13 @@ _COMPACT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z
 _JWS: Final = PyJWS()
 
 
-def bounded(token: str | bytes) -> bytes:
+def bounded(token: str | bytes, most: int = MAX_TOKEN_BYTES) -> bytes:
     """Return a token as bytes if it is small and well-formed enough to be parsed."""
     if isinstance(token, str):
-        if len(token) > MAX_TOKEN_BYTES or not token.isascii():
+        if len(token) > most or not token.isascii():
             raise TokenMalformed
         token = token.encode("ascii")
-    if len(token) > MAX_TOKEN_BYTES or _COMPACT.match(token) is None:
+    if len(token) > most or _COMPACT.match(token) is None:
         raise TokenMalformed
     return token
 

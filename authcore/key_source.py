@@ -100,10 +100,22 @@ class KeySource:
             raise IssuerUnavailable
         return found
 
+    async def renewed(self, algorithm: object, now: float) -> Sequence[Key]:
+        """Return the keys that may have signed a token without a ``kid`` which none of the known keys has signed.
+
+        The set is fetched once more for it, as for an unknown ``kid``.
+        """
+        if self._flight is not None or now >= self._askable:
+            await self.refresh(now)
+        return self._matching(algorithm, None)
+
     def _matching(self, algorithm: object, kid: object) -> list[Key]:
-        return [
-            key for key in self._keys if key.algorithm == algorithm and (key.kid is None or key.kid == kid)
-        ]
+        fitting = [key for key in self._keys if key.algorithm == algorithm]
+        if (
+            kid is None and len(fitting) == 1
+        ):  # a name is optional (RFC 7515 section 4.1.4), where it is not needed
+            return fitting
+        return [key for key in fitting if key.kid is None or key.kid == kid]
 
     async def follow(self, now: float) -> None:
         """Fetch the set if its lifetime is over."""

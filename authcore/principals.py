@@ -79,6 +79,8 @@ class Principals:
         claims: AccessClaims | TicketClaims,
         organization: UUID | None,
         rows: set[UUID],
+        *,
+        leeway_seconds: float | None = None,
     ) -> Principal:
         """Return whom the proved claims of a token stand for, which was presented by `method`."""
         subject = await self._subject(claims.user_id, claims.organization_id, rows, claims.session_id)
@@ -94,7 +96,8 @@ class Principals:
             method,
             await self._acting_in(subject, organization, rows),
             user_id=claims.user_id,
-            expires_at=claims.expires_at + self._leeway_seconds,
+            expires_at=claims.expires_at
+            + (self._leeway_seconds if leeway_seconds is None else leeway_seconds),
             session_id=claims.session_id,
             until=None if claims.until is None else claims.until + self._leeway_seconds,
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from authcore.identity_headers import BY_KEY, HOSTED, SESSION, SIGNED
 from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.extras import admin_token, collector, redis_can_be_asked
+from config.issuer_checks import issuer, issuer_tokens, unproved_emails
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -76,26 +77,6 @@ def _key_directory(settings: Settings) -> Iterator[tuple[str, str]]:
             "GATEWAY_JWT_SECRET_VERIFIES",
             "off needs GATEWAY_JWT_KEYS_DIR: else nothing would verify a token",
         )
-
-
-def _issuer(settings: Settings) -> Iterator[tuple[str, str]]:
-    issuer = settings.issuer
-    if issuer.url is None:
-        if issuer.jwks_url is not None:
-            yield (
-                "GATEWAY_ISSUER_URL",
-                "should be the iss claim of the tokens that GATEWAY_ISSUER_JWKS_URL verifies",
-            )
-        return
-    if issuer.jwks_url is None:
-        yield "GATEWAY_ISSUER_JWKS_URL", "should say where the keys of GATEWAY_ISSUER_URL are, https://…"
-    if not issuer.audience:
-        yield (
-            "GATEWAY_ISSUER_AUDIENCE",
-            "should name this gateway: else tokens for anybody else would open it",
-        )
-    if issuer.url == settings.jwt.issuer:
-        yield "GATEWAY_ISSUER_URL", "is GATEWAY_JWT_ISSUER, the gateway's own"
 
 
 def _previous_secrets(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -243,8 +224,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_JWT_SECRET_VERIFIES", "GATEWAY_JWT_KEYS_DIR"), _key_directory),
     (
         ("GATEWAY_ISSUER_URL", "GATEWAY_ISSUER_JWKS_URL", "GATEWAY_ISSUER_AUDIENCE", "GATEWAY_JWT_ISSUER"),
-        _issuer,
+        issuer,
     ),
+    (("GATEWAY_ISSUER_UNPROVED_EMAIL", "GATEWAY_REGISTRATION"), unproved_emails),
+    (("GATEWAY_ISSUER_TOKEN_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), issuer_tokens),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_REFRESH_SECONDS"), _lifetimes),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_SESSION_SECONDS"), _session_lifetime),
     (("GATEWAY_SIGNIN_DELAY_SECONDS", "GATEWAY_SIGNIN_DELAY_MAX_SECONDS"), _delays),

@@ -67,6 +67,12 @@ class SubjectUnknown(TokenRejected):
     """A genuine token whose user or organization no longer exists, or whose user has left the organization."""
 
 
+class EmailUnproved(SubjectUnknown):
+    """A foreign issuer's token, genuine, for an account whose e-mail nobody has proved."""
+
+    message = "This e-mail is not confirmed for the account that has it. Please ask an administrator."
+
+
 class UserDisabled(AuthError):
     """A user who is switched off."""
 

@@ -18,6 +18,7 @@ from authcore import permissions
 from authcore.store.emails import folded
 from authcore.store.invitations import spend
 from authcore.store.moments import moment
+from authcore.store.origins import note_origin
 from authcore.store.rows import LoginRow, PasswordRow, RoleProfile, UserProfile
 from authcore.store.subjects import Subjects
 
@@ -175,6 +176,7 @@ class AccountRows(Subjects):
                     user.is_super_admin,
                 )
                 await connection.execute(_ADD_HOME, user_id, user.organization_id, user.role_id)
+                await note_origin(connection, user_id, user.origin)
                 if spending is not None:
                     await spend(connection, spending, user_id)
                 return user_id

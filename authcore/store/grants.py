@@ -15,14 +15,17 @@ from typing import Any, Final
 READ: Final = (
     *("organizations", "custom_roles", "permissions", "role_permissions", "users"),
     *("user_organizations", "api_keys", "gateway_migrations", "gateway_former_memberships"),
+    "gateway_account_origins",
 )
 INSERTED: Final = (
     *("organizations", "custom_roles", "role_permissions", "users", "user_organizations", "api_keys"),
+    "gateway_account_origins",
 )
 UPDATED: Final = {
     "users": ("password_hash", "updated_at"),
     "user_organizations": ("deleted_at", "role_id", "is_default", "updated_at"),
     "api_keys": ("is_active", "deleted_at", "last_used_at", "updated_at"),
+    "gateway_account_origins": ("email", "origin", "noted_at"),
 }
 OWN: Final = (
     *("gateway_sessions", "gateway_refresh_tokens", "gateway_api_key_digests", "gateway_sign_outs"),

@@ -4,6 +4,7 @@ Laws:
 
 - An invitation is used up in the transaction that makes the account or the membership: of two at once one is let in,
   and where nobody was let in nothing is used up.
+- One that is for an e-mail proves it of the account, when it is accepted.
 - In that transaction its inviter is judged again (:mod:`authcore.granting`), by the role as it is by then. An
   operator's has no inviter, and stays good.
 - The e-mail it is for is compared by the function that finds accounts.
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from authcore.errors import InvitationSpent, InviterUnfit
 from authcore.granting import lacking, may_invite
 from authcore.store.emails import folded
+from authcore.store.origins import Origin, note_origin
 from authcore.store.subjects import read_subject
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ _SPEND: Final = f"""
 UPDATE gateway_invitations SET used_at = $2, used_by = $3
 WHERE digest = $1 AND used_at IS NULL AND revoked_at IS NULL
     AND coalesce({folded("email")} = {folded("$4::text")}, true)
-RETURNING organization_id, role_id, invited_by
+RETURNING organization_id, role_id, invited_by, email IS NOT NULL AS is_to_email
 """  # noqa: S608 - of the folding alone
 
 _OPEN: Final = """
@@ -118,6 +120,8 @@ async def spend(connection: Connection, spending: Spend, user_id: UUID) -> None:
         granted = () if role_id is None else await connection.fetchval(_GRANTS, organization_id, role_id)
         if inviter is None or granted is None or not may_invite(inviter) or lacking(inviter, set(granted)):
             raise InviterUnfit
+    if found["is_to_email"]:
+        await note_origin(connection, user_id, Origin.INVITATION)
 
 
 class InvitationRows:

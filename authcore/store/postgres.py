@@ -15,6 +15,7 @@ from authcore.store.clock import DatabaseClock
 from authcore.store.invitations import InvitationRows
 from authcore.store.keys import KeyRows
 from authcore.store.kinds import Kind
+from authcore.store.origins import OriginRows
 from authcore.store.people import PeopleRows
 from authcore.store.pool import Pool
 from authcore.store.schema import Gaps, SchemaUnfit
@@ -113,6 +114,7 @@ class PostgresStore(
     KeyRows,
     AttemptRows,
     InvitationRows,
+    OriginRows,
     PeopleRows,
     TicketRows,
     StandingRows,

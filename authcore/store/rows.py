@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from authcore.store.origins import Origin
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -155,6 +157,7 @@ class NewUser:
     organization_id: UUID
     role_id: UUID | None
     is_super_admin: bool = False
+    origin: Origin = Origin.REGISTRATION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

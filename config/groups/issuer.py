@@ -38,6 +38,20 @@ class Issuer(Group):
         default=False,
         description="Believe an e-mail though email_verified does not say that it was verified.",
     )
+    unproved_email: bool = Field(
+        default=False,
+        description="Find an account by an e-mail that nobody proved to be its own: no operator, no invitation, "
+        "no single sign-on. For where nobody can register an address of somebody else's.",
+    )
+    leeway_seconds: float = Field(
+        60, ge=0, le=300, allow_inf_nan=False, description="Clock skew forgiven on exp and nbf of its tokens."
+    )
+    token_bytes: int = Field(
+        16_384,
+        ge=1024,
+        le=131_072,
+        description="Its tokens at most; one must fit into GATEWAY_LIMIT_HEAD_BYTES.",
+    )
     cache_seconds: Seconds = Field(
         300, description="Its key set is read again after this long, or sooner if its Cache-Control says so."
     )

@@ -36,7 +36,9 @@ def build_foreign(settings: Settings, store: PostgresStore) -> ForeignIssuer | N
         email=issuer.claim_email,
         organization=issuer.claim_organization,
         trusts_email=issuer.trust_email,
-        leeway_seconds=settings.jwt.leeway_seconds,
+        leeway_seconds=issuer.leeway_seconds,
+        token_bytes=issuer.token_bytes,
+        takes_unproved=issuer.unproved_email,
     )
     return ForeignIssuer(keys, mapped, store)
 

@@ -14,6 +14,8 @@ from gateway.commands.opening import DATABASE, administer, note, opened, setting
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from authcore.store.origins import Vouched
+
 
 @click.group()
 def orgs() -> None:
@@ -89,3 +91,29 @@ def unlock(email: str) -> None:
             return await store.forget_attempts(email.strip())
 
     note("forgotten" if asyncio.run(work()) else "nothing had failed")
+
+
+@users.command("vouch")
+@click.option("--email", "emails", multiple=True, help="Of an account; may be given several times.")
+@click.option(
+    "--organization",
+    type=click.UUID,
+    help="For all accounts at home there, but who registered by themselves.",
+)
+def vouch(emails: tuple[str, ...], organization: UUID | None) -> None:
+    """Note that the e-mails of accounts are theirs, so that a foreign issuer's tokens find them.
+
+    Accounts that `users create` makes, that come by an invitation to their e-mail, or that use Whatomate's single
+    sign-on need no such word.
+    """
+    if bool(emails) == (organization is not None):
+        raise click.UsageError("name accounts by --email, or the organization whose accounts they are")
+
+    async def work() -> Vouched:
+        async with opened(settings_for(DATABASE)) as (_, store, _):
+            return await store.vouch([email.strip() for email in emails], organization)
+
+    vouched, found = asyncio.run(work())
+    note(f"vouched for {vouched} of {found} accounts")
+    if not found:
+        raise click.ClickException("no account has that e-mail or organization; `users create` makes one")

@@ -14,6 +14,7 @@ from authcore.store.migrate import grant_to as give_rights
 from authcore.store.migrate import migrate as apply_migrations
 from authcore.store.migrate import pending
 from authcore.store.migrate import remove_triggers as remove
+from config.issuer_checks import doubts
 from config.listing import listing
 from config.load import REQUIRED, ConfigError
 from gateway.addresses import CannotListen
@@ -76,6 +77,8 @@ def check_config(*, connect: bool) -> None:
     from gateway.assembly.plan_warnings import plan_warnings  # noqa: PLC0415 - as below
     from gateway.assembly.routes import check_routes  # noqa: PLC0415 - only serving needs the data plane
 
+    for name, doubt in doubts(settings):
+        warn(f"{name}: {doubt}")
     plan = check_routes(settings)
     for warning in [] if plan is None else plan_warnings(plan, settings):
         warn(warning)

@@ -91,7 +91,7 @@ async def test_an_unknown_kid_has_it_fetched_once_in_a_cooldown() -> None:
     source = server.source()
     await source.refresh(NOW)
     for second in range(30):
-        for kid in ("b", "c", None, 7, ["x"]):
+        for kid in ("b", "c", "", 7, ["x"]):
             assert await source.candidates("EdDSA", kid, NOW + second) == []
     assert server.asked == 1
     server.keys.append(shown(kid="b"))
@@ -246,3 +246,15 @@ def test_no_key_of_any_shape_spoils_the_others(changes: dict[str, Any], beside: 
             assert await source.candidates("EdDSA", "good", NOW)
 
     asyncio.run(run())
+
+
+async def test_a_token_without_a_kid_is_by_the_one_key_that_fits() -> None:
+    server = Server(shown(kid="a"))
+    source = server.source()
+    await source.refresh(NOW)
+    (only,) = await source.candidates("EdDSA", None, NOW)
+    assert only.kid == "a"
+    assert await source.candidates("RS256", None, NOW) == []
+    server.keys = [shown(kid="a"), shown(kid="b")]
+    await source.refresh(NOW + 3600)
+    assert await source.candidates("EdDSA", None, NOW + 3600) == [], "which of two it is nobody says"

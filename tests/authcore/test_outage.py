@@ -62,6 +62,8 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "profile": lambda store: store.profile(ONE, ONE),
     "organization_exists": lambda store: store.organization_exists(ONE),
     "role_id": lambda store: store.role_id(ONE, None),
+    "holders": lambda store: store.holders("a@b"),
+    "vouch": lambda store: store.vouch(["a@b"]),
     "purge_api_key_links": lambda store: store.purge_api_key_links(),
     "add_user": lambda store: store.add_user(USER),
     "add_member": lambda store: store.add_member(ONE, ONE, None),

@@ -14,7 +14,7 @@ from authcore.passwords import Passwords
 from authcore.store.attempts import NewAttempt
 from tests.authcore.conftest import open_store
 from tests.commands.conftest import Run, refused
-from tests.conftest import fetch, finish
+from tests.conftest import execute, fetch, finish
 
 NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
 """A well-formed id that nothing has."""
@@ -147,3 +147,29 @@ def test_an_operator_can_let_somebody_sign_in_at_once(on: Run, migrated_url: str
     assert finish(fail(1))
     left = finish(fetch(migrated_url, "SELECT round(max(level)) FROM gateway_sign_in_failures"))
     assert left >= 6  # the address's own
+
+
+def test_an_operator_vouches_for_accounts_by_e_mail_or_for_those_of_an_organization(
+    on: Run, migrated_url: str
+) -> None:
+    organization = on("orgs", "create", "Acme").stdout.strip()
+    made = (
+        "INSERT INTO users (organization_id, email, full_name) SELECT id, local || '@acme.example', 'N' "
+        "FROM organizations, unnest(ARRAY['ada', 'bob', 'cy']) local"
+    )
+    noted = "INSERT INTO gateway_account_origins SELECT id, email, 'registration' FROM users WHERE email LIKE 'cy%'"
+    finish(execute(migrated_url, made, noted))
+    assert (
+        on("users", "vouch", "--email", " ADA@acme.example").stderr.strip() == "vouched for 1 of 1 accounts"
+    )
+    assert (
+        on("users", "vouch", "--organization", organization).stderr.strip() == "vouched for 2 of 3 accounts"
+    )
+    proved = (
+        "SELECT string_agg(email, ' ' ORDER BY email) FROM gateway_account_origins WHERE origin = 'operator'"
+    )
+    assert finish(fetch(migrated_url, proved)) == "ada@acme.example bob@acme.example"
+    nobody = on("users", "vouch", "--email", "nobody@acme.example")
+    assert nobody.exit_code == 1
+    assert "no account has that e-mail" in nobody.stderr
+    assert on("users", "vouch").exit_code == 2

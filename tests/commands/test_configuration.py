@@ -158,3 +158,42 @@ def test_with_connect_a_database_that_is_not_migrated_is_named(run: Run, databas
     assert result.exit_code == 2
     assert "migrations are pending: 0001_" in result.stderr
     assert "run migrate" in result.stderr
+
+
+ISSUER = {
+    "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",
+    "GATEWAY_JWT_SECRET": SECRET,
+    "GATEWAY_UPSTREAM_URL": "http://app:3000",
+    "GATEWAY_ISSUER_URL": "https://id.example",
+    "GATEWAY_ISSUER_JWKS_URL": "https://id.example/certs",
+    "GATEWAY_ISSUER_AUDIENCE": "whatomate",
+}
+
+
+def test_an_issuer_by_e_mail_and_open_registration_are_named_together(run: Run) -> None:
+    result = run("check-config", **ISSUER)
+    assert result.exit_code == 0
+    assert (
+        "warning: GATEWAY_ISSUER_URL: users are found by e-mail while GATEWAY_REGISTRATION=open"
+        in result.stderr
+    )
+    for other in ({"GATEWAY_REGISTRATION": "invite"}, {"GATEWAY_ISSUER_CLAIM_USER_ID": "sub"}):
+        assert "found by e-mail" not in run("check-config", **ISSUER, **other).stderr
+    assert "found by e-mail" not in run("check-config", **{**ISSUER, "GATEWAY_ISSUER_URL": ""}).stderr
+
+
+def test_unproved_e_mails_and_open_registration_are_no_configuration(run: Run) -> None:
+    result = run("check-config", **ISSUER, GATEWAY_ISSUER_UNPROVED_EMAIL="on")
+    assert result.exit_code == 2
+    assert "GATEWAY_ISSUER_UNPROVED_EMAIL: on with GATEWAY_REGISTRATION=open" in result.stderr
+    agreed = run("check-config", **ISSUER, GATEWAY_ISSUER_UNPROVED_EMAIL="on", GATEWAY_REGISTRATION="closed")
+    assert agreed.exit_code == 0
+
+
+def test_a_foreign_token_fits_into_a_head(run: Run) -> None:
+    result = run("check-config", **ISSUER, GATEWAY_ISSUER_TOKEN_BYTES="32768")
+    assert result.exit_code == 2
+    assert (
+        "GATEWAY_ISSUER_TOKEN_BYTES: 32768 should be less than GATEWAY_LIMIT_HEAD_BYTES, 32768"
+        in result.stderr
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from authcore.pem import generate_pem, parse_pem
 from tests.attacks.test_key_confusion import by_hmac
 from tests.flow.calls import ask, bearer, get, is_refusal, post
+from tests.flow.conftest import SECRET
 from tests.flow.peers import PATIENCE
 from tests.flow.saying import FAILED, Far, auth, closed_by, frame, opened, saw_only_the_end
 
@@ -29,6 +31,12 @@ if TYPE_CHECKING:
     Start = Callable[..., Awaitable[Gateway]]
 
 ISSUER, AUDIENCE = "https://id.example/realms/main", "whatomate"
+
+
+@cache
+def loaded(pem: bytes) -> Any:
+    """A private key; reading an RSA key proves its primes, which takes longer than a test's request."""
+    return serialization.load_pem_private_key(pem, None)
 
 
 class Provider:
@@ -48,7 +56,7 @@ class Provider:
         self.asked += 1
         return self.answer()
 
-    def token(self, kid: str = "first", **changes: Any) -> str:
+    def token(self, kid: str = "first", *, named: bool = True, **changes: Any) -> str:
         now = int(time.time())
         claims = {
             "iss": ISSUER,
@@ -63,8 +71,7 @@ class Provider:
         }
         said = {name: value for name, value in claims.items() if value is not None}
         pem = self.keys[kid]
-        key: Any = serialization.load_pem_private_key(pem, None)
-        return jwt.encode(said, key, parse_pem(pem).algorithm, {"kid": kid})
+        return jwt.encode(said, loaded(pem), parse_pem(pem).algorithm, {"kid": kid} if named else {})
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         return {
@@ -72,7 +79,7 @@ class Provider:
             "jwks_url": self.url,
             "audience": (AUDIENCE,),
             "cooldown_seconds": 0.2,
-            "timeout_seconds": 2,
+            "timeout_seconds": 10,
             **changes,
         }
 
@@ -179,7 +186,13 @@ REFUSED: dict[str, dict[str, Any]] = {
     "an e-mail that is none": {"email": ["agent@example.com"]},
     "an e-mail that nobody verified": {"email_verified": False},
     "an e-mail of which that is not said": {"email_verified": None},
-    "an e-mail verified as text": {"email_verified": "true"},
+    **{
+        f"an e-mail verified as {word!r}": {"email_verified": word}
+        for word in ("True", "TRUE", "1", 1, "yes", " true", ["true"], [True], {"true": True}, "false")
+    },
+    "an hour late": {"exp": int(time.time()) - 3600},
+    "later than the leeway": {"exp": int(time.time()) - 61},
+    "not yet by more than the leeway": {"nbf": int(time.time()) + 600},
     "an e-mail that folds onto another's": {"email": "bo\N{KELVIN SIGN}@example.com"},
 }
 
@@ -298,3 +311,82 @@ async def test_without_a_foreign_issuer_its_tokens_are_nobodys(
     gate = await start(world.url)
     is_refusal(await ask(gate, get("/api/x", bearer(provider.token()))), 401)
     assert provider.asked == 0
+
+
+# -- what real providers send ---------------------------------------------------------------------------------------
+
+
+async def test_true_as_a_text_is_true(world: World, start: Start, provider: Provider) -> None:
+    """Apple and Cognito send it so."""
+    gate = await start(world.url, issuer=provider.settings())
+    assert (await ask(gate, get("/api/x", bearer(provider.token(email_verified="true"))))).status == 200
+
+
+async def test_a_token_without_a_kid_is_taken_where_one_key_fits(
+    world: World, start: Start, provider: Provider
+) -> None:
+    provider.keys["of another algorithm"] = generate_pem("ES256")
+    gate = await start(world.url, issuer=provider.settings())
+    assert (await ask(gate, get("/api/x", bearer(provider.token(named=False))))).status == 200
+    crowded = await start(world.url, issuer=provider.settings())
+    provider.keys["second"] = generate_pem("RS256")
+    async with asyncio.timeout(PATIENCE):
+        while (await ask(crowded, get("/api/x", bearer(provider.token("second"))))).status != 200:
+            await asyncio.sleep(0.05)
+    is_refusal(await ask(crowded, get("/api/x", bearer(provider.token(named=False)))), 401)
+    assert (await ask(crowded, get("/api/x", bearer(provider.token())))).status == 200
+
+
+async def test_a_new_key_is_found_by_a_token_without_a_kid_as_well(
+    world: World, start: Start, provider: Provider
+) -> None:
+    gate = await start(world.url, issuer=provider.settings())
+    assert (await ask(gate, get("/api/x", bearer(provider.token(named=False))))).status == 200
+    provider.keys["first"] = generate_pem("RS256")
+    async with asyncio.timeout(PATIENCE):
+        while (await ask(gate, get("/api/x", bearer(provider.token(named=False))))).status != 200:
+            await asyncio.sleep(0.05)
+
+
+async def test_strangers_tokens_without_a_kid_have_the_keys_read_once_in_a_cooldown(
+    world: World, start: Start, provider: Provider
+) -> None:
+    gate = await start(world.url, issuer=provider.settings(cooldown_seconds=600))
+    assert (await ask(gate, get("/api/x", bearer(provider.token(named=False))))).status == 200
+    stranger = Provider()
+    for _ in range(20):
+        is_refusal(await ask(gate, get("/api/x", bearer(stranger.token(named=False)))), 401)
+    assert provider.asked == 1
+
+
+async def test_a_token_may_be_as_large_as_the_setting_says(
+    world: World, start: Start, provider: Provider
+) -> None:
+    """Providers list groups in them. Our own tokens have the bound that they had."""
+    gate = await start(world.url, issuer=provider.settings())
+    groups = [str(uuid4()) for _ in range(280)]
+    token = provider.token(groups=groups)
+    assert 14_000 < len(token) < 16_384
+    assert (await ask(gate, get("/api/x", bearer(token)))).status == 200
+    is_refusal(await ask(gate, get("/api/x", bearer(provider.token(groups=groups + groups[:60])))), 401)
+    narrow = await start(world.url, issuer=provider.settings(token_bytes=8192))
+    is_refusal(await ask(narrow, get("/api/x", bearer(token))), 401)
+    ours = jwt.encode(
+        {**jwt.decode(world.token(world.agent), options={"verify_signature": False}), "x": "x" * 9000},
+        SECRET,
+        "HS256",
+    )
+    is_refusal(await ask(gate, get("/api/x", bearer(ours))), 401)
+
+
+async def test_clocks_may_differ_by_a_minute(world: World, start: Start, provider: Provider) -> None:
+    gate = await start(world.url, issuer=provider.settings())
+    now = int(time.time())
+    early, late = provider.token(nbf=now + 40), provider.token(exp=now - 20)
+    for token in (early, late):
+        assert (await ask(gate, get("/api/x", bearer(token)))).status == 200
+    strict = await start(world.url, issuer=provider.settings(leeway_seconds=0))
+    for token in (early, late):
+        is_refusal(await ask(strict, get("/api/x", bearer(token))), 401)
+    ours = world.token(world.agent, now=now - 3600 - 20)
+    is_refusal(await ask(gate, get("/api/x", bearer(ours))), 401)

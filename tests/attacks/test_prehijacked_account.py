@@ -1,0 +1,145 @@
+"""Registering somebody else's address, and waiting for them to come with a token of their provider's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.attacks.test_invitation_forgery import genuine, register
+from tests.flow.calls import ask, bearer, get, granted, is_refusal, post
+from tests.flow.test_foreign_issuer import Provider, provider
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from uuid import UUID
+
+    from gateway.app import Gateway
+    from tests.flow.conftest import World
+    from tests.flow.peers import Upstream
+
+    Start = Callable[..., Awaitable[Gateway]]
+
+__all__ = ["provider"]
+
+VICTIM = "ceo@victim.test"
+UNPROVED = "This e-mail is not confirmed for the account that has it. Please ask an administrator."
+
+
+@pytest.fixture
+async def gate(world: World, start: Start, provider: Provider) -> Gateway:
+    return await start(world.url, issuer=provider.settings(), identity={"refused_seconds": 0.001})
+
+
+def comes(provider: Provider, email: str = VICTIM, **claims: Any) -> bytes:
+    return get("/api/x", bearer(provider.token(email=email, **claims)))
+
+
+async def planted(gate: Gateway, world: World, email: str = VICTIM) -> str:
+    """The id of the account that the attacker has registered, in an organization of their own."""
+    newcomer = {"email": email, "password": "securepassword123", "full_name": "Evil"}
+    made = await granted(gate, post("/api/auth/register", {**newcomer, "organization_id": str(world.other)}))
+    return str(made["user"]["id"])
+
+
+async def test_an_account_whose_address_nobody_proved_is_nobodys_by_single_sign_on(
+    gate: Gateway, world: World, provider: Provider, upstream: Upstream
+) -> None:
+    await planted(gate, world)
+    for email in (VICTIM, VICTIM.upper()):
+        is_refusal(await ask(gate, comes(provider, email)), 401, UNPROVED)
+    assert upstream.seen == b""
+
+
+@pytest.mark.parametrize("email", [None, "somebody@victim.test"])
+async def test_an_invitation_that_is_not_to_the_address_proves_nothing(
+    gate: Gateway, world: World, provider: Provider, email: str | None
+) -> None:
+    named = {} if email is None else {"email": email}
+    invitation = await genuine(gate, world, **named)
+    await granted(gate, register(invitation, email=email or VICTIM))
+    if email is not None:  # it was for another, who has changed their address since
+        await world.sql("UPDATE users SET email = $1 WHERE email = $2", VICTIM, email)
+    is_refusal(await ask(gate, comes(provider)), 401, UNPROVED)
+
+
+async def test_an_invitation_to_the_address_proves_it(
+    gate: Gateway, world: World, provider: Provider, upstream: Upstream
+) -> None:
+    invitation = await genuine(gate, world, email=VICTIM)
+    made = await granted(gate, register(invitation, email=f" {VICTIM.title()}"))
+    assert (await ask(gate, comes(provider))).status == 200
+    assert upstream.requests[-1].one("X-User-ID") == made["user"]["id"]
+
+
+async def test_an_account_that_joins_by_an_invitation_to_its_address_is_proved_by_it(
+    gate: Gateway, world: World, provider: Provider
+) -> None:
+    await planted(gate, world)
+    invitation = await genuine(gate, world, email=VICTIM)
+    await granted(gate, register(invitation, email=VICTIM))
+    assert (await ask(gate, comes(provider))).status == 200
+
+
+async def test_an_operators_account_is_proved_and_so_is_one_of_whatomates_single_sign_on(
+    gate: Gateway, world: World, provider: Provider
+) -> None:
+    assert (await ask(gate, comes(provider, "agent@example.com"))).status == 200
+    user = await planted(gate, world)
+    await world.sql("UPDATE users SET sso_provider = 'google' WHERE id = $1", user)
+    assert (await ask(gate, comes(provider))).status == 200
+
+
+async def test_nothing_is_proved_of_an_address_that_an_account_was_given_later(
+    gate: Gateway, world: World, provider: Provider
+) -> None:
+    await world.sql("UPDATE users SET email = $2 WHERE id = $1", world.agent, VICTIM)
+    is_refusal(await ask(gate, comes(provider)), 401, UNPROVED)
+
+
+async def test_who_was_there_before_this_was_noted_is_vouched_for_by_an_operator(
+    gate: Gateway, world: World, provider: Provider
+) -> None:
+    """Whatomate made them; one has registered by themselves, and is vouched for by name alone."""
+    attacker = await planted(gate, world)
+    await world.sql("UPDATE users SET organization_id = $2 WHERE id = $1", attacker, world.home)
+    await world.sql("DELETE FROM gateway_account_origins WHERE origin = 'operator'")
+    is_refusal(await ask(gate, comes(provider, "agent@example.com")), 401, UNPROVED)
+    assert await world.store.vouch([], world.home) == (4, 5)
+    assert (await ask(gate, comes(provider, "agent@example.com"))).status == 200
+    is_refusal(await ask(gate, comes(provider)), 401, UNPROVED)
+    assert await world.store.vouch([VICTIM.upper(), "nobody@example.com"]) == (1, 1)
+    assert (await ask(gate, comes(provider))).status == 200
+
+
+async def test_a_twin_in_another_case_neither_is_found_nor_stands_in_the_way(
+    gate: Gateway, world: World, provider: Provider, upstream: Upstream
+) -> None:
+    """Whatomate's unique index tells cases apart."""
+    await insert(world, "Agent@Example.com", world.other)
+    assert (await ask(gate, comes(provider, "Agent@Example.com"))).status == 200
+    assert upstream.requests[-1].one("X-User-ID") == str(world.agent)
+
+
+async def insert(world: World, email: str, organization: UUID) -> None:
+    await world.sql(
+        "INSERT INTO users (organization_id, email, full_name, created_at) VALUES ($1, $2, 'A', now())",
+        organization,
+        email,
+    )
+
+
+async def test_a_setting_takes_whoever_has_the_address(
+    world: World, start: Start, provider: Provider, upstream: Upstream
+) -> None:
+    gate = await start(world.url, issuer=provider.settings(unproved_email=True), registration="invite")
+    await insert(world, VICTIM, world.home)
+    assert (await ask(gate, comes(provider))).status == 200
+
+
+async def test_by_the_id_of_a_user_it_is_no_matter_who_proved_what(
+    world: World, start: Start, provider: Provider
+) -> None:
+    gate = await start(world.url, issuer=provider.settings(claim_user_id="sub"))
+    user = await planted(gate, world)
+    assert (await ask(gate, comes(provider, sub=user))).status == 200
