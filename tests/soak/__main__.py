@@ -39,7 +39,7 @@ MOST_SECONDS = 300
 """The soak ends after twice its time and this, whatever hangs."""
 REST_SECONDS = 75
 """Longer than any pool of the gateway's keeps a connection that rests, but that to its database."""
-PEOPLE = 30
+PEOPLE = 40
 
 
 def load(site: Site, ledger: Ledger, random: Random) -> list[Coroutine[Any, Any, None]]:
@@ -49,6 +49,8 @@ def load(site: Site, ledger: Ledger, random: Random) -> list[Coroutine[Any, Any,
     parts += [callers.known(site, ledger, "known by key", next(crowd).key) for _ in range(3)]
     parts += [callers.on_a_socket(site, ledger, next(crowd)) for _ in range(3)]
     parts += [callers.on_a_revoked_socket(site, ledger, random, next(crowd)) for _ in range(2)]
+    parts += [callers.on_a_stream(site, ledger, next(crowd)) for _ in range(2)]
+    parts += [callers.on_a_revoked_stream(site, ledger, random, next(crowd)) for _ in range(2)]
     parts += [callers.signing_in(site, ledger, random, next(crowd)) for _ in range(4)]
     parts += [callers.session_revoked(site, ledger, random, next(crowd))]
     for _ in range(2):

@@ -8,9 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientError, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientError, ClientTimeout, WSMsgType, WSServerHandshakeError
+
+from tests.soak.site import EVENT_SECONDS, STREAM_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from random import Random
     from uuid import UUID
 
@@ -228,3 +231,44 @@ async def on_a_revoked_socket(site: Site, ledger: Ledger, random: Random, person
                 ledger.statuses["socket of the revoked", 401] += 1
         await site.insist(USER.give, person.id)
         await asyncio.sleep(PAUSE)
+
+
+# -- event streams --------------------------------------------------------------------------------------------------
+
+
+async def on_a_stream(site: Site, ledger: Ledger, person: Person) -> None:
+    """Read events for as long as the gateway runs: nothing that is done to the database ends them."""
+    while True:
+        with suppress(ClientError, TimeoutError):
+            async for _ in stream(site, person):
+                ledger.statuses["event stream", 200] += 1
+        ledger.breaks("nobody known is refused", "an event stream ended")
+        await asyncio.sleep(PAUSE)
+
+
+async def on_a_revoked_stream(site: Site, ledger: Ledger, random: Random, person: Person) -> None:
+    """Read events, be switched off, and be given no more."""
+    while True:
+        revoked = 0.0
+        ends = asyncio.get_running_loop().time() + random.uniform(0, 1)
+        with suppress(ClientError, TimeoutError):
+            async for _ in stream(site, person):
+                if revoked:
+                    ledger.revoked("event stream of the revoked", 200, revoked, time.monotonic())
+                elif asyncio.get_running_loop().time() > ends:
+                    await site.insist(USER.take, person.id)
+                    revoked = time.monotonic() + 2 * EVENT_SECONDS  # what came meanwhile is read first
+        ledger.statuses["event stream of the revoked", 401] += bool(revoked)
+        await site.insist(USER.give, person.id)
+        await asyncio.sleep(PAUSE)
+
+
+async def stream(site: Site, person: Person) -> AsyncIterator[bytes]:
+    host, port = site.gateway
+    headers = {"Authorization": f"Bearer {person.token}"}
+    url = f"http://{host}:{port}{STREAM_PATH}"
+    timeout = ClientTimeout(total=None, sock_read=20)
+    async with site.http.get(url, headers=headers, timeout=timeout) as answer:
+        if answer.status == 200:
+            async for piece in answer.content.iter_any():
+                yield piece

@@ -28,6 +28,8 @@ SECRET = "a-secret-of-the-soak-and-of-nobody-else"
 CACHE_SECONDS, STALE_SECONDS, GRACE_SECONDS, POOL_MAX = 20, 60, 1, 8
 START_SECONDS = 60
 CONFIGURATION = "wal_keep_size = 256MB\nwal_retrieve_retry_interval = 200ms\nmax_wal_size = 256MB\n"
+STREAM_PATH = "/api/events"
+EVENT_SECONDS = 0.1
 PATIENCE = ClientTimeout(total=20)
 
 
@@ -98,7 +100,14 @@ class Site:
 
 
 async def answer(request: web.Request) -> web.StreamResponse:
-    """Be the upstream: say who it was, or repeat what comes over a socket."""
+    """Be the upstream: say who it was, send events without end, or repeat what comes over a socket."""
+    if request.path == STREAM_PATH:
+        events = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await events.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await events.write(b"data: there\n\n")
+                await asyncio.sleep(EVENT_SECONDS)
     if request.headers.get("Upgrade", "").lower() != "websocket":
         return web.json_response({"user": request.headers.get("X-User-ID")})
     socket = web.WebSocketResponse()
