@@ -140,7 +140,8 @@ async def test_sign_in_is_back_at_once_when_the_address_leads_away_from_a_server
             address.hold()
 
         async def given_up() -> bool:
-            return "circuit_open" in (await readiness(gateway))["checks"]["database"]
+            page = (await ask(gateway.admin_address, get("/metrics"))).body.decode()
+            return "\ngateway_store_circuit_open 1.0\n" in page
 
         await asyncio.gather(*(sign_in(gateway) for _ in range(5)))
         await eventually(given_up)
