@@ -12,6 +12,7 @@ import structlog
 
 from authcore.errors import StoreUnavailable
 from authcore.store.circuit import ended
+from authcore.store.failures import classify
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,6 +56,6 @@ async def attempt(name: str, work: Work) -> None:
         if under_way is not None:
             await under_way
     except StoreUnavailable as error:
-        log.warning("chore_put_off", chore=name, error=str(error))
+        log.warning("chore_put_off", chore=name, error=classify(error.__cause__).sentence)
     except Exception:  # see the law
         log.exception("chore_failed", chore=name)

@@ -111,12 +111,6 @@ DICTATED_NAMES: Final = {
 CAPTIONS_TO_REWRITE: Final = frozenset(
     {
         "authcore/invitations.py",
-        "authcore/store/protocol.py",
-        "authcore/store/rows.py",
-        "authcore/store/session_rows.py",
-        "authcore/store/shared_sessions.py",
-        "authcore/store/standing.py",
-        "authcore/store/subjects.py",
         "config/checks.py",
     }
 )

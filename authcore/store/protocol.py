@@ -1,9 +1,9 @@
-"""What the domain asks of its database, as Protocols; the rows they answer with are in ``rows.py``.
+"""Store protocols: the operations that the domain needs from its database; ``rows.py`` has the rows they return.
 
-Laws, for every implementation:
+Laws for every implementation:
 
-- A row with ``deleted_at`` set does not exist, on any table, in any join.
-- A database that cannot answer raises :class:`authcore.errors.StoreUnavailable`, never a verdict.
+- A row with ``deleted_at`` set does not exist, in any table and any join.
+- Without an answer of the database it raises :class:`authcore.errors.StoreUnavailable`, and never returns a verdict.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the store answers with: rows, frozen; no ``repr`` of them holds a password hash or a key hash."""
+"""Frozen rows that the store returns; no ``repr`` of them contains the hash of a password or a key."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class NewApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What the database tells of rows that have changed, whoever wrote them.
+    """Changed rows as a trigger notifies them, whoever wrote them.
 
     Attributes:
         rows: Ids of users, organizations, roles, API keys, sessions.

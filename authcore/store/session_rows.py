@@ -1,4 +1,4 @@
-"""What the store is asked and answers about sessions: rows, frozen; no ``repr`` of them holds a token's digest."""
+"""Frozen rows about sessions that the store is given or returns; no ``repr`` of them contains a token's digest."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _DEVICE_LENGTH: Final = 256
 _ADDRESS_LENGTH: Final = 64
 
 Laws = Sequence[Sequence[str]]
-"""A table of states, as its four columns: state, event, next state, effect."""
+"""State table as its four columns: state, event, next state, effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """From where a session is used.
+    """Origin of a request that uses a session.
 
     Attributes:
         device: What the client calls itself, without what no screen shows.
@@ -32,12 +32,12 @@ class Visit:
 
     @classmethod
     def of(cls, device: str, address: str) -> Self:
-        """Make one of what a client sent: bounded, and free of control characters and of what is no text."""
+        """Return the origin by what a client sent, shortened, and without control characters and invalid text."""
         return cls(_shown(device)[:_DEVICE_LENGTH].strip(), _shown(address)[:_ADDRESS_LENGTH].strip())
 
 
 NOWHERE: Final = Visit()
-"""Nothing is known of where from."""
+"""Unknown origin."""
 
 
 def _shown(text: str) -> str:
@@ -47,7 +47,7 @@ def _shown(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSession:
-    """A session about to begin or to be used."""
+    """Session that is about to begin or to be used."""
 
     id: UUID
     user_id: UUID
@@ -57,7 +57,7 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRefreshToken:
-    """A refresh token about to be handed out, by digest.
+    """Refresh token that is about to be issued, by its digest.
 
     Attributes:
         access_expires_at: When the access token of its pair expires.
@@ -75,7 +75,7 @@ class NewRefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session, and when it began."""
+    """Session and its beginning."""
 
     id: UUID
     created_at: datetime
@@ -83,7 +83,7 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class SessionListing:
-    """A live session, as its user is shown it."""
+    """Live session as it is listed to its user."""
 
     id: UUID
     organization_id: UUID
@@ -96,7 +96,7 @@ class SessionListing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """One `now`, and the moments that count from it.
+    """Present time, and the times that are reckoned from it.
 
     Attributes:
         now: The moment itself.
@@ -113,7 +113,7 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What became of a token.
+    """Outcome of the use of a token.
 
     Attributes:
         session_id: Its family.

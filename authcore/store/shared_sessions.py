@@ -1,4 +1,4 @@
-"""Which refresh tokens a Whatomate server knows of, in PostgreSQL."""
+"""Statements about the refresh tokens that were published to Whatomate's Redis."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WHERE family = ANY($1::uuid[]) AND used_at IS NULL AND whatomate_jti IS NOT NULL
 
 
 class SharedSessionRows:
-    """Reads and writes of what was published of refresh tokens."""
+    """Reads and writes the state of published refresh tokens."""
 
     _pool: Pool
 

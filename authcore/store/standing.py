@@ -1,4 +1,4 @@
-"""Whether those who were let in may still be there: one statement for many, as the holders of sockets are."""
+"""Statement that finds, among many principals at once, those whose access has ended, for the watch over sockets."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ WHERE NOT (has_user AND is_member AND has_session AND has_key)
 
 
 class StandingRows:
-    """Reads of what principals still are."""
+    """Reads whether principals still have access."""
 
     _pool: Pool
 
     async def fallen(self, principals: Sequence[Principal], at: datetime) -> Mapping[int, Fall]:
-        """Return which of `principals`, by place, may be there no more, and why."""
+        """Return the index of each of `principals` whose access has ended, and the reason."""
         rows = await self._pool.fetch(
             _FALLEN,
             [one.user_id for one in principals],

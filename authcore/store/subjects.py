@@ -1,4 +1,4 @@
-"""Who a user is in an organization: the reads behind every authenticated request."""
+"""Statements that read a user as a member of an organization, for every authenticated request."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WHERE u.id = $1 AND u.deleted_at IS NULL
 
 _SELECTED: Final = "".join(f",\n       ({one.select})::text AS header_{one.key}" for one in SELECTED)
 _STATEMENT: Final = _SUBJECT.replace("\nFROM users u\n", f"{_SELECTED}\nFROM users u\n", 1)
-"""With the values that rows of the table of identity headers select."""
+"""The statement with the values that the table of identity headers selects."""
 
 _HOME: Final = """
 SELECT c.organization_id FROM (
@@ -68,7 +68,7 @@ ORDER BY c.rank, c.created_at, c.organization_id LIMIT 1
 
 
 class Reader(Protocol):
-    """Where a row is read: a pool, or the connection of a transaction."""
+    """Reader protocol: a pool, or the connection of a transaction."""
 
     async def fetchrow(self, statement: str, /, *arguments: object) -> Any:
         """Return the first row."""
@@ -77,7 +77,7 @@ class Reader(Protocol):
 async def read_subject(
     reader: Reader, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
 ) -> Subject | None:
-    """Return the user as seen in the organization, and what became of a session of theirs; None: no such user."""
+    """Return the user as a member of the organization, with the state of a session; None if unknown."""
     row = await reader.fetchrow(_STATEMENT, user_id, organization_id, session_id)
     if row is None:
         return None
@@ -104,14 +104,14 @@ async def read_subject(
 
 
 class Subjects:
-    """Reads of users as seen in organizations."""
+    """Reads users as members of organizations."""
 
     _pool: Pool
 
     async def subject(
         self, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
     ) -> Subject | None:
-        """Return the user as seen in the organization, and what became of a session of theirs; None: no such user."""
+        """Return the user as a member of the organization, with the state of a session; None if unknown."""
         return await read_subject(self._pool, user_id, organization_id, session_id)
 
     async def home(self, user_id: UUID) -> UUID | None:

@@ -1,4 +1,4 @@
-"""Watcher of a store: is given every failure of the database, and the first answer after it."""
+"""Watcher protocol of a store: a watcher gets every failure of the database, and the first answer after it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Whoever is to know how the database does."""
+    """Receiver of the failures of a database."""
 
     def failed(self, failure: Failure) -> None:
-        """It failed."""
+        """Take notice of a failure."""
 
     def recovered(self, failure: Failure) -> None:
-        """It does not any more."""
+        """Take notice that a failure is over."""
 
 
 class Unwatched:
-    """Watcher that wants to know nothing."""
+    """Watcher that does nothing."""
 
     def failed(self, failure: Failure) -> None:
         """Do nothing."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from authcore.errors import StoreUnavailable
+from authcore.store.failures import classify
 from authcore.store.kinds import ADVICE, Kind
 from authcore.store.migrate import MigrationChanged
 from authcore.store.schema import REMEDY
@@ -31,9 +32,10 @@ class SchemaWatch:
         """Log, at the start, the reason for which ``/readyz`` is not ready, if there is one."""
         try:
             pending = await self._look()
-        except (StoreUnavailable, MigrationChanged) as error:
-            until = "the database answers" if isinstance(error, StoreUnavailable) else "this program fits"
-            log.warning("not_ready", reason=str(error), until=until)
+        except StoreUnavailable as error:
+            log.warning("not_ready", reason=classify(error.__cause__).sentence, until="the database answers")
+        except MigrationChanged as error:
+            log.warning("not_ready", reason=str(error), until="this program fits")
         else:
             if pending and not self._lacked:
                 log.warning(

@@ -157,6 +157,37 @@ async def test_each_cause_is_named_by_commands_and_by_readyz(
         assert "127.0.0.1" not in checks["database"], "no address to whoever asks"
 
 
+WHERE: Final = ("--organization", NOBODY)
+OF_THE_DATABASE: Final = [
+    ("orgs", "create", "Acme"),
+    ("users", "create", "--email", "a@b.example", "--name", "A", *WHERE, "--generate-password"),
+    ("users", "unlock", "--email", "a@b.example"),
+    ("api-keys", "create", "--user", "a@b.example", *WHERE, "--name", "k"),
+    ("api-keys", "list", *WHERE),
+    ("api-keys", "revoke", NOBODY),
+    ("invitations", "create", *WHERE),
+    ("invitations", "list", *WHERE),
+    ("invitations", "revoke", NOBODY, *WHERE),
+    ("explain", "--as", "a@b.example", "GET", "/api/users"),
+    ("check-config", "--connect"),
+    ("migrate",),
+    ("migrate", "--check"),
+    ("migrate", "--remove-triggers"),
+    ("migrate", "--grant-to", "x"),
+    ("migrate", "--grant-to", "x", "--print-grants"),
+    ("serve", "--migrate"),
+]
+
+
+@pytest.mark.parametrize("command", OF_THE_DATABASE, ids=" ".join)
+async def test_each_command_names_the_cause(
+    command: tuple[str, ...], ask: Callable[..., Awaitable[Result]]
+) -> None:
+    result = await ask(*command, GATEWAY_DATABASE_URL="postgresql://gateway@127.0.0.1:1/whatomate")
+    names(result, Kind.REFUSED, "Connect call failed")
+    assert result.stdout == ""
+
+
 async def test_several_hosts_with_their_ports_are_one_address(
     address: str, ask: Callable[..., Awaitable[Result]]
 ) -> None:
