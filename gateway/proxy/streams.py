@@ -87,7 +87,7 @@ class Stream:
         deadline: When ``expire`` is called next; see :mod:`~gateway.wire.deadlines`.
     """
 
-    __slots__ = ("_ended", "_events", "_exchange", "_over", "_socket", "_streams", "deadline")
+    __slots__ = ("_ended", "_events", "_exchange", "_over", "_owed", "_socket", "_streams", "deadline")
 
     def __init__(self, streams: Streams, exchange: Exchange) -> None:
         self._streams = streams
@@ -95,6 +95,7 @@ class Stream:
         self._socket: Socket | None = None
         self._events: Events | None = None
         self._ended: StreamEnded | None = None
+        self._owed: StreamEnded | None = None  # why it ends once its answer has had time
         self._over = False
         self.deadline: float | None = None
         permit = exchange.permit
@@ -108,7 +109,7 @@ class Stream:
         `begun` is what has been written of it. `measured` says that its head has its length.
         """
         inbound = self._exchange.inbound
-        if self._ended is not None:  # it ended while this answer was owed
+        if self._owed is not None:
             self.deadline = self._streams.deadlines.after(YOUNG_SECONDS)
         if measured or not is_of_events(response):
             return inbound
@@ -124,12 +125,14 @@ class Stream:
         self._streams.events.discard(self)
         self._streams.deadlines.watched.discard(self)
         self._streams.sockets.ended(self._socket)
-        self._socket = self._events = self._ended = None
+        self._socket = self._events = self._ended = self._owed = None
 
     def expire(self) -> None:
-        """Have the stream watched: it has outlived short answers. If it has ended already, wait for no more of it."""
+        """Have the stream watched: it has outlived short answers. If it is to end, wait for no more of it."""
         if self._ended is not None:
             self._throw(self._ended)
+        elif self._owed is not None:
+            self._end(self._owed)
         elif self._socket is None:
             sockets, exchange = self._streams.sockets, self._exchange
             socket = sockets.opened(
@@ -156,12 +159,12 @@ class Stream:
     def _end(self, ended: StreamEnded) -> None:
         if self._ended is not None:
             return
-        self._ended = ended
         inbound, events = self._exchange.inbound, self._events
-        if not inbound.answered:
-            if not inbound.complete:
-                self._throw(ended)
-        elif events is None:
+        if inbound.complete and not inbound.answered:
+            self._owed = ended
+            return
+        self._ended = ended
+        if not inbound.answered or events is None:
             self._throw(ended)
         elif events.between:
             self._end_whole()

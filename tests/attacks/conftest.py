@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
+import uvloop
+
 from tests.flow.conftest import client, gateway, start, upstream, world
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
 __all__ = ["client", "gateway", "start", "upstream", "world"]
+
+ON_THE_LOOP_OF_PRODUCTION = frozenset({"test_stream_outlives_session"})
+"""What resets, flushes and paused transports do depends on the loop."""
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.path.stem in ON_THE_LOOP_OF_PRODUCTION:
+        return {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}

@@ -46,10 +46,14 @@ class Far:
         self.head, self.first, self.piece = HEADS["events"], b"", b"data: 1\n\n"
         self.gone = asyncio.Event()
         self.received = b""
+        self.written = 0
         upstream.script = self.script
 
     async def script(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
+        await self.flows(reader, writer)
+
+    async def flows(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(self.head)
         framed = b"chunked" in self.head
         with suppress(ConnectionError):
@@ -57,6 +61,7 @@ class Far:
             while not (writer.is_closing() or reader.at_eof()):
                 writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if framed else piece)
                 await writer.drain()
+                self.written += len(piece)
                 with suppress(TimeoutError):
                     if not await asyncio.wait_for(reader.read(1), OFTEN):
                         break
@@ -366,6 +371,86 @@ async def test_whoever_ends_their_own_session_is_told_so_however_long_it_takes(
         await watched(gate, name="gateway_streams_revoked_total")
         answer.set()
         assert (await client.response()).body == b"ok"
+
+
+@pytest.mark.parametrize("kind", ["events", "chunked"])
+async def test_what_is_owed_is_no_stream(
+    world: World, start: Start, upstream: Upstream, far: Far, kind: str
+) -> None:
+    """An answer that begins after the end of its caller, and would go on for ever."""
+    far.head = HEADS[kind]
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"0\r\n\r\n")
+        asked.set()
+        await answer.wait()
+        await far.flows(reader, writer)
+
+    upstream.script = script
+    gate = await start(world.url)
+    tokens = await sign_in(gate)
+    async with Client(gate.address) as client:
+        line = bearer(tokens["access_token"])
+        await client.send(
+            request("POST", "/api/upload", line, "Transfer-Encoding: chunked") + b"4\r\nabcd\r\n"
+        )
+        await watched(gate)
+        await client.send(b"0\r\n\r\n")
+        await asyncio.wait_for(asked.wait(), PATIENCE)
+        await logout_all(gate, world, tokens)
+        await watched(gate, name="gateway_streams_revoked_total")
+        answer.set()
+        assert (await read_head(client.reader)).status == 200
+        rest, reset = await rest_of(client)
+        assert (reset, rest.endswith(b"\r\n0\r\n\r\n")) == (kind != "events", kind == "events")
+
+
+async def test_an_answer_that_began_before_its_request_ended_is_broken_off_both_ways(
+    world: World, start: Start, upstream: Upstream, far: Far
+) -> None:
+    far.head = HEADS["chunked"]
+    seen = bytearray()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(far.head + b"1\r\nx\r\n")
+        while piece := await reader.read(65536):
+            seen.extend(piece)
+        far.gone.set()
+
+    upstream.script = script
+    gate = await start(world.url)
+    tokens = await sign_in(gate)
+    async with Client(gate.address) as client:
+        line = bearer(tokens["access_token"])
+        await client.send(request("POST", "/api/both", line, "Transfer-Encoding: chunked") + b"4\r\nabcd\r\n")
+        await read_head(client.reader)
+        await watched(gate)
+        await logout_all(gate, world, tokens)
+        rest, reset = await rest_of(client)
+        assert (rest, reset) in {(b"1\r\nx\r\n", True), (b"", True)}
+    await asyncio.wait_for(far.gone.wait(), PATIENCE)
+    assert bytes(seen) == b"4\r\nabcd\r\n"
+
+
+async def test_a_client_that_takes_nothing_holds_no_stream(world: World, start: Start, far: Far) -> None:
+    far.piece = b"data: " + b"x" * 100_000 + b"\n\n"
+    gate = await start(world.url)
+    tokens = await sign_in(gate)
+    async with Client(gate.address) as client:
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(get("/api/stream", bearer(tokens["access_token"])))
+        await watched(gate)
+        async with asyncio.timeout(PATIENCE):
+            before = -1.0
+            while (after := (await metrics(gate))["gateway_streams"]) and far.written != before:
+                before = far.written
+                await asyncio.sleep(10 * OFTEN)
+            assert after == 1
+        await logout_all(gate, world, tokens)
+        await asyncio.wait_for(far.gone.wait(), PATIENCE)
+        await watched(gate, number=0)
 
 
 async def test_streams_of_nobody_go_on(world: World, start: Start, far: Far) -> None:
