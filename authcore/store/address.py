@@ -1,4 +1,4 @@
-"""Database address: where connections are opened, and how each is asked what server it leads to.
+"""Database address: it opens connections, and asks each which server it leads to.
 
 Laws:
 
@@ -37,16 +37,16 @@ class StatementCache(StrEnum):
     """Whether a connection keeps its statements prepared."""
 
     AUTO = "auto"
-    """Unless a pooler is found to stand between."""
+    """It does unless a pooler is detected."""
     ON = "on"
     OFF = "off"
 
 
 class Server(NamedTuple):
-    """What tells one running PostgreSQL from another, and whether it can be written to.
+    """Identity of a running PostgreSQL, and whether it takes writes.
 
     Attributes:
-        started: When its postmaster started, to the microsecond: no two servers have one in common.
+        started: Start time of its postmaster in microseconds, which no two servers share.
         read_only: It refuses writes: a standby, or ``default_transaction_read_only``.
     """
 
@@ -56,12 +56,12 @@ class Server(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Opened:
-    """A connection, and the server it leads to.
+    """Open connection and the server it leads to.
 
     Attributes:
-        opened: When, by the loop's clock, in seconds.
-        used: When it was used last.
-        retired: It is not to be used again.
+        opened: Time of its opening in seconds of the loop's clock.
+        used: Time of its last use, likewise.
+        retired: It must not be used again.
     """
 
     connection: asyncpg.Connection[asyncpg.Record]
@@ -72,7 +72,7 @@ class Opened:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether its server refuses writes now: servers since PostgreSQL 14 announce a change; of others, as asked."""
+        """True if its server refuses writes now. PostgreSQL 14 and later announce a change; older ones were asked."""
         settings: Any = self.connection.get_settings()
         standby = getattr(settings, "in_hot_standby", None)
         default = getattr(settings, "default_transaction_read_only", None)
@@ -82,10 +82,10 @@ class Opened:
 
 
 class Address:
-    """Where a database is, and how it is connected to.
+    """Address of a database and the options of connections to it.
 
     Attributes:
-        is_pooled: A pooler was found to stand between.
+        is_pooled: A pooler was detected.
     """
 
     def __init__(
@@ -97,10 +97,10 @@ class Address:
         statement_timeout_seconds: float,
         statement_cache: StatementCache = StatementCache.AUTO,
     ) -> None:
-        """`url` and `password`, which wins over one in the URL, are called for each connection.
+        """Call `url` and `password` for each connection; `password` replaces one in the URL.
 
         Raises:
-            ValueError: the URL is none of PostgreSQL's.
+            ValueError: The URL is not a PostgreSQL URL.
         """
         if not url().startswith(("postgresql://", "postgres://")):
             raise ValueError("the database URL is not a postgresql:// URL")  # not repeated: it has a password
@@ -113,11 +113,11 @@ class Address:
 
     @property
     def keeps_statements(self) -> bool:
-        """Whether connections that are opened now keep their statements prepared."""
+        """True if connections that are opened now keep their statements prepared."""
         return self._cache is StatementCache.ON or (self._cache is StatementCache.AUTO and not self.is_pooled)
 
     def keep_no_statements(self) -> bool:
-        """Note that a statement got lost, as with a pooler; return whether connections opened from now on keep none."""
+        """Record that a pooler lost a statement; return whether connections opened from now on keep none."""
         self.is_pooled = True
         return not self.keeps_statements
 

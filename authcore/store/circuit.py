@@ -1,11 +1,11 @@
-"""The circuit before a database that does not answer: asked no more until a sign of life, and then at once.
+"""Circuit breaker of the database: it stops statements while the database does not answer.
 
 Laws:
 
-- Closed, statements go. After a few failures in a row it opens: statements fail at once, those under way too, and a
-  probe of its own asks for a sign of life. No request is ever the one that tries.
-- Only silence and refused connections count. A statement that was answered, if by an error, proves life.
-- Waiting for the next probe is never longer than the database's absence is worth: a quarter of a second.
+- While it is closed, statements pass. After a few failures in a row it opens: all statements fail at once, also those
+  under way, and a background probe asks the database until it answers. No request is used as the probe.
+- Only silence and refused connections count as failures. A statement that was answered, even by an error, does not.
+- The pause between two probes is at most a quarter of a second.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 
 class Circuit:
-    """Counts failures, and stands between."""
+    """Circuit breaker; it counts failures in a row."""
 
     def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
-        """`probe` asks for a sign of life, in bounded time."""
+        """Use `probe`, which returns if the database answers and raises in bounded time if not."""
         self._probe = probe
         self._failures = 0
         self._probing: asyncio.Task[None] | None = None
@@ -46,11 +46,11 @@ class Circuit:
 
     @asynccontextmanager
     async def passed(self) -> AsyncIterator[None]:
-        """Lead a statement through.
+        """Run a statement in the block.
 
         Raises:
-            StoreUnavailable: the circuit is open.
-            TimeoutError: it opened while the statement was under way.
+            StoreUnavailable: The circuit is open.
+            TimeoutError: The circuit opened while the statement was under way.
         """
         if self.is_open:
             self._refused += 1
@@ -63,22 +63,22 @@ class Circuit:
                 self._under_way.discard(way)
 
     def succeeded(self) -> None:
-        """Note an answer."""
+        """Record an answer."""
         self._failures = 0
 
     def failed(self) -> None:
-        """Note that there was none."""
+        """Record that there was no answer."""
         self._failures += 1
         if self._failures >= FAILURES:
             self._open()
 
     def suspect(self) -> None:
-        """Find out, beside the requests, whether the database still answers: elsewhere it did not."""
+        """Probe in the background whether the database still answers, as another connection got no answer."""
         if self._probing is None:
             self._start_probing()
 
     async def recover(self) -> None:
-        """Ask for a sign of life now, since there was one elsewhere; without one, raise what the probe raises."""
+        """Probe now, as another connection got an answer, and close the circuit; raise the error of the probe."""
         if self.is_open:
             await self._probe()
             self._close()
@@ -123,7 +123,7 @@ class Circuit:
             await ended(self._probing)
 
     def figures(self) -> Iterable[Figure]:
-        """What to publish."""
+        """Return the metrics to publish."""
         yield Figure("circuit_open", "1 while the database is not asked.", lambda: float(self.is_open))
         yield Figure("circuit_opened", "Times the circuit opened.", lambda: self._opened, counts=True)
         yield Figure(
