@@ -162,6 +162,7 @@ OF_THE_DATABASE: Final = [
     ("orgs", "create", "Acme"),
     ("users", "create", "--email", "a@b.example", "--name", "A", *WHERE, "--generate-password"),
     ("users", "unlock", "--email", "a@b.example"),
+    ("users", "vouch", "--email", "a@b.example"),
     ("api-keys", "create", "--user", "a@b.example", *WHERE, "--name", "k"),
     ("api-keys", "list", *WHERE),
     ("api-keys", "revoke", NOBODY),

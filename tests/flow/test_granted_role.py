@@ -159,6 +159,7 @@ def test_every_command_works(migrated_url: str, tmp_path: Path, monkeypatch: pyt
     person = ("--email", "ada@acme.example")
     run("users create", *person, "--name", "Ada", *there, "--role", "admin", "--password-stdin")
     run("users unlock", *person)
+    run("users vouch", *person)
     run("api-keys create", "--user", person[1], *there, "--name", "ci")
     key = run("api-keys list", *there).stdout.split("\t")[0]
     run("api-keys revoke", key)
@@ -168,7 +169,9 @@ def test_every_command_works(migrated_url: str, tmp_path: Path, monkeypatch: pyt
     run("explain", "--as", person[1], "GET", "/api/users")
     run("check-config")
     run("migrate", "--check")
-    assert commands(main) - ran == WITHOUT_DATABASE
+    assert commands(main) - ran == WITHOUT_DATABASE, (
+        "run a new command above, or list it as one without a database"
+    )
 
 
 async def test_a_right_fewer_is_noticed_by_these_tests(world: World, start: Start) -> None:
