@@ -154,14 +154,20 @@ async def test_a_frame_that_is_spun_out_gains_nothing(world: World, start: Start
         assert len(far.received) < 1 << 20
 
 
+def two_keys(folder: Path) -> list[str]:
+    """Make a directory of two signing keys, of which the first signs; return their ids."""
+    kids = []
+    for name in ("a.pem", "b.pem"):
+        (folder / name).write_bytes(generate_pem("EdDSA"))
+        kids.append(str(parse_pem((folder / name).read_bytes()).kid))
+    (folder / "signing").write_text(kids[0])
+    return kids
+
+
 async def test_a_revoked_key_ends_what_its_tokens_opened(
     world: World, start: Start, far: Far, tmp_path: Path
 ) -> None:
-    kids = []
-    for name in ("a.pem", "b.pem"):
-        (tmp_path / name).write_bytes(generate_pem("EdDSA"))
-        kids.append(str(parse_pem((tmp_path / name).read_bytes()).kid))
-    (tmp_path / "signing").write_text(kids[0])
+    kids = two_keys(tmp_path)
     gate = await start(world.url, jwt={"keys_dir": tmp_path, "keys_poll_seconds": 0.05})
     async with Client(gate.address) as client, Client(gate.address) as by_key:
         await knock(client, (await sign_in(gate))["access_token"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authcore.pem import generate_pem, parse_pem
+from tests.attacks.test_socket_outlives_session import two_keys
 from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, request
 from tests.flow.conftest import PASSWORD
 from tests.flow.peers import PATIENCE, Client, read_body, read_head
@@ -339,6 +339,18 @@ async def test_what_ends_before_a_stream_is_watched_is_not_missed(
         await read_body(client.reader, message, until_close=True)
 
 
+async def upload_and_log_out(gate: Gateway, world: World, client: Client, asked: asyncio.Event) -> None:
+    """End a session while the upstream, which has `asked` for all of a request, owes its answer."""
+    tokens = await sign_in(gate)
+    line = bearer(tokens["access_token"])
+    await client.send(request("POST", "/api/upload", line, "Transfer-Encoding: chunked") + b"4\r\nabcd\r\n")
+    await watched(gate)
+    await client.send(b"0\r\n\r\n")
+    await asyncio.wait_for(asked.wait(), PATIENCE)
+    await logout_all(gate, world, tokens)
+    await watched(gate, name="gateway_streams_revoked_total")
+
+
 async def test_whoever_ends_their_own_session_is_told_so_however_long_it_takes(
     world: World, start: Start, upstream: Upstream
 ) -> None:
@@ -358,17 +370,8 @@ async def test_whoever_ends_their_own_session_is_told_so_however_long_it_takes(
 
     upstream.script = script
     gate = await start(world.url)
-    tokens = await sign_in(gate)
     async with Client(gate.address) as client:
-        line = bearer(tokens["access_token"])
-        await client.send(
-            request("POST", "/api/upload", line, "Transfer-Encoding: chunked") + b"4\r\nabcd\r\n"
-        )
-        await watched(gate)
-        await client.send(b"0\r\n\r\n")
-        await asyncio.wait_for(asked.wait(), PATIENCE)
-        await logout_all(gate, world, tokens)
-        await watched(gate, name="gateway_streams_revoked_total")
+        await upload_and_log_out(gate, world, client, asked)
         answer.set()
         assert (await client.response()).body == b"ok"
 
@@ -389,17 +392,8 @@ async def test_what_is_owed_is_no_stream(
 
     upstream.script = script
     gate = await start(world.url)
-    tokens = await sign_in(gate)
     async with Client(gate.address) as client:
-        line = bearer(tokens["access_token"])
-        await client.send(
-            request("POST", "/api/upload", line, "Transfer-Encoding: chunked") + b"4\r\nabcd\r\n"
-        )
-        await watched(gate)
-        await client.send(b"0\r\n\r\n")
-        await asyncio.wait_for(asked.wait(), PATIENCE)
-        await logout_all(gate, world, tokens)
-        await watched(gate, name="gateway_streams_revoked_total")
+        await upload_and_log_out(gate, world, client, asked)
         answer.set()
         assert (await read_head(client.reader)).status == 200
         rest, reset = await rest_of(client)
@@ -466,11 +460,7 @@ async def test_streams_of_nobody_go_on(world: World, start: Start, far: Far) -> 
 async def test_a_revoked_key_ends_what_its_tokens_opened_however_young(
     world: World, start: Start, far: Far, tmp_path: Path
 ) -> None:
-    kids = []
-    for name in ("a.pem", "b.pem"):
-        (tmp_path / name).write_bytes(generate_pem("EdDSA"))
-        kids.append(str(parse_pem((tmp_path / name).read_bytes()).kid))
-    (tmp_path / "signing").write_text(kids[0])
+    kids = two_keys(tmp_path)
     gate = await start(world.url, jwt={"keys_dir": tmp_path, "keys_poll_seconds": 0.05})
     line = bearer((await sign_in(gate))["access_token"])
     async with Client(gate.address) as old, Client(gate.address) as young:
