@@ -47,7 +47,7 @@ INVITATION = InvitationRow(
     created_at=AT,
     expires_at=AT,
 )
-RESERVED = Reserved(b"a", b"b", b"b", b"c")
+RESERVED = Reserved(b"a", b"b", b"b", b"c", b"d")
 
 CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "echo": lambda store: store.echo("a", "b"),
