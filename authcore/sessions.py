@@ -17,6 +17,7 @@ Laws:
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
@@ -29,12 +30,14 @@ from authcore.errors import (
     RefreshRevoked,
     RefreshUserUnknown,
     RefreshWrongKind,
+    StoreUnavailable,
     TokenExpired,
     TokenRejected,
     TokenRevoked,
     TokenWrongKind,
     UserDisabled,
 )
+from authcore.figures import Figure
 from authcore.own_sessions import SESSION_SECONDS, OwnSessions, moment
 from authcore.pairs import Pairs, digest_of, renew, reopen
 from authcore.session_states import TABLES, Effect, Event, Reuse, State, laws_of
@@ -42,7 +45,7 @@ from authcore.store.rows import Change
 from authcore.store.session_rows import NOWHERE, Moments, NewRefreshToken, NewSession, SessionRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from authcore.credentials import RefreshToken
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = ["TABLES", "Effect", "Event", "Reuse", "Sessions", "State"]
 
 GRACE_SECONDS: Final = 10
+MOST: Final = 100
 
 
 class Sessions(OwnSessions):
@@ -69,14 +73,17 @@ class Sessions(OwnSessions):
         grace_seconds: float = GRACE_SECONDS,
         reuse: Reuse = Reuse.RETRY,
         session_seconds: float = SESSION_SECONDS,
+        most: int = MOST,
         tell: Callable[[Change], None] = lambda _: None,
     ) -> None:
-        """`reuse` says what a second use after the grace is; `tell` is told which sessions have ended here."""
+        """`reuse` says what a second use after the grace is; past `most` sessions the one used longest ago ends."""
         super().__init__(store, tokens, session_seconds=session_seconds, tell=tell)
         self._pairs = Pairs(tokens, session_seconds=session_seconds)
         self._grace_seconds = grace_seconds
         self._reuse = reuse
         self._laws = laws_of(reuse)
+        self._most = most
+        self._displaced = 0
 
     # -- begin and go on ------------------------------------------------------------------------------------------
 
@@ -113,7 +120,24 @@ class Sessions(OwnSessions):
             founded_at=None if founded_at is None else moment(founded_at),
         ):
             raise TokenRevoked
+        await self._trim(subject.user_id, now)
         return pair
+
+    async def _trim(self, user_id: UUID, now: float) -> None:
+        """End what a user has beyond the greatest number of sessions."""
+        ended: Sequence[UUID] = ()
+        with suppress(StoreUnavailable):  # whoever signs in next ends them
+            ended = await self._store.trim_sessions(user_id, self._most, moment(now))
+        if ended:
+            self._displaced += len(ended)
+            self._tell(Change(rows=tuple(ended)))
+
+    def figures(self) -> Iterable[Figure]:
+        """What to publish."""
+        yield Figure("displaced", "Sessions ended by a newer one too many.", self._count, counts=True)
+
+    def _count(self) -> float:
+        return self._displaced
 
     async def extend(
         self,
@@ -256,7 +280,10 @@ class Sessions(OwnSessions):
             id=uuid4(), user_id=claims.user_id, organization_id=claims.organization_id, visit=visit
         )
         foreign = NewRefreshToken(digest=digest, issued_at=moment(now), expires_at=moment(claims.expires_at))
-        return await self._store.enter(session, foreign, moment(claims.issued_at or 0))
+        entered = await self._store.enter(session, foreign, moment(claims.issued_at or 0))
+        if entered is not None and entered.id == session.id:
+            await self._trim(claims.user_id, now)
+        return entered
 
     def _moments(self, now: float) -> Moments:
         return Moments(

@@ -52,6 +52,7 @@ class SharedSessions(Sessions):
         grace_seconds: float,
         reuse: Reuse,
         session_seconds: float,
+        most: int,
         tell: Callable[[Change], None],
     ) -> None:
         """Arguments as of :class:`Sessions`."""
@@ -66,6 +67,7 @@ class SharedSessions(Sessions):
             grace_seconds=grace_seconds,
             reuse=reuse,
             session_seconds=session_seconds,
+            most=most,
             tell=note,
         )
         self._counterpart = counterpart
@@ -86,6 +88,7 @@ class SharedSessions(Sessions):
             subject, now, visit, password_hash=password_hash, founded_at=founded_at, until=until
         )
         await self._publish(pair, now)
+        await self._drop_ended()
         return pair
 
     async def extend(

@@ -97,6 +97,9 @@ class SessionStore(SubjectReader, Protocol):
         That is the password whose hash has the fingerprint `proved`, or a token issued at `founded_at`.
         """
 
+    async def trim_sessions(self, user_id: UUID, most: int, at: datetime) -> Sequence[UUID]:
+        """End the sessions of the user beyond the `most` that were used last, and return which."""
+
     async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
         """Give a live family of the user one more token; False, changing nothing, when it is over."""
 

@@ -27,8 +27,9 @@ OPEN: Final = f"""
 WITH {_GATE.format(user="$2::uuid")},
 session AS (
     INSERT INTO gateway_sessions
-        (id, user_id, organization_id, created_at, last_used_at, expires_at, device, address, password_fingerprint)
-    SELECT $1, u.id, $3, $5, $5, $6, $7, $8, {FINGERPRINT} FROM gate, users u
+        (id, user_id, organization_id, created_at, last_used_at, expires_at, device, address, password_fingerprint,
+         is_entered)
+    SELECT $1, u.id, $3, $5, $5, $6, $7, $8, {FINGERPRINT}, false FROM gate, users u
     WHERE u.id = $2 AND u.deleted_at IS NULL AND coalesce({FINGERPRINT} = $9::bytea, true)
         AND coalesce(gate.at < $10::timestamptz, true)
     RETURNING id)
@@ -159,3 +160,17 @@ FROM gateway_sessions s JOIN users u ON u.id = s.user_id
 WHERE s.user_id = $1 AND s.revoked_at IS NULL AND s.expires_at > $3 AND s.created_at > $4 AND {UNCHANGED}
 ORDER BY s.id IS NOT DISTINCT FROM $2::uuid DESC, coalesce(s.last_used_at, s.created_at) DESC, s.id LIMIT 100
 """  # noqa: S608 - of the constants above
+
+# Locked rows are passed over, so that nothing here waits for a statement that waits for this one: the next sign-in
+# finds them. A session that a token of Whatomate's was entered into stays till its time, or it would be taken again.
+TRIM: Final = """
+WITH ranked AS (
+    SELECT id, row_number() OVER (ORDER BY revoked_at IS NOT NULL, coalesce(last_used_at, created_at) DESC, id) AS place
+    FROM gateway_sessions WHERE user_id = $1 AND expires_at > $3),
+beyond AS (
+    SELECT s.id, s.revoked_at IS NULL AS is_live, s.is_entered FROM gateway_sessions s
+    WHERE s.id IN (SELECT id FROM ranked WHERE place > $2::bigint) FOR UPDATE SKIP LOCKED),
+gone AS (
+    DELETE FROM gateway_sessions WHERE id IN (SELECT id FROM beyond WHERE NOT is_live AND NOT is_entered))
+UPDATE gateway_sessions SET revoked_at = $3 WHERE id IN (SELECT id FROM beyond WHERE is_live) RETURNING id
+"""

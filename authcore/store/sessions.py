@@ -94,6 +94,13 @@ class SessionRows:
         row = await self._pool.fetchrow(statements.OPEN, *_written(session, token), proved, founded_at)
         return row is not None
 
+    async def trim_sessions(self, user_id: UUID, most: int, at: datetime) -> Sequence[UUID]:
+        """End the sessions of the user beyond the `most` that were used last, and return which.
+
+        Of those that have ended as many are kept, and the others are forgotten.
+        """
+        return [row["id"] for row in await self._pool.fetch(statements.TRIM, user_id, most, at)]
+
     async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
         """Add a token to a live family of the user; False, and nothing is written, if the family is over."""
         return bool(await self._pool.fetch(statements.EXTEND, *_written(session, token)))

@@ -119,6 +119,13 @@ class Token(Group):
         description="A session ends this long after it began, however often it was refreshed.",
     )
 
+    sessions: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="Sessions of one user at most: one more ends the one that was used longest ago.",
+    )
+
 
 class Password(Group):
     """Passwords, and the bounded pool that runs bcrypt."""

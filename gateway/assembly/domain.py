@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from authcore.accounts import Accounts
 from authcore.api_keys import derive_secret
@@ -127,7 +127,11 @@ def _build_sessions(
     redis: WhatomateRedis | None,
 ) -> Sessions:
     token = settings.token
-    options = {"grace_seconds": token.grace_seconds, "session_seconds": token.session_seconds}
+    options: dict[str, Any] = {
+        "grace_seconds": token.grace_seconds,
+        "session_seconds": token.session_seconds,
+        "most": token.sessions,
+    }
     if redis is None:
         return Sessions(store, tokens, reuse=Reuse(token.reuse), tell=identity.hear, **options)
     return SharedSessions(

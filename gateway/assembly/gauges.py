@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 def publish_domain(metrics: Metrics, domain: Domain) -> None:
     """Publish the metrics of the auth domain's parts."""
-    parts = {**domain.identity.figures(), "clock": domain.clock.figures()}
+    parts = {
+        **domain.identity.figures(),
+        "clock": domain.clock.figures(),
+        "sessions": domain.sessions.figures(),
+    }
     if domain.redis is not None:
         parts["whatomate_redis"] = domain.redis.figures()
     if domain.rotation is not None:

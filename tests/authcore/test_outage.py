@@ -62,6 +62,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "profile": lambda store: store.profile(ONE, ONE),
     "organization_exists": lambda store: store.organization_exists(ONE),
     "role_id": lambda store: store.role_id(ONE, None),
+    "trim_sessions": lambda store: store.trim_sessions(ONE, 1, AT),
     "holders": lambda store: store.holders("a@b"),
     "vouch": lambda store: store.vouch(["a@b"]),
     "purge_api_key_links": lambda store: store.purge_api_key_links(),
