@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -22,13 +22,13 @@ from gateway.proxy.target import parse_target
 from gateway.wire.messages import ProtocolError, RequestHead
 from tests.flow.calls import ask, bearer, get, post
 from tests.flow.peers import Client
+from tests.proxy.nowhere import NOWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from gateway.app import Gateway
-    from gateway.proxy.upstreams import Upstream as Sent
     from tests.flow.conftest import World
     from tests.flow.peers import Upstream
 
@@ -138,7 +138,6 @@ async def test_explain_says_which_route_another_spelling_falls_under(
 
 # -- by property ------------------------------------------------------------------------------------------------
 
-NOWHERE = cast("Sent", None)
 REQUIREMENTS = st.one_of(
     st.sampled_from([PUBLIC, OPTIONAL, AUTHENTICATED]),
     st.builds(
