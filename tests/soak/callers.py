@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientError, ClientTimeout, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientError, ClientSession, ClientTimeout, WSMsgType, WSServerHandshakeError
 
 from tests.soak.site import EVENT_SECONDS, STREAM_PATH
 
@@ -124,7 +124,7 @@ async def begun(site: Site, ledger: Ledger, person: Person) -> Any:
     """Sign in, and be served with what that gave."""
     while True:
         status, pair = await site.sign_in(person)
-        ledger.newcomer("sign-in", status)
+        ledger.newcomer("sign-in", status, pair)
         if status == 200:
             break
         await asyncio.sleep(PAUSE)
@@ -139,7 +139,7 @@ async def refreshed(site: Site, ledger: Ledger, token: str) -> str:
         body = {"refresh_token": token}
         answers = await asyncio.gather(*(site.ask("POST", "/api/auth/refresh", body=body) for _ in range(2)))
         for status, pair in answers:
-            ledger.newcomer("refresh", status)
+            ledger.newcomer("refresh", status, pair)
             if status == 200:
                 followed.add(pair["refresh_token"])
         if len(followed) > 1:
@@ -268,7 +268,8 @@ async def stream(site: Site, person: Person) -> AsyncIterator[bytes]:
     headers = {"Authorization": f"Bearer {person.token}"}
     url = f"http://{host}:{port}{STREAM_PATH}"
     timeout = ClientTimeout(total=None, sock_read=20)
-    async with site.http.get(url, headers=headers, timeout=timeout) as answer:
+    # On a connection of its own: the gateway closes it behind a stream that it ended, whoever else would use it next.
+    async with ClientSession() as http, http.get(url, headers=headers, timeout=timeout) as answer:
         if answer.status == 200:
             async for piece in answer.content.iter_any():
                 yield piece

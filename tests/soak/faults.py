@@ -79,11 +79,11 @@ async def refusal(site: Site, _random: Random, seconds: float) -> None:
 
 
 async def killing(site: Site, random: Random, seconds: float) -> None:
-    """Connections are ended by an administrator, again and again."""
+    """Connections are ended by an administrator, again and again; seldom enough for new ones to be opened meanwhile."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         await site.sql(OWN)
-        await asyncio.sleep(random.uniform(0.05, 0.7))
+        await asyncio.sleep(random.uniform(0.7, 1.5))
 
 
 async def fullness(site: Site, _random: Random, seconds: float) -> None:

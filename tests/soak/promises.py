@@ -92,11 +92,11 @@ class Ledger:
         if status != 200:
             self.breaks("nobody known is refused", f"{load} was answered {status} after {seconds:.2f} s")
 
-    def newcomer(self, load: str, status: int) -> None:
+    def newcomer(self, load: str, status: int, content: object = None) -> None:
         """Note the answer to somebody genuine whom an outage may keep out, and nothing else may."""
         self.statuses[load, status] += 1
         if status not in {200, 503}:
-            self.breaks("an outage denies nobody", f"{load} was answered {status}")
+            self.breaks("an outage denies nobody", f"{load} was answered {status}: {content}")
 
     def revoked(self, load: str, status: int, revoked: float, asked: float) -> None:
         """Note the answer to somebody who asked after they had been revoked."""

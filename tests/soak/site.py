@@ -61,18 +61,20 @@ class Site:
     async def ask(
         self, method: str, path: str, credential: str = "", body: object = None, *, admin: bool = False
     ) -> tuple[int, Any]:
-        """Return status and content of an answer; 0 where there was none."""
+        """Return status and content of an answer; 0, and why, where there was none."""
         host, port = self.admin if admin else self.gateway
         headers = {"Authorization": f"Bearer {credential}"} if credential else {}
         if credential.startswith("whm_"):
             headers = {"X-API-Key": credential}
-        with suppress(ClientError, TimeoutError):
+        asked = time.monotonic()
+        try:
             async with self.http.request(
                 method, f"http://{host}:{port}{path}", headers=headers, json=body, timeout=PATIENCE
             ) as answer:
                 content = await answer.json(content_type=None)
                 return answer.status, content.get("data", content) if isinstance(content, dict) else content
-        return 0, None
+        except (ClientError, TimeoutError) as error:
+            return 0, f"{path}: {error!r} after {time.monotonic() - asked:.2f} s"
 
     async def sign_in(self, person: Person) -> tuple[int, Any]:
         return await self.ask("POST", "/api/auth/login", body={"email": person.email, "password": PASSWORD})
