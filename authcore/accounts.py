@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from authcore.administration import Administration
@@ -21,6 +20,7 @@ from authcore.errors import (
     AlreadyMember,
     CurrentPasswordWrong,
     EmailTaken,
+    InvitationRejected,
     LoginRejected,
     NotAMember,
     OrganizationUnknown,
@@ -29,6 +29,9 @@ from authcore.errors import (
     TokenRevoked,
     UserDisabled,
 )
+from authcore.fair_queue import Lane, Work
+from authcore.networks import network
+from authcore.sign_ups import SignedIn, count_failure, hash_new
 from authcore.store.rows import LoginRow, NewUser, RoleProfile, UserProfile
 from authcore.store.session_rows import NOWHERE
 from authcore.texts import acceptable_email, acceptable_name, is_searchable
@@ -41,7 +44,6 @@ if TYPE_CHECKING:
     from authcore.counterpart import Counterpart
     from authcore.credentials import PasswordLogin
     from authcore.invitations import Invitations
-    from authcore.pairs import TokenPair
     from authcore.passwords import Passwords
     from authcore.sessions import Sessions
     from authcore.store.protocol import AccountStore
@@ -49,14 +51,6 @@ if TYPE_CHECKING:
     from authcore.store.session_rows import Visit
 
 __all__ = ["Accounts", "RoleProfile", "SignedIn", "UserProfile"]
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """A user, and the token pair of the session that has begun for them."""
-
-    user: UserProfile
-    tokens: TokenPair
 
 
 class Accounts(Administration):
@@ -102,20 +96,24 @@ class Accounts(Administration):
             EmailUnacceptable: not an address.
             NameUnacceptable: empty, too long or with control characters.
             PasswordUnacceptable: a new password that is too short or too long.
-            Throttled: the e-mail exists, and too many attempts have failed.
+            Throttled: too many attempts have failed, or too many have registered from this address.
             EmailTaken: the e-mail exists and the password is another.
             UserDisabled: the e-mail exists, the password is right, and the user is switched off.
             AlreadyMember: the e-mail exists, the password is right, and the user belongs there already.
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer.
         """
-        place = await self._invitations.place(organization_id, invitation, now)
-        email, full_name = acceptable_email(email), acceptable_name(full_name)
-        spending = await self._invitations.spending(place, email, now)
+        try:
+            place = await self._invitations.place(organization_id, invitation, now)
+            email, full_name = acceptable_email(email), acceptable_name(full_name)
+            spending = await self._invitations.spending(place, email, now)
+        except InvitationRejected:
+            await count_failure(self._attempts, invitation or "", visit, now)
+            raise
         if not await self._store.logins(email):
             user = NewUser(
                 email=email,
-                password_hash=await self._passwords.hash(password),
+                password_hash=await self._hashed(email, password, visit, now, invited=spending is not None),
                 full_name=full_name,
                 organization_id=place.organization_id,
                 role_id=place.role_id,
@@ -220,15 +218,13 @@ class Accounts(Administration):
         if not before:
             raise PasswordMissing
 
-        async def prove() -> bool | None:
-            return await self._passwords.verify(current, before) or None
+        async def prove(lane: Lane) -> bool | None:
+            return await self._passwords.verify(current, before, lane) or None
 
-        proved = await self._attempts.judge(
-            prove, email=row.email, address=visit.address, now=now, has_session=True
-        )
-        if not proved:
+        email, address = row.email, visit.address
+        if not await self._attempts.judge(prove, email=email, address=address, now=now, has_session=True):
             raise CurrentPasswordWrong
-        after = await self._passwords.hash(new)
+        after = await self._passwords.hash(new, Lane(network(visit.address), Work.PASSWORD))
         # bcrypt took a while. Tokens issued during it were issued before the change, so its time is added to `now`.
         changed_at = now + asyncio.get_running_loop().time() - began
         if not await self._sessions.change_password(
@@ -236,19 +232,25 @@ class Accounts(Administration):
         ):
             raise CurrentPasswordWrong  # another request has changed the password since the look-up
 
+    async def _hashed(self, email: str, password: str, visit: Visit, now: float, *, invited: bool) -> str:
+        attempts, passwords = self._attempts, self._passwords
+        return await hash_new(
+            attempts, passwords, email=email, password=password, visit=visit, now=now, invited=invited
+        )
+
     async def _proved(self, email: str, password: str, visit: Visit, now: float) -> LoginRow | None:
         """Return the account of `email`; None, at the same cost, if there is none or the password does not match."""
         if not is_searchable(email):
             email = ""
         return await self._attempts.judge(
-            lambda: self._prove(email, password), email=email, address=visit.address, now=now
+            lambda lane: self._prove(email, password, lane), email=email, address=visit.address, now=now
         )
 
-    async def _prove(self, email: str, password: str) -> LoginRow | None:
+    async def _prove(self, email: str, password: str, lane: Lane) -> LoginRow | None:
         # Rows whose e-mails differ only in case count as one e-mail: only the first of them can sign in.
         row = next(iter(await self._find(email)), None)
         stored = None if row is None else row.password_hash
-        return row if await self._passwords.verify(password, stored) else None
+        return row if await self._passwords.verify(password, stored, lane) else None
 
     async def _signed_in_by(self, row: LoginRow, organization_id: UUID, now: float, visit: Visit) -> SignedIn:
         """Sign in the owner of `row`, whose password is proved; if it has changed meanwhile, refuse the sign-in."""

@@ -21,13 +21,16 @@ from typing import TYPE_CHECKING, Final
 import bcrypt
 
 from authcore.errors import ApiKeyExpired, ApiKeyMalformed, ApiKeyRejected, ApiKeyRevoked, StoreUnavailable
+from authcore.fair_queue import Lane, Work
 from authcore.figures import Figure
+from authcore.networks import network
 from authcore.stored_hashes import StoredHashes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
+    from authcore.attempts import Attempts
     from authcore.bcrypt_pool import BcryptPool
     from authcore.credentials import ApiKey
     from authcore.store.protocol import KeyReader, KeyUse
@@ -74,9 +77,20 @@ class ApiKeys:
     """Proves keys against the store."""
 
     def __init__(
-        self, store: KeyReader, pool: BcryptPool, *, secret: bytes, hashes: StoredHashes | None = None
+        self,
+        store: KeyReader,
+        pool: BcryptPool,
+        *,
+        secret: bytes,
+        hashes: StoredHashes | None = None,
+        attempts: Attempts | None = None,
     ) -> None:
-        """`secret` is the gateway's, and shared by all that share a database; `hashes` reads what rows hold."""
+        """Prepare.
+
+        `secret` is the gateway's, and shared by all that share a database; `hashes` reads what rows hold, and
+        `attempts` counts proofs that fail.
+        """
+        self._attempts = attempts
         self._store = store
         self._pool = pool
         self._hashes = hashes or StoredHashes()
@@ -84,47 +98,61 @@ class ApiKeys:
         self._proving: dict[bytes, asyncio.Task[bool]] = {}
         self._proofs = self._unkept = 0
 
-    async def verify(self, credential: ApiKey, now: float) -> ApiKeyRow:
+    async def verify(self, credential: ApiKey, now: float, address: str = "") -> ApiKeyRow:
         """Prove a key and return its row.
 
         Raises:
             ApiKeyRejected: malformed, unknown, switched off or expired (by subclass).
+            Throttled: a proof is needed, and too many attempts have failed from this address.
             Overloaded: too many proofs are waiting.
             StoreUnavailable: the database does not answer.
         """
-        row = await self.prove(credential)
+        row = await self.prove(credential, now, address)
         judge(row, now)
         return row
 
-    async def prove(self, credential: ApiKey) -> ApiKeyRow:
-        """Return the row of a key, be it switched on or off.
+    async def prove(self, credential: ApiKey, now: float, address: str = "") -> ApiKeyRow:
+        """Return the row of a key, be it switched on or off; `address` is where its caller is.
 
         Raises:
             ApiKeyRejected: malformed or unknown.
+            Throttled: a proof is needed, and too many attempts have failed from this address.
             Overloaded: too many proofs are waiting.
             StoreUnavailable: the database does not answer.
         """
         key = parse(credential.key)
         digest = hmac.digest(self._secret, key, "sha256")
         for row in await self._store.api_key_candidates(prefixes(key), digest):
-            if row.is_proved or await self._proves(key, digest, row):
+            if row.is_proved or await self._proves(key, digest, row, now, address):
                 return row
         raise ApiKeyRejected
 
-    async def _proves(self, key: bytes, digest: bytes, row: ApiKeyRow) -> bool:
+    async def _proves(self, key: bytes, digest: bytes, row: ApiKeyRow, now: float, address: str) -> bool:
         """Run bcrypt: once, for all who present the key meanwhile."""
         if self._hashes.cost(row.key_hash) is None:
             return False
         question = row.id.bytes + digest + row.key_hash.encode("ascii")
         answer = self._proving.get(question)
         if answer is None:
-            answer = self._proving[question] = asyncio.ensure_future(self._run_bcrypt(key, digest, row))
+            answer = self._proving[question] = asyncio.ensure_future(
+                self._run_bcrypt(key, digest, row, now, address)
+            )
             answer.add_done_callback(lambda done: self._proved(question, done))
         return await asyncio.shield(answer)
 
-    async def _run_bcrypt(self, key: bytes, digest: bytes, row: ApiKeyRow) -> bool:
-        self._proofs += 1
-        if not await self._pool.run(self._hashes.proves, key, row.key_hash):
+    async def _run_bcrypt(self, key: bytes, digest: bytes, row: ApiKeyRow, now: float, address: str) -> bool:
+        async def tried(lane: Lane) -> bool | None:
+            self._proofs += 1
+            return await self._pool.run_for(lane, self._hashes.proves, key, row.key_hash) or None
+
+        place = network(address)
+        if self._attempts is None:
+            proved = await tried(Lane(place, Work.KEY))
+        else:
+            # Counted for this network alone: whoever knows the beginning of a key shuts out nobody elsewhere.
+            subject = f"key {prefixes(key)[0]} {place}"
+            proved = await self._attempts.judge(tried, email=subject, address=address, now=now, work=Work.KEY)
+        if not proved:
             return False
         try:
             await self._store.add_api_key_digest(row.id, row.key_hash, digest)

@@ -14,7 +14,7 @@ Laws:
   counters of the e-mail and of the address, and so does a caller with a session: nobody can lock a user out of where
   they are at home. A wrong password there is answered as a stranger's attempt would be.
 - Success forgives what failed for that e-mail from that address, and nothing else: signing in to one account does not
-  pay for guesses at another.
+  pay for guesses at another. A registration that anybody may make counts with the address though it succeeds.
 - When the store does not answer nobody is let through: :class:`~authcore.errors.StoreUnavailable`.
 - Nor does that count as a failure: what was counted for an attempt that came to no verdict, or that could not be
   forgiven, is remembered here and taken back before the next attempt for that e-mail.
@@ -27,12 +27,13 @@ import math
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
 from authcore.errors import Overloaded, StoreUnavailable, Throttled
+from authcore.fair_queue import Lane, Work
+from authcore.networks import network
 from authcore.store.attempts import NewAttempt
 
 if TYPE_CHECKING:
@@ -41,10 +42,6 @@ if TYPE_CHECKING:
     from authcore.store.attempts import AttemptRows, Reserved
 
 T = TypeVar("T")
-
-_V6_PREFIX: Final = 64
-"""What one customer is given at least (RFC 6177): counting single addresses of it would count nothing."""
-
 
 _DEBTORS: Final = 10_000
 
@@ -91,23 +88,27 @@ class Attempts:
         self._under_way: dict[str, set[asyncio.Future[None]]] = {}
         self._owed: LRUCache[str, list[_Debt]] = LRUCache(_DEBTORS)
 
-    async def judge(
+    async def judge(  # noqa: PLR0913 - an attempt, by name
         self,
-        prove: Callable[[], Awaitable[T | None]],
+        prove: Callable[[Lane], Awaitable[T | None]],
         *,
         email: str,
         address: str,
         now: float,
         has_session: bool = False,
+        work: Work = Work.LOGIN,
+        keeps: bool = False,
     ) -> T | None:
         """Let `prove` try, when its turn has come, and return what it returns: None is a failure.
 
         Args:
-            prove: Looks the account up and tries the password.
+            prove: Looks the account up and tries the password, in the turn of the lane that it is given.
             email: As given; of what no account can have, the empty string.
             address: Where the client is, as far as that is believed.
             now: POSIX seconds.
             has_session: The caller has a session of the account already.
+            work: What is tried.
+            keeps: A success goes on counting with the address: so does work that anybody may ask for.
 
         Raises:
             Throttled: it is not its turn; nothing has been tried.
@@ -135,7 +136,10 @@ class Attempts:
             await asyncio.sleep(turn.wait_seconds)
         with self._proving(email):
             at = attempt.at + timedelta(seconds=turn.wait_seconds)
-            proved = await self._settled(prove, email, _Debt(turn.reserved, at, forgives=False))
+            lane = Lane(attempt.network, Work.KNOWN if turn.is_known else work)
+            proved = await self._settled(
+                prove, lane, email, _Debt(turn.reserved, at, forgives=False), keeps=keeps
+            )
         if (
             proved is None and turn.passed_seconds is not None
         ):  # a stranger would not have been told that much
@@ -143,11 +147,17 @@ class Attempts:
         return proved
 
     async def _settled(
-        self, prove: Callable[[], Awaitable[T | None]], email: str, counted: _Debt
+        self,
+        prove: Callable[[Lane], Awaitable[T | None]],
+        lane: Lane,
+        email: str,
+        counted: _Debt,
+        *,
+        keeps: bool,
     ) -> T | None:
         """Try, and take back what was counted unless it failed."""
         try:
-            proved = await prove()
+            proved = await prove(lane)
         except Overloaded:  # nobody looked at the password
             self._owe(email, counted)
             with suppress(StoreUnavailable):
@@ -157,7 +167,8 @@ class Attempts:
             self._owe(email, counted)
             raise
         if proved is not None:
-            self._owe(email, counted._replace(forgives=True))
+            reserved = replace(counted.reserved, counted_address=None) if keeps else counted.reserved
+            self._owe(email, counted._replace(reserved=reserved, forgives=True))
             await self._pay(email)
         return proved
 
@@ -215,20 +226,6 @@ class Attempts:
         """
         known_since = _moment(now - self._limits.known_seconds)
         return await self._store.purge_attempts(_moment(now), known_since)
-
-
-def network(address: str) -> str:
-    """Return what is counted as one client: the address; of IPv6 its /64; all that is neither, together."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    mask = (1 << 128) - (1 << (128 - _V6_PREFIX))
-    return f"{IPv6Address(int(parsed) & mask)}/{_V6_PREFIX}"
 
 
 def _moment(seconds: float) -> datetime:

@@ -130,15 +130,19 @@ class Authenticator:
             self._last_used.add(principal.key_id)
         return principal
 
-    async def authenticate(self, credential: Credential, organization: UUID | None, now: float) -> Principal:
+    async def authenticate(
+        self, credential: Credential, organization: UUID | None, now: float, address: str = ""
+    ) -> Principal:
         """Prove the credential, load its principal, and cache the verdict.
 
         Args:
             credential: What the caller presented.
             organization: The organization the caller asks to act in; None for the credential's own.
             now: POSIX seconds.
+            address: Where the caller is; counts where an API key has to be proved.
 
         Raises:
+            Throttled: an API key has to be proved, and too many attempts have failed from this address.
             TokenRejected: the token does not verify, or its user or organization is gone, or it is a ticket that was
                 used before (by subclass).
             UserDisabled: a genuine token of a user who is switched off.
@@ -165,7 +169,8 @@ class Authenticator:
         if isinstance(credential, ApiKey):
             api_keys.parse(credential.key)
             load = partial(
-                self._principals.judge, partial(self._principals.of_key, credential, organization, now)
+                self._principals.judge,
+                partial(self._principals.of_key, credential, organization, now, address),
             )
         elif self._is_foreign(credential):
             load = await self._stranger(credential, organization, now)

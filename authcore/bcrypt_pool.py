@@ -1,9 +1,11 @@
-"""Thread pool for bcrypt: a few threads, and a bounded queue before them.
+"""Thread pool for bcrypt: a few threads, and a bounded fair queue before them.
 
 Laws:
 
 - bcrypt never runs on the event loop, and never more at once than there are threads. What waits is bounded: past
   that, ``Overloaded``, at once.
+- Client networks take turns (:mod:`authcore.fair_queue`). One network has its share of the threads and no more, so
+  that another's job need not wait for it.
 - A job counts until its thread is free again, not until its caller has gone.
 - The threads are daemons: a job that takes long delays the end of the process by ``CLOSE_SECONDS`` at most.
 """
@@ -12,17 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from concurrent.futures import Future
 from functools import partial
 from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from authcore.errors import Overloaded
+from authcore.errors import Overloaded, TooManyAtOnce
+from authcore.fair_queue import OWN, FairQueue, QueueFull
 from authcore.figures import Distribution, Figure, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from authcore.fair_queue import Lane
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,15 +53,28 @@ class BcryptPool:
         pending: Jobs that are running or waiting.
         started: Jobs that were accepted since the start.
         refused: Jobs that there was no room for.
+        refused_of_network: Those of them whose network had as many as one may have.
+        displaced: Jobs that waited and lost their place to another network's.
         waits: Seconds that jobs waited for a thread.
     """
 
-    def __init__(self, *, workers: int, queue: int) -> None:
+    def __init__(
+        self, *, workers: int, queue: int, network_workers: int = 0, network_queue: int | None = None
+    ) -> None:
+        """Start `workers` threads, before which `queue` jobs may wait.
+
+        Of one client network `network_workers` jobs run at once, 0 for half of the threads, rounded up; and
+        `network_queue` jobs run or wait, None for any number.
+        """
         self._limit = workers + queue
-        self._jobs: deque[_Job] = deque()
+        self._jobs: FairQueue[_Job] = FairQueue(
+            total=self._limit,
+            each=self._limit if network_queue is None else network_queue,
+            share=network_workers or (workers + 1) // 2,
+        )
         self._changed = Condition()
         self._closed = False
-        self.pending = self.started = self.refused = 0
+        self.pending = self.started = self.refused = self.refused_of_network = self.displaced = 0
         self.waits = Spread()
         self._threads = [
             Thread(target=self._work, name=f"bcrypt_{number}", daemon=True) for number in range(workers)
@@ -66,23 +83,35 @@ class BcryptPool:
             thread.start()
 
     async def run(self, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `job` in a thread.
+        """Run a job that no client network asked for, as :meth:`run_for`."""
+        return await self.run_for(OWN, job, *args, **kwargs)
+
+    async def run_for(self, lane: Lane, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `job` in a thread, when its lane has its turn.
 
         Raises:
             Overloaded: too many are waiting, or the pool is closed.
+            TooManyAtOnce: too many of this client network are.
         """
         queued = _Job(partial(job, *args, **kwargs))
+        lost = None
         with self._changed:
-            if self._closed or self.pending >= self._limit:
+            if self._closed:
                 self.refused += 1
                 raise Overloaded
+            try:
+                lost = self._jobs.put(lane, queued)
+            except QueueFull as full:
+                self.refused += 1
+                self.refused_of_network += full.of_network
+                raise (TooManyAtOnce if full.of_network else Overloaded) from None
             self.pending += 1
             self.started += 1
-            queued.future.add_done_callback(self._done)
-            if len(self._jobs) > 2 * self._limit:  # mostly of callers that have gone
-                self._jobs = deque(job for job in self._jobs if not job.future.cancelled())
-            self._jobs.append(queued)
+            self.displaced += lost is not None
+            queued.future.add_done_callback(partial(self._done, lane, queued))
             self._changed.notify()
+        if lost is not None:
+            lost.future.set_exception(Overloaded())
         result: T = await asyncio.wrap_future(queued.future)
         return result
 
@@ -90,34 +119,61 @@ class BcryptPool:
         """Run jobs until the pool is closed; the target of each thread."""
         while True:
             with self._changed:
-                while not self._jobs:
-                    if self._closed:
+                while (taken := self._jobs.take()) is None:
+                    if self._closed and not len(self._jobs):
                         return
                     self._changed.wait()
-                job = self._jobs.popleft()
-                if job.future.cancelled():
-                    continue
+                lane, job = taken
                 self.waits.add(time.monotonic() - job.submitted)
-            if not job.future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = job.call()
-            except BaseException as error:  # noqa: BLE001 -- the caller's, whatever it is
-                job.future.set_exception(error)
+            if job.future.set_running_or_notify_cancel():
+                self._run(lane, job)
             else:
-                job.future.set_result(result)
-            del job
+                self._free(lane)
+            del job, taken
 
-    def _done(self, _future: object) -> None:
+    def _run(self, lane: Lane, job: _Job) -> None:
+        try:
+            result = job.call()
+        except BaseException as error:  # noqa: BLE001 -- the caller's, whatever it is
+            self._free(lane)
+            job.future.set_exception(error)
+        else:
+            self._free(lane)
+            job.future.set_result(result)
+
+    def _free(self, lane: Lane) -> None:
+        """Count a thread of a lane as free again; another of its jobs may be due now."""
+        with self._changed:
+            self._jobs.done(lane)
+            self._changed.notify()
+
+    def _done(self, lane: Lane, job: _Job, _future: object) -> None:
         with self._changed:
             self.pending -= 1
+            self._jobs.discard(lane, job)  # whose caller has gone while it waited
 
     def figures(self) -> Iterable[Figure]:
         """Return what to publish."""
         yield Figure("pending", "bcrypt jobs running or waiting.", lambda: self.pending)
         yield Figure("started", "bcrypt jobs accepted.", lambda: self.started, counts=True)
         yield Figure("refused", "bcrypt jobs refused for want of room.", lambda: self.refused, counts=True)
+        yield Figure(
+            "refused_of_network",
+            "bcrypt jobs refused because their client network had too many.",
+            lambda: self.refused_of_network,
+            counts=True,
+        )
+        yield Figure(
+            "displaced",
+            "bcrypt jobs that lost their place in a full queue to a network with fewer.",
+            lambda: self.displaced,
+            counts=True,
+        )
+        yield Figure("networks", "Client networks with bcrypt jobs running or waiting.", self._networks)
         yield Figure("capacity", "bcrypt jobs that may run or wait at most.", lambda: self._limit)
+
+    def _networks(self) -> int:
+        return self._jobs.networks
 
     def spreads(self) -> Iterable[Distribution]:
         """Return what to publish."""
@@ -127,8 +183,7 @@ class BcryptPool:
         """Cancel the jobs that wait, and wait up to ``CLOSE_SECONDS`` for those that run."""
         with self._changed:
             self._closed = True
-            waiting = list(self._jobs)
-            self._jobs.clear()
+            waiting = self._jobs.drain()
             self._changed.notify_all()
         for job in waiting:
             job.future.cancel()

@@ -21,6 +21,7 @@ from authcore.store.rows import Change
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from authcore.attempts import Attempts
     from authcore.figures import Distribution, Figure
     from authcore.foreign import ForeignIssuer
     from authcore.memory import Limits
@@ -55,6 +56,7 @@ class Identity:
         address: Address,
         limits: Limits,
         key_secret: bytes,
+        attempts: Attempts | None = None,
         foreign: ForeignIssuer | None = None,
         lenient: bool = False,
     ) -> None:
@@ -63,7 +65,9 @@ class Identity:
         self._passwords = passwords
         self._limits = limits
         self._memory = Memory(limits)
-        self._api_keys = ApiKeys(store, passwords.pool, secret=key_secret, hashes=passwords.hashes)
+        self._api_keys = ApiKeys(
+            store, passwords.pool, secret=key_secret, hashes=passwords.hashes, attempts=attempts
+        )
         self._listeners: list[Listener] = [self._memory]
         self._changes = Changes(address, self, store)
         self._listening: asyncio.Task[None] | None = None

@@ -16,11 +16,14 @@ import bcrypt
 
 from authcore.bcrypt_pool import BcryptPool
 from authcore.errors import PasswordUnacceptable
+from authcore.fair_queue import OWN
 from authcore.figures import Figure
 from authcore.stored_hashes import StoredHashes, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from authcore.fair_queue import Lane
 
 MAX_BYTES: Final = 72
 """bcrypt reads no further; Go's refuses more, and so do we: the rest of a password must not be decoration."""
@@ -46,13 +49,15 @@ class Passwords:
         hashes: The reader of stored hashes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - its settings, by name
         self,
         *,
         min_length: int,
         cost: int,
         workers: int,
         queue: int,
+        network_workers: int = 0,
+        network_queue: int | None = None,
         report: Callable[[Unusable], None] = lambda _: None,
     ) -> None:
         """`cost` is that of new hashes; `report` is called for each stored hash that cannot be tried."""
@@ -60,7 +65,9 @@ class Passwords:
         self._cost = cost
         self._level = cost
         self._dummies: dict[int, bytes] = {}
-        self.pool = BcryptPool(workers=workers, queue=queue)
+        self.pool = BcryptPool(
+            workers=workers, queue=queue, network_workers=network_workers, network_queue=network_queue
+        )
         self.hashes = StoredHashes(report)
 
     @property
@@ -86,7 +93,7 @@ class Passwords:
         if len(encoded) > MAX_BYTES:
             raise PasswordUnacceptable(f"Password must be at most {MAX_BYTES} bytes")
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, lane: Lane = OWN) -> str:
         """Hash a new password.
 
         Raises:
@@ -94,12 +101,12 @@ class Passwords:
             Overloaded: too many hashes are waiting.
         """
         self.check(password)
-        return await self.pool.run(self._hash, password.encode())
+        return await self.pool.run_for(lane, self._hash, password.encode())
 
     def _hash(self, password: bytes) -> str:
         return bcrypt.hashpw(password, bcrypt.gensalt(self._cost, prefix=b"2a")).decode("ascii")
 
-    async def verify(self, password: str, stored: str | None) -> bool:
+    async def verify(self, password: str, stored: str | None, lane: Lane = OWN) -> bool:
         """Return whether `password` is the one of the hash `stored`; of None, False at the same cost.
 
         Raises:
@@ -108,8 +115,8 @@ class Passwords:
         encoded = _encoded(password)
         provable = encoded is not None and len(encoded) <= MAX_BYTES
         cost = self.hashes.cost(stored)
-        matches = await self.pool.run(
-            self._matches, (encoded or b"")[:MAX_BYTES], None if cost is None else stored, cost or 0
+        matches = await self.pool.run_for(
+            lane, self._matches, (encoded or b"")[:MAX_BYTES], None if cost is None else stored, cost or 0
         )
         return matches and provable
 

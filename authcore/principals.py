@@ -29,6 +29,7 @@ from authcore.errors import (
     Overloaded,
     StoreUnavailable,
     SubjectUnknown,
+    Throttled,
     TokenRevoked,
     UserDisabled,
 )
@@ -67,7 +68,7 @@ class Principals:
         rows: set[UUID] = set()
         try:
             principal = await find(rows)
-        except (StoreUnavailable, Overloaded):
+        except (StoreUnavailable, Overloaded, Throttled):
             raise
         except AuthError as refusal:
             return Verdict(frozenset(rows), refusal=type(refusal))
@@ -103,11 +104,11 @@ class Principals:
         )
 
     async def of_key(
-        self, credential: ApiKey, organization: UUID | None, now: float, rows: set[UUID]
+        self, credential: ApiKey, organization: UUID | None, now: float, address: str, rows: set[UUID]
     ) -> Principal:
         """Prove an API key, and return whom it stands for."""
         rows.add(UNKNOWN_KEY)
-        row = await self._api_keys.prove(credential)
+        row = await self._api_keys.prove(credential, now, address)
         rows.remove(UNKNOWN_KEY)
         rows.update((row.id, *row.parents))
         api_keys.judge(row, now)

@@ -174,6 +174,7 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
     errors.StoreUnavailable: (503, _RETRY),
     errors.IssuerUnavailable: (503, _RETRY),
     errors.Overloaded: (503, _RETRY),
+    errors.TooManyAtOnce: (429, _RETRY),
 }
 """A class that is not listed has the row of its nearest listed ancestor."""
 

@@ -59,7 +59,9 @@ STATUS = {
     **dict.fromkeys(("RegistrationClosed", "InvitationRequired", "CurrentPasswordWrong"), 403),
     "InvitationUnknown": 404,
     "PasswordMissing": 409,
-    "Throttled": 429,
+    "EmailUnproved": 401,
+    "InviterUnfit": 403,
+    **dict.fromkeys(("Throttled", "TooManyAtOnce"), 429),
     **dict.fromkeys(("StoreUnavailable", "IssuerUnavailable", "Overloaded"), 503),
 }
 

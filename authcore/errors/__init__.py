@@ -31,6 +31,7 @@ from authcore.errors.accounts import (
     SessionUnknown,
     SlugTaken,
     StoreUnavailable,
+    TooManyAtOnce,
     UserUnknown,
 )
 from authcore.errors.credentials import (
@@ -124,6 +125,7 @@ __all__ = [
     "TokenRejected",
     "TokenRevoked",
     "TokenWrongKind",
+    "TooManyAtOnce",
     "UserDisabled",
     "UserUnknown",
 ]

@@ -189,3 +189,9 @@ class Overloaded(AuthError):
 
     reason = Reason.OVERLOADED
     message = "Too many sign-ins at once, try again shortly"
+
+
+class TooManyAtOnce(Overloaded):
+    """The client network has as much password work waiting as one may have: try again."""
+
+    message = "Too many sign-ins at once from your network, try again shortly"

@@ -138,7 +138,20 @@ class Password(Group):
         "session that asks goes on. Off: the upstream does, and every session of the user ends.",
     )
     workers: int = Field(2, ge=1, le=64, description="Threads that run bcrypt.")
-    queue: int = Field(64, ge=1, le=10_000, description="bcrypt jobs waiting at most; past that 503.")
+    queue: int = Field(256, ge=1, le=10_000, description="bcrypt jobs waiting at most; past that 503.")
+    network_workers: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Of the threads, those that one client network (IPv4 address, IPv6 /64) may have at once; 0: "
+        "half, rounded up.",
+    )
+    network_queue: int = Field(
+        32,
+        ge=1,
+        le=10_000,
+        description="bcrypt jobs of one client network, running or waiting; past that 429.",
+    )
 
 
 class Identity(Group):

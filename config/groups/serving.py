@@ -67,7 +67,8 @@ class Limit(Group):
         2000,
         ge=0,
         le=1_000_000,
-        description="Client connections of one address; past that 503. Trusted proxies are exempt. 0: no limit.",
+        description="Client connections of one network (IPv4 address, IPv6 /64); past that 503. Trusted proxies are "
+        "exempt. 0: no limit.",
     )
     connections: int = Field(10_000, ge=1, le=1_000_000, description="Client connections at most.")
 

@@ -63,6 +63,7 @@ async def build_domain(settings: Settings) -> Domain:
     store = await open_store(settings)
     tokens = _build_tokens(settings, ring)
     passwords = _build_passwords(settings)
+    attempts = Attempts(store, AttemptLimits(**settings.signin.model_dump()))
     key_secret = settings.keys.secret or settings.jwt.secret
     identity = Identity(
         store,
@@ -71,12 +72,12 @@ async def build_domain(settings: Settings) -> Domain:
         address=listen_address(settings),
         limits=Limits(**settings.identity.model_dump()),
         key_secret=derive_secret(key_secret.get_secret_value().encode()),
+        attempts=attempts,
         foreign=build_foreign(settings, store),
         lenient=settings.is_lenient_about_organizations,
     )
     redis = build_redis(settings)
     sessions = _build_sessions(settings, store, tokens, identity, redis)
-    attempts = Attempts(store, AttemptLimits(**settings.signin.model_dump()))
     invitations = _build_invitations(settings, store, tokens)
     accounts = Accounts(
         store, passwords, sessions, attempts, invitations, redis or NO_COUNTERPART, tell=identity.hear
@@ -115,6 +116,8 @@ def _build_passwords(settings: Settings) -> Passwords:
         cost=password.cost,
         workers=password.workers,
         queue=password.queue,
+        network_workers=password.network_workers,
+        network_queue=password.network_queue,
         report=unusable_hash_events(),
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from authcore.networks import network
 from gateway.assembly.browsers import csrf_tokens
 from gateway.assembly.signing import build_signing
 from gateway.assembly.sockets import build_admission
@@ -129,4 +130,11 @@ def build_listener(settings: Settings, pipeline: Pipeline, deadlines: Deadlines,
         write_seconds=timeout.write_seconds,
     )
     trusts = Origins(settings.trusted_proxies).trusts
-    return Listener(serve=pipeline.serve, limits=limits, deadlines=deadlines, outbox=outbox, exempt=trusts)
+    return Listener(
+        serve=pipeline.serve,
+        limits=limits,
+        deadlines=deadlines,
+        outbox=outbox,
+        exempt=trusts,
+        network=network,
+    )

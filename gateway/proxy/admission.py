@@ -42,6 +42,7 @@ _CLOSED: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (errors.StoreUnavailable, TRY_AGAIN, "try again later"),
     (errors.IssuerUnavailable, TRY_AGAIN, "try again later"),
     (errors.Overloaded, TRY_AGAIN, "try again later"),
+    (errors.Throttled, TRY_AGAIN, "try again later"),
     (Abandoned, TRY_AGAIN, "try again later"),
     (errors.TicketUsed, POLICY, FAILED),
     (errors.TokenRevoked, UNAUTHORIZED, "session ended"),

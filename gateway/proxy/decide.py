@@ -64,7 +64,6 @@ _KINDS: Final = {
 
 _NONE: Final[frozenset[bytes]] = frozenset()
 _WITHHELD: Final = frozenset({ORGANIZATION})
-
 VERDICTS: Final = (AuthError, CsrfRefused, OriginRefused)
 """Verdicts on a caller: a refusal, or the impossibility to decide. Only these refusals are forwarded in shadow."""
 
@@ -178,7 +177,8 @@ class Decider:
             if isinstance(credential, CookieTwins):
                 twins = Twins(self._authenticator, self._browsers, credential)
                 return await offload(twins.tell_apart(question, reading, organization, now))
-            return await offload(self._authenticator.authenticate(credential, organization, now))
+            where = reading.origin.client
+            return await offload(self._authenticator.authenticate(credential, organization, now, where))
         except AuthError as error:
             if route.requirement.optional and isinstance(error, CredentialMissing):
                 return ANONYMOUS

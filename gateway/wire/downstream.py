@@ -56,7 +56,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._paused = self._full = False
         self._buffered = 0
         self.deadline: float | None = None
-        self.peer = ""
+        self.peer = self.network = ""
 
     # -- asyncio's callbacks -----------------------------------------------------------------------------------
 

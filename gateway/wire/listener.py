@@ -46,6 +46,7 @@ class Listener:
     Attributes:
         serve: Makes the coroutine that serves a request.
         exempt: Returns whether an address may have any number of connections (a proxy in front).
+        network: Returns the network that an address is counted with.
         open: The open connections.
         opened: The number of connections opened so far.
         idled: The number of connections closed because they were idle.
@@ -58,13 +59,14 @@ class Listener:
     deadlines: Deadlines
     outbox: Outbox
     exempt: Callable[[str], bool]
+    network: Callable[[str], str] = str
     open: set[DownstreamConnection] = field(default_factory=set)
     opened: int = 0
     idled: int = 0
     draining: bool = False
     ended: bool = False
     _refused: set[DownstreamConnection] = field(default_factory=set)
-    _by_address: dict[str, int] = field(default_factory=dict)
+    _by_network: dict[str, int] = field(default_factory=dict)
 
     def protocol(self) -> DownstreamConnection:
         """Make the protocol of a new connection (asyncio's protocol factory)."""
@@ -75,13 +77,14 @@ class Listener:
         self.open.add(connection)
         self.opened += 1
         peer, most = connection.peer, self.limits.connections_per_address
-        count = self._by_address.get(peer, 0) + 1
+        connection.network = network = self.network(peer)
+        count = self._by_network.get(network, 0) + 1
         if len(self.open) - len(self._refused) > self.limits.connections:
             why = "too many connections"
         elif most and count > most and not self.exempt(peer):
-            why = "too many connections from this address"
+            why = "too many connections from this network"
         else:
-            self._by_address[peer] = count
+            self._by_network[network] = count
             return None
         self._refused.add(connection)  # kept open until its 503 is written; not counted against any limit
         return why
@@ -97,11 +100,11 @@ class Listener:
         if connection in self._refused:
             self._refused.discard(connection)
             return
-        left = self._by_address.get(connection.peer, 1) - 1
+        left = self._by_network.get(connection.network, 1) - 1
         if left:
-            self._by_address[connection.peer] = left
+            self._by_network[connection.network] = left
         else:
-            self._by_address.pop(connection.peer, None)
+            self._by_network.pop(connection.network, None)
 
     def drain(self) -> None:
         """Close idle connections now, and every other one after its present answer."""

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authcore.attempts import AttemptLimits, Attempts, network
+from authcore.attempts import AttemptLimits, Attempts
 from authcore.errors import LoginRejected, Overloaded, StoreUnavailable, Throttled
+from authcore.networks import network
 from authcore.store.attempts import NewAttempt, Turn
 from tests.authcore.conftest import NOW, PASSWORD, World, open_store
 from tests.conftest import execute, finish
@@ -22,6 +23,7 @@ from tests.conftest import execute, finish
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from authcore.fair_queue import Lane
     from authcore.store.postgres import PostgresStore
 
 HOME, AWAY = "192.0.2.1", "198.51.100.7"
@@ -258,7 +260,7 @@ async def test_success_pays_for_no_guess_at_another_account(world: World) -> Non
 async def test_work_that_was_not_done_is_not_counted(world: World) -> None:
     attempts = Attempts(world.store, UNHELD)
 
-    async def overloaded() -> None:
+    async def overloaded(_: Lane) -> None:
         raise Overloaded
 
     for _ in range(20):
@@ -276,10 +278,10 @@ async def test_work_that_was_not_done_is_not_counted(world: World) -> None:
 async def test_an_outage_while_the_password_is_looked_up_is_no_failure(world: World) -> None:
     attempts = Attempts(world.store, UNHELD)
 
-    async def away() -> None:
+    async def away(_: Lane) -> None:
         raise StoreUnavailable
 
-    async def wrong_one() -> None:
+    async def wrong_one(_: Lane) -> None:
         return None
 
     for _ in range(20):
@@ -353,37 +355,3 @@ async def test_a_store_that_does_not_answer_lets_nobody_through(world: World) ->
     with pytest.raises(StoreUnavailable):
         await world.login(password=PASSWORD)
     assert world.passwords.pool.started == before
-
-
-# -- addresses ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("address", "counted_as"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:DB8:1:2::", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", "unknown"),
-        ("session", "unknown"),
-        ("1.2.3", "unknown"),
-    ],
-)
-def test_one_client_is_one_address(address: str, counted_as: str) -> None:
-    assert network(address) == counted_as
-
-
-@given(st.ip_addresses(v=6).map(str), st.integers(0, 2**64 - 1))
-def test_a_network_is_counted_once_whatever_it_makes_up(address: str, interface: int) -> None:
-    from ipaddress import IPv6Address  # noqa: PLC0415 - of this test alone
-
-    other = IPv6Address(int(IPv6Address(address)) >> 64 << 64 | interface)
-    if IPv6Address(address).ipv4_mapped is None and other.ipv4_mapped is None:
-        assert network(str(other)) == network(address)
-
-
-@given(st.text())
-def test_any_text_is_some_address(text: str) -> None:
-    assert network(text)

@@ -1,0 +1,198 @@
+"""Fair queue: bounded work of many client networks, served in turns.
+
+Laws:
+
+- Networks take turns, whatever number of jobs each has. One that comes anew is behind those that wait and have nothing
+  running, and never behind more than one job of each.
+- Within a network the kinds of work take turns, and jobs of one kind go in order of arrival.
+- No network has more jobs running than its share, and none has more jobs in all than ``each``.
+- When the whole is full, a network with fewer jobs takes a place from the one that has most waiting: its last one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from enum import StrEnum
+from typing import Final, Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Work(StrEnum):
+    """Kinds of work that costs."""
+
+    LOGIN = "login"
+    KNOWN = "known"
+    """A sign-in from a network where its e-mail was signed in before."""
+    REGISTER = "register"
+    INVITATION = "invitation"
+    """A registration by an invitation."""
+    PASSWORD = "password"  # noqa: S105 -- a kind of work
+    """A change of password."""
+    KEY = "key"
+    """The proof of an API key."""
+    OWN = "own"
+    """What an operator or a signed-in caller asks for."""
+
+
+class Lane(NamedTuple):
+    """In whose turn a job is done: of which client network, and of which kind of its work."""
+
+    network: str
+    work: Work
+
+
+OWN: Final = Lane("", Work.OWN)
+"""Work that no client network asked for."""
+
+
+class QueueFull(Exception):
+    """There is no room for a job.
+
+    Attributes:
+        of_network: Its network has as many as one may have; else the whole is full.
+    """
+
+    def __init__(self, *, of_network: bool) -> None:
+        super().__init__("the queue of this network is full" if of_network else "the queue is full")
+        self.of_network = of_network
+
+
+class _Network(Generic[T]):
+    """The jobs of one network: those that wait, by kind, the kind whose turn is next first; and how many run."""
+
+    __slots__ = ("running", "size", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: OrderedDict[Work, deque[T]] = OrderedDict()
+        self.size = 0
+        self.running = 0
+
+
+class FairQueue(Generic[T]):
+    """Jobs that wait, by network and kind, and the count of those that run. Not safe for threads by itself."""
+
+    def __init__(self, *, total: int, each: int, share: int) -> None:
+        """Bound the jobs that wait or run to `total`, those of one network to `each`, and of them may run `share`."""
+        self.total = total
+        self._each = each
+        self._share = share
+        self._networks: dict[str, _Network[T]] = {}
+        self._turns: OrderedDict[str, None] = OrderedDict()
+        self._size = self._running = 0
+
+    def __len__(self) -> int:
+        """Return how many jobs wait."""
+        return self._size
+
+    @property
+    def running(self) -> int:
+        """How many jobs run."""
+        return self._running
+
+    @property
+    def networks(self) -> int:
+        """How many networks have jobs waiting or running."""
+        return len(self._networks)
+
+    def put(self, lane: Lane, job: T) -> T | None:
+        """Queue a job.
+
+        Returns:
+            The job of another network that lost its place to this one; None where there was room.
+
+        Raises:
+            QueueFull: there is no room for it.
+        """
+        own = self._networks.get(lane.network)
+        count = 0 if own is None else own.size + own.running
+        if count >= self._each:
+            raise QueueFull(of_network=True)
+        lost = None
+        if self._size + self._running >= self.total:
+            lost = self._displace(count)
+        if own is None:
+            own = self._networks[lane.network] = _Network()
+        own.waiting.setdefault(lane.work, deque()).append(job)
+        own.size += 1
+        self._size += 1
+        self._line_up(lane.network, own)
+        return lost
+
+    def take(self) -> tuple[Lane, T] | None:
+        """Return the job whose turn it is, and count it as running; None when none may run."""
+        if not self._turns:
+            return None
+        name, _ = self._turns.popitem(last=False)
+        own = self._networks[name]
+        work, jobs = own.waiting.popitem(last=False)
+        job = jobs.popleft()
+        if jobs:
+            own.waiting[work] = jobs
+        own.size -= 1
+        own.running += 1
+        self._size -= 1
+        self._running += 1
+        self._line_up(name, own)
+        return Lane(name, work), job
+
+    def done(self, lane: Lane) -> None:
+        """Count a job that was taken as running no more."""
+        own = self._networks[lane.network]
+        own.running -= 1
+        self._running -= 1
+        self._line_up(lane.network, own)
+        self._forget(lane.network, own)
+
+    def discard(self, lane: Lane, job: T) -> bool:
+        """Take a job out that waits; False when it does not, or not any more."""
+        own = self._networks.get(lane.network)
+        jobs = None if own is None else own.waiting.get(lane.work)
+        if own is None or jobs is None or job not in jobs:
+            return False
+        jobs.remove(job)
+        self._removed(lane.network, own, lane.work)
+        return True
+
+    def drain(self) -> list[T]:
+        """Take every job out that waits."""
+        jobs = [job for own in self._networks.values() for waiting in own.waiting.values() for job in waiting]
+        for name, own in list(self._networks.items()):
+            own.waiting.clear()
+            own.size = 0
+            self._forget(name, own)
+        self._turns.clear()
+        self._size = 0
+        return jobs
+
+    def _displace(self, count: int) -> T:
+        """Take the last job of the network that has most waiting, if it has more than one with `count` would have.
+
+        Raises:
+            QueueFull: none has.
+        """
+        name, most = max(self._networks.items(), key=lambda item: item[1].size)
+        if most.size + most.running <= count + 1 or not most.size:
+            raise QueueFull(of_network=False)
+        work, jobs = max(most.waiting.items(), key=lambda item: len(item[1]))
+        job = jobs.pop()
+        self._removed(name, most, work)
+        return job
+
+    def _removed(self, name: str, own: _Network[T], work: Work) -> None:
+        if not own.waiting[work]:
+            del own.waiting[work]
+        own.size -= 1
+        self._size -= 1
+        if not own.size:
+            self._turns.pop(name, None)
+        self._forget(name, own)
+
+    def _line_up(self, name: str, own: _Network[T]) -> None:
+        """Give a network its place among the turns, behind all that have one, if it may have a job run."""
+        if own.size and own.running < self._share and name not in self._turns:
+            self._turns[name] = None
+
+    def _forget(self, name: str, own: _Network[T]) -> None:
+        if not own.size and not own.running:
+            del self._networks[name]

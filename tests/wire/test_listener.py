@@ -1,0 +1,54 @@
+"""Listener: which connections are counted as one client's."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from authcore.networks import network
+from gateway.wire.downstream import DownstreamConnection
+from gateway.wire.listener import ClientLimits, Listener
+
+LIMITS = ClientLimits(
+    head_bytes=1024,
+    fields=10,
+    target_bytes=100,
+    connections=100,
+    connections_per_address=2,
+    head_seconds=1,
+    idle_seconds=1,
+    body_seconds=1,
+    write_seconds=1,
+)
+
+
+def listener() -> Listener:
+    unused = cast("None", None)
+    return Listener(unused, LIMITS, unused, unused, lambda _: False, network)  # type: ignore[arg-type]
+
+
+def connection(listening: Listener, peer: str) -> DownstreamConnection:
+    one = DownstreamConnection(listening)
+    one.peer = peer
+    return one
+
+
+def test_the_addresses_of_one_network_have_the_connections_of_one() -> None:
+    listening = listener()
+    whys = [
+        listening.enter(connection(listening, f"2001:db8:1:2:{number}::{number}")) for number in range(1, 4)
+    ]
+    assert whys == [None, None, "too many connections from this network"]
+    assert listening.enter(connection(listening, "2001:db8:1:3::1")) is None
+    assert listening.enter(connection(listening, "192.0.2.1")) is None
+    assert listening.enter(connection(listening, "::ffff:192.0.2.1")) is None
+    assert listening.enter(connection(listening, "192.0.2.1")) is not None
+
+
+def test_who_leaves_makes_room_for_another_address_of_the_network() -> None:
+    listening = listener()
+    first = connection(listening, "2001:db8:1:2::1")
+    assert listening.enter(first) is None
+    assert listening.enter(connection(listening, "2001:db8:1:2::2")) is None
+    listening.leave(first)
+    assert listening.enter(connection(listening, "2001:db8:1:2::3")) is None
+    assert listening.enter(connection(listening, "2001:db8:1:2::4")) is not None
