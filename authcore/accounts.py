@@ -66,8 +66,9 @@ class Accounts(Administration):
         counterpart: Counterpart = NO_COUNTERPART,
         *,
         tell: Callable[[Change], None] = lambda _: None,
+        most_keys: int | None = None,
     ) -> None:
-        super().__init__(store, passwords, counterpart, tell=tell)
+        super().__init__(store, passwords, counterpart, tell=tell, most_keys=most_keys)
         self._sessions = sessions
         self._attempts = attempts
         self._invitations = invitations

@@ -18,6 +18,7 @@ from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import (
     AlreadyMember,
     ApiKeyRevoked,
+    ApiKeysExhausted,
     ApiKeyUnknown,
     EmailTaken,
     NotAMember,
@@ -53,6 +54,7 @@ class Administration:
         counterpart: Counterpart = NO_COUNTERPART,
         *,
         tell: Callable[[Change], None] = lambda _: None,
+        most_keys: int | None = None,
     ) -> None:
         """Prepare.
 
@@ -61,7 +63,9 @@ class Administration:
             passwords: Makes and compares hashes.
             counterpart: Is asked to drop the cached permissions of users whose memberships change.
             tell: Called with each change of a key: this process then need not hear of it from the database.
+            most_keys: API keys that one user may have; None for any number, which is the operator's.
         """
+        self._most_keys = most_keys
         self._store = store
         self._tell = tell
         self._passwords = passwords
@@ -174,6 +178,7 @@ class Administration:
             OrganizationUnknown: there is no such organization.
             NotAMember: the user may not act there.
             ApiKeyRevoked: the key that it is made with is good no more.
+            ApiKeysExhausted: the user has as many keys as one may have.
             StoreUnavailable: the database does not answer.
         """
         subject = await self._store.subject(user_id, organization_id)
@@ -183,6 +188,8 @@ class Administration:
             raise OrganizationUnknown
         if not subject.may_act:
             raise NotAMember
+        if self._most_keys is not None and await self._store.has_api_keys(user_id, self._most_keys):
+            raise ApiKeysExhausted
         key = api_keys.mint()
         new = NewApiKey(
             user_id=user_id,

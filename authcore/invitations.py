@@ -26,6 +26,7 @@ from authcore.errors import (
     InvitationForAnother,
     InvitationRejected,
     InvitationRequired,
+    InvitationsExhausted,
     InvitationSpent,
     InvitationUnknown,
     OrganizationUnknown,
@@ -81,8 +82,10 @@ class Invitations:
         *,
         registration: Registration = Registration.OPEN,
         seconds: int = INVITATION_SECONDS,
+        most: int | None = None,
     ) -> None:
-        """`seconds` is how long an invitation is good for that says nothing else."""
+        """`seconds` is how long an invitation is good for that says nothing else; a user may make `most`."""
+        self._most = most
         self._store = store
         self._tokens = tokens
         self._registration = registration
@@ -115,10 +118,13 @@ class Invitations:
             RoleUnknown: it has no such role.
             PermissionDenied: the role permits what the inviter lacks.
             EmailUnacceptable: not an address.
+            InvitationsExhausted: the inviter has made as many as one may have.
             StoreUnavailable: the database does not answer.
         """
         if not await self._store.organization_exists(organization_id):
             raise OrganizationUnknown
+        if inviter is not None and await self._has_made_most(inviter, now):
+            raise InvitationsExhausted
         if role_id is None:
             role_id = await self._store.role_id(organization_id, None)
         if role_id is not None:
@@ -136,6 +142,9 @@ class Invitations:
         token = self._signed(row, now)
         await self._store.add_invitation(row, _digest(token))
         return row, token
+
+    async def _has_made_most(self, inviter: UUID, now: float) -> bool:
+        return self._most is not None and await self._store.has_invitations(inviter, self._most, _moment(now))
 
     async def _may_grant(self, inviter: UUID | None, organization_id: UUID, role_id: UUID) -> None:
         granted = await self._store.role_grants(organization_id, role_id)

@@ -47,7 +47,9 @@ STATUS = {
     **dict.fromkeys(
         ("CredentialAmbiguous", "PasswordUnacceptable", "EmailUnacceptable", "NameUnacceptable"), 400
     ),
-    **dict.fromkeys(("EmailTaken", "AlreadyMember", "SlugTaken"), 409),
+    **dict.fromkeys(
+        ("EmailTaken", "AlreadyMember", "SlugTaken", "ApiKeysExhausted", "InvitationsExhausted"), 409
+    ),
     **dict.fromkeys(
         ("OrganizationUnknown", "RoleUnknown", "UserUnknown", "ApiKeyUnknown", "SessionUnknown"), 404
     ),

@@ -9,6 +9,7 @@ Laws:
 
 from authcore.errors.accounts import (
     AlreadyMember,
+    ApiKeysExhausted,
     ApiKeyUnknown,
     EmailTaken,
     EmailUnacceptable,
@@ -62,6 +63,7 @@ from authcore.errors.signing_in import (
     InvitationForAnother,
     InvitationRejected,
     InvitationRequired,
+    InvitationsExhausted,
     InvitationSpent,
     InvitationUnknown,
     InviterUnfit,
@@ -79,6 +81,7 @@ __all__ = [
     "ApiKeyRejected",
     "ApiKeyRevoked",
     "ApiKeyUnknown",
+    "ApiKeysExhausted",
     "AuthError",
     "CredentialAmbiguous",
     "CredentialMalformed",
@@ -94,6 +97,7 @@ __all__ = [
     "InvitationRequired",
     "InvitationSpent",
     "InvitationUnknown",
+    "InvitationsExhausted",
     "InviterUnfit",
     "IssuerUnavailable",
     "LoginRejected",

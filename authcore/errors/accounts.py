@@ -144,6 +144,13 @@ class ApiKeyUnknown(AuthError):
     message = "API key not found"
 
 
+class ApiKeysExhausted(AuthError):
+    """The user has as many API keys as one may have, or has made as many within a day."""
+
+    reason = Reason.CONFLICT
+    message = "You have as many API keys as one may have; delete one, or try again tomorrow"
+
+
 class SessionUnknown(AuthError):
     """The user has no such live session."""
 

@@ -80,6 +80,13 @@ class InvitationUnknown(AuthError):
     message = "Invitation not found"
 
 
+class InvitationsExhausted(AuthError):
+    """The inviter has made as many invitations as one may have before their time is over."""
+
+    reason = Reason.CONFLICT
+    message = "You have made as many invitations as one may have; try again when some have expired"
+
+
 class PasswordMissing(AuthError):
     """An account without a password to change: its user signs in elsewhere."""
 

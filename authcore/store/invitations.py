@@ -33,6 +33,8 @@ INSERT INTO gateway_invitations (id, digest, organization_id, role_id, email, in
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 
+_HAS_MADE: Final = "SELECT count(*) >= $2 FROM gateway_invitations WHERE invited_by = $1 AND expires_at > $3"
+
 _FIND: Final = f"""
 SELECT used_at IS NOT NULL OR revoked_at IS NOT NULL AS is_spent,
        coalesce({folded("email")} = {folded("$2::text")}, true) AS fits
@@ -147,6 +149,10 @@ class InvitationRows:
         """Return what has become of an invitation; None when there is none of that digest."""
         row = await self._pool.fetchrow(_FIND, digest, email)
         return None if row is None else Found(row["is_spent"], row["fits"])
+
+    async def has_invitations(self, inviter: UUID, number: int, at: datetime) -> bool:
+        """Return whether a user has made `number` invitations whose time is not over, used or not."""
+        return bool(await self._pool.fetchval(_HAS_MADE, inviter, number, at))
 
     async def open_invitations(self, organization_id: UUID, at: datetime) -> Sequence[InvitationRow]:
         """Return the organization's invitations that may still be used, newest first."""

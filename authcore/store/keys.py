@@ -54,6 +54,13 @@ WITH gone AS (DELETE FROM gateway_api_key_parents WHERE key_id IN (
 SELECT count(*) FROM gone
 """
 
+# Rows of deleted keys stay: they are Whatomate's. So is counted what was made lately, too.
+_HAS_KEYS: Final = """
+SELECT count(*) FILTER (WHERE deleted_at IS NULL) >= $2
+    OR count(*) FILTER (WHERE created_at > now() - interval '1 day') >= $2
+FROM api_keys WHERE user_id = $1
+"""
+
 _LISTING: Final = f"""id, user_id, organization_id, name, key_prefix, coalesce(is_active, false) AS is_active,
     {moment_or_none("last_used_at")} AS last_used_at, {moment_or_none("expires_at")} AS expires_at,
     {moment("created_at")} AS created_at"""
@@ -150,6 +157,10 @@ class KeyRows:
             key.parent_id,
         )
         return None if row is None else ApiKeyListing(**row)
+
+    async def has_api_keys(self, user_id: UUID, number: int) -> bool:
+        """Return whether a user has `number` API keys, or has made so many within a day, deleted or not."""
+        return bool(await self._pool.fetchval(_HAS_KEYS, user_id, number))
 
     async def api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
         """Return the organization's keys, newest first."""

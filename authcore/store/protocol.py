@@ -231,6 +231,9 @@ class AccountStore(SubjectReader, Protocol):
     async def add_api_key(self, key: NewApiKey) -> ApiKeyListing | None:
         """Keep a new API key, for no longer than its parent; None where that is good no more."""
 
+    async def has_api_keys(self, user_id: UUID, number: int) -> bool:
+        """Return whether a user has `number` API keys, or has made so many within a day, deleted or not."""
+
     async def api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
         """Return the organization's keys, newest first."""
 
@@ -271,6 +274,9 @@ class InvitationStore(SubjectReader, Protocol):
 
     async def find_invitation(self, digest: bytes, email: str) -> Found | None:
         """Return what has become of an invitation; None when there is none of that digest."""
+
+    async def has_invitations(self, inviter: UUID, number: int, at: datetime) -> bool:
+        """Return whether a user has made `number` invitations whose time is not over, used or not."""
 
     async def open_invitations(self, organization_id: UUID, at: datetime) -> Sequence[InvitationRow]:
         """Return the organization's invitations that may still be used, newest first."""

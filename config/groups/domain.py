@@ -186,6 +186,13 @@ class Keys(Group):
         description="API keys may create API keys, which end with the key that made them; off: only who has signed in "
         "creates keys.",
     )
+    per_user: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="API keys of one user at most, and as many made within a day; one more is refused. Commands are "
+        "not bound by it.",
+    )
     secret: SecretStr | None = Field(
         None,
         min_length=32,

@@ -44,3 +44,10 @@ class Invitation(Group):
     seconds: int = Field(
         7 * 86_400, ge=60, le=366 * 86_400, description="How long one is good for that says nothing else."
     )
+    per_user: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="Invitations that one user has made and whose time is not over, at most, used or not; one more is "
+        "refused. Commands are not bound by it.",
+    )

@@ -80,7 +80,14 @@ async def build_domain(settings: Settings) -> Domain:
     sessions = _build_sessions(settings, store, tokens, identity, redis)
     invitations = _build_invitations(settings, store, tokens)
     accounts = Accounts(
-        store, passwords, sessions, attempts, invitations, redis or NO_COUNTERPART, tell=identity.hear
+        store,
+        passwords,
+        sessions,
+        attempts,
+        invitations,
+        redis or NO_COUNTERPART,
+        most_keys=settings.keys.per_user,
+        tell=identity.hear,
     )
     return Domain(
         store,
@@ -144,4 +151,10 @@ def _build_sessions(
 
 def _build_invitations(settings: Settings, store: PostgresStore, tokens: Tokens) -> Invitations:
     registration = Registration(settings.registration)
-    return Invitations(store, tokens, registration=registration, seconds=settings.invitation.seconds)
+    return Invitations(
+        store,
+        tokens,
+        registration=registration,
+        seconds=settings.invitation.seconds,
+        most=settings.invitation.per_user,
+    )

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field, StrictBool
 
-from authcore.errors import ApiKeyUnknown, NameUnacceptable, NotAMember, Overloaded
+from authcore.errors import ApiKeysExhausted, ApiKeyUnknown, NameUnacceptable, NotAMember, Overloaded
 from gateway.endpoints.application import made_with, now_of, read_body, refuse_to_found, success
 from gateway.endpoints.describing import Answer, MessageAnswer, Operation
 from gateway.endpoints.moments import ExpiresAt, SecondsZ
@@ -131,7 +131,7 @@ OPERATIONS: Final = (
         NewApiKeyAnswer,
         body=CreateKeyBody,
         founds=True,
-        refuses=(NameUnacceptable, NotAMember, Overloaded),
+        refuses=(NameUnacceptable, NotAMember, ApiKeysExhausted, Overloaded),
     ),
     _operation("GET", ONE, "Get an API key", ApiKeyAnswer, refuses=(ApiKeyUnknown,), complaints=(_NO_ID,)),
     _operation(

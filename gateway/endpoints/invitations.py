@@ -15,7 +15,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from authcore.errors import EmailUnacceptable, InvitationUnknown, RoleUnknown
+from authcore.errors import EmailUnacceptable, InvitationsExhausted, InvitationUnknown, RoleUnknown
 from authcore.granting import INVITE
 from gateway.endpoints.application import now_of, read_body, success
 from gateway.endpoints.describing import Answer, MessageAnswer, Operation
@@ -90,7 +90,7 @@ OPERATIONS: Final = (
         body=InviteBody,
         founds=True,
         answer=NewInvitationAnswer,
-        refuses=(RoleUnknown, EmailUnacceptable),
+        refuses=(RoleUnknown, EmailUnacceptable, InvitationsExhausted),
     ),
     Operation(
         method="DELETE",
