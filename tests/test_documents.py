@@ -144,3 +144,19 @@ def test_every_file_it_links_to_exists(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
         if "://" not in target and not target.startswith("/"):
             assert (page.parent / target).exists(), target
+
+
+def test_every_decision_has_a_date_and_a_line_in_the_list() -> None:
+    text = (ROOT / "docs/decisions.md").read_text()
+    titles = re.findall(r"^## (\d+\. .+)$", text, re.MULTILINE)
+    assert [int(title.partition(".")[0]) for title in titles] == list(range(1, len(titles) + 1))
+    dated = re.findall(
+        r"^## (\d+\. .+)\nDecided \d{4}-\d\d-\d\d\. (?:In force|Replaced by decision \d+)\.\n\n",
+        text,
+        re.MULTILINE,
+    )
+    assert dated == titles
+    listed = re.findall(r"^- \[(.+)\]\(#(.+)\)$", text, re.MULTILINE)
+    assert [name for name, _ in listed] == [title.replace("`", "") for title in titles]
+    anchors = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+    assert [anchor for _, anchor in listed] == anchors
