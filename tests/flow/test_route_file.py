@@ -226,11 +226,11 @@ async def test_hosts_have_routes_of_their_own(routed: Routed) -> None:
             "example.com",
             "a.b.example.com",
             "evilexample.com",
-            ".example.com",
             "localhost",
             "app.example.com.evil",
         ):
             assert await status(host) == 404, host
+        assert await status(".example.com") == 400  # no host
 
 
 async def test_limits_and_deadlines_are_the_routes_own(routed: Routed, upstream: Upstream) -> None:
