@@ -35,9 +35,11 @@ def acceptable_email(email: str) -> str:
     """Return `email`, trimmed.
 
     Raises:
-        EmailUnacceptable: it cannot be an address.
+        EmailUnacceptable: it cannot be an address, or it holds what nobody sees (U+200B, a soft hyphen, a final dot)
+            and so looks like another one.
     """
     email = email.strip()
-    if len(email) > _LENGTH or _EMAIL.match(email) is None:
+    looks_like_another = not email.isprintable() or email.endswith(".")
+    if len(email) > _LENGTH or _EMAIL.match(email) is None or looks_like_another:
         raise EmailUnacceptable
     return email

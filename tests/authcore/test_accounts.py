@@ -117,6 +117,11 @@ async def test_unacceptable_values_are_refused_and_nothing_is_kept(world: World)
         "a@b\0",
         "\ud800@b",
         "x" * 255 + "@b",
+        "\u200bquack@example.com",
+        "quack@exam\u00adple.com",
+        "x\u202egnp@example.com",
+        "quack@example.com.",
+        "quack@example.com\u2060",
     ):
         with pytest.raises(EmailUnacceptable):
             await register(world, organization, email)
