@@ -63,7 +63,7 @@ class Administration:
             passwords: Makes and compares hashes.
             counterpart: Is asked to drop the cached permissions of users whose memberships change.
             tell: Called with each change of a key: this process then need not hear of it from the database.
-            most_keys: API keys that one user may have; None for any number, which is the operator's.
+            most_keys: API keys that one user may have in an organization; None for any number, which is the operator's.
         """
         self._most_keys = most_keys
         self._store = store
@@ -178,7 +178,7 @@ class Administration:
             OrganizationUnknown: there is no such organization.
             NotAMember: the user may not act there.
             ApiKeyRevoked: the key that it is made with is good no more.
-            ApiKeysExhausted: the user has as many keys as one may have.
+            ApiKeysExhausted: the user has as many keys there as one may have.
             StoreUnavailable: the database does not answer.
         """
         subject = await self._store.subject(user_id, organization_id)
@@ -188,7 +188,8 @@ class Administration:
             raise OrganizationUnknown
         if not subject.may_act:
             raise NotAMember
-        if self._most_keys is not None and await self._store.has_api_keys(user_id, self._most_keys):
+        most = self._most_keys
+        if most is not None and await self._store.has_api_keys(user_id, organization_id, most):
             raise ApiKeysExhausted
         key = api_keys.mint()
         new = NewApiKey(

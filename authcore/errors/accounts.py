@@ -145,7 +145,7 @@ class ApiKeyUnknown(AuthError):
 
 
 class ApiKeysExhausted(AuthError):
-    """The user has as many API keys as one may have, or has made as many within a day."""
+    """The user has as many API keys in an organization as one may have, or has made as many within a day."""
 
     reason = Reason.CONFLICT
     message = "You have as many API keys as one may have; delete one, or try again tomorrow"

@@ -58,7 +58,7 @@ SELECT count(*) FROM gone
 _HAS_KEYS: Final = """
 SELECT count(*) FILTER (WHERE deleted_at IS NULL) >= $2
     OR count(*) FILTER (WHERE created_at > now() - interval '1 day') >= $2
-FROM api_keys WHERE user_id = $1
+FROM api_keys WHERE organization_id = $3 AND user_id = $1
 """
 
 _LISTING: Final = f"""id, user_id, organization_id, name, key_prefix, coalesce(is_active, false) AS is_active,
@@ -158,9 +158,9 @@ class KeyRows:
         )
         return None if row is None else ApiKeyListing(**row)
 
-    async def has_api_keys(self, user_id: UUID, number: int) -> bool:
-        """Return whether a user has `number` API keys, or has made so many within a day, deleted or not."""
-        return bool(await self._pool.fetchval(_HAS_KEYS, user_id, number))
+    async def has_api_keys(self, user_id: UUID, organization_id: UUID, number: int) -> bool:
+        """Return whether a user has `number` API keys there, or has made so many within a day, deleted or not."""
+        return bool(await self._pool.fetchval(_HAS_KEYS, user_id, number, organization_id))
 
     async def api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
         """Return the organization's keys, newest first."""

@@ -231,8 +231,8 @@ class AccountStore(SubjectReader, Protocol):
     async def add_api_key(self, key: NewApiKey) -> ApiKeyListing | None:
         """Keep a new API key, for no longer than its parent; None where that is good no more."""
 
-    async def has_api_keys(self, user_id: UUID, number: int) -> bool:
-        """Return whether a user has `number` API keys, or has made so many within a day, deleted or not."""
+    async def has_api_keys(self, user_id: UUID, organization_id: UUID, number: int) -> bool:
+        """Return whether a user has `number` API keys there, or has made so many within a day, deleted or not."""
 
     async def api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
         """Return the organization's keys, newest first."""

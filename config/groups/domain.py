@@ -190,8 +190,8 @@ class Keys(Group):
         100,
         ge=1,
         le=10_000,
-        description="API keys of one user at most, and as many made within a day; one more is refused. Commands are "
-        "not bound by it.",
+        description="API keys of one user in one organization at most, and as many made within a day; one more is "
+        "refused. Commands are not bound by it.",
     )
     secret: SecretStr | None = Field(
         None,

@@ -71,7 +71,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "add_organization": lambda store: store.add_organization("a", "a", list(ROLES.values())),
     "add_api_key": lambda store: store.add_api_key(KEY),
     "api_keys": lambda store: store.api_keys(ONE),
-    "has_api_keys": lambda store: store.has_api_keys(ONE, 1),
+    "has_api_keys": lambda store: store.has_api_keys(ONE, ONE, 1),
     "has_invitations": lambda store: store.has_invitations(ONE, 1, AT),
     "revoke_api_key": lambda store: store.revoke_api_key(ONE),
     "mark_used": lambda store: store.mark_used([ONE], AT),
