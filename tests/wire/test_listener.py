@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING
 
 from authcore.networks import network
+from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream import DownstreamConnection
 from gateway.wire.listener import ClientLimits, Listener
+from gateway.wire.outbox import Outbox
+
+if TYPE_CHECKING:
+    from gateway.wire.inbound import Inbound
 
 LIMITS = ClientLimits(
     head_bytes=1024,
@@ -22,8 +27,11 @@ LIMITS = ClientLimits(
 
 
 def listener() -> Listener:
-    unused = cast("None", None)
-    return Listener(unused, LIMITS, unused, unused, lambda _: False, network)  # type: ignore[arg-type]
+    return Listener(nobody, LIMITS, Deadlines(), Outbox(lambda _: None), lambda _: False, network)
+
+
+async def nobody(inbound: Inbound) -> None:
+    raise AssertionError(inbound)
 
 
 def connection(listening: Listener, peer: str) -> DownstreamConnection:
