@@ -37,7 +37,7 @@ class Requirement:
     optional: bool = False
 
     @property
-    def opens(self) -> bool:
+    def allows_anonymous(self) -> bool:
         """True if it lets in a caller who proves nothing."""
         return self.public or self.optional
 

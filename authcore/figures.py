@@ -15,7 +15,7 @@ WAITS: Final[tuple[float, ...]] = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class MetricSample:
     """Gauge or counter: one named number with the function that reads it.
 
     Attributes:
@@ -31,7 +31,7 @@ class Figure:
     counts: bool = False
 
 
-class Spread:
+class Histogram:
     """Histogram: counts of values by bucket. Only one thread may add values at a time.
 
     Attributes:
@@ -54,9 +54,9 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
-    """Histogram with the name and meaning under which it is published, as of a :class:`Figure`."""
+class HistogramSample:
+    """Histogram with the name and meaning under which it is published, as of a :class:`MetricSample`."""
 
     name: str
     meaning: str
-    spread: Spread
+    histogram: Histogram

@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from authcore.accounts import Accounts
-from authcore.attempts import Attempts
-from authcore.invitations import Invitations
-from authcore.keys import KeyRing
-from authcore.passwords import Passwords
-from authcore.sessions import Sessions
+from authcore.accounts.accounts import Accounts
+from authcore.accounts.invitations import Invitations
+from authcore.accounts.sessions import Sessions
+from authcore.crypto.keyring import KeyRing
+from authcore.passwords.hasher import Passwords
+from authcore.sign_in_throttle import SignInThrottle
 from authcore.store.migrate import migrate
 from authcore.store.postgres import PostgresStore
-from authcore.tokens import Tokens
+from authcore.tokens.issuer import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,7 +43,7 @@ async def domain(url: str, secret: str) -> AsyncIterator[tuple[Accounts, Tokens]
     )
     try:
         accounts = Accounts(
-            store, passwords, Sessions(store, tokens), Attempts(store), Invitations(store, tokens)
+            store, passwords, Sessions(store, tokens), SignInThrottle(store), Invitations(store, tokens)
         )
         yield accounts, tokens
     finally:

@@ -21,9 +21,9 @@ from authcore.credentials import BearerToken
 from authcore.store.rows import Subject
 from config.settings import Settings
 from gateway.app import Gateway
-from gateway.wire.answers import KnownHeads
-from gateway.wire.outbox import Outbox
+from gateway.wire.response_parser import KnownHeads
 from gateway.wire.upstream import UpstreamConnection
+from gateway.wire.write_buffer import WriteBuffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +148,7 @@ async def _stage() -> tuple[Exchange, bytes]:
     ).encode()
     await gateway._domain.identity.authenticator.authenticate(BearerToken(token), None, now)  # noqa: SLF001
     near, far = Wire(), Wire()
-    outbox = gateway._listener.outbox = Outbox(lambda _: None)  # noqa: SLF001 -- flushed by hand: no turn of the loop ends
+    outbox = gateway._listener.outbox = WriteBuffers(lambda _: None)  # noqa: SLF001 -- flushed by hand: no turn of the loop ends
     connection = gateway._listener.protocol()  # noqa: SLF001
     connection.connection_made(near)
     pool = gateway._upstreams.now["default"].pool  # noqa: SLF001

@@ -23,19 +23,19 @@ from uuid import uuid4
 
 import click
 
-from authcore.api_keys import ApiKeys, LastUsed
-from authcore.authenticate import Authenticator
 from authcore.credentials import BearerToken
-from authcore.keys import KeyRing
-from authcore.memory import Limits, Memory
-from authcore.passwords import Passwords
-from authcore.tokens import Tokens
+from authcore.crypto.keyring import KeyRing
+from authcore.identity.api_keys import ApiKeys, LastUsed
+from authcore.identity.authenticator import Authenticator
+from authcore.identity.verdict_cache import Limits, VerdictCache
+from authcore.passwords.hasher import Passwords
+from authcore.tokens.issuer import Tokens
 from bench import callers, revocation
 from bench.machine import LOAD, UNDER_TEST, describe
 from bench.rows import Rows
 from config.groups.serving import Header
 from gateway.dev.postgres import EmbeddedPostgres
-from gateway.proxy.headers import HeaderLaws
+from gateway.proxy.headers import HeaderPolicy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -50,7 +50,7 @@ MEBI: Final = 1 << 20
 WHAT: Final = ("hit", "memory", "revocation", "flood", "recovery")
 
 
-def build(rows: Rows) -> tuple[Authenticator, Tokens, Memory]:
+def build(rows: Rows) -> tuple[Authenticator, Tokens, VerdictCache]:
     """Build an authenticator over `rows`, wired as in the gateway."""
     tokens = Tokens(
         KeyRing(SECRET.encode()),
@@ -59,7 +59,7 @@ def build(rows: Rows) -> tuple[Authenticator, Tokens, Memory]:
         access_seconds=86_400,
         refresh_seconds=90_000,
     )
-    memory = Memory(
+    memory = VerdictCache(
         Limits(cache_seconds=3600, cache_entries=PRINCIPALS, cache_bytes=1 << 40, stale_seconds=300)
     )
     pool = Passwords(min_length=8, cost=4, workers=1, queue=1).pool
@@ -130,7 +130,7 @@ async def _memory(role: str) -> list[str]:
     rows.role = role
     authenticator, tokens, remembered = build(rows)
     now = time.time()
-    laws = HeaderLaws(Header.model_validate({}).model_dump())
+    laws = HeaderPolicy(Header.model_validate({}).model_dump())
     gc.collect()
     empty = resident()
     credentials = await fill(authenticator, tokens, rows, now)

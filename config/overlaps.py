@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class MatchClaim:
     """Match condition of one rule, with the route it belongs to.
 
     Attributes:
@@ -26,7 +26,7 @@ class Claim:
         path: The paths it matches.
         methods: The methods; None for any.
         layer: Of rules for the same path, the one of the higher layer wins.
-        opens: It admits anonymous callers, so it matches exact letters only.
+        allows_anonymous: It admits anonymous callers, so it matches exact letters only.
         owner: The index of its route in the plan.
     """
 
@@ -34,18 +34,18 @@ class Claim:
     path: PathPattern
     methods: frozenset[str] | None
     layer: int
-    opens: bool
+    allows_anonymous: bool
     owner: int
 
 
 @dataclass(slots=True)
 class _Node:
     children: dict[str | None, _Node] = field(default_factory=dict)
-    ends: list[Claim] = field(default_factory=list)
+    ends: list[MatchClaim] = field(default_factory=list)
     """The claims whose segments end here."""
 
 
-def overlaps(claims: Sequence[Claim]) -> Iterator[tuple[Claim, Claim]]:
+def overlaps(claims: Sequence[MatchClaim]) -> Iterator[tuple[MatchClaim, MatchClaim]]:
     """Yield every pair of claims without an order, the later one second."""
     roots: dict[str, _Node] = {}
     for claim in claims:
@@ -59,12 +59,12 @@ def overlaps(claims: Sequence[Claim]) -> Iterator[tuple[Claim, Claim]]:
 class ClaimIndex:
     """Index of claims by host and path, to find what stands behind one of them."""
 
-    def __init__(self, claims: Sequence[Claim]) -> None:
+    def __init__(self, claims: Sequence[MatchClaim]) -> None:
         self._roots: dict[str, _Node] = {}
         for claim in claims:
             _insert(self._roots.setdefault(claim.host, _Node()), claim)
 
-    def wider(self, claim: Claim) -> Iterator[Claim]:
+    def wider(self, claim: MatchClaim) -> Iterator[MatchClaim]:
         """Yield the claims that take all paths of `claim` and others, on its host, for some of its methods."""
         hosts = dict.fromkeys((claim.host, f"*.{claim.host.partition('.')[2]}", ""))
         for root in (self._roots[host] for host in hosts if host in self._roots):
@@ -75,13 +75,15 @@ class ClaimIndex:
                     yield other
 
 
-def _insert(node: _Node, claim: Claim) -> None:
+def _insert(node: _Node, claim: MatchClaim) -> None:
     for segment in claim.path.folded:
         node = node.children.setdefault(segment, _Node())
     node.ends.append(claim)
 
 
-def _meeting(node: _Node, segments: tuple[str | None, ...], place: int, *, below: bool) -> Iterator[Claim]:
+def _meeting(
+    node: _Node, segments: tuple[str | None, ...], place: int, *, below: bool
+) -> Iterator[MatchClaim]:
     """Yield the claims below `node` that share a path with a pattern; a few others may be among them."""
     if place == len(segments):
         yield from node.ends
@@ -99,15 +101,17 @@ def _meeting(node: _Node, segments: tuple[str | None, ...], place: int, *, below
         yield from _meeting(child, segments, place + 1, below=below)
 
 
-def _all(node: _Node) -> Iterator[Claim]:
+def _all(node: _Node) -> Iterator[MatchClaim]:
     yield from node.ends
     for child in node.children.values():
         yield from _all(child)
 
 
-def _is_unordered(one: Claim, other: Claim) -> bool:
+def _is_unordered(one: MatchClaim, other: MatchClaim) -> bool:
     relation = compare(one.path, other.path)
-    if relation not in _UNORDERED or (one.opens and other.opens and _differ_in_case(one.path, other.path)):
+    if relation not in _UNORDERED or (
+        one.allows_anonymous and other.allows_anonymous and _differ_in_case(one.path, other.path)
+    ):
         return False
     if relation is Relation.CROSSING:
         return _share(one.methods, other.methods)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pydantic import ValidationError
 
 from config.checks import identity_problems
-from config.overlaps import Claim, overlaps
+from config.overlaps import MatchClaim, overlaps
 from config.route_checks import entry_problems
 from config.route_text import read_text
 from config.routes import DEFAULT_UPSTREAM, Entry, RouteEntry, RouteFile
@@ -98,15 +98,15 @@ class PlannedRoute:
     layer: int
 
     @property
-    def opens(self) -> bool:
+    def allows_anonymous(self) -> bool:
         """True if it admits callers without a credential."""
         return self.entry.auth != "required"
 
-    def claims(self, owner: int) -> Iterator[Claim]:
+    def claims(self, owner: int) -> Iterator[MatchClaim]:
         """Yield its match conditions for the overlap check."""
         for case in self.cases:
             methods = None if case.methods is None else frozenset(with_head(case.methods))
-            yield Claim(case.host, case.path, methods, self.layer, self.opens, owner)
+            yield MatchClaim(case.host, case.path, methods, self.layer, self.allows_anonymous, owner)
 
 
 @dataclass(frozen=True, slots=True)

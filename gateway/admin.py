@@ -39,7 +39,7 @@ if TYPE_CHECKING:
             """What bounds how long a revocation may go unnoticed."""
 
 
-class Admin:
+class AdminListener:
     """The handlers of the admin listener."""
 
     def __init__(  # noqa: PLR0913, PLR0917 -- whoever has an answer

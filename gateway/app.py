@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from aiohttp import web
 
-from gateway import collector, logs
+from gateway import gc_tuning as collector
+from gateway import logs
 from gateway.addresses import CannotListen, host_port
-from gateway.admin import Admin
+from gateway.admin import AdminListener
 from gateway.admin_access import build_access
-from gateway.assembly.chores import begin_chores
+from gateway.assembly.background import begin_chores
 from gateway.assembly.counterpart import redis_state
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
@@ -31,13 +32,13 @@ from gateway.assembly.schema import SCHEMA_SECONDS, SchemaWatch
 from gateway.assembly.serving import build_access_log, build_listener, build_pipeline, build_spans
 from gateway.assembly.sockets import build_forwarder, build_sockets
 from gateway.assembly.upstreams import Upstreams
-from gateway.chores import Chores, attempt
+from gateway.background import BackgroundTasks, attempt
 from gateway.draining import Drain
 from gateway.metrics import Metrics, admin_refusals
 from gateway.status.recent import NOTE_SECONDS
 from gateway.wire.deadlines import Deadlines
-from gateway.wire.outbox import Outbox
 from gateway.wire.tunnel import Tunnels
+from gateway.wire.write_buffer import WriteBuffers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -145,17 +146,17 @@ class Gateway:
 
     def _build_admin(
         self, drain: Drain, report: Report, explain: Callable[[bytes], Awaitable[dict[str, object]]]
-    ) -> Admin:
+    ) -> AdminListener:
         domain, besides = self._domain, redis_state(self._domain.redis)
         readiness = build_readiness(self._settings, domain.store, lambda: not drain.begun)
-        return Admin(self.metrics, readiness, domain.identity, report, explain, besides)
+        return AdminListener(self.metrics, readiness, domain.identity, report, explain, besides)
 
-    def _begin_turns(self) -> tuple[Deadlines, Outbox]:
+    def _begin_turns(self) -> tuple[Deadlines, WriteBuffers]:
         """Begin what all connections of this loop share."""
         deadlines = self._deadlines = Deadlines()
         deadlines.start()
         self._closing.callback(deadlines.stop)
-        return deadlines, Outbox(asyncio.get_running_loop().call_soon)
+        return deadlines, WriteBuffers(asyncio.get_running_loop().call_soon)
 
     def _open_records(self) -> tuple[AccessLog, SpanSender | None]:
         access_log = build_access_log(self._settings)
@@ -179,7 +180,7 @@ class Gateway:
         await domain.identity.start()
         return domain
 
-    async def _listen(self, admin: Admin, listener: Listener, drain: Drain) -> None:
+    async def _listen(self, admin: AdminListener, listener: Listener, drain: Drain) -> None:
         loop = asyncio.get_running_loop()
         settings, closing = self._settings, self._closing
         shared = self._admin_socket is not None
@@ -205,7 +206,7 @@ class Gateway:
         closing.push_async_callback(drain.finish, server)
 
     def _begin_chores(self, access_log: AccessLog, report: Report) -> None:
-        chores = Chores()
+        chores = BackgroundTasks()
         schema = SchemaWatch(self._domain.store)
         chores.once("tell_if_unready", schema.begin)
         chores.every(SCHEMA_SECONDS, "look_at_schema", schema.look)

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import click
 
+from authcore.crypto.key_directory import KeysUnusable
 from authcore.errors import AuthError, StoreUnavailable
-from authcore.key_files import KeysUnusable
 from authcore.store.migrate import MigrationChanged
 from authcore.store.schema import SchemaUnfit
 from authcore.store.triggers import TriggersRefused
@@ -23,13 +23,13 @@ from config.load import ConfigError
 from config.route_file import RoutesRefused
 from gateway.commands.accounts import orgs, users
 from gateway.commands.advice import advised
+from gateway.commands.api_keys import api_keys
 from gateway.commands.auditing import audit
 from gateway.commands.echo import echo
 from gateway.commands.explaining import explain
 from gateway.commands.health import health
 from gateway.commands.invitations import invitations
-from gateway.commands.key_ring import keys
-from gateway.commands.keys import api_keys
+from gateway.commands.keys import keys
 from gateway.commands.opening import refusal
 from gateway.commands.routes import routes
 from gateway.commands.serving import check_config, dev, migrate, serve

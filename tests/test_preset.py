@@ -14,7 +14,7 @@ from authcore.permissions import ALL, ROLES
 from config.route_file import RoutePlan, read_plan
 from config.settings import Settings
 from gateway.assembly.matrix import NOBODY, WHO, matrix, may
-from gateway.assembly.planned import planned_rules
+from gateway.assembly.route_compiler import planned_rules
 from gateway.cli import main
 from gateway.metrics import Metrics
 from gateway.proxy.routes import RouteTable

@@ -1,4 +1,4 @@
-"""Counters of failed sign-ins in PostgreSQL; the law they follow is told in ``authcore/attempts.py``.
+"""Counters of failed sign-ins in PostgreSQL; the law they follow is told in ``authcore/sign_in_throttle.py``.
 
 Laws:
 
@@ -20,8 +20,8 @@ from authcore.store.session_statements import UNCHANGED
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from authcore.attempts import AttemptLimits
-    from authcore.store.pool import Pool
+    from authcore.sign_in_throttle import AttemptLimits
+    from authcore.store.pool import DatabasePool
 
 _PURGE_ROWS: Final = 10_000
 _SESSION: Final = "session"
@@ -187,7 +187,7 @@ class Reserved:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Reservation:
     """When an attempt's turn is.
 
     Attributes:
@@ -206,9 +206,9 @@ class Turn:
 class AttemptRows:
     """Reads and writes of counters."""
 
-    _pool: Pool
+    _pool: DatabasePool
 
-    async def reserve_attempt(self, attempt: NewAttempt, limits: AttemptLimits) -> Turn:
+    async def reserve_attempt(self, attempt: NewAttempt, limits: AttemptLimits) -> Reservation:
         """Judge an attempt and count it."""
         row = await self._pool.fetchrow(
             _RESERVE,
@@ -226,13 +226,13 @@ class AttemptRows:
             attempt.address,
         )
         if row is None:  # it has no table to be missing from; and if it had, nobody would be let through
-            return Turn(None, 0)
+            return Reservation(None, 0)
         if not row["is_reserved"]:
-            return Turn(None, row["wait_seconds"] or 0)
+            return Reservation(None, row["wait_seconds"] or 0)
         reserved = Reserved(
             row["address"], row["counted_address"], row["counted_email"], row["email"], row["pair"]
         )
-        return Turn(reserved, max(0, row["wait_seconds"]), row["here"], row["passed_seconds"])
+        return Reservation(reserved, max(0, row["wait_seconds"]), row["here"], row["passed_seconds"])
 
     async def return_attempt(self, reserved: Reserved, at: datetime, limits: AttemptLimits) -> None:
         """Count an attempt as not made."""

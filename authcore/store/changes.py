@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from uuid import uuid4
 
 from authcore.errors import StoreUnavailable
-from authcore.figures import Figure
+from authcore.figures import MetricSample
 from authcore.store import triggers
 from authcore.store.failures import DRIVER_ERRORS
 
@@ -61,7 +61,7 @@ class Hearing(StrEnum):
     """Perhaps none is: no echo arrives, as behind a pooler in transaction mode, or from another server."""
 
 
-class Listener(Protocol):
+class ChangeListener(Protocol):
     """Receiver of changes."""
 
     def hear(self, change: Change) -> None:
@@ -105,7 +105,7 @@ class Changes:
         tried: Set as soon as the first attempt to connect has succeeded or failed.
     """
 
-    def __init__(self, address: Address, listener: Listener, store: Store) -> None:
+    def __init__(self, address: Address, listener: ChangeListener, store: Store) -> None:
         """Listen at `address`, for changes to what verdicts read from `store`."""
         self._address = address
         self._listener = listener
@@ -261,21 +261,25 @@ class Changes:
         self._messages += 1
         self._listener.hear(triggers.parse(str(payload)))
 
-    def figures(self) -> Iterable[Figure]:
+    def figures(self) -> Iterable[MetricSample]:
         """Return the metrics to publish."""
-        yield Figure(
+        yield MetricSample(
             "pushed",
             "1 while changes are notified as they are committed; else only time limits how late they are noticed.",
             lambda: float(self.hearing is Hearing.PUSHED),
         )
-        yield Figure(
+        yield MetricSample(
             "lag_seconds",
             "Delay of notifications, measured by an echo each second; while the connection is lost, for how long.",
             self._lag_seconds,
         )
-        yield Figure("messages", "Notifications of changes received.", lambda: self._messages, counts=True)
-        yield Figure("connected", "Times that the listener connected.", lambda: self._connected, counts=True)
-        yield Figure(
+        yield MetricSample(
+            "messages", "Notifications of changes received.", lambda: self._messages, counts=True
+        )
+        yield MetricSample(
+            "connected", "Times that the listener connected.", lambda: self._connected, counts=True
+        )
+        yield MetricSample(
             "lost",
             "Times that the connection of the listener was lost or silent.",
             lambda: self._lost,

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from authcore.errors import StoreUnavailable
-from authcore.figures import Figure
+from authcore.figures import MetricSample
 from authcore.store.failures import CircuitOpen
 
 if TYPE_CHECKING:
@@ -122,10 +122,10 @@ class Circuit:
         if self._probing is not None:
             await ended(self._probing)
 
-    def figures(self) -> Iterable[Figure]:
+    def figures(self) -> Iterable[MetricSample]:
         """Return the metrics to publish."""
-        yield Figure("circuit_open", "1 while the database is not asked.", lambda: float(self.is_open))
-        yield Figure("circuit_opened", "Times the circuit opened.", lambda: self._opened, counts=True)
-        yield Figure(
+        yield MetricSample("circuit_open", "1 while the database is not asked.", lambda: float(self.is_open))
+        yield MetricSample("circuit_opened", "Times the circuit opened.", lambda: self._opened, counts=True)
+        yield MetricSample(
             "circuit_refused", "Statements that were not even tried.", lambda: self._refused, counts=True
         )

@@ -16,12 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.errors import StoreUnavailable
-from authcore.figures import Figure
+from authcore.figures import MetricSample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from authcore.store.pool import Pool
+    from authcore.store.pool import DatabasePool
 
 _ASK: Final = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 _SLOW_SECONDS: Final = 0.5
@@ -35,7 +35,7 @@ class DatabaseClock:
         measured: It has been measured.
     """
 
-    def __init__(self, pool: Pool, local: Callable[[], float]) -> None:
+    def __init__(self, pool: DatabasePool, local: Callable[[], float]) -> None:
         """`local` reads this machine's clock: POSIX seconds."""
         self._pool = pool
         self._local = local
@@ -70,9 +70,9 @@ class DatabaseClock:
             self.measured = True
         return -self.ahead
 
-    def figures(self) -> Iterable[Figure]:
+    def figures(self) -> Iterable[MetricSample]:
         """What to publish."""
-        yield Figure(
+        yield MetricSample(
             "skew_seconds",
             "How far this machine's clock is ahead of the database's; 0 until it was measured.",
             lambda: -self.ahead if self.measured else 0.0,

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from authcore.store.pool import Connection, Pool
+    from authcore.store.pool import Connection, DatabasePool
 
 _ADD: Final = """
 INSERT INTO gateway_invitations (id, digest, organization_id, role_id, email, invited_by, created_at, expires_at)
@@ -129,7 +129,7 @@ async def spend(connection: Connection, spending: Spend, user_id: UUID) -> None:
 class InvitationRows:
     """Reads and writes of invitations."""
 
-    _pool: Pool
+    _pool: DatabasePool
 
     async def add_invitation(self, row: InvitationRow, digest: bytes) -> None:
         """Keep a new invitation."""

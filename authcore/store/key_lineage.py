@@ -25,7 +25,7 @@ BEFORE: Final = """LEFT JOIN LATERAL (
 AFTER: Final = """RECURSIVE line AS (
     SELECT key_id AS id FROM gateway_api_key_parents WHERE parent_id = {key}
     UNION SELECT p.key_id FROM line JOIN gateway_api_key_parents p ON p.parent_id = line.id),
-fallen AS (
+revoked_among AS (
     UPDATE api_keys SET is_active = false, updated_at = now()
     WHERE id IN (SELECT id FROM line) AND id <> {key} AND is_active AND deleted_at IS NULL {when})"""
 """What came of `key`, and the switching off of that."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from authcore.store.pool import Pool
+    from authcore.store.pool import DatabasePool
     from authcore.store.rows import NewApiKey
 
 # The fingerprint in the digest's row binds it to the hash that was proved.
@@ -125,7 +125,7 @@ WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND (last_used_at IS NULL OR l
 class KeyRows:
     """Reads and writes of API keys."""
 
-    _pool: Pool
+    _pool: DatabasePool
 
     async def api_key_candidates(self, prefixes: Sequence[str], digest: bytes) -> Sequence[ApiKeyRow]:
         """Return the live keys with one of `prefixes`: those proved by `digest`, then the newest; five at most."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from authcore.store.pool import Connection, Pool
+    from authcore.store.pool import Connection, DatabasePool
 
 
 class Origin(StrEnum):
@@ -87,7 +87,7 @@ async def note_origin(connection: Connection, user_id: UUID, origin: str) -> Non
 class OriginRows:
     """Reads and writes of the origins of accounts."""
 
-    _pool: Pool
+    _pool: DatabasePool
 
     async def holders(self, email: str) -> Sequence[Holder]:
         """Return the accounts with an e-mail in any case: those that it was proved of first; five at most."""

@@ -24,7 +24,7 @@ import asyncpg
 from asyncpg import exceptions as pg
 
 from authcore.errors import StoreUnavailable
-from authcore.figures import Distribution, Figure, Spread
+from authcore.figures import Histogram, HistogramSample, MetricSample
 from authcore.store.circuit import Circuit
 from authcore.store.failures import ABSENT, DRIVER_ERRORS, Failure, classify, is_mistake
 from authcore.store.kinds import Kind
@@ -72,7 +72,7 @@ def translated(*, connecting: bool = False) -> Iterator[None]:
         raise StoreUnavailable from error
 
 
-class Pool:
+class DatabasePool:
     """Pool of database connections with bounded waits, behind a circuit breaker.
 
     Attributes:
@@ -94,7 +94,7 @@ class Pool:
         self._watcher: Watcher = watcher or Unwatched()
         self._closed = False
         self._waiting = 0
-        self._waits = Spread()
+        self._waits = Histogram()
         self._circuit = Circuit(self._ask_for_life)
         self._lender = Lender(
             address,
@@ -257,41 +257,41 @@ class Pool:
             return True
         return False
 
-    def figures(self) -> Iterable[Figure]:
+    def figures(self) -> Iterable[MetricSample]:
         """Return the metrics to publish."""
         lender = self._lender
-        yield Figure("connections", "Database connections open.", lambda: len(lender.open.every))
-        yield Figure("connections_idle", "Database connections unused.", lambda: len(lender.open.free))
-        yield Figure("connections_max", "Database connections at most.", lambda: lender.most)
-        yield Figure(
+        yield MetricSample("connections", "Database connections open.", lambda: len(lender.open.every))
+        yield MetricSample("connections_idle", "Database connections unused.", lambda: len(lender.open.free))
+        yield MetricSample("connections_max", "Database connections at most.", lambda: lender.most)
+        yield MetricSample(
             "connections_allowed",
             "Database connections at most, as long as the database refuses more.",
             lambda: lender.limit,
         )
-        yield Figure(
+        yield MetricSample(
             "connections_refused",
             "Database connections that were refused since there are too many.",
             lambda: lender.refused,
             counts=True,
         )
-        yield Figure(
+        yield MetricSample(
             "connections_renewed",
             "Database connections opened in the place of an older one.",
             lambda: lender.renewed,
             counts=True,
         )
-        yield Figure(
+        yield MetricSample(
             "moves", "Times that the address led to another server.", lambda: lender.open.moves, counts=True
         )
-        yield Figure(
+        yield MetricSample(
             "read_only", "1 while the database refuses writes.", lambda: float(lender.open.is_read_only)
         )
-        yield Figure("waiting", "Statements that wait for a connection.", lambda: self._waiting)
+        yield MetricSample("waiting", "Statements that wait for a connection.", lambda: self._waiting)
         yield from self._circuit.figures()
 
-    def spreads(self) -> Iterable[Distribution]:
+    def histograms(self) -> Iterable[HistogramSample]:
         """Return the distributions to publish."""
-        yield Distribution("wait_seconds", "How long statements waited for a connection.", self._waits)
+        yield HistogramSample("wait_seconds", "How long statements waited for a connection.", self._waits)
 
     async def close(self) -> None:
         """Close every connection; those in use have a short time to finish."""

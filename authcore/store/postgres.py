@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from authcore.errors import StoreUnavailable
-from authcore.figures import Figure
+from authcore.figures import MetricSample
 from authcore.store import migrate, rights
 from authcore.store.accounts import AccountRows
 from authcore.store.address import Address, StatementCache
@@ -16,18 +16,18 @@ from authcore.store.invitations import InvitationRows
 from authcore.store.keys import KeyRows
 from authcore.store.kinds import Kind
 from authcore.store.origins import OriginRows
-from authcore.store.people import PeopleRows
-from authcore.store.pool import Pool
+from authcore.store.pool import DatabasePool
+from authcore.store.revocation import RevocationRows
 from authcore.store.schema import Gaps, SchemaUnfit
 from authcore.store.sessions import SessionRows
 from authcore.store.shared_sessions import SharedSessionRows
-from authcore.store.standing import StandingRows
 from authcore.store.tickets import TicketRows
+from authcore.store.user_lookup import UserLookupRows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
-    from authcore.figures import Distribution
+    from authcore.figures import HistogramSample
     from authcore.store.address import Server
     from authcore.store.failures import Failure
     from authcore.store.pool import Connection
@@ -53,7 +53,7 @@ class ConnectionLimits(NamedTuple):
     role: int
 
 
-class _GuardedPool(Pool):
+class _GuardedPool(DatabasePool):
     """A pool that lends nothing while Whatomate's tables are known to lack what the statements need.
 
     A statement would be answered there with an error, or with values of another type.
@@ -71,7 +71,7 @@ class _GuardedPool(Pool):
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """As ``Pool.connection``."""
+        """As ``DatabasePool.connection``."""
         if self.gaps:
             raise StoreUnavailable from SchemaUnfit(str(self.gaps))
         async with super().connection() as connection:
@@ -90,17 +90,17 @@ class _GuardedPool(Pool):
         return self._pending, self.gaps
 
     def _is_over(self, kind: Kind, now: float) -> bool:
-        """As ``Pool._is_over``; a right or a table that is still lacking is not over."""
+        """As ``DatabasePool._is_over``; a right or a table that is still lacking is not over."""
         if (kind is Kind.PRIVILEGE and self.lacking) or (
             kind is Kind.SCHEMA and (self.gaps or self._pending)
         ):
             return False
         return super()._is_over(kind, now)
 
-    def figures(self) -> Iterable[Figure]:
-        """As ``Pool.figures``, and whether the disk is full."""
+    def figures(self) -> Iterable[MetricSample]:
+        """As ``DatabasePool.figures``, and whether the disk is full."""
         yield from super().figures()
-        yield Figure(
+        yield MetricSample(
             "disk_full",
             "1 while writes find the database's disk full.",
             lambda: float(Kind.DISK_FULL in self.failing),
@@ -115,9 +115,9 @@ class PostgresStore(
     AttemptRows,
     InvitationRows,
     OriginRows,
-    PeopleRows,
+    UserLookupRows,
     TicketRows,
-    StandingRows,
+    RevocationRows,
 ):
     """Everything the domain asks of its database."""
 
@@ -231,13 +231,13 @@ class PostgresStore(
         """Return the database's clock, reckoned from the `local` one."""
         return DatabaseClock(self._pool, local)
 
-    def figures(self) -> Iterable[Figure]:
+    def figures(self) -> Iterable[MetricSample]:
         """What to publish."""
         return self._pool.figures()
 
-    def spreads(self) -> Iterable[Distribution]:
+    def histograms(self) -> Iterable[HistogramSample]:
         """What to publish."""
-        return self._pool.spreads()
+        return self._pool.histograms()
 
     async def ping(self) -> None:
         """Ask for a sign of life.

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
         Moments,
         NewRefreshToken,
         NewSession,
+        Rotated,
         SessionListing,
         SessionRow,
-        Turn,
         Visit,
     )
 
@@ -103,20 +103,20 @@ class SessionStore(SubjectReader, Protocol):
     async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
         """Give a live family of the user one more token; False, changing nothing, when it is over."""
 
-    async def turn(  # noqa: PLR0913 - what decides, by position; what is written, by name
+    async def rotate_refresh_token(  # noqa: PLR0913 - what decides, by position; what is written, by name
         self,
         digest: bytes,
         event: str,
-        laws: Laws,
+        transitions: Laws,
         at: Moments,
         *,
         successor: NewRefreshToken | None = None,
         organization_id: UUID | None = None,
         visit: Visit | None = None,
-    ) -> Turn | None:
+    ) -> Rotated | None:
         """Let `event` happen to a token, by the `laws` of its states; None when there is no such token."""
 
-    async def enter(
+    async def adopt_foreign_token(
         self, session: NewSession, foreign: NewRefreshToken, foreign_issued_at: datetime
     ) -> SessionRow | None:
         """Enter a token that Whatomate issued into a family, once, and return the family.

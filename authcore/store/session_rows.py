@@ -112,7 +112,7 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Rotated:
     """Outcome of the use of a token.
 
     Attributes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.store import session_statements as statements
-from authcore.store.session_rows import SessionListing, SessionRow, Turn
+from authcore.store.session_rows import Rotated, SessionListing, SessionRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.session_states import Reuse
-    from authcore.store.pool import Pool
+    from authcore.store.pool import DatabasePool
     from authcore.store.session_rows import Laws, Moments, NewRefreshToken, NewSession, Visit
 
 _FAMILY: Final = """
@@ -69,7 +69,7 @@ SELECT count(*) FROM forgotten
 class SessionRows:
     """Reads and writes of refresh-token families."""
 
-    _pool: Pool
+    _pool: DatabasePool
 
     async def open_session(
         self,
@@ -105,18 +105,18 @@ class SessionRows:
         """Add a token to a live family of the user; False, and nothing is written, if the family is over."""
         return bool(await self._pool.fetch(statements.EXTEND, *_written(session, token)))
 
-    async def turn(  # noqa: PLR0913 - what decides, by position; what is written, by name
+    async def rotate_refresh_token(  # noqa: PLR0913 - what decides, by position; what is written, by name
         self,
         digest: bytes,
         event: str,
-        laws: Laws,
+        transitions: Laws,
         at: Moments,
         *,
         successor: NewRefreshToken | None = None,
         organization_id: UUID | None = None,
         visit: Visit | None = None,
-    ) -> Turn | None:
-        """Apply `event` to a token by the state table `laws`; None if there is no such token."""
+    ) -> Rotated | None:
+        """Apply `event` to a token by the state table `transitions`; None if there is no such token."""
         row = await self._pool.fetchrow(
             statements.TURN,
             digest,
@@ -125,7 +125,7 @@ class SessionRows:
             at.raced_since,
             at.token_over,
             at.session_over,
-            *laws,
+            *transitions,
             successor and successor.digest,
             successor and successor.expires_at,
             successor and successor.sealed,
@@ -135,9 +135,9 @@ class SessionRows:
             successor and successor.retry_until,
             successor and successor.access_expires_at,
         )
-        return None if row is None else Turn(**row)
+        return None if row is None else Rotated(**row)
 
-    async def enter(
+    async def adopt_foreign_token(
         self, session: NewSession, foreign: NewRefreshToken, foreign_issued_at: datetime
     ) -> SessionRow | None:
         """Enter a token that Whatomate issued into a family and return the family; a token keeps its first family.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from authcore.store.pool import Pool
+    from authcore.store.pool import DatabasePool
 
 _PUBLISHED: Final = (
     "SELECT EXISTS (SELECT FROM gateway_refresh_tokens WHERE digest = $1 AND whatomate_jti IS NOT NULL)"
@@ -34,7 +34,7 @@ WHERE family = ANY($1::uuid[]) AND used_at IS NULL AND whatomate_jti IS NOT NULL
 class SharedSessionRows:
     """Reads and writes the state of published refresh tokens."""
 
-    _pool: Pool
+    _pool: DatabasePool
 
     async def is_published(self, digest: bytes) -> bool:
         """Return whether the id of a token was written into Whatomate's Redis."""

@@ -12,7 +12,7 @@ from authcore.store.session_statements import UNCHANGED
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from authcore.store.pool import Pool
+    from authcore.store.pool import DatabasePool
 
 # The membership, by the law of protocol.Subject.is_member. Of several live rows (no constraint forbids them) the
 # oldest counts. A role of another organization grants nothing here.
@@ -106,7 +106,7 @@ async def read_subject(
 class Subjects:
     """Reads users as members of organizations."""
 
-    _pool: Pool
+    _pool: DatabasePool
 
     async def subject(
         self, user_id: UUID, organization_id: UUID, session_id: UUID | None = None

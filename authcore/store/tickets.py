@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from authcore.store.pool import Pool
+    from authcore.store.pool import DatabasePool
 
 _USE: Final = """
 INSERT INTO gateway_used_tickets (digest, expires_at) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING RETURNING digest
@@ -24,7 +24,7 @@ WITH gone AS (DELETE FROM gateway_used_tickets WHERE expires_at < $1 RETURNING d
 class TicketRows:
     """Reads and writes of used tickets."""
 
-    _pool: Pool
+    _pool: DatabasePool
 
     async def use_ticket(self, digest: bytes, expires_at: datetime) -> bool:
         """Use up the ticket of `digest`; False when it was used before."""

@@ -22,7 +22,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from authcore.counterpart import Taken
-from authcore.figures import Figure
+from authcore.figures import MetricSample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -152,10 +152,10 @@ class WhatomateRedis:
         self._asked_again_at = 0.0
         return answer
 
-    def figures(self) -> Iterable[Figure]:
+    def figures(self) -> Iterable[MetricSample]:
         """Return what to publish."""
-        yield Figure("up", "1 while Whatomate's Redis answers.", lambda: float(not self.is_away))
-        yield Figure(
+        yield MetricSample("up", "1 while Whatomate's Redis answers.", lambda: float(not self.is_away))
+        yield MetricSample(
             "failures", "Calls to Whatomate's Redis that failed.", lambda: self._failures, counts=True
         )
 

@@ -9,7 +9,7 @@ from gateway.csrf import CsrfTokens
 from gateway.endpoints.cookies import NoCookies, SessionCookies
 
 if TYPE_CHECKING:
-    from authcore.tokens import Tokens
+    from authcore.tokens.issuer import Tokens
     from config.settings import Settings
 
 

@@ -6,26 +6,26 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from authcore.accounts import Accounts
-from authcore.api_keys import derive_secret
-from authcore.attempts import AttemptLimits, Attempts
+from authcore.accounts.accounts import Accounts
+from authcore.accounts.invitations import Invitations, Registration
+from authcore.accounts.sessions import Reuse, Sessions
+from authcore.accounts.shared_sessions import SharedSessions
 from authcore.counterpart import NO_COUNTERPART
-from authcore.identity import Identity
-from authcore.invitations import Invitations, Registration
-from authcore.memory import Limits
-from authcore.passwords import Passwords
-from authcore.sessions import Reuse, Sessions
-from authcore.shared_sessions import SharedSessions
-from authcore.tokens import Tokens
+from authcore.identity.api_keys import derive_secret
+from authcore.identity.service import Identity
+from authcore.identity.verdict_cache import Limits
+from authcore.passwords.hasher import Passwords
+from authcore.sign_in_throttle import AttemptLimits, SignInThrottle
+from authcore.tokens.issuer import Tokens
 from gateway.assembly.counterpart import build_redis
 from gateway.assembly.database import listen_address, open_store
 from gateway.assembly.foreign import build_foreign
+from gateway.assembly.key_ring import ring_of
 from gateway.assembly.stored_hashes import unusable_hash_events
-from gateway.keys import ring_of
 
 if TYPE_CHECKING:
-    from authcore.keys import KeyRing
-    from authcore.rotation import Rotation
+    from authcore.crypto.keyring import KeyRing
+    from authcore.crypto.rotation import Rotation
     from authcore.store.clock import DatabaseClock
     from authcore.store.postgres import PostgresStore
     from authcore.store.whatomate_redis import WhatomateRedis
@@ -42,7 +42,7 @@ class Domain:
     rotation: Rotation | None
     tokens: Tokens
     passwords: Passwords
-    attempts: Attempts
+    attempts: SignInThrottle
     invitations: Invitations
     sessions: Sessions
     accounts: Accounts
@@ -63,7 +63,7 @@ async def build_domain(settings: Settings) -> Domain:
     store = await open_store(settings)
     tokens = _build_tokens(settings, ring)
     passwords = _build_passwords(settings)
-    attempts = Attempts(store, AttemptLimits(**settings.signin.model_dump()))
+    attempts = SignInThrottle(store, AttemptLimits(**settings.signin.model_dump()))
     key_secret = settings.keys.secret or settings.jwt.secret
     identity = Identity(
         store,

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from authcore.accounts.user_lookup import find_person
 from authcore.identity_headers import SIGNED
-from authcore.people import find_person
 from gateway.assembly.domain import build_domain
 from gateway.assembly.routing import Routing
 from gateway.assembly.serving import build_decider
@@ -19,8 +19,8 @@ from gateway.metrics import Metrics
 from gateway.proxy.explain import Asked, Explainer
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.deadlines import Deadlines
-from gateway.wire.outbox import Outbox
-from gateway.wire.pool import Pool, PoolLimits
+from gateway.wire.pool import PoolLimits, UpstreamPool
+from gateway.wire.write_buffer import WriteBuffers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -97,7 +97,7 @@ async def explain_once(settings: Settings, document: bytes) -> dict[str, object]
     """
     domain = await build_domain(settings)
     metrics = Metrics()
-    deadlines, outbox = Deadlines(), Outbox(_never)
+    deadlines, outbox = Deadlines(), WriteBuffers(_never)
     upstreams = Upstreams(settings, metrics, deadlines, outbox)
     try:
         routing = Routing(settings, metrics, upstreams, _nowhere(metrics, deadlines, outbox))
@@ -112,7 +112,7 @@ def _never(_flush: object) -> None:
     """Schedule nothing: an explained request is never sent."""
 
 
-def _nowhere(metrics: Metrics, deadlines: Deadlines, outbox: Outbox) -> Upstream:
+def _nowhere(metrics: Metrics, deadlines: Deadlines, outbox: WriteBuffers) -> Upstream:
     """Return a stand-in for the hosted application: an explained request is never sent."""
 
     async def dial(_protocol: object) -> NoReturn:
@@ -121,7 +121,7 @@ def _nowhere(metrics: Metrics, deadlines: Deadlines, outbox: Outbox) -> Upstream
     limits = PoolLimits(connections=1, pending=0, idle_seconds=1, connect_timeout_seconds=1)
     return Upstream(
         "gateway",
-        Pool(dial, limits, deadlines, outbox),
+        UpstreamPool(dial, limits, deadlines, outbox),
         head_timeout_seconds=1,
         body_timeout_seconds=1,
         meter=metrics.upstream("gateway"),

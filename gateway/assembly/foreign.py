@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from authcore.foreign import ForeignIssuer, Mapped
-from authcore.key_source import KeySource
-from gateway.outbound import KeySetFetch
+from authcore.crypto.jwks_client import JwksClient
+from authcore.identity.foreign_issuer import ForeignIssuer, Mapped
+from gateway.jwks_fetch import JwksFetch
 
 if TYPE_CHECKING:
     from authcore.store.postgres import PostgresStore
@@ -23,8 +23,8 @@ def build_foreign(settings: Settings, store: PostgresStore) -> ForeignIssuer | N
     issuer = settings.issuer
     if issuer.url is None or issuer.jwks_url is None:
         return None
-    keys = KeySource(
-        KeySetFetch(issuer.jwks_url, timeout_seconds=issuer.timeout_seconds),
+    keys = JwksClient(
+        JwksFetch(issuer.jwks_url, timeout_seconds=issuer.timeout_seconds),
         algorithms=issuer.algorithms,
         cache_seconds=issuer.cache_seconds,
         cooldown_seconds=issuer.cooldown_seconds,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gateway.proxy.pipeline import Pipeline
     from gateway.proxy.upstreams import Upstream
     from gateway.wire.listener import Listener
-    from gateway.wire.pool import Pool
+    from gateway.wire.pool import UpstreamPool
     from gateway.wire.tunnel import Tunnels
 
 
@@ -30,11 +30,11 @@ def publish_domain(metrics: Metrics, domain: Domain) -> None:
         parts["key_ring"] = domain.rotation.figures()
     for part, figures in parts.items():
         for figure in figures:
-            publish = metrics.tally if figure.counts else metrics.watch
+            publish = metrics.read_counter if figure.counts else metrics.read_gauge
             publish(f"gateway_{part}_{figure.name}", figure.meaning, figure.read)
-    for part, spreads in domain.identity.spreads().items():
-        for one in spreads:
-            metrics.spread(f"gateway_{part}_{one.name}", one.meaning, one.spread)
+    for part, histograms in domain.identity.histograms().items():
+        for one in histograms:
+            metrics.read_histogram(f"gateway_{part}_{one.name}", one.meaning, one.histogram)
 
 
 def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tunnels: Tunnels) -> None:
@@ -51,7 +51,7 @@ def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tu
             lambda: max(lateness, default=0.0),
         ),
     ):
-        metrics.watch(name, meaning, gauge)
+        metrics.read_gauge(name, meaning, gauge)
     for name, meaning, count in (
         ("gateway_connections_opened", "Client connections opened.", lambda: listener.opened),
         (
@@ -62,35 +62,37 @@ def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tu
         ("gateway_connections_idled", "Client connections closed as idle.", lambda: listener.idled),
         ("gateway_tunnels_opened", "WebSocket tunnels opened.", lambda: tunnels.opened),
     ):
-        metrics.tally(name, meaning, count)
+        metrics.read_counter(name, meaning, count)
 
 
 def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
     """Publish the metrics of upstream connections; the list of upstreams is read at each scrape."""
 
-    def by_upstream(read: Callable[[Pool], float]) -> Callable[[], dict[tuple[str, ...], float]]:
+    def by_upstream(read: Callable[[UpstreamPool], float]) -> Callable[[], dict[tuple[str, ...], float]]:
         return lambda: {(upstream.name,): read(upstream.pool) for upstream in upstreams()}
 
-    gauges: tuple[tuple[str, str, Callable[[Pool], float]], ...] = (
+    gauges: tuple[tuple[str, str, Callable[[UpstreamPool], float]], ...] = (
         ("connections", "Connections open or opening.", lambda pool: pool.open),
         ("connections_idle", "Connections open and unused.", lambda pool: pool.idle),
         ("connections_max", "Connections at most.", lambda pool: pool.limits.connections),
         ("waiting", "Requests waiting for a connection.", lambda pool: pool.waiting),
     )
     for name, meaning, read in gauges:
-        metrics.watch_by(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))
-    counts: tuple[tuple[str, str, Callable[[Pool], float]], ...] = (
+        metrics.read_gauges(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))
+    counts: tuple[tuple[str, str, Callable[[UpstreamPool], float]], ...] = (
         ("opened", "Connections opened.", lambda pool: pool.opened),
         ("closed", "Connections opened and gone.", lambda pool: pool.closed),
         ("failed", "Connections that could not be opened.", lambda pool: pool.failed),
     )
     for name, meaning, read in counts:
-        metrics.tally_by(f"gateway_upstream_connections_{name}", meaning, ("upstream",), by_upstream(read))
+        metrics.read_counters(
+            f"gateway_upstream_connections_{name}", meaning, ("upstream",), by_upstream(read)
+        )
 
 
 def publish_log(metrics: Metrics, access_log: AccessLog) -> None:
     """Publish the metrics of the access log."""
-    metrics.watch("gateway_log_pending", "Log records to be written.", lambda: access_log.pending)
-    metrics.tally("gateway_log_written", "Log records written.", lambda: access_log.written)
-    metrics.tally("gateway_log_dropped", "Log records lost.", lambda: access_log.dropped)
-    metrics.tally("gateway_log_skipped", "Successes left out by sampling.", lambda: access_log.skipped)
+    metrics.read_gauge("gateway_log_pending", "Log records to be written.", lambda: access_log.pending)
+    metrics.read_counter("gateway_log_written", "Log records written.", lambda: access_log.written)
+    metrics.read_counter("gateway_log_dropped", "Log records lost.", lambda: access_log.dropped)
+    metrics.read_counter("gateway_log_skipped", "Successes left out by sampling.", lambda: access_log.skipped)

@@ -20,7 +20,7 @@ from gateway.endpoints.password import PasswordEndpoint
 from gateway.endpoints.sessions import SessionEndpoints
 from gateway.endpoints.tickets import TicketEndpoint
 from gateway.proxy.upstreams import Upstream
-from gateway.wire.pool import Pool, PoolLimits
+from gateway.wire.pool import PoolLimits, UpstreamPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from gateway.logs.verdicts import Verdicts
     from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
-    from gateway.wire.outbox import Outbox
     from gateway.wire.upstream import UpstreamConnection
+    from gateway.wire.write_buffer import WriteBuffers
 
 HOSTED_POOL = PoolLimits(connections=256, pending=1024, idle_seconds=60, connect_timeout_seconds=5)
 HOSTED_SECONDS = 30
@@ -78,7 +78,7 @@ async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of
     metrics: Metrics,
     verdicts: Verdicts,
     deadlines: Deadlines,
-    outbox: Outbox,
+    outbox: WriteBuffers,
 ) -> tuple[web.AppRunner, Upstream]:
     """Build the application behind ``/api/auth``, as an upstream that is reached through a pair of sockets."""
     application = make_application(metrics, verdicts, domain.clock, body_bytes=settings.limit.auth_body_bytes)
@@ -105,7 +105,7 @@ async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of
         await loop.connect_accepted_socket(runner.server, theirs)
         return await loop.create_unix_connection(protocol, sock=ours)
 
-    pool = Pool(dial, HOSTED_POOL, deadlines, outbox)
+    pool = UpstreamPool(dial, HOSTED_POOL, deadlines, outbox)
     return runner, Upstream(
         "gateway",
         pool,

@@ -10,7 +10,7 @@ from authcore.authorize import authorize
 from authcore.errors import CredentialMissing, PermissionDenied
 from authcore.permissions import ROLES
 from authcore.principal import ANONYMOUS, AuthMethod, Principal
-from gateway.assembly.planned import requirement_of
+from gateway.assembly.route_compiler import requirement_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

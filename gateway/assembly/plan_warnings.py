@@ -12,12 +12,12 @@ from authcore.permissions import ALL
 from config.overlaps import ClaimIndex
 from config.patterns import Relation, compare
 from config.routes import DEFAULT_UPSTREAM
-from gateway.assembly.planned import requirement_of
+from gateway.assembly.route_compiler import requirement_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.overlaps import Claim
+    from config.overlaps import MatchClaim
     from config.route_file import PlannedRoute, RoutePlan
     from config.settings import Settings
 
@@ -64,7 +64,7 @@ def _other_spellings(plan: RoutePlan) -> Iterator[str]:
     claims = [list(planned.claims(owner)) for owner, planned in enumerate(plan.routes)]
     index = ClaimIndex([claim for some in claims for claim in some])
     for planned, some in zip(plan.routes, claims, strict=True):
-        if not planned.layer or planned.opens:
+        if not planned.layer or planned.allows_anonymous:
             continue
         for case, claim in zip(planned.cases, some, strict=True):
             weaker = None if case.prefix else _weaker(plan, planned, list(index.wider(claim)))
@@ -79,7 +79,7 @@ def _other_spellings(plan: RoutePlan) -> Iterator[str]:
                 break
 
 
-def _weaker(plan: RoutePlan, planned: PlannedRoute, wider: list[Claim]) -> PlannedRoute | None:
+def _weaker(plan: RoutePlan, planned: PlannedRoute, wider: list[MatchClaim]) -> PlannedRoute | None:
     """Return the route of the same upstream that would take another spelling, if it asks for less than `planned`."""
     for pool in (wider, [claim for claim in wider if claim.path.below]):
         nearest = None

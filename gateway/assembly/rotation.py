@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from authcore.key_files import KeysUnusable
+from authcore.crypto.key_directory import KeysUnusable
 
 if TYPE_CHECKING:
     from gateway.assembly.domain import Domain

@@ -9,7 +9,7 @@ from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from authcore.principal import FOUNDING, AuthMethod
 from config.route_file import read_plan
 from config.routes import DEFAULT_UPSTREAM
-from gateway.assembly.planned import planned_rules, preflights_of, refuse_hosted
+from gateway.assembly.route_compiler import planned_rules, preflights_of, refuse_hosted
 from gateway.endpoints.api_keys import COLLECTION, PERMISSIONS
 from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS
 from gateway.endpoints.invitations import COLLECTION as INVITATIONS
@@ -130,7 +130,7 @@ def _hosted_routes(
             methods=frozenset({b"POST"}),
             body_limit=limit.auth_body_bytes,
             internal=True,
-            hosted=True,
+            own_organization_only=True,
             cors=cors,
         )
 
@@ -145,7 +145,9 @@ def _hosted_routes(
         ours[path] = replace(here(path, by_token), methods=of_method("PUT"))
     ours |= _by_permission(here(INVITATIONS, AUTHENTICATED), INVITATION_PERMISSIONS, FOUNDING)
     # It acts for the organization that the caller asks for: a browser's socket cannot ask for one by a header.
-    ours[WS_TOKEN_PATH] = replace(here(WS_TOKEN_PATH, by_token), methods=frozenset({b"GET"}), hosted=False)
+    ours[WS_TOKEN_PATH] = replace(
+        here(WS_TOKEN_PATH, by_token), methods=frozenset({b"GET"}), own_organization_only=False
+    )
     ours |= {path: replace(here(path, PUBLIC), methods=of_method("GET")) for path in DESCRIPTION_PATHS}
     ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))
     if settings.keys.hosted:
@@ -170,7 +172,7 @@ def _by_permission(
                     all_of=frozenset({permission}), methods=founding if method == "POST" else None
                 ),
                 methods=of_method(method),
-                hosted=False,
+                own_organization_only=False,
             )
             for method, permission in methods.items()
         ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.assembly.upstreams import Upstreams
     from gateway.metrics import Metrics
-    from gateway.proxy.decide import Decider
+    from gateway.proxy.authorizer import Authorizer
     from gateway.proxy.routes import RouteTable
     from gateway.proxy.upstreams import Upstream
 
@@ -58,25 +58,25 @@ class Routing:
         self._upstreams = upstreams
         self._hosted = hosted
         self._reading = asyncio.Lock()
-        self._decider: Decider | None = None
+        self._decider: Authorizer | None = None
         self._seen, self._digest = self._look(), self._content()
         self._latest = self._seen
         self.table = self._build(read_plan(settings))
         self.loaded = time.time()
         self.whole = True
-        metrics.watch(
+        metrics.read_gauge(
             "gateway_routes_loaded_timestamp_seconds",
             "When the routes in force were read.",
             lambda: self.loaded,
         )
-        metrics.watch(
+        metrics.read_gauge(
             "gateway_routes_reload_ok",
             "1: the last reading of the routes was good; 0: refused.",
             lambda: self.whole,
         )
-        metrics.watch("gateway_routes", "Routes in force.", lambda: self.table.size)
+        metrics.read_gauge("gateway_routes", "Routes in force.", lambda: self.table.size)
 
-    def serve(self, decider: Decider) -> None:
+    def serve(self, decider: Authorizer) -> None:
         """Name the decider that gets every further table."""
         self._decider = decider
 

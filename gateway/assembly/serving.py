@@ -12,16 +12,16 @@ from gateway.assembly.signing import build_signing
 from gateway.assembly.sockets import build_admission
 from gateway.logs import AccessLog
 from gateway.metrics.registry import running_version
-from gateway.proxy.browsers import BrowserLaws
+from gateway.proxy.authorizer import Authorizer
+from gateway.proxy.browsers import BrowserPolicy
 from gateway.proxy.cors import build_policy
-from gateway.proxy.decide import Decider
-from gateway.proxy.decisions import Decisions
+from gateway.proxy.forward_auth import ForwardAuth
 from gateway.proxy.forwarded import Origins
 from gateway.proxy.grown import Heads
-from gateway.proxy.headers import HeaderLaws
+from gateway.proxy.headers import HeaderPolicy
 from gateway.proxy.pipeline import Pipeline
 from gateway.proxy.record import Recorder
-from gateway.tracing.context import TraceLaws
+from gateway.tracing.context import TracePolicy
 from gateway.wire.listener import ClientLimits, Listener
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from gateway.proxy.sockets import Sockets
     from gateway.tracing.spans import SpanSender
     from gateway.wire.deadlines import Deadlines
-    from gateway.wire.outbox import Outbox
+    from gateway.wire.write_buffer import WriteBuffers
 
 log = structlog.get_logger()
 
@@ -59,7 +59,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     path = settings.decision.path
     return Pipeline(
         decider=decider,
-        decisions=Decisions(path, decider, laws) if path else None,
+        decisions=ForwardAuth(path, decider, laws) if path else None,
         forwarder=forwarder,
         admission=build_admission(settings, decider, forwarder, sockets, deadlines, metrics),
         recorder=Recorder(metrics, access_log, laws.trace, spans),
@@ -82,7 +82,7 @@ def build_spans(settings: Settings, metrics: Metrics) -> SpanSender | None:
         from gateway.tracing.spans import SpanSender  # noqa: PLC0415 -- nothing of OpenTelemetry without an endpoint
 
         spans = SpanSender(settings.trace.endpoint, settings.trace.service, running_version())
-    metrics.tally_by(
+    metrics.read_counters(
         "gateway_trace_requests",
         "Requests recorded in traces, by what became of their spans: sent, failed or dropped.",
         ("outcome",),
@@ -93,29 +93,31 @@ def build_spans(settings: Settings, metrics: Metrics) -> SpanSender | None:
 
 def build_decider(
     settings: Settings, domain: Domain, routes: RouteTable, metrics: Metrics
-) -> tuple[Decider, HeaderLaws]:
+) -> tuple[Authorizer, HeaderPolicy]:
     """Build the decider, and the header policy that turns its permits into headers."""
-    trace = TraceLaws(records=settings.trace.endpoint is not None, sample=settings.trace.sample)
-    laws = HeaderLaws(
+    trace = TracePolicy(records=settings.trace.endpoint is not None, sample=settings.trace.sample)
+    laws = HeaderPolicy(
         settings.header.names(),
         cookies=settings.cookies,
         trace=trace,
         lenient=settings.is_lenient_about_organizations,
     )
-    decider = Decider(
+    decider = Authorizer(
         routes=routes,
         authenticator=domain.identity.authenticator,
         laws=laws,
         origins=Origins(settings.trusted_proxies),
         metrics=metrics,
         clock=domain.clock,
-        browsers=BrowserLaws(csrf_tokens(settings)) if settings.cookies else None,
+        browsers=BrowserPolicy(csrf_tokens(settings)) if settings.cookies else None,
         signing=build_signing(settings),
     )
     return decider, laws
 
 
-def build_listener(settings: Settings, pipeline: Pipeline, deadlines: Deadlines, outbox: Outbox) -> Listener:
+def build_listener(
+    settings: Settings, pipeline: Pipeline, deadlines: Deadlines, outbox: WriteBuffers
+) -> Listener:
     """Build the state that the public listener's connections share."""
     limit, timeout = settings.limit, settings.timeout
     limits = ClientLimits(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authcore.crypto.pem import KeyUnusable
 from authcore.identity_headers import SIGNED
-from authcore.identity_signer import IdentitySigner
-from authcore.pem import KeyUnusable
+from authcore.tokens.identity_signer import IdentitySigner
 from config.load import ConfigError
 from gateway.proxy.signing import Signing
 

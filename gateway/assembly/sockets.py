@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authcore.standing import Fall
+from authcore.revocation import RevocationReason
 from authcore.store.changes import Hearing
 from gateway.assembly.browsers import cookie_places
 from gateway.proxy.admission import Admission
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.metrics import Metrics
-    from gateway.proxy.decide import Decider
+    from gateway.proxy.authorizer import Authorizer
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.tunnel import Tunnels
 
@@ -25,7 +25,7 @@ def build_sockets(settings: Settings, domain: Domain, metrics: Metrics) -> Socke
     """Build the watch over sockets and streams; it gets the changes that the verdict cache gets."""
     identity = domain.identity
     sockets = Sockets(
-        identity.fallen,
+        identity.revoked_among,
         told=lambda: identity.hearing is Hearing.PUSHED,
         max_seconds=settings.ws.max_seconds,
         stream_max_seconds=settings.stream.max_seconds,
@@ -47,7 +47,7 @@ def build_forwarder(
 
 def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
     settings: Settings,
-    decider: Decider,
+    decider: Authorizer,
     forwarder: Forwarder,
     sockets: Sockets,
     deadlines: Deadlines,
@@ -62,12 +62,12 @@ def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
         seconds=settings.ws.auth_seconds,
         most=settings.ws.unproven,
     )
-    metrics.watch(
+    metrics.read_gauge(
         "gateway_sockets_unproven",
         "WebSockets that nobody has authenticated yet, their handshakes included.",
         lambda: len(admission.waiting),
     )
-    metrics.tally_by(
+    metrics.read_counters(
         "gateway_sockets_refused",
         "WebSockets closed by their first message, or for want of it, by the reason.",
         ("reason",),
@@ -79,27 +79,29 @@ def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
 def _publish(metrics: Metrics, watch: Sockets) -> None:
     """Register its metrics."""
     sockets, streams = watch.sockets, watch.streams
-    metrics.watch("gateway_sockets", "WebSockets of callers open.", lambda: sockets.open)
-    metrics.tally(
+    metrics.read_gauge("gateway_sockets", "WebSockets of callers open.", lambda: sockets.open)
+    metrics.read_counter(
         "gateway_sockets_revoked",
         "WebSockets closed because what let them in had ended.",
-        lambda: sum(sockets.closed.values()) - sockets.closed[Fall.TIME],
+        lambda: sum(sockets.closed.values()) - sockets.closed[RevocationReason.TIME],
     )
-    metrics.tally(
-        "gateway_sockets_expired", "WebSockets closed as over time.", lambda: sockets.closed[Fall.TIME]
+    metrics.read_counter(
+        "gateway_sockets_expired",
+        "WebSockets closed as over time.",
+        lambda: sockets.closed[RevocationReason.TIME],
     )
-    metrics.watch(
+    metrics.read_gauge(
         "gateway_streams",
         "Requests and answers of callers whose bodies have flowed for a while.",
         lambda: streams.open,
     )
-    metrics.tally(
+    metrics.read_counter(
         "gateway_streams_revoked",
         "Requests and answers broken off because what let them in had ended.",
-        lambda: sum(streams.closed.values()) - streams.closed[Fall.TIME],
+        lambda: sum(streams.closed.values()) - streams.closed[RevocationReason.TIME],
     )
-    metrics.tally(
+    metrics.read_counter(
         "gateway_streams_expired",
         "Requests and answers broken off as over time.",
-        lambda: streams.closed[Fall.TIME],
+        lambda: streams.closed[RevocationReason.TIME],
     )

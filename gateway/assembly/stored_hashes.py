@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from authcore.stored_hashes import MAX_COST, Unusable
+from authcore.passwords.stored_hashes import MAX_COST, Unusable
 from gateway.logs.limited import LimitedEvents
 
 if TYPE_CHECKING:

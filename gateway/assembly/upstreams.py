@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 from authcore.identity_headers import ALL, withheld
 from config.routes import DEFAULT_UPSTREAM
-from gateway.proxy.balance import Endpoints
 from gateway.proxy.upstreams import Upstream
-from gateway.wire.pool import Pool, PoolLimits
+from gateway.wire.pool import PoolLimits, UpstreamPool
+from gateway.wire.round_robin import Endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
-    from gateway.wire.outbox import Outbox
     from gateway.wire.pool import Dial
     from gateway.wire.upstream import UpstreamConnection
+    from gateway.wire.write_buffer import WriteBuffers
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,9 @@ class Upstreams:
         now: The current upstreams, by name.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, deadlines: Deadlines, outbox: Outbox) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, deadlines: Deadlines, outbox: WriteBuffers
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._deadlines = deadlines
@@ -99,8 +101,8 @@ class Upstreams:
             withheld=withheld(told["identity"]),
         )
 
-    def _pool(self, spec: _Spec) -> Pool:
-        return Pool(_dial(spec), spec.limits, self._deadlines, self._outbox)
+    def _pool(self, spec: _Spec) -> UpstreamPool:
+        return UpstreamPool(_dial(spec), spec.limits, self._deadlines, self._outbox)
 
     def settle(self, planned: dict[str, tuple[_Spec, Upstream]]) -> None:
         """Make the upstreams of a plan the current ones, and drain the pools that are not among them."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from authcore.accounts.invitations import Invitations
 from authcore.errors import RoleUnknown
-from authcore.invitations import Invitations
-from gateway.commands.keys import Moment
+from gateway.commands.api_keys import Moment
 from gateway.commands.opening import DATABASE, SECRET, note, opened, settings_for
 from gateway.commands.tokens import tokens_of
 

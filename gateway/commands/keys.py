@@ -1,100 +1,70 @@
-"""Commands ``api-keys create|list|revoke``."""
+"""Commands ``keys generate|list``, for the keys that sign tokens.
+
+Law: a private key is written only to the named file, readable by its owner alone, and never over an existing file.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+import os
+import time
+from pathlib import Path
 
 import click
 
-from gateway.commands.opening import administer, note
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from authcore.store.rows import ApiKeyListing
-    from gateway.commands.opening import Office
+from authcore.crypto.pem import GENERATED, generate_pem, parse_pem
+from gateway.assembly.key_ring import ring_of
+from gateway.commands.opening import SECRET, note, settings_for
+from gateway.commands.progress import working
 
 
-class Moment(click.ParamType[datetime]):
-    """Parameter type of a moment in RFC 3339 with an offset: without one, the time zone would have to be guessed."""
-
-    name = "date-time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Parse `value`."""
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a moment such as 2030-12-31T23:59:59Z", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"{value!r} has no time zone; write 2030-12-31T23:59:59Z", param, ctx)
-        return moment
+@click.group("keys")
+def keys() -> None:
+    """Keys that sign and verify tokens."""
 
 
-@click.group("api-keys")
-def api_keys() -> None:
-    """API keys."""
+@keys.command("generate")
+@click.option(
+    "--algorithm",
+    type=click.Choice(list(GENERATED)),
+    default="EdDSA",
+    show_default=True,
+    help="What it is for.",
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="The file; standard output if none."
+)
+def generate(algorithm: str, out: Path | None) -> None:
+    """Make a private key as PEM, and tell its kid.
+
+    In GATEWAY_JWT_KEYS_DIR it verifies at once, and signs when its kid stands in the file `signing` there.
+    """
+    with working("making a key"):
+        pem = generate_pem(algorithm)
+    kid = parse_pem(pem).kid
+    if out is None:
+        note(f"kid {kid}")
+        click.echo(pem, nl=False)
+        return
+    try:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise click.ClickException(
+            f"{out} exists, and is left as it is; give another name with --out"
+        ) from None
+    except OSError as error:
+        raise click.ClickException(
+            f"{out}: {error.strerror}; choose a folder that you may write to"
+        ) from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(pem)
+    note(f"wrote {out}; its kid:")
+    click.echo(kid)
 
 
-@api_keys.command("create")
-@click.option("--user", "email", required=True, help="The e-mail of the user the key acts as.")
-@click.option("--organization", type=click.UUID, required=True, help="The id of the organization it acts in.")
-@click.option("--name", required=True, help="What it is for.")
-@click.option("--expires-at", type=Moment(), help="When it ends; never, when not given.")
-def create(email: str, organization: UUID, name: str, expires_at: datetime | None) -> None:
-    """Create a key and print it, this once."""
-    if expires_at is not None and expires_at <= datetime.now(UTC):
-        raise click.UsageError("--expires-at is in the past")
-
-    async def work(office: Office) -> tuple[ApiKeyListing, str]:
-        user = await office.find_user(email)
-        return await office.create_api_key(user, organization, name, expires_at)
-
-    row, key = administer(work)
-    note(f"key {row.id}, shown this once:")
-    click.echo(key)
-
-
-@api_keys.command("list")
-@click.option("--organization", type=click.UUID, required=True, help="The id of the organization.")
-def list_keys(organization: UUID) -> None:
-    """List an organization's keys, newest first: id, beginning, state, expiry, last use, name."""
-    for row in administer(lambda office: office.list_api_keys(organization)):
-        click.echo(
-            "\t".join(
-                (
-                    str(row.id),
-                    f"whm_{row.key_prefix}…",
-                    _state(row),
-                    _moment(row.expires_at),
-                    _moment(row.last_used_at),
-                    row.name,
-                )
-            )
-        )
-
-
-@api_keys.command("revoke")
-@click.argument("key_id", metavar="ID", type=click.UUID)
-def revoke(key_id: UUID) -> None:
-    """Switch the key ID off."""
-    administer(lambda office: office.revoke_api_key(key_id))
-    note(
-        f"key {key_id} is revoked; running gateways hear of it at once, "
-        "or within GATEWAY_IDENTITY_CACHE_SECONDS where GATEWAY_DATABASE_TRIGGERS is off"
-    )
-
-
-def _state(row: ApiKeyListing) -> str:
-    if not row.is_active:
-        return "revoked"
-    return "expired" if row.expires_at is not None and row.expires_at <= datetime.now(UTC) else "active"
-
-
-def _moment(value: datetime | None) -> str:
-    return (
-        "never"
-        if value is None
-        else value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    )
+@keys.command("list")
+def list_keys() -> None:
+    """List the keys of the configuration: kid, algorithm, what each does, where it is from."""
+    ring, _ = ring_of(settings_for(SECRET), time.time())
+    for key in ring:
+        does = "signs, verifies" if key is ring.signing else "verifies"
+        click.echo("\t".join((key.kid or "-", key.algorithm, does, key.source)))

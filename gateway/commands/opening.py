@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from authcore.administration import Administration
+from authcore.accounts.administration import Administration
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import StoreUnavailable
-from authcore.passwords import Passwords
+from authcore.passwords.hasher import Passwords
 from authcore.store.failures import classify
 from authcore.store.kinds import Kind
 from authcore.store.postgres import PostgresStore

@@ -18,9 +18,9 @@ from config.issuer_checks import doubts
 from config.listing import listing
 from config.load import REQUIRED, ConfigError
 from gateway.addresses import CannotListen
+from gateway.assembly.key_ring import ring_of
 from gateway.commands.opening import migrating, note, settings_for, warn
 from gateway.commands.progress import working
-from gateway.keys import ring_of
 
 _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
 

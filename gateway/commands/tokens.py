@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from authcore.tokens import Tokens
+from authcore.tokens.issuer import Tokens
+from gateway.assembly.key_ring import ring_of
 from gateway.commands.opening import SECRET, settings_for
-from gateway.keys import ring_of
 
 if TYPE_CHECKING:
     from config.settings import Settings

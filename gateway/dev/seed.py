@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from uuid import UUID
 
-    from authcore.administration import Administration
-    from authcore.passwords import Passwords
+    from authcore.accounts.administration import Administration
+    from authcore.passwords.hasher import Passwords
     from authcore.store.postgres import PostgresStore
 
 ADMIN: Final = "admin@demo.example"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from authcore.administration import Administration
+    from authcore.accounts.administration import Administration
 
 COLLECTION: Final = "/api/api-keys"
 ONE: Final = "/api/api-keys/{id}"

@@ -38,11 +38,11 @@ from gateway.faults import BadRequest, GatewayFault, UnsupportedMediaType
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from authcore.accounts import Accounts, SignedIn
+    from authcore.accounts.accounts import Accounts, SignedIn
+    from authcore.accounts.sessions import Sessions
+    from authcore.accounts.token_pairs import TokenPair
     from authcore.errors import AuthError
-    from authcore.pairs import TokenPair
-    from authcore.sessions import Sessions
-    from gateway.endpoints.cookies import CookieLaws, RefreshCookie
+    from gateway.endpoints.cookies import CookiePolicy, RefreshCookie
 
 OPEN_PATHS: Final = (
     "/api/auth/register",
@@ -66,7 +66,7 @@ class AuthEndpoints:
         self,
         accounts: Accounts,
         sessions: Sessions,
-        cookies: CookieLaws,
+        cookies: CookiePolicy,
         *,
         user_id_header: str,
         org_id_header: str,

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
-from authcore.claims import RefreshClaims
 from authcore.credentials import BearerToken, RefreshToken
 from authcore.errors import CredentialAmbiguous
-from authcore.twins import newest_first
+from authcore.identity.twins import newest_first
+from authcore.tokens.claims import RefreshClaims
 from gateway.cookie_places import PATHS
 from gateway.cookies import ACCESS, CSRF, REFRESH, OurCookies
 from gateway.csrf import OWN_PAGE
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from authcore.pairs import TokenPair
-    from authcore.tokens import Tokens
+    from authcore.accounts.token_pairs import TokenPair
+    from authcore.tokens.issuer import Tokens
     from gateway.cookie_places import CookiePlaces
     from gateway.csrf import CsrfTokens
 
@@ -56,7 +56,7 @@ class RefreshCookie:
     session_id: UUID | None
 
 
-class CookieLaws(Protocol):
+class CookiePolicy(Protocol):
     """Cookies as the endpoints use them, on or off."""
 
     def shown(self, pair: TokenPair) -> Mapping[str, object]:

@@ -25,7 +25,7 @@ from gateway.faults import BadRequest
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from authcore.invitations import Invitations
+    from authcore.accounts.invitations import Invitations
 
 COLLECTION: Final = "/api/auth/invitations"
 ONE: Final = "/api/auth/invitations/{id}"

@@ -13,7 +13,7 @@ from aiohttp import web
 from gateway.endpoints.describing import PUBLIC, Operation
 
 if TYPE_CHECKING:
-    from authcore.keys import KeyRing
+    from authcore.crypto.keyring import KeyRing
 
 PATH: Final = "/.well-known/jwks.json"
 MAX_AGE_SECONDS: Final = 300

@@ -70,7 +70,7 @@ def of_decisions(path: str) -> Sequence[Operation]:
         Operation(
             method="GET",
             path=f"{path}/{name}",
-            tag="Decisions",
+            tag="ForwardAuth",
             summary=summary,
             detail="About a request that a trusted proxy describes, with the credential that came with it. 200 carries "
             "the identity headers. Any method.",

@@ -29,7 +29,7 @@ from gateway.endpoints.describing import TOKEN, MessageAnswer, Operation
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from authcore.accounts import Accounts
+    from authcore.accounts.accounts import Accounts
 
 PATH: Final = "/api/auth/password"
 OF_WHATOMATE: Final = "/api/me/password"

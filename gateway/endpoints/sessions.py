@@ -22,8 +22,8 @@ from gateway.endpoints.describing import TOKEN, Answer, MessageAnswer, Operation
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from authcore.sessions import Sessions
-    from gateway.endpoints.cookies import CookieLaws
+    from authcore.accounts.sessions import Sessions
+    from gateway.endpoints.cookies import CookiePolicy
 
 COLLECTION: Final = "/api/auth/sessions"
 ONE: Final = "/api/auth/sessions/{id}"
@@ -93,7 +93,7 @@ OPERATIONS: Final = (
 class SessionEndpoints:
     """Handlers over the session service."""
 
-    def __init__(self, sessions: Sessions, cookies: CookieLaws, *, user_id_header: str) -> None:
+    def __init__(self, sessions: Sessions, cookies: CookiePolicy, *, user_id_header: str) -> None:
         """`user_id_header` names the injected header with the caller's id."""
         self._sessions = sessions
         self._cookies = cookies

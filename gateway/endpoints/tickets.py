@@ -12,14 +12,14 @@ from uuid import UUID
 
 from pydantic import Field
 
-from authcore.tokens import ends_at
+from authcore.tokens.issuer import ends_at
 from gateway.endpoints.application import end_of, now_of, session_of, success
 from gateway.endpoints.describing import TOKEN, Answer, Operation
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from authcore.tokens import Tokens
+    from authcore.tokens.issuer import Tokens
 
 PATH: Final = "/api/auth/ws-token"
 

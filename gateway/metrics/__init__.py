@@ -1,6 +1,6 @@
 """Metrics of the gateway: ``registry`` declares them, ``meters`` counts requests.
 
-Other parts of the gateway add their own by ``Metrics.counter``, ``tally``, ``watch`` or ``spread``; docs/metrics.md
+Other parts of the gateway add their own by ``Metrics.counter``, ``read_counter``, ``read_gauge`` or ``read_histogram``; docs/metrics.md
 lists all of them.
 """
 

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from authcore.figures import Spread
+    from authcore.figures import Histogram
     from gateway.metrics.meters import RouteMeter, Sizes, UpstreamMeter
 
 
 def histogram(
-    name: str, meaning: str, labels: Sequence[str], spreads: Mapping[tuple[str, ...], Spread]
+    name: str, meaning: str, labels: Sequence[str], histograms: Mapping[tuple[str, ...], Histogram]
 ) -> HistogramMetricFamily:
     """Return histograms of one name as one family, by the values of `labels`."""
     family = HistogramMetricFamily(name, meaning, labels=labels)
-    for values, spread in spreads.items():
-        family.add_metric(values, _buckets(spread.bounds, spread.counts), spread.total)
+    for values, one in histograms.items():
+        family.add_metric(values, _buckets(one.bounds, one.counts), one.total)
     return family
 
 
@@ -107,8 +107,8 @@ class UpstreamFamilies(Collector):
             "gateway_upstream_failing", "Failures since the upstream last answered.", labels=["upstream"]
         )
         for name, meter in meters.items():
-            spread = meter.waits
-            waits.add_metric(name, _buckets(spread.bounds, spread.counts, meter.at_once), spread.total)
+            one = meter.waits
+            waits.add_metric(name, _buckets(one.bounds, one.counts, meter.at_once), one.total)
             for reason, number in meter.failures.items():
                 failures.add_metric([*name, reason], number)
             retries.add_metric(name, meter.retries)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Final
 
-from authcore.figures import Spread
+from authcore.figures import Histogram
 
 METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 OTHER: Final = b"other"
@@ -114,8 +114,8 @@ class UpstreamMeter:
 
     def __init__(self) -> None:
         self.at_once = 0
-        self.waits = Spread()
-        self.heads = Spread(DURATION_BUCKETS)
+        self.waits = Histogram()
+        self.heads = Histogram(DURATION_BUCKETS)
         self.failures: dict[str, int] = {}
         self.failing = 0
         self.retries = 0

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from authcore.figures import Spread
+    from authcore.figures import Histogram
 
     Labelled = Mapping[tuple[str, ...], float]
 
@@ -61,7 +61,7 @@ class Metrics:
         self.verdicts = VerdictMeter()
         registry.register(RouteFamilies(self.routes))
         registry.register(UpstreamFamilies(self.upstreams))
-        self.tally_by(
+        self.read_counters(
             "gateway_authentications",
             "Verdicts on callers: ok, stale (known, while the store is away), or the reason for the refusal.",
             ("credential", "outcome"),
@@ -128,29 +128,29 @@ class Metrics:
         """Return a counter for rare events; ``_total`` is added to its name."""
         return Counter(name, meaning, labels, registry=self.registry)
 
-    def watch(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+    def read_gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Publish a gauge that is read at each scrape."""
         Gauge(name, meaning, registry=self.registry).set_function(read)
 
-    def watch_by(
+    def read_gauges(
         self, name: str, meaning: str, labels: tuple[str, ...], read: Callable[[], Labelled]
     ) -> None:
         """Publish gauges by the values of `labels`, read at each scrape."""
         self.registry.register(_Read(GaugeMetricFamily, name, meaning, labels, read))
 
-    def tally(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+    def read_counter(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Publish a counter that another part increments, read at each scrape."""
-        self.tally_by(name, meaning, (), lambda: {(): read()})
+        self.read_counters(name, meaning, (), lambda: {(): read()})
 
-    def tally_by(
+    def read_counters(
         self, name: str, meaning: str, labels: tuple[str, ...], read: Callable[[], Labelled]
     ) -> None:
         """Publish counters that another part increments, by the values of `labels`."""
         self.registry.register(_Read(CounterMetricFamily, name, meaning, labels, read))
 
-    def spread(self, name: str, meaning: str, spread: Spread) -> None:
+    def read_histogram(self, name: str, meaning: str, spread: Histogram) -> None:
         """Publish a histogram that another part fills."""
-        self.registry.register(_Histogram(name, meaning, spread))
+        self.registry.register(_HistogramCollector(name, meaning, spread))
 
 
 class _Read(Collector):
@@ -177,10 +177,10 @@ class _Read(Collector):
         yield family
 
 
-class _Histogram(Collector):
+class _HistogramCollector(Collector):
     """Collector of a histogram that another part fills."""
 
-    def __init__(self, name: str, meaning: str, spread: Spread) -> None:
+    def __init__(self, name: str, meaning: str, spread: Histogram) -> None:
         self._name = name
         self._meaning = meaning
         self._spread = spread

@@ -28,7 +28,7 @@ from gateway.wire.threshold import Threshold
 from gateway.wire.websocket_auth import FAILED, POLICY, read_auth
 
 if TYPE_CHECKING:
-    from gateway.proxy.decide import Decider
+    from gateway.proxy.authorizer import Authorizer
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.forward import Forwarder
     from gateway.proxy.routes import Route
@@ -89,7 +89,7 @@ class Admission:
 
     def __init__(  # noqa: PLR0913 -- its collaborators, and its settings by name
         self,
-        decider: Decider,
+        decider: Authorizer,
         forwarder: Forwarder,
         sockets: Sockets,
         deadlines: Deadlines,

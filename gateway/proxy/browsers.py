@@ -26,8 +26,8 @@ from gateway.proxy.cors import origin_of
 if TYPE_CHECKING:
     from authcore.principal import Principal
     from gateway.csrf import CsrfTokens
-    from gateway.proxy.question import Question
-    from gateway.proxy.reading import Reading
+    from gateway.proxy.decision_context import DecisionContext
+    from gateway.proxy.parsed_headers import ParsedHeaders
     from gateway.proxy.routes import Route
     from gateway.wire.messages import RequestHead
 
@@ -38,13 +38,15 @@ _OF_PAGES: Final = frozenset({b"same-origin", b"same-site", b"cross-site"})
 _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 
 
-class BrowserLaws:
+class BrowserPolicy:
     """Cookie policy: the checks between the authentication of a request and its permit, where cookies are on."""
 
     def __init__(self, csrf: CsrfTokens) -> None:
         self._csrf = csrf
 
-    def check(self, question: Question, reading: Reading, principal: Principal, route: Route) -> None:
+    def check(
+        self, question: DecisionContext, reading: ParsedHeaders, principal: Principal, route: Route
+    ) -> None:
         """Refuse a request that a page may have sent against its user's will.
 
         Raises:
@@ -68,7 +70,7 @@ class BrowserLaws:
         elif _is_handshake(head) and not _is_welcome(head, reading, route, stranger=False):
             raise OriginRefused("Pages of this origin may not open a WebSocket; see GATEWAY_CORS_ORIGINS")
 
-    def proof(self, head: RequestHead, reading: Reading, principal: Principal) -> int:
+    def proof(self, head: RequestHead, reading: ParsedHeaders, principal: Principal) -> int:
         """Return how strongly a request by cookie proves that its user meant it, independent of the page that sent it.
 
         Returns:
@@ -80,12 +82,12 @@ class BrowserLaws:
         return self._csrf.proof(sent, reading.cookies.every(CSRF), principal.session_id)
 
 
-def own_page_line(head: RequestHead, reading: Reading, route: Route) -> bytes:
+def own_page_line(head: RequestHead, reading: ParsedHeaders, route: Route) -> bytes:
     """Return the line that reports this proof to the gateway's own application; empty if there is no proof."""
     return _OWN_PAGE if proves_own_page(head, reading, route) else b""
 
 
-def proves_own_page(head: RequestHead, reading: Reading, route: Route) -> bool:
+def proves_own_page(head: RequestHead, reading: ParsedHeaders, route: Route) -> bool:
     """Return whether a request proves that a page of this host, or one that may use cookies, sent it."""
     if head.occurs_twice(b"origin") or head.occurs_twice(b"sec-fetch-site"):
         return False
@@ -102,7 +104,7 @@ def _is_handshake(head: RequestHead) -> bool:
     return head.upgrade or b"upgrade" in head.first or b"sec-websocket-key" in head.first
 
 
-def _is_welcome(head: RequestHead, reading: Reading, route: Route, *, stranger: bool) -> bool:
+def _is_welcome(head: RequestHead, reading: ParsedHeaders, route: Route, *, stranger: bool) -> bool:
     """Return whether the sending page is of this origin or may use cookies; `stranger` if the request does not say."""
     named = b"origin" in head.first
     if not named and b"sec-fetch-site" not in head.first:
@@ -121,7 +123,7 @@ def _may_use_cookies(origin: bytes, route: Route) -> bool:
     return cors is not None and cors.credentials and cors.allows(origin)
 
 
-def _is_here(origin: bytes, reading: Reading) -> bool:
+def _is_here(origin: bytes, reading: ParsedHeaders) -> bool:
     scheme, _, authority = origin.lower().partition(b"://")
     here = reading.origin.host.lower().removesuffix(_DEFAULT_PORTS.get(scheme, b""))
     return bool(authority) and authority == here

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.proxy.question import Question
+from gateway.proxy.decision_context import DecisionContext
 
 if TYPE_CHECKING:
     from gateway.proxy.admission import Admission
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gateway.wire.inbound import Inbound
 
 
-class Exchange(Question):
+class Exchange(DecisionContext):
     """One object per request: the question whether it may pass, and what came of it.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 Laws:
 
-- The phases are the :class:`~gateway.proxy.decide.Decider`'s own. To ask in the name of a user, an access token is made
+- The phases are the :class:`~gateway.proxy.authorizer.Authorizer`'s own. To ask in the name of a user, an access token is made
   for them, as by signing in: there is no second way to act as a user.
 - Nothing is sent, and no credential is revealed: neither those in the question nor the token that was made. A value
   that a route sets or adds may be a service's secret, and is not revealed either.
@@ -20,7 +20,7 @@ from authcore.errors import AuthError, PermissionDenied
 from authcore.identity_headers import in_words
 from authcore.principal import ANONYMOUS
 from gateway.faults import BadRequest, GatewayFault
-from gateway.proxy.question import Question
+from gateway.proxy.decision_context import DecisionContext
 from gateway.proxy.refusals import refuse
 from gateway.proxy.target import parse_target
 from gateway.wire.drive import attend
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.principal import Principal
-    from authcore.tokens import Tokens
-    from gateway.proxy.decide import Decider
+    from authcore.tokens.issuer import Tokens
+    from gateway.proxy.authorizer import Authorizer
     from gateway.proxy.routes import Route
 
 PEER: Final = "192.0.2.1"
@@ -69,7 +69,7 @@ class Asked:
 class Explainer:
     """Explainer of requests under the current routes."""
 
-    def __init__(self, decider: Callable[[], Decider], tokens: Tokens, *, signed: str) -> None:
+    def __init__(self, decider: Callable[[], Authorizer], tokens: Tokens, *, signed: str) -> None:
         """`decider` returns one with the current routes; `signed` names a further field whose value is secret."""
         self._secret = _SECRET | {signed.lower()}
         self._decider = decider
@@ -81,7 +81,7 @@ class Explainer:
         Raises:
             BadRequest: it cannot be a request.
         """
-        question = Question(self._head(asked, now), secrets.token_hex(16).encode("ascii"))
+        question = DecisionContext(self._head(asked, now), secrets.token_hex(16).encode("ascii"))
         decider = self._decider()
         told: dict[str, object] = {
             "request": {"method": asked.method, "target": asked.target, "host": asked.host}
@@ -171,7 +171,7 @@ def _missing(error: Exception) -> dict[str, object]:
     return {}
 
 
-def _learnt(question: Question) -> dict[str, object]:
+def _learnt(question: DecisionContext) -> dict[str, object]:
     """Return what the phases that ran have found."""
     told: dict[str, object] = {}
     if question.target is not None:

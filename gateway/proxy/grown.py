@@ -17,7 +17,7 @@ from gateway.wire.framing import request_framing
 
 if TYPE_CHECKING:
     from gateway.proxy.exchange import Exchange
-    from gateway.proxy.headers import HeaderLaws
+    from gateway.proxy.headers import HeaderPolicy
     from gateway.proxy.routes import Route
     from gateway.wire.messages import RequestHead
 
@@ -38,7 +38,7 @@ class Growth(NamedTuple):
 class Heads:
     """Reporter of refused heads."""
 
-    def __init__(self, laws: HeaderLaws) -> None:
+    def __init__(self, laws: HeaderPolicy) -> None:
         """`laws` determines which lines are identity headers."""
         self._laws = laws
         self._events = LimitedEvents()

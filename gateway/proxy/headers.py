@@ -23,7 +23,7 @@ from authcore.principal import AuthMethod
 from gateway.cookies import without_ours
 from gateway.faults import UnsafeIdentity
 from gateway.proxy.clock import http_date
-from gateway.tracing.context import TraceLaws
+from gateway.tracing.context import TracePolicy
 from gateway.wire.framing import FIRST_FINAL, HOP_BY_HOP, connection_tokens
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ EVERYTHING_SENT: Final[frozenset[str]] = frozenset()
 """No identity header is withheld."""
 
 
-class HeaderLaws:
+class HeaderPolicy:
     """Header policy, compiled for one configuration of header names."""
 
     def __init__(
@@ -88,7 +88,7 @@ class HeaderLaws:
         names: Mapping[str, str | None],
         *,
         cookies: bool = False,
-        trace: TraceLaws | None = None,
+        trace: TracePolicy | None = None,
         lenient: bool = False,
     ) -> None:
         """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header; None sends none.
@@ -98,7 +98,7 @@ class HeaderLaws:
         """
         self.cookies = cookies
         self.lenient = lenient
-        self.trace = trace or TraceLaws()
+        self.trace = trace or TracePolicy()
         self._names = {key: name.encode("ascii") for key, name in names.items() if name is not None}
         self._of_identity = frozenset(fold(name) for name in self._names.values())
         self._managed = self._of_identity | FORWARDED | {b"x-request-id"}

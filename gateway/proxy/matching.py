@@ -39,7 +39,7 @@ class Rule(Protocol):
         """Priority among rules for the same path: a lower layer gives way."""
 
     @property
-    def opens(self) -> bool:
+    def allows_anonymous(self) -> bool:
         """True if it admits callers without a credential."""
 
 
@@ -115,7 +115,7 @@ class _Search(Generic[R]):
 
     def _first(self, rules: list[R]) -> R | None:
         for rule in rules:
-            if rule.opens and not self._spelt(rule.path):
+            if rule.allows_anonymous and not self._spelt(rule.path):
                 continue
             if rule.methods is None or self._method in rule.methods:
                 return rule
@@ -131,7 +131,7 @@ class _Search(Generic[R]):
 
 
 def _rank(rule: Rule) -> tuple[int, int, bool]:
-    return -rule.layer, _MANY if rule.methods is None else len(rule.methods), rule.opens
+    return -rule.layer, _MANY if rule.methods is None else len(rule.methods), rule.allows_anonymous
 
 
 def host_of(field: bytes) -> str:

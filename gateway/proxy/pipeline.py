@@ -31,8 +31,8 @@ import structlog
 from gateway.faults import INTERNAL, ContentTooLarge, OriginRefused
 from gateway.logs.verdicts import EXCHANGE_HEADER, detail_of
 from gateway.proxy.clock import http_date
-from gateway.proxy.decisions import narrowed
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.forward_auth import narrowed
 from gateway.proxy.refusals import answer_start, refuse
 from gateway.proxy.target import parse_target
 from gateway.tracing.context import OwnIds
@@ -43,10 +43,10 @@ from gateway.wire.messages import BodyKind
 if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.proxy.admission import Admission
+    from gateway.proxy.authorizer import Authorizer
     from gateway.proxy.cors import CorsPolicy
-    from gateway.proxy.decide import Decider
-    from gateway.proxy.decisions import Decisions
     from gateway.proxy.forward import Forwarder
+    from gateway.proxy.forward_auth import ForwardAuth
     from gateway.proxy.grown import Heads
     from gateway.proxy.record import Recorder
     from gateway.wire.inbound import Inbound
@@ -65,8 +65,8 @@ class Pipeline:
     def __init__(  # noqa: PLR0913 -- the collaborators of the phases, each used by one
         self,
         *,
-        decider: Decider,
-        decisions: Decisions | None,
+        decider: Authorizer,
+        decisions: ForwardAuth | None,
         forwarder: Forwarder,
         admission: Admission,
         recorder: Recorder,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.logs import AccessLog
     from gateway.metrics import Metrics
     from gateway.proxy.exchange import Exchange
-    from gateway.tracing.context import TraceLaws
+    from gateway.tracing.context import TracePolicy
     from gateway.tracing.ended import Spans
 
 _REFUSED = 400
@@ -35,7 +35,7 @@ class Recorder:
         self,
         metrics: Metrics,
         access_log: AccessLog,
-        trace: TraceLaws,
+        trace: TracePolicy,
         spans: Spans | None = None,
     ) -> None:
         """`spans` gets the requests whose traces `trace` samples."""

@@ -20,7 +20,7 @@ from config.patterns import PathPattern
 from gateway.faults import MethodNotAllowed, NotFound
 from gateway.metrics import RouteMeter
 from gateway.proxy.cors import CorsPolicy
-from gateway.proxy.edits import HeaderEdits
+from gateway.proxy.header_edits import HeaderEdits
 from gateway.proxy.matching import Tree
 from gateway.proxy.prefixes import PrefixGuard
 from gateway.proxy.rewriting import Rewrite
@@ -50,7 +50,7 @@ class Route:
         body_limit: Most bytes of body; 0 for no limit.
         strip_credential: The credential is not forwarded.
         internal: The gateway's own application answers, and gets the session id.
-        hosted: X-Organization-ID is ignored: the route acts for the organization of the credential.
+        own_organization_only: X-Organization-ID is ignored: the route acts for the organization of the credential.
         tickets: A WebSocket ticket in the query is a credential here.
         message: The first message of a WebSocket is read, and a token in it checked; a query may hold an access token.
         unproven: A WebSocket may be opened anonymously: its first message authenticates it.
@@ -70,7 +70,7 @@ class Route:
     body_limit: int = 0
     strip_credential: bool = False
     internal: bool = False
-    hosted: bool = False
+    own_organization_only: bool = False
     tickets: bool = False
     message: bool = False
     unproven: bool = False
@@ -128,7 +128,7 @@ class _Rule:
     methods: frozenset[bytes] | None
     host: str
     layer: int
-    opens: bool
+    allows_anonymous: bool
     route: Route
     preflight: Route | None
 
@@ -174,7 +174,7 @@ class RouteTable:
                 pattern.methods,
                 pattern.host,
                 pattern.layer,
-                route.requirement.opens,
+                route.requirement.allows_anonymous,
                 route,
                 (preflights or {}).get(route),
             )
@@ -184,7 +184,7 @@ class RouteTable:
         prefixes = [
             rule
             for rule, (pattern, _) in zip(compiled, rules, strict=True)
-            if pattern.prefix and not rule.opens
+            if pattern.prefix and not rule.allows_anonymous
         ]
         self._guard = PrefixGuard(prefixes, endings=endings) if prefixes else None
         self.by_host = self._tree.by_host

@@ -10,9 +10,9 @@ from authcore.principal import ANONYMOUS
 from gateway.proxy.target import canonical_path
 
 if TYPE_CHECKING:
-    from authcore.identity_signer import IdentitySigner
     from authcore.principal import Permit
-    from gateway.proxy.question import Question
+    from authcore.tokens.identity_signer import IdentitySigner
+    from gateway.proxy.decision_context import DecisionContext
     from gateway.proxy.routes import Route
 
 
@@ -24,7 +24,7 @@ class Signing:
         self._signer = signer
         self._name = name.encode("ascii")
 
-    def line(self, question: Question, route: Route, permit: Permit, sent: bytes) -> bytes:
+    def line(self, question: DecisionContext, route: Route, permit: Permit, sent: bytes) -> bytes:
         """Return the line for a request whose target is `sent`; empty for an anonymous one, or if none is sent."""
         principal, target = permit.principal, question.target
         if principal is ANONYMOUS or route.internal or target is None or SIGNED in route.withheld:

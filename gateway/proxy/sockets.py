@@ -29,7 +29,7 @@ import structlog
 
 from authcore.errors import StoreUnavailable
 from authcore.principal import ANONYMOUS, AuthMethod
-from authcore.standing import Fall
+from authcore.revocation import RevocationReason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -47,11 +47,11 @@ TOLD_SECONDS: Final = 60.0
 BATCH: Final = 1000
 
 _WORDS: Final = {
-    Fall.USER: "account disabled",
-    Fall.MEMBERSHIP: "no longer a member of the organization",
-    Fall.SESSION: "session ended",
-    Fall.KEY: "key revoked",
-    Fall.TIME: "expired",
+    RevocationReason.USER: "account disabled",
+    RevocationReason.MEMBERSHIP: "no longer a member of the organization",
+    RevocationReason.SESSION: "session ended",
+    RevocationReason.KEY: "key revoked",
+    RevocationReason.TIME: "expired",
 }
 
 log = structlog.get_logger()
@@ -76,7 +76,7 @@ class Kind:
     def __init__(self, max_seconds: float) -> None:
         self.max_seconds = max_seconds
         self.open = 0
-        self.closed: dict[Fall, int] = dict.fromkeys(Fall, 0)
+        self.closed: dict[RevocationReason, int] = dict.fromkeys(RevocationReason, 0)
 
 
 class Socket:
@@ -109,19 +109,19 @@ class Sockets:
 
     def __init__(
         self,
-        fallen: Callable[[Sequence[Principal], float], Awaitable[Mapping[int, Fall]]],
+        revoked_among: Callable[[Sequence[Principal], float], Awaitable[Mapping[int, RevocationReason]]],
         *,
         told: Callable[[], bool],
         max_seconds: float,
         stream_max_seconds: float,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`fallen` judges principals, by their places; `told` says whether changes are heard as they are committed.
+        """`revoked_among` judges principals, by their places; `told` says whether changes are heard as they are committed.
 
         `now` is the clock that credentials are judged by, POSIX seconds.
         """
         self.now = now
-        self._fallen = fallen
+        self._fallen = revoked_among
         self._told = told
         self.sockets = Kind(max_seconds)
         self.streams = Kind(stream_max_seconds)
@@ -177,7 +177,7 @@ class Sockets:
         heapq.heappush(self._ends, (until, socket.number))
         self._suspect([socket])
         if since <= self._withdrew and principal.method is not AuthMethod.API_KEY:
-            self._close(socket, Fall.KEY)
+            self._close(socket, RevocationReason.KEY)
         return socket
 
     def ended(self, socket: Socket | None) -> None:
@@ -204,7 +204,7 @@ class Sockets:
         self._withdrew = time.monotonic()
         for socket in list(self._open):
             if socket.principal.method is not AuthMethod.API_KEY:
-                self._close(socket, Fall.KEY)
+                self._close(socket, RevocationReason.KEY)
 
     # -- what the database tells ----------------------------------------------------------------------------------
 
@@ -254,22 +254,24 @@ class Sockets:
         while self._ends and self._ends[0][0] <= now:
             socket = self._by_number.get(heapq.heappop(self._ends)[1])
             if socket is not None:
-                self._close(socket, Fall.TIME)
+                self._close(socket, RevocationReason.TIME)
         if clock - self._looked >= (TOLD_SECONDS if self._told() else UNTOLD_SECONDS):
             self._looked = clock
             self._suspects.update(self._open)
         while self._suspects:
             batch = [self._suspects.pop() for _ in range(min(BATCH, len(self._suspects)))]
             try:
-                fallen = await self._fallen([socket.principal for socket in batch], now)
+                revoked_among = await self._fallen([socket.principal for socket in batch], now)
             except BaseException:
                 self._suspects.update(socket for socket in batch if socket in self._open)
                 raise
-            for place, why in fallen.items():
+            for place, why in revoked_among.items():
                 self._close(batch[place], why)
 
-    def _close(self, socket: Socket, why: Fall) -> None:
+    def _close(self, socket: Socket, why: RevocationReason) -> None:
         if socket in self._open:
             socket.kind.closed[why] += 1
             self.ended(socket)
-            socket.tunnel.close(UNAUTHORIZED, _WORDS[why], "expired" if why is Fall.TIME else "revoked")
+            socket.tunnel.close(
+                UNAUTHORIZED, _WORDS[why], "expired" if why is RevocationReason.TIME else "revoked"
+            )

@@ -23,19 +23,19 @@ from gateway.csrf import BOUND
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from authcore.authenticate import Authenticator
     from authcore.credentials import CookieTwins
+    from authcore.identity.authenticator import Authenticator
     from authcore.principal import Principal
-    from gateway.proxy.browsers import BrowserLaws
-    from gateway.proxy.question import Question
-    from gateway.proxy.reading import Reading
+    from gateway.proxy.browsers import BrowserPolicy
+    from gateway.proxy.decision_context import DecisionContext
+    from gateway.proxy.parsed_headers import ParsedHeaders
 
 
 class Twins:
     """Chooser among the access cookies of one request."""
 
     def __init__(
-        self, authenticator: Authenticator, browsers: BrowserLaws | None, cookies: CookieTwins
+        self, authenticator: Authenticator, browsers: BrowserPolicy | None, cookies: CookieTwins
     ) -> None:
         """`authenticator` verifies `cookies`; `browsers` checks the CSRF token, or is None where none is needed."""
         self._authenticator = authenticator
@@ -43,7 +43,7 @@ class Twins:
         self._cookies = cookies
 
     async def tell_apart(
-        self, question: Question, reading: Reading, organization: UUID | None, now: float
+        self, question: DecisionContext, reading: ParsedHeaders, organization: UUID | None, now: float
     ) -> Principal:
         """Return the principal of the cookie that counts, and set ``question.cookie`` to that cookie.
 

@@ -9,13 +9,13 @@ from authcore.errors import CredentialMissing, TokenRejected, UserDisabled
 if TYPE_CHECKING:
     from authcore.errors import AuthError
     from authcore.principal import Principal
-    from gateway.proxy.question import Question
+    from gateway.proxy.decision_context import DecisionContext
 
 EXTENSIONS: Final = frozenset({b"sec-websocket-extensions"})
 """Extensions that are not offered to an upstream where first messages are read: only it could read compressed ones."""
 
 
-def is_unproven(question: Question, error: AuthError) -> bool:
+def is_unproven(question: DecisionContext, error: AuthError) -> bool:
     """Return whether a handshake that is refused with `error` may be anonymous: its first message authenticates it.
 
     A browser sends an expired cookie by itself, so it counts as none. A described handshake may not be anonymous: the

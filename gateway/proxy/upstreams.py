@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.metrics import UpstreamMeter
-from gateway.wire.pool import Pool
+from gateway.wire.pool import UpstreamPool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +22,7 @@ class Upstream:
     """
 
     name: str
-    pool: Pool
+    pool: UpstreamPool
     head_timeout_seconds: float
     body_timeout_seconds: float
     meter: UpstreamMeter = field(default_factory=UpstreamMeter)

@@ -37,7 +37,7 @@ _MASK: Final = (1 << _ID_BITS) - 1
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 
 
-class Fields(Protocol):
+class HeaderLookup(Protocol):
     """Protocol of a request head, as far as it is read here; ``first`` is keyed by lower-case name."""
 
     @property
@@ -68,7 +68,7 @@ class Context:
         return int(self.flags, 16) & 1 == 1
 
 
-def read_context(fields: Fields) -> Context | None:
+def read_context(fields: HeaderLookup) -> Context | None:
     """Return the trace context of a request; None if it has no valid one."""
     value = fields.first.get(TRACEPARENT)
     if value is None or fields.occurs_twice(TRACEPARENT):
@@ -98,7 +98,7 @@ class OwnIds:
         return self._prefix + hexlify(number.to_bytes(8, "big"))
 
 
-class TraceLaws:
+class TracePolicy:
     """Trace policy: which trace fields are forwarded and which the gateway writes; compiled for one configuration."""
 
     def __init__(self, *, records: bool = False, sample: float = 1.0) -> None:
@@ -112,7 +112,7 @@ class TraceLaws:
         self._below = round(sample * (1 << _ID_BITS))
         self._always = sample >= 1
 
-    def withheld(self, fields: Fields, context: Context | None) -> frozenset[bytes]:
+    def withheld(self, fields: HeaderLookup, context: Context | None) -> frozenset[bytes]:
         """Return the names of the fields that are not forwarded as they came."""
         if context is None:
             return ALL if TRACEPARENT in fields.first or TRACESTATE in fields.first else NONE

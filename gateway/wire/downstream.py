@@ -24,8 +24,8 @@ from gateway.wire.drive import Drive, report
 from gateway.wire.framing import BAD_REQUEST
 from gateway.wire.inbound import ClientGone, Inbound
 from gateway.wire.messages import ProtocolError
-from gateway.wire.outbox import Outlet
-from gateway.wire.reading import EARLY, RequestReader
+from gateway.wire.request_parser import EARLY, RequestParser
+from gateway.wire.write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
     from gateway.wire.listener import Listener
@@ -47,9 +47,9 @@ class DownstreamConnection(asyncio.Protocol):
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._limits, self._deadlines = listener.limits, listener.deadlines
-        self._outlet: Outlet | None = None
+        self._outlet: WriteBuffer | None = None
         self._queue: deque[Inbound] = deque()
-        self._reader = RequestReader(self, listener.limits, self._queue)
+        self._reader = RequestParser(self, listener.limits, self._queue)
         self._active: Inbound | None = None
         self.drive: Drive | None = None
         self._pumping = self._broken = self._closing = self._switched = False
@@ -62,7 +62,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection and its transport; refuse it if there are too many."""
-        self._outlet = Outlet(self._listener.outbox, cast("asyncio.Transport", transport))
+        self._outlet = WriteBuffer(self._listener.outbox, cast("asyncio.Transport", transport))
         name = transport.get_extra_info("peername")
         self.peer = str(name[0]) if isinstance(name, tuple) else ""
         self._deadlines.watched.add(self)

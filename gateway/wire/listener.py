@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.inbound import Inbound
-    from gateway.wire.outbox import Outbox
+    from gateway.wire.write_buffer import WriteBuffers
 
 
 MOST_REFUSED: Final = 256
@@ -57,7 +57,7 @@ class Listener:
     serve: Callable[[Inbound], Coroutine[object, None, None]]
     limits: ClientLimits
     deadlines: Deadlines
-    outbox: Outbox
+    outbox: WriteBuffers
     exempt: Callable[[str], bool]
     network: Callable[[str], str] = str
     open: set[DownstreamConnection] = field(default_factory=set)

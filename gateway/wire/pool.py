@@ -14,16 +14,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.wire.answers import KnownHeads
 from gateway.wire.drive import Signal, settled
 from gateway.wire.faults import PoolExhausted, UpstreamTimedOut, UpstreamUnreachable
+from gateway.wire.response_parser import KnownHeads
 from gateway.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.wire.deadlines import Deadlines
-    from gateway.wire.outbox import Outbox
+    from gateway.wire.write_buffer import WriteBuffers
 
     Dial = Callable[
         [Callable[[], UpstreamConnection]], Awaitable[tuple[asyncio.BaseTransport, UpstreamConnection]]
@@ -42,7 +42,7 @@ class PoolLimits:
     connect_timeout_seconds: float
 
 
-class Pool:
+class UpstreamPool:
     """Connection pool of one upstream.
 
     Attributes:
@@ -53,7 +53,7 @@ class Pool:
         open: Number of connections that are open or opening now.
     """
 
-    def __init__(self, dial: Dial, limits: PoolLimits, deadlines: Deadlines, outbox: Outbox) -> None:
+    def __init__(self, dial: Dial, limits: PoolLimits, deadlines: Deadlines, outbox: WriteBuffers) -> None:
         """`dial` opens a transport for the protocol that its argument makes, as ``loop.create_connection`` does."""
         self._dial = dial
         self.limits = limits

@@ -18,22 +18,22 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from gateway.wire.answers import ResponseReader
 from gateway.wire.faults import CUT_OFF, UNSENT, UpstreamLost, UpstreamMalformed, UpstreamTimedOut
 from gateway.wire.framing import LAST_CHUNK, chunk, chunked, request_framing
-from gateway.wire.handover import Handover
 from gateway.wire.messages import BodyKind, ProtocolError
-from gateway.wire.outbox import Outlet
+from gateway.wire.response_parser import ResponseParser
+from gateway.wire.response_waiter import ResponseWaiter
 from gateway.wire.unread import unread
+from gateway.wire.write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from gateway.wire.answers import KnownHeads
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.flow import Sink, Source
     from gateway.wire.messages import RequestHead, ResponseHead
-    from gateway.wire.outbox import Outbox
+    from gateway.wire.response_parser import KnownHeads
+    from gateway.wire.write_buffer import WriteBuffers
 
     Lost = Callable[["UpstreamConnection"], None]
 
@@ -47,15 +47,15 @@ class UpstreamConnection(asyncio.Protocol):
         touched: A byte of the present response has arrived.
     """
 
-    def __init__(self, deadlines: Deadlines, outbox: Outbox, known: KnownHeads, lost: Lost) -> None:
+    def __init__(self, deadlines: Deadlines, outbox: WriteBuffers, known: KnownHeads, lost: Lost) -> None:
         """`lost` is called once, when the connection is gone; `known` is shared by the upstream's connections."""
         self._deadlines = deadlines
         self._outbox = outbox
-        self._outlet: Outlet | None = None
+        self._outlet: WriteBuffer | None = None
         self._before = 0
         self._lost = lost
-        self._reader = ResponseReader(known)
-        self._handover = Handover(self._reader)
+        self._reader = ResponseParser(known)
+        self._handover = ResponseWaiter(self._reader)
         self.deadline: float | None = None
         self.served = 0
         self.touched = False
@@ -96,7 +96,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._handover.fail(UpstreamLost(UNSENT))
             return
         self._expected = not complete and not pieces and b"expect" in head.first
-        self._before = outlet.departures
+        self._before = outlet.writes_flushed
         outlet.write(b"".join((start, framing, *pieces)) if pieces else start + framing)
         self._time()
 
@@ -237,7 +237,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection and its transport."""
-        self._outlet = Outlet(self._outbox, cast("asyncio.Transport", transport))
+        self._outlet = WriteBuffer(self._outbox, cast("asyncio.Transport", transport))
         self._deadlines.watched.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -258,7 +258,7 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, then resume the exchange once."""
         reader, outlet = self._reader, self._outlet
-        if not self._busy or reader.complete or outlet is None or outlet.departures == self._before:
+        if not self._busy or reader.complete or outlet is None or outlet.writes_flushed == self._before:
             reader.excess = True
             self.abort()
             return

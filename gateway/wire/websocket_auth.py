@@ -29,7 +29,7 @@ _DEEPEST: Final = 100
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _FIRST_PRINTABLE, _LAST_PRINTABLE = "!", "~"
 
-Pairs = tuple[tuple[str, object], ...]
+TokenPairs = tuple[tuple[str, object], ...]
 """A JSON object as all its pairs in order. A JSON array is a list, so the two differ."""
 
 
@@ -97,12 +97,12 @@ def _is_auth(kind: object) -> bool:
     return isinstance(kind, str) and kind.strip().casefold() == "auth"
 
 
-def _values(pairs: Pairs, name: str) -> Iterable[object]:
+def _values(pairs: TokenPairs, name: str) -> Iterable[object]:
     """Return every value that some parser finds under `name`: Go's ignores the case of keys, by Unicode's rules."""
     return [value for key, value in pairs if key.casefold() == name]
 
 
-def _only(pairs: Pairs, name: str) -> object:
+def _only(pairs: TokenPairs, name: str) -> object:
     """Return the value under `name` if every parser finds that one; else None."""
     values = [value for key, value in pairs if key.casefold() == name and key == name]
     return values[0] if len(values) == len(list(_values(pairs, name))) == 1 else None

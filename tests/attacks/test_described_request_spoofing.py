@@ -172,7 +172,7 @@ async def test_another_spelling_of_the_endpoint_decides_nothing(
     world: World, start: Start, upstream: Upstream
 ) -> None:
     gate = await start(world.url, **ON)
-    for target in ("/%64ecisions/nginx", "/Decisions/nginx", "/decisions%2fnginx", "/./decisions/nginx"):
+    for target in ("/%64ecisions/nginx", "/ForwardAuth/nginx", "/decisions%2fnginx", "/./decisions/nginx"):
         answer = await ask(gate, get(target, METHOD, TARGET, bearer(world.token(world.root))))
         assert answer.one("X-User-ID") is None
         assert b"X-Original-URI" not in upstream.seen

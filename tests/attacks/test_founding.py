@@ -126,10 +126,10 @@ async def test_keys_fall_with_what_made_them_at_any_depth_by_plain_sql(
     )
     await world.sql(ENDS[end], row["key_id"])
 
-    async def fallen() -> bool:
+    async def revoked_among() -> bool:
         return [await works(gate, key) for key in keys] == [True] + [False] * 5
 
-    await eventually(fallen)
+    await eventually(revoked_among)
 
 
 async def test_a_key_that_nobody_has_used_yet_falls_as_well(gate: Gateway, world: World) -> None:
@@ -192,10 +192,10 @@ async def test_links_that_form_a_circle_end_the_reading_like_any_others(gate: Ga
     assert await works(gate, made["key"])
     await granted(gate, put(f"{KEYS}/{made['id']}", {"is_active": False}, bearer(world.token(world.admin))))
 
-    async def fallen() -> bool:
+    async def revoked_among() -> bool:
         return not await works(gate, made["key"]) and not await works(gate, world.api_key)
 
-    await eventually(fallen)
+    await eventually(revoked_among)
 
 
 async def test_a_socket_of_a_key_falls_with_what_made_the_key(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authcore.invitations import Invitations
+from authcore.accounts.invitations import Invitations
 from tests.attacks.test_invitation_forgery import genuine, register
 from tests.flow.calls import ask, bearer, granted, is_refusal, post
 

@@ -11,7 +11,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from authcore.pem import GENERATED, generate_pem, parse_pem
+from authcore.crypto.pem import GENERATED, generate_pem, parse_pem
 from tests.flow.calls import ask, bearer, get, is_refusal, whatomate_token
 from tests.flow.conftest import SECRET
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authcore.principal import AuthMethod, Principal
-from authcore.standing import Fall
+from authcore.revocation import RevocationReason
 from tests.authcore.conftest import hashed
 from tests.conftest import execute
 from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, request
@@ -182,9 +182,9 @@ async def test_a_socket_of_such_a_session_falls(world: World, start: Start) -> N
         session_id=row["id"],
     )
     at = (await world.sql("SELECT now() AS now"))[0]["now"]
-    assert await world.store.fallen([holder], at) == {}
+    assert await world.store.revoked_among([holder], at) == {}
     await world.sql(WRITE_HASH, world.agent, hashed("a new one entirely"))
-    assert await world.store.fallen([holder], at) == {0: Fall.SESSION}
+    assert await world.store.revoked_among([holder], at) == {0: RevocationReason.SESSION}
 
 
 # -- sessions from before this was noted ----------------------------------------------------------------------------

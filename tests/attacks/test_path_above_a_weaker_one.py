@@ -208,8 +208,8 @@ def test_a_prefix_is_never_weaker_than_the_wider_rule_nor_than_itself(
     ]
     if literal and found.name == "narrow":
         return  # written so: a narrower rule may ask for less
-    assert asks_at_least(found.requirement, wide) or mine.opens
-    if not mine.opens:
+    assert asks_at_least(found.requirement, wide) or mine.allows_anonymous
+    if not mine.allows_anonymous:
         assert asks_at_least(found.requirement, mine), canonical
         assert found.name == "narrow" or not found.shadow
 

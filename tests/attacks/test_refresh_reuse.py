@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authcore.sealing import seal, unseal
-from authcore.sessions import Reuse, Sessions
+from authcore.accounts.sessions import Reuse, Sessions
+from authcore.crypto.sealing import seal, unseal
 from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post
 from tests.flow.conftest import PASSWORD
 

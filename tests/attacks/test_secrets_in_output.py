@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from authcore.accounts.token_pairs import TokenPair
 from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken
-from authcore.pairs import TokenPair
 from authcore.store.rows import ApiKeyRow, LoginRow, NewUser
 from config.settings import Settings
 from gateway.credentials import read_credential

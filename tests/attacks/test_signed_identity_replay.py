@@ -8,8 +8,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from authcore.pem import generate_pem, parse_pem
-from authcore.signed_identity import IdentityRejected
+from authcore.crypto.pem import generate_pem, parse_pem
+from authcore.tokens.signed_identity import IdentityRejected
 from tests.authcore.test_signed_identity import NOW, SECRET, TOLD, principal, sign, signer, verifier
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authcore.pem import generate_pem, parse_pem
+from authcore.crypto.pem import generate_pem, parse_pem
 from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, request
 from tests.flow.conftest import PASSWORD
 from tests.flow.peers import PATIENCE, Client, read_head

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jwt
 from cryptography.hazmat.primitives import serialization
 
-from authcore.pem import generate_pem, parse_pem
+from authcore.crypto.pem import generate_pem, parse_pem
 from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, whatomate_token
 from tests.flow.conftest import PASSWORD, SECRET
 from tests.flow.peers import Client, read_head

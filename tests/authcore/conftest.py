@@ -9,23 +9,23 @@ import asyncpg
 import bcrypt
 import pytest
 
-from authcore import api_keys as keys
-from authcore.accounts import Accounts
-from authcore.api_keys import ApiKeys, LastUsed
-from authcore.attempts import Attempts
-from authcore.authenticate import Authenticator
+from authcore.accounts.accounts import Accounts
+from authcore.accounts.invitations import Invitations
+from authcore.accounts.session_list import SESSION_SECONDS
+from authcore.accounts.sessions import Reuse, Sessions
 from authcore.credentials import PasswordLogin
-from authcore.invitations import Invitations
-from authcore.keys import KeyRing
-from authcore.memory import Limits, Memory
-from authcore.own_sessions import SESSION_SECONDS
-from authcore.passwords import Passwords
+from authcore.crypto.keyring import KeyRing
+from authcore.identity import api_keys as keys
+from authcore.identity.api_keys import ApiKeys, LastUsed
+from authcore.identity.authenticator import Authenticator
+from authcore.identity.verdict_cache import Limits, VerdictCache
+from authcore.passwords.hasher import Passwords
 from authcore.permissions import CATALOGUE
-from authcore.sessions import Reuse, Sessions
+from authcore.sign_in_throttle import SignInThrottle
 from authcore.store.address import Address
 from authcore.store.postgres import PostgresStore
 from authcore.store.session_rows import Visit
-from authcore.tokens import Tokens
+from authcore.tokens.issuer import Tokens
 from tests.conftest import fresh_database
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from authcore.accounts import SignedIn
+    from authcore.accounts.accounts import SignedIn
 
 NOW = 1_800_000_000.0
 SECRET = b"a secret of this test suite, shared by all of it"
@@ -90,7 +90,7 @@ class World:
         )
         self.invitations = Invitations(self.store, self.tokens)
         self.accounts = Accounts(
-            self.store, self.passwords, self.sessions, Attempts(self.store), self.invitations
+            self.store, self.passwords, self.sessions, SignInThrottle(self.store), self.invitations
         )
         self.last_used = LastUsed(self.store)
         self.authenticator = self.new_authenticator()
@@ -102,7 +102,7 @@ class World:
             self.tokens,
             self.new_api_keys(),
             self.last_used,
-            Memory(Limits(cache_seconds=seconds, cache_entries=entries, **limits)),
+            VerdictCache(Limits(cache_seconds=seconds, cache_entries=entries, **limits)),
         )
 
     def new_api_keys(self, secret: bytes = b"of the gateway") -> ApiKeys:

@@ -11,6 +11,7 @@ import jwt
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, run_state_machine_as_test
 
+from authcore.accounts.sessions import Reuse, Sessions
 from authcore.credentials import BearerToken, PasswordLogin, RefreshToken
 from authcore.errors import (
     AuthError,
@@ -20,14 +21,13 @@ from authcore.errors import (
     TokenExpired,
     TokenRevoked,
 )
-from authcore.sessions import Reuse, Sessions
 from authcore.store.session_rows import Visit
 from tests.authcore.conftest import NOW, PASSWORD, SECRET, World, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from authcore.pairs import TokenPair
+    from authcore.accounts.token_pairs import TokenPair
 
 GRACE, MINUTE, HOUR, WEEK, LIFETIME = 10, 60, 3600, 7 * 86_400, 9 * 86_400
 AGENTS = ("Phone/1.0", "Laptop/2.0")

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from authcore.claims import AccessClaims
 from authcore.credentials import PasswordLogin, RefreshToken
 from authcore.errors import (
     AlreadyMember,
@@ -27,10 +26,11 @@ from authcore.errors import (
     UserUnknown,
 )
 from authcore.permissions import ROLES
+from authcore.tokens.claims import AccessClaims
 from tests.authcore.conftest import NOW, PASSWORD, hashed
 
 if TYPE_CHECKING:
-    from authcore.accounts import SignedIn
+    from authcore.accounts.accounts import SignedIn
     from tests.authcore.conftest import World
 
 

@@ -10,8 +10,6 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from authcore import api_keys
-from authcore.api_keys import LastUsed
 from authcore.credentials import ApiKey
 from authcore.errors import (
     ApiKeyExpired,
@@ -23,6 +21,8 @@ from authcore.errors import (
     StoreUnavailable,
     UserUnknown,
 )
+from authcore.identity import api_keys
+from authcore.identity.api_keys import LastUsed
 from tests.authcore.conftest import NOW, hashed
 
 if TYPE_CHECKING:

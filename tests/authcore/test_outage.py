@@ -12,12 +12,12 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from authcore.attempts import AttemptLimits
+from authcore.accounts.sessions import Reuse
 from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken
 from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
 from authcore.principal import ANONYMOUS
-from authcore.sessions import Reuse
+from authcore.sign_in_throttle import AttemptLimits
 from authcore.store.attempts import NewAttempt, Reserved
 from authcore.store.invitations import InvitationRow
 from authcore.store.rows import NewApiKey, NewUser
@@ -77,8 +77,10 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "mark_used": lambda store: store.mark_used([ONE], AT),
     "open_session": lambda store: store.open_session(SESSION, REFRESH),
     "extend_session": lambda store: store.extend_session(SESSION, REFRESH),
-    "turn": lambda store: store.turn(b"a", "logout", [[], [], [], []], MOMENTS),
-    "enter": lambda store: store.enter(SESSION, REFRESH, AT),
+    "rotate_refresh_token": lambda store: store.rotate_refresh_token(
+        b"a", "logout", [[], [], [], []], MOMENTS
+    ),
+    "adopt_foreign_token": lambda store: store.adopt_foreign_token(SESSION, REFRESH, AT),
     "family": lambda store: store.family(b"a"),
     "end_session": lambda store: store.end_session(ONE, ONE, AT),
     "end_sessions": lambda store: store.end_sessions(ONE, None, AT, AT),
@@ -94,7 +96,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "use_ticket": lambda store: store.use_ticket(b"a", AT),
     "purge_tickets": lambda store: store.purge_tickets(AT),
     "namesakes": lambda store: store.namesakes("a", "a"),
-    "fallen": lambda store: store.fallen([ANONYMOUS], AT),
+    "revoked_among": lambda store: store.revoked_among([ANONYMOUS], AT),
     "password_of": lambda store: store.password_of(ONE),
     "replace_password": lambda store: store.replace_password(
         ONE, before="a", after="b", but=None, at=AT, over=AT
@@ -132,7 +134,7 @@ async def test_these_are_all_the_calls_there_are() -> None:
         "suspect",
         "recover",
         "figures",
-        "spreads",
+        "histograms",
         "failing",
         "look",
         "server",

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import bcrypt
 import pytest
 
-from authcore.bcrypt_pool import BcryptPool
 from authcore.errors import Overloaded, PasswordUnacceptable
-from authcore.passwords import MAX_LEVELLED_COST, Passwords
-from authcore.stored_hashes import MAX_COST, Unusable
+from authcore.passwords.bcrypt_pool import BcryptPool
+from authcore.passwords.hasher import MAX_LEVELLED_COST, Passwords
+from authcore.passwords.stored_hashes import MAX_COST, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

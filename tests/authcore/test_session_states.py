@@ -9,9 +9,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, precondition, rule
 
+from authcore.accounts.sessions import TABLES, Effect, Event, Reuse, State
 from authcore.credentials import RefreshToken
 from authcore.errors import SessionUnknown, TokenRevoked
-from authcore.sessions import TABLES, Effect, Event, Reuse, State
 from tests.authcore.conftest import NOW
 from tests.authcore.session_model import AGENTS, GRACE, HOUR, LIFETIME, MINUTE, WEEK, Modelled, run_machine
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authcore.claims import AccessClaims, RefreshClaims
+from authcore.accounts.sessions import Reuse, Sessions
 from authcore.credentials import BearerToken, RefreshToken
 from authcore.errors import (
     AuthError,
@@ -26,12 +26,12 @@ from authcore.errors import (
     StoreUnavailable,
     UserDisabled,
 )
-from authcore.sessions import Reuse, Sessions
 from authcore.store.session_rows import Visit
+from authcore.tokens.claims import AccessClaims, RefreshClaims
 from tests.authcore.conftest import NOW, SECRET
 
 if TYPE_CHECKING:
-    from authcore.sessions import TokenPair
+    from authcore.accounts.sessions import TokenPair
     from tests.authcore.conftest import World
 
 

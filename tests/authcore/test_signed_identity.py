@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authcore.identity_signer import IdentitySigner
-from authcore.pem import KeyUnusable, generate_pem, parse_pem
+from authcore.crypto.pem import KeyUnusable, generate_pem, parse_pem
 from authcore.principal import AuthMethod, Principal
-from authcore.signed_identity import IdentityRejected, IdentityVerifier
+from authcore.tokens.identity_signer import IdentitySigner
+from authcore.tokens.signed_identity import IdentityRejected, IdentityVerifier
 
 SECRET = b"a-secret-of-the-identities-and-of-nobody-else"
 NOW = 1_800_000_000.5

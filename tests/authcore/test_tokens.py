@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authcore.claims import AccessClaims, AnyClaims, RefreshClaims, TicketClaims
+from authcore.crypto.keyring import KeyRing
 from authcore.errors import (
     AuthError,
     TokenExpired,
@@ -25,7 +25,7 @@ from authcore.errors import (
     TokenRejected,
     TokenWrongKind,
 )
-from authcore.keys import KeyRing
+from authcore.tokens.claims import AccessClaims, AnyClaims, RefreshClaims, TicketClaims
 from tests.authcore.conftest import NOW, SECRET, make_tokens
 
 USER, ORGANIZATION, ROLE = uuid4(), uuid4(), uuid4()

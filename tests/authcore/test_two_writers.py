@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from uuid import UUID
 
-    from authcore.pairs import TokenPair
+    from authcore.accounts.token_pairs import TokenPair
 
 TABLES = ("gateway_sign_outs", "gateway_sessions", "gateway_refresh_tokens", "users", "user_organizations")
 HOLD = """

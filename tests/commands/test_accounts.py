@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from authcore.attempts import AttemptLimits
-from authcore.passwords import Passwords
+from authcore.passwords.hasher import Passwords
+from authcore.sign_in_throttle import AttemptLimits
 from authcore.store.attempts import NewAttempt
 from tests.authcore.conftest import open_store
 from tests.commands.conftest import Run, refused

@@ -1,85 +1,98 @@
-"""api-keys."""
+"""keys generate, keys list; and what check-config says of a key directory."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.commands.conftest import Run, refused
-from tests.conftest import execute, fetch, finish
+from authcore.crypto.pem import parse_pem
+from tests.commands.conftest import SECRET, Run, refused
 
-NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
-"""A well-formed id that nothing has."""
-
-
-ROOT = Path(__file__).parents[2]
-
-
-def test_a_key_is_shown_once_listed_by_its_beginning_and_revoked(
-    on: Run, user: str, organization: str, migrated_url: str
-) -> None:
-    made = on(
-        *("api-keys", "create", "--user", "ADA@acme.example", "--organization", organization),
-        *("--name", "ci", "--expires-at", "2999-12-31T23:59:59Z"),
-    )
-    key = made.stdout.strip()
-    assert key.startswith("whm_")
-    assert len(key) == 36
-    assert made.stderr.startswith("key ")
-    assert key not in made.stderr
-
-    listed = on("api-keys", "list", "--organization", organization)
-    (line,) = listed.stdout.splitlines()
-    key_id, prefix, state, expires, used, name = line.split("\t")
-    assert (prefix, state, expires, used, name) == (
-        f"{key[:20]}…",
-        "active",
-        "2999-12-31T23:59:59Z",
-        "never",
-        "ci",
-    )
-    assert key not in listed.output
-
-    assert on("api-keys", "revoke", key_id).exit_code == 0
-    assert on("api-keys", "list", "--organization", organization).stdout.split("\t")[2] == "revoked"
-    assert finish(fetch(migrated_url, f"SELECT user_id FROM api_keys WHERE id = '{key_id}'")) == UUID(user)  # noqa: S608 - ours
-
-
-def test_an_expired_key_is_listed_as_such(on: Run, user: str, organization: str, migrated_url: str) -> None:
-    on("api-keys", "create", "--user", "ada@acme.example", "--organization", organization, "--name", "old")
-    finish(execute(migrated_url, "UPDATE api_keys SET expires_at = now() - interval '1 day'"))
-    assert "\texpired\t" in on("api-keys", "list", "--organization", organization).stdout
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "code", "error"),
-    [
-        ("--user", "nobody@acme.example", 1, "User not found"),
-        ("--organization", NOBODY, 1, "Organization not found"),
-        ("--organization", "acme", 2, "Invalid value for '--organization': 'acme' is not a valid UUID."),
-        ("--expires-at", "2000-01-01T00:00:00Z", 2, "--expires-at is in the past"),
-        ("--expires-at", "2999-01-01", 2, "has no time zone"),
-        ("--expires-at", "soon", 2, "is not a moment"),
-    ],
+    ("arguments", "algorithm"),
+    [((), "EdDSA"), (("--algorithm", "ES256"), "ES256"), (("--algorithm", "RS256"), "RS256")],
 )
-def test_a_key_that_cannot_be_is_refused(
-    option: str, value: str, code: int, error: str, on: Run, user: str, organization: str
+def test_a_key_is_made_for_its_owners_eyes_alone(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], algorithm: str
 ) -> None:
-    options = {"--user": "ada@acme.example", "--organization": organization, "--name": "x", option: value}
-    result = on("api-keys", "create", *[part for pair in options.items() for part in pair])
-    assert result.exit_code == code
-    assert error in result.stderr
-    assert result.stdout == ""
+    result = run("keys", "generate", *arguments, "--out", "a.pem")
+    assert result.exit_code == 0
+    assert (tmp_path / "a.pem").stat().st_mode & 0o777 == 0o600
+    key = parse_pem((tmp_path / "a.pem").read_bytes())
+    assert (key.algorithm, key.private is not None) == (algorithm, True)
+    assert result.stdout == f"{key.kid}\n"
+    assert "PRIVATE" not in result.output
 
 
-def test_a_key_of_a_stranger_to_the_organization_is_refused(on: Run, user: str) -> None:
-    other = on("orgs", "create", "Other").stdout.strip()
-    result = on("api-keys", "create", "--user", "ada@acme.example", "--organization", other, "--name", "x")
-    refused(result, 1, "You are not a member of this organization")
+def test_a_file_is_never_written_over(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_text("mine")
+    refused(run("keys", "generate", "--out", "a.pem"), 1, "a.pem exists, and is left as it is")
+    assert (tmp_path / "a.pem").read_text() == "mine"
+    (tmp_path / "b.pem").symlink_to("a.pem")
+    refused(run("keys", "generate", "--out", "b.pem"), 1, "b.pem exists, and is left as it is")
+    refused(run("keys", "generate", "--out", "no/where.pem"), 1, "no/where.pem: No such file or directory")
 
 
-def test_an_unknown_key_or_organization_is_told(on: Run) -> None:
-    assert on("api-keys", "revoke", str(uuid4())).exit_code == 1
-    refused(on("api-keys", "list", "--organization", str(uuid4())), 1, "Organization not found")
+def test_without_a_file_the_key_goes_to_standard_output(run: Run) -> None:
+    result = run("keys", "generate")
+    assert result.stderr == f"kid {parse_pem(result.stdout_bytes).kid}\n"
+
+
+def test_the_list_tells_who_signs_and_nothing_private(run: Run, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    signs = run("keys", "generate", "--out", "keys/a.pem").stdout.strip()
+    also = run("keys", "generate", "--algorithm", "ES256", "--out", "keys/b.pem").stdout.strip()
+    (keys / "signing").write_text(signs)
+    environment = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_JWT_KEYS_DIR": "keys"}
+    result = run("keys", "list", **environment)
+    assert result.stdout.splitlines() == [
+        f"{signs}\tEdDSA\tsigns, verifies\ta.pem",
+        "-\tHS256\tverifies\tGATEWAY_JWT_SECRET",
+        f"{also}\tES256\tverifies\tb.pem",
+    ]
+    assert SECRET not in result.output
+    alone = run("keys", "list", **environment, GATEWAY_JWT_SECRET_VERIFIES="off")
+    assert "HS256" not in alone.stdout
+    assert (
+        run("keys", "list", GATEWAY_JWT_SECRET=SECRET).stdout
+        == "-\tHS256\tsigns, verifies\tGATEWAY_JWT_SECRET\n"
+    )
+
+
+def test_a_directory_that_cannot_be_taken_is_a_wrong_configuration(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.pem").write_text("hunter2")
+    environment = {
+        "GATEWAY_JWT_SECRET": SECRET,
+        "GATEWAY_JWT_KEYS_DIR": str(tmp_path),
+        "GATEWAY_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+        "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:1",
+    }
+    told = "GATEWAY_JWT_KEYS_DIR: a.pem: neither a PEM private key nor a PEM public key"
+    for command in (("check-config",), ("keys", "list"), ("serve",)):
+        refused(run(*command, **environment), 2, told)
+    missing = {**environment, "GATEWAY_JWT_KEYS_DIR": "nowhere"}
+    refused(
+        run("check-config", **missing),
+        2,
+        "GATEWAY_JWT_KEYS_DIR: cannot read nowhere: No such file or directory",
+    )
+
+
+def test_contradictions_about_keys_are_told(run: Run) -> None:
+    refused(
+        run("keys", "list", GATEWAY_JWT_SECRET=SECRET, GATEWAY_JWT_SECRET_VERIFIES="off"),
+        2,
+        "GATEWAY_JWT_SECRET_VERIFIES: off needs GATEWAY_JWT_KEYS_DIR: else nothing would verify a token",
+    )
+    pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----"
+    refused(
+        run("keys", "list", GATEWAY_JWT_SECRET=pem),
+        2,
+        "GATEWAY_JWT_SECRET: is a PEM key; put it into GATEWAY_JWT_KEYS_DIR, and a secret here",
+    )

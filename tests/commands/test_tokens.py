@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from authcore.keys import KeyRing
-from authcore.tokens import Tokens
+from authcore.crypto.keyring import KeyRing
+from authcore.tokens.issuer import Tokens
 from tests.commands.conftest import PREVIOUS, SECRET, Run
 
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from authcore.attempts import AttemptLimits
-from authcore.invitations import INVITATION_SECONDS, Registration
+from authcore.accounts.invitations import INVITATION_SECONDS, Registration
+from authcore.sign_in_throttle import AttemptLimits
 from config.settings import Settings
 from tests.config.loading import load, problems_of
 

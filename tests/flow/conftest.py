@@ -12,15 +12,15 @@ import asyncpg
 import pytest
 import uvloop
 
-from authcore.accounts import Accounts
-from authcore.attempts import Attempts
-from authcore.invitations import Invitations
-from authcore.keys import KeyRing
-from authcore.passwords import Passwords
-from authcore.sessions import Sessions
+from authcore.accounts.accounts import Accounts
+from authcore.accounts.invitations import Invitations
+from authcore.accounts.sessions import Sessions
+from authcore.crypto.keyring import KeyRing
+from authcore.passwords.hasher import Passwords
+from authcore.sign_in_throttle import SignInThrottle
 from authcore.store.grants import grant
 from authcore.store.postgres import PostgresStore
-from authcore.tokens import Tokens
+from authcore.tokens.issuer import Tokens
 from config.settings import Settings
 from gateway.app import Gateway
 from tests.flow.peers import Client, Upstream
@@ -165,7 +165,7 @@ async def world(migrated_url: str) -> AsyncIterator[World]:
         refresh_seconds=86400,
     )
     sessions = Sessions(store, tokens)
-    accounts = Accounts(store, passwords, sessions, Attempts(store), Invitations(store, tokens))
+    accounts = Accounts(store, passwords, sessions, SignInThrottle(store), Invitations(store, tokens))
     home = await accounts.create_organization("Home")
     other = await accounts.create_organization("Other")
 

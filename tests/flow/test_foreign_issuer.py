@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 
-from authcore.pem import generate_pem, parse_pem
+from authcore.crypto.pem import generate_pem, parse_pem
 from tests.attacks.test_key_confusion import by_hmac
 from tests.flow.calls import ask, bearer, get, is_refusal, post
 from tests.flow.conftest import SECRET

@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from gateway.chores import Chores
+from gateway.background import BackgroundTasks
 from gateway.cli import main
 from tests.attacks.test_ticket_replay import knock
 from tests.conftest import execute, finish
@@ -56,13 +56,13 @@ def scheduled(monkeypatch: pytest.MonkeyPatch) -> dict[str, Work]:
     """Chore -> its work, of the gateways that are started from now on."""
     works: dict[str, Work] = {}
     for name, place in (("every", 2), ("once", 1)):
-        schedule = getattr(Chores, name)
+        schedule = getattr(BackgroundTasks, name)
 
-        def note(chores: Chores, *given: Any, schedule: Any = schedule, place: int = place) -> None:
+        def note(chores: BackgroundTasks, *given: Any, schedule: Any = schedule, place: int = place) -> None:
             works[given[place - 1]] = given[place]
             schedule(chores, *given)
 
-        monkeypatch.setattr(Chores, name, note)
+        monkeypatch.setattr(BackgroundTasks, name, note)
     return works
 
 

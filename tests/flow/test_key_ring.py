@@ -9,7 +9,7 @@ import jwt
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from authcore.pem import generate_pem, parse_pem
+from authcore.crypto.pem import generate_pem, parse_pem
 from tests.flow.calls import ask, bearer, get, granted, is_refusal, post
 from tests.flow.conftest import PASSWORD
 from tests.flow.peers import PATIENCE, Client

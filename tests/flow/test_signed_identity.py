@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authcore.pem import generate_pem
-from authcore.signed_identity import IdentityVerifier
+from authcore.crypto.pem import generate_pem
+from authcore.tokens.signed_identity import IdentityVerifier
 from config.load import ConfigError
 from tests.flow.calls import ask, bearer, get, post, request
 from tests.flow.peers import Client

@@ -10,14 +10,14 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gateway.wire.answers import KnownHeads
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.faults import UpstreamFault
 from gateway.wire.inbound import ClientGone, Inbound
 from gateway.wire.listener import ClientLimits, Listener
 from gateway.wire.messages import BodyKind, ProtocolError
-from gateway.wire.outbox import Outbox
+from gateway.wire.response_parser import KnownHeads
 from gateway.wire.upstream import UpstreamConnection
+from gateway.wire.write_buffer import WriteBuffers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +100,7 @@ class Stage:
         self.lost = 0
         self.opened = 0
         self.due: list[Callable[[], None]] = []
-        self.outbox = Outbox(self.due.append)
+        self.outbox = WriteBuffers(self.due.append)
         self.listener = Listener(self._serve, LIMITS, self.deadlines, self.outbox, lambda _: False)
         self.client = self.listener.protocol()
         self.down = Wire()

@@ -18,8 +18,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from authcore.identity_signer import IdentitySigner
 from authcore.principal import AuthMethod, Principal
+from authcore.tokens.identity_signer import IdentitySigner
 from tests.flow.calls import ask, bearer, get, request
 from tests.flow.peers import Client, Upstream
 from tests.integrations.proxies import free_port

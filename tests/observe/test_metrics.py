@@ -243,8 +243,8 @@ async def test_password_work_is_told_with_its_queue(world: World, start: Start) 
     ("publish", "expected"),
     [
         (lambda m: m.counter("gateway_x", "X.", "outcome").labels("ok").inc(2), 2),
-        (lambda m: m.tally("gateway_x", "X.", lambda: 3), 3),
-        (lambda m: m.tally_by("gateway_x", "X.", ("a",), lambda: {("1",): 2, ("2",): 2}), 4),
+        (lambda m: m.read_counter("gateway_x", "X.", lambda: 3), 3),
+        (lambda m: m.read_counters("gateway_x", "X.", ("a",), lambda: {("1",): 2, ("2",): 2}), 4),
     ],
 )
 def test_another_part_adds_its_own_counts(publish: Callable[[Metrics], Any], expected: float) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.tracing.context import TraceLaws, read_context
+from gateway.tracing.context import TracePolicy, read_context
 from gateway.wire.messages import RequestHead
 from tests.flow.calls import ask, bearer, get
 from tests.flow.peers import Client
@@ -155,19 +155,19 @@ def test_what_is_made_can_be_read(trace: bytes, parent: bytes, flags: int) -> No
     if not any(trace) or not any(parent):
         assert context is None
         return
-    for laws in (TraceLaws(records=True), TraceLaws()):
+    for laws in (TracePolicy(records=True), TracePolicy()):
         line = laws.line(context, b"a" * 32)
         if line:
             again = of(line.partition(b": ")[2].strip().decode())
             assert again.trace_id == context.trace_id
             assert again.parent_id == b"a" * 16
             assert again.flags == context.flags
-    begun = of(TraceLaws().line(None, b"a" * 32).partition(b": ")[2].strip().decode())
+    begun = of(TracePolicy().line(None, b"a" * 32).partition(b": ")[2].strip().decode())
     assert (begun.trace_id, begun.sampled) == (b"a" * 32, True)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
 def test_the_share_is_even_over_the_ids(share: float) -> None:
-    laws = TraceLaws(sample=share)
+    laws = TracePolicy(sample=share)
     ids = [b"%032x" % (number << 54) for number in range(1024)]
     assert sum(map(laws.samples, ids)) == pytest.approx(share * 1024, abs=1)

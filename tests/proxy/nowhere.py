@@ -6,12 +6,14 @@ from typing import NoReturn
 
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.deadlines import Deadlines
-from gateway.wire.outbox import Outbox
-from gateway.wire.pool import Pool, PoolLimits
+from gateway.wire.pool import PoolLimits, UpstreamPool
+from gateway.wire.write_buffer import WriteBuffers
 
 
 async def _dial(_: object) -> NoReturn:
     raise OSError
 
 
-NOWHERE = Upstream("nowhere", Pool(_dial, PoolLimits(1, 1, 1, 1), Deadlines(), Outbox(print)), 1, 1)
+NOWHERE = Upstream(
+    "nowhere", UpstreamPool(_dial, PoolLimits(1, 1, 1, 1), Deadlines(), WriteBuffers(print)), 1, 1
+)

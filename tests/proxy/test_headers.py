@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from authcore.principal import ANONYMOUS, AuthMethod, Principal
 from config.groups.serving import Header
 from gateway.faults import UnsafeIdentity
-from gateway.proxy.headers import FORWARDED, MANAGED_PREFIXES, HeaderLaws, fold, response_start
+from gateway.proxy.headers import FORWARDED, MANAGED_PREFIXES, HeaderPolicy, fold, response_start
 from gateway.wire.framing import HOP_BY_HOP
 from gateway.wire.messages import RequestHead, ResponseHead
 
@@ -29,8 +29,8 @@ values = st.binary(max_size=40).map(
 )
 
 
-def laws() -> HeaderLaws:
-    return HeaderLaws(NAMES)
+def laws() -> HeaderPolicy:
+    return HeaderPolicy(NAMES)
 
 
 def sent(

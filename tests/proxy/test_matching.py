@@ -57,7 +57,7 @@ def takes(rule: One, host: str, path: str) -> bool:
     return all(
         (mine is None and theirs != "")
         or mine == theirs
-        or (mine is not None and not rule.opens and mine.lower() == theirs.lower())
+        or (mine is not None and not rule.allows_anonymous and mine.lower() == theirs.lower())
         for mine, theirs in zip(rule.path.segments, segments, strict=False)
     )
 
@@ -73,7 +73,7 @@ def before(one: One, other: One) -> bool:
         return one.layer > other.layer
     size = len(one.methods) if one.methods else 99
     other_size = len(other.methods) if other.methods else 99
-    return (size, one.opens) < (other_size, other.opens)
+    return (size, one.allows_anonymous) < (other_size, other.allows_anonymous)
 
 
 @given(st.lists(rules(), max_size=7), st.sampled_from(["x.example", "y.example", "z.x.example", "other"]))
@@ -84,7 +84,7 @@ def test_the_tree_finds_what_the_plainest_search_finds(table: list[One], host: s
             rule.path,
             rule.methods and frozenset(map(str, rule.methods)),
             rule.layer,
-            rule.opens,
+            rule.allows_anonymous,
             owner,
         )
         for owner, rule in enumerate(table)

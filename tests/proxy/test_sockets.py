@@ -10,7 +10,7 @@ import pytest
 from authcore.authorize import AUTHENTICATED, PUBLIC, authorize
 from authcore.errors import StoreUnavailable
 from authcore.principal import ANONYMOUS, AuthMethod, Principal
-from authcore.standing import Fall
+from authcore.revocation import RevocationReason
 from authcore.store.rows import Change
 from gateway.proxy.sockets import BATCH, TOLD_SECONDS, UNTOLD_SECONDS, Socket, Sockets
 
@@ -35,15 +35,20 @@ class Watch:
     """A watch over made-up sockets, and the store it asks."""
 
     def __init__(self, max_seconds: float = 1000) -> None:
-        self.bad: dict[UUID | None, Fall] = {}
+        self.bad: dict[UUID | None, RevocationReason] = {}
         self.asked: list[int] = []
         self.away = False
         self.pushed = True
         self.sockets = Sockets(
-            self.fallen, told=lambda: self.pushed, max_seconds=max_seconds, stream_max_seconds=2 * max_seconds
+            self.revoked_among,
+            told=lambda: self.pushed,
+            max_seconds=max_seconds,
+            stream_max_seconds=2 * max_seconds,
         )
 
-    async def fallen(self, principals: Sequence[Principal], now: float) -> Mapping[int, Fall]:
+    async def revoked_among(
+        self, principals: Sequence[Principal], now: float
+    ) -> Mapping[int, RevocationReason]:
         assert now >= NOW
         self.asked.append(len(principals))
         if self.away:
@@ -111,7 +116,13 @@ async def test_who_has_fallen_is_closed_once_and_nobody_else() -> None:
     watch = Watch()
     users = [uuid4() for _ in range(4)]
     tunnels = [watch.open(user=user)[0] for user in users]
-    watch.bad = dict(zip(users, (Fall.USER, Fall.SESSION, Fall.MEMBERSHIP), strict=False))
+    watch.bad = dict(
+        zip(
+            users,
+            (RevocationReason.USER, RevocationReason.SESSION, RevocationReason.MEMBERSHIP),
+            strict=False,
+        )
+    )
     await watch.look()
     await watch.look()
     assert [tunnel.said for tunnel in tunnels] == [
@@ -122,11 +133,11 @@ async def test_who_has_fallen_is_closed_once_and_nobody_else() -> None:
     ]
     assert len(watch.sockets) == 1
     assert watch.sockets.sockets.closed == {
-        Fall.USER: 1,
-        Fall.SESSION: 1,
-        Fall.MEMBERSHIP: 1,
-        Fall.KEY: 0,
-        Fall.TIME: 0,
+        RevocationReason.USER: 1,
+        RevocationReason.SESSION: 1,
+        RevocationReason.MEMBERSHIP: 1,
+        RevocationReason.KEY: 0,
+        RevocationReason.TIME: 0,
     }
 
 
@@ -134,7 +145,7 @@ async def test_an_outage_closes_nothing_and_forgets_nobody() -> None:
     watch = Watch()
     user = uuid4()
     tunnel, _ = watch.open(user=user)
-    watch.bad, watch.away = {user: Fall.USER}, True
+    watch.bad, watch.away = {user: RevocationReason.USER}, True
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
             await watch.look()

@@ -8,7 +8,7 @@ from authcore.networks import network
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream import DownstreamConnection
 from gateway.wire.listener import ClientLimits, Listener
-from gateway.wire.outbox import Outbox
+from gateway.wire.write_buffer import WriteBuffers
 
 if TYPE_CHECKING:
     from gateway.wire.inbound import Inbound
@@ -27,7 +27,7 @@ LIMITS = ClientLimits(
 
 
 def listener() -> Listener:
-    return Listener(nobody, LIMITS, Deadlines(), Outbox(lambda _: None), lambda _: False, network)
+    return Listener(nobody, LIMITS, Deadlines(), WriteBuffers(lambda _: None), lambda _: False, network)
 
 
 async def nobody(inbound: Inbound) -> None:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.wire.answers import KnownHeads
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.drive import Drive
 from gateway.wire.faults import UpstreamLost
 from gateway.wire.messages import RequestHead
-from gateway.wire.outbox import Outbox
+from gateway.wire.response_parser import KnownHeads
 from gateway.wire.upstream import UpstreamConnection
+from gateway.wire.write_buffer import WriteBuffers
 from tests.fuzz.stage import Wire
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Asked:
         self.wire = Wire()
         self.lost: list[UpstreamConnection] = []
         self.connection = UpstreamConnection(
-            Deadlines(), Outbox(self.due.append), KnownHeads(), self.lost.append
+            Deadlines(), WriteBuffers(self.due.append), KnownHeads(), self.lost.append
         )
         self.connection.connection_made(self.wire)
         self.heads: list[ResponseHead] = []

@@ -1,0 +1,302 @@
+"""Sessions: families of refresh tokens, each token good once.
+
+Laws:
+
+- What happens to a refresh token is what ``TABLES`` says (``authcore/session_states.py``). PostgreSQL is handed the
+  table and decides by it, in one statement, under the locks of the token and its family: two refreshes at once make one
+  pair, an outage turns nothing.
+- The store keeps digests, never tokens. A client that raced itself, or lost the answer, is given the same pair again,
+  from a copy that was sealed under the used token and is forgotten when nobody may ask for it any more.
+- A second use that the table calls theft ends the family, and every token of it is refused from then on.
+- A refresh token that Whatomate issued (genuine, and without the gateway's own claim) is entered into a family once.
+- No token outlives its session, and no session the absolute lifetime.
+- The organization of the token is kept. Who was removed from it lands in their home organization.
+- Who ends a session tells so in this process at once; the database tells the others.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+from uuid import UUID, uuid4
+
+from authcore.accounts.session_list import SESSION_SECONDS, SessionList, moment
+from authcore.accounts.token_pairs import TokenPairs, digest_of, renew, reopen
+from authcore.errors import (
+    RefreshExpired,
+    RefreshRejected,
+    RefreshReused,
+    RefreshRevoked,
+    RefreshUserUnknown,
+    RefreshWrongKind,
+    StoreUnavailable,
+    TokenExpired,
+    TokenRejected,
+    TokenRevoked,
+    TokenWrongKind,
+    UserDisabled,
+)
+from authcore.figures import MetricSample
+from authcore.session_states import TABLES, Effect, Event, Reuse, State, laws_of
+from authcore.store.rows import Change
+from authcore.store.session_rows import NOWHERE, Moments, NewRefreshToken, NewSession, SessionRow
+from authcore.tokens.claims import RefreshClaims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from authcore.accounts.token_pairs import TokenPair
+    from authcore.credentials import RefreshToken
+    from authcore.store.protocol import SessionStore
+    from authcore.store.rows import Subject
+    from authcore.store.session_rows import Rotated, Visit
+    from authcore.tokens.issuer import Tokens
+
+
+__all__ = ["TABLES", "Effect", "Event", "Reuse", "Sessions", "State"]
+
+GRACE_SECONDS: Final = 10
+MOST: Final = 100
+
+
+class Sessions(SessionList):
+    """Opens, continues, lists and ends sessions."""
+
+    def __init__(  # noqa: PLR0913 - its collaborators by position, its settings by name
+        self,
+        store: SessionStore,
+        tokens: Tokens,
+        *,
+        grace_seconds: float = GRACE_SECONDS,
+        reuse: Reuse = Reuse.RETRY,
+        session_seconds: float = SESSION_SECONDS,
+        most: int = MOST,
+        tell: Callable[[Change], None] = lambda _: None,
+    ) -> None:
+        """`reuse` says what a second use after the grace is; past `most` sessions the one used longest ago ends."""
+        super().__init__(store, tokens, session_seconds=session_seconds, tell=tell)
+        self._pairs = TokenPairs(tokens, session_seconds=session_seconds)
+        self._grace_seconds = grace_seconds
+        self._reuse = reuse
+        self._transitions = laws_of(reuse)
+        self._most = most
+        self._displaced = 0
+
+    # -- begin and go on ------------------------------------------------------------------------------------------
+
+    async def open(  # noqa: PLR0913 - what it rests on, by name
+        self,
+        subject: Subject,
+        now: float,
+        visit: Visit = NOWHERE,
+        *,
+        password_hash: str | None = None,
+        founded_at: float | None = None,
+        until: float = math.inf,
+    ) -> TokenPair:
+        """Begin a session of `subject`, acting in the organization they are seen in.
+
+        Args:
+            subject: Whose session it is, and where.
+            now: POSIX seconds.
+            visit: Where it begins from.
+            password_hash: What the password was proved against, where one was.
+            founded_at: When the token was issued that the session is founded on, where one is.
+            until: POSIX seconds of the end of its tokens and of all that comes of them, if that is to be before theirs.
+
+        Raises:
+            TokenRevoked: the password is another by now, or all sessions were ended since the token was issued.
+            StoreUnavailable: the database does not answer.
+        """
+        session = SessionRow(uuid4(), moment(now))
+        pair, token = self._pairs.issue(subject, session, now, until=until)
+        if not await self._store.open_session(
+            _use(session.id, subject, visit),
+            token,
+            proved=None if password_hash is None else sha256(password_hash.encode()).digest(),
+            founded_at=None if founded_at is None else moment(founded_at),
+        ):
+            raise TokenRevoked
+        await self._trim(subject.user_id, now)
+        return pair
+
+    async def _trim(self, user_id: UUID, now: float) -> None:
+        """End what a user has beyond the greatest number of sessions."""
+        ended: Sequence[UUID] = ()
+        with suppress(StoreUnavailable):  # whoever signs in next ends them
+            ended = await self._store.trim_sessions(user_id, self._most, moment(now))
+        if ended:
+            self._displaced += len(ended)
+            self._tell(Change(rows=tuple(ended)))
+
+    def figures(self) -> Iterable[MetricSample]:
+        """What to publish."""
+        yield MetricSample("displaced", "Sessions ended by a newer one too many.", self._count, counts=True)
+
+    def _count(self) -> float:
+        return self._displaced
+
+    async def extend(
+        self,
+        subject: Subject,
+        session_id: UUID,
+        now: float,
+        visit: Visit = NOWHERE,
+        *,
+        until: float = math.inf,
+    ) -> TokenPair:
+        """Give a session tokens for the organization that `subject` is seen in; those it has stay good.
+
+        Raises:
+            TokenRevoked: the session is over.
+            StoreUnavailable: the database does not answer.
+        """
+        if subject.is_session_over or subject.session_began_at is None:
+            raise TokenRevoked
+        session = SessionRow(session_id, subject.session_began_at)
+        pair, token = self._pairs.issue(subject, session, now, until=until)
+        if not await self._store.extend_session(_use(session_id, subject, visit), token):
+            raise TokenRevoked
+        return pair
+
+    async def refresh(self, token: RefreshToken, now: float, visit: Visit = NOWHERE) -> TokenPair:
+        """Trade a refresh token for a new pair.
+
+        Raises:
+            RefreshRejected: malformed, expired, of another kind or wrongly signed (by subclass).
+            RefreshReused: used before, and the second use is theft by the table; the session is ended.
+            RefreshRevoked: its session has been ended.
+            RefreshUserUnknown: the user is gone.
+            UserDisabled: the user is switched off.
+            StoreUnavailable: the database does not answer; the token stays good.
+        """
+        claims, digest = self._verified(token, now), digest_of(token)
+        subject, began_at = await self._subject(claims)
+        session = await self._session(claims, digest, began_at, visit, now)
+        if session is None:
+            raise RefreshRevoked
+        follows = token if self._grace_seconds or self._reuse is not Reuse.STRICT else None
+        until = math.inf if claims.until is None else claims.until
+        pair, successor = self._pairs.issue(subject, session, now, follows, until=until)
+        turn = await self._store.rotate_refresh_token(
+            digest,
+            Event.REFRESH,
+            self._transitions,
+            self._moments(now),
+            successor=successor,
+            organization_id=subject.organization_id,
+            visit=visit,
+        )
+        if turn is None:
+            raise RefreshRevoked
+        return self._outcome(turn, pair, token, now)
+
+    def _outcome(self, turn: Rotated, pair: TokenPair, token: RefreshToken, now: float) -> TokenPair:
+        match Effect(turn.effect):
+            case Effect.ISSUE:
+                return pair
+            case Effect.REPEAT:
+                return reopen(turn, token, now)
+            case Effect.RENEW:
+                return renew(turn, token, pair, now)
+            case Effect.END:
+                self._tell(Change(rows=(turn.session_id,)))
+                raise RefreshReused(turn.session_id)
+            case Effect.REFUSE:
+                raise RefreshExpired if turn.state == State.EXPIRED else RefreshRevoked
+
+    # -- end ------------------------------------------------------------------------------------------------------
+
+    async def close(self, token: RefreshToken, now: float) -> None:
+        """End the session a refresh token belongs to. A token that is not good has no session: nothing happens.
+
+        Raises:
+            StoreUnavailable: the database does not answer; the session goes on.
+        """
+        try:
+            claims = self._verified(token, now)
+        except RefreshRejected:
+            return
+        digest = digest_of(token)
+        if not claims.is_ours:
+            await self._enter(claims, digest, NOWHERE, now)
+        turn = await self._store.rotate_refresh_token(
+            digest, Event.LOGOUT, self._transitions, self._moments(now)
+        )
+        if turn is not None and turn.effect == Effect.END:
+            self._tell(Change(rows=(turn.session_id,)))
+
+    async def forget_successors(self, now: float) -> int:
+        """Forget the pairs that nobody may ask for again, and return how many.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.forget_successors(self._moments(now), self._reuse)
+
+    # -- what a turn needs ----------------------------------------------------------------------------------------
+
+    def _verified(self, token: RefreshToken, now: float) -> RefreshClaims:
+        try:
+            return self._tokens.verify(token.token, RefreshClaims, now)
+        except TokenExpired as error:
+            raise RefreshExpired from error
+        except TokenWrongKind as error:
+            raise RefreshWrongKind from error
+        except TokenRejected as error:
+            raise RefreshRejected from error
+
+    async def _subject(self, claims: RefreshClaims) -> tuple[Subject, datetime | None]:
+        """Return the user as they are now, where they may act; and when the token's session began."""
+        subject = await self._store.subject(claims.user_id, claims.organization_id, claims.session_id)
+        if subject is None:
+            raise RefreshUserUnknown
+        if not subject.is_active:
+            raise UserDisabled
+        began_at = subject.session_began_at
+        if subject.may_act:
+            return subject, began_at
+        home = await self._store.home(subject.user_id)
+        subject = None if home is None else await self._store.subject(claims.user_id, home)
+        if subject is None or not subject.may_act or not subject.is_active:
+            raise RefreshRejected
+        return subject, began_at
+
+    async def _session(
+        self, claims: RefreshClaims, digest: bytes, began_at: datetime | None, visit: Visit, now: float
+    ) -> SessionRow | None:
+        """Return the session of a token; of one that Whatomate issued, the one it is entered into."""
+        if claims.session_id is not None:
+            return None if began_at is None else SessionRow(claims.session_id, began_at)
+        if claims.is_ours:  # from before tokens named their session
+            return await self._store.family(digest)
+        return await self._enter(claims, digest, visit, now)
+
+    async def _enter(
+        self, claims: RefreshClaims, digest: bytes, visit: Visit, now: float
+    ) -> SessionRow | None:
+        session = NewSession(
+            id=uuid4(), user_id=claims.user_id, organization_id=claims.organization_id, visit=visit
+        )
+        foreign = NewRefreshToken(digest=digest, issued_at=moment(now), expires_at=moment(claims.expires_at))
+        entered = await self._store.adopt_foreign_token(session, foreign, moment(claims.issued_at or 0))
+        if entered is not None and entered.id == session.id:
+            await self._trim(claims.user_id, now)
+        return entered
+
+    def _moments(self, now: float) -> Moments:
+        return Moments(
+            now=moment(now),
+            raced_since=moment(now - self._grace_seconds),
+            token_over=moment(now - self._tokens.leeway_seconds),
+            session_over=moment(now - self._session_seconds),
+        )
+
+
+def _use(session_id: UUID, subject: Subject, visit: Visit) -> NewSession:
+    return NewSession(
+        id=session_id, user_id=subject.user_id, organization_id=subject.organization_id, visit=visit
+    )

@@ -1,0 +1,198 @@
+"""Sessions whose refresh tokens are also good at a Whatomate server, each token once, on either side.
+
+Laws:
+
+- The id of a refresh token is written to where Whatomate looks for it when the token is issued. It is used up there
+  before the token is used here: of two uses at the same time on the two sides, one succeeds.
+- A token whose id was written and is gone, and which no gateway has used, was used or logged out at Whatomate. It is
+  refused, and no session ends for it.
+- A successor that Whatomate has used counts as used. A second use of the token before it is theft after the grace.
+- Where the id cannot be looked up, the gateway's own table decides alone. A use that fails writes the id back.
+- When a session ends, the ids of its unused tokens are deleted.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from authcore.accounts.session_list import moment
+from authcore.accounts.sessions import Sessions
+from authcore.accounts.token_pairs import digest_of
+from authcore.counterpart import NO_COUNTERPART, Counterpart, Taken
+from authcore.credentials import RefreshToken
+from authcore.errors import RefreshRejected, RefreshReused, RefreshRevoked, StoreUnavailable
+from authcore.store.session_rows import NOWHERE
+from authcore.tokens.claims import RefreshClaims
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from authcore.accounts.token_pairs import TokenPair
+    from authcore.credentials import BearerToken
+    from authcore.session_states import Reuse
+    from authcore.store.protocol import SharedSessionStore
+    from authcore.store.rows import Change, Subject
+    from authcore.store.session_rows import Visit
+    from authcore.tokens.issuer import Tokens
+
+
+class SharedSessions(Sessions):
+    """Opens, continues, lists and ends sessions, and writes and deletes the ids of their tokens at the counterpart."""
+
+    _store: SharedSessionStore
+
+    def __init__(  # noqa: PLR0913 -- as Sessions, and the counterpart
+        self,
+        store: SharedSessionStore,
+        tokens: Tokens,
+        *,
+        counterpart: Counterpart = NO_COUNTERPART,
+        grace_seconds: float,
+        reuse: Reuse,
+        session_seconds: float,
+        most: int,
+        tell: Callable[[Change], None],
+    ) -> None:
+        """Arguments as of :class:`Sessions`."""
+
+        def note(change: Change) -> None:
+            self._ended.extend(change.rows)
+            tell(change)
+
+        super().__init__(
+            store,
+            tokens,
+            grace_seconds=grace_seconds,
+            reuse=reuse,
+            session_seconds=session_seconds,
+            most=most,
+            tell=note,
+        )
+        self._counterpart = counterpart
+        self._ended: list[UUID] = []
+
+    async def open(  # noqa: PLR0913 - what it rests on, by name
+        self,
+        subject: Subject,
+        now: float,
+        visit: Visit = NOWHERE,
+        *,
+        password_hash: str | None = None,
+        founded_at: float | None = None,
+        until: float = math.inf,
+    ) -> TokenPair:
+        """As :meth:`Sessions.open`."""
+        pair = await super().open(
+            subject, now, visit, password_hash=password_hash, founded_at=founded_at, until=until
+        )
+        await self._publish(pair, now)
+        await self._drop_ended()
+        return pair
+
+    async def extend(
+        self,
+        subject: Subject,
+        session_id: UUID,
+        now: float,
+        visit: Visit = NOWHERE,
+        *,
+        until: float = math.inf,
+    ) -> TokenPair:
+        """As :meth:`Sessions.extend`."""
+        pair = await super().extend(subject, session_id, now, visit, until=until)
+        await self._publish(pair, now)
+        return pair
+
+    async def refresh(self, token: RefreshToken, now: float, visit: Visit = NOWHERE) -> TokenPair:
+        """As :meth:`Sessions.refresh`; a token that Whatomate has used is ``RefreshRevoked``."""
+        claims = self._verified(token, now)
+        taken = await self._counterpart.take(claims.jti)
+        if taken is Taken.GONE and await self._store.was_used_elsewhere(
+            digest_of(token), is_ours=claims.is_ours
+        ):
+            raise RefreshRevoked
+        if taken in (Taken.BEFORE, Taken.GONE):
+            await self._note_use_of_successor(digest_of(token), now)
+        try:
+            pair = await super().refresh(token, now, visit)
+        except RefreshReused:
+            await self._drop_ended()
+            raise
+        except RefreshRevoked:
+            raise
+        except Exception:
+            if taken is Taken.TAKEN:  # the token was not used after all
+                await self._counterpart.add(claims.jti, claims.user_id, int(claims.expires_at - now))
+            raise
+        await self._publish(pair, now)
+        return pair
+
+    async def close(self, token: RefreshToken, now: float) -> None:
+        """As :meth:`Sessions.close`."""
+        await super().close(token, now)
+        try:
+            claims = self._verified(token, now)
+        except RefreshRejected:  # no id of it is anywhere
+            return
+        await self._counterpart.drop([claims.jti])
+        await self._drop_ended()
+
+    async def close_bearer(self, token: BearerToken, now: float) -> None:
+        """As :meth:`Sessions.close_bearer`."""
+        await super().close_bearer(token, now)
+        await self._drop_ended()
+
+    async def close_one(self, user_id: UUID, session_id: UUID, now: float) -> None:
+        """As :meth:`Sessions.close_one`."""
+        await super().close_one(user_id, session_id, now)
+        await self._drop_ended()
+
+    async def close_others(self, user_id: UUID, except_session: UUID | None, now: float) -> int:
+        """As :meth:`Sessions.close_others`."""
+        ended = await super().close_others(user_id, except_session, now)
+        await self._drop_ended()
+        return ended
+
+    async def change_password(
+        self, user_id: UUID, *, before: str, after: str, except_session: UUID | None, now: float
+    ) -> bool:
+        """As :meth:`Sessions.change_password`."""
+        changed = await super().change_password(
+            user_id, before=before, after=after, except_session=except_session, now=now
+        )
+        await self._drop_ended()
+        return changed
+
+    async def _note_use_of_successor(self, digest: bytes, now: float) -> None:
+        """Mark the token of `digest` as superseded if its successor was used at Whatomate.
+
+        A use here that is under way has left its mark at the counterpart before it is in the table, so it is not taken
+        for one at Whatomate.
+        """
+        jti = await self._store.unused_successor(digest)
+        if jti is not None and await self._counterpart.was_used(jti):
+            await self._store.supersede(digest, moment(now))
+
+    async def _publish(self, pair: TokenPair, now: float) -> None:
+        """Write the id of a pair's refresh token, once only: a pair that is repeated may have been used meanwhile."""
+        claims = self._tokens.verify(pair.refresh_token, RefreshClaims, now)
+        if claims.until is not None:  # Whatomate knows of no such end
+            return
+        digest = digest_of(RefreshToken(pair.refresh_token))
+        try:
+            if not await self._store.is_published(digest) and await self._counterpart.add(
+                claims.jti, claims.user_id, pair.refresh_expires_in
+            ):
+                await self._store.mark_published(digest, claims.jti)
+        except StoreUnavailable:
+            return  # the pair is good here; Whatomate may refuse it
+
+    async def _drop_ended(self) -> None:
+        ended, self._ended = self._ended, []
+        if ended:
+            try:
+                await self._counterpart.drop(await self._store.published_of(ended))
+            except StoreUnavailable:
+                return  # the sessions have ended here; at Whatomate their refresh tokens end by time

@@ -1,0 +1,1 @@
+"""Keys and signatures: the key ring, its directory, the JWKS client, JWS and sealing."""

@@ -1,0 +1,196 @@
+"""Tokens of a foreign issuer: verified by its key set, and mapped onto a user who exists here.
+
+Laws:
+
+- ``iss`` is the issuer's to the letter, ``aud`` names this gateway, ``exp`` is there: a token without them is refused.
+- The signature comes first; ``iss`` before it only chooses whose keys are asked.
+- A token says who somebody is, and nothing of what they may: organization membership, role and permissions are this
+  installation's. Nobody is created.
+- An e-mail counts only if the issuer says that it verified it (``email_verified``: true, or the text "true" that some
+  providers send), and only in ASCII: other letters fold onto those of somebody else's address.
+- By an e-mail it takes an account only if somebody proved the e-mail of that account, too: who registers an address
+  first does not own the account of whoever comes with a token for it (:mod:`authcore.store.origins`).
+- Only an access token is replaced by it: nothing here is a refresh token or a ticket.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
+from uuid import uuid4
+
+from authcore.crypto import jws
+from authcore.errors import EmailUnproved, SubjectUnknown, TokenExpired, TokenMalformed, TokenRejected
+from authcore.tokens.claims import AccessClaims, moment, text, uuid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from uuid import UUID
+
+    from authcore.crypto.jwks_client import JwksClient
+    from authcore.store.origins import Holder
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapped:
+    """How its tokens are read.
+
+    Attributes:
+        issuer: ``iss``.
+        audiences: One of them is in ``aud``.
+        user_id: The claim that holds a user's id here; empty when users are found by e-mail.
+        email: The claim that holds their e-mail.
+        organization: The claim that holds the id of the organization to act in; empty for the user's home.
+        trusts_email: An e-mail counts without ``email_verified``.
+        leeway_seconds: Clock skew forgiven.
+        token_bytes: A token has so many bytes at most.
+        takes_unproved: Accounts are found by an e-mail that nobody proved of them.
+    """
+
+    issuer: str
+    audiences: frozenset[str]
+    user_id: str = ""
+    email: str = "email"
+    organization: str = ""
+    trusts_email: bool = False
+    leeway_seconds: float = 0
+    token_bytes: int = jws.MAX_TOKEN_BYTES
+    takes_unproved: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """Whom a foreign token speaks of: one of `user_id` and `email` is there."""
+
+    user_id: UUID | None
+    email: str | None
+    organization_id: UUID | None
+    expires_at: float
+
+
+class Users(Protocol):
+    """Where users are found."""
+
+    async def home(self, user_id: UUID) -> UUID | None:
+        """Return the organization a user lands in."""
+
+    async def holders(self, email: str) -> Sequence[Holder]:
+        """Return the accounts with the e-mail in any case: those that it was proved of first."""
+
+
+class ForeignIssuer:
+    """Verifies one foreign issuer's tokens.
+
+    Attributes:
+        keys: Its key set.
+        leeway_seconds: Clock skew forgiven.
+        row: Stands for it among the rows that a verdict came from.
+    """
+
+    def __init__(self, keys: JwksClient, mapped: Mapped, users: Users) -> None:
+        self.keys = keys
+        self.leeway_seconds = mapped.leeway_seconds
+        self.row = uuid4()
+        self._mapped = mapped
+        self._users = users
+
+    def claims(self, token: bytes) -> bool:
+        """Tell whether a token says that it is this issuer's, which proves nothing yet."""
+        try:
+            return (
+                jws.unproved(jws.bounded(token, self._mapped.token_bytes)).get("iss") == self._mapped.issuer
+            )
+        except TokenRejected:
+            return False
+
+    async def verify(self, token: bytes, now: float) -> Stranger:
+        """Prove a token.
+
+        Raises:
+            TokenRejected: it is not to be believed (by subclass).
+            IssuerUnavailable: that cannot be told, for the key set cannot be had.
+        """
+        token = jws.bounded(token, self._mapped.token_bytes)
+        header = jws.read_header(token)
+        if jws.is_demanding(header):
+            raise TokenRejected
+        payload = await self._prove(token, header, now)
+        expires_at = self._check(payload, now)
+        mapped = self._mapped
+        return Stranger(
+            user_id=_required(uuid(payload, mapped.user_id)) if mapped.user_id else None,
+            email=None if mapped.user_id else self._email(payload),
+            organization_id=uuid(payload, mapped.organization) if mapped.organization else None,
+            expires_at=expires_at,
+        )
+
+    async def _prove(self, token: bytes, header: Mapping[str, object], now: float) -> dict[str, object]:
+        algorithm, kid = header.get("alg"), header.get("kid")
+        keys = await self.keys.candidates(algorithm, kid, now)
+        if kid is None and keys:
+            # No name tells that a new key signed it: that shows by the signature alone.
+            with suppress(TokenRejected):
+                return jws.prove(token, keys)
+            keys = await self.keys.renewed(algorithm, now)
+        return jws.prove(token, keys)
+
+    def _check(self, payload: Mapping[str, object], now: float) -> float:
+        mapped = self._mapped
+        expires_at, not_before = moment(payload, "exp"), moment(payload, "nbf")
+        audience = payload.get("aud")
+        told = {audience} if isinstance(audience, str) else set(_texts(audience))
+        if payload.get("iss") != mapped.issuer or not told & mapped.audiences:
+            raise TokenRejected
+        if expires_at is None:
+            raise TokenMalformed
+        if expires_at + mapped.leeway_seconds <= now:
+            raise TokenExpired
+        if not_before is not None and not_before > now + mapped.leeway_seconds:
+            raise TokenRejected
+        return expires_at
+
+    def _email(self, payload: Mapping[str, object]) -> str:
+        email = _required(text(payload, self._mapped.email))
+        if not email.isascii():
+            raise TokenRejected
+        verified = payload.get("email_verified")
+        if not (self._mapped.trusts_email or verified is True or verified == "true"):
+            raise TokenRejected
+        return email
+
+    async def find(self, stranger: Stranger) -> AccessClaims:
+        """Return what a token of ours would say of them.
+
+        Raises:
+            SubjectUnknown: there is no such user here, or more than one.
+            EmailUnproved: there is, and nobody has proved that the e-mail is theirs.
+            StoreUnavailable: the database does not answer.
+        """
+        user_id = stranger.user_id
+        if user_id is None:
+            user_id = self._one_of(await self._users.holders(stranger.email or ""))
+        organization = stranger.organization_id or await self._users.home(user_id)
+        if organization is None:
+            raise SubjectUnknown
+        return AccessClaims(user_id=user_id, organization_id=organization, expires_at=stranger.expires_at)
+
+    def _one_of(self, holders: Sequence[Holder]) -> UUID:
+        taken = [one for one in holders if one.is_proved or self._mapped.takes_unproved]
+        if holders and not taken:
+            raise EmailUnproved
+        if len(taken) != 1:
+            raise SubjectUnknown
+        return taken[0].user_id
+
+
+def _required(value: T | None) -> T:
+    if value is None or value == "":
+        raise TokenMalformed
+    return value
+
+
+def _texts(value: object) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

@@ -1,0 +1,201 @@
+"""Proved claims or an API key -> the principal they stand for, from the store.
+
+Laws:
+
+- Everything a verdict depends on is noted as a row, so that a change of the row drops the verdict.
+- A token of a session is good while its session is: both are read in one statement.
+- A credential whose own organization no longer admits its user opens no other one. An API key never does.
+- When lenient, an organization that the caller may not act in counts as not asked for, as it does for Whatomate. A key
+  whose owner may act there is refused all the same: Whatomate would act there, and the key must not act elsewhere
+  unnoticed.
+- What many principals have in common (ids, roles, sets of permissions) is kept once.
+"""
+
+from __future__ import annotations
+
+from sys import intern
+from typing import TYPE_CHECKING, Final
+
+from cachetools import LRUCache
+
+from authcore.errors import (
+    ApiKeyBound,
+    ApiKeyOwnerDisabled,
+    ApiKeyRejected,
+    AuthError,
+    NotAMember,
+    OrganizationUnknown,
+    Overloaded,
+    StoreUnavailable,
+    SubjectUnknown,
+    Throttled,
+    TokenRevoked,
+    UserDisabled,
+)
+from authcore.identity import api_keys
+from authcore.identity.verdict_cache import UNKNOWN_KEY, Verdict
+from authcore.principal import AuthMethod, Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from uuid import UUID
+
+    from authcore.credentials import ApiKey
+    from authcore.identity.api_keys import ApiKeys
+    from authcore.store.protocol import SubjectReader
+    from authcore.store.rows import Subject
+    from authcore.tokens.claims import AccessClaims, TicketClaims
+
+_SHARED: Final = 10_000
+"""Roles, and ids, that principals share; past it the least recently found is no longer shared."""
+
+
+class PrincipalResolver:
+    """Finds who a proved credential stands for."""
+
+    def __init__(
+        self, store: SubjectReader, proofs: ApiKeys, *, leeway_seconds: float, lenient: bool = False
+    ) -> None:
+        self._store = store
+        self._api_keys = proofs
+        self._leeway_seconds = leeway_seconds
+        self._lenient = lenient
+        self._grants: LRUCache[tuple[UUID | None, bool], frozenset[str]] = LRUCache(_SHARED)
+        self._ids: LRUCache[UUID, UUID] = LRUCache(_SHARED)
+
+    async def resolve(self, find: Callable[[set[UUID]], Awaitable[Principal]]) -> Verdict:
+        """Find a principal, and note the rows that were looked at; a refusal is as good a verdict."""
+        rows: set[UUID] = set()
+        try:
+            principal = await find(rows)
+        except (StoreUnavailable, Overloaded, Throttled):
+            raise
+        except AuthError as refusal:
+            return Verdict(frozenset(rows), refusal=type(refusal))
+        return Verdict(frozenset(rows), principal)
+
+    async def of_token(
+        self,
+        method: AuthMethod,
+        claims: AccessClaims | TicketClaims,
+        organization: UUID | None,
+        rows: set[UUID],
+        *,
+        leeway_seconds: float | None = None,
+    ) -> Principal:
+        """Return whom the proved claims of a token stand for, which was presented by `method`."""
+        subject = await self._subject(claims.user_id, claims.organization_id, rows, claims.session_id)
+        if subject is None:
+            raise SubjectUnknown
+        if subject.is_session_over:
+            raise TokenRevoked
+        if not subject.is_active:
+            raise UserDisabled
+        if not subject.may_act:
+            raise SubjectUnknown
+        return self._principal(
+            method,
+            await self._acting_in(subject, organization, rows),
+            user_id=claims.user_id,
+            expires_at=claims.expires_at
+            + (self._leeway_seconds if leeway_seconds is None else leeway_seconds),
+            session_id=claims.session_id,
+            until=None if claims.until is None else claims.until + self._leeway_seconds,
+        )
+
+    async def of_key(
+        self, credential: ApiKey, organization: UUID | None, now: float, address: str, rows: set[UUID]
+    ) -> Principal:
+        """Prove an API key, and return whom it stands for."""
+        rows.add(UNKNOWN_KEY)
+        row = await self._api_keys.prove(credential, now, address)
+        rows.remove(UNKNOWN_KEY)
+        rows.update((row.id, *row.parents))
+        api_keys.judge(row, now)
+        subject = await self._subject(row.user_id, row.organization_id, rows)
+        if subject is None or not subject.may_act:
+            raise ApiKeyRejected
+        if not subject.is_active:
+            raise ApiKeyOwnerDisabled
+        if organization is not None and organization != row.organization_id:
+            there = await self._subject(row.user_id, organization, rows) if self._lenient else None
+            if not self._lenient or (there is not None and there.may_act):
+                raise ApiKeyBound
+        return self._principal(
+            AuthMethod.API_KEY,
+            subject,
+            user_id=row.user_id,
+            expires_at=None if row.expires_at is None else row.expires_at.timestamp(),
+            key_id=row.id,
+            parents=row.parents,
+        )
+
+    async def _acting_in(self, subject: Subject, organization: UUID | None, rows: set[UUID]) -> Subject:
+        """Return the subject as seen in the organization asked for."""
+        if organization is None or organization == subject.organization_id:
+            return subject
+        there = await self._subject(subject.user_id, organization, rows)
+        if there is None:
+            raise SubjectUnknown  # deleted between the two reads
+        if self._lenient and not there.may_act:
+            return subject
+        if not there.organization_exists and there.is_super_admin:
+            raise OrganizationUnknown  # others are not told which organizations there are
+        if not there.may_act:
+            raise NotAMember
+        return there
+
+    async def _subject(
+        self, user_id: UUID, organization_id: UUID, rows: set[UUID], session_id: UUID | None = None
+    ) -> Subject | None:
+        rows.update((user_id, self._shared(organization_id)))
+        if session_id is not None:
+            rows.add(session_id)
+        subject = await self._store.subject(user_id, organization_id, session_id)
+        if subject is not None and subject.assigned_role_id is not None:
+            rows.add(self._shared(subject.assigned_role_id))
+        return subject
+
+    # -- what many principals have in common is kept once -----------------------------------------------------------
+
+    def _principal(  # noqa: PLR0913 - by name, what is the credential's and not the subject's
+        self,
+        method: AuthMethod,
+        subject: Subject,
+        *,
+        user_id: UUID,
+        expires_at: float | None,
+        key_id: UUID | None = None,
+        session_id: UUID | None = None,
+        parents: tuple[UUID, ...] = (),
+        until: float | None = None,
+    ) -> Principal:
+        return Principal(
+            method=method,
+            user_id=user_id,  # the object that is among the rows: a UUID takes as much as a name
+            organization_id=self._shared(subject.organization_id),
+            email=subject.email,
+            name=subject.full_name,
+            role_id=None if subject.role_id is None else self._shared(subject.role_id),
+            role=intern(subject.role or ""),
+            permissions=self._granted(subject),
+            is_super_admin=subject.is_super_admin,
+            key_id=key_id,
+            expires_at=expires_at,
+            session_id=session_id,
+            parents=parents,
+            until=until,
+            attributes=subject.attributes,
+        )
+
+    def _granted(self, subject: Subject) -> frozenset[str]:
+        granted = frozenset(subject.permissions)
+        place = (subject.role_id, subject.is_super_admin)
+        known = self._grants.get(place)
+        if known == granted:
+            return known
+        self._grants[place] = granted
+        return granted
+
+    def _shared(self, row: UUID) -> UUID:
+        return self._ids.setdefault(row, row)

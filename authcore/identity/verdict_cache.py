@@ -1,0 +1,260 @@
+"""Verdict cache with single flight: it holds principals and refusals until they expire or their rows change.
+
+Laws:
+
+- Single flight: concurrent misses of one credential share one load. The load belongs to the cache and not to the caller
+  that caused it, which may be cancelled without harm to the others.
+- If a row changes while a load that read it is in flight, the result is not cached, and is returned only to callers
+  that were waiting before the change. So an overlapping load cannot bring back what a notification has dropped.
+- Refusals have a cache of their own: a flood of garbage evicts no principal.
+- An outage is no verdict. While the store does not answer, a cached principal may be used for ``stale_seconds`` more,
+  and is marked as stale. A principal that a change has dropped may not be used, nor one from before a gap that is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from authcore.errors import AuthError, StoreUnavailable
+from authcore.figures import MetricSample
+from authcore.identity.lru_cache import Cache
+from authcore.principal import Principal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from authcore.store.rows import Change
+
+UNKNOWN_KEY: Final = UUID(int=0)
+"""Placeholder row of an unknown API key, which has no rows: a change of any API key counts as a change of it."""
+
+_SESSION_BYTES: Final = 190
+_PRINCIPAL_BYTES: Final = 1400
+"""Bytes of a principal, its entry, its index and its identity headers, without texts; bench/identity.py measures it."""
+_REFUSAL_BYTES: Final = 500
+_LOGGED_ROWS: Final = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of the verdict cache, in entries, bytes and seconds.
+
+    Attributes:
+        cache_seconds: Time to live of a principal.
+        cache_entries: The most principals.
+        cache_bytes: The most bytes of all principals, approximately.
+        refused_seconds: Time to live of a refusal.
+        refused_entries: The most refusals.
+        stale_seconds: How long a principal past its time to live may be used while the store is down; 0 for never.
+    """
+
+    cache_seconds: float
+    cache_entries: int
+    cache_bytes: int = 1 << 30
+    refused_seconds: float = 5
+    refused_entries: int = 10_000
+    stale_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Verdict of the store on a credential: the principal or the refusal, and the rows that it came from."""
+
+    rows: frozenset[UUID]
+    principal: Principal | None = None
+    refusal: type[AuthError] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    begun: int
+    task: asyncio.Task[Verdict]
+
+
+class VerdictCache:
+    """Verdict cache: it holds verdicts until they expire or a row of theirs changes."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._stale_seconds = limits.stale_seconds
+        self._principals: Cache[Principal] = Cache(
+            seconds=limits.cache_seconds, entries=limits.cache_entries, size=limits.cache_bytes, weigh=_weigh
+        )
+        self._refusals: Cache[type[AuthError]] = Cache(
+            seconds=limits.refused_seconds,
+            entries=limits.refused_entries,
+            size=limits.refused_entries * _REFUSAL_BYTES,
+            weigh=lambda _: _REFUSAL_BYTES,
+        )
+        self._flights: dict[bytes, _Flight] = {}
+        self._heard = 0  # the number of changes and gaps so far; a flight stores the number at which it began
+        self._all_changed = 0  # the number of the last one that concerned every row
+        self._changed: dict[UUID, int] = {}  # the number of the last one for each row, since _all_changed
+        self._loads = self._stale = self._gaps = self._overtaken = 0
+
+    def recall(self, key: bytes, now: float) -> Principal | None:
+        """Return the fresh principal of `key`; None if no fresh verdict is cached.
+
+        Raises:
+            AuthError: the fresh verdict is a refusal.
+        """
+        principal = self._principals.get(key, now)
+        if principal is None:
+            refusal = self._refusals.get(key, now)
+            if refusal is not None:
+                raise refusal
+        return principal
+
+    def drop(self, key: bytes) -> None:
+        """Remove the principal of `key`."""
+        self._principals.drop(key)
+
+    async def fetch(self, key: bytes, now: float, load: Callable[[], Awaitable[Verdict]]) -> Principal:
+        """Load the verdict on `key`, once for all concurrent callers, and return its principal.
+
+        Raises:
+            AuthError: the verdict is a refusal.
+            StoreUnavailable: the store does not answer, and no stale principal may be used instead.
+        """
+        asked, tries = self._heard, 0
+        while True:
+            tries += 1
+            flight = self._flights.get(key) or self._begin(key, now, load)
+            try:
+                # Shielded: a caller that waits may be cancelled, and the flight goes on for the others.
+                verdict = await asyncio.shield(flight.task)
+            except StoreUnavailable:
+                stale = self._find_stale(key, now)
+                if stale is not None:
+                    return stale
+                # Only an outage that has ended meanwhile is worth another try.
+                if tries > 1 or flight.begun >= self._all_changed:
+                    raise
+                continue
+            if flight.begun >= asked or not self._is_overtaken(verdict.rows, flight.begun):
+                break
+        if verdict.principal is None:
+            raise verdict.refusal or AuthError
+        return verdict.principal
+
+    # -- notifications of the database ------------------------------------------------------------------------------
+
+    def hear(self, change: Change) -> None:
+        """Drop the verdicts that depended on changed rows."""
+        self._heard += 1
+        if change.everything or len(self._changed) > _LOGGED_ROWS:
+            self._all_changed = self._heard  # this covers every change in the log, so the log can be cleared
+            self._changed.clear()
+        if change.everything:
+            self._principals.clear()
+            self._refusals.clear()
+            return
+        rows = [*change.rows, *([UNKNOWN_KEY] if change.of_keys else [])]
+        for cache in (self._principals, self._refusals):
+            for row in rows:
+                cache.drop_row(row)
+            for user, organization in change.memberships:
+                cache.drop_row(user, organization)
+        for row in (*rows, *(user for user, _ in change.memberships)):
+            self._changed[row] = self._heard
+
+    def begin_gap(self) -> None:
+        """Begin a gap, in which changes may go unheard: every verdict becomes stale, and may be used as stale."""
+        self._gaps += 1
+        self._principals.suspect()
+        self._call_into_question()
+
+    def end_gap(self) -> None:
+        """End a gap: changes are heard again, and no verdict from before may be used, neither fresh nor stale."""
+        self._principals.clear()
+        self._call_into_question()
+
+    def _call_into_question(self) -> None:
+        self._heard += 1
+        self._all_changed = self._heard
+        self._changed.clear()
+        self._refusals.clear()
+
+    # -- flights ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, key: bytes, now: float, load: Callable[[], Awaitable[Verdict]]) -> _Flight:
+        self._loads += 1
+        begun = self._heard
+        task = asyncio.ensure_future(self._load(key, now, begun, load))
+        # The exception is retrieved here: asyncio would log that of a flight which nobody awaits any more.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        flight = self._flights[key] = _Flight(begun, task)
+        return flight
+
+    async def _load(
+        self, key: bytes, now: float, begun: int, load: Callable[[], Awaitable[Verdict]]
+    ) -> Verdict:
+        try:
+            verdict = await load()
+            if self._is_overtaken(verdict.rows, begun):
+                self._overtaken += 1
+                return verdict
+            self._refusals.drop(key)
+            if verdict.principal is not None:
+                self._principals.put(key, verdict.principal, verdict.rows, now)
+            elif verdict.refusal is not None:
+                self._principals.drop(key)
+                self._refusals.put(key, verdict.refusal, verdict.rows, now)
+            return verdict
+        finally:
+            del self._flights[key]
+
+    def _is_overtaken(self, rows: Iterable[UUID], begun: int) -> bool:
+        """Tell whether a change of one of `rows` was heard after `begun`."""
+        return begun < self._all_changed or any(begun < self._changed.get(row, 0) for row in rows)
+
+    def _find_stale(self, key: bytes, now: float) -> Principal | None:
+        if not self._stale_seconds:
+            return None
+        entry = self._principals.find_stale(key, now, self._stale_seconds)
+        if entry is None:
+            return None
+        self._stale += 1
+        if not entry.value.is_stale:
+            entry.value = replace(entry.value, is_stale=True)
+        return entry.value
+
+    def figures(self) -> Iterable[MetricSample]:
+        """Yield the gauges and counters to publish."""
+        good, bad = self._principals, self._refusals
+        yield MetricSample("entries", "Principals remembered.", lambda: len(good))
+        yield MetricSample("bytes", "Bytes that remembered principals take, about.", lambda: good.size)
+        yield MetricSample("refusals", "Refusals remembered.", lambda: len(bad))
+        yield MetricSample("loads_in_flight", "Verdicts being loaded.", lambda: len(self._flights))
+        yield MetricSample("hits", "Principals found fresh in memory.", lambda: good.hits, counts=True)
+        yield MetricSample("refusal_hits", "Refusals found fresh in memory.", lambda: bad.hits, counts=True)
+        yield MetricSample("loads", "Verdicts asked of the store.", lambda: self._loads, counts=True)
+        yield MetricSample("stale", "Principals used stale in an outage.", lambda: self._stale, counts=True)
+        yield MetricSample(
+            "evicted", "Principals that made room for others.", lambda: good.evicted, counts=True
+        )
+        yield MetricSample(
+            "refusals_evicted", "Refusals that made room for others.", lambda: bad.evicted, counts=True
+        )
+        yield MetricSample("dropped", "Principals dropped by a change.", lambda: good.dropped, counts=True)
+        yield MetricSample(
+            "overtaken", "Loads that a change made worthless.", lambda: self._overtaken, counts=True
+        )
+        yield MetricSample(
+            "gaps",
+            "Times that changes could go unheard and all was questioned.",
+            lambda: self._gaps,
+            counts=True,
+        )
+
+
+def _weigh(principal: Principal) -> int:
+    return (
+        _PRINCIPAL_BYTES
+        + (_SESSION_BYTES if principal.session_id is not None else 0)
+        + 2
+        * (len(principal.email) + len(principal.name) + sum(len(text) for _, text in principal.attributes))
+        + sum(map(len, principal.permissions)) * 11 // 8  # in the headers alone: permissions are shared
+    )

@@ -1,0 +1,1 @@
+"""Passwords: the hasher, the thread pool of bcrypt, and hashes read from the database."""

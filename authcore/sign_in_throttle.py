@@ -1,0 +1,232 @@
+"""Attempts at a password: how many may fail, and how long the next one has to wait.
+
+Three counters judge an attempt, each a bucket that leaks ``free failures / window``: the client's address (IPv6 by its
+/64), the e-mail, and the e-mail at this address. While a bucket is not full, attempts are free. Each failure after that
+doubles the wait before the next: a short wait is served here (the attempt is held), a longer one is refused, unproved.
+
+Laws:
+
+- An attempt is counted before its password is looked at, in one statement that also judges it: guesses in parallel, on
+  however many replicas, get no more tries than guesses one after the other.
+- The e-mail is folded by the very function that finds the account, in the database: one account, one counter.
+- What is asked of an unknown e-mail is what is asked of a known one: the same counters, the same answers.
+- An address from which the e-mail was signed in to, or where a session of its account was last used, passes the
+  counters of the e-mail and of the address, and so does a caller with a session: nobody can lock a user out of where
+  they are at home. A wrong password there is answered as a stranger's attempt would be.
+- Success forgives what failed for that e-mail from that address, and nothing else: signing in to one account does not
+  pay for guesses at another. A registration that anybody may make counts with the address though it succeeds.
+- When the store does not answer nobody is let through: :class:`~authcore.errors.StoreUnavailable`.
+- Nor does that count as a failure: what was counted for an attempt that came to no verdict, or that could not be
+  forgiven, is remembered here and taken back before the next attempt for that e-mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+
+from cachetools import LRUCache
+
+from authcore.errors import Overloaded, StoreUnavailable, Throttled
+from authcore.fair_queue import Lane, Work
+from authcore.networks import network
+from authcore.store.attempts import NewAttempt
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from authcore.store.attempts import AttemptRows, Reserved
+
+T = TypeVar("T")
+
+_DEBTORS: Final = 10_000
+
+
+class _Debt(NamedTuple):
+    """What is to be taken back: an attempt that was counted at a moment, or with it all that it forgives."""
+
+    reserved: Reserved
+    at: datetime
+    forgives: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptLimits:
+    """The figures of the law.
+
+    Attributes:
+        free_failures: Failures of one e-mail within the window that cost no wait.
+        address_free_failures: The same of one address, over all e-mails.
+        window_seconds: In this time a full bucket leaks empty.
+        delay_seconds: The first wait; each failure after it doubles the next.
+        delay_max_seconds: The longest wait.
+        hold_seconds: A wait up to this is served by the gateway; past it the attempt is refused.
+        known_seconds: An address where a sign-in succeeded is known for this long.
+        known_addresses: Known addresses of one e-mail at most; the newest stay.
+    """
+
+    free_failures: int = 5
+    address_free_failures: int = 50
+    window_seconds: float = 3600
+    delay_seconds: float = 1
+    delay_max_seconds: float = 900
+    hold_seconds: float = 2
+    known_seconds: float = 30 * 86_400
+    known_addresses: int = 10
+
+
+class SignInThrottle:
+    """Counts and judges."""
+
+    def __init__(self, store: AttemptRows, limits: AttemptLimits | None = None) -> None:
+        self._store = store
+        self._limits = limits or AttemptLimits()
+        self._under_way: dict[str, set[asyncio.Future[None]]] = {}
+        self._owed: LRUCache[str, list[_Debt]] = LRUCache(_DEBTORS)
+
+    async def judge(  # noqa: PLR0913 - an attempt, by name
+        self,
+        prove: Callable[[Lane], Awaitable[T | None]],
+        *,
+        email: str,
+        address: str,
+        now: float,
+        has_session: bool = False,
+        work: Work = Work.LOGIN,
+        keeps: bool = False,
+    ) -> T | None:
+        """Let `prove` try, when its turn has come, and return what it returns: None is a failure.
+
+        Args:
+            prove: Looks the account up and tries the password, in the turn of the lane that it is given.
+            email: As given; of what no account can have, the empty string.
+            address: Where the client is, as far as that is believed.
+            now: POSIX seconds.
+            has_session: The caller has a session of the account already.
+            work: What is tried.
+            keeps: A success goes on counting with the address: so does work that anybody may ask for.
+
+        Raises:
+            Throttled: it is not its turn; nothing has been tried.
+            StoreUnavailable: the database does not answer.
+        """
+        email = email.strip()  # however it is spelt, its failures are counted together
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        attempt = NewAttempt(
+            email=email,
+            address=address,
+            network=network(address),
+            at=_moment(now),
+            known_since=_moment(now - self._limits.known_seconds),
+            has_session=has_session,
+        )
+        await self._pay(email)
+        turn = await self._store.reserve_attempt(attempt, self._limits)
+        while turn.reserved is None and await self._others_end(email, began):
+            attempt = replace(attempt, at=_moment(now + loop.time() - began))
+            turn = await self._store.reserve_attempt(attempt, self._limits)
+        if turn.reserved is None:
+            raise Throttled(max(1, math.ceil(turn.wait_seconds)))
+        if turn.wait_seconds > 0:
+            await asyncio.sleep(turn.wait_seconds)
+        with self._proving(email):
+            at = attempt.at + timedelta(seconds=turn.wait_seconds)
+            lane = Lane(attempt.network, Work.KNOWN if turn.is_known else work)
+            proved = await self._settled(
+                prove, lane, email, _Debt(turn.reserved, at, forgives=False), keeps=keeps
+            )
+        if (
+            proved is None and turn.passed_seconds is not None
+        ):  # a stranger would not have been told that much
+            raise Throttled(max(1, math.ceil(turn.passed_seconds)))
+        return proved
+
+    async def _settled(
+        self,
+        prove: Callable[[Lane], Awaitable[T | None]],
+        lane: Lane,
+        email: str,
+        counted: _Debt,
+        *,
+        keeps: bool,
+    ) -> T | None:
+        """Try, and take back what was counted unless it failed."""
+        try:
+            proved = await prove(lane)
+        except Overloaded:  # nobody looked at the password
+            self._owe(email, counted)
+            with suppress(StoreUnavailable):
+                await self._pay(email)
+            raise
+        except StoreUnavailable:  # nor could anybody; it is not there to take it back either
+            self._owe(email, counted)
+            raise
+        if proved is not None:
+            reserved = replace(counted.reserved, counted_address=None) if keeps else counted.reserved
+            self._owe(email, counted._replace(reserved=reserved, forgives=True))
+            await self._pay(email)
+        return proved
+
+    def _owe(self, email: str, debt: _Debt) -> None:
+        self._owed[email.lower()] = [*self._owed.get(email.lower(), ()), debt]
+
+    async def _pay(self, email: str) -> None:
+        """Take back what an outage has kept from being taken back for an e-mail.
+
+        Raises:
+            StoreUnavailable: it still cannot be; it stays owed.
+        """
+        owed = self._owed.pop(email.lower(), [])
+        while owed:
+            debt = owed[-1]
+            take_back = self._store.forgive_attempts if debt.forgives else self._store.return_attempt
+            try:
+                await take_back(debt.reserved, debt.at, self._limits)
+            except BaseException:
+                self._owed[email.lower()] = [*owed, *self._owed.get(email.lower(), ())]
+                raise
+            owed.pop()
+
+    @contextmanager
+    def _proving(self, email: str) -> Iterator[None]:
+        """Let those who wait for this attempt's end know of it."""
+        key, ended = email.lower(), asyncio.get_running_loop().create_future()
+        self._under_way.setdefault(key, set()).add(ended)
+        try:
+            yield
+        finally:
+            ended.set_result(None)
+            self._under_way[key].discard(ended)
+            if not self._under_way[key]:
+                del self._under_way[key]
+
+    async def _others_end(self, email: str, since: float) -> bool:
+        """Wait for the attempts being proved right now for that e-mail to end; False when there are none.
+
+        Of several sign-ins at once with the right password those that come last would be refused for the sake of those
+        that are only counted, and about to be forgiven.
+        """
+        others = self._under_way.get(email.lower())
+        patience = since + self._limits.hold_seconds - asyncio.get_running_loop().time()
+        if not others or patience <= 0:
+            return False
+        ended, _ = await asyncio.wait(others, timeout=patience)
+        return bool(ended)
+
+    async def purge(self, now: float) -> int:
+        """Forget counters that have leaked empty and addresses not used for long; return how many.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        known_since = _moment(now - self._limits.known_seconds)
+        return await self._store.purge_attempts(_moment(now), known_since)
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,1 @@
+"""Tokens: their claims, how they are issued and verified, and the signed identity."""

@@ -1,0 +1,300 @@
+"""Issuer and verifier of the installation's JWTs: access tokens, refresh tokens and tickets.
+
+Laws:
+
+- Verification either returns claims or raises a ``TokenRejected``: no input makes it raise anything else.
+- The signature is verified first; no claim is used or revealed before it.
+- There is no clock: ``exp`` and ``nbf`` are compared with the ``now`` passed in. ``iat`` is informative only (RFC 7519
+  section 4.1.6): an issuer whose clock is ahead is not locked out.
+- A token names its session. An access token carries no ``jti``: Whatomate's rule would make it a refresh token.
+- Access tokens and tickets fit into the first message of a WebSocket, which Whatomate limits to 512 bytes. They name
+  their session by ``s``, and long claims are spelled shorter without losing meaning (:func:`_fitting`).
+- A token with ``aud`` is for another service (RFC 7519 section 4.1.3), and is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, TypeVar
+from uuid import UUID, uuid4
+
+from authcore.crypto import jws
+from authcore.errors import TokenExpired, TokenMalformed, TokenRejected, TokenWrongKind
+from authcore.tokens.claims import AnyClaims, TokenKind, parse_claims, short_session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from authcore.crypto.keyring import KeyRing
+
+TICKET_SECONDS: Final = 30
+ROOM: Final = 306
+"""Most payload bytes for which an HS256 token stays below 512 in ``{"type":"auth","payload":{"token":"…"}}``."""
+
+C = TypeVar("C", bound=AnyClaims)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Report of ``token inspect`` on a token. It contains neither the signature nor the secret.
+
+    Attributes:
+        reason: Why the token is not valid, in one sentence; empty if it is.
+        kind: The token's kind, if it could be determined.
+        header: The JOSE header.
+        claims: The payload. If the token is not genuine, these are unproved statements.
+        is_genuine: True if a key of the ring made the signature.
+    """
+
+    reason: str
+    kind: TokenKind | None = None
+    header: Mapping[str, object] = field(default_factory=dict)
+    claims: Mapping[str, object] = field(default_factory=dict)
+    is_genuine: bool = False
+
+    @property
+    def valid(self) -> bool:
+        """True if the token verifies now, as a token of its kind."""
+        return not self.reason
+
+
+class Tokens:
+    """Issuer and verifier of this installation's tokens."""
+
+    def __init__(  # noqa: PLR0913 - its settings by name
+        self,
+        ring: KeyRing,
+        *,
+        issuer: str,
+        leeway_seconds: float,
+        access_seconds: int,
+        refresh_seconds: int,
+        ticket_seconds: int = TICKET_SECONDS,
+    ) -> None:
+        self.ring = ring
+        self.issuer = issuer
+        self.leeway_seconds = leeway_seconds
+        self.access_seconds = access_seconds
+        self.refresh_seconds = refresh_seconds
+        self.ticket_seconds = ticket_seconds
+
+    # -- issue ----------------------------------------------------------------------------------------------------
+
+    def issue_access(  # noqa: PLR0913 - one argument per claim, by name
+        self,
+        *,
+        user_id: UUID,
+        organization_id: UUID,
+        email: str,
+        role_id: UUID | None,
+        is_super_admin: bool,
+        now: float,
+        session_id: UUID | None = None,
+        not_after: float = math.inf,
+    ) -> str:
+        """Sign an access token that expires no later than `not_after`."""
+        return self.sign(
+            _fitting(
+                {
+                    **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
+                    **self._times(now, self.access_seconds, not_after),
+                    **_session(session_id, otherwise=TokenKind.ACCESS),
+                }
+            )
+        )
+
+    def issue_refresh(  # noqa: PLR0913 - one argument per claim, by name
+        self,
+        *,
+        user_id: UUID,
+        organization_id: UUID,
+        email: str,
+        role_id: UUID | None,
+        is_super_admin: bool,
+        now: float,
+        session_id: UUID | None = None,
+        not_after: float = math.inf,
+        until: float = math.inf,
+    ) -> str:
+        """Sign a refresh token. It is good only once the store knows its digest.
+
+        `until` is the end of all that is refreshed with it, and with what comes of that.
+        """
+        return self.sign(
+            {
+                **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
+                **self._times(now, self.refresh_seconds, not_after),
+                **({} if session_id is None else {"sid": str(session_id)}),
+                "jti": str(uuid4()),
+                **_until(until),
+                "token_use": TokenKind.REFRESH,
+            }
+        )
+
+    def issue_ticket(
+        self,
+        *,
+        user_id: UUID,
+        organization_id: UUID,
+        now: float,
+        session_id: UUID | None = None,
+        not_after: float = math.inf,
+    ) -> str:
+        """Sign a WebSocket ticket, for no longer than `not_after`.
+
+        That is the end of what it opens, too, where there is no session whose end that would be.
+        """
+        return self.sign(
+            {
+                "user_id": str(user_id),
+                "organization_id": str(organization_id),
+                "sub": "ws",
+                "jti": short_session(
+                    uuid4()
+                ),  # makes two tickets of one second differ; Whatomate tests sub before jti
+                **self._times(now, self.ticket_seconds, not_after),
+                **_session(session_id),
+                **_until(not_after if session_id is None else math.inf),
+                "token_use": TokenKind.TICKET,
+            }
+        )
+
+    def _times(self, now: float, seconds: int, not_after: float = math.inf) -> dict[str, object]:
+        return {"iss": self.issuer, "iat": int(now), "exp": ends_at(now, seconds, not_after)}
+
+    def sign(self, payload: Mapping[str, object]) -> str:
+        """Sign the claims of another kind of token."""
+        return jws.sign(payload, self.ring.signing)
+
+    # -- verify ---------------------------------------------------------------------------------------------------
+
+    def verify(self, token: str | bytes, kind: type[C], now: float) -> C:
+        """Prove a token and return its claims.
+
+        Args:
+            token: The compact serialization.
+            kind: The claims asked for, such as ``AccessClaims``.
+            now: POSIX seconds.
+
+        Raises:
+            TokenMalformed: not a JWT, or claims of the wrong type.
+            TokenWrongKind: genuine, and issued for another purpose.
+            TokenExpired: genuine, and past its ``exp``.
+            TokenRejected: any other reason not to believe it.
+        """
+        payload = self._proved(jws.bounded(token))
+        claims = parse_claims(payload)
+        if not isinstance(claims, kind):
+            raise TokenWrongKind
+        self._check(payload, claims, now)
+        return claims
+
+    def _proved(self, token: bytes) -> dict[str, object]:
+        """Return the payload of a token whose signature a key of the ring made."""
+        header = jws.read_header(token)
+        if jws.is_demanding(header):
+            raise TokenRejected
+        return jws.prove(token, self.ring.candidates(header.get("alg"), header.get("kid")))
+
+    def _check(self, payload: Mapping[str, object], claims: AnyClaims, now: float) -> None:
+        if claims.issuer != self.issuer or payload.get("aud") is not None:
+            raise TokenRejected
+        if claims.expires_at + self.leeway_seconds <= now:
+            raise TokenExpired
+        if claims.not_before is not None and claims.not_before > now + self.leeway_seconds:
+            raise TokenRejected
+
+    # -- explain --------------------------------------------------------------------------------------------------
+
+    def inspect(self, token: str | bytes, now: float) -> Inspection:
+        """Explain a token to its owner: its contents, and why it is not accepted, if so."""
+        try:
+            bounded = jws.bounded(token)
+            header = jws.read_header(bounded)
+            payload = jws.unproved(bounded)
+        except TokenRejected:
+            return Inspection("it is not a JWT that this program can read")
+        try:
+            self._proved(bounded)
+        except TokenRejected:
+            return Inspection(self._why_unproved(header), None, header, payload)
+        try:
+            claims = parse_claims(payload)
+        except TokenRejected as error:
+            return Inspection(self._why_invalid(error, payload), None, header, payload, is_genuine=True)
+        try:
+            self._check(payload, claims, now)
+        except TokenRejected as error:
+            return Inspection(
+                self._why_invalid(error, payload), claims.kind, header, payload, is_genuine=True
+            )
+        return Inspection("", claims.kind, header, payload, is_genuine=True)
+
+    def _why_unproved(self, header: Mapping[str, object]) -> str:
+        if jws.is_demanding(header):
+            return "its header demands extensions that are not supported"
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if all(key.algorithm != algorithm for key in self.ring):
+            return f"its algorithm {algorithm!r} is not accepted"
+        if not self.ring.candidates(algorithm, kid):
+            return f"no {algorithm} key is called {kid!r}"
+        return "its signature is by none of the configured secrets and keys"
+
+    def _why_invalid(self, error: TokenRejected, payload: Mapping[str, object]) -> str:
+        if isinstance(error, TokenExpired):
+            return "it has expired"
+        if isinstance(error, TokenMalformed):
+            return "a claim is missing or of the wrong type"
+        if payload.get("iss") != self.issuer:
+            return f"its issuer is not {self.issuer!r}"
+        return "it is for another audience, or not valid yet (nbf in the future)"
+
+
+def ends_at(now: float, seconds: int, not_after: float) -> int:
+    """Return the ``exp`` of a token that lives for `seconds` and must not outlive `not_after`."""
+    return int(min(int(now) + seconds, not_after))
+
+
+def _identity(
+    user_id: UUID, organization_id: UUID, email: str, role_id: UUID | None, *, is_super_admin: bool
+) -> dict[str, object]:
+    claims: dict[str, object] = {
+        "user_id": str(user_id),
+        "organization_id": str(organization_id),
+        "email": email,
+        "is_super_admin": is_super_admin,
+    }
+    return claims if role_id is None else {**claims, "role_id": str(role_id)}
+
+
+def _session(session_id: UUID | None, otherwise: TokenKind | None = None) -> dict[str, object]:
+    """Return the claim that names the session; for a token without one, the claim that names its kind."""
+    if session_id is not None:
+        return {"s": short_session(session_id)}
+    return {} if otherwise is None else {"token_use": otherwise}
+
+
+def _until(seconds: float) -> dict[str, object]:
+    """Return the claim that says when all that is founded on a token ends."""
+    return {} if seconds == math.inf else {"until": int(seconds)}
+
+
+def _fitting(claims: dict[str, object]) -> dict[str, object]:
+    """Return an access token's claims, shortened as far as possible to fit into a WebSocket's first message.
+
+    A false ``is_super_admin`` is left out first; every reader treats its absence as false. If that is not enough, the
+    UUIDs are spelled without hyphens, which both Whatomate's parser and ours accept.
+    """
+    if "s" not in claims or _size(claims) <= ROOM:
+        return claims
+    claims = {name: claim for name, claim in claims.items() if claim is not False}
+    if _size(claims) <= ROOM:
+        return claims
+    ids = ("user_id", "organization_id", "role_id")
+    return {name: str(claim).replace("-", "") if name in ids else claim for name, claim in claims.items()}
+
+
+def _size(claims: Mapping[str, object]) -> int:
+    return len(json.dumps(claims, separators=(",", ":"), ensure_ascii=False).encode())

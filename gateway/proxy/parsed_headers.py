@@ -1,0 +1,133 @@
+"""Parsed headers: what a request's field lines state about its sender and which of them are forwarded.
+
+They are parsed once per set of lines: requests whose lines came in the same bytes share one :class:`ParsedHeaders`
+(``head.notes``), so everything in it must follow from the lines, the peer and the configuration alone: never from the
+time, the target or any state. What follows from the caller or the route as well is stored here too, and is checked
+before it is used (:mod:`gateway.proxy.memo`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from authcore.credentials import CookieToken
+from authcore.principal import ANONYMOUS
+from gateway.cookies import NO_COOKIES, OurCookies
+from gateway.credentials import contradicts_organization, read_credential, read_organization
+from gateway.tracing.context import TRACEPARENT, read_context
+from gateway.wire.framing import connection_tokens
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from authcore.credentials import CookieTwins, Credential
+    from authcore.principal import Principal
+    from gateway.proxy.forwarded import Origin
+    from gateway.proxy.header_edits import HeaderEdits
+    from gateway.proxy.headers import HeaderPolicy
+    from gateway.proxy.memo import CredentialMemo, PermitMemo, UpstreamHeadersMemo
+    from gateway.wire.messages import RequestHead
+
+ORGANIZATION: Final = b"x-organization-id"
+
+
+class ParsedHeaders:
+    """Parsed headers of one set of field lines from one peer.
+
+    Attributes:
+        presented: The credential memo; None before a credential was looked for.
+        ruling: The permit memo; None before a permit was made.
+        sent: The upstream-headers memo; None before a request was forwarded.
+        origin: Where the request came from.
+        trace: The trace it belongs to; None if a new one has to begin.
+        preflight: It has the marks of a CORS preflight (Fetch standard), whatever its method.
+        cookies: The gateway's own cookies in it; empty if cookies are off.
+    """
+
+    __slots__ = (
+        "_credential",
+        "_head",
+        "_laws",
+        "_organization",
+        "cookies",
+        "origin",
+        "preflight",
+        "presented",
+        "ruling",
+        "sent",
+        "trace",
+    )
+
+    def __init__(self, head: RequestHead, origin: Origin, laws: HeaderPolicy) -> None:
+        """Parse what every request needs.
+
+        Raises:
+            TooManyCookies: there are more cookies than any browser stores.
+        """
+        self._head = head
+        self._laws = laws
+        self._credential: Credential | CookieTwins | None = None
+        self._organization: tuple[UUID | None] | None = None
+        self.presented: CredentialMemo | None = None
+        self.ruling: PermitMemo | None = None
+        self.sent: UpstreamHeadersMemo | None = None
+        self.cookies = NO_COOKIES
+        if laws.cookies and b"cookie" in head.first:
+            self.cookies = OurCookies(head.every(b"cookie"))
+        self.origin = origin
+        self.trace = read_context(head)
+        if self.trace is not None and TRACEPARENT in connection_tokens(head):
+            self.trace = None  # the previous hop did not mean it for the next one (RFC 9110 section 7.6.1)
+        self.preflight = b"origin" in head.first and b"access-control-request-method" in head.first
+
+    def credential(self) -> Credential | CookieTwins:
+        """Return the presented credential; raises as :func:`~gateway.credentials.read_credential`."""
+        if self._credential is None:
+            self._credential = read_credential(self._head, self.cookies)
+        return self._credential
+
+    def organization(self) -> UUID | None:
+        """Return the organization asked for; raises as :func:`~gateway.credentials.read_organization`."""
+        if self._organization is None:
+            self._organization = (read_organization(self._head, lenient=self._laws.lenient),)
+        return self._organization[0]
+
+    def contradicts(self, principal: Principal) -> bool:
+        """Return whether X-Organization-ID names another organization than the one that `principal` acts in.
+
+        Such a line is not forwarded: the upstream might act on it.
+        """
+        return principal is not ANONYMOUS and contradicts_organization(self._head, principal.organization_id)
+
+    def passing(
+        self,
+        *,
+        strip: bool,
+        ours: bool = False,
+        edits: HeaderEdits | None = None,
+        without: frozenset[bytes] = frozenset(),
+    ) -> bytes:
+        """Return the field lines to forward, as they came.
+
+        Args:
+            strip: The credential is left out.
+            ours: The gateway's own cookies are included, for its own application.
+            edits: The route's header edits; their lines are added.
+            without: Further folded names to leave out.
+        """
+        head, laws = self._head, self._laws
+        replaced = laws.trace.withheld(head, self.trace) | without
+        if edits is None:
+            return laws.passing(head, strip=strip, ours=ours, replaced=replaced)
+        return laws.passing(head, strip=strip, ours=ours, replaced=replaced | edits.replaced) + edits.lines
+
+    def bearer(self, counted: CookieToken | None) -> bytes:
+        """Return the Authorization line that replaces the authenticating cookie: our cookies are not forwarded.
+
+        Args:
+            counted: The cookie that counted, if there are several.
+        """
+        credential = self.credential() if counted is None else counted
+        return (
+            b"Authorization: Bearer %b\r\n" % credential.token if isinstance(credential, CookieToken) else b""
+        )

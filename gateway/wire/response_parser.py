@@ -1,0 +1,288 @@
+"""Response parser of an upstream connection: llhttp's callbacks, and the checks on what an upstream sends.
+
+Laws:
+
+- Heads are appended to ``heads`` in order, interim ones included; ``final`` is the last. Body pieces go to the sink
+  once there is one, and wait in ``pieces`` until then.
+- Bytes behind the end of a response are ``excess``: they are not parsed, and the connection is not used again.
+- ``feed`` raises the first violation as a :class:`ProtocolError` of status 502.
+- A repeated head is not parsed again: a whole response of known length whose head equals, to the byte, one that this
+  upstream sent before, gets that one's :class:`ResponseHead` (:class:`KnownHeads`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from gateway.wire.framing import check_response, check_switch, connection_tokens
+from gateway.wire.messages import BodyKind, ProtocolError, ResponseHead
+
+if TYPE_CHECKING:
+    from gateway.wire.flow import Sink
+    from gateway.wire.messages import FieldLine
+
+MAX_HEAD_BYTES: Final = 262_144
+MAX_INTERIM: Final = 32
+MAX_FRAMING_BYTES: Final = 65_536
+"""Limit on chunk sizes, extensions and trailers (section 7.1) that come without a byte of body between them."""
+BAD_GATEWAY: Final = 502
+_SWITCHING: Final = 101
+_HTTP: Final = b"HTTP/1."
+
+_KNOWN: Final = 128
+_KNOWN_BYTES: Final = 2048
+
+
+class KnownHeads:
+    """Memo of one upstream's response heads by their bytes. It is bounded, and cleared as a whole when full."""
+
+    __slots__ = ("_heads", "_last", "_last_head")
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, ResponseHead] = {}
+        self._last = b""
+        self._last_head: ResponseHead | None = None
+
+    def find(self, raw: bytes) -> tuple[int, ResponseHead] | None:
+        """Return the length of the head at the start of `raw`, and the parsed head; None if it is not in the memo."""
+        last, head = self._last, self._last_head
+        if head is not None and raw.startswith(last):  # `last` ends in an empty line, so it is a whole head
+            return len(last), head
+        end = raw.find(b"\r\n\r\n") + 4
+        start = raw[:end]
+        head = self._heads.get(start)
+        if head is None:
+            return None
+        self._last, self._last_head = start, head
+        return end, head
+
+    def add(self, raw: bytes, head: ResponseHead) -> None:
+        """Add a head that was parsed and passed every check."""
+        if len(raw) <= _KNOWN_BYTES:
+            if len(self._heads) >= _KNOWN:
+                self._heads.clear()
+            self._heads[raw] = head
+
+
+class ResponseParser:
+    """Response parser for one upstream connection, for one request at a time.
+
+    Attributes:
+        heads: Parsed heads that the exchange has not taken yet.
+        final: The final head, once it is parsed.
+        complete: The response has ended by its framing.
+        excess: Bytes came behind the end of the response.
+        pieces: Body received before there was a sink.
+        sink: The receiver of the body.
+        early: Bytes that came behind a 101, for the tunnel.
+    """
+
+    __slots__ = (
+        "_fed",
+        "_framed",
+        "_head",
+        "_interim",
+        "_known",
+        "_lines",
+        "_method",
+        "_parser",
+        "_upgrade",
+        "complete",
+        "early",
+        "excess",
+        "final",
+        "heads",
+        "pieces",
+        "sink",
+    )
+
+    def __init__(self, known: KnownHeads) -> None:
+        self._known = known
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self.heads: deque[ResponseHead] = deque()
+        self._method = b""
+        self.expect(b"", upgrade=False)
+
+    def expect(self, method: bytes, *, upgrade: bool) -> None:
+        """Reset the parser for the response to a request of `method`."""
+        if (
+            self._method == b"HEAD"
+        ):  # llhttp cannot be given the method: after HEAD it waits for a body that never comes
+            self._parser = httptools.HttpResponseParser(self)
+        self._method = method
+        self._upgrade = upgrade
+        self._head: ResponseHead | None = None
+        self._lines: list[FieldLine] | None = None
+        self._fed = self._framed = 0
+        self._interim = 0
+        self.heads.clear()
+        self.final: ResponseHead | None = None
+        self.complete = False
+        self.excess = False
+        self.pieces: list[bytes] = []
+        self.sink: Sink | None = None
+        self.early = b""
+
+    def close(self) -> None:
+        """Stop parsing. Parser and reader refer to each other, and this breaks the reference cycle."""
+        self._parser = None
+
+    def feed(self, raw: bytes) -> None:
+        """Parse received bytes.
+
+        Raises:
+            ProtocolError: the response violates a law.
+        """
+        rested = not self._fed
+        if rested and self._repeated(raw):
+            return
+        if self._parser is None:
+            return
+        if (
+            rested and not raw.startswith(_HTTP) and not _HTTP.startswith(raw)
+        ):  # llhttp parses RTSP and ICE as well
+            raise ProtocolError(BAD_GATEWAY, "not an HTTP response")
+        if self.final is None:
+            self._fed += len(raw)
+        else:
+            self._framed += len(raw)
+        try:
+            self._parser.feed_data(raw)
+        except httptools.HttpParserUpgrade as switched:
+            self.early = raw[switched.args[0] :]
+        except httptools.HttpParserError as error:
+            if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
+                raise error.__context__ from error
+            raise ProtocolError(BAD_GATEWAY, str(error)) from error
+        self._check_progress()
+        if rested and self.complete and not self.excess and not self._interim:
+            self._remember(raw)
+
+    def _check_progress(self) -> None:
+        """Enforce the limits on bytes without progress: an unfinished head, or framing without a body."""
+        if self.final is None and self._fed > MAX_HEAD_BYTES:
+            raise ProtocolError(BAD_GATEWAY, "response head too large")
+        if self._framed > MAX_FRAMING_BYTES:
+            raise ProtocolError(BAD_GATEWAY, "chunk framing without a body")
+
+    def ended_by_close(self) -> bool:
+        """Record that the connection has closed; return whether this ends the response (section 6.3 rule 8)."""
+        if self.final is not None and self.final.kind is BodyKind.CLOSE and not self.complete:
+            self._complete()
+            return True
+        return False
+
+    # -- repeated heads ----------------------------------------------------------------------------------------
+
+    def _repeated(self, raw: bytes) -> bool:
+        """Take a whole response whose head is in the memo; return False if `raw` is anything else."""
+        known = None if self._method == b"HEAD" else self._known.find(raw)
+        if known is None:
+            return False
+        end, head = known
+        if len(raw) - end != head.length:
+            return False
+        self._fed = len(raw)
+        self.final = head
+        self.heads.append(head)
+        if head.length:
+            self.pieces.append(raw[end:])
+        self.complete = True
+        return True
+
+    def _remember(self, raw: bytes) -> None:
+        """Add the head of `raw`, which was exactly one response, to the memo if llhttp need not parse it again."""
+        head = self.final
+        end = raw.find(b"\r\n\r\n") + 4
+        if (
+            head is not None
+            and self._method != b"HEAD"
+            and head.kind in (BodyKind.LENGTH, BodyKind.NONE)
+            and head.keep_alive
+            and len(raw) - end == (head.length if head.kind is BodyKind.LENGTH else 0)
+            and (
+                head.kind is BodyKind.LENGTH or not head.length
+            )  # a 304 may have a Content-Length and no body
+        ):
+            self._known.add(raw[:end], head)
+
+    # -- llhttp's callbacks ------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Start a response."""
+        if self.final is not None:
+            self.excess = True
+        self._head = head = ResponseHead()
+        self._lines = head.fields
+
+    def on_status(self, phrase: bytes) -> None:
+        """Append a part of the reason phrase."""
+        if self._head is not None:
+            self._head.phrase += phrase
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Append a field line; after the final head it is a trailer, which is dropped (section 6.5.1)."""
+        if self._lines is not None:
+            self._lines.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        """Check a complete head, determine its framing, and append it to ``heads``."""
+        head, self._head, self._lines = self._head, None, None
+        if head is None or self.excess or self._parser is None:
+            return
+        # _fed counts whole reads. The field sizes are summed exactly only when that upper bound exceeds the limit.
+        if (
+            self._fed > MAX_HEAD_BYTES
+            and sum(len(name) + len(value) for name, value in head.fields) > MAX_HEAD_BYTES
+        ):
+            raise ProtocolError(BAD_GATEWAY, "response head too large")
+        head.status = self._parser.get_status_code()
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise ProtocolError(BAD_GATEWAY, "unknown HTTP version")
+        head.minor = int(version == "1.1")
+        head.index()
+        if b"connection" in head.first:
+            options = connection_tokens(head)
+            head.keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
+        else:
+            head.keep_alive = head.minor == 1
+        check_response(head, self._method)
+        if head.interim:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise ProtocolError(BAD_GATEWAY, "too many interim responses")
+        elif head.status == _SWITCHING:
+            if not self._upgrade:
+                raise ProtocolError(BAD_GATEWAY, "101 to a request that asked for no upgrade")
+            check_switch(head)
+        else:
+            self.final = head
+            if head.kind is BodyKind.NONE:
+                self._complete()
+        self.heads.append(head)
+
+    def on_body(self, piece: bytes) -> None:
+        """Pass a piece of the body to the sink, or store it until there is one."""
+        self._framed = 0
+        if self.complete:
+            self.excess = True
+        elif self.final is None:  # an interim response, which has no body
+            raise ProtocolError(BAD_GATEWAY, "interim response with a body")
+        elif self.sink is not None:
+            self.sink.body(piece)
+        else:
+            self.pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        """End a response by its framing."""
+        if self.final is not None and not self.complete:
+            self._complete()
+
+    def _complete(self) -> None:
+        self.complete = True
+        if self.sink is not None:
+            self.sink.end()

@@ -1,0 +1,131 @@
+"""Write buffer of all connections: small writes wait for the end of the loop's turn, and then leave together.
+
+A write to a socket wakes the reader at its other end. Between the work on two requests, each write wakes a peer that
+has just gone to sleep again, at the price of an interrupt to another core. In a row, the first write wakes the peer and
+the others find it awake. Pieces for one transport that come in one turn leave in one write. Laws:
+
+- Bytes written to one transport leave in the order in which they were written, whether they waited or not.
+- A write waits at most for the end of the loop's turn, and for at most ``MOST`` other outlets. No transport has more
+  than ``LARGEST`` bytes waiting: a larger piece is written at once, so that its writer notices a slow peer.
+- A transport is closed, measured and given away through its outlet, which flushes first. Where asyncio closes it by
+  itself, after ``eof_received``, its protocol flushes there.
+- A failure of one transport does not delay the others.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING, Final
+
+from gateway.wire.drive import report
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+LARGEST: Final = 16_384
+MOST: Final = 64
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
+
+
+class WriteBuffers:
+    """Outlets with waiting bytes, of all connections of one loop."""
+
+    __slots__ = ("_holding", "_later")
+
+    def __init__(self, later: Callable[[Callable[[], None]], object]) -> None:
+        """`later` schedules a call for the end of the loop's present turn, as ``loop.call_soon`` does."""
+        self._later = later
+        self._holding: list[WriteBuffer] = []
+
+    def add(self, outlet: WriteBuffer) -> None:
+        """Flush `outlet` at the end of this turn, or as soon as ``MOST`` outlets wait."""
+        if not self._holding:
+            self._later(self.flush)
+        self._holding.append(outlet)
+        if len(self._holding) >= MOST:
+            self.flush()
+
+    def flush(self) -> None:
+        """Flush every waiting outlet."""
+        holding, self._holding = self._holding, []
+        for outlet in holding:
+            try:
+                outlet.flush()
+            except Exception as error:  # noqa: BLE001 -- reported; the others must not wait for it
+                report("a transport let an exception escape", error)
+                outlet.transport.abort()
+
+
+class WriteBuffer:
+    """Write buffer of one transport.
+
+    Attributes:
+        transport: The transport.
+        writes_flushed: How many writes left it, those included that were dropped because the transport was closing.
+    """
+
+    __slots__ = ("_outbox", "_waiting", "transport", "writes_flushed")
+
+    def __init__(self, outbox: WriteBuffers, transport: asyncio.Transport) -> None:
+        self._outbox = outbox
+        self.transport = transport
+        self._waiting = b""
+        self.writes_flushed = 0
+
+    def write(self, piece: bytes) -> None:
+        """Write `piece` at the end of this turn, or at once if it is large."""
+        waiting = self._waiting
+        if len(waiting) + len(piece) > LARGEST:
+            self.flush()
+            self._depart(piece)
+        elif waiting:
+            self._waiting = waiting + piece
+        else:
+            self._waiting = piece
+            self._outbox.add(self)
+
+    def flush(self) -> None:
+        """Write what waits; it is dropped if the transport is closing."""
+        waiting = self._waiting
+        if waiting:
+            self._waiting = b""
+            self._depart(waiting)
+
+    def _depart(self, piece: bytes) -> None:
+        self.writes_flushed += 1
+        if not self.transport.is_closing():
+            self.transport.write(piece)
+
+    def buffered(self) -> int:
+        """Flush, and return how many bytes the peer has not taken."""
+        self.flush()
+        return self.transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        """Flush, and close the transport when the peer has taken everything."""
+        self.flush()
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Flush, and drop the transport at once; the peer may still receive what was written before."""
+        self.flush()
+        self.transport.abort()
+
+    def drop(self) -> None:
+        """Drop the transport at once, together with what waits."""
+        self._waiting = b""
+        self.transport.abort()
+
+    def reset(self) -> None:
+        """Drop the transport so that its peer sees a reset, and takes what it received for broken off."""
+        made = self.transport.get_extra_info("socket")
+        if made is not None:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.transport.abort()
+
+    def give_away(self) -> asyncio.Transport:
+        """Flush, and return the transport to its next owner, which writes to it directly."""
+        self.flush()
+        return self.transport

@@ -1,0 +1,85 @@
+"""api-keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.commands.conftest import Run, refused
+from tests.conftest import execute, fetch, finish
+
+NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
+"""A well-formed id that nothing has."""
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_key_is_shown_once_listed_by_its_beginning_and_revoked(
+    on: Run, user: str, organization: str, migrated_url: str
+) -> None:
+    made = on(
+        *("api-keys", "create", "--user", "ADA@acme.example", "--organization", organization),
+        *("--name", "ci", "--expires-at", "2999-12-31T23:59:59Z"),
+    )
+    key = made.stdout.strip()
+    assert key.startswith("whm_")
+    assert len(key) == 36
+    assert made.stderr.startswith("key ")
+    assert key not in made.stderr
+
+    listed = on("api-keys", "list", "--organization", organization)
+    (line,) = listed.stdout.splitlines()
+    key_id, prefix, state, expires, used, name = line.split("\t")
+    assert (prefix, state, expires, used, name) == (
+        f"{key[:20]}…",
+        "active",
+        "2999-12-31T23:59:59Z",
+        "never",
+        "ci",
+    )
+    assert key not in listed.output
+
+    assert on("api-keys", "revoke", key_id).exit_code == 0
+    assert on("api-keys", "list", "--organization", organization).stdout.split("\t")[2] == "revoked"
+    assert finish(fetch(migrated_url, f"SELECT user_id FROM api_keys WHERE id = '{key_id}'")) == UUID(user)  # noqa: S608 - ours
+
+
+def test_an_expired_key_is_listed_as_such(on: Run, user: str, organization: str, migrated_url: str) -> None:
+    on("api-keys", "create", "--user", "ada@acme.example", "--organization", organization, "--name", "old")
+    finish(execute(migrated_url, "UPDATE api_keys SET expires_at = now() - interval '1 day'"))
+    assert "\texpired\t" in on("api-keys", "list", "--organization", organization).stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "code", "error"),
+    [
+        ("--user", "nobody@acme.example", 1, "User not found"),
+        ("--organization", NOBODY, 1, "Organization not found"),
+        ("--organization", "acme", 2, "Invalid value for '--organization': 'acme' is not a valid UUID."),
+        ("--expires-at", "2000-01-01T00:00:00Z", 2, "--expires-at is in the past"),
+        ("--expires-at", "2999-01-01", 2, "has no time zone"),
+        ("--expires-at", "soon", 2, "is not a moment"),
+    ],
+)
+def test_a_key_that_cannot_be_is_refused(
+    option: str, value: str, code: int, error: str, on: Run, user: str, organization: str
+) -> None:
+    options = {"--user": "ada@acme.example", "--organization": organization, "--name": "x", option: value}
+    result = on("api-keys", "create", *[part for pair in options.items() for part in pair])
+    assert result.exit_code == code
+    assert error in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_key_of_a_stranger_to_the_organization_is_refused(on: Run, user: str) -> None:
+    other = on("orgs", "create", "Other").stdout.strip()
+    result = on("api-keys", "create", "--user", "ada@acme.example", "--organization", other, "--name", "x")
+    refused(result, 1, "You are not a member of this organization")
+
+
+def test_an_unknown_key_or_organization_is_told(on: Run) -> None:
+    assert on("api-keys", "revoke", str(uuid4())).exit_code == 1
+    refused(on("api-keys", "list", "--organization", str(uuid4())), 1, "Organization not found")
