@@ -1,4 +1,4 @@
-"""Attempts at a password: how many may fail, and how long the next one has to wait.
+"""Sign-in throttle, over attempts at a password: how many may fail, and how long the next one has to wait.
 
 Three counters judge an attempt, each a bucket that leaks ``free failures / window``: the client's address (IPv6 by its
 /64), the e-mail, and the e-mail at this address. While a bucket is not full, attempts are free. Each failure after that
@@ -126,24 +126,24 @@ class SignInThrottle:
             has_session=has_session,
         )
         await self._pay(email)
-        turn = await self._store.reserve_attempt(attempt, self._limits)
-        while turn.reserved is None and await self._others_end(email, began):
+        reservation = await self._store.reserve_attempt(attempt, self._limits)
+        while reservation.reserved is None and await self._others_end(email, began):
             attempt = replace(attempt, at=_moment(now + loop.time() - began))
-            turn = await self._store.reserve_attempt(attempt, self._limits)
-        if turn.reserved is None:
-            raise Throttled(max(1, math.ceil(turn.wait_seconds)))
-        if turn.wait_seconds > 0:
-            await asyncio.sleep(turn.wait_seconds)
+            reservation = await self._store.reserve_attempt(attempt, self._limits)
+        if reservation.reserved is None:
+            raise Throttled(max(1, math.ceil(reservation.wait_seconds)))
+        if reservation.wait_seconds > 0:
+            await asyncio.sleep(reservation.wait_seconds)
         with self._proving(email):
-            at = attempt.at + timedelta(seconds=turn.wait_seconds)
-            lane = Lane(attempt.network, Work.KNOWN if turn.is_known else work)
+            at = attempt.at + timedelta(seconds=reservation.wait_seconds)
+            lane = Lane(attempt.network, Work.KNOWN if reservation.is_known else work)
             proved = await self._settled(
-                prove, lane, email, _Debt(turn.reserved, at, forgives=False), keeps=keeps
+                prove, lane, email, _Debt(reservation.reserved, at, forgives=False), keeps=keeps
             )
         if (
-            proved is None and turn.passed_seconds is not None
+            proved is None and reservation.passed_seconds is not None
         ):  # a stranger would not have been told that much
-            raise Throttled(max(1, math.ceil(turn.passed_seconds)))
+            raise Throttled(max(1, math.ceil(reservation.passed_seconds)))
         return proved
 
     async def _settled(

@@ -39,7 +39,6 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
         "assembly",
         "workers",
         "logs",
-        "keys",
         "faults",
     },
     "workers": {"addresses", "admin_access", "app", "status", *GROUND},
@@ -54,27 +53,32 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
         "admin_access",
         "status",
         "wire",
-        "chores",
-        "collector",
+        "background",
+        "gc_tuning",
         "draining",
         *GROUND,
     },
-    "assembly": {"assembly", "status", "proxy", "endpoints", "wire", "keys", "outbound", "chores", *GROUND},
-    "keys": set(),
-    "outbound": set(),
+    "assembly": {"assembly", "status", "proxy", "endpoints", "wire", "jwks_fetch", "background", *GROUND},
+    "jwks_fetch": set(),
     "proxy": {"proxy", "wire", *GROUND},
     "endpoints": {"endpoints", *GROUND},
     "admin": {"admin", "admin_access", "status", *GROUND},
     "admin_access": GROUND,
     "status": {"status", *GROUND},
-    "chores": GROUND,
+    "background": GROUND,
     "addresses": set(),
-    "collector": set(),
+    "gc_tuning": set(),
     "draining": {"wire"},
     "wire": {"wire"},
     **dict.fromkeys(GROUND, GROUND),
 }
 """Inside gateway: room -> the rooms it may import. Cut here, and only here, to change the shape."""
+
+DOMAIN_ORDER: Final = ("accounts", "identity", "tokens", "crypto")
+"""The rooms of authcore from top to bottom: each may import those after it. Beside them stand ``BELOW_ALL``."""
+
+BELOW_ALL: Final = frozenset({"passwords", "store", "errors"})
+"""Rooms of authcore that any other may import, and its single modules with them; they import none of the four."""
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
     "httptools": ("gateway/wire/",),
@@ -103,6 +107,13 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 """One library, one place."""
 
 LINES_OF_A_MODULE: Final = 300
+LONGER_MODULES: Final = {
+    "gateway/proxy/authorizer.py": (
+        320,
+        "one class: the phases of a decision, in the order in which they run",
+    ),
+}
+"""Modules that may have more lines, with the number, and the reason why splitting them would not help a reader."""
 LINES_OF_A_FUNCTION: Final = 50
 UNUSED_WORDS: Final = {"helper", "helpers", "util", "utils", "manager", "managers", "data", "info", "infos"}
 DICTATED_NAMES: Final = {
@@ -185,6 +196,18 @@ def rooms_import_downwards(module: Module) -> Iterator[str]:
             yield f"{line}: {module.room} imports {name}"
 
 
+def the_domain_imports_downwards(module: Module) -> Iterator[str]:
+    """In authcore: accounts, identity, tokens, crypto; passwords, store and the vocabulary below them all."""
+    if module.package != "authcore":
+        return
+    room = module.path.removeprefix("authcore/").partition("/")[0].removesuffix(".py")
+    lower = set(DOMAIN_ORDER[DOMAIN_ORDER.index(room) :]) if room in DOMAIN_ORDER else set()
+    for line, name in module.imports:
+        top, *rest = name.split(".")
+        if top == "authcore" and rest and rest[0] in DOMAIN_ORDER and rest[0] not in lower:
+            yield f"{line}: {room} imports {name}"
+
+
 def wire_knows_nothing_of_auth(module: Module) -> Iterator[str]:
     """Bytes to messages and back."""
     if module.path.startswith("gateway/wire/"):
@@ -253,9 +276,10 @@ def authcore_has_no_clock(module: Module) -> Iterator[str]:
 
 
 def a_module_fits_in_the_head(module: Module) -> Iterator[str]:
-    """300 lines at most."""
+    """300 lines at most; an exception is named, with its reason."""
     lines = len(module.text.splitlines())
-    if lines > LINES_OF_A_MODULE:
+    most, _ = LONGER_MODULES.get(module.path, (LINES_OF_A_MODULE, ""))
+    if lines > most:
         yield f"{lines}: {lines} lines"
 
 
@@ -359,6 +383,7 @@ def an_exemption_has_its_reason(module: Module) -> Iterator[str]:
 LAWS: Final = (
     packages_keep_apart,
     rooms_import_downwards,
+    the_domain_imports_downwards,
     wire_knows_nothing_of_auth,
     a_library_has_one_place,
     the_environment_is_read_in_config,

@@ -4,7 +4,8 @@ Laws:
 
 - A wrong password and an unknown e-mail get the same message at the same cost. Only a caller who proved the password
   learns that the user is switched off.
-- A password is compared only when :mod:`authcore.sign_in_throttle` grants the attempt its turn, whatever the password is for.
+- A password is compared only when :mod:`authcore.sign_in_throttle` grants the attempt its turn, whatever the password
+  is for.
 - bcrypt runs while no database connection is held.
 """
 

@@ -2,16 +2,15 @@
 
 Laws:
 
-- What happens to a refresh token is what ``TABLES`` says (``authcore/session_states.py``). PostgreSQL is handed the
-  table and decides by it, in one statement, under the locks of the token and its family: two refreshes at once make one
-  pair, an outage turns nothing.
-- The store keeps digests, never tokens. A client that raced itself, or lost the answer, is given the same pair again,
-  from a copy that was sealed under the used token and is forgotten when nobody may ask for it any more.
+- ``TABLES`` (``authcore/session_states.py``) says what happens to a refresh token. PostgreSQL is given the table and
+  decides by it in one statement, under the locks of the token and its family. Two refreshes at once make one pair.
+- The store holds digests, never tokens. A client that raced itself, or lost the answer, gets the same pair again, from
+  a copy that was sealed under the used token. The copy is deleted when nobody may ask for it any more.
 - A second use that the table calls theft ends the family, and every token of it is refused from then on.
-- A refresh token that Whatomate issued (genuine, and without the gateway's own claim) is entered into a family once.
-- No token outlives its session, and no session the absolute lifetime.
-- The organization of the token is kept. Who was removed from it lands in their home organization.
-- Who ends a session tells so in this process at once; the database tells the others.
+- A refresh token that Whatomate issued (genuine, and without the gateway's own claim) enters a family once.
+- No token outlives its session, and no session outlives the absolute lifetime.
+- The token's organization is preserved. A user who was removed from it is signed in to their home organization.
+- Whatever ends a session announces it in this process at once; the database announces it to the others.
 """
 
 from __future__ import annotations
@@ -134,10 +133,8 @@ class Sessions(SessionList):
 
     def figures(self) -> Iterable[MetricSample]:
         """What to publish."""
-        yield MetricSample("displaced", "Sessions ended by a newer one too many.", self._count, counts=True)
-
-    def _count(self) -> float:
-        return self._displaced
+        meaning = "Sessions ended by a newer one too many."
+        yield MetricSample("displaced", meaning, lambda: self._displaced, counts=True)
 
     async def extend(
         self,
@@ -178,10 +175,10 @@ class Sessions(SessionList):
         session = await self._session(claims, digest, began_at, visit, now)
         if session is None:
             raise RefreshRevoked
-        follows = token if self._grace_seconds or self._reuse is not Reuse.STRICT else None
         until = math.inf if claims.until is None else claims.until
+        follows = token if self._grace_seconds or self._reuse is not Reuse.STRICT else None
         pair, successor = self._pairs.issue(subject, session, now, follows, until=until)
-        turn = await self._store.rotate_refresh_token(
+        rotated = await self._store.rotate_refresh_token(
             digest,
             Event.REFRESH,
             self._transitions,
@@ -190,23 +187,23 @@ class Sessions(SessionList):
             organization_id=subject.organization_id,
             visit=visit,
         )
-        if turn is None:
+        if rotated is None:
             raise RefreshRevoked
-        return self._outcome(turn, pair, token, now)
+        return self._outcome(rotated, pair, token, now)
 
-    def _outcome(self, turn: Rotated, pair: TokenPair, token: RefreshToken, now: float) -> TokenPair:
-        match Effect(turn.effect):
+    def _outcome(self, rotated: Rotated, pair: TokenPair, token: RefreshToken, now: float) -> TokenPair:
+        match Effect(rotated.effect):
             case Effect.ISSUE:
                 return pair
             case Effect.REPEAT:
-                return reopen(turn, token, now)
+                return reopen(rotated, token, now)
             case Effect.RENEW:
-                return renew(turn, token, pair, now)
+                return renew(rotated, token, pair, now)
             case Effect.END:
-                self._tell(Change(rows=(turn.session_id,)))
-                raise RefreshReused(turn.session_id)
+                self._tell(Change(rows=(rotated.session_id,)))
+                raise RefreshReused(rotated.session_id)
             case Effect.REFUSE:
-                raise RefreshExpired if turn.state == State.EXPIRED else RefreshRevoked
+                raise RefreshExpired if rotated.state == State.EXPIRED else RefreshRevoked
 
     # -- end ------------------------------------------------------------------------------------------------------
 
@@ -223,11 +220,10 @@ class Sessions(SessionList):
         digest = digest_of(token)
         if not claims.is_ours:
             await self._enter(claims, digest, NOWHERE, now)
-        turn = await self._store.rotate_refresh_token(
-            digest, Event.LOGOUT, self._transitions, self._moments(now)
-        )
-        if turn is not None and turn.effect == Effect.END:
-            self._tell(Change(rows=(turn.session_id,)))
+        at = self._moments(now)
+        rotated = await self._store.rotate_refresh_token(digest, Event.LOGOUT, self._transitions, at)
+        if rotated is not None and rotated.effect == Effect.END:
+            self._tell(Change(rows=(rotated.session_id,)))
 
     async def forget_successors(self, now: float) -> int:
         """Forget the pairs that nobody may ask for again, and return how many.
@@ -237,7 +233,7 @@ class Sessions(SessionList):
         """
         return await self._store.forget_successors(self._moments(now), self._reuse)
 
-    # -- what a turn needs ----------------------------------------------------------------------------------------
+    # -- what a rotation needs ------------------------------------------------------------------------------------
 
     def _verified(self, token: RefreshToken, now: float) -> RefreshClaims:
         try:

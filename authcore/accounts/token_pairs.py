@@ -108,27 +108,27 @@ class TokenPairs:
         )
 
 
-def reopen(turn: Rotated, token: RefreshToken, now: float) -> TokenPair:
+def reopen(rotated: Rotated, token: RefreshToken, now: float) -> TokenPair:
     """Return the pair that followed `token`, decrypted with it.
 
     Raises:
         RefreshRevoked: the pair is no longer stored, or was sealed for another token.
     """
-    copy = None if turn.successor is None else unseal(turn.successor, token.token)
+    copy = None if rotated.successor is None else unseal(rotated.successor, token.token)
     if copy is None:
         raise RefreshRevoked
     access, refresh, access_end, refresh_end = json.loads(copy)
     access_left, refresh_left = max(0, access_end - int(now)), max(0, refresh_end - int(now))
-    return TokenPair(access, refresh, access_left, refresh_left, turn.session_id)
+    return TokenPair(access, refresh, access_left, refresh_left, rotated.session_id)
 
 
-def renew(turn: Rotated, token: RefreshToken, fresh: TokenPair, now: float) -> TokenPair:
+def renew(rotated: Rotated, token: RefreshToken, fresh: TokenPair, now: float) -> TokenPair:
     """Return the refresh token that followed `token`, with the access token of a `fresh` pair.
 
     Raises:
         RefreshRevoked: the same as of :func:`reopen`.
     """
-    kept = reopen(turn, token, now)
+    kept = reopen(rotated, token, now)
     return replace(kept, access_token=fresh.access_token, expires_in=fresh.expires_in)
 
 

@@ -1,4 +1,4 @@
-"""Counters of failed sign-ins in PostgreSQL; the law they follow is told in ``authcore/sign_in_throttle.py``.
+"""Counters of failed sign-ins in PostgreSQL; their laws stand in ``authcore/sign_in_throttle.py``.
 
 Laws:
 

@@ -1,7 +1,7 @@
 """Metrics of the gateway: ``registry`` declares them, ``meters`` counts requests.
 
-Other parts of the gateway add their own by ``Metrics.counter``, ``read_counter``, ``read_gauge`` or ``read_histogram``; docs/metrics.md
-lists all of them.
+Other parts of the gateway add their own by ``Metrics.counter``, ``read_counter``, ``read_gauge`` or
+``read_histogram``; docs/metrics.md lists all of them.
 """
 
 from gateway.metrics.admin import admin_refusals

@@ -2,8 +2,8 @@
 
 Laws:
 
-- The phases are the :class:`~gateway.proxy.authorizer.Authorizer`'s own. To ask in the name of a user, an access token is made
-  for them, as by signing in: there is no second way to act as a user.
+- The phases are the :class:`~gateway.proxy.authorizer.Authorizer`'s own. To ask in the name of a user, an access token
+  is made for them, as by signing in: there is no second way to act as a user.
 - Nothing is sent, and no credential is revealed: neither those in the question nor the token that was made. A value
   that a route sets or adds may be a service's secret, and is not revealed either.
 - An explained request counts in none of the gateway's metrics.

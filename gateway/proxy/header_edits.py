@@ -30,10 +30,10 @@ class HeaderEdits:
     names: frozenset[str]
 
     @classmethod
-    def of(cls, set: Mapping[str, str], added: Mapping[str, str]) -> HeaderEdits | None:
-        """Compile what `set` replaces and `added` adds to the client's lines; None if both are empty."""
-        if not set and not added:
+    def of(cls, replaced: Mapping[str, str], added: Mapping[str, str]) -> HeaderEdits | None:
+        """Compile what `replaced` sets and `added` adds to the client's lines; None if both are empty."""
+        if not replaced and not added:
             return None
-        lines = [f"{name}: {value}\r\n".encode() for name, value in (*set.items(), *added.items())]
-        names = frozenset(name.lower() for name in (*set, *added))
-        return cls(frozenset(fold(name.encode("ascii")) for name in set), b"".join(lines), names)
+        lines = [f"{name}: {value}\r\n".encode() for name, value in (*replaced.items(), *added.items())]
+        names = frozenset(name.lower() for name in (*replaced, *added))
+        return cls(frozenset(fold(name.encode("ascii")) for name in replaced), b"".join(lines), names)

@@ -42,7 +42,7 @@ class CredentialMemo:
         *,
         own_organization_only: bool = False,
     ) -> None:
-        """With `own_organization_only` it counts on routes where X-Organization-ID is ignored, else on all other routes."""
+        """If `own_organization_only`, it counts on routes that ignore X-Organization-ID, else on all others."""
         self.credential = credential
         self.organization = organization
         self.kind = kind

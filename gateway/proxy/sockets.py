@@ -116,12 +116,12 @@ class Sockets:
         stream_max_seconds: float,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`revoked_among` judges principals, by their places; `told` says whether changes are heard as they are committed.
+        """`revoked_among` judges principals, by their places; `told` returns whether changes are heard at once.
 
         `now` is the clock that credentials are judged by, POSIX seconds.
         """
         self.now = now
-        self._fallen = revoked_among
+        self._revoked_among = revoked_among
         self._told = told
         self.sockets = Kind(max_seconds)
         self.streams = Kind(stream_max_seconds)
@@ -261,7 +261,7 @@ class Sockets:
         while self._suspects:
             batch = [self._suspects.pop() for _ in range(min(BATCH, len(self._suspects)))]
             try:
-                revoked_among = await self._fallen([socket.principal for socket in batch], now)
+                revoked_among = await self._revoked_among([socket.principal for socket in batch], now)
             except BaseException:
                 self._suspects.update(socket for socket in batch if socket in self._open)
                 raise

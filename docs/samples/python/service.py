@@ -1,6 +1,6 @@
 """A service behind the gateway that believes signed identities and nothing else. PyJWT, and the one file beside this.
 
-PUBLIC_KEY=identity.pub.pem ADDRESS=127.0.0.1:3000 python service.py     # with authcore/tokens/signed_identity.py copied here
+PUBLIC_KEY=identity.pub.pem ADDRESS=127.0.0.1:3000 python service.py    # authcore/tokens/signed_identity.py copied here
 """
 
 from __future__ import annotations
