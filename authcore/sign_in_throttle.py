@@ -25,7 +25,7 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
@@ -34,7 +34,7 @@ from cachetools import LRUCache
 from authcore.errors import Overloaded, StoreUnavailable, Throttled
 from authcore.fair_queue import Lane, Work
 from authcore.networks import network
-from authcore.store.attempts import NewAttempt
+from authcore.store.attempts import AttemptLimits, NewAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -52,31 +52,6 @@ class _Debt(NamedTuple):
     reserved: Reserved
     at: datetime
     forgives: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptLimits:
-    """The figures of the law.
-
-    Attributes:
-        free_failures: Failures of one e-mail within the window that cost no wait.
-        address_free_failures: The same of one address, over all e-mails.
-        window_seconds: In this time a full bucket leaks empty.
-        delay_seconds: The first wait; each failure after it doubles the next.
-        delay_max_seconds: The longest wait.
-        hold_seconds: A wait up to this is served by the gateway; past it the attempt is refused.
-        known_seconds: An address where a sign-in succeeded is known for this long.
-        known_addresses: Known addresses of one e-mail at most; the newest stay.
-    """
-
-    free_failures: int = 5
-    address_free_failures: int = 50
-    window_seconds: float = 3600
-    delay_seconds: float = 1
-    delay_max_seconds: float = 900
-    hold_seconds: float = 2
-    known_seconds: float = 30 * 86_400
-    known_addresses: int = 10
 
 
 class SignInThrottle:

@@ -15,23 +15,27 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from aiohttp import web
 
-from gateway import gc_tuning as collector
-from gateway import logs
+from gateway import gc_tuning, logs
 from gateway.addresses import CannotListen, host_port
 from gateway.admin import AdminListener
 from gateway.admin_access import build_access
-from gateway.assembly.background import begin_chores
-from gateway.assembly.counterpart import redis_state
+from gateway.assembly.background import begin_background
+from gateway.assembly.database import redis_state
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
-from gateway.assembly.readiness import build_readiness
-from gateway.assembly.reporting import publish
+from gateway.assembly.reporting import build_readiness, publish
 from gateway.assembly.routing import LOOK_SECONDS, Routing
-from gateway.assembly.schema import SCHEMA_SECONDS, SchemaWatch
-from gateway.assembly.serving import build_access_log, build_listener, build_pipeline, build_spans
-from gateway.assembly.sockets import build_forwarder, build_sockets
+from gateway.assembly.serving import (
+    build_access_log,
+    build_forwarder,
+    build_listener,
+    build_pipeline,
+    build_sockets,
+    build_spans,
+)
 from gateway.assembly.upstreams import Upstreams
+from gateway.assembly.watches import SCHEMA_SECONDS, SchemaWatch
 from gateway.background import BackgroundTasks, attempt
 from gateway.draining import Drain
 from gateway.metrics import Metrics, admin_refusals
@@ -96,20 +100,28 @@ class Gateway:
         return self
 
     async def _start(self) -> None:
+        # What is opened here is closed in the opposite order, after the drain: each line's place decides both.
         settings, closing = self._settings, self._closing
         metrics = self.metrics
+        # First, so that they close last: every part below logs while it ends.
         access_log, spans = self._open_records()
+        # Before all connections: client, upstream and hosted ones share one timer and one flush per loop turn.
         deadlines, outbox = self._begin_turns()
+        # Before the hosted application and the authorizer, which hold parts of it. It needs no database to be there.
         domain = await self._open_domain()
+        # Before the upstreams: closing them ends exchanges, and a hosted one must still find its application.
         runner, hosted = await build_hosted(settings, domain, metrics, access_log.verdicts, deadlines, outbox)
         closing.push_async_callback(runner.cleanup)
         closing.callback(hosted.pool.close)
         upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, outbox)
         closing.callback(upstreams.close)
+        # After the upstreams, so that tunnels are aborted before the connections that they consist of are closed.
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
         closing.callback(tunnels.abort)
+        # After the domain: it subscribes to the changes that the verdict cache gets.
         self._sockets = build_sockets(settings, domain, metrics)
         forwarder, streams = build_forwarder(settings, tunnels, self._sockets, deadlines)
+        # After the upstreams and the hosted pool: the first route table points at both.
         routing = self._routing = Routing(settings, metrics, upstreams, hosted)
         pipeline = build_pipeline(
             settings,
@@ -122,6 +134,7 @@ class Gateway:
             access_log=access_log,
             spans=spans,
         )
+        # After the pipeline: from here on a reloaded table reaches the authorizer.
         routing.serve(pipeline.decider)
         listener = self._listener = build_listener(settings, pipeline, deadlines, outbox)
         drain = self._drain = Drain(
@@ -130,6 +143,7 @@ class Gateway:
             streams=lambda: streams.events,
             drain_seconds=settings.timeout.drain_seconds,
         )
+        # After everything that counts: it registers the metrics of all parts.
         report = publish(
             metrics,
             domain,
@@ -140,8 +154,10 @@ class Gateway:
             access_log=access_log,
             listening=lambda: not drain.begun,
         )
-        self._begin_chores(access_log, report)
+        # Before the listeners, so that the watch over sockets runs when the first one opens.
+        self._begin_background(access_log, report)
         explain = build_explain(settings, domain, lambda: routing.table)
+        # Last: nothing may arrive before all else stands. The admin listener is first, so that probes are answered.
         await self._listen(self._build_admin(drain, report, explain), listener, drain)
 
     def _build_admin(
@@ -205,19 +221,19 @@ class Gateway:
         self.address = server.sockets[0].getsockname()[:2]
         closing.push_async_callback(drain.finish, server)
 
-    def _begin_chores(self, access_log: AccessLog, report: Report) -> None:
-        chores = BackgroundTasks()
+    def _begin_background(self, access_log: AccessLog, report: Report) -> None:
+        tasks = BackgroundTasks()
         schema = SchemaWatch(self._domain.store)
-        chores.once("tell_if_unready", schema.begin)
-        chores.every(SCHEMA_SECONDS, "look_at_schema", schema.look)
-        self._closing.push_async_callback(chores.stop)
+        tasks.once("tell_if_unready", schema.begin)
+        tasks.every(SCHEMA_SECONDS, "look_at_schema", schema.look)
+        self._closing.push_async_callback(tasks.stop)
 
-        self._reload = lambda: chores.once("reload_routes", lambda: self._routing.reload("SIGHUP"))
-        chores.every(LOOK_SECONDS, "look_at_routes", self._routing.look)
-        chores.every(NOTE_SECONDS, "note_for_status", report.note)
-        chores.every(LOG_FLUSH_SECONDS, "flush_access_log", access_log.flush)
-        chores.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
-        begin_chores(chores, self._settings, self._domain, self._sockets, self._processes)
+        self._reload = lambda: tasks.once("reload_routes", lambda: self._routing.reload("SIGHUP"))
+        tasks.every(LOOK_SECONDS, "look_at_routes", self._routing.look)
+        tasks.every(NOTE_SECONDS, "note_for_status", report.note)
+        tasks.every(LOG_FLUSH_SECONDS, "flush_access_log", access_log.flush)
+        tasks.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
+        begin_background(tasks, self._settings, self._domain, self._sockets, self._processes)
 
     async def _write_last_used(self) -> None:
         await self._domain.identity.last_used.flush(time.time())
@@ -279,7 +295,7 @@ async def _run(
     gateway = await Gateway.start(settings, admin_socket, processes)
     if len(signals) > 1:  # while it started
         gateway.hurry()
-    collector.settle()
+    gc_tuning.settle()
     log.info("listening", public=gateway.address, admin=admin_socket or gateway.admin_address)
     if until is not None:
         watching = loop.create_task(_set_after(until, stopping))

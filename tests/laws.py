@@ -108,6 +108,10 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 
 LINES_OF_A_MODULE: Final = 300
 LONGER_MODULES: Final = {
+    "gateway/app.py": (
+        320,
+        "the start of a gateway is one function, with the reason for the place of each line",
+    ),
     "gateway/proxy/authorizer.py": (
         320,
         "one class: the phases of a decision, in the order in which they run",
@@ -284,10 +288,13 @@ def a_module_fits_in_the_head(module: Module) -> Iterator[str]:
 
 
 def a_function_fits_on_the_screen(module: Module) -> Iterator[str]:
-    """50 lines at most, its docstring not counted."""
+    """50 lines at most; neither its docstring nor lines that are comments count."""
+    written = module.text.splitlines()
     for node in ast.walk(module.tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            last = node.end_lineno or node.lineno
+            lines = last - node.lineno + 1
+            lines -= sum(line.lstrip().startswith("#") for line in written[node.lineno - 1 : last])
             first = node.body[0]
             if ast.get_docstring(node) is not None:
                 lines -= (first.end_lineno or first.lineno) - first.lineno + 1

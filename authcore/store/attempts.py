@@ -20,7 +20,6 @@ from authcore.store.session_statements import UNCHANGED
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from authcore.sign_in_throttle import AttemptLimits
     from authcore.store.pool import DatabasePool
 
 _PURGE_ROWS: Final = 10_000
@@ -148,6 +147,31 @@ WITH gone AS (DELETE FROM gateway_sign_in_addresses WHERE (email, address) IN (
     LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING 1)
 SELECT count(*) FROM gone
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptLimits:
+    """Limits of the sign-in throttle.
+
+    Attributes:
+        free_failures: Failures of one e-mail within the window that cost no wait.
+        address_free_failures: The same of one address, over all e-mails.
+        window_seconds: In this time a full bucket leaks empty.
+        delay_seconds: The first wait; each failure after it doubles the next.
+        delay_max_seconds: The longest wait.
+        hold_seconds: A wait up to this is served by the gateway; past it the attempt is refused.
+        known_seconds: An address where a sign-in succeeded is known for this long.
+        known_addresses: Known addresses of one e-mail at most; the newest stay.
+    """
+
+    free_failures: int = 5
+    address_free_failures: int = 50
+    window_seconds: float = 3600
+    delay_seconds: float = 1
+    delay_max_seconds: float = 900
+    hold_seconds: float = 2
+    known_seconds: float = 30 * 86_400
+    known_addresses: int = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

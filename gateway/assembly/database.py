@@ -1,4 +1,4 @@
-"""Builders of the store and of the database addresses in the settings."""
+"""Builders of the store, and of the client of Whatomate's Redis."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from authcore.store.address import Address, StatementCache
 from authcore.store.changes import KEEPALIVE_SECONDS
 from authcore.store.postgres import PostgresStore
 from config.rereading import reread
-from gateway.assembly.store_events import StoreEvents
+from gateway.assembly.watches import StoreEvents
+from gateway.logs.limited import LimitedEvents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from authcore.store.whatomate_redis import WhatomateRedis
     from config.settings import Settings
 
 _URL: Final = "GATEWAY_DATABASE_URL"
@@ -68,3 +70,39 @@ def _url(settings: Settings) -> Callable[[], str]:
 def _password(settings: Settings) -> Callable[[], str] | None:
     password = settings.database.password
     return None if password is None else reread(settings, _PASSWORD, password.get_secret_value())
+
+
+_ADVICE = (
+    "check that Redis runs and that GATEWAY_WHATOMATE_REDIS_URL names it, with a user, password and database that may "
+    "read and write; until then refresh tokens pass between the gateway and Whatomate in one direction only"
+)
+
+
+def build_redis(settings: Settings) -> WhatomateRedis | None:
+    """Return the client of Whatomate's Redis; None if no URL is set."""
+    url = settings.whatomate.redis_url
+    if url is None:
+        return None
+    from authcore.store.whatomate_redis import WhatomateRedis  # noqa: PLC0415 -- nothing of Redis without its URL
+
+    events = LimitedEvents()
+    return WhatomateRedis(
+        url.get_secret_value(),
+        timeout_seconds=settings.whatomate.redis_timeout_seconds,
+        report=lambda error: _report(events, error),
+    )
+
+
+def redis_state(redis: WhatomateRedis | None) -> Callable[[], Mapping[str, object]]:
+    """Return the function that reports the state of Whatomate's Redis in readiness' answer; empty without a Redis."""
+    if redis is None:
+        return dict
+    return lambda: {
+        "whatomate_redis": f"{redis.trouble}; sessions are this gateway's alone" if redis.is_away else "ok"
+    }
+
+
+def _report(events: LimitedEvents, error: Exception) -> None:
+    from authcore.store.whatomate_redis import words_of  # noqa: PLC0415 -- as above
+
+    events.warning("whatomate_redis_away", error=words_of(error), advice=_ADVICE)

@@ -11,17 +11,19 @@ from authcore.accounts.invitations import Invitations, Registration
 from authcore.accounts.sessions import Reuse, Sessions
 from authcore.accounts.shared_sessions import SharedSessions
 from authcore.counterpart import NO_COUNTERPART
+from authcore.crypto.jwks_client import JwksClient
 from authcore.identity.api_keys import derive_secret
+from authcore.identity.foreign_issuer import ForeignIssuer, Mapped
 from authcore.identity.service import Identity
 from authcore.identity.verdict_cache import Limits
 from authcore.passwords.hasher import Passwords
-from authcore.sign_in_throttle import AttemptLimits, SignInThrottle
+from authcore.sign_in_throttle import SignInThrottle
+from authcore.store.attempts import AttemptLimits
 from authcore.tokens.issuer import Tokens
-from gateway.assembly.counterpart import build_redis
-from gateway.assembly.database import listen_address, open_store
-from gateway.assembly.foreign import build_foreign
+from gateway.assembly.database import build_redis, listen_address, open_store
 from gateway.assembly.key_ring import ring_of
-from gateway.assembly.stored_hashes import unusable_hash_events
+from gateway.assembly.watches import unusable_hash_events
+from gateway.jwks_fetch import JwksFetch
 
 if TYPE_CHECKING:
     from authcore.crypto.keyring import KeyRing
@@ -73,7 +75,7 @@ async def build_domain(settings: Settings) -> Domain:
         limits=Limits(**settings.identity.model_dump()),
         key_secret=derive_secret(key_secret.get_secret_value().encode()),
         attempts=attempts,
-        foreign=build_foreign(settings, store),
+        foreign=_build_foreign(settings, store),
         lenient=settings.is_lenient_about_organizations,
     )
     redis = build_redis(settings)
@@ -158,3 +160,28 @@ def _build_invitations(settings: Settings, store: PostgresStore, tokens: Tokens)
         seconds=settings.invitation.seconds,
         most=settings.invitation.per_user,
     )
+
+
+def _build_foreign(settings: Settings, store: PostgresStore) -> ForeignIssuer | None:
+    """Build the verifier of a foreign issuer's tokens; None if no issuer is set."""
+    issuer = settings.issuer
+    if issuer.url is None or issuer.jwks_url is None:
+        return None
+    keys = JwksClient(
+        JwksFetch(issuer.jwks_url, timeout_seconds=issuer.timeout_seconds),
+        algorithms=issuer.algorithms,
+        cache_seconds=issuer.cache_seconds,
+        cooldown_seconds=issuer.cooldown_seconds,
+    )
+    mapped = Mapped(
+        issuer=issuer.url,
+        audiences=frozenset(issuer.audience),
+        user_id=issuer.claim_user_id,
+        email=issuer.claim_email,
+        organization=issuer.claim_organization,
+        trusts_email=issuer.trust_email,
+        leeway_seconds=issuer.leeway_seconds,
+        token_bytes=issuer.token_bytes,
+        takes_unproved=issuer.unproved_email,
+    )
+    return ForeignIssuer(keys, mapped, store)

@@ -1,4 +1,4 @@
-"""Reporting: it registers every part's metrics for /metrics, and builds the report for /status."""
+"""Reporting: it registers every part's metrics, and builds the report for /status and the readiness check."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from authcore.identity_headers import in_words
-from gateway.assembly.gauges import publish_clients, publish_domain, publish_log, publish_upstreams
+from gateway.status.readiness import Readiness
 from gateway.status.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from authcore.store.postgres import PostgresStore
+    from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.logs import AccessLog
     from gateway.metrics import Metrics
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from gateway.proxy.upstreams import Upstream
     from gateway.status.report import Told
     from gateway.wire.listener import Listener
+    from gateway.wire.pool import UpstreamPool
     from gateway.wire.tunnel import Tunnels
 
 
@@ -72,3 +75,94 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
         }
 
     return Report(metrics, clock=time.monotonic, gauges=gauges, parts=parts)
+
+
+def publish_domain(metrics: Metrics, domain: Domain) -> None:
+    """Publish the metrics of the auth domain's parts."""
+    parts = {
+        **domain.identity.figures(),
+        "clock": domain.clock.figures(),
+        "sessions": domain.sessions.figures(),
+    }
+    if domain.redis is not None:
+        parts["whatomate_redis"] = domain.redis.figures()
+    if domain.rotation is not None:
+        parts["key_ring"] = domain.rotation.figures()
+    for part, figures in parts.items():
+        for figure in figures:
+            publish = metrics.read_counter if figure.counts else metrics.read_gauge
+            publish(f"gateway_{part}_{figure.name}", figure.meaning, figure.read)
+    for part, histograms in domain.identity.histograms().items():
+        for one in histograms:
+            metrics.read_histogram(f"gateway_{part}_{one.name}", one.meaning, one.histogram)
+
+
+def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tunnels: Tunnels) -> None:
+    """Publish the metrics of the clients' side: requests, connections, tunnels, and the lag of the event loop."""
+    metrics.in_flight.set_function(lambda: pipeline.in_flight)
+    most, lateness = listener.limits.connections, listener.deadlines.lateness
+    for name, meaning, gauge in (
+        ("gateway_connections", "Client connections open.", lambda: len(listener.open)),
+        ("gateway_connections_max", "Client connections at most.", lambda: most),
+        ("gateway_tunnels", "WebSocket tunnels open.", lambda: len(tunnels.open_now)),
+        (
+            "gateway_loop_lag_seconds",
+            "How late the event loop came to its timer, at worst in the last ten seconds.",
+            lambda: max(lateness, default=0.0),
+        ),
+    ):
+        metrics.read_gauge(name, meaning, gauge)
+    for name, meaning, count in (
+        ("gateway_connections_opened", "Client connections opened.", lambda: listener.opened),
+        (
+            "gateway_connections_closed",
+            "Client connections closed.",
+            lambda: listener.opened - len(listener.open),
+        ),
+        ("gateway_connections_idled", "Client connections closed as idle.", lambda: listener.idled),
+        ("gateway_tunnels_opened", "WebSocket tunnels opened.", lambda: tunnels.opened),
+    ):
+        metrics.read_counter(name, meaning, count)
+
+
+def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
+    """Publish the metrics of upstream connections; the list of upstreams is read at each scrape."""
+
+    def by_upstream(read: Callable[[UpstreamPool], float]) -> Callable[[], dict[tuple[str, ...], float]]:
+        return lambda: {(upstream.name,): read(upstream.pool) for upstream in upstreams()}
+
+    gauges: tuple[tuple[str, str, Callable[[UpstreamPool], float]], ...] = (
+        ("connections", "Connections open or opening.", lambda pool: pool.open),
+        ("connections_idle", "Connections open and unused.", lambda pool: pool.idle),
+        ("connections_max", "Connections at most.", lambda pool: pool.limits.connections),
+        ("waiting", "Requests waiting for a connection.", lambda pool: pool.waiting),
+    )
+    for name, meaning, read in gauges:
+        metrics.read_gauges(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))
+    counts: tuple[tuple[str, str, Callable[[UpstreamPool], float]], ...] = (
+        ("opened", "Connections opened.", lambda pool: pool.opened),
+        ("closed", "Connections opened and gone.", lambda pool: pool.closed),
+        ("failed", "Connections that could not be opened.", lambda pool: pool.failed),
+    )
+    for name, meaning, read in counts:
+        metrics.read_counters(
+            f"gateway_upstream_connections_{name}", meaning, ("upstream",), by_upstream(read)
+        )
+
+
+def publish_log(metrics: Metrics, access_log: AccessLog) -> None:
+    """Publish the metrics of the access log."""
+    metrics.read_gauge("gateway_log_pending", "Log records to be written.", lambda: access_log.pending)
+    metrics.read_counter("gateway_log_written", "Log records written.", lambda: access_log.written)
+    metrics.read_counter("gateway_log_dropped", "Log records lost.", lambda: access_log.dropped)
+    metrics.read_counter("gateway_log_skipped", "Successes left out by sampling.", lambda: access_log.skipped)
+
+
+def build_readiness(settings: Settings, store: PostgresStore, listening: Callable[[], bool]) -> Readiness:
+    """Build the check behind ``/readyz``."""
+    return Readiness(
+        store,
+        listening,
+        strict=settings.ready == "strict",
+        stale_seconds=settings.identity.stale_seconds,
+    )

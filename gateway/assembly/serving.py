@@ -1,4 +1,4 @@
-"""Builders of the request pipeline, and of the public listener in front of it."""
+"""Builders of the proxy: authorizer, pipeline, listener, forwarder, identity signing, and the watch over sockets."""
 
 from __future__ import annotations
 
@@ -6,21 +6,30 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from authcore.crypto.pem import KeyUnusable
+from authcore.identity_headers import SIGNED
 from authcore.networks import network
-from gateway.assembly.browsers import csrf_tokens
-from gateway.assembly.signing import build_signing
-from gateway.assembly.sockets import build_admission
+from authcore.revocation import RevocationReason
+from authcore.store.changes import Hearing
+from authcore.tokens.identity_signer import IdentitySigner
+from config.load import ConfigError
+from gateway.assembly.browsers import cookie_places, csrf_tokens
 from gateway.logs import AccessLog
 from gateway.metrics.registry import running_version
+from gateway.proxy.admission import Admission
 from gateway.proxy.authorizer import Authorizer
 from gateway.proxy.browsers import BrowserPolicy
 from gateway.proxy.cors import build_policy
+from gateway.proxy.forward import Forwarder
 from gateway.proxy.forward_auth import ForwardAuth
 from gateway.proxy.forwarded import Origins
 from gateway.proxy.grown import Heads
 from gateway.proxy.headers import HeaderPolicy
 from gateway.proxy.pipeline import Pipeline
 from gateway.proxy.record import Recorder
+from gateway.proxy.signing import Signing
+from gateway.proxy.sockets import Sockets
+from gateway.proxy.streams import Streams
 from gateway.tracing.context import TracePolicy
 from gateway.wire.listener import ClientLimits, Listener
 
@@ -28,11 +37,10 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.metrics import Metrics
-    from gateway.proxy.forward import Forwarder
     from gateway.proxy.routes import RouteTable
-    from gateway.proxy.sockets import Sockets
     from gateway.tracing.spans import SpanSender
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.tunnel import Tunnels
     from gateway.wire.write_buffer import WriteBuffers
 
 log = structlog.get_logger()
@@ -139,4 +147,107 @@ def build_listener(
         outbox=outbox,
         exempt=trusts,
         network=network,
+    )
+
+
+def build_signing(settings: Settings) -> Signing | None:
+    """Build the signer; None if signing is off.
+
+    Raises:
+        ConfigError: the key cannot sign.
+    """
+    signed = settings.signed
+    if signed.identity == "off" or signed.key is None:
+        return None
+    key = signed.key.get_secret_value().strip().encode()
+    try:
+        signer = IdentitySigner(signed.identity, key, issuer=signed.issuer, seconds=signed.seconds)
+    except KeyUnusable as error:
+        raise ConfigError([f"GATEWAY_SIGNED_KEY: {error}"]) from None
+    return Signing(signer, settings.header.names()[SIGNED])
+
+
+def build_sockets(settings: Settings, domain: Domain, metrics: Metrics) -> Sockets:
+    """Build the watch over sockets and streams; it gets the changes that the verdict cache gets."""
+    identity = domain.identity
+    sockets = Sockets(
+        identity.revoked_among,
+        told=lambda: identity.hearing is Hearing.PUSHED,
+        max_seconds=settings.ws.max_seconds,
+        stream_max_seconds=settings.stream.max_seconds,
+        now=domain.clock.now,
+    )
+    identity.tell(sockets)
+    _publish(metrics, sockets)
+    return sockets
+
+
+def build_forwarder(
+    settings: Settings, tunnels: Tunnels, sockets: Sockets, deadlines: Deadlines
+) -> tuple[Forwarder, Streams]:
+    """Build the forwarder to upstreams, and the registry of the streams that it relays."""
+    streams = Streams(sockets, deadlines)
+    places = cookie_places(settings) if settings.cookies else None
+    return Forwarder(tunnels, sockets, streams, places), streams
+
+
+def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
+    settings: Settings,
+    decider: Authorizer,
+    forwarder: Forwarder,
+    sockets: Sockets,
+    deadlines: Deadlines,
+    metrics: Metrics,
+) -> Admission:
+    """Build the admission of sockets by their first message."""
+    admission = Admission(
+        decider,
+        forwarder,
+        sockets,
+        deadlines,
+        seconds=settings.ws.auth_seconds,
+        most=settings.ws.unproven,
+    )
+    metrics.read_gauge(
+        "gateway_sockets_unproven",
+        "WebSockets that nobody has authenticated yet, their handshakes included.",
+        lambda: len(admission.waiting),
+    )
+    metrics.read_counters(
+        "gateway_sockets_refused",
+        "WebSockets closed by their first message, or for want of it, by the reason.",
+        ("reason",),
+        lambda: {(reason,): number for reason, number in admission.refused.items()},
+    )
+    return admission
+
+
+def _publish(metrics: Metrics, watch: Sockets) -> None:
+    """Register its metrics."""
+    sockets, streams = watch.sockets, watch.streams
+    metrics.read_gauge("gateway_sockets", "WebSockets of callers open.", lambda: sockets.open)
+    metrics.read_counter(
+        "gateway_sockets_revoked",
+        "WebSockets closed because what let them in had ended.",
+        lambda: sum(sockets.closed.values()) - sockets.closed[RevocationReason.TIME],
+    )
+    metrics.read_counter(
+        "gateway_sockets_expired",
+        "WebSockets closed as over time.",
+        lambda: sockets.closed[RevocationReason.TIME],
+    )
+    metrics.read_gauge(
+        "gateway_streams",
+        "Requests and answers of callers whose bodies have flowed for a while.",
+        lambda: streams.open,
+    )
+    metrics.read_counter(
+        "gateway_streams_revoked",
+        "Requests and answers broken off because what let them in had ended.",
+        lambda: sum(streams.closed.values()) - streams.closed[RevocationReason.TIME],
+    )
+    metrics.read_counter(
+        "gateway_streams_expired",
+        "Requests and answers broken off as over time.",
+        lambda: streams.closed[RevocationReason.TIME],
     )

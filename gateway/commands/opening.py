@@ -23,7 +23,7 @@ from authcore.store.kinds import Kind
 from authcore.store.postgres import PostgresStore
 from config.checks import HINTS
 from config.load import ConfigError, load_settings
-from gateway.assembly.counterpart import build_redis
+from gateway.assembly.database import build_redis
 from gateway.commands.progress import working
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToke
 from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
 from authcore.principal import ANONYMOUS
-from authcore.sign_in_throttle import AttemptLimits
-from authcore.store.attempts import NewAttempt, Reserved
+from authcore.store.attempts import AttemptLimits, NewAttempt, Reserved
 from authcore.store.invitations import InvitationRow
 from authcore.store.rows import NewApiKey, NewUser
 from authcore.store.session_rows import NOWHERE as UNSEEN

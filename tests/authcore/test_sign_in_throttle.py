@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from authcore.errors import LoginRejected, Overloaded, StoreUnavailable, Throttled
 from authcore.networks import network
-from authcore.sign_in_throttle import AttemptLimits, SignInThrottle
-from authcore.store.attempts import NewAttempt, Reservation
+from authcore.sign_in_throttle import SignInThrottle
+from authcore.store.attempts import AttemptLimits, NewAttempt, Reservation
 from tests.authcore.conftest import NOW, PASSWORD, World, open_store
 from tests.conftest import execute, finish
 

@@ -10,8 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from authcore.passwords.hasher import Passwords
-from authcore.sign_in_throttle import AttemptLimits
-from authcore.store.attempts import NewAttempt
+from authcore.store.attempts import AttemptLimits, NewAttempt
 from tests.authcore.conftest import open_store
 from tests.commands.conftest import Run, refused
 from tests.conftest import execute, fetch, finish

@@ -13,7 +13,7 @@ from authcore.errors import StoreUnavailable
 from authcore.store.failures import Failure, classify
 from authcore.store.kinds import Kind
 from authcore.store.postgres import PostgresStore
-from gateway.assembly.connections import compare_connections
+from gateway.assembly.watches import compare_connections
 from tests.conftest import execute
 from tests.database.servers import Server, servers
 from tests.identity.conftest import eventually

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 from structlog.testing import capture_logs
 
-from gateway.assembly.schema import SchemaWatch
+from gateway.assembly.watches import SchemaWatch
 from tests.authcore.conftest import open_store
 from tests.flow.calls import ask, bearer, get, is_refusal, post
 from tests.flow.conftest import PASSWORD, with_granted_role

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from authcore.store.failures import classify
 from authcore.store.kinds import ADVICE, Kind
-from gateway.assembly.store_events import StoreEvents
+from gateway.assembly.watches import StoreEvents
 
 
 def test_a_failure_is_logged_once_in_a_while_and_its_end_once() -> None:
