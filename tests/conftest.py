@@ -1,60 +1,29 @@
-"""One real PostgreSQL for the whole session; a fresh database for every test that asks for one."""
+"""Fixtures: one real PostgreSQL for the whole session, a fresh database for every test that asks for one, gateways.
+
+What they hand out is in tests/support.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
-from uuid import uuid4
+from typing import TYPE_CHECKING
 
-import asyncpg
 import pytest
 
 from gateway.dev.postgres import EmbeddedPostgres
+from tests.support.databases import *  # noqa: F403 -- for tests that are under way
+from tests.support.databases import execute, finish, fresh_database, named
+from tests.support.peers import Client, Upstream
+from tests.support.worlds import populated, starter
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
-T = TypeVar("T")
-
-
-def finish(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end on a loop of its own, leaving the test's current loop alone."""
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        return runner.run(work)
-
-
-async def execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-async def fetch(url: str, statement: str) -> Any:
-    """The first value of the first row."""
-    connection = await asyncpg.connect(url)
-    try:
-        return await connection.fetchval(statement)
-    finally:
-        await connection.close()
-
-
-def named(url: str, database: str) -> str:
-    """The same server's URL with another database in it."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
-
-
-def fresh_database(server: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid4().hex}"
-    finish(execute(server, f"CREATE DATABASE {name} TEMPLATE {template}"))
-    yield named(server, name)
-    finish(execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
+    from gateway.app import Gateway
+    from tests.support.worlds import Start, World
 
 
 @pytest.fixture(scope="session")
@@ -88,3 +57,43 @@ def migrated_template(postgres_url: str) -> str:
 def migrated_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
     """A fresh database with the schema in it and no rows but the schema's own."""
     yield from fresh_database(postgres_url, migrated_template)
+
+
+@pytest.fixture
+async def world(migrated_url: str) -> AsyncIterator[World]:
+    """Organizations and users in a database of the test's own."""
+    async with populated(migrated_url) as one:
+        yield one
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    """An upstream that answers with what it was sent, unless it is given a script."""
+    async with Upstream() as one:
+        yield one
+
+
+@pytest.fixture
+async def start(upstream: Upstream) -> AsyncIterator[Start]:
+    """Starter of gateways before the upstream."""
+    async with AsyncExitStack() as stack:
+        yield starter(stack, upstream)
+
+
+@pytest.fixture
+async def gateway(start: Start) -> Gateway:
+    """A gateway with the default settings, and no database."""
+    return await start(timeout={"drain_seconds": 0.1})
+
+
+@pytest.fixture
+async def gate(world: World, start: Start) -> Gateway:
+    """A gateway with the default settings, on the world's database."""
+    return await start(world.url)
+
+
+@pytest.fixture
+async def client(gateway: Gateway) -> AsyncIterator[Client]:
+    """A connection to the gateway that has no database."""
+    async with Client(gateway.address) as one:
+        yield one

@@ -1,34 +1,3 @@
-"""The programs that are not ours and that tests run for real: proxies, browsers, checkers.
+"""The former place of tests/support/programs.py."""
 
-Without its program a test is skipped, and says which one it lacks; with ``TESTS_SKIP=never``, as in CI, it
-fails.
-"""
-
-from __future__ import annotations
-
-import os
-import shutil
-import sys
-from pathlib import Path
-from typing import NoReturn
-
-import pytest
-
-TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
-
-
-def program(name: str) -> str:
-    """The path of a program: beside the interpreter or in .tools (PyPI), or on the search path (the system)."""
-    for beside in (Path(sys.executable).with_name(name), TOOLS / name):
-        if beside.exists():
-            return str(beside)
-    return shutil.which(name) or lacking(
-        f"{name} is not installed (see .ci/packages; `make programs` for those of PyPI)"
-    )
-
-
-def lacking(what: str) -> NoReturn:
-    """Skip, or in CI fail, for want of `what`."""
-    if os.environ.get("TESTS_SKIP") == "never":
-        pytest.fail(what)
-    pytest.skip(what)
+from tests.support.programs import *  # noqa: F403 -- for tests that are under way

@@ -6,46 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from authcore.errors import Reason
-from tests.authcore.test_schema import OF_2025
-from tests.conftest import execute
-from tests.flow.calls import ask, bearer, get, post, whatomate_token
-from tests.flow.conftest import PASSWORD, start, upstream, world
-from tests.flow.peers import Client
+from tests.support.admin import admin, count, metrics
+from tests.support.calls import ask, bearer, get, post, whatomate_token
+from tests.support.databases import execute
+from tests.support.peers import Client
+from tests.support.schemas import OF_2025
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
-
-__all__ = ["start", "upstream", "world"]
-
-
-async def admin(gateway: Gateway, path: str) -> Message:
-    async with Client(gateway.admin_address) as client:
-        return await client.exchange(get(path))
-
-
-async def metrics(gateway: Gateway) -> dict[str, list[Any]]:
-    """Name of a metric family -> its samples."""
-    answer = await admin(gateway, "/metrics")
-    assert answer.status == 200
-    assert (answer.one("Content-Type") or "").startswith("text/plain")
-    return {family.name: family.samples for family in text_string_to_metric_families(answer.body.decode())}
-
-
-def count(samples: list[Any], **labels: str) -> float:
-    return sum(
-        float(sample.value)
-        for sample in samples
-        if sample.name.endswith("_total") and labels.items() <= sample.labels.items()
-    )
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
 
 async def test_a_gateway_is_ready_when_everything_is(world: World, start: Start) -> None:

@@ -18,23 +18,18 @@ from gateway.assembly.route_compiler import planned_rules
 from gateway.cli import main
 from gateway.metrics import Metrics
 from gateway.proxy.routes import RouteTable
-from tests.flow.calls import bearer, request
-from tests.flow.conftest import PASSWORD, start, upstream, world
-from tests.flow.peers import Client
 from tests.proxy.nowhere import NOWHERE
+from tests.support.calls import bearer, request
+from tests.support.peers import Client
+from tests.support.worlds import PASSWORD
 from tests.whatomate_endpoints import Endpoint, read_table, stricter_section
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
-
-__all__ = ["start", "upstream", "world"]
 
 PAGE = Path(__file__).parents[1] / "docs" / "preset.md"
 MARK = "<!-- from here on: GATEWAY_PRESET=whatomate whatomate-gateway routes matrix -->\n"

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from tests.flow.conftest import client, gateway, start, upstream, world
+from tests.support.issuers import provider
+from tests.support.sockets import far
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-__all__ = ["client", "gateway", "start", "upstream", "world"]
+__all__ = ["far", "provider"]
 
 ON_THE_LOOP_OF_PRODUCTION = frozenset({"test_stream_outlives_session"})
 """What resets, flushes and paused transports do depends on the loop."""

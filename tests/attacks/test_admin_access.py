@@ -15,18 +15,17 @@ from hypothesis import strategies as st
 from config.load import load_settings
 from gateway.admin_access import Access
 from gateway.app import Gateway
-from tests.flow.calls import get, post
-from tests.flow.conftest import NOWHERE, SECRET
-from tests.flow.peers import Client
-from tests.test_admin import count, metrics
+from tests.support.admin import count, metrics
+from tests.support.calls import get, post
+from tests.support.peers import Client
+from tests.support.worlds import NOWHERE, SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 TOKEN = "an-admin-token-of-the-tests"
 EVERYTHING = ("/metrics", "/status", "/status.json", "/explain", "/nowhere")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import get, request
-from tests.flow.peers import Client
+from tests.support.calls import get, request
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
 
 PATHS = ("/metrics", "/livez", "/readyz", "/status")
 

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 import bcrypt
 import pytest
 
-from tests.flow.calls import ask, bearer, is_refusal, post
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, bearer, is_refusal, post
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message
+    from tests.support.peers import Message
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 LOGIN, REGISTER = "/api/auth/login", "/api/auth/register"
 FREE = 3

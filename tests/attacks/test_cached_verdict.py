@@ -11,18 +11,15 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from tests.flow.calls import bearer, get, is_refusal, post
-from tests.flow.peers import PATIENCE, Client
+from tests.support.calls import bearer, get, is_refusal, post
+from tests.support.peers import PATIENCE, Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 WARM = 4
 

@@ -11,19 +11,17 @@ import jwt
 import pytest
 
 from gateway.cookies import MOST_TWINS
-from tests.flow.browsing import LOGIN, LOGOUT, REFRESH, Jar, signed_in
-from tests.flow.calls import ask, bearer, claims_of, get, is_refusal, post, whatomate_token
-from tests.flow.conftest import PASSWORD
+from tests.support.browsing import LOGIN, LOGOUT, REFRESH, Jar, signed_in
+from tests.support.calls import ask, bearer, claims_of, get, is_refusal, post, whatomate_token
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 CREDENTIALS = {"email": "agent@example.com", "password": PASSWORD}
 

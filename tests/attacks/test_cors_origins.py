@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import ask, get, request
+from tests.support.calls import ask, get, request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.worlds import Start
 
-    from gateway.app import Gateway
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 CORS = {
     "origins": ("https://example.com", "https://*.example.com", "http://localhost:3000"),

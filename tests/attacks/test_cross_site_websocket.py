@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.browsing import Jar, signed_in
-from tests.flow.calls import bearer, is_refusal
-from tests.flow.peers import Client, read_head
-from tests.flow.test_websocket import ASK, SWITCH
+from tests.support.browsing import Jar, signed_in
+from tests.support.calls import bearer, is_refusal
+from tests.support.peers import Client, read_head
+from tests.support.sockets import ASK, SWITCH
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 APP = "https://app.example.com"
 

@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.browsing import LOGIN, LOGOUT, REFRESH, SWITCH, Jar, signed_in
-from tests.flow.calls import ask, bearer, get, is_refusal, post, request
-from tests.flow.conftest import PASSWORD
+from tests.support.browsing import LOGIN, LOGOUT, REFRESH, SWITCH, Jar, signed_in
+from tests.support.calls import ask, bearer, get, is_refusal, post, request
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 CREDENTIALS = {"email": "agent@example.com", "password": PASSWORD}
 APP = "https://app.example.com"

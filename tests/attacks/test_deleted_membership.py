@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from tests.flow.calls import ask, bearer, get, post
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, bearer, get, post
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 ENDS = [
     "DELETE FROM user_organizations WHERE user_id = $1",

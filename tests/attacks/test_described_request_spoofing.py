@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authcore.identity_headers import HEADERS
-from tests.attacks.test_path_confusion import AMBIGUOUS, ANOTHER_SPELLING
-from tests.flow.calls import ask, bearer, get, is_refusal, request
+from tests.support.calls import ask, bearer, get, is_refusal, request
+from tests.support.spellings import AMBIGUOUS, ANOTHER_SPELLING
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 ON: dict[str, Any] = {"decision": {"path": "/decisions"}, "trusted_proxies": ["127.0.0.0/8"]}
 METHOD, TARGET = "X-Original-Method: GET", "X-Original-URI: /api/x"

@@ -7,16 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal
+from tests.support.calls import ask, bearer, get, is_refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
 
 async def test_two_credentials_of_a_kind_are_none(world: World, start: Start, upstream: Upstream) -> None:

@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal, request
-from tests.flow.peers import Client
+from tests.support.calls import ask, bearer, get, is_refusal, request
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
 
 async def test_an_identity_that_cannot_be_told_is_not_forwarded(

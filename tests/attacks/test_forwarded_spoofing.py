@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import ask, get
+from tests.support.calls import ask, get
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.peers import Client, Message, Upstream
+    from tests.support.worlds import Start
 
-    from gateway.app import Gateway
-    from tests.flow.peers import Client, Message, Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 SPOOF = (
     *(

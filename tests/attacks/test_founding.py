@@ -7,23 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, request
-from tests.flow.saying import closed_by, opened
-from tests.flow.test_foreign_issuer import Provider, provider
-from tests.flow.test_websocket import echoing
-from tests.identity.conftest import eventually
-from tests.identity.test_api_keys import KEYS, put, works
+from tests.support.accounts import KEYS, key_works
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, put, request
+from tests.support.processes import eventually
+from tests.support.sockets import closed_by, echoing, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.issuers import Provider
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
-
-__all__ = ["provider"]
 
 INVITATIONS = "/api/auth/invitations"
 
@@ -97,7 +91,7 @@ async def test_no_client_says_by_which_key_it_comes(world: World, start: Start) 
 
 async def test_a_setting_lets_keys_mint_keys_and_no_invitations(gate: Gateway, world: World) -> None:
     made = await child_of(gate, world.api_key)
-    assert await works(gate, made["key"])
+    assert await key_works(gate, made["key"])
     assert made["user_id"] == str(world.admin)
     is_refusal(await ask(gate, post(INVITATIONS, {}, by_key(world.api_key))), 403)
 
@@ -120,14 +114,14 @@ async def test_keys_fall_with_what_made_them_at_any_depth_by_plain_sql(
     keys = [world.api_key]
     for _ in range(5):
         keys.append((await child_of(gate, keys[-1]))["key"])
-    assert all([await works(gate, key) for key in keys])
+    assert all([await key_works(gate, key) for key in keys])
     (row,) = await world.sql(  # the second of the line: what came before it goes on
         "SELECT key_id FROM gateway_api_key_parents WHERE parent_id = $1", world.api_key_id
     )
     await world.sql(ENDS[end], row["key_id"])
 
     async def revoked_among() -> bool:
-        return [await works(gate, key) for key in keys] == [True] + [False] * 5
+        return [await key_works(gate, key) for key in keys] == [True] + [False] * 5
 
     await eventually(revoked_among)
 
@@ -135,7 +129,7 @@ async def test_keys_fall_with_what_made_them_at_any_depth_by_plain_sql(
 async def test_a_key_that_nobody_has_used_yet_falls_as_well(gate: Gateway, world: World) -> None:
     made = await child_of(gate, world.api_key)
     await world.sql(ENDS["switched off"], world.api_key_id)
-    assert not await works(gate, made["key"])
+    assert not await key_works(gate, made["key"])
 
 
 @pytest.mark.parametrize("way", ["switch", "delete", "command"])
@@ -155,13 +149,13 @@ async def test_what_the_gateway_ends_is_ended_in_the_table_with_all_that_came_of
         await world.accounts.revoke_api_key(world.api_key_id)
     active = await world.sql("SELECT id FROM api_keys WHERE is_active AND deleted_at IS NULL")
     assert [one["id"] for one in active] == [row.id]
-    assert await works(gate, stranger)
+    assert await key_works(gate, stranger)
     for made in (child, grandchild):
-        assert not await works(gate, made["key"])
+        assert not await key_works(gate, made["key"])
     if way == "switch":  # the parent comes back, what it had made does not
         await granted(gate, put(one, {"is_active": True}, admin))
-        assert await works(gate, world.api_key)
-        assert not await works(gate, grandchild["key"])
+        assert await key_works(gate, world.api_key)
+        assert not await key_works(gate, grandchild["key"])
 
 
 async def test_another_organizations_administrator_ends_nothing_here(gate: Gateway, world: World) -> None:
@@ -170,7 +164,7 @@ async def test_another_organizations_administrator_ends_nothing_here(gate: Gatew
     one = f"{KEYS}/{world.api_key_id}"
     is_refusal(await ask(gate, put(one, {"is_active": False}, elsewhere)), 404)
     is_refusal(await ask(gate, request("DELETE", one, elsewhere)), 404)
-    assert await works(gate, made["key"])
+    assert await key_works(gate, made["key"])
 
 
 async def test_a_key_lives_no_longer_than_what_made_it(gate: Gateway, world: World) -> None:
@@ -183,17 +177,17 @@ async def test_a_key_lives_no_longer_than_what_made_it(gate: Gateway, world: Wor
         assert datetime.fromisoformat(made["expires_at"]) == given
     # Its parent's time is cut afterwards: the key has the old one in its row, and ends with the parent.
     await world.sql(ENDS["past its time"], world.api_key_id)
-    assert not await works(gate, made["key"])
+    assert not await key_works(gate, made["key"])
 
 
 async def test_links_that_form_a_circle_end_the_reading_like_any_others(gate: Gateway, world: World) -> None:
     made = await child_of(gate, world.api_key)
     await world.sql("INSERT INTO gateway_api_key_parents VALUES ($1, $2)", world.api_key_id, made["id"])
-    assert await works(gate, made["key"])
+    assert await key_works(gate, made["key"])
     await granted(gate, put(f"{KEYS}/{made['id']}", {"is_active": False}, bearer(world.token(world.admin))))
 
     async def revoked_among() -> bool:
-        return not await works(gate, made["key"]) and not await works(gate, world.api_key)
+        return not await key_works(gate, made["key"]) and not await key_works(gate, world.api_key)
 
     await eventually(revoked_among)
 

@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal, request
+from tests.support.calls import ask, bearer, get, is_refusal, request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.peers import Client, Upstream
+    from tests.support.worlds import Start, World
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Client, Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 MANAGED = (
     "X-User-ID",

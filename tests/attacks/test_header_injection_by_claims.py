@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal, whatomate_token
+from tests.support.calls import ask, bearer, get, is_refusal, whatomate_token
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 BREAKS = [
     "a\r\nX-User-Super-Admin: true",

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authcore.accounts.invitations import Invitations
-from tests.attacks.test_invitation_forgery import genuine, register
-from tests.flow.calls import ask, bearer, granted, is_refusal, post
+from tests.support.accounts import new_invitation, register_by
+from tests.support.calls import ask, bearer, granted, is_refusal, post
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 UNFIT = "Whoever gave this invitation may not give it any more. Please ask for a new one."
 
@@ -55,10 +52,10 @@ async def admin_role(world: World) -> str:
 
 @pytest.mark.parametrize("end", ENDS)
 async def test_an_invitation_ends_with_the_right_to_give_it(gate: Gateway, world: World, end: str) -> None:
-    invitations = [await genuine(gate, world, role_id=await admin_role(world)) for _ in range(2)]
-    await granted(gate, register(invitations.pop(), email="before@example.com"))
+    invitations = [await new_invitation(gate, world, role_id=await admin_role(world)) for _ in range(2)]
+    await granted(gate, register_by(invitations.pop(), email="before@example.com"))
     await world.sql(ENDS[end], world.admin)
-    is_refusal(await ask(gate, register(invitations[0])), 403, UNFIT)
+    is_refusal(await ask(gate, register_by(invitations[0])), 403, UNFIT)
     assert await world.sql("SELECT FROM users WHERE email = 'new@example.com'") == []
     (row,) = await world.sql("SELECT used_at FROM gateway_invitations ORDER BY used_at NULLS FIRST LIMIT 1")
     assert row["used_at"] is None, "what lets nobody in is not used up"
@@ -69,9 +66,9 @@ async def test_who_has_an_account_does_not_join_by_it_either(gate: Gateway, worl
     await world.accounts.create_user(
         email="elsewhere@example.com", password="correct horse", full_name="E", organization_id=other
     )
-    invitation = await genuine(gate, world, role_id=await admin_role(world))
+    invitation = await new_invitation(gate, world, role_id=await admin_role(world))
     await world.sql(ENDS["switched off"], world.admin)
-    joining = register(invitation, email="elsewhere@example.com", password="correct horse")
+    joining = register_by(invitation, email="elsewhere@example.com", password="correct horse")
     is_refusal(await ask(gate, joining), 403, UNFIT)
     await world.sql("UPDATE users SET is_active = true WHERE id = $1", world.admin)
     await granted(gate, joining)  # the inviter is back, and the invitation was not used up
@@ -84,20 +81,20 @@ async def test_a_role_that_has_grown_beyond_its_inviter_is_not_granted(gate: Gat
         "WHERE p.resource = 'contacts') SELECT id FROM i",
         world.home,
     )
-    invitations = [await genuine(gate, world, role_id=str(role["id"])) for _ in range(2)]
-    await granted(gate, register(invitations.pop(), email="before@example.com"))
+    invitations = [await new_invitation(gate, world, role_id=str(role["id"])) for _ in range(2)]
+    await granted(gate, register_by(invitations.pop(), email="before@example.com"))
     await world.sql(
         "WITH i AS (INSERT INTO permissions (resource, action, created_at) VALUES ('vault', 'open', now()) "
         "RETURNING id) INSERT INTO role_permissions SELECT $1, id FROM i",
         role["id"],
     )
-    is_refusal(await ask(gate, register(invitations[0])), 403, UNFIT)
+    is_refusal(await ask(gate, register_by(invitations[0])), 403, UNFIT)
 
 
 async def test_an_operators_invitation_stays_good(gate: Gateway, world: World) -> None:
     made = await operators(world)
     await world.sql("UPDATE users SET is_active = false")
-    await granted(gate, register(made))
+    await granted(gate, register_by(made))
 
 
 async def operators(world: World) -> str:
@@ -119,6 +116,6 @@ async def test_a_super_admin_of_elsewhere_may_still_give_it_until_that_ends(
         return await granted(gate, post("/api/auth/invitations", {"role_id": str(role)}, token))
 
     first, second = await of_root(), await of_root()
-    await granted(gate, register(first["invitation"], email="first@example.com"))
+    await granted(gate, register_by(first["invitation"], email="first@example.com"))
     await world.sql("UPDATE users SET is_super_admin = false WHERE id = $1", world.root)
-    is_refusal(await ask(gate, register(second["invitation"])), 403, UNFIT)
+    is_refusal(await ask(gate, register_by(second["invitation"])), 403, UNFIT)

@@ -13,17 +13,14 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.flow.calls import ask, bearer, get, is_refusal, whatomate_token
-from tests.flow.conftest import SECRET
+from tests.support.calls import ask, bearer, get, is_refusal, whatomate_token
+from tests.support.worlds import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
 
 ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hmac
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +11,17 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from authcore.crypto.pem import GENERATED, generate_pem, parse_pem
-from tests.flow.calls import ask, bearer, get, is_refusal, whatomate_token
-from tests.flow.conftest import SECRET
+from tests.support.calls import ask, bearer, get, is_refusal, whatomate_token
+from tests.support.issuers import by_hmac, part
+from tests.support.worlds import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 OWN: dict[str, Any] = {
     "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
@@ -31,16 +29,6 @@ OWN: dict[str, Any] = {
     "EdDSA": ed25519.Ed25519PrivateKey.generate(),
 }
 """The attacker's keys."""
-
-
-def part(content: object) -> str:
-    raw = content if isinstance(content, bytes) else json.dumps(content, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def by_hmac(header: object, claims: object, secret: bytes, algorithm: str = "sha256") -> str:
-    content = f"{part(header)}.{part(claims)}"
-    return f"{content}.{part(hmac.new(secret, content.encode(), algorithm).digest())}"
 
 
 def spellings(pem: bytes) -> Iterator[bytes]:

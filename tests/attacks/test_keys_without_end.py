@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.flow.calls import ask, bearer, granted, is_refusal, post, request
-from tests.test_admin import metrics
+from tests.support.admin import metrics
+from tests.support.calls import ask, bearer, granted, is_refusal, post, request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.worlds import Start, World
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 TOO_MANY_KEYS = "You have as many API keys as one may have; delete one, or try again tomorrow"
 TOO_MANY_INVITATIONS = "You have made as many invitations as one may have; try again when some have expired"

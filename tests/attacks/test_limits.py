@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import get, is_refusal, request
-from tests.flow.peers import Client
+from tests.support.calls import get, is_refusal, request
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 PIECE = 4096
 MUCH = 8 << 20

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.flow.calls import ask, bearer, get, granted, post
-from tests.flow.conftest import PASSWORD
+from tests.support.accounts import HOME, login_from
+from tests.support.calls import ask, bearer, get, granted, post
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 STRICT: dict[str, Any] = {
     "signin": {
@@ -24,47 +22,42 @@ STRICT: dict[str, Any] = {
     },
     "trusted_proxies": ["127.0.0.1/32"],
 }
-HOME = "192.0.2.1"
-
-
-def login(address: str, password: str = PASSWORD, email: str = "agent@example.com") -> bytes:
-    return post("/api/auth/login", {"email": email, "password": password}, f"X-Forwarded-For: {address}")
 
 
 async def besiege(gate: Gateway, email: str = "agent@example.com") -> None:
     """Fail from everywhere, until nobody who is not known gets in."""
     for number in range(12):
-        await ask(gate, login(f"198.51.100.{number}", "a guess", email))
-    assert (await ask(gate, login("203.0.113.9", PASSWORD, email))).status == 429
+        await ask(gate, login_from(f"198.51.100.{number}", "a guess", email))
+    assert (await ask(gate, login_from("203.0.113.9", PASSWORD, email))).status == 429
 
 
 async def test_where_a_user_signed_in_before_they_still_can(world: World, start: Start) -> None:
     gate = await start(world.url, **STRICT)
-    await granted(gate, login(HOME))
+    await granted(gate, login_from(HOME))
     await besiege(gate)
-    await granted(gate, login(HOME))
+    await granted(gate, login_from(HOME))
     await besiege(gate)  # and that has not opened the door to others
-    await granted(gate, login(HOME))
+    await granted(gate, login_from(HOME))
 
 
 async def test_being_known_is_of_one_account_only(world: World, start: Start) -> None:
     gate = await start(world.url, **STRICT)
-    await granted(gate, login(HOME, PASSWORD, "both@example.com"))
+    await granted(gate, login_from(HOME, PASSWORD, "both@example.com"))
     await besiege(gate)
-    assert (await ask(gate, login(HOME))).status == 429
+    assert (await ask(gate, login_from(HOME))).status == 429
 
 
 async def test_who_sits_where_the_user_is_known_has_no_more_tries(world: World, start: Start) -> None:
     gate = await start(world.url, **STRICT)
-    await granted(gate, login(HOME))
-    statuses = [(await ask(gate, login(HOME, f"guess {number}"))).status for number in range(6)]
+    await granted(gate, login_from(HOME))
+    statuses = [(await ask(gate, login_from(HOME, f"guess {number}"))).status for number in range(6)]
     assert statuses == [401, 401, 401, 429, 429, 429]
-    await granted(gate, login("192.0.2.77"))  # and shuts the user out nowhere else
+    await granted(gate, login_from("192.0.2.77"))  # and shuts the user out nowhere else
 
 
 async def test_a_session_goes_on(world: World, start: Start) -> None:
     gate = await start(world.url, **STRICT)
-    pair = await granted(gate, login("192.0.2.50"))
+    pair = await granted(gate, login_from("192.0.2.50"))
     await world.sql("DELETE FROM gateway_sign_in_addresses")
     await besiege(gate)
     assert (await ask(gate, get("/api/contacts", bearer(pair["access_token"])))).status == 200
@@ -74,16 +67,16 @@ async def test_a_session_goes_on(world: World, start: Start) -> None:
 async def test_where_a_session_lives_its_user_can_sign_in(world: World, start: Start) -> None:
     """Begun at home and refreshed on the way: the phone that holds it can sign in anew where it is now."""
     gate = await start(world.url, **STRICT)
-    pair = await granted(gate, login(HOME))
+    pair = await granted(gate, login_from(HOME))
     refresh = {"refresh_token": pair["refresh_token"]}
     pair = await granted(gate, post("/api/auth/refresh", refresh, "X-Forwarded-For: 192.0.2.99"))
     await world.sql("DELETE FROM gateway_sign_in_addresses")
     await besiege(gate)
-    assert (await ask(gate, login("192.0.2.99", PASSWORD, "both@example.com"))).status == 200
-    await granted(gate, login("192.0.2.99"))
+    assert (await ask(gate, login_from("192.0.2.99", PASSWORD, "both@example.com"))).status == 200
+    await granted(gate, login_from("192.0.2.99"))
     await granted(gate, post("/api/auth/logout-all", {}, bearer(pair["access_token"])))
     await world.sql("DELETE FROM gateway_sign_in_addresses")
-    assert (await ask(gate, login("192.0.2.99"))).status == 429
+    assert (await ask(gate, login_from("192.0.2.99"))).status == 429
 
 
 async def test_one_client_that_fails_again_and_again_does_not_shut_out_its_neighbours(
@@ -91,9 +84,9 @@ async def test_one_client_that_fails_again_and_again_does_not_shut_out_its_neigh
 ) -> None:
     """A program with an old password retries for ever; the office behind the same address goes on working."""
     gate = await start(world.url, **STRICT)
-    statuses = {(await ask(gate, login(HOME, "of last year"))).status for _ in range(60)}
+    statuses = {(await ask(gate, login_from(HOME, "of last year"))).status for _ in range(60)}
     assert statuses == {401, 429}
-    await granted(gate, login(HOME, PASSWORD, "both@example.com"))
+    await granted(gate, login_from(HOME, PASSWORD, "both@example.com"))
 
 
 async def test_the_wait_ends(world: World, start: Start) -> None:
@@ -101,4 +94,4 @@ async def test_the_wait_ends(world: World, start: Start) -> None:
     await besiege(gate)
     # As if the longest wait had passed.
     await world.sql("UPDATE gateway_sign_in_failures SET open_at = open_at - interval '601 seconds'")
-    await granted(gate, login("203.0.113.9"))
+    await granted(gate, login_from("203.0.113.9"))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.attacks.test_lockout import HOME, login
-from tests.flow.calls import ask, granted
+from tests.support.accounts import HOME, login_from
+from tests.support.calls import ask, granted
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 STRICT: dict[str, Any] = {
     "signin": {
@@ -29,28 +26,28 @@ STRICT: dict[str, Any] = {
 async def shut(gate: Gateway) -> None:
     """Fail for many e-mails, until the address is refused."""
     for number in range(8):
-        await ask(gate, login(HOME, "a guess", f"nobody{number}@example.com"))
-    assert (await ask(gate, login(HOME, email="both@example.com"))).status == 429
+        await ask(gate, login_from(HOME, "a guess", f"nobody{number}@example.com"))
+    assert (await ask(gate, login_from(HOME, email="both@example.com"))).status == 429
 
 
 async def test_who_signed_in_from_there_still_can(world: World, start: Start) -> None:
     gate = await start(world.url, **STRICT)
-    await granted(gate, login(HOME))
+    await granted(gate, login_from(HOME))
     await shut(gate)
     for _ in range(12):
-        await granted(gate, login(HOME))
-        await ask(gate, login(HOME, "a guess", "nobody@example.com"))
+        await granted(gate, login_from(HOME))
+        await ask(gate, login_from(HOME, "a guess", "nobody@example.com"))
     assert (
-        await ask(gate, login(HOME, email="both@example.com"))
+        await ask(gate, login_from(HOME, email="both@example.com"))
     ).status == 429  # nobody else is let in by that
 
 
 async def test_a_wrong_password_there_is_answered_as_a_strangers(world: World, start: Start) -> None:
     gate = await start(world.url, **STRICT)
-    await granted(gate, login(HOME))
+    await granted(gate, login_from(HOME))
     await shut(gate)
-    known = await ask(gate, login(HOME, "a guess"))
-    unknown = await ask(gate, login(HOME, "a guess", "nobody@example.com"))
+    known = await ask(gate, login_from(HOME, "a guess"))
+    unknown = await ask(gate, login_from(HOME, "a guess", "nobody@example.com"))
     assert (known.status, known.json()["message"]) == (unknown.status, unknown.json()["message"])
     waits = [int(answer.one("Retry-After") or 0) for answer in (known, unknown)]
     assert abs(waits[0] - waits[1]) <= 2  # the clock goes on between the two
@@ -58,19 +55,19 @@ async def test_a_wrong_password_there_is_answered_as_a_strangers(world: World, s
 
 async def test_guesses_there_are_bounded_all_the_same(world: World, start: Start) -> None:
     gate = await start(world.url, **STRICT)
-    await granted(gate, login(HOME))
+    await granted(gate, login_from(HOME))
     await shut(gate)
     for number in range(3):
-        assert (await ask(gate, login(HOME, f"guess {number}"))).status == 429
-    assert (await ask(gate, login(HOME))).status == 429
+        assert (await ask(gate, login_from(HOME, f"guess {number}"))).status == 429
+    assert (await ask(gate, login_from(HOME))).status == 429
 
 
 async def test_a_known_success_gives_no_guess_at_others_back(world: World, start: Start) -> None:
     gate = await start(world.url, **STRICT)
-    await granted(gate, login(HOME))
+    await granted(gate, login_from(HOME))
     await shut(gate)
     before = await world.sql("SELECT subject, level FROM gateway_sign_in_failures ORDER BY subject")
-    await granted(gate, login(HOME))
+    await granted(gate, login_from(HOME))
     after = await world.sql("SELECT subject, level FROM gateway_sign_in_failures ORDER BY subject")
     assert {row["subject"]: row["level"] for row in before if row["level"] > 0} == {
         row["subject"]: row["level"] for row in after if row["level"] > 0

@@ -14,15 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.logs.text import escaped
-from tests.flow.calls import ask, get
-from tests.flow.peers import PATIENCE
+from tests.support.calls import ask, get
+from tests.support.peers import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.worlds import Start
 
-    from gateway.app import Gateway
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 OBEYED = "\x7f\x80\x85\x9b31m\xad\u061c\u200b\u200e\u2028\u202e\u2066\ufeff\U000e0041"
 

@@ -9,25 +9,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 PATH = "/api/contacts"
 BOUND = "This API key belongs to another organization"
-
-
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
 
 
 def at(organization: object) -> str:

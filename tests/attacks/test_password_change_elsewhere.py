@@ -10,18 +10,15 @@ import pytest
 
 from authcore.principal import AuthMethod, Principal
 from authcore.revocation import RevocationReason
-from tests.authcore.conftest import hashed
-from tests.conftest import execute
-from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, request
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post, request
+from tests.support.databases import execute
+from tests.support.domain import hashed
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
     Pair = dict[str, Any]
 
 WRITE_HASH = "UPDATE users SET password_hash = $2, updated_at = now() WHERE id = $1"

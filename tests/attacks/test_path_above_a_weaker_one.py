@@ -20,19 +20,16 @@ from gateway.proxy.prefixes import segments_of
 from gateway.proxy.routes import Pattern, Route, RouteTable
 from gateway.proxy.target import parse_target
 from gateway.wire.messages import ProtocolError, RequestHead
-from tests.flow.calls import ask, bearer, get, post
-from tests.flow.peers import Client
 from tests.proxy.nowhere import NOWHERE
+from tests.support.calls import ask, bearer, get, post
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 ROUTES = """
 routes:

@@ -6,21 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.attacks.test_invitation_forgery import genuine, register
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post
-from tests.flow.test_foreign_issuer import Provider, provider
+from tests.support.accounts import new_invitation, register_by
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.issuers import Provider
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
-
-__all__ = ["provider"]
 
 VICTIM = "ceo@victim.test"
 UNPROVED = "This e-mail is not confirmed for the account that has it. Please ask an administrator."
@@ -56,8 +52,8 @@ async def test_an_invitation_that_is_not_to_the_address_proves_nothing(
     gate: Gateway, world: World, provider: Provider, email: str | None
 ) -> None:
     named = {} if email is None else {"email": email}
-    invitation = await genuine(gate, world, **named)
-    await granted(gate, register(invitation, email=email or VICTIM))
+    invitation = await new_invitation(gate, world, **named)
+    await granted(gate, register_by(invitation, email=email or VICTIM))
     if email is not None:  # it was for another, who has changed their address since
         await world.sql("UPDATE users SET email = $1 WHERE email = $2", VICTIM, email)
     is_refusal(await ask(gate, comes(provider)), 401, UNPROVED)
@@ -66,8 +62,8 @@ async def test_an_invitation_that_is_not_to_the_address_proves_nothing(
 async def test_an_invitation_to_the_address_proves_it(
     gate: Gateway, world: World, provider: Provider, upstream: Upstream
 ) -> None:
-    invitation = await genuine(gate, world, email=VICTIM)
-    made = await granted(gate, register(invitation, email=f" {VICTIM.title()}"))
+    invitation = await new_invitation(gate, world, email=VICTIM)
+    made = await granted(gate, register_by(invitation, email=f" {VICTIM.title()}"))
     assert (await ask(gate, comes(provider))).status == 200
     assert upstream.requests[-1].one("X-User-ID") == made["user"]["id"]
 
@@ -76,8 +72,8 @@ async def test_an_account_that_joins_by_an_invitation_to_its_address_is_proved_b
     gate: Gateway, world: World, provider: Provider
 ) -> None:
     await planted(gate, world)
-    invitation = await genuine(gate, world, email=VICTIM)
-    await granted(gate, register(invitation, email=VICTIM))
+    invitation = await new_invitation(gate, world, email=VICTIM)
+    await granted(gate, register_by(invitation, email=VICTIM))
     assert (await ask(gate, comes(provider))).status == 200
 
 

@@ -10,17 +10,16 @@ import pytest
 
 from config.route_file import read_plan
 from config.settings import Settings
-from tests.flow.calls import ask, bearer, is_refusal, request
-from tests.flow.peers import Client, Message
+from tests.support.calls import ask, bearer, is_refusal, request
+from tests.support.peers import Client, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 ID = "6f2f0f0e-8a3c-4a56-9d5b-0f0f4a3c9e11"
 AT_ONCE = 32

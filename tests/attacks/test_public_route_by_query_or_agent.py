@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import get, is_refusal, request
+from tests.support.calls import get, is_refusal, request
 
 if TYPE_CHECKING:
-    from tests.flow.peers import Client, Upstream
+    from tests.support.peers import Client, Upstream
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,13 @@ from uuid import uuid4
 
 import pytest
 
-from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, whatomate_token
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post, whatomate_token
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
     Pair = dict[str, Any]
 
 PHONE, OTHER = "User-Agent: Phone/1.0", "User-Agent: curl/8"

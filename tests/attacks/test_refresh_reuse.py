@@ -10,16 +10,13 @@ import pytest
 
 from authcore.accounts.sessions import Reuse, Sessions
 from authcore.crypto.sealing import seal, unseal
-from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post
-from tests.flow.conftest import PASSWORD
+from tests.support.accounts import sign_in
+from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 AFTER = (
     "UPDATE gateway_refresh_tokens SET used_at = used_at - make_interval(secs => $1), "
@@ -27,15 +24,6 @@ AFTER = (
 )
 """So many seconds later."""
 AFTER_THE_GRACE = "UPDATE gateway_refresh_tokens SET used_at = used_at - interval '11 seconds'"
-
-
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
-
-
-async def sign_in(gate: Gateway) -> dict[str, Any]:
-    return await granted(gate, post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD}))
 
 
 def refresh(pair: dict[str, Any]) -> bytes:

@@ -7,27 +7,17 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import pytest
-
-from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, request
-from tests.flow.conftest import PASSWORD
-from tests.flow.peers import Client
+from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post, request
+from tests.support.peers import Client
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 REFUSED = "Invalid or expired token"
-
-
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
 
 
 async def sign_in(gate: Gateway, name: str = "both") -> dict[str, Any]:

@@ -16,16 +16,16 @@ from authcore.store.rows import ApiKeyRow, LoginRow, NewUser
 from config.settings import Settings
 from gateway.credentials import read_credential
 from gateway.wire.messages import RequestHead
-from tests.flow.calls import bearer, claims_of, get, post, request
-from tests.flow.conftest import PASSWORD, SECRET
-from tests.flow.peers import PATIENCE, Client
+from tests.support.calls import bearer, claims_of, get, post, request
+from tests.support.peers import PATIENCE, Client
+from tests.support.worlds import PASSWORD, SECRET
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator
 
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import World
 
 ROOT = Path(__file__).parents[2]
 QUERY = "a-value-of-the-query"

@@ -7,32 +7,29 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 import jwt
-import pytest
 
-from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, request, whatomate_token
-from tests.flow.conftest import PASSWORD, SECRET
+from tests.support.accounts import sign_in
+from tests.support.calls import (
+    ask,
+    bearer,
+    claims_of,
+    get,
+    granted,
+    is_refusal,
+    post,
+    request,
+    whatomate_token,
+)
+from tests.support.worlds import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 SESSIONS = "/api/auth/sessions"
 SPELLINGS = ("X-Auth-Session-ID", "x_auth_session_id", "X.Auth.Session.Id", "X-AUTH-SESSION_ID")
-
-
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
-
-
-async def sign_in(gate: Gateway, name: str, *lines: str, **more: object) -> dict[str, Any]:
-    body = {"email": f"{name}@example.com", "password": PASSWORD, **more}
-    return await granted(gate, post("/api/auth/login", body, *lines))
 
 
 def session(pair: dict[str, Any]) -> str:

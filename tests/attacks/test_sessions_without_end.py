@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post
-from tests.flow.conftest import PASSWORD
-from tests.test_admin import metrics
+from tests.support.accounts import sign_in
+from tests.support.admin import metrics
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-
-    Start = Callable[..., Awaitable[Gateway]]
-
-
-async def sign_in(gate: Gateway, name: str = "agent") -> dict[str, Any]:
-    return await granted(
-        gate, post("/api/auth/login", {"email": f"{name}@example.com", "password": PASSWORD})
-    )
+    from tests.support.worlds import Start, World
 
 
 async def lives(gate: Gateway, pair: dict[str, Any]) -> bool:

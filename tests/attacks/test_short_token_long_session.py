@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.browsing import LOGIN, SWITCH, Jar, signed_in
-from tests.flow.calls import ask, bearer, claims_of, get, granted, post, whatomate_token
-from tests.flow.conftest import PASSWORD
-from tests.flow.saying import closed_by, opened
-from tests.flow.test_websocket import echoing
+from tests.support.browsing import LOGIN, SWITCH, Jar, signed_in
+from tests.support.calls import ask, bearer, claims_of, get, granted, post, whatomate_token
+from tests.support.sockets import closed_by, echoing, opened
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 DAY = 86_400
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 
 from authcore.crypto.pem import generate_pem, parse_pem
 from authcore.tokens.signed_identity import IdentityRejected
-from tests.authcore.test_signed_identity import NOW, SECRET, TOLD, principal, sign, signer, verifier
+from tests.support.identities import NOW, SECRET, TOLD, principal, sign, signer, verifier
 
 
 def refused(token: str, method: str = "GET", path: str = "/api/x", now: float = NOW, **more: Any) -> str:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import is_refusal
-from tests.flow.peers import Client
+from tests.support.calls import is_refusal
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
 
 INNER = b"GET /smuggled HTTP/1.1\r\nHost: gateway.test\r\n\r\n"
 HEAD = b"POST /health HTTP/1.1\r\nHost: gateway.test\r\n"

@@ -9,32 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import bearer, get, granted, post, whatomate_token
-from tests.flow.peers import PATIENCE
-from tests.flow.saying import (
-    BINARY,
-    FAILED,
-    PING,
-    Far,
-    auth,
-    closed_by,
-    frame,
-    opened,
-    saw_only_the_end,
-)
-from tests.flow.test_socket_auth import far, sign_in
+from tests.support.accounts import sign_in
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, whatomate_token
+from tests.support.peers import PATIENCE
+from tests.support.sockets import BINARY, FAILED, PING, Far, auth, closed_by, frame, opened, saw_only_the_end
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
-
-
-__all__ = ["far"]
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
 
 async def refused(gate: Gateway, far: Far, said: bytes, *lines: str) -> tuple[int, str]:
@@ -162,8 +145,6 @@ async def test_a_described_handshake_is_not_opened_by_nobody(
     world: World, start: Start, upstream: Upstream
 ) -> None:
     """Whoever only asks whether it may pass would show no message."""
-    from tests.flow.calls import ask, is_refusal  # noqa: PLC0415 -- of this test alone
-
     gate = await start(world.url, decision={"path": "/decide"}, trusted_proxies=("127.0.0.0/8",))
     lines = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13")
     asked = ("X-Original-Method: GET", "X-Original-URI: /ws", *lines)

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from authcore.crypto.pem import generate_pem, parse_pem
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, request
-from tests.flow.conftest import PASSWORD
-from tests.flow.peers import PATIENCE, Client, read_head
-from tests.flow.test_websocket import ASK, SWITCH
+from tests.support.accounts import sign_in
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
+from tests.support.issuers import two_keys
+from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.sockets import ASK, SWITCH
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 CLOSED = (4401).to_bytes(2, "big")
 
@@ -49,12 +46,6 @@ def far(upstream: Upstream) -> Far:
     one.answer.set()
     upstream.script = one.script
     return one
-
-
-async def sign_in(gateway: Gateway) -> dict[str, Any]:
-    return await granted(
-        gateway, post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD})
-    )
 
 
 async def knock(client: Client, token: str) -> None:
@@ -152,16 +143,6 @@ async def test_a_frame_that_is_spun_out_gains_nothing(world: World, start: Start
                     await client.send(b"x" * 100)
                     await asyncio.sleep(0.02)
         assert len(far.received) < 1 << 20
-
-
-def two_keys(folder: Path) -> list[str]:
-    """Make a directory of two signing keys, of which the first signs; return their ids."""
-    kids = []
-    for name in ("a.pem", "b.pem"):
-        (folder / name).write_bytes(generate_pem("EdDSA"))
-        kids.append(str(parse_pem((folder / name).read_bytes()).kid))
-    (folder / "signing").write_text(kids[0])
-    return kids
 
 
 async def test_a_revoked_key_ends_what_its_tokens_opened(

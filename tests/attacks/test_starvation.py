@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import bcrypt
 
-from tests.attacks.test_lockout import HOME, login
-from tests.flow.calls import ask, get, granted, post
+from tests.support.accounts import HOME, login_from
+from tests.support.calls import ask, get, granted, post
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     import pytest
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 FLOOD = "198.51.100.7"
 FLOODING = "the flooding password"
@@ -58,7 +54,7 @@ async def test_another_network_signs_in_while_a_flood_of_one_is_at_work(
     try:
         async with asyncio.timeout(30):
             assert await asyncio.to_thread(begun.wait, 20)
-            await granted(gate, login(HOME))
+            await granted(gate, login_from(HOME))
     finally:
         gate_is_open.set()
     async with asyncio.timeout(30):
@@ -98,7 +94,7 @@ async def test_registrations_count_with_the_address(world: World, start: Start) 
     assert 1 <= int(answers[-1].one("Retry-After") or 0) <= 600
     assert (await ask(gate, registration(world, 20, HOME))).status == 200
     # Where a user has registered they are known, and sign in whatever else was done from there.
-    await granted(gate, login(FLOOD, FLOODING, "new0@example.com"))
+    await granted(gate, login_from(FLOOD, FLOODING, "new0@example.com"))
 
 
 async def test_invitations_that_are_no_good_count_too(world: World, start: Start) -> None:

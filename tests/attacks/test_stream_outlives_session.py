@@ -10,20 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.attacks.test_socket_outlives_session import two_keys
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, request
-from tests.flow.conftest import PASSWORD
-from tests.flow.peers import PATIENCE, Client, read_body, read_head
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
+from tests.support.issuers import two_keys
+from tests.support.peers import PATIENCE, Client, read_body, read_head
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
     End = Callable[[Gateway, World, dict[str, Any]], Awaitable[None]]
 
 OFTEN = 0.02

@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import ask, bearer, is_refusal, post, request
+from tests.support.calls import ask, bearer, is_refusal, post, request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Client, Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
+    from tests.support.peers import Client, Upstream
+    from tests.support.worlds import Start, World
 
 
 def with_trailers(raw: bytes, *trailers: str) -> bytes:

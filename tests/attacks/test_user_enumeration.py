@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 import bcrypt
 import pytest
 
-from tests.flow.calls import ask, is_refusal, post
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, is_refusal, post
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.worlds import Start, World
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 SIGNIN: dict[str, Any] = {"free_failures": 3, "delay_seconds": 600, "delay_max_seconds": 600}
 PEOPLE = {

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.flow.conftest import pytest_asyncio_loop_factories, start, upstream, world
+from tests.support.loops import pytest_asyncio_loop_factories
 
-__all__ = ["pytest_asyncio_loop_factories", "start", "upstream", "world"]
+__all__ = ["pytest_asyncio_loop_factories"]

@@ -23,18 +23,14 @@ from gateway.audit.running import run
 from gateway.audit.target import Target
 from gateway.cli import main
 from tests.audit.weak import KNOWN, TWINS, sound, weak
-from tests.certificates import self_signed
-from tests.flow.test_drain import free_port
+from tests.support.certificates import self_signed
+from tests.support.processes import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.app import Gateway
     from gateway.audit.check import Check, Result
     from tests.audit.weak import Asked
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 ROUTES = """
 routes:

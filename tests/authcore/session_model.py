@@ -22,7 +22,7 @@ from authcore.errors import (
     TokenRevoked,
 )
 from authcore.store.session_rows import Visit
-from tests.authcore.conftest import NOW, PASSWORD, SECRET, World, open_store
+from tests.support.domain import NOW, PASSWORD, SECRET, World, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -27,11 +27,11 @@ from authcore.errors import (
 )
 from authcore.permissions import ROLES
 from authcore.tokens.claims import AccessClaims
-from tests.authcore.conftest import NOW, PASSWORD, hashed
+from tests.support.domain import NOW, PASSWORD, hashed
 
 if TYPE_CHECKING:
     from authcore.accounts.accounts import SignedIn
-    from tests.authcore.conftest import World
+    from tests.support.domain import World
 
 
 async def register(

@@ -23,10 +23,10 @@ from authcore.errors import (
 )
 from authcore.identity import api_keys
 from authcore.identity.api_keys import LastUsed
-from tests.authcore.conftest import NOW, hashed
+from tests.support.domain import NOW, hashed
 
 if TYPE_CHECKING:
-    from tests.authcore.conftest import World
+    from tests.support.domain import World
 
 
 def test_a_minted_key_has_the_form_and_is_new() -> None:

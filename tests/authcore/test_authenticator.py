@@ -28,13 +28,13 @@ from authcore.errors import (
 )
 from authcore.permissions import ALL, ROLES
 from authcore.principal import AuthMethod
-from tests.authcore.conftest import NOW, make_tokens
+from tests.support.domain import NOW, make_tokens
 
 if TYPE_CHECKING:
     from authcore.credentials import Credential
     from authcore.identity.authenticator import Authenticator
     from authcore.principal import Principal
-    from tests.authcore.conftest import World
+    from tests.support.domain import World
 
 
 def bearer(world: World, user: UUID, organization: UUID, *, now: float = NOW) -> BearerToken:

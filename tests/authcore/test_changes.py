@@ -16,12 +16,12 @@ from authcore.store.changes import Changes, Hearing
 from authcore.store.migrate import migrate, remove_triggers
 from authcore.store.rows import Change
 from authcore.store.triggers import parse
-from tests.authcore.conftest import NOW, PASSWORD, address_of
+from tests.support.domain import NOW, PASSWORD, address_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.authcore.conftest import World
+    from tests.support.domain import World
 
 PATIENCE = 10
 

@@ -14,8 +14,8 @@ from authcore.errors import StoreUnavailable
 from authcore.store.failures import ABSENT, CertificateUnreadable, classify, is_mistake
 from authcore.store.kinds import ADVICE, Kind
 from authcore.store.pool import SILENT, translated
-from tests.authcore.conftest import open_store
-from tests.conftest import execute, named
+from tests.support.databases import execute, named
+from tests.support.domain import open_store
 
 DRIVER = sorted(
     (

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from authcore.crypto.jwks_client import MOST_KEYS, Fetched, FetchFailed, JwksClient
 from authcore.crypto.pem import generate_pem, parse_pem
 from authcore.errors import IssuerUnavailable
-from tests.authcore.conftest import NOW
+from tests.support.domain import NOW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,7 @@ from authcore.crypto.rotation import Rotation, open_ring
 from authcore.errors import TokenRejected
 from authcore.tokens.claims import AccessClaims
 from authcore.tokens.issuer import Tokens
-from tests.authcore.conftest import NOW, SECRET
+from tests.support.domain import NOW, SECRET
 
 if TYPE_CHECKING:
     from pathlib import Path

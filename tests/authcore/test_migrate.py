@@ -16,7 +16,8 @@ from authcore.permissions import ALL
 from authcore.store import accounts, keys, sessions, subjects
 from authcore.store import migrate as migrations
 from authcore.store.migrate import TRIGGERS, MigrationChanged, migrate, pending
-from tests.authcore.conftest import NOW, World, hashed, open_store
+from tests.support.domain import NOW, World, hashed, open_store
+from tests.support.schemas import SCHEMA, objects
 
 TABLES = (
     "organizations",
@@ -32,35 +33,6 @@ COLUMNS = """SELECT table_name, column_name, data_type, character_maximum_length
     FROM information_schema.columns WHERE table_name = ANY($1) ORDER BY table_name, ordinal_position"""
 CONSTRAINTS = """SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
     WHERE conrelid::regclass::text = ANY($1) ORDER BY conname"""
-COMMON = (
-    "id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz, updated_at timestamptz, "
-    "deleted_at timestamptz"
-)
-# As Whatomate's own migration leaves them: nullable throughout, with its own indexes.
-SCHEMA = f"""
-CREATE TABLE organizations ({COMMON}, name varchar(255) NOT NULL, slug varchar(100) NOT NULL,
-    settings jsonb DEFAULT '{{}}');
-CREATE UNIQUE INDEX idx_organizations_slug ON organizations (slug);
-CREATE TABLE custom_roles ({COMMON}, organization_id uuid NOT NULL, name varchar(100) NOT NULL,
-    description varchar(500), is_system boolean DEFAULT false, is_default boolean DEFAULT false);
-CREATE TABLE permissions ({COMMON}, resource varchar(50) NOT NULL, action varchar(20) NOT NULL,
-    description varchar(200));
-CREATE UNIQUE INDEX idx_permissions ON permissions (resource, action);
-CREATE TABLE role_permissions (custom_role_id uuid, permission_id uuid, PRIMARY KEY (custom_role_id, permission_id));
-CREATE TABLE users ({COMMON}, organization_id uuid NOT NULL, email varchar(255) NOT NULL,
-    password_hash varchar(255), full_name varchar(255), role_id uuid, settings jsonb DEFAULT '{{}}',
-    is_active boolean DEFAULT true, is_available boolean DEFAULT true, is_super_admin boolean DEFAULT false,
-    sso_provider varchar(50), sso_provider_id varchar(255), a_column_of_the_future integer DEFAULT 7);
-CREATE UNIQUE INDEX idx_users_email ON users (email);
-CREATE TABLE user_organizations ({COMMON}, user_id uuid NOT NULL, organization_id uuid NOT NULL, role_id uuid,
-    is_default boolean DEFAULT false);
-CREATE TABLE api_keys ({COMMON}, organization_id uuid NOT NULL, user_id uuid NOT NULL, name varchar(255) NOT NULL,
-    key_prefix varchar(%d), key_hash varchar(255) NOT NULL, last_used_at timestamptz, expires_at timestamptz,
-    is_active boolean DEFAULT true);
-CREATE TABLE sso_providers ({COMMON}, organization_id uuid NOT NULL, provider varchar(50) NOT NULL,
-    client_id varchar(255), client_secret varchar(255), is_enabled boolean, allow_auto_create boolean,
-    default_role_name varchar(100), allowed_domains text, auth_url text, token_url text, user_info_url text);
-"""
 # bcrypt's `allmine` at cost 10, from the tests of golang.org/x/crypto/bcrypt.
 GO_HASH = "$2a$10$XajjQvNhvvRt5GSeFk1xFeyqRrsxkhBkUiQeg0dt.wU1qD4aFDcga"
 KEY = "whm_0123456789abcdef0123456789abcdef"
@@ -117,13 +89,6 @@ async def snapshot(url: str) -> dict[str, Any]:
     seen["constraints"] = await connection.fetch(CONSTRAINTS, TABLES)
     await connection.close()
     return seen
-
-
-async def objects(url: str) -> set[str]:
-    connection = await asyncpg.connect(url)
-    rows = await connection.fetch("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
-    await connection.close()
-    return {row["relname"] for row in rows}
 
 
 async def test_an_empty_database_gets_whatomates_tables_and_the_catalogue(database_url: str) -> None:

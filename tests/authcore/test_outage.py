@@ -22,8 +22,8 @@ from authcore.store.invitations import InvitationRow
 from authcore.store.rows import NewApiKey, NewUser
 from authcore.store.session_rows import NOWHERE as UNSEEN
 from authcore.store.session_rows import Moments, NewRefreshToken, NewSession
-from tests.authcore.conftest import NOW, World, open_store
-from tests.conftest import execute
+from tests.support.databases import execute
+from tests.support.domain import NOW, World, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

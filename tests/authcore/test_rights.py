@@ -14,9 +14,9 @@ from authcore.errors import StoreUnavailable
 from authcore.store.grants import grant
 from authcore.store.kinds import Kind
 from authcore.store.rights import NEEDS, Right, lacking
-from tests.authcore.conftest import open_store
-from tests.authcore.test_schema import statements
-from tests.conftest import execute, finish
+from tests.support.databases import execute, finish
+from tests.support.domain import open_store
+from tests.support.schemas import statements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

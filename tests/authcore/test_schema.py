@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import pkgutil
 import re
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import asyncpg
 import pytest
 
-import authcore.store
 from authcore.errors import StoreUnavailable
 from authcore.store import migrate as migrations
 from authcore.store import schema, triggers
 from authcore.store.migrate import migrate, pending
 from authcore.store.schema import NEEDED, Kind, SchemaUnfit
-from tests.authcore.conftest import open_store
-from tests.authcore.test_migrate import SCHEMA, objects
-from tests.conftest import execute, finish
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-OF_2025 = """
-CREATE TABLE organizations (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz,
-    updated_at timestamptz, deleted_at timestamptz, name varchar(255), slug varchar(100), settings jsonb);
-CREATE TABLE users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz, updated_at timestamptz,
-    deleted_at timestamptz, organization_id uuid, email varchar(255), password_hash varchar(255),
-    full_name varchar(255), role text DEFAULT 'agent', settings jsonb, is_active boolean, is_available boolean);
-CREATE TABLE api_keys (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), created_at timestamptz, updated_at timestamptz,
-    deleted_at timestamptz, organization_id uuid, user_id uuid, name varchar(255), key_prefix varchar(8),
-    key_hash varchar(255), last_used_at timestamptz, expires_at timestamptz, is_active boolean);
-"""
-"""A database of Whatomate's of December 2025: a role is a word, and there are no memberships."""
+from tests.support.databases import execute, finish
+from tests.support.domain import open_store
+from tests.support.schemas import OF_2025, SCHEMA, objects, statements
 
 TYPES = {
     Kind.UUID: "uuid",
@@ -84,27 +66,6 @@ def exactly_what_is_needed() -> str:
         key = "id" if "id" in columns else ", ".join(columns)
         tables.append(f"CREATE TABLE {table} ({', '.join(lines)}, PRIMARY KEY ({key}));")
     return "\n".join(tables)
-
-
-def _parts(found: object) -> Iterable[object]:
-    if isinstance(found, dict):
-        return found.values()
-    return found if isinstance(found, tuple) else (found,)
-
-
-def statements() -> Iterator[tuple[str, str]]:
-    """Every statement of the store's modules, by where it stands."""
-    for module in pkgutil.iter_modules(authcore.store.__path__):
-        named = vars(import_module(f"authcore.store.{module.name}")).items()
-        parts = ((name, part) for name, found in named for part in _parts(found))
-        for name, value in parts:
-            if (
-                isinstance(value, str)
-                and re.match(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", value)
-                and not re.search(r"\{\w+\}", value)  # a pattern of statements
-                and name not in {"_OF_ADDRESS", "_OF_EMAIL", "_OF_PAIR"}  # parts of one
-            ):
-                yield f"{module.name}.{name}:{value[:60]}", value
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from hypothesis.stateful import Bundle, precondition, rule
 from authcore.accounts.sessions import TABLES, Effect, Event, Reuse, State
 from authcore.credentials import RefreshToken
 from authcore.errors import SessionUnknown, TokenRevoked
-from tests.authcore.conftest import NOW
 from tests.authcore.session_model import AGENTS, GRACE, HOUR, LIFETIME, MINUTE, WEEK, Modelled, run_machine
+from tests.support.domain import NOW
 
 if TYPE_CHECKING:
     from uuid import UUID

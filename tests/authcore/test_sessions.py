@@ -28,11 +28,11 @@ from authcore.errors import (
 )
 from authcore.store.session_rows import Visit
 from authcore.tokens.claims import AccessClaims, RefreshClaims
-from tests.authcore.conftest import NOW, SECRET
+from tests.support.domain import NOW, SECRET
 
 if TYPE_CHECKING:
     from authcore.accounts.sessions import TokenPair
-    from tests.authcore.conftest import World
+    from tests.support.domain import World
 
 
 async def begin(world: World) -> tuple[UUID, UUID, RefreshToken]:

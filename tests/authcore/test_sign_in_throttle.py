@@ -17,8 +17,8 @@ from authcore.errors import LoginRejected, Overloaded, StoreUnavailable, Throttl
 from authcore.networks import network
 from authcore.sign_in_throttle import SignInThrottle
 from authcore.store.attempts import AttemptLimits, NewAttempt, Reservation
-from tests.authcore.conftest import NOW, PASSWORD, World, open_store
-from tests.conftest import execute, finish
+from tests.support.databases import execute, finish
+from tests.support.domain import NOW, PASSWORD, World, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

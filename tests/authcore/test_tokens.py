@@ -26,7 +26,7 @@ from authcore.errors import (
     TokenWrongKind,
 )
 from authcore.tokens.claims import AccessClaims, AnyClaims, RefreshClaims, TicketClaims
-from tests.authcore.conftest import NOW, SECRET, make_tokens
+from tests.support.domain import NOW, SECRET, make_tokens
 
 USER, ORGANIZATION, ROLE = uuid4(), uuid4(), uuid4()
 TOKENS = make_tokens()

@@ -17,8 +17,8 @@ import pytest
 
 from authcore.credentials import BearerToken, RefreshToken
 from authcore.errors import AuthError
-from tests.authcore.conftest import NOW, PASSWORD, SECRET, World, open_store
-from tests.conftest import execute
+from tests.support.databases import execute
+from tests.support.domain import NOW, PASSWORD, SECRET, World, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -10,17 +10,15 @@ from uuid import uuid4
 import pytest
 from aiohttp import web
 
-from tests.flow.calls import claims_of, whatomate_token
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import claims_of, whatomate_token
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-    from gateway.app import Gateway
-    from tests.browser.conftest import Browser
-    from tests.flow.conftest import World
+    from tests.browser.driving import Browser
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 HOST = "chat.shop.localhost"
 DOMAINS = (None, "shop.localhost", HOST)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.browser.conftest import site
-from tests.flow.conftest import PASSWORD
+from tests.browser.driving import site
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.browser.driving import Browser
+    from tests.support.worlds import Start, World
 
-    from gateway.app import Gateway
-    from tests.browser.conftest import Browser
-    from tests.flow.conftest import World
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 LOGIN, LOGOUT, REFRESH = (f"/api/auth/{name}" for name in ("login", "logout", "refresh"))
 CREDENTIALS = {"email": "agent@example.com", "password": PASSWORD}

@@ -7,16 +7,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from tests.browser.whatomate import FRAME_BYTES, Whatomate, whatomate
-from tests.flow.conftest import PASSWORD
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-    from gateway.app import Gateway
-    from tests.browser.conftest import Browser
-    from tests.flow.conftest import World
+    from tests.browser.driving import Browser
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 LOGIN = "return await json('POST', '/auth/login', {email: args[0], password: args[1]});"
 ME = "return await json('GET', '/me');"

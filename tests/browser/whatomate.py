@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import jwt
 from aiohttp import BodyPartReader, WSMsgType, web
 
-from tests.flow.conftest import SECRET
+from tests.support.worlds import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.programs import program
+from tests.support.programs import program
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "whatomate-gateway"

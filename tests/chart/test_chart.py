@@ -13,7 +13,7 @@ import yaml
 
 from config.load import load_settings
 from tests.chart.rendering import CHART, EVERYTHING, EXAMPLE, LEAST, WAYS, helm, rendered, the
-from tests.programs import TOOLS, program
+from tests.support.programs import TOOLS, program
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import CliRunner, Result
 
-from gateway.cli import main
+from tests.support.commands import *  # noqa: F403 -- for tests that are under way
+from tests.support.commands import run
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from click.testing import Result
 
-SECRET = "a-secret-of-thirty-two-bytes-or-more-0123"
-PREVIOUS = "the-secret-before-that-one-of-32-bytes-or-more"
-Run = Callable[..., Result]
+    from tests.support.commands import Run
 
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run the command line in an empty folder, in an environment of GATEWAY_* names given as keywords."""
-    monkeypatch.chdir(tmp_path)  # away from the developer's .env
-    for name in [name for name in os.environ if name.startswith("GATEWAY_")]:
-        monkeypatch.delenv(name)
-
-    def invoke(*arguments: str, typed: str = "", **environment: str) -> Result:
-        return CliRunner().invoke(
-            main,
-            arguments,
-            input=typed,
-            env=dict(environment),
-            catch_exceptions=False,
-            prog_name="whatomate-gateway",
-        )
-
-    return invoke
+__all__ = ["run"]
 
 
 @pytest.fixture
@@ -67,16 +45,3 @@ def user(on: Run, organization: str) -> str:
         "admin",
     )
     return on("users", "create", *arguments, "--password-stdin", typed="correct horse\n").stdout.strip()
-
-
-def refused(result: Result, code: int, *errors: str) -> None:
-    """The result is a refusal: that exit code, those lines, nothing on standard output, no traceback.
-
-    What to do next may follow, behind a semicolon (tests/commands/test_advice.py).
-    """
-    assert result.exit_code == code, result.output
-    told = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(told) == len(errors), told
-    for line, error in zip(told, errors, strict=True):
-        assert f"{line}; ".startswith(f"Error: {error}; "), line
-    assert "Traceback" not in result.output

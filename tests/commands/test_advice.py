@@ -21,7 +21,7 @@ from gateway.commands.advice import NEXT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.commands.conftest import Run
+    from tests.support.commands import Run
 
 ROOT = Path(__file__).parents[2]
 ORGANIZATION = "00000000-0000-4000-8000-000000000000"

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.commands.conftest import Run, refused
-from tests.conftest import execute, fetch, finish
+from tests.support.commands import Run, refused
+from tests.support.databases import execute, fetch, finish
 
 NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
 """A well-formed id that nothing has."""

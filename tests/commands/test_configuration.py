@@ -10,8 +10,8 @@ import pytest
 
 from gateway.cli import main
 from gateway.commands.serving import check_config
-from tests.commands.conftest import PREVIOUS, SECRET, Run, refused
-from tests.conftest import execute, finish
+from tests.support.commands import PREVIOUS, SECRET, Run, refused
+from tests.support.databases import execute, finish
 
 NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
 """A well-formed id that nothing has."""

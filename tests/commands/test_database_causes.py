@@ -17,24 +17,20 @@ import pytest
 
 from authcore.store.kinds import ADVICE, Kind
 from authcore.store.migrate import migrate
-from tests.certificates import self_signed
-from tests.commands.conftest import SECRET
-from tests.conftest import execute, finish
 from tests.database.servers import servers
-from tests.flow.conftest import start, upstream
-from tests.test_admin import admin
+from tests.support.admin import admin
+from tests.support.certificates import self_signed
+from tests.support.commands import SECRET
+from tests.support.databases import execute, finish
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from click.testing import Result
 
-    from gateway.app import Gateway
-    from tests.commands.conftest import Run
+    from tests.support.commands import Run
+    from tests.support.worlds import Start
 
-    Start = Callable[..., Awaitable[Gateway]]
-
-__all__ = ["start", "upstream"]
 
 NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
 PATIENCE = 20

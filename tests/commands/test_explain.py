@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tests.commands.conftest import SECRET, refused
+from tests.support.commands import SECRET, refused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
 
-    from tests.commands.conftest import Run
+    from tests.support.commands import Run
 
 ROUTES = """
 routes:

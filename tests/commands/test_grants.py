@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import execute, fetch, finish
+from tests.support.databases import execute, fetch, finish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.commands.conftest import Run
+    from tests.support.commands import Run
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
-from tests.commands.conftest import Run, refused
-from tests.flow.test_drain import free_port
+from tests.support.commands import Run, refused
+from tests.support.processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.commands.conftest import SECRET, Run, refused
+from tests.support.commands import SECRET, Run, refused
 
 WITH_SECRET = {"GATEWAY_JWT_SECRET": SECRET}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authcore.crypto.pem import parse_pem
-from tests.commands.conftest import SECRET, Run, refused
+from tests.support.commands import SECRET, Run, refused
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,13 +9,13 @@ from uuid import uuid4
 
 import pytest
 
-from tests.commands.conftest import refused
-from tests.conftest import execute, fetch, finish
+from tests.support.commands import refused
+from tests.support.databases import execute, fetch, finish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.commands.conftest import Run
+    from tests.support.commands import Run
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from config.routes import schema
-from tests.commands.conftest import SECRET, refused
+from tests.support.commands import SECRET, refused
 
 if TYPE_CHECKING:
-    from tests.commands.conftest import Run
+    from tests.support.commands import Run
 
 GOOD = {
     "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.commands.conftest import SECRET
+from tests.support.commands import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from config.layers import FIELDS
-from tests.commands.conftest import Run, refused
+from tests.support.commands import Run, refused
 
 if TYPE_CHECKING:
     from click.testing import Result

@@ -10,7 +10,7 @@ import pytest
 
 from authcore.crypto.keyring import KeyRing
 from authcore.tokens.issuer import Tokens
-from tests.commands.conftest import PREVIOUS, SECRET, Run
+from tests.support.commands import PREVIOUS, SECRET, Run
 
 ROOT = Path(__file__).parents[2]
 

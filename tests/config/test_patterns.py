@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.overlaps import Claim, overlaps
+from config.overlaps import MatchClaim, overlaps
 from config.patterns import PathPattern, Relation, compare
 
 SEGMENTS = ("a", "b", "")
@@ -62,9 +62,16 @@ def test_a_pattern_is_written_as_it_was_read(pattern: PathPattern) -> None:
     assert PathPattern.parse(str(pattern)) == pattern
 
 
-def claim(path: str, owner: int, methods: str | None, *, layer: int = 1, opens: bool = False) -> Claim:
-    return Claim(
-        "", PathPattern.parse(path), frozenset(methods.split()) if methods else None, layer, opens, owner
+def claim(
+    path: str, owner: int, methods: str | None, *, layer: int = 1, allows_anonymous: bool = False
+) -> MatchClaim:
+    return MatchClaim(
+        "",
+        PathPattern.parse(path),
+        frozenset(methods.split()) if methods else None,
+        layer,
+        allows_anonymous,
+        owner,
     )
 
 
@@ -114,8 +121,10 @@ def test_two_routes_conflict_when_neither_is_more_specific(
 
 
 def test_routes_that_open_differ_by_their_case() -> None:
-    assert not list(overlaps([claim("/a", 0, None, opens=True), claim("/A", 1, None, opens=True)]))
-    assert list(overlaps([claim("/a", 0, None, opens=True), claim("/A", 1, None)]))
+    assert not list(
+        overlaps([claim("/a", 0, None, allows_anonymous=True), claim("/A", 1, None, allows_anonymous=True)])
+    )
+    assert list(overlaps([claim("/a", 0, None, allows_anonymous=True), claim("/A", 1, None)]))
 
 
 def test_for_the_same_path_the_file_counts_and_no_conflict_is() -> None:

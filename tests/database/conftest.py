@@ -6,15 +6,17 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.flow.conftest import pytest_asyncio_loop_factories, start, upstream, world
+from tests.database.servers import pgbouncer
+from tests.support.loops import pytest_asyncio_loop_factories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["pytest_asyncio_loop_factories", "start", "upstream", "world"]
+__all__ = ["pytest_asyncio_loop_factories"]
 
 
 @pytest.fixture
@@ -24,3 +26,18 @@ def folder() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(params=["session", "transaction"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """PgBouncer's pool_mode."""
+    return str(request.param)
+
+
+@pytest.fixture
+def pooled(folder: Path, migrated_url: str, mode: str) -> Iterator[str]:
+    """The world's database behind a pooler with fewer connections than are asked for."""
+    socket = parse_qs(urlsplit(migrated_url).query)["host"][0]
+    size = 30 if mode == "session" else 5
+    with pgbouncer(folder / "b", socket, pool_mode=mode, default_pool_size=size) as host:
+        yield f"postgresql://gateway@/{urlsplit(migrated_url).path[1:]}?host={host}&port=6432"

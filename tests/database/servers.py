@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
 from gateway.dev.programs import NOBODY, reachable_programs
-from tests.programs import program
+from tests.support.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,10 +10,10 @@ import pytest
 from authcore.errors import StoreUnavailable
 from authcore.store.failures import classify
 from authcore.store.pool import ENDED
-from tests.authcore.conftest import open_store
-from tests.conftest import execute, fetch
-from tests.database.test_limits import value
-from tests.identity.conftest import eventually
+from tests.database.gateways import value
+from tests.support.databases import execute, fetch
+from tests.support.domain import open_store
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
     from authcore.store.postgres import PostgresStore

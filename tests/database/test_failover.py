@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from authcore.store.migrate import migrate
-from tests.conftest import execute, finish
+from tests.database.gateways import status_of, status_of_sign_in
 from tests.database.servers import Forwarder, Server, servers
-from tests.flow.calls import bearer, get, post
-from tests.flow.conftest import PASSWORD
-from tests.identity.conftest import ask, eventually
+from tests.support.admin import is_pushed, readiness
+from tests.support.calls import ask_at, get
+from tests.support.databases import execute, finish
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-
-PATH = "/api/contacts"
+    from tests.support.worlds import Start, World
 
 
 @pytest.fixture
@@ -39,23 +38,6 @@ def pair(folder: Path) -> Iterator[list[Server]]:
 @pytest.fixture
 def migrated_url(pair: list[Server]) -> str:
     return pair[0].url()
-
-
-async def sign_in(gateway: Gateway, email: str = "admin@example.com") -> int:
-    body = {"email": email, "password": PASSWORD}
-    return (await ask(gateway.address, post("/api/auth/login", body))).status
-
-
-async def status_of(gateway: Gateway, token: str) -> int:
-    return (await ask(gateway.address, get(PATH, bearer(token)))).status
-
-
-async def readiness(gateway: Gateway) -> Any:
-    return (await ask(gateway.admin_address, get("/readyz"))).json()
-
-
-async def is_pushed(gateway: Gateway) -> bool:
-    return bool((await readiness(gateway))["revocation"]["changes"] == "pushed")
 
 
 @asynccontextmanager
@@ -78,14 +60,14 @@ async def called(gateway: Gateway, token: str) -> AsyncIterator[list[int]]:
 
 @pytest.mark.parametrize("follows", [True, False], ids=["the_old_one_follows", "the_old_one_is_alone"])
 async def test_after_a_fail_over_the_gateway_is_where_the_address_leads(
-    pair: list[Server], world: World, start: Callable[..., Awaitable[Gateway]], follows: bool
+    pair: list[Server], world: World, start: Start, follows: bool
 ) -> None:
     old, new = pair
     async with Forwarder(old.path) as address:
         gateway = await start(address.url(), identity={"cache_seconds": 3600})
         known, switched_off = world.token(world.admin), world.token(world.agent)
         assert [await status_of(gateway, one) for one in (known, switched_off)] == [200, 200]
-        assert await sign_in(gateway) == 200
+        assert await status_of_sign_in(gateway) == 200
         await world.store.close()
         async with called(gateway, known) as statuses:
             await asyncio.to_thread(old.stop)
@@ -94,7 +76,7 @@ async def test_after_a_fail_over_the_gateway_is_where_the_address_leads(
             await asyncio.to_thread(old.start)  # back as a standby; the address still leads there
 
             async def refused() -> bool:
-                return await sign_in(gateway) == 503
+                return await status_of_sign_in(gateway) == 503
 
             await eventually(refused)
             await execute(new.url(), "UPDATE users SET is_active = false WHERE email ~ 'agent|both'")
@@ -108,7 +90,7 @@ async def test_after_a_fail_over_the_gateway_is_where_the_address_leads(
             await asyncio.sleep(1)  # a while, with the address on the old one
             address.target = new.path  # for new connections; those to the old one live on
             # Whoever is refused has the address looked at, and is tried again. One look may have begun before it moved.
-            assert 200 in [await sign_in(gateway), await sign_in(gateway)]
+            assert 200 in [await status_of_sign_in(gateway), await status_of_sign_in(gateway)]
             assert [await status_of(gateway, one) for one in (switched_off, late)] == [401, 401]
 
             async def pushed() -> bool:
@@ -127,12 +109,12 @@ async def test_after_a_fail_over_the_gateway_is_where_the_address_leads(
 
 @pytest.mark.parametrize("leaves", ["stopped", "silent"])
 async def test_sign_in_is_back_at_once_when_the_address_leads_away_from_a_server_that_is_lost(
-    pair: list[Server], world: World, start: Callable[..., Awaitable[Gateway]], leaves: str
+    pair: list[Server], world: World, start: Start, leaves: str
 ) -> None:
     old, new = pair
     async with Forwarder(old.path) as address:
         gateway = await start(address.url())
-        assert await sign_in(gateway) == 200
+        assert await status_of_sign_in(gateway) == 200
         await world.store.close()
         if leaves == "stopped":
             await asyncio.to_thread(old.stop)
@@ -140,23 +122,23 @@ async def test_sign_in_is_back_at_once_when_the_address_leads_away_from_a_server
             address.hold()
 
         async def given_up() -> bool:
-            page = (await ask(gateway.admin_address, get("/metrics"))).body.decode()
+            page = (await ask_at(gateway.admin_address, get("/metrics"))).body.decode()
             return "\ngateway_store_circuit_open 1.0\n" in page
 
-        await asyncio.gather(*(sign_in(gateway) for _ in range(5)))
+        await asyncio.gather(*(status_of_sign_in(gateway) for _ in range(5)))
         await eventually(given_up)
         await asyncio.to_thread(new.promote)
         address.move(new.path)
 
         async def back() -> bool:
-            return await sign_in(gateway) == 200
+            return await status_of_sign_in(gateway) == 200
 
         # A probe each quarter of a second, each of which gives up after one: the bar has room for three.
         assert await eventually(back) < 5
 
 
 async def test_an_address_that_leaves_a_server_that_lives_is_followed(
-    pair: list[Server], world: World, start: Callable[..., Awaitable[Gateway]]
+    pair: list[Server], world: World, start: Start
 ) -> None:
     """Both can be written to: nothing breaks, and nothing refuses."""
     old, new = pair
@@ -184,7 +166,7 @@ async def test_an_address_that_leaves_a_server_that_lives_is_followed(
 
 
 async def test_of_several_hosts_the_one_that_can_be_written_to_is_taken(
-    pair: list[Server], world: World, start: Callable[..., Awaitable[Gateway]]
+    pair: list[Server], world: World, start: Start
 ) -> None:
     old, new = pair
     async with Forwarder(new.path) as standby, Forwarder(old.path) as primary:
@@ -192,30 +174,30 @@ async def test_of_several_hosts_the_one_that_can_be_written_to_is_taken(
         url = f"postgresql://gateway@{hosts}/postgres?target_session_attrs=read-write"
         assert await migrate(url) == []
         gateway = await start(url)
-        assert await sign_in(gateway) == 200
+        assert await status_of_sign_in(gateway) == 200
         assert await is_pushed(gateway)
         await world.store.close()
         await asyncio.to_thread(old.stop)
         await asyncio.to_thread(new.promote)
 
         async def back() -> bool:
-            return await sign_in(gateway) == 200 and await is_pushed(gateway)
+            return await status_of_sign_in(gateway) == 200 and await is_pushed(gateway)
 
         await eventually(back)
 
 
 async def test_a_database_that_can_be_written_to_again_is_written_to(
-    world: World, pair: list[Server], start: Callable[..., Awaitable[Gateway]]
+    world: World, pair: list[Server], start: Start
 ) -> None:
     primary, _ = pair
     gateway = await start(primary.url())
-    assert await sign_in(gateway) == 200
+    assert await status_of_sign_in(gateway) == 200
     end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'whatomate%'"
     alter = "ALTER DATABASE postgres {} default_transaction_read_only"
     await execute(primary.url(), alter.format("SET") + " = on", end)
 
     async def refused() -> bool:
-        return await sign_in(gateway) == 503
+        return await status_of_sign_in(gateway) == 503
 
     await eventually(refused)
     assert await status_of(gateway, world.token(world.both)) == 200  # reads go on
@@ -224,6 +206,6 @@ async def test_a_database_that_can_be_written_to_again_is_written_to(
     await execute(primary.url(), *connection)
 
     async def back() -> bool:
-        return await sign_in(gateway) == 200
+        return await status_of_sign_in(gateway) == 200
 
     assert await eventually(back) < 10

@@ -10,18 +10,19 @@ import structlog
 from authcore.store import pool
 from authcore.store.migrate import migrate
 from gateway.dev.programs import reachable_programs
-from tests.conftest import execute, finish
 from tests.database.disks import Disk, small_disk
+from tests.database.gateways import status_of, status_of_sign_in
 from tests.database.servers import Server
-from tests.database.test_failover import readiness, sign_in, status_of
-from tests.identity.conftest import eventually
+from tests.support.admin import readiness
+from tests.support.databases import execute, finish
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def migrated_url(folder: Path, disk: Disk) -> Iterator[str]:
 async def test_a_write_that_finds_the_disk_full_is_an_outage_with_its_reason_and_reads_go_on(
     disk: Disk,
     world: World,
-    start: Callable[..., Awaitable[Gateway]],
+    start: Start,
     monkeypatch: pytest.MonkeyPatch,
     mode: str,
 ) -> None:
@@ -69,7 +70,7 @@ async def test_a_write_that_finds_the_disk_full_is_an_outage_with_its_reason_and
 
         await eventually(refused)
         disk.empty()
-        assert await sign_in(gateway) == 200
+        assert await status_of_sign_in(gateway) == 200
 
         async def in_order() -> bool:
             return bool((await readiness(gateway))["checks"]["database"] == "ok")
@@ -80,23 +81,23 @@ async def test_a_write_that_finds_the_disk_full_is_an_outage_with_its_reason_and
 
 
 async def test_whoever_has_the_right_password_is_not_kept_waiting_for_a_disk_that_was_full(
-    disk: Disk, world: World, start: Callable[..., Awaitable[Gateway]]
+    disk: Disk, world: World, start: Start
 ) -> None:
     """What the gateway could not take back is no failure of theirs."""
     gateway = await start(world.url)
     disk.fill()
     await until_refused(gateway)
-    assert {await sign_in(gateway) for _ in range(12)} == {503}  # five failures are free
+    assert {await status_of_sign_in(gateway) for _ in range(12)} == {503}  # five failures are free
     disk.empty()
-    assert await sign_in(gateway) == 200
+    assert await status_of_sign_in(gateway) == 200
 
 
 async def until_refused(gateway: Gateway) -> list[int]:
     """Sign in until that is refused, since the first ones may find room in pages that are there, and once more."""
     for _ in range(500):
-        status = await sign_in(gateway)
+        status = await status_of_sign_in(gateway)
         if status != 200:
-            return [status, await sign_in(gateway)]
+            return [status, await status_of_sign_in(gateway)]
     raise AssertionError("a full disk has room for everything")
 
 

@@ -14,9 +14,10 @@ from authcore.store.failures import Failure, classify
 from authcore.store.kinds import Kind
 from authcore.store.postgres import PostgresStore
 from gateway.assembly.watches import compare_connections
-from tests.conftest import execute
+from tests.database.gateways import value
 from tests.database.servers import Server, servers
-from tests.identity.conftest import eventually
+from tests.support.databases import execute
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -51,10 +52,6 @@ async def role(migrated_url: str) -> AsyncIterator[str]:
     await execute(migrated_url, f"CREATE ROLE {name} LOGIN CONNECTION LIMIT 2")
     yield name
     await execute(migrated_url, f"DROP ROLE {name}")
-
-
-def value(store: PostgresStore, name: str) -> float:
-    return next(figure.read() for figure in store.figures() if figure.name == name)
 
 
 async def test_with_fewer_connections_than_asked_for_everybody_is_answered(

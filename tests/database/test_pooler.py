@@ -6,47 +6,30 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
-
 from authcore.store.migrate import migrate, pending
-from tests.authcore.conftest import open_store
-from tests.conftest import execute, named
+from tests.database.gateways import status_of, status_of_sign_in
 from tests.database.servers import pgbouncer
-from tests.database.test_failover import is_pushed, readiness, sign_in, status_of
-from tests.flow.calls import bearer, get, post
-from tests.flow.conftest import PASSWORD
-from tests.identity.conftest import ask, eventually
+from tests.support.admin import is_pushed, readiness
+from tests.support.calls import ask_at, bearer, get, post
+from tests.support.databases import execute, named
+from tests.support.domain import open_store
+from tests.support.processes import eventually
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
 
-@pytest.fixture(params=["session", "transaction"])
-def mode(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def pooled(folder: Path, migrated_url: str, mode: str) -> Iterator[str]:
-    """The world's database behind a pooler with fewer connections than are asked for."""
-    socket = parse_qs(urlsplit(migrated_url).query)["host"][0]
-    size = 30 if mode == "session" else 5
-    with pgbouncer(folder / "b", socket, pool_mode=mode, default_pool_size=size) as host:
-        yield f"postgresql://gateway@/{urlsplit(migrated_url).path[1:]}?host={host}&port=6432"
-
-
-async def test_thirty_sign_ins_at_once_are_right(
-    pooled: str, world: World, start: Callable[..., Awaitable[Gateway]]
-) -> None:
+async def test_thirty_sign_ins_at_once_are_right(pooled: str, world: World, start: Start) -> None:
     # Two gateways whose statements have the same names. Counting attempts in parallel is tested elsewhere.
     patient = {"free_failures": 1000, "address_free_failures": 1000}
     gateways = [await start(pooled, signin=patient) for _ in range(2)]
     emails = [f"{name}@example.com" for name in ("agent", "admin", "both")]
-    statuses = await asyncio.gather(*(sign_in(gateways[turn % 2], emails[turn % 3]) for turn in range(30)))
+    statuses = await asyncio.gather(
+        *(status_of_sign_in(gateways[turn % 2], emails[turn % 3]) for turn in range(30))
+    )
     assert set(statuses) == {200}
 
 
@@ -66,13 +49,13 @@ async def test_of_connections_that_are_opened_at_once_none_keeps_a_statement(
 
 
 async def test_every_kind_of_call_is_right_and_whoever_asks_is_answered_for_themselves(
-    pooled: str, world: World, start: Callable[..., Awaitable[Gateway]]
+    pooled: str, world: World, start: Start
 ) -> None:
     gateway = await start(pooled)
 
     async def live(email: str) -> None:
         async def call(raw: bytes, expected: int) -> Any:
-            answer = await ask(gateway.address, raw)
+            answer = await ask_at(gateway.address, raw)
             assert answer.status == expected, (raw, answer.body)
             return answer.json() if answer.body else None
 
@@ -92,15 +75,13 @@ async def test_every_kind_of_call_is_right_and_whoever_asks_is_answered_for_them
     await asyncio.gather(*(live(f"{name}@example.com") for name in ("agent", "admin", "both", "root")))
     key = f"X-API-Key: {world.api_key}"
     statuses = [
-        (await ask(gateway.address, get("/api/contacts", key))).status,
-        (await ask(gateway.address, get("/api/api-keys", bearer(world.token(world.admin))))).status,
+        (await ask_at(gateway.address, get("/api/contacts", key))).status,
+        (await ask_at(gateway.address, get("/api/api-keys", bearer(world.token(world.admin))))).status,
     ]
     assert statuses == [200, 200]
 
 
-async def test_what_is_heard_is_told_as_it_is(
-    pooled: str, mode: str, world: World, start: Callable[..., Awaitable[Gateway]]
-) -> None:
+async def test_what_is_heard_is_told_as_it_is(pooled: str, mode: str, world: World, start: Start) -> None:
     gateway = await start(pooled, identity={"cache_seconds": 2})
     token = world.token(world.agent)
     assert await status_of(gateway, token) == 200
@@ -126,7 +107,7 @@ async def test_what_is_heard_is_told_as_it_is(
 
 
 async def test_with_an_address_of_its_own_the_listener_hears_behind_any_pooler(
-    pooled: str, world: World, start: Callable[..., Awaitable[Gateway]]
+    pooled: str, world: World, start: Start
 ) -> None:
     gateway = await start(pooled, identity={"cache_seconds": 3600}, database={"listen_url": world.url})
     token = world.token(world.agent)

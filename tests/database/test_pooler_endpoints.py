@@ -6,19 +6,14 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.database.test_pooler import mode, pooled
-from tests.flow.calls import bearer, request
-from tests.flow.conftest import PASSWORD
-from tests.flow.test_openapi import hosted
-from tests.identity.conftest import ask
+from tests.support.calls import ask_at, bearer, request
+from tests.support.operations import hosted
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-__all__ = ["mode", "pooled"]
 
 NEW_PASSWORD: Final = "another horse, another battery"
 
@@ -34,7 +29,7 @@ class Visitor:
         """Call an endpoint by its path in the table, `places` filled in; return what it answers."""
         raw = None if body is None else json.dumps(body).encode()
         fields = ("Content-Type: application/json", *lines) if raw else lines
-        answer = await ask(self.gateway.address, request(method, path.format(**places), *fields, body=raw))
+        answer = await ask_at(self.gateway.address, request(method, path.format(**places), *fields, body=raw))
         assert answer.status == 200, (method, path, answer.status, answer.body)
         self.called.add((method, path))
         if not (answer.one("Content-Type") or "").startswith("application/json"):
@@ -43,9 +38,7 @@ class Visitor:
         return content.get("data", content)
 
 
-async def test_every_hosted_endpoint_does_what_it_is_for(
-    pooled: str, world: World, start: Callable[..., Awaitable[Gateway]]
-) -> None:
+async def test_every_hosted_endpoint_does_what_it_is_for(pooled: str, world: World, start: Start) -> None:
     gateway = await start(pooled, password={"hosted": True}, identity={"cache_seconds": 3600})
     visitor = Visitor(gateway)
     admin = await sign_in(visitor, "admin")
@@ -83,9 +76,9 @@ async def sessions(visitor: Visitor, world: World, other: Any) -> None:
     over = await visitor.call("POST", "/api/auth/logout-all", None, bearer(last["access_token"]))
     assert over["sessions"] >= 1
     for one in (pair, second, third, last):
-        answer = await ask(visitor.gateway.address, request("GET", "/api/x", bearer(one["access_token"])))
+        answer = await ask_at(visitor.gateway.address, request("GET", "/api/x", bearer(one["access_token"])))
         assert answer.status == 401
-    answer = await ask(visitor.gateway.address, request("GET", "/api/x", bearer(other["access_token"])))
+    answer = await ask_at(visitor.gateway.address, request("GET", "/api/x", bearer(other["access_token"])))
     assert answer.status == 200
 
 
@@ -110,17 +103,17 @@ async def api_keys(visitor: Visitor, token: str) -> None:
     path = "/api/api-keys"
     made = await visitor.call("POST", path, {"name": "pooled"}, token)
     key = f"X-API-Key: {made['key']}"
-    assert (await ask(visitor.gateway.address, request("GET", "/api/x", key))).status == 200
+    assert (await ask_at(visitor.gateway.address, request("GET", "/api/x", key))).status == 200
     listed = await visitor.call("GET", path, None, token)
     assert made["id"] in {one["id"] for one in listed["api_keys"]}
     await visitor.call("GET", path + "/{id}", None, token, id=made["id"])
     await visitor.call("PUT", path + "/{id}", {"is_active": False}, token, id=made["id"])
     # In transaction mode nothing is heard from the database; what is done here is known here all the same.
-    assert (await ask(visitor.gateway.address, request("GET", "/api/x", key))).status == 401
+    assert (await ask_at(visitor.gateway.address, request("GET", "/api/x", key))).status == 401
     await visitor.call("PUT", path + "/{id}", {"is_active": True}, token, id=made["id"])
-    assert (await ask(visitor.gateway.address, request("GET", "/api/x", key))).status == 200
+    assert (await ask_at(visitor.gateway.address, request("GET", "/api/x", key))).status == 200
     await visitor.call("DELETE", path + "/{id}", None, token, id=made["id"])
-    assert (await ask(visitor.gateway.address, request("GET", "/api/x", key))).status == 401
+    assert (await ask_at(visitor.gateway.address, request("GET", "/api/x", key))).status == 401
 
 
 async def passwords(visitor: Visitor) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from gateway.dev.upstream import DemoUpstream
 from tests.dev.running import Dev, dev_over, headers, made_folder, running, started_in, wait_until_gone
+from tests.support.databases import execute, finish
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,8 +164,6 @@ def test_a_database_of_another_data_folder_is_told_apart(folder: Path, database_
 def test_a_key_that_was_revoked_is_replaced(folder: Path, database_url: str) -> None:
     Dev.start(folder, GATEWAY_DATABASE_URL=database_url).wait_until_up().stop()
     before = (folder / ".data/demo-api-key").read_text()
-    from tests.conftest import execute, finish  # noqa: PLC0415 - the one test that needs it
-
     finish(execute(database_url, "UPDATE api_keys SET is_active = false"))
     again = Dev.start(folder, GATEWAY_DATABASE_URL=database_url).wait_until_up()
     try:

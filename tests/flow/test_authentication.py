@@ -10,27 +10,20 @@ from uuid import uuid4
 import bcrypt
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal, post, whatomate_token
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, bearer, get, is_refusal, post, whatomate_token
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Client, Upstream
+    from tests.support.peers import Client, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 PATH = "/api/contacts?page=2"
 BAD_TOKEN, BAD_KEY = "Invalid or expired token", "Invalid API key"
 GOOD_FORM = "whm_" + "0" * 32
-
-
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
 
 
 def key(text: str) -> str:

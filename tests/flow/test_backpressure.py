@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.peers import PATIENCE, Client, read_head
-from tests.flow.test_reload import metrics
+from tests.support.admin import readings
+from tests.support.peers import PATIENCE, Client, read_head
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from gateway.app import Gateway
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start
 
 GET = b"GET / HTTP/1.1\r\nHost: e\r\n\r\n"
 REFUSED = b"GET /api HTTP/1.1\r\nHost: e\r\n\r\n"
@@ -99,7 +100,7 @@ async def test_a_client_that_asks_and_never_reads_is_read_no_more(gateway: Gatew
 
 
 async def test_a_client_that_asks_and_never_reads_is_dropped_in_time(
-    start: Callable[..., Awaitable[Gateway]],
+    start: Start,
 ) -> None:
     gateway = await start(timeout={"write_seconds": 0.5})
     async with Client(gateway.address) as client:
@@ -153,9 +154,7 @@ async def test_an_upload_on_a_connection_that_is_still_full_is_held_back(
         pushing.stop(client)
 
 
-async def test_who_waited_in_vain_leaves_the_line(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_who_waited_in_vain_leaves_the_line(start: Start, upstream: Upstream) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         await asyncio.sleep(3600)
@@ -178,9 +177,7 @@ async def test_who_waited_in_vain_leaves_the_line(
             ] == [504, 504]
 
 
-async def test_a_connection_is_idle_after_a_slow_answer_too(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_a_connection_is_idle_after_a_slow_answer_too(start: Start, upstream: Upstream) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (12 * MIB) + bytes(12 * MIB))
@@ -207,9 +204,7 @@ async def test_answers_that_are_still_to_be_taken_outlast_the_linger(gateway: Ga
         assert (await client.response()).status == 400
 
 
-async def test_an_upload_behind_an_early_head_is_not_silence(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_an_upload_behind_an_early_head_is_not_silence(start: Start, upstream: Upstream) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
@@ -235,5 +230,5 @@ async def test_who_has_said_all_still_gets_the_answers_that_were_finished(
         client.writer.write(REFUSED * count)
         client.writer.write_eof()
         answers = (await client.closed()).count(b"HTTP/1.1 401 ")
-    (said,) = (value for name, value in (await metrics(gateway)).items() if 'status="401"' in name)
+    (said,) = (value for name, value in (await readings(gateway)).items() if 'status="401"' in name)
     assert answers == said

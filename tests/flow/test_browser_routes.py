@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.browsing import signed_in
-from tests.flow.calls import ask, get, is_refusal, post, request
+from tests.support.browsing import signed_in
+from tests.support.calls import ask, get, is_refusal, post, request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 ROUTES = """
 routes:

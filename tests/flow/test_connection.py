@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.peers import Client, read_head
+from tests.support.peers import Client, read_head
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start
 
 POST = (
     b"POST /form?q=1 HTTP/1.1\r\nHost: example.test\r\nX-Empty:\r\nX-Spaced:  a b \r\n"
@@ -265,7 +264,7 @@ async def test_an_absolute_form_is_forwarded_as_its_path(client: Client, upstrea
     assert refusal.status == 400
 
 
-async def test_a_slow_head_is_408(start: Callable[..., Awaitable[Gateway]], upstream: Upstream) -> None:
+async def test_a_slow_head_is_408(start: Start, upstream: Upstream) -> None:
     gateway = await start(timeout={"head_seconds": 0.3})
     async with Client(gateway.address) as client:
         await client.send(b"GET / HTTP/1.1\r\nHost: e\r\n")
@@ -277,9 +276,7 @@ async def test_a_slow_head_is_408(start: Callable[..., Awaitable[Gateway]], upst
     assert upstream.seen == b""
 
 
-async def test_a_slow_body_is_408_and_leaves_no_upstream_connection(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_a_slow_body_is_408_and_leaves_no_upstream_connection(start: Start, upstream: Upstream) -> None:
     gateway = await start(timeout={"body_seconds": 0.3})
     async with Client(gateway.address) as client:
         await client.send(b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 10\r\n\r\nabc")
@@ -289,7 +286,7 @@ async def test_a_slow_body_is_408_and_leaves_no_upstream_connection(
     assert b"abc" in upstream.seen
 
 
-async def test_an_idle_connection_is_closed_without_a_word(start: Callable[..., Awaitable[Gateway]]) -> None:
+async def test_an_idle_connection_is_closed_without_a_word(start: Start) -> None:
     gateway = await start(timeout={"idle_seconds": 0.3})
     async with Client(gateway.address) as fresh, Client(gateway.address) as used:
         assert (await used.exchange(GET % 1)).status == 200
@@ -297,9 +294,7 @@ async def test_an_idle_connection_is_closed_without_a_word(start: Callable[..., 
         assert await used.closed() == b""
 
 
-async def test_a_slow_answer_outlives_every_client_deadline(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_a_slow_answer_outlives_every_client_deadline(start: Start, upstream: Upstream) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         await reader.readexactly(3)
@@ -314,9 +309,7 @@ async def test_a_slow_answer_outlives_every_client_deadline(
         assert (await client.response()).body == b"ok"
 
 
-async def test_one_connection_too_many_is_503(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_one_connection_too_many_is_503(start: Start, upstream: Upstream) -> None:
     gateway = await start(limit={"connections": 2})
     async with Client(gateway.address) as one, Client(gateway.address) as two:
         assert (await one.exchange(GET % 1)).status == 200

@@ -10,17 +10,14 @@ import bcrypt
 import pytest
 
 from authcore import permissions
-from tests.flow.calls import ask, claims_of, granted, is_refusal, post
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, claims_of, granted, is_refusal, post
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 REGISTER, LOGIN = "/api/auth/register", "/api/auth/login"
 USER_FIELDS = {
@@ -28,11 +25,6 @@ USER_FIELDS = {
     *("is_super_admin", "created_at", "updated_at", "settings", "role"),
 }
 IDENTITY = {"user_id", "organization_id", "email", "role_id", "is_super_admin", "exp", "iat", "iss"}
-
-
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
 
 
 def newcomer(world: World, **changes: object) -> bytes:

@@ -9,16 +9,12 @@ from uuid import uuid4
 
 import pytest
 
-from tests.flow.calls import ask, bearer, granted, is_refusal, post, request
+from tests.support.calls import ask, bearer, granted, is_refusal, post, request
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.peers import Client, Message, Upstream
+    from tests.support.worlds import Start, World
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Client, Message, Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 REGISTER, LOGIN, REFRESH = "/api/auth/register", "/api/auth/login", "/api/auth/refresh"
 SWITCH, LOGOUT = "/api/auth/switch-org", "/api/auth/logout"

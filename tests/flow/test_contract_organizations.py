@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import pytest
-
-from tests.flow.calls import (
+from tests.support.accounts import sign_in
+from tests.support.calls import (
     ask,
     bearer,
     claims_of,
@@ -18,34 +17,20 @@ from tests.flow.calls import (
     request,
     whatomate_token,
 )
-from tests.flow.conftest import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 LOGOUT, SWITCH = "/api/auth/logout", "/api/auth/switch-org"
 
 
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
-
-
 def refresh(token: object) -> bytes:
     return post("/api/auth/refresh", {"refresh_token": token})
-
-
-async def signed_in(gate: Gateway, name: str = "agent") -> dict[str, Any]:
-    return await granted(
-        gate, post("/api/auth/login", {"email": f"{name}@example.com", "password": PASSWORD})
-    )
 
 
 def switch(token: str, organization: UUID) -> bytes:
@@ -112,7 +97,7 @@ async def test_an_injected_header_of_the_clients_own_switches_nobody(gate: Gatew
 
 
 async def test_logging_out_ends_the_session(gate: Gateway, upstream: Upstream) -> None:
-    before = await signed_in(gate)
+    before = await sign_in(gate)
     latest = await granted(gate, refresh(before["refresh_token"]))
     assert await granted(gate, post(LOGOUT, {"refresh_token": latest["refresh_token"]})) == {
         "status": "logged_out"
@@ -124,7 +109,7 @@ async def test_logging_out_ends_the_session(gate: Gateway, upstream: Upstream) -
 
 
 async def test_a_used_token_logs_its_session_out_too(gate: Gateway) -> None:
-    before = await signed_in(gate)
+    before = await sign_in(gate)
     latest = await granted(gate, refresh(before["refresh_token"]))
     await granted(gate, post(LOGOUT, {"refresh_token": before["refresh_token"]}))
     is_refusal(await ask(gate, refresh(latest["refresh_token"])), 401)
@@ -139,7 +124,7 @@ async def test_whatomates_token_can_be_logged_out(gate: Gateway, world: World) -
 
 
 async def test_logging_out_says_yes_to_whatever_it_is_given(gate: Gateway, world: World) -> None:
-    token = (await signed_in(gate))["refresh_token"]
+    token = (await sign_in(gate))["refresh_token"]
     for raw in (
         request("POST", LOGOUT),
         request("POST", LOGOUT, body=b""),

@@ -4,50 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import jwt
-import pytest
 
-from tests.flow.calls import (
-    ask,
-    bearer,
-    claims_of,
-    get,
-    granted,
-    is_refusal,
-    post,
-    whatomate_token,
-)
-from tests.flow.conftest import PASSWORD, SECRET
+from tests.support.accounts import sign_in
+from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post, whatomate_token
+from tests.support.worlds import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Client, Upstream
+    from tests.support.peers import Client, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 LOGOUT, SWITCH = "/api/auth/logout", "/api/auth/switch-org"
 
 
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
-
-
 def refresh(token: object) -> bytes:
     return post("/api/auth/refresh", {"refresh_token": token})
-
-
-async def signed_in(gate: Gateway, name: str = "agent") -> dict[str, Any]:
-    return await granted(
-        gate, post("/api/auth/login", {"email": f"{name}@example.com", "password": PASSWORD})
-    )
 
 
 def switch(token: str, organization: UUID) -> bytes:
@@ -60,7 +38,7 @@ def switch(token: str, organization: UUID) -> bytes:
 async def test_refreshing_gives_a_new_pair_that_works(
     gate: Gateway, world: World, upstream: Upstream
 ) -> None:
-    before = await signed_in(gate)
+    before = await sign_in(gate)
     after = await granted(gate, refresh(before["refresh_token"]))
     assert set(after) == {"access_token", "refresh_token", "expires_in"}
     assert after["expires_in"] == 3600
@@ -73,7 +51,7 @@ async def test_refreshing_gives_a_new_pair_that_works(
 
 
 async def test_a_refresh_token_used_twice_ends_its_session(gate: Gateway, world: World) -> None:
-    before = await signed_in(gate)
+    before = await sign_in(gate)
     after = await granted(gate, refresh(before["refresh_token"]))
     after = await granted(
         gate, refresh(after["refresh_token"])
@@ -89,7 +67,7 @@ async def test_a_refresh_token_used_twice_ends_its_session(gate: Gateway, world:
 
 
 async def test_refreshes_at_once_get_one_and_the_same_pair(gate: Gateway, world: World, start: Start) -> None:
-    before = await signed_in(gate)
+    before = await sign_in(gate)
     replica = await start(world.url)
     pairs = await asyncio.gather(
         *(granted(where, refresh(before["refresh_token"])) for where in (gate, replica, gate, replica))
@@ -102,7 +80,7 @@ async def test_refreshes_at_once_get_one_and_the_same_pair(gate: Gateway, world:
 
 async def test_without_a_grace_the_second_use_is_theft_when_strict(world: World, start: Start) -> None:
     gate = await start(world.url, token={"grace_seconds": 0, "reuse": "strict"})
-    before = await signed_in(gate)
+    before = await sign_in(gate)
     after = await granted(gate, refresh(before["refresh_token"]))
     is_refusal(await ask(gate, refresh(before["refresh_token"])), 401)
     is_refusal(await ask(gate, refresh(after["refresh_token"])), 401)
@@ -111,14 +89,14 @@ async def test_without_a_grace_the_second_use_is_theft_when_strict(world: World,
 
 
 async def test_one_session_ending_leaves_the_users_others(gate: Gateway) -> None:
-    phone, laptop = await signed_in(gate), await signed_in(gate)
+    phone, laptop = await sign_in(gate), await sign_in(gate)
     await granted(gate, post(LOGOUT, {"refresh_token": phone["refresh_token"]}))
     is_refusal(await ask(gate, refresh(phone["refresh_token"])), 401)
     await granted(gate, refresh(laptop["refresh_token"]))
 
 
 async def test_refresh_tokens_are_kept_by_digest_only(gate: Gateway, world: World) -> None:
-    token = (await signed_in(gate))["refresh_token"]
+    token = (await sign_in(gate))["refresh_token"]
     rows = await world.sql(
         "SELECT t.*, s.* FROM gateway_refresh_tokens t JOIN gateway_sessions s ON s.id = t.family"
     )
@@ -129,7 +107,7 @@ async def test_refresh_tokens_are_kept_by_digest_only(gate: Gateway, world: Worl
 
 
 async def test_what_is_no_refresh_token_is_refused(gate: Gateway, world: World) -> None:
-    token = (await signed_in(gate))["refresh_token"]
+    token = (await sign_in(gate))["refresh_token"]
     claims = claims_of(token)
     head, body, signature = token.split(".")
     now = int(time.time())
@@ -186,7 +164,7 @@ async def test_whatomates_refresh_token_at_once_enters_one_family(gate: Gateway,
 
 
 async def test_refreshing_keeps_the_organization_of_the_token(gate: Gateway, world: World) -> None:
-    before = await granted(gate, switch((await signed_in(gate, "both"))["access_token"], world.other))
+    before = await granted(gate, switch((await sign_in(gate, "both"))["access_token"], world.other))
     after = await granted(gate, refresh(before["refresh_token"]))
     assert claims_of(after["access_token"])["organization_id"] == str(world.other)
     assert claims_of(after["refresh_token"])["organization_id"] == str(world.other)
@@ -195,7 +173,7 @@ async def test_refreshing_keeps_the_organization_of_the_token(gate: Gateway, wor
 async def test_who_was_removed_from_the_organization_refreshes_into_their_home(
     gate: Gateway, world: World
 ) -> None:
-    before = await granted(gate, switch((await signed_in(gate, "both"))["access_token"], world.other))
+    before = await granted(gate, switch((await sign_in(gate, "both"))["access_token"], world.other))
     await world.sql(
         "UPDATE user_organizations SET deleted_at = now() WHERE user_id = $1 AND organization_id = $2",
         world.both,
@@ -206,7 +184,7 @@ async def test_who_was_removed_from_the_organization_refreshes_into_their_home(
 
 
 async def test_a_refresh_reads_the_user_anew(gate: Gateway, world: World) -> None:
-    token = (await signed_in(gate))["refresh_token"]
+    token = (await sign_in(gate))["refresh_token"]
     await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.agent)
     is_refusal(await ask(gate, refresh(token)), 401, "Account is disabled")
     await world.sql("UPDATE users SET is_active = true, deleted_at = now() WHERE id = $1", world.agent)
@@ -216,7 +194,7 @@ async def test_a_refresh_reads_the_user_anew(gate: Gateway, world: World) -> Non
 async def test_an_outage_consumes_no_refresh_token(
     gate: Gateway, world: World, client: Client, upstream: Upstream
 ) -> None:
-    token = (await signed_in(gate))["refresh_token"]
+    token = (await sign_in(gate))["refresh_token"]
     is_refusal(await client.exchange(refresh(token)), 503)  # `client` is at a gateway without a database
     await granted(gate, refresh(token))
     assert upstream.seen == b""

@@ -9,19 +9,17 @@ from uuid import uuid4
 
 import pytest
 
-from tests.flow.calls import claims_of, is_refusal, whatomate_token
-from tests.flow.conftest import PASSWORD
-from tests.flow.jars import Jar
+from tests.support.calls import claims_of, is_refusal, whatomate_token
+from tests.support.jars import Jar
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 LOGIN, REFRESH, LOGOUT, SWITCH = (
     f"/api/auth/{name}" for name in ("login", "refresh", "logout", "switch-org")

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.browsing import LOGIN, LOGOUT, REFRESH, SWITCH, Jar, signed_in
-from tests.flow.calls import ask, bearer, claims_of, get, is_refusal, post, request, whatomate_token
-from tests.flow.conftest import PASSWORD, SECRET
+from tests.support.browsing import LOGIN, LOGOUT, REFRESH, SWITCH, Jar, signed_in
+from tests.support.calls import ask, bearer, claims_of, get, is_refusal, post, request, whatomate_token
+from tests.support.worlds import PASSWORD, SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Client, Message, Upstream
+    from tests.support.peers import Client, Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 ALL = {"whm_access", "whm_refresh", "whm_csrf"}
 CREDENTIALS = {"email": "agent@example.com", "password": PASSWORD}

@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal, post, request
-from tests.flow.peers import Client, read_head
+from tests.support.calls import ask, bearer, get, is_refusal, post, request
+from tests.support.peers import Client, read_head
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 APP = "https://app.example.com"
 ORIGIN, EVIL = f"Origin: {APP}", "Origin: https://evil.example"

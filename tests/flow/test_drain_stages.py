@@ -9,27 +9,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.draining import POLL_SECONDS, _Stagger
-from tests.flow.peers import PATIENCE, Client, read_head
-from tests.flow.test_drain import GET, STARTING, serving
-from tests.flow.test_websocket import ASK, echoing
+from tests.support.admin import readiness_says
+from tests.support.calls import GET
+from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.processes import serving
+from tests.support.sockets import ASK, echoing
 
 if TYPE_CHECKING:
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
 
 HOUR = "3600"
 EVENTS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n"
-
-
-async def until(admin: tuple[str, int], said: bytes, times: int = 1) -> None:
-    async with asyncio.timeout(STARTING):
-        while True:
-            async with Client(admin) as client:
-                answer = await client.exchange(
-                    b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-                )
-            if answer.body.count(said) >= times:
-                return
-            await asyncio.sleep(0.02)
 
 
 async def test_during_the_delay_it_is_unready_and_serves_and_says_close(upstream: Upstream) -> None:
@@ -39,7 +29,7 @@ async def test_during_the_delay_it_is_unready_and_serves_and_says_close(upstream
     ):
         assert (await kept.exchange(GET)).one("Connection") is None
         process.send_signal(signal.SIGTERM)
-        await until(admin, b"draining")
+        await readiness_says(admin, b"draining")
         answer = await kept.exchange(GET)  # the connection that rested is as good as a new one
         assert (answer.status, answer.one("Connection")) == (200, "close")
         assert await kept.closed() == b""
@@ -59,11 +49,11 @@ async def test_a_second_signal_waits_for_nothing(upstream: Upstream, workers: tu
     upstream.script = never
     settings = {"GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": HOUR, "GATEWAY_TIMEOUT_DRAIN_SECONDS": HOUR}
     async with serving(upstream, *workers, **settings) as (process, address, admin):
-        await until(admin, b'"listening":"ok"', 2 if workers else 1)
+        await readiness_says(admin, b'"listening":"ok"', 2 if workers else 1)
         async with Client(address) as client:
             await client.send(GET)
             process.send_signal(signal.SIGTERM)
-            await until(admin, b"draining", 2 if workers else 1)
+            await readiness_says(admin, b"draining", 2 if workers else 1)
             assert process.returncode is None
             process.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(process.wait(), PATIENCE) == 0

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal, post, request
-from tests.flow.peers import Client
+from tests.support.calls import ask, bearer, get, is_refusal, post, request
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 ROUTES = """
 routes:
@@ -35,7 +33,7 @@ routes:
 
 
 @pytest.fixture
-def routed(start: Start, tmp_path: Path) -> Callable[..., Awaitable[Gateway]]:
+def routed(start: Start, tmp_path: Path) -> Start:
     async def begin(*urls: str, **groups: Any) -> Gateway:
         path = tmp_path / "routes.yaml"
         path.write_text(ROUTES, encoding="utf-8")

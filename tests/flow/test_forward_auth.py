@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal, request
-from tests.flow.peers import Client
+from tests.support.calls import ask, bearer, get, is_refusal, request
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 ON: dict[str, Any] = {"decision": {"path": "/decisions"}, "trusted_proxies": ["127.0.0.0/8"]}
 IDENTITY = (

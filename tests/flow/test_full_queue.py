@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tests.flow.peers import Client
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
 COLD = 12
 
@@ -21,7 +18,7 @@ def asking(line: str) -> bytes:
 
 
 async def test_a_full_bcrypt_queue_is_503_for_newcomers_and_nothing_to_the_known(
-    world: World, start: Callable[..., Awaitable[Gateway]]
+    world: World, start: Start
 ) -> None:
     keys = [
         (await world.accounts.create_api_key(world.admin, world.home, f"cold {n}"))[1] for n in range(COLD)

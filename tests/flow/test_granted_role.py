@@ -16,11 +16,10 @@ from click.testing import CliRunner, Result
 
 from gateway.background import BackgroundTasks
 from gateway.cli import main
-from tests.attacks.test_ticket_replay import knock
-from tests.conftest import execute, finish
-from tests.flow.calls import ask, bearer, get, granted, post, whatomate_token
-from tests.flow.conftest import PASSWORD, SECRET, with_granted_role
-from tests.flow.test_openapi import (
+from tests.support.admin import admin
+from tests.support.calls import ask, bearer, get, granted, post, whatomate_token
+from tests.support.databases import execute, finish
+from tests.support.operations import (
     DOCUMENT,
     PAGE,
     Caller,
@@ -28,18 +27,18 @@ from tests.flow.test_openapi import (
     described,
     look_at_sessions,
     operations,
-    sign_in,
+    walk_through_sign_in,
 )
-from tests.test_admin import admin
+from tests.support.sockets import status_of_ticket
+from tests.support.worlds import PASSWORD, SECRET, with_granted_role
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
     Work = Callable[[], Awaitable[object] | None]
 
 WITHOUT_DATABASE: Final = {
@@ -68,7 +67,7 @@ def scheduled(monkeypatch: pytest.MonkeyPatch) -> dict[str, Work]:
 
 async def call_every_operation(gate: Gateway, world: World) -> None:
     call = Caller(gate, await described(gate))
-    await look_at_sessions(call, await sign_in(call, world))
+    await look_at_sessions(call, await walk_through_sign_in(call, world))
     await administer(call, bearer(world.token(world.admin)), bearer(world.token(world.agent)))
     for path in (DOCUMENT, PAGE, "/.well-known/jwks.json"):
         await call(f"GET {path}")
@@ -83,7 +82,10 @@ async def take_the_rarer_ways(gate: Gateway, world: World) -> None:
         assert (await ask(gate, get("/api/contacts", line))).status == 200
     await granted(gate, post("/api/api-keys", {"name": "child"}, by_key))
     ticket = (await granted(gate, get("/api/auth/ws-token", agent)))["token"]
-    assert [(await knock(gate, ticket)) for _ in range(2)] == [200, 401]  # this upstream upgrades nothing
+    assert [(await status_of_ticket(gate, ticket)) for _ in range(2)] == [
+        200,
+        401,
+    ]  # this upstream upgrades nothing
     invitation = (await granted(gate, post("/api/auth/invitations", {}, admin_)))["invitation"]
     person = {"email": "invited@example.com", "password": PASSWORD, "full_name": "Ivy"}
     await granted(gate, post("/api/auth/register", {**person, "invitation": invitation}))

@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.browsing import signed_in
-from tests.flow.calls import bearer
-from tests.flow.peers import Client
+from tests.support.browsing import signed_in
+from tests.support.calls import bearer
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
     Line = tuple[bytes, bytes]
     Seen = tuple[bytes, list[Line], bytes, tuple[bytes, list[Line]] | None]
 

@@ -11,25 +11,18 @@ import pytest
 
 from authcore import permissions
 from authcore.permissions import ROLES
-from tests.flow.calls import ask, bearer, get, is_refusal, whatomate_token
+from tests.support.calls import ask, bearer, get, is_refusal, whatomate_token
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from uuid import UUID
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 PATH = "/api/contacts?page=2"
 BAD_TOKEN, BAD_KEY = "Invalid or expired token", "Invalid API key"
-
-
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
 
 
 def key(text: str) -> str:

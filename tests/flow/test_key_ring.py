@@ -10,18 +10,17 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from authcore.crypto.pem import generate_pem, parse_pem
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post
-from tests.flow.conftest import PASSWORD
-from tests.flow.peers import PATIENCE, Client
+from tests.support.accounts import sign_in
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post
+from tests.support.peers import PATIENCE, Client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 JWKS = "/.well-known/jwks.json"
 
@@ -30,11 +29,6 @@ def write(directory: Path, name: str, algorithm: str = "EdDSA") -> str:
     pem = generate_pem(algorithm)
     (directory / name).write_bytes(pem)
     return str(parse_pem(pem).kid)
-
-
-async def sign_in(gateway: Gateway) -> dict[str, Any]:
-    login = {"email": "agent@example.com", "password": PASSWORD}
-    return await granted(gateway, post("/api/auth/login", login))
 
 
 async def published(gateway: Gateway) -> list[Any]:

@@ -9,14 +9,12 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.flow.peers import PATIENCE, Client, read_head
-from tests.flow.test_drain import serving
+from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.processes import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.app import Gateway
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start
 
 GET = b"GET / HTTP/1.1\r\nHost: e\r\nAccept: text/html\r\nUser-Agent: a browser of some length/1.0\r\n\r\n"
 IDLE = 5000
@@ -60,9 +58,7 @@ async def test_5000_idle_connections_cost_at_most_20_kib_each(upstream: Upstream
             await asyncio.to_thread(use, idle[0])  # and they are still served
 
 
-async def test_one_address_has_its_share_and_no_more(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_one_address_has_its_share_and_no_more(start: Start, upstream: Upstream) -> None:
     gateway = await start(limit={"connections_per_address": 2})
     async with Client(gateway.address) as one, Client(gateway.address) as two:
         assert (await one.exchange(GET)).status == 200
@@ -75,7 +71,7 @@ async def test_one_address_has_its_share_and_no_more(
 
 
 async def test_one_address_cannot_use_up_the_connections_of_all(
-    start: Callable[..., Awaitable[Gateway]],
+    start: Start,
 ) -> None:
     # Those too many stay for a moment, until they have read why; they count against nobody.
     gateway = await start(limit={"connections": 4, "connections_per_address": 2})
@@ -91,7 +87,7 @@ async def test_one_address_cannot_use_up_the_connections_of_all(
         writer.close()
 
 
-async def test_a_trusted_proxy_may_have_any_number(start: Callable[..., Awaitable[Gateway]]) -> None:
+async def test_a_trusted_proxy_may_have_any_number(start: Start) -> None:
     gateway = await start(limit={"connections_per_address": 1}, trusted_proxies=("127.0.0.0/8",))
     async with Client(gateway.address) as one, Client(gateway.address) as two:
         assert (await one.exchange(GET)).status == 200

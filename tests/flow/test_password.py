@@ -9,24 +9,16 @@ from typing import TYPE_CHECKING
 import bcrypt
 import pytest
 
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, request, whatomate_token
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request, whatomate_token
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 NEW = "a newer and longer password"
-
-
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
 
 
 def login(password: str = PASSWORD, email: str = "agent@example.com", *lines: str) -> bytes:

@@ -6,25 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal, request
-from tests.flow.peers import Client
+from tests.support.calls import ask, bearer, get, is_refusal, request
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 PATH = "/api/contacts?page=2"
 BAD_TOKEN, BAD_KEY = "Invalid or expired token", "Invalid API key"
-
-
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
 
 
 def key(text: str) -> str:

@@ -9,20 +9,19 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, post
-from tests.flow.conftest import PASSWORD
-from tests.flow.peers import Client
-from tests.flow.test_rolling import LONG, haproxy, reachable
-from tests.test_admin import admin
+from tests.support.admin import admin
+from tests.support.calls import ask, bearer, get, post
+from tests.support.peers import Client
+from tests.support.processes import LONG, haproxy, reachable
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 STALE = 4
 

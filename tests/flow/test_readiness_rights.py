@@ -8,18 +8,14 @@ import asyncpg
 from structlog.testing import capture_logs
 
 from gateway.assembly.watches import SchemaWatch
-from tests.authcore.conftest import open_store
-from tests.flow.calls import ask, bearer, get, is_refusal, post
-from tests.flow.conftest import PASSWORD, with_granted_role
-from tests.test_admin import admin
+from tests.support.admin import admin
+from tests.support.calls import ask, bearer, get, is_refusal, post
+from tests.support.domain import open_store
+from tests.support.worlds import PASSWORD, with_granted_role
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from tests.support.worlds import Start, World
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-
-    Start = Callable[..., Awaitable[Gateway]]
 
 LOGIN = post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD})
 

@@ -8,16 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, request
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 REGISTER, INVITATIONS = "/api/auth/register", "/api/auth/invitations"
 CLOSED = "Registration is closed. Please ask an administrator of your organization for an account."

@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.calls import ask, get, is_refusal
-from tests.flow.peers import PATIENCE, Client, Upstream, read_head
-from tests.flow.test_drain import serving
-from tests.flow.test_websocket import ASK, echoing
-from tests.flow.test_workers import all_listening
-from tests.flow.test_workers import ask as ask_admin
+from tests.support.admin import all_listening, ask_admin, readings
+from tests.support.calls import ask, get, is_refusal
+from tests.support.peers import PATIENCE, Client, Upstream, read_head
+from tests.support.processes import serving
+from tests.support.sockets import ASK, echoing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from gateway.app import Gateway
+    from tests.support.worlds import Start
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 RELOADS = 50
 
@@ -57,13 +55,6 @@ def swap(folder: Path) -> None:
     """A new link is renamed over ..data."""
     (folder / "..data_tmp").symlink_to("..2026_2")
     (folder / "..data_tmp").replace(folder / "..data")
-
-
-async def metrics(gateway: Gateway) -> dict[str, float]:
-    async with Client(gateway.admin_address) as admin:
-        page = (await admin.exchange(get("/metrics"))).body.decode()
-    lines = (line.rpartition(" ") for line in page.splitlines() if not line.startswith("#"))
-    return {name: float(value) for name, _, value in lines}
 
 
 async def until(what: Callable[[], Awaitable[bool]]) -> None:
@@ -105,7 +96,7 @@ async def test_fifty_reloads_under_load_lose_no_request(start: Start, upstream: 
         assert one.requests
         assert two.requests
         assert len(upstream.raw) <= 2, "the upstream that stays keeps its connections"
-        told = await metrics(gate)
+        told = await readings(gate)
         assert told['gateway_routes_reloads_total{outcome="ok"}'] == RELOADS
         assert told['gateway_routes_reloads_total{outcome="refused"}'] == 0
         assert told["gateway_routes_reload_ok"] == 1
@@ -125,10 +116,10 @@ async def test_a_file_that_is_refused_keeps_the_routes_and_raises_the_metric(
 ) -> None:
     put(file, "routes: [{name: a, auth: public, match: {path: /a}}]")
     gate = await start(routes=file)
-    loaded = (await metrics(gate))["gateway_routes_loaded_timestamp_seconds"]
+    loaded = (await readings(gate))["gateway_routes_loaded_timestamp_seconds"]
     put(file, "routes:\n  - {name: b, match: {path: /b}}\n  - {name: c, auth: public, match: {path: c}}\n")
     assert not await gate._routing.reload("test")  # noqa: SLF001
-    told = await metrics(gate)
+    told = await readings(gate)
     assert told["gateway_routes_reload_ok"] == 0
     assert told['gateway_routes_reloads_total{outcome="refused"}'] == 1
     assert told["gateway_routes_loaded_timestamp_seconds"] == loaded
@@ -139,7 +130,7 @@ async def test_a_file_that_is_refused_keeps_the_routes_and_raises_the_metric(
     assert "routes.yaml:3: routes[1].match.path[0]: should begin with /" in log
     put(file, "routes: [{name: b, auth: public, match: {path: /b}}]")
     assert await gate._routing.reload("test")  # noqa: SLF001
-    assert (await metrics(gate))["gateway_routes_reload_ok"] == 1
+    assert (await readings(gate))["gateway_routes_reload_ok"] == 1
     assert (await ask(gate, get("/b"))).status == 200
 
 
@@ -220,7 +211,7 @@ async def test_what_is_under_way_ends_where_it_began(start: Start, file: Path) -
         assert await asyncio.wait_for(slow.reader.readexactly(4), PATIENCE) == b"abcd"
         assert (await slow.exchange(get("/quick"))).status == 200
         assert len(new.requests) == 2
-        told = await metrics(gate)
+        told = await readings(gate)
         assert not any("far" in name and "connections" in name for name in told)
 
 

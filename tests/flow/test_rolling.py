@@ -8,46 +8,23 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import Counter
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.peers import Client
-from tests.flow.test_drain import free_port, serving
-from tests.flow.test_drain_stages import until
-from tests.programs import program
+from tests.support.admin import readiness_says
+from tests.support.peers import Client
+from tests.support.processes import LONG, free_port, haproxy, reachable, serving
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import World
 
-LONG = 60
 CLIENTS = 8
-
-CONFIG = """
-global
-    maxconn 1000
-defaults
-    mode http
-    retries 0
-    timeout connect 10s
-    timeout client 60s
-    timeout server 60s
-    timeout check 10s
-frontend front
-    bind 127.0.0.1:{front}
-    default_backend gateways
-backend gateways
-    option httpchk GET /readyz
-    balance roundrobin
-    default-server inter 100ms fall 1 rise 1
-{servers}
-"""
 
 
 @dataclass
@@ -85,41 +62,6 @@ class Load:
                 await asyncio.sleep(0.1)
 
 
-@asynccontextmanager
-async def haproxy(folder: Path, admins: list[int], ports: list[int]) -> AsyncIterator[tuple[str, int]]:
-    front = free_port()
-    servers = "\n".join(
-        f"    server g{n} 127.0.0.1:{port} check port {admin}"
-        for n, (port, admin) in enumerate(zip(ports, admins, strict=True))
-    )
-    (folder / "haproxy.cfg").write_text(CONFIG.format(front=front, servers=servers))
-    process = await asyncio.create_subprocess_exec(
-        program("haproxy"),
-        "-db",
-        "-f",
-        str(folder / "haproxy.cfg"),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield ("127.0.0.1", front)
-    finally:
-        process.kill()
-        await process.wait()
-
-
-async def reachable(address: tuple[str, int]) -> None:
-    async with asyncio.timeout(LONG):
-        while True:
-            try:
-                async with Client(address) as client:
-                    if (await client.exchange(b"GET / HTTP/1.1\r\nHost: e\r\n\r\n")).status == 200:
-                        return
-            except (OSError, asyncio.IncompleteReadError):
-                pass
-            await asyncio.sleep(0.1)
-
-
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["one", "workers"])
 async def test_a_rolling_restart_under_load_loses_no_request(
     world: World, upstream: Upstream, tmp_path: Path, workers: tuple[str, ...]
@@ -139,8 +81,8 @@ async def test_a_rolling_restart_under_load_loses_no_request(
                 GATEWAY_LOG_ACCESS="off",
             )
         )
-        await until(admin, b'"migrations":"ok"', number)
-        await until(admin, b'{"ready":true')
+        await readiness_says(admin, b'"migrations":"ok"', number)
+        await readiness_says(admin, b'{"ready":true')
         return process
 
     async with AsyncExitStack() as stack:

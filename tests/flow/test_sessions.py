@@ -7,34 +7,30 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import pytest
-
-from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, request, whatomate_token
-from tests.flow.conftest import PASSWORD
+from tests.support.accounts import sign_in
+from tests.support.calls import (
+    ask,
+    bearer,
+    claims_of,
+    get,
+    granted,
+    is_refusal,
+    post,
+    request,
+    whatomate_token,
+)
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 REFUSED = "Invalid or expired token"
 SESSIONS, LOGOUT, ALL = "/api/auth/sessions", "/api/auth/logout", "/api/auth/logout-all"
 SECONDS = 20
 """Far more than a change needs to be heard of, on any machine."""
-
-
-@pytest.fixture
-async def gate(world: World, start: Start) -> Gateway:
-    return await start(world.url)
-
-
-async def sign_in(gate: Gateway, name: str = "agent", *lines: str) -> dict[str, Any]:
-    body = {"email": f"{name}@example.com", "password": PASSWORD}
-    return await granted(gate, post("/api/auth/login", body, *lines))
 
 
 def refresh(pair: dict[str, Any], *lines: str) -> bytes:

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, is_refusal, post, request
-from tests.flow.peers import Client
+from tests.support.calls import ask, bearer, get, is_refusal, post, request
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
-    Routed = Callable[..., Awaitable[Gateway]]
+    Routed = Start
 
 ROUTES = """
 routes:

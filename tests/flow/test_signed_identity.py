@@ -10,18 +10,15 @@ import pytest
 from authcore.crypto.pem import generate_pem
 from authcore.tokens.signed_identity import IdentityVerifier
 from config.load import ConfigError
-from tests.flow.calls import ask, bearer, get, post, request
-from tests.flow.peers import Client
+from tests.support.calls import ask, bearer, get, post, request
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 KEY = "a-secret-of-the-identities-and-of-nobody-else"
 ON: dict[str, Any] = {"signed": {"identity": "HS256", "key": KEY}}

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.browsing import signed_in
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, whatomate_token
-from tests.flow.conftest import PASSWORD
-from tests.flow.peers import PATIENCE
-from tests.flow.saying import (
+from tests.support.accounts import sign_in
+from tests.support.browsing import signed_in
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, whatomate_token
+from tests.support.peers import PATIENCE
+from tests.support.sockets import (
     CLOSE,
     FAILED,
     PING,
@@ -31,26 +31,9 @@ from tests.flow.saying import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
-
-
-@pytest.fixture
-def far(upstream: Upstream) -> Far:
-    one = Far()
-    upstream.script = one.script
-    return one
-
-
-async def sign_in(gate: Gateway, name: str = "agent") -> dict[str, Any]:
-    return await granted(
-        gate, post("/api/auth/login", {"email": f"{name}@example.com", "password": PASSWORD})
-    )
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
 
 async def ticket_of(gate: Gateway, token: str) -> str:

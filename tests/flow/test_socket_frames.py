@@ -7,18 +7,13 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tests.flow.calls import bearer
-from tests.flow.peers import PATIENCE, Client, read_head
-from tests.flow.test_websocket import ASK, SWITCH
+from tests.support.calls import bearer
+from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.sockets import ASK, SWITCH
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
 
 def text(content: bytes) -> bytes:

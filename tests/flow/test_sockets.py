@@ -12,20 +12,17 @@ from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 
 from authcore.store.migrate import remove_triggers
 from gateway.wire.tunnel import Tunnel
-from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, request
-from tests.flow.conftest import PASSWORD
-from tests.flow.peers import PATIENCE
-from tests.flow.test_websocket import sockets
+from tests.support.accounts import sign_in
+from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post, request
+from tests.support.peers import PATIENCE
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
-
-__all__ = ["sockets"]
 
 TICKET = "/api/auth/ws-token"
 ROUTE = {"public_paths": ("/health",), "protected_paths": ("/*",)}
@@ -35,11 +32,6 @@ ROUTE = {"public_paths": ("/health",), "protected_paths": ("/*",)}
 async def session() -> AsyncIterator[ClientSession]:
     async with ClientSession() as one:
         yield one
-
-
-async def sign_in(gateway: Gateway, name: str = "agent") -> dict[str, Any]:
-    login = {"email": f"{name}@example.com", "password": PASSWORD}
-    return await granted(gateway, post("/api/auth/login", login))
 
 
 async def ticket_of(gateway: Gateway, token: str, *lines: str) -> str:

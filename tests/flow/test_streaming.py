@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.peers import PATIENCE, Client, read_head
-from tests.flow.test_drain import serving
+from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.processes import serving
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
 
 GIB = 1 << 30
 MIB = 1 << 20

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import fetch
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post
-from tests.flow.conftest import PASSWORD
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post
+from tests.support.databases import fetch
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 NULLABLE = """
 SELECT array_agg(table_name || '.' || column_name ORDER BY 1)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.peers import PATIENCE, Client, read_head
+from tests.support.peers import PATIENCE, Client, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.app import Gateway
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start
 
 GET = b"GET / HTTP/1.1\r\nHost: e\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 2\r\n\r\nhi"
@@ -33,7 +34,7 @@ def replying(*answers: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamW
     return script
 
 
-async def test_an_upstream_that_is_not_there_is_502(start: Callable[..., Awaitable[Gateway]]) -> None:
+async def test_an_upstream_that_is_not_there_is_502(start: Start) -> None:
     gateway = await start(upstream={"url": "http://127.0.0.1:1"})
     async with Client(gateway.address) as client:
         for _ in range(2):  # and the client's connection is none the worse
@@ -41,9 +42,7 @@ async def test_an_upstream_that_is_not_there_is_502(start: Callable[..., Awaitab
             assert (answer.status, answer.json()["status"]) == (502, "error")
 
 
-async def test_an_upstream_that_does_not_answer_is_504(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_an_upstream_that_does_not_answer_is_504(start: Start, upstream: Upstream) -> None:
     upstream.script = replying(b"")
     gateway = await start(upstream={"head_timeout_seconds": 0.3})
     async with Client(gateway.address) as client:
@@ -51,7 +50,7 @@ async def test_an_upstream_that_does_not_answer_is_504(
 
 
 async def test_an_upstream_that_stalls_in_its_body_breaks_the_answer_off(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+    start: Start, upstream: Upstream
 ) -> None:
     upstream.script = replying(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
     gateway = await start(upstream={"body_timeout_seconds": 0.3})
@@ -242,7 +241,7 @@ async def test_a_client_that_leaves_cancels_the_upstream_request_at_once(
 
 
 async def test_requests_beyond_the_pool_wait_in_line_and_beyond_the_line_are_503(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+    start: Start, upstream: Upstream
 ) -> None:
     release = asyncio.Event()
 
@@ -271,9 +270,7 @@ async def test_requests_beyond_the_pool_wait_in_line_and_beyond_the_line_are_503
             await client.__aexit__(None, None, None)
 
 
-async def test_who_waits_too_long_for_a_connection_is_504(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_who_waits_too_long_for_a_connection_is_504(start: Start, upstream: Upstream) -> None:
     upstream.script = replying(b"")
     gateway = await start(
         upstream={"connections": 1, "pending": 5, "connect_timeout_seconds": 0.3},
@@ -384,7 +381,7 @@ async def test_an_answer_before_the_upload_has_ended_says_that_it_is_the_last(
 
 
 async def test_a_client_that_stalls_in_its_upload_is_not_the_upstreams_fault(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+    start: Start, upstream: Upstream
 ) -> None:
     gateway = await start(timeout={"body_seconds": 5}, upstream={"head_timeout_seconds": 0.3})
     async with Client(gateway.address) as client:
@@ -397,7 +394,7 @@ async def test_a_client_that_stalls_in_its_upload_is_not_the_upstreams_fault(
 
 
 async def test_a_client_that_waits_to_be_told_to_send_owes_nothing_yet(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+    start: Start, upstream: Upstream
 ) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
@@ -420,7 +417,7 @@ async def test_a_client_that_waits_to_be_told_to_send_owes_nothing_yet(
 
 
 async def test_an_upstream_that_never_says_whether_it_wants_the_body_is_504(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+    start: Start, upstream: Upstream
 ) -> None:
     upstream.script = replying(b"")
     gateway = await start(upstream={"head_timeout_seconds": 0.3})
@@ -429,9 +426,7 @@ async def test_an_upstream_that_never_says_whether_it_wants_the_body_is_504(
         assert (await client.response()).status == 504
 
 
-async def test_a_slow_reader_is_not_the_upstreams_silence(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_a_slow_reader_is_not_the_upstreams_silence(start: Start, upstream: Upstream) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE)
@@ -451,9 +446,7 @@ async def test_a_slow_reader_is_not_the_upstreams_silence(
         assert len(await asyncio.wait_for(client.reader.readexactly(SIZE), PATIENCE)) == SIZE
 
 
-async def test_a_stream_outlives_its_idle_deadline_while_it_flows(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_a_stream_outlives_its_idle_deadline_while_it_flows(start: Start, upstream: Upstream) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
@@ -488,7 +481,7 @@ async def _refuse_early(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 @pytest.mark.parametrize("paced", [True, False], ids=["paced", "fast"])
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "length"])
 async def test_an_upload_over_the_upstreams_limit_is_answered_as_the_upstream_did(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream, size: int, paced: bool, chunked: bool
+    start: Start, upstream: Upstream, size: int, paced: bool, chunked: bool
 ) -> None:
     upstream.script = _refuse_early
     gateway = await start()

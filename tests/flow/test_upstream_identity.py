@@ -12,19 +12,16 @@ from structlog.testing import capture_logs
 
 from authcore.identity_headers import FAMILIES, HEADERS
 from gateway.proxy.headers import fold
-from tests.flow.calls import ask, bearer, get, post
-from tests.flow.peers import Upstream
+from tests.support.calls import ask, bearer, get, post
+from tests.support.peers import Upstream
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message
+    from tests.support.peers import Message
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 KEY = "a-secret-of-the-identities-and-of-nobody-else"
 SIGNED: dict[str, Any] = {"signed": {"identity": "HS256", "key": KEY}}

@@ -8,40 +8,16 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from aiohttp import ClientSession, WSMsgType, web
+from aiohttp import ClientSession
 
-from tests.flow.calls import whatomate_token
-from tests.flow.peers import PATIENCE, Client, read_head
+from tests.support.calls import whatomate_token
+from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.sockets import ASK, SWITCH, echoing
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-ASK = (
-    b"GET /chat HTTP/1.1\r\nHost: e\r\nConnection: keep-alive\r\nCONNECTION: x , uPgRaDe\r\nUpgrade: WebSocket\r\n"
-    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a, b\r\n"
-    b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
-)
-SWITCH = (
-    b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: b\r\n\r\n"
-)
-
-Script = "Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]"
-
-
-def echoing(first: bytes = b"") -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(SWITCH + first)
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-
-    return script
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
 
 async def test_the_handshake_passes_and_bytes_flow_both_ways(client: Client, upstream: Upstream) -> None:
@@ -277,9 +253,7 @@ async def test_an_answer_other_than_101_is_an_ordinary_response(client: Client, 
     assert await client.closed() == b""
 
 
-async def test_a_tunnel_in_which_nothing_moves_is_closed(
-    start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> None:
+async def test_a_tunnel_in_which_nothing_moves_is_closed(start: Start, upstream: Upstream) -> None:
     upstream.script = echoing()
     gateway = await start(timeout={"tunnel_seconds": 0.5})
     async with Client(gateway.address) as client:
@@ -302,35 +276,8 @@ async def test_a_handshake_without_a_credential_goes_nowhere_on_a_protected_path
     assert upstream.seen == b""
 
 
-@pytest.fixture
-async def sockets() -> AsyncIterator[tuple[int, asyncio.Queue[int | None]]]:
-    """A real WebSocket server, by a real library; yields its port, and the codes its clients close with."""
-    codes = asyncio.Queue[int | None]()
-
-    async def chat(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(protocols=("chat",), compress=True, max_msg_size=0)
-        await socket.prepare(request)
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                await socket.send_str(message.data[::-1])
-            elif message.type is WSMsgType.BINARY:
-                await socket.send_bytes(message.data)
-        codes.put_nowait(socket.close_code)
-        return socket
-
-    application = web.Application()
-    application.router.add_get("/chat", chat)
-    application.router.add_get("/ws", chat)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield runner.addresses[0][1], codes
-    await runner.cleanup()
-
-
 async def test_a_real_client_and_a_real_server_talk_through_it(
-    start: Callable[..., Awaitable[Gateway]], sockets: tuple[int, asyncio.Queue[int | None]]
+    start: Start, sockets: tuple[int, asyncio.Queue[int | None]]
 ) -> None:
     there, codes = sockets
     gateway = await start(upstream={"url": f"http://127.0.0.1:{there}"})
@@ -352,9 +299,7 @@ async def test_a_real_client_and_a_real_server_talk_through_it(
 
 
 @pytest.fixture
-async def open_world(
-    world: World, start: Callable[..., Awaitable[Gateway]], upstream: Upstream
-) -> tuple[World, Gateway]:
+async def open_world(world: World, start: Start, upstream: Upstream) -> tuple[World, Gateway]:
     upstream.script = echoing()
     return world, await start(world.url)
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.flow.peers import PATIENCE, Client
-from tests.flow.test_drain import GET, serving
+from tests.support.admin import all_listening, ask_admin
+from tests.support.calls import GET
+from tests.support.peers import PATIENCE, Client
+from tests.support.processes import serving
 
 if TYPE_CHECKING:
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
 
 
 def children(pid: int) -> list[int]:
@@ -37,17 +39,9 @@ async def gone(pids: list[int]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def ask(admin: tuple[str, int], path: str) -> tuple[int, str]:
-    async with Client(admin) as client:
-        answer = await client.exchange(
-            f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-        )
-        return answer.status, answer.body.decode()
-
-
 async def counted(admin: tuple[str, int]) -> dict[str, float]:
     """Requests answered so far, by worker."""
-    _, page = await ask(admin, "/metrics")
+    _, page = await ask_admin(admin, "/metrics")
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
@@ -55,12 +49,6 @@ async def counted(admin: tuple[str, int]) -> dict[str, float]:
                 worker = sample.labels["worker"]
                 found[worker] = found.get(worker, 0) + sample.value
     return found
-
-
-async def all_listening(admin: tuple[str, int], number: int) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while (await ask(admin, "/readyz"))[1].count('"listening":"ok"') < number:
-            await asyncio.sleep(0.1)
 
 
 async def test_workers_share_the_port_and_one_page_counts_for_all(upstream: Upstream) -> None:
@@ -72,8 +60,8 @@ async def test_workers_share_the_port_and_one_page_counts_for_all(upstream: Upst
         by_worker = await counted(admin)
         assert sum(by_worker.values()) >= 60
         assert set(by_worker) == {"0", "1"}
-        assert (await ask(admin, "/livez"))[0] == 200
-        status, page = await ask(admin, "/status")
+        assert (await ask_admin(admin, "/livez"))[0] == 200
+        status, page = await ask_admin(admin, "/status")
         assert (status, set(json.loads(page)["workers"])) == (200, {"0", "1"})
         workers = children(process.pid)
         process.send_signal(signal.SIGTERM)
@@ -92,7 +80,7 @@ async def test_a_worker_that_dies_is_replaced(upstream: Upstream) -> None:
         await all_listening(admin, 2)
         async with Client(address) as client:
             assert (await client.exchange(GET)).status == 200
-        _, page = await ask(admin, "/metrics")
+        _, page = await ask_admin(admin, "/metrics")
         assert "\ngateway_worker_deaths_total 1.0\n" in page
         assert "\ngateway_workers_answering 2.0\n" in page
 

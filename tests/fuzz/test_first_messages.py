@@ -7,8 +7,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.flow.saying import frame
 from tests.fuzz.sockets import first_bytes
+from tests.support.sockets import frame
 
 TEXTS = st.sampled_from(
     [

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.wire.messages import BodyKind
+from tests.fuzz.messages import requests, responses
 from tests.fuzz.stage import Stage
-from tests.fuzz.test_exchanges import requests, responses
 
 LINES = st.lists(
     st.binary(max_size=60).filter(lambda line: b"\n" not in line and b"\r" not in line), max_size=5

@@ -3,94 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import sys
-import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import get
-from tests.flow.conftest import SECRET, pytest_asyncio_loop_factories, start, upstream, world
-from tests.flow.peers import Client
+from tests.support.calls import ask_at as ask  # noqa: F401 -- for tests that are under way
+from tests.support.commands import run
+from tests.support.loops import pytest_asyncio_loop_factories
+from tests.support.processes import *  # noqa: F403 -- for tests that are under way
+from tests.support.processes import Process, ended, spawn
+from tests.support.worlds import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import World
 
-__all__ = ["pytest_asyncio_loop_factories", "start", "upstream", "world"]
-
-ROOT = Path(__file__).parents[2]
-PATIENCE = 15
-"""Seconds after which a test gives up; what is measured in milliseconds is measured in bench/."""
-
-
-@dataclass
-class Process:
-    """A gateway in a process of its own."""
-
-    process: asyncio.subprocess.Process
-    address: tuple[str, int]
-    admin: tuple[str, int]
-    said: list[dict[str, Any]] = field(default_factory=list)
-
-    async def status(self) -> Any:
-        """What /status tells."""
-        answer = await ask(self.admin, get("/status"))
-        return answer.json()
-
-    async def ready(self) -> Message:
-        return await ask(self.admin, get("/readyz"))
-
-    async def outcomes(self) -> dict[str, float]:
-        """Verdicts on callers so far, by outcome."""
-        answer = await ask(self.admin, get("/metrics"))
-        counts: dict[str, float] = {}
-        for line in answer.body.decode().splitlines():
-            if line.startswith("gateway_authentications_total{"):
-                outcome = line.partition('outcome="')[2].partition('"')[0]
-                counts[outcome] = counts.get(outcome, 0) + float(line.rpartition(" ")[2])
-        return counts
-
-
-async def ask(address: tuple[str, int], raw: bytes) -> Message:
-    """Send `raw` on a connection of its own."""
-    async with Client(address) as client:
-        return await client.exchange(raw)
-
-
-async def eventually(what: Callable[[], Awaitable[object]]) -> float:
-    """Wait until `what` holds; return how long that took."""
-    begun = time.monotonic()
-    while not await what():
-        assert time.monotonic() - begun < PATIENCE, "it never came to be"
-        await asyncio.sleep(0.005)
-    return time.monotonic() - begun
-
-
-async def spawn(environment: dict[str, str]) -> Process:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", "serve"),
-        env={**clean, "PYTHONPATH": str(ROOT), **environment},
-        cwd="/",
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    said = []
-    async for line in process.stdout:
-        said.append(json.loads(line))
-        if said[-1]["event"] == "listening":
-            public, admin = (tuple(said[-1][name]) for name in ("public", "admin"))
-            return Process(process, public, admin, said)
-    raise AssertionError(said)
+__all__ = ["pytest_asyncio_loop_factories", "run"]
 
 
 @pytest.fixture
@@ -127,16 +58,3 @@ async def gateways(
             return list(begun)
 
         yield begin
-
-
-async def ended(gateway: Process) -> None:
-    """End a gateway as an operator would; it leaves with 0."""
-    if gateway.process.returncode is None:
-        gateway.process.send_signal(signal.SIGTERM)
-    assert gateway.process.stdout is not None
-    async with asyncio.timeout(PATIENCE):
-        rest = await gateway.process.stdout.read()
-        code = await gateway.process.wait()
-    gateway.said += [json.loads(line) for line in rest.splitlines()]
-    errors = [one for one in gateway.said if one["level"] in {"error", "critical"}]
-    assert (code, errors) == (0, [])

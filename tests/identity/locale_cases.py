@@ -6,19 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flow.calls import bearer, get
-from tests.identity.conftest import ask, eventually
 from tests.integrations.proxies import RECIPES, running
+from tests.support.calls import ask_at, bearer, get
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 ON: dict[str, Any] = {
     "decision": {"path": "/decisions"},
@@ -36,7 +33,7 @@ async def test_a_change_of_its_column_is_heard_at_once(
     raw = get("/api/x", bearer(world.token(world.agent)), "X-User-Locale: evil")
 
     async def sent() -> str | None:
-        assert (await ask(gate.address, raw)).status == 200
+        assert (await ask_at(gate.address, raw)).status == 200
         return upstream.requests[-1].one("X-User-Locale")
 
     assert await sent() is None
@@ -56,10 +53,10 @@ async def test_an_upstream_may_leave_it_out_and_a_setting_may_rename_it(
     await world.sql(CHANGE, world.agent, "de")
     token = bearer(world.token(world.agent))
     gate = await start(world.url, upstream={"identity": "-user_locale"})
-    await ask(gate.address, get("/api/x", token))
+    await ask_at(gate.address, get("/api/x", token))
     assert upstream.requests[-1].one("X-User-Locale") is None
     gate = await start(world.url, header={"user_locale": "X-Locale"})
-    await ask(gate.address, get("/api/x", token, "X_Locale: evil"))
+    await ask_at(gate.address, get("/api/x", token, "X_Locale: evil"))
     assert upstream.requests[-1].one("X-Locale") == "de"
     assert b"evil" not in upstream.seen
 
@@ -69,7 +66,7 @@ async def test_a_value_that_no_header_may_hold_is_an_error(
 ) -> None:
     await world.sql(CHANGE, world.agent, "de\r\nX-User-Super-Admin: true")
     gate = await start(world.url)
-    assert (await ask(gate.address, get("/api/x", bearer(world.token(world.agent))))).status == 500
+    assert (await ask_at(gate.address, get("/api/x", bearer(world.token(world.agent))))).status == 500
     assert upstream.seen == b""
 
 
@@ -82,6 +79,6 @@ async def test_it_is_forgeable_behind_no_proxy(
     async with running(proxy, tmp_path, gate.address[1], upstream.port) as address:
         for name in ("X-User-Locale", "x-user-locale", "X_User_Locale", "X-User.Locale"):
             for path, line in (("/api/x", token), ("/assets/app.js", "Accept: */*")):
-                assert (await ask(address, get(path, line, f"{name}: evil"))).status in {200, 400, 403}
-        assert (await ask(address, get("/api/x", token))).status == 200
+                assert (await ask_at(address, get(path, line, f"{name}: evil"))).status in {200, 400, 403}
+        assert (await ask_at(address, get("/api/x", token))).status == 200
     assert b"evil" not in upstream.seen

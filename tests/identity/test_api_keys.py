@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,35 +9,18 @@ from uuid import uuid4
 
 import pytest
 
-from tests.flow.calls import ask, bearer, get, granted, is_refusal, post, request
-from tests.identity.conftest import eventually
+from tests.support.accounts import KEYS, key_works
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, put, request
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
-
-KEYS = "/api/api-keys"
-
-
-@pytest.fixture
-async def gate(world: World, start: Callable[..., Awaitable[Gateway]]) -> Gateway:
-    return await start(world.url)
-
-
-def put(target: str, content: object, *lines: str) -> bytes:
-    body = json.dumps(content).encode()
-    return request("PUT", target, "Content-Type: application/json", *lines, body=body)
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
 
 async def create(gate: Gateway, world: World, name: str = "new", **more: object) -> dict[str, Any]:
     return await granted(gate, post(KEYS, {"name": name, **more}, bearer(world.token(world.admin))))
-
-
-async def works(gate: Gateway, key: str) -> bool:
-    return (await ask(gate, get("/api/contacts", f"X-API-Key: {key}"))).status == 200
 
 
 async def test_a_key_is_shown_once_and_works_until_it_is_deleted(
@@ -49,7 +31,7 @@ async def test_a_key_is_shown_once_and_works_until_it_is_deleted(
     key = made["key"]
     assert len(key) == 36
     assert key[4:20].startswith(made["key_prefix"])
-    assert await works(gate, key)
+    assert await key_works(gate, key)
     assert upstream.requests[-1].one("X-Auth-Key-ID") == made["id"]
     assert upstream.requests[-1].one("X-User-ID") == str(world.admin)
     one = f"{KEYS}/{made['id']}"
@@ -68,7 +50,7 @@ async def test_a_key_is_shown_once_and_works_until_it_is_deleted(
     assert await granted(gate, request("DELETE", one, admin)) == {"message": "API key deleted successfully"}
 
     async def gone() -> bool:
-        return not await works(gate, key)
+        return not await key_works(gate, key)
 
     await eventually(gone)
     for raw in (get(one, admin), put(one, {"is_active": True}, admin), request("DELETE", one, admin)):
@@ -84,7 +66,7 @@ async def test_a_key_is_switched_off_and_on(gate: Gateway, world: World) -> None
         assert (shown["id"], shown["is_active"]) == (made["id"], is_active)
 
         async def so(is_active: bool = is_active) -> bool:
-            return await works(gate, made["key"]) is is_active
+            return await key_works(gate, made["key"]) is is_active
 
         await eventually(so)
 
@@ -182,10 +164,10 @@ async def test_a_key_ends_when_it_was_said_to(gate: Gateway, world: World) -> No
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
     made = await create(gate, world, expires_at=soon.isoformat())
     assert datetime.fromisoformat(made["expires_at"]) == soon.replace(microsecond=0)
-    assert await works(gate, made["key"])
+    assert await key_works(gate, made["key"])
 
     async def ended() -> bool:
-        return not await works(gate, made["key"])
+        return not await key_works(gate, made["key"])
 
     await eventually(ended)
     assert datetime.now(UTC) >= soon
@@ -217,7 +199,7 @@ async def test_another_organizations_keys_do_not_exist(gate: Gateway, world: Wor
         one = f"{KEYS}/{wrong}"
         for raw in (get(one, there), put(one, {"is_active": False}, there), request("DELETE", one, there)):
             is_refusal(await ask(gate, raw), 404, "API key not found")
-    assert await works(gate, world.api_key)
+    assert await key_works(gate, world.api_key)
     made = await granted(gate, post(KEYS, {"name": "there"}, there))
     assert made["organization_id"] == str(world.other)
 
@@ -262,7 +244,7 @@ async def test_a_spelling_that_only_resembles_the_path_is_not_answered_by_us(
 
 
 async def test_a_setting_leaves_the_keys_to_the_upstream(
-    world: World, start: Callable[..., Awaitable[Gateway]], upstream: Upstream
+    world: World, start: Start, upstream: Upstream
 ) -> None:
     gate = await start(world.url, keys={"hosted": False})
     answers: list[Message] = [

@@ -8,18 +8,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from authcore.store.clock import DatabaseClock
-from tests.flow.calls import bearer, get, post
-from tests.flow.conftest import PASSWORD
-from tests.flow.saying import Far, auth, frame, opened
-from tests.identity.conftest import ask, eventually
-from tests.programs import program
+from tests.support.calls import ask_at, bearer, get, post
+from tests.support.processes import eventually
+from tests.support.programs import program
+from tests.support.sockets import Far, auth, frame, opened
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-    from tests.identity.conftest import Process
+    from tests.support.peers import Upstream
+    from tests.support.processes import Process
+    from tests.support.worlds import World
 
     Gateways = Callable[..., Awaitable[list[Process]]]
 
@@ -47,7 +47,7 @@ async def two(gateways: Gateways) -> tuple[Process, Process]:
 
 
 async def granted(gateway: Process, raw: bytes) -> dict[str, Any]:
-    answer = await ask(gateway.address, raw)
+    answer = await ask_at(gateway.address, raw)
     assert answer.status == 200, answer.body
     content: dict[str, Any] = answer.json()["data"]
     return content
@@ -62,16 +62,16 @@ async def test_two_minutes_apart_no_race_is_a_theft_and_nothing_ends_early(gatew
         assert same["refresh_token"] == won["refresh_token"]
         assert abs(won["expires_in"] - same["expires_in"]) <= 2
         assert (
-            await ask(second.address, get("/api/auth/sessions", bearer(won["access_token"])))
+            await ask_at(second.address, get("/api/auth/sessions", bearer(won["access_token"])))
         ).status == 200
         # A ticket lives for thirty seconds, at whichever gateway: only the upstream refuses here.
         ticket = (await granted(first, get("/api/auth/ws-token", bearer(won["access_token"]))))["token"]
-        assert (await ask(second.address, get(f"/ws?token={ticket}"))).status not in {401, 403}
+        assert (await ask_at(second.address, get(f"/ws?token={ticket}"))).status not in {401, 403}
         # Whoever signs out at one is out at the other, and what begins after that lives.
         await granted(second, post("/api/auth/logout-all", {}, bearer(won["access_token"])))
 
         async def is_out(at: Process = first, token: str = won["access_token"]) -> bool:
-            return (await ask(at.address, get("/api/auth/sessions", bearer(token)))).status == 401
+            return (await ask_at(at.address, get("/api/auth/sessions", bearer(token)))).status == 401
 
         await eventually(is_out)
         await granted(
@@ -100,7 +100,7 @@ async def test_the_difference_is_measured_and_warned_of_once(gateways: Gateways)
     for gateway, seconds in zip(await two(gateways), (60, -60), strict=True):
 
         async def skew(gateway: Process = gateway) -> float:
-            page = (await ask(gateway.admin, get("/metrics"))).body.decode()
+            page = (await ask_at(gateway.admin, get("/metrics"))).body.decode()
             line = next(one for one in page.splitlines() if one.startswith("gateway_clock_skew_seconds "))
             return float(line.split()[1])
 
@@ -115,7 +115,7 @@ async def test_what_one_gateway_counts_the_other_takes_for_the_present(
 ) -> None:
     ahead, behind = await two(gateways)
     guess = post("/api/auth/login", {"email": "agent@example.com", "password": "wrong"})
-    outcomes = [(await ask(gateway.address, guess)).status for gateway in (ahead, behind) * 5]
+    outcomes = [(await ask_at(gateway.address, guess)).status for gateway in (ahead, behind) * 5]
     assert 429 in outcomes
     assert set(outcomes[outcomes.index(429) :]) == {429}
     (row,) = await world.sql(

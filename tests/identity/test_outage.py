@@ -23,15 +23,15 @@ import pytest
 from authcore.store.circuit import ended
 from authcore.store.migrate import migrate
 from gateway.dev.postgres import EmbeddedPostgres
-from tests.conftest import execute, finish, named
-from tests.flow.calls import bearer, get, is_refusal, post
-from tests.flow.conftest import PASSWORD
-from tests.identity.conftest import Process, ask, eventually
+from tests.support.calls import ask_at, bearer, get, is_refusal, post
+from tests.support.databases import execute, finish, named
+from tests.support.processes import Process, eventually
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-    from tests.flow.conftest import World
+    from tests.support.worlds import World
 
 PATH = "/api/contacts"
 WAYS = ["stopped", "killed", "paused"]
@@ -107,7 +107,7 @@ class Load:
     async def _ask(self, line: str) -> None:
         while True:
             begun = time.monotonic()
-            answer = await ask(self._gate.address, get(PATH, line))
+            answer = await ask_at(self._gate.address, get(PATH, line))
             self.slowest = max(self.slowest, time.monotonic() - begun)
             self.answers.append((time.monotonic(), answer.status))
             await asyncio.sleep(0.005)
@@ -124,7 +124,7 @@ async def recovered(gate: Process, line: str) -> None:
     """Wait until a stranger is known again: the store answers."""
 
     async def known() -> bool:
-        return (await ask(gate.address, get(PATH, line))).status == 200
+        return (await ask_at(gate.address, get(PATH, line))).status == 200
 
     await eventually(known)
 
@@ -138,7 +138,7 @@ async def test_the_known_go_on_and_strangers_wait_and_nobody_is_denied(
     known = [bearer(world.token(world.agent)), f"X-API-Key: {world.api_key}"]
     stranger = bearer(world.token(world.both))
     for line in known:
-        assert (await ask(gate.address, get(PATH, line))).status == 200
+        assert (await ask_at(gate.address, get(PATH, line))).status == 200
     load = Load(gate, known)
     async with away(server, way):
         await asyncio.sleep(3)
@@ -149,7 +149,7 @@ async def test_the_known_go_on_and_strangers_wait_and_nobody_is_denied(
             post("/api/auth/refresh", {"refresh_token": world.tokens.issue_refresh(**_refresh(world))}),
         ):
             begun = time.monotonic()
-            answer = await ask(gate.address, raw)
+            answer = await ask_at(gate.address, raw)
             is_refusal(answer, 503)
             assert int(answer.one("Retry-After") or 0) >= 1
             assert time.monotonic() - begun < 5
@@ -187,10 +187,10 @@ async def test_what_was_revoked_meanwhile_is_revoked_from_the_first_answer_on(
 ) -> None:
     (gate,) = await gateways(1)  # with an hour of freshness: what holds here does not hold by time
     line = f"X-API-Key: {world.api_key}"
-    assert (await ask(gate.address, get(PATH, line))).status == 200
+    assert (await ask_at(gate.address, get(PATH, line))).status == 200
     async with away(server, way):
         await asyncio.sleep(2.5)
-        assert (await ask(gate.address, get(PATH, line))).status == 200
+        assert (await ask_at(gate.address, get(PATH, line))).status == 200
         if way != "paused":  # and so revoked before the gateway is likely to have noticed that it is back
             server.start()
             await _revoke_unheard(world)
@@ -202,12 +202,12 @@ async def test_what_was_revoked_meanwhile_is_revoked_from_the_first_answer_on(
     begun = time.monotonic()
     while not seen or seen[-1] != 401:
         assert time.monotonic() - begun < 10, seen
-        seen.append((await ask(gate.address, get(PATH, line))).status)
+        seen.append((await ask_at(gate.address, get(PATH, line))).status)
     # Whatever was let through until then was told to be stale: the store had not been heard yet.
     stale = (await gate.outcomes()).get("stale", 0) - return_at.get("stale", 0)
     assert seen == [200] * int(stale) + [401]
     for _ in range(20):
-        assert (await ask(gate.address, get(PATH, line))).status == 401
+        assert (await ask_at(gate.address, get(PATH, line))).status == 401
 
 
 async def _revoke_unheard(world: World) -> None:
@@ -233,11 +233,11 @@ async def test_without_stale_seconds_an_outage_is_told_to_everybody(
 ) -> None:
     (gate,) = await gateways(1, IDENTITY_STALE_SECONDS="0")
     line = bearer(world.token(world.agent))
-    assert (await ask(gate.address, get(PATH, line))).status == 200
+    assert (await ask_at(gate.address, get(PATH, line))).status == 200
     async with away(server, "stopped"):
 
         async def unavailable() -> bool:
-            return (await ask(gate.address, get(PATH, line))).status == 503
+            return (await ask_at(gate.address, get(PATH, line))).status == 503
 
         await eventually(unavailable)
     await recovered(gate, line)
@@ -248,12 +248,12 @@ async def test_a_token_that_ends_during_the_outage_ends(
 ) -> None:
     (gate,) = await gateways(1)
     line = bearer(world.token(world.agent, now=time.time() - 3600 + 3))
-    assert (await ask(gate.address, get(PATH, line))).status == 200
+    assert (await ask_at(gate.address, get(PATH, line))).status == 200
     async with away(server, "stopped"):
-        assert (await ask(gate.address, get(PATH, line))).status == 200
+        assert (await ask_at(gate.address, get(PATH, line))).status == 200
 
         async def expired() -> bool:
-            answer = await ask(gate.address, get(PATH, line))
+            answer = await ask_at(gate.address, get(PATH, line))
             return answer.status == 401
 
         await eventually(expired)
@@ -265,5 +265,5 @@ async def test_a_gateway_that_starts_without_its_database_finds_it_later(
     line = bearer(world.token(world.agent))
     async with away(server, "stopped"):
         (gate,) = await gateways(1)
-        is_refusal(await ask(gate.address, get(PATH, line)), 503)
+        is_refusal(await ask_at(gate.address, get(PATH, line)), 503)
     await recovered(gate, line)

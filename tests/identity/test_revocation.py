@@ -6,14 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from authcore.store.migrate import remove_triggers
-from tests.flow.calls import bearer, get, is_refusal
-from tests.identity.conftest import Process, ask, ended, eventually
+from tests.support.calls import ask_at, bearer, get, is_refusal
+from tests.support.processes import Process, ended, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import World
 
 PATH = "/api/contacts"
 OF_OTHER = "WHERE organization_id = (SELECT id FROM organizations WHERE name = 'Other')"
@@ -38,7 +38,7 @@ def line_of(world: World, who: str) -> str:
 
 
 async def statuses(gateways: list[Process], line: str) -> list[int]:
-    return [(await ask(one.address, get(PATH, line))).status for one in gateways]
+    return [(await ask_at(one.address, get(PATH, line))).status for one in gateways]
 
 
 async def test_a_revocation_of_any_kind_holds_everywhere_at_once_and_its_end_too(
@@ -108,7 +108,7 @@ async def test_a_role_stripped_of_a_permission_is_so_for_every_request_after(
     async def granted() -> set[str]:
         seen: set[str] = set()
         for one in running:
-            assert (await ask(one.address, get(PATH, line))).status == 200
+            assert (await ask_at(one.address, get(PATH, line))).status == 200
             seen.update((upstream.requests[-1].one("X-User-Permissions") or "").split(","))
         return seen
 
@@ -219,7 +219,7 @@ async def test_a_flood_of_unknown_keys_evicts_nobody_and_runs_no_bcrypt(
     known = line_of(world, "agent")
     assert await statuses([gate], known) == [200]
     for number in range(120):
-        answer = await ask(gate.address, get(PATH, f"X-API-Key: whm_{number:032x}"))
+        answer = await ask_at(gate.address, get(PATH, f"X-API-Key: whm_{number:032x}"))
         is_refusal(answer, 401, "Invalid API key")
     status = await gate.status()
     assert status["identity"]["refusals"] == 50

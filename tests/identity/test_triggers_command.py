@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.commands.conftest import run
-from tests.conftest import fetch, finish
+from tests.support.databases import fetch, finish
 
 if TYPE_CHECKING:
-    from tests.commands.conftest import Run
+    from tests.support.commands import Run
 
-__all__ = ["run"]
 
 COUNT = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'gateway_changed_%'"
 

@@ -17,21 +17,18 @@ import redis
 
 from authcore.counterpart import Taken
 from authcore.store.whatomate_redis import CONNECTIONS, PAUSE_SECONDS, WhatomateRedis
-from tests.flow.calls import ask, bearer, claims_of, get, granted, is_refusal, post, whatomate_token
-from tests.flow.conftest import PASSWORD, start, upstream, world
-from tests.programs import program
-from tests.test_admin import admin, metrics
+from tests.support.admin import admin, metrics
+from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post, whatomate_token
+from tests.support.programs import program
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
-
-__all__ = ["start", "upstream", "world"]
 
 LOGIN = post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD})
 REVOKED = "Refresh token has been revoked"

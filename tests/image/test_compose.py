@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from config.load import load_settings
-from tests.programs import program
+from tests.support.programs import program
 
 ROOT = Path(__file__).parents[2]
 SECRETS = {"GATEWAY_JWT_SECRET": "0123456789-0123456789-0123456789", "POSTGRES_PASSWORD": "abc"}

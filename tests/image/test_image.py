@@ -18,19 +18,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.flow.calls import bearer, get
-from tests.flow.conftest import SECRET, upstream, world
-from tests.flow.peers import Client
-from tests.flow.test_drain import free_port
-from tests.programs import lacking, program
+from tests.support.calls import bearer, get
+from tests.support.peers import Client
+from tests.support.processes import free_port
+from tests.support.programs import lacking, program
+from tests.support.worlds import SECRET
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import World
 
-__all__ = ["upstream", "world"]
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent

@@ -9,11 +9,11 @@ import socket
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tests.flow.calls import get
-from tests.flow.peers import Client
-from tests.programs import program
+from tests.support.calls import get
+from tests.support.peers import Client
+from tests.support.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -136,3 +136,10 @@ async def _listens(process: asyncio.subprocess.Process, port: int, log: Path) ->
         assert process.returncode is None, _said(log)
         await asyncio.sleep(0.1)
     raise AssertionError(f"it does not listen:\n{_said(log)}")
+
+
+ON: dict[str, Any] = {
+    "decision": {"path": "/decisions"},
+    "trusted_proxies": ["127.0.0.0/8"],
+    "timeout": {"drain_seconds": 0.1, "drain_delay_seconds": 0},
+}

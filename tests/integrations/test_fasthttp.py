@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.flow.calls import ask, bearer, get
-from tests.programs import lacking, program
+from tests.support.calls import ask, bearer, get
+from tests.support.programs import lacking, program
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 LIMIT = 4096
 GOPATH = Path("/usr/share/gocode")

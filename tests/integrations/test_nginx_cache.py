@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.flow.calls import ask, bearer, get, request
-from tests.flow.peers import Client
-from tests.integrations.proxies import running
-from tests.integrations.test_proxies import ON
+from tests.integrations.proxies import ON, running
+from tests.support.calls import ask, bearer, get, request
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 ROUNDS = 20
 

@@ -13,28 +13,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authcore.identity_headers import FAMILIES, HEADERS
-from tests.attacks.test_path_confusion import AMBIGUOUS, ANOTHER_SPELLING
-from tests.flow.calls import bearer, get, request
-from tests.flow.conftest import NOWHERE
-from tests.flow.peers import Client
-from tests.integrations.proxies import RECIPES, running
+from tests.integrations.proxies import ON, RECIPES, running
+from tests.support.calls import bearer, get, request
+from tests.support.peers import Client
+from tests.support.spellings import AMBIGUOUS, ANOTHER_SPELLING
+from tests.support.worlds import NOWHERE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message, Upstream
+    from tests.support.peers import Message, Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
     Edge = Callable[..., Any]
 
-ON: dict[str, Any] = {
-    "decision": {"path": "/decisions"},
-    "trusted_proxies": ["127.0.0.0/8"],
-    "timeout": {"drain_seconds": 0.1, "drain_delay_seconds": 0},
-}
 
 PROXIES = pytest.mark.parametrize("proxy", sorted(RECIPES))
 

@@ -20,19 +20,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from authcore.principal import AuthMethod, Principal
 from authcore.tokens.identity_signer import IdentitySigner
-from tests.flow.calls import ask, bearer, get, request
-from tests.flow.peers import Client, Upstream
 from tests.integrations.proxies import free_port
-from tests.programs import program
+from tests.support.calls import ask, bearer, get, request
+from tests.support.peers import Client, Upstream
+from tests.support.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Message
+    from tests.support.peers import Message
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "docs" / "samples"

@@ -1,5 +1,8 @@
+"""Logs, metrics and traces of whole gateways."""
+
 from __future__ import annotations
 
-from tests.flow.conftest import client, gateway, pytest_asyncio_loop_factories, start, upstream, world
+from tests.observe.recording import written
+from tests.support.loops import pytest_asyncio_loop_factories
 
-__all__ = ["client", "gateway", "pytest_asyncio_loop_factories", "start", "upstream", "world"]
+__all__ = ["pytest_asyncio_loop_factories", "written"]

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.flow.calls import ask, bearer, get, post, request
-from tests.flow.conftest import PASSWORD
-from tests.flow.peers import Client
+from tests.support.calls import ask, bearer, get, post, request
+from tests.support.peers import Client
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
     from prometheus_client.samples import Sample
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import World
 
 
 async def scraped(gateway: Gateway) -> str:

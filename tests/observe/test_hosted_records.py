@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.logs.verdicts import MOST, Verdicts
-from tests.flow.calls import ask, get, post
-from tests.flow.conftest import PASSWORD
-from tests.flow.peers import Client
-from tests.test_admin import admin
+from tests.support.admin import admin
+from tests.support.calls import ask, get, post
+from tests.support.peers import Client
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
-
-    Start = Callable[..., Awaitable[Gateway]]
+    from tests.support.worlds import Start, World
 
 
 def records(capture: pytest.CaptureFixture[bytes]) -> list[dict[str, Any]]:

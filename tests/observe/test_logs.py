@@ -8,7 +8,6 @@ import json
 import os
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,17 +19,16 @@ from gateway.logs.access import BATCH
 from gateway.logs.redaction import masked
 from gateway.logs.text import access_line, spelled_out
 from gateway.logs.writer import MAX_PENDING, Writer
-from tests.flow.calls import ask, bearer, get, request
-from tests.flow.peers import PATIENCE, Client, Upstream
+from tests.observe.recording import Written, records
+from tests.support.calls import ask, bearer, get, request
+from tests.support.peers import PATIENCE, Client, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from gateway.app import Gateway
-    from tests.flow.conftest import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 RECORD: dict[str, object] = {
     "time": 1_800_000_000.25,
@@ -57,35 +55,6 @@ class Sink:
         assert self.opened.wait(PATIENCE)
         self.lines += piece.splitlines()
         return len(piece)
-
-
-@pytest.fixture
-def written(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[[], list[dict[str, Any]]]:
-    """The records written to standard output since the last call."""
-
-    def read() -> list[dict[str, Any]]:
-        lines = capfdbinary.readouterr().out.splitlines()
-        return [one for one in map(_loaded, lines) if one.get("event") == "request"]
-
-    return read
-
-
-def _loaded(line: bytes) -> dict[str, Any]:
-    with suppress(json.JSONDecodeError):
-        loaded = json.loads(line)
-        if isinstance(loaded, dict):
-            return loaded
-    return {}
-
-
-Written = "Callable[[], list[dict[str, Any]]]"
-
-
-async def records(gateway: Gateway, read: Any) -> list[dict[str, Any]]:
-    """All that a gateway has written; it is stopped for that."""
-    await gateway.stop()
-    found: list[dict[str, Any]] = read()
-    return found
 
 
 async def test_a_record_tells_who_did_what_and_where_the_time_went(

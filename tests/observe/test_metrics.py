@@ -10,18 +10,16 @@ import pytest
 
 from gateway.metrics import Metrics, ParentMetrics, RouteMeter, merged
 from gateway.metrics.registry import DROPS
-from tests.flow.calls import ask, bearer, get, request
-from tests.flow.peers import PATIENCE, Client, Upstream
 from tests.observe.scraping import samples, scraped, traffic, value
-from tests.programs import program
+from tests.support.calls import ask, bearer, get, request
+from tests.support.peers import PATIENCE, Client, Upstream
+from tests.support.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-
-    Start = Callable[..., Awaitable[Gateway]]
+    from tests.support.worlds import Start, World
 
 
 async def checked(page: str) -> tuple[int, str]:

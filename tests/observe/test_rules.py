@@ -13,7 +13,7 @@ import yaml
 
 from tests.laws import ROOT
 from tests.observe.reference import rows, started
-from tests.programs import program
+from tests.support.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

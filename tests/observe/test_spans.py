@@ -24,19 +24,17 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from config.load import ConfigError, load_settings
 from gateway.tracing import spans as tracing
 from gateway.tracing.spans import SpanSender
-from tests.flow.calls import ask, bearer, get
-from tests.flow.peers import PATIENCE
 from tests.observe.scraping import scraped, value
-from tests.observe.test_trace_context import PARENT, TRACE, VALID
+from tests.observe.traces import PARENT, TRACE, VALID
+from tests.support.calls import ask, bearer, get
+from tests.support.peers import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
-
-    Start = Callable[..., Awaitable[Gateway]]
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
 
 class Collector:

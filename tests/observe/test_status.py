@@ -18,22 +18,20 @@ from gateway.metrics.meters import DURATION_BUCKETS
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.recent import NOTE_SECONDS, Recent, quantile
 from gateway.status.report import together
-from tests.flow.calls import ask, bearer, get
-from tests.flow.peers import Client
-from tests.flow.test_drain import serving
-from tests.flow.test_workers import all_listening
-from tests.flow.test_workers import ask as ask_admin
 from tests.observe.scraping import traffic
-from tests.programs import program
+from tests.support.admin import all_listening, ask_admin
+from tests.support.calls import ask, bearer, get
+from tests.support.peers import Client
+from tests.support.processes import serving
+from tests.support.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Iterator
 
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 LONG = 30
 """Seconds that a browser may take, on a machine that is busy."""

@@ -11,23 +11,17 @@ from hypothesis import strategies as st
 
 from gateway.tracing.context import TracePolicy, read_context
 from gateway.wire.messages import RequestHead
-from tests.flow.calls import ask, bearer, get
-from tests.flow.peers import Client
-from tests.observe.test_logs import records, written
+from tests.observe.recording import records
+from tests.observe.traces import PARENT, TRACE, VALID
+from tests.support.calls import ask, bearer, get
+from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from gateway.app import Gateway
-    from tests.flow.conftest import World
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
-__all__ = ["written"]
-
-TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-VALID = f"00-{TRACE}-{PARENT}-01"
 MADE = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-01")
 
 

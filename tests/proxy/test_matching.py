@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from config.overlaps import Claim, overlaps
+from config.overlaps import MatchClaim, overlaps
 from config.patterns import PathPattern, Relation, compare
 from gateway.proxy.matching import Tree, host_of
 
@@ -20,7 +20,7 @@ class One:
     methods: frozenset[bytes] | None = None
     host: str = ""
     layer: int = 0
-    opens: bool = False
+    allows_anonymous: bool = False
 
 
 PATHS = ["/" + "/".join(parts) for size in (1, 2, 3) for parts in product(("a", "B", ""), repeat=size)]
@@ -79,7 +79,7 @@ def before(one: One, other: One) -> bool:
 @given(st.lists(rules(), max_size=7), st.sampled_from(["x.example", "y.example", "z.x.example", "other"]))
 def test_the_tree_finds_what_the_plainest_search_finds(table: list[One], host: str) -> None:
     claims = [
-        Claim(
+        MatchClaim(
             rule.host,
             rule.path,
             rule.methods and frozenset(map(str, rule.methods)),

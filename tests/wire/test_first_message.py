@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.wire.first_message import LARGEST, FirstMessage, Unreadable
-from tests.flow.saying import BINARY, CLOSE, PING, PONG, TEXT, frame
+from tests.support.sockets import BINARY, CLOSE, PING, PONG, TEXT, frame
 
 KEYS = st.binary(min_size=4, max_size=4)
 CONTROL = st.builds(

@@ -1,0 +1,228 @@
+"""Both ends of a gateway under test: a client that sends the bytes it is told, an upstream that keeps what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from types import TracebackType
+
+PATIENCE = 10
+"""Seconds after which a test gives up on a peer; no assertion depends on it."""
+
+
+@dataclass
+class Message:
+    """A parsed message: the start line, the field lines as sent, the body without its framing."""
+
+    start: bytes
+    lines: list[tuple[bytes, bytes]]
+    body: bytes = b""
+
+    @property
+    def status(self) -> int:
+        return int(self.start.split(b" ")[1])
+
+    def all(self, name: str) -> list[str]:
+        return [value.decode() for key, value in self.lines if key.lower() == name.lower().encode()]
+
+    def one(self, name: str) -> str | None:
+        values = self.all(name)
+        assert len(values) <= 1, f"{name} occurs {len(values)} times"
+        return values[0] if values else None
+
+    def json(self) -> dict[str, object]:
+        parsed = json.loads(self.body)
+        assert isinstance(parsed, dict)
+        return parsed
+
+
+async def read_head(reader: asyncio.StreamReader) -> Message:
+    raw = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+    start, *lines = raw[:-4].split(b"\r\n")
+    return Message(
+        start, [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+    )
+
+
+async def read_body(reader: asyncio.StreamReader, message: Message, *, until_close: bool) -> bytes:
+    if message.one("Transfer-Encoding") == "chunked":
+        body = b""
+        while True:
+            size = int(await asyncio.wait_for(reader.readuntil(b"\r\n"), PATIENCE), 16)
+            piece = await asyncio.wait_for(reader.readexactly(size + 2), PATIENCE)
+            if size == 0:
+                return body
+            body += piece[:-2]
+    length = message.one("Content-Length")
+    if length is not None:
+        return await asyncio.wait_for(reader.readexactly(int(length)), PATIENCE)
+    return await asyncio.wait_for(reader.read(), PATIENCE) if until_close else b""
+
+
+class Client:
+    """A raw connection to the gateway."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._address = address
+
+    async def __aenter__(self) -> Self:
+        self.reader, self.writer = await asyncio.open_connection(*self._address, limit=1 << 24)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.writer.close()
+        with suppress(ConnectionError):  # the gateway was first
+            await self.writer.wait_closed()
+
+    async def send(self, raw: bytes) -> None:
+        self.writer.write(raw)
+        await self.writer.drain()
+
+    async def response(self, *, head_only: bool = False, interim: bool = False) -> Message:
+        """Read the next final response; with `interim`, the next of any kind."""
+        while True:
+            message = await read_head(self.reader)
+            if interim or message.status >= 200:
+                break
+        if not head_only and message.status not in (204, 304) and message.status >= 200:
+            message.body = await read_body(self.reader, message, until_close=True)
+        return message
+
+    async def exchange(self, raw: bytes) -> Message:
+        await self.send(raw)
+        return await self.response()
+
+    async def closed(self) -> bytes:
+        """Wait for the gateway to close; return what came before."""
+        try:
+            return await asyncio.wait_for(self.reader.read(), PATIENCE)
+        except ConnectionError:
+            return b""
+
+
+Handler = "Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]"
+
+
+@dataclass
+class Upstream:
+    """An upstream that keeps every byte it received and every request it could read.
+
+    Attributes:
+        script: Serves a connection instead of the echo, when set.
+        raw: All bytes received, by connection, in order.
+        requests: The requests read by the echo.
+    """
+
+    script: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
+    raw: list[bytearray] = field(default_factory=list)
+    requests: list[Message] = field(default_factory=list)
+    port: int = 0
+    _server: asyncio.Server | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 24)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def seen(self) -> bytes:
+        return b"".join(bytes(one) for one in self.raw)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        kept = bytearray()
+        self.raw.append(kept)
+        tap = _Tap(reader, kept)
+        try:
+            await (self.script or self._echo)(tap, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the gateway went away, which is its right
+        finally:
+            writer.close()
+            self._tasks.discard(task)
+
+    async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            message = await _next_request(reader)
+            if message is None:
+                return
+            if (message.one("Expect") or "").lower() == "100-continue":
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            message.body = await read_body(reader, message, until_close=False)
+            self.requests.append(message)
+            body = json.dumps(
+                {
+                    "start": message.start.decode("latin-1"),
+                    "headers": [[k.decode("latin-1"), v.decode("latin-1")] for k, v in message.lines],
+                    "body": message.body.decode("latin-1"),
+                }
+            ).encode()
+            length = b"Content-Length: %d\r\n\r\n" % len(body)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n" + length)
+            if not message.start.startswith(b"HEAD "):
+                writer.write(body)
+            await writer.drain()
+
+
+async def _next_request(reader: asyncio.StreamReader) -> Message | None:
+    """Read the next head, however long the connection rests before it; None at its end."""
+    try:
+        raw = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    start, *lines = raw[:-4].split(b"\r\n")
+    return Message(
+        start, [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+    )
+
+
+class _Tap(asyncio.StreamReader):
+    """A reader that keeps a copy of what is read through it."""
+
+    def __init__(self, inner: asyncio.StreamReader, kept: bytearray) -> None:
+        super().__init__(limit=1 << 24)
+        self._inner = inner
+        self._kept = kept
+
+    async def read(self, n: int = -1) -> bytes:
+        got = await self._inner.read(n)
+        self._kept += got
+        return got
+
+    async def readexactly(self, n: int) -> bytes:
+        try:
+            got = await self._inner.readexactly(n)
+        except asyncio.IncompleteReadError as error:
+            self._kept += error.partial
+            raise
+        self._kept += got
+        return got
+
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:  # type: ignore[override]  # one form is enough
+        try:
+            got = await self._inner.readuntil(separator)
+        except asyncio.IncompleteReadError as error:
+            self._kept += error.partial
+            raise
+        self._kept += got
+        return got
