@@ -2,7 +2,7 @@
 
 The parent serves nothing: it holds the port, starts the workers and replaces those that die, and answers on the admin
 listener for all of them. Every worker is a whole gateway that listens on the same port (SO_REUSEPORT: the kernel
-histograms connections) and has its own admin listener on a unix socket. Laws:
+spreads connections) and has its own admin listener on a unix socket. Laws:
 
 - One admin address: ``/metrics`` holds every worker's samples, told apart by the label ``worker``; ``/status`` holds
   each one's; ``/readyz`` is ready when all are.

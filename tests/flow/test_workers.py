@@ -54,7 +54,7 @@ async def counted(admin: tuple[str, int]) -> dict[str, float]:
 async def test_workers_share_the_port_and_one_page_counts_for_all(upstream: Upstream) -> None:
     async with serving(upstream, "--workers", "2") as (process, address, admin):
         await all_listening(admin, 2)
-        for _ in range(60):  # new connections: the kernel histograms them
+        for _ in range(60):  # new connections: the kernel spreads them
             async with Client(address) as client:
                 assert (await client.exchange(GET)).status == 200
         by_worker = await counted(admin)
