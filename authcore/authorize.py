@@ -48,7 +48,7 @@ OPTIONAL: Final = Requirement(optional=True)
 
 
 def asks_at_least(one: Requirement, other: Requirement) -> bool:
-    """Return whether whoever meets `one` meets `other` as well; False also where that cannot be known."""
+    """Return whether every principal that meets `one` meets `other` as well; False also if that cannot be known."""
     if other.public or one.public:
         return other.public
     if other.optional or one.optional:

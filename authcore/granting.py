@@ -4,7 +4,7 @@ It is asked when an invitation is made, and again in the transaction that spends
 
 Laws:
 
-- Whoever hands out a role is active, acts in its organization, and may write users there.
+- A user who hands out a role is active, acts in its organization, and may write users there.
 - Nobody grants what they have not: the role permits nothing that they lack. A super admin lacks nothing.
 """
 

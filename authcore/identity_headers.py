@@ -128,7 +128,7 @@ HEADERS: Final[tuple[IdentityHeader, ...]] = (
         "auth_method",
         "X-Auth-Method",
         "Carries how the caller proved itself.",
-        lambda who: who.method.told,
+        lambda who: who.method.public_name,
     ),
     IdentityHeader(
         "auth_key_id",

@@ -31,7 +31,7 @@ class AuthMethod(StrEnum):
     """Nobody proved anything: the request is for a public or optional route. Never injected."""
 
     @property
-    def told(self) -> str:
+    def public_name(self) -> str:
         """The method's name as upstreams see it."""
         return "jwt" if self is AuthMethod.FOREIGN else self.value
 

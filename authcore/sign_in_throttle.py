@@ -115,9 +115,8 @@ class SignInThrottle:
             proved = await self._settled(
                 prove, lane, email, _Debt(reservation.reserved, at, forgives=False), keeps=keeps
             )
-        if (
-            proved is None and reservation.passed_seconds is not None
-        ):  # a stranger would not have been told that much
+        # Only a known caller learns the wait: a stranger would have been refused before.
+        if proved is None and reservation.passed_seconds is not None:
             raise Throttled(max(1, math.ceil(reservation.passed_seconds)))
         return proved
 
@@ -151,10 +150,10 @@ class SignInThrottle:
         self._owed[email.lower()] = [*self._owed.get(email.lower(), ()), debt]
 
     async def _pay(self, email: str) -> None:
-        """Take back what an outage has kept from being taken back for an e-mail.
+        """Take back the attempts of an e-mail that an outage left counted.
 
         Raises:
-            StoreUnavailable: it still cannot be; it stays owed.
+            StoreUnavailable: The store does not answer yet; they stay owed.
         """
         owed = self._owed.pop(email.lower(), [])
         while owed:

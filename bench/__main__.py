@@ -89,19 +89,19 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
                 before, opened = process.cpu_seconds(), accepted(site.upstream)[0]
                 aimed = replace(load, path=candidate.path + load.path)
                 length = WARM_UP_SECONDS if number == 0 else seconds
-                told = run(aimed, port, dict(candidate.headers(site)), length, work)
+                measured = run(aimed, port, dict(candidate.headers(site)), length, work)
                 used = process.cpu_seconds() - before
                 opened = (
                     accepted(site.upstream)[0] - opened - 1
                 )  # reading the counter opens one connection itself
                 if number:
-                    row = report.Row(told, used, process.memory_bytes(), opened)
+                    row = report.Row(measured, used, process.memory_bytes(), opened)
                     results.setdefault((load.name, candidate.name), []).append(row)
         for candidate in chosen:
             rows = results[load.name, candidate.name]
-            rate = median(row.told.rate for row in rows)
+            rate = median(row.measured.rate for row in rows)
             click.echo(
-                f"{load.name:24} {candidate.name:20} {rate:10.0f}/s  errors {sum(r.told.errors for r in rows)}"
+                f"{load.name:24} {candidate.name:20} {rate:10.0f}/s  errors {sum(r.measured.errors for r in rows)}"
             )
     return results
 
@@ -128,7 +128,7 @@ def upstream(stack: contextlib.ExitStack, work: Path) -> int:
 
 
 def _versions() -> str:
-    told = []
+    versions = []
     for name, flag in (
         ("haproxy", "-v"),
         ("nginx", "-v"),
@@ -139,12 +139,13 @@ def _versions() -> str:
         path = program(name)
         if path is None:
             continue
-        said = subprocess.run([path, flag], check=False, capture_output=True, text=True)  # noqa: S603 -- found above
+        output = subprocess.run([path, flag], check=False, capture_output=True, text=True)  # noqa: S603 -- found above
         line = next(
-            (line for line in (said.stdout + said.stderr).splitlines() if any(c.isdigit() for c in line)), ""
+            (line for line in (output.stdout + output.stderr).splitlines() if any(c.isdigit() for c in line)),
+            "",
         )
-        told.append(f"{name}: {line.strip().removeprefix(path).strip()[:60]}")
-    return "; ".join(told)
+        versions.append(f"{name}: {line.strip().removeprefix(path).strip()[:60]}")
+    return "; ".join(versions)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,10 @@ def make(upstream: str, secret: str) -> web.Application:
         async with request.app[CLIENT].request(
             request.method, upstream + request.path_qs, headers=headers, data=body, allow_redirects=False
         ) as answer:
-            kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
-            response = web.StreamResponse(status=answer.status, headers=kept)
+            forwarded = {
+                name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP
+            }
+            response = web.StreamResponse(status=answer.status, headers=forwarded)
             response.content_length = answer.content_length
             await response.prepare(request)
             async for piece in answer.content.iter_any():

@@ -147,11 +147,11 @@ async def _memory(role: str) -> list[str]:
             laws.identity(found)
     gc.collect()
     headed = resident() - empty - ours
-    told = {figure.name: figure.read() for figure in remembered.figures()}
+    values = {figure.name: figure.read() for figure in remembered.figures()}
     name = f"memory, {role}"
-    counted = f"the cache counts {told['bytes'] / MEBI:.1f} MiB"
+    counted = f"the cache counts {values['bytes'] / MEBI:.1f} MiB"
     return [
-        f"{name}: {told['entries']:.0f} principals, {cached / MEBI:.1f} MiB, {cached / PRINCIPALS:.0f} bytes each",
+        f"{name}: {values['entries']:.0f} principals, {cached / MEBI:.1f} MiB, {cached / PRINCIPALS:.0f} bytes each",
         f"{name}, with headers: {headed / MEBI:.1f} MiB, {headed / PRINCIPALS:.0f} bytes each; {counted}",
     ]
 

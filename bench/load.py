@@ -40,7 +40,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Told:
+class Measured:
     """Report of wrk on one run; times in seconds."""
 
     requests: int
@@ -52,7 +52,7 @@ class Told:
 
 def run(  # noqa: PLR0913 -- the parts of one run
     load: Load, port: int, headers: dict[str, str], seconds: float, work: Path, *, core: int | None = LOAD
-) -> Told:
+) -> Measured:
     """Send `load` to 127.0.0.1:`port` for `seconds`, from one core (None: from any core)."""
     script = work / f"{load.name}.lua"
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
@@ -81,7 +81,7 @@ def run(  # noqa: PLR0913 -- the parts of one run
     return _parse(done.stdout)
 
 
-def _parse(text: str) -> Told:
+def _parse(text: str) -> Measured:
     def seconds(label: str) -> float:
         match = re.search(rf"^\s+{label}\s+([\d.]+)(us|ms|s|m)\s*$", text, re.MULTILINE)
         return float(match[1]) * _UNITS[match[2]] if match else float("nan")
@@ -89,9 +89,9 @@ def _parse(text: str) -> Told:
     requests = re.search(r"(\d+) requests in", text)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     if requests is None or rate is None:
-        raise RuntimeError(f"wrk said something else:\n{text}")
+        raise RuntimeError(f"wrk printed something else:\n{text}")
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     errors = int(refused[1]) if refused else 0
     errors += sum(int(part) for part in broken.groups()) if broken else 0
-    return Told(int(requests[1]), float(rate[1]), seconds("50%"), seconds("99%"), errors)
+    return Measured(int(requests[1]), float(rate[1]), seconds("50%"), seconds("99%"), errors)

@@ -11,14 +11,14 @@ from bench import candidates as c
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.load import Load, Told
+    from bench.load import Load, Measured
 
 
 @dataclass(frozen=True)
 class Row:
     """One run: wrk's report, the candidate's CPU seconds, its memory afterwards in bytes, its upstream connections."""
 
-    told: Told
+    measured: Measured
     cpu: float
     memory: int
     opened: int
@@ -38,12 +38,12 @@ _FIRST: Final = "470 B, 64 connections"
 
 def rate(rows: list[Row]) -> float:
     """Return the median of requests per second."""
-    return median(row.told.rate for row in rows)
+    return median(row.measured.rate for row in rows)
 
 
 def cpu_per_thousand(rows: list[Row]) -> float:
     """Return the median of the candidate's CPU seconds per thousand requests."""
-    return median(1000 * row.cpu / row.told.requests for row in rows)
+    return median(1000 * row.cpu / row.measured.requests for row in rows)
 
 
 def write(  # noqa: PLR0913 -- the parts of a report
@@ -118,10 +118,10 @@ def _table(results: Results, load: Load) -> list[str]:
     for (name, candidate), rows in results.items():
         if name != load.name:
             continue
-        rates = [row.told.rate for row in rows]
+        rates = [row.measured.rate for row in rows]
         moved = rate(rows) * max(load.upload, load.download) / 1e6
-        p50, p99 = median(row.told.p50 for row in rows), median(row.told.p99 for row in rows)
-        opened, errors = sum(row.opened for row in rows), sum(row.told.errors for row in rows)
+        p50, p99 = median(row.measured.p50 for row in rows), median(row.measured.p99 for row in rows)
+        opened, errors = sum(row.opened for row in rows), sum(row.measured.errors for row in rows)
         memory = median(row.memory for row in rows) / (1 << 20)
         lines.append(
             f"| {candidate} | {rate(rows):.0f} | {min(rates):.0f}-{max(rates):.0f} | {moved:.1f} | {1000 * p50:.2f} | "

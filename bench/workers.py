@@ -42,9 +42,9 @@ def main(rounds: int, seconds: int) -> None:
         rates: dict[int, list[float]] = {1: [], 2: []}
         for turn in range(rounds + 1):
             for number, port in ports.items():
-                told = run(LOAD, port, headers, seconds, work, core=None)
+                measured = run(LOAD, port, headers, seconds, work, core=None)
                 if turn:
-                    rates[number].append(told.rate)
+                    rates[number].append(measured.rate)
         for number, found in rates.items():
             click.echo(f"{number} worker(s): {median(found):.0f}/s ({min(found):.0f}-{max(found):.0f})")
         click.echo(f"two against one: {median(rates[2]) / median(rates[1]):.2f}")

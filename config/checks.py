@@ -209,7 +209,7 @@ def _signed(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "GATEWAY_SIGNED_KEY", f"should be a secret of at least {SECRET_BYTES} bytes; {_GENERATE}"
     others = (settings.jwt.secret, *settings.jwt.previous_secrets, settings.keys.secret)
     if key in {other.get_secret_value().strip() for other in others if other is not None}:
-        # Whoever verifies identities could sign tokens.
+        # An upstream that verifies identities could sign tokens.
         yield "GATEWAY_SIGNED_KEY", f"is a secret of another purpose; services get this one: {_GENERATE}"
 
 

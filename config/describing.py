@@ -80,7 +80,7 @@ def markdown() -> str:
         lines += [about, ""] if about else []
         lines += ["| setting | type | default | unit | meaning |", "|---|---|---|---|---|"]
         lines += [
-            f"| `{one.name}` | {_cell(one.kind)} | {_shown(one)} | {one.unit} | {_cell(one.meaning)} |"
+            f"| `{one.name}` | {_cell(one.kind)} | {_default_cell(one)} | {one.unit} | {_cell(one.meaning)} |"
             for one in members
         ]
         lines.append("")
@@ -92,10 +92,10 @@ def schema() -> dict[str, Any]:
     config: dict[str, Any] = {}
     secrets: dict[str, Any] = {}
     for one in described():
-        shown = {"description": one.meaning, **one.schema}
+        property_schema = {"description": one.meaning, **one.schema}
         if one.default and not one.is_secret:
-            shown["description"] = f"{one.meaning} Default: {one.default}"
-        (secrets if one.is_secret else config)[one.name] = shown
+            property_schema["description"] = f"{one.meaning} Default: {one.default}"
+        (secrets if one.is_secret else config)[one.name] = property_schema
     return {
         "config": {"type": "object", "additionalProperties": False, "properties": config},
         "secrets": {"type": "object", "additionalProperties": False, "properties": secrets},
@@ -170,7 +170,7 @@ def _default(of: FieldInfo) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _shown(one: Described) -> str:
+def _default_cell(one: Described) -> str:
     if one.default:
         return f"`{_cell(one.default)}`"
     return "required" if one.is_required else "none"

@@ -3,7 +3,7 @@
 Laws:
 
 - An upper layer wins. An empty value counts as not set, with two exceptions: for a list it is the empty list, and for
-  the name of an identity header it is a mistake, since whoever writes it wants the header left out.
+  the name of an identity header it is a mistake, since an operator who writes it wants the header left out.
 - In one layer a setting is written once: as itself or as ``*_FILE``, never both.
 - No problem contains a value.
 """

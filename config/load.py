@@ -43,7 +43,7 @@ REQUIRED: Final = frozenset(HINTS)
 COLLECTOR: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 """OpenTelemetry's own variable for the endpoint of spans."""
 ENV_FILE: Final = Path(".env")
-_SHOWN: Final = 60
+_QUOTED_CHARACTERS: Final = 60
 
 
 class ConfigError(Exception):
@@ -94,11 +94,11 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
         problems[f"{name}: {HINTS[name]}"] = None
     for name, problem in contradictions(settings, refused):
         problems[f"{name}: {problem}"] = None
-    told = sorted(problems)
+    listed = sorted(problems)
     if serves:
-        told += _route_problems(settings)
-    if told:
-        raise ConfigError(told)
+        listed += _route_problems(settings)
+    if listed:
+        raise ConfigError(listed)
     settings.files.update(layers.files)
     return settings
 
@@ -124,9 +124,9 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
         layers.problems.append(f"{env_file}: cannot be read: {type(error).__name__}")
         written = {}
     layers.add(written, str(env_file))
-    told = environment.get(COLLECTOR)
-    if told and spans_can_be_made():  # set for a whole cluster perhaps: ignored without the extra
-        layers.add({"GATEWAY_TRACE_ENDPOINT": told}, "environment")
+    endpoint = environment.get(COLLECTOR)
+    if endpoint and spans_can_be_made():  # set for a whole cluster perhaps: ignored without the extra
+        layers.add({"GATEWAY_TRACE_ENDPOINT": endpoint}, "environment")
     directory = environment.get(SECRETS_DIRECTORY) or written.get(SECRETS_DIRECTORY)
     if directory:
         layers.add_directory(directory)
@@ -174,7 +174,7 @@ def _describe(name: str, detail: ErrorDetails, values: Mapping[str, str]) -> str
     entry = "" if place is None else f"entry {place + 1} "
     if name in SECRETS:
         return f"{entry}{message}"
-    shown = str(detail["input"]) if name in LISTS else values.get(name, "")
-    shown = repr(shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…")
+    quoted = str(detail["input"]) if name in LISTS else values.get(name, "")
+    quoted = repr(quoted if len(quoted) <= _QUOTED_CHARACTERS else quoted[:_QUOTED_CHARACTERS] + "…")
     meaning = FIELDS[name].description if name in FIELDS else None
-    return f"{entry}{message}, is {shown}" + (f" ({meaning.rstrip('.')})" if meaning else "")
+    return f"{entry}{message}, is {quoted}" + (f" ({meaning.rstrip('.')})" if meaning else "")

@@ -170,13 +170,13 @@ def read_plan(settings: Settings) -> RoutePlan | None:
     plan = RoutePlan(
         {name: entry for name, entry in upstreams.items() if entry is not None}, tuple(routes.values())
     )
-    told = [
+    lines = [
         f"{called}:{line}: {problem}" for called, line, problem in sorted(problems, key=lambda one: one[:2])
     ]
-    told += _unknown_upstreams(plan, {*upstreams, *([DEFAULT_UPSTREAM] if settings.upstream.url else [])})
-    told += _unordered(plan)
-    if told:
-        raise RoutesRefused(list(dict.fromkeys(told)))
+    lines += _unknown_upstreams(plan, {*upstreams, *([DEFAULT_UPSTREAM] if settings.upstream.url else [])})
+    lines += _unordered(plan)
+    if lines:
+        raise RoutesRefused(list(dict.fromkeys(lines)))
     return plan
 
 
@@ -240,13 +240,13 @@ class _Reader:
                 message = _PLAIN.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
                 if at[2:4] == ("match", 0) and at[:4] not in self.text.lines:
                     at = (*at[:3], *at[4:])  # there is one, and it was not written as a list
-                self.problems.append((self.called, self.text.line(at), f"{_shown(at)}: {message}"))
+                self.problems.append((self.called, self.text.line(at), f"{_path_text(at)}: {message}"))
         return None
 
 
-def _shown(place: tuple[str | int, ...]) -> str:
-    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-    return shown.removeprefix(".") or "the file"
+def _path_text(place: tuple[str | int, ...]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return text.removeprefix(".") or "the file"
 
 
 def _unknown_upstreams(plan: RoutePlan, known: set[str]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 Laws:
 
-- Every route states whom it admits: without ``auth`` it does not load.
+- Every route states which callers it admits: without ``auth`` it does not load.
 - An unknown key is refused, and so is a value of nearly the right type.
 """
 

@@ -1,13 +1,14 @@
-"""The admin listener: probes and metrics, on an address of its own.
+"""Admin listener: probes, metrics, status and explanations, on an address of its own.
 
 Laws:
 
 - Nothing here is reachable on the public listener, and nothing here tells a secret.
-- Who may ask is decided before any path is looked at (:mod:`gateway.admin_access`).
-- ``/status`` tells what the gateway does at the moment: a page to people, JSON to programs and as ``/status.json``.
-- ``/explain`` tells what would become of a request, and sends nothing; it is no more open than the rest of this.
-- ``/livez`` says the process turns; ``/readyz`` whether requests should be sent here (:mod:`gateway.status.readiness`).
-  A database that is away may make it unready, never dead: a restart would not bring the database back.
+- The client's right to ask is checked before the path is read (:mod:`gateway.admin_access`).
+- ``/status`` reports what the gateway does now: a page to people, JSON to programs and as ``/status.json``.
+- ``/explain`` returns the verdict on a described request, and sends nothing; it is no more open than the rest.
+- ``/livez`` is 200 while the event loop runs; ``/readyz`` while requests should be sent here
+  (:mod:`gateway.status.readiness`). A database that is away may make it unready, never dead: a restart would not
+  bring the database back.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 class AdminListener:
     """The handlers of the admin listener."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 -- whoever has an answer
+    def __init__(  # noqa: PLR0913, PLR0917 -- one source for each page
         self,
         metrics: Metrics,
         readiness: Readiness,
@@ -98,8 +99,8 @@ class AdminListener:
 
     async def status_json(self, _request: web.Request) -> web.Response:
         """Answer with what the gateway does at the moment, as JSON."""
-        told = orjson.dumps(self._report.tell(), option=orjson.OPT_INDENT_2)
-        return web.Response(body=told, content_type="application/json")
+        body = orjson.dumps(self._report.tell(), option=orjson.OPT_INDENT_2)
+        return web.Response(body=body, content_type="application/json")
 
     async def explain(self, request: web.Request) -> web.Response:
         """Answer what would become of a request, and why; for operators, as the rest of this listener."""
@@ -109,12 +110,12 @@ class AdminListener:
             fault = describe(UnsupportedMediaType("Send a JSON document, as application/json"))
             return web.Response(status=fault.status, body=fault.body(), content_type="application/json")
         try:
-            told = await self._explain(await request.read())
+            explanation = await self._explain(await request.read())
         except (AuthError, GatewayFault) as error:
             fault = describe(error)
             return web.Response(status=fault.status, body=fault.body(), content_type="application/json")
         return web.Response(
-            body=orjson.dumps(told, option=orjson.OPT_INDENT_2), content_type="application/json"
+            body=orjson.dumps(explanation, option=orjson.OPT_INDENT_2), content_type="application/json"
         )
 
     async def metrics(self, _request: web.Request) -> web.Response:

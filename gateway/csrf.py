@@ -49,7 +49,7 @@ class CsrfTokens:
     def check(
         self,
         sent: Sequence[bytes],
-        kept: Sequence[bytes],
+        cookies: Sequence[bytes],
         session_id: UUID | None,
         *,
         own_page: bool = False,
@@ -58,7 +58,7 @@ class CsrfTokens:
 
         Args:
             sent: The values of ``X-CSRF-Token``.
-            kept: The different values of ``whm_csrf``.
+            cookies: The different values of ``whm_csrf``.
             session_id: The session acted in; None if Whatomate began it.
             own_page: A page of this host is proven to have sent it, so any of several cookies suffices.
 
@@ -68,17 +68,17 @@ class CsrfTokens:
         if len(sent) != 1 or not sent[0]:
             raise CsrfRefused("X-CSRF-Token is missing: send the value of the cookie whm_csrf in it")
         token = sent[0]
-        if not any(hmac.compare_digest(token, one) for one in kept):
+        if not any(hmac.compare_digest(token, one) for one in cookies):
             raise CsrfRefused("X-CSRF-Token is not the value of the cookie whm_csrf")
-        if len(kept) > 1 and own_page:
+        if len(cookies) > 1 and own_page:
             return
         if session_id is None:
-            if len(kept) > 1:
+            if len(cookies) > 1:
                 raise CsrfRefused("There are several cookies whm_csrf: refresh, or sign in again")
         elif not self._is_of(session_id, token):
             raise CsrfRefused("X-CSRF-Token is not this session's: refresh, or sign in again")
 
-    def proof(self, sent: Sequence[bytes], kept: Sequence[bytes], session_id: UUID | None) -> int:
+    def proof(self, sent: Sequence[bytes], cookies: Sequence[bytes], session_id: UUID | None) -> int:
         """Return how strong a proof of the session the token is, whichever page sent it; arguments as of :meth:`check`.
 
         Returns:
@@ -86,7 +86,7 @@ class CsrfTokens:
             token of its own, 0 if :meth:`check` refuses it.
         """
         try:
-            self.check(sent, kept, session_id)
+            self.check(sent, cookies, session_id)
         except CsrfRefused:
             return 0
         return EQUAL if session_id is None else BOUND

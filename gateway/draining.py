@@ -97,14 +97,14 @@ class _Stagger:
         self._those = those
         self._begin = begin
         self._end = end
-        self._told: set[Leaver] = set()
+        self._notified: set[Leaver] = set()
 
     def tell(self, now: float) -> None:
         """Ask as many as are due to leave; the rest, later arrivals included, is spread over the remaining time."""
         if now < self._begin:
             return
-        left = [one for one in self._those() if one not in self._told]
+        left = [one for one in self._those() if one not in self._notified]
         turns = max(1, math.ceil((self._end - now) / POLL_SECONDS))
         for one in left[: math.ceil(len(left) / turns)]:
-            self._told.add(one)
+            self._notified.add(one)
             one.leave()

@@ -50,7 +50,7 @@ class JwksFetch:
                     body += piece
                     if len(body) > MOST_BYTES:
                         raise FetchFailed(f"the key set is larger than {MOST_BYTES} bytes")
-                told = _MAX_AGE.search(answer.headers.get("Cache-Control", ""))
+                max_age = _MAX_AGE.search(answer.headers.get("Cache-Control", ""))
         except (ClientError, OSError, TimeoutError, ValueError) as error:
             raise FetchFailed(f"the key set cannot be had: {type(error).__name__}") from error
-        return Fetched(body, float(told[1]) if told else None)
+        return Fetched(body, float(max_age[1]) if max_age else None)

@@ -4,7 +4,7 @@ The parent serves nothing: it holds the port, starts the workers and replaces th
 listener for all of them. Every worker is a whole gateway that listens on the same port (SO_REUSEPORT: the kernel
 spreads connections) and has its own admin listener on a unix socket. Laws:
 
-- One admin address: ``/metrics`` holds every worker's samples, told apart by the label ``worker``; ``/status`` holds
+- One admin address: ``/metrics`` holds every worker's samples, distinguished by the label ``worker``; ``/status`` holds
   each one's; ``/readyz`` is ready when all are.
 - One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all did.
 - SIGHUP reaches every worker that serves; one that is just starting reads what there is anyway.
@@ -37,7 +37,7 @@ from gateway.status.report import together
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from gateway.status.report import Told
+    from gateway.status.report import Snapshot
 
 RESTART_SECONDS: Final = 1.0
 """A worker that died is replaced after this, so that one that cannot live does not keep a core busy."""
@@ -59,7 +59,7 @@ class Workers:
         self._serving: dict[int, asyncio.subprocess.Process] = {}
         self._folder = Path()
         self._answering = 0
-        self._told = ParentMetrics(wanted=number, answering=lambda: self._answering)
+        self._parent_metrics = ParentMetrics(wanted=number, answering=lambda: self._answering)
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code.
@@ -83,7 +83,7 @@ class Workers:
         return max(codes)
 
     def _heard(self, number: signal.Signals) -> None:
-        """Stop; told again, tell the workers again, who then stop at once."""
+        """Stop. A second signal is passed on to the workers, which then stop at once."""
         if self._stopping.is_set():
             for worker in self._running:
                 if worker.returncode is None:
@@ -124,7 +124,7 @@ class Workers:
                     self._running.add(process)
                     process.send_signal(self._signal)
                 return await ended
-            self._told.died.inc()
+            self._parent_metrics.died.inc()
             log.error("worker_died", worker=number, code=process.returncode)
             await asyncio.sleep(RESTART_SECONDS)
 
@@ -143,7 +143,7 @@ class Workers:
     # -- the admin listener, for all ---------------------------------------------------------------------------
 
     async def _answer_for_all(self, closing: AsyncExitStack) -> None:
-        access = build_access(self._settings, admin_refusals(self._told.registry))
+        access = build_access(self._settings, admin_refusals(self._parent_metrics.registry))
         application = web.Application(middlewares=(access.middleware(),))
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
@@ -203,10 +203,10 @@ class Workers:
 
     async def _status_json(self, _request: web.Request) -> web.Response:
         workers = await self._reports()
-        told = {"workers": workers, "together": together(workers)}
-        return web.Response(body=orjson.dumps(told), content_type="application/json")
+        snapshot = {"workers": workers, "together": together(workers)}
+        return web.Response(body=orjson.dumps(snapshot), content_type="application/json")
 
-    async def _reports(self) -> dict[str, Told]:
+    async def _reports(self) -> dict[str, Snapshot]:
         answers = await self._ask_all("/status.json")
         return {str(number): orjson.loads(body) for number, (_, body) in enumerate(answers)}
 
@@ -221,7 +221,7 @@ class Workers:
         answers = await self._ask_all("/metrics")
         pages = {str(number): body.decode() for number, (status, body) in enumerate(answers) if status == 200}  # noqa: PLR2004 -- HTTP's
         self._answering = len(pages)
-        page = merged(pages, label="worker", own=self._told.registry)
+        page = merged(pages, label="worker", own=self._parent_metrics.registry)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
 

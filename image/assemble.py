@@ -120,10 +120,10 @@ def _libraries(interpreter: Path, environment: Path) -> set[Path]:
     for module in modules:
         if module.name.startswith(("_tkinter", "_test")):
             continue
-        said = subprocess.run(["ldd", str(module)], capture_output=True, text=True, check=False).stdout  # noqa: S603, S607 -- a file of ours, in a build
-        if missing := re.findall(r"^\s*(\S+) => not found", said, re.MULTILINE):
+        out = subprocess.run(["ldd", str(module)], capture_output=True, text=True, check=False).stdout  # noqa: S603, S607 -- a file of ours, in a build
+        if missing := re.findall(r"^\s*(\S+) => not found", out, re.MULTILINE):
             sys.exit(f"error: {module} needs {', '.join(missing)}, which is not there")
-        found |= {Path(path) for path in re.findall(r"(?:=> |^\s*)(/\S+) \(0x", said, re.MULTILINE)}
+        found |= {Path(path) for path in re.findall(r"(?:=> |^\s*)(/\S+) \(0x", out, re.MULTILINE)}
     cache = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
     for name in LOADED_BY_NAME:
         found |= {
@@ -156,9 +156,9 @@ def _list_packages(files: set[Path], root: Path) -> None:
             found = subprocess.run(["dpkg", "-S", str(name)], capture_output=True, text=True, check=False)  # noqa: S603, S607 -- as above
             owners |= {line.partition(": ")[0] for line in found.stdout.splitlines() if ": " in line}
     for owner in sorted(owners):
-        said = subprocess.run(["dpkg-query", "-s", owner], capture_output=True, text=True, check=True).stdout  # noqa: S603, S607 -- as above
+        out = subprocess.run(["dpkg-query", "-s", owner], capture_output=True, text=True, check=True).stdout  # noqa: S603, S607 -- as above
         package = owner.partition(":")[0]
-        (listed / package).write_text(said)
+        (listed / package).write_text(out)
         terms = Path("/usr/share/doc", package, "copyright")
         if terms.exists():
             (root / "usr/share/doc" / package).mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,11 @@
-"""Who may register: everybody, who is invited, or nobody. And invitations.
+"""Invitations and the registration policy: who may register is everybody, the invited, or nobody.
 
-An invitation is a signed token that carries organization, role and, where it is for somebody, an e-mail.
+An invitation is a signed token that carries an organization, a role and, if it is for one person, an e-mail.
 
 Laws:
 
-- It is good once, until it expires or is taken back; its token is shown once, and kept is its digest. A token that is
-  genuine and has no row here lets nobody in: who knows the secret that Whatomate shares cannot invite.
+- An invitation is good once, until it expires or is revoked. Its token is returned once, and the store has its digest.
+- A genuine token without a row lets nobody in: to know the secret that Whatomate shares is not enough to invite.
 - Nobody grants what they have not: the inviter is judged when they invite, and again when somebody is let in
   (:mod:`authcore.granting`).
 - An invitation is honoured where everybody may register too: it says which role.
@@ -52,7 +52,7 @@ _PURGE_GRACE_SECONDS: Final = 86_400
 
 
 class Registration(StrEnum):
-    """Who may register."""
+    """Registration policy: who may register."""
 
     OPEN = "open"
     INVITE = "invite"
@@ -103,14 +103,14 @@ class Invitations:
         email: str | None = None,
         expires_at: float | None = None,
     ) -> tuple[InvitationRow, str]:
-        """Make an invitation; its token is shown this once.
+        """Make an invitation; its token is returned this once.
 
         Args:
             organization_id: Where it lets in.
             now: POSIX seconds.
             inviter: The user who invites; None for the operator, who may grant everything.
             role_id: As what; without one, the organization's default role as it is now.
-            email: Whom; without one, whoever holds it.
+            email: The invited person; without one, the holder of the token.
             expires_at: POSIX seconds until when, at most a year from now.
 
         Raises:
@@ -211,7 +211,7 @@ class Invitations:
 
         Raises:
             RegistrationClosed: nobody is let in.
-            InvitationRequired: only who is invited is.
+            InvitationRequired: Only the invited may register.
             InvitationRejected: the invitation is not genuine, has expired, or is for elsewhere (by subclass).
             OrganizationUnknown: there is no such organization.
             StoreUnavailable: the database does not answer.

@@ -125,7 +125,7 @@ class Sessions(SessionList):
     async def _trim(self, user_id: UUID, now: float) -> None:
         """End what a user has beyond the greatest number of sessions."""
         ended: Sequence[UUID] = ()
-        with suppress(StoreUnavailable):  # whoever signs in next ends them
+        with suppress(StoreUnavailable):  # the next sign-in ends them
             ended = await self._store.trim_sessions(user_id, self._most, moment(now))
         if ended:
             self._displaced += len(ended)

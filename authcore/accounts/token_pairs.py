@@ -128,8 +128,8 @@ def renew(rotated: Rotated, token: RefreshToken, fresh: TokenPair, now: float) -
     Raises:
         RefreshRevoked: the same as of :func:`reopen`.
     """
-    kept = reopen(rotated, token, now)
-    return replace(kept, access_token=fresh.access_token, expires_in=fresh.expires_in)
+    successor = reopen(rotated, token, now)
+    return replace(successor, access_token=fresh.access_token, expires_in=fresh.expires_in)
 
 
 def digest_of(token: RefreshToken) -> bytes:

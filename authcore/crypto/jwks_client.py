@@ -140,9 +140,9 @@ class JwksClient:
             self._failures += 1
             self.problem = str(failure)
         else:
-            told = fetched.max_age_seconds
-            kept = self._cache_seconds if told is None else min(told, self._cache_seconds)
-            self._due = now + max(kept, LEAST_SECONDS)
+            max_age = fetched.max_age_seconds
+            lifetime = self._cache_seconds if max_age is None else min(max_age, self._cache_seconds)
+            self._due = now + max(lifetime, LEAST_SECONDS)
             self._askable = now + self._cooldown
             had = {(key.kid, key.thumbprint) for key in self._keys}
             self._keys, self.problem = keys, ""
@@ -170,32 +170,32 @@ def _parse(body: bytes, algorithms: frozenset[str]) -> Iterator[Key]:
         content = json.loads(body.decode())
     except (ValueError, RecursionError):
         raise FetchFailed("the key set is no JSON") from None
-    shown = content.get("keys") if isinstance(content, dict) else None
-    if not isinstance(shown, list):
+    listed = content.get("keys") if isinstance(content, dict) else None
+    if not isinstance(listed, list):
         raise FetchFailed("the key set has no list of keys")
-    if len(shown) > MOST_KEYS:
+    if len(listed) > MOST_KEYS:
         raise FetchFailed(f"the key set has more than {MOST_KEYS} keys")
-    usable = [key for one in shown if isinstance(one, dict) for key in _keys_of(one, algorithms)]
+    usable = [key for one in listed if isinstance(one, dict) for key in _keys_of(one, algorithms)]
     if not usable:
         raise FetchFailed("the key set has no key that is for signatures by an accepted algorithm")
     yield from usable
 
 
-def _keys_of(shown: dict[str, Any], algorithms: frozenset[str]) -> Iterator[Key]:
+def _keys_of(entry: dict[str, Any], algorithms: frozenset[str]) -> Iterator[Key]:
     """Yield a key for each algorithm it is for; nothing for a key that is for another use or cannot be parsed."""
-    kid, kty, curve, said = (shown.get(name) for name in ("kid", "kty", "crv", "alg"))
+    kid, kty, curve, stated = (entry.get(name) for name in ("kid", "kty", "crv", "alg"))
     named = kid is None or isinstance(kid, str)
-    if not named or not isinstance(kty, str) or shown.get("use", "sig") != "sig":
+    if not named or not isinstance(kty, str) or entry.get("use", "sig") != "sig":
         return
-    operations = shown.get("key_ops")
+    operations = entry.get("key_ops")
     if isinstance(operations, list) and "verify" not in operations:
         return
     fitting = _FITTING.get((kty, curve if isinstance(curve, str) and kty != "RSA" else None), ())
     for algorithm in fitting:
-        if algorithm in algorithms and (said is None or said == algorithm):
+        if algorithm in algorithms and (stated is None or stated == algorithm):
             try:
                 # Only the public members are taken, whatever else was published beside them.
-                members: dict[str, Any] = {name: shown[name] for name in _PUBLIC if name in shown}
+                members: dict[str, Any] = {name: entry[name] for name in _PUBLIC if name in entry}
                 jwk = PyJWK(members, algorithm)
             except (PyJWKError, InvalidKeyError, ValueError, TypeError, KeyError, AttributeError):
                 return

@@ -55,10 +55,10 @@ class Snapshot:
     @property
     def digest(self) -> bytes:
         """Digest of names and contents: two snapshots have the same one only if they are equal."""
-        told = sha256()
+        hasher = sha256()
         for name, content in self.files.items():
-            told.update(b"%d:%b%d:%b" % (len(name), name.encode(), len(content), content))
-        return told.digest()
+            hasher.update(b"%d:%b%d:%b" % (len(name), name.encode(), len(content), content))
+        return hasher.digest()
 
 
 def take_snapshot(directory: Path) -> Snapshot | None:

@@ -123,8 +123,8 @@ class KeyRing:
         }
         verified = {key.thumbprint for key in self._keys}
         self._current, self.signing = KeySet(tuple(usable.values()), found.signing), signing
-        kept = (key for key, _ in self._retired.values())
-        self._keys = tuple(dict.fromkeys((signing, *self._secrets, *usable.values(), *kept)))
+        retired = (key for key, _ in self._retired.values())
+        self._keys = tuple(dict.fromkeys((signing, *self._secrets, *usable.values(), *retired)))
         return not verified <= {"", *(key.thumbprint for key in self._keys)}
 
     def expire(self, now: float) -> None:
@@ -132,7 +132,7 @@ class KeyRing:
         over = {key for key, until in self._retired.values() if until <= now}
         if over:
             self._keys = tuple(key for key in self._keys if key not in over)
-            self._retired = {name: kept for name, kept in self._retired.items() if kept[0] not in over}
+            self._retired = {name: entry for name, entry in self._retired.items() if entry[0] not in over}
 
     def candidates(self, algorithm: object, kid: object) -> Sequence[Key]:
         """Return the keys that may have signed a token with this header.

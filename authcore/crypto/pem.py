@@ -65,8 +65,8 @@ def parse_pem(pem: bytes, *, kid: str | None = None, source: str = "") -> Key:
         raise KeyUnusable("neither a PEM private key nor a PEM public key") from None
     if private is not None and not isinstance(private, _Private):
         raise KeyUnusable("no RSA, P-256 or Ed25519 key")
-    algorithm, shown = _described(public)
-    members = {name: shown[name] for name in _MEMBERS[shown["kty"]]}
+    algorithm, jwk = _described(public)
+    members = {name: jwk[name] for name in _MEMBERS[jwk["kty"]]}
     print_of = thumbprint(members)
     kid = kid or print_of
     return Key(

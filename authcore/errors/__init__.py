@@ -3,7 +3,7 @@
 Laws:
 
 - ``reason`` is stable and bounded: it labels metrics and log records, so a new one is an interface change.
-- ``str(error)`` may be shown to the client: it names no secret, no SQL and no internals.
+- ``str(error)`` may reach the client: it names no secret, no SQL and no internals.
 - The HTTP status is not decided here; ``gateway/faults.py`` maps this tree, totally.
 """
 

@@ -106,7 +106,7 @@ class ApiKeyRevoked(ApiKeyRejected):
 
 
 class ApiKeyBound(AuthError):
-    """A good API key, asked to act in another organization: it acts in its own only, whoever its owner is."""
+    """A good API key, asked to act in another organization: it acts in its own only, even if its owner may in both."""
 
     reason = Reason.FORBIDDEN
     message = "This API key belongs to another organization"

@@ -4,9 +4,9 @@ Laws:
 
 - A key is ``whm_`` and 32 lower-case hexadecimal characters; anything else is refused before the store is asked.
 - bcrypt proves a key once, for every process and restart. Afterwards its HMAC-SHA-256 under a secret of the gateway,
-  kept beside the hash it was proved against, stands for the proof: a changed hash or secret needs a new one.
+  stored beside the hash it was proved against, stands for the proof: a changed hash or secret needs a new one.
 - A key of an unknown prefix costs one statement and no bcrypt; of a known one, five bcrypts at most.
-- The proof comes first: whether a key is switched off or expired is told (to metrics) only of genuine keys.
+- The proof comes first: only of a genuine key do the metrics record that it is switched off or expired.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ApiKeys:
         self._hashes = hashes or StoredHashes()
         self._secret = secret
         self._proving: dict[bytes, asyncio.Task[bool]] = {}
-        self._proofs = self._unkept = 0
+        self._proofs = self._unstored = 0
 
     async def verify(self, credential: ApiKey, now: float, address: str = "") -> ApiKeyRow:
         """Prove a key and return its row.
@@ -128,7 +128,7 @@ class ApiKeys:
         raise ApiKeyRejected
 
     async def _proves(self, key: bytes, digest: bytes, row: ApiKeyRow, now: float, address: str) -> bool:
-        """Run bcrypt: once, for all who present the key meanwhile."""
+        """Run bcrypt: once, for all callers that present the key meanwhile."""
         if self._hashes.cost(row.key_hash) is None:
             return False
         question = row.id.bytes + digest + row.key_hash.encode("ascii")
@@ -149,15 +149,15 @@ class ApiKeys:
         if self._attempts is None:
             proved = await tried(Lane(place, Work.KEY))
         else:
-            # Counted for this network alone: whoever knows the beginning of a key shuts out nobody elsewhere.
+            # Counted for this network alone: a client that knows the beginning of a key shuts out nobody elsewhere.
             subject = f"key {prefixes(key)[0]} {place}"
             proved = await self._attempts.judge(tried, email=subject, address=address, now=now, work=Work.KEY)
         if not proved:
             return False
         try:
             await self._store.add_api_key_digest(row.id, row.key_hash, digest)
-        except StoreUnavailable:  # proved all the same; whoever comes next proves it again
-            self._unkept += 1
+        except StoreUnavailable:  # proved all the same; the next caller proves it again
+            self._unstored += 1
         return True
 
     def _proved(self, question: bytes, done: asyncio.Task[bool]) -> None:
@@ -172,7 +172,7 @@ class ApiKeys:
             "proofs", "Keys that bcrypt has proved or refuted.", lambda: self._proofs, counts=True
         )
         yield MetricSample(
-            "unkept", "Proofs whose digest could not be kept.", lambda: self._unkept, counts=True
+            "unkept", "Proofs whose digest could not be stored.", lambda: self._unstored, counts=True
         )
 
 
@@ -210,7 +210,7 @@ class LastUsed:
         """Write what was noted, in one statement, and return of how many keys.
 
         Raises:
-            StoreUnavailable: not written; kept for the next time.
+            StoreUnavailable: They are not written, and stay for the next call.
         """
         if not self._used:
             return 0

@@ -8,8 +8,8 @@ Laws:
   installation's. Nobody is created.
 - An e-mail counts only if the issuer says that it verified it (``email_verified``: true, or the text "true" that some
   providers send), and only in ASCII: other letters fold onto those of somebody else's address.
-- By an e-mail it takes an account only if somebody proved the e-mail of that account, too: who registers an address
-  first does not own the account of whoever comes with a token for it (:mod:`authcore.store.origins`).
+- An e-mail leads to an account only if somebody proved the e-mail of that account, too: a person who registers an
+  address first must not own the account of the person who comes with a token for it (:mod:`authcore.store.origins`).
 - Only an access token is replaced by it: nothing here is a refresh token or a ticket.
 """
 
@@ -63,7 +63,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stranger:
-    """Whom a foreign token speaks of: one of `user_id` and `email` is there."""
+    """User named by a foreign token: at least one of `user_id` and `email` is there."""
 
     user_id: UUID | None
     email: str | None
@@ -111,7 +111,7 @@ class ForeignIssuer:
 
         Raises:
             TokenRejected: it is not to be believed (by subclass).
-            IssuerUnavailable: that cannot be told, for the key set cannot be had.
+            IssuerUnavailable: The key set cannot be fetched, so the token cannot be judged.
         """
         token = jws.bounded(token, self._mapped.token_bytes)
         header = jws.read_header(token)
@@ -141,8 +141,8 @@ class ForeignIssuer:
         mapped = self._mapped
         expires_at, not_before = moment(payload, "exp"), moment(payload, "nbf")
         audience = payload.get("aud")
-        told = {audience} if isinstance(audience, str) else set(_texts(audience))
-        if payload.get("iss") != mapped.issuer or not told & mapped.audiences:
+        audiences = {audience} if isinstance(audience, str) else set(_texts(audience))
+        if payload.get("iss") != mapped.issuer or not audiences & mapped.audiences:
             raise TokenRejected
         if expires_at is None:
             raise TokenMalformed

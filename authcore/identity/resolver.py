@@ -1,4 +1,4 @@
-"""Proved claims or an API key -> the principal they stand for, from the store.
+"""Principal resolver: it reads from the store which principal proved claims or an API key stand for.
 
 Laws:
 
@@ -8,7 +8,7 @@ Laws:
 - When lenient, an organization that the caller may not act in counts as not asked for, as it does for Whatomate. A key
   whose owner may act there is refused all the same: Whatomate would act there, and the key must not act elsewhere
   unnoticed.
-- What many principals have in common (ids, roles, sets of permissions) is kept once.
+- Values that many principals share (ids, roles, sets of permissions) are stored once.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _SHARED: Final = 10_000
 
 
 class PrincipalResolver:
-    """Finds who a proved credential stands for."""
+    """Resolver of a proved credential into its principal."""
 
     def __init__(
         self, store: SubjectReader, proofs: ApiKeys, *, leeway_seconds: float, lenient: bool = False
@@ -83,7 +83,7 @@ class PrincipalResolver:
         *,
         leeway_seconds: float | None = None,
     ) -> Principal:
-        """Return whom the proved claims of a token stand for, which was presented by `method`."""
+        """Return the principal of the proved claims of a token that was presented by `method`."""
         subject = await self._subject(claims.user_id, claims.organization_id, rows, claims.session_id)
         if subject is None:
             raise SubjectUnknown
@@ -106,7 +106,7 @@ class PrincipalResolver:
     async def of_key(
         self, credential: ApiKey, organization: UUID | None, now: float, address: str, rows: set[UUID]
     ) -> Principal:
-        """Prove an API key, and return whom it stands for."""
+        """Prove an API key, and return its principal."""
         rows.add(UNKNOWN_KEY)
         row = await self._api_keys.prove(credential, now, address)
         rows.remove(UNKNOWN_KEY)
@@ -140,7 +140,7 @@ class PrincipalResolver:
         if self._lenient and not there.may_act:
             return subject
         if not there.organization_exists and there.is_super_admin:
-            raise OrganizationUnknown  # others are not told which organizations there are
+            raise OrganizationUnknown  # other callers do not learn which organizations exist
         if not there.may_act:
             raise NotAMember
         return there
@@ -156,7 +156,7 @@ class PrincipalResolver:
             rows.add(self._shared(subject.assigned_role_id))
         return subject
 
-    # -- what many principals have in common is kept once -----------------------------------------------------------
+    # -- values that many principals share --------------------------------------------------------------------------
 
     def _principal(  # noqa: PLR0913 - by name, what is the credential's and not the subject's
         self,

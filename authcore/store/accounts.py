@@ -2,8 +2,8 @@
 
 Laws:
 
-- An e-mail is matched without regard to case and to spaces around it, and kept as given. No constraint of Whatomate's
-  holds that, so creating a user takes an advisory lock on the folded e-mail.
+- An e-mail is matched without regard to case and to spaces around it, and stored as given. No constraint of Whatomate's
+  enforces that, so creating a user takes an advisory lock on the folded e-mail.
 - Likewise a membership: a lock on the user, so that two at once make one row.
 """
 
@@ -119,7 +119,7 @@ class AccountRows(Subjects):
         return [LoginRow(**row) for row in await self._pool.fetch(_LOGINS, email)]
 
     async def profile(self, user_id: UUID, organization_id: UUID) -> UserProfile | None:
-        """Return the user as shown to clients, acting in the organization."""
+        """Return the user in the form that clients see, acting in the organization."""
         subject = await self.subject(user_id, organization_id)
         if subject is None:
             return None

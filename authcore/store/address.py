@@ -5,7 +5,7 @@ Laws:
 - URL and password are asked for anew each time, so that a secret that rotates in a file is the new one here; names are
   resolved anew by the driver.
 - A connection says of its server what :class:`Server` has, before it is used for anything else.
-- Behind a pooler no statement is kept prepared, unless somebody says that it may be: in transaction mode the next
+- Behind a pooler statements are not prepared, unless a setting allows it: in transaction mode the next
   transaction has another server connection, where the name of a statement is unknown, or another program's.
 """
 

@@ -55,7 +55,7 @@ class Hearing(StrEnum):
     """Every change is notified as it is committed."""
     AWAY = "away"
     """None is: the connection is lost at the moment."""
-    UNTOLD = "untold"
+    UNTRIGGERED = "untold"
     """None is, or not all are: triggers are missing in the database or disabled."""
     UNPROVEN = "unproven"
     """Perhaps none is: no echo arrives, as behind a pooler in transaction mode, or from another server."""
@@ -186,12 +186,12 @@ class Changes:
             # Before the gap ends, as identities that are read again then need a closed circuit.
             await self._store.recover()
         if self.hearing is Hearing.PUSHED and marks != self._marks:
-            self._turn(Hearing.UNTOLD)
+            self._turn(Hearing.UNTRIGGERED)
         self._marks = marks
         is_sent = await self._echo(opened, ended)
         if not ended.is_set():
             if not is_complete:
-                self._turn(Hearing.UNTOLD)
+                self._turn(Hearing.UNTRIGGERED)
             elif self._is_proven:
                 self._turn(Hearing.PUSHED)
             elif is_sent:

@@ -7,7 +7,7 @@ is ahead of the local clock is measured again and again, and added.
 Laws:
 
 - A reading is wrong by half the round trip of the measurement at most, and by what the local clock was set by since.
-- Before the first measurement whoever needs the time waits for one; without a database the local clock must do.
+- Before the first measurement a caller that needs the time waits for one; without a database it gets the local clock.
 - What took long to answer is not believed while something better is known.
 """
 
@@ -63,10 +63,10 @@ class DatabaseClock:
         """
         async with self._pool.connection() as connection:
             asked = self._local()
-            told: float = await connection.fetchval(_ASK)
+            database_time: float = await connection.fetchval(_ASK)
             answered = self._local()
         if not self.measured or 0 <= answered - asked < _SLOW_SECONDS:
-            self.ahead = told - (asked + answered) / 2
+            self.ahead = database_time - (asked + answered) / 2
             self.measured = True
         return -self.ahead
 

@@ -38,8 +38,8 @@ ADDED_TO: Final = ("gateway_used_tickets", "gateway_api_key_parents")
 def statements(database: str, schema: str, role: str) -> list[str]:
     """Return the statements that give `role` what it needs in a migrated `schema` of `database`.
 
-    Where PUBLIC may connect to the database, as is PostgreSQL's default, the first changes nothing, and an owner of
-    the tables who does not own the database gets a warning for it instead of an error.
+    PUBLIC may connect to a database by default; then the first statement changes nothing, and gives a user who owns
+    the tables but not the database a warning instead of an error.
     """
     to, place = f"TO {_quoted(role)}", _quoted(schema)
 

@@ -73,7 +73,7 @@ FROM custom_roles r WHERE r.id = $2 AND r.organization_id = $1 AND r.deleted_at 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvitationRow:
-    """An invitation as shown to those who administer it."""
+    """An invitation in the form that administrators see."""
 
     id: UUID
     organization_id: UUID
@@ -86,7 +86,7 @@ class InvitationRow:
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """The using up of an invitation, for whom and when."""
+    """Use of an invitation: by which e-mail, for which organization, and when."""
 
     digest: bytes = field(repr=False)
     email: str
@@ -110,8 +110,8 @@ async def spend(connection: Connection, spending: Spend, user_id: UUID) -> None:
     """Use an invitation up, within the transaction that lets the user in.
 
     Raises:
-        InvitationSpent: it is not to be had any more.
-        InviterUnfit: whoever gave it could not give it now.
+        InvitationSpent: It was used or revoked before.
+        InviterUnfit: Its inviter could not give it now.
     """
     found = await connection.fetchrow(_SPEND, spending.digest, spending.at, user_id, spending.email)
     if found is None:

@@ -3,7 +3,7 @@
 Laws:
 
 - A key that was made with a key is good for as long as every key before it is: there, switched on, and within its time.
-  This is read with the key itself, so that it holds whoever ended one of them, by whatever statement.
+  This is read with the key itself, so it holds regardless of the program and statement that ended one of them.
 - What the gateway ends it ends with all that came of it, in one statement and at any depth: a Whatomate server that
   reads the table sees the same.
 - Links that form a circle, which only plain SQL can make, end the reading like any others.

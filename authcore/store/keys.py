@@ -1,4 +1,4 @@
-"""API keys in PostgreSQL: found, kept, listed, switched off, their last use written in batches.
+"""API keys in PostgreSQL: they are found, stored, listed and switched off; last uses are written in batches.
 
 Laws:
 

@@ -1,6 +1,6 @@
 """Connection pool: opens connections to an address that may move, and lends each to one at a time.
 
-asyncpg's own pool fails whoever asks when one more connection is refused, has no greatest age, and cannot tell the
+asyncpg's own pool fails the caller when one more connection is refused, has no greatest age, and cannot tell the
 server of one connection from that of another.
 
 Laws:
@@ -113,7 +113,7 @@ class Lender:
         one.used = asyncio.get_running_loop().time()
         if self._closed or len(self.open.every) > self.limit or not self.open.is_good(one):
             self.open.drop(one)
-        elif one.connection.is_in_transaction():  # whoever had it went away within
+        elif one.connection.is_in_transaction():  # its borrower went away inside a transaction
             one.connection.terminate()
             self.open.drop(one)
         else:

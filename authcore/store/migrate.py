@@ -4,7 +4,7 @@ Laws:
 
 - Everything pending is applied in one transaction: a database is never half migrated.
 - Any number of processes may migrate at once; one does, the others wait and find nothing to do.
-- A file that was applied never changes: its checksum is kept, and one that differs stops the migration.
+- A file that was applied never changes: its checksum is stored, and one that differs stops the migration.
 - Whatomate's tables are made where there are none, and left as they are where they exist; tables that do not have what
   the statements here need (:mod:`authcore.store.schema`) stop the migration before anything is written.
 """

@@ -58,11 +58,11 @@ class TicketStore(Protocol):
 
 
 class CallerStore(SubjectReader, TicketStore, Protocol):
-    """What finding out who is asking asks of the store."""
+    """Store of the principal resolver."""
 
 
 class KeyReader(Protocol):
-    """What proving an API key asks of the store."""
+    """Store of the proof of API keys."""
 
     async def api_key_candidates(self, prefixes: Sequence[str], digest: bytes) -> Sequence[ApiKeyRow]:
         """Return the live keys with one of `prefixes`: those proved by `digest`, then the newest; five at most."""
@@ -203,7 +203,7 @@ class AccountStore(SubjectReader, Protocol):
         """Return the users with the e-mail in any case: the exact spelling first, then the oldest."""
 
     async def profile(self, user_id: UUID, organization_id: UUID) -> UserProfile | None:
-        """Return the user as shown to clients, acting in the organization."""
+        """Return the user in the form that clients see, acting in the organization."""
 
     async def organization_exists(self, organization_id: UUID) -> bool:
         """Tell whether the organization has a live row."""

@@ -63,7 +63,7 @@ class ApiKeyRow:
     Attributes:
         is_active: It is switched on, and so is every key before it.
         expires_at: When it ends, or the first of the keys before it.
-        is_proved: A digest of the very key asked about is kept beside this very `key_hash`: bcrypt has proved it.
+        is_proved: A digest of the presented key is stored beside this very `key_hash`: bcrypt has proved it.
         parents: The keys before it: with one of them it was made, with another that one, and so on.
     """
 
@@ -87,7 +87,7 @@ class ApiKeyPage:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyListing:
-    """An API key as shown to those who administer it."""
+    """An API key in the form that its owner sees."""
 
     id: UUID
     user_id: UUID
@@ -120,7 +120,7 @@ class PasswordRow:
 
 @dataclass(frozen=True, slots=True)
 class RoleProfile:
-    """A role, as a client is shown it."""
+    """A role in the form that clients see."""
 
     id: UUID
     name: str
@@ -131,7 +131,7 @@ class RoleProfile:
 
 @dataclass(frozen=True, slots=True)
 class UserProfile:
-    """A user, as a client is shown them: acting in `organization_id`, with the role they have there."""
+    """A user in the form that clients see: acting in `organization_id`, with the role they have there."""
 
     id: UUID
     organization_id: UUID
@@ -162,7 +162,7 @@ class NewUser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewApiKey:
-    """An API key about to be kept; `prefix` is the longest one, the store keeps what its column holds.
+    """An API key about to be stored; `prefix` is the longest one, cut to the length of its column.
 
     Attributes:
         parent_id: The key that it is made with, if any, whose end is its own.
@@ -179,7 +179,7 @@ class NewApiKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """Changed rows as a trigger notifies them, whoever wrote them.
+    """Changed rows as a trigger notifies them, regardless of the writer.
 
     Attributes:
         rows: Ids of users, organizations, roles, API keys, sessions.

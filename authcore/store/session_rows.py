@@ -33,14 +33,14 @@ class Visit:
     @classmethod
     def of(cls, device: str, address: str) -> Self:
         """Return the origin by what a client sent, shortened, and without control characters and invalid text."""
-        return cls(_shown(device)[:_DEVICE_LENGTH].strip(), _shown(address)[:_ADDRESS_LENGTH].strip())
+        return cls(_printable(device)[:_DEVICE_LENGTH].strip(), _printable(address)[:_ADDRESS_LENGTH].strip())
 
 
 NOWHERE: Final = Visit()
 """Unknown origin."""
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     # Cc and Cf would forge lines and turn the reading direction; Cs are bytes that were no UTF-8.
     return "".join(one for one in text if unicodedata.category(one) not in ("Cc", "Cf", "Cs"))
 
@@ -62,7 +62,7 @@ class NewRefreshToken:
     Attributes:
         access_expires_at: When the access token of its pair expires.
         retry_until: Until when the client that it is made for may ask for its pair again.
-        sealed: The pair it belongs to, for the bearer of the token that it follows; None when it is not kept.
+        sealed: The pair it belongs to, encrypted for the bearer of the token that it follows; None if not stored.
     """
 
     digest: bytes = field(repr=False)
@@ -119,7 +119,7 @@ class Rotated:
         session_id: Its family.
         state: The state it was in, by the table's name for it.
         effect: What happened, by the table's name for it.
-        successor: The sealed pair that followed it, if that is kept.
+        successor: The sealed pair that followed it; None if no copy is stored.
     """
 
     session_id: UUID

@@ -97,7 +97,7 @@ ended AS (
 SELECT session_id, state, effect, successor FROM turned
 """  # noqa: S608 - of the constants above
 
-# A token that was entered before keeps its family: whoever enters it second is told that one.
+# A token that was entered before stays in its family: a second caller that enters it gets that family.
 ENTER: Final = f"""
 WITH {_GATE.format(user="$3::uuid")},
 token AS (
@@ -129,7 +129,7 @@ REPLACE_HASH: Final = """
 WITH changed AS (
     UPDATE users SET password_hash = $3, updated_at = now()
     WHERE id = $1 AND password_hash = $2 AND deleted_at IS NULL RETURNING id),
-kept AS (
+spared AS (
     UPDATE gateway_sessions s SET password_fingerprint = sha256(convert_to($3, 'UTF8')) FROM changed
     WHERE s.id = $4::uuid AND s.user_id = changed.id
         AND coalesce(s.password_fingerprint = sha256(convert_to($2, 'UTF8')), true)),

@@ -97,7 +97,7 @@ class SessionRows:
     async def trim_sessions(self, user_id: UUID, most: int, at: datetime) -> Sequence[UUID]:
         """End the sessions of the user beyond the `most` that were used last, and return which.
 
-        Of those that have ended as many are kept, and the others are forgotten.
+        As many ended sessions stay in the table; the older ones are deleted.
         """
         return [row["id"] for row in await self._pool.fetch(statements.TRIM, user_id, most, at)]
 

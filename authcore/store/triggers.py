@@ -1,4 +1,4 @@
-"""Notification triggers: they notify the gateway of changed rows, whoever changed them. One table describes them all.
+"""Notification triggers: they notify the gateway of changed rows, regardless of the writer.
 
 Laws:
 
@@ -60,7 +60,7 @@ _TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
 }
 
-_UNTOLD: Final = {
+_NOT_NOTIFIED: Final = {
     ("gateway_sessions", "INSERT"): "false",
     ("gateway_sessions", "DELETE"): "r.expires_at > now()",
 }
@@ -68,12 +68,18 @@ _UNTOLD: Final = {
 verdict, and hundreds of them are inserted or purged at once."""
 
 _SOURCES: Final = {
-    "INSERT": ("REFERENCING NEW TABLE AS new_rows", "SELECT {told} AS told FROM new_rows r WHERE {which}"),
-    "DELETE": ("REFERENCING OLD TABLE AS old_rows", "SELECT {told} AS told FROM old_rows r WHERE {which}"),
+    "INSERT": (
+        "REFERENCING NEW TABLE AS new_rows",
+        "SELECT {row_id} AS row_id FROM new_rows r WHERE {which}",
+    ),
+    "DELETE": (
+        "REFERENCING OLD TABLE AS old_rows",
+        "SELECT {row_id} AS row_id FROM old_rows r WHERE {which}",
+    ),
     "UPDATE": (
         "REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows",
         (
-            "SELECT told FROM ("
+            "SELECT row_id FROM ("
             "(SELECT {row} FROM old_rows r EXCEPT ALL SELECT {row} FROM new_rows r) UNION ALL "
             "(SELECT {row} FROM new_rows r EXCEPT ALL SELECT {row} FROM old_rows r)) differing"
         ),
@@ -95,10 +101,10 @@ END $body$
 """
 
 _BRANCH: Final = """IF TG_OP = '{event}' THEN
-        PERFORM pg_notify('{channel}', '{table} ' || CASE WHEN total > 1000 THEN '*' ELSE string_agg(told, ',') END)
-        FROM (SELECT told, total, CASE WHEN total > 1000 THEN 0 ELSE (place - 1) / 100 END AS part
-              FROM (SELECT told, count(*) OVER () AS total, row_number() OVER () AS place
-                    FROM (SELECT DISTINCT told FROM ({source}) named) each_once) numbered) parted
+        PERFORM pg_notify('{channel}', '{table} ' || CASE WHEN total > 1000 THEN '*' ELSE string_agg(row_id, ',') END)
+        FROM (SELECT row_id, total, CASE WHEN total > 1000 THEN 0 ELSE (place - 1) / 100 END AS part
+              FROM (SELECT row_id, count(*) OVER () AS total, row_number() OVER () AS place
+                    FROM (SELECT DISTINCT row_id FROM ({source}) named) each_once) numbered) parted
         GROUP BY total, part;"""
 
 _INSTALLED: Final = """
@@ -126,15 +132,15 @@ class TriggersRefused(RuntimeError):
 
 
 def _statements() -> Iterable[str]:
-    for table, (told, ignored) in _TABLES.items():
-        untold = [column for column in ignored if column not in columns_of(table)]
-        row = f"{told} AS told, to_jsonb(r) - ARRAY[{', '.join(map(repr, untold))}]::text[] AS rest"
+    for table, (row_id, ignored) in _TABLES.items():
+        unwatched = [column for column in ignored if column not in columns_of(table)]
+        row = f"{row_id} AS row_id, to_jsonb(r) - ARRAY[{', '.join(map(repr, unwatched))}]::text[] AS rest"
         branches = "\n    ELS".join(
             _BRANCH.format(
                 event=event,
                 channel=CHANNEL,
                 table=table,
-                source=source.format(told=told, row=row, which=_UNTOLD.get((table, event), "true")),
+                source=source.format(row_id=row_id, row=row, which=_NOT_NOTIFIED.get((table, event), "true")),
             )
             for event, (_, source) in _SOURCES.items()
         )
@@ -188,13 +194,13 @@ async def remove(connection: Any) -> bool:
 
 def parse(payload: str) -> Change:
     """Parse a notification. One that cannot be parsed means "everything": newer triggers may send more."""
-    table, _, told = payload.partition(" ")
-    if told == "*" or table not in _TABLES or table == "permissions":
+    table, _, ids = payload.partition(" ")
+    if ids == "*" or table not in _TABLES or table == "permissions":
         return Change(everything=True)
     try:
         if table == "user_organizations":
-            pairs = (one.partition("/") for one in told.split(","))
+            pairs = (one.partition("/") for one in ids.split(","))
             return Change(memberships=tuple((UUID(user), UUID(home)) for user, _, home in pairs))
-        return Change(rows=tuple(UUID(one) for one in told.split(",")), of_keys=table == "api_keys")
+        return Change(rows=tuple(UUID(one) for one in ids.split(",")), of_keys=table == "api_keys")
     except ValueError:
         return Change(everything=True)

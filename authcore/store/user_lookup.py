@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from authcore.store.pool import DatabasePool
 
-# Who may act there is judged when they do; this only finds whom it is about.
+# This only finds the user. Whether they may act there is judged when they do.
 _NAMESAKES: Final = f"""
 SELECT u.id AS user_id, o.id AS organization_id, u.email
 FROM organizations o JOIN users u ON u.deleted_at IS NULL AND (u.organization_id = o.id OR EXISTS (

@@ -5,8 +5,8 @@ Laws:
 - Each call takes ``timeout_seconds`` at most, with all that it takes to connect. After a failure nothing is asked for
   ``PAUSE_SECONDS``: every answer is then that nothing is known, at once. After that one call asks, and the others go on
   without until it has been answered.
-- Calls that are more than ``CONNECTIONS`` at once wait their turn: that there are many is no failure, or whoever sends
-  many would switch the single use of tokens off.
+- Calls beyond ``CONNECTIONS`` at once wait their turn. Their number is no failure: else a client that sends many would
+  switch the single use of tokens off.
 - An id is used up in one step on the server, and a mark says for a while that it was a gateway that did.
 - It counts as answering while it does all that using an id up takes: a user without the right to, or a replica that
   takes no writes, answers a PING as well.

@@ -145,7 +145,7 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
     organization_id = uuid(payload, "organization_id", bare=is_short)
     if user_id is None or organization_id is None:
         raise TokenMalformed
-    said: dict[str, Any] = {
+    common: dict[str, Any] = {
         "user_id": user_id,
         "organization_id": organization_id,
         "expires_at": expires_at,
@@ -164,13 +164,13 @@ def parse_claims(payload: Mapping[str, object]) -> AnyClaims:
     jti = text(payload, "jti")
     match kind:
         case TokenKind.TICKET:
-            return TicketClaims(**said)
+            return TicketClaims(**common)
         case TokenKind.ACCESS:
-            return AccessClaims(**said, **about_user)
+            return AccessClaims(**common, **about_user)
         case TokenKind.REFRESH:
             if not jti:
                 raise TokenMalformed
-            return RefreshClaims(**said, **about_user, jti=jti)
+            return RefreshClaims(**common, **about_user, jti=jti)
 
 
 def _invitation(payload: Mapping[str, object], expires_at: float) -> InvitationClaims:

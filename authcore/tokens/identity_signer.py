@@ -110,7 +110,7 @@ class IdentitySigner:
             "email": principal.email,
             "role": principal.role,
             "super_admin": principal.is_super_admin,
-            "auth": principal.method.told,
+            "auth": principal.method.public_name,
             "permissions": digest(",".join(sorted(principal.permissions))),
         }
         if principal.key_id is not None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 _ROLES_WRITE: Final = "roles:write"
-"""Who has this can give themselves any permission, so a route that requires it, such as a preset's ``unlisted``, gives
-nothing away."""
+"""A user with this permission can give themselves any other, so a route that requires it, such as a preset's
+``unlisted``, gives nothing away."""
 
 
 def plan_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.proxy.pipeline import Pipeline
     from gateway.proxy.upstreams import Upstream
-    from gateway.status.report import Told
+    from gateway.status.report import Snapshot
     from gateway.wire.listener import Listener
     from gateway.wire.pool import UpstreamPool
     from gateway.wire.tunnel import Tunnels
@@ -42,7 +42,7 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
     publish_upstreams(metrics, upstreams)
     publish_log(metrics, access_log)
 
-    def gauges() -> Told:
+    def gauges() -> Snapshot:
         return {
             "listening": listening(),
             "traffic": {
@@ -65,7 +65,7 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
             },
         }
 
-    def parts() -> Told:
+    def parts() -> Snapshot:
         return {
             "revocation": dict(domain.identity.staleness),
             **{

@@ -172,7 +172,7 @@ def build_sockets(settings: Settings, domain: Domain, metrics: Metrics) -> Socke
     identity = domain.identity
     sockets = Sockets(
         identity.revoked_among,
-        told=lambda: identity.hearing is Hearing.PUSHED,
+        pushed=lambda: identity.hearing is Hearing.PUSHED,
         max_seconds=settings.ws.max_seconds,
         stream_max_seconds=settings.stream.max_seconds,
         now=domain.clock.now,

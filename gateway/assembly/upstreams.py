@@ -76,29 +76,29 @@ class Upstreams:
     def _one(self, name: str, entry: UpstreamEntry | None) -> tuple[_Spec, Upstream]:
         """Make one upstream; the settings give the values that `entry` leaves out."""
         default = self._settings.upstream
-        said = {} if entry is None else entry.model_dump(exclude_none=True)
+        entered = {} if entry is None else entry.model_dump(exclude_none=True)
         # The identity words in the settings apply only to the service behind GATEWAY_UPSTREAM_URL.
         identity = default.identity if name == DEFAULT_UPSTREAM else (ALL,)
-        told = {**default.model_dump(), "identity": identity, **said}
+        merged = {**default.model_dump(), "identity": identity, **entered}
         spec = _Spec(
-            (told["url"],) if isinstance(told["url"], str) else tuple(told["url"]),
+            (merged["url"],) if isinstance(merged["url"], str) else tuple(merged["url"]),
             PoolLimits(
-                connections=told["connections"],
-                pending=told["pending"],
-                idle_seconds=told["idle_seconds"],
-                connect_timeout_seconds=told["connect_timeout_seconds"],
+                connections=merged["connections"],
+                pending=merged["pending"],
+                idle_seconds=merged["idle_seconds"],
+                connect_timeout_seconds=merged["connect_timeout_seconds"],
             ),
         )
         stays = self._specs.get(name) == spec
         pool = self.now[name].pool if stays else self._pool(spec)
-        shown = "upstream" if entry is None else name
+        label = "upstream" if entry is None else name
         return spec, Upstream(
-            shown,
+            label,
             pool,
-            head_timeout_seconds=told["head_timeout_seconds"],
-            body_timeout_seconds=told["body_timeout_seconds"],
-            meter=self._metrics.upstream(shown),
-            withheld=withheld(told["identity"]),
+            head_timeout_seconds=merged["head_timeout_seconds"],
+            body_timeout_seconds=merged["body_timeout_seconds"],
+            meter=self._metrics.upstream(label),
+            withheld=withheld(merged["identity"]),
         )
 
     def _pool(self, spec: _Spec) -> UpstreamPool:
@@ -109,9 +109,9 @@ class Upstreams:
         before = self.now
         self.now = {name: upstream for name, (_, upstream) in planned.items()}
         self._specs = {name: spec for name, (spec, _) in planned.items()}
-        kept = {id(upstream.pool) for upstream in self.now.values()}
+        in_use = {id(upstream.pool) for upstream in self.now.values()}
         for upstream in before.values():
-            if id(upstream.pool) not in kept:
+            if id(upstream.pool) not in in_use:
                 upstream.pool.close()
 
     def close(self) -> None:

@@ -60,8 +60,8 @@ async def origins(target: Target) -> list[str]:
             allowed = answer.one("access-control-allow-origin")
             credentials = answer.one("access-control-allow-credentials").lower() == "true"
             if allowed == origin or (allowed == "*" and credentials):
-                told = " with credentials" if credentials else ""
-                found.append(f"{method} {path} from Origin {origin}: its pages may read the answer{told}")
+                suffix = " with credentials" if credentials else ""
+                found.append(f"{method} {path} from Origin {origin}: its pages may read the answer{suffix}")
     return found
 
 
@@ -71,7 +71,7 @@ async def transport(target: Target) -> list[str]:
     if not url.secure:
         if _is_loopback(url.host):
             raise NotApplicable("the target is asked by http:// on this machine")
-        return [f"{url} is plain HTTP: whoever is on the way reads every credential"]
+        return [f"{url} is plain HTTP: any network on the way can read every credential"]
     found = []
     timeout = target.asker.timeout
     if (problem := await _handshake(url, ssl.create_default_context(), timeout)) is not None:
@@ -178,7 +178,7 @@ async def upstream(target: Target) -> list[str]:
         "X-User-Role: admin",
         "X-User-Super-Admin: true",
     )
-    for told, lines in (("no credential", ()), ("identity headers alone", identity)):
+    for label, lines in (("no credential", ()), ("identity headers alone", identity)):
         raw = target.request("GET", target.protected, *lines)
         raw = re.sub(rb"Host: [^\r]*", f"Host: {target.upstream.authority}".encode(), raw, count=1)
         try:
@@ -186,7 +186,7 @@ async def upstream(target: Target) -> list[str]:
         except Unreachable:
             return []
         if answer.succeeded:
-            found.append(f"GET {target.upstream}{target.protected} with {told}: {answer.status}")
+            found.append(f"GET {target.upstream}{target.protected} with {label}: {answer.status}")
     return found
 
 
@@ -208,7 +208,7 @@ CHECKS: Final = (
     Check(
         "tls",
         "Transport",
-        "The certificate is good for the name, TLS is 1.2 or newer, and browsers are told to stay with it.",
+        "The certificate is good for the name, TLS is 1.2 or newer, and HSTS makes browsers stay with it.",
         "Renew the certificate, switch older versions off, and send Strict-Transport-Security where TLS ends.",
         transport,
     ),

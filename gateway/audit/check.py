@@ -1,7 +1,7 @@
 """Check of the audit: what one is, and how it ends.
 
 Law: a check is a declaration and a function. The function returns its findings, each a sentence of what was asked and
-what came back; without one, what the check proves holds. It raises NotApplicable where nothing can be said.
+what came back; without one, what the check proves holds. It raises NotApplicable if it can conclude nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Result:
         check: The check.
         outcome: How it ended.
         findings: What was found; empty unless it fails.
-        note: Why nothing can be said; empty if something can.
+        note: Why the check could conclude nothing; empty otherwise.
     """
 
     check: Check

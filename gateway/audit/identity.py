@@ -1,4 +1,4 @@
-"""Checks of who may say who is asking: identity headers, overriding headers, tokens."""
+"""Audit checks of identity: identity headers, overriding headers and tokens that a client makes up."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ async def identity_alone(target: Target) -> list[str]:
     """Ask for the protected path with identity headers, in several spellings, and no credential."""
     await target.refused()
     found = []
-    for told, spell in _SPELLINGS.items():
+    for label, spell in _SPELLINGS.items():
         lines = [f"{spell(name)}: {_value(name)}" for name in _NAMES]
         answer = await target.ask("GET", target.protected, *lines)
         if await target.gives_away(answer):
             found.append(
-                f"GET {target.protected} with identity headers {told}, and no credential: {answer.status}"
+                f"GET {target.protected} with identity headers {label}, and no credential: {answer.status}"
             )
     return found
 
@@ -64,12 +64,12 @@ async def identity_reflected(target: Target) -> list[str]:
     """Ask for the public path with a marker in each identity header, and look for it in the answer."""
     await target.opened()
     found = []
-    for told, spell in _SPELLINGS.items():
+    for label, spell in _SPELLINGS.items():
         answer = await target.ask(
             "GET", target.public, *(f"{spell(name)}: {target.marker}" for name in _NAMES)
         )
         if target.marker.encode() in answer.body:
-            found.append(f"GET {target.public} with identity headers {told}: what they said is in the answer")
+            found.append(f"GET {target.public} with identity headers {label}: their values are in the answer")
     return found
 
 
@@ -140,10 +140,10 @@ async def _published(target: Target) -> list[dict[str, Any]]:
 async def _opens(target: Target, tokens: dict[str, str]) -> list[str]:
     await target.refused()
     found = []
-    for told, token in tokens.items():
+    for label, token in tokens.items():
         answer = await target.ask("GET", target.protected, f"Authorization: Bearer {token}")
         if await target.gives_away(answer):
-            found.append(f"GET {target.protected} with a token of {told}: {answer.status}")
+            found.append(f"GET {target.protected} with a token of {label}: {answer.status}")
     return found
 
 
@@ -200,7 +200,7 @@ CHECKS: Final = (
     Check(
         "anonymous-refused",
         "The protected path without a credential",
-        "Who proves nothing gets nothing.",
+        "A caller who proves nothing gets nothing.",
         "Give the path a route with `auth: required`, or add it to GATEWAY_PROTECTED_PATHS.",
         anonymous,
     ),

@@ -90,11 +90,11 @@ def _ambiguous(target: Target) -> Iterator[tuple[str, bytes]]:
         "a bare line feed": ("X-A: 1\nTransfer-Encoding: chunked",),
         "two Host": ("Host: other.invalid",),
     }
-    for told, fields in lines.items():
+    for label, fields in lines.items():
         head = "\r\n".join(
             [f"POST {target.public} HTTP/1.1", f"Host: {target.url.authority}", AGENT, *fields, "", ""]
         )
-        yield told, f"{head}0\r\n\r\n{inner}".encode()
+        yield label, f"{head}0\r\n\r\n{inner}".encode()
     yield "no Host", f"GET {target.public} HTTP/1.1\r\n{AGENT}\r\n\r\n{inner}".encode()
     yield "another host in the target", target.request("GET", f"http://other.invalid{target.public}")
 
@@ -107,13 +107,13 @@ async def framing(target: Target) -> list[str]:
             f"POST {target.public} is {plain.status} when well-formed; name another path with --public"
         )
     found = []
-    for told, raw in _ambiguous(target):
+    for label, raw in _ambiguous(target):
         answer = await target.send(raw)
         if answer.status not in _REFUSALS:
-            found.append(f"a request for {target.public} with {told}: {answer.status}, where 400 is right")
+            found.append(f"a request for {target.public} with {label}: {answer.status}, where 400 is right")
         elif b"HTTP/1." in answer.body:
             found.append(
-                f"a request for {target.public} with {told}: refused, and what came behind it was answered too"
+                f"a request for {target.public} with {label}: refused, and what came behind it was answered too"
             )
     return found
 
@@ -123,13 +123,13 @@ async def sizes(target: Target) -> list[str]:
     await target.opened()
     found = []
     big = [f"X-Audit-{number}: {'a' * 8000}" for number in range(150)]
-    for told, raw in (
+    for label, raw in (
         ("a head of 1.2 MB", target.request("GET", target.public, *big)),
         ("a target of 100 KB", target.request("GET", f"{target.public}?{'a' * 100_000}")),
     ):
         answer = await target.send(raw)
         if answer.status not in _TOO_LARGE:
-            found.append(f"GET {target.public} with {told}: {answer.status}, where 431 or 414 is right")
+            found.append(f"GET {target.public} with {label}: {answer.status}, where 431 or 414 is right")
     return found
 
 

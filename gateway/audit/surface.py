@@ -57,8 +57,8 @@ async def words(target: Target) -> list[str]:
         "a method of its own": await target.ask("AUDIT", target.public),
     }
     return [
-        f"{told}: {one.status}, with words of the inside"
-        for told, one in answers.items()
+        f"{label}: {one.status}, with words of the inside"
+        for label, one in answers.items()
         if _INSIDE.search(one.body)
     ]
 

@@ -1,4 +1,4 @@
-"""Target of an audit: the deployment, what the operator said of it, and the requests that checks have in common."""
+"""Target of an audit: the deployment, the operator's description of it, and the requests that several checks send."""
 
 from __future__ import annotations
 

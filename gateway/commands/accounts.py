@@ -79,7 +79,7 @@ def create_user(  # noqa: PLR0913 - the options of the command
 
 
 @users.command("unlock")
-@click.option("--email", required=True, help="Of whom, or of nobody yet.")
+@click.option("--email", required=True, help="The e-mail; it need not have an account yet.")
 def unlock(email: str) -> None:
     """Forget the failed sign-ins of an e-mail, so that the next one need not wait.
 
@@ -98,7 +98,7 @@ def unlock(email: str) -> None:
 @click.option(
     "--organization",
     type=click.UUID,
-    help="For all accounts at home there, but who registered by themselves.",
+    help="For all accounts at home there, except those that registered by themselves.",
 )
 def vouch(emails: tuple[str, ...], organization: UUID | None) -> None:
     """Note that the e-mails of accounts are theirs, so that a foreign issuer's tokens find them.

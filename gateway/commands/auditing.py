@@ -105,7 +105,7 @@ def audit(  # noqa: PLR0913 - the options of the command
 
     Example: whatomate-gateway audit https://api.example.com --i-own https://api.example.com
     """
-    from gateway.audit.asking import Asker  # noqa: PLC0415 - for who audits
+    from gateway.audit.asking import Asker  # noqa: PLC0415 - only an audit needs it
     from gateway.audit.report import FORMS  # noqa: PLC0415 - likewise
     from gateway.audit.target import Target  # noqa: PLC0415 - likewise
 
@@ -120,7 +120,7 @@ def audit(  # noqa: PLR0913 - the options of the command
 
 
 async def _run(target: Target) -> list[Result]:
-    from gateway.audit.checks import CHECKS  # noqa: PLC0415 - for who audits
+    from gateway.audit.checks import CHECKS  # noqa: PLC0415 - only an audit needs it
     from gateway.audit.running import run  # noqa: PLC0415 - likewise
 
     results = []
@@ -131,7 +131,7 @@ async def _run(target: Target) -> list[Result]:
 
 
 def _origin(text: str) -> Url:
-    from gateway.audit.asking import Url  # noqa: PLC0415 - for who audits
+    from gateway.audit.asking import Url  # noqa: PLC0415 - only an audit needs it
 
     try:
         return Url.parse(text)

@@ -45,7 +45,7 @@ _DEFAULTS: Final = {
 
 WATCH_SECONDS: Final = 0.5
 
-TOLD: Final = (PostgresError, DevError, CannotListen)
+EXPECTED_ERRORS: Final = (PostgresError, DevError, CannotListen)
 """Errors whose text is written for the operator, and printed without a traceback."""
 
 
@@ -89,7 +89,7 @@ async def _run(defaults: dict[str, str], directory: Path, postgres: EmbeddedPost
         upstream = await DemoUpstream.start()
         started.push_async_callback(upstream.stop)
         defaults = {**defaults, "GATEWAY_UPSTREAM_URL": upstream.url}
-        settings = load_settings(defaults=defaults, warn=_told_before)
+        settings = load_settings(defaults=defaults, warn=_drop_warning)
         with working("migrating, and making the demo users"):
             demo = await _prepare(settings, directory)
         logs.configure(settings.log.level, settings.log.format)
@@ -131,7 +131,7 @@ async def _prepare(settings: Settings, directory: Path) -> Demo:
         return await seed(store, office, passwords, directory)
 
 
-def _told_before(_warning: str) -> None:
+def _drop_warning(_warning: str) -> None:
     """Drop a warning: the first load of the configuration has printed it already."""
 
 

@@ -82,9 +82,11 @@ def explain(  # noqa: PLR0913 - the options of the command
         "organization": None if organization is None else str(organization),
     }
     document = json.dumps(asked).encode()
-    told = _answered(document) if url is None else _answered_by(url, document, settings_for(frozenset()))
-    click.echo(json.dumps(told, indent=2) if as_json else "\n".join(_lines(told)))
-    sys.exit(0 if told["verdict"]["allowed"] else DENIED)
+    explanation = (
+        _answered(document) if url is None else _answered_by(url, document, settings_for(frozenset()))
+    )
+    click.echo(json.dumps(explanation, indent=2) if as_json else "\n".join(_lines(explanation)))
+    sys.exit(0 if explanation["verdict"]["allowed"] else DENIED)
 
 
 @contextmanager
@@ -100,7 +102,7 @@ def _events_on_stderr() -> Iterator[None]:
 
 def _answered(document: bytes) -> dict[str, Any]:
     """Answer by the settings and the database."""
-    # The data plane's imports are for who needs them.
+    # The data plane is imported only by the command that needs it.
     from gateway.assembly.explaining import explain_once  # noqa: PLC0415 - see above
     from gateway.faults import GatewayFault  # noqa: PLC0415 - see above
 
@@ -121,38 +123,40 @@ def _answered_by(url: str, document: bytes, settings: Settings) -> dict[str, Any
     asking = Request(f"{url.rstrip('/')}/explain", document, fields)  # noqa: S310 - http alone, see above
     try:
         with urlopen(asking, timeout=_SECONDS) as answer:  # noqa: S310 - likewise
-            told: Any = json.load(answer)
+            explanation: Any = json.load(answer)
     except HTTPError as error:
         try:
-            said = json.load(error)["message"]
+            message = json.load(error)["message"]
         except (ValueError, KeyError, TypeError):
-            said = f"{url} answers {error.code}: is it the admin listener of a gateway?"
-        raise click.ClickException(said) from error
+            message = f"{url} answers {error.code}: is it the admin listener of a gateway?"
+        raise click.ClickException(message) from error
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{url} does not answer as a gateway's admin listener: {error}") from error
-    if not isinstance(told, dict) or "verdict" not in told:
+    if not isinstance(explanation, dict) or "verdict" not in explanation:
         raise click.ClickException(
             f"{url} does not answer as a gateway's admin listener: it explains nothing"
         )
-    return told
+    return explanation
 
 
-def _lines(told: dict[str, Any]) -> list[str]:
+def _lines(explanation: dict[str, Any]) -> list[str]:
     """Return the document as an operator reads it."""
-    verdict, route, principal = told["verdict"], told.get("route"), told.get("principal")
-    lines = [f"request     {told['request']['method']} {told['request']['target']}"]
+    verdict, route, principal = explanation["verdict"], explanation.get("route"), explanation.get("principal")
+    lines = [f"request     {explanation['request']['method']} {explanation['request']['target']}"]
     if route is not None:
         lines.append(f"route       {route['name']} ({_needs(route)}) to {route['upstream']}")
-    if "credential" in told:
-        lines.append(f"credential  {told['credential']}")
+    if "credential" in explanation:
+        lines.append(f"credential  {explanation['credential']}")
     if principal is not None:
         lines.append(f"caller      {_caller(principal)}")
     if verdict["allowed"]:
         lines.append("verdict     may pass")
         if shadow := verdict.get("shadow"):
             lines.append(f"shadow      would be refused with {shadow['status']}: {shadow['message']}")
-        upstream = told["upstream"]
-        lines += [f"upstream    {upstream['name']} gets {told['request']['method']} {upstream['target']}"]
+        upstream = explanation["upstream"]
+        lines += [
+            f"upstream    {upstream['name']} gets {explanation['request']['method']} {upstream['target']}"
+        ]
         lines += [f"            {name}: {value}" for name, value in upstream["headers"]]
         if upstream["removed"]:
             lines.append(f"removed     {', '.join(upstream['removed'])}")

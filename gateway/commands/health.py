@@ -13,7 +13,7 @@ import click
 from gateway.commands.opening import settings_for
 
 _OK: Final = 200
-_SHOWN_BYTES: Final = 2000
+_MOST_BYTES: Final = 2000
 
 
 @click.command()
@@ -31,7 +31,7 @@ def health(*, ready: bool, timeout_seconds: float) -> None:
     try:
         connection.request("GET", path)
         with connection.getresponse() as answer:
-            status, said = answer.status, answer.read(_SHOWN_BYTES).decode("utf-8", "replace").strip()
+            status, body = answer.status, answer.read(_MOST_BYTES).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
         raise click.ClickException(
             f"no answer from http://{host}:{port}{path} ({str(error) or type(error).__name__}): is the gateway "
@@ -40,5 +40,5 @@ def health(*, ready: bool, timeout_seconds: float) -> None:
     finally:
         connection.close()
     if status != _OK:
-        raise click.ClickException(f"{path} answers {status}: {said}")
-    click.echo(said)
+        raise click.ClickException(f"{path} answers {status}: {body}")
+    click.echo(body)

@@ -33,7 +33,7 @@ def invitations() -> None:
 @invitations.command("create")
 @click.option("--organization", type=click.UUID, required=True, help="The id of the organization.")
 @click.option("--role", help="A role of that organization's; its default role when not given.")
-@click.option("--email", help="Whom it is for; whoever holds it, when not given.")
+@click.option("--email", help="The invited person; when not given, anybody who holds the invitation.")
 @click.option(
     "--expires-at", type=Moment(), help="When it ends; after GATEWAY_INVITATION_SECONDS, when not given."
 )

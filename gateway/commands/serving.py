@@ -83,14 +83,14 @@ def check_config(*, connect: bool) -> None:
     for warning in [] if plan is None else plan_warnings(plan, settings):
         warn(warning)
     if connect:
-        from gateway.commands.connecting import database_findings  # noqa: PLC0415 - for who asks for it
+        from gateway.commands.connecting import database_findings  # noqa: PLC0415 - only --connect needs it
 
         with working("waiting for the database"):
             findings = asyncio.run(database_findings(settings))
         if findings:
             raise ConfigError(findings)
-    for name, shown in listing(settings):
-        click.echo(f"{name}={shown}")
+    for name, value in listing(settings):
+        click.echo(f"{name}={value}")
 
 
 @click.command()
@@ -157,7 +157,7 @@ def dev(directory: Path) -> None:
 
     try:
         developing.run_dev(directory.absolute())
-    except developing.TOLD as error:
+    except developing.EXPECTED_ERRORS as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error}; choose another data folder with --data-dir") from error

@@ -42,9 +42,9 @@ def inspect(text: str) -> None:
     click.echo("valid" if found.valid else f"not valid: {found.reason}")
     click.echo(f"kind       {found.kind or 'unknown'}")
     click.echo(f"signature  {'genuine' if found.is_genuine else 'NOT genuine: what follows proves nothing'}")
-    for title, said in (("header", found.header), ("claim", found.claims)):
-        for name, value in said.items():
-            click.echo(f"{title:<10} {_shown(name)}: {_shown(value)}{_as_date(name, value)}")
+    for title, members in (("header", found.header), ("claim", found.claims)):
+        for name, value in members.items():
+            click.echo(f"{title:<10} {_text(name)}: {_text(value)}{_as_date(name, value)}")
     sys.exit(0 if found.valid else 1)
 
 
@@ -60,7 +60,7 @@ def tokens_of(settings: Settings) -> Tokens:
     )
 
 
-def _shown(value: object) -> str:
+def _text(value: object) -> str:
     """Return `value` on one line of printable ASCII: a terminal would obey control characters of a forged token."""
     return json.dumps(value) if not isinstance(value, str) else json.dumps(value)[1:-1]
 

@@ -161,8 +161,8 @@ class EmbeddedPostgres:
         with _spawn(command, stdin=subprocess.PIPE, output=subprocess.PIPE) as process:
             output, _ = process.communicate(script.encode())
         if process.returncode != 0:
-            said = output.decode(errors="replace").strip()
-            raise PostgresError(f"{Path(command[0]).name} failed ({process.returncode}): {said}")
+            message = output.decode(errors="replace").strip()
+            raise PostgresError(f"{Path(command[0]).name} failed ({process.returncode}): {message}")
 
     def _choose_socket_directory(self) -> None:
         directory = self._directory / "socket"
@@ -190,8 +190,8 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + START_SECONDS
         while not _is_ready(cluster, self._process.pid):
             if self._process.poll() is not None or time.monotonic() > deadline:
-                said = log.read_text(errors="replace").strip()[-2000:]
-                raise PostgresError(f"PostgreSQL did not start; {log} ends with:\n{said}")
+                log_tail = log.read_text(errors="replace").strip()[-2000:]
+                raise PostgresError(f"PostgreSQL did not start; {log} ends with:\n{log_tail}")
             time.sleep(_POLL_SECONDS)
 
 

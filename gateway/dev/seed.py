@@ -54,7 +54,7 @@ class Demo:
     api_key: str = field(repr=False)
 
 
-def kept(path: Path, make: Callable[[], str]) -> str:
+def read_or_make(path: Path, make: Callable[[], str]) -> str:
     """Return the secret in the file `path`; make it if there is none."""
     if path.is_file():
         return path.read_text(encoding="utf-8").strip()
@@ -75,7 +75,7 @@ def keep(path: Path, value: str) -> None:
 
 def jwt_secret(directory: Path) -> str:
     """Return the secret that signs this data folder's tokens."""
-    return kept(directory / "jwt-secret", lambda: secrets.token_urlsafe(48))
+    return read_or_make(directory / "jwt-secret", lambda: secrets.token_urlsafe(48))
 
 
 async def seed(
@@ -87,7 +87,7 @@ async def seed(
         DevError: the users exist with a password that `directory` does not have.
         StoreUnavailable: the database does not answer.
     """
-    password = kept(directory / "demo-password", lambda: f"demo-{secrets.token_hex(6)}")
+    password = read_or_make(directory / "demo-password", lambda: f"demo-{secrets.token_hex(6)}")
 
     async def user(
         email: str, name: str, organization: UUID | str, role: str, *, is_super: bool = False

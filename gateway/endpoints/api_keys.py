@@ -89,7 +89,7 @@ class ApiKeyAnswer(Answer):
     id: UUID
     name: str
     key_prefix: str
-    user_id: UUID = Field(description="Whom it acts as.")
+    user_id: UUID = Field(description="The user it acts as.")
     organization_id: UUID
     is_active: bool
     last_used_at: SecondsZ | None
@@ -200,8 +200,8 @@ class ApiKeyEndpoints:
             body.expires_at,
             parent_id=made_with(request),
         )
-        shown = ApiKeyAnswer.model_validate(row)
-        return success(NewApiKeyAnswer(**shown.model_dump(), key=key))
+        answer = ApiKeyAnswer.model_validate(row)
+        return success(NewApiKeyAnswer(**answer.model_dump(), key=key))
 
     async def switch(self, request: web.Request) -> web.Response:
         """Switch a key on or off."""

@@ -75,14 +75,14 @@ def visit_of(request: web.Request) -> Visit:
 
 def session_of(request: web.Request) -> UUID | None:
     """Return the session of the caller's token; None when it is of none. The pipeline tells, no client can."""
-    told = request.headers.get("X-Auth-Session-ID")
-    return None if told is None else UUID(told)
+    header = request.headers.get("X-Auth-Session-ID")
+    return None if header is None else UUID(header)
 
 
 def made_with(request: web.Request) -> UUID | None:
     """Return the API key that the caller came with; None for any other credential."""
-    told = request.headers.get("X-Auth-Own-Key-ID")
-    return None if told is None else UUID(told)
+    header = request.headers.get("X-Auth-Own-Key-ID")
+    return None if header is None else UUID(header)
 
 
 def refuse_to_found(request: web.Request) -> None:

@@ -53,7 +53,7 @@ OPEN_PATHS: Final = (
 """Hosted without a credential."""
 
 TOKEN_PATHS: Final = ("/api/auth/switch-org",)
-"""Hosted for who holds an access token. An API key is bound to its organization and cannot leave it this way."""
+"""Hosted for holders of an access token. An API key is bound to its organization and cannot leave it this way."""
 
 
 log = structlog.get_logger()
@@ -72,7 +72,7 @@ class AuthEndpoints:
         org_id_header: str,
         leeway_seconds: float = 0,
     ) -> None:
-        """`user_id_header` names the injected header that says who is asking."""
+        """`user_id_header` is the name of the injected header that carries the caller's user id."""
         self._accounts = accounts
         self._sessions = sessions
         self._cookies = cookies
@@ -112,8 +112,8 @@ class AuthEndpoints:
     async def refresh(self, request: web.Request) -> web.Response:
         """Exchange a refresh token for a new pair; the old one is used up."""
         now = await now_of(request)
-        kept = [] if await _names_token(request) else self._cookies.refresh_tokens(request, now)
-        tokens = [one.token for one in kept] or [await _sent_refresh_token(request)]
+        cookies = [] if await _names_token(request) else self._cookies.refresh_tokens(request, now)
+        tokens = [one.token for one in cookies] or [await _sent_refresh_token(request)]
         refusals: list[AuthError] = []
         for token in tokens:
             try:
@@ -124,22 +124,25 @@ class AuthEndpoints:
                 refusals.append(error)
             else:
                 return self._tokens(request, pair)
-        if kept and await self._are_over(refusals, kept, now):
+        if cookies and await self._are_over(refusals, cookies, now):
             self._cookies.clear(request)
         raise refusals[0]
 
-    async def _are_over(self, refusals: list[AuthError], kept: list[RefreshCookie], now: float) -> bool:
-        """Whether the session of each cookie is."""
-        for error, one in zip(refusals, kept, strict=True):
+    async def _are_over(self, refusals: list[AuthError], cookies: list[RefreshCookie], now: float) -> bool:
+        """Return whether the session of every cookie is over."""
+        for error, one in zip(refusals, cookies, strict=True):
             if not await self._is_over(error, one, now):
                 return False
         return True
 
-    async def _is_over(self, error: AuthError, kept: RefreshCookie, now: float) -> bool:
-        """Whether the cookies' session is: who came too late to be given the pair again has the winner's cookies."""
-        if not isinstance(error, RefreshRevoked) or kept.session_id is None:
+    async def _is_over(self, error: AuthError, cookie: RefreshCookie, now: float) -> bool:
+        """Return whether the cookie's session is over.
+
+        It is not after a lost refresh race: the browser already holds the winner's cookies, which must stay.
+        """
+        if not isinstance(error, RefreshRevoked) or cookie.session_id is None:
             return True
-        return not await self._sessions.is_live(kept.session_id, now)
+        return not await self._sessions.is_live(cookie.session_id, now)
 
     async def logout(self, request: web.Request) -> web.Response:
         """End the sessions of the tokens that are sent: in the body, as the credential, or in cookies.
@@ -183,11 +186,11 @@ class AuthEndpoints:
     ) -> web.Response:
         self._cookies.carry(request, signed_in.tokens, shows=shows, renews=renews)
         user = UserAnswer.model_validate(signed_in.user)
-        return success(SignedInAnswer(user=user, **self._cookies.shown(signed_in.tokens)))
+        return success(SignedInAnswer(user=user, **self._cookies.body_members(signed_in.tokens)))
 
     def _tokens(self, request: web.Request, pair: TokenPair) -> web.Response:
         self._cookies.carry(request, pair)
-        return success(TokensAnswer(**self._cookies.shown(pair)))
+        return success(TokensAnswer(**self._cookies.body_members(pair)))
 
 
 async def _sent_refresh_token(request: web.Request) -> RefreshToken:

@@ -42,7 +42,7 @@ class RegisterBody(BaseModel):
     password: Annotated[str, Field(min_length=1)]
     full_name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_named)]
     organization_id: UUID | None = Field(
-        None, description="Where to register; said by the invitation, if there is one."
+        None, description="Where to register; an invitation names it already."
     )
     invitation: Annotated[str, Field(min_length=1, max_length=8192)] | None = Field(
         None, description="The invitation; needed where registration is by invitation."
@@ -127,7 +127,7 @@ class TokensAnswer(Answer):
 
 
 class SignedInAnswer(TokensAnswer):
-    """Who is signed in, and their tokens."""
+    """The user who signed in, and their tokens."""
 
     user: UserAnswer
 

@@ -59,7 +59,7 @@ class RefreshCookie:
 class CookiePolicy(Protocol):
     """Cookies as the endpoints use them, on or off."""
 
-    def shown(self, pair: TokenPair) -> Mapping[str, object]:
+    def body_members(self, pair: TokenPair) -> Mapping[str, object]:
         """Return the members of the body that show a pair."""
 
     def carry(
@@ -95,7 +95,7 @@ class NoCookies:
     def add_to(self, application: web.Application) -> None:
         """Add nothing to the answers of an application."""
 
-    def shown(self, pair: TokenPair) -> Mapping[str, object]:
+    def body_members(self, pair: TokenPair) -> Mapping[str, object]:
         """Return the tokens and the lifetime."""
         return {
             "access_token": pair.access_token,
@@ -136,9 +136,9 @@ class SessionCookies(NoCookies):
         """Write the cookies that requests were marked with into the answers of an application."""
         application.on_response_prepare.append(self._write)
 
-    def shown(self, pair: TokenPair) -> Mapping[str, object]:
+    def body_members(self, pair: TokenPair) -> Mapping[str, object]:
         """Return the tokens and the lifetime; the lifetime alone if tokens go into cookies only."""
-        return {"expires_in": pair.expires_in} if self._only else super().shown(pair)
+        return {"expires_in": pair.expires_in} if self._only else super().body_members(pair)
 
     def carry(
         self, request: web.Request, pair: TokenPair, *, shows: bool = True, renews: bool = True
@@ -172,8 +172,8 @@ class SessionCookies(NoCookies):
         sessions: dict[object, RefreshCookie] = {}
         for value, claims in newest_first(self._tokens, found, RefreshClaims, now):
             session_id = claims.session_id
-            kept = RefreshCookie(RefreshToken(value.decode("latin-1")), session_id)
-            sessions.setdefault(session_id or value, kept)
+            cookie = RefreshCookie(RefreshToken(value.decode("latin-1")), session_id)
+            sessions.setdefault(session_id or value, cookie)
         candidates = list(sessions.values())
         if not candidates:  # refreshing will say what is wrong with it
             candidates = [RefreshCookie(RefreshToken(found[0].decode("latin-1")), None)]

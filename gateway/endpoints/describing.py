@@ -231,8 +231,8 @@ def _parameters(one: Operation) -> Iterable[dict[str, Any]]:
     if one.query is not None:
         schema = one.query.model_json_schema(ref_template=_REFS)
         for name, field in schema["properties"].items():
-            said = {key: text for key, text in field.items() if key not in ("title", "description")}
-            yield {"name": name, "in": "query", "description": field.get("description", ""), "schema": said}
+            rest = {key: text for key, text in field.items() if key not in ("title", "description")}
+            yield {"name": name, "in": "query", "description": field.get("description", ""), "schema": rest}
 
 
 def _is_movable(one: Operation) -> bool:

@@ -42,7 +42,7 @@ class InviteBody(BaseModel):
 
     role_id: UUID | None = Field(None, description="The organization's default role, when absent.")
     email: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
-        None, description="Whom it is for; whoever holds it, when absent."
+        None, description="The invited person; when absent, anybody who holds the invitation."
     )
     expires_at: ExpiresAt = Field(None, description="At most a year from now.")
 
@@ -53,8 +53,8 @@ class InvitationAnswer(Answer):
     id: UUID
     organization_id: UUID
     role_id: UUID | None
-    email: str | None = Field(description="Whom it is for; null: whoever holds it.")
-    invited_by: UUID | None = Field(description="Who invited; null: the operator.")
+    email: str | None = Field(description="The invited person; null: anybody who holds the invitation.")
+    invited_by: UUID | None = Field(description="The inviter; null: the operator.")
     created_at: datetime
     expires_at: datetime
 
@@ -140,8 +140,8 @@ class InvitationEndpoints:
             email=body.email,
             expires_at=None if body.expires_at is None else body.expires_at.timestamp(),
         )
-        shown = InvitationAnswer.model_validate(row)
-        return success(NewInvitationAnswer(**shown.model_dump(), invitation=token))
+        answer = InvitationAnswer.model_validate(row)
+        return success(NewInvitationAnswer(**answer.model_dump(), invitation=token))
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Revoke an invitation."""

@@ -118,13 +118,13 @@ def _answers(responses: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for status, response in responses.items():
         ((media, content),) = response["content"].items()
         if "examples" in content:
-            said = "<br>".join(_text(example["summary"]) for example in content["examples"].values())
+            answer = "<br>".join(_text(example["summary"]) for example in content["examples"].values())
         else:
             schema = content["schema"]
             within = schema if "$ref" in schema else schema.get("properties", {}).get("data")
-            said = _type(within) if within else f"<code>{escape(media)}</code>"
+            answer = _type(within) if within else f"<code>{escape(media)}</code>"
         named = ", ".join(response.get("headers", {}))
-        yield f"<code>{escape(status)}</code>", said, f'<span class="soft">{escape(named)}</span>'
+        yield f"<code>{escape(status)}</code>", answer, f'<span class="soft">{escape(named)}</span>'
 
 
 def _model(name: str, schema: Mapping[str, Any]) -> str:
@@ -140,11 +140,11 @@ def _fields(schema: Mapping[str, Any]) -> str:
     return _table(
         (
             f"<code>{escape(field)}</code>",
-            _type(told),
+            _type(member),
             ("" if field in required else '<span class="soft">may be absent</span> ')
-            + _text(told.get("description", "")),
+            + _text(member.get("description", "")),
         )
-        for field, told in schema.get("properties", {}).items()
+        for field, member in schema.get("properties", {}).items()
     )
 
 
@@ -159,13 +159,13 @@ def _type(schema: Mapping[str, Any]) -> str:
         return f"<code>{escape(str(schema['const']))}</code>"
     if schema.get("type") == "array":
         return f"list of {_type(schema['items'])}"
-    said = escape(str(schema.get("format") or schema.get("type", "anything")))
+    kind = escape(str(schema.get("format") or schema.get("type", "anything")))
     bounds = [
         f"{word} {schema[key]}"
         for key, word in (("minLength", "at least"), ("maxLength", "at most"))
         if key in schema and schema[key] != 1
     ]
-    return said + (f' <span class="soft">({escape(", ".join(bounds))})</span>' if bounds else "")
+    return kind + (f' <span class="soft">({escape(", ".join(bounds))})</span>' if bounds else "")
 
 
 def _table(rows: Any) -> str:

@@ -50,7 +50,7 @@ class TicketEndpoint:
     """The handler, over the domain's tokens."""
 
     def __init__(self, tokens: Tokens, *, user_id_header: str, org_id_header: str) -> None:
-        """The headers are those that say who is asking, and in which organization."""
+        """The headers are the injected ones with the caller's user id and organization."""
         self._tokens = tokens
         self._user_id_header = user_id_header
         self._org_id_header = org_id_header

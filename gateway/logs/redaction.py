@@ -38,8 +38,8 @@ def redacted_query(query: bytes, *, values: bool) -> str:
         values: Include values, except those of known credentials.
     """
     parts = query.split(b"&", _MOST)
-    told = [_redacted(part.decode("ascii", "replace"), values=values) for part in parts[:_MOST]]
-    return "&".join([*told, *(["…"] if len(parts) > _MOST else [])])
+    pairs = [_redacted(part.decode("ascii", "replace"), values=values) for part in parts[:_MOST]]
+    return "&".join([*pairs, *(["…"] if len(parts) > _MOST else [])])
 
 
 def _redacted(part: str, *, values: bool) -> str:

@@ -25,7 +25,7 @@ def access_line(record: Mapping[str, object]) -> bytes:
         f"{str(record['time'])[11:23]} {record['status']} {record['method'] or '-':7} {target}"
         f"  {record['duration_ms']}ms"
     )
-    told = [
+    fields = [
         f"{name}={field}"
         for name, field in record.items()
         if name not in _FIRST and name not in _QUIET and name not in _LAST and not name.endswith("_ms")
@@ -36,7 +36,7 @@ def access_line(record: Mapping[str, object]) -> bytes:
         if name.endswith("_ms") and name not in _FIRST and field
     ]
     request_id = [f"id={record['request_id']}"] if record.get("reason") else []
-    return f"{spelled_out('  '.join([line, *phases, *told, *request_id]))}\n".encode()
+    return f"{spelled_out('  '.join([line, *phases, *fields, *request_id]))}\n".encode()
 
 
 def spelled_out(text: str) -> str:

@@ -79,14 +79,14 @@ class Writer:
             self._thread = None
 
     def _write_all(self) -> None:
-        told = 0
+        reported = 0
         while (batch := self._queue.get()) is not None:
             number, render = batch
             try:
                 lines = render()
-                if self.dropped > told:
-                    lines += self._tell(self.dropped - told)
-                    told = self.dropped
+                if self.dropped > reported:
+                    lines += self._tell(self.dropped - reported)
+                    reported = self.dropped
                 self._write(lines)
                 self.written += number
             except (OSError, ValueError):  # the reader is gone; the gateway goes on serving

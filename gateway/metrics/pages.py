@@ -25,7 +25,7 @@ def page(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-class _Kept(Collector):
+class _FixedCollector(Collector):
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
 
@@ -48,5 +48,5 @@ def merged(pages: Mapping[str, str], *, label: str, own: CollectorRegistry | Non
             samples = [sample._replace(labels={**sample.labels, label: value}) for sample in family.samples]
             known.samples = samples if known is family else [*known.samples, *samples]
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Kept(families.values()))
+    registry.register(_FixedCollector(families.values()))
     return generate_latest(registry) + (b"" if own is None else generate_latest(own))

@@ -63,10 +63,10 @@ class BrowserPolicy:
         if principal.method is not AuthMethod.COOKIE:
             return
         if head.method not in _SAFE:
-            kept = reading.cookies.every(CSRF)
-            own_page = len(kept) > 1 and proves_own_page(head, reading, route)
+            cookies = reading.cookies.every(CSRF)
+            own_page = len(cookies) > 1 and proves_own_page(head, reading, route)
             sent = tuple(head.every(b"x-csrf-token"))
-            self._csrf.check(sent, kept, principal.session_id, own_page=own_page)
+            self._csrf.check(sent, cookies, principal.session_id, own_page=own_page)
         elif _is_handshake(head) and not _is_welcome(head, reading, route, stranger=False):
             raise OriginRefused("Pages of this origin may not open a WebSocket; see GATEWAY_CORS_ORIGINS")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from email.utils import formatdate
 
-_kept = (0, b"")
+_memo = (0, b"")
 
 
 def http_date() -> bytes:
     """Return the present as an HTTP-date."""
-    global _kept  # noqa: PLW0603 -- a memo of one value, in the only thread that serves
+    global _memo  # noqa: PLW0603 -- a memo of one value, in the only thread that serves
     now = int(time.time())
-    if _kept[0] != now:
-        _kept = (now, formatdate(now, usegmt=True).encode("ascii"))
-    return _kept[1]
+    if _memo[0] != now:
+        _memo = (now, formatdate(now, usegmt=True).encode("ascii"))
+    return _memo[1]

@@ -83,7 +83,7 @@ class Explainer:
         """
         question = DecisionContext(self._head(asked, now), secrets.token_hex(16).encode("ascii"))
         decider = self._decider()
-        told: dict[str, object] = {
+        explanation: dict[str, object] = {
             "request": {"method": asked.method, "target": asked.target, "host": asked.host}
         }
         try:
@@ -99,7 +99,7 @@ class Explainer:
                 "reason": str(fault.reason),
                 "message": fault.message,
             }
-            return {**told, "verdict": verdict | _missing(error), **_learnt(question)}
+            return {**explanation, "verdict": verdict | _missing(error), **_learnt(question)}
         verdict = {"allowed": True}
         if question.shadowed is not None:
             fault = refuse(question.shadowed)
@@ -109,7 +109,7 @@ class Explainer:
                 "message": fault.message,
             } | _missing(question.shadowed)
         return {
-            **told,
+            **explanation,
             "verdict": verdict,
             **_learnt(question),
             "upstream": self._sent(route, start, question.head),
@@ -152,13 +152,17 @@ class Explainer:
         first, *rest = start.decode("utf-8", "replace").removesuffix("\r\n").split("\r\n")
         lines = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]
         secret = self._secret if route.edits is None else self._secret | route.edits.names
-        kept = {name.lower() for name, _ in lines}
+        forwarded = {name.lower() for name, _ in lines}
         return {
             "name": route.upstream.name,
             "target": first.split(" ")[1],
             "headers": [[name, REDACTED if name.lower() in secret else value] for name, value in lines],
             "removed": sorted(
-                {name.decode("ascii") for name, _ in asked.fields if name.decode("ascii").lower() not in kept}
+                {
+                    name.decode("ascii")
+                    for name, _ in asked.fields
+                    if name.decode("ascii").lower() not in forwarded
+                }
             ),
         }
 
@@ -173,22 +177,22 @@ def _missing(error: Exception) -> dict[str, object]:
 
 def _learnt(question: DecisionContext) -> dict[str, object]:
     """Return what the phases that ran have found."""
-    told: dict[str, object] = {}
+    explanation: dict[str, object] = {}
     if question.target is not None:
-        told["path"] = question.target.path
+        explanation["path"] = question.target.path
     if question.route is not None:
-        told["route"] = _route(question.route)
+        explanation["route"] = _route(question.route)
     if question.credential:
-        told["credential"] = question.credential
+        explanation["credential"] = question.credential
     principal = question.principal if question.permit is None else question.permit.principal
     if principal is not None:
-        told["principal"] = _principal(principal)
-    return told
+        explanation["principal"] = _principal(principal)
+    return explanation
 
 
 def _route(route: Route) -> dict[str, object]:
     requirement = route.requirement
-    told: dict[str, object] = {
+    explanation: dict[str, object] = {
         "name": route.name,
         "auth": "public" if requirement.public else "optional" if requirement.optional else "required",
         "upstream": route.upstream.name,
@@ -196,14 +200,14 @@ def _route(route: Route) -> dict[str, object]:
         "identity": in_words(route.withheld),
     }
     if route.unproven:
-        told["websocket"] = "opened without a credential; the first message brings it"
+        explanation["websocket"] = "opened without a credential; the first message brings it"
     if requirement.all_of:
-        told["require"] = sorted(requirement.all_of)
+        explanation["require"] = sorted(requirement.all_of)
     if requirement.any_of:
-        told["any"] = sorted(requirement.any_of)
+        explanation["any"] = sorted(requirement.any_of)
     if requirement.methods is not None:
-        told["credentials"] = sorted(requirement.methods)
-    return told
+        explanation["credentials"] = sorted(requirement.methods)
+    return explanation
 
 
 def _principal(principal: Principal) -> dict[str, object]:

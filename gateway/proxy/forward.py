@@ -125,12 +125,14 @@ class Forwarder:
         if response.status == _SWITCHING:
             await self._tunnel(exchange, connection, response)
             return
-        told = b"content-length" in response.first and response.status != _NO_CONTENT  # RFC 9110 section 8.6
+        has_length = (
+            b"content-length" in response.first and response.status != _NO_CONTENT
+        )  # RFC 9110 section 8.6
         pieces = connection.take()
         inbound.answer(
             response_start(response, exchange.request_id, exchange.cors),
             response.kind,
-            response.length if told else None,
+            response.length if has_length else None,
             pieces=pieces,
             complete=connection.complete,
             source=connection,
@@ -139,7 +141,7 @@ class Forwarder:
             stream = exchange.stream
             if stream is None:
                 stream = exchange.stream = self._streams.begin(exchange)
-            connection.relay(stream.answered(response, pieces, measured=told))
+            connection.relay(stream.answered(response, pieces, measured=has_length))
             if inbound.connection.full:
                 connection.pause()
             await self._rest(exchange, connection)

@@ -85,9 +85,9 @@ class Origins:
 
     def _believed(self, head: RequestHead) -> list[str]:
         """Return the believed hops of X-Forwarded-For, client first: from the last untrusted hop to the right."""
-        told = b",".join(head.every(b"x-forwarded-for")).split(b",")
+        hops = b",".join(head.every(b"x-forwarded-for")).split(b",")
         believed: list[str] = []
-        for hop in reversed(told[-_MOST_HOPS:]):
+        for hop in reversed(hops[-_MOST_HOPS:]):
             address = _address(hop.strip().decode("ascii", "replace"))
             if address is None:
                 break

@@ -45,7 +45,7 @@ class Recorder:
         self._unrouted = metrics.route("none")
         self._decisions = metrics.counter(
             "gateway_decisions",
-            "Decisions made for other proxies, by the endpoint they asked and the status they were told.",
+            "Decisions made for other proxies, by the endpoint they asked and the status of the answer.",
             "endpoint",
             "status",
         )
@@ -75,8 +75,8 @@ class Recorder:
         if exchange.shadowed is not None and route is not None:
             self._shadowed.labels(route.name, _reason(exchange.shadowed)).inc()
         access_log = self._access_log
-        told = exchange.status >= _REFUSED or exchange.reason or exchange.shadowed is not None
-        if access_log.enabled and (told or access_log.wants_success()):
+        is_notable = exchange.status >= _REFUSED or exchange.reason or exchange.shadowed is not None
+        if access_log.enabled and (is_notable or access_log.wants_success()):
             line = _line(exchange, now)
             if access_log.query and exchange.target is not None:
                 query = exchange.target.forwarded.partition(b"?")[2]

@@ -3,8 +3,8 @@
 Laws:
 
 - A socket is closed with 4401, and a stream ended (:mod:`gateway.proxy.streams`), when its session is ended, its user
-  switched off, its membership or API key gone, or its time over. Whoever changed the rows, the database tells; where it
-  does not, every socket is looked at every second.
+  switched off, its membership or API key gone, or its time over. The database notifies changed
+  rows, regardless of the writer; while it does not, every socket is judged every second.
 - What is heard is looked up before it counts: changed rows name suspects, and one statement judges a thousand of them.
   A storm of changes costs no statement for each.
 - A socket is suspect from the moment it opens: what was heard between its verdict and then concerned nobody yet. A
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
 
 UNAUTHORIZED: Final = 4401
 LOOK_SECONDS: Final = 0.25
-UNTOLD_SECONDS: Final = 1.0
+UNPUSHED_SECONDS: Final = 1.0
 """Every socket is looked at this often while the database does not tell of changes …"""
-TOLD_SECONDS: Final = 60.0
+PUSHED_SECONDS: Final = 60.0
 """… and this often while it does: for what ends by time alone."""
 BATCH: Final = 1000
 
@@ -111,18 +111,18 @@ class Sockets:
         self,
         revoked_among: Callable[[Sequence[Principal], float], Awaitable[Mapping[int, RevocationReason]]],
         *,
-        told: Callable[[], bool],
+        pushed: Callable[[], bool],
         max_seconds: float,
         stream_max_seconds: float,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`revoked_among` judges principals, by their places; `told` returns whether changes are heard at once.
+        """`revoked_among` judges principals, by their places; `pushed` returns whether changes are heard at once.
 
         `now` is the clock that credentials are judged by, POSIX seconds.
         """
         self.now = now
         self._revoked_among = revoked_among
-        self._told = told
+        self._pushed = pushed
         self.sockets = Kind(max_seconds)
         self.streams = Kind(stream_max_seconds)
         self._open: set[Socket] = set()
@@ -249,13 +249,13 @@ class Sockets:
         """Close those whose time is over, and those of the suspects who may be there no more.
 
         Raises:
-            StoreUnavailable: that cannot be told; they remain suspects.
+            StoreUnavailable: They cannot be judged now, and remain suspects.
         """
         while self._ends and self._ends[0][0] <= now:
             socket = self._by_number.get(heapq.heappop(self._ends)[1])
             if socket is not None:
                 self._close(socket, RevocationReason.TIME)
-        if clock - self._looked >= (TOLD_SECONDS if self._told() else UNTOLD_SECONDS):
+        if clock - self._looked >= (PUSHED_SECONDS if self._pushed() else UNPUSHED_SECONDS):
             self._looked = clock
             self._suspects.update(self._open)
         while self._suspects:

@@ -20,7 +20,7 @@ from gateway.status.sections import callers, denials, figures, header, spark, up
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.status.report import Told
+    from gateway.status.report import Snapshot
 
 _STYLE: Final = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
 _SCRIPT: Final = files(__package__).joinpath("page.js").read_text(encoding="utf-8")
@@ -60,11 +60,11 @@ _PAGE: Final = """<!doctype html>
 """
 
 
-def render(told: Told, workers: Mapping[str, Told] | None = None) -> str:
+def render(snapshot: Snapshot, workers: Mapping[str, Snapshot] | None = None) -> str:
     """Return the page of a report; with `workers`, it has a line for each process."""
     body = (
-        _body(told, workers)
-        if told
+        _body(snapshot, workers)
+        if snapshot
         else "<header><h1>whatomate-gateway</h1></header><p>No worker answers.</p>"
     )
     return _PAGE.format(title="whatomate-gateway", style=_STYLE, script=_SCRIPT, body=body)
@@ -75,19 +75,19 @@ def wants_page(accept: str) -> bool:
     return "text/html" in accept.lower()
 
 
-def _body(told: Told, workers: Mapping[str, Any] | None) -> str:
+def _body(snapshot: Snapshot, workers: Mapping[str, Any] | None) -> str:
     parts = [
-        header(told),
-        spark(told),
-        f'<div class="grid">{figures(told)}</div>',
-        f'<div class="grid whole">{upstreams(told)}</div>',
-        f'<div class="grid wide">{denials(told)}{callers(told)}</div>',
+        header(snapshot),
+        spark(snapshot),
+        f'<div class="grid">{figures(snapshot)}</div>',
+        f'<div class="grid whole">{upstreams(snapshot)}</div>',
+        f'<div class="grid wide">{denials(snapshot)}{callers(snapshot)}</div>',
     ]
     if workers is not None:
         parts.append(f'<div class="grid whole">{workers_table(workers)}</div>')
     parts.append(
         '<footer><span id="asked">Live: asked for anew every two seconds.</span> '
         'The same as <a href="/status.json">JSON</a>; all numbers at <a href="/metrics">/metrics</a>. '
-        f"Durations are estimates within their buckets. Version {escape(str(told['version']))}.</footer>"
+        f"Durations are estimates within their buckets. Version {escape(str(snapshot['version']))}.</footer>"
     )
     return "\n".join(parts)

@@ -68,7 +68,7 @@ class Counts:
             },
         )
 
-    def told(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, object]:
         """Return the counts for JSON, with values derived from them."""
         return {
             "seconds": round(self.seconds, 3),

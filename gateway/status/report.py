@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gateway.metrics import Metrics
 
-Told = dict[str, Any]
+Snapshot = dict[str, Any]
 
 _WORST: Final = frozenset(
     {"lag_seconds", "loop_lag_seconds", "failing", "uptime_seconds", "seconds", "circuit_open"}
@@ -32,8 +32,8 @@ class Report:
         metrics: Metrics,
         *,
         clock: Callable[[], float],
-        gauges: Callable[[], Told],
-        parts: Callable[[], Told],
+        gauges: Callable[[], Snapshot],
+        parts: Callable[[], Snapshot],
     ) -> None:
         """Create the report.
 
@@ -53,7 +53,7 @@ class Report:
         """Note the counts."""
         self._recent.note(self._clock())
 
-    def tell(self) -> Told:
+    def tell(self) -> Snapshot:
         """Return the report."""
         now = self._clock()
         return {
@@ -61,18 +61,18 @@ class Report:
             "uptime_seconds": round(now - self._started, 3),
             **self._gauges(),
             "recent": {
-                "1m": self._recent.window(MINUTE, now).told(),
-                "5m": self._recent.window(LONGEST, now).told(),
+                "1m": self._recent.window(MINUTE, now).as_json(),
+                "5m": self._recent.window(LONGEST, now).as_json(),
                 "history": self._recent.history(),
             },
             **self._parts(),
         }
 
 
-def together(workers: Mapping[str, Told]) -> Told:
+def together(workers: Mapping[str, Snapshot]) -> Snapshot:
     """Merge the reports of several processes into one."""
-    told = [one for one in workers.values() if "recent" in one]
-    return {} if not told else _added("", told)
+    snapshots = [one for one in workers.values() if "recent" in one]
+    return {} if not snapshots else _added("", snapshots)
 
 
 def _added(name: str, values: list[Any]) -> Any:

@@ -10,7 +10,7 @@ from gateway.status.recent import quantile
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gateway.status.report import Told
+    from gateway.status.report import Snapshot
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _MOST: Final = 12
@@ -24,32 +24,32 @@ def tell(value: object) -> str:
     return escape(str(value), quote=True)
 
 
-def header(told: Told) -> str:
+def header(snapshot: Snapshot) -> str:
     """Return the header: the name, the state and the uptime."""
-    kind, state = _state(told)
+    kind, state = _state(snapshot)
     return (
         f'<header><h1>whatomate-gateway</h1><span class="state {kind}" id="state">{tell(state)}</span>'
-        f'<span class="dim">up {_age(told["uptime_seconds"])}</span></header>'
+        f'<span class="dim">up {_age(snapshot["uptime_seconds"])}</span></header>'
     )
 
 
-def _state(told: Told) -> tuple[str, str]:
-    if not told["listening"]:
+def _state(snapshot: Snapshot) -> tuple[str, str]:
+    if not snapshot["listening"]:
         return "bad", "draining"
-    if told["store"]["circuit_open"]:
+    if snapshot["store"]["circuit_open"]:
         return "bad", "database away"
-    failing = [name for name, upstream in told["upstreams"].items() if upstream["failing"]]
+    failing = [name for name, upstream in snapshot["upstreams"].items() if upstream["failing"]]
     if failing:
         return "bad", f"upstream failing: {', '.join(failing)}"
-    if not told["changes"]["pushed"]:
+    if not snapshot["changes"]["pushed"]:
         return "warn", "revocations unheard"
     return "good", "serving"
 
 
-def spark(told: Told) -> str:
+def spark(snapshot: Snapshot) -> str:
     """Return a line chart of requests a second over five minutes, with the failed ones below."""
-    history = told["recent"]["history"]
-    window = told["recent"]["1m"]
+    history = snapshot["recent"]["history"]
+    window = snapshot["recent"]["1m"]
     rate = window["requests"] / window["seconds"] if window["seconds"] else 0
     peak = max((all_ for all_, _ in history), default=0) or 1
     width = max(len(history) - 1, 1)
@@ -80,17 +80,17 @@ Card = tuple[str, str, str, str, str]
 """Id, title, number (HTML), the text below it, and its colour."""
 
 
-def figures(told: Told) -> str:
+def figures(snapshot: Snapshot) -> str:
     """Return the cards with the most important numbers."""
     return "".join(
-        f'<section><h2>{tell(title)}</h2><div class="number {kind}" id="{name}">{shown}</div>'
+        f'<section><h2>{tell(title)}</h2><div class="number {kind}" id="{name}">{value}</div>'
         f'<div class="dim">{tell(under)}</div></section>'
-        for name, title, shown, under, kind in (*_of_requests(told), *_of_identity(told))
+        for name, title, value, under, kind in (*_of_requests(snapshot), *_of_identity(snapshot))
     )
 
 
-def _of_requests(told: Told) -> Iterable[Card]:
-    window, traffic = told["recent"]["1m"], told["traffic"]
+def _of_requests(snapshot: Snapshot) -> Iterable[Card]:
+    window, traffic = snapshot["recent"]["1m"], snapshot["traffic"]
     requests = window["requests"] or 1
     p50, p99 = quantile(0.5, window["buckets"]), quantile(0.99, window["buckets"])
     failed = window["failed"] / requests
@@ -106,8 +106,13 @@ def _of_requests(told: Told) -> Iterable[Card]:
     yield "loop", "Event loop", _seconds(late), "late, in ten seconds", "warn" if late > _LATE_SECONDS else ""
 
 
-def _of_identity(told: Told) -> Iterable[Card]:
-    identity, changes, store, bcrypt = told["identity"], told["changes"], told["store"], told["bcrypt"]
+def _of_identity(snapshot: Snapshot) -> Iterable[Card]:
+    identity, changes, store, bcrypt = (
+        snapshot["identity"],
+        snapshot["changes"],
+        snapshot["store"],
+        snapshot["bcrypt"],
+    )
     asked = identity["hits"] + identity["loads"]
     hits = f"{identity['hits'] / asked:.1%}" if asked else NOTHING
     yield "cache", "Cache", hits, f"from memory; {_number(identity['entries'])} known", ""
@@ -125,11 +130,11 @@ def _of_identity(told: Told) -> Iterable[Card]:
     yield "bcrypt", "Password work", _number(bcrypt["pending"]), room, ""
 
 
-def upstreams(told: Told) -> str:
+def upstreams(snapshot: Snapshot) -> str:
     """Return the table of upstreams."""
-    recent = told["recent"]["1m"]["upstreams"]
+    recent = snapshot["recent"]["1m"]["upstreams"]
     rows = []
-    for name, now in told["upstreams"].items():
+    for name, now in snapshot["upstreams"].items():
         window = recent.get(name, {"buckets": [], "answered": 0, "failed": 0})
         kind, state = ("bad", f"failing ({now['failing']})") if now["failing"] else ("good", "answers")
         if not now["failing"] and not window["answered"]:
@@ -145,14 +150,16 @@ def upstreams(told: Told) -> str:
     return f'<section id="upstreams"><h2>Upstreams, last minute</h2>{_table(head, rows)}</section>'
 
 
-def denials(told: Told) -> str:
+def denials(snapshot: Snapshot) -> str:
     """Return the counts of requests that the gateway answered itself, by reason."""
-    return _counts("denials", "Denials by reason, five minutes", told["recent"]["5m"]["faults"], "refused")
+    return _counts(
+        "denials", "Denials by reason, five minutes", snapshot["recent"]["5m"]["faults"], "refused"
+    )
 
 
-def callers(told: Told) -> str:
+def callers(snapshot: Snapshot) -> str:
     """Return the counts of verdicts on callers."""
-    return _counts("callers", "Callers, five minutes", told["recent"]["5m"]["callers"], "part")
+    return _counts("callers", "Callers, five minutes", snapshot["recent"]["5m"]["callers"], "part")
 
 
 def _counts(name: str, title: str, counts: Mapping[str, float], kind: str) -> str:
@@ -164,25 +171,25 @@ def _counts(name: str, title: str, counts: Mapping[str, float], kind: str) -> st
             f'height="8"/><rect class="{kind}" width="{100 * count / most:.1f}" height="8"/></svg>'
         )
         rows.append(f'<tr><td>{tell(label)}</td><td class="bar">{bar}</td><td>{_number(count)}</td></tr>')
-    shown = _table((), rows) if rows else '<p class="dim">None.</p>'
-    return f'<section id="{name}"><h2>{tell(title)}</h2>{shown}</section>'
+    table = _table((), rows) if rows else '<p class="dim">None.</p>'
+    return f'<section id="{name}"><h2>{tell(title)}</h2>{table}</section>'
 
 
 def workers_table(workers: Mapping[str, Any]) -> str:
     """Return a table with a line for each worker."""
     rows = []
-    for name, told in workers.items():
-        if "recent" not in told:
+    for name, snapshot in workers.items():
+        if "recent" not in snapshot:
             rows.append(f'<tr><td>{tell(name)}</td><td class="bad">does not answer</td></tr>')
             continue
-        window, traffic = told["recent"]["1m"], told["traffic"]
+        window, traffic = snapshot["recent"]["1m"], snapshot["traffic"]
         rate = window["requests"] / window["seconds"] if window["seconds"] else 0
-        kind, state = _state(told)
+        kind, state = _state(snapshot)
         rows.append(
             f'<tr><td>{tell(name)}</td><td class="{kind}">{tell(state)}</td><td>{_number(rate)}</td>'
             f"<td>{_seconds(quantile(0.99, window['buckets']))}</td><td>{_number(traffic['in_flight'])}</td>"
-            f"<td>{_number(traffic['connections'])}</td><td>{_number(told['identity']['entries'])}</td>"
-            f"<td>{_age(told['uptime_seconds'])}</td></tr>"
+            f"<td>{_number(traffic['connections'])}</td><td>{_number(snapshot['identity']['entries'])}</td>"
+            f"<td>{_age(snapshot['uptime_seconds'])}</td></tr>"
         )
     head = ("worker", "", "requests/s", "p99", "in flight", "clients", "known", "up")
     return f'<section id="workers"><h2>Workers</h2>{_table(head, rows)}</section>'

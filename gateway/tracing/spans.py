@@ -138,11 +138,11 @@ class SpanMaker:
             span_id: int,
             times: tuple[float, float],
             kind: SpanKind = SpanKind.INTERNAL,
-            told: Mapping[str, str | int | float] | None = None,
+            attributes: Mapping[str, str | int | float] | None = None,
         ) -> None:
             context = _context(trace_id, span_id)
             outcome = status if kind is SpanKind.CLIENT else Status(StatusCode.UNSET)
-            made.append(self._span(ended, name, context, server, times, kind, told or {}, outcome))
+            made.append(self._span(ended, name, context, server, times, kind, attributes or {}, outcome))
 
         if ended.route:
             child("authenticate", own ^ _AUTHENTICATE, (ended.started, ended.decided or ended.ended))
@@ -161,7 +161,7 @@ class SpanMaker:
         parent: SpanContext | None,
         times: tuple[float, float],
         kind: SpanKind,
-        told: Mapping[str, str | int | float],
+        attributes: Mapping[str, str | int | float],
         status: Status,
     ) -> ReadableSpan:
         began, end = (round((ended.ended_at - (ended.ended - moment)) * 1e9) for moment in times)
@@ -170,7 +170,7 @@ class SpanMaker:
             context,
             parent,
             self._resource,
-            told,
+            attributes,
             kind=kind,
             status=status,
             start_time=began,
@@ -185,7 +185,7 @@ def _context(trace_id: int, span_id: int, *, is_remote: bool = False) -> SpanCon
 
 def _of_request(ended: Ended) -> dict[str, str | int]:
     """Return a server span's attributes by OpenTelemetry's conventions for HTTP; our own begin with ``gateway``."""
-    told: dict[str, str | int] = {
+    attributes: dict[str, str | int] = {
         "http.request.method": ended.method,
         "http.response.status_code": ended.status,
         "url.path": ended.path,
@@ -201,18 +201,18 @@ def _of_request(ended: Ended) -> dict[str, str | int]:
         "gateway.organization_id": "" if ended.organization_id is None else str(ended.organization_id),
     }
     if ended.status >= _SERVER_ERROR:
-        told["error.type"] = ended.reason or str(ended.status)
-    return {name: value for name, value in told.items() if value != ""}
+        attributes["error.type"] = ended.reason or str(ended.status)
+    return {name: value for name, value in attributes.items() if value != ""}
 
 
 def _of_upstream(ended: Ended) -> dict[str, str | int | float]:
-    told: dict[str, str | int | float] = {
+    attributes: dict[str, str | int | float] = {
         "http.request.method": ended.method,
         "gateway.upstream": ended.upstream,
     }
     if ended.headed:
-        told["http.response.status_code"] = ended.status
-        told["gateway.head_seconds"] = round(ended.headed - ended.sent, 6)
+        attributes["http.response.status_code"] = ended.status
+        attributes["gateway.head_seconds"] = round(ended.headed - ended.sent, 6)
     if ended.attempts > 1:
-        told["http.request.resend_count"] = ended.attempts - 1
-    return told
+        attributes["http.request.resend_count"] = ended.attempts - 1
+    return attributes

@@ -1,6 +1,6 @@
 """HTTP/1.1 codec and connections on llhttp and asyncio protocols. It knows nothing of authentication.
 
-Laws of this package (RFC 9112 unless said otherwise):
+Laws of this package (RFC 9112 unless stated otherwise):
 
 - A message is rebuilt from what was parsed and never passed on as raw bytes. An ambiguous message is refused, not
   repaired.

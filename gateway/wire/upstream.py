@@ -5,7 +5,7 @@ that came with the head, and ``relay`` the rest -> ``finished``. Laws:
 
 - Unsolicited bytes are not parsed: a byte on an idle connection, before the request has left, or after the end of a
   response, closes the connection.
-- ``reusable`` is true only if both messages ended where their framing said and both sides want to go on
+- ``reusable`` is true only if both messages ended where their framing requires and both sides want to go on
   (RFC 9112 section 9.3).
 - Every failure reaches the exchange as one :class:`~gateway.wire.faults.UpstreamFault`, once.
 - The deadline runs while it is the upstream's turn: not while its response is held back here, nor before its final head

@@ -239,7 +239,7 @@ async def test_whatever_an_upstream_is_called_stays_text(name: str) -> None:
     metrics = Metrics()
     metrics.upstream(name)
     recent = Recent(metrics, 0.0)
-    window = recent.window(60, 1.0).told()
+    window = recent.window(60, 1.0).as_json()
     window["faults"] = window["callers"] = {name: 1}
     parts = {"hits": 0, "loads": 0, "entries": 0, "pushed": 1, "lag_seconds": 0, "circuit_open": 0}
     store = {"connections": 0, "connections_idle": 0, "connections_max": 1, "waiting": 0}

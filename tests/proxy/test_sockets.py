@@ -12,7 +12,7 @@ from authcore.errors import StoreUnavailable
 from authcore.principal import ANONYMOUS, AuthMethod, Principal
 from authcore.revocation import RevocationReason
 from authcore.store.rows import Change
-from gateway.proxy.sockets import BATCH, TOLD_SECONDS, UNTOLD_SECONDS, Socket, Sockets
+from gateway.proxy.sockets import BATCH, PUSHED_SECONDS, UNPUSHED_SECONDS, Socket, Sockets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class Watch:
         self.pushed = True
         self.sockets = Sockets(
             self.revoked_among,
-            told=lambda: self.pushed,
+            pushed=lambda: self.pushed,
             max_seconds=max_seconds,
             stream_max_seconds=2 * max_seconds,
         )
@@ -155,7 +155,7 @@ async def test_an_outage_closes_nothing_and_forgets_nobody() -> None:
     assert tunnel.said == (4401, "account disabled", "revoked")
 
 
-@pytest.mark.parametrize(("pushed", "seconds"), [(True, TOLD_SECONDS), (False, UNTOLD_SECONDS)])
+@pytest.mark.parametrize(("pushed", "seconds"), [(True, PUSHED_SECONDS), (False, UNPUSHED_SECONDS)])
 async def test_everybody_is_looked_at_now_and_then_more_often_when_nothing_is_told(
     pushed: bool, seconds: float
 ) -> None:
