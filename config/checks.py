@@ -1,4 +1,4 @@
-"""What no single setting can know: which are required, and which contradict each other.
+"""Checks across settings: the required ones are there, and no two contradict each other.
 
 Each check names the settings it looks at, so that one whose value is already refused is not judged again.
 """
