@@ -28,7 +28,7 @@ check: $(STAMP) ## format, lint, spelling, types, the laws of who may import who
 	@$(BIN)/ruff check .
 	@$(BIN)/codespell
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest tests/test_house.py tests/test_files.py
+	@$(BIN)/python -m pytest tests/test_house.py tests/test_house_of_tests.py tests/test_files.py
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --upgrade

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Problem = tuple[tuple[str, ...], str]
 
-_OURS: Final = (*FAMILIES, "x-forwarded-")
-_FORWARDED: Final = frozenset(
+MANAGED_PREFIXES: Final = (*FAMILIES, "x-forwarded-")
+FORWARDED_FIELDS: Final = frozenset(
     {
         *("forwarded", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip"),
         *("x-original-url", "x-original-uri", "x-rewrite-url", "x-envoy-original-path"),
@@ -91,7 +91,7 @@ def _about_headers(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
             if folded in taken:
                 yield where, f"{name} is there twice, in another spelling"
             taken.add(folded)
-            if folded in identity or folded in _FORWARDED or folded.startswith(_OURS):
+            if folded in identity or folded in FORWARDED_FIELDS or folded.startswith(MANAGED_PREFIXES):
                 yield where, f"{name} is a header of the gateway's own, or may be taken for one"
             elif folded in NOT_FOR_IDENTITY and not (key == "set" and name.lower() in _MAY_BE_SET):
                 yield where, f"{name} decides about the message or holds a credential, and is not for a route"

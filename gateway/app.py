@@ -67,6 +67,7 @@ class Gateway:
         address: Host and port of the public listener.
         admin_address: Host and port of the admin listener.
         metrics: Its numbers.
+        routing: Its routes, which can be read again.
     """
 
     def __init__(self, settings: Settings, processes: int = 1) -> None:
@@ -122,7 +123,7 @@ class Gateway:
         self._sockets = build_sockets(settings, domain, metrics)
         forwarder, streams = build_forwarder(settings, tunnels, self._sockets, deadlines)
         # After the upstreams and the hosted pool: the first route table points at both.
-        routing = self._routing = Routing(settings, metrics, upstreams, hosted)
+        routing = self.routing = Routing(settings, metrics, upstreams, hosted)
         pipeline = build_pipeline(
             settings,
             domain,
@@ -228,8 +229,8 @@ class Gateway:
         tasks.every(SCHEMA_SECONDS, "look_at_schema", schema.look)
         self._closing.push_async_callback(tasks.stop)
 
-        self._reload = lambda: tasks.once("reload_routes", lambda: self._routing.reload("SIGHUP"))
-        tasks.every(LOOK_SECONDS, "look_at_routes", self._routing.look)
+        self._reload = lambda: tasks.once("reload_routes", lambda: self.routing.reload("SIGHUP"))
+        tasks.every(LOOK_SECONDS, "look_at_routes", self.routing.look)
         tasks.every(NOTE_SECONDS, "note_for_status", report.note)
         tasks.every(LOG_FLUSH_SECONDS, "flush_access_log", access_log.flush)
         tasks.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)

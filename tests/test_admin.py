@@ -49,7 +49,7 @@ async def test_before_the_migrations_it_is_unready_and_says_which(database_url: 
     assert checks["migrations"].startswith("pending: ")
 
 
-async def test_it_becomes_ready_when_the_database_does(world: World, start: Start) -> None:
+async def test_a_gateway_becomes_ready_when_the_database_does(world: World, start: Start) -> None:
     gateway = await start(world.url)
     await world.sql("ALTER TABLE gateway_migrations RENAME TO away")
     assert (await admin(gateway, "/readyz")).status == 503

@@ -144,7 +144,7 @@ def test_what_is_left_holds_none_of_ours_and_all_of_the_rest(line: bytes) -> Non
     st.sampled_from(OURS),
     st.integers(0, 5),
 )
-def test_one_beside_anything_is_among_those_found(lines: list[bytes], name: bytes, place: int) -> None:
+def test_a_cookie_beside_anything_is_among_those_found(lines: list[bytes], name: bytes, place: int) -> None:
     lines.insert(min(place, len(lines)), name + b"=mine")
     found = OurCookies(lines).every(name)
     assert b"mine" in found

@@ -20,7 +20,7 @@ def test_a_sessions_token_is_good_in_that_session_alone() -> None:
         TOKENS.check([token], [token], uuid4())
 
 
-def test_it_stays_the_same_in_every_process_and_goes_into_a_cookie() -> None:
+def test_a_csrf_token_is_the_same_in_every_process_and_fits_a_cookie() -> None:
     assert TOKENS.mint(SESSION) == CsrfTokens([SECRET]).mint(SESSION) != CsrfTokens([OTHER]).mint(SESSION)
     assert TOKENS.mint(SESSION).replace("-", "").replace("_", "").isalnum()
     assert len(TOKENS.mint(SESSION)) == 32

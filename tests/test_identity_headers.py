@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authcore.identity_headers import BY_KEY, FAMILIES, HEADERS, columns_of, in_words, withheld
-from authcore.store.triggers import _TABLES, _statements
+from authcore.store.triggers import TABLES, statements
 from config.checks import fold
 from config.settings import Settings
 
@@ -101,9 +101,9 @@ def test_the_patterns_of_the_others_match_each_family() -> None:
 @pytest.mark.parametrize("column", sorted({column for header in HEADERS for column in header.columns}))
 def test_a_column_that_a_header_comes_from_is_reported(column: str) -> None:
     table, name = column.split(".")
-    assert table in _TABLES
+    assert table in TABLES
     made = "\n".join(
-        statement for statement in _statements() if f"FUNCTION gateway_changed_{table}()" in statement
+        statement for statement in statements() if f"FUNCTION gateway_changed_{table}()" in statement
     )
     untold = re.search(r"- ARRAY\[(.*?)\]::text\[\]", made)
     assert untold is not None

@@ -35,7 +35,7 @@ _PREFIX: Final = "gateway_changed_"
 # table: (expression that identifies a row, columns on which no verdict depends). The columns are subtracted as JSON
 # keys, so that the triggers also work where a table lacks one of them, or has more columns.
 _ID: Final = "r.id::text"
-_TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "organizations": (_ID, ("updated_at", "settings", "name", "slug")),
     "users": (
         _ID,
@@ -123,16 +123,17 @@ WHERE p.proname LIKE 'gateway\\_changed\\_%' AND t.tgenabled IN ('O', 'A')
     AND t.tgrelid IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
 """
 
-NAMES: Final = tuple(_TABLES)
-TRIGGERS: Final = len(_TABLES) * (len(_SOURCES) + 1)
+NAMES: Final = tuple(TABLES)
+TRIGGERS: Final = len(TABLES) * (len(_SOURCES) + 1)
 
 
 class TriggersRefused(RuntimeError):
     """Error: the database user has no right to install triggers."""
 
 
-def _statements() -> Iterable[str]:
-    for table, (row_id, ignored) in _TABLES.items():
+def statements() -> Iterable[str]:
+    """Yield the statements that make every trigger, with its function."""
+    for table, (row_id, ignored) in TABLES.items():
         unwatched = [column for column in ignored if column not in columns_of(table)]
         row = f"{row_id} AS row_id, to_jsonb(r) - ARRAY[{', '.join(map(repr, unwatched))}]::text[] AS rest"
         branches = "\n    ELS".join(
@@ -157,7 +158,7 @@ def _statements() -> Iterable[str]:
     yield from former_memberships.statements()
 
 
-_VERSION: Final = hashlib.sha256("\n".join(_statements()).encode()).hexdigest()
+_VERSION: Final = hashlib.sha256("\n".join(statements()).encode()).hexdigest()
 
 
 async def are_installed(connection: Any) -> bool:
@@ -174,7 +175,7 @@ async def install(connection: Any) -> bool:
     if await are_installed(connection):
         return False
     try:
-        for statement in _statements():
+        for statement in statements():
             await connection.execute(statement)
         for table in NAMES:
             await connection.execute(f"COMMENT ON FUNCTION {_PREFIX}{table}() IS '{_VERSION}'")
@@ -195,7 +196,7 @@ async def remove(connection: Any) -> bool:
 def parse(payload: str) -> Change:
     """Parse a notification. One that cannot be parsed means "everything": newer triggers may send more."""
     table, _, ids = payload.partition(" ")
-    if ids == "*" or table not in _TABLES or table == "permissions":
+    if ids == "*" or table not in TABLES or table == "permissions":
         return Change(everything=True)
     try:
         if table == "user_organizations":

@@ -137,6 +137,7 @@ class RouteTable:
     """Route table of a gateway.
 
     Attributes:
+        hosted: The routes of each path that the gateway answers itself.
         by_host: Some rule names a host, so `match` needs the request's host.
         size: How many routes there are besides the hosted ones.
     """
@@ -160,7 +161,7 @@ class RouteTable:
             preflights: In place of `preflight`, the preflight route of each route.
             endings: What follows a dot or a colon is left out, too, when a path is held to a prefix.
         """
-        self._hosted = {
+        self.hosted = {
             path: (found,) if isinstance(found, Route) else tuple(found) for path, found in hosted.items()
         }
         self._preflight = preflight
@@ -219,10 +220,10 @@ class RouteTable:
         return self._given(rule.preflight) if preflight else rule.route
 
     def _of_hosted(self, method: bytes, path: str) -> Route | None:
-        fixed, routes = path, self._hosted.get(path.lower())
+        fixed, routes = path, self.hosted.get(path.lower())
         if routes is None:
             fixed, _, last = path.rpartition("/")
-            routes = self._hosted.get(fixed.lower() + "/{id}") if last else None
+            routes = self.hosted.get(fixed.lower() + "/{id}") if last else None
             if routes is None:
                 return None
         if (

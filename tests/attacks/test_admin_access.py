@@ -69,7 +69,7 @@ async def test_a_page_that_rebinds_its_name_reads_nothing(
     assert upstream.seen == b""
 
 
-async def test_it_is_told_what_to_do_and_counted(start: Start) -> None:
+async def test_a_refused_host_is_told_what_to_do_and_counted(start: Start) -> None:
     gateway = await start(admin={"hosts": ()})
     answer = await asked(gateway, "attacker.test", "/status.json")
     assert answer.status == 421

@@ -93,7 +93,7 @@ async def test_a_page_that_may_use_cookies_does_and_no_other(
         is_refusal(await shake(gate, jar.sent_to("/api/socket"), "Origin: https://app.example.com.evil"), 403)
 
 
-async def test_who_presents_a_header_is_not_asked(gate: Gateway, world: World) -> None:
+async def test_a_handshake_with_a_credential_in_a_header_needs_no_origin(gate: Gateway, world: World) -> None:
     """No browser sends one by itself."""
     for line in (bearer(world.token(world.agent)), f"X-API-Key: {world.api_key}"):
         assert (await shake(gate, line, "Origin: https://evil.example")).status == 101

@@ -110,14 +110,18 @@ async def test_no_page_elsewhere_signs_a_browser_in_or_out(gate: Gateway) -> Non
         ("multipart/form-data; boundary=x", 415),
     ],
 )
-async def test_nor_does_json_sent_as_a_form(gate: Gateway, content_type: str, status: int) -> None:
+async def test_no_json_sent_as_a_form_signs_a_browser_in(
+    gate: Gateway, content_type: str, status: int
+) -> None:
     body = b'{"email": "agent@example.com", "password": "' + PASSWORD.encode() + b'", "x": "="}'
     refusal = await ask(gate, request("POST", LOGIN, f"Content-Type: {content_type}", body=body))
     is_refusal(refusal, status)
     assert refusal.all("Set-Cookie") == []
 
 
-async def test_pages_of_this_origin_do_and_programs_and_pages_that_may(world: World, start: Start) -> None:
+async def test_pages_of_this_origin_and_of_permitted_ones_sign_in_and_so_do_programs(
+    world: World, start: Start
+) -> None:
     gate = await start(world.url, cookies=True, cors={"origins": (APP,), "credentials": True})
     for lines in (
         (),

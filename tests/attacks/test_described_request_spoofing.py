@@ -20,7 +20,9 @@ METHOD, TARGET = "X-Original-Method: GET", "X-Original-URI: /api/x"
 FORWARDED = ("X-Forwarded-Method: GET", "X-Forwarded-Uri: /api/x", "X-Forwarded-Host: app.test")
 
 
-async def test_who_is_not_trusted_is_told_nothing(world: World, start: Start, upstream: Upstream) -> None:
+async def test_a_peer_that_is_not_trusted_is_told_nothing(
+    world: World, start: Start, upstream: Upstream
+) -> None:
     gate = await start(world.url, decision={"path": "/decisions"}, trusted_proxies=["10.0.0.0/8"])
     for credential in (bearer(world.token(world.root)), bearer("x.y.z"), f"X-API-Key: {world.api_key}"):
         for question in (
@@ -71,7 +73,9 @@ async def test_what_is_missing_doubled_or_ambiguous_is_denied(
 
 
 @pytest.mark.parametrize("place", range(3))
-async def test_so_is_what_traefik_and_caddy_would_never_send(world: World, start: Start, place: int) -> None:
+async def test_a_described_request_as_traefik_and_caddy_never_send_it_is_denied(
+    world: World, start: Start, place: int
+) -> None:
     gate = await start(world.url, **ON)
     root = bearer(world.token(world.root))
     without = [line for number, line in enumerate(FORWARDED) if number != place]

@@ -62,7 +62,7 @@ async def test_a_foreign_token_makes_no_keys_and_no_invitations(
     await granted(gate, get(INVITATIONS, line))
 
 
-async def test_neither_switches_a_key_on_again_and_both_may_end_one(
+async def test_no_key_and_no_foreign_token_switches_a_key_on_again_and_both_may_end_one(
     world: World, start: Start, provider: Provider
 ) -> None:
     """A key that was switched off after a leak is as good as a new one to whoever still has it."""
@@ -78,7 +78,7 @@ async def test_neither_switches_a_key_on_again_and_both_may_end_one(
         await granted(gate, request("DELETE", one, line))
 
 
-async def test_no_client_says_by_which_key_it_comes(world: World, start: Start) -> None:
+async def test_no_client_names_the_key_of_its_request(world: World, start: Start) -> None:
     gate = await start(world.url)
     row, _ = await world.accounts.create_api_key(world.admin, world.home, "off")
     await granted(gate, put(f"{KEYS}/{row.id}", {"is_active": False}, bearer(world.token(world.admin))))

@@ -29,7 +29,7 @@ def signed(secret: str = SECRET, **claims: Any) -> str:
     )
 
 
-async def test_who_knows_the_shared_secret_cannot_invite(gate: Gateway, world: World) -> None:
+async def test_a_forger_with_the_shared_secret_cannot_invite(gate: Gateway, world: World) -> None:
     """Whatomate knows it too, and so does whoever has read its configuration."""
     real = claims_of(await new_invitation(gate, world))
     forged = signed(**{**real, "jti": str(uuid4())})
@@ -67,7 +67,7 @@ async def test_an_invitation_is_for_its_organization(gate: Gateway, world: World
 
 
 async def test_an_invitation_ends(gate: Gateway, world: World) -> None:
-    _, token = await world.accounts._invitations.create(  # noqa: SLF001 - made long ago
+    _, token = await world.invitations.create(  # made long ago
         organization_id=world.home, now=time.time() - 1000, expires_at=time.time() - 10
     )
     is_refusal(await ask(gate, register_by(token)), 403, "Invitation has expired. Please ask for a new one.")

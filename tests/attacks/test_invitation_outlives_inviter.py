@@ -61,7 +61,9 @@ async def test_an_invitation_ends_with_the_right_to_give_it(gate: Gateway, world
     assert row["used_at"] is None, "what lets nobody in is not used up"
 
 
-async def test_who_has_an_account_does_not_join_by_it_either(gate: Gateway, world: World) -> None:
+async def test_a_user_with_an_account_does_not_join_by_the_invitation_of_a_former_admin(
+    gate: Gateway, world: World
+) -> None:
     other = await world.accounts.create_organization("Third")
     await world.accounts.create_user(
         email="elsewhere@example.com", password="correct horse", full_name="E", organization_id=other

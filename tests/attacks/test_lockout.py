@@ -47,7 +47,7 @@ async def test_being_known_is_of_one_account_only(world: World, start: Start) ->
     assert (await ask(gate, login_from(HOME))).status == 429
 
 
-async def test_who_sits_where_the_user_is_known_has_no_more_tries(world: World, start: Start) -> None:
+async def test_a_guesser_at_the_users_own_address_has_no_more_tries(world: World, start: Start) -> None:
     gate = await start(world.url, **STRICT)
     await granted(gate, login_from(HOME))
     statuses = [(await ask(gate, login_from(HOME, f"guess {number}"))).status for number in range(6)]

@@ -30,7 +30,7 @@ async def shut(gate: Gateway) -> None:
     assert (await ask(gate, login_from(HOME, email="both@example.com"))).status == 429
 
 
-async def test_who_signed_in_from_there_still_can(world: World, start: Start) -> None:
+async def test_a_user_who_signed_in_from_a_network_still_can(world: World, start: Start) -> None:
     gate = await start(world.url, **STRICT)
     await granted(gate, login_from(HOME))
     await shut(gate)

@@ -44,7 +44,7 @@ async def test_a_key_opens_no_other_organization_whoever_owns_it(
         assert (await ask(gate, get(PATH, line))).status == 200
 
 
-async def test_who_is_no_member_is_not_told_which_organizations_there_are(
+async def test_a_caller_who_is_no_member_is_not_told_which_organizations_there_are(
     gate: Gateway, world: World
 ) -> None:
     token = bearer(world.token(world.agent))

@@ -22,7 +22,9 @@ async def test_a_target_with_two_readings_reaches_nobody(
     assert upstream.seen == b""
 
 
-async def test_nor_does_it_with_a_credential(world: World, start: Start, upstream: Upstream) -> None:
+async def test_a_target_with_two_readings_reaches_nobody_with_a_credential_either(
+    world: World, start: Start, upstream: Upstream
+) -> None:
     gate = await start(world.url)
     for target in AMBIGUOUS:
         is_refusal(await ask(gate, get(target, bearer(world.token(world.root)))), 400)

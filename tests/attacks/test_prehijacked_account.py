@@ -93,7 +93,7 @@ async def test_nothing_is_proved_of_an_address_that_an_account_was_given_later(
     is_refusal(await ask(gate, comes(provider)), 401, UNPROVED)
 
 
-async def test_who_was_there_before_this_was_noted_is_vouched_for_by_an_operator(
+async def test_a_user_from_before_proofs_were_noted_is_vouched_for_by_an_operator(
     gate: Gateway, world: World, provider: Provider
 ) -> None:
     """Whatomate made them; one has registered by themselves, and is vouched for by name alone."""
@@ -133,7 +133,7 @@ async def test_a_setting_takes_whoever_has_the_address(
     assert (await ask(gate, comes(provider))).status == 200
 
 
-async def test_by_the_id_of_a_user_it_is_no_matter_who_proved_what(
+async def test_a_foreign_token_by_the_users_id_needs_no_proof_of_an_address(
     world: World, start: Start, provider: Provider
 ) -> None:
     gate = await start(world.url, issuer=provider.settings(claim_user_id="sub"))

@@ -116,7 +116,7 @@ async def gate(world: World, start: Start) -> Gateway:
     return await start(world.url, preset="whatomate", timeout={"drain_seconds": 0.1})
 
 
-def test_there_are_endpoints_to_ask_for() -> None:
+def test_the_preset_protects_endpoints_to_ask_for() -> None:
     assert len(PROTECTED) > 150
     assert ("GET", "/api/users") in PROTECTED
     assert ("GET", "/ws") in PROTECTED
@@ -132,7 +132,7 @@ async def test_a_spelling_with_two_readings_reaches_nobody(gate: Gateway, upstre
     assert upstream.seen == b""
 
 
-async def test_nor_does_it_with_a_credential_that_may_everything(
+async def test_a_spelling_with_two_readings_reaches_nobody_with_every_right(
     gate: Gateway, world: World, upstream: Upstream
 ) -> None:
     asks = [("GET", target) for target in ambiguous("/api/users")]
@@ -153,7 +153,9 @@ async def test_no_spelling_with_one_reading_is_public(gate: Gateway, upstream: U
     assert upstream.seen == b""
 
 
-async def test_nor_open_to_a_role_that_may_not(gate: Gateway, world: World, upstream: Upstream) -> None:
+async def test_no_spelling_with_one_reading_is_open_to_a_role_without_the_permission(
+    gate: Gateway, world: World, upstream: Upstream
+) -> None:
     token = bearer(world.token(world.agent))
     asks = [(method, target) for method in ("GET", "POST", "DELETE") for target in spelt("/api/users")]
     for method, target, answer in await asked(gate, asks, token):
@@ -164,7 +166,7 @@ async def test_nor_open_to_a_role_that_may_not(gate: Gateway, world: World, upst
 async def test_the_same_requests_pass_for_who_may(gate: Gateway, world: World, upstream: Upstream) -> None:
     """Or nothing of the above would mean anything."""
     root = bearer(world.token(world.root))
-    table = gate._routing.table  # noqa: SLF001 -- what the gateway answers itself never comes to the upstream
+    table = gate.routing.table  # what the gateway answers itself never comes to the upstream
     forwarded = [
         (method, path)
         for method, path in PROTECTED

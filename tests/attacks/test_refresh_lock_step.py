@@ -44,7 +44,7 @@ async def is_over(gate: Gateway, *pairs: Pair) -> None:
         is_refusal(await ask(gate, refresh(pair)), 401)
 
 
-async def test_who_lost_the_answer_gets_the_same_pair_for_as_long_as_it_is_of_use(
+async def test_a_client_that_lost_the_answer_gets_the_same_pair_for_as_long_as_it_is_of_use(
     world: World, start: Start
 ) -> None:
     gates = [await start(world.url), await start(world.url)]
@@ -62,7 +62,9 @@ async def test_who_lost_the_answer_gets_the_same_pair_for_as_long_as_it_is_of_us
     await granted(gates[0], refresh(again))  # from here on it goes on as ever
 
 
-async def test_and_not_for_longer(world: World, start: Start) -> None:
+async def test_a_client_that_lost_the_answer_gets_no_pair_once_it_is_of_no_use(
+    world: World, start: Start
+) -> None:
     gate = await start(world.url)
     first = await sign_in(gate)
     second = await granted(gate, refresh(first))

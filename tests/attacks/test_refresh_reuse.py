@@ -134,7 +134,7 @@ async def test_the_same_pair_is_not_given_to_a_user_who_was_switched_off_meanwhi
     is_refusal(await ask(gate, refresh(before)), 401, "Account is disabled")
 
 
-async def test_nor_in_a_session_that_was_ended_meanwhile(gate: Gateway) -> None:
+async def test_a_second_refresh_is_refused_in_a_session_that_was_ended_meanwhile(gate: Gateway) -> None:
     before = await sign_in(gate)
     after = await granted(gate, refresh(before))
     await granted(gate, post("/api/auth/logout", {"refresh_token": after["refresh_token"]}))

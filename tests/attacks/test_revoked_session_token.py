@@ -47,7 +47,7 @@ async def test_every_verdict_that_was_remembered_falls(
         assert len(upstream.requests) == seen
 
 
-async def test_hosted_endpoints_refuse_it_too(gate: Gateway, world: World) -> None:
+async def test_hosted_endpoints_refuse_a_token_of_a_revoked_session_too(gate: Gateway, world: World) -> None:
     pair = await sign_in(gate)
     await granted(gate, post("/api/auth/logout", {"refresh_token": pair["refresh_token"]}))
     by = bearer(pair["access_token"])

@@ -20,7 +20,7 @@ def refused(token: str, method: str = "GET", path: str = "/api/x", now: float = 
     return str(caught.value)
 
 
-def test_it_is_good_for_one_method_and_one_path() -> None:
+def test_a_signed_identity_is_good_for_one_method_and_one_path() -> None:
     token = sign(principal(), path="/api/café/a b")
     for path in (
         "/api/caf%C3%A9/a%20b",
@@ -43,7 +43,7 @@ def test_it_is_good_for_one_method_and_one_path() -> None:
         assert "path" in refused(token, "GET", path)
 
 
-def test_it_is_good_for_a_minute() -> None:
+def test_a_signed_identity_is_good_for_a_minute() -> None:
     token = sign(principal())
     assert verifier().verify(token, "GET", "/api/x", int(NOW) + 59)
     for now in (int(NOW) + 60, int(NOW) + 61, NOW + 86_400):
@@ -52,7 +52,7 @@ def test_it_is_good_for_a_minute() -> None:
     assert verifier(leeway_seconds=30).verify(token, "GET", "/api/x", NOW - 30)
 
 
-def test_it_is_good_for_one_service_and_by_one_gateway() -> None:
+def test_a_signed_identity_is_good_for_one_service_and_by_one_gateway() -> None:
     refused(sign(principal(), audience="billing"))
     refused(sign(principal(), signer(issuer="somebody")))
     refused(sign(principal(), signer(key=b"another-secret-of-the-same-length-or-more")))

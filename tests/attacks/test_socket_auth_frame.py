@@ -95,7 +95,7 @@ async def test_a_token_that_opens_no_socket_closes_this_one(world: World, start:
     assert await refused(gate, far, frame(auth(world.token(world.agent)))) == (4401, "account disabled")
 
 
-async def test_who_shook_hands_as_one_does_not_go_on_as_another(world: World, start: Start, far: Far) -> None:
+async def test_a_socket_of_one_user_does_not_go_on_as_anothers(world: World, start: Start, far: Far) -> None:
     """An upstream that believes the message alone would serve somebody whom nobody watches over."""
     gate = await start(world.url)
     mine, theirs = bearer(world.token(world.agent)), world.token(world.admin)

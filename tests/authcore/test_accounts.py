@@ -165,7 +165,7 @@ async def test_a_home_without_a_membership_row_is_a_membership(world: World) -> 
         await register(world, organization, "user@example.com")
 
 
-async def test_who_was_removed_may_join_again_even_under_a_unique_index(own_world: World) -> None:
+async def test_a_removed_member_may_join_again_even_under_a_unique_index(own_world: World) -> None:
     organization = await own_world.organization()
     user = await own_world.user(organization, role="admin")
     await own_world.sql(

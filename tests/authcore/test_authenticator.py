@@ -136,7 +136,7 @@ async def test_a_user_who_is_gone_off_or_removed_is_refused(world: World) -> Non
     assert await refused(world, token) is UserDisabled
 
 
-async def test_who_has_no_membership_row_belongs_to_their_home_and_nowhere_else(world: World) -> None:
+async def test_a_user_without_a_membership_row_belongs_to_their_home_and_nowhere_else(world: World) -> None:
     organization, other = await world.organization(), await world.organization("Other")
     user = await world.user(organization, role="manager")
     await world.sql("DELETE FROM user_organizations")
@@ -214,7 +214,7 @@ async def test_another_organization_is_for_its_members(world: World) -> None:
     assert await refused(world, token, other) is NotAMember
 
 
-async def test_who_was_removed_from_the_tokens_organization_does_not_get_elsewhere_with_it(
+async def test_a_user_removed_from_the_tokens_organization_does_not_get_elsewhere_with_it(
     world: World,
 ) -> None:
     organization, other = await world.organization(), await world.organization("Other")

@@ -28,7 +28,7 @@ DRIVER = sorted(
 ERRORS = [one for one in DRIVER if not one.__name__.startswith(("PostgresLog", "PostgresWarning"))]
 
 
-def test_these_are_many() -> None:
+def test_the_drivers_errors_are_more_than_200() -> None:
     assert len(ERRORS) > 200
 
 
@@ -124,7 +124,7 @@ def test_each_cause_is_named(error: Exception | None, kind: Kind) -> None:
     assert classify(error).kind is kind
 
 
-def test_neither_rows_nor_urls_are_quoted() -> None:
+def test_a_failures_words_quote_no_rows_and_no_urls() -> None:
     for error in (
         pg.ClientConfigurationError("invalid DSN: postgresql://u:hunter2@x"),
         ValueError("could not convert hunter2 to int"),

@@ -50,7 +50,7 @@ def shown(algorithm: str = "EdDSA", **changes: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-async def test_it_is_fetched_when_first_asked_for_and_then_kept() -> None:
+async def test_a_key_set_is_fetched_when_first_asked_for_and_then_kept() -> None:
     server = Server(shown(kid="a"))
     source = server.source()
     for _ in range(3):
@@ -65,7 +65,7 @@ async def test_any_number_at_once_make_one_fetch() -> None:
     assert (server.asked, {len(one) for one in found}) == (1, {1})
 
 
-async def test_who_gives_up_waiting_does_no_harm_to_the_others() -> None:
+async def test_a_caller_that_gives_up_on_a_key_set_does_no_harm_to_the_others() -> None:
     server = Server(shown(kid="a"))
     source = server.source()
     first = asyncio.create_task(source.candidates("EdDSA", "a", NOW))
@@ -108,7 +108,7 @@ async def test_an_algorithm_that_is_not_accepted_asks_nobody() -> None:
 
 
 @pytest.mark.parametrize(("max_age", "again"), [(None, 300), (3600, 300), (60, 60), (0, 10)])
-async def test_it_is_read_again_in_good_time(max_age: float | None, again: float) -> None:
+async def test_a_key_set_is_read_again_before_it_ends(max_age: float | None, again: float) -> None:
     server = Server(shown(kid="a"), max_age=max_age)
     source = server.source()
     await source.follow(NOW)

@@ -122,7 +122,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
 }
 
 
-async def test_these_are_all_the_calls_there_are() -> None:
+async def test_every_public_call_of_the_store_is_tried_in_an_outage() -> None:
     store = await open_store(NOWHERE)
     public = {name for name in dir(store) if not name.startswith("_")} - {
         "connect",
@@ -254,7 +254,7 @@ async def test_a_server_that_accepts_and_says_nothing_is_unavailable() -> None:
     await server.wait_closed()
 
 
-async def test_who_gives_up_waiting_leaves_the_pool_whole(world: World) -> None:
+async def test_a_caller_that_gives_up_waiting_leaves_the_pool_whole(world: World) -> None:
     store = await open_store(world.url, pool_max=1)
     for _ in range(20):
         work = asyncio.ensure_future(store.subject(ONE, ONE))

@@ -256,7 +256,7 @@ async def test_waiting_work_is_bounded_and_the_bound_is_given_back() -> None:
     pool.close()
 
 
-async def test_who_goes_away_while_waiting_leaves_the_queue() -> None:
+async def test_a_caller_that_goes_away_while_waiting_leaves_the_queue() -> None:
     pool = BcryptPool(workers=1, queue=1)
     begun, gate = threading.Event(), threading.Event()
 

@@ -200,7 +200,7 @@ async def test_a_user_who_is_gone_or_off_gets_no_new_pair_and_loses_no_token(wor
     await world.sessions.refresh(token, NOW)
 
 
-async def test_who_was_removed_from_the_organization_lands_at_home(world: World) -> None:
+async def test_a_user_removed_from_the_organization_lands_at_home(world: World) -> None:
     user, home, _ = await begin(world)
     other = await world.organization("Other")
     await world.accounts.add_member(user, other)

@@ -181,9 +181,7 @@ async def test_the_wait_doubles_up_to_its_cap_and_is_told(world: World) -> None:
 
 
 async def test_a_short_wait_is_held_and_a_longer_one_refused(world: World) -> None:
-    world.accounts._attempts = SignInThrottle(  # noqa: SLF001 - the figures are this test's
-        world.store, AttemptLimits(delay_seconds=0.05, hold_seconds=0.06)
-    )
+    world.limit_attempts(AttemptLimits(delay_seconds=0.05, hold_seconds=0.06))
     await world.user(await world.organization())
     await wrong(world, 6)  # the sixth is held
     before = world.passwords.pool.started
@@ -219,7 +217,7 @@ async def test_what_still_counts_is_not_purged(world: World) -> None:
 async def test_counters_survive_a_restart(world: World) -> None:
     await world.user(await world.organization())
     await wrong(world, 5)
-    world.accounts._attempts = SignInThrottle(world.store, UNHELD)  # noqa: SLF001 - as after a restart
+    world.limit_attempts(UNHELD)  # as after a restart
     with pytest.raises(Throttled):
         await world.login(address=AWAY)
 
@@ -244,9 +242,7 @@ async def test_success_forgives_the_failures_of_that_email_from_that_address(wor
 async def test_success_pays_for_no_guess_at_another_account(world: World) -> None:
     organization = await world.organization()
     await world.user(organization, "own@example.com")
-    world.accounts._attempts = SignInThrottle(  # noqa: SLF001 - the figures are this test's
-        world.store, AttemptLimits(address_free_failures=8, hold_seconds=0)
-    )
+    world.limit_attempts(AttemptLimits(address_free_failures=8, hold_seconds=0))
     tried = 0
     with pytest.raises(Throttled):  # noqa: PT012 - which of them is refused is the point
         for number in range(20):

@@ -28,7 +28,7 @@ def test_what_is_signed_is_read() -> None:
     assert verifier().verify(sign(who), "GET", "/api/x", NOW).permissions is None
 
 
-def test_it_is_a_jwt_like_any_other() -> None:
+def test_a_signed_identity_is_a_jwt_like_any_other() -> None:
     """Put together from two encoded parts, it still is one JSON object under one signature."""
     for length in range(7):  # each remainder of three
         token = sign(principal(email="e" * length))
@@ -80,13 +80,13 @@ def test_any_path_is_signed_as_it_is(path: str) -> None:
         st.text(max_size=200), st.from_regex(r"[\w-]{1,40}\.[\w-]{1,40}\.[\w-]{1,40}", fullmatch=True)
     )
 )
-def test_no_input_raises_anything_else(token: str) -> None:
+def test_no_input_makes_the_verifier_raise_anything_but_a_rejection(token: str) -> None:
     with pytest.raises(IdentityRejected):
         verifier().verify(token, "GET", "/", NOW)
 
 
 @given(place=st.integers(min_value=0), letter=st.sampled_from("ABCabc019-_."))
-def test_no_change_to_it_goes_unnoticed(place: int, letter: str) -> None:
+def test_no_change_to_a_signed_identity_goes_unnoticed(place: int, letter: str) -> None:
     token = sign(principal())
     place %= len(token)
     if (

@@ -624,7 +624,7 @@ def test_no_input_makes_verification_raise_anything_but_a_rejection(token: str |
 
 @settings(max_examples=200, deadline=None)
 @given(some_claims, st.binary(max_size=60))
-def test_no_genuine_payload_makes_it_raise_anything_else_either(
+def test_no_genuine_payload_makes_verification_raise_anything_but_a_rejection(
     claims: dict[str, object], body: bytes
 ) -> None:
     for payload in (sign({**whatomate(), **claims}), sign(body)):

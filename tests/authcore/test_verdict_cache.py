@@ -66,7 +66,7 @@ async def test_of_many_who_miss_one_key_one_loads() -> None:
     assert memory.recall(KEY, 1) is asking[0].result()
 
 
-async def test_who_leaves_takes_nothing_from_the_others() -> None:
+async def test_a_caller_that_leaves_takes_nothing_from_the_others() -> None:
     memory, store = make(), Store()
     store.gate.clear()
     first, second = (asyncio.ensure_future(memory.fetch(KEY, 0, store.load)) for _ in range(2))
@@ -238,7 +238,7 @@ async def test_without_stale_seconds_nobody_goes_on() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(CHANGES) - {"a gap's begin"}))
-async def test_who_may_have_been_revoked_does_not_go_on(name: str) -> None:
+async def test_in_an_outage_a_caller_that_may_have_been_revoked_does_not_go_on(name: str) -> None:
     memory, store = make(stale_seconds=300), Store()
     await memory.fetch(KEY, 0, store.load)
     memory.begin_gap()
@@ -248,7 +248,7 @@ async def test_who_may_have_been_revoked_does_not_go_on(name: str) -> None:
         await out(memory, 1)
 
 
-async def test_who_was_refused_since_does_not_go_on() -> None:
+async def test_in_an_outage_a_caller_that_was_refused_since_does_not_go_on() -> None:
     memory, store = make(stale_seconds=300, refused_seconds=5), Store()
     await memory.fetch(KEY, 0, store.load)
     store.answer = UserDisabled

@@ -43,7 +43,7 @@ async def sign_in(browser: Browser, name: str) -> Any:
     return answer
 
 
-async def test_who_signs_in_stays_signed_in_when_the_access_token_ends(
+async def test_a_user_stays_signed_in_when_the_access_token_ends(
     world: World, start: Start, browser: Browser
 ) -> None:
     async with site(start, world, browser) as (server, home):

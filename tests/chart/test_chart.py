@@ -24,7 +24,7 @@ NOT_KUBERNETES_OWN = {"PodMonitor", "ServiceMonitor", "PrometheusRule", "HTTPRou
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_it_is_linted_strictly(way: str, tmp_path: Path) -> None:
+def test_the_chart_is_linted_strictly(way: str, tmp_path: Path) -> None:
     done = helm("lint", "--strict", str(CHART), values=WAYS[way], folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-def test_it_answers_with_what_it_received_until_it_is_told_to_stop(tmp_path: Path) -> None:
+def test_echo_answers_with_what_it_received_until_it_is_told_to_stop(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway", "echo", "--listen", "127.0.0.1:0"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

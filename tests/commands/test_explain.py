@@ -31,7 +31,7 @@ def routes(tmp_path: Path) -> dict[str, str]:
     return {"GATEWAY_ROUTES": str(tmp_path / "routes.yaml")}
 
 
-def test_who_may_is_told_what_the_upstream_gets(
+def test_of_a_permitted_caller_explain_prints_what_the_upstream_gets(
     on: Run, user: str, organization: str, tmp_path: Path
 ) -> None:
     result = explain(on, "--as", "ada@acme", "GET", "/api/users", **routes(tmp_path))
@@ -49,7 +49,9 @@ def test_who_may_is_told_what_the_upstream_gets(
     assert "eyJ" not in result.output
 
 
-def test_who_may_not_is_told_what_is_missing(on: Run, organization: str, tmp_path: Path) -> None:
+def test_of_a_refused_caller_explain_prints_what_is_missing(
+    on: Run, organization: str, tmp_path: Path
+) -> None:
     arguments = (
         "--email",
         "bob@acme.example",

@@ -62,7 +62,7 @@ def test_the_role_may_connect_where_not_everybody_may(run: Run, database_url: st
     assert run("migrate", "--check", GATEWAY_DATABASE_URL=own).exit_code == 0
 
 
-def test_who_owns_the_tables_and_not_the_database_may_give_the_rights(
+def test_an_owner_of_the_tables_and_not_of_the_database_may_give_the_rights(
     run: Run, database_url: str, role: str
 ) -> None:
     finish(execute(database_url, f"GRANT CREATE, USAGE ON SCHEMA public TO {role}"))

@@ -39,7 +39,7 @@ def admin(status: int) -> Iterator[tuple[int, list[str]]]:
         server.server_close()
 
 
-def test_it_asks_where_the_gateway_listens(run: Run) -> None:
+def test_health_asks_where_the_gateway_listens(run: Run) -> None:
     with admin(200) as (port, asked):
         for host in ("127.0.0.1", "0.0.0.0", ""):  # noqa: S104 -- what an operator may have set
             assert run("health", GATEWAY_ADMIN_LISTEN=f"{host}:{port}").stdout == "what it says\n"
@@ -47,7 +47,7 @@ def test_it_asks_where_the_gateway_listens(run: Run) -> None:
     assert asked == ["/livez", "/livez", "/livez", "/readyz"]
 
 
-def test_it_fails_with_the_answer_when_that_is_no(run: Run) -> None:
+def test_health_fails_with_the_answer_when_that_is_no(run: Run) -> None:
     with admin(503) as (port, _):
         result = run("health", "--ready", GATEWAY_ADMIN_LISTEN=f"127.0.0.1:{port}")
     refused(result, 1, "/readyz answers 503: what it says")

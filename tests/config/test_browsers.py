@@ -9,7 +9,7 @@ from tests.config.loading import load, problems_of
 ORIGINS, DOMAIN = "GATEWAY_CORS_ORIGINS", "GATEWAY_COOKIE_DOMAIN"
 
 
-def test_all_of_it_is_off_by_default() -> None:
+def test_cookies_and_cors_are_off_by_default() -> None:
     settings = load()
     assert (settings.cookies, settings.cookie.secure, settings.cookie.domain, settings.cookie.only) == (
         False,

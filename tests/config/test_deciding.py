@@ -31,6 +31,6 @@ def test_a_path_that_has_more_than_one_spelling_is_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api", "/api/auth"])
-def test_it_hides_nothing_that_the_gateway_answers(path: str) -> None:
+def test_the_decision_path_hides_nothing_that_the_gateway_answers(path: str) -> None:
     (problem,) = problems_of({"GATEWAY_DECISION_PATH": path, **TRUST})
     assert problem == f"GATEWAY_DECISION_PATH: {path} would hide /api/auth, which the gateway answers"

@@ -40,7 +40,7 @@ def matched(pattern: PathPattern) -> set[str]:
 
 
 @given(patterns(), patterns())
-def test_one_is_more_specific_when_it_matches_a_part_of_the_other(
+def test_a_pattern_is_more_specific_when_it_matches_a_part_of_the_other(
     one: PathPattern, other: PathPattern
 ) -> None:
     mine, theirs = matched(one), matched(other)

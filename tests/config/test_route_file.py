@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.route_checks import _FORWARDED, _OURS
+from config import route_checks
 from config.route_file import RoutePlan, RoutesRefused, preset_text, read_plan
 from config.route_text import read_text
 from config.routes import schema
@@ -343,8 +343,8 @@ def test_the_route_files_that_the_pages_show_are_read(page: str, tmp_path: Path)
 
 
 def test_what_the_gateway_writes_no_route_may() -> None:
-    assert {name.decode() for name in FORWARDED} == _FORWARDED
-    assert {prefix.decode() for prefix in MANAGED_PREFIXES} == set(_OURS)
+    assert {name.decode() for name in FORWARDED} == route_checks.FORWARDED_FIELDS
+    assert {prefix.decode() for prefix in MANAGED_PREFIXES} == set(route_checks.MANAGED_PREFIXES)
 
 
 def test_the_published_schema_is_the_models() -> None:

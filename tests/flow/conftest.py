@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-from tests.conftest import (
-    client,  # noqa: F401 -- for tests that are under way
-    gateway,  # noqa: F401 -- for tests that are under way
-    start,  # noqa: F401 -- for tests that are under way
-    upstream,  # noqa: F401 -- for tests that are under way
-    world,  # noqa: F401 -- for tests that are under way
-)
 from tests.support.issuers import provider
 from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.sockets import far, sockets

@@ -125,7 +125,7 @@ async def test_requests_in_one_packet_are_not_parsed_all_at_once(client: Client,
     assert sum(isinstance(one, Inbound) for one in gc.get_objects()) < 300
 
 
-async def test_others_are_served_while_one_client_floods(gateway: Gateway) -> None:
+async def test_other_clients_are_served_while_one_floods(gateway: Gateway) -> None:
     async with Client(gateway.address) as flood, Client(gateway.address) as other:
         await flood.send(REFUSED * 20_000)
         assert (await other.exchange(REFUSED)).status == 401
@@ -154,7 +154,7 @@ async def test_an_upload_on_a_connection_that_is_still_full_is_held_back(
         pushing.stop(client)
 
 
-async def test_who_waited_in_vain_leaves_the_line(start: Start, upstream: Upstream) -> None:
+async def test_a_request_that_waited_in_vain_leaves_the_line(start: Start, upstream: Upstream) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         await asyncio.sleep(3600)
@@ -222,7 +222,7 @@ async def test_an_upload_behind_an_early_head_is_not_silence(start: Start, upstr
 
 
 @pytest.mark.parametrize("count", [40, 150, 500])
-async def test_who_has_said_all_still_gets_the_answers_that_were_finished(
+async def test_a_client_that_half_closed_still_gets_the_answers_that_were_finished(
     gateway: Gateway, count: int
 ) -> None:
     # The end of what a client sends is taken for the client's, but not before it has what was served by then.

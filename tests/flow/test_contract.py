@@ -126,7 +126,7 @@ async def test_registering_a_taken_address_tells_by_password_what_is_wrong(
     is_refusal(member, 409, "You are already a member of this organization")
 
 
-async def test_who_registers_elsewhere_with_the_right_password_joins_with_the_default_role(
+async def test_a_user_who_registers_elsewhere_with_the_right_password_joins_with_the_default_role(
     gate: Gateway, world: World
 ) -> None:
     joining = newcomer(world, email="Admin@example.com", password=PASSWORD, organization_id=str(world.other))
@@ -197,7 +197,7 @@ async def test_a_super_admin_is_told_every_permission(gate: Gateway, world: Worl
     assert claims_of(content["access_token"])["is_super_admin"] is True
 
 
-async def test_who_has_no_role_has_no_role_claim(gate: Gateway, world: World) -> None:
+async def test_a_user_without_a_role_has_no_role_claim(gate: Gateway, world: World) -> None:
     await world.sql("UPDATE users SET role_id = NULL WHERE id = $1", world.agent)
     await world.sql("UPDATE user_organizations SET role_id = NULL WHERE user_id = $1", world.agent)
     content = await granted(gate, login("agent@example.com"))
@@ -230,7 +230,7 @@ async def test_a_password_that_nobody_can_have_is_only_a_wrong_one(gate: Gateway
     is_refusal(await ask(gate, login("agent@example.com", password)), 401, "Invalid credentials")
 
 
-async def test_that_a_user_is_disabled_is_told_to_who_knows_the_password(gate: Gateway, world: World) -> None:
+async def test_a_disabled_user_is_told_so_if_the_password_is_right(gate: Gateway, world: World) -> None:
     await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.agent)
     is_refusal(await ask(gate, login("agent@example.com")), 401, "Account is disabled")
     is_refusal(await ask(gate, login("agent@example.com", "wrong")), 401, "Invalid credentials")

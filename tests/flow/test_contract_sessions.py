@@ -170,7 +170,7 @@ async def test_refreshing_keeps_the_organization_of_the_token(gate: Gateway, wor
     assert claims_of(after["refresh_token"])["organization_id"] == str(world.other)
 
 
-async def test_who_was_removed_from_the_organization_refreshes_into_their_home(
+async def test_a_user_removed_from_the_organization_refreshes_into_their_home(
     gate: Gateway, world: World
 ) -> None:
     before = await granted(gate, switch((await sign_in(gate, "both"))["access_token"], world.other))

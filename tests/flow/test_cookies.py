@@ -93,7 +93,7 @@ async def test_cookies_only_leaves_the_body_without_tokens(world: World, start: 
         assert value.encode() not in again.body
 
 
-async def test_registering_and_switching_set_them_too(gate: Gateway, world: World) -> None:
+async def test_registering_and_switching_set_the_cookies_too(gate: Gateway, world: World) -> None:
     newcomer = {
         "email": "new@example.com",
         "password": PASSWORD,
@@ -265,7 +265,7 @@ async def test_an_outage_or_a_missing_csrf_token_clears_nothing(
     answer_of(await jar.post(gate, REFRESH, {}, jar.csrf))
 
 
-async def test_who_loses_a_race_leaves_the_winners_cookies(gate: Gateway) -> None:
+async def test_a_refresh_that_lost_a_race_leaves_the_winners_cookies(gate: Gateway) -> None:
     jar = await signed_in(gate)
     raw = post(REFRESH, {}, jar.sent_to(REFRESH), jar.csrf)
     answers = await asyncio.gather(*(ask(gate, raw) for _ in range(4)))
@@ -277,7 +277,9 @@ async def test_who_loses_a_race_leaves_the_winners_cookies(gate: Gateway) -> Non
     answer_of(await jar.post(gate, REFRESH, {}, jar.csrf))
 
 
-async def test_who_comes_too_late_for_the_pair_leaves_them_too(gate: Gateway, world: World) -> None:
+async def test_a_refresh_too_late_for_the_pair_leaves_the_winners_cookies(
+    gate: Gateway, world: World
+) -> None:
     jar = await signed_in(gate)
     late = Jar(dict(jar.values), jar.attributes)
     answer_of(await jar.post(gate, REFRESH, {}, jar.csrf))

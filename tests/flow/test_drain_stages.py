@@ -120,7 +120,7 @@ class Sitting:
         self._told.append(self)
 
 
-def test_they_are_told_evenly_and_each_once() -> None:
+def test_connections_are_told_of_the_end_evenly_and_each_once() -> None:
     told: list[Sitting] = []
     sitting = [Sitting(told) for _ in range(100)]
     stagger = _Stagger(lambda: sitting, 10, 20)
@@ -135,7 +135,7 @@ def test_they_are_told_evenly_and_each_once() -> None:
     assert max(steps) == 1, "a trickle, not a flood"
 
 
-def test_one_who_comes_late_is_told_as_well_and_at_the_end_all_are() -> None:
+def test_a_late_connection_is_told_of_the_end_and_at_the_end_all_are() -> None:
     told: list[Sitting] = []
     sitting = [Sitting(told) for _ in range(10)]
     stagger = _Stagger(lambda: sitting, 0, 10)

@@ -144,7 +144,7 @@ def is_refusal_of(answer: Message, status: int) -> None:
     assert answer.json()["status"] == "error"
 
 
-async def test_who_may_not_sign_in_may_not_be_asked_for(world: World, start: Start) -> None:
+async def test_a_user_who_may_not_sign_in_may_not_be_asked_for(world: World, start: Start) -> None:
     gate = await start(world.url)
     await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.agent)
     told = await explained(gate, path="/api/x", **{"as": "agent@example.com"})
@@ -164,7 +164,9 @@ async def test_who_may_not_sign_in_may_not_be_asked_for(world: World, start: Sta
         ("/api/auth/login", 405),
     ],
 )
-async def test_nobody_is_somebody_too(world: World, routed: Start, path: str, status: int) -> None:
+async def test_an_anonymous_caller_may_be_asked_for(
+    world: World, routed: Start, path: str, status: int
+) -> None:
     gate = await routed(world.url)
     told = await explained(gate, path=path)
     assert told["verdict"].get("status", 200) == status

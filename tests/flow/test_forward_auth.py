@@ -50,7 +50,7 @@ def identity(answer: Message) -> dict[str, str]:
 
 
 @DIALECTS
-async def test_who_may_is_told_with_the_headers_an_upstream_would_get(
+async def test_a_permitted_caller_is_answered_with_the_headers_an_upstream_would_get(
     world: World, start: Start, upstream: Upstream, dialect: Dialect
 ) -> None:
     gate = await start(world.url, **ON)
@@ -144,7 +144,7 @@ async def test_decisions_are_warm_on_one_connection(world: World, start: Start) 
 
 
 @DIALECTS
-async def test_there_are_none_until_they_are_switched_on(
+async def test_no_decision_is_answered_until_that_is_switched_on(
     world: World, start: Start, upstream: Upstream, dialect: Dialect
 ) -> None:
     gate = await start(world.url, trusted_proxies=["127.0.0.0/8"])

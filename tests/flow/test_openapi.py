@@ -232,7 +232,7 @@ async def test_the_page_escapes_what_it_is_given(start: Start) -> None:
     assert not re.search(r"<b>", page)
 
 
-async def test_nothing_of_who_asks_is_in_either(world: World, start: Start) -> None:
+async def test_the_description_and_its_page_hold_nothing_of_the_caller(world: World, start: Start) -> None:
     gate = await start(world.url)
     for path in (DOCUMENT, PAGE):
         anonymous = await ask(gate, get(path))

@@ -91,7 +91,9 @@ async def test_the_current_password_is_asked_for_and_failures_are_counted(world:
     await granted(gate, login())  # a thief of a session shuts nobody out of signing in
 
 
-async def test_who_has_a_session_changes_it_though_others_guess_at_it(world: World, start: Start) -> None:
+async def test_a_user_with_a_session_changes_the_password_though_others_guess_at_it(
+    world: World, start: Start
+) -> None:
     gate = await start(
         world.url,
         signin={"free_failures": 3, "delay_seconds": 600, "delay_max_seconds": 600},
@@ -126,7 +128,9 @@ async def test_an_api_key_changes_no_password(gate: Gateway, world: World) -> No
     is_refusal(await ask(gate, change("X-Nothing: here")), 401, "Missing authorization")
 
 
-async def test_who_signs_in_elsewhere_is_told_so(gate: Gateway, world: World) -> None:
+async def test_a_user_of_single_sign_on_has_no_password_to_change_and_is_told_so(
+    gate: Gateway, world: World
+) -> None:
     for empty in ("", None):
         await world.sql("UPDATE users SET password_hash = $1 WHERE id = $2", empty, world.agent)
         is_refusal(

@@ -79,7 +79,7 @@ async def test_a_webhook_passes_byte_for_byte(client: Client, upstream: Upstream
     assert upstream.requests[0].one("X-Hub-Signature-256") == "sha256=ab"
 
 
-async def test_who_is_anonymous_has_no_identity_not_even_their_own(
+async def test_an_anonymous_caller_has_no_identity_not_even_their_own(
     client: Client, upstream: Upstream
 ) -> None:
     lines = ("X-User-ID: 1", "x-org-id: 2", "X_User_Role: admin", "X-Auth-Method: jwt", "X-User-Anything: 3")
@@ -134,7 +134,7 @@ async def test_an_outage_is_nobodys_fault(client: Client, world: World, upstream
     assert upstream.seen == b""
 
 
-async def test_who_is_known_is_served_through_a_short_outage_and_a_stranger_is_asked_to_wait(
+async def test_a_known_caller_is_served_through_a_short_outage_and_a_stranger_is_asked_to_wait(
     world: World, start: Start, upstream: Upstream
 ) -> None:
     gate = await start(world.url)

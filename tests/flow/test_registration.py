@@ -111,7 +111,7 @@ async def test_an_existing_user_joins_by_invitation_with_its_role(world: World, 
     assert content["user"]["role"]["name"] == "manager"
 
 
-async def test_who_is_a_member_already_uses_no_invitation_up(world: World, start: Start) -> None:
+async def test_a_member_uses_no_invitation_up(world: World, start: Start) -> None:
     gate = await start(world.url, registration="invite")
     made = await invite(gate, world)
     is_refusal(

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -88,7 +88,7 @@ async def test_fifty_reloads_under_load_lose_no_request(start: Start, upstream: 
         for turn in range(1, RELOADS + 1):
             before = len(answered)
             put(file, turns[turn % 2])
-            assert await gate._routing.reload("test")  # noqa: SLF001 -- what SIGHUP calls, with its end to wait for
+            assert await gate.routing.reload("test")
             await until(lambda before=before: _more(answered, before))  # type: ignore[misc]  # mypy reads no default
         done.set()
         await asyncio.gather(*tasks)
@@ -118,7 +118,7 @@ async def test_a_file_that_is_refused_keeps_the_routes_and_raises_the_metric(
     gate = await start(routes=file)
     loaded = (await readings(gate))["gateway_routes_loaded_timestamp_seconds"]
     put(file, "routes:\n  - {name: b, match: {path: /b}}\n  - {name: c, auth: public, match: {path: c}}\n")
-    assert not await gate._routing.reload("test")  # noqa: SLF001
+    assert not await gate.routing.reload("test")
     told = await readings(gate)
     assert told["gateway_routes_reload_ok"] == 0
     assert told['gateway_routes_reloads_total{outcome="refused"}'] == 1
@@ -129,7 +129,7 @@ async def test_a_file_that_is_refused_keeps_the_routes_and_raises_the_metric(
     assert "routes.yaml:2: routes[0].auth: is missing" in log
     assert "routes.yaml:3: routes[1].match.path[0]: should begin with /" in log
     put(file, "routes: [{name: b, auth: public, match: {path: /b}}]")
-    assert await gate._routing.reload("test")  # noqa: SLF001
+    assert await gate.routing.reload("test")
     assert (await readings(gate))["gateway_routes_reload_ok"] == 1
     assert (await ask(gate, get("/b"))).status == 200
 
@@ -162,15 +162,15 @@ async def test_the_swap_of_a_config_map_is_a_change(start: Start, upstream: Upst
 async def test_a_touched_file_with_the_same_content_is_no_reload(start: Start, file: Path) -> None:
     put(file, "routes: [{name: a, auth: public, match: {path: /a}}]")
     gate = await start(routes=file)
-    routing: Any = gate._routing  # noqa: SLF001
-    table = routing.table
+    table = gate.routing.table
     os.utime(file, (1, 1))
-
-    async def looked() -> bool:
-        return bool(routing._look() == routing._seen)  # noqa: SLF001
-
-    await until(looked)
-    assert routing.table is table
+    for _ in range(2):  # the second look reads what the first found changed
+        await gate.routing.look()
+    assert gate.routing.table is table
+    put(file, "routes: [{name: b, auth: public, match: {path: /b}}]")
+    for _ in range(2):
+        await gate.routing.look()
+    assert gate.routing.table is not table
 
 
 async def test_what_is_under_way_ends_where_it_began(start: Start, file: Path) -> None:
@@ -202,7 +202,7 @@ async def test_what_is_under_way_ends_where_it_began(start: Start, file: Path) -
         assert (await read_head(chat.reader)).status == 101
 
         put(file, written({"/*": "near"}, near=new))
-        assert await gate._routing.reload("test")  # noqa: SLF001
+        assert await gate.routing.reload("test")
         assert (await ask(gate, get("/quick"))).status == 200
         assert len(new.requests) == 1
         await chat.send(b"still")

@@ -124,7 +124,7 @@ async def test_a_device_is_bounded_and_holds_nothing_that_no_screen_shows(
     assert one["device"] == "Evil" + "x" * 252
 
 
-async def test_who_has_no_session_sees_none_as_current(gate: Gateway, world: World) -> None:
+async def test_a_caller_without_a_session_sees_none_as_current(gate: Gateway, world: World) -> None:
     await sign_in(gate)
     theirs = {"access_token": whatomate_token(world.agent, world.home)}
     (one,) = await listed(gate, theirs)

@@ -73,7 +73,7 @@ async def test_a_missing_permission_is_recorded_and_forwarded_with_the_proven_id
     assert len(upstream.requests) == 1
 
 
-async def test_who_proves_nothing_is_forwarded_as_nobody(
+async def test_in_shadow_a_caller_without_proof_is_forwarded_as_nobody(
     world: World, routed: Routed, upstream: Upstream
 ) -> None:
     gate = await routed(world.url)
@@ -103,7 +103,9 @@ async def test_who_proves_nothing_is_forwarded_as_nobody(
     assert b"evil" not in upstream.seen
 
 
-async def test_who_may_is_not_recorded(world: World, routed: Routed, upstream: Upstream) -> None:
+async def test_in_shadow_a_permitted_caller_is_not_recorded(
+    world: World, routed: Routed, upstream: Upstream
+) -> None:
     gate = await routed(world.url)
     assert (await ask(gate, get("/tried/x", bearer(world.token(world.admin))))).status == 200
     assert upstream.requests[-1].one("X-User-ID") == str(world.admin)

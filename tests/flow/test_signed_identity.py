@@ -29,7 +29,9 @@ def verify(token: str | None, method: str, path: str, audience: str = "upstream"
     return verifier.verify(token, method, path, time.time(), **more)
 
 
-async def test_there_is_none_until_it_is_switched_on(world: World, start: Start, upstream: Upstream) -> None:
+async def test_no_identity_is_signed_until_that_is_switched_on(
+    world: World, start: Start, upstream: Upstream
+) -> None:
     gate = await start(world.url)
     await ask(gate, get("/api/x", bearer(world.token(world.agent)), "X-Identity: evil", "X_Identity: evil"))
     assert upstream.requests[-1].one("X-Identity") is None
@@ -61,7 +63,9 @@ async def test_each_request_in_somebodys_name_carries_one_of_its_own(
     assert len(seen) == 4
 
 
-async def test_nobody_has_none(world: World, start: Start, upstream: Upstream) -> None:
+async def test_an_anonymous_request_carries_no_signed_identity(
+    world: World, start: Start, upstream: Upstream
+) -> None:
     gate = await start(world.url, **ON)
     assert (
         await ask(gate, get("/assets/app.js", bearer(world.token(world.agent)), "X-Identity: evil"))
@@ -69,7 +73,7 @@ async def test_nobody_has_none(world: World, start: Start, upstream: Upstream) -
     assert upstream.requests[-1].one("X-Identity") is None
 
 
-async def test_it_is_for_the_path_and_the_upstream_that_the_route_leads_to(
+async def test_a_signed_identity_is_for_the_path_and_the_upstream_that_the_route_leads_to(
     world: World, start: Start, upstream: Upstream, tmp_path: Path
 ) -> None:
     routes = tmp_path / "routes.yaml"

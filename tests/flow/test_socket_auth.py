@@ -318,7 +318,7 @@ async def test_the_end_of_the_gateway_is_told_to_who_has_said_nothing_yet(
 # -- deadlines, limits, outages -----------------------------------------------------------------------------------
 
 
-async def test_who_says_nothing_in_time_is_closed(world: World, start: Start, far: Far) -> None:
+async def test_a_socket_without_a_message_in_time_is_closed(world: World, start: Start, far: Far) -> None:
     gate = await start(world.url, ws={"auth_seconds": 0.3})
     began = time.monotonic()
     client = await opened(gate)
@@ -338,7 +338,7 @@ async def test_an_authenticated_handshake_owes_no_message(world: World, start: S
     client.writer.close()
 
 
-async def test_there_are_so_many_unproven_sockets_and_no_more(world: World, start: Start, far: Far) -> None:
+async def test_unproven_sockets_are_bounded_in_number(world: World, start: Start, far: Far) -> None:
     gate = await start(world.url, ws={"unproven": 2})
     one, two = await opened(gate), await opened(gate)
     is_refusal(await full(gate, "/ws"), 503)

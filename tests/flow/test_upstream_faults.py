@@ -217,7 +217,7 @@ async def test_an_early_answer_is_relayed_and_its_connection_not_reused(
     answer = await client.response()
     assert (answer.status, answer.body) == (413, b"no!")
     await client.closed()
-    async with Client(client._address) as another:  # noqa: SLF001 -- the same gateway
+    async with Client(client.address) as another:  # the same gateway
         await another.send(GET)
         assert (await another.response()).status == 413
     assert len(upstream.raw) == 2
@@ -270,7 +270,9 @@ async def test_requests_beyond_the_pool_wait_in_line_and_beyond_the_line_are_503
             await client.__aexit__(None, None, None)
 
 
-async def test_who_waits_too_long_for_a_connection_is_504(start: Start, upstream: Upstream) -> None:
+async def test_a_request_that_waits_too_long_for_a_connection_is_504(
+    start: Start, upstream: Upstream
+) -> None:
     upstream.script = replying(b"")
     gateway = await start(
         upstream={"connections": 1, "pending": 5, "connect_timeout_seconds": 0.3},

@@ -71,7 +71,7 @@ async def test_a_value_that_no_header_may_hold_is_an_error(
 
 
 @pytest.mark.parametrize("proxy", sorted(RECIPES))
-async def test_it_is_forgeable_behind_no_proxy(
+async def test_a_header_of_a_new_kind_is_forgeable_behind_no_proxy(
     world: World, start: Start, upstream: Upstream, tmp_path: Path, proxy: str
 ) -> None:
     gate = await start(world.url, **ON)

@@ -38,7 +38,7 @@ def composed(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_it_is_a_compose_file_that_asks_for_its_secrets(tmp_path: Path) -> None:
+def test_the_compose_file_asks_for_its_secrets(tmp_path: Path) -> None:
     done = composed(tmp_path, **SECRETS)
     assert done.returncode == 0, done.stderr
     assert set(yaml.safe_load(done.stdout)["services"]) == {

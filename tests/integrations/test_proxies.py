@@ -188,7 +188,7 @@ async def test_a_renamed_header_of_the_families_is_the_gateways(
 
 
 @PROXIES
-async def test_who_proves_nothing_or_may_not_does_not_reach_the_service(
+async def test_a_caller_without_proof_or_permission_does_not_reach_the_service(
     world: World, edge: Edge, upstream: Upstream, proxy: str
 ) -> None:
     async with edge(proxy, world.url) as address:

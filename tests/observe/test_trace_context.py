@@ -109,7 +109,9 @@ async def test_a_trusted_peers_request_id_and_the_trace_are_told_apart(
     assert record["trace_id"] in (upstream.requests[0].one("traceparent") or "")
 
 
-async def test_hosted_endpoints_and_refusals_carry_it_too(start: Start, world: World, written: Any) -> None:
+async def test_hosted_endpoints_and_refusals_carry_a_trace_context_too(
+    start: Start, world: World, written: Any
+) -> None:
     gateway = await start(world.url, log={"access": True})
     await ask(gateway, get("/api/x", bearer("a.b.c"), f"traceparent: {VALID}"))
     (record,) = await records(gateway, written)

@@ -42,7 +42,7 @@ def test_what_is_configured_may_call_and_is_echoed_as_it_came(origin: str) -> No
 
 
 @given(st.binary(max_size=80))
-def test_no_other_bytes_do(origin: bytes) -> None:
+def test_an_origin_that_is_not_configured_may_not_call(origin: bytes) -> None:
     assume(origin.lower() != EXACT.encode())
     assert not policy(EXACT).allows(origin)
 
@@ -57,7 +57,7 @@ def test_a_wildcard_is_any_one_label(label: str) -> None:
 
 
 @given(LABEL, OTHER.filter(bool), st.sampled_from(["before", "in", "between", "after", "port", "scheme"]))
-def test_and_nothing_else_around_it(label: str, other: str, where: str) -> None:
+def test_a_wildcard_is_nothing_around_its_label(label: str, other: str, where: str) -> None:
     scheme, host, port = "https", f"{label}.example.org", "8443"
     if where == "before":
         host = f"{other}.{host}"

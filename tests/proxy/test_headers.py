@@ -64,7 +64,7 @@ def test_no_alias_of_a_managed_name_passes(alias: bytes, value: bytes) -> None:
 
 
 @given(st.sampled_from(MANAGED_PREFIXES), names, st.booleans())
-def test_nor_does_a_name_below_a_managed_prefix(prefix: bytes, rest: bytes, underscored: bool) -> None:
+def test_no_name_below_a_managed_prefix_passes(prefix: bytes, rest: bytes, underscored: bool) -> None:
     name = (prefix.replace(b"-", b"_") if underscored else prefix) + rest
     assert not laws().passes(name)
     assert not laws().passes(name.upper())

@@ -112,7 +112,7 @@ async def test_a_storm_of_changes_is_one_question() -> None:
     assert len(watch.asked) == 6
 
 
-async def test_who_has_fallen_is_closed_once_and_nobody_else() -> None:
+async def test_a_revoked_callers_socket_is_closed_once_and_nobody_elses() -> None:
     watch = Watch()
     users = [uuid4() for _ in range(4)]
     tunnels = [watch.open(user=user)[0] for user in users]

@@ -21,6 +21,7 @@ from authcore.identity.verdict_cache import Limits, VerdictCache
 from authcore.passwords.hasher import Passwords
 from authcore.sign_in_throttle import SignInThrottle
 from authcore.store.address import Address
+from authcore.store.attempts import AttemptLimits
 from authcore.store.postgres import PostgresStore
 from authcore.store.session_rows import Visit
 from authcore.tokens.issuer import Tokens
@@ -90,11 +91,14 @@ class World:
             self.store, self.tokens, session_seconds=self.session_seconds, reuse=self.reuse
         )
         self.invitations = Invitations(self.store, self.tokens)
-        self.accounts = Accounts(
-            self.store, self.passwords, self.sessions, SignInThrottle(self.store), self.invitations
-        )
+        self.limit_attempts(AttemptLimits())
         self.last_used = LastUsed(self.store)
         self.authenticator = self.new_authenticator()
+
+    def limit_attempts(self, limits: AttemptLimits) -> None:
+        """Serve accounts under other limits of attempts, by a throttle that remembers nothing."""
+        throttle = SignInThrottle(self.store, limits)
+        self.accounts = Accounts(self.store, self.passwords, self.sessions, throttle, self.invitations)
 
     def new_authenticator(self, *, seconds: float = 30, entries: int = 1000, **limits: Any) -> Authenticator:
         """One with an empty memory, as after a restart."""

@@ -35,7 +35,7 @@ def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]
 
 def hosted(gate: Gateway) -> Iterator[tuple[str, str, Requirement]]:
     """The hosted routes, as the pipeline is given them."""
-    for path, routes in gate._routing.table._hosted.items():  # noqa: SLF001 - to be compared with
+    for path, routes in gate.routing.table.hosted.items():
         for route in routes:
             assert route.methods is not None
             for method in route.methods - {b"HEAD"}:

@@ -66,13 +66,17 @@ async def read_body(reader: asyncio.StreamReader, message: Message, *, until_clo
 
 
 class Client:
-    """A raw connection to the gateway."""
+    """A raw connection to the gateway.
+
+    Attributes:
+        address: Where the gateway listens.
+    """
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self._address = address
+        self.address = address
 
     async def __aenter__(self) -> Self:
-        self.reader, self.writer = await asyncio.open_connection(*self._address, limit=1 << 24)
+        self.reader, self.writer = await asyncio.open_connection(*self.address, limit=1 << 24)
         return self
 
     async def __aexit__(

@@ -61,7 +61,7 @@ def cut(stream: bytes, places: list[int]) -> Iterator[tuple[int, bytes]]:
 
 
 @given(streams(), st.lists(st.integers(0, 200_000), max_size=40))
-def test_it_knows_after_every_piece_whether_it_is_between_frames(
+def test_a_tracker_knows_after_every_piece_whether_it_is_between_frames(
     frames: list[bytes], places: list[int]
 ) -> None:
     stream, boundaries = b"".join(frames), {0, *ends(frames)}
@@ -73,7 +73,7 @@ def test_it_knows_after_every_piece_whether_it_is_between_frames(
 
 
 @given(streams())
-def test_it_knows_after_every_byte(frames: list[bytes]) -> None:
+def test_a_tracker_knows_after_every_byte_whether_it_is_between_frames(frames: list[bytes]) -> None:
     stream, boundaries = b"".join(frames)[:2000], {0, *ends(frames)}
     tracker = Frames()
     for at in range(len(stream)):
@@ -82,7 +82,9 @@ def test_it_knows_after_every_byte(frames: list[bytes]) -> None:
 
 
 @given(streams(), st.integers(0, 200_000), st.lists(st.integers(0, 200_000), max_size=10))
-def test_it_finds_the_end_of_the_frame_under_way(frames: list[bytes], start: int, places: list[int]) -> None:
+def test_a_tracker_finds_the_end_of_the_frame_under_way(
+    frames: list[bytes], start: int, places: list[int]
+) -> None:
     """From anywhere, in whatever pieces: what belongs to the present frame, and not a byte of the next."""
     stream = b"".join(frames)
     start %= len(stream)

@@ -52,7 +52,7 @@ def test_the_addresses_of_one_network_have_the_connections_of_one() -> None:
     assert listening.enter(connection(listening, "192.0.2.1")) is not None
 
 
-def test_who_leaves_makes_room_for_another_address_of_the_network() -> None:
+def test_a_connection_that_ends_makes_room_for_another_address_of_the_network() -> None:
     listening = listener()
     first = connection(listening, "2001:db8:1:2::1")
     assert listening.enter(first) is None

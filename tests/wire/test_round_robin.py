@@ -47,7 +47,7 @@ async def test_endpoints_take_turns() -> None:
     assert [await stage.reached() for _ in range(6)] == ["a", "b", "c", "a", "b", "c"]
 
 
-async def test_one_that_is_away_costs_no_connection_and_is_asked_less_and_less() -> None:
+async def test_an_address_that_is_away_costs_no_connection_and_is_asked_less_and_less() -> None:
     stage = Stage("a", "b")
     stage.away = {"a"}
     assert [await stage.reached() for _ in range(6)] == ["b"] * 6
@@ -73,7 +73,7 @@ async def test_when_none_was_reached_all_are_tried() -> None:
     assert await stage.reached() == "b"
 
 
-async def test_one_that_does_not_answer_leaves_time_for_the_next() -> None:
+async def test_an_address_that_does_not_answer_leaves_time_for_the_next() -> None:
     stage = Stage("a", "b")
     stage.silent = {"a"}
     assert await stage.reached() == "b"

@@ -55,7 +55,7 @@ def test_an_auth_message_is_read_however_it_is_written(text: str) -> None:
         '{"type":"ping"} {"type":"auth","payload":{"token":"x"}}',
     ],
 )
-def test_another_message_is_none(text: str) -> None:
+def test_a_message_of_another_type_is_no_authentication(text: str) -> None:
     assert read_auth(text.encode()) is None
 
 
@@ -156,6 +156,6 @@ def test_a_token_that_is_returned_is_the_one_that_each_reader_finds(text: str) -
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))
-def test_no_input_raises_anything_else(message: bytes) -> None:
+def test_no_input_makes_the_reader_of_auth_messages_raise_anything_but_a_refusal(message: bytes) -> None:
     with suppress(Unreadable):
         assert read_auth(message) is None
