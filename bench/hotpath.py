@@ -21,7 +21,7 @@ from authcore.credentials import BearerToken
 from authcore.store.rows import Subject
 from config.settings import Settings
 from gateway.app import Gateway
-from gateway.wire.response_parser import KnownHeads
+from gateway.wire.known_heads import KnownHeads
 from gateway.wire.upstream import UpstreamConnection
 from gateway.wire.write_buffer import WriteBuffers
 

@@ -125,6 +125,7 @@ UNUSED_WORDS: Final = {
 """Words that no name has: each says that there is something, and not what."""
 DICTATED_NAMES: Final = {
     "data_received": "asyncio.Protocol's, with its parameter",
+    "feed_data": "the parsers' of httptools",
     "write": "asyncio.Transport's, with its parameter",
     "_MANAGER_READS": "a role of Whatomate's is called manager",
     "_MANAGER_WITHOUT": "a role of Whatomate's is called manager",

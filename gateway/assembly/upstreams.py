@@ -99,6 +99,7 @@ class Upstreams:
             body_timeout_seconds=merged["body_timeout_seconds"],
             meter=self._metrics.upstream(label),
             withheld=withheld(merged["identity"]),
+            authority=urlsplit(spec.urls[0]).netloc.encode("ascii"),
         )
 
     def _pool(self, spec: _Spec) -> UpstreamPool:

@@ -296,13 +296,16 @@ class Authorizer:
     ) -> bytes:
         """Return the field lines to forward for this principal's requests with these lines, on a route like this."""
         without = _WITHHELD if reading.contradicts(principal) else _NONE
+        authority = route.upstream.authority
         if route.cookies:
-            passing = reading.passing(strip=False, ours=True, without=without)
+            passing = reading.passing(authority, strip=False, ours=True, without=without)
             passing += own_page_line(question.head, reading, route)
         else:
             if route.message:
                 without |= EXTENSIONS
-            passing = reading.passing(strip=route.strip_credential, edits=route.edits, without=without)
+            passing = reading.passing(
+                authority, strip=route.strip_credential, edits=route.edits, without=without
+            )
             if principal.method is AuthMethod.COOKIE and not route.strip_credential:
                 passing += reading.bearer(question.cookie)
         laws = self._laws

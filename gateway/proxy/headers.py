@@ -9,7 +9,7 @@ Laws:
   naming them.
 - A name that folds onto a name that decides (``Content_Length``, ``X.API.Key``) without being that name is dropped.
 - A control byte in an injected value that decides is an error, and sends no header; in names it becomes a space.
-- Only the wire writes framing fields and Connection.
+- Only the wire writes framing fields and Connection. A 426 alone keeps its Upgrade, and the option that goes with it.
 """
 
 from __future__ import annotations
@@ -127,11 +127,12 @@ class HeaderPolicy:
         strip: bool,
         replaced: frozenset[bytes] = frozenset(),
         ours: bool = False,
+        authority: bytes = b"",
     ) -> bytes:
         """Return the client's field lines that may be forwarded, each ending in CRLF.
 
         Left out are lines whose names fold onto one of `replaced`, the credential if `strip`, and our own cookies
-        unless `ours`.
+        unless `ours`. A request of HTTP/1.0 without Host gets `authority` (RFC 9112 section 3.2).
         """
         rid = self.cookies and not ours and b"cookie" in head.first
         named = connection_tokens(head) - {b"host"}
@@ -155,9 +156,7 @@ class HeaderPolicy:
                 else:
                     parts += (name, b": ", value, b"\r\n")
         if head.minor == 0 and b"host" not in head.first and b"host" not in replaced:
-            parts.append(
-                b"Host: \r\n"
-            )  # section 3.2: a 1.1 request has a Host, empty if there is no authority
+            parts.append(b"Host: %b\r\n" % authority)
         return b"".join(parts)
 
     def names_identity(self, head: RequestHead) -> bytes | None:
@@ -248,14 +247,21 @@ def response_start(head: ResponseHead, request_id: bytes, cors: bytes = b"") -> 
 
 
 _CORS: Final = (b"access-control-",)
+_WITHOUT_CONTROLS: Final = bytes.maketrans(bytes(range(0x20)) + b"\x7f", b" " * 9 + b"\t" + b" " * 23)
+_UPGRADE_REQUIRED: Final = 426
 _DATELESS: Final = b"\0"
 """Prefix of a remembered start that still needs a Date."""
+
+
+def _status_line(head: ResponseHead) -> bytes:
+    """Return the status line for the client; control bytes in the reason phrase are spaces (RFC 9112 section 4)."""
+    return b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase.translate(_WITHOUT_CONTROLS))
 
 
 def _passing(head: ResponseHead, *, without: tuple[bytes, ...] = ()) -> bytes:
     """Return the status line and the lines that pass; without those whose names begin with one of `without`."""
     named = connection_tokens(head) - _RESPONSE_DROPS
-    parts = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
+    parts = [_status_line(head)]
     dated = head.status < FIRST_FINAL
     for name, value in head.fields:
         lower = _LOWERED.get(name)
@@ -264,6 +270,8 @@ def _passing(head: ResponseHead, *, without: tuple[bytes, ...] = ()) -> bytes:
         if lower and not (named and lower in named) and not (without and lower.startswith(without)):
             parts.append(b"%b: %b\r\n" % (name, value))
             dated = dated or lower == b"date"
+    if head.status == _UPGRADE_REQUIRED and b"upgrade" in head.first:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % b", ".join(head.every(b"upgrade")))
     return b"".join(parts) if dated else _DATELESS + b"".join(parts)
 
 
@@ -284,6 +292,4 @@ def interim_start(head: ResponseHead) -> bytes:
     """Return the head of an interim response, without its final CRLF."""
     dropped = _RESPONSE_DROPS | connection_tokens(head)
     fields: list[FieldLine] = [line for line in head.fields if line[0].lower() not in dropped]
-    return b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase) + b"".join(
-        b"%b: %b\r\n" % line for line in fields
-    )
+    return _status_line(head) + b"".join(b"%b: %b\r\n" % line for line in fields)

@@ -103,5 +103,6 @@ class UpstreamHeadersMemo:
                 and before.message is route.message
                 and before.cookies is route.cookies
                 and before.withheld is route.withheld
+                and before.upstream is route.upstream
             )
         )

@@ -101,6 +101,7 @@ class ParsedHeaders:
 
     def passing(
         self,
+        authority: bytes,
         *,
         strip: bool,
         ours: bool = False,
@@ -110,6 +111,7 @@ class ParsedHeaders:
         """Return the field lines to forward, as they came.
 
         Args:
+            authority: The Host of a request that has none.
             strip: The credential is left out.
             ours: The gateway's own cookies are included, for its own application.
             edits: The route's header edits; their lines are added.
@@ -118,8 +120,11 @@ class ParsedHeaders:
         head, laws = self._head, self._laws
         replaced = laws.trace.withheld(head, self.trace) | without
         if edits is None:
-            return laws.passing(head, strip=strip, ours=ours, replaced=replaced)
-        return laws.passing(head, strip=strip, ours=ours, replaced=replaced | edits.replaced) + edits.lines
+            return laws.passing(head, strip=strip, ours=ours, replaced=replaced, authority=authority)
+        replaced |= edits.replaced
+        return (
+            laws.passing(head, strip=strip, ours=ours, replaced=replaced, authority=authority) + edits.lines
+        )
 
     def bearer(self, counted: CookieToken | None) -> bytes:
         """Return the Authorization line that replaces the authenticating cookie: our cookies are not forwarded.

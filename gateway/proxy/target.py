@@ -35,7 +35,7 @@ class Target:
 
     Attributes:
         path: The canonical path, decoded; ``*`` for the asterisk form.
-        forwarded: The origin form that the upstream is sent, byte-exact.
+        forwarded: The origin form that the upstream is sent, as the parser read it.
     """
 
     path: str

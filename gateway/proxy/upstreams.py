@@ -19,6 +19,7 @@ class Upstream:
         body_timeout_seconds: Longest time without a byte of the response's body.
         meter: Its metrics, bound.
         withheld: Keys of the identity headers that it is not sent, unless a route overrides them.
+        authority: The Host of requests that came without one.
     """
 
     name: str
@@ -27,3 +28,4 @@ class Upstream:
     body_timeout_seconds: float
     meter: UpstreamMeter = field(default_factory=UpstreamMeter)
     withheld: frozenset[str] = frozenset()
+    authority: bytes = b"gateway"

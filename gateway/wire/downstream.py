@@ -103,12 +103,13 @@ class DownstreamConnection(asyncio.Protocol):
             self._break(ProtocolError(BAD_REQUEST, EARLY), last)
             self._pump()
             return
-        if active is None and not (self._reader.in_head or self._full):  # more of a head gains no time
-            self.deadline = self._deadlines.after(self._limits.head_seconds)
+        rested = active is None and not (self._reader.in_head or self._full)
         try:
             self._reader.read(data)
         except ProtocolError as fault:
             self._break(fault)
+        if rested and self._reader.in_head:  # neither more of a head nor empty lines gain time
+            self.deadline = self._deadlines.after(self._reader.head_seconds)
         self._pump()
 
     def pause_writing(self) -> None:
@@ -194,10 +195,9 @@ class DownstreamConnection(asyncio.Protocol):
         return bool(self._reader.held) and not (self._queue or self._full or self._broken or self._closing)
 
     def _wait_for_the_next(self) -> None:
-        limits = self._limits
-        self.deadline = self._deadlines.after(
-            limits.head_seconds if self._reader.in_head else limits.idle_seconds
-        )
+        reader = self._reader
+        seconds = reader.head_seconds if reader.in_head else self._limits.idle_seconds
+        self.deadline = self._deadlines.after(seconds)
 
     def _served(self, escaped: Exception | None) -> None:
         """Finish an exchange: serve the next one, or close."""

@@ -35,6 +35,7 @@ is the root."""
 HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-connection",
         b"proxy-authenticate",
@@ -126,6 +127,12 @@ def _frame_request(head: RequestHead) -> None:
     if length is not None:
         head.length = parse_length(length, BAD_REQUEST)
         head.kind = BodyKind.LENGTH if head.length else BodyKind.NONE
+
+
+def offers_other_protocols(head: RequestHead) -> bool:
+    """Return whether a request offers only protocols other than websocket: a server may ignore that (section 7.8)."""
+    offered = b",".join(head.every(b"upgrade")).lower().split(b",")
+    return head.method != b"CONNECT" and not any(name.strip().startswith(b"websocket") for name in offered)
 
 
 def _check_upgrade(head: RequestHead) -> None:
@@ -222,6 +229,12 @@ def request_framing(head: RequestHead) -> bytes:
     if head.upgrade:
         return UPGRADE
     return b"Content-Length: 0\r\n\r\n" if head.method in _ANTICIPATES_A_BODY else b"\r\n"
+
+
+def same_framing(head: RequestHead) -> bytes:
+    """Return a request head for a parser alone: nothing of `head` but how its message and its connection end."""
+    closing = b"" if head.keep_alive else b"Connection: close\r\n"
+    return b"POST / HTTP/1.1\r\n" + closing + request_framing(head)
 
 
 def chunk(body: bytes) -> bytes:

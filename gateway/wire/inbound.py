@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from gateway.wire.downstream import DownstreamConnection
     from gateway.wire.flow import Sink, Source
+    from gateway.wire.http2_refusal import Http2Refusal
 
 _CLOSE = b"Connection: close\r\n"
 _KEEP = b"Connection: keep-alive\r\n"
@@ -36,6 +37,7 @@ class Inbound:
         connection: The client's connection.
         head: The request head; incomplete when ``fault`` is set.
         fault: Why the request is refused before the gateway looks at it, or None.
+        http2: Writes the answer to a client that began HTTP/2; None for all others.
         size: Bytes of field lines so far, trailers included.
         lines: Number of field lines so far, trailers included.
         complete: The whole request has been received.
@@ -64,6 +66,7 @@ class Inbound:
         "fault",
         "head",
         "held",
+        "http2",
         "limit",
         "lines",
         "pieces",
@@ -78,6 +81,7 @@ class Inbound:
         self.connection = connection
         self.head = RequestHead() if head is None else head
         self.fault: ProtocolError | None = None
+        self.http2: Http2Refusal | None = None
         self.size = 0
         self.lines = 0
         self.complete = False
@@ -171,6 +175,10 @@ class Inbound:
             source: The sender of the rest.
         """
         self.answered = True
+        if self.http2 is not None:
+            self.closes = True
+            self.connection.write(self.http2.answer(int(start[9:12]), b"".join(pieces)))
+            return
         head = self.head
         parts = [start]
         if kind is BodyKind.CHUNKED or kind is BodyKind.CLOSE:

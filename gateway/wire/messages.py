@@ -50,6 +50,13 @@ class ProtocolError(Exception):
         self.reason = reason
 
 
+class Http2Preface(ProtocolError):
+    """The client began HTTP/2 with prior knowledge (RFC 9113 section 3.4)."""
+
+    def __init__(self) -> None:
+        super().__init__(505, "HTTP/2 is not spoken here, use HTTP/1.1")
+
+
 class Fields:
     """Field lines of one message, with an index by name.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.wire.drive import Signal, settled
 from gateway.wire.faults import PoolExhausted, UpstreamTimedOut, UpstreamUnreachable
-from gateway.wire.response_parser import KnownHeads
+from gateway.wire.known_heads import KnownHeads
 from gateway.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:

@@ -5,22 +5,30 @@ Laws:
 - A request whose head is complete is appended to ``ready``, in order; its body then goes to the same :class:`Inbound`.
 - ``read`` raises the first violation and must not be called again after that. ``current`` is then the request in which
   it occurred, or None.
-- Repeated bytes are not parsed again: most clients send the same field lines again and again over one connection. When
-  a whole request arrives whose lines equal, to the byte, those of the last one, only its request line is parsed
-  (:meth:`RequestParser._repeated`). Parsing is a function of the bytes; where anything else could matter (a body, an
-  upgrade, an expectation, a close) the lines are not remembered.
+- A piece that is parsed ends with the head it holds, or with the body, so that every request begins a piece.
+- Repeated bytes are not parsed again (:mod:`~gateway.wire.known_lines`).
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
-from gateway.wire.framing import BAD_REQUEST, VERSION_NOT_SUPPORTED, check_request, connection_tokens
+from gateway.wire.chunk_lines import ChunkLines
+from gateway.wire.framing import (
+    BAD_REQUEST,
+    VERSION_NOT_SUPPORTED,
+    check_request,
+    connection_tokens,
+    offers_other_protocols,
+    same_framing,
+)
+from gateway.wire.http2_refusal import REQUEST_SECONDS, SETTINGS, Http2Refusal
 from gateway.wire.inbound import Inbound
-from gateway.wire.messages import BodyKind, ProtocolError
+from gateway.wire.known_lines import KnownLines
+from gateway.wire.messages import BodyKind, Http2Preface, ProtocolError
+from gateway.wire.request_line import end_of_head, ends_in, new_parser, refusal, with_ascii_query
 
 if TYPE_CHECKING:
     from collections import deque
@@ -35,18 +43,12 @@ FIELDS_TOO_LARGE: Final = 431
 _SLACK: Final = 4
 """Bytes of a field line that are neither name nor value: colon, space, CRLF."""
 
-_LINE: Final = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[A-Za-z0-9._~!$&'()*+,=:@/?%-]*) HTTP/1\.1")
-"""A plain request line (section 3): the only form that is parsed without llhttp."""
-
 SLICE_BYTES: Final = 4096
 MAX_AHEAD: Final = 16
 """Pipelined requests that are parsed and wait to be served; parsing stops while there are more."""
 
 MAX_FRAMING_BYTES: Final = 16_384
 """Limit on chunk sizes, extensions and trailers (section 7.1) that come without a byte of body between them."""
-
-_REMEMBERED_BYTES: Final = 4096
-"""The largest block of field lines that a connection remembers: an idle connection must stay small."""
 
 
 class RequestParser:
@@ -55,20 +57,24 @@ class RequestParser:
     Attributes:
         current: The request being read, from its first byte to its last.
         in_head: The head of `current` is not complete.
+        head_seconds: How long the head may take.
         held: Received bytes that are not parsed yet, because enough requests are ready.
     """
 
     __slots__ = (
-        "_block",
+        "_chunks",
         "_connection",
-        "_head",
+        "_declined",
         "_idle_bytes",
+        "_known",
         "_limits",
-        "_line",
         "_parser",
         "_ready",
+        "_spoken",
+        "_start",
         "_unfinished",
         "current",
+        "head_seconds",
         "held",
         "in_head",
     )
@@ -77,13 +83,17 @@ class RequestParser:
         self._connection = connection
         self._limits = limits
         self._ready = ready
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = new_parser(self)
         self._unfinished = 0
         self._idle_bytes = 0
-        self._line = self._block = b""
-        self._head: RequestHead | None = None
+        self._start = b""  # what came before of a head that has not ended
+        self._chunks: ChunkLines | None = None
+        self._declined: Inbound | None = None
+        self._spoken = False
+        self._known = KnownLines(limits.head_bytes, limits.target_bytes)
         self.current: Inbound | None = None
         self.in_head = False
+        self.head_seconds = limits.head_seconds
         self.held = b""
 
     def close(self) -> None:
@@ -92,63 +102,92 @@ class RequestParser:
         self.held = b""
 
     def read(self, raw: bytes) -> None:
-        """Parse what is ``held`` and then `raw`, until enough requests are ready; hold the rest.
-
-        Parsing goes slice by slice, so that one packet full of small requests does not become thousands at once.
+        """Parse what is ``held`` and then `raw`, piece by piece, until enough requests are ready; hold the rest.
 
         Raises:
             ProtocolError: a request violates a law.
         """
         if self.held:
             raw, self.held = self.held + raw, b""
-        while raw:
+        at, size = 0, len(raw)
+        while at < size:
             if len(self._ready) > MAX_AHEAD:
-                self.held = raw
+                self.held = raw[at:]
                 return
-            size = self._stretch()
-            self.feed(raw if len(raw) <= size else raw[:size])
-            raw = raw[size:]
-            if raw and self._ready and self._ready[-1].head.upgrade:
-                self._refuse_early()
+            rested = self.current is None
+            if rested and at == 0 and self._repeated(raw):
+                return
+            if self._chunks is not None:
+                piece, at = self._chunks.scan(raw, at)
+                self._parse(piece, rested=False)
+            else:
+                current = self.current
+                if current is None or self.in_head:
+                    end = min(end_of_head(raw, at, self._start, SLICE_BYTES), size)
+                else:
+                    end = min(at + current.head.length - current.received, size)
+                piece = raw if at == 0 and end == size else raw[at:end]
+                at = end
+                if not rested or piece is raw or not self._repeated(piece):
+                    self._parse(piece, rested=rested)
+            if at < size and self._ready and self._ready[-1].head.upgrade:
+                # The 101 comes first, then the frames (RFC 6455 section 4.1).
+                self._ready[-1].fault = ProtocolError(BAD_REQUEST, EARLY)
                 return
 
-    def _stretch(self) -> int:
-        """Return how many bytes may be parsed at once: the rest of a body of known length, or one slice."""
-        current = self.current
-        if current is None or self.in_head or current.head.kind is not BodyKind.LENGTH:
-            return SLICE_BYTES
-        return max(current.head.length - current.received, SLICE_BYTES)
-
-    def feed(self, raw: bytes) -> None:
-        """Parse a slice.
+    def _parse(self, raw: bytes, *, rested: bool) -> None:
+        """Parse a piece, which begins a request if `rested`.
 
         Raises:
             ProtocolError: a request violates a law.
         """
-        rested = self.current is None
-        if rested and self._repeated(raw):
+        parser = self._parser
+        if parser is None:
             return
-        if self._parser is None:
-            return
+        start = self._start
         if rested or self.in_head:
             self._unfinished += len(raw)
+            if not raw.isascii() and not ends_in(start):
+                current = self.current
+                raw = with_ascii_query(raw, asked=current is not None and b"?" in current.head.target)
         self._idle_bytes += len(raw)
         before = len(self._ready)
         try:
-            self._parser.feed_data(raw)
-        except httptools.HttpParserUpgrade as switching:
-            if len(raw) > switching.args[0]:
-                self._refuse_early()
-            return
+            parser.feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            if self._declined is not None:
+                self._carry_on(self._declined)
         except httptools.HttpParserError as error:
-            raise _refusal(error) from error
+            self._fail(error, start + raw)
         self._check_progress()
-        if rested and self.current is None and len(self._ready) == before + 1:
-            self._remember(raw, self._ready[-1].head)
+        if self.in_head:
+            self._start = start + raw
+        elif start:
+            self._start = b""
+        elif rested and self.current is None and len(self._ready) == before + 1:
+            self._known.remember(raw, self._ready[-1].head)
 
-    def _refuse_early(self) -> None:
-        """Refuse an upgrade that has bytes behind it: the 101 comes first, then the frames (RFC 6455 section 4.1)."""
-        self._ready[-1].fault = ProtocolError(BAD_REQUEST, EARLY)
+    def _fail(self, error: httptools.HttpParserError, start: bytes) -> None:
+        """Refuse what the parser cannot read; HTTP/2 is heard on until its first request, which can be answered."""
+        fault = refusal(error, start, self.current, first=not self._spoken)
+        if not isinstance(fault, Http2Preface) or self.current is None:
+            raise fault from error
+        self.current.http2 = frames = Http2Refusal()
+        self._parser = cast(
+            "httptools.HttpRequestParser", frames
+        )  # it takes the place of its ``feed_data`` alone
+        self._connection.write(SETTINGS)
+        self.head_seconds = REQUEST_SECONDS
+
+    def _carry_on(self, inbound: Inbound) -> None:
+        """Go on behind a head whose offer of another protocol is declined: llhttp takes the rest for that protocol."""
+        parser = self._parser = new_parser(self)
+        parser.feed_data(same_framing(inbound.head))
+        self._declined = None
+        if inbound.head.kind is BodyKind.NONE:
+            inbound.received_end()
+        else:
+            self.current = inbound
 
     def _check_progress(self) -> None:
         """Enforce the limits on bytes without progress: an unfinished head, or framing without a body."""
@@ -158,45 +197,22 @@ class RequestParser:
         elif self._idle_bytes > MAX_FRAMING_BYTES:
             raise ProtocolError(BAD_REQUEST, "chunk framing without a body")
 
-    # -- repeated field lines ----------------------------------------------------------------------------------
-
     def _repeated(self, raw: bytes) -> bool:
         """Take a request whose field lines equal the last one's; return False if `raw` is anything else."""
-        block = self._block
-        if not block or not raw.endswith(block):
+        head = self._known.find(raw)
+        if head is None:
             return False
-        end = len(raw) - len(block)
-        if len(self._line) != end or not raw.startswith(self._line):
-            line, head = _LINE.fullmatch(raw, 0, end), self._head
-            if line is None or head is None or len(raw) > self._limits.head_bytes:
-                return False
-            method, target = line.groups()
-            if len(target) > self._limits.target_bytes:
-                return False
-            self._line, self._head = raw[:end], head.with_line(method, target)
-        inbound = Inbound(self._connection, self._head)
+        inbound = Inbound(self._connection, head)
         inbound.complete = True
         self._ready.append(inbound)
         return True
-
-    def _remember(self, raw: bytes, head: RequestHead) -> None:
-        """Remember the field lines of `raw`, which was exactly one request, if llhttp need not parse them again."""
-        end = raw.find(b"\r\n")
-        block = raw[end:]
-        plain = head.kind is BodyKind.NONE and head.keep_alive and head.minor == 1 and not head.upgrade
-        if (
-            plain
-            and len(block) <= _REMEMBERED_BYTES
-            and b"expect" not in head.first
-            and _LINE.fullmatch(raw, 0, end)
-            and raw.find(b"\r\n\r\n") == len(raw) - 4
-        ):
-            self._line, self._block, self._head = raw[:end], block, head
 
     # -- llhttp's callbacks ------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        if self._declined is not None:
+            return
         self.current = Inbound(self._connection)
         self.in_head = True
 
@@ -231,17 +247,25 @@ class RequestParser:
         self._unfinished = self._idle_bytes = 0
         head: RequestHead = inbound.head
         head.method = parser.get_method()
+        self._spoken = True
         version = parser.get_http_version()
-        if version == "1.0":
-            head.minor = 0
-        elif version != "1.1":
-            raise ProtocolError(VERSION_NOT_SUPPORTED, "HTTP version not supported")
+        if version != "1.1":
+            if not version.startswith("1."):
+                raise ProtocolError(VERSION_NOT_SUPPORTED, "HTTP version not supported")
+            head.minor = int(version != "1.0")  # RFC 9110 section 2.5: a higher minor version is read as 1.1
         head.upgrade = parser.should_upgrade()
         head.index()
         # Section 9.3: close wins over keep-alive, in either version.
         head.keep_alive = parser.should_keep_alive() and b"close" not in connection_tokens(head)
+        declined = head.upgrade and offers_other_protocols(head)
+        if declined:
+            head.upgrade = False
         check_request(head)
         self._ready.append(inbound)
+        if head.kind is BodyKind.CHUNKED:
+            self._chunks = ChunkLines()
+        if declined:
+            self._declined, self.current = inbound, None
 
     def on_body(self, piece: bytes) -> None:
         """Pass a piece of the body to the request."""
@@ -252,17 +276,6 @@ class RequestParser:
     def on_message_complete(self) -> None:
         """End a request by its framing."""
         if self.current is not None:
+            self._chunks = None
             self.current.received_end()
             self.current = None
-
-
-def _refusal(error: httptools.HttpParserError) -> ProtocolError:
-    """Translate an error of the parser into the answer to the client."""
-    context = error.__context__
-    if isinstance(context, ProtocolError):
-        return context
-    if isinstance(error, httptools.HttpParserCallbackError):
-        raise context or error
-    if "PRI/Upgrade" in str(error):
-        return ProtocolError(VERSION_NOT_SUPPORTED, "HTTP/2 is not supported")
-    return ProtocolError(BAD_REQUEST, f"malformed request: {error}")

@@ -5,9 +5,10 @@ Laws:
 - Heads are appended to ``heads`` in order, interim ones included; ``final`` is the last. Body pieces go to the sink
   once there is one, and wait in ``pieces`` until then.
 - Bytes behind the end of a response are ``excess``: they are not parsed, and the connection is not used again.
+- A higher minor version of HTTP is read as 1.1 (RFC 9110 section 2.5).
 - ``feed`` raises the first violation as a :class:`ProtocolError` of status 502.
 - A repeated head is not parsed again: a whole response of known length whose head equals, to the byte, one that this
-  upstream sent before, gets that one's :class:`ResponseHead` (:class:`KnownHeads`).
+  upstream sent before, gets that one's :class:`ResponseHead` (:class:`~gateway.wire.known_heads.KnownHeads`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 
+from gateway.wire.chunk_lines import ChunkLines, end_of_heads, without_white_space
 from gateway.wire.framing import check_response, check_switch, connection_tokens
 from gateway.wire.messages import BodyKind, ProtocolError, ResponseHead
+from gateway.wire.request_line import end_of_head, new_response_parser
 
 if TYPE_CHECKING:
     from gateway.wire.flow import Sink
+    from gateway.wire.known_heads import KnownHeads
     from gateway.wire.messages import FieldLine
 
 MAX_HEAD_BYTES: Final = 262_144
@@ -31,40 +35,6 @@ MAX_FRAMING_BYTES: Final = 65_536
 BAD_GATEWAY: Final = 502
 _SWITCHING: Final = 101
 _HTTP: Final = b"HTTP/1."
-
-_KNOWN: Final = 128
-_KNOWN_BYTES: Final = 2048
-
-
-class KnownHeads:
-    """Memo of one upstream's response heads by their bytes. It is bounded, and cleared as a whole when full."""
-
-    __slots__ = ("_heads", "_last", "_last_head")
-
-    def __init__(self) -> None:
-        self._heads: dict[bytes, ResponseHead] = {}
-        self._last = b""
-        self._last_head: ResponseHead | None = None
-
-    def find(self, raw: bytes) -> tuple[int, ResponseHead] | None:
-        """Return the length of the head at the start of `raw`, and the parsed head; None if it is not in the memo."""
-        last, head = self._last, self._last_head
-        if head is not None and raw.startswith(last):  # `last` ends in an empty line, so it is a whole head
-            return len(last), head
-        end = raw.find(b"\r\n\r\n") + 4
-        start = raw[:end]
-        head = self._heads.get(start)
-        if head is None:
-            return None
-        self._last, self._last_head = start, head
-        return end, head
-
-    def add(self, raw: bytes, head: ResponseHead) -> None:
-        """Add a head that was parsed and passed every check."""
-        if len(raw) <= _KNOWN_BYTES:
-            if len(self._heads) >= _KNOWN:
-                self._heads.clear()
-            self._heads[raw] = head
 
 
 class ResponseParser:
@@ -81,6 +51,7 @@ class ResponseParser:
     """
 
     __slots__ = (
+        "_chunks",
         "_fed",
         "_framed",
         "_head",
@@ -89,6 +60,7 @@ class ResponseParser:
         "_lines",
         "_method",
         "_parser",
+        "_tail",
         "_upgrade",
         "complete",
         "early",
@@ -101,7 +73,7 @@ class ResponseParser:
 
     def __init__(self, known: KnownHeads) -> None:
         self._known = known
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = new_response_parser(self)
         self.heads: deque[ResponseHead] = deque()
         self._method = b""
         self.expect(b"", upgrade=False)
@@ -111,13 +83,15 @@ class ResponseParser:
         if (
             self._method == b"HEAD"
         ):  # llhttp cannot be given the method: after HEAD it waits for a body that never comes
-            self._parser = httptools.HttpResponseParser(self)
+            self._parser = new_response_parser(self)
         self._method = method
         self._upgrade = upgrade
         self._head: ResponseHead | None = None
         self._lines: list[FieldLine] | None = None
         self._fed = self._framed = 0
         self._interim = 0
+        self._tail = b""  # what came last of a head that has not ended
+        self._chunks: ChunkLines | None = None
         self.heads.clear()
         self.final: ResponseHead | None = None
         self.complete = False
@@ -136,15 +110,53 @@ class ResponseParser:
         Raises:
             ProtocolError: the response violates a law.
         """
-        rested = not self._fed
-        if rested and self._repeated(raw):
+        if not self._fed:
+            if not self._repeated(raw):
+                self._begin(raw)
             return
+        at = 0
+        while self.final is None and at < len(raw):
+            end = end_of_head(raw, at, self._tail, len(raw))
+            self._parse(raw[at:end])
+            self._tail = (self._tail + raw[at:end])[-3:] if self._head is not None else b""
+            at = end
+            if self._is_chunked():
+                self._chunks = ChunkLines()
+        if at < len(raw):
+            rest = raw[at:] if at else raw
+            if self._chunks is not None:
+                piece, end = self._chunks.scan(rest)
+                rest = piece if end == len(rest) else piece + rest[end:]
+            self._parse(rest)
+
+    def _begin(self, raw: bytes) -> None:
+        """Parse a response's first bytes; again without white space in chunk extensions, which llhttp refuses."""
+        if not raw.startswith(_HTTP) and not _HTTP.startswith(raw):  # llhttp parses RTSP and ICE as well
+            raise ProtocolError(BAD_GATEWAY, "not an HTTP response")
+        try:
+            self._parse(raw)
+        except ProtocolError:
+            clean = without_white_space(raw, heads=self._interim + 1) if self._is_chunked() else raw
+            if clean == raw:
+                raise
+            self._parser = new_response_parser(self)
+            self.expect(self._method, upgrade=self._upgrade)
+            self._parse(clean)
+        if self._head is not None:
+            self._tail = raw[-3:]
+        elif self.complete and not self.excess and not self._interim:
+            self._remember(raw)
+        elif self._is_chunked():
+            self._chunks = ChunkLines()
+            self._chunks.scan(raw, end_of_heads(raw, self._interim + 1))
+
+    def _is_chunked(self) -> bool:
+        """Return whether a chunked body has begun and not ended."""
+        return self.final is not None and self.final.kind is BodyKind.CHUNKED and not self.complete
+
+    def _parse(self, raw: bytes) -> None:
         if self._parser is None:
             return
-        if (
-            rested and not raw.startswith(_HTTP) and not _HTTP.startswith(raw)
-        ):  # llhttp parses RTSP and ICE as well
-            raise ProtocolError(BAD_GATEWAY, "not an HTTP response")
         if self.final is None:
             self._fed += len(raw)
         else:
@@ -158,8 +170,6 @@ class ResponseParser:
                 raise error.__context__ from error
             raise ProtocolError(BAD_GATEWAY, str(error)) from error
         self._check_progress()
-        if rested and self.complete and not self.excess and not self._interim:
-            self._remember(raw)
 
     def _check_progress(self) -> None:
         """Enforce the limits on bytes without progress: an unfinished head, or framing without a body."""
@@ -241,9 +251,9 @@ class ResponseParser:
             raise ProtocolError(BAD_GATEWAY, "response head too large")
         head.status = self._parser.get_status_code()
         version = self._parser.get_http_version()
-        if version not in ("1.1", "1.0"):
+        if not version.startswith("1."):
             raise ProtocolError(BAD_GATEWAY, "unknown HTTP version")
-        head.minor = int(version == "1.1")
+        head.minor = int(version != "1.0")
         head.index()
         if b"connection" in head.first:
             options = connection_tokens(head)

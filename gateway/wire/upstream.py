@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.flow import Sink, Source
+    from gateway.wire.known_heads import KnownHeads
     from gateway.wire.messages import RequestHead, ResponseHead
-    from gateway.wire.response_parser import KnownHeads
     from gateway.wire.write_buffer import WriteBuffers
 
     Lost = Callable[["UpstreamConnection"], None]

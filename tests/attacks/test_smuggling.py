@@ -162,12 +162,11 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "HTTP/0.9": (505, b"GET /health\r\n\r\n"),
     "HTTP/0.9 by name": (505, plain(HOST, start=b"GET /health HTTP/0.9")),
     "HTTP/2.0": (505, plain(HOST, start=b"GET /health HTTP/2.0")),
-    "HTTP/2 preface": (505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"),
+    "HTTP/3.0": (505, plain(HOST, start=b"GET /health HTTP/3.0")),
     **{
         f"start {start!r}": (400, plain(HOST, start=start))
         for start in (
             *(
-                b"GET /health HTTP/1.2",
                 b"GET /health HTTP/11",
                 b"GET /health HTTP/1.1 x",
                 b"GET /health http/1.1",
@@ -175,11 +174,12 @@ REFUSED: dict[str, tuple[int, bytes]] = {
             *(
                 b"GET /health HTTP/1",
                 b"GET /health XTTP/1.1",
-                b"get /health HTTP/1.1",
                 b"GET\t/health HTTP/1.1",
             ),
             *(
-                b"NONSENSE /health HTTP/1.1",
+                b"NONSENSE /health",
+                b"NONSENSE /he alth HTTP/1.1",
+                b"NON(SENSE /health HTTP/1.1",
                 b"GET /he alth HTTP/1.1",
                 b"G\x00T /health HTTP/1.1",
                 b"GET  HTTP/1.1",
@@ -190,7 +190,12 @@ REFUSED: dict[str, tuple[int, bytes]] = {
                 b"GET /h\xe9 HTTP/1.1",
                 b" GET /health HTTP/1.1",
             ),
-            *(b"\x16\x03\x01\x02\x00\x01\x00", b"GET /health?\xff HTTP/1.1", b"/health"),
+            *(
+                b"\x16\x03\x01\x02\x00\x01\x00",
+                b"GET /h\xe9?q HTTP/1.1",
+                b"GET /health?q HTTP/1.\xff",
+                b"/health",
+            ),
         )
     },
     # switching protocols
@@ -201,10 +206,25 @@ REFUSED: dict[str, tuple[int, bytes]] = {
         for start in (b"DESCRIBE /health RTSP/1.0", b"SETUP /health RTSP/1.0", b"SOURCE /health ICE/1.0")
     },
     "CONNECT of a path": (501, plain(HOST, start=b"CONNECT /health HTTP/1.1")),
-    "h2c": (
-        501,
-        plain(HOST, b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk"),
-    ),
+    **{
+        f"unknown method: {start!r}": (501, plain(HOST, start=start))
+        for start in (
+            *(
+                b"FOO /health HTTP/1.1",
+                b"BREW /pot HTTP/1.1",
+                b"get /health HTTP/1.1",
+                b"GETX /health HTTP/1.1",
+            ),
+            *(b"!#$ /health HTTP/1.1", b"%b /health HTTP/1.1" % (b"A" * 200), b"FOO * HTTP/1.0"),
+        )
+    },
+    **{
+        f"upgrade to {offer!r}": (501, plain(HOST, b"Connection: upgrade", b"Upgrade: " + offer))
+        for offer in (b"websocket, h2c", b"h2c, websocket", b"WebSocket/13", b"h2c\r\nUpgrade: websocket")
+    },
+    "size of a chunk with white space behind it": (400, chunked() + b"5 \r\nhello\r\n0\r\n\r\n"),
+    "size of a chunk in two parts": (400, chunked() + b"1 0;a\r\n"),
+    "quoted line end in an extension": (400, chunked() + b'5; a="\r\n"\r\nhello\r\n0\r\n\r\n'),
 }
 
 
@@ -245,6 +265,22 @@ async def test_bytes_behind_an_upgrade_are_nobodys_request(
         client.writer.write_eof()
         assert await client.closed() == b""
     assert upstream.seen == b""
+
+
+async def test_offers_of_other_protocols_are_dropped_with_all_that_belongs_to_them(
+    client: Client, upstream: Upstream
+) -> None:
+    """What comes behind such a request is the next one, as though it had offered nothing (RFC 9110 section 7.8)."""
+    offer = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABk")
+    await client.send(plain(HOST, *offer) + INNER)
+    assert (await client.response()).status == 200
+    assert (await client.response()).status == 200
+    assert [request.start for request in upstream.requests] == [
+        b"GET /health HTTP/1.1",
+        b"GET /smuggled HTTP/1.1",
+    ]
+    for name in ("Upgrade", "HTTP2-Settings", "Connection"):
+        assert upstream.requests[0].one(name) is None
 
 
 async def test_an_upgrade_that_is_not_asked_for_in_connection_is_no_upgrade(

@@ -98,7 +98,7 @@ async def test_an_http_1_0_client_is_answered_and_closed(client: Client, upstrea
     assert (answer.status, answer.one("Connection"), answer.one("Transfer-Encoding")) == (200, "close", None)
     assert await client.closed() == b""
     assert upstream.requests[0].start == b"GET / HTTP/1.1"
-    assert upstream.requests[0].one("Host") == ""
+    assert upstream.requests[0].one("Host") == f"127.0.0.1:{upstream.port}"
 
 
 async def test_an_http_1_0_client_may_ask_to_keep_its_connection(client: Client) -> None:

@@ -202,13 +202,21 @@ async def test_a_handshake_that_is_no_plain_get_is_refused(
 
 
 @pytest.mark.parametrize(
-    "protocol", [b"h2c", b"websocket, h2c", b"TLS/1.0", b"websocket\r\nUpgrade: websocket"]
+    "protocol", [b"h2c, websocket", b"websocket, h2c", b"websocket\r\nUpgrade: websocket"]
 )
-async def test_an_upgrade_to_anything_else_is_501(
+async def test_an_upgrade_to_websocket_and_something_else_is_501(
     client: Client, upstream: Upstream, protocol: bytes
 ) -> None:
     assert (await client.exchange(ASK.replace(b"Upgrade: WebSocket", b"Upgrade: " + protocol))).status == 501
     assert upstream.seen == b""
+
+
+@pytest.mark.parametrize("protocol", [b"h2c", b"TLS/1.0", b"a, b\r\nUpgrade: c", b""])
+async def test_an_offer_of_something_else_alone_is_dropped(
+    client: Client, upstream: Upstream, protocol: bytes
+) -> None:
+    assert (await client.exchange(ASK.replace(b"Upgrade: WebSocket", b"Upgrade: " + protocol))).status == 200
+    assert upstream.requests[0].all("Upgrade") == []
 
 
 async def test_an_upgrade_that_connection_does_not_name_is_no_upgrade(
@@ -248,7 +256,8 @@ async def test_an_answer_other_than_101_is_an_ordinary_response(client: Client, 
     upstream.script = script
     await client.send(ASK)
     answer = await client.response()
-    assert (answer.status, answer.body, answer.one("Connection")) == (426, b"nope", "close")
+    assert (answer.status, answer.body) == (426, b"nope")
+    assert (answer.all("Connection"), answer.one("Upgrade")) == (["Upgrade", "close"], "websocket")
     await client.send(b"these bytes are for no tunnel")
     assert await client.closed() == b""
 

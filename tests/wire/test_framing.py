@@ -93,10 +93,10 @@ def test_a_host_may_be_a_name_or_an_address_with_a_port(host: bytes) -> None:
     check_request(request((b"Host", host)))
 
 
-def test_connect_and_foreign_upgrades_are_not_implemented() -> None:
+def test_connect_and_mixed_upgrades_are_not_implemented() -> None:
     for head in (
         request(HOST, method=b"CONNECT"),
-        request(HOST, (b"Upgrade", b"h2c"), method=b"GET", upgrade=True),
+        request(HOST, (b"Upgrade", b"websocket, h2c"), method=b"GET", upgrade=True),
     ):
         with pytest.raises(ProtocolError) as refusal:
             check_request(head)

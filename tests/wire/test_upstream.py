@@ -9,8 +9,8 @@ import pytest
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.drive import Drive
 from gateway.wire.faults import UpstreamLost
+from gateway.wire.known_heads import KnownHeads
 from gateway.wire.messages import RequestHead
-from gateway.wire.response_parser import KnownHeads
 from gateway.wire.upstream import UpstreamConnection
 from gateway.wire.write_buffer import WriteBuffers
 from tests.fuzz.stage import Wire

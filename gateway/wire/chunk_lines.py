@@ -1,0 +1,131 @@
+"""Scanner of a chunked body's framing: it finds the end of the body, and removes white space around chunk extensions.
+
+RFC 9112 section 7.1.1 allows that white space and wants it read; llhttp refuses it. Laws:
+
+- llhttp remains the judge of every framing line. The scanner takes away white space and extensions that the grammar
+  allows, and nothing else; it adds no byte.
+- A line that it cannot read is passed on as it came, and so is all that follows: llhttp refuses it.
+- Of a line that has not ended, nothing is held back but what follows its first semicolon or white space.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_EXTENSION: Final = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+_EXTENDED: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")+\r\n")
+"""A chunk size with extensions, in the grammar of RFC 9112 section 7.1.1 with its "bad" white space."""
+_WHITE: Final = re.compile(rb"[ \t]")
+_HELD: Final = re.compile(rb"[; \t]")
+_CRLF: Final = 2
+_LONGEST: Final = 16_384
+"""A longer line is passed on as it comes; the limits on framing without a body refuse it."""
+
+
+def end_of_heads(raw: bytes, number: int) -> int:
+    """Return the index behind the first `number` heads of `raw`."""
+    end = 0
+    for _ in range(number):
+        end = raw.find(b"\r\n\r\n", end) + 4
+    return end
+
+
+def without_white_space(raw: bytes, *, heads: int) -> bytes:
+    """Return `raw` without white space in the chunk extensions of the body behind its first `heads` heads."""
+    start = end_of_heads(raw, heads)
+    piece, end = ChunkLines().scan(raw, start)
+    return b"".join((raw[:start], piece, raw[end:]))
+
+
+class ChunkLines:
+    """Scanner of one chunked body.
+
+    Attributes:
+        over: The body and its trailers have ended.
+        blind: A line could not be read, so everything is passed on as it comes.
+    """
+
+    __slots__ = ("_left", "_line", "_passed", "_trailers", "blind", "over")
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._line = b""
+        self._passed = 0
+        self._trailers = False
+        self.blind = self.over = False
+
+    def scan(self, raw: bytes, at: int = 0) -> tuple[bytes, int]:
+        """Return what llhttp may be fed of `raw` from `at` on, and the index behind the bytes that were scanned."""
+        if self.over:  # llhttp expects more
+            self.over, self.blind = False, True
+        pieces: list[bytes] = []
+        begin, end = at, len(raw)
+        while at < end and not self.over:
+            if self.blind:
+                at = end
+            elif self._left:
+                step = min(self._left, end - at)
+                self._left -= step
+                at += step
+            else:
+                newline = raw.find(b"\n", at)
+                stop = end if newline < 0 else newline + 1
+                whole = newline >= 0
+                passed = self._line_to(raw[at:stop], whole=whole)
+                if passed is not None:
+                    pieces.append(raw[begin:at])
+                    pieces.append(passed)
+                    begin = stop
+                at = stop
+        pieces.append(raw[begin:at])
+        return b"".join(pieces) if len(pieces) > 1 else pieces[0], at
+
+    def _line_to(self, part: bytes, *, whole: bool) -> bytes | None:
+        """Take the next part of a line; return what of it may be passed on, or None if it is all of it as it came."""
+        line = self._line + part
+        if self._trailers:
+            self._line = b"" if whole else line[:1]  # only whether it is empty matters
+            self.over = whole and line in (b"\r\n", b"\n")
+            return None
+        if not whole:
+            return self._begin(line, part)
+        passed, self._line, self._passed = self._passed, b"", 0
+        try:
+            size = int(line, 16)
+        except ValueError:
+            return self._extended(line, passed, part)
+        self._sized(size)
+        return None if passed + len(part) == len(line) else line[passed:]
+
+    def _begin(self, line: bytes, part: bytes) -> bytes | None:
+        """Keep a line that has not ended; what follows its first semicolon or white space is held back."""
+        if len(line) > _LONGEST:
+            self.blind = True
+            return line[self._passed :]
+        hold = _HELD.search(line)
+        stop = len(line) if hold is None else hold.start()
+        fresh = line[self._passed : stop]
+        self._line, self._passed = line, max(self._passed, stop)
+        return None if fresh == part else fresh
+
+    def _extended(self, line: bytes, passed: int, part: bytes) -> bytes | None:
+        """Read a line with extensions; return it without them if they hold white space."""
+        match = _EXTENDED.fullmatch(line)
+        if match is None:
+            self.blind = True
+        else:
+            size = match.group(1)
+            self._sized(int(size, 16))
+            if _WHITE.search(line):
+                line = size + b"\r\n"
+        rest = line[passed:]
+        return None if rest == part else rest
+
+    def _sized(self, size: int) -> None:
+        if size:
+            self._left = size + _CRLF
+        else:
+            self._trailers = True

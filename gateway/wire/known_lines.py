@@ -1,0 +1,64 @@
+"""Memo of a client's field lines: a request that repeats them is not parsed again, but for its request line.
+
+Most clients send the same field lines again and again over one connection. Parsing is a function of the bytes; where
+anything else could matter (a body, an upgrade, an expectation, a close) the lines are not remembered.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from gateway.wire.messages import BodyKind
+
+if TYPE_CHECKING:
+    from gateway.wire.messages import RequestHead
+
+_LINE: Final = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[A-Za-z0-9._~!$&'()*+,=:@/?%-]*) HTTP/1\.1")
+"""A plain request line (section 3): the only form that is parsed without llhttp."""
+
+_REMEMBERED_BYTES: Final = 4096
+"""The largest block of field lines that a connection remembers: an idle connection must stay small."""
+
+
+class KnownLines:
+    """Memo of one client connection's last plain request."""
+
+    __slots__ = ("_block", "_head", "_head_bytes", "_line", "_target_bytes")
+
+    def __init__(self, head_bytes: int, target_bytes: int) -> None:
+        """Requests with a head of more than `head_bytes`, or a target of more than `target_bytes`, are not found."""
+        self._head_bytes = head_bytes
+        self._target_bytes = target_bytes
+        self._line = self._block = b""
+        self._head: RequestHead | None = None
+
+    def find(self, raw: bytes) -> RequestHead | None:
+        """Return the head of a whole request whose lines equal the last one's; None if `raw` is anything else."""
+        block = self._block
+        if not block or not raw.endswith(block):
+            return None
+        end = len(raw) - len(block)
+        if len(self._line) != end or not raw.startswith(self._line):
+            line, head = _LINE.fullmatch(raw, 0, end), self._head
+            if line is None or head is None or len(raw) > self._head_bytes:
+                return None
+            method, target = line.groups()
+            if len(target) > self._target_bytes:
+                return None
+            self._line, self._head = raw[:end], head.with_line(method, target)
+        return self._head
+
+    def remember(self, raw: bytes, head: RequestHead) -> None:
+        """Remember the field lines of `raw`, which was exactly one request, if llhttp need not parse them again."""
+        end = raw.find(b"\r\n")
+        block = raw[end:]
+        plain = head.kind is BodyKind.NONE and head.keep_alive and head.minor == 1 and not head.upgrade
+        if (
+            plain
+            and len(block) <= _REMEMBERED_BYTES
+            and b"expect" not in head.first
+            and _LINE.fullmatch(raw, 0, end)
+            and raw.find(b"\r\n\r\n") == len(raw) - 4
+        ):
+            self._line, self._block, self._head = raw[:end], block, head
