@@ -11,6 +11,7 @@ from authcore.identity_headers import BY_KEY, HOSTED, SESSION, SIGNED
 from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.extras import admin_token, collector, redis_can_be_asked
 from config.issuer_checks import issuer, issuer_tokens, unproved_emails
+from config.tls_checks import upstream_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +26,7 @@ _GENERATE: Final = "make one with: python3 -c 'import secrets; print(secrets.tok
 HINTS: Final = {
     "GATEWAY_DATABASE_URL": "required: the URL of Whatomate's PostgreSQL, postgresql://user:password@host:5432/name",
     "GATEWAY_JWT_SECRET": f"required: the secret shared with Whatomate, at least {SECRET_BYTES} bytes; {_GENERATE}",
-    "GATEWAY_UPSTREAM_URL": "required: http://host:port of the service behind the gateway",
+    "GATEWAY_UPSTREAM_URL": "required: http://host:port or https://host:port of the service behind the gateway",
 }
 """What to say when a required setting is missing."""
 
@@ -243,6 +244,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_TRACE_ENDPOINT",), collector),
     (("GATEWAY_ADMIN_TOKEN",), admin_token),
     (("GATEWAY_WHATOMATE_REDIS_URL",), redis_can_be_asked),
+    (("GATEWAY_UPSTREAM_URL",), upstream_tls),
 )
 
 

@@ -16,7 +16,7 @@ from authcore.identity_headers import withheld
 from config.patterns import PathPattern
 
 _LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]*):([0-9]{1,5})")
-_UPSTREAM: Final = re.compile(r"http://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?/?")
+_UPSTREAM: Final = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?/?")
 _COLLECTOR: Final = re.compile(
     r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]{1,5})?(?:/[0-9A-Za-z._~/-]*)?"
 )
@@ -42,7 +42,7 @@ def upstream_url_pattern() -> str:
 def _upstream_url(value: str) -> str:
     match = _UPSTREAM.fullmatch(value)
     if match is None:
-        raise ValueError("should be http://host:port, without a user, a path or a query")
+        raise ValueError("should be http://host:port or https://host:port, without a user, a path or a query")
     if match[2] is not None and int(match[2]) not in _PORTS[1:]:
         raise ValueError("the port should be from 1 to 65535")
     return value

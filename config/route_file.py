@@ -20,6 +20,7 @@ from config.overlaps import MatchClaim, overlaps
 from config.route_checks import entry_problems
 from config.route_text import read_text
 from config.routes import DEFAULT_UPSTREAM, Entry, RouteEntry, RouteFile
+from config.tls_checks import entry_problems as entry_tls_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -165,6 +166,12 @@ def read_plan(settings: Settings) -> RoutePlan | None:
             for name, upstream in written.upstreams.items()
             if upstream is not None
             for problem in identity_problems(upstream.identity or (), settings)
+        ]
+        problems += [
+            (called, text.line(("upstreams", name, "tls", key)), f"upstream {name}: tls: {key}: {problem}")
+            for name, upstream in written.upstreams.items()
+            if upstream is not None
+            for key, problem in entry_tls_problems(upstream.tls, upstream.url)
         ]
         upstreams |= written.upstreams
     plan = RoutePlan(

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from authcore.identity_headers import ALL, BY_KEY, NONE, withheld
 from config.fields import UpstreamUrl, shaped, upstream_url_pattern
 from config.groups.browsers import Cors
+from config.groups.tls import TlsEntry
 from config.patterns import PathPattern
 
 DEFAULT_UPSTREAM: Final = "default"
@@ -135,7 +136,14 @@ class Entry(BaseModel):
 class UpstreamEntry(Entry):
     """A service behind the gateway. What is left out is as in the ``GATEWAY_UPSTREAM_*`` settings."""
 
-    url: Urls = Field(description="http://host:port; of several, connections are opened to each in turn.")
+    url: Urls = Field(
+        description="http://host:port or https://host:port; of several, connections are opened to each in turn."
+    )
+    tls: TlsEntry | None = Field(
+        None,
+        description="For https://. By default the system's authorities, and no client certificate; for `default`, "
+        "the GATEWAY_UPSTREAM_TLS_* settings.",
+    )
     connections: int | None = Field(None, ge=1, le=65_535, description="Connections at most.")
     pending: int | None = Field(None, ge=0, le=65_535, description="Requests waiting for one; past that 503.")
     idle_seconds: Seconds | None = Field(None, description="An unused connection is closed after this.")

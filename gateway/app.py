@@ -231,6 +231,7 @@ class Gateway:
 
         self._reload = lambda: tasks.once("reload_routes", lambda: self.routing.reload("SIGHUP"))
         tasks.every(LOOK_SECONDS, "look_at_routes", self.routing.look)
+        tasks.every(LOOK_SECONDS, "look_at_certificates", self._upstreams.look)
         tasks.every(NOTE_SECONDS, "note_for_status", report.note)
         tasks.every(LOG_FLUSH_SECONDS, "flush_access_log", access_log.flush)
         tasks.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)

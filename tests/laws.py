@@ -89,7 +89,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "authcore/crypto/jwks_client.py",
         "authcore/tokens/signed_identity.py",
     ),
-    "cryptography": ("authcore/crypto/pem.py", "authcore/crypto/sealing.py"),
+    "cryptography": ("authcore/crypto/pem.py", "authcore/crypto/sealing.py", "config/certificates.py"),
     "redis": ("authcore/store/whatomate_redis.py",),
     "bcrypt": (
         "authcore/passwords/hasher.py",

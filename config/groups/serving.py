@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, create_model
 
 from authcore.identity_headers import HEADERS
 from config.fields import Group, HeaderName, HostNames, IdentityWords, Listen, Seconds, UpstreamUrl
+from config.groups.tls import ServerName, TlsEntry
 
 
 class Admin(Group):
@@ -32,7 +33,9 @@ class Admin(Group):
 class Upstream(Group):
     """The service behind the gateway."""
 
-    url: UpstreamUrl | None = Field(None, description="http://host:port of the upstream. Required.")
+    url: UpstreamUrl | None = Field(
+        None, description="http://host:port or https://host:port of the upstream. Required."
+    )
     connections: int = Field(1024, ge=1, le=65_535, description="Connections to the upstream at most.")
     pending: int = Field(
         1024, ge=0, le=65_535, description="Requests waiting for a connection; past that 503."
@@ -53,6 +56,34 @@ class Upstream(Group):
         "before each, all but those. With GATEWAY_PRESET=whatomate the default is -user_permissions. Upstreams of a "
         "route file are sent all, unless they say otherwise themselves.",
     )
+    tls_ca_file: str | None = Field(
+        None,
+        description="For https://: PEM file of the authorities to accept, in place of the system's. This and the other "
+        "files of TLS are read again when they change. Upstreams of a route file have their own `tls`.",
+    )
+    tls_server_name: ServerName | None = Field(
+        None,
+        description="Name that its certificate has to have, and that is asked for; the URL's host by default.",
+    )
+    tls_cert_file: str | None = Field(
+        None, description="PEM file of the client certificate that it is sent, with its chain."
+    )
+    tls_key_file: str | None = Field(None, description="PEM file of the client certificate's key.")
+    tls_min_version: Literal["1.2", "1.3"] = Field(
+        "1.2", description="Lowest version of TLS that it is spoken to in."
+    )
+    tls_verify: Literal["full", "insecure"] = Field(
+        "full",
+        description="insecure: any certificate is accepted. Never in production; warned of at the start.",
+    )
+
+    @property
+    def tls(self) -> TlsEntry:
+        """The settings of TLS, as a route file has them."""
+        written = self.model_dump(include=self.model_fields_set)
+        return TlsEntry(
+            **{key.removeprefix("tls_"): value for key, value in written.items() if key.startswith("tls_")}
+        )
 
 
 class Limit(Group):

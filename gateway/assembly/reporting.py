@@ -148,6 +148,17 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
         metrics.read_counters(
             f"gateway_upstream_connections_{name}", meaning, ("upstream",), by_upstream(read)
         )
+    metrics.read_counters(
+        "gateway_upstream_tls_handshakes",
+        "TLS handshakes with upstreams, by whether an earlier one was resumed.",
+        ("upstream", "resumed"),
+        lambda: {
+            (upstream.name, word): number
+            for upstream in upstreams()
+            if (tls := upstream.pool.tls) is not None
+            for word, number in (("yes", tls.resumed), ("no", tls.handshakes - tls.resumed))
+        },
+    )
 
 
 def publish_log(metrics: Metrics, access_log: AccessLog) -> None:

@@ -11,18 +11,23 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
+
+import structlog
 
 from authcore.identity_headers import ALL, withheld
 from config.routes import DEFAULT_UPSTREAM
+from gateway.logs.limited import LimitedEvents
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.pool import PoolLimits, UpstreamPool
 from gateway.wire.round_robin import Endpoints
+from gateway.wire.tls import UpstreamTls, UpstreamTlsTerms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from config.groups.tls import TlsEntry
     from config.route_file import RoutePlan
     from config.routes import UpstreamEntry
     from config.settings import Settings
@@ -32,6 +37,10 @@ if TYPE_CHECKING:
     from gateway.wire.upstream import UpstreamConnection
     from gateway.wire.write_buffer import WriteBuffers
 
+_SECURE: Final = "https://"
+
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, slots=True)
 class _Spec:
@@ -39,6 +48,7 @@ class _Spec:
 
     urls: tuple[str, ...]
     limits: PoolLimits
+    tls: UpstreamTlsTerms | None = None
 
 
 class Upstreams:
@@ -57,6 +67,7 @@ class Upstreams:
         self._outbox = outbox
         self._specs: dict[str, _Spec] = {}
         self.now: dict[str, Upstream] = {}
+        self._events = LimitedEvents()
 
     def planned(self, plan: RoutePlan | None) -> dict[str, tuple[_Spec, Upstream]]:
         """Return the upstreams of a plan, with the present pools of those that stay and new pools for the others.
@@ -76,21 +87,26 @@ class Upstreams:
     def _one(self, name: str, entry: UpstreamEntry | None) -> tuple[_Spec, Upstream]:
         """Make one upstream; the settings give the values that `entry` leaves out."""
         default = self._settings.upstream
-        entered = {} if entry is None else entry.model_dump(exclude_none=True)
+        entered = {} if entry is None else entry.model_dump(exclude_none=True, exclude={"tls"})
         # The identity words in the settings apply only to the service behind GATEWAY_UPSTREAM_URL.
         identity = default.identity if name == DEFAULT_UPSTREAM else (ALL,)
         merged = {**default.model_dump(), "identity": identity, **entered}
+        urls = (merged["url"],) if isinstance(merged["url"], str) else tuple(merged["url"])
+        terms = default.tls if name == DEFAULT_UPSTREAM else None
+        if entry is not None and entry.tls is not None:
+            terms = entry.tls
         spec = _Spec(
-            (merged["url"],) if isinstance(merged["url"], str) else tuple(merged["url"]),
+            urls,
             PoolLimits(
                 connections=merged["connections"],
                 pending=merged["pending"],
                 idle_seconds=merged["idle_seconds"],
                 connect_timeout_seconds=merged["connect_timeout_seconds"],
             ),
+            _terms(terms) if any(url.startswith(_SECURE) for url in urls) else None,
         )
         stays = self._specs.get(name) == spec
-        pool = self.now[name].pool if stays else self._pool(spec)
+        pool = self.now[name].pool if stays else self._pool(name, spec)
         label = "upstream" if entry is None else name
         return spec, Upstream(
             label,
@@ -102,8 +118,16 @@ class Upstreams:
             authority=urlsplit(spec.urls[0]).netloc.encode("ascii"),
         )
 
-    def _pool(self, spec: _Spec) -> UpstreamPool:
-        return UpstreamPool(_dial(spec), spec.limits, self._deadlines, self._outbox)
+    def _pool(self, name: str, spec: _Spec) -> UpstreamPool:
+        if spec.tls is not None and spec.tls.insecure:
+            log.warning(
+                "upstream_insecure",
+                upstream=name,
+                meaning="any certificate is accepted: who is on the way can read and change everything",
+                todo="name the authority of its certificate, and leave `insecure` out",
+            )
+        tls = None if spec.tls is None else UpstreamTls(spec.tls)
+        return UpstreamPool(_dial(spec, tls), spec.limits, self._deadlines, self._outbox, tls)
 
     def settle(self, planned: dict[str, tuple[_Spec, Upstream]]) -> None:
         """Make the upstreams of a plan the current ones, and drain the pools that are not among them."""
@@ -115,25 +139,64 @@ class Upstreams:
             if id(upstream.pool) not in in_use:
                 upstream.pool.close()
 
+    async def look(self) -> None:
+        """Read the files of TLS again if they have changed; one that cannot be used changes nothing."""
+        for name, upstream in list(self.now.items()):
+            tls = upstream.pool.tls
+            if tls is None:
+                continue
+            try:
+                taken = await asyncio.to_thread(tls.look)
+            except OSError as error:
+                self._events.warning(
+                    "certificates_not_taken",
+                    key=name,
+                    upstream=name,
+                    problem=str(error),
+                    kept="the certificates that were in use",
+                )
+            else:
+                if taken:
+                    log.info("certificates_taken", upstream=name)
+
     def close(self) -> None:
         """Drain all pools."""
         self.settle({})
 
 
-def _dial(spec: _Spec) -> Dial:
-    dials = {url: _dial_tcp(url) for url in spec.urls}
+def _terms(entry: TlsEntry | None) -> UpstreamTlsTerms:
+    if entry is None:
+        return UpstreamTlsTerms()
+    return UpstreamTlsTerms(
+        authorities=entry.ca_file,
+        server_name=entry.server_name,
+        certificate=entry.cert_file,
+        key=entry.key_file,
+        min_version=entry.min_version,
+        insecure=entry.verify == "insecure",
+    )
+
+
+def _dial(spec: _Spec, tls: UpstreamTls | None) -> Dial:
+    dials = {url: _dial_tcp(url, tls if url.startswith(_SECURE) else None) for url in spec.urls}
     if len(dials) == 1:
         return dials[spec.urls[0]]
     return Endpoints(dials, spec.limits.connect_timeout_seconds).dial
 
 
-def _dial_tcp(url: str) -> Dial:
+def _dial_tcp(url: str, tls: UpstreamTls | None) -> Dial:
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 80
+    host, port = parts.hostname or "", parts.port or (80 if tls is None else 443)
 
     async def dial(
         protocol: Callable[[], UpstreamConnection],
     ) -> tuple[asyncio.BaseTransport, UpstreamConnection]:
-        return await asyncio.get_running_loop().create_connection(protocol, host, port)
+        opening = asyncio.get_running_loop().create_connection
+        if tls is None:
+            return await opening(protocol, host, port)
+        name = tls.server_name(host)
+        opened = await opening(protocol, host, port, ssl=tls.context, server_hostname=name)
+        tls.opened(opened[0])
+        return opened
 
     return dial

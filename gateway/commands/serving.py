@@ -17,6 +17,7 @@ from authcore.store.migrate import remove_triggers as remove
 from config.issuer_checks import doubts
 from config.listing import listing
 from config.load import REQUIRED, ConfigError
+from config.tls_checks import tls_doubts
 from gateway.addresses import CannotListen
 from gateway.assembly.key_ring import ring_of
 from gateway.commands.opening import migrating, note, settings_for, warn
@@ -82,6 +83,8 @@ def check_config(*, connect: bool) -> None:
     plan = check_routes(settings)
     for warning in [] if plan is None else plan_warnings(plan, settings):
         warn(warning)
+    for doubt in tls_doubts(settings, plan, time.time()):
+        warn(doubt)
     if connect:
         from gateway.commands.connecting import database_findings  # noqa: PLC0415 - only --connect needs it
 

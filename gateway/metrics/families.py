@@ -100,6 +100,11 @@ class UpstreamFamilies(Collector):
         failures = CounterMetricFamily(
             "gateway_upstream_failures", "Requests an upstream failed.", labels=["upstream", "reason"]
         )
+        secured = CounterMetricFamily(
+            "gateway_upstream_tls_failures",
+            "Requests an upstream failed because TLS did, by what was wrong.",
+            labels=["upstream", "reason"],
+        )
         retries = CounterMetricFamily(
             "gateway_upstream_retries", "Requests sent again on another connection.", labels=["upstream"]
         )
@@ -111,6 +116,8 @@ class UpstreamFamilies(Collector):
             waits.add_metric(name, _buckets(one.bounds, one.counts, meter.at_once), one.total)
             for reason, number in meter.failures.items():
                 failures.add_metric([*name, reason], number)
+            for reason, number in meter.tls_failures.items():
+                secured.add_metric([*name, reason], number)
             retries.add_metric(name, meter.retries)
             failing.add_metric(name, meter.failing)
-        yield from (waits, failures, retries, failing)
+        yield from (waits, failures, secured, retries, failing)

@@ -108,15 +108,17 @@ class UpstreamMeter:
         failures: Number of requests that it failed, by reason.
         failing: Number of failures since it last answered.
         retries: Number of requests sent again on another connection.
+        tls_failures: Number of requests for which TLS failed, by what was wrong.
     """
 
-    __slots__ = ("at_once", "failing", "failures", "heads", "retries", "waits")
+    __slots__ = ("at_once", "failing", "failures", "heads", "retries", "tls_failures", "waits")
 
     def __init__(self) -> None:
         self.at_once = 0
         self.waits = Histogram()
         self.heads = Histogram(DURATION_BUCKETS)
         self.failures: dict[str, int] = {}
+        self.tls_failures: dict[str, int] = {}
         self.failing = 0
         self.retries = 0
 
@@ -127,7 +129,9 @@ class UpstreamMeter:
         heads.total += seconds
         self.failing = 0
 
-    def failed(self, reason: str) -> None:
-        """Count a missing or incomplete response."""
+    def failed(self, reason: str, tls: str = "") -> None:
+        """Count a missing or incomplete response; `tls` is what was wrong with TLS, if that was the reason."""
         self.failures[reason] = self.failures.get(reason, 0) + 1
+        if tls:
+            self.tls_failures[tls] = self.tls_failures.get(tls, 0) + 1
         self.failing += 1

@@ -36,7 +36,7 @@ from gateway.proxy.forward_auth import narrowed
 from gateway.proxy.refusals import answer_start, refuse
 from gateway.proxy.target import parse_target
 from gateway.tracing.context import OwnIds
-from gateway.wire.faults import UpstreamFault
+from gateway.wire.faults import UpstreamFault, UpstreamTlsFailed
 from gateway.wire.inbound import ClientGone
 from gateway.wire.messages import BodyKind
 
@@ -167,7 +167,8 @@ class Pipeline:
         exchange.detail = detail_of(error)
         self._metrics.refused(fault.status, fault.reason)
         if isinstance(error, UpstreamFault) and exchange.route is not None:
-            exchange.route.upstream.meter.failed(fault.reason)
+            kind = error.kind if isinstance(error, UpstreamTlsFailed) else ""
+            exchange.route.upstream.meter.failed(fault.reason, kind)
         inbound = exchange.inbound
         if inbound.answered:
             inbound.abort()

@@ -12,6 +12,7 @@ from gateway.wire.faults import (
     UpstreamFault,
     UpstreamMalformed,
     UpstreamTimedOut,
+    UpstreamTlsFailed,
     UpstreamUnreachable,
 )
 from gateway.wire.messages import ProtocolError
@@ -40,6 +41,7 @@ class _Row:
 _UPSTREAM: dict[type[UpstreamFault], _Row] = {
     PoolExhausted: _Row(503, "The upstream is busy, try again shortly", "upstream_busy"),
     UpstreamUnreachable: _Row(502, "The upstream cannot be reached", "upstream_unreachable"),
+    UpstreamTlsFailed: _Row(502, "The upstream cannot be reached securely", "upstream_tls"),
     UpstreamTimedOut: _Row(504, "The upstream did not answer in time", "upstream_timeout"),
     UpstreamMalformed: _Row(502, "The upstream's response is malformed", "upstream_malformed"),
     UpstreamFault: _Row(502, "The upstream closed the connection", "upstream_lost"),

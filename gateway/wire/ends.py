@@ -93,11 +93,13 @@ class End(asyncio.Protocol):
         self._tunnel.touch()
         if self._tunnel.parted:
             self._tunnel.answered(self)
-            return True
+            return self.transport.can_write_eof()
         if self.peer.transport.is_closing():
             return False
         if self.peer._finished:  # noqa: SLF001 -- the same class
             self.peer.transport.close()
+            return False
+        if not self.transport.can_write_eof():  # under TLS there is no end of one direction alone
             return False
         if self.peer.transport.can_write_eof():
             self.peer.transport.write_eof()

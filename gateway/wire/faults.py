@@ -28,5 +28,17 @@ class UpstreamUnreachable(UpstreamFault):
     """No connection could be opened."""
 
 
+class UpstreamTlsFailed(UpstreamFault):
+    """TLS with the upstream failed: neither side's fault is known to the client, the log has what was wrong.
+
+    Attributes:
+        kind: What was wrong, for metrics.
+    """
+
+    def __init__(self, text: str, kind: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
 class PoolExhausted(UpstreamFault):
     """Every connection is busy, and the queue of waiting exchanges is full."""

@@ -10,6 +10,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -17,12 +18,14 @@ from typing import TYPE_CHECKING, Final
 from gateway.wire.drive import Signal, settled
 from gateway.wire.faults import PoolExhausted, UpstreamTimedOut, UpstreamUnreachable
 from gateway.wire.known_heads import KnownHeads
+from gateway.wire.tls import upstream_fault
 from gateway.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.tls import UpstreamTls
     from gateway.wire.write_buffer import WriteBuffers
 
     Dial = Callable[
@@ -51,11 +54,20 @@ class UpstreamPool:
         failed: Number of connections that could not be opened.
         closed: Number of connections that were opened and are gone.
         open: Number of connections that are open or opening now.
+        tls: TLS towards the upstream; None without it.
     """
 
-    def __init__(self, dial: Dial, limits: PoolLimits, deadlines: Deadlines, outbox: WriteBuffers) -> None:
+    def __init__(
+        self,
+        dial: Dial,
+        limits: PoolLimits,
+        deadlines: Deadlines,
+        outbox: WriteBuffers,
+        tls: UpstreamTls | None = None,
+    ) -> None:
         """`dial` opens a transport for the protocol that its argument makes, as ``loop.create_connection`` does."""
         self._dial = dial
+        self.tls = tls
         self.limits = limits
         self._deadlines = deadlines
         self._outbox = outbox
@@ -128,6 +140,8 @@ class UpstreamPool:
         dial = asyncio.get_running_loop().create_task(self._dialled())
         try:
             return await settled(dial)
+        except ssl.SSLError as error:
+            raise upstream_fault(error) from error
         except TimeoutError as error:
             raise UpstreamTimedOut("the upstream did not accept a connection in time") from error
         except OSError as error:

@@ -18,11 +18,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
-from gateway.wire.faults import CUT_OFF, UNSENT, UpstreamLost, UpstreamMalformed, UpstreamTimedOut
+from gateway.wire.faults import UNSENT, UpstreamLost, UpstreamMalformed, UpstreamTimedOut
 from gateway.wire.framing import LAST_CHUNK, chunk, chunked, request_framing
 from gateway.wire.messages import BodyKind, ProtocolError
 from gateway.wire.response_parser import ResponseParser
 from gateway.wire.response_waiter import ResponseWaiter
+from gateway.wire.tls import ended_by_peer, loss
 from gateway.wire.unread import unread
 from gateway.wire.write_buffer import WriteBuffer
 
@@ -158,8 +159,8 @@ class UpstreamConnection(asyncio.Protocol):
     def finished(self) -> Coroutine[Any, Any, None]:
         """Return, when awaited, once the response has been relayed to its end.
 
-        UpstreamFault: the response broke off.
-            UpstreamFault: it broke off.
+        Raises:
+            UpstreamFault: the response broke off.
         """
         return self._handover.end()
 
@@ -243,15 +244,15 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Unregister the connection, and end or fail the response."""
         self._deadlines.watched.discard(self)
-        broken = self._outlet if exc is not None and self._busy else None
+        outlet, broken = self._outlet, self._outlet if exc is not None and self._busy else None
         if broken is not None and (rest := unread(broken.transport)):
             self.data_received(rest)
         self._outlet = None
         if self._busy:
-            if exc is None and self._reader.ended_by_close():
+            if exc is None and ended_by_peer(outlet) and self._reader.ended_by_close():
                 self._handover.deliver()
             else:
-                self._handover.fail(UpstreamLost(CUT_OFF))
+                self._handover.fail(loss(exc, at_first=self.served == 1 and not self.touched))
         self._lost(self)
         self._reader.close()
 

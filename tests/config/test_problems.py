@@ -107,7 +107,7 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
             {"GATEWAY_UPSTREAM_URL": "http://app:0"},
             "GATEWAY_UPSTREAM_URL: the port should be from 1 to 65535",
         ),
-        ({"GATEWAY_UPSTREAM_URL": "https://app:443"}, "GATEWAY_UPSTREAM_URL: should be http://host:port"),
+        ({"GATEWAY_UPSTREAM_URL": "ftp://app:443"}, "GATEWAY_UPSTREAM_URL: should be http://host:port"),
         ({"GATEWAY_UPSTREAM_URL": "http://app:80/base"}, "GATEWAY_UPSTREAM_URL: should be http://host:port"),
         (
             {"GATEWAY_DATABASE_URL": "postgresql://u:a/b@db/x"},

@@ -49,7 +49,7 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         tmp_path,
         """\
         upstreams:
-          far: {url: "https://far"}
+          far: {url: "ftp://far"}
           near: {url: "http://near", connections: 0}
         routes:
           - name: no-auth
@@ -68,7 +68,10 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
             upstream: elsewhere
         """,
     ) == [
-        "routes.yaml:2: upstreams.far.url[0]: should be http://host:port, without a user, a path or a query",
+        (
+            "routes.yaml:2: upstreams.far.url[0]: should be http://host:port or https://host:port, without a user, a "
+            "path or a query"
+        ),
         "routes.yaml:3: upstreams.near.connections: Input should be greater than or equal to 1",
         "routes.yaml:5: routes[0].auth: is missing",
         "routes.yaml:8: routes[1].match.path[1]: should begin with /",

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     import pytest
 
 BOTH_LOOPS = frozenset(
-    {"test_connection", "test_upstream_faults", "test_websocket", "test_socket_frames", "test_socket_auth"}
+    {
+        "test_connection",
+        "test_upstream_faults",
+        "test_websocket",
+        "test_socket_frames",
+        "test_socket_auth",
+        "test_upstream_tls",
+    }
 )
 """What holds for bytes must hold on asyncio's own loop as well; everything runs on the loop of production."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
@@ -123,17 +124,21 @@ class Upstream:
         script: Serves a connection instead of the echo, when set.
         raw: All bytes received, by connection, in order.
         requests: The requests read by the echo.
+        tls: Makes it speak TLS, when set.
     """
 
     script: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
     raw: list[bytearray] = field(default_factory=list)
     requests: list[Message] = field(default_factory=list)
     port: int = 0
+    tls: ssl.SSLContext | None = None
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 24)
+        self._server = await asyncio.start_server(
+            self._accept, "127.0.0.1", self.port, limit=1 << 24, ssl=self.tls
+        )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

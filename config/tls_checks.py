@@ -1,0 +1,108 @@
+"""Checks of TLS settings: files that lack or cannot be read, and words that contradict each other.
+
+Laws are those of :mod:`config.checks`. A file that loads and may still not be what was meant is a doubt, not a problem.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from config.certificates import Certificate, FileUnusable, check_authorities, check_key, read_certificate
+from config.groups.tls import TlsEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from config.route_file import RoutePlan
+    from config.settings import Settings
+
+DAY_SECONDS: Final = 86_400.0
+EXPIRY_DAYS: Final = 14
+"""A certificate that ends within these days is a doubt."""
+
+
+def upstream_tls(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the problems of TLS towards the service at GATEWAY_UPSTREAM_URL."""
+    url, entry = settings.upstream.url, settings.upstream.tls
+    if url is not None:
+        for key, problem in entry_problems(entry, (url,)):
+            yield f"GATEWAY_UPSTREAM_TLS_{key.upper()}", problem
+
+
+def entry_problems(entry: TlsEntry | None, urls: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield (key, problem) for each problem of one upstream's TLS."""
+    if entry is None:
+        return
+    written = [key for key, field in TlsEntry.model_fields.items() if getattr(entry, key) != field.default]
+    if written and not any(url.startswith("https://") for url in urls):
+        yield written[0], "has no effect: no URL of the upstream begins with https://"
+        return
+    if entry.verify == "insecure" and entry.ca_file is not None:
+        yield "verify", "insecure checks no certificate, and a CA file says whose to accept; keep one of them"
+    if entry.ca_file is not None:
+        yield from authority_problems("ca_file", entry.ca_file)
+    yield from pair_problems("", entry.cert_file, entry.key_file)
+
+
+def pair_problems(prefix: str, cert_file: str | None, key_file: str | None) -> Iterator[tuple[str, str]]:
+    """Yield (key, problem) for a certificate file and its key file; keys begin with `prefix`."""
+    if cert_file is None and key_file is None:
+        return
+    if cert_file is None or key_file is None:
+        lacks, there = ("key_file", "cert_file") if key_file is None else ("cert_file", "key_file")
+        yield f"{prefix}{lacks}", f"required with {there}: a certificate is used with its key"
+        return
+    certificate: Certificate | None = None
+    try:
+        certificate = read_certificate(Path(cert_file))
+    except FileUnusable as error:
+        yield f"{prefix}cert_file", str(error)
+    try:
+        check_key(Path(key_file), certificate)
+    except FileUnusable as error:
+        yield f"{prefix}key_file", str(error)
+
+
+def tls_doubts(settings: Settings, plan: RoutePlan | None, now: float) -> Iterator[str]:
+    """Yield each doubt about certificates and their checks, at the POSIX time `now`."""
+    if settings.upstream.url is not None:
+        yield from entry_doubts("GATEWAY_UPSTREAM_TLS", settings.upstream.tls, now)
+    for name, upstream in () if plan is None else plan.upstreams.items():
+        yield from entry_doubts(f"upstream {name}", upstream.tls, now)
+
+
+def entry_doubts(called: str, entry: TlsEntry | None, now: float) -> Iterator[str]:
+    """Yield each doubt about the TLS of the upstream `called`, at the POSIX time `now`."""
+    if entry is None:
+        return
+    if entry.verify == "insecure":
+        yield (
+            f"{called}: TLS is insecure: anybody between here and there can read and change what is sent; "
+            "name its authority in a CA file"
+        )
+    if entry.cert_file is not None:
+        yield from (f"{called}: {doubt}" for doubt in certificate_doubts(entry.cert_file, now))
+
+
+def certificate_doubts(cert_file: str, now: float) -> Iterator[str]:
+    """Yield a doubt if a certificate is not valid at the POSIX time `now`, or not for much longer."""
+    try:
+        certificate = read_certificate(Path(cert_file))
+    except FileUnusable:
+        return  # a problem already
+    left = certificate.expires - now
+    if left <= 0:
+        yield f"the certificate in {cert_file} has expired"
+    elif left < EXPIRY_DAYS * DAY_SECONDS:
+        yield f"the certificate in {cert_file} expires within {int(left // DAY_SECONDS) + 1} days"
+    if certificate.begins > now:
+        yield f"the certificate in {cert_file} is not valid yet"
+
+
+def authority_problems(key: str, path: str) -> Iterator[tuple[str, str]]:
+    """Yield (key, problem) if the file of accepted authorities cannot be used."""
+    try:
+        check_authorities(Path(path))
+    except FileUnusable as error:
+        yield key, str(error)

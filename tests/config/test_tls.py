@@ -1,0 +1,152 @@
+"""TLS settings that cannot work are refused with the file's name, and those that will not work for long are doubted."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from config.certificates import read_certificate
+from config.load import ConfigError
+from config.route_file import read_plan
+from config.tls_checks import certificate_doubts, tls_doubts
+from tests.config.loading import load, problems_of
+from tests.support.certificates import Authority
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HTTPS = {"GATEWAY_UPSTREAM_URL": "https://app:443"}
+TLS = "GATEWAY_UPSTREAM_TLS_"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def one(**settings: str) -> str:
+    (problem,) = problems_of({**HTTPS, **settings})
+    return problem
+
+
+def test_a_file_that_cannot_be_used_is_named(authority: Authority, tmp_path: Path) -> None:
+    pair, other = authority.issue("a.example"), authority.issue("b.example")
+    empty, nowhere = tmp_path / "empty.pem", tmp_path / "nowhere.pem"
+    empty.touch()
+    assert one(**{f"{TLS}CA_FILE": str(nowhere)}) == (
+        f"{TLS}CA_FILE: {nowhere} cannot be read: No such file or directory"
+    )
+    assert one(**{f"{TLS}CA_FILE": str(empty)}).startswith(f"{TLS}CA_FILE: {empty} has no certificates")
+    half = {f"{TLS}CERT_FILE": str(pair.certificate)}
+    assert one(**half).startswith(f"{TLS}KEY_FILE: required with cert_file")
+    assert one(**{f"{TLS}KEY_FILE": str(pair.key)}).startswith(f"{TLS}CERT_FILE: required with key_file")
+    assert one(**half, **{f"{TLS}KEY_FILE": str(other.key)}) == (
+        f"{TLS}KEY_FILE: {other.key} has another key than the certificate's"
+    )
+    assert one(**half, **{f"{TLS}KEY_FILE": str(pair.certificate)}).endswith("has no private key in PEM")
+    assert one(**{f"{TLS}CERT_FILE": str(pair.key), f"{TLS}KEY_FILE": str(pair.key)}).endswith(
+        "has no certificate in PEM"
+    )
+
+
+def test_a_pair_that_fits_is_accepted(authority: Authority) -> None:
+    pair = authority.issue("a.example")
+    settings = load(
+        {
+            **HTTPS,
+            f"{TLS}CA_FILE": str(authority.file),
+            f"{TLS}CERT_FILE": str(pair.certificate),
+            f"{TLS}KEY_FILE": str(pair.key),
+            f"{TLS}MIN_VERSION": "1.3",
+        }
+    )
+    assert settings.upstream.tls.min_version == "1.3"
+    assert list(tls_doubts(settings, None, time.time())) == []
+
+
+def test_settings_of_tls_without_https_are_refused() -> None:
+    (problem,) = problems_of({f"{TLS}VERIFY": "insecure"})
+    assert problem.startswith(f"{TLS}VERIFY: has no effect")
+
+
+def test_insecure_is_the_only_word_for_it(authority: Authority) -> None:
+    for word in ("off", "false", "none", "Insecure"):
+        assert "should be 'full' or 'insecure'" in one(**{f"{TLS}VERIFY": word})
+    assert "keep one of them" in one(**{f"{TLS}VERIFY": "insecure", f"{TLS}CA_FILE": str(authority.file)})
+    (doubt,) = tls_doubts(load({**HTTPS, f"{TLS}VERIFY": "insecure"}), None, time.time())
+    assert "TLS is insecure" in doubt
+
+
+def test_a_route_file_has_the_same_checks_with_their_line(authority: Authority, tmp_path: Path) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(
+        "upstreams:\n"
+        "  plain: {url: http://a, tls: {server_name: a}}\n"
+        "  half:\n"
+        "    url: https://b\n"
+        "    tls:\n"
+        f"      key_file: {tmp_path}/no.key\n"
+        "      color: blue\n"
+        "  third:\n"
+        "    url: https://c\n"
+        f"    tls: {{ca_file: {tmp_path}/no.pem}}\n"
+        "routes: []\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load({"GATEWAY_ROUTES": str(routes)})
+    assert [problem.partition("routes.yaml:")[2] for problem in caught.value.problems] == [
+        "2: upstream plain: tls: server_name: has no effect: no URL of the upstream begins with https://",
+        "7: upstreams.half.tls.color: is no key of this place",
+        f"10: upstream third: tls: ca_file: {tmp_path}/no.pem cannot be read: No such file or directory",
+    ]
+
+
+def test_an_upstream_of_a_route_file_takes_nothing_over_from_the_settings(
+    authority: Authority, tmp_path: Path
+) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(
+        "upstreams: {other: {url: https://b}}\n"
+        "routes: [{name: a, match: {path: /a}, auth: public, upstream: other}]\n"
+    )
+    settings = load({**HTTPS, f"{TLS}VERIFY": "insecure", "GATEWAY_ROUTES": str(routes)})
+    plan = read_plan(settings)
+    assert plan is not None
+    assert [doubt.partition(":")[0] for doubt in tls_doubts(settings, plan, 0)] == ["GATEWAY_UPSTREAM_TLS"]
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "words"),
+    [(-2, 30, None), (-2, -1, "has expired"), (-2, 10, "expires within 10 days"), (1, 40, "not valid yet")],
+)
+def test_a_certificate_out_of_time_is_a_doubt(
+    authority: Authority, begins: int, ends: int, words: str | None
+) -> None:
+    pair = authority.issue("a.example", begins=timedelta(days=begins), ends=timedelta(days=ends))
+    doubts = list(certificate_doubts(str(pair.certificate), time.time()))
+    assert len(doubts) == (0 if words is None else 1)
+    assert words is None or words in doubts[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "covered"),
+    [
+        ("a.example", True),
+        ("A.Example.", True),
+        ("b.wild.example", True),
+        ("wild.example", False),
+        ("c.b.wild.example", False),
+        ("127.0.0.1", True),
+        ("[::1]", True),
+        ("127.0.0.2", False),
+        ("", False),
+    ],
+)
+def test_a_certificate_covers_its_names_and_one_label_of_a_wildcard(
+    authority: Authority, host: str, covered: bool
+) -> None:
+    pair = authority.issue("a.example", "*.wild.example", "127.0.0.1", "::1")
+    assert read_certificate(pair.certificate).covers(host) is covered
