@@ -38,6 +38,13 @@ def test_readme_lists_each_header_and_no_other() -> None:
     assert listed == {header.name for header in HEADERS}
 
 
+def test_the_bytes_of_each_header_are_documented() -> None:
+    text = (ROOT / "docs/limits.md").read_text(encoding="utf-8")
+    table = text.partition("## What the gateway adds to a head")[2].partition("\n\nWhen")[0]
+    listed = {name for name in re.findall(r"`(X-[A-Za-z-]+)`", table) if fold(name).startswith(FAMILIES)}
+    assert listed == {header.name for header in HEADERS}
+
+
 @pytest.mark.parametrize("file", NGINX)
 def test_nginx_puts_each_header_in_place_of_the_clients(file: str) -> None:
     text = (INTEGRATIONS / file).read_text(encoding="utf-8")
@@ -93,6 +100,52 @@ def test_the_patterns_of_the_others_match_each_family() -> None:
     for family in FAMILIES:
         word = family.split("-")[1]
         assert f"import without {word.title()}" in caddy or f"request_header -X-{word.title()}*" in caddy
+
+
+CONFIGURATIONS = sorted(
+    path
+    for folder in ("docs", "compose", "bench/configs", "tests/integrations", "helm", "image")
+    for path in (ROOT / folder).rglob("*")
+    if path.is_file()
+    and path.suffix not in {".md", ".py", ".pyc", ".json"}
+    and any(header.name.lower() in path.read_text("utf-8", errors="ignore").lower() for header in HEADERS)
+)
+"""Files of other programs that name an identity header: a service reads them, or a proxy sets them."""
+
+
+def removed_by_pattern(text: str, name: str) -> bool:
+    """Whether a proxy's configuration removes what a client sends under the name, by the pattern of a family."""
+    patterns = [
+        re.compile(found)
+        for found in re.findall(r'regex: "(x\[\^a-z0-9\]\S*)"', text)  # Envoy
+    ]
+    begins = re.findall(r"del-header (x-[a-z-]+) -m beg$", text, re.MULTILINE)  # HAProxy
+    begins += [
+        f"x-{word.lower()}-" for word in re.findall(r"(?:import without |request_header -X-)(\w+)", text)
+    ]
+    return name.startswith(tuple(begins)) or any(pattern.fullmatch(name) for pattern in patterns)
+
+
+def test_the_configurations_that_name_headers_were_found() -> None:
+    assert {path.relative_to(ROOT).as_posix() for path in CONFIGURATIONS} >= {
+        "bench/configs/envoy.yaml",
+        "bench/configs/haproxy.cfg",
+        "bench/configs/nginx-auth.conf",
+        "docs/integrations/Caddyfile",
+        "docs/integrations/nginx-cached.conf",
+        "docs/integrations/nginx.conf",
+    }
+
+
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_sets_one_identity_header_sets_or_removes_each(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if "samples" in path.parts:  # services: they read what they need, and set nothing
+        return
+    for header in HEADERS:
+        name = header.name.lower()
+        is_set = re.search(rf"(?:set_header|set-header|header_name:|copy_headers\b.*) {name}\b", text.lower())
+        assert is_set or removed_by_pattern(text, name), f"{header.name} passes as the client sent it"
 
 
 # -- the triggers --------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from authcore.store.pool import DatabasePool
 
-# The membership, by the law of protocol.Subject.is_member. Of several live rows (no constraint forbids them) the
+# The membership, by the law of rows.Subject.is_member. Of several live rows (no constraint forbids them) the
 # oldest counts. A role of another organization grants nothing here.
 _SUBJECT: Final = f"""
 SELECT u.id AS user_id, u.organization_id AS home_organization_id, u.email, coalesce(u.full_name, '') AS full_name,

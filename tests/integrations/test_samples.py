@@ -69,7 +69,9 @@ def command(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         return [program("node"), str(SAMPLES / "node" / "service.mjs")]
     if request.param == "python":
         shutil.copy(SAMPLES / "python" / "service.py", work)
-        shutil.copy(ROOT / "authcore" / "signed_identity.py", work)  # nothing else of ours is to be had there
+        shutil.copy(
+            ROOT / "authcore" / "tokens" / "signed_identity.py", work
+        )  # nothing else of ours is to be had there
         return [sys.executable, str(work / "service.py")]
     environment = {
         **os.environ,

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import pytest
 
-TOOLS = Path(__file__).parents[1] / ".tools" / "bin"
+TOOLS = Path(__file__).parents[2] / ".tools" / "bin"
 
 
 def program(name: str) -> str:

@@ -1,0 +1,133 @@
+"""Snippets of README and docs: shell lines parse, make targets exist, samples compile, route files are accepted."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.support.certificates import Authority
+from tests.support.commands import SECRET
+from tests.support.programs import program
+
+if TYPE_CHECKING:
+    from tests.support.commands import Run
+
+ROOT: Final = Path(__file__).parents[2]
+PAGES: Final = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "bench/README.md", *ROOT.glob("helm/*/README.md")]
+)
+SNIPPETS: Final = [
+    (
+        f"{page.relative_to(ROOT).as_posix()}:{page.read_text('utf-8').count(chr(10), 0, found.start()) + 1}",
+        *found.groups(),
+    )
+    for page in PAGES
+    for found in re.finditer(
+        r"^ *```(\w+)\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+]
+GOOD: Final = {
+    "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",
+    "GATEWAY_JWT_SECRET": SECRET,
+    "GATEWAY_UPSTREAM_URL": "http://app:3000",
+}
+
+
+def of(*languages: str) -> pytest.MarkDecorator:
+    chosen = [(place, text) for place, language, text in SNIPPETS if language in languages]
+    return pytest.mark.parametrize("text", [text for _, text in chosen], ids=[place for place, _ in chosen])
+
+
+def commands(text: str) -> str:
+    """Return what a reader types: the lines behind a prompt, with a word for each placeholder."""
+    typed = re.findall(r"^ *\$ ((?:.*\\\n)*.*)$", text, re.MULTILINE)
+    return re.sub(r"<[\w @.-]+>|…", "X", "\n".join(typed))
+
+
+def test_every_language_of_a_snippet_is_held_to_something() -> None:
+    assert {language for _, language, _ in SNIPPETS} <= {
+        "console",
+        "yaml",
+        "python",
+        "js",
+        "go",
+        "json",
+        "sql",
+    }
+    assert len(SNIPPETS) > 20
+
+
+@of("console")
+def test_shell_lines_parse(text: str) -> None:
+    typed = commands(text) if re.search(r"^ *\$ ", text, re.MULTILINE) else text
+    result = subprocess.run(
+        ["bash", "-n"], input=typed, capture_output=True, text=True, check=False, timeout=20
+    )
+    assert result.returncode == 0, f"{result.stderr}\n{typed}"
+
+
+@of("console")
+def test_make_targets_and_files_of_shell_lines_exist(text: str) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?:^|[;&|] *)make ([a-z][a-z-]*)", commands(text), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"make {target}"
+    for path in re.findall(r"(?<![\w/])\.?(?:ci|docs|helm|bench|tests)/[\w./-]+", commands(text)):
+        assert (ROOT / path).exists(), path
+
+
+@of("yaml")
+def test_a_route_file_passes_check_config(text: str, run: Run, tmp_path: Path) -> None:
+    text = textwrap.dedent(text)
+    if "{{-" in text:
+        pytest.skip("a template of Helm's; tests/chart renders it")
+    if text.startswith("- "):
+        text = f"routes:\n{textwrap.indent(text, '  ')}"
+    path = tmp_path / "routes.yaml"
+    pair = Authority(tmp_path).issue("billing.internal")
+    for key, made in (("ca", pair.certificate), ("cert", pair.certificate), ("key", pair.key)):
+        text = re.sub(rf"(?<={key}_file: )[\w/.]+", str(made), text)
+    upstreams = "" if "\nupstreams:" in f"\n{text}" else "upstreams: {billing: {url: http://billing:9000}}\n"
+    path.write_text(upstreams + text, encoding="utf-8")
+    result = run("check-config", **GOOD, GATEWAY_ROUTES=str(path), GATEWAY_PRESET="whatomate")
+    assert result.exit_code == 0, result.output
+    assert "no route leads to GATEWAY_UPSTREAM_URL" not in result.stderr
+
+
+@of("python")
+def test_python_samples_compile(text: str) -> None:
+    ast.parse(textwrap.dedent(text))
+
+
+@of("js")
+def test_javascript_samples_parse(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "sample.mjs"
+    path.write_text(text.replace("…", ""), encoding="utf-8")
+    result = subprocess.run(
+        [program("node"), "--check", str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@of("go")
+def test_go_samples_parse(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "sample.go"
+    path.write_text(text if text.startswith("package") else f"package sample\n{text}", encoding="utf-8")
+    result = subprocess.run(
+        [program("gofmt"), "-e", str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@of("json")
+def test_json_samples_parse(text: str) -> None:
+    for line in (
+        textwrap.dedent(text).replace("…", "").splitlines() if text.count("\n{") else [text.replace("…", "")]
+    ):
+        json.loads(line)
