@@ -238,6 +238,39 @@ def the_environment_is_read_in_config(module: Module) -> Iterator[str]:
             yield from (f"{node.lineno}: os.{alias.name}" for alias in node.names if alias.name in names)
 
 
+_CALLER: Final = "gateway/endpoints/caller.py"
+_CLIENTS_OWN: Final = {"Content-Type", "Content-Encoding", "Cookie", "X-CSRF-Token"}
+"""Headers of the client itself, which endpoints may read anywhere."""
+
+
+def the_caller_is_parsed_in_one_place(module: Module) -> Iterator[str]:
+    """A hosted endpoint gets its caller from gateway/endpoints/caller.py, and reads no injected header itself."""
+    if not module.path.startswith("gateway/endpoints/") or module.path == _CALLER:
+        return
+    nodes = list(ast.walk(module.tree))
+    allowed = {
+        id(node.func.value)
+        for node in nodes
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"get", "getall"}
+        and _is_clients_own(node.args[0])
+    } | {
+        id(node.comparators[0])
+        for node in nodes
+        if isinstance(node, ast.Compare) and _is_clients_own(node.left)
+    }
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr == "headers" and id(node) not in allowed:
+            if isinstance(node.value, ast.Name) and node.value.id in {"response", "fault"}:
+                continue
+            yield f"{node.lineno}: {ast.unparse(node)} is read outside of {_CALLER}"
+
+
+def _is_clients_own(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value in _CLIENTS_OWN
+
+
 def authorize_alone_makes_a_permit(module: Module) -> Iterator[str]:
     """Else the check could be forgotten."""
     if module.path == "authcore/authorize.py":
@@ -386,6 +419,7 @@ LAWS: Final = (
     wire_knows_nothing_of_auth,
     a_library_has_one_place,
     the_environment_is_read_in_config,
+    the_caller_is_parsed_in_one_place,
     authorize_alone_makes_a_permit,
     authcore_has_no_clock,
     a_module_fits_in_the_head,

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
 from gateway.assembly.browsers import session_cookies
 from gateway.cookies import ACCESS
-from gateway.endpoints.api_keys import ApiKeyEndpoints
 from gateway.endpoints.application import make_application
-from gateway.endpoints.auth import AuthEndpoints
-from gateway.endpoints.invitations import InvitationEndpoints
-from gateway.endpoints.key_set import KeySetEndpoint
-from gateway.endpoints.openapi import OpenApiEndpoints
-from gateway.endpoints.password import PasswordEndpoint
-from gateway.endpoints.sessions import SessionEndpoints
-from gateway.endpoints.tickets import TicketEndpoint
+from gateway.endpoints.hosted import hosted_endpoints
+from gateway.endpoints.openapi import describe_operations, of_decisions
+from gateway.endpoints.services import Services
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.pool import PoolLimits, UpstreamPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from config.settings import Settings
     from gateway.assembly.domain import Domain
+    from gateway.endpoints.endpoint import Endpoint, Operation
     from gateway.logs.verdicts import Verdicts
     from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
@@ -41,35 +37,21 @@ HOSTED_KEEPALIVE_SECONDS = 3600
 """Longer than the pool's idle time, so that the pool decides when a connection closes."""
 
 
-def _add_endpoints(application: web.Application, settings: Settings, domain: Domain) -> None:
-    names = settings.header.names()
-    user, org = names["user_id"], names["org_id"]
-    cookies = session_cookies(settings, domain.tokens)
-    for endpoints in (
-        cookies,
-        AuthEndpoints(
-            domain.accounts,
-            domain.sessions,
-            cookies,
-            user_id_header=user,
-            org_id_header=org,
-            leeway_seconds=domain.tokens.leeway_seconds,
-        ),
-        ApiKeyEndpoints(domain.accounts, user_id_header=user, org_id_header=org),
-        InvitationEndpoints(domain.invitations, user_id_header=user, org_id_header=org),
-        PasswordEndpoint(domain.accounts, user_id_header=user, of_whatomate=settings.password.hosted),
-        SessionEndpoints(domain.sessions, cookies, user_id_header=user),
-        TicketEndpoint(domain.tokens, user_id_header=user, org_id_header=org),
-        KeySetEndpoint(domain.ring),
-        OpenApiEndpoints(
-            with_api_keys=settings.keys.hosted,
-            mint_keys=settings.keys.mint_keys,
-            with_password=settings.password.hosted,
-            decision_path=settings.decision.path,
-            cookies={"access": ACCESS.decode(), "header": "X-CSRF-Token"} if settings.cookies else {},
-        ),
-    ):
-        endpoints.add_to(application)
+def _services(settings: Settings, domain: Domain, endpoints: Sequence[Endpoint[Any]]) -> Services:
+    operations: list[Operation] = [*endpoints]
+    if settings.decision.path:
+        operations += of_decisions(settings.decision.path)
+    cookies = {"access": ACCESS.decode(), "header": "X-CSRF-Token"} if settings.cookies else {}
+    return Services(
+        accounts=domain.accounts,
+        sessions=domain.sessions,
+        invitations=domain.invitations,
+        tokens=domain.tokens,
+        ring=domain.ring,
+        cookies=session_cookies(settings, domain.tokens),
+        description=describe_operations(operations, cookies),
+        clock=domain.clock,
+    )
 
 
 async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of, and what it leaves for the records
@@ -81,8 +63,15 @@ async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of
     outbox: WriteBuffers,
 ) -> tuple[web.AppRunner, Upstream]:
     """Build the application behind ``/api/auth``, as an upstream that is reached through a pair of sockets."""
-    application = make_application(metrics, verdicts, domain.clock, body_bytes=settings.limit.auth_body_bytes)
-    _add_endpoints(application, settings, domain)
+    endpoints = hosted_endpoints(settings)
+    application = make_application(
+        metrics,
+        verdicts,
+        _services(settings, domain, endpoints),
+        endpoints,
+        header_names=settings.header.names(),
+        body_bytes=settings.limit.auth_body_bytes,
+    )
     # The pipeline enforces the limits. The application must never reach limits of its own: it logs what it refuses.
     runner = web.AppRunner(
         application,

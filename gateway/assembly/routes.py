@@ -6,26 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
-from authcore.principal import FOUNDING, AuthMethod
 from config.route_file import read_plan
 from config.routes import DEFAULT_UPSTREAM
 from gateway.assembly.route_compiler import planned_rules, preflights_of, refuse_hosted
-from gateway.endpoints.api_keys import COLLECTION, PERMISSIONS
-from gateway.endpoints.auth import OPEN_PATHS, TOKEN_PATHS
-from gateway.endpoints.invitations import COLLECTION as INVITATIONS
-from gateway.endpoints.invitations import PERMISSIONS as INVITATION_PERMISSIONS
-from gateway.endpoints.key_set import PATH as KEY_SET_PATH
-from gateway.endpoints.openapi import PATHS as DESCRIPTION_PATHS
-from gateway.endpoints.password import OF_WHATOMATE as ME_PASSWORD_PATH
-from gateway.endpoints.password import PATH as PASSWORD_PATH
-from gateway.endpoints.sessions import METHODS as SESSION_METHODS
-from gateway.endpoints.tickets import PATH as WS_TOKEN_PATH
+from gateway.endpoints.hosted import hosted_endpoints
 from gateway.metrics import Metrics
 from gateway.proxy.cors import build_policy
-from gateway.proxy.routes import Pattern, Route, RouteTable, of_method
+from gateway.proxy.routes import Pattern, Route, RouteTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from config.route_file import RoutePlan
     from config.settings import Settings
@@ -114,67 +104,22 @@ def _guarded(pattern: Pattern) -> Pattern:
     return replace(pattern, prefix=pattern.path.below and pattern.path.segments != ())
 
 
-def _hosted_routes(
-    settings: Settings, metrics: Metrics, hosted: Upstream
-) -> dict[str, Route | Sequence[Route]]:
-    limit = settings.limit
+def _hosted_routes(settings: Settings, metrics: Metrics, hosted: Upstream) -> dict[str, list[Route]]:
+    """Return the routes of the hosted endpoints, by path."""
     cors = build_policy(settings.cors)
-
-    def here(path: str, requirement: Requirement) -> Route:
-        name = path.removeprefix("/api/").replace("/", "-")
-        return Route(
-            name,
-            requirement,
+    ours: dict[str, list[Route]] = {}
+    for endpoint in hosted_endpoints(settings):
+        route = Route(
+            endpoint.route_name,
+            endpoint.access.requirement,
             hosted,
-            metrics.route(name),
-            methods=frozenset({b"POST"}),
-            body_limit=limit.auth_body_bytes,
+            metrics.route(endpoint.route_name),
+            methods=frozenset(method.encode() for method in endpoint.methods),
+            body_limit=settings.limit.auth_body_bytes,
             internal=True,
-            own_organization_only=True,
+            own_organization_only=endpoint.organization == "own",
+            cookies=settings.cookies and endpoint.cookies,
             cors=cors,
         )
-
-    by_token = Requirement(methods=FOUNDING)
-    ours: dict[str, Route | Sequence[Route]] = {
-        path: replace(here(path, PUBLIC), cookies=settings.cookies) for path in OPEN_PATHS
-    }
-    ours |= {path: here(path, by_token) for path in TOKEN_PATHS}
-    own = here("/api/auth/sessions", by_token)
-    ours |= {path: replace(own, methods=of_method(method)) for path, method in SESSION_METHODS.items()}
-    for path in (PASSWORD_PATH, *([ME_PASSWORD_PATH] if settings.password.hosted else ())):
-        ours[path] = replace(here(path, by_token), methods=of_method("PUT"))
-    ours |= _by_permission(here(INVITATIONS, AUTHENTICATED), INVITATION_PERMISSIONS, FOUNDING)
-    # It acts for the organization that the caller asks for: a browser's socket cannot ask for one by a header.
-    ours[WS_TOKEN_PATH] = replace(
-        here(WS_TOKEN_PATH, by_token), methods=frozenset({b"GET"}), own_organization_only=False
-    )
-    ours |= {path: replace(here(path, PUBLIC), methods=of_method("GET")) for path in DESCRIPTION_PATHS}
-    ours[KEY_SET_PATH] = replace(here(KEY_SET_PATH, PUBLIC), name="jwks", methods=of_method("GET"))
-    if settings.keys.hosted:
-        minting = FOUNDING | {AuthMethod.API_KEY} if settings.keys.mint_keys else FOUNDING
-        ours |= _by_permission(here(COLLECTION, AUTHENTICATED), PERMISSIONS, minting)
+        ours.setdefault(endpoint.path, []).append(route)
     return ours
-
-
-def _by_permission(
-    route: Route, permissions: Mapping[str, Mapping[str, str]], founding: frozenset[AuthMethod]
-) -> dict[str, Route | Sequence[Route]]:
-    """Return the routes of `permissions` (path -> method -> permission), each like `route`.
-
-    What lives on is made by POST, and by the `founding` ways of authenticating alone (docs/founding.md).
-    They are not bound to the credential's organization: the caller may ask for another one, as on forwarded routes.
-    """
-    return {
-        path: [
-            replace(
-                route,
-                requirement=Requirement(
-                    all_of=frozenset({permission}), methods=founding if method == "POST" else None
-                ),
-                methods=of_method(method),
-                own_organization_only=False,
-            )
-            for method, permission in methods.items()
-        ]
-        for path, methods in permissions.items()
-    }

@@ -2,7 +2,8 @@
 
 Laws:
 
-- Every request here has passed the pipeline: limits enforced, identity proven, headers injected. An endpoint learns the
-  caller from the injected headers, as any other upstream does; nothing else can reach the socket.
+- Every request here has passed the pipeline: limits enforced, identity proven, headers injected. The caller is parsed
+  from the injected headers (``caller.py``), as any other upstream would do it; nothing else can reach the socket.
+- Each endpoint is declared once, beside its handler (``endpoint.py``), and listed in ``hosted.py``.
 - Success is ``{"status": "success", "data": …}``; a fault is the common table's (``gateway/faults.py``).
 """

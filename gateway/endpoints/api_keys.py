@@ -10,15 +10,18 @@ Laws:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field, StrictBool
 
 from authcore.errors import ApiKeysExhausted, ApiKeyUnknown, NameUnacceptable, NotAMember, Overloaded
-from gateway.endpoints.application import made_with, now_of, read_body, refuse_to_found, success
-from gateway.endpoints.describing import Answer, MessageAnswer, Operation
+from authcore.principal import FOUNDING, AuthMethod
+from gateway.endpoints.application import read_body, refuse_to_found, success, uuid_in_path
+from gateway.endpoints.describing import Answer, MessageAnswer
+from gateway.endpoints.endpoint import Endpoint, permission
 from gateway.endpoints.moments import ExpiresAt, SecondsZ
 from gateway.faults import BadRequest
 
@@ -27,16 +30,9 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from authcore.accounts.administration import Administration
-
-COLLECTION: Final = "/api/api-keys"
-ONE: Final = "/api/api-keys/{id}"
-
-PERMISSIONS: Final = {
-    COLLECTION: {"GET": "api_keys:read", "POST": "api_keys:write"},
-    ONE: {"GET": "api_keys:read", "PUT": "api_keys:write", "DELETE": "api_keys:delete"},
-}
-"""path -> method -> the permission that its route requires."""
+    from config.settings import Settings
+    from gateway.endpoints.caller import Caller
+    from gateway.endpoints.services import Services
 
 PAGE_SIZE: Final = 50
 LARGEST_PAGE: Final = 100
@@ -115,117 +111,146 @@ class ApiKeyPageAnswer(Answer):
 _NO_ID: Final = "Invalid API key ID"
 
 
-def _operation(method: str, path: str, summary: str, answer: type[BaseModel], **more: Any) -> Operation:
-    access = PERMISSIONS[path][method]
-    return Operation(
-        method=method, path=path, tag="API keys", summary=summary, access=access, answer=answer, **more
+async def list_keys(services: Services, request: web.Request, caller: Caller) -> web.Response:
+    """Answer with a page of keys whose name holds ``search``."""
+    asked = PageQuery(
+        **{name: request.query[name] for name in PageQuery.model_fields if name in request.query}
     )
+    found = await services.accounts.find_api_keys(
+        caller.organization_id,
+        asked.search,
+        limit=asked.limit,
+        offset=(asked.page - 1) * asked.limit,
+    )
+    keys = [ApiKeyAnswer.model_validate(key) for key in found.keys]
+    page = ApiKeyPageAnswer(api_keys=keys, total=found.total, page=asked.page, limit=asked.limit)
+    return success(page)
 
 
-OPERATIONS: Final = (
-    _operation("GET", COLLECTION, "List API keys, newest first", ApiKeyPageAnswer, query=PageQuery),
-    _operation(
-        "POST",
-        COLLECTION,
-        "Create an API key that acts as the caller, and show it",
-        NewApiKeyAnswer,
-        body=CreateKeyBody,
-        founds=True,
-        refuses=(NameUnacceptable, NotAMember, ApiKeysExhausted, Overloaded),
-    ),
-    _operation("GET", ONE, "Get an API key", ApiKeyAnswer, refuses=(ApiKeyUnknown,), complaints=(_NO_ID,)),
-    _operation(
-        "PUT",
-        ONE,
-        "Switch an API key on or off",
-        ApiKeyAnswer,
-        detail="An API key switches none on.",
-        body=SwitchKeyBody,
-        refuses=(ApiKeyUnknown,),
-        complaints=(_NO_ID,),
-    ),
-    _operation(
-        "DELETE", ONE, "Delete an API key", MessageAnswer, refuses=(ApiKeyUnknown,), complaints=(_NO_ID,)
-    ),
-)
+async def get(services: Services, request: web.Request, caller: Caller) -> web.Response:
+    """Answer with one key."""
+    key = await services.accounts.find_api_key(caller.organization_id, _id(request))
+    return success(ApiKeyAnswer.model_validate(key))
 
 
-class ApiKeyEndpoints:
-    """Handlers over the administration service."""
+async def create(services: Services, request: web.Request, caller: Caller) -> web.Response:
+    """Create a key that acts as the caller, and show it."""
+    body = await read_body(request, CreateKeyBody)
+    if body.expires_at is not None and not await services.now() < body.expires_at.timestamp() < LATEST:
+        raise BadRequest("expires_at must be in the future, and before the year 9999")
+    row, key = await services.accounts.create_api_key(
+        caller.user_id,
+        caller.organization_id,
+        body.name,
+        body.expires_at,
+        parent_id=caller.key_id,
+    )
+    answer = ApiKeyAnswer.model_validate(row)
+    return success(NewApiKeyAnswer(**answer.model_dump(), key=key))
 
-    def __init__(self, administration: Administration, *, user_id_header: str, org_id_header: str) -> None:
-        """The headers are those with the caller's user id and organization id."""
-        self._administration = administration
-        self._user_id_header = user_id_header
-        self._org_id_header = org_id_header
 
-    def add_to(self, application: web.Application) -> None:
-        """Register the handlers under their paths."""
-        router = application.router
-        router.add_get(COLLECTION, self.list_keys)
-        router.add_post(COLLECTION, self.create)
-        router.add_get(ONE, self.get)
-        router.add_put(ONE, self.switch)
-        router.add_delete(ONE, self.delete)
+async def switch(services: Services, request: web.Request, caller: Caller) -> web.Response:
+    """Switch a key on or off."""
+    accounts, organization, key_id = services.accounts, caller.organization_id, _id(request)
+    body = await read_body(request, SwitchKeyBody)
+    if body.is_active is None:
+        key = await accounts.find_api_key(organization, key_id)
+    else:
+        if body.is_active:
+            refuse_to_found(caller)
+        key = await accounts.switch_api_key(organization, key_id, is_active=body.is_active)
+    return success(ApiKeyAnswer.model_validate(key))
 
-    async def list_keys(self, request: web.Request) -> web.Response:
-        """Answer with a page of keys whose name holds ``search``."""
-        asked = PageQuery(
-            **{name: request.query[name] for name in PageQuery.model_fields if name in request.query}
-        )
-        found = await self._administration.find_api_keys(
-            self._organization(request),
-            asked.search,
-            limit=asked.limit,
-            offset=(asked.page - 1) * asked.limit,
-        )
-        keys = [ApiKeyAnswer.model_validate(key) for key in found.keys]
-        page = ApiKeyPageAnswer(api_keys=keys, total=found.total, page=asked.page, limit=asked.limit)
-        return success(page)
 
-    async def get(self, request: web.Request) -> web.Response:
-        """Answer with one key."""
-        key = await self._administration.find_api_key(self._organization(request), _id(request))
-        return success(ApiKeyAnswer.model_validate(key))
-
-    async def create(self, request: web.Request) -> web.Response:
-        """Create a key that acts as the caller, and show it."""
-        body = await read_body(request, CreateKeyBody)
-        if body.expires_at is not None and not await now_of(request) < body.expires_at.timestamp() < LATEST:
-            raise BadRequest("expires_at must be in the future, and before the year 9999")
-        row, key = await self._administration.create_api_key(
-            UUID(request.headers[self._user_id_header]),
-            self._organization(request),
-            body.name,
-            body.expires_at,
-            parent_id=made_with(request),
-        )
-        answer = ApiKeyAnswer.model_validate(row)
-        return success(NewApiKeyAnswer(**answer.model_dump(), key=key))
-
-    async def switch(self, request: web.Request) -> web.Response:
-        """Switch a key on or off."""
-        organization, key_id = self._organization(request), _id(request)
-        body = await read_body(request, SwitchKeyBody)
-        if body.is_active is None:
-            key = await self._administration.find_api_key(organization, key_id)
-        else:
-            if body.is_active:
-                refuse_to_found(request)
-            key = await self._administration.switch_api_key(organization, key_id, is_active=body.is_active)
-        return success(ApiKeyAnswer.model_validate(key))
-
-    async def delete(self, request: web.Request) -> web.Response:
-        """Delete a key."""
-        await self._administration.delete_api_key(self._organization(request), _id(request))
-        return success(MessageAnswer(message="API key deleted successfully"))
-
-    def _organization(self, request: web.Request) -> UUID:
-        return UUID(request.headers[self._org_id_header])
+async def delete(services: Services, request: web.Request, caller: Caller) -> web.Response:
+    """Delete a key."""
+    await services.accounts.delete_api_key(caller.organization_id, _id(request))
+    return success(MessageAnswer(message="API key deleted successfully"))
 
 
 def _id(request: web.Request) -> UUID:
-    try:
-        return UUID(request.match_info["id"])
-    except ValueError:
-        raise BadRequest(_NO_ID) from None
+    key_id = uuid_in_path(request)
+    if key_id is None:
+        raise BadRequest(_NO_ID)
+    return key_id
+
+
+def _are_hosted(settings: Settings) -> bool:
+    return settings.keys.hosted
+
+
+_CREATE: Final = Endpoint(
+    method="POST",
+    path="/api/api-keys",
+    tag="API keys",
+    summary="Create an API key that acts as the caller, and show it",
+    access=permission("api_keys:write", methods=FOUNDING),
+    handler=create,
+    organization="any",
+    body=CreateKeyBody,
+    answer=NewApiKeyAnswer,
+    refuses=(NameUnacceptable, NotAMember, ApiKeysExhausted, Overloaded),
+    when=lambda settings: settings.keys.hosted and not settings.keys.mint_keys,
+)
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/api-keys",
+        tag="API keys",
+        summary="List API keys, newest first",
+        access=permission("api_keys:read"),
+        handler=list_keys,
+        organization="any",
+        query=PageQuery,
+        answer=ApiKeyPageAnswer,
+        when=_are_hosted,
+    ),
+    _CREATE,
+    replace(
+        _CREATE,
+        access=permission("api_keys:write", methods=FOUNDING | {AuthMethod.API_KEY}),
+        when=lambda settings: settings.keys.hosted and settings.keys.mint_keys,
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/api-keys/{id}",
+        tag="API keys",
+        summary="Get an API key",
+        access=permission("api_keys:read"),
+        handler=get,
+        organization="any",
+        answer=ApiKeyAnswer,
+        refuses=(ApiKeyUnknown,),
+        complaints=(_NO_ID,),
+        when=_are_hosted,
+    ),
+    Endpoint(
+        method="PUT",
+        path="/api/api-keys/{id}",
+        tag="API keys",
+        summary="Switch an API key on or off",
+        detail="An API key switches none on.",
+        access=permission("api_keys:write"),
+        handler=switch,
+        organization="any",
+        body=SwitchKeyBody,
+        answer=ApiKeyAnswer,
+        refuses=(ApiKeyUnknown,),
+        complaints=(_NO_ID,),
+        when=_are_hosted,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/api-keys/{id}",
+        tag="API keys",
+        summary="Delete an API key",
+        access=permission("api_keys:delete"),
+        handler=delete,
+        organization="any",
+        answer=MessageAnswer,
+        refuses=(ApiKeyUnknown,),
+        complaints=(_NO_ID,),
+        when=_are_hosted,
+    ),
+)

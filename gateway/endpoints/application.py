@@ -1,9 +1,8 @@
-"""The application itself: envelope, faults, and reading a body."""
+"""Hosted application (aiohttp): it routes requests to the declared endpoints, reads bodies and writes the envelope."""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -14,8 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from authcore.errors import AuthError, PermissionDenied
 from authcore.principal import FOUNDING
-from authcore.store.clock import DatabaseClock
-from authcore.store.session_rows import Visit
+from gateway.endpoints.caller import exchange_of
 from gateway.endpoints.describing import FORM, JSON, OTHER_MEDIA
 from gateway.endpoints.moments import WHOLE_MESSAGE
 from gateway.faults import (
@@ -27,22 +25,24 @@ from gateway.faults import (
     UnsupportedMediaType,
     describe,
 )
-from gateway.logs.verdicts import EXCHANGE_HEADER, detail_of
+from gateway.logs.verdicts import detail_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from aiohttp.typedefs import Handler
 
+    from gateway.endpoints.caller import Caller
+    from gateway.endpoints.endpoint import Endpoint
+    from gateway.endpoints.services import Services
     from gateway.logs.verdicts import Verdicts
     from gateway.metrics import Metrics
 
 Body = TypeVar("Body", bound=BaseModel)
 
-_CLOCK: Final = web.AppKey("gateway_clock", DatabaseClock)
-
 log = structlog.get_logger()
 
 _MOST_FIELDS: Final = 64
-_EXCHANGE: Final = EXCHANGE_HEADER.decode("ascii")
 
 
 def success(content: object) -> web.Response:
@@ -68,42 +68,22 @@ def refused(fault: Fault) -> web.Response:
     )
 
 
-def visit_of(request: web.Request) -> Visit:
-    """Return where a request comes from; the address as the pipeline judged it, whatever clients say of themselves."""
-    return Visit.of(request.headers.get("User-Agent", ""), request.headers["X-Real-IP"])
-
-
-def session_of(request: web.Request) -> UUID | None:
-    """Return the session of the caller's token; None when it is of none. The pipeline tells, no client can."""
-    header = request.headers.get("X-Auth-Session-ID")
-    return None if header is None else UUID(header)
-
-
-def made_with(request: web.Request) -> UUID | None:
-    """Return the API key that the caller came with; None for any other credential."""
-    header = request.headers.get("X-Auth-Own-Key-ID")
-    return None if header is None else UUID(header)
-
-
-def refuse_to_found(request: web.Request) -> None:
+def refuse_to_found(caller: Caller) -> None:
     """Refuse a credential that founds nothing which outlives it (docs/founding.md).
 
     Raises:
         PermissionDenied: it is an API key or a foreign issuer's token.
     """
-    credential = request.headers.get("X-Auth-Credential")
-    if credential not in FOUNDING:
-        raise PermissionDenied(f"Not available with this credential ({credential})")
+    if caller.credential not in FOUNDING:
+        raise PermissionDenied(f"Not available with this credential ({caller.credential})")
 
 
-def end_of(request: web.Request, leeway_seconds: float) -> float:
-    """Return the ``exp`` of the caller's token, POSIX seconds; the pipeline adds the leeway to it."""
-    return float(request.headers.get("X-Auth-Expires-At", math.inf)) - leeway_seconds
-
-
-async def now_of(request: web.Request) -> float:
-    """Return the time, POSIX seconds by the clock that all gateways share: the database's."""
-    return await request.app[_CLOCK].sure()
+def uuid_in_path(request: web.Request) -> UUID | None:
+    """Return the ``{id}`` of a request's path; None if it is no UUID."""
+    try:
+        return UUID(request.match_info["id"])
+    except ValueError:
+        return None
 
 
 async def read_body(request: web.Request, model: type[Body]) -> Body:
@@ -169,16 +149,30 @@ def _first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     return f"{name} {complaints.get(problem['type'], 'is not valid')}"
 
 
-def make_application(
-    metrics: Metrics, verdicts: Verdicts, clock: DatabaseClock, *, body_bytes: int
+def make_application(  # noqa: PLR0913 -- its collaborators by position, its settings by name
+    metrics: Metrics,
+    verdicts: Verdicts,
+    services: Services,
+    endpoints: Iterable[Endpoint[Any]],
+    *,
+    header_names: Mapping[str, str],
+    body_bytes: int,
 ) -> web.Application:
-    """Return an empty application with one clock.
+    """Return the application of the endpoints.
 
     It turns every fault into its envelope, counts it, and leaves it in `verdicts` for the request's record.
+
+    Args:
+        metrics: Counts the verdicts of endpoints.
+        verdicts: Mailbox to the access records.
+        services: What every handler is given.
+        endpoints: The endpoints that are hosted.
+        header_names: The configured name of each identity header, by key.
+        body_bytes: Most bytes of a request body.
     """
 
     def refuse(request: web.Request, fault: Fault, detail: str) -> web.Response:
-        verdicts.leave(request.headers[_EXCHANGE], fault.reason, detail)
+        verdicts.leave(exchange_of(request), fault.reason, detail)
         return refused(fault)
 
     @web.middleware
@@ -201,12 +195,26 @@ def make_application(
         metrics.sign_ins.labels(endpoint, "ok").inc()
         return response
 
-    async def unsigned(_request: web.Request, response: web.StreamResponse) -> None:
-        response.headers.popall(
-            "Server", None
-        )  # which library answers, and of which version, is nobody's business
-
     application = web.Application(middlewares=[envelope], client_max_size=body_bytes)
-    application[_CLOCK] = clock
-    application.on_response_prepare.append(unsigned)
+    for endpoint in endpoints:
+        for method in endpoint.methods:
+            application.router.add_route(method, endpoint.path, _bound(endpoint, services, header_names))
+    application.on_response_prepare.append(services.cookies.write)
+    application.on_response_prepare.append(_unsigned)
     return application
+
+
+def _bound(endpoint: Endpoint[Any], services: Services, header_names: Mapping[str, str]) -> Handler:
+    """Return the handler of an endpoint as aiohttp calls it: the sender is parsed here, and nowhere else."""
+    parse, handler = endpoint.access.parse, endpoint.handler
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await handler(services, request, parse(request, header_names))
+
+    return handle
+
+
+async def _unsigned(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.popall(
+        "Server", None
+    )  # which library answers, and of which version, is nobody's business

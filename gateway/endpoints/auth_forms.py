@@ -1,4 +1,4 @@
-"""Models of the request and response bodies of ``/api/auth``, and their OpenAPI description.
+"""Models of the request and response bodies of ``/api/auth``.
 
 Law: the contract of an existing Whatomate client holds to the letter; the user object is a superset of every version's.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, computed_field
 
-from authcore import errors
-from gateway.endpoints.describing import PUBLIC, TOKEN, Answer, Operation
+from gateway.endpoints.describing import Answer
 
 if TYPE_CHECKING:
     from pydantic.config import JsonDict
@@ -136,98 +135,3 @@ class LoggedOutAnswer(Answer):
     """That the caller is signed out."""
 
     status: Literal["logged_out"] = "logged_out"
-
-
-OPERATIONS: Final = (
-    Operation(
-        method="POST",
-        path="/api/auth/register",
-        tag="Signing in",
-        summary="Create an account in an organization, or join it with an existing one",
-        detail="An existing e-mail with its right password joins. Who may register is a setting: everybody, who is "
-        "invited, or nobody.",
-        access=PUBLIC,
-        body=RegisterBody,
-        form=True,
-        answer=SignedInAnswer,
-        refuses=(
-            errors.OrganizationUnknown,
-            errors.EmailUnacceptable,
-            errors.NameUnacceptable,
-            errors.PasswordUnacceptable,
-            errors.EmailTaken,
-            errors.AlreadyMember,
-            errors.UserDisabled,
-            errors.RegistrationClosed,
-            errors.InvitationRequired,
-            errors.InvitationRejected,
-            errors.InvitationExpired,
-            errors.InvitationSpent,
-            errors.InvitationForAnother,
-            errors.Throttled,
-            errors.Overloaded,
-        ),
-    ),
-    Operation(
-        method="POST",
-        path="/api/auth/login",
-        tag="Signing in",
-        summary="Sign in by e-mail and password",
-        access=PUBLIC,
-        body=LoginBody,
-        form=True,
-        answer=SignedInAnswer,
-        refuses=(
-            errors.LoginRejected,
-            errors.UserDisabled,
-            errors.NotAMember,
-            errors.Throttled,
-            errors.Overloaded,
-        ),
-    ),
-    Operation(
-        method="POST",
-        path="/api/auth/refresh",
-        tag="Signing in",
-        summary="Exchange a refresh token for a new pair",
-        detail="The old one is used up: using it again, later than in a race, ends the session. With cookies the body "
-        "may be absent.",
-        access=PUBLIC,
-        body=RefreshBody,
-        form=True,
-        optional_body=True,
-        takes_cookies=True,
-        answer=TokensAnswer,
-        refuses=(
-            errors.RefreshMissing,
-            errors.RefreshRejected,
-            errors.RefreshRevoked,
-            errors.RefreshUserUnknown,
-            errors.UserDisabled,
-        ),
-    ),
-    Operation(
-        method="POST",
-        path="/api/auth/logout",
-        tag="Signing in",
-        summary="End the session of the tokens that are sent",
-        detail="In the body, as the credential, or in cookies. Whatever is sent, the caller is signed out: always 200.",
-        access=PUBLIC,
-        body=RefreshBody,
-        form=True,
-        optional_body=True,
-        answer=LoggedOutAnswer,
-    ),
-    Operation(
-        method="POST",
-        path="/api/auth/switch-org",
-        tag="Signing in",
-        summary="Get tokens for another organization",
-        detail="In the session of the caller's token. Super admins need no membership.",
-        access=TOKEN,
-        body=SwitchBody,
-        form=True,
-        answer=SignedInAnswer,
-        refuses=(errors.OrganizationUnknown, errors.NotAMember),
-    ),
-)

@@ -28,7 +28,6 @@ from authcore.identity.twins import newest_first
 from authcore.tokens.claims import RefreshClaims
 from gateway.cookie_places import PATHS
 from gateway.cookies import ACCESS, CSRF, REFRESH, OurCookies
-from gateway.csrf import OWN_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from authcore.tokens.issuer import Tokens
     from gateway.cookie_places import CookiePlaces
     from gateway.csrf import CsrfTokens
+    from gateway.endpoints.caller import Visitor
 
 _MARK: Final = web.RequestKey("gateway_cookies", list[bytes])
 _OVER: Final = b"; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
@@ -63,21 +63,28 @@ class CookiePolicy(Protocol):
         """Return the members of the body that show a pair."""
 
     def carry(
-        self, request: web.Request, pair: TokenPair, *, shows: bool = True, renews: bool = True
+        self,
+        request: web.Request,
+        sender: Visitor,
+        pair: TokenPair,
+        *,
+        shows: bool = True,
+        renews: bool = True,
     ) -> None:
         """Make the answer to `request` set the cookies of a pair.
 
         Args:
             request: The request.
+            sender: Its sender.
             pair: The tokens.
             shows: The pipeline leaves our cookies in such a request.
             renews: The refresh token is set, too; otherwise the cookie of the session's refresh token stays.
         """
 
-    def clear(self, request: web.Request) -> None:
+    def clear(self, request: web.Request, sender: Visitor) -> None:
         """Make the answer to `request` clear the cookies, whatever its status."""
 
-    def refresh_tokens(self, request: web.Request, now: float) -> list[RefreshCookie]:
+    def refresh_tokens(self, request: web.Request, sender: Visitor, now: float) -> list[RefreshCookie]:
         """Return the refresh tokens of the cookies, in the order to try them; empty if there is no cookie.
 
         Raises:
@@ -88,12 +95,15 @@ class CookiePolicy(Protocol):
     def leaving(self, request: web.Request) -> list[RefreshToken | BearerToken]:
         """Return every token of the cookies, for logging out."""
 
+    async def write(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add the cookies of the answer to `request` to its response."""
+
 
 class NoCookies:
     """Cookies that are off: tokens go into the body, and cookies of these names belong to somebody else."""
 
-    def add_to(self, application: web.Application) -> None:
-        """Add nothing to the answers of an application."""
+    async def write(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add nothing to a response."""
 
     def body_members(self, pair: TokenPair) -> Mapping[str, object]:
         """Return the tokens and the lifetime."""
@@ -104,16 +114,22 @@ class NoCookies:
         }
 
     def carry(
-        self, request: web.Request, pair: TokenPair, *, shows: bool = True, renews: bool = True
+        self,
+        request: web.Request,
+        sender: Visitor,
+        pair: TokenPair,
+        *,
+        shows: bool = True,
+        renews: bool = True,
     ) -> None:
         """Set nothing."""
 
-    def clear(self, request: web.Request) -> None:
+    def clear(self, request: web.Request, sender: Visitor) -> None:
         """Clear nothing."""
 
-    def refresh_tokens(self, request: web.Request, now: float) -> list[RefreshCookie]:
+    def refresh_tokens(self, request: web.Request, sender: Visitor, now: float) -> list[RefreshCookie]:
         """Return nothing: a cookie of that name is not ours."""
-        del request, now
+        del request, sender, now
         return []
 
     def leaving(self, request: web.Request) -> list[RefreshToken | BearerToken]:
@@ -132,19 +148,21 @@ class SessionCookies(NoCookies):
         self._places = places
         self._only = only
 
-    def add_to(self, application: web.Application) -> None:
-        """Write the cookies that requests were marked with into the answers of an application."""
-        application.on_response_prepare.append(self._write)
-
     def body_members(self, pair: TokenPair) -> Mapping[str, object]:
         """Return the tokens and the lifetime; the lifetime alone if tokens go into cookies only."""
         return {"expires_in": pair.expires_in} if self._only else super().body_members(pair)
 
     def carry(
-        self, request: web.Request, pair: TokenPair, *, shows: bool = True, renews: bool = True
+        self,
+        request: web.Request,
+        sender: Visitor,
+        pair: TokenPair,
+        *,
+        shows: bool = True,
+        renews: bool = True,
     ) -> None:
         """Mark the request; cookies are written when its answer is."""
-        places, host, life = self._places, _host(request), f"; Max-Age={pair.refresh_expires_in}".encode()
+        places, host, life = self._places, sender.host, f"; Max-Age={pair.refresh_expires_in}".encode()
         has_none = shows and not _cookies(request)
         access = places.put(ACCESS, pair.access_token.encode(), f"; Max-Age={pair.expires_in}".encode())
         if not renews:
@@ -157,12 +175,12 @@ class SessionCookies(NoCookies):
             places.put(CSRF, self._csrf.mint(pair.session_id).encode(), life),
         ]
 
-    def clear(self, request: web.Request) -> None:
+    def clear(self, request: web.Request, sender: Visitor) -> None:
         """Mark the request; wherever one may lie, it goes: no later answer would find it."""
         ours = [self._places.put(name, b"", _OVER) for name in PATHS]
-        request[_MARK] = [*self._places.expire(_host(request)), *ours]
+        request[_MARK] = [*self._places.expire(sender.host), *ours]
 
-    def refresh_tokens(self, request: web.Request, now: float) -> list[RefreshCookie]:
+    def refresh_tokens(self, request: web.Request, sender: Visitor, now: float) -> list[RefreshCookie]:
         """Return those of the cookies, if a page of this host is proven to ask, or the CSRF token proves it."""
         cookies = _cookies(request)
         found = cookies.every(REFRESH)
@@ -177,7 +195,7 @@ class SessionCookies(NoCookies):
         candidates = list(sessions.values())
         if not candidates:  # refreshing will say what is wrong with it
             candidates = [RefreshCookie(RefreshToken(found[0].decode("latin-1")), None)]
-        if OWN_PAGE in request.headers:
+        if sender.is_own_page:
             return candidates
         sent = [
             sent.encode("utf-8", "surrogateescape") for sent in request.headers.getall("X-CSRF-Token", ())
@@ -199,7 +217,8 @@ class SessionCookies(NoCookies):
             found += [BearerToken(value) for value in cookies.every(ACCESS)]
         return found
 
-    async def _write(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def write(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Add the cookies that `request` was marked with to its response."""
         for line in request.get(_MARK, ()):
             response.headers.add("Set-Cookie", line.decode("ascii"))
 
@@ -207,8 +226,3 @@ class SessionCookies(NoCookies):
 def _cookies(request: web.Request) -> OurCookies:
     lines = request.headers.getall("Cookie", ())
     return OurCookies(line.encode("utf-8", "surrogateescape") for line in lines)
-
-
-def _host(request: web.Request) -> bytes:
-    """Return the host that the client asked for, as the pipeline found it."""
-    return request.headers.get("X-Forwarded-Host", "").encode("ascii", "replace")

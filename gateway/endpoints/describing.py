@@ -1,8 +1,5 @@
-"""OpenAPI 3.1 generator: it describes the hosted endpoints, from the models that validate and the error table.
+"""OpenAPI 3.1 generator: it describes endpoints, from their declarations, the models that validate and the error table.
 
-To describe an endpoint, put an :class:`Operation` for each of its methods into a table ``OPERATIONS`` beside it, and
-add the table to ``DESCRIBED`` in ``gateway/endpoints/openapi.py``. `body` is the model of the request, `answer` the
-model that the handler passes to ``success``, `refuses` the errors that are specific to it.
 ``tests/flow/test_openapi.py`` fails while a hosted route is not described, or an answer is not as described.
 
 Laws:
@@ -13,8 +10,6 @@ Laws:
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -22,21 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from authcore import errors
+from authcore.principal import AuthMethod
 from gateway.faults import BadRequest, ContentTooLarge, CsrfRefused, UnsupportedMediaType, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from gateway.endpoints.endpoint import Operation
     from gateway.faults import Fault
 
 JSON: Final = "application/json"
 FORM: Final = "application/x-www-form-urlencoded"
 OTHER_MEDIA: Final = f"Content-Type must be {JSON} or {FORM}"
-
-PUBLIC: Final = ""
-"""Access without a credential."""
-TOKEN: Final = "token"  # noqa: S105 -- a kind of access, no secret
-"""Access with an access token. Any other text is the required permission."""
 
 _REFS: Final = "#/components/schemas/{model}"
 _OF_ACCESS: Final = (
@@ -72,51 +64,6 @@ class RefusalAnswer(Answer):
     status: Literal["error"]
     message: str
     nothing: None = Field(serialization_alias="data")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """Operation of the OpenAPI document: one method of one path.
-
-    Attributes:
-        summary: Its purpose, in a few words.
-        access: ``PUBLIC``, ``TOKEN``, or the required permission.
-        answer: The model of ``data`` in the envelope; without one, the answer has no envelope and is of type `media`.
-        body: The model of the request body, if there is one.
-        optional_body: The request body may be left out.
-        form: The body may be a form as well.
-        in_other_organizations: The caller may ask for another organization, as on every route with a permission.
-        founds: It makes something that lives on, so an API key may not call it (docs/founding.md).
-        takes_cookies: It needs no credential, and uses a cookie if there is one.
-        query: The parameters of its query.
-        refuses: The errors that are specific to it.
-        complaints: The messages of its 400s that are no errors of the domain.
-        detail: Further description.
-    """
-
-    method: str
-    path: str
-    tag: str
-    summary: str
-    access: str
-    answer: type[BaseModel] | None = None
-    media: str = "application/json"
-    body: type[BaseModel] | None = None
-    optional_body: bool = False
-    form: bool = False
-    in_other_organizations: bool = False
-    founds: bool = False
-    takes_cookies: bool = False
-    query: type[BaseModel] | None = None
-    refuses: tuple[type[errors.AuthError], ...] = ()
-    complaints: tuple[str, ...] = ()
-    detail: str = ""
-
-    @property
-    def name(self) -> str:
-        """Name that is unique among operations."""
-        words = re.sub(r"[^a-z]+", " ", self.path.removeprefix("/api/").replace("{id}", "one")).split()
-        return "_".join([self.method.lower(), *words])
 
 
 _OTHERWISE: Final[Mapping[str, object]] = {
@@ -197,9 +144,9 @@ def _operation(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
         },
     }
     detail = [one.detail] if one.detail else []
-    if one.access not in (PUBLIC, TOKEN):
-        detail.append(f"Needs the permission `{one.access}`.")
-        described["x-permission"] = one.access
+    if one.access.permission:
+        detail.append(f"Needs the permission `{one.access.permission}`.")
+        described["x-permission"] = one.access.permission
     if detail:
         described["description"] = " ".join(detail)
     parameters = list(_parameters(one))
@@ -212,16 +159,19 @@ def _operation(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
 
 
 def _security(one: Operation, *, with_cookies: bool) -> list[dict[str, list[str]]]:
-    if one.access == PUBLIC:
-        return []
-    taken = {"token": True, "cookie": with_cookies, "apiKey": one.access != TOKEN and not one.founds}
+    takes = one.access.takes
+    taken = {
+        "token": takes(AuthMethod.JWT),
+        "cookie": with_cookies and takes(AuthMethod.COOKIE),
+        "apiKey": takes(AuthMethod.API_KEY),
+    }
     return [{scheme: []} for scheme, is_taken in taken.items() if is_taken]
 
 
 def _parameters(one: Operation) -> Iterable[dict[str, Any]]:
     if "{id}" in one.path:
         yield {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-    if _is_movable(one):
+    if one.organization == "any":
         yield {
             "name": "X-Organization-ID",
             "in": "header",
@@ -233,11 +183,6 @@ def _parameters(one: Operation) -> Iterable[dict[str, Any]]:
         for name, field in schema["properties"].items():
             rest = {key: text for key, text in field.items() if key not in ("title", "description")}
             yield {"name": name, "in": "query", "description": field.get("description", ""), "schema": rest}
-
-
-def _is_movable(one: Operation) -> bool:
-    """Return whether the caller may ask for another organization than the credential's."""
-    return one.in_other_organizations or one.access not in (PUBLIC, TOKEN)
 
 
 def _success(one: Operation) -> dict[str, Any]:
@@ -254,19 +199,13 @@ def _success(one: Operation) -> dict[str, Any]:
 
 def _refusals(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
     """Return the refusals by status, with each possible message as an example."""
+    is_public = one.access.requirement.public
     met: list[Exception] = [*(kind() for kind in one.refuses), *map(BadRequest, one.complaints)]
-    if one.access != PUBLIC:
-        met += _OF_ACCESS
-    if one.access != PUBLIC or one.answer is not None:
+    if not is_public:
+        met += _refusals_of_access(one)
+    if not is_public or one.answer is not None:
         met += _OF_ALL
-    if _is_movable(one):
-        met.append(errors.NotAMember())
-    if one.access not in (PUBLIC, TOKEN):
-        denied = errors.PermissionDenied(f"Missing permission {one.access}")
-        met += [errors.ApiKeyRejected(), denied, errors.ApiKeyBound()]
-    if one.access == TOKEN or one.founds:
-        met.append(errors.PermissionDenied("Not available with this credential (api_key)"))
-    if with_cookies and one.method != "GET" and (one.access != PUBLIC or one.takes_cookies):
+    if with_cookies and one.method != "GET" and (not is_public or one.csrf):
         met.append(CsrfRefused("X-CSRF-Token is missing: send the value of the cookie whm_csrf in it"))
     if one.body is not None:
         met += _OF_BODIES
@@ -274,6 +213,21 @@ def _refusals(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
     for fault in map(describe, met):
         by_status.setdefault(fault.status, []).append(fault)
     return {str(status): _refusal(status, by_status[status]) for status in sorted(by_status)}
+
+
+def _refusals_of_access(one: Operation) -> list[Exception]:
+    """Return the refusals of an operation that needs a credential, by the credential, the organization or the right."""
+    permission, takes_keys = one.access.permission, one.access.takes(AuthMethod.API_KEY)
+    met: list[Exception] = [*_OF_ACCESS]
+    if one.organization == "any":
+        met.append(errors.NotAMember())
+    if permission:
+        met.append(errors.PermissionDenied(f"Missing permission {permission}"))
+    if permission or takes_keys:
+        met += [errors.ApiKeyRejected(), errors.ApiKeyBound()]
+    if not takes_keys:
+        met.append(errors.PermissionDenied("Not available with this credential (api_key)"))
+    return met
 
 
 def _refusal(status: int, faults: Sequence[Fault]) -> dict[str, Any]:

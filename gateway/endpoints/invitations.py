@@ -17,24 +17,18 @@ from pydantic import BaseModel, Field
 
 from authcore.errors import EmailUnacceptable, InvitationsExhausted, InvitationUnknown, RoleUnknown
 from authcore.granting import INVITE
-from gateway.endpoints.application import now_of, read_body, success
-from gateway.endpoints.describing import Answer, MessageAnswer, Operation
+from authcore.principal import FOUNDING
+from gateway.endpoints.application import read_body, success, uuid_in_path
+from gateway.endpoints.describing import Answer, MessageAnswer
+from gateway.endpoints.endpoint import Endpoint, permission
 from gateway.endpoints.moments import ExpiresAt
 from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from authcore.accounts.invitations import Invitations
-
-COLLECTION: Final = "/api/auth/invitations"
-ONE: Final = "/api/auth/invitations/{id}"
-
-PERMISSIONS: Final = {
-    COLLECTION: {"GET": "users:read", "POST": INVITE},
-    ONE: {"DELETE": INVITE},
-}
-"""path -> method -> the permission that its route requires."""
+    from gateway.endpoints.caller import Caller
+    from gateway.endpoints.services import Services
 
 
 class InviteBody(BaseModel):
@@ -71,86 +65,73 @@ class InvitationsAnswer(Answer):
     invitations: list[InvitationAnswer]
 
 
-OPERATIONS: Final = (
-    Operation(
+async def list_open(services: Services, _request: web.Request, caller: Caller) -> web.Response:
+    """Answer with the invitations that may still be used, newest first; a thousand at most."""
+    found = await services.invitations.open_ones(caller.organization_id, await services.now())
+    invitations = [InvitationAnswer.model_validate(row) for row in found]
+    return success(InvitationsAnswer(invitations=invitations))
+
+
+async def invite(services: Services, request: web.Request, caller: Caller) -> web.Response:
+    """Make an invitation, and return its text."""
+    body = await read_body(request, InviteBody)
+    now = await services.now()
+    if body.expires_at is not None and body.expires_at.timestamp() <= now:
+        raise BadRequest("expires_at must be in the future")
+    row, token = await services.invitations.create(
+        organization_id=caller.organization_id,
+        now=now,
+        inviter=caller.user_id,
+        role_id=body.role_id,
+        email=body.email,
+        expires_at=None if body.expires_at is None else body.expires_at.timestamp(),
+    )
+    answer = InvitationAnswer.model_validate(row)
+    return success(NewInvitationAnswer(**answer.model_dump(), invitation=token))
+
+
+async def revoke(services: Services, request: web.Request, caller: Caller) -> web.Response:
+    """Revoke an invitation."""
+    invitation_id = uuid_in_path(request)
+    if invitation_id is None:
+        raise InvitationUnknown
+    await services.invitations.revoke(caller.organization_id, invitation_id, await services.now())
+    return success(MessageAnswer(message="Invitation revoked"))
+
+
+ENDPOINTS: Final = (
+    Endpoint(
         method="GET",
-        path=COLLECTION,
+        path="/api/auth/invitations",
         tag="Invitations",
         summary="List invitations that may still be used, newest first",
-        access=PERMISSIONS[COLLECTION]["GET"],
+        access=permission("users:read"),
+        handler=list_open,
+        organization="any",
         answer=InvitationsAnswer,
     ),
-    Operation(
+    Endpoint(
         method="POST",
-        path=COLLECTION,
+        path="/api/auth/invitations",
         tag="Invitations",
         summary="Invite somebody to register, and show the invitation",
         detail="Good once, while its inviter could still give it. Nobody grants permissions that they lack.",
-        access=PERMISSIONS[COLLECTION]["POST"],
+        access=permission(INVITE, methods=FOUNDING),
+        handler=invite,
+        organization="any",
         body=InviteBody,
-        founds=True,
         answer=NewInvitationAnswer,
         refuses=(RoleUnknown, EmailUnacceptable, InvitationsExhausted),
     ),
-    Operation(
+    Endpoint(
         method="DELETE",
-        path=ONE,
+        path="/api/auth/invitations/{id}",
         tag="Invitations",
         summary="Take an invitation back",
-        access=PERMISSIONS[ONE]["DELETE"],
+        access=permission(INVITE),
+        handler=revoke,
+        organization="any",
         answer=MessageAnswer,
         refuses=(InvitationUnknown,),
     ),
 )
-
-
-class InvitationEndpoints:
-    """Handlers over the invitation service."""
-
-    def __init__(self, invitations: Invitations, *, user_id_header: str, org_id_header: str) -> None:
-        """The headers are those with the caller's user id and organization id."""
-        self._invitations = invitations
-        self._user_id_header = user_id_header
-        self._org_id_header = org_id_header
-
-    def add_to(self, application: web.Application) -> None:
-        """Register the handlers under their paths."""
-        router = application.router
-        router.add_get(COLLECTION, self.list_open)
-        router.add_post(COLLECTION, self.invite)
-        router.add_delete(ONE, self.revoke)
-
-    async def list_open(self, request: web.Request) -> web.Response:
-        """Answer with the invitations that may still be used, newest first; a thousand at most."""
-        found = await self._invitations.open_ones(self._organization(request), await now_of(request))
-        invitations = [InvitationAnswer.model_validate(row) for row in found]
-        return success(InvitationsAnswer(invitations=invitations))
-
-    async def invite(self, request: web.Request) -> web.Response:
-        """Make an invitation, and return its text."""
-        body = await read_body(request, InviteBody)
-        now = await now_of(request)
-        if body.expires_at is not None and body.expires_at.timestamp() <= now:
-            raise BadRequest("expires_at must be in the future")
-        row, token = await self._invitations.create(
-            organization_id=self._organization(request),
-            now=now,
-            inviter=UUID(request.headers[self._user_id_header]),
-            role_id=body.role_id,
-            email=body.email,
-            expires_at=None if body.expires_at is None else body.expires_at.timestamp(),
-        )
-        answer = InvitationAnswer.model_validate(row)
-        return success(NewInvitationAnswer(**answer.model_dump(), invitation=token))
-
-    async def revoke(self, request: web.Request) -> web.Response:
-        """Revoke an invitation."""
-        try:
-            invitation_id = UUID(request.match_info["id"])
-        except ValueError:
-            raise InvitationUnknown from None
-        await self._invitations.revoke(self._organization(request), invitation_id, await now_of(request))
-        return success(MessageAnswer(message="Invitation revoked"))
-
-    def _organization(self, request: web.Request) -> UUID:
-        return UUID(request.headers[self._org_id_header])

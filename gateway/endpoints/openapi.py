@@ -8,7 +8,7 @@ Laws:
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
@@ -16,47 +16,17 @@ import orjson
 from aiohttp import web
 
 from authcore.errors import CredentialMissing, PermissionDenied, StoreUnavailable, TokenRejected
-from gateway.endpoints import api_keys, auth_forms, invitations, key_set, password, sessions, tickets
-from gateway.endpoints.describing import PUBLIC, Operation, make_document
+from gateway.endpoints.describing import make_document
+from gateway.endpoints.endpoint import PUBLIC, Endpoint, Operation
 from gateway.endpoints.page import POLICY, render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-DOCUMENT_PATH: Final = "/api/auth/openapi.json"
-PAGE_PATH: Final = "/api/auth/docs"
-PATHS: Final = (DOCUMENT_PATH, PAGE_PATH)
-"""Operations that are hosted without a credential."""
+    from gateway.endpoints.caller import Visitor
+    from gateway.endpoints.services import Services
+
 MAX_AGE_SECONDS: Final = 300
-
-OPERATIONS: Final = (
-    Operation(
-        method="GET",
-        path=DOCUMENT_PATH,
-        tag="Descriptions",
-        summary="This description, as an OpenAPI document",
-        access=PUBLIC,
-    ),
-    Operation(
-        method="GET",
-        path=PAGE_PATH,
-        tag="Descriptions",
-        summary="This description, as a page to read",
-        access=PUBLIC,
-        media="text/html",
-    ),
-)
-
-DESCRIBED: Final[tuple[Sequence[Operation], ...]] = (
-    auth_forms.OPERATIONS,
-    password.OPERATIONS,
-    sessions.OPERATIONS,
-    tickets.OPERATIONS,
-    invitations.OPERATIONS,
-    key_set.OPERATIONS,
-    OPERATIONS,
-)
-"""Operations of the endpoints that are always hosted."""
 
 
 def of_decisions(path: str) -> Sequence[Operation]:
@@ -82,58 +52,68 @@ def of_decisions(path: str) -> Sequence[Operation]:
     ]
 
 
-class OpenApiEndpoints:
-    """Handlers over the document."""
+@dataclass(frozen=True, slots=True)
+class Description:
+    """OpenAPI document of a gateway, ready to be sent.
 
-    def __init__(
-        self,
-        *,
-        with_api_keys: bool,
-        mint_keys: bool = False,
-        with_password: bool,
-        decision_path: str,
-        cookies: Mapping[str, str],
-    ) -> None:
-        """`cookies` as :func:`~gateway.endpoints.describing.make_document` takes it; `mint_keys`: keys make keys."""
-        tables = [*DESCRIBED]
-        if with_api_keys:
-            founds = not mint_keys
-            tables.append(tuple(replace(one, founds=one.founds and founds) for one in api_keys.OPERATIONS))
-        if with_password:
-            tables.append(password.OPERATIONS_OF_WHATOMATE)
-        if decision_path:
-            tables.append(of_decisions(decision_path))
-        operations = [operation for table in tables for operation in table]
-        document = make_document(operations, version=_version(), cookies=cookies)
-        self._document = orjson.dumps(document)
-        self._page = render(document).encode()
+    Attributes:
+        document: It as JSON.
+        page: It as an HTML page.
+    """
 
-    def add_to(self, application: web.Application) -> None:
-        """Register the handlers under their paths."""
-        application.router.add_get(DOCUMENT_PATH, self.show)
-        application.router.add_get(PAGE_PATH, self.show_page)
+    document: bytes
+    page: bytes
 
-    async def show(self, _request: web.Request) -> web.Response:
-        """Answer with the document, without an envelope."""
-        return web.Response(
-            body=self._document,
-            content_type="application/json",
-            headers={"Cache-Control": f"public, max-age={MAX_AGE_SECONDS}"},
-        )
 
-    async def show_page(self, _request: web.Request) -> web.Response:
-        """Answer with the page."""
-        return web.Response(
-            body=self._page,
-            content_type="text/html",
-            charset="utf-8",
-            headers={
-                "Cache-Control": f"public, max-age={MAX_AGE_SECONDS}",
-                "Content-Security-Policy": POLICY,
-                "X-Content-Type-Options": "nosniff",
-                "Referrer-Policy": "no-referrer",
-            },
-        )
+def describe_operations(operations: Sequence[Operation], cookies: Mapping[str, str]) -> Description:
+    """Return the description; `cookies` as :func:`~gateway.endpoints.describing.make_document` takes it."""
+    document = make_document(operations, version=_version(), cookies=cookies)
+    return Description(orjson.dumps(document), render(document).encode())
+
+
+async def show(services: Services, _request: web.Request, _visitor: Visitor) -> web.Response:
+    """Answer with the document, without an envelope."""
+    return web.Response(
+        body=services.description.document,
+        content_type="application/json",
+        headers={"Cache-Control": f"public, max-age={MAX_AGE_SECONDS}"},
+    )
+
+
+async def show_page(services: Services, _request: web.Request, _visitor: Visitor) -> web.Response:
+    """Answer with the page."""
+    return web.Response(
+        body=services.description.page,
+        content_type="text/html",
+        charset="utf-8",
+        headers={
+            "Cache-Control": f"public, max-age={MAX_AGE_SECONDS}",
+            "Content-Security-Policy": POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+        },
+    )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/auth/openapi.json",
+        tag="Descriptions",
+        summary="This description, as an OpenAPI document",
+        access=PUBLIC,
+        handler=show,
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/auth/docs",
+        tag="Descriptions",
+        summary="This description, as a page to read",
+        access=PUBLIC,
+        handler=show_page,
+        media="text/html",
+    ),
+)
 
 
 def _version() -> str:

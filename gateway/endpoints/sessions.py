@@ -16,21 +16,15 @@ from uuid import UUID
 from pydantic import Field
 
 from authcore.errors import SessionUnknown
-from gateway.endpoints.application import now_of, session_of, success
-from gateway.endpoints.describing import TOKEN, Answer, MessageAnswer, Operation
+from gateway.endpoints.application import success, uuid_in_path
+from gateway.endpoints.describing import Answer, MessageAnswer
+from gateway.endpoints.endpoint import TOKEN, Endpoint
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from authcore.accounts.sessions import Sessions
-    from gateway.endpoints.cookies import CookiePolicy
-
-COLLECTION: Final = "/api/auth/sessions"
-ONE: Final = "/api/auth/sessions/{id}"
-ALL: Final = "/api/auth/logout-all"
-
-METHODS: Final = {COLLECTION: "GET", ONE: "DELETE", ALL: "POST"}
-"""path -> its method, for callers with an access token."""
+    from gateway.endpoints.caller import Caller
+    from gateway.endpoints.services import Services
 
 
 class SessionAnswer(Answer):
@@ -59,76 +53,62 @@ class AllEndedAnswer(Answer):
     sessions: int = Field(description="How many were ended.")
 
 
-OPERATIONS: Final = (
-    Operation(
+async def list_own(services: Services, _request: web.Request, caller: Caller) -> web.Response:
+    """Answer with the caller's live sessions: the current one first, then the last used; a hundred at most."""
+    current = caller.session_id
+    found = await services.sessions.of_user(caller.user_id, current, await services.now())
+    sessions = [SessionAnswer(**asdict(session), current=session.id == current) for session in found]
+    return success(SessionsAnswer(sessions=sessions))
+
+
+async def end(services: Services, request: web.Request, caller: Caller) -> web.Response:
+    """End one of the caller's sessions; its tokens are refused from now on."""
+    session_id = uuid_in_path(request)
+    if session_id is None:
+        raise SessionUnknown
+    await services.sessions.close_one(caller.user_id, session_id, await services.now())
+    if session_id == caller.session_id:
+        services.cookies.clear(request, caller)
+    return success(MessageAnswer(message="Session ended"))
+
+
+async def end_all(services: Services, request: web.Request, caller: Caller) -> web.Response:
+    """End every session of the caller, including the current one."""
+    ended = await services.sessions.close_others(caller.user_id, None, await services.now())
+    services.cookies.clear(request, caller)
+    return success(AllEndedAnswer(status="logged_out", sessions=ended))
+
+
+ENDPOINTS: Final = (
+    Endpoint(
         method="GET",
-        path=COLLECTION,
+        path="/api/auth/sessions",
         tag="Sessions",
         summary="List one's own sessions",
         detail="The current one first, then the last used; a hundred at most.",
         access=TOKEN,
+        handler=list_own,
         answer=SessionsAnswer,
     ),
-    Operation(
+    Endpoint(
         method="DELETE",
-        path=ONE,
+        path="/api/auth/sessions/{id}",
         tag="Sessions",
         summary="End one of one's own sessions",
         detail="Its tokens are refused from then on.",
         access=TOKEN,
+        handler=end,
         answer=MessageAnswer,
         refuses=(SessionUnknown,),
     ),
-    Operation(
+    Endpoint(
         method="POST",
-        path=ALL,
+        path="/api/auth/logout-all",
+        route="auth-sessions",
         tag="Sessions",
         summary="End all of one's own sessions, this one too",
         access=TOKEN,
+        handler=end_all,
         answer=AllEndedAnswer,
     ),
 )
-
-
-class SessionEndpoints:
-    """Handlers over the session service."""
-
-    def __init__(self, sessions: Sessions, cookies: CookiePolicy, *, user_id_header: str) -> None:
-        """`user_id_header` names the injected header with the caller's id."""
-        self._sessions = sessions
-        self._cookies = cookies
-        self._user_id_header = user_id_header
-
-    def add_to(self, application: web.Application) -> None:
-        """Register the handlers under their paths."""
-        router = application.router
-        router.add_get(COLLECTION, self.list_own)
-        router.add_delete(ONE, self.end)
-        router.add_post(ALL, self.end_all)
-
-    async def list_own(self, request: web.Request) -> web.Response:
-        """Answer with the caller's live sessions: the current one first, then the last used; a hundred at most."""
-        current = session_of(request)
-        found = await self._sessions.of_user(self._user(request), current, await now_of(request))
-        sessions = [SessionAnswer(**asdict(session), current=session.id == current) for session in found]
-        return success(SessionsAnswer(sessions=sessions))
-
-    async def end(self, request: web.Request) -> web.Response:
-        """End one of the caller's sessions; its tokens are refused from now on."""
-        try:
-            session_id = UUID(request.match_info["id"])
-        except ValueError:
-            raise SessionUnknown from None
-        await self._sessions.close_one(self._user(request), session_id, await now_of(request))
-        if session_id == session_of(request):
-            self._cookies.clear(request)
-        return success(MessageAnswer(message="Session ended"))
-
-    async def end_all(self, request: web.Request) -> web.Response:
-        """End every session of the caller, including the current one."""
-        ended = await self._sessions.close_others(self._user(request), None, await now_of(request))
-        self._cookies.clear(request)
-        return success(AllEndedAnswer(status="logged_out", sessions=ended))
-
-    def _user(self, request: web.Request) -> UUID:
-        return UUID(request.headers[self._user_id_header])

@@ -1,27 +1,31 @@
-"""``/api/auth/ws-token``: a ticket that opens one socket. HTTP only: what it means is authcore's.
+"""Ticket endpoint ``/api/auth/ws-token``: it issues tickets, each of which opens one WebSocket.
 
-Law: a ticket is its caller's and of their session, in the organization they act in; nobody else can name any of these.
-An API key gets none: its holder opens a socket with the key itself, and a ticket would outlive it.
-A ticket is good for no longer than the token it was asked for with.
+It speaks HTTP; authcore has the semantics.
+
+Laws:
+
+- A ticket is for its caller and their session, in the organization acted in; the caller can name none of these.
+- An API key gets none: its holder opens a socket with the key itself, and a ticket would outlive it.
+- A ticket is good for no longer than the token that asked for it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from pydantic import Field
 
 from authcore.tokens.issuer import ends_at
-from gateway.endpoints.application import end_of, now_of, session_of, success
-from gateway.endpoints.describing import TOKEN, Answer, Operation
+from gateway.endpoints.application import success
+from gateway.endpoints.describing import Answer
+from gateway.endpoints.endpoint import TOKEN, Endpoint
+from gateway.endpoints.tokens import token_end
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from authcore.tokens.issuer import Tokens
-
-PATH: Final = "/api/auth/ws-token"
+    from gateway.endpoints.caller import Caller
+    from gateway.endpoints.services import Services
 
 
 class TicketAnswer(Answer):
@@ -31,43 +35,32 @@ class TicketAnswer(Answer):
     expires_in: int = Field(description="Seconds until it is good no more.")
 
 
-OPERATIONS: Final = (
-    Operation(
+async def issue(services: Services, _request: web.Request, caller: Caller) -> web.Response:
+    """Answer with a ticket for ``/ws``."""
+    now, end, tokens = await services.now(), token_end(services, caller), services.tokens
+    ticket = tokens.issue_ticket(
+        user_id=caller.user_id,
+        organization_id=caller.organization_id,
+        session_id=caller.session_id,
+        now=now,
+        not_after=end,
+    )
+    lasts = ends_at(now, tokens.ticket_seconds, end) - int(now)
+    return success(TicketAnswer(token=ticket, expires_in=lasts))
+
+
+ENDPOINTS: Final = (
+    Endpoint(
         method="GET",
-        path=PATH,
+        path="/api/auth/ws-token",
+        head=False,
         tag="Sessions",
         summary="Get a ticket that opens one WebSocket",
         detail='For the first message of a WebSocket at `/ws`, `{"type":"auth","payload":{"token":"..."}}`, or for '
         "`/ws?token=`, where no header can be sent.",
         access=TOKEN,
-        in_other_organizations=True,
+        handler=issue,
+        organization="any",  # a browser's socket cannot ask for one by a header
         answer=TicketAnswer,
     ),
 )
-
-
-class TicketEndpoint:
-    """The handler, over the domain's tokens."""
-
-    def __init__(self, tokens: Tokens, *, user_id_header: str, org_id_header: str) -> None:
-        """The headers are the injected ones with the caller's user id and organization."""
-        self._tokens = tokens
-        self._user_id_header = user_id_header
-        self._org_id_header = org_id_header
-
-    def add_to(self, application: web.Application) -> None:
-        """Put the handler under its path."""
-        application.router.add_get(PATH, self.issue, allow_head=False)
-
-    async def issue(self, request: web.Request) -> web.Response:
-        """Answer with a ticket for ``/ws``."""
-        now, end = await now_of(request), end_of(request, self._tokens.leeway_seconds)
-        ticket = self._tokens.issue_ticket(
-            user_id=UUID(request.headers[self._user_id_header]),
-            organization_id=UUID(request.headers[self._org_id_header]),
-            session_id=session_of(request),
-            now=now,
-            not_after=end,
-        )
-        lasts = ends_at(now, self._tokens.ticket_seconds, end) - int(now)
-        return success(TicketAnswer(token=ticket, expires_in=lasts))

@@ -1,0 +1,45 @@
+"""Services of the hosted endpoints: the domain objects that every handler is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from authcore.accounts.accounts import Accounts
+    from authcore.accounts.invitations import Invitations
+    from authcore.accounts.sessions import Sessions
+    from authcore.crypto.keyring import KeyRing
+    from authcore.store.clock import DatabaseClock
+    from authcore.tokens.issuer import Tokens
+    from gateway.endpoints.cookies import CookiePolicy
+    from gateway.endpoints.openapi import Description
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Services of one gateway's endpoints.
+
+    Attributes:
+        accounts: Registration, sign-in, passwords and API keys.
+        sessions: Sessions and their tokens.
+        invitations: Invitations to organizations.
+        tokens: The issuer of tokens and tickets.
+        ring: The keys that tokens are signed with.
+        cookies: The cookies of browser sessions; a null object if they are off.
+        description: The OpenAPI document of the endpoints.
+        clock: The clock that all gateways share: the database's.
+    """
+
+    accounts: Accounts
+    sessions: Sessions
+    invitations: Invitations
+    tokens: Tokens
+    ring: KeyRing
+    cookies: CookiePolicy
+    description: Description
+    clock: DatabaseClock
+
+    async def now(self) -> float:
+        """Return the time, POSIX seconds, by the shared clock."""
+        return await self.clock.sure()
