@@ -46,7 +46,8 @@ async def test_every_hosted_endpoint_does_what_it_is_for(pooled: str, world: Wor
     await invitations(visitor, world, bearer(admin["access_token"]))
     await api_keys(visitor, bearer(admin["access_token"]))
     await passwords(visitor)
-    await visitor.call("GET", "/api/auth/ws-token", None, bearer(admin["access_token"]))
+    for path in ("/api/auth/ws-token", "/api/auth/whoami"):
+        await visitor.call("GET", path, None, bearer(admin["access_token"]))
     for path in ("/api/auth/openapi.json", "/api/auth/docs", "/.well-known/jwks.json"):
         await visitor.call("GET", path)
     assert visitor.called == {(method, path) for method, path, _ in hosted(gateway)}

@@ -122,7 +122,7 @@ async def test_with_tokens_in_cookies_alone_the_description_holds(world: World, 
     for unsafe in ("PUT /api/auth/password", "POST /api/auth/invitations", "DELETE /api/auth/sessions/{id}"):
         await call(unsafe, cookie, one=uuid4())  # without the CSRF token
     elsewhere = f"X-Organization-ID: {world.other}"
-    for path in ("/api/auth/invitations", "/api/auth/ws-token"):
+    for path in ("/api/auth/invitations", "/api/auth/ws-token", "/api/auth/whoami"):
         answer = await ask(gate, get(path, bearer(world.token(world.admin)), elsewhere))
         is_refusal(answer, 403, "You are not a member of this organization")
         holds(await described(gate), "GET", path, answer)

@@ -61,6 +61,15 @@ async def test_an_upstream_may_leave_it_out_and_a_setting_may_rename_it(
     assert b"evil" not in upstream.seen
 
 
+async def test_whoami_shows_it_among_the_attributes(world: World, start: Start) -> None:
+    await world.sql(CHANGE, world.agent, "de")
+    gate = await start(world.url, header={"user_locale": "X-Locale"})
+    answer: Any = (
+        await ask_at(gate.address, get("/api/auth/whoami", bearer(world.token(world.agent))))
+    ).json()
+    assert answer["data"]["attributes"] == {"user_locale": "de"}
+
+
 async def test_a_value_that_no_header_may_hold_is_an_error(
     world: World, start: Start, upstream: Upstream
 ) -> None:

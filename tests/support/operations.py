@@ -109,6 +109,7 @@ async def look_at_sessions(call: Caller, mine: str) -> None:
     other = await call("POST /api/auth/login", content={"email": NEW["email"], "password": "another one"})
     sessions = (await call("GET /api/auth/sessions", mine))["sessions"]
     await call("GET /api/auth/ws-token", mine)
+    await call("GET /api/auth/whoami", mine)
     (there,) = [one["id"] for one in sessions if not one["current"]]
     for _ in range(2):
         await call("DELETE /api/auth/sessions/{id}", mine, one=there)
@@ -127,6 +128,8 @@ async def administer(call: Caller, admin: str, agent: str) -> None:
     key = await call("POST /api/api-keys", admin, {"name": "k", "expires_at": "2999-01-01T00:00:00Z"})
     await call("GET /api/api-keys", admin)
     await call("GET /api/api-keys", agent)
+    await call("GET /api/auth/whoami", f"X-API-Key: {key['key']}")
+    await call("GET /api/auth/whoami", "X-API-Key: whm_x")
     await call("GET /api/api-keys/{id}", admin, one=key["id"])
     await call("PUT /api/api-keys/{id}", admin, {"is_active": False}, one=key["id"])
     await call("PUT /api/api-keys/{id}", admin, {"is_active": 1}, one=key["id"])
