@@ -131,6 +131,15 @@ def _listeners(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "GATEWAY_ADMIN_LISTEN", f"{settings.admin.listen} is taken by GATEWAY_LISTEN, {settings.listen}"
 
 
+def _answers(settings: Settings) -> Iterator[tuple[str, str]]:
+    least, most = settings.resolver.min_seconds, settings.upstream.resolve_seconds
+    if least > most:
+        yield (
+            "GATEWAY_RESOLVER_MIN_SECONDS",
+            f"{least:g} is more than GATEWAY_UPSTREAM_RESOLVE_SECONDS, {most:g}",
+        )
+
+
 def _headers(settings: Settings) -> Iterator[tuple[str, str]]:
     taken = {fold(BY_KEY[SESSION].name): BY_KEY[SESSION].setting}
     for key, header in settings.header.names().items():
@@ -234,6 +243,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_SIGNIN_DELAY_SECONDS", "GATEWAY_SIGNIN_DELAY_MAX_SECONDS"), _delays),
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), _listeners),
+    (("GATEWAY_RESOLVER_MIN_SECONDS", "GATEWAY_UPSTREAM_RESOLVE_SECONDS"), _answers),
     (("GATEWAY_DECISION_PATH", "GATEWAY_TRUSTED_PROXIES"), _decision),
     ((), _headers),
     (("GATEWAY_UPSTREAM_IDENTITY",), _identity),

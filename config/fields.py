@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -79,6 +79,21 @@ def _host_name(value: str) -> str:
     return value.lower()
 
 
+def _name_server(value: str) -> str:
+    plain_ipv6 = value.count(":") > 1 and not value.startswith("[")
+    url = urlsplit(f"//[{value}]" if plain_ipv6 else f"//{value}")
+    try:
+        ip_address(url.hostname or "")
+        whole = url.port != 0 and not (url.path or url.query or url.fragment or url.username)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError(
+            "should be the address of a name server, such as 10.96.0.10, 10.0.0.2:5353 or [fd00::a]:53"
+        )
+    return value
+
+
 def split(value: Any) -> Any:
     """Split an operator's text at commas and line ends; leave any other value for its type to check."""
     if isinstance(value, str):
@@ -129,6 +144,9 @@ HostNames = Annotated[
     tuple[Annotated[str, AfterValidator(_host_name)], ...], NoDecode, BeforeValidator(split)
 ]
 KeySetUrl = Annotated[str, AfterValidator(_key_set_url)]
+NameServers = Annotated[
+    tuple[Annotated[str, AfterValidator(_name_server)], ...], NoDecode, BeforeValidator(split)
+]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(split)]
 CollectorUrl = Annotated[str, AfterValidator(_collector_url)]
 UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]

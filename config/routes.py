@@ -147,6 +147,13 @@ class UpstreamEntry(Entry):
     connections: int | None = Field(None, ge=1, le=65_535, description="Connections at most.")
     pending: int | None = Field(None, ge=0, le=65_535, description="Requests waiting for one; past that 503.")
     idle_seconds: Seconds | None = Field(None, description="An unused connection is closed after this.")
+    max_age_seconds: float | None = Field(
+        None,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="A connection is not used for longer. 0: no limit.",
+    )
     connect_timeout_seconds: Seconds | None = Field(None, description="To connect; past that 504.")
     head_timeout_seconds: Seconds | None = Field(
         None, description="From request sent to response head; past that 504."

@@ -21,7 +21,7 @@ from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Migrate, Password, Token
 from config.groups.issuer import Issuer
 from config.groups.observing import Log, Trace
-from config.groups.serving import Admin, Header, Limit, Timeout, Upstream
+from config.groups.serving import Admin, Header, Limit, Resolver, Timeout, Upstream
 from config.groups.signin import Invitation, Signin
 from config.groups.signing import Signed
 from config.groups.sockets import Stream, Ws
@@ -116,6 +116,7 @@ class Settings(BaseSettings):
     stream: Stream = Field(default_factory=Stream)
     whatomate: Whatomate = Field(default_factory=Whatomate)
     upstream: Upstream = Field(default_factory=Upstream)
+    resolver: Resolver = Field(default_factory=Resolver)
     limit: Limit = Field(default_factory=Limit)
     timeout: Timeout = Field(default_factory=Timeout)
     header: Header = Field(default_factory=Header)

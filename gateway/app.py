@@ -24,6 +24,7 @@ from gateway.assembly.database import redis_state
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
+from gateway.assembly.names import build_resolver
 from gateway.assembly.reporting import build_readiness, publish
 from gateway.assembly.routing import LOOK_SECONDS, Routing
 from gateway.assembly.serving import (
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from gateway.status.report import Report
     from gateway.tracing.spans import SpanSender
     from gateway.wire.listener import Listener
+    from gateway.wire.resolver import Resolver
 
 LOG_FLUSH_SECONDS = 0.2
 
@@ -108,13 +110,16 @@ class Gateway:
         access_log, spans = self._open_records()
         # Before all connections: client, upstream and hosted ones share one timer and one flush per loop turn.
         deadlines, outbox = self._begin_turns()
+        # Before all that connects by names: the database and the upstreams.
+        resolver = build_resolver(settings, metrics)
+        closing.callback(resolver.close)
         # Before the hosted application and the authorizer, which hold parts of it. It needs no database to be there.
-        domain = await self._open_domain()
+        domain = await self._open_domain(resolver)
         # Before the upstreams: closing them ends exchanges, and a hosted one must still find its application.
         runner, hosted = await build_hosted(settings, domain, metrics, access_log.verdicts, deadlines, outbox)
         closing.push_async_callback(runner.cleanup)
         closing.callback(hosted.pool.close)
-        upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, outbox)
+        upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, outbox, resolver)
         closing.callback(upstreams.close)
         # After the upstreams, so that tunnels are aborted before the connections that they consist of are closed.
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)
@@ -185,9 +190,9 @@ class Gateway:
             self._closing.callback(spans.stop)
         return access_log, spans
 
-    async def _open_domain(self) -> Domain:
+    async def _open_domain(self, resolver: Resolver) -> Domain:
         closing = self._closing
-        domain = self._domain = await build_domain(self._settings)
+        domain = self._domain = await build_domain(self._settings, resolver)
         closing.push_async_callback(domain.store.close)
         if domain.redis is not None:
             closing.push_async_callback(domain.redis.close)

@@ -81,6 +81,8 @@ BELOW_ALL: Final = frozenset({"passwords", "store", "errors"})
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
     "httptools": ("gateway/wire/",),
+    "pycares": ("gateway/wire/dns_client.py",),
+    "aiohappyeyeballs": ("gateway/wire/dialler.py",),
     "asyncpg": ("authcore/store/",),
     "jwt": (
         "authcore/crypto/jws.py",
@@ -108,7 +110,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 LINES_OF_A_MODULE: Final = 300
 LONGER_MODULES: Final = {
     "gateway/app.py": (
-        320,
+        330,
         "the start of a gateway is one function, with the reason for the place of each line",
     ),
     "gateway/proxy/authorizer.py": (

@@ -3,7 +3,7 @@
 Laws:
 
 - URL and password are asked for anew each time, so that a secret that rotates in a file is the new one here; names are
-  resolved anew by the driver.
+  resolved by `dial`, else by the driver, anew.
 - A connection says of its server what :class:`Server` has, before it is used for anything else.
 - Behind a pooler statements are not prepared, unless a setting allows it: in transaction mode the next
   transaction has another server connection, where the name of a statement is unknown, or another program's.
@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import asyncpg
 
 from authcore.store.certificates import require_readable
+from authcore.store.dialled_loop import dialled_loop
 from authcore.store.failures import classify
 from authcore.store.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+
+    from authcore.store.dialled_loop import Dial
 
 _ASK: Final = (
     "SELECT pg_postmaster_start_time() AS started, current_setting('transaction_read_only')::bool AS read_only, "
@@ -88,7 +91,7 @@ class Address:
         is_pooled: A pooler was detected.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- the options of a connection, by name
         self,
         url: Callable[[], str],
         *,
@@ -96,8 +99,9 @@ class Address:
         connect_timeout_seconds: float,
         statement_timeout_seconds: float,
         statement_cache: StatementCache = StatementCache.AUTO,
+        dial: Dial | None = None,
     ) -> None:
-        """Call `url` and `password` for each connection; `password` replaces one in the URL.
+        """Call `url` and `password` for each connection; `password` replaces one in the URL. `dial` opens it by TCP.
 
         Raises:
             ValueError: The URL is not a PostgreSQL URL.
@@ -109,6 +113,7 @@ class Address:
         self._connect_timeout = connect_timeout_seconds
         self._statement_timeout = statement_timeout_seconds
         self._cache = statement_cache
+        self._dial = dial
         self.is_pooled = False
 
     @property
@@ -149,6 +154,8 @@ class Address:
         options: dict[str, Any] = {} if self._password is None else {"password": self._password()}
         url = self._url()
         require_readable(url)
+        if self._dial is not None:
+            options["loop"] = dialled_loop(self._dial)
         return await asyncpg.connect(
             url,
             timeout=self._connect_timeout,

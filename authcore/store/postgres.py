@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from authcore.figures import HistogramSample
     from authcore.store.address import Server
+    from authcore.store.dialled_loop import Dial
     from authcore.store.failures import Failure
     from authcore.store.pool import Connection
     from authcore.store.watcher import Watcher
@@ -145,10 +146,11 @@ class PostgresStore(
         statement_cache: StatementCache = StatementCache.AUTO,
         look_seconds: float = LOOK_SECONDS,
         watcher: Watcher | None = None,
+        dial: Dial | None = None,
     ) -> Self:
         """Make a store. The database may be down: each call then raises ``StoreUnavailable`` until it is up.
 
-        `url` and `password`, where they are functions, are asked anew for each connection.
+        `url` and `password`, where they are functions, are asked anew for each connection; `dial` opens it by TCP.
 
         Raises:
             ValueError: `url` cannot be read as a PostgreSQL URL.
@@ -159,6 +161,7 @@ class PostgresStore(
             connect_timeout_seconds=connect_timeout_seconds,
             statement_timeout_seconds=statement_timeout_seconds,
             statement_cache=statement_cache,
+            dial=dial,
         )
         return cls(
             _GuardedPool(

@@ -7,7 +7,16 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, create_model
 
 from authcore.identity_headers import HEADERS
-from config.fields import Group, HeaderName, HostNames, IdentityWords, Listen, Seconds, UpstreamUrl
+from config.fields import (
+    Group,
+    HeaderName,
+    HostNames,
+    IdentityWords,
+    Listen,
+    NameServers,
+    Seconds,
+    UpstreamUrl,
+)
 from config.groups.tls import ServerName, TlsEntry
 
 
@@ -45,7 +54,22 @@ class Upstream(Group):
         description="An unused connection is closed after this: before the upstream does it (Whatomate: "
         "server.read_timeout, 30), or a request may meet a closed one, 502.",
     )
-    connect_timeout_seconds: Seconds = Field(5, description="To connect; past that 504.")
+    max_age_seconds: float = Field(
+        600,
+        ge=0,
+        le=86_400 * 366,
+        allow_inf_nan=False,
+        description="A connection is not used any longer than this, less up to a tenth by chance, so that what "
+        "balances connections in front of the upstream gets new ones to balance. 0: no limit.",
+    )
+    resolve_seconds: Seconds = Field(
+        5,
+        description="The host name of an upstream, and of the database, is looked up again after its time to live, and "
+        "after this at the latest. Addresses that come get connections, and those that go lose theirs.",
+    )
+    connect_timeout_seconds: Seconds = Field(
+        5, description="To connect, and to look the name up where no address is known; past that 504."
+    )
     head_timeout_seconds: Seconds = Field(
         60, description="From request sent to response head; past that 504."
     )
@@ -84,6 +108,35 @@ class Upstream(Group):
         return TlsEntry(
             **{key.removeprefix("tls_"): value for key, value in written.items() if key.startswith("tls_")}
         )
+
+
+class Resolver(Group):
+    """How host names are looked up, of upstreams and of the database."""
+
+    servers: NameServers = Field(
+        (),
+        description="Name servers, address or address:port; comma-separated. Default: those of /etc/resolv.conf. "
+        "Search domains, ndots and attempts are read there in any case, and /etc/hosts goes first.",
+    )
+    timeout_seconds: float = Field(
+        1,
+        ge=0.05,
+        le=30,
+        allow_inf_nan=False,
+        description="A query without an answer is sent again after this, and waits twice as long each time, instead of "
+        "timeout: in /etc/resolv.conf.",
+    )
+    min_seconds: Seconds = Field(
+        1, description="An answer is used for so long at least, even if its time to live is shorter."
+    )
+    stale_seconds: Seconds = Field(
+        3600, description="The last good addresses are used for so long while name servers fail."
+    )
+    gone_seconds: Seconds = Field(
+        30,
+        description="The last good addresses are used for so long after a name server has answered that the name has "
+        "none; then 502. Not much longer: somebody else may be given them.",
+    )
 
 
 class Limit(Group):

@@ -14,6 +14,7 @@ from gateway.logs.limited import LimitedEvents
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from authcore.store.dialled_loop import Dial
     from authcore.store.whatomate_redis import WhatomateRedis
     from config.settings import Settings
 
@@ -22,8 +23,8 @@ _LISTEN_URL: Final = "GATEWAY_DATABASE_LISTEN_URL"
 _PASSWORD: Final = "GATEWAY_DATABASE_PASSWORD"  # noqa: S105 -- the name of a setting
 
 
-async def open_store(settings: Settings) -> PostgresStore:
-    """Make the store of a gateway. The database need not be reachable.
+async def open_store(settings: Settings, dial: Dial | None = None) -> PostgresStore:
+    """Make the store of a gateway. The database need not be reachable; `dial` opens the TCP connections to it.
 
     Raises:
         ValueError: the URL of the database is missing, or is no URL of PostgreSQL.
@@ -40,10 +41,11 @@ async def open_store(settings: Settings) -> PostgresStore:
         statement_cache=StatementCache(database.statement_cache),
         look_seconds=database.renew_seconds,
         watcher=StoreEvents(),
+        dial=dial,
     )
 
 
-def listen_address(settings: Settings) -> Address:
+def listen_address(settings: Settings, dial: Dial | None = None) -> Address:
     """Return the address at which changes are listened for.
 
     Raises:
@@ -57,6 +59,7 @@ def listen_address(settings: Settings) -> Address:
         connect_timeout_seconds=database.connect_timeout_seconds,
         statement_timeout_seconds=KEEPALIVE_SECONDS,
         statement_cache=StatementCache(database.statement_cache),
+        dial=dial,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from authcore.accounts.accounts import Accounts
@@ -24,6 +25,7 @@ from gateway.assembly.database import build_redis, listen_address, open_store
 from gateway.assembly.key_ring import ring_of
 from gateway.assembly.watches import unusable_hash_events
 from gateway.jwks_fetch import JwksFetch
+from gateway.wire.dialler import connect
 
 if TYPE_CHECKING:
     from authcore.crypto.keyring import KeyRing
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from authcore.store.postgres import PostgresStore
     from authcore.store.whatomate_redis import WhatomateRedis
     from config.settings import Settings
+    from gateway.wire.resolver import Resolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,8 @@ class Domain:
     redis: WhatomateRedis | None
 
 
-async def build_domain(settings: Settings) -> Domain:
-    """Build the auth domain. The database need not be reachable.
+async def build_domain(settings: Settings, resolver: Resolver | None = None) -> Domain:
+    """Build the auth domain. The database need not be reachable; `resolver` finds its addresses, else the driver.
 
     Raises:
         ValueError: a setting is missing that only a serving gateway needs.
@@ -62,7 +65,8 @@ async def build_domain(settings: Settings) -> Domain:
     if settings.database.url is None or settings.jwt.secret is None:
         raise ValueError("GATEWAY_DATABASE_URL and GATEWAY_JWT_SECRET are required")
     ring, rotation = ring_of(settings, time.time())
-    store = await open_store(settings)
+    dial = None if resolver is None else partial(connect, resolver)
+    store = await open_store(settings, dial)
     tokens = _build_tokens(settings, ring)
     passwords = _build_passwords(settings)
     attempts = SignInThrottle(store, AttemptLimits(**settings.signin.model_dump()))
@@ -71,7 +75,7 @@ async def build_domain(settings: Settings) -> Domain:
         store,
         tokens,
         passwords,
-        address=listen_address(settings),
+        address=listen_address(settings, dial),
         limits=Limits(**settings.identity.model_dump()),
         key_secret=derive_secret(key_secret.get_secret_value().encode()),
         attempts=attempts,

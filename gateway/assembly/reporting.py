@@ -60,6 +60,7 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
                     "waiting": upstream.pool.waiting,
                     "failing": upstream.meter.failing,
                     "identity": in_words(upstream.withheld),
+                    "addresses": _reported(upstream.pool),
                 }
                 for upstream in upstreams()
             },
@@ -136,6 +137,8 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
         ("connections_idle", "Connections open and unused.", lambda pool: pool.idle),
         ("connections_max", "Connections at most.", lambda pool: pool.limits.connections),
         ("waiting", "Requests waiting for a connection.", lambda pool: pool.waiting),
+        ("addresses", "Addresses known of its names.", _addresses),
+        ("addresses_behind", "Addresses not reached of late, which are tried after the others.", _behind),
     )
     for name, meaning, read in gauges:
         metrics.read_gauges(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))
@@ -143,6 +146,7 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
         ("opened", "Connections opened.", lambda pool: pool.opened),
         ("closed", "Connections opened and gone.", lambda pool: pool.closed),
         ("failed", "Connections that could not be opened.", lambda pool: pool.failed),
+        ("retired", "Connections ended because of their age, or as a name moved.", lambda pool: pool.retired),
     )
     for name, meaning, read in counts:
         metrics.read_counters(
@@ -159,6 +163,26 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
             for word, number in (("yes", tls.resumed), ("no", tls.handshakes - tls.resumed))
         },
     )
+
+
+def _addresses(pool: UpstreamPool) -> float:
+    return 0 if pool.endpoints is None else len(pool.endpoints.every())
+
+
+def _behind(pool: UpstreamPool) -> float:
+    endpoints = pool.endpoints
+    return 0 if endpoints is None else sum(map(endpoints.is_back, endpoints.every()))
+
+
+def _reported(pool: UpstreamPool) -> dict[str, dict[str, int]]:
+    """Return the addresses of an upstream, each with its open connections, and 1 if it is tried after the others."""
+    endpoints = pool.endpoints
+    if endpoints is None:
+        return {}
+    return {
+        endpoint.name: {"open": endpoint.open, "behind": int(endpoints.is_back(endpoint))}
+        for endpoint in endpoints.every()
+    }
 
 
 def publish_log(metrics: Metrics, access_log: AccessLog) -> None:

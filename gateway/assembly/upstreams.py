@@ -20,21 +20,19 @@ from authcore.identity_headers import ALL, withheld
 from config.routes import DEFAULT_UPSTREAM
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.upstreams import Upstream
+from gateway.wire.endpoint import Authority
 from gateway.wire.pool import PoolLimits, UpstreamPool
 from gateway.wire.round_robin import Endpoints
 from gateway.wire.tls import UpstreamTls, UpstreamTlsTerms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from config.groups.tls import TlsEntry
     from config.route_file import RoutePlan
     from config.routes import UpstreamEntry
     from config.settings import Settings
     from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
-    from gateway.wire.pool import Dial
-    from gateway.wire.upstream import UpstreamConnection
+    from gateway.wire.resolver import Resolver
     from gateway.wire.write_buffer import WriteBuffers
 
 _SECURE: Final = "https://"
@@ -59,9 +57,16 @@ class Upstreams:
     """
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, deadlines: Deadlines, outbox: WriteBuffers
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        deadlines: Deadlines,
+        outbox: WriteBuffers,
+        resolver: Resolver | None = None,
     ) -> None:
+        """Without `resolver` nothing can be sent to names; it is for explaining, which sends nothing."""
         self._settings = settings
+        self._resolver = resolver
         self._metrics = metrics
         self._deadlines = deadlines
         self._outbox = outbox
@@ -102,6 +107,7 @@ class Upstreams:
                 pending=merged["pending"],
                 idle_seconds=merged["idle_seconds"],
                 connect_timeout_seconds=merged["connect_timeout_seconds"],
+                max_age_seconds=merged["max_age_seconds"],
             ),
             _terms(terms) if any(url.startswith(_SECURE) for url in urls) else None,
         )
@@ -127,13 +133,19 @@ class Upstreams:
                 todo="name the authority of its certificate, and leave `insecure` out",
             )
         tls = None if spec.tls is None else UpstreamTls(spec.tls)
-        return UpstreamPool(_dial(spec, tls), spec.limits, self._deadlines, self._outbox, tls)
+        endpoints = Endpoints([_authority(url, tls) for url in spec.urls], self._resolver)
+        pool = UpstreamPool(endpoints.dial, spec.limits, self._deadlines, self._outbox, tls)
+        pool.endpoints, endpoints.retire = endpoints, pool.retire
+        return pool
 
     def settle(self, planned: dict[str, tuple[_Spec, Upstream]]) -> None:
-        """Make the upstreams of a plan the current ones, and drain the pools that are not among them."""
+        """Make the upstreams of a plan the current ones, follow their names, and drain all other pools."""
         before = self.now
         self.now = {name: upstream for name, (_, upstream) in planned.items()}
         self._specs = {name: spec for name, (spec, _) in planned.items()}
+        for upstream in self.now.values():
+            if upstream.pool.endpoints is not None:
+                upstream.pool.endpoints.follow()
         in_use = {id(upstream.pool) for upstream in self.now.values()}
         for upstream in before.values():
             if id(upstream.pool) not in in_use:
@@ -177,26 +189,8 @@ def _terms(entry: TlsEntry | None) -> UpstreamTlsTerms:
     )
 
 
-def _dial(spec: _Spec, tls: UpstreamTls | None) -> Dial:
-    dials = {url: _dial_tcp(url, tls if url.startswith(_SECURE) else None) for url in spec.urls}
-    if len(dials) == 1:
-        return dials[spec.urls[0]]
-    return Endpoints(dials, spec.limits.connect_timeout_seconds).dial
-
-
-def _dial_tcp(url: str, tls: UpstreamTls | None) -> Dial:
+def _authority(url: str, tls: UpstreamTls | None) -> Authority:
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or (80 if tls is None else 443)
-
-    async def dial(
-        protocol: Callable[[], UpstreamConnection],
-    ) -> tuple[asyncio.BaseTransport, UpstreamConnection]:
-        opening = asyncio.get_running_loop().create_connection
-        if tls is None:
-            return await opening(protocol, host, port)
-        name = tls.server_name(host)
-        opened = await opening(protocol, host, port, ssl=tls.context, server_hostname=name)
-        tls.opened(opened[0])
-        return opened
-
-    return dial
+    if not url.startswith(_SECURE):
+        return Authority(parts.hostname or "", parts.port or 80)
+    return Authority(parts.hostname or "", parts.port or 443, tls)

@@ -26,7 +26,7 @@ EVENT_SECONDS: Final = 60.0
 
 
 class LimitedEvents:
-    """Logger that limits the rate of repeated warnings."""
+    """Logger that limits the rate of repeated events."""
 
     def __init__(self, seconds: float = EVENT_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         """At least `seconds` lie between two events of a kind, measured by `clock`, which returns seconds."""
@@ -38,6 +38,13 @@ class LimitedEvents:
 
     def warning(self, event: str, *, key: str = "", **fields: object) -> bool:
         """Log a warning, unless the same `event` and `key` was logged just before; return whether it was."""
+        return self._limited(self._log.warning, event, key, fields)
+
+    def notice(self, event: str, *, key: str = "", **fields: object) -> bool:
+        """Log an event that needs nobody's attention, at the same rate; return whether it was logged."""
+        return self._limited(self._log.info, event, key, fields)
+
+    def _limited(self, write: Callable[..., object], event: str, key: str, fields: dict[str, object]) -> bool:
         now, kind = self._clock(), (event, key)
         with self._lock:
             logged, left_out = self._kinds.get(kind, (now - self._seconds, 0))
@@ -47,5 +54,5 @@ class LimitedEvents:
             self._kinds[kind] = (now, 0)
         if left_out:
             fields["repeated"] = left_out
-        self._log.warning(event, **fields)
+        write(event, **fields)
         return True

@@ -144,10 +144,18 @@ def upstreams(snapshot: Snapshot) -> str:
             f"<td>{_number(window['failed'])}</td><td>{_seconds(quantile(0.5, window['buckets']))}</td>"
             f"<td>{_seconds(quantile(0.99, window['buckets']))}</td>"
             f"<td>{_number(now['open'] - now['idle'])}/{_number(now['open'])}</td>"
-            f"<td>{_number(now['waiting'])}</td></tr>"
+            f"<td>{_number(now['waiting'])}</td><td>{_addresses(now['addresses'])}</td></tr>"
         )
-    head = ("upstream", "", "answered", "failed", "p50", "p99", "in use/open", "waiting")
+    head = ("upstream", "", "answered", "failed", "p50", "p99", "in use/open", "waiting", "addresses")
     return f'<section id="upstreams"><h2>Upstreams, last minute</h2>{_table(head, rows)}</section>'
+
+
+def _addresses(now: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the addresses of an upstream with their open connections; those not reached of late are marked."""
+    return "<br>".join(
+        f'<span class="{"bad" if one["behind"] else "good"}">{tell(name)}</span> {_number(one["open"])}'
+        for name, one in now.items()
+    )
 
 
 def denials(snapshot: Snapshot) -> str:

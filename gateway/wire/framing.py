@@ -9,6 +9,7 @@ accept, each rule under its section of RFC 9112 (or of RFC 9110 where it says so
 from __future__ import annotations
 
 import re
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from gateway.wire.messages import BodyKind, ProtocolError
@@ -211,6 +212,22 @@ def connection_tokens(fields: Fields) -> frozenset[bytes]:
         for token in line.split(b",")
         if token.strip()
     )
+
+
+def rest_seconds(head: ResponseHead) -> float:
+    """Return for how long the sender of `head` keeps an unused connection, less a second for the way of a request.
+
+    It is the ``timeout`` of Keep-Alive (RFC 2068 section 19.7.1.1); infinite if it is not there or no number.
+    """
+    shortest = inf
+    if b"keep-alive" not in head.first:
+        return shortest
+    for line in head.every(b"keep-alive"):
+        for parameter in line.split(b","):
+            name, _, value = parameter.partition(b"=")
+            if name.strip().lower() == b"timeout" and value.strip().isdigit():
+                shortest = min(shortest, max(float(value) - 1.0, 0.0))
+    return shortest
 
 
 UPGRADE: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"

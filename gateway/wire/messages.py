@@ -12,13 +12,14 @@ Laws:
 from __future__ import annotations
 
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 READ_OF_RESPONSES: Final = frozenset(
-    {b"connection", b"content-length", b"set-cookie", b"transfer-encoding", b"upgrade"}
+    {b"connection", b"content-length", b"keep-alive", b"set-cookie", b"transfer-encoding", b"upgrade"}
 )
 _LENGTHS_READ: Final = frozenset(len(name) for name in READ_OF_RESPONSES)
 
@@ -148,12 +149,15 @@ class RequestHead(Fields):
 
 
 class ResponseHead(Fields):
-    """Response head: everything before the body. Its attributes are as in :class:`RequestHead`.
+    """Response head: everything before the body. Its attributes are as in :class:`RequestHead`, and one more.
+
+    Attributes:
+        rest_seconds: For how long the connection may be unused before the sender closes it; infinite if unsaid.
 
     ``first`` and ``repeated`` hold only the names in ``READ_OF_RESPONSES``: other fields are only passed on.
     """
 
-    __slots__ = ("keep_alive", "kind", "length", "minor", "phrase", "status")
+    __slots__ = ("keep_alive", "kind", "length", "minor", "phrase", "rest_seconds", "status")
 
     def __init__(self, fields: list[FieldLine] | None = None, *, status: int = 0, minor: int = 1) -> None:
         super().__init__(fields)
@@ -161,6 +165,7 @@ class ResponseHead(Fields):
         self.phrase = b""
         self.minor = minor
         self.keep_alive = True
+        self.rest_seconds = inf
         self.kind = BodyKind.NONE
         self.length = 0
 
@@ -169,6 +174,7 @@ class ResponseHead(Fields):
         head = ResponseHead(fields, status=self.status, minor=self.minor)
         head.phrase = self.phrase
         head.keep_alive = self.keep_alive
+        head.rest_seconds = self.rest_seconds
         head.kind = self.kind
         head.length = self.length
         head.index()

@@ -5,11 +5,14 @@ Laws:
 - At most ``connections`` are open or opening. At most ``pending`` exchanges wait for one, in order, none longer than
   the connect timeout; a further exchange is refused at once (:class:`PoolExhausted`).
 - A connection is lent to one exchange and comes back by ``release``, whatever happened to it.
+- A connection that has reached its longest life is closed when it is unused, and not lent again otherwise. The life is
+  up to a tenth shorter, by chance, so that connections opened together do not end together.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 from collections import deque
 from dataclasses import dataclass
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.endpoint import Endpoint
+    from gateway.wire.round_robin import Endpoints
     from gateway.wire.tls import UpstreamTls
     from gateway.wire.write_buffer import WriteBuffers
 
@@ -33,16 +38,18 @@ if TYPE_CHECKING:
     ]
 
 MAX_IDLE: Final = 512
+_JITTER: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Bounds of a pool; times in seconds."""
+    """Bounds of a pool; times in seconds. Without ``max_age_seconds`` a connection may live for ever."""
 
     connections: int
     pending: int
     idle_seconds: float
     connect_timeout_seconds: float
+    max_age_seconds: float = 0.0
 
 
 class UpstreamPool:
@@ -55,6 +62,8 @@ class UpstreamPool:
         closed: Number of connections that were opened and are gone.
         open: Number of connections that are open or opening now.
         tls: TLS towards the upstream; None without it.
+        retired: Number of connections that were not used again because of their age, or because a name moved.
+        endpoints: The addresses that ``dial`` leads to; None if it leads elsewhere.
     """
 
     def __init__(
@@ -75,8 +84,11 @@ class UpstreamPool:
         self._waiting: deque[Signal[UpstreamConnection | None]] = deque()
         self._known = KnownHeads()
         self._closed = False
-        self.opened = self.failed = self.closed = 0
+        self._every: dict[UpstreamConnection, asyncio.TimerHandle | None] = {}
+        """All open connections, each with the timer that ends its life."""
+        self.opened = self.failed = self.closed = self.retired = 0
         self.open = 0
+        self.endpoints: Endpoints | None = None
 
     @property
     def idle(self) -> int:
@@ -143,7 +155,7 @@ class UpstreamPool:
         except ssl.SSLError as error:
             raise upstream_fault(error) from error
         except TimeoutError as error:
-            raise UpstreamTimedOut("the upstream did not accept a connection in time") from error
+            raise UpstreamTimedOut(self._too_late()) from error
         except OSError as error:
             raise UpstreamUnreachable(f"the upstream cannot be reached: {error.strerror or error}") from error
         except BaseException:
@@ -151,6 +163,12 @@ class UpstreamPool:
             # connection.
             dial.add_done_callback(self._spare)
             raise
+
+    def _too_late(self) -> str:
+        name = "" if self.endpoints is None else self.endpoints.awaited
+        if name:
+            return f"no name server answered for {name} in time"
+        return "the upstream did not accept a connection in time"
 
     async def _dialled(self) -> UpstreamConnection:
         made: list[UpstreamConnection] = []
@@ -170,14 +188,43 @@ class UpstreamPool:
             self._hand_over(None)
             raise
         self.opened += 1
+        if connection.is_open:
+            self._every[connection] = self._life(connection)
         return connection
+
+    def _life(self, connection: UpstreamConnection) -> asyncio.TimerHandle | None:
+        """Start the timer that ends a connection's life, if it has an end."""
+        seconds = self.limits.max_age_seconds * (1 - _JITTER * random.random())  # noqa: S311 -- no secret
+        loop = asyncio.get_running_loop()
+        return loop.call_later(seconds, self._retire, connection) if seconds else None
+
+    def retire(self, endpoint: Endpoint, most: int | None) -> None:
+        """Use `most` connections to an endpoint, or all, no more: the longest unused are closed first."""
+        idle = [connection for connection in self._idle if connection.endpoint is endpoint]
+        busy = [
+            connection
+            for connection in self._every
+            if connection.endpoint is endpoint and not connection.retired and connection not in idle
+        ]
+        for connection in [*idle, *busy][:most]:
+            self._retire(connection)
+
+    def _retire(self, connection: UpstreamConnection) -> None:
+        """Close a connection if it is unused; else let it not be lent again."""
+        self.retired += 1
+        connection.retired = True
+        if connection in self._idle:
+            self._idle.remove(connection)
+            connection.abort()
 
     def _spare(self, dial: asyncio.Task[UpstreamConnection]) -> None:
         """Return the connection of a dial to the pool, as the exchange that caused it is gone."""
         if dial.cancelled() or dial.exception() is not None:
             return
         connection = dial.result()
-        if connection.is_open:
+        if connection.retired:
+            connection.abort()
+        elif connection.is_open:
             self._keep(connection)
 
     def release(self, connection: UpstreamConnection) -> None:
@@ -209,13 +256,20 @@ class UpstreamPool:
         """Uncount a connection that is gone, and pass its room on."""
         self.open -= 1
         self.closed += 1
+        timer = self._every.pop(connection, None)
+        if timer is not None:
+            timer.cancel()
+        if connection.endpoint is not None:
+            connection.endpoint.open -= 1
         if connection in self._idle:
             self._idle.remove(connection)
         self._hand_over(None)
 
     def close(self) -> None:
-        """Drop the idle connections now, and every other one when it is released."""
+        """Drop the idle connections now, and every other one when it is released; follow names no longer."""
         self._closed = True
+        if self.endpoints is not None:
+            self.endpoints.close()
         for connection in self._idle:
             connection.abort()
         self._idle.clear()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import httptools
 
 from gateway.wire.chunk_lines import ChunkLines, end_of_heads, without_white_space
-from gateway.wire.framing import check_response, check_switch, connection_tokens
+from gateway.wire.framing import check_response, check_switch, connection_tokens, rest_seconds
 from gateway.wire.messages import BodyKind, ProtocolError, ResponseHead
 from gateway.wire.request_line import end_of_head, new_response_parser
 
@@ -271,6 +271,7 @@ class ResponseParser:
             check_switch(head)
         else:
             self.final = head
+            head.rest_seconds = rest_seconds(head)
             if head.kind is BodyKind.NONE:
                 self._complete()
         self.heads.append(head)

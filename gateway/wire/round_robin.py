@@ -1,26 +1,38 @@
-"""Round-robin load balancer over the endpoints of one upstream, with backoff for endpoints that cannot be reached.
+"""Round-robin load balancer over the addresses of one upstream, with backoff for those that cannot be reached.
 
 Laws:
 
-- A pool knows no endpoints: it asks for a connection and gets one. Requests follow connections, and connections are
-  spread evenly.
-- An endpoint that could not be reached is tried after the others, for one second at first and twice as long each time,
-  up to a minute. The next connection to it ends that. It is still tried before a request fails.
-- One attempt takes at most its share of the connect timeout: an endpoint that does not answer leaves time for the next.
+- Each address of each name is an endpoint. A pool knows no endpoints: it asks for a connection and gets one.
+- A new connection goes to the endpoint with the fewest, in turns among equals.
+- An endpoint that could not be reached, or was silent until another had answered, is tried after the others, for one
+  second at first and twice as long each time, up to a minute. The next connection to it ends that. It is still tried
+  before a request fails.
+- The endpoints are tried in a staggered race (:mod:`gateway.wire.dialler`), the families by turns: one that is silent
+  costs a quarter of a second.
+- When a name moves, the connections to addresses that it no longer has end: unused ones at once, the others when their
+  exchange has ended. When it has more addresses, so many connections end likewise that none has more than its share.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from gateway.wire.dialler import RACE_SECONDS, over, race
+from gateway.wire.endpoint import Endpoint, by_turns
+from gateway.wire.resolver import literal
 
-    from gateway.wire.pool import Dial
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from gateway.wire.dialler import Attempt
+    from gateway.wire.endpoint import Authority
+    from gateway.wire.resolver import Resolver
     from gateway.wire.upstream import UpstreamConnection
 
 LONGEST_SECONDS: Final = 60.0
@@ -30,68 +42,214 @@ _MOST_FAILURES: Final = 7
 log = structlog.get_logger()
 
 
-class _Endpoint:
-    __slots__ = ("back", "dial", "failures", "name")
-
-    def __init__(self, name: str, dial: Dial) -> None:
-        self.name = name
-        self.dial = dial
-        self.failures = 0
-        self.back = 0.0
-        """Monotonic time in seconds until which it is tried after the others."""
-
-
 class Endpoints:
-    """Load balancer of one upstream's connections."""
+    """Load balancer of one upstream's connections.
+
+    Attributes:
+        retire: Called with an endpoint and a number: so many connections to it, or all (None), are not used again.
+    """
 
     def __init__(
         self,
-        dials: Mapping[str, Dial],
-        connect_timeout_seconds: float,
+        authorities: Sequence[Authority],
+        resolver: Resolver | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._endpoints = [_Endpoint(name, dial) for name, dial in dials.items()]
-        self._share = connect_timeout_seconds / len(self._endpoints)
+        """Without `resolver`, names have no address."""
+        self._resolver = resolver
         self._now = now
         self._turn = -1
+        self._known: dict[int, dict[str, Endpoint]] = {}
+        self._unfollow: list[Callable[[], None]] = []
+        self._authorities = tuple(authorities)
+        self.retire: Callable[[Endpoint, int | None], None] = lambda _endpoint, _most: None
+        for place, authority in enumerate(authorities):
+            self._known[place] = {}
+            written = literal(authority.host)
+            if written is not None:
+                self._known[place][written] = Endpoint(authority, written)
+
+    def follow(self) -> None:
+        """Follow the names from now on."""
+        if self._resolver is None or self._unfollow:
+            return
+        for place, authority in enumerate(self._authorities):
+            if literal(authority.host) is None:
+                self._unfollow.append(self._resolver.follow(authority.host, partial(self._moved, place)))
+
+    def close(self) -> None:
+        """Follow the names no longer."""
+        while self._unfollow:
+            self._unfollow.pop()()
+
+    def every(self) -> list[Endpoint]:
+        """Return the endpoints that are known now."""
+        return [endpoint for known in self._known.values() for endpoint in known.values()]
+
+    def is_back(self, endpoint: Endpoint) -> bool:
+        """Return whether an endpoint is tried after the others now."""
+        return endpoint.back > self._now()
+
+    @property
+    def awaited(self) -> str:
+        """The names that no address is known of; empty if there is an address."""
+        if self.every():
+            return ""
+        return ", ".join(dict.fromkeys(authority.host for authority in self._authorities))
+
+    # -- dialling ----------------------------------------------------------------------------------------------
 
     async def dial(
         self, protocol: Callable[[], UpstreamConnection]
     ) -> tuple[asyncio.BaseTransport, UpstreamConnection]:
-        """Open a connection to the next endpoint in turn, or to the first one after it that can be reached.
+        """Open a connection to the first endpoint in turn that can be reached.
 
         Raises:
-            OSError: no endpoint can be reached.
+            OSError: no endpoint can be reached, or none is known.
         """
+        if not self.every():
+            await self._found()
+        waiting = self._in_turn()
         refusal: OSError = ConnectionRefusedError("no endpoint")
-        for endpoint in self._in_turn():
+        while waiting:
+            connected, endpoint = await self._raced(waiting)
+            endpoint.dialling += 1
             try:
-                async with asyncio.timeout(self._share):
-                    opened = await endpoint.dial(protocol)
+                transport, connection = await self._secured(connected, endpoint.authority, protocol)
             except OSError as error:
                 refusal = error
                 self._failed(endpoint, error)
+                waiting.remove(endpoint)
             else:
                 endpoint.failures, endpoint.back = 0, 0.0
-                return opened
+                if connection.is_open:  # else its pool has counted it as gone
+                    connection.endpoint = endpoint
+                    endpoint.open += 1
+                    connection.retired = endpoint not in self.every()  # its name moved meanwhile
+                return transport, connection
+            finally:
+                endpoint.dialling -= 1
         raise refusal
 
-    def _in_turn(self) -> list[_Endpoint]:
-        self._turn = (self._turn + 1) % len(self._endpoints)
-        turned = self._endpoints[self._turn :] + self._endpoints[: self._turn]
-        now = self._now()
-        return sorted(turned, key=lambda endpoint: endpoint.back if endpoint.back > now else 0.0)
+    @staticmethod
+    async def _secured(
+        connected: socket.socket, authority: Authority, protocol: Callable[[], UpstreamConnection]
+    ) -> tuple[asyncio.Transport, UpstreamConnection]:
+        """Return a transport over a connected socket, with TLS if its URL wants it."""
+        tls = authority.tls
+        if tls is None:
+            return await over(connected, protocol)
+        name = tls.server_name(authority.host)
+        opened = await over(connected, protocol, context=tls.context, server_hostname=name)
+        tls.opened(opened[0])
+        return opened
 
-    def _failed(self, endpoint: _Endpoint, error: OSError) -> None:
+    async def _found(self) -> None:
+        """Wait until an address is known of any name."""
+        resolver = self._resolver
+        if resolver is None:
+            raise ConnectionRefusedError("names are not looked up")
+        lookups: dict[asyncio.Future[tuple[str, ...]], int] = {
+            asyncio.ensure_future(resolver.resolve(authority.host)): place
+            for place, authority in enumerate(self._authorities)
+        }
+        waiting = set(lookups)
+        refusal: BaseException | None = None
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for lookup in done:
+                    refusal = lookup.exception()
+                    if refusal is None:
+                        place = lookups[lookup]
+                        if not self._known[place]:
+                            self._moved(place, lookup.result())
+                        return
+        finally:
+            for lookup in waiting:
+                lookup.cancel()
+        raise refusal or ConnectionRefusedError("no endpoint")
+
+    async def _raced(self, waiting: list[Endpoint]) -> tuple[socket.socket, Endpoint]:
+        """Connect to one of `waiting`, and note of those before it that they could not be reached."""
+        attempts: list[Attempt] = []
+        first = waiting[0]
+        first.dialling += 1
+        try:
+            connected = await race([endpoint.destination for endpoint in waiting], attempts)
+        except OSError as error:
+            for attempt in attempts:
+                self._failed(_of(waiting, attempt), error)
+            raise
+        except asyncio.CancelledError:
+            late = asyncio.get_running_loop().time() - RACE_SECONDS
+            for attempt in attempts:
+                if attempt.begun <= late:
+                    self._failed(_of(waiting, attempt), TimeoutError("it did not answer in time"))
+            raise
+        finally:
+            first.dialling -= 1
+        won = next(place for place, attempt in enumerate(attempts) if attempt.socket is connected)
+        winner = _of(waiting, attempts[won])
+        winner.worked = True
+        for attempt in attempts[:won]:
+            self._failed(_of(waiting, attempt), TimeoutError("it did not answer before another one"))
+        return connected, winner
+
+    def _in_turn(self) -> list[Endpoint]:
+        every = self.every()
+        self._turn = (self._turn + 1) % len(every)
+        turned = every[self._turn :] + every[: self._turn]
+        now = self._now()
+        good = [endpoint for endpoint in turned if endpoint.back <= now]
+        good.sort(key=lambda endpoint: endpoint.open + endpoint.dialling)
+        behind = [endpoint for endpoint in turned if endpoint.back > now]
+        behind.sort(key=lambda endpoint: endpoint.back)
+        return [*by_turns(good), *by_turns(behind)]
+
+    def _failed(self, endpoint: Endpoint, error: OSError) -> None:
         now = self._now()
         if endpoint.back > now:  # the same outage, found by another dial
             return
         endpoint.failures = min(endpoint.failures + 1, _MOST_FAILURES)
         wait = min(LONGEST_SECONDS, 2.0 ** (endpoint.failures - 1))
         endpoint.back = now + wait
-        log.warning(
-            "endpoint_unreachable",
-            endpoint=endpoint.name,
-            error=str(error) or type(error).__name__,
-            behind_the_others_for_seconds=wait,
-        )
+        if not self._is_other_family(endpoint):
+            log.warning(
+                "endpoint_unreachable",
+                endpoint=endpoint.name,
+                error=str(error) or type(error).__name__,
+                behind_the_others_for_seconds=wait,
+            )
+
+    def _is_other_family(self, endpoint: Endpoint) -> bool:
+        """Return whether the upstream is reached by one family alone, and `endpoint` is of the other."""
+        reached = {other.destination[0] for other in self.every() if other.worked}
+        return bool(reached) and endpoint.destination[0] not in reached
+
+    # -- names that move ---------------------------------------------------------------------------------------
+
+    def _moved(self, place: int, addresses: tuple[str, ...]) -> None:
+        """Take the present addresses of a name for those that it had."""
+        before, authority = self._known[place], self._authorities[place]
+        self._known[place] = {
+            address: before[address] if address in before else Endpoint(authority, address)
+            for address in addresses
+        }
+        for address, endpoint in before.items():
+            if address not in self._known[place]:
+                self.retire(endpoint, None)
+        if any(address not in before for address in addresses):
+            self._share()
+
+    def _share(self) -> None:
+        """End the connections above each endpoint's share, rounded down: those opened instead go to the new ones."""
+        every = self.every()
+        most = sum(endpoint.open for endpoint in every) // len(every)
+        for endpoint in every:
+            if endpoint.open > most:
+                self.retire(endpoint, endpoint.open - most)
+
+
+def _of(endpoints: list[Endpoint], attempt: Attempt) -> Endpoint:
+    return next(endpoint for endpoint in endpoints if endpoint.destination is attempt.destination)

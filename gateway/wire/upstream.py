@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.endpoint import Endpoint
     from gateway.wire.flow import Sink, Source
     from gateway.wire.known_heads import KnownHeads
     from gateway.wire.messages import RequestHead, ResponseHead
@@ -46,6 +47,8 @@ class UpstreamConnection(asyncio.Protocol):
         deadline: The time at which ``expire`` is called; see :mod:`~gateway.wire.deadlines`.
         served: Number of exchanges begun on this connection; above one, it was reused.
         touched: A byte of the present response has arrived.
+        endpoint: The address that it leads to; None if it leads to the gateway's own application.
+        retired: It is not used for another exchange.
     """
 
     def __init__(self, deadlines: Deadlines, outbox: WriteBuffers, known: KnownHeads, lost: Lost) -> None:
@@ -53,15 +56,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._deadlines = deadlines
         self._outbox = outbox
         self._outlet: WriteBuffer | None = None
-        self._before = 0
         self._lost = lost
         self._reader = ResponseParser(known)
         self._handover = ResponseWaiter(self._reader)
         self.deadline: float | None = None
-        self.served = 0
-        self.touched = False
-        self._sent = True
-        self._expected = False
+        self.served = self._before = 0
+        self.touched = self.retired = False
+        self.endpoint: Endpoint | None = None
+        self._sent, self._expected = True, False
         self._busy = self._full = self._paused = self._chunked_out = False
         self._head_timeout = self._body_timeout = 0.0
         self._source: Source | None = None
@@ -121,11 +123,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def body(self, piece: bytes) -> None:
         """Write a piece of the request's body."""
-        if self._outlet is None:
-            return
-        self._expected = False
-        self._outlet.write(chunk(piece) if self._chunked_out else piece)
-        self._time()
+        if self._outlet is not None:
+            self._expected = False
+            self._outlet.write(chunk(piece) if self._chunked_out else piece)
+            self._time()
 
     def end(self) -> None:
         """Write the end of the request's body."""
@@ -157,11 +158,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader.sink = sink
 
     def finished(self) -> Coroutine[Any, Any, None]:
-        """Return, when awaited, once the response has been relayed to its end.
-
-        Raises:
-            UpstreamFault: the response broke off.
-        """
+        """Return, when awaited, once the response is relayed to its end; raises UpstreamFault if it broke off."""
         return self._handover.end()
 
     def switch(self) -> tuple[asyncio.Transport, bytes]:
@@ -186,6 +183,7 @@ class UpstreamConnection(asyncio.Protocol):
             and not reader.excess
             and reader.final is not None
             and reader.final.keep_alive
+            and not self.retired
             and self.is_open
         )
 
@@ -200,13 +198,15 @@ class UpstreamConnection(asyncio.Protocol):
         return self._full
 
     def rest(self, idle_seconds: float) -> None:
-        """Become idle for at most `idle_seconds`, ready for the next ``send``."""
+        """Become idle, ready for the next ``send``: for `idle_seconds`, or for less if the upstream closes earlier."""
         if self._paused:  # the last piece filled the client, and the exchange that would resume it is over
             self.resume()
         self._busy = self._chunked_out = False
         self._source = None
         self._reader.sink = None
-        self.deadline = self._deadlines.after(idle_seconds)
+        final = self._reader.final
+        seconds = idle_seconds if final is None else min(idle_seconds, final.rest_seconds)
+        self.deadline = self._deadlines.after(seconds)
 
     def pause(self) -> None:
         """Stop reading the response until ``resume``; the deadline is suspended."""

@@ -250,7 +250,16 @@ async def test_whatever_an_upstream_is_called_stays_text(name: str) -> None:
         "traffic": dict.fromkeys(
             ("in_flight", "connections", "connections_max", "tunnels", "loop_lag_seconds"), 0
         ),
-        "upstreams": {name: {"open": 0, "idle": 0, "max": 1, "waiting": 0, "failing": 1}},
+        "upstreams": {
+            name: {
+                "open": 0,
+                "idle": 0,
+                "max": 1,
+                "waiting": 0,
+                "failing": 1,
+                "addresses": {name: {"open": 1, "behind": 1}},
+            }
+        },
         "recent": {"1m": window, "5m": window, "history": []},
         "identity": parts,
         "changes": parts,

@@ -132,12 +132,13 @@ class Upstream:
     requests: list[Message] = field(default_factory=list)
     port: int = 0
     tls: ssl.SSLContext | None = None
+    host: str = "127.0.0.1"
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(
-            self._accept, "127.0.0.1", self.port, limit=1 << 24, ssl=self.tls
+            self._accept, self.host, self.port, limit=1 << 24, ssl=self.tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self

@@ -1,102 +1,187 @@
-"""Endpoints of an upstream: in turns, the unreachable behind the others, none given up."""
+"""Endpoints of an upstream: in turns, the fewest first, the unreachable behind the others, none given up."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+import socket
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from gateway.wire.deadlines import Deadlines
+from gateway.wire.endpoint import Authority
+from gateway.wire.known_heads import KnownHeads
 from gateway.wire.round_robin import Endpoints
+from gateway.wire.upstream import UpstreamConnection
+from gateway.wire.write_buffer import WriteBuffers
+from tests.support.swallowing import swallowing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from types import TracebackType
 
-    from gateway.wire.upstream import UpstreamConnection
+PATIENCE = 10
 
-ANY = cast("Callable[[], UpstreamConnection]", None)  # these dials make no protocol
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
 
 
 class Stage:
-    """Endpoints that are reached, or not, as the test says; and a clock."""
+    """Servers on loopback addresses that are there, or not, as the test says; and a clock."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *hosts: str) -> None:
+        self.hosts = hosts
         self.now = 0.0
-        self.away: set[str] = set()
-        self.silent: set[str] = set()
-        self.tried: list[str] = []
-        self.endpoints = Endpoints({name: self._dialler(name) for name in names}, 0.2, lambda: self.now)
+        self.port = free_port()
+        self.accepted: list[str] = []
+        self.servers: dict[str, asyncio.Server] = {}
+        self.lost: list[UpstreamConnection] = []
+        self.endpoints = Endpoints([Authority(host, self.port) for host in hosts], now=lambda: self.now)
+        self._stack = AsyncExitStack()
 
-    def _dialler(self, name: str) -> Any:
-        async def dial(_protocol: object) -> tuple[str, str]:
-            self.tried.append(name)
-            if name in self.silent:
-                await asyncio.sleep(30)
-            if name in self.away:
-                raise ConnectionRefusedError(name)
-            return name, name
+    async def __aenter__(self) -> Self:
+        for host in self.hosts:
+            await self.up(host)
+        return self
 
-        return dial
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def up(self, host: str) -> None:
+        def accepted(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.accepted.append(host)
+            self._stack.callback(writer.close)
+
+        self.servers[host] = await asyncio.start_server(accepted, host, self.port)
+        self._stack.callback(self.servers[host].close)
+
+    async def down(self, host: str) -> None:
+        server = self.servers.pop(host)
+        server.close()
+        await asyncio.sleep(0)
 
     async def reached(self) -> str:
-        return cast("str", (await self.endpoints.dial(ANY))[0])
+        """Open a connection, and return where it leads; it is closed when the test ends."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(PATIENCE):
+            transport, _ = await self.endpoints.dial(
+                lambda: UpstreamConnection(
+                    Deadlines(), WriteBuffers(loop.call_soon), KnownHeads(), self.lost.append
+                )
+            )
+        self._stack.callback(transport.close)
+        host: str = transport.get_extra_info("peername")[0]
+        return host
+
+    def forget(self) -> None:
+        """Count no connection any more, so that turns alone decide."""
+        for endpoint in self.endpoints.every():
+            endpoint.open = 0
+
+
+A, B, C = "127.0.0.31", "127.0.0.32", "127.0.0.33"
 
 
 async def test_endpoints_take_turns() -> None:
-    stage = Stage("a", "b", "c")
-    assert [await stage.reached() for _ in range(6)] == ["a", "b", "c", "a", "b", "c"]
+    async with Stage(A, B, C) as stage:
+        assert [await stage.reached() for _ in range(6)] == [A, B, C, A, B, C]
+
+
+async def test_the_endpoint_with_the_fewest_connections_comes_first() -> None:
+    async with Stage(A, B) as stage:
+        stage.endpoints.every()[0].open = 3
+        assert [await stage.reached() for _ in range(3)] == [B, B, B]
 
 
 async def test_an_address_that_is_away_costs_no_connection_and_is_asked_less_and_less() -> None:
-    stage = Stage("a", "b")
-    stage.away = {"a"}
-    assert [await stage.reached() for _ in range(6)] == ["b"] * 6
-    assert stage.tried.count("a") == 1
-    for second in (0.5, 1.1, 2.0, 2.9, 3.2):  # behind the others until 1, then until 3.1
-        stage.now = second
-        await stage.reached()
-        await stage.reached()
-    assert stage.tried.count("a") == 3
-    stage.away, stage.now = set(), 100
-    assert sorted([await stage.reached(), await stage.reached()]) == ["a", "b"]
+    async with Stage(A, B) as stage:
+        first = stage.endpoints.every()[0]
+        await stage.down(A)
+        assert [await stage.reached() for _ in range(6)] == [B] * 6
+        assert (first.failures, first.back) == (1, 1.0)
+        for second in (0.5, 1.1, 2.0, 2.9, 3.2):  # behind the others until 1, then until 3.1
+            stage.now = second
+            await stage.reached()
+            await stage.reached()
+        assert first.failures == 3
+        await stage.up(A)
+        stage.now = 100
+        stage.forget()
+        assert sorted([await stage.reached(), await stage.reached()]) == [A, B]
+        assert (first.failures, first.back) == (0, 0.0)
 
 
 async def test_when_none_was_reached_all_are_tried() -> None:
-    stage = Stage("a", "b")
-    stage.away = {"a", "b"}
-    for _ in range(2):
-        stage.tried.clear()
-        with pytest.raises(ConnectionRefusedError):
-            await stage.reached()
-        assert sorted(stage.tried) == ["a", "b"]
-    stage.away = {"a"}
-    assert await stage.reached() == "b"
+    async with Stage(A, B) as stage:
+        await stage.down(A)
+        await stage.down(B)
+        for _ in range(2):
+            with pytest.raises(ConnectionRefusedError):
+                await stage.reached()
+        assert all(map(stage.endpoints.is_back, stage.endpoints.every()))
+        await stage.up(B)
+        assert await stage.reached() == B
 
 
-async def test_an_address_that_does_not_answer_leaves_time_for_the_next() -> None:
-    stage = Stage("a", "b")
-    stage.silent = {"a"}
-    assert await stage.reached() == "b"
-    assert await stage.reached() == "b"
-    assert stage.tried == ["a", "b", "b"]
+async def test_an_address_that_swallows_leaves_time_for_the_next_and_is_remembered() -> None:
+    async with Stage(A, B) as stage:
+        await stage.down(A)
+        with swallowing(A, stage.port):
+            assert await stage.reached() == B
+            swallower = stage.endpoints.every()[0]
+            assert stage.endpoints.is_back(swallower)
+            assert (swallower.failures, swallower.dialling, swallower.open) == (1, 0, 0)
+            assert [await stage.reached() for _ in range(3)] == [B] * 3
+            assert swallower.failures == 1
+
+
+async def test_addresses_that_all_swallow_are_behind_the_others_once_the_time_is_up() -> None:
+    async with Stage(A, B) as stage:
+        await stage.down(A)
+        await stage.down(B)
+        with swallowing(A, stage.port), swallowing(B, stage.port):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.9):
+                    await stage.reached()
+            assert all(map(stage.endpoints.is_back, stage.endpoints.every()))
+        await stage.up(B)
+        assert await stage.reached() == B
+
+
+async def test_an_address_of_the_family_that_is_not_served_is_passed_over() -> None:
+    async with Stage("127.0.0.1") as stage:
+        port = stage.port
+        stage.endpoints = Endpoints([Authority("::1", port), Authority("127.0.0.1", port)], now=lambda: 0)
+        assert [await stage.reached() for _ in range(3)] == ["127.0.0.1"] * 3
 
 
 async def test_a_long_outage_of_all_ends_when_one_is_back() -> None:
-    stage = Stage("a", "b")
-    stage.away = {"a", "b"}
-    for _ in range(1100):
-        stage.now += 1000
-        with pytest.raises(ConnectionRefusedError):
-            await stage.reached()
-    stage.away = {"a"}
-    for _ in range(10):
-        stage.now += 1000
-        assert await stage.reached() == "b"
+    async with Stage(A, B) as stage:
+        await stage.down(A)
+        await stage.down(B)
+        for _ in range(50):
+            stage.now += 1000
+            with pytest.raises(ConnectionRefusedError):
+                await stage.reached()
+        await stage.up(B)
+        for _ in range(10):
+            stage.now += 1000
+            assert await stage.reached() == B
 
 
 async def test_dials_that_fail_at_once_are_one_failure() -> None:
-    stage = Stage("a", "b")
-    stage.away = {"a", "b"}
-    await asyncio.gather(*(stage.reached() for _ in range(8)), return_exceptions=True)
-    stage.away, stage.now = set(), 1.1  # one failure is forgiven after a second
-    assert sorted([await stage.reached(), await stage.reached()]) == ["a", "b"]
+    async with Stage(A, B) as stage:
+        await stage.down(A)
+        await stage.down(B)
+        await asyncio.gather(*(stage.reached() for _ in range(8)), return_exceptions=True)
+        assert [endpoint.failures for endpoint in stage.endpoints.every()] == [1, 1]
+        await stage.up(A)
+        await stage.up(B)
+        stage.now = 1.1  # one failure is forgiven after a second
+        assert sorted([await stage.reached(), await stage.reached()]) == [A, B]

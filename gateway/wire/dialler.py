@@ -1,0 +1,106 @@
+"""Dialler: it opens TCP connections to several addresses in a staggered race (RFC 8305), and TLS over the winner.
+
+Laws:
+
+- The addresses are tried in the order given. The next one begins when the one before has failed, or has been silent for
+  ``RACE_SECONDS``; the first that accepts wins, and the others are given up.
+- Each attempt is noted with the time of its beginning, so that a caller can tell the silent from the untried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from aiohappyeyeballs import start_connection
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
+
+    from gateway.wire.resolver import Resolver
+
+    Made = TypeVar("Made", bound=asyncio.BaseProtocol)
+
+RACE_SECONDS: Final = 0.25
+"""The delay that RFC 8305 section 5 recommends between two attempts."""
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+Destination = tuple[int, int, int, str, SocketAddress]
+"""An address as ``socket.getaddrinfo`` returns it: family, type, protocol, canonical name, socket address."""
+
+
+class Attempt(NamedTuple):
+    """Attempt to connect.
+
+    Attributes:
+        destination: The address.
+        socket: The socket that connects.
+        begun: Time of its beginning in seconds of the loop's clock.
+    """
+
+    destination: Destination
+    socket: socket.socket
+    begun: float
+
+
+def destination(address: str, port: int) -> Destination:
+    """Return an IP address and a port in the form that sockets take."""
+    if ip_address(address).version == 4:  # noqa: PLR2004 -- IPv4
+        return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)
+    return socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0)
+
+
+async def race(destinations: Sequence[Destination], attempts: list[Attempt]) -> socket.socket:
+    """Return a socket connected to the first of `destinations` that accepts, and add each attempt to `attempts`.
+
+    Raises:
+        OSError: none of them accepts.
+    """
+    loop = asyncio.get_running_loop()
+
+    def begin(destination: Destination) -> socket.socket:
+        made = socket.socket(destination[0], destination[1], destination[2])
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        attempts.append(Attempt(destination, made, loop.time()))
+        return made
+
+    try:
+        return await start_connection(
+            destinations, happy_eyeballs_delay=RACE_SECONDS, interleave=0, socket_factory=begin
+        )
+    except RuntimeError as error:  # uvloop's, for a socket that it cannot use
+        raise OSError(str(error)) from error
+
+
+async def over(
+    connected: socket.socket,
+    protocol: Callable[[], Made],
+    *,
+    context: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
+) -> tuple[asyncio.Transport, Made]:
+    """Return a transport over a connected socket; with `context` it speaks TLS to `server_hostname`.
+
+    Raises:
+        OSError: the handshake failed.
+    """
+    try:
+        return await asyncio.get_running_loop().create_connection(
+            protocol, sock=connected, ssl=context, server_hostname=server_hostname if context else None
+        )
+    except BaseException:
+        connected.close()
+        raise
+
+
+async def connect(resolver: Resolver, host: str, port: int) -> socket.socket:
+    """Return a socket that is connected to the first address of `host` that accepts.
+
+    Raises:
+        OSError: the name has no address, or none of its addresses accepts.
+    """
+    return await race([destination(address, port) for address in await resolver.resolve(host)], [])

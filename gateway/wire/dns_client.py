@@ -1,0 +1,189 @@
+"""DNS client: it looks names up with c-ares on the event loop, without a thread, and returns their time to live.
+
+c-ares reads ``/etc/resolv.conf`` (name servers, search domains, ``ndots``, ``attempts``), ``/etc/hosts`` and the line
+``hosts`` of ``/etc/nsswitch.conf``, on glibc and musl alike. It does not ask the sources that are plug-ins of glibc,
+such as mDNS and LDAP.
+
+Laws:
+
+- Each lookup has a channel of its own. A channel stores answers for their whole time to live; here that is decided by
+  :mod:`gateway.wire.resolver`.
+- Each lookup ends within ``LONGEST_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import pycares
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LONGEST_SECONDS: Final = 30.0
+_TICK_SECONDS: Final = 0.1
+"""How often c-ares is asked whether a query is over time."""
+_ABSENT: Final = frozenset(
+    {
+        pycares.errno.ARES_ENOTFOUND,
+        pycares.errno.ARES_ENODATA,
+        pycares.errno.ARES_ENONAME,
+        pycares.errno.ARES_EBADNAME,
+    }
+)
+
+
+class Answer(NamedTuple):
+    """Answer to a lookup.
+
+    Attributes:
+        addresses: The IP addresses, in the order of RFC 6724.
+        ttl: For how many seconds they are good; 0 for a name of the hosts file.
+    """
+
+    addresses: tuple[str, ...]
+    ttl: float
+
+
+class LookupFailed(OSError):
+    """A lookup failed. Its text says why.
+
+    Attributes:
+        outcome: The kind of failure, for metrics: ``failed`` if a name server answered with an error, or none is there.
+    """
+
+    outcome = "failed"
+
+
+class LookupTimedOut(LookupFailed):
+    """No name server answered in time."""
+
+    outcome = "timeout"
+
+
+class NameAbsent(LookupFailed):
+    """A name server answered that there is no such name, or that the name has no address."""
+
+    outcome = "absent"
+
+
+class DnsClient:
+    """DNS client of one configuration."""
+
+    def __init__(
+        self, servers: Sequence[str] = (), *, timeout_seconds: float, resolv_conf: str | None = None
+    ) -> None:
+        """Create a client.
+
+        Args:
+            servers: Name servers, ``address`` or ``address:port``; those of `resolv_conf` if there are none.
+            timeout_seconds: A query that was not answered for so long is sent again, and then waits longer.
+            resolv_conf: Path of the file to read in the place of ``/etc/resolv.conf``.
+        """
+        self._servers = tuple(servers)
+        self._timeout_seconds = timeout_seconds
+        self._resolv_conf = resolv_conf
+
+    async def look_up(self, name: str) -> Answer:
+        """Return the addresses of `name`.
+
+        Raises:
+            LookupFailed: there is no answer, or no address in it.
+        """
+        try:
+            lookup = _Lookup(self._servers, self._timeout_seconds, self._resolv_conf)
+        except pycares.AresError as error:
+            raise LookupFailed(f"the name {name} could not be looked up: {error}") from error
+        try:
+            async with asyncio.timeout(LONGEST_SECONDS):
+                found = await lookup.begin(name)
+        except TimeoutError:
+            raise LookupTimedOut(f"no name server answered for {name} in time") from None
+        except pycares.AresError as error:
+            raise _failure(name, error.args[0] if error.args else None) from error
+        finally:
+            lookup.close()
+        addresses = tuple(dict.fromkeys(_text(node.addr[0]) for node in found.nodes))
+        if not addresses:
+            raise _failure(name, pycares.errno.ARES_ENODATA)
+        return Answer(addresses, float(min(node.ttl for node in found.nodes)))
+
+
+def _text(address: str | bytes) -> str:
+    return address.decode("ascii") if isinstance(address, bytes) else address
+
+
+def _failure(name: str, code: int | None) -> LookupFailed:
+    if code in _ABSENT:
+        return NameAbsent(f"the name {name} has no address")
+    if code == pycares.errno.ARES_ETIMEOUT:
+        return LookupTimedOut(f"no name server answered for {name} in time")
+    why = "no reason given" if code is None else pycares.errno.strerror(code)
+    return LookupFailed(f"the name {name} could not be looked up: {_text(why)}")
+
+
+class _Lookup:
+    """One lookup: a c-ares channel, and its sockets on the event loop."""
+
+    def __init__(self, servers: tuple[str, ...], timeout_seconds: float, resolv_conf: str | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reading: set[int] = set()
+        self._writing: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        options: dict[str, Any] = {} if resolv_conf is None else {"resolvconf_path": resolv_conf}
+        self._channel = pycares.Channel(
+            timeout=timeout_seconds, servers=servers or None, sock_state_cb=self._watch, **options
+        )
+
+    def begin(self, name: str) -> asyncio.Future[pycares.AddrInfoResult]:
+        """Send the queries for `name`."""
+        done: asyncio.Future[pycares.AddrInfoResult] = self._loop.create_future()
+
+        def answered(found: pycares.AddrInfoResult | None, code: int | None) -> None:
+            if done.done():
+                return
+            if found is None or code is not None:
+                done.set_exception(pycares.AresError(code))
+            else:
+                done.set_result(found)
+
+        self._channel.getaddrinfo(name, None, type=socket.SOCK_STREAM, callback=answered)
+        if not done.done():
+            self._tick()
+        return done
+
+    def _tick(self) -> None:
+        """Let c-ares see which queries are over time."""
+        self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
+        self._channel.process_fd(pycares.ARES_SOCKET_BAD, pycares.ARES_SOCKET_BAD)
+
+    def _watch(self, fd: int, readable: bool, writable: bool) -> None:  # noqa: FBT001 -- the callback's signature
+        """Watch a socket of the channel as c-ares asks for; it asks for neither before it closes one."""
+        if self._closed:
+            return
+        if readable and fd not in self._reading:
+            self._loop.add_reader(fd, self._channel.process_fd, fd, pycares.ARES_SOCKET_BAD)
+            self._reading.add(fd)
+        elif not readable and fd in self._reading:
+            self._loop.remove_reader(fd)
+            self._reading.discard(fd)
+        if writable and fd not in self._writing:
+            self._loop.add_writer(fd, self._channel.process_fd, pycares.ARES_SOCKET_BAD, fd)
+            self._writing.add(fd)
+        elif not writable and fd in self._writing:
+            self._loop.remove_writer(fd)
+            self._writing.discard(fd)
+
+    def close(self) -> None:
+        """End the lookup, whatever it waits for. The library then closes its sockets in a thread of its own."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for fd in self._reading:
+            self._loop.remove_reader(fd)
+        for fd in self._writing:
+            self._loop.remove_writer(fd)
+        self._channel.close()

@@ -1,0 +1,65 @@
+"""Endpoint: an address of an upstream, with its connections and failures; and the authority that it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.wire.dialler import destination
+from gateway.wire.resolver import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gateway.wire.dialler import Destination
+    from gateway.wire.tls import UpstreamTls
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Host and port of an upstream's URL, and how connections to it are secured.
+
+    Attributes:
+        host: A name or an IP address, without brackets.
+        tls: TLS towards it; None for plain TCP.
+    """
+
+    host: str
+    port: int
+    tls: UpstreamTls | None = None
+
+    def at(self, address: str) -> str:
+        """Return the words for one of its addresses."""
+        written = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
+        return written if literal(self.host) else f"{written} ({self.host})"
+
+
+class Endpoint:
+    """Address of an upstream.
+
+    Attributes:
+        name: Its words in logs and reports.
+        open: Number of open connections to it.
+        dialling: Number of connections to it that are being opened.
+        back: Monotonic time in seconds until which it is tried after the others.
+    """
+
+    __slots__ = ("authority", "back", "destination", "dialling", "failures", "name", "open", "worked")
+
+    def __init__(self, authority: Authority, address: str) -> None:
+        self.authority = authority
+        self.name = authority.at(address)
+        self.destination: Destination = destination(address, authority.port)
+        self.open = self.dialling = self.failures = 0
+        self.back = 0.0
+        self.worked = False
+
+
+def by_turns(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    """Return the endpoints with the address families by turns, that of the first one first (RFC 8305 section 4)."""
+    families: dict[int, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        families.setdefault(endpoint.destination[0], []).append(endpoint)
+    rows = list(families.values())
+    longest = max(map(len, rows), default=0)
+    return [row[place] for place in range(longest) for row in rows if place < len(row)]
