@@ -15,6 +15,7 @@ from authcore.tokens.identity_signer import IdentitySigner
 from config.load import ConfigError
 from gateway.assembly.browsers import cookie_places, csrf_tokens
 from gateway.logs import AccessLog
+from gateway.logs.limited import LimitedEvents
 from gateway.metrics.registry import running_version
 from gateway.proxy.admission import Admission
 from gateway.proxy.authorizer import Authorizer
@@ -34,6 +35,8 @@ from gateway.tracing.context import TracePolicy
 from gateway.wire.listener import ClientLimits, Listener
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.metrics import Metrics
@@ -44,6 +47,9 @@ if TYPE_CHECKING:
     from gateway.wire.write_buffer import WriteBuffers
 
 log = structlog.get_logger()
+
+_ELEMENT_CHARACTERS = 64
+"""Characters of an unreadable element in the log."""
 
 
 def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
@@ -114,13 +120,37 @@ def build_decider(
         routes=routes,
         authenticator=domain.identity.authenticator,
         laws=laws,
-        origins=Origins(settings.trusted_proxies),
+        origins=Origins(settings.trusted_proxies, _unreadable_hops(metrics)),
         metrics=metrics,
         clock=domain.clock,
         browsers=BrowserPolicy(csrf_tokens(settings)) if settings.cookies else None,
         signing=build_signing(settings),
     )
     return decider, laws
+
+
+def _unreadable_hops(metrics: Metrics) -> Callable[[str, str, str], None]:
+    """Return what reports a hop that a trusted proxy named and that cannot be read."""
+    events = LimitedEvents()
+    count = metrics.counter(
+        "gateway_forwarded_unreadable",
+        "Elements of X-Forwarded-* and Forwarded by trusted proxies that could not be read; repeated heads count once.",
+        "field",
+    )
+
+    def report(field: str, element: str, peer: str) -> None:
+        count.labels(field).inc()
+        events.warning(
+            "forwarded_unreadable",
+            key=f"{field} {peer}",
+            field=field,
+            peer=peer,
+            element=element[:_ELEMENT_CHARACTERS].encode("ascii", "backslashreplace").decode("ascii"),
+            advice="have the proxy write addresses, with or without ports; until then its own address stands for "
+            "all of its clients",
+        )
+
+    return report
 
 
 def build_listener(

@@ -1,9 +1,12 @@
-"""Parser of X-Forwarded-* and Forwarded: where a request came from, as far as it can be believed.
+"""Origin of a request: which client it came from, and by which scheme and host, as far as that can be believed.
 
 Laws:
 
 - X-Forwarded-*, Forwarded and X-Request-ID of a peer outside ``trusted`` are ignored; ``trusted`` is empty by default.
-- The client's address is the last hop, read from the right, that is not a trusted proxy.
+- The client's address is the last hop, read from the right, that is not a trusted proxy. X-Forwarded-For names the
+  hops; where it is absent, Forwarded does (RFC 7239).
+- A list of schemes or hosts is read from the right as well, by as many elements as there are believed hops.
+- What cannot be read is counted and reported: silence would make one client of all that come by that proxy.
 - The upstream gets only lines of ours: the believed addresses and the peer, one scheme, one host.
 """
 
@@ -11,19 +14,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Final
 
+from gateway.proxy.hops import MOST_HOPS, elements, read_address, read_forwarded
 from gateway.wire.framing import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Network, IPv6Network
 
     from gateway.wire.messages import RequestHead
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 _PROTO: Final = re.compile(rb"https?|wss?")
-_MOST_HOPS: Final = 32
 _REMEMBERED: Final = 4096
 """Most pairs of peer and host whose origin is remembered; all are forgotten when there are more."""
 _LONGEST_HOST: Final = 256
@@ -49,31 +52,35 @@ class Origin:
     host: bytes = b""
 
 
-class Origins:
-    """Parser of origins under one configuration of trusted proxies."""
+def _unreported(field: str, element: str, peer: str) -> None:
+    """Report nothing."""
 
-    def __init__(self, trusted: Sequence[IPv4Network | IPv6Network]) -> None:
+
+class Origins:
+    """Reader of origins under one configuration of trusted proxies."""
+
+    def __init__(
+        self,
+        trusted: Sequence[IPv4Network | IPv6Network],
+        unreadable: Callable[[str, str, str], None] = _unreported,
+    ) -> None:
+        """`unreadable` is called with the field, the element that cannot be read, and the peer that sent it."""
         self._trusted = tuple(trusted)
+        self._unreadable = unreadable
         self._strangers: dict[tuple[str, bytes], Origin] = {}
 
     def trusts(self, peer: str) -> bool:
         """Return whether what `peer` states about earlier hops is believed."""
         if not self._trusted:
             return False
-        address = _address(peer)
+        address = read_address(peer)
         return address is not None and any(address in network for network in self._trusted)
 
     def read(self, head: RequestHead, peer: str) -> Origin:
         """Return the origin of a request that came from `peer`."""
         host = head.first.get(b"host", b"")
         if self.trusts(peer):
-            return _origin(
-                [*self._believed(head), peer],
-                _one_of(head, b"x-forwarded-proto", _PROTO) or b"http",
-                _one_of(head, b"x-forwarded-host", HOST) or host,
-                _one_of(head, b"x-request-id", _REQUEST_ID),
-                trusted=True,
-            )
+            return self._believed(head, peer, host)
         known = self._strangers.get((peer, host))
         if known is None:
             known = _origin([peer], b"http", host, None)
@@ -83,18 +90,55 @@ class Origins:
                 self._strangers[peer, host] = known
         return known
 
-    def _believed(self, head: RequestHead) -> list[str]:
-        """Return the believed hops of X-Forwarded-For, client first: from the last untrusted hop to the right."""
-        hops = b",".join(head.every(b"x-forwarded-for")).split(b",")
+    def _believed(self, head: RequestHead, peer: str, host: bytes) -> Origin:
+        """Return the origin that a trusted `peer` states."""
+        if b"forwarded" in head.first and b"x-forwarded-for" not in head.first:
+            named = [hop for hop in read_forwarded(list(head.every(b"forwarded"))) if hop is None or hop.node]
+            hops = self._hops("Forwarded", [None if hop is None else hop.node for hop in named], peer)
+            client = named[-len(hops)] if hops else None
+        else:
+            hops = self._hops("X-Forwarded-For", _list(head, b"x-forwarded-for"), peer)
+            client = None
+        protos = [client.proto] if client is not None and client.proto else _list(head, b"x-forwarded-proto")
+        hosts = [client.host] if client is not None and client.host else _list(head, b"x-forwarded-host")
+        proto = _at_the_client(protos, len(hops)).lower().encode("latin-1")
+        if proto and not _PROTO.fullmatch(proto):
+            self._unreadable("X-Forwarded-Proto", proto.decode("latin-1"), peer)
+            proto = b""
+        named_host = _at_the_client(hosts, len(hops)).encode("latin-1")
+        if named_host and not HOST.fullmatch(named_host):
+            self._unreadable("X-Forwarded-Host", named_host.decode("latin-1"), peer)
+            named_host = b""
+        request_id = _one_of(head, b"x-request-id", _REQUEST_ID)
+        return _origin([*hops, peer], proto or b"http", named_host or host, request_id, trusted=True)
+
+    def _hops(self, field: str, nodes: Sequence[str | None], peer: str) -> list[str]:
+        """Return the believed hops among `nodes`, client first: from the last untrusted hop to the right."""
         believed: list[str] = []
-        for hop in reversed(hops[-_MOST_HOPS:]):
-            address = _address(hop.strip().decode("ascii", "replace"))
+        for node in reversed(nodes[-MOST_HOPS:]):
+            address = None if node is None else read_address(node)
             if address is None:
+                self._unreadable(field, node or "", peer)
                 break
             believed.insert(0, str(address))
             if not any(address in network for network in self._trusted):
                 break
         return believed
+
+
+def _list(head: RequestHead, name: bytes) -> list[str]:
+    return elements(list(head.every(name)))
+
+
+def _at_the_client(stated: list[str], hops: int) -> str:
+    """Return what the proxy stated that saw the client: of a list, the element as far from the right as the client is.
+
+    A shorter list has its first element: proxies behind the first one did not add to it. So has any list if no hop is
+    named, since there is nothing to count by.
+    """
+    if not stated:
+        return ""
+    return stated[-hops] if 0 < hops <= len(stated) else stated[0]
 
 
 def _origin(
@@ -106,15 +150,6 @@ def _origin(
         b"X-Forwarded-Host: %b\r\n" % host if host else b"",
     )
     return Origin(hops[0], request_id, b"".join(lines), trusted, host)
-
-
-def _address(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(text.partition("%")[0].strip("[]"))
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
 
 
 def _one_of(head: RequestHead, name: bytes, form: re.Pattern[bytes]) -> bytes | None:

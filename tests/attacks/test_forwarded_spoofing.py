@@ -112,7 +112,9 @@ async def test_what_a_trusted_proxy_says_is_passed_on_in_one_spelling(
         (("6.6.6.6, 203.0.113.7, 127.0.0.5, 127.0.0.6",), "203.0.113.7, 127.0.0.5, 127.0.0.6, 127.0.0.1"),
         (("127.0.0.4, 127.0.0.5",), "127.0.0.4, 127.0.0.5, 127.0.0.1"),
         (("6.6.6.6, nonsense, 127.0.0.5",), "127.0.0.5, 127.0.0.1"),
-        (("6.6.6.6, ",), "127.0.0.1"),
+        (("6.6.6.6, ",), "6.6.6.6, 127.0.0.1"),  # an empty element is none (RFC 9110 section 5.6.1)
+        (("6.6.6.6, 203.0.113.7:51234",), "203.0.113.7, 127.0.0.1"),
+        (("6.6.6.6, [2001:db8::7]:443, 127.0.0.5:80",), "2001:db8::7, 127.0.0.5, 127.0.0.1"),
         (("",), "127.0.0.1"),
         (("unknown",), "127.0.0.1"),
         (("2001:DB8:0::7",), "2001:db8::7, 127.0.0.1"),
@@ -133,7 +135,7 @@ async def test_the_client_is_the_last_hop_that_nobody_trusts(
     [
         *(
             "X-Forwarded-Proto: javascript",
-            "X-Forwarded-Proto: https, http",
+            "X-Forwarded-Proto: https http",
             "X-Forwarded-Host: a b",
             "X-Forwarded-Host: a/b",
         ),
@@ -161,16 +163,35 @@ async def test_a_thousand_hops_are_not_a_thousand_lookups(start: Start, upstream
     assert len((upstream.requests[0].one("X-Forwarded-For") or "").split(", ")) <= 33
 
 
-async def test_two_that_say_different_things_say_nothing(start: Start, upstream: Upstream) -> None:
+async def test_what_a_client_wrote_before_its_proxy_added_to_it_is_not_believed(
+    start: Start, upstream: Upstream
+) -> None:
+    """Each list, and Forwarded, is read from the right; what the client wrote stands on the left."""
     gate = await start(trusted_proxies=["127.0.0.0/8"])
-    pairs = (
-        "X-Forwarded-Proto: https",
-        "X-Forwarded-Proto: http",
-        "X-Forwarded-Host: a.test",
-        "X-Forwarded-Host: b.test",
+    await ask(
+        gate,
+        get(
+            "/health",
+            *("X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https, http"),
+            *("X-Forwarded-Host: evil.test", "X-Forwarded-Host: app.test", "Forwarded: for=6.6.6.6"),
+        ),
     )
-    await ask(gate, get("/health", *pairs, "X-Request-ID: first-first", "X-Request-ID: second-second"))
-    assert told(upstream.requests[0]) == OURS
+    believed = {**OURS, "X-Forwarded-For": "203.0.113.7, 127.0.0.1", "X-Real-IP": "203.0.113.7"}
+    assert told(upstream.requests[0]) == {**believed, "X-Forwarded-Host": "app.test"}
+    for wrote in (
+        "for=6.6.6.6;host=evil.test",
+        'for="6.6.6.6',
+        "evil, for",
+        'for=6.6.6.6;x="',
+        "for=a;for=b",
+    ):
+        await ask(gate, get("/health", f"Forwarded: {wrote}, for=203.0.113.7;host=app.test"))
+        assert told(upstream.requests[-1]) == {**believed, "X-Forwarded-Host": "app.test"}, wrote
+
+
+async def test_two_request_ids_are_none(start: Start, upstream: Upstream) -> None:
+    gate = await start(trusted_proxies=["127.0.0.0/8"])
+    await ask(gate, get("/health", "X-Request-ID: first-first", "X-Request-ID: second-second"))
     assert b"first-first" not in upstream.seen
 
 

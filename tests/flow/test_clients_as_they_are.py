@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.flow.calls import is_refusal
-from tests.flow.peers import PATIENCE, Client
-from tests.programs import program
+from tests.support.calls import is_refusal
+from tests.support.peers import PATIENCE, Client
+from tests.support.programs import program
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
-    from tests.flow.peers import Upstream
+    from tests.support.peers import Upstream
 
 HOST = b"Host: gateway.test\r\n"
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
