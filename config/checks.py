@@ -11,6 +11,7 @@ from authcore.identity_headers import BY_KEY, HOSTED, SESSION, SIGNED
 from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.extras import admin_token, collector, redis_can_be_asked
 from config.issuer_checks import issuer, issuer_tokens, unproved_emails
+from config.listener_checks import listeners, unix_sockets
 from config.tls_checks import upstream_tls
 
 if TYPE_CHECKING:
@@ -121,14 +122,6 @@ def _heads(settings: Settings) -> Iterator[tuple[str, str]]:
     target, head = settings.limit.target_bytes, settings.limit.head_bytes
     if target >= head:
         yield "GATEWAY_LIMIT_TARGET_BYTES", f"{target} should be less than GATEWAY_LIMIT_HEAD_BYTES, {head}"
-
-
-def _listeners(settings: Settings) -> Iterator[tuple[str, str]]:
-    public, _, port = settings.listen.rpartition(":")
-    admin, _, admin_port = settings.admin.listen.rpartition(":")
-    everywhere = {"", "0.0.0.0", "[::]"}  # noqa: S104 - compared with, not bound to
-    if int(port) == int(admin_port) != 0 and (public == admin or everywhere & {public, admin}):
-        yield "GATEWAY_ADMIN_LISTEN", f"{settings.admin.listen} is taken by GATEWAY_LISTEN, {settings.listen}"
 
 
 def _answers(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -242,8 +235,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_SESSION_SECONDS"), _session_lifetime),
     (("GATEWAY_SIGNIN_DELAY_SECONDS", "GATEWAY_SIGNIN_DELAY_MAX_SECONDS"), _delays),
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
-    (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), _listeners),
     (("GATEWAY_RESOLVER_MIN_SECONDS", "GATEWAY_UPSTREAM_RESOLVE_SECONDS"), _answers),
+    (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), listeners),
+    (("GATEWAY_UNIX_TRUSTED", "GATEWAY_PROXY_PROTOCOL_UNIX", "GATEWAY_LISTEN"), unix_sockets),
     (("GATEWAY_DECISION_PATH", "GATEWAY_TRUSTED_PROXIES"), _decision),
     ((), _headers),
     (("GATEWAY_UPSTREAM_IDENTITY",), _identity),

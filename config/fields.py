@@ -16,6 +16,7 @@ from authcore.identity_headers import withheld
 from config.patterns import PathPattern
 
 _LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]*):([0-9]{1,5})")
+_UNIX: Final = re.compile(r"unix:(/[^\x00\n,]{1,107})")
 _UPSTREAM: Final = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?/?")
 _COLLECTOR: Final = re.compile(
     r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]{1,5})?(?:/[0-9A-Za-z._~/-]*)?"
@@ -23,6 +24,8 @@ _COLLECTOR: Final = re.compile(
 _HOST_NAME: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*")
 _PATH: Final = re.compile(r"(?:[A-Z]+(?:\|[A-Z]+)* )?/[^\s*?#\\]*(?:(?<=/)\*)?")
 _PORTS: Final = range(65_536)
+_LONGEST_PATH: Final = 107
+"""Bytes that the name of a Unix socket has at most (``sun_path``, unix(7))."""
 
 
 def _listen(value: str) -> str:
@@ -32,6 +35,14 @@ def _listen(value: str) -> str:
     if int(match[2]) not in _PORTS:
         raise ValueError("the port should be from 0 to 65535")
     return value
+
+
+def _public(value: str) -> str:
+    if value.startswith("unix:"):
+        if _UNIX.fullmatch(value) is None or len(value.encode()) > len("unix:") + _LONGEST_PATH:
+            raise ValueError(f"should be unix:/path, with an absolute path of {_LONGEST_PATH} bytes at most")
+        return value
+    return _listen(value)
 
 
 def upstream_url_pattern() -> str:
@@ -110,6 +121,10 @@ Directory = Annotated[Path, Field(description="a folder")]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366, allow_inf_nan=False)]
 Listen = Annotated[str, AfterValidator(_listen)]
 """``host:port``; an empty host listens on every address, port 0 lets the system choose."""
+Listens = Annotated[
+    tuple[Annotated[str, AfterValidator(_public)], ...], NoDecode, BeforeValidator(split), Field(min_length=1)
+]
+"""Addresses to listen on, at least one: ``host:port`` or ``unix:/path``."""
 Paths = Annotated[tuple[Annotated[str, AfterValidator(_path)], ...], NoDecode, BeforeValidator(split)]
 
 

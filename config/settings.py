@@ -15,11 +15,12 @@ from typing import Any, Final, Literal
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config.fields import Listen, Networks, Paths
+from config.fields import Listens, Networks, Paths
 from config.groups.browsers import Cookie, Cors
 from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Migrate, Password, Token
 from config.groups.issuer import Issuer
+from config.groups.listening import Proxy, Unix
 from config.groups.observing import Log, Trace
 from config.groups.serving import Admin, Header, Limit, Resolver, Timeout, Upstream
 from config.groups.signin import Invitation, Signin
@@ -46,7 +47,10 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    listen: Listen = Field("0.0.0.0:8080", description="Public address, host:port.")
+    listen: Listens = Field(
+        ("0.0.0.0:8080",),
+        description="Public addresses, host:port or unix:/path; an empty host is every IPv4 and IPv6 address.",
+    )
     trusted_proxies: Networks = Field(
         (),
         description="Networks whose X-Forwarded-* and X-Request-ID are believed; comma-separated. None by default.",
@@ -120,6 +124,8 @@ class Settings(BaseSettings):
     limit: Limit = Field(default_factory=Limit)
     timeout: Timeout = Field(default_factory=Timeout)
     header: Header = Field(default_factory=Header)
+    unix: Unix = Field(default_factory=Unix)
+    proxy: Proxy = Field(default_factory=Proxy)
     decision: Decision = Field(default_factory=Decision)
     log: Log = Field(default_factory=Log)
     trace: Trace = Field(default_factory=Trace)

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from gateway import gc_tuning, logs
-from gateway.addresses import CannotListen, host_port
+from gateway.addresses import CannotListen, UnixFile, host_port
 from gateway.admin import AdminListener
 from gateway.admin_access import build_access
 from gateway.assembly.background import begin_background
@@ -39,6 +39,7 @@ from gateway.assembly.upstreams import Upstreams
 from gateway.assembly.watches import SCHEMA_SECONDS, SchemaWatch
 from gateway.background import BackgroundTasks, attempt
 from gateway.draining import Drain
+from gateway.listening import Listening, Names
 from gateway.metrics import Metrics, admin_refusals
 from gateway.status.recent import NOTE_SECONDS
 from gateway.wire.deadlines import Deadlines
@@ -66,7 +67,8 @@ class Gateway:
     """A running gateway.
 
     Attributes:
-        address: Host and port of the public listener.
+        address: Host and port of the first public TCP listener; empty and 0 if all listen on Unix sockets.
+        public: Every public listener: host and port, or the path of a Unix socket.
         admin_address: Host and port of the admin listener.
         metrics: Its numbers.
         routing: Its routes, which can be read again.
@@ -81,6 +83,7 @@ class Gateway:
         self._closing = AsyncExitStack()
         self._reload: Callable[[], None] = lambda: None
         self.address = ("", 0)
+        self.public: Names = []
         self.admin_address = ("", 0)
         self.metrics = Metrics()
 
@@ -142,7 +145,7 @@ class Gateway:
         )
         # After the pipeline: from here on a reloaded table reaches the authorizer.
         routing.serve(pipeline.decider)
-        listener = self._listener = build_listener(settings, pipeline, deadlines, outbox)
+        listener = self._listener = build_listener(settings, pipeline, deadlines, outbox, metrics)
         drain = self._drain = Drain(
             listener,
             sockets=lambda: tunnels.open_now,
@@ -203,7 +206,6 @@ class Gateway:
         return domain
 
     async def _listen(self, admin: AdminListener, listener: Listener, drain: Drain) -> None:
-        loop = asyncio.get_running_loop()
         settings, closing = self._settings, self._closing
         shared = self._admin_socket is not None
         access = None if shared else build_access(settings, admin_refusals(self.metrics.registry))
@@ -219,13 +221,13 @@ class Gateway:
             except OSError as error:
                 raise CannotListen("GATEWAY_ADMIN_LISTEN", settings.admin.listen, error) from error
             self.admin_address = runner.addresses[0][:2]
-        host, port = host_port(settings.listen)
-        try:
-            server = await loop.create_server(listener.protocol, host, port, backlog=2048, reuse_port=shared)
-        except OSError as error:
-            raise CannotListen("GATEWAY_LISTEN", settings.listen, error) from error
-        self.address = server.sockets[0].getsockname()[:2]
-        closing.push_async_callback(drain.finish, server)
+        listening = Listening()
+        closing.callback(listening.close)
+        unix = UnixFile(settings.unix.mode, settings.unix.owner)
+        await listening.open(settings.listen, listener, unix, shared=shared)
+        self.public = listening.names
+        self.address = listening.addresses[0] if listening.addresses else ("", 0)
+        closing.push_async_callback(drain.finish, listening.close)
 
     def _begin_background(self, access_log: AccessLog, report: Report) -> None:
         tasks = BackgroundTasks()
@@ -303,7 +305,7 @@ async def _run(
     if len(signals) > 1:  # while it started
         gateway.hurry()
     gc_tuning.settle()
-    log.info("listening", public=gateway.address, admin=admin_socket or gateway.admin_address)
+    log.info("listening", public=gateway.public, admin=admin_socket or gateway.admin_address)
     if until is not None:
         watching = loop.create_task(_set_after(until, stopping))
     await stopping.wait()

@@ -68,11 +68,11 @@ class Drain:
             except TimeoutError:
                 return
 
-    async def finish(self, server: asyncio.Server) -> None:
-        """Stop accepting, give exchanges in flight their time, and drop what has not ended by then."""
+    async def finish(self, close: Callable[[], None]) -> None:
+        """Stop accepting by `close`, give exchanges in flight their time, and drop what has not ended by then."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)  # connections that the kernel has accepted are taken in this turn, not reset
-        server.close()
+        close()
         self._listener.drain()
         begun = loop.time()
         sockets = _Stagger(self._sockets, begun, begun + self._seconds * SOCKETS_BY)

@@ -28,15 +28,17 @@ import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
 from gateway import logs
-from gateway.addresses import CannotListen, host_port
+from gateway.addresses import CannotListen, UnixFile, host_port
 from gateway.admin_access import build_access
 from gateway.app import loop_factory
+from gateway.listening import BACKLOG, INHERITED, Listening
 from gateway.metrics import CONTENT_TYPE, ParentMetrics, admin_refusals, merged
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import together
 
 if TYPE_CHECKING:
     from config.settings import Settings
+    from gateway.listening import Names
     from gateway.status.report import Snapshot
 
 RESTART_SECONDS: Final = 1.0
@@ -53,7 +55,8 @@ class Workers:
         self._settings = settings
         self._number = number
         self._stopping = asyncio.Event()
-        self._listen = settings.listen
+        self._listen: list[str] = []
+        self._inherited: list[int] = []
         self._signal = signal.SIGTERM
         self._running: set[asyncio.subprocess.Process] = set()
         self._serving: dict[int, asyncio.subprocess.Process] = {}
@@ -72,12 +75,10 @@ class Workers:
             loop.add_signal_handler(number, self._heard, number)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         async with AsyncExitStack() as closing:
-            held = closing.enter_context(self._hold_port())
-            host, port = held.getsockname()[:2]
-            self._listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            public, self._listen = self._hold(closing)
             self._folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="gateway-")))
             await self._answer_for_all(closing)
-            log.info("listening", public=(host, port), workers=self._number)
+            log.info("listening", public=public, workers=self._number)
             codes = await asyncio.gather(*(self._keep(number) for number in range(self._number)))
         log.info("stopped")
         return max(codes)
@@ -97,18 +98,27 @@ class Workers:
             if worker.returncode is None and self._socket(number).exists():
                 worker.send_signal(signal.SIGHUP)
 
-    def _hold_port(self) -> socket.socket:
-        """Bind the public address without listening: workers may share it, and nobody else may have it."""
-        host, port = host_port(self._settings.listen)
-        try:
-            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
-            held = socket.socket(family, socket.SOCK_STREAM)
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            held.bind((host or "", port))
-        except OSError as error:
-            raise CannotListen("GATEWAY_LISTEN", self._settings.listen, error) from error
-        return held
+    def _hold(self, closing: AsyncExitStack) -> tuple[Names, list[str]]:
+        """Bind the public addresses; return what the log names, and what the workers listen on.
+
+        A TCP port is bound without listening: workers may share it, and nobody else may have it. A Unix socket cannot
+        be bound twice: the parent listens on it, and every worker inherits it.
+        """
+        settings = self._settings
+        listening = Listening()
+        closing.callback(listening.close)
+        held = listening.bind(settings.listen, UnixFile(settings.unix.mode, settings.unix.owner), shared=True)
+        listens = []
+        for one in held:
+            closing.callback(one.close)
+            if one.family == socket.AF_UNIX:
+                one.listen(BACKLOG)
+                self._inherited.append(one.fileno())
+                listens.append(f"{INHERITED}{one.fileno()}")
+            else:
+                host, port = one.getsockname()[:2]
+                listens.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        return listening.names, listens
 
     async def _keep(self, number: int) -> int:
         """Keep one worker running until the end, and return how it ended."""
@@ -129,11 +139,12 @@ class Workers:
             await asyncio.sleep(RESTART_SECONDS)
 
     async def _start(self, number: int) -> asyncio.subprocess.Process:
-        arguments = ["serve", "--workers", str(self._number), "--listen", self._listen]
+        arguments = ["serve", "--workers", str(self._number), "--listen", ",".join(self._listen)]
         arguments += ["--admin-socket", str(self._socket(number))]
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "gateway", *arguments),
             stdin=asyncio.subprocess.PIPE,
+            pass_fds=self._inherited,
             start_new_session=True,  # a Ctrl-C is the parent's to pass on, once
         )
 

@@ -33,6 +33,7 @@ from gateway.proxy.sockets import Sockets
 from gateway.proxy.streams import Streams
 from gateway.tracing.context import TracePolicy
 from gateway.wire.listener import ClientLimits, Listener
+from gateway.wire.proxy_protocol import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +121,7 @@ def build_decider(
         routes=routes,
         authenticator=domain.identity.authenticator,
         laws=laws,
-        origins=Origins(settings.trusted_proxies, _unreadable_hops(metrics)),
+        origins=Origins(settings.trusted_proxies, _unreadable_hops(metrics), unix=settings.unix.trusted),
         metrics=metrics,
         clock=domain.clock,
         browsers=BrowserPolicy(csrf_tokens(settings)) if settings.cookies else None,
@@ -154,7 +155,7 @@ def _unreadable_hops(metrics: Metrics) -> Callable[[str, str, str], None]:
 
 
 def build_listener(
-    settings: Settings, pipeline: Pipeline, deadlines: Deadlines, outbox: WriteBuffers
+    settings: Settings, pipeline: Pipeline, deadlines: Deadlines, outbox: WriteBuffers, metrics: Metrics
 ) -> Listener:
     """Build the state that the public listener's connections share."""
     limit, timeout = settings.limit, settings.timeout
@@ -169,7 +170,20 @@ def build_listener(
         body_seconds=timeout.body_seconds,
         write_seconds=timeout.write_seconds,
     )
-    trusts = Origins(settings.trusted_proxies).trusts
+    trusts = Origins(settings.trusted_proxies, unix=settings.unix.trusted).trusts
+    refused = metrics.counter(
+        "gateway_proxy_protocol_refused", "Connections closed for want of a good PROXY header.", "reason"
+    )
+    for reason in REFUSED:
+        refused.labels(reason)
+    events = LimitedEvents()
+
+    def unprefaced(reason: str, why: str, peer: str) -> None:
+        refused.labels(reason).inc()
+        events.warning("proxy_header_refused", key=reason, reason=reason, why=why, peer=peer)
+
+    proxy = settings.proxy
+    prefaced = Origins(proxy.protocol_from, unix=proxy.protocol_unix).trusts
     return Listener(
         serve=pipeline.serve,
         limits=limits,
@@ -177,6 +191,8 @@ def build_listener(
         outbox=outbox,
         exempt=trusts,
         network=network,
+        prefaced=prefaced if proxy.protocol_from or proxy.protocol_unix else None,
+        unprefaced=unprefaced,
     )
 
 

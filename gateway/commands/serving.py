@@ -31,7 +31,7 @@ _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
 @click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on one port."
 )
-@click.option("--listen", hidden=True, help="The shared port, of a worker.")
+@click.option("--listen", hidden=True, help="What a worker listens on.")
 @click.option("--admin-socket", hidden=True, type=click.Path(path_type=Path), help="Its own admin listener.")
 def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path | None) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
@@ -51,7 +51,9 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
     try:
         if admin_socket is not None:
             code = run(
-                settings.model_copy(update={"listen": listen or settings.listen}),
+                settings
+                if listen is None
+                else settings.model_copy(update={"listen": tuple(listen.split(","))}),
                 parent_gone,
                 admin_socket,
                 workers,

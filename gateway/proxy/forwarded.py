@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.proxy.hops import MOST_HOPS, elements, read_address, read_forwarded
 from gateway.wire.framing import HOST
+from gateway.wire.proxy_protocol import UNIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,14 +64,22 @@ class Origins:
         self,
         trusted: Sequence[IPv4Network | IPv6Network],
         unreadable: Callable[[str, str, str], None] = _unreported,
+        *,
+        unix: bool = False,
     ) -> None:
-        """`unreadable` is called with the field, the element that cannot be read, and the peer that sent it."""
+        """`trusted` are the proxies' networks; with `unix`, whatever connects by a Unix socket is one too.
+
+        `unreadable` is called with the field, the element that cannot be read, and the peer that sent it.
+        """
         self._trusted = tuple(trusted)
+        self._unix = unix
         self._unreadable = unreadable
         self._strangers: dict[tuple[str, bytes], Origin] = {}
 
     def trusts(self, peer: str) -> bool:
         """Return whether what `peer` states about earlier hops is believed."""
+        if peer == UNIX:
+            return self._unix
         if not self._trusted:
             return False
         address = read_address(peer)
@@ -144,8 +153,11 @@ def _at_the_client(stated: list[str], hops: int) -> str:
 def _origin(
     hops: list[str], proto: bytes, host: bytes, request_id: bytes | None, *, trusted: bool = False
 ) -> Origin:
+    addresses = hops if hops[-1] != UNIX else hops[:-1]  # a Unix socket's client has none to pass on
     lines = (
-        f"X-Forwarded-For: {', '.join(hops)}\r\nX-Real-IP: {hops[0]}\r\n".encode("ascii", "replace"),
+        f"X-Forwarded-For: {', '.join(addresses)}\r\nX-Real-IP: {addresses[0]}\r\n".encode("ascii", "replace")
+        if addresses
+        else b"",
         b"X-Forwarded-Proto: %b\r\n" % proto,
         b"X-Forwarded-Host: %b\r\n" % host if host else b"",
     )

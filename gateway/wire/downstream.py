@@ -44,7 +44,7 @@ class DownstreamConnection(asyncio.Protocol):
         drive: The drive of the exchange that is being served; None between exchanges.
     """
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: Listener, peer: str = "") -> None:
         self._listener = listener
         self._limits, self._deadlines = listener.limits, listener.deadlines
         self._outlet: WriteBuffer | None = None
@@ -56,15 +56,15 @@ class DownstreamConnection(asyncio.Protocol):
         self._paused = self._full = False
         self._buffered = 0
         self.deadline: float | None = None
-        self.peer = self.network = ""
+        self.peer, self.network = peer, ""
 
     # -- asyncio's callbacks -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection and its transport; refuse it if there are too many."""
         self._outlet = WriteBuffer(self._listener.outbox, cast("asyncio.Transport", transport))
-        name = transport.get_extra_info("peername")
-        self.peer = str(name[0]) if isinstance(name, tuple) else ""
+        if not self.peer and isinstance(name := transport.get_extra_info("peername"), tuple):
+            self.peer = str(name[0])
         self._deadlines.watched.add(self)
         self.deadline = self._deadlines.after(self._limits.idle_seconds)
         too_many = self._listener.enter(self)

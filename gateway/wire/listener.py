@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gateway.wire.downstream import DownstreamConnection
+from gateway.wire.proxy_protocol import ProxyPrelude
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Coroutine
 
     from gateway.wire.deadlines import Deadlines
@@ -39,6 +41,10 @@ class ClientLimits:
     write_seconds: float
 
 
+def _unheard(_reason: str, _why: str, _peer: str) -> None:
+    """Report to nobody."""
+
+
 @dataclass(slots=True)
 class Listener:
     """Listener: the shared state of one listening socket's connections.
@@ -47,6 +53,9 @@ class Listener:
         serve: Makes the coroutine that serves a request.
         exempt: Returns whether an address may have any number of connections (a proxy in front).
         network: Returns the network that an address is counted with.
+        prefaced: Returns whether a peer's connections begin with a PROXY header; None if no peer's do.
+        unprefaced: Reports a connection without a good PROXY header: the reason, what was wrong, and the peer.
+        preludes: Connections whose PROXY header has not been read.
         open: The open connections.
         opened: The number of connections opened so far.
         idled: The number of connections closed because they were idle.
@@ -60,6 +69,9 @@ class Listener:
     outbox: WriteBuffers
     exempt: Callable[[str], bool]
     network: Callable[[str], str] = str
+    prefaced: Callable[[str], bool] | None = None
+    unprefaced: Callable[[str, str, str], None] = _unheard
+    preludes: set[ProxyPrelude] = field(default_factory=set)
     open: set[DownstreamConnection] = field(default_factory=set)
     opened: int = 0
     idled: int = 0
@@ -68,9 +80,17 @@ class Listener:
     _refused: set[DownstreamConnection] = field(default_factory=set)
     _by_network: dict[str, int] = field(default_factory=dict)
 
-    def protocol(self) -> DownstreamConnection:
-        """Make the protocol of a new connection (asyncio's protocol factory)."""
-        return DownstreamConnection(self)
+    def protocol(self, peer: str = "") -> asyncio.Protocol:
+        """Make the protocol of a new connection (asyncio's protocol factory).
+
+        Args:
+            peer: The address of the client if its transport has none, as that of a Unix socket; else empty.
+        """
+        return self.connection(peer) if self.prefaced is None else ProxyPrelude(self, peer)
+
+    def connection(self, peer: str) -> DownstreamConnection:
+        """Make a client connection; `peer` is its client's address if the transport does not know it, else empty."""
+        return DownstreamConnection(self, peer)
 
     def enter(self, connection: DownstreamConnection) -> str | None:
         """Register a connection; return the reason if it is one too many, else None."""
@@ -109,10 +129,14 @@ class Listener:
     def drain(self) -> None:
         """Close idle connections now, and every other one after its present answer."""
         self.draining = self.ended = True
+        for prelude in list(self.preludes):
+            prelude.abort()
         for connection in list(self.open):
             connection.close_if_idle()
 
     def abort(self) -> None:
         """Drop every connection."""
+        for prelude in list(self.preludes):
+            prelude.abort()
         for connection in list(self.open):
             connection.abort()

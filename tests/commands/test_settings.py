@@ -19,7 +19,7 @@ def names(result: Result) -> set[str]:
 def test_every_setting_is_listed_with_its_default_and_unit(run: Run) -> None:
     result = run("settings")
     assert names(result) == set(FIELDS)
-    assert "GATEWAY_LISTEN  (text; default 0.0.0.0:8080)" in result.stdout
+    assert "GATEWAY_LISTEN  (list; default 0.0.0.0:8080)" in result.stdout
     assert "GATEWAY_DATABASE_URL  (text; required)" in result.stdout
 
 

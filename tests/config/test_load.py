@@ -27,7 +27,7 @@ def test_the_five_fixed_names_are_read() -> None:
             "GATEWAY_JWT_PREVIOUS_SECRETS": f"{SECRET}-1, {SECRET}-2",
         }
     )
-    assert settings.listen == "127.0.0.1:9000"
+    assert settings.listen == ("127.0.0.1:9000",)
     assert settings.admin.listen == "127.0.0.1:9001"
     assert settings.database.url is not None
     assert settings.database.url.get_secret_value() == GOOD["GATEWAY_DATABASE_URL"]
@@ -39,7 +39,7 @@ def test_the_five_fixed_names_are_read() -> None:
 
 def test_defaults_are_those_written_down() -> None:
     settings = load()
-    assert (settings.listen, settings.admin.listen) == ("0.0.0.0:8080", "127.0.0.1:8081")
+    assert (settings.listen, settings.admin.listen) == (("0.0.0.0:8080",), "127.0.0.1:8081")
     assert (settings.token.access_seconds, settings.token.refresh_seconds) == (3600, 604_800)
     assert (settings.jwt.issuer, settings.jwt.leeway_seconds) == ("whatomate", 0)
     assert settings.password.min_length == 8

@@ -100,9 +100,26 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
         ),
         (
             {"GATEWAY_LISTEN": "127.0.0.1:65536"},
-            "GATEWAY_LISTEN: the port should be from 0 to 65535, is '127.0.0.1:65536'",
+            "GATEWAY_LISTEN: entry 1 the port should be from 0 to 65535, is '127.0.0.1:65536'",
         ),
-        ({"GATEWAY_LISTEN": "8080"}, "GATEWAY_LISTEN: should be host:port"),
+        ({"GATEWAY_LISTEN": "8080"}, "GATEWAY_LISTEN: entry 1 should be host:port"),
+        ({"GATEWAY_LISTEN": ":1,8080"}, "GATEWAY_LISTEN: entry 2 should be host:port"),
+        ({"GATEWAY_LISTEN": "unix:g.sock"}, "GATEWAY_LISTEN: entry 1 should be unix:/path, with an absolute"),
+        ({"GATEWAY_LISTEN": f"unix:/{'x' * 107}"}, "GATEWAY_LISTEN: entry 1 should be unix:/path"),
+        ({"GATEWAY_LISTEN": ""}, "GATEWAY_LISTEN: "),
+        (
+            {"GATEWAY_LISTEN": "unix:/a,:1,unix:/a"},
+            "GATEWAY_LISTEN: unix:/a is taken by unix:/a, which is listed before it",
+        ),
+        ({"GATEWAY_LISTEN": ":81,[::]:81"}, "GATEWAY_LISTEN: [::]:81 is taken by :81"),
+        ({"GATEWAY_LISTEN": "0.0.0.0:81,10.0.0.1:81"}, "GATEWAY_LISTEN: 10.0.0.1:81 is taken by 0.0.0.0:81"),
+        ({"GATEWAY_UNIX_MODE": "0888"}, "GATEWAY_UNIX_MODE: should be the octal mode of a file"),
+        ({"GATEWAY_UNIX_OWNER": "a b"}, "GATEWAY_UNIX_OWNER: should be user, user:group or :group"),
+        (
+            {"GATEWAY_UNIX_TRUSTED": "on"},
+            "GATEWAY_UNIX_TRUSTED: has no effect: GATEWAY_LISTEN names no unix:/path",
+        ),
+        ({"GATEWAY_PROXY_PROTOCOL_UNIX": "on"}, "GATEWAY_PROXY_PROTOCOL_UNIX: has no effect"),
         (
             {"GATEWAY_UPSTREAM_URL": "http://app:0"},
             "GATEWAY_UPSTREAM_URL: the port should be from 1 to 65535",
@@ -186,6 +203,7 @@ def test_no_setting_is_refused_in_the_words_of_a_pattern() -> None:
 def test_two_listeners_may_share_a_port_on_different_addresses_and_any_port_when_it_is_chosen() -> None:
     assert load({"GATEWAY_LISTEN": "10.0.0.1:8080", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:8080"})
     assert load({"GATEWAY_LISTEN": ":0", "GATEWAY_ADMIN_LISTEN": ":0"})
+    assert load({"GATEWAY_LISTEN": "0.0.0.0:80,[::]:80,unix:/a", "GATEWAY_UNIX_TRUSTED": "on"})
 
 
 def test_a_refused_value_is_judged_once() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
     from types import TracebackType
 
 PATIENCE = 10
@@ -111,6 +112,18 @@ class Client:
             return await asyncio.wait_for(self.reader.read(), PATIENCE)
         except ConnectionError:
             return b""
+
+
+class UnixClient(Client):
+    """A raw connection to the gateway by a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(("", 0))
+        self._path = path
+
+    async def __aenter__(self) -> Self:
+        self.reader, self.writer = await asyncio.open_unix_connection(str(self._path), limit=1 << 24)
+        return self
 
 
 Handler = "Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]"

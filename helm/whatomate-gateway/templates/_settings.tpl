@@ -31,7 +31,7 @@ GATEWAY_ADMIN_TOKEN_FILE: /run/secrets/admin/token
 
 {{/* The public port: of GATEWAY_LISTEN where that is set, else 8080. */}}
 {{- define "whatomate-gateway.port" -}}
-{{- dig "GATEWAY_LISTEN" "0.0.0.0:8080" .Values.config | splitList ":" | last -}}
+{{- dig "GATEWAY_LISTEN" "0.0.0.0:8080" .Values.config | splitList "," | first | splitList ":" | last -}}
 {{- end }}
 
 {{/* Everything that happens between the end of a pod and its being killed, and something to spare. */}}
