@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FAMILIES: Final = ("x-user-", "x-org-", "x-auth-", "x-identity")
 """Prefixes of the names of identity headers, folded: lower case, with ``-`` for all but letters and digits."""
 
+DASHED: Final = bytes(b if chr(b).isalnum() and b < 128 else ord("-") for b in range(256))  # noqa: PLR2004 -- ASCII
+"""Translation table: all bytes but ASCII letters and digits become ``-``, as the most careless server reads a name."""
+
 ALL: Final = "all"
 NONE: Final = "none"
 _LEFT_OUT: Final = "-"

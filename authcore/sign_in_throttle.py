@@ -26,13 +26,14 @@ import asyncio
 import math
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from cachetools import LRUCache
 
 from authcore.errors import Overloaded, StoreUnavailable, Throttled
 from authcore.fair_queue import Lane, Work
+from authcore.moments import moment
 from authcore.networks import network
 from authcore.store.attempts import AttemptLimits, NewAttempt
 
@@ -96,14 +97,14 @@ class SignInThrottle:
             email=email,
             address=address,
             network=network(address),
-            at=_moment(now),
-            known_since=_moment(now - self._limits.known_seconds),
+            at=moment(now),
+            known_since=moment(now - self._limits.known_seconds),
             has_session=has_session,
         )
         await self._pay(email)
         reservation = await self._store.reserve_attempt(attempt, self._limits)
         while reservation.reserved is None and await self._others_end(email, began):
-            attempt = replace(attempt, at=_moment(now + loop.time() - began))
+            attempt = replace(attempt, at=moment(now + loop.time() - began))
             reservation = await self._store.reserve_attempt(attempt, self._limits)
         if reservation.reserved is None:
             raise Throttled(max(1, math.ceil(reservation.wait_seconds)))
@@ -198,9 +199,5 @@ class SignInThrottle:
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        known_since = _moment(now - self._limits.known_seconds)
-        return await self._store.purge_attempts(_moment(now), known_since)
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+        known_since = moment(now - self._limits.known_seconds)
+        return await self._store.purge_attempts(moment(now), known_since)

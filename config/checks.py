@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from authcore.identity_headers import BY_KEY, HOSTED, SESSION, SIGNED
+from authcore.identity_headers import BY_KEY, DASHED, HOSTED, SESSION, SIGNED
 from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.extras import admin_token, collector, redis_can_be_asked
 from config.issuer_checks import issuer, issuer_tokens, unproved_emails
@@ -57,7 +57,7 @@ NOT_FOR_IDENTITY: Final = frozenset(
 
 def fold(header: str) -> str:
     """Return a header name as servers that fold punctuation see it."""
-    return "".join(letter if letter.isalnum() else "-" for letter in header.lower())
+    return header.lower().encode("ascii", "replace").translate(DASHED).decode("ascii")
 
 
 _FOR_OURSELVES: Final = frozenset(fold(name) for name, _ in HOSTED)

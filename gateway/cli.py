@@ -9,7 +9,6 @@ Laws:
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import click
@@ -35,6 +34,7 @@ from gateway.commands.routes import routes
 from gateway.commands.serving import check_config, dev, migrate, serve
 from gateway.commands.settings import settings
 from gateway.commands.tokens import token
+from gateway.version import running_version
 
 MISCONFIGURED: Final = 2
 
@@ -60,15 +60,8 @@ class Commands(click.Group):
             sys.exit(MISCONFIGURED)
 
 
-def _version() -> str:
-    try:
-        return version("whatomate-gateway")
-    except PackageNotFoundError:
-        return "unknown: run from a source tree that is not installed"
-
-
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(_version())
+@click.version_option(running_version())
 def main() -> None:
     """An authenticating HTTP gateway for Whatomate and the services around it.
 

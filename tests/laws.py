@@ -25,10 +25,11 @@ GROUND: Final = {
     "metrics",
     "logs",
     "tracing",
+    "version",
 }
 MAY_IMPORT: Final[dict[str, set[str]]] = {
     "__main__": {"cli"},
-    "cli": {"commands", "app"},
+    "cli": {"commands", "app", "version"},
     "commands": {
         "commands",
         "audit",

@@ -14,13 +14,12 @@ Laws:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
 from authcore.accounts.texts import acceptable_email
+from authcore.crypto.jws import signing_digest
 from authcore.errors import (
     InvitationExpired,
     InvitationForAnother,
@@ -37,6 +36,7 @@ from authcore.errors import (
     TokenRejected,
 )
 from authcore.granting import lacking, may_invite
+from authcore.moments import moment
 from authcore.store.invitations import InvitationRow, Spend
 from authcore.tokens.claims import InvitationClaims, TokenKind
 
@@ -136,15 +136,15 @@ class Invitations:
             role_id=role_id,
             email=None if email is None else acceptable_email(email),
             invited_by=inviter,
-            created_at=_moment(now),
-            expires_at=_moment(int(ends)),
+            created_at=moment(now),
+            expires_at=moment(int(ends)),
         )
         token = self._signed(row, now)
-        await self._store.add_invitation(row, _digest(token))
+        await self._store.add_invitation(row, signing_digest(token))
         return row, token
 
     async def _has_made_most(self, inviter: UUID, now: float) -> bool:
-        return self._most is not None and await self._store.has_invitations(inviter, self._most, _moment(now))
+        return self._most is not None and await self._store.has_invitations(inviter, self._most, moment(now))
 
     async def _may_grant(self, inviter: UUID | None, organization_id: UUID, role_id: UUID) -> None:
         granted = await self._store.role_grants(organization_id, role_id)
@@ -179,7 +179,7 @@ class Invitations:
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        return await self._store.open_invitations(organization_id, _moment(now))
+        return await self._store.open_invitations(organization_id, moment(now))
 
     async def revoke(self, organization_id: UUID, invitation_id: UUID, now: float) -> None:
         """Take an invitation back.
@@ -188,7 +188,7 @@ class Invitations:
             InvitationUnknown: the organization has no such open invitation.
             StoreUnavailable: the database does not answer.
         """
-        if not await self._store.revoke_invitation(organization_id, invitation_id, _moment(now)):
+        if not await self._store.revoke_invitation(organization_id, invitation_id, moment(now)):
             raise InvitationUnknown
 
     async def purge(self, now: float) -> int:
@@ -197,7 +197,7 @@ class Invitations:
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        return await self._store.purge_invitations(_moment(now - _PURGE_GRACE_SECONDS))
+        return await self._store.purge_invitations(moment(now - _PURGE_GRACE_SECONDS))
 
     # -- let in ---------------------------------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class Invitations:
             grants = await self._store.role_grants(claims.organization_id, claims.role_id)
             if grants is None:  # deleted since; another role is not what was meant
                 raise InvitationRejected("The role of this invitation does not exist any more")
-        return Membership(claims.organization_id, claims.role_id, _digest(invitation))
+        return Membership(claims.organization_id, claims.role_id, signing_digest(invitation))
 
     async def spending(self, place: Membership, email: str, now: float) -> Spend | None:
         """Return what lets `email` in at `place` when it is used up; None where nothing is needed.
@@ -251,7 +251,7 @@ class Invitations:
             raise InvitationSpent
         if not found.fits:
             raise InvitationForAnother
-        return Spend(place.invitation, email, _moment(now))
+        return Spend(place.invitation, email, moment(now))
 
     def _verified(self, token: str, now: float) -> InvitationClaims:
         try:
@@ -260,12 +260,3 @@ class Invitations:
             raise InvitationExpired from error
         except TokenRejected as error:
             raise InvitationRejected from error
-
-
-def _digest(token: str) -> bytes:
-    # Of what is signed: where an algorithm allows two signatures of one content, both are one invitation.
-    return sha256(token.rpartition(".")[0].encode("ascii")).digest()
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -9,15 +9,16 @@ Laws:
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from authcore.errors import SessionUnknown, TokenRejected
+from authcore.moments import moment
 from authcore.store.rows import Change
 from authcore.tokens.claims import AccessClaims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from authcore.credentials import BearerToken
@@ -161,8 +162,3 @@ class SessionList:
     def _over(self, now: float) -> datetime:
         """Return the cut-off: a session that began at or before it is over now."""
         return moment(now - self._session_seconds)
-
-
-def moment(seconds: float) -> datetime:
-    """Return POSIX seconds as an aware datetime, as asyncpg expects it."""
-    return datetime.fromtimestamp(seconds, UTC)

@@ -21,7 +21,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from authcore.accounts.session_list import SESSION_SECONDS, SessionList, moment
+from authcore.accounts.session_list import SESSION_SECONDS, SessionList
 from authcore.accounts.token_pairs import TokenPairs, digest_of, renew, reopen
 from authcore.errors import (
     RefreshExpired,
@@ -38,6 +38,7 @@ from authcore.errors import (
     UserDisabled,
 )
 from authcore.figures import MetricSample
+from authcore.moments import moment
 from authcore.session_states import TABLES, Effect, Event, Reuse, State, laws_of
 from authcore.store.rows import Change
 from authcore.store.session_rows import NOWHERE, Moments, NewRefreshToken, NewSession, SessionRow

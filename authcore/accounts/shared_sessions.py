@@ -16,12 +16,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from authcore.accounts.session_list import moment
 from authcore.accounts.sessions import Sessions
 from authcore.accounts.token_pairs import digest_of
 from authcore.counterpart import NO_COUNTERPART, Counterpart, Taken
 from authcore.credentials import RefreshToken
 from authcore.errors import RefreshRejected, RefreshReused, RefreshRevoked, StoreUnavailable
+from authcore.moments import moment
 from authcore.store.session_rows import NOWHERE
 from authcore.tokens.claims import RefreshClaims
 

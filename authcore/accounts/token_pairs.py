@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from authcore.accounts.session_list import moment
+from authcore.crypto.jws import signing_digest
 from authcore.crypto.sealing import seal, unseal
 from authcore.errors import RefreshRevoked
+from authcore.moments import moment
 from authcore.store.session_rows import NewRefreshToken
 from authcore.tokens.issuer import ends_at
 
@@ -99,7 +99,7 @@ class TokenPairs:
         pair = TokenPair(access, refresh, access_end - int(now), refresh_end - int(now), session.id)
         copy = json.dumps([access, refresh, access_end, refresh_end])
         return pair, NewRefreshToken(
-            digest=_digest(refresh),
+            digest=signing_digest(refresh),
             issued_at=moment(now),
             expires_at=moment(refresh_end),
             access_expires_at=moment(access_end),
@@ -138,8 +138,4 @@ def digest_of(token: RefreshToken) -> bytes:
     It covers the signed part without the signature: where an algorithm allows two signatures of one content, both are
     the same token.
     """
-    return _digest(token.token)
-
-
-def _digest(token: str) -> bytes:
-    return sha256(token.rpartition(".")[0].encode("ascii")).digest()
+    return signing_digest(token.token)

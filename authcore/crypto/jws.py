@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import re
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from jwt import InvalidTokenError, PyJWS
@@ -41,6 +42,16 @@ def bounded(token: str | bytes, most: int = MAX_TOKEN_BYTES) -> bytes:
     if len(token) > most or _COMPACT.match(token) is None:
         raise TokenMalformed
     return token
+
+
+def signing_digest(token: str | bytes) -> bytes:
+    """Return the SHA-256 of a compact token's signing input, under which a store knows the token.
+
+    The signature is left out: where an algorithm allows two signatures of one content, both are the same token, which
+    could be used twice otherwise.
+    """
+    raw = token.encode("ascii") if isinstance(token, str) else token
+    return sha256(raw.rpartition(b".")[0]).digest()
 
 
 def sign(payload: Mapping[str, object], key: Key) -> str:

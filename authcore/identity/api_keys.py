@@ -15,7 +15,6 @@ import asyncio
 import hmac
 import re
 import secrets
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import bcrypt
@@ -23,6 +22,7 @@ import bcrypt
 from authcore.errors import ApiKeyExpired, ApiKeyMalformed, ApiKeyRejected, ApiKeyRevoked, StoreUnavailable
 from authcore.fair_queue import Lane, Work
 from authcore.figures import MetricSample
+from authcore.moments import moment
 from authcore.networks import network
 from authcore.passwords.stored_hashes import StoredHashes
 
@@ -216,7 +216,7 @@ class LastUsed:
             return 0
         used, self._used = self._used, set()
         try:
-            await self._store.mark_used(sorted(used), datetime.fromtimestamp(now, UTC))
+            await self._store.mark_used(sorted(used), moment(now))
         except StoreUnavailable:
             self._used |= used
             raise

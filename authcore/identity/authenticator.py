@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from authcore.credentials import (
@@ -29,6 +28,7 @@ from authcore.credentials import (
     SocketToken,
     Ticket,
 )
+from authcore.crypto import jws
 from authcore.errors import (
     ApiKeyExpired,
     AuthError,
@@ -40,6 +40,7 @@ from authcore.errors import (
 from authcore.identity import api_keys
 from authcore.identity.resolver import PrincipalResolver
 from authcore.identity.twins import newest_first
+from authcore.moments import moment
 from authcore.principal import AuthMethod
 from authcore.tokens.claims import AccessClaims, TicketClaims
 
@@ -218,8 +219,8 @@ class Authenticator:
         if verdict.principal is None:
             raise verdict.refusal or AuthError
         # The ticket is identified by its digest, not by its jti: Whatomate's tickets have none.
-        until = datetime.fromtimestamp(claims.expires_at + self._tokens.leeway_seconds, UTC)
-        if not await self._tickets.use_ticket(_digest_of(ticket.token), until):
+        until = moment(claims.expires_at + self._tokens.leeway_seconds)
+        if not await self._tickets.use_ticket(jws.signing_digest(ticket.token), until):
             raise TicketUsed
         return verdict.principal
 
@@ -250,9 +251,3 @@ class Authenticator:
             )
 
         return partial(self._principals.resolve, find)
-
-
-def _digest_of(ticket: bytes) -> bytes:
-    # The digest covers the signed part without the signature: where an algorithm allows two signatures of one content,
-    # both are the same ticket.
-    return sha256(ticket.rpartition(b".")[0]).digest()

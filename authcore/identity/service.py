@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from authcore.identity.api_keys import ApiKeys, LastUsed
 from authcore.identity.authenticator import Authenticator
 from authcore.identity.verdict_cache import VerdictCache
+from authcore.moments import moment
 from authcore.store.changes import Changes, Hearing
 from authcore.store.circuit import ended
 from authcore.store.rows import Change
@@ -103,7 +103,7 @@ class Identity:
             StoreUnavailable: the database does not answer.
         """
         await self._store.purge_api_key_links()
-        return await self._store.purge_api_key_digests(datetime.fromtimestamp(now - _DIGEST_SECONDS, UTC))
+        return await self._store.purge_api_key_digests(moment(now - _DIGEST_SECONDS))
 
     def hear(self, change: Change) -> None:
         """Pass a change to every listener, whether the database sent it or this process made it."""
@@ -132,7 +132,7 @@ class Identity:
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        return await self._store.revoked_among(principals, datetime.fromtimestamp(now, UTC))
+        return await self._store.revoked_among(principals, moment(now))
 
     async def purge_tickets(self, now: float) -> int:
         """Delete used tickets that have expired, and return how many.
@@ -141,7 +141,7 @@ class Identity:
             StoreUnavailable: the database does not answer.
         """
         # One day after expiry, because the clocks of replicas differ.
-        return await self._store.purge_tickets(datetime.fromtimestamp(now - 86_400, UTC))
+        return await self._store.purge_tickets(moment(now - 86_400))
 
     @property
     def hearing(self) -> Hearing:

@@ -17,10 +17,10 @@ from asyncpg import UniqueViolationError
 from authcore import permissions
 from authcore.store.emails import folded
 from authcore.store.invitations import spend
-from authcore.store.moments import moment
 from authcore.store.origins import note_origin
 from authcore.store.rows import LoginRow, PasswordRow, RoleProfile, UserProfile
 from authcore.store.subjects import Subjects
+from authcore.store.timestamps import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ SELECT max(substring(password_hash FROM '^\$2[aby]\$(0[4-9]|1[0-6])\$'))::intege
 
 _PROFILE: Final = f"""
 SELECT coalesce(u.is_available, false) AS is_available, u.settings,
-       {moment("u.created_at")} AS created_at, {moment("u.updated_at")} AS updated_at,
+       {readable("u.created_at")} AS created_at, {readable("u.updated_at")} AS updated_at,
        coalesce(r.description, '') AS description, coalesce(r.is_system, false) AS is_system
 FROM users u LEFT JOIN custom_roles r ON r.id = $2::uuid
 WHERE u.id = $1 AND u.deleted_at IS NULL

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.store import key_lineage
-from authcore.store.moments import moment, moment_or_none
 from authcore.store.rows import ApiKeyListing, ApiKeyPage, ApiKeyRow
+from authcore.store.timestamps import readable, readable_or_null
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The fingerprint in the digest's row binds it to the hash that was proved.
 _CANDIDATES: Final = f"""
 SELECT k.id, k.user_id, k.organization_id, k.key_hash, coalesce(k.is_active, false) AND before.is_active AS is_active,
-       {moment_or_none("least(k.expires_at, before.expires_at)")} AS expires_at,
+       {readable_or_null("least(k.expires_at, before.expires_at)")} AS expires_at,
        d.key_id IS NOT NULL AS is_proved, before.ids AS parents
 FROM api_keys k
 {key_lineage.BEFORE.format(key="k.id")}
@@ -62,8 +62,8 @@ FROM api_keys WHERE organization_id = $3 AND user_id = $1
 """
 
 _LISTING: Final = f"""id, user_id, organization_id, name, key_prefix, coalesce(is_active, false) AS is_active,
-    {moment_or_none("last_used_at")} AS last_used_at, {moment_or_none("expires_at")} AS expires_at,
-    {moment("created_at")} AS created_at"""
+    {readable_or_null("last_used_at")} AS last_used_at, {readable_or_null("expires_at")} AS expires_at,
+    {readable("created_at")} AS created_at"""
 
 # Older Whatomate databases have varchar(8) there, newer ones varchar(16); a column's typmod is its width plus 4.
 _ADD_KEY: Final = f"""

@@ -16,7 +16,6 @@ from config.load import ConfigError
 from gateway.assembly.browsers import cookie_places, csrf_tokens
 from gateway.logs import AccessLog
 from gateway.logs.limited import LimitedEvents
-from gateway.metrics.registry import running_version
 from gateway.proxy.admission import Admission
 from gateway.proxy.authorizer import Authorizer
 from gateway.proxy.browsers import BrowserPolicy
@@ -32,6 +31,7 @@ from gateway.proxy.signing import Signing
 from gateway.proxy.sockets import Sockets
 from gateway.proxy.streams import Streams
 from gateway.tracing.context import TracePolicy
+from gateway.version import running_version
 from gateway.wire.listener import ClientLimits, Listener
 from gateway.wire.proxy_protocol import REFUSED
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gateway.commands.opening import note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.audit.asking import Url
     from gateway.audit.check import Result
     from gateway.audit.target import Target
@@ -28,6 +30,14 @@ def _path(_context: click.Context, _parameter: click.Parameter, value: str) -> s
     if not value.startswith("/") or not value.isascii() or any(letter in value for letter in " ?#\r\n"):
         raise click.BadParameter("should be a path, such as /api/users")
     return value
+
+
+def _path_option(name: str, default: str, meaning: str) -> Callable[[Any], Any]:
+    return click.option(name, default=default, show_default=True, callback=_path, help=meaning)
+
+
+def _bound(name: str, between: click.ParamType[Any], default: float, meaning: str) -> Callable[[Any], Any]:
+    return click.option(name, type=between, default=default, show_default=True, help=meaning)
 
 
 @click.command()
@@ -43,46 +53,18 @@ def _path(_context: click.Context, _parameter: click.Parameter, value: str) -> s
 @click.option(
     "--upstream", metavar="URL", help="The service behind it, to be asked directly; named by --i-own too."
 )
-@click.option(
-    "--protected",
-    default="/api/users",
-    show_default=True,
-    callback=_path,
-    help="A path that needs a credential.",
-)
-@click.option(
-    "--public", default="/health", show_default=True, callback=_path, help="A path that needs none."
-)
-@click.option(
-    "--login",
-    default="/api/auth/login",
-    show_default=True,
-    callback=_path,
-    help="Where e-mail and password go.",
-)
+@_path_option("--protected", "/api/users", "A path that needs a credential.")
+@_path_option("--public", "/health", "A path that needs none.")
+@_path_option("--login", "/api/auth/login", "Where e-mail and password go.")
 @click.option(
     "--sign-ins", is_flag=True, help="Also fail to sign in, up to 20 times: it counts for this address."
 )
 @click.option(
     "--known-email", default="", metavar="EMAIL", help="An account, to compare with e-mails that have none."
 )
-@click.option(
-    "--requests", type=click.IntRange(1, 10_000), default=400, show_default=True, help="Requests at most."
-)
-@click.option(
-    "--rate",
-    type=click.FloatRange(0.1, 1000),
-    default=20,
-    show_default=True,
-    help="Requests a second at most.",
-)
-@click.option(
-    "--timeout-seconds",
-    type=click.FloatRange(0.1, 60),
-    default=10,
-    show_default=True,
-    help="Until an answer is given up.",
-)
+@_bound("--requests", click.IntRange(1, 10_000), 400, "Requests at most.")
+@_bound("--rate", click.FloatRange(0.1, 1000), 20, "Requests a second at most.")
+@_bound("--timeout-seconds", click.FloatRange(0.1, 60), 10, "Until an answer is given up.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True
 )

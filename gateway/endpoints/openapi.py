@@ -9,7 +9,6 @@ Laws:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -19,6 +18,7 @@ from authcore.errors import CredentialMissing, PermissionDenied, StoreUnavailabl
 from gateway.endpoints.describing import make_document
 from gateway.endpoints.endpoint import PUBLIC, Endpoint, Operation
 from gateway.endpoints.page import POLICY, render
+from gateway.version import running_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,7 +67,7 @@ class Description:
 
 def describe_operations(operations: Sequence[Operation], cookies: Mapping[str, str]) -> Description:
     """Return the description; `cookies` as :func:`~gateway.endpoints.describing.make_document` takes it."""
-    document = make_document(operations, version=_version(), cookies=cookies)
+    document = make_document(operations, version=running_version(), cookies=cookies)
     return Description(orjson.dumps(document), render(document).encode())
 
 
@@ -114,10 +114,3 @@ ENDPOINTS: Final = (
         media="text/html",
     ),
 )
-
-
-def _version() -> str:
-    try:
-        return version("whatomate-gateway")
-    except PackageNotFoundError:
-        return "unknown"

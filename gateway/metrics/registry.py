@@ -10,7 +10,6 @@ Laws:
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Info
@@ -22,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from gateway.metrics.families import RouteFamilies, UpstreamFamilies, histogram
 from gateway.metrics.meters import RouteMeter, UpstreamMeter, VerdictMeter
+from gateway.version import running_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -187,11 +187,3 @@ class _HistogramCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield histogram(self._name, self._meaning, (), {(): self._spread})
-
-
-def running_version() -> str:
-    """Return the installed version; ``unknown`` if the package is not installed."""
-    try:
-        return version("whatomate-gateway")
-    except PackageNotFoundError:
-        return "unknown"

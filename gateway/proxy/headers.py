@@ -18,7 +18,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from authcore.identity_headers import FAMILIES, HEADERS, HOSTED
+from authcore.identity_headers import DASHED, FAMILIES, HEADERS, HOSTED
 from authcore.principal import AuthMethod
 from gateway.cookies import without_ours
 from gateway.faults import UnsafeIdentity
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from authcore.principal import Principal
     from gateway.wire.messages import FieldLine, RequestHead, ResponseHead
 
-_TO_DASH: Final = bytes(b if chr(b).isalnum() and b < 128 else ord("-") for b in range(256))  # noqa: PLR2004 -- ASCII
 
 FORWARDED: Final = frozenset(
     {
@@ -73,7 +72,7 @@ _LONGEST: Final = 64
 
 def fold(name: bytes) -> bytes:
     """Return the name as the most careless server would compare it: lower case, all but letters and digits ``-``."""
-    return name.lower().translate(_TO_DASH)
+    return name.lower().translate(DASHED)
 
 
 EVERYTHING_SENT: Final[frozenset[str]] = frozenset()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.metrics.registry import running_version
 from gateway.status.recent import LONGEST, MINUTE, Recent
+from gateway.version import running_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
