@@ -47,13 +47,17 @@ def _public(value: str) -> str:
 
 def upstream_url_pattern() -> str:
     """Return the pattern of an upstream's URL, for schemas."""
-    return f"^{_UPSTREAM.pattern}$"
+    return f"^(?:{_UPSTREAM.pattern}|{_UNIX.pattern})$"
 
 
 def _upstream_url(value: str) -> str:
+    if value.startswith("unix:"):
+        return _public(value)
     match = _UPSTREAM.fullmatch(value)
     if match is None:
-        raise ValueError("should be http://host:port or https://host:port, without a user, a path or a query")
+        raise ValueError(
+            "should be http://host:port or https://host:port, without a user, a path or a query; or unix:/path"
+        )
     if match[2] is not None and int(match[2]) not in _PORTS[1:]:
         raise ValueError("the port should be from 1 to 65535")
     return value

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gateway.wire.write_buffer import WriteBuffers
 
 _SECURE: Final = "https://"
+_UNIX: Final = "unix:"
 
 log = structlog.get_logger()
 
@@ -121,7 +122,7 @@ class Upstreams:
             body_timeout_seconds=merged["body_timeout_seconds"],
             meter=self._metrics.upstream(label),
             withheld=withheld(merged["identity"]),
-            authority=urlsplit(spec.urls[0]).netloc.encode("ascii"),
+            authority=(urlsplit(spec.urls[0]).netloc or "localhost").encode("ascii"),
         )
 
     def _pool(self, name: str, spec: _Spec) -> UpstreamPool:
@@ -190,6 +191,8 @@ def _terms(entry: TlsEntry | None) -> UpstreamTlsTerms:
 
 
 def _authority(url: str, tls: UpstreamTls | None) -> Authority:
+    if url.startswith(_UNIX):
+        return Authority(url.removeprefix(_UNIX), 0)
     parts = urlsplit(url)
     if not url.startswith(_SECURE):
         return Authority(parts.hostname or "", parts.port or 80)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from aiohappyeyeballs import start_connection
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 RACE_SECONDS: Final = 0.25
 """The delay that RFC 8305 section 5 recommends between two attempts."""
 
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+SocketAddress = tuple[str, int] | tuple[str, int, int, int] | str
 Destination = tuple[int, int, int, str, SocketAddress]
 """An address as ``socket.getaddrinfo`` returns it: family, type, protocol, canonical name, socket address."""
 
@@ -48,7 +48,9 @@ class Attempt(NamedTuple):
 
 
 def destination(address: str, port: int) -> Destination:
-    """Return an IP address and a port in the form that sockets take."""
+    """Return an IP address and a port, or the absolute path of a Unix socket, in the form that sockets take."""
+    if address.startswith("/"):
+        return socket.AF_UNIX, socket.SOCK_STREAM, 0, "", address
     if ip_address(address).version == 4:  # noqa: PLR2004 -- IPv4
         return socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port)
     return socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port, 0, 0)
@@ -64,13 +66,19 @@ async def race(destinations: Sequence[Destination], attempts: list[Attempt]) -> 
 
     def begin(destination: Destination) -> socket.socket:
         made = socket.socket(destination[0], destination[1], destination[2])
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if destination[0] != socket.AF_UNIX:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         attempts.append(Attempt(destination, made, loop.time()))
         return made
 
     try:
         return await start_connection(
-            destinations, happy_eyeballs_delay=RACE_SECONDS, interleave=0, socket_factory=begin
+            cast(
+                "Sequence[Any]", destinations
+            ),  # it knows of TCP alone, and passes the address of a Unix socket on
+            happy_eyeballs_delay=RACE_SECONDS,
+            interleave=0,
+            socket_factory=begin,
         )
     except RuntimeError as error:  # uvloop's, for a socket that it cannot use
         raise OSError(str(error)) from error
@@ -88,8 +96,11 @@ async def over(
     Raises:
         OSError: the handshake failed.
     """
+    loop = asyncio.get_running_loop()
     try:
-        return await asyncio.get_running_loop().create_connection(
+        if connected.family == socket.AF_UNIX:
+            return await loop.create_unix_connection(protocol, sock=connected)
+        return await loop.create_connection(
             protocol, sock=connected, ssl=context, server_hostname=server_hostname if context else None
         )
     except BaseException:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Authority:
-    """Host and port of an upstream's URL, and how connections to it are secured.
+    """Host and port of an upstream's URL, or its Unix socket, and how connections to it are secured.
 
     Attributes:
-        host: A name or an IP address, without brackets.
+        host: A name or an IP address, without brackets; or the absolute path of a Unix socket.
         tls: TLS towards it; None for plain TCP.
     """
 
@@ -30,6 +30,8 @@ class Authority:
 
     def at(self, address: str) -> str:
         """Return the words for one of its addresses."""
+        if address.startswith("/"):
+            return f"unix:{address}"
         written = f"[{address}]:{self.port}" if ":" in address else f"{address}:{self.port}"
         return written if literal(self.host) else f"{written} ({self.host})"
 

@@ -95,7 +95,9 @@ class _Record:
 
 
 def literal(host: str) -> str | None:
-    """Return the address that `host` is written as; None if it is a name."""
+    """Return the address that `host` is written as, or the path of a Unix socket that it is; None if it is a name."""
+    if host.startswith("/"):
+        return host
     with suppress(ValueError):
         return str(ip_address(host))
     if host[:1].isdigit():

@@ -138,6 +138,7 @@ class Upstream:
         raw: All bytes received, by connection, in order.
         requests: The requests read by the echo.
         tls: Makes it speak TLS, when set.
+        path: It listens on this Unix socket instead, when set.
     """
 
     script: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]] | None = None
@@ -146,10 +147,14 @@ class Upstream:
     port: int = 0
     tls: ssl.SSLContext | None = None
     host: str = "127.0.0.1"
+    path: Path | None = None
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
+        if self.path is not None:
+            self._server = await asyncio.start_unix_server(self._accept, self.path, limit=1 << 24)
+            return self
         self._server = await asyncio.start_server(
             self._accept, self.host, self.port, limit=1 << 24, ssl=self.tls
         )
