@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import structlog
@@ -25,7 +26,7 @@ from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
 from gateway.assembly.names import build_resolver
-from gateway.assembly.reporting import build_readiness, publish
+from gateway.assembly.reporting import build_readiness, publish, snapshot
 from gateway.assembly.routing import LOOK_SECONDS, Routing
 from gateway.assembly.serving import (
     build_access_log,
@@ -82,6 +83,7 @@ class Gateway:
         self._admin_socket: Path | None = None
         self._closing = AsyncExitStack()
         self._reload: Callable[[], None] = lambda: None
+        self._snapshot: Callable[[], dict[str, object]] = dict
         self.address = ("", 0)
         self.public: Names = []
         self.admin_address = ("", 0)
@@ -107,8 +109,7 @@ class Gateway:
 
     async def _start(self) -> None:
         # What is opened here is closed in the opposite order, after the drain: each line's place decides both.
-        settings, closing = self._settings, self._closing
-        metrics = self.metrics
+        settings, closing, metrics = self._settings, self._closing, self.metrics
         # First, so that they close last: every part below logs while it ends.
         access_log, spans = self._open_records()
         # Before all connections: client, upstream and hosted ones share one timer and one flush per loop turn.
@@ -165,6 +166,7 @@ class Gateway:
         )
         # Before the listeners, so that the watch over sockets runs when the first one opens.
         self._begin_background(access_log, report)
+        self._snapshot = partial(snapshot, listener, tunnels, upstreams, hosted, routing, domain)
         explain = build_explain(settings, domain, lambda: routing.table)
         # Last: nothing may arrive before all else stands. The admin listener is first, so that probes are answered.
         await self._listen(self._build_admin(drain, report, explain), listener, drain)
@@ -251,6 +253,10 @@ class Gateway:
         """Read the routes again, in the background; nothing changes if they are refused."""
         self._reload()
 
+    def log_state(self) -> None:
+        """Write the event ``state``: the present state of connections, pools, routes and the verdict cache."""
+        log.warning("state", **self._snapshot())  # a warning, so that no log level hides what was asked for
+
     async def stop(self, delay_seconds: float = 0) -> None:
         """Be unready for `delay_seconds`, then drain (:mod:`gateway.draining`) and close everything."""
         if self._drain is not None:
@@ -301,6 +307,7 @@ async def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, heard, number)
     loop.add_signal_handler(signal.SIGHUP, lambda: None if gateway is None else gateway.reload())
+    loop.add_signal_handler(signal.SIGUSR1, lambda: None if gateway is None else gateway.log_state())
     gateway = await Gateway.start(settings, admin_socket, processes)
     if len(signals) > 1:  # while it started
         gateway.hurry()

@@ -7,7 +7,7 @@ spreads connections) and has its own admin listener on a unix socket. Laws:
 - One admin address: ``/metrics`` holds every worker's samples, distinguished by the label ``worker``; ``/status`` holds
   each one's; ``/readyz`` is ready when all are.
 - One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all did.
-- SIGHUP reaches every worker that serves; one that is just starting reads what there is anyway.
+- SIGHUP and SIGUSR1 reach every worker that serves; one that is just starting reads what there is anyway.
 - No orphans: a worker whose parent is gone reads the end of its standard input, and stops.
 """
 
@@ -73,7 +73,8 @@ class Workers:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._heard, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            loop.add_signal_handler(number, self._pass_on, number)
         async with AsyncExitStack() as closing:
             public, self._listen = self._hold(closing)
             self._folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="gateway-")))
@@ -92,11 +93,11 @@ class Workers:
         self._signal = number
         self._stopping.set()
 
-    def _reload(self) -> None:
-        """Tell every worker that serves to read its routes again. One without its socket yet is about to anyway."""
+    def _pass_on(self, received: signal.Signals) -> None:
+        """Send a signal to every worker that serves. One without its socket yet might die of it."""
         for number, worker in self._serving.items():
             if worker.returncode is None and self._socket(number).exists():
-                worker.send_signal(signal.SIGHUP)
+                worker.send_signal(received)
 
     def _hold(self, closing: AsyncExitStack) -> tuple[Names, list[str]]:
         """Bind the public addresses; return what the log names, and what the workers listen on.

@@ -112,13 +112,29 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 
 LINES_OF_A_MODULE: Final = 300
 LONGER_MODULES: Final = {
+    "authcore/store/pool.py": (
+        310,
+        "one class: lending, the failures met, and the statements, which share the circuit",
+    ),
     "gateway/app.py": (
-        330,
+        345,
         "the start of a gateway is one function, with the reason for the place of each line",
     ),
     "gateway/proxy/authorizer.py": (
         320,
         "one class: the phases of a decision, in the order in which they run",
+    ),
+    "gateway/wire/downstream.py": (
+        380,
+        "one class: what a client connection does in each of its states, which all share its attributes",
+    ),
+    "gateway/wire/response_parser.py": (
+        360,
+        "one class: llhttp's callbacks, and what is done where llhttp and the RFC differ",
+    ),
+    "gateway/wire/upstream.py": (
+        380,
+        "one class: what an upstream connection does in each of its states, which all share its attributes",
     ),
 }
 """Modules that may have more lines, with the number, and the reason why splitting them would not help a reader."""

@@ -80,6 +80,9 @@ class Identity:
             store, tokens, self._api_keys, self.last_used, self._memory, foreign, lenient=lenient
         )
 
+    def __repr__(self) -> str:
+        return repr(self._memory)
+
     async def start(self) -> None:
         """Start to listen for changes, and wait up to a second until it does: the cache is cleared at that moment."""
         self._listening = asyncio.get_running_loop().create_task(self._changes.run(), name="changes")

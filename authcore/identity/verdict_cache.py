@@ -94,6 +94,12 @@ class VerdictCache:
         self._changed: dict[UUID, int] = {}  # the number of the last one for each row, since _all_changed
         self._loads = self._stale = self._gaps = self._overtaken = 0
 
+    def __repr__(self) -> str:
+        return (
+            f"<verdict cache: {len(self._principals)} principals ({self._principals.size} bytes), "
+            f"{len(self._refusals)} refusals, {len(self._flights)} loads in flight>"
+        )
+
     def recall(self, key: bytes, now: float) -> Principal | None:
         """Return the fresh principal of `key`; None if no fresh verdict is cached.
 

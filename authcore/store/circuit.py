@@ -44,6 +44,9 @@ class Circuit:
         self.is_open = False
         self._opened = self._refused = 0
 
+    def __repr__(self) -> str:
+        return f"circuit {'open' if self.is_open else 'closed'}"
+
     @asynccontextmanager
     async def passed(self) -> AsyncIterator[None]:
         """Run a statement in the block.

@@ -73,6 +73,13 @@ class Lender:
         self.failed: Callable[[BaseException], None] = lambda _: None
         self.refused = self.renewed = 0
 
+    def __repr__(self) -> str:
+        read_only = ", read-only" if self.open.is_read_only else ""
+        return (
+            f"{len(self.open.every)} of {self.limit} connections ({self._opening} opening), "
+            f"{len(self.open.free)} to lend{read_only}"
+        )
+
     # -- lending ---------------------------------------------------------------------------------------------------
 
     async def acquire(self) -> Opened:

@@ -107,6 +107,12 @@ class DatabasePool:
         self.failing: dict[Kind, Failure] = {}
         self._met: dict[Kind, float] = {}
 
+    def __repr__(self) -> str:
+        failing = f", failing: {', '.join(sorted(self.failing))}" if self.failing else ""
+        return (
+            f"<database pool: {self._lender}, {self._waiting} statements waiting, {self._circuit}{failing}>"
+        )
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Lend a connection; database errors in the block are translated, and silence of the server is counted."""

@@ -127,6 +127,9 @@ class PostgresStore(
     def __init__(self, pool: _GuardedPool) -> None:
         self._pool = pool
 
+    def __repr__(self) -> str:
+        return repr(self._pool)
+
     @property
     def is_read_only(self) -> bool:
         """Whether the database is known to refuse writes."""

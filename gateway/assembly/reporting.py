@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import in_words
 from gateway.status.readiness import Readiness
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from authcore.store.postgres import PostgresStore
     from config.settings import Settings
     from gateway.assembly.domain import Domain
+    from gateway.assembly.routing import Routing
+    from gateway.assembly.upstreams import Upstreams
     from gateway.logs import AccessLog
     from gateway.metrics import Metrics
     from gateway.proxy.pipeline import Pipeline
@@ -22,7 +25,41 @@ if TYPE_CHECKING:
     from gateway.status.report import Snapshot
     from gateway.wire.listener import Listener
     from gateway.wire.pool import UpstreamPool
+    from gateway.wire.states import Stateful
     from gateway.wire.tunnel import Tunnels
+
+
+LISTED: Final = 20
+"""Connections of a kind that a snapshot lists; the counts are of all."""
+
+
+def snapshot(  # noqa: PLR0913, PLR0917 -- the parts with a state
+    listener: Listener,
+    tunnels: Tunnels,
+    upstreams: Upstreams,
+    hosted: Upstream,
+    routing: Routing,
+    domain: Domain,
+) -> dict[str, object]:
+    """Return the present state of connections, pools, routes and the verdict cache, a line each.
+
+    Connections that are not idle are listed one by one, up to ``LISTED`` of a kind.
+    """
+    pools = {upstream.name: upstream.pool for upstream in (*upstreams.now.values(), hosted)}
+
+    def listed(connections: Iterable[Stateful]) -> list[str]:
+        return [repr(one) for one in islice((one for one in connections if one.state != "idle"), LISTED)]
+
+    return {
+        "listener": repr(listener),
+        "clients": listed(listener.open),
+        "tunnels": repr(tunnels),
+        "pools": {name: repr(pool) for name, pool in pools.items()},
+        "upstream_connections": {name: listed(pool.connections) for name, pool in pools.items()},
+        "database": repr(domain.store),
+        "identity": repr(domain.identity),
+        "routes": repr(routing.table),
+    }
 
 
 def publish(  # noqa: PLR0913 -- the parts with metrics

@@ -32,7 +32,8 @@ from gateway.proxy.sockets import Sockets
 from gateway.proxy.streams import Streams
 from gateway.tracing.context import TracePolicy
 from gateway.version import running_version
-from gateway.wire.listener import ClientLimits, Listener
+from gateway.wire.limits import ClientLimits
+from gateway.wire.listener import Listener
 from gateway.wire.proxy_protocol import REFUSED
 
 if TYPE_CHECKING:

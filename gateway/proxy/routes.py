@@ -190,6 +190,12 @@ class RouteTable:
         self._guard = PrefixGuard(prefixes, endings=endings) if prefixes else None
         self.by_host = self._tree.by_host
 
+    def __repr__(self) -> str:
+        return (
+            f"<route table: {self.size} routes and {len(self.hosted)} hosted paths, "
+            f"{len(self._remembered)} of {REMEMBERED} paths remembered>"
+        )
+
     def match(self, method: bytes, path: str, host: str = "", *, preflight: bool) -> Route:
         """Return the route of a request; for a preflight, `method` is the one that it asks for.
 

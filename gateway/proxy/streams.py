@@ -180,9 +180,8 @@ class Stream:
             self._throw(self._ended)
 
     def _throw(self, ended: StreamEnded) -> None:
-        drive = self._exchange.inbound.connection.drive
-        if drive is not None and not self._over:
-            drive.throw(ended)
+        if not self._over:
+            self._exchange.inbound.connection.throw(ended)
 
 
 class Events:

@@ -11,6 +11,7 @@ it by driving the coroutine that the listener's ``serve`` makes for it. Laws:
   sink is full. Otherwise reading goes on, so that a client that leaves is noticed.
 - Bytes behind an upgrade request that come before its 101 refuse it (RFC 6455 section 4.1).
 - When the client goes away, :class:`ClientGone` is thrown into the coroutine at once.
+- The connection is in one of the states of :mod:`~gateway.wire.downstream_states`, whose table says what may happen.
 """
 
 from __future__ import annotations
@@ -20,6 +21,27 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
+from gateway.wire.downstream_states import (
+    ANSWERED,
+    BEGIN,
+    CLOSE,
+    DOWNSTREAM,
+    DROP,
+    HEAD,
+    IDLE,
+    LINGER,
+    LINGERING,
+    LOST,
+    NEW,
+    OPENED,
+    QUEUE,
+    REFUSE,
+    REFUSING,
+    SERVE,
+    SERVING,
+    SWITCH,
+    SWITCHED,
+)
 from gateway.wire.drive import Drive, report
 from gateway.wire.framing import BAD_REQUEST
 from gateway.wire.inbound import ClientGone, Inbound
@@ -36,32 +58,46 @@ LINGER_SECONDS: Final = 2.0
 
 
 class DownstreamConnection(asyncio.Protocol):
-    """Client connection as an asyncio protocol.
+    """Client connection as an asyncio protocol: the :class:`~gateway.wire.flow.ClientConnection` of its exchanges.
 
     Attributes:
         peer: The client's address as text; empty if the system does not know it.
+        network: The network that the address is counted with.
         deadline: The time at which ``expire`` is called; see :mod:`~gateway.wire.deadlines`.
-        drive: The drive of the exchange that is being served; None between exchanges.
     """
 
     def __init__(self, listener: Listener, peer: str = "") -> None:
+        # Of the process: shared by all connections of the listener.
         self._listener = listener
         self._limits, self._deadlines = listener.limits, listener.deadlines
-        self._outlet: WriteBuffer | None = None
+        # Of the connection.
+        self._state: int = NEW
+        self._outlet: WriteBuffer | None = None  # from OPENED to LOST
         self._queue: deque[Inbound] = deque()
         self._reader = RequestParser(self, listener.limits, self._queue)
-        self._active: Inbound | None = None
-        self.drive: Drive | None = None
-        self._pumping = self._broken = self._closing = self._switched = False
-        self._paused = self._full = False
-        self._buffered = 0
+        self._full = self._paused = False  # flow control: written too much; reading is paused
+        self._buffered = 0  # bytes that the client had not taken when its write deadline was set
         self.deadline: float | None = None
         self.peer, self.network = peer, ""
+        # Of the request that is being served; None between requests.
+        self._active: Inbound | None = None
+        self._drive: Drive | None = None
+
+    def __repr__(self) -> str:
+        reading = ", reading paused" if self._paused else ""
+        writing = ", client not taking" if self._full else ""
+        return f"<client {self.peer or '?'} {self.state}, {len(self._queue)} queued{reading}{writing}>"
+
+    @property
+    def state(self) -> str:
+        """The name of the connection's state."""
+        return DOWNSTREAM.states[self._state]
 
     # -- asyncio's callbacks -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection and its transport; refuse it if there are too many."""
+        self._state = DOWNSTREAM.after(self._state, OPENED)
         self._outlet = WriteBuffer(self._listener.outbox, cast("asyncio.Transport", transport))
         if not self.peer and isinstance(name := transport.get_extra_info("peername"), tuple):
             self.peer = str(name[0])
@@ -76,41 +112,46 @@ class DownstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- asyncio's signature
         """Unregister the connection, and throw ClientGone into the exchange that is being served."""
+        switched = self._state == SWITCHED
+        self._state = DOWNSTREAM.after(self._state, LOST)
         self._listener.leave(self)
         self._deadlines.watched.discard(self)
         self._outlet = None
         self._queue.clear()
         self._reader.close()
-        if self.drive is not None and not self._switched:
-            self.drive.throw(ClientGone("the client closed the connection"))
+        if not switched:  # the tunnel's exchange hears of it from the tunnel
+            self.throw(ClientGone("the client closed the connection"))
 
     def eof_received(self) -> bool:
         """Treat a client that half-closes as one that left, as nginx and Envoy do: the two look alike.
 
         Finished answers are still written.
         """
+        self._state = DOWNSTREAM.after(self._state, DROP)
         if self._outlet is not None:
-            self._outlet.flush()
+            self._buffered = self._outlet.buffered()
+            self.deadline = self._deadlines.after(self._limits.write_seconds)
         return False
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, then serve the requests they completed."""
-        if self._closing or self._broken:
-            return  # bytes behind a refusal, or while closing, are dropped
-        active = self._active
-        last = self._queue[-1] if self._queue else active
+        if self._state > SERVING:
+            return
+        last = self._queue[-1] if self._queue else self._active
         if last is not None and last.head.upgrade:
             self._break(ProtocolError(BAD_REQUEST, EARLY), last)
             self._pump()
             return
-        rested = active is None and not (self._reader.in_head or self._full)
         try:
             self._reader.read(data)
         except ProtocolError as fault:
             self._break(fault)
-        if rested and self._reader.in_head:  # neither more of a head nor empty lines gain time
-            self.deadline = self._deadlines.after(self._reader.head_seconds)
         self._pump()
+        if self._state == IDLE:
+            if self._reader.in_head:  # neither more of a head nor empty lines gain time
+                self._wait_for_the_next()
+        elif self._state == HEAD and not self._reader.in_head:
+            self._state = DOWNSTREAM.after(self._state, QUEUE)
 
     def pause_writing(self) -> None:
         """Pause the source of the answer: the client takes it more slowly than it comes."""
@@ -124,7 +165,7 @@ class DownstreamConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Resume the source of the answer: the client has caught up."""
         self._full = False
-        if self._closing:
+        if self._state >= LINGERING:
             return
         if self._active is None:
             self._wait_for_the_next()
@@ -140,18 +181,18 @@ class DownstreamConnection(asyncio.Protocol):
         full, left = self._full, self._outlet.buffered() if self._outlet is not None else 0
         if self._full and not full:
             return  # buffered() flushed, the transport called pause_writing(), and that set a write deadline
-        if left and (full or self._closing):
+        if left and (full or self._state >= LINGERING):
             if left < self._buffered:  # a client that took something is slow, not stalled
                 self._buffered = left
                 self.deadline = self._deadlines.after(self._limits.write_seconds)
             else:
                 self.abort()
-        elif self._closing:
+        elif self._state >= LINGERING:
             self.abort()
-        elif self._active is None and not self._reader.in_head:
+        elif self._state == IDLE:
             self._listener.idled += 1
             self.abort()
-        else:
+        elif self._state <= SERVING:
             self._break(ProtocolError(REQUEST_TIMEOUT, "the request did not arrive in time"))
             self._pump()
 
@@ -159,28 +200,29 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _break(self, fault: ProtocolError, broken: Inbound | None = None) -> None:
         """Stop reading, and refuse `broken` or the request being read; `fault` is thrown into it if it is active."""
-        self._broken = True
+        self._state = DOWNSTREAM.after(self._state, REFUSE)
         inbound = broken or self._reader.current or Inbound(self)
         self._reader.current = None
         self._reader.in_head = False
         inbound.fault = fault
         if inbound is self._active:
-            if self.drive is not None:
-                self.drive.throw(fault)
+            self.throw(fault)
         elif inbound not in self._queue:
             self._queue.append(inbound)
 
+    def throw(self, error: BaseException) -> None:
+        """Raise `error` in the exchange that is being served, where it waits or at its next await."""
+        if self._drive is not None:
+            self._drive.throw(error)
+
     def _pump(self) -> None:
         """Serve the queued requests in turn, without recursion; parse on when the queue is empty."""
-        if self._pumping:
-            return
-        self._pumping = True
-        while self._active is None and self._queue and not (self._closing or self._full):
+        while self._queue and self._active is None and self._state <= REFUSING and not self._full:
+            self._state = DOWNSTREAM.after(self._state, SERVE)
             inbound = self._active = self._queue.popleft()
             self.deadline = None
-            self.drive = Drive(self._listener.serve(inbound), self._served)
-            self.drive.start()
-        self._pumping = False
+            self._drive = Drive(self._listener.serve(inbound), self._served)
+            self._drive.start()
         if self._may_parse_on():
             # In a later turn of the loop: a client that sends thousands of requests at once must not delay the others.
             asyncio.get_running_loop().call_soon(self._parse_on)
@@ -192,41 +234,51 @@ class DownstreamConnection(asyncio.Protocol):
 
     def _may_parse_on(self) -> bool:
         """True if unparsed bytes are waiting and nothing has to happen before they are parsed."""
-        return bool(self._reader.held) and not (self._queue or self._full or self._broken or self._closing)
+        return bool(self._reader.held) and self._state <= SERVING and not (self._queue or self._full)
 
     def _wait_for_the_next(self) -> None:
-        reader = self._reader
-        seconds = reader.head_seconds if reader.in_head else self._limits.idle_seconds
-        self.deadline = self._deadlines.after(seconds)
+        """Set the deadline for a request, or for the head that has begun; none while the client takes no answers."""
+        seconds = self._limits.idle_seconds
+        if self._reader.in_head:
+            seconds = self._reader.head_seconds
+            if self._state == IDLE:
+                self._state = DOWNSTREAM.after(self._state, BEGIN)
+        if not self._full:
+            self.deadline = self._deadlines.after(seconds)
 
     def _served(self, escaped: Exception | None) -> None:
         """Finish an exchange: serve the next one, or close."""
-        inbound, self._active, self.drive = self._active, None, None
-        if inbound is None or self._outlet is None:
-            return
-        inbound.source = inbound.sink = None
+        inbound, self._active = self._active, None
+        drive, self._drive = self._drive, None
         if escaped is not None:
             report("an exchange let an exception escape", escaped)
+        if inbound is None or drive is None:
+            return
+        inbound.source = inbound.sink = None
+        if self._outlet is None or self._state >= LINGERING:
+            return
         if inbound.bare and inbound.aborted:
+            self._state = DOWNSTREAM.after(self._state, DROP)
             self._outlet.reset()
         elif not inbound.answered or inbound.aborted:
             self.abort()
         elif inbound.closes or not inbound.complete:
-            self._close(linger=not inbound.complete or self._broken or self._paused or bool(self._queue))
+            unread = not inbound.complete or self._state == REFUSING or self._paused or bool(self._queue)
+            self._close(linger=unread and self._state != SWITCHED)
         elif self._listener.ended and not self._queue:
             self._close(linger=False)
         else:
-            if not self._full:
-                self._wait_for_the_next()
-            if not self._pumping:
+            self._state = DOWNSTREAM.after(self._state, ANSWERED)
+            self._wait_for_the_next()
+            if drive.waited:  # else _pump() is running, and goes on
                 self._pump()
 
     def regulate(self) -> None:
         """Pause or resume reading: the only place that decides this (see the laws above)."""
         active, outlet = self._active, self._outlet
-        if outlet is None:
+        if outlet is None or self._state == SWITCHED:
             return
-        if self._closing:
+        if self._state >= LINGERING:
             pause = False
         elif self._reader.held or (self._queue and not self._queue[-1].complete):
             pause = True
@@ -240,36 +292,37 @@ class DownstreamConnection(asyncio.Protocol):
                 outlet.transport.pause_reading()
             else:
                 outlet.transport.resume_reading()
-        if active is not None and not self._closing and not self._full:
-            due = not (active.complete or active.expecting or pause)
+        if active is not None and self._state < LINGERING and not self._full:
+            due = self._state == SERVING and not (active.complete or active.expecting or pause)
             self.deadline = self._deadlines.after(self._limits.body_seconds) if due else None
 
     def _close(self, *, linger: bool) -> None:
         """Write out the buffer and close; with `linger`, read and drop received bytes for a while first."""
         outlet = self._outlet
-        self._closing = True
         self._queue.clear()
         if outlet is None:
             return
         self._buffered = outlet.buffered()
         if linger and outlet.transport.can_write_eof():
+            self._state = DOWNSTREAM.after(self._state, LINGER)
             outlet.transport.write_eof()
             self._buffered = sys.maxsize  # larger than any buffer, so that the first expiry sees progress
             self.deadline = self._deadlines.after(LINGER_SECONDS)
             self.regulate()
         else:
+            self._state = DOWNSTREAM.after(self._state, CLOSE)
             outlet.close()
             self.deadline = self._deadlines.after(self._limits.write_seconds)
 
     def close_if_idle(self) -> None:
         """Close the connection unless a request is being read or served."""
-        if not (self._active or self._reader.current or self._queue) and self._outlet is not None:
-            self._closing = True
-            self._outlet.close()
+        if self._state == IDLE and not self._queue:
+            self._close(linger=False)
 
     def abort(self) -> None:
         """Drop the connection at once; the client may still receive what was written before."""
         if self._outlet is not None:
+            self._state = DOWNSTREAM.after(self._state, DROP)
             self._outlet.abort()
 
     @property
@@ -290,8 +343,9 @@ class DownstreamConnection(asyncio.Protocol):
         """
         if self._outlet is None:
             raise ClientGone("the client closed the connection")
+        self._state = DOWNSTREAM.after(self._state, SWITCH)
         self._outlet.write(head)
-        self._switched, self.deadline = True, None
+        self.deadline = None
         return self._outlet.give_away()
 
     def write(self, piece: bytes) -> None:

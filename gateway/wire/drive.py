@@ -79,9 +79,13 @@ _END: Final[Any] = object()
 
 
 class Drive:
-    """Driver of one coroutine: it steps the coroutine from callbacks until it ends."""
+    """Driver of one coroutine: it steps the coroutine from callbacks until it ends.
 
-    __slots__ = ("_ended", "_pending", "_stepping", "_steps", "_waiting")
+    Attributes:
+        waited: The coroutine has waited, so it does not end within the call of ``start``.
+    """
+
+    __slots__ = ("_ended", "_pending", "_stepping", "_steps", "_waiting", "waited")
 
     def __init__(
         self, coroutine: Coroutine[Any, None, None], ended: Callable[[Exception | None], None]
@@ -92,6 +96,7 @@ class Drive:
         self._waiting: Signal[Any] | None = None
         self._pending: BaseException | None = None
         self._stepping = False
+        self.waited = False
 
     def start(self) -> None:
         """Run to the first await of an unset signal, or to the end."""
@@ -128,6 +133,7 @@ class Drive:
         else:
             if signal is not _END:
                 self._stepping = False
+                self.waited = True
                 self._waiting = signal
                 signal.park(self)
                 return

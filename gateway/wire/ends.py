@@ -6,23 +6,25 @@ Laws: those of :mod:`gateway.wire.tunnel`, for one direction.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.wire.frames import Frames
+from gateway.wire.tunnel_states import (
+    BETWEEN,
+    CUT,
+    FIN,
+    FINISHED,
+    PARTED,
+    PASSING,
+    SILENT,
+    STOP,
+    STOPPING,
+    TUNNEL_END,
+)
 
 if TYPE_CHECKING:
+    from gateway.wire.flow import Owner
     from gateway.wire.tunnel import Tunnel
-
-
-class Owner(Protocol):
-    """Connection that owned the transport before the tunnel."""
-
-    @property
-    def full(self) -> bool:
-        """True if the transport's write buffer is full."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Handle the loss of the transport."""
 
 
 class End(asyncio.Protocol):
@@ -30,7 +32,6 @@ class End(asyncio.Protocol):
 
     Attributes:
         frames: The frame parser of the bytes that arrive here and go to the peer.
-        parted: Bytes that arrive here are not written any more: the peer has been sent its Close frame.
         full: The write buffer of this transport is full.
         waits: Reading is paused here for now, even if the peer could take bytes.
         transport: The transport.
@@ -40,12 +41,25 @@ class End(asyncio.Protocol):
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, owner: Owner) -> None:
         self._tunnel = tunnel
         self._owner = owner
-        self._finished = False
+        self._state: int = PASSING
         self._farewell = b""
         self.frames = Frames()
-        self.parted = self.full = self.waits = False
+        self.full = self.waits = False  # flow control
         self.transport = transport
         self.peer: End = self
+
+    def __repr__(self) -> str:
+        return f"<tunnel end {TUNNEL_END.states[self._state]}>"
+
+    @property
+    def parted(self) -> bool:
+        """True if bytes that arrive here are not written any more: the peer has been sent its Close frame."""
+        return self._state >= PARTED
+
+    @property
+    def finished(self) -> bool:
+        """True if this side has ended its stream."""
+        return self._state in (FINISHED, CUT, SILENT)
 
     def data_received(self, data: bytes) -> None:
         """Write received bytes to the peer, or drop them if the socket is being closed here."""
@@ -64,13 +78,14 @@ class End(asyncio.Protocol):
     def part(self, farewell: bytes) -> None:
         """Write `farewell` to the peer when the present frame ends, and nothing after it."""
         self._farewell = farewell
+        self._state = TUNNEL_END.after(self._state, STOP)
         self._part_between()
 
     def _part_between(self) -> None:
-        if self.parted or not self.frames.between:
+        if self._state not in (STOPPING, CUT) or not self.frames.between:
             return
-        self.parted = True
-        if not (self.frames.closed or self._finished or self.peer.transport.is_closing()):
+        self._state = TUNNEL_END.after(self._state, BETWEEN)
+        if not (self.frames.closed or self.finished or self.peer.transport.is_closing()):
             self.peer.transport.write(self._farewell)
         if not self.transport.is_closing():
             # Bytes are dropped from now on: the answer to the Close frame may be behind what the peer did not take.
@@ -89,14 +104,14 @@ class End(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Pass on that this side sends no more; the transport stays open while the other side still sends."""
-        self._finished = True
+        self._state = TUNNEL_END.after(self._state, FIN)
         self._tunnel.touch()
         if self._tunnel.parted:
             self._tunnel.answered(self)
             return self.transport.can_write_eof()
         if self.peer.transport.is_closing():
             return False
-        if self.peer._finished:  # noqa: SLF001 -- the same class
+        if self.peer.finished:
             self.peer.transport.close()
             return False
         if not self.transport.can_write_eof():  # under TLS there is no end of one direction alone
@@ -108,7 +123,7 @@ class End(asyncio.Protocol):
     @property
     def has_answered(self) -> bool:
         """True if nothing that this side can still send matters."""
-        return self._finished or (self.frames.closed and self.frames.between)
+        return self.finished or (self.frames.closed and self.frames.between)
 
     def pause_writing(self) -> None:
         """Pause reading at the peer: this side takes bytes more slowly than they come."""

@@ -1,6 +1,6 @@
-"""Body stream protocols: the source that a body is read from, and the sink that it is written to.
+"""Protocols of connections: the source of a body, its sink, a transport's owner, and a client connection.
 
-Source and sink are connections. Laws:
+The last is all that an exchange and the proxy see of the connection they serve. Laws of a source and a sink:
 
 - A full sink calls ``source.pause()``, and ``source.resume()`` when it has room. This is the only backpressure, and it
   suffices.
@@ -9,7 +9,10 @@ Source and sink are connections. Laws:
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Source(Protocol):
@@ -30,3 +33,38 @@ class Sink(Protocol):
 
     def end(self) -> None:
         """Write the end of the body."""
+
+
+class Owner(Protocol):
+    """Connection that owns a transport, or owned it before a tunnel did."""
+
+    @property
+    def full(self) -> bool:
+        """True if the transport's write buffer is full."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Handle the loss of the transport."""
+
+
+class ClientConnection(Owner, Protocol):
+    """Client connection, as the exchange that it serves sees it."""
+
+    @property
+    def peer(self) -> str:
+        """The client's address as text; empty if the system does not know it."""
+
+    @property
+    def draining(self) -> bool:
+        """True if connections are not kept alive any more."""
+
+    def write(self, piece: bytes) -> None:
+        """Write bytes of the answer."""
+
+    def switch(self, head: bytes) -> asyncio.Transport:
+        """Write the 101's `head`, and return the transport for a tunnel."""
+
+    def regulate(self) -> None:
+        """Pause or resume reading: what the exchange can take has changed."""
+
+    def throw(self, error: BaseException) -> None:
+        """Raise `error` in the exchange that is being served, if it waits."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.wire.downstream import DownstreamConnection
 from gateway.wire.proxy_protocol import ProxyPrelude
+from gateway.wire.states import in_states
 
 if TYPE_CHECKING:
     import asyncio
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.inbound import Inbound
+    from gateway.wire.limits import ClientLimits
     from gateway.wire.write_buffer import WriteBuffers
 
 
@@ -21,31 +23,11 @@ MOST_REFUSED: Final = 256
 """Most refused connections that stay open until their answer is read; further ones are dropped after it is written."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClientLimits:
-    """Limits of client connections; sizes in bytes, times in seconds.
-
-    Attributes:
-        connections: Most connections of all clients together.
-        connections_per_address: Most connections of one address; 0 for no limit.
-    """
-
-    head_bytes: int
-    fields: int
-    target_bytes: int
-    connections: int
-    connections_per_address: int
-    head_seconds: float
-    idle_seconds: float
-    body_seconds: float
-    write_seconds: float
-
-
 def _unheard(_reason: str, _why: str, _peer: str) -> None:
     """Report to nobody."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Listener:
     """Listener: the shared state of one listening socket's connections.
 
@@ -79,6 +61,12 @@ class Listener:
     ended: bool = False
     _refused: set[DownstreamConnection] = field(default_factory=set)
     _by_network: dict[str, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        states = "".join(f", {count} {state}" for state, count in in_states(self.open).items())
+        stage = "closed" if self.ended else "draining" if self.draining else "open"
+        preludes = f", {len(self.preludes)} without their PROXY header" if self.preludes else ""
+        return f"<listener {stage}: {len(self.open)} of {self.limits.connections} clients{states}{preludes}>"
 
     def protocol(self, peer: str = "") -> asyncio.Protocol:
         """Make the protocol of a new connection (asyncio's protocol factory).

@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, Final
 from gateway.wire.drive import Signal, settled
 from gateway.wire.faults import PoolExhausted, UpstreamTimedOut, UpstreamUnreachable
 from gateway.wire.known_heads import KnownHeads
+from gateway.wire.states import in_states
 from gateway.wire.tls import upstream_fault
 from gateway.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.endpoint import Endpoint
@@ -89,6 +90,19 @@ class UpstreamPool:
         self.opened = self.failed = self.closed = self.retired = 0
         self.open = 0
         self.endpoints: Endpoints | None = None
+
+    def __repr__(self) -> str:
+        states = "".join(f", {count} {state}" for state, count in in_states(self._every).items())
+        dialling = self.open - len(self._every)
+        return (
+            f"<upstream pool: {self.open} of {self.limits.connections} connections ({dialling} opening{states}), "
+            f"{len(self._idle)} to lend, {len(self._waiting)} exchanges waiting{', closed' if self._closed else ''}>"
+        )
+
+    @property
+    def connections(self) -> Collection[UpstreamConnection]:
+        """The open connections, lent and unused."""
+        return self._every
 
     @property
     def idle(self) -> int:

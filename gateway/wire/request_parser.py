@@ -33,8 +33,8 @@ from gateway.wire.request_line import end_of_head, ends_in, new_parser, refusal,
 if TYPE_CHECKING:
     from collections import deque
 
-    from gateway.wire.downstream import DownstreamConnection
-    from gateway.wire.listener import ClientLimits
+    from gateway.wire.flow import ClientConnection
+    from gateway.wire.limits import ClientLimits
     from gateway.wire.messages import RequestHead
 
 EARLY: Final = "bytes behind an upgrade request"
@@ -79,7 +79,7 @@ class RequestParser:
         "in_head",
     )
 
-    def __init__(self, connection: DownstreamConnection, limits: ClientLimits, ready: deque[Inbound]) -> None:
+    def __init__(self, connection: ClientConnection, limits: ClientLimits, ready: deque[Inbound]) -> None:
         self._connection = connection
         self._limits = limits
         self._ready = ready

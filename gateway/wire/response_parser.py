@@ -178,6 +178,11 @@ class ResponseParser:
         if self._framed > MAX_FRAMING_BYTES:
             raise ProtocolError(BAD_GATEWAY, "chunk framing without a body")
 
+    @property
+    def reusable(self) -> bool:
+        """True if the response ended by its framing, with nothing behind it, and its connection may persist."""
+        return self.complete and not self.excess and self.final is not None and self.final.keep_alive
+
     def ended_by_close(self) -> bool:
         """Record that the connection has closed; return whether this ends the response (section 6.3 rule 8)."""
         if self.final is not None and self.final.kind is BodyKind.CLOSE and not self.complete:

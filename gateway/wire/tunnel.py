@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Final
 from gateway.wire.drive import Signal
 from gateway.wire.ends import End
 from gateway.wire.frames import GOING_AWAY, close_frame
+from gateway.wire.states import in_states
+from gateway.wire.tunnel_states import GONE, HALF, JOIN, NEW, OVER, PART, PARTING, TUNNEL
 
 if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
-    from gateway.wire.ends import Owner
+    from gateway.wire.flow import Owner
     from gateway.wire.threshold import Threshold
 
 FRAME_SECONDS: Final = 0.5
@@ -46,14 +48,22 @@ class Tunnel:
     def __init__(self, deadlines: Deadlines, idle_seconds: float) -> None:
         self._deadlines = deadlines
         self._idle_seconds = idle_seconds
+        self._state: int = NEW
         self._ended: Signal[None] = Signal()
-        self._open = 2
         self._threshold: Threshold | None = None
         self.deadline: float | None = None
         self.up = 0
         self.down = 0
         self.idled = False
         self.parted = ""
+
+    def __repr__(self) -> str:
+        return f"<tunnel {self.state}, {self.up} bytes up, {self.down} bytes down>"
+
+    @property
+    def state(self) -> str:
+        """The name of the tunnel's state."""
+        return TUNNEL.states[self._state]
 
     def join(
         self,
@@ -67,6 +77,7 @@ class Tunnel:
         `early` holds the bytes that the upstream sent behind its 101; they are written to the client already. With a
         `threshold`, the client's bytes wait until it opens.
         """
+        self._state = TUNNEL.after(self._state, JOIN)
         near, far = End(self, *client), End(self, *upstream)
         far.frames.feed(early)
         near.peer, far.peer = far, near
@@ -122,10 +133,12 @@ class Tunnel:
 
     def close(self, code: int, text: str, why: str) -> None:
         """Close the socket on both sides; the client gets `code` and `text`, and `why` is for the log record."""
-        if self.parted:
+        if self._state >= PARTING:
             return
         self.parted = why
-        if self._open < 2:  # noqa: PLR2004 -- one side is gone, and the other is only writing out its buffer
+        half = self._state == HALF
+        self._state = TUNNEL.after(self._state, PART)
+        if half:
             self.abort()
             return
         self._far.part(close_frame(code, text, masked=False))
@@ -155,8 +168,8 @@ class Tunnel:
 
     def gone(self) -> None:
         """Count a lost transport; the tunnel has ended when both are lost."""
-        self._open -= 1
-        if self._open == 0:
+        self._state = TUNNEL.after(self._state, GONE)
+        if self._state == OVER:
             self._deadlines.watched.discard(self)
             self._ended.set(None)
 
@@ -174,6 +187,10 @@ class Tunnels:
         self._idle_seconds = idle_seconds
         self.open_now: set[Tunnel] = set()
         self.opened = 0
+
+    def __repr__(self) -> str:
+        states = "".join(f", {count} {state}" for state, count in in_states(self.open_now).items())
+        return f"<tunnels: {len(self.open_now)}{states}>"
 
     def open(self) -> Tunnel:
         """Register and return a new tunnel, which is then joined."""

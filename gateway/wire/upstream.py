@@ -25,6 +25,32 @@ from gateway.wire.response_parser import ResponseParser
 from gateway.wire.response_waiter import ResponseWaiter
 from gateway.wire.tls import ended_by_peer, loss
 from gateway.wire.unread import unread
+from gateway.wire.upstream_states import (
+    ANSWER,
+    ASK,
+    ASK_PART,
+    AWAITING,
+    BROKEN,
+    DONE,
+    DROP,
+    EARLY,
+    END,
+    IDLE,
+    INTERIM,
+    LOST,
+    NEW,
+    OFFER,
+    OFFERING,
+    OPENED,
+    PIECE,
+    RECEIVING,
+    REST,
+    SENDING,
+    SENT,
+    SPENT,
+    SWITCH,
+    UPSTREAM,
+)
 from gateway.wire.write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
@@ -53,20 +79,36 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, deadlines: Deadlines, outbox: WriteBuffers, known: KnownHeads, lost: Lost) -> None:
         """`lost` is called once, when the connection is gone; `known` is shared by the upstream's connections."""
+        # Of the process: shared by all connections.
         self._deadlines = deadlines
         self._outbox = outbox
-        self._outlet: WriteBuffer | None = None
+        # Of the connection.
         self._lost = lost
+        self._state: int = NEW
+        self._outlet: WriteBuffer | None = None  # from OPENED to LOST
         self._reader = ResponseParser(known)
         self._handover = ResponseWaiter(self._reader)
+        self._full = self._paused = False  # flow control: written too much; reading is paused
         self.deadline: float | None = None
-        self.served = self._before = 0
-        self.touched = self.retired = False
+        self.served = 0
+        self.retired = False
         self.endpoint: Endpoint | None = None
-        self._sent, self._expected = True, False
-        self._busy = self._full = self._paused = self._chunked_out = False
+        # Of the exchange: `send` sets them anew.
+        self._before = 0  # writes that left the outlet before the request
+        self._chunked = False  # the request's body is sent chunked
         self._head_timeout = self._body_timeout = 0.0
         self._source: Source | None = None
+        self.touched = False
+
+    def __repr__(self) -> str:
+        reading = ", reading paused" if self._paused else ""
+        writing = ", upstream not taking" if self._full else ""
+        return f"<upstream connection {self.state}, {self.served} served{reading}{writing}>"
+
+    @property
+    def state(self) -> str:
+        """The name of the connection's state."""
+        return UPSTREAM.states[self._state]
 
     # -- for the exchange --------------------------------------------------------------------------------------
 
@@ -85,33 +127,33 @@ class UpstreamConnection(asyncio.Protocol):
         If not `complete`, the rest follows through ``body`` and ``end``. Timeouts are in seconds.
         """
         self.served += 1
-        self._busy = True
         self.touched = False
-        self._sent = complete
+        self._source = None
+        self._chunked = head.kind is BodyKind.CHUNKED
         self._head_timeout, self._body_timeout = head_timeout, body_timeout
         self._reader.expect(head.method, upgrade=head.upgrade)
         framing = request_framing(head)
-        if head.kind is BodyKind.CHUNKED:
-            self._chunked_out = True
+        if self._chunked:
             pieces = chunked(pieces, complete=complete)
         outlet = self._outlet
-        if outlet is None:  # the connection was lost after it was lent
+        if outlet is None or self._state != IDLE:  # the connection was lost after it was lent
             self._handover.fail(UpstreamLost(UNSENT))
             return
-        self._expected = not complete and not pieces and b"expect" in head.first
+        event = ASK if complete else OFFER if not pieces and b"expect" in head.first else ASK_PART
+        self._state = UPSTREAM.after(self._state, event)
         self._before = outlet.writes_flushed
         outlet.write(b"".join((start, framing, *pieces)) if pieces else start + framing)
         self._time()
 
     def _time(self) -> None:
         """Set the deadline if it is the upstream's turn, else clear it."""
-        reader = self._reader
-        if self._paused or reader.complete:
+        state = self._state
+        if self._paused:
             self.deadline = None
-        elif reader.final is not None:
-            self.deadline = self._deadlines.after(self._body_timeout)
-        elif self._sent or self._full or self._expected:
+        elif state in (AWAITING, OFFERING) or (state == SENDING and self._full):
             self.deadline = self._deadlines.after(self._head_timeout)
+        elif state in (RECEIVING, EARLY):
+            self.deadline = self._deadlines.after(self._body_timeout)
         else:
             self.deadline = None
 
@@ -123,15 +165,18 @@ class UpstreamConnection(asyncio.Protocol):
 
     def body(self, piece: bytes) -> None:
         """Write a piece of the request's body."""
-        if self._outlet is not None:
-            self._expected = False
-            self._outlet.write(chunk(piece) if self._chunked_out else piece)
-            self._time()
+        if self._outlet is None or not IDLE < self._state <= SPENT:
+            return
+        self._state = UPSTREAM.after(self._state, PIECE)
+        self._outlet.write(chunk(piece) if self._chunked else piece)
+        self._time()
 
     def end(self) -> None:
         """Write the end of the request's body."""
-        self._sent = True
-        if self._chunked_out and self._outlet is not None:
+        if self._outlet is None or not IDLE < self._state <= SPENT:
+            return
+        self._state = UPSTREAM.after(self._state, SENT)
+        if self._chunked:
             self._outlet.write(LAST_CHUNK)
         self._time()
 
@@ -169,23 +214,15 @@ class UpstreamConnection(asyncio.Protocol):
         """
         if self._outlet is None:
             raise UpstreamLost("the upstream closed the connection behind its 101")
+        self._state = UPSTREAM.after(self._state, SWITCH)
         self.deadline = None
         return self._outlet.give_away(), self._reader.early
 
     @property
     def reusable(self) -> bool:
         """True if another exchange may use this connection."""
-        reader = self._reader
-        return (
-            reader.complete
-            and self._sent
-            and not self._full  # bytes in the write buffer have not been sent
-            and not reader.excess
-            and reader.final is not None
-            and reader.final.keep_alive
-            and not self.retired
-            and self.is_open
-        )
+        usable = self._state == DONE and self._reader.reusable and not self.retired
+        return usable and not self._full and self.is_open  # bytes in the write buffer have not been sent
 
     @property
     def is_open(self) -> bool:
@@ -201,7 +238,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Become idle, ready for the next ``send``: for `idle_seconds`, or for less if the upstream closes earlier."""
         if self._paused:  # the last piece filled the client, and the exchange that would resume it is over
             self.resume()
-        self._busy = self._chunked_out = False
+        self._state = UPSTREAM.after(self._state, REST)
         self._source = None
         self._reader.sink = None
         final = self._reader.final
@@ -226,6 +263,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Drop the connection at once. The sink is detached first: a close-delimited body must not look complete."""
         self._reader.sink = None
         if self._outlet is not None:
+            self._state = UPSTREAM.after(self._state, DROP)
             self._outlet.drop()
 
     def disown(self) -> None:
@@ -238,28 +276,36 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection and its transport."""
+        self._state = UPSTREAM.after(self._state, OPENED)
         self._outlet = WriteBuffer(self._outbox, cast("asyncio.Transport", transport))
         self._deadlines.watched.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Unregister the connection, and end or fail the response."""
         self._deadlines.watched.discard(self)
-        outlet, broken = self._outlet, self._outlet if exc is not None and self._busy else None
-        if broken is not None and (rest := unread(broken.transport)):
-            self.data_received(rest)
+        outlet = self._outlet
+        if exc is not None and outlet is not None and self._expects_bytes():
+            rest = unread(outlet.transport)
+            if rest:
+                self.data_received(rest)
+        expecting, broken = self._expects_bytes(), self._state == BROKEN
+        self._state = UPSTREAM.after(self._state, LOST)
         self._outlet = None
-        if self._busy:
-            if exc is None and ended_by_peer(outlet) and self._reader.ended_by_close():
-                self._handover.deliver()
-            else:
-                self._handover.fail(loss(exc, at_first=self.served == 1 and not self.touched))
+        if expecting and exc is None and ended_by_peer(outlet) and self._reader.ended_by_close():
+            self._handover.deliver()
+        elif expecting or broken:
+            self._handover.fail(loss(exc, at_first=self.served == 1 and not self.touched))
         self._lost(self)
         self._reader.close()
+
+    def _expects_bytes(self) -> bool:
+        """True if a request was begun and its response has not ended."""
+        return OFFERING <= self._state <= RECEIVING
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, then resume the exchange once."""
         reader, outlet = self._reader, self._outlet
-        if not self._busy or reader.complete or outlet is None or outlet.writes_flushed == self._before:
+        if outlet is None or not self._expects_bytes() or outlet.writes_flushed == self._before:
             reader.excess = True
             self.abort()
             return
@@ -273,14 +319,20 @@ class UpstreamConnection(asyncio.Protocol):
             reader.excess = True
             self.abort()
         else:
-            self._expected = self._expected and not reader.heads
+            if reader.complete:
+                self._state = UPSTREAM.after(self._state, END)
+            elif reader.final is not None:
+                if self._state < EARLY:
+                    self._state = UPSTREAM.after(self._state, ANSWER)
+            elif reader.heads and self._state == OFFERING:
+                self._state = UPSTREAM.after(self._state, INTERIM)
             self._time()
         self._handover.deliver()
 
     def pause_writing(self) -> None:
         """Pause the source: the upstream takes the body more slowly than it comes."""
         self._full = True
-        if self._busy:
+        if self._state > IDLE:
             self._time()
         if self._source is not None:
             self._source.pause()
@@ -288,13 +340,13 @@ class UpstreamConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Resume the source: the upstream has caught up."""
         self._full = False
-        if self._busy:
+        if self._state > IDLE:
             self._time()
         if self._source is not None:
             self._source.resume()
 
     def expire(self) -> None:
         """Drop the connection: its idle time is over, or a head or the next piece of a body is late."""
-        if self._busy:
+        if self._expects_bytes():
             self._handover.fail(UpstreamTimedOut("the upstream did not answer in time"))
         self.abort()

@@ -14,7 +14,8 @@ from gateway.wire.deadlines import Deadlines
 from gateway.wire.faults import UpstreamFault
 from gateway.wire.inbound import ClientGone, Inbound
 from gateway.wire.known_heads import KnownHeads
-from gateway.wire.listener import ClientLimits, Listener
+from gateway.wire.limits import ClientLimits
+from gateway.wire.listener import Listener
 from gateway.wire.messages import BodyKind, ProtocolError
 from gateway.wire.upstream import UpstreamConnection
 from gateway.wire.write_buffer import WriteBuffers

@@ -40,13 +40,14 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def serving(
-    upstream: Upstream, *arguments: str, **variables: str
+    upstream: Upstream, *arguments: str, log: Path | None = None, **variables: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, tuple[str, int], tuple[str, int]]]:
-    """Run a gateway as a process; yields it, its address and its admin address."""
+    """Run a gateway as a process that logs to `log`; yields it, its address and its admin address."""
     port, admin = (
         int(variables[name].rpartition(":")[2]) if name in variables else free_port()
         for name in ("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN")
     )
+    output = None if log is None else log.open("ab")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -65,8 +66,10 @@ async def serving(
             "GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": "0",
             **variables,
         },
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=output or asyncio.subprocess.DEVNULL,
     )
+    if output is not None:
+        output.close()
     try:
         async with asyncio.timeout(STARTING):
             while True:

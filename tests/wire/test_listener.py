@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from authcore.networks import network
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream import DownstreamConnection
-from gateway.wire.listener import ClientLimits, Listener
+from gateway.wire.limits import ClientLimits
+from gateway.wire.listener import Listener
 from gateway.wire.write_buffer import WriteBuffers
 
 if TYPE_CHECKING:

@@ -1,0 +1,25 @@
+"""Limits of client connections, as the settings give them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Limits of client connections; sizes in bytes, times in seconds.
+
+    Attributes:
+        connections: Most connections of all clients together.
+        connections_per_address: Most connections of one address; 0 for no limit.
+    """
+
+    head_bytes: int
+    fields: int
+    target_bytes: int
+    connections: int
+    connections_per_address: int
+    head_seconds: float
+    idle_seconds: float
+    body_seconds: float
+    write_seconds: float
