@@ -43,7 +43,7 @@ class Upstream(Group):
     """The service behind the gateway."""
 
     url: UpstreamUrl | None = Field(
-        None, description="http://host:port or https://host:port of the upstream. Required."
+        None, description="URL of the upstream, http://host:port, https://host:port or unix:/path. Required."
     )
     connections: int = Field(1024, ge=1, le=65_535, description="Connections to the upstream at most.")
     pending: int = Field(

@@ -70,7 +70,7 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     ) == [
         (
             "routes.yaml:2: upstreams.far.url[0]: should be http://host:port or https://host:port, without a user, a "
-            "path or a query"
+            "path or a query; or unix:/path"
         ),
         "routes.yaml:3: upstreams.near.connections: Input should be greater than or equal to 1",
         "routes.yaml:5: routes[0].auth: is missing",
