@@ -7,6 +7,7 @@ Laws:
 - Within a network the kinds of work take turns, and jobs of one kind go in order of arrival.
 - No network has more jobs running than its share, and none has more jobs in all than ``each``.
 - When the whole is full, a network with fewer jobs takes a place from the one that has most waiting: its last one.
+- When a network is full, a kind with fewer of its jobs waiting takes a place from the kind that has most, likewise.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ class Work(StrEnum):
     """A change of password."""
     KEY = "key"
     """The proof of an API key."""
+    NEW_KEY = "new_key"
+    """The making of an API key."""
     OWN = "own"
-    """What an operator or a signed-in caller asks for."""
+    """What an operator asks for by command."""
 
 
 class Lane(NamedTuple):
     """In whose turn a job is done: of which client network, and of which kind of its work."""
 
     network: str
-    work: Work
+    work: str
 
 
 OWN: Final = Lane("", Work.OWN)
@@ -64,7 +67,7 @@ class _Network(Generic[T]):
     __slots__ = ("running", "size", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: OrderedDict[Work, deque[T]] = OrderedDict()
+        self.waiting: OrderedDict[str, deque[T]] = OrderedDict()
         self.size = 0
         self.running = 0
 
@@ -95,21 +98,27 @@ class FairQueue(Generic[T]):
         """How many networks have jobs waiting or running."""
         return len(self._networks)
 
-    def put(self, lane: Lane, job: T) -> T | None:
+    def at_share(self, network: str) -> bool:
+        """Return whether a network has as many jobs running as it may."""
+        own = self._networks.get(network)
+        return own is not None and own.running >= self._share
+
+    def put(self, lane: Lane, job: T) -> tuple[Lane, T] | None:
         """Queue a job.
 
         Returns:
-            The job of another network that lost its place to this one; None where there was room.
+            The job of another network, or of another kind of its own, that lost its place to this one, with its lane;
+            None where there was room.
 
         Raises:
             QueueFull: there is no room for it.
         """
         own = self._networks.get(lane.network)
         count = 0 if own is None else own.size + own.running
-        if count >= self._each:
-            raise QueueFull(of_network=True)
         lost = None
-        if self._size + self._running >= self.total:
+        if own is not None and count >= self._each:
+            lost = self._displace_own(lane, own)
+        elif self._size + self._running >= self.total:
             lost = self._displace(count)
         if own is None:
             own = self._networks[lane.network] = _Network()
@@ -165,7 +174,7 @@ class FairQueue(Generic[T]):
         self._size = 0
         return jobs
 
-    def _displace(self, count: int) -> T:
+    def _displace(self, count: int) -> tuple[Lane, T]:
         """Take the last job of the network that has most waiting, if it has more than one with `count` would have.
 
         Raises:
@@ -174,12 +183,27 @@ class FairQueue(Generic[T]):
         name, most = max(self._networks.items(), key=lambda item: item[1].size)
         if most.size + most.running <= count + 1 or not most.size:
             raise QueueFull(of_network=False)
-        work, jobs = max(most.waiting.items(), key=lambda item: len(item[1]))
-        job = jobs.pop()
-        self._removed(name, most, work)
-        return job
+        return self._last(name, most)
 
-    def _removed(self, name: str, own: _Network[T], work: Work) -> None:
+    def _displace_own(self, lane: Lane, own: _Network[T]) -> tuple[Lane, T]:
+        """Take the last job of the kind of which a network has most waiting, if that is more than of `lane`.
+
+        Raises:
+            QueueFull: it is not.
+        """
+        most = max(map(len, own.waiting.values()), default=0)
+        if most <= len(own.waiting.get(lane.work, ())) + 1:
+            raise QueueFull(of_network=True)
+        return self._last(lane.network, own)
+
+    def _last(self, name: str, own: _Network[T]) -> tuple[Lane, T]:
+        """Take out the last job of the kind of which a network has most waiting."""
+        work, jobs = max(own.waiting.items(), key=lambda item: len(item[1]))
+        job = jobs.pop()
+        self._removed(name, own, work)
+        return Lane(name, work), job
+
+    def _removed(self, name: str, own: _Network[T], work: str) -> None:
         if not own.waiting[work]:
             del own.waiting[work]
         own.size -= 1

@@ -12,7 +12,8 @@ Laws:
 - What is asked of an unknown e-mail is what is asked of a known one: the same counters, the same answers.
 - An address from which the e-mail was signed in to, or where a session of its account was last used, passes the
   counters of the e-mail and of the address, and so does a caller with a session: nobody can lock a user out of where
-  they are at home. A wrong password there is answered as a stranger's attempt would be.
+  they are at home. A wrong password there is answered as a stranger's attempt would be, and in the same time: every
+  refusal keeps the pace of a failure (:mod:`authcore.refusal_pace`).
 - Success forgives what failed for that e-mail from that address, and nothing else: signing in to one account does not
   pay for guesses at another. A registration that anybody may make counts with the address though it succeeds.
 - When the store does not answer nobody is let through: :class:`~authcore.errors.StoreUnavailable`.
@@ -35,6 +36,7 @@ from authcore.errors import Overloaded, StoreUnavailable, Throttled
 from authcore.fair_queue import Lane, Work
 from authcore.moments import moment
 from authcore.networks import network
+from authcore.refusal_pace import RefusalPace
 from authcore.store.attempts import AttemptLimits, NewAttempt
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class SignInThrottle:
     def __init__(self, store: AttemptRows, limits: AttemptLimits | None = None) -> None:
         self._store = store
         self._limits = limits or AttemptLimits()
+        self._pace = RefusalPace()
         self._under_way: dict[str, set[asyncio.Future[None]]] = {}
         self._owed: LRUCache[str, list[_Debt]] = LRUCache(_DEBTORS)
 
@@ -107,7 +110,7 @@ class SignInThrottle:
             attempt = replace(attempt, at=moment(now + loop.time() - began))
             reservation = await self._store.reserve_attempt(attempt, self._limits)
         if reservation.reserved is None:
-            raise Throttled(max(1, math.ceil(reservation.wait_seconds)))
+            raise await self._throttled(reservation.wait_seconds, began)
         if reservation.wait_seconds > 0:
             await asyncio.sleep(reservation.wait_seconds)
         with self._proving(email):
@@ -116,10 +119,17 @@ class SignInThrottle:
             proved = await self._settled(
                 prove, lane, email, _Debt(reservation.reserved, at, forgives=False), keeps=keeps
             )
+        if proved is None and work is Work.LOGIN and reservation.wait_seconds <= 0:
+            self._pace.failed(loop.time() - began)
         # Only a known caller learns the wait: a stranger would have been refused before.
         if proved is None and reservation.passed_seconds is not None:
-            raise Throttled(max(1, math.ceil(reservation.passed_seconds)))
+            raise await self._throttled(reservation.passed_seconds, began)
         return proved
+
+    async def _throttled(self, seconds: float, began: float) -> Throttled:
+        """Return the refusal of an attempt that may be made again in `seconds`, when it has taken its time."""
+        await self._pace.keep(began)
+        return Throttled(max(1, math.ceil(seconds)))
 
     async def _settled(
         self,

@@ -12,6 +12,7 @@ from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.extras import admin_token, collector, redis_can_be_asked
 from config.issuer_checks import issuer, issuer_tokens, unproved_emails
 from config.listener_checks import listeners, unix_loop, unix_sockets
+from config.share_checks import SHARES, shares
 from config.tls_checks import upstream_tls
 
 if TYPE_CHECKING:
@@ -235,6 +236,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_SESSION_SECONDS"), _session_lifetime),
     (("GATEWAY_SIGNIN_DELAY_SECONDS", "GATEWAY_SIGNIN_DELAY_MAX_SECONDS"), _delays),
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
+    (SHARES, shares),
     (("GATEWAY_RESOLVER_MIN_SECONDS", "GATEWAY_UPSTREAM_RESOLVE_SECONDS"), _answers),
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), listeners),
     (("GATEWAY_UPSTREAM_URL", "GATEWAY_LISTEN"), unix_loop),

@@ -28,7 +28,9 @@ from authcore.errors import (
     SlugTaken,
     UserUnknown,
 )
+from authcore.fair_queue import OWN, Lane, Work
 from authcore.identity import api_keys
+from authcore.networks import network
 from authcore.store.origins import Origin
 from authcore.store.rows import ApiKeyPage, Change, NewApiKey, NewUser
 
@@ -161,7 +163,7 @@ class Administration:
         found, trimmed = await self._store.logins(email), email.strip()
         return found or (await self._store.logins(trimmed) if trimmed != email else ())
 
-    async def create_api_key(
+    async def create_api_key(  # noqa: PLR0913 - the key, its parent and where it is made, by name
         self,
         user_id: UUID,
         organization_id: UUID,
@@ -169,10 +171,11 @@ class Administration:
         expires_at: datetime | None = None,
         *,
         parent_id: UUID | None = None,
+        address: str | None = None,
     ) -> tuple[ApiKeyListing, str]:
         """Create an API key that acts as a user in an organization; the key's text is returned only here.
 
-        One that is made with another key, `parent_id`, ends when that ends, and no later.
+        One made with another key, `parent_id`, ends with that. It is hashed in the turn of the network of `address`.
 
         Raises:
             UserUnknown: there is no such user.
@@ -180,6 +183,7 @@ class Administration:
             NotAMember: the user may not act there.
             ApiKeyRevoked: the key that it is made with is good no more.
             ApiKeysExhausted: the user has as many keys there as one may have.
+            Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer.
         """
         subject = await self._store.subject(user_id, organization_id)
@@ -192,13 +196,14 @@ class Administration:
         most = self._most_keys
         if most is not None and await self._store.has_api_keys(user_id, organization_id, most):
             raise ApiKeysExhausted
+        lane = OWN if address is None else Lane(network(address), Work.NEW_KEY)
         key = api_keys.mint()
         new = NewApiKey(
             user_id=user_id,
             organization_id=organization_id,
             name=acceptable_name(name),
             prefix=api_keys.prefixes(key.encode("ascii"))[0],
-            key_hash=await api_keys.hash_key(key, self._passwords.pool),
+            key_hash=await api_keys.hash_key(key, self._passwords.pool, lane),
             expires_at=expires_at,
             parent_id=parent_id,
         )

@@ -70,7 +70,8 @@ async def count_failure(attempts: SignInThrottle, invitation: str, visit: Visit,
         StoreUnavailable: the database does not answer.
     """
     digest = sha256(invitation.encode(errors="replace")).hexdigest()
-    await attempts.judge(_refuted, email=f"invitation {digest}", address=visit.address, now=now)
+    subject = f"invitation {digest}"
+    await attempts.judge(_refuted, email=subject, address=visit.address, now=now, work=Work.INVITATION)
 
 
 async def _refuted(_: Lane) -> None:

@@ -192,13 +192,13 @@ class IssuerUnavailable(AuthError):
 
 
 class Overloaded(AuthError):
-    """The bounded queue of password work is full; the caller may try again."""
+    """The bounded queue of password work, or of the gateway's own endpoints, is full; the caller may try again."""
 
     reason = Reason.OVERLOADED
-    message = "Too many sign-ins at once, try again shortly"
+    message = "Too many requests at once, try again shortly"
 
 
 class TooManyAtOnce(Overloaded):
-    """The client network has as much password work waiting as one may have: try again."""
+    """The client network has as much in one of these queues as one may have: try again."""
 
-    message = "Too many sign-ins at once from your network, try again shortly"
+    message = "Too many requests at once from your network, try again shortly"

@@ -38,7 +38,7 @@ class Reason(StrEnum):
     ISSUER_DOWN = "issuer_down"
     """The key set of a foreign issuer cannot be fetched: this is no verdict on the caller either."""
     OVERLOADED = "overloaded"
-    """Too much password work is waiting already."""
+    """Too much password work, or too many requests to the gateway's own endpoints, are waiting already."""
 
 
 class AuthError(Exception):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 import bcrypt
 
 from authcore.errors import ApiKeyExpired, ApiKeyMalformed, ApiKeyRejected, ApiKeyRevoked, StoreUnavailable
-from authcore.fair_queue import Lane, Work
+from authcore.fair_queue import OWN, Lane, Work
 from authcore.figures import MetricSample
 from authcore.moments import moment
 from authcore.networks import network
@@ -63,13 +63,13 @@ def prefixes(key: bytes) -> tuple[str, str]:
     return text[:16], text[:8]
 
 
-async def hash_key(key: str, pool: BcryptPool) -> str:
-    """Hash a minted key for keeping, as Whatomate does.
+async def hash_key(key: str, pool: BcryptPool, lane: Lane = OWN) -> str:
+    """Hash a minted key for keeping, as Whatomate does, in the turn of `lane`.
 
     Raises:
         Overloaded: too much password work is waiting.
     """
-    hashed = await pool.run(bcrypt.hashpw, key.encode("ascii"), bcrypt.gensalt(COST, prefix=b"2a"))
+    hashed = await pool.run_for(lane, bcrypt.hashpw, key.encode("ascii"), bcrypt.gensalt(COST, prefix=b"2a"))
     return hashed.decode("ascii")
 
 

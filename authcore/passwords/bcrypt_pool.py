@@ -54,7 +54,7 @@ class BcryptPool:
         started: Jobs that were accepted since the start.
         refused: Jobs that there was no room for.
         refused_of_network: Those of them whose network had as many as one may have.
-        displaced: Jobs that waited and lost their place to another network's.
+        displaced: Jobs that waited and lost their place to another network's, or to another kind of their own.
         waits: Seconds that jobs waited for a thread.
     """
 
@@ -111,7 +111,8 @@ class BcryptPool:
             queued.future.add_done_callback(partial(self._done, lane, queued))
             self._changed.notify()
         if lost is not None:
-            lost.future.set_exception(Overloaded())
+            other, displaced = lost
+            displaced.future.set_exception(TooManyAtOnce() if other.network == lane.network else Overloaded())
         result: T = await asyncio.wrap_future(queued.future)
         return result
 
@@ -167,7 +168,7 @@ class BcryptPool:
         )
         yield MetricSample(
             "displaced",
-            "bcrypt jobs that lost their place in a full queue to a network with fewer.",
+            "bcrypt jobs that lost their place in a full queue to a network, or a kind, with fewer.",
             lambda: self.displaced,
             counts=True,
         )

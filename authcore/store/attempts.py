@@ -55,12 +55,13 @@ _OF_EMAIL: Final = _COUNT.format(
 _OF_PAIR: Final = _COUNT.format(
     free="free",
     asking="SELECT pair FROM asked, known, shut, law, (SELECT count(*) AS counted FROM of_address) before "
-    "WHERE (known.here AND coalesce(until <= now + hold, true)) "
+    "WHERE (known.here AND coalesce(until <= now + CASE WHEN passed > now + hold THEN '0' ELSE hold END, true)) "
     "OR (before.counted > 0 AND EXISTS (SELECT FROM of_email))",
 )
 
 # Each counter asks only when the one before it has counted: so they are locked in this order, and what one refuses the
-# next does not count. `shut` is the look before: it spares the first what a later one is going to refuse.
+# next does not count. `shut` is the look before: it spares the first what a later one is going to refuse. Where a
+# stranger would be refused, one who is known is not held either: a wrong password would be answered later.
 _RESERVE: Final = f"""
 WITH law AS (
     SELECT $4::timestamptz AS now, $5::timestamptz AS known_since, $6::double precision AS span,
@@ -94,7 +95,7 @@ SELECT address, CASE WHEN EXISTS (SELECT FROM of_address) THEN address END AS co
        EXISTS (SELECT FROM of_pair) AS is_reserved,
        extract(epoch FROM CASE WHEN EXISTS (SELECT FROM of_pair) THEN greatest(
            (SELECT slot_at FROM of_address), (SELECT slot_at FROM of_email), (SELECT slot_at FROM of_pair))
-           ELSE until END - now)::double precision AS wait_seconds
+           ELSE greatest(until, passed) END - now)::double precision AS wait_seconds
 FROM asked, known, shut, law
 """  # noqa: S608 - of the constants above
 

@@ -155,6 +155,24 @@ class Limit(Group):
         "exempt. 0: no limit.",
     )
     connections: int = Field(10_000, ge=1, le=1_000_000, description="Client connections at most.")
+    hosted: int = Field(
+        256,
+        ge=1,
+        le=10_000,
+        description="Requests to the gateway's own endpoints (/api/auth, /api/api-keys) at work at once; others wait.",
+    )
+    hosted_per_network: int = Field(
+        8,
+        ge=1,
+        le=10_000,
+        description="Of these, those of one client network (IPv4 address, IPv6 /64).",
+    )
+    hosted_waiting: int = Field(
+        1024, ge=1, le=100_000, description="Such requests waiting at most; past that 503."
+    )
+    hosted_waiting_per_network: int = Field(
+        512, ge=1, le=100_000, description="Such requests of one network waiting at most; past that 429."
+    )
 
 
 class Timeout(Group):
@@ -167,6 +185,11 @@ class Timeout(Group):
     )
     write_seconds: Seconds = Field(60, description="Without the client taking a byte of its response.")
     tunnel_seconds: Seconds = Field(300, description="Without a byte either way through a WebSocket.")
+    hosted_seconds: Seconds = Field(
+        10,
+        description="For a place before the gateway's own endpoints (GATEWAY_LIMIT_HOSTED); past that 429 if the "
+        "network has its share, else 503.",
+    )
     drain_delay_seconds: float = Field(
         5,
         ge=0,

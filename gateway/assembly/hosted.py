@@ -14,6 +14,7 @@ from gateway.endpoints.application import make_application
 from gateway.endpoints.hosted import hosted_endpoints
 from gateway.endpoints.openapi import describe_operations, of_decisions
 from gateway.endpoints.services import Services
+from gateway.proxy.places import PlaceLimits, Places
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.pool import PoolLimits, UpstreamPool
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.wire.upstream import UpstreamConnection
     from gateway.wire.write_buffer import WriteBuffers
 
-HOSTED_POOL = PoolLimits(connections=256, pending=1024, idle_seconds=60, connect_timeout_seconds=5)
+HOSTED_IDLE_SECONDS, HOSTED_CONNECT_SECONDS = 60, 5
 HOSTED_SECONDS = 30
 OUR_HEAD_BYTES, OUR_FIELDS = 65_536, 32
 """Most bytes and fields that the gateway adds to a head: identity with every permission, forwarded fields, framing."""
@@ -52,6 +53,25 @@ def _services(settings: Settings, domain: Domain, endpoints: Sequence[Endpoint[A
         description=describe_operations(operations, cookies),
         clock=domain.clock,
     )
+
+
+def _places(settings: Settings) -> tuple[Places, PoolLimits]:
+    """Build the places before the application, and the bounds of its pool: whoever has a place has a connection."""
+    limit = settings.limit
+    places = PlaceLimits(
+        total=limit.hosted,
+        share=limit.hosted_per_network,
+        waiting=limit.hosted_waiting,
+        waiting_share=limit.hosted_waiting_per_network,
+        seconds=settings.timeout.hosted_seconds,
+    )
+    connections = PoolLimits(
+        connections=limit.hosted,
+        pending=limit.hosted,
+        idle_seconds=HOSTED_IDLE_SECONDS,
+        connect_timeout_seconds=HOSTED_CONNECT_SECONDS,
+    )
+    return Places(places), connections
 
 
 async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of, and what it leaves for the records
@@ -94,11 +114,13 @@ async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of
         await loop.connect_accepted_socket(runner.server, theirs)
         return await loop.create_unix_connection(protocol, sock=ours)
 
-    pool = UpstreamPool(dial, HOSTED_POOL, deadlines, outbox)
+    places, limits = _places(settings)
+    pool = UpstreamPool(dial, limits, deadlines, outbox)
     return runner, Upstream(
         "gateway",
         pool,
         head_timeout_seconds=HOSTED_SECONDS,
         body_timeout_seconds=HOSTED_SECONDS,
         meter=metrics.upstream("gateway"),
+        places=places,
     )

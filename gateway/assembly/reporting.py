@@ -135,6 +135,14 @@ def publish_domain(metrics: Metrics, domain: Domain) -> None:
             metrics.read_histogram(f"gateway_{part}_{one.name}", one.meaning, one.histogram)
 
 
+def publish_places(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
+    """Publish the metrics of the places before the hosted application."""
+    for upstream in upstreams():
+        for figure in () if upstream.places is None else upstream.places.figures():
+            publish = metrics.read_counter if figure.counts else metrics.read_gauge
+            publish(f"gateway_hosted_{figure.name}", figure.meaning, figure.read)
+
+
 def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tunnels: Tunnels) -> None:
     """Publish the metrics of the clients' side: requests, connections, tunnels, and the lag of the event loop."""
     metrics.in_flight.set_function(lambda: pipeline.in_flight)
@@ -165,6 +173,7 @@ def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tu
 
 def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
     """Publish the metrics of upstream connections; the list of upstreams is read at each scrape."""
+    publish_places(metrics, upstreams)
 
     def by_upstream(read: Callable[[UpstreamPool], float]) -> Callable[[], dict[tuple[str, ...], float]]:
         return lambda: {(upstream.name,): read(upstream.pool) for upstream in upstreams()}

@@ -144,6 +144,7 @@ async def create(services: Services, request: web.Request, caller: Caller) -> we
         body.name,
         body.expires_at,
         parent_id=caller.key_id,
+        address=caller.visit.address,
     )
     answer = ApiKeyAnswer.model_validate(row)
     return success(NewApiKeyAnswer(**answer.model_dump(), key=key))

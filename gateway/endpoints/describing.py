@@ -18,6 +18,7 @@ from pydantic.json_schema import models_json_schema
 
 from authcore import errors
 from authcore.principal import AuthMethod
+from gateway.endpoints.endpoint import Endpoint
 from gateway.faults import BadRequest, ContentTooLarge, CsrfRefused, UnsupportedMediaType, describe
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ _OF_BODIES: Final = (
     UnsupportedMediaType(OTHER_MEDIA),
 )
 _OF_ALL: Final = (errors.StoreUnavailable(),)
+_OF_PLACES: Final = (errors.TooManyAtOnce(), errors.Overloaded())
 _HEADERS: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
 
 
@@ -205,6 +207,8 @@ def _refusals(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
         met += _refusals_of_access(one)
     if not is_public or one.answer is not None:
         met += _OF_ALL
+    if isinstance(one, Endpoint):
+        met += _OF_PLACES
     if with_cookies and one.method != "GET" and (not is_public or one.csrf):
         met.append(CsrfRefused("X-CSRF-Token is missing: send the value of the cookie whm_csrf in it"))
     if one.body is not None:
@@ -224,7 +228,7 @@ def _refusals_of_access(one: Operation) -> list[Exception]:
     if permission:
         met.append(errors.PermissionDenied(f"Missing permission {permission}"))
     if permission or takes_keys:
-        met += [errors.ApiKeyRejected(), errors.ApiKeyBound()]
+        met += [errors.ApiKeyRejected(), errors.ApiKeyBound(), errors.Throttled()]
     if not takes_keys:
         met.append(errors.PermissionDenied("Not available with this credential (api_key)"))
     return met

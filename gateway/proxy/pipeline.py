@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from gateway.proxy.forward_auth import ForwardAuth
     from gateway.proxy.grown import Heads
     from gateway.proxy.record import Recorder
+    from gateway.proxy.routes import Route
     from gateway.wire.inbound import Inbound
 
 CLIENT_CLOSED: Final = 499
@@ -125,7 +126,8 @@ class Pipeline:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
         start = decider.prepare(exchange, permit)
         if route.internal:
-            start = b"%b%b: %b\r\n" % (start, EXCHANGE_HEADER, exchange.own_id)
+            await self._host(exchange, route, b"%b%b: %b\r\n" % (start, EXCHANGE_HEADER, exchange.own_id))
+            return
         try:
             if route.message and head.upgrade:
                 await self._admission.send(exchange, route, start)
@@ -134,6 +136,19 @@ class Pipeline:
         finally:
             if exchange.head_refused:
                 self._heads.refused(exchange, route, start)
+
+    async def _host(self, exchange: Exchange, route: Route, start: bytes) -> None:
+        """Have the gateway's own application answer, when there is a place for the caller's network."""
+        places, reading = route.upstream.places, exchange.reading
+        if places is None or reading is None:
+            await self.forwarder.send(exchange, route.upstream, start)
+            return
+        place = await places.enter(reading.origin.client, route.name)
+        exchange.decided = time.monotonic()  # what it waited for its place is no time of the upstream's
+        try:
+            await self.forwarder.send(exchange, route.upstream, start)
+        finally:
+            places.leave(place)
 
     def _answer_preflight(self, exchange: Exchange) -> bool:
         """Answer a CORS preflight if a policy covers what it asks for; else it goes on like any request."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.metrics import UpstreamMeter
+from gateway.proxy.places import Places
 from gateway.wire.pool import UpstreamPool
 
 
@@ -20,6 +21,7 @@ class Upstream:
         meter: Its metrics, bound.
         withheld: Keys of the identity headers that it is not sent, unless a route overrides them.
         authority: The Host of requests that came without one.
+        places: The bulkhead before it; None where there is none, as for all but the hosted application.
     """
 
     name: str
@@ -29,3 +31,4 @@ class Upstream:
     meter: UpstreamMeter = field(default_factory=UpstreamMeter)
     withheld: frozenset[str] = frozenset()
     authority: bytes = b"gateway"
+    places: Places | None = None

@@ -35,6 +35,7 @@ class Queue(RuleBasedStateMachine):
     def put(self, lane: Lane) -> None:
         self.number += 1
         counts = self.counts()
+        kinds = Counter(other.work for other, _ in self.waiting if other.network == lane.network)
         fattest = max((counts[name] for name in {lane.network for lane, _ in self.waiting}), default=0)
         lost = refusal = None
         try:
@@ -44,13 +45,18 @@ class Queue(RuleBasedStateMachine):
         if refusal is not None:
             assert refusal.of_network == (counts[lane.network] >= EACH)
             assert refusal.of_network or counts.total() == TOTAL
+            assert not refusal.of_network or max(kinds.values(), default=0) <= kinds[lane.work] + 1
             return
-        assert counts[lane.network] < EACH
-        if counts.total() < TOTAL:
+        if counts[lane.network] < EACH and counts.total() < TOTAL:
             assert lost is None
         else:
-            gone = next(item for item in self.waiting if item[1] == lost)
-            assert counts[lane.network] + 1 < counts[gone[0].network] <= fattest
+            assert lost is not None
+            gone = next(item for item in self.waiting if item == lost)
+            if counts[lane.network] == EACH:
+                assert gone[0].network == lane.network
+                assert kinds[gone[0].work] == max(kinds.values()) > kinds[lane.work] + 1
+            else:
+                assert counts[lane.network] + 1 < counts[gone[0].network] <= fattest
             assert all(number <= gone[1] for other, number in self.waiting if other == gone[0]), (
                 "the last one of its lane"
             )
@@ -135,6 +141,18 @@ def test_a_full_queue_has_room_for_a_network_with_fewer() -> None:
     queue: FairQueue[int] = FairQueue(total=4, each=4, share=1)
     for number in range(4):
         queue.put(Lane("192.0.2.1", Work.KEY), number)
-    assert queue.put(Lane("192.0.2.2", Work.LOGIN), 9) == 3
+    assert queue.put(Lane("192.0.2.2", Work.LOGIN), 9) == (Lane("192.0.2.1", Work.KEY), 3)
     with pytest.raises(QueueFull):
         queue.put(Lane("192.0.2.1", Work.KEY), 10)
+
+
+def test_a_full_network_has_room_for_a_kind_of_which_it_has_fewer() -> None:
+    queue: FairQueue[int] = FairQueue(total=9, each=4, share=1)
+    flood, person = Lane("192.0.2.1", Work.LOGIN), Lane("192.0.2.1", Work.KNOWN)
+    for number in range(4):
+        queue.put(flood, number)
+    assert queue.put(person, 9) == (flood, 3)
+    assert queue.put(person, 10) == (flood, 2)
+    with pytest.raises(QueueFull) as full:
+        queue.put(person, 11)
+    assert full.value.of_network

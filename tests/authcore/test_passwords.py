@@ -213,7 +213,7 @@ async def test_an_account_without_a_password_is_no_broken_row(passwords: Passwor
 def test_the_process_ends_while_a_hash_is_being_computed() -> None:
     program = (
         "import asyncio, threading, time\n"
-        "from authcore import bcrypt_pool\n"
+        "from authcore.passwords import bcrypt_pool\n"
         "bcrypt_pool.CLOSE_SECONDS = 0.1\n"
         "async def main():\n"
         "    pool = bcrypt_pool.BcryptPool(workers=1, queue=1)\n"

@@ -29,6 +29,17 @@ def test_a_setting_and_a_mode_have_the_same_values() -> None:
         ("GATEWAY_SIGNIN_FREE_FAILURES", "0", "should be greater than or equal to 1"),
         ("GATEWAY_SIGNIN_HOLD_SECONDS", "60", "should be less than or equal to 10"),
         ("GATEWAY_SIGNIN_DELAY_SECONDS", "901", "901 is more than GATEWAY_SIGNIN_DELAY_MAX_SECONDS, 900"),
+        (
+            "GATEWAY_PASSWORD_NETWORK_WORKERS",
+            "3",
+            "3 is more than GATEWAY_PASSWORD_WORKERS, 2; 0 gives a network half",
+        ),
+        ("GATEWAY_LIMIT_HOSTED_PER_NETWORK", "257", "257 is more than GATEWAY_LIMIT_HOSTED, 256"),
+        (
+            "GATEWAY_LIMIT_HOSTED_WAITING_PER_NETWORK",
+            "1025",
+            "1025 is more than GATEWAY_LIMIT_HOSTED_WAITING, 1024",
+        ),
         ("GATEWAY_INVITATION_SECONDS", "1", "should be greater than or equal to 60"),
     ],
 )
