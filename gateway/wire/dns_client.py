@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pycares
 
@@ -72,19 +72,15 @@ class NameAbsent(LookupFailed):
 class DnsClient:
     """DNS client of one configuration."""
 
-    def __init__(
-        self, servers: Sequence[str] = (), *, timeout_seconds: float, resolv_conf: str | None = None
-    ) -> None:
+    def __init__(self, servers: Sequence[str] = (), *, timeout_seconds: float) -> None:
         """Create a client.
 
         Args:
-            servers: Name servers, ``address`` or ``address:port``; those of `resolv_conf` if there are none.
+            servers: Name servers, ``address`` or ``address:port``; those of resolv.conf if there are none.
             timeout_seconds: A query that was not answered for so long is sent again, and then waits longer.
-            resolv_conf: Path of the file to read in the place of ``/etc/resolv.conf``.
         """
         self._servers = tuple(servers)
         self._timeout_seconds = timeout_seconds
-        self._resolv_conf = resolv_conf
 
     async def look_up(self, name: str) -> Answer:
         """Return the addresses of `name`.
@@ -93,7 +89,7 @@ class DnsClient:
             LookupFailed: there is no answer, or no address in it.
         """
         try:
-            lookup = _Lookup(self._servers, self._timeout_seconds, self._resolv_conf)
+            lookup = _Lookup(self._servers, self._timeout_seconds)
         except pycares.AresError as error:
             raise LookupFailed(f"the name {name} could not be looked up: {error}") from error
         try:
@@ -127,15 +123,14 @@ def _failure(name: str, code: int | None) -> LookupFailed:
 class _Lookup:
     """One lookup: a c-ares channel, and its sockets on the event loop."""
 
-    def __init__(self, servers: tuple[str, ...], timeout_seconds: float, resolv_conf: str | None) -> None:
+    def __init__(self, servers: tuple[str, ...], timeout_seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._reading: set[int] = set()
         self._writing: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        options: dict[str, Any] = {} if resolv_conf is None else {"resolvconf_path": resolv_conf}
         self._channel = pycares.Channel(
-            timeout=timeout_seconds, servers=servers or None, sock_state_cb=self._watch, **options
+            timeout=timeout_seconds, servers=servers or None, sock_state_cb=self._watch
         )
 
     def begin(self, name: str) -> asyncio.Future[pycares.AddrInfoResult]:
