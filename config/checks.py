@@ -11,7 +11,8 @@ from authcore.identity_headers import BY_KEY, DASHED, HOSTED, SESSION, SIGNED
 from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.extras import admin_token, collector, redis_can_be_asked
 from config.issuer_checks import issuer, issuer_tokens, unproved_emails
-from config.listener_checks import listeners, unix_loop, unix_sockets
+from config.listener_checks import listeners, unix_sockets
+from config.loop_checks import default_upstream_loop
 from config.share_checks import SHARES, shares
 from config.tls_checks import upstream_tls
 
@@ -237,9 +238,9 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_SIGNIN_DELAY_SECONDS", "GATEWAY_SIGNIN_DELAY_MAX_SECONDS"), _delays),
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
     (SHARES, shares),
+    (("GATEWAY_UPSTREAM_URL", "GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), default_upstream_loop),
     (("GATEWAY_RESOLVER_MIN_SECONDS", "GATEWAY_UPSTREAM_RESOLVE_SECONDS"), _answers),
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), listeners),
-    (("GATEWAY_UPSTREAM_URL", "GATEWAY_LISTEN"), unix_loop),
     (("GATEWAY_UNIX_TRUSTED", "GATEWAY_PROXY_PROTOCOL_UNIX", "GATEWAY_LISTEN"), unix_sockets),
     (("GATEWAY_DECISION_PATH", "GATEWAY_TRUSTED_PROXIES"), _decision),
     ((), _headers),

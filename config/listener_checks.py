@@ -50,16 +50,6 @@ def unix_sockets(settings: Settings) -> Iterator[tuple[str, str]]:
                 yield name, "has no effect: GATEWAY_LISTEN names no unix:/path"
 
 
-def unix_loop(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the upstream's Unix socket if it is the gateway's own."""
-    url = settings.upstream.url
-    if url is not None and is_unix(url) and url in settings.listen:
-        yield (
-            "GATEWAY_UPSTREAM_URL",
-            f"{url} is the gateway itself, by GATEWAY_LISTEN; name the service's socket",
-        )
-
-
 def is_unix(listen: str) -> bool:
     """Return whether a listen address is the path of a Unix socket."""
     return listen.startswith("unix:")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from pydantic import ValidationError
 
 from config.checks import identity_problems
+from config.loop_checks import loop_problems
 from config.overlaps import MatchClaim, overlaps
 from config.route_checks import entry_problems
 from config.route_text import read_text
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from config.patterns import PathPattern
+    from config.route_checks import Problem
     from config.route_text import Place, RouteText
     from config.routes import UpstreamEntry
     from config.settings import Settings
@@ -162,16 +164,10 @@ def read_plan(settings: Settings) -> RoutePlan | None:
                 problems.append((called, line, f"route {entry.name}: named twice, first at {known.origin}"))
             routes[entry.name] = PlannedRoute(entry, tuple(_cases(entry)), f"{called}:{line}", layer)
         problems += [
-            (called, text.line(("upstreams", name, "identity")), f"upstream {name}: {problem}")
+            (called, text.line(("upstreams", name, *where)), f"upstream {name}: {problem}")
             for name, upstream in written.upstreams.items()
             if upstream is not None
-            for problem in identity_problems(upstream.identity or (), settings)
-        ]
-        problems += [
-            (called, text.line(("upstreams", name, "tls", key)), f"upstream {name}: tls: {key}: {problem}")
-            for name, upstream in written.upstreams.items()
-            if upstream is not None
-            for key, problem in entry_tls_problems(upstream.tls, upstream.url)
+            for where, problem in _upstream_problems(upstream, settings)
         ]
         upstreams |= written.upstreams
     plan = RoutePlan(
@@ -254,6 +250,16 @@ class _Reader:
 def _path_text(place: tuple[str | int, ...]) -> str:
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return text.removeprefix(".") or "the file"
+
+
+def _upstream_problems(upstream: UpstreamEntry, settings: Settings) -> Iterator[Problem]:
+    """Yield every contradiction in one upstream: its place in the upstream, and the message."""
+    for problem in identity_problems(upstream.identity or (), settings):
+        yield ("identity",), problem
+    for key, problem in entry_tls_problems(upstream.tls, upstream.url):
+        yield ("tls", key), f"tls: {key}: {problem}"
+    for problem in loop_problems(upstream.url, settings):
+        yield ("url",), problem
 
 
 def _unknown_upstreams(plan: RoutePlan, known: set[str]) -> Iterator[str]:

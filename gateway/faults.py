@@ -73,6 +73,13 @@ class UnsafeIdentity(GatewayFault):
     reason = "unsafe_identity"
 
 
+class LoopDetected(GatewayFault):
+    """The request has come back: this gateway has forwarded it before (RFC 5842 section 7.2, RFC 8586)."""
+
+    status = 508
+    reason = "loop"
+
+
 class OriginRefused(GatewayFault):
     """A page of an origin that may not do this sent the request."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from gateway.assembly.database import build_redis, listen_address, open_store
 from gateway.assembly.key_ring import ring_of
 from gateway.assembly.watches import unusable_hash_events
 from gateway.jwks_fetch import JwksFetch
+from gateway.proxy.loops import LoopMark
 from gateway.wire.dialler import connect
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Domain:
     accounts: Accounts
     identity: Identity
     redis: WhatomateRedis | None
+    loop: LoopMark = field(default_factory=LoopMark)
+    """The mark of what this gateway forwards; explaining shows the same."""
 
 
 async def build_domain(settings: Settings, resolver: Resolver | None = None) -> Domain:

@@ -117,6 +117,7 @@ def build_decider(
         cookies=settings.cookies,
         trace=trace,
         lenient=settings.is_lenient_about_organizations,
+        loop=domain.loop,
     )
     decider = Authorizer(
         routes=routes,

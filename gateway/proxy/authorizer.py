@@ -31,7 +31,7 @@ from authcore.credentials import ApiKey, BearerToken, CookieToken, CookieTwins, 
 from authcore.errors import AuthError, CredentialMissing, PermissionDenied, TokenRejected
 from authcore.principal import ANONYMOUS, AuthMethod
 from gateway.credentials import read_ticket
-from gateway.faults import CsrfRefused, MethodNotAllowed, NotFound, OriginRefused
+from gateway.faults import CsrfRefused, LoopDetected, MethodNotAllowed, NotFound, OriginRefused
 from gateway.proxy.browsers import own_page_line
 from gateway.proxy.matching import host_of
 from gateway.proxy.memo import CredentialMemo, PermitMemo, UpstreamHeadersMemo
@@ -271,6 +271,7 @@ class Authorizer:
 
         Raises:
             BadRequest: the path cannot be rewritten as the route demands.
+            LoopDetected: the request was forwarded by this gateway before.
             UnsafeIdentity: the account has a value that no header may hold.
         """
         reading, target, route = question.reading, question.target, question.route
@@ -309,5 +310,8 @@ class Authorizer:
             if principal.method is AuthMethod.COOKIE and not route.strip_credential:
                 passing += reading.bearer(question.cookie)
         laws = self._laws
-        identity = laws.internal(principal) if route.internal else laws.identity(principal, route.withheld)
-        return passing + identity + reading.origin.lines
+        if route.internal:
+            return passing + laws.internal(principal) + reading.origin.lines
+        if laws.loop.is_on(question.head):
+            raise LoopDetected("The request has come back to the gateway that forwarded it")
+        return passing + laws.identity(principal, route.withheld) + reading.origin.lines + laws.loop.line

@@ -23,6 +23,7 @@ from authcore.principal import AuthMethod
 from gateway.cookies import without_ours
 from gateway.faults import UnsafeIdentity
 from gateway.proxy.clock import http_date
+from gateway.proxy.loops import LoopMark
 from gateway.tracing.context import TracePolicy
 from gateway.wire.framing import FIRST_FINAL, HOP_BY_HOP, connection_tokens
 
@@ -89,12 +90,14 @@ class HeaderPolicy:
         cookies: bool = False,
         trace: TracePolicy | None = None,
         lenient: bool = False,
+        loop: LoopMark | None = None,
     ) -> None:
         """`names` maps each identity value (``user_id``, ``org_id``, …) to the name of its header; None sends none.
 
         With `cookies`, the gateway's own cookies are parsed, and removed from forwarded requests. If `lenient`, an
-        X-Organization-ID that is no UUID counts as absent.
+        X-Organization-ID that is no UUID counts as absent. `loop` marks forwarded requests.
         """
+        self.loop = loop or LoopMark()
         self.cookies = cookies
         self.lenient = lenient
         self.trace = trace or TracePolicy()

@@ -94,5 +94,6 @@ _PHRASES = {
     503: "Service Unavailable",
     504: "Gateway Timeout",
     505: "HTTP Version Not Supported",
+    508: "Loop Detected",
 }
-"""Reason phrases of RFC 9110 section 15 and RFC 6585."""
+"""Reason phrases of RFC 9110 section 15, RFC 6585 and RFC 5842."""
