@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from authcore.crypto.keyring import Key
+
 ISSUER, AUDIENCE = "https://id.example/realms/main", "whatomate"
 
 
 @cache
-def loaded(pem: bytes) -> Any:
-    """A private key; reading an RSA key proves its primes, which takes longer than a test's request."""
-    return serialization.load_pem_private_key(pem, None)
+def loaded(pem: bytes) -> tuple[Any, Key]:
+    """A private key, and what its file says: to read one proves an RSA key's primes, longer than a request."""
+    return serialization.load_pem_private_key(pem, None), parse_pem(pem)
 
 
 class Provider:
@@ -36,12 +38,15 @@ class Provider:
 
     def __init__(self) -> None:
         self.keys: dict[str, bytes] = {"first": generate_pem("RS256")}
+        loaded(
+            self.keys["first"]
+        )  # now: once a gateway runs, it would wait so long that its connections time out
         self.asked = 0
         self.answer: Callable[[], web.Response] = self.show
         self.url = ""
 
     def show(self) -> web.Response:
-        keys = [{**(parse_pem(pem).public or {}), "kid": kid} for kid, pem in self.keys.items()]
+        keys = [{**(loaded(pem)[1].public or {}), "kid": kid} for kid, pem in self.keys.items()]
         return web.json_response({"keys": keys}, headers={"Cache-Control": "public, max-age=3600"})
 
     async def handle(self, _request: web.Request) -> web.Response:
@@ -63,7 +68,8 @@ class Provider:
         }
         said = {name: value for name, value in claims.items() if value is not None}
         pem = self.keys[kid]
-        return jwt.encode(said, loaded(pem), parse_pem(pem).algorithm, {"kid": kid} if named else {})
+        key, described = loaded(pem)
+        return jwt.encode(said, key, described.algorithm, {"kid": kid} if named else {})
 
     def settings(self, **changes: Any) -> dict[str, Any]:
         return {
