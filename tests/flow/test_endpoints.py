@@ -14,6 +14,7 @@ from openapi_spec_validator import validate
 
 import gateway.endpoints
 from authcore.errors import NameUnacceptable
+from authcore.principal import AuthMethod
 from config.settings import Settings
 from gateway.endpoints import hosted
 from gateway.endpoints.application import success, uuid_in_path
@@ -72,6 +73,15 @@ def test_a_method_of_a_path_has_one_endpoint_under_all_settings(
     assert len(found) == len(set(found))
     assert (("POST", "/api/api-keys") in found) is keys
     assert (("PUT", "/api/me/password") in found) is password
+
+
+def test_what_a_permission_lets_make_is_made_by_a_credential_that_may_found_it() -> None:
+    """A POST makes what outlives its request (docs/founding.md): no foreign token does, keys by setting alone."""
+    for one in hosted.ENDPOINTS:
+        if one.method == "POST" and one.access.permission:
+            assert not one.access.takes(AuthMethod.FOREIGN), one.path
+            if one.access.takes(AuthMethod.API_KEY):
+                assert not one.when(Settings()), one.path
 
 
 def test_a_declared_path_is_one_that_the_route_table_can_match() -> None:
