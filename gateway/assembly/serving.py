@@ -111,11 +111,10 @@ def build_decider(
     settings: Settings, domain: Domain, routes: RouteTable, metrics: Metrics
 ) -> tuple[Authorizer, HeaderPolicy]:
     """Build the decider, and the header policy that turns its permits into headers."""
-    trace = TracePolicy(records=settings.trace.endpoint is not None, sample=settings.trace.sample)
     laws = HeaderPolicy(
         settings.header.names(),
         cookies=settings.cookies,
-        trace=trace,
+        trace=TracePolicy(records=settings.trace.endpoint is not None, sample=settings.trace.sample),
         lenient=settings.is_lenient_about_organizations,
         loop=domain.loop,
     )
