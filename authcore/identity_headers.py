@@ -170,6 +170,9 @@ HOSTED: Final[tuple[tuple[str, Callable[[Principal], str]], ...]] = (
 )
 """What the gateway's own application is sent besides, under these names alone: what a caller's credential may found."""
 
+CLIENT_CERTIFICATE: Final = ("X-Auth-Client-Subject", "X-Auth-Client-SANs")
+"""Names of the headers with subject and names of the client certificate, which are the connection's and no caller's."""
+
 SELECTED: Final = tuple(header for header in HEADERS if header.select)
 """The rows whose value the statement of subjects selects."""
 

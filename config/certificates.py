@@ -8,7 +8,8 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -66,6 +67,38 @@ def read_certificate(path: Path) -> Certificate:
         found.not_valid_after_utc.timestamp(),
         found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
     )
+
+
+def client_identity(der: bytes) -> tuple[str, tuple[str, ...]]:
+    """Return the subject (RFC 4514) of a certificate that was verified, and its alternative names as ``DNS:name``.
+
+    What is not printable ASCII is percent-encoded, and in names the comma and the space too: a list of them can be
+    split at commas.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        certificate = x509.load_der_x509_certificate(der)
+        subject = quote(certificate.subject.rfc4514_string(), safe=_PRINTABLE + ", ")
+        try:
+            found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (x509.ExtensionNotFound, ValueError):
+            return subject, ()
+    names = [
+        f"{label}:{quote(str(name.value), safe=_PRINTABLE)}"
+        for label, kind in _KINDS
+        for name in found
+        if isinstance(name, kind)
+    ]
+    return subject, tuple(names)
+
+
+_PRINTABLE: Final = "!\"#$&'()*+-./:;<=>?@[\\]^_`{|}~"
+_KINDS: Final = (
+    ("DNS", x509.DNSName),
+    ("URI", x509.UniformResourceIdentifier),
+    ("email", x509.RFC822Name),
+    ("IP", x509.IPAddress),
+)
 
 
 def check_authorities(path: Path) -> None:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from authcore.identity_headers import BY_KEY, DASHED, HOSTED, SESSION, SIGNED
+from authcore.identity_headers import BY_KEY, CLIENT_CERTIFICATE, DASHED, HOSTED, SESSION, SIGNED
 from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.extras import admin_token, collector, redis_can_be_asked
 from config.issuer_checks import issuer, issuer_tokens, unproved_emails
 from config.listener_checks import listeners, unix_sockets
 from config.loop_checks import default_upstream_loop
 from config.share_checks import SHARES, shares
-from config.tls_checks import upstream_tls
+from config.tls_checks import listener_tls, upstream_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +62,7 @@ def fold(header: str) -> str:
     return header.lower().encode("ascii", "replace").translate(DASHED).decode("ascii")
 
 
-_FOR_OURSELVES: Final = frozenset(fold(name) for name, _ in HOSTED)
+_FOR_OURSELVES: Final = frozenset(fold(name) for name in (*(name for name, _ in HOSTED), *CLIENT_CERTIFICATE))
 """Under these names the gateway's own application is sent what it needs besides."""
 
 
@@ -253,6 +253,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_ADMIN_TOKEN",), admin_token),
     (("GATEWAY_WHATOMATE_REDIS_URL",), redis_can_be_asked),
     (("GATEWAY_UPSTREAM_URL",), upstream_tls),
+    (("GATEWAY_TLS_CERT_FILE", "GATEWAY_TLS_KEY_FILE"), listener_tls),
 )
 
 

@@ -26,6 +26,7 @@ from config.groups.serving import Admin, Header, Limit, Resolver, Timeout, Upstr
 from config.groups.signin import Invitation, Signin
 from config.groups.signing import Signed
 from config.groups.sockets import Stream, Ws
+from config.groups.tls import Tls
 from config.groups.whatomate import Whatomate
 
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
@@ -121,6 +122,7 @@ class Settings(BaseSettings):
     whatomate: Whatomate = Field(default_factory=Whatomate)
     upstream: Upstream = Field(default_factory=Upstream)
     resolver: Resolver = Field(default_factory=Resolver)
+    tls: Tls = Field(default_factory=Tls)
     limit: Limit = Field(default_factory=Limit)
     timeout: Timeout = Field(default_factory=Timeout)
     header: Header = Field(default_factory=Header)

@@ -30,6 +30,33 @@ def upstream_tls(settings: Settings) -> Iterator[tuple[str, str]]:
             yield f"GATEWAY_UPSTREAM_TLS_{key.upper()}", problem
 
 
+def listener_tls(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the problems of TLS for clients."""
+    tls = settings.tls
+    if len(tls.cert_file) != len(tls.key_file):
+        yield (
+            "GATEWAY_TLS_KEY_FILE",
+            (
+                f"names {len(tls.key_file)} files, and GATEWAY_TLS_CERT_FILE {len(tls.cert_file)}; each certificate "
+                "has its key, in the same order"
+            ),
+        )
+        return
+    for cert_file, key_file in zip(tls.cert_file, tls.key_file, strict=True):
+        for key, problem in pair_problems("", cert_file, key_file):
+            yield f"GATEWAY_TLS_{key.upper()}", problem
+    if not tls.cert_file:
+        if tls.client_auth != "off":
+            yield "GATEWAY_TLS_CLIENT_AUTH", f"{tls.client_auth} needs TLS: set GATEWAY_TLS_CERT_FILE"
+        return
+    if tls.client_auth == "off":
+        return
+    if tls.client_ca_file is None:
+        yield "GATEWAY_TLS_CLIENT_CA_FILE", f"required with GATEWAY_TLS_CLIENT_AUTH={tls.client_auth}"
+    else:
+        yield from authority_problems("GATEWAY_TLS_CLIENT_CA_FILE", tls.client_ca_file)
+
+
 def entry_problems(entry: TlsEntry | None, urls: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield (key, problem) for each problem of one upstream's TLS."""
     if entry is None:
@@ -66,6 +93,10 @@ def pair_problems(prefix: str, cert_file: str | None, key_file: str | None) -> I
 
 def tls_doubts(settings: Settings, plan: RoutePlan | None, now: float) -> Iterator[str]:
     """Yield each doubt about certificates and their checks, at the POSIX time `now`."""
+    for cert_file in settings.tls.cert_file:
+        yield from (f"GATEWAY_TLS_CERT_FILE: {doubt}" for doubt in certificate_doubts(cert_file, now))
+    if settings.tls.client_ca_file is not None and settings.tls.client_auth == "off":
+        yield "GATEWAY_TLS_CLIENT_CA_FILE: has no effect while GATEWAY_TLS_CLIENT_AUTH is off"
     if settings.upstream.url is not None:
         yield from entry_doubts("GATEWAY_UPSTREAM_TLS", settings.upstream.tls, now)
     for name, upstream in () if plan is None else plan.upstreams.items():

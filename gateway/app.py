@@ -36,6 +36,7 @@ from gateway.assembly.serving import (
     build_sockets,
     build_spans,
 )
+from gateway.assembly.tls import ListenerTls
 from gateway.assembly.upstreams import Upstreams
 from gateway.assembly.watches import SCHEMA_SECONDS, SchemaWatch
 from gateway.background import BackgroundTasks, attempt
@@ -88,6 +89,7 @@ class Gateway:
         self.public: Names = []
         self.admin_address = ("", 0)
         self.metrics = Metrics()
+        self._tls = ListenerTls(settings, self.metrics)
 
     @classmethod
     async def start(cls, settings: Settings, admin_socket: Path | None = None, processes: int = 1) -> Self:
@@ -223,7 +225,8 @@ class Gateway:
             except OSError as error:
                 raise CannotListen("GATEWAY_ADMIN_LISTEN", settings.admin.listen, error) from error
             self.admin_address = runner.addresses[0][:2]
-        listening = Listening()
+        listener.secured = self._tls.secured()
+        listening = Listening(self._tls.acceptor)
         closing.callback(listening.close)
         unix = UnixFile(settings.unix.mode, settings.unix.owner)
         await listening.open(settings.listen, listener, unix, shared=shared)
@@ -240,7 +243,8 @@ class Gateway:
 
         self._reload = lambda: tasks.once("reload_routes", lambda: self.routing.reload("SIGHUP"))
         tasks.every(LOOK_SECONDS, "look_at_routes", self.routing.look)
-        tasks.every(LOOK_SECONDS, "look_at_certificates", self._upstreams.look)
+        tasks.every(LOOK_SECONDS, "look_at_certificates_of_upstreams", self._upstreams.look)
+        tasks.every(LOOK_SECONDS, "look_at_certificates", self._tls.look)
         tasks.every(NOTE_SECONDS, "note_for_status", report.note)
         tasks.every(LOG_FLUSH_SECONDS, "flush_access_log", access_log.flush)
         tasks.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)

@@ -12,10 +12,11 @@ from gateway.addresses import CannotListen, UnixFile, bind, remove_unix, unix_pa
 from gateway.wire.proxy_protocol import UNIX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from gateway.wire.listener import Listener
+    from gateway.wire.tls_acceptor import TlsAcceptor
 
 BACKLOG: Final = 2048
 INHERITED: Final = "fd:"
@@ -30,11 +31,13 @@ class Listening:
     """What listens.
 
     Attributes:
+        tls: Makes the acceptor of TCP sockets that speak TLS; None if they do not.
         servers: The servers of all sockets.
         addresses: Host and port of each TCP socket.
     """
 
-    servers: list[asyncio.Server] = field(default_factory=list)
+    tls: Callable[[Listener, list[socket.socket]], TlsAcceptor] | None = None
+    servers: list[asyncio.Server | TlsAcceptor] = field(default_factory=list)
     addresses: list[tuple[str, int]] = field(default_factory=list)
     _files: list[tuple[Path, int]] = field(default_factory=list)
 
@@ -45,12 +48,18 @@ class Listening:
             CannotListen: the system refuses an address; those before it are closed by :meth:`close`.
         """
         loop = asyncio.get_running_loop()
+        secured: list[socket.socket] = []
         for one in self.bind(listens, unix, shared=shared):
-            if one.family == socket.AF_UNIX:
+            if self.tls is not None and one.family != socket.AF_UNIX:
+                one.listen(BACKLOG)
+                secured.append(one)
+            elif one.family == socket.AF_UNIX:
                 factory = partial(listener.protocol, UNIX)
                 self.servers.append(await loop.create_unix_server(factory, sock=one, backlog=BACKLOG))
             else:
                 self.servers.append(await loop.create_server(listener.protocol, sock=one, backlog=BACKLOG))
+        if self.tls is not None and secured:
+            self.servers.append(self.tls(listener, secured))
 
     def bind(self, listens: Sequence[str], unix: UnixFile, *, shared: bool) -> list[socket.socket]:
         """Return the bound sockets of all addresses, as for :meth:`open`.

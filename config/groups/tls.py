@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_settings import NoDecode
 
-from config.fields import shaped
+from config.fields import Group, Seconds, shaped, split
 
 
 def _version(value: Any) -> Any:
@@ -45,4 +46,35 @@ class TlsEntry(BaseModel):
     verify: Literal["full", "insecure"] = Field(
         "full",
         description="insecure: any certificate is accepted. Never in production; warned of at the start.",
+    )
+
+
+Files = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
+"""Paths of files, comma-separated."""
+
+
+class Tls(Group):
+    """TLS for clients at GATEWAY_LISTEN; off without a certificate. Files are read again when they change."""
+
+    cert_file: Files = Field(
+        (),
+        description="PEM files of the certificates, each with its chain; comma-separated. The name that a client asks "
+        "for (SNI) chooses; the first is for names that no certificate has.",
+    )
+    key_file: Files = Field((), description="PEM files of their keys, in the same order.")
+    min_version: Literal["1.2", "1.3"] = Field("1.2", description="Lowest version of TLS that is spoken.")
+    client_auth: Literal["off", "optional", "required"] = Field(
+        "off",
+        description="Client certificates: not asked for; checked if there is one; demanded. Upstreams are sent its "
+        "subject and its names in X-Auth-Client-Subject and X-Auth-Client-SANs.",
+    )
+    client_ca_file: str | None = Field(
+        None, description="PEM file of the authorities whose client certificates are accepted."
+    )
+    handshake_seconds: Seconds = Field(10, description="To complete a handshake; past that closed.")
+    handshakes: int = Field(
+        512,
+        ge=1,
+        le=65_535,
+        description="Handshakes under way at most; past that the oldest one gives way to the newest.",
     )

@@ -97,12 +97,15 @@ class Authorizer:
         self._verdicts = metrics.verdicts
         self._browsers = browsers
 
-    def read(self, question: DecisionContext, peer: str) -> ParsedHeaders:
-        """Parse the field lines, as sent by `peer`. This is the first phase; ``parse_target`` is the next."""
+    def read(self, question: DecisionContext, peer: str, secured: bytes | None = None) -> ParsedHeaders:
+        """Parse the field lines, as sent by `peer`. This is the first phase; ``parse_target`` is the next.
+
+        `secured` has the field lines about the client certificate of a TLS connection; it is None without TLS.
+        """
         head = question.head
         reading = head.notes
         if not isinstance(reading, ParsedHeaders):  # these lines have not been parsed before
-            origin = self._origins.read(head, peer)
+            origin = self._origins.read(head, peer, secured)
             reading = head.notes = ParsedHeaders(head, origin, self._laws)
         question.reading = reading
         if reading.origin.request_id is not None:

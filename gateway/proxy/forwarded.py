@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 _PROTO: Final = re.compile(rb"https?|wss?")
 _REMEMBERED: Final = 4096
-"""Most pairs of peer and host whose origin is remembered; all are forgotten when there are more."""
+"""Most origins that are remembered, by peer, host and client certificate; all are forgotten when there are more."""
 _LONGEST_HOST: Final = 256
 """A longer Host is not remembered; no real name is that long."""
 
@@ -74,7 +74,7 @@ class Origins:
         self._trusted = tuple(trusted)
         self._unix = unix
         self._unreadable = unreadable
-        self._strangers: dict[tuple[str, bytes], Origin] = {}
+        self._strangers: dict[tuple[str, bytes, bytes | None], Origin] = {}
 
     def trusts(self, peer: str) -> bool:
         """Return whether what `peer` states about earlier hops is believed."""
@@ -85,21 +85,25 @@ class Origins:
         address = read_address(peer)
         return address is not None and any(address in network for network in self._trusted)
 
-    def read(self, head: RequestHead, peer: str) -> Origin:
-        """Return the origin of a request that came from `peer`."""
+    def read(self, head: RequestHead, peer: str, secured: bytes | None = None) -> Origin:
+        """Return the origin of a request that came from `peer`.
+
+        `secured` has the field lines about the client certificate of a TLS connection; it is None without TLS.
+        """
         host = head.first.get(b"host", b"")
         if self.trusts(peer):
-            return self._believed(head, peer, host)
-        known = self._strangers.get((peer, host))
+            return self._believed(head, peer, host, secured)
+        known = self._strangers.get((peer, host, secured))
         if known is None:
-            known = _origin([peer], b"http", host, None)
+            scheme, more = (b"http", b"") if secured is None else (b"https", secured)
+            known = _origin([peer], scheme, host, None, more)
             if len(host) <= _LONGEST_HOST:
                 if len(self._strangers) >= _REMEMBERED:
                     self._strangers.clear()
-                self._strangers[peer, host] = known
+                self._strangers[peer, host, secured] = known
         return known
 
-    def _believed(self, head: RequestHead, peer: str, host: bytes) -> Origin:
+    def _believed(self, head: RequestHead, peer: str, host: bytes, secured: bytes | None) -> Origin:
         """Return the origin that a trusted `peer` states."""
         if b"forwarded" in head.first and b"x-forwarded-for" not in head.first:
             named = [hop for hop in read_forwarded(list(head.every(b"forwarded"))) if hop is None or hop.node]
@@ -119,7 +123,8 @@ class Origins:
             self._unreadable("X-Forwarded-Host", named_host.decode("latin-1"), peer)
             named_host = b""
         request_id = _one_of(head, b"x-request-id", _REQUEST_ID)
-        return _origin([*hops, peer], proto or b"http", named_host or host, request_id, trusted=True)
+        scheme, more = (b"http", b"") if secured is None else (b"https", secured)
+        return _origin([*hops, peer], proto or scheme, named_host or host, request_id, more, trusted=True)
 
     def _hops(self, field: str, nodes: Sequence[str | None], peer: str) -> list[str]:
         """Return the believed hops among `nodes`, client first: from the last untrusted hop to the right."""
@@ -150,8 +155,14 @@ def _at_the_client(stated: list[str], hops: int) -> str:
     return stated[-hops] if 0 < hops <= len(stated) else stated[0]
 
 
-def _origin(
-    hops: list[str], proto: bytes, host: bytes, request_id: bytes | None, *, trusted: bool = False
+def _origin(  # noqa: PLR0913 -- the parts of an origin
+    hops: list[str],
+    proto: bytes,
+    host: bytes,
+    request_id: bytes | None,
+    more: bytes = b"",
+    *,
+    trusted: bool = False,
 ) -> Origin:
     addresses = hops if hops[-1] != UNIX else hops[:-1]  # a Unix socket's client has none to pass on
     lines = (
@@ -160,6 +171,7 @@ def _origin(
         else b"",
         b"X-Forwarded-Proto: %b\r\n" % proto,
         b"X-Forwarded-Host: %b\r\n" % host if host else b"",
+        more,
     )
     return Origin(hops[0], request_id, b"".join(lines), trusted, host)
 

@@ -108,7 +108,7 @@ class Pipeline:
             return
         if inbound.fault is not None:
             raise inbound.fault
-        decider.read(exchange, inbound.connection.peer)
+        decider.read(exchange, inbound.connection.peer, inbound.connection.secured)
         exchange.target = target = parse_target(head)
         if target.path == "*":
             exchange.status = 204

@@ -63,6 +63,7 @@ class DownstreamConnection(asyncio.Protocol):
     Attributes:
         peer: The client's address as text; empty if the system does not know it.
         network: The network that the address is counted with.
+        secured: Field lines about the client certificate of a TLS connection, none without one; None without TLS.
         deadline: The time at which ``expire`` is called; see :mod:`~gateway.wire.deadlines`.
     """
 
@@ -79,6 +80,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._buffered = 0  # bytes that the client had not taken when its write deadline was set
         self.deadline: float | None = None
         self.peer, self.network = peer, ""
+        self.secured: bytes | None = None
         # Of the request that is being served; None between requests.
         self._active: Inbound | None = None
         self._drive: Drive | None = None
@@ -103,7 +105,7 @@ class DownstreamConnection(asyncio.Protocol):
             self.peer = str(name[0])
         self._deadlines.watched.add(self)
         self.deadline = self._deadlines.after(self._limits.idle_seconds)
-        too_many = self._listener.enter(self)
+        too_many = self._listener.enter(self, transport)
         if too_many is not None:
             self._break(ProtocolError(UNAVAILABLE, too_many))
             self._pump()

@@ -54,6 +54,10 @@ class ClientConnection(Owner, Protocol):
         """The client's address as text; empty if the system does not know it."""
 
     @property
+    def secured(self) -> bytes | None:
+        """Field lines about the client certificate of a TLS connection, none without one; None without TLS."""
+
+    @property
     def draining(self) -> bool:
         """True if connections are not kept alive any more."""
 

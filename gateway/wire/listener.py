@@ -38,6 +38,7 @@ class Listener:
         prefaced: Returns whether a peer's connections begin with a PROXY header; None if no peer's do.
         unprefaced: Reports a connection without a good PROXY header: the reason, what was wrong, and the peer.
         preludes: Connections whose PROXY header has not been read.
+        secured: Returns the field lines about the client certificate of a TLS connection; None if none is one.
         open: The open connections.
         opened: The number of connections opened so far.
         idled: The number of connections closed because they were idle.
@@ -54,6 +55,7 @@ class Listener:
     prefaced: Callable[[str], bool] | None = None
     unprefaced: Callable[[str, str, str], None] = _unheard
     preludes: set[ProxyPrelude] = field(default_factory=set)
+    secured: Callable[[asyncio.BaseTransport], bytes | None] | None = None
     open: set[DownstreamConnection] = field(default_factory=set)
     opened: int = 0
     idled: int = 0
@@ -80,10 +82,14 @@ class Listener:
         """Make a client connection; `peer` is its client's address if the transport does not know it, else empty."""
         return DownstreamConnection(self, peer)
 
-    def enter(self, connection: DownstreamConnection) -> str | None:
+    def enter(
+        self, connection: DownstreamConnection, transport: asyncio.BaseTransport | None = None
+    ) -> str | None:
         """Register a connection; return the reason if it is one too many, else None."""
         self.open.add(connection)
         self.opened += 1
+        if self.secured is not None and transport is not None:
+            connection.secured = self.secured(transport)
         peer, most = connection.peer, self.limits.connections_per_address
         connection.network = network = self.network(peer)
         count = self._by_network.get(network, 0) + 1

@@ -332,6 +332,27 @@ def test_a_token_among_the_secrets_of_the_chart_is_sent_too(tmp_path: Path) -> N
     assert "authorization" not in endpoint
 
 
+def test_a_secret_with_a_certificate_makes_the_public_port_speak_tls(tmp_path: Path) -> None:
+    values = {
+        **EVERYTHING,
+        "tls": {"existing": "gateway-tls", "clientAuthorities": "clients"},
+        "config": {**EVERYTHING["config"], "GATEWAY_TLS_CLIENT_AUTH": "required"},
+    }
+    documents = rendered(values, tmp_path)
+    settings = the("ConfigMap", documents, "whatomate-gateway")["data"]
+    pod = the("Deployment", documents)["spec"]["template"]["spec"]
+    mounted = {one["name"]: one["mountPath"] for one in pod["containers"][0]["volumeMounts"]}
+    secrets = {one["name"]: one["secret"]["secretName"] for one in pod["volumes"] if "secret" in one}
+    for name, secret, files in (
+        ("gateway-tls", "gateway-tls", {"CERT_FILE": "tls.crt", "KEY_FILE": "tls.key"}),
+        ("gateway-client-authorities", "clients", {"CLIENT_CA_FILE": "ca.crt"}),
+    ):
+        assert secrets[name] == secret
+        for setting, file in files.items():
+            assert settings[f"GATEWAY_TLS_{setting}"] == f"{mounted[name]}/{file}"
+    assert the("Service", documents, "whatomate-gateway")["spec"]["ports"][0]["appProtocol"] == "https"
+
+
 def test_the_example_puts_a_native_sidecar_into_a_backends_pod(tmp_path: Path) -> None:
     shutil.copytree(EXAMPLE, tmp_path / "examples" / "backend")
     shutil.copytree(CHART, tmp_path / "whatomate-gateway")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from config.certificates import read_certificate
+from config.certificates import client_identity, read_certificate
 from config.load import ConfigError
 from config.route_file import read_plan
 from config.tls_checks import certificate_doubts, tls_doubts
@@ -150,3 +151,45 @@ def test_a_certificate_covers_its_names_and_one_label_of_a_wildcard(
 ) -> None:
     pair = authority.issue("a.example", "*.wild.example", "127.0.0.1", "::1")
     assert read_certificate(pair.certificate).covers(host) is covered
+
+
+def test_the_listener_has_a_key_for_each_certificate(authority: Authority) -> None:
+    first, second = authority.issue("a.example"), authority.issue("b.example")
+    certificates = f"{first.certificate},{second.certificate}"
+    (problem,) = problems_of({"GATEWAY_TLS_CERT_FILE": certificates, "GATEWAY_TLS_KEY_FILE": str(first.key)})
+    assert problem.startswith("GATEWAY_TLS_KEY_FILE: names 1 files, and GATEWAY_TLS_CERT_FILE 2")
+    found = problems_of(
+        {"GATEWAY_TLS_CERT_FILE": certificates, "GATEWAY_TLS_KEY_FILE": f"{second.key},{first.key}"}
+    )
+    assert len(found) == 2
+    assert all("has another key than the certificate's" in problem for problem in found)
+    load({"GATEWAY_TLS_CERT_FILE": certificates, "GATEWAY_TLS_KEY_FILE": f"{first.key},{second.key}"})
+
+
+def test_client_certificates_need_tls_and_their_authorities(authority: Authority) -> None:
+    pair = authority.issue("a.example")
+    files = {"GATEWAY_TLS_CERT_FILE": str(pair.certificate), "GATEWAY_TLS_KEY_FILE": str(pair.key)}
+    demanding = {"GATEWAY_TLS_CLIENT_AUTH": "required"}
+    assert problems_of(demanding) == [
+        "GATEWAY_TLS_CLIENT_AUTH: required needs TLS: set GATEWAY_TLS_CERT_FILE"
+    ]
+    assert problems_of({**files, **demanding}) == [
+        "GATEWAY_TLS_CLIENT_CA_FILE: required with GATEWAY_TLS_CLIENT_AUTH=required"
+    ]
+    trusting = {"GATEWAY_TLS_CLIENT_CA_FILE": str(authority.file)}
+    load({**files, **demanding, **trusting})
+    (doubt,) = tls_doubts(load({**files, **trusting}), None, time.time())
+    assert doubt.startswith("GATEWAY_TLS_CLIENT_CA_FILE: has no effect")
+
+
+def test_no_header_of_identity_takes_the_name_of_the_client_certificates(authority: Authority) -> None:
+    (problem,) = problems_of({"GATEWAY_HEADER_USER_NAME": "x_auth_client_subject"})
+    assert "has a meaning of its own" in problem
+
+
+def test_a_subject_and_names_hold_nothing_that_ends_a_line_or_a_name(authority: Authority) -> None:
+    pair = authority.issue("a.example", "spiffe://a,DNS:b c", subject="x\r\ny\x00, \u00fc%")
+    der = ssl.PEM_cert_to_DER_cert(pair.certificate.read_text())
+    subject, names = client_identity(der)
+    assert subject == "CN=x%0D%0Ay\\00\\, %C3%BC%25"
+    assert names == ("DNS:a.example", "URI:spiffe://a%2CDNS:b%20c")

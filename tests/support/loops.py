@@ -20,6 +20,7 @@ BOTH_LOOPS = frozenset(
         "test_socket_frames",
         "test_socket_auth",
         "test_upstream_tls",
+        "test_tls_listener",
     }
 )
 """What holds for bytes must hold on asyncio's own loop as well; everything runs on the loop of production."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     import ssl
@@ -74,11 +74,15 @@ class Client:
         address: Where the gateway listens.
     """
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(
+        self, address: tuple[str, int], tls: ssl.SSLContext | None = None, name: str = "gateway.example"
+    ) -> None:
+        """With `tls` it speaks TLS, and asks for `name`."""
         self.address = address
+        self._tls: dict[str, Any] = {} if tls is None else {"ssl": tls, "server_hostname": name}
 
     async def __aenter__(self) -> Self:
-        self.reader, self.writer = await asyncio.open_connection(*self.address, limit=1 << 24)
+        self.reader, self.writer = await asyncio.open_connection(*self.address, limit=1 << 24, **self._tls)
         return self
 
     async def __aexit__(

@@ -27,6 +27,13 @@ GATEWAY_JWT_KEYS_DIR: /run/secrets/keys
 {{- if .Values.adminToken.existing }}
 GATEWAY_ADMIN_TOKEN_FILE: /run/secrets/admin/token
 {{- end }}
+{{- if .Values.tls.existing }}
+GATEWAY_TLS_CERT_FILE: /run/secrets/tls/tls.crt
+GATEWAY_TLS_KEY_FILE: /run/secrets/tls/tls.key
+{{- end }}
+{{- if .Values.tls.clientAuthorities }}
+GATEWAY_TLS_CLIENT_CA_FILE: /run/secrets/client-authorities/ca.crt
+{{- end }}
 {{- end }}
 
 {{/* The public port: of GATEWAY_LISTEN where that is set, else 8080. */}}
@@ -82,6 +89,12 @@ volumeMounts:
   {{- if .Values.adminToken.existing }}
   - {name: gateway-admin, mountPath: /run/secrets/admin, readOnly: true}
   {{- end }}
+  {{- if .Values.tls.existing }}
+  - {name: gateway-tls, mountPath: /run/secrets/tls, readOnly: true}
+  {{- end }}
+  {{- if .Values.tls.clientAuthorities }}
+  - {name: gateway-client-authorities, mountPath: /run/secrets/client-authorities, readOnly: true}
+  {{- end }}
   {{- with .Values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -106,6 +119,14 @@ volumeMounts:
 - name: gateway-admin
   secret: {secretName: {{ .existing }}, defaultMode: 0440, items: [{key: {{ .key }}, path: token}]}
 {{- end }}
+{{- end }}
+{{- if .Values.tls.existing }}
+- name: gateway-tls
+  secret: {secretName: {{ .Values.tls.existing }}, defaultMode: 0440}
+{{- end }}
+{{- if .Values.tls.clientAuthorities }}
+- name: gateway-client-authorities
+  secret: {secretName: {{ .Values.tls.clientAuthorities }}, defaultMode: 0440, items: [{key: ca.crt, path: ca.crt}]}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

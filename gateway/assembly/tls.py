@@ -1,0 +1,131 @@
+"""TLS of the listeners: it is built from the settings, follows the files, and is published."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from authcore.identity_headers import CLIENT_CERTIFICATE
+from gateway.logs.limited import LimitedEvents
+from gateway.wire.tls_acceptor import TlsAcceptor
+from gateway.wire.tls_server import UNUSABLE, ServerTls, ServerTlsTerms, client_lines
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from config.settings import Settings
+    from gateway.metrics import Metrics
+    from gateway.wire.listener import Listener
+
+log = structlog.get_logger()
+
+
+class ListenerTls:
+    """TLS of the public listener.
+
+    Attributes:
+        server: Its contexts; None without TLS.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        """Make the contexts, and publish the metrics.
+
+        Raises:
+            OSError: a file cannot be read, or a key is not its certificate's.
+            FileUnusable: a certificate cannot be read.
+        """
+        self._settings = settings.tls
+        self.server = _server_of(settings)
+        self._acceptor: TlsAcceptor | None = None
+        self._events = LimitedEvents()
+        self._publish(metrics)
+
+    def secured(self) -> Callable[[asyncio.BaseTransport], bytes | None] | None:
+        """Return what tells a TLS connection's field lines about its client certificate; None without TLS."""
+        if self.server is None:
+            return None
+        return lambda transport: client_lines(transport, CLIENT_CERTIFICATE)
+
+    @property
+    def acceptor(self) -> Callable[[Listener, list[socket.socket]], TlsAcceptor] | None:
+        """Return the maker of the acceptor of a listener's sockets; None without TLS."""
+        return None if self.server is None else self._accept
+
+    def _accept(self, listener: Listener, sockets: list[socket.socket]) -> TlsAcceptor:
+        if self.server is None:
+            raise RuntimeError("there is no certificate")
+        tls = self._settings
+        self._acceptor = TlsAcceptor(
+            listener, self.server, sockets, seconds=tls.handshake_seconds, most=tls.handshakes
+        )
+        return self._acceptor
+
+    async def look(self) -> None:
+        """Read the files again if they have changed; files that do not fit change nothing."""
+        if self.server is None:
+            return
+        try:
+            taken = await asyncio.to_thread(self.server.look)
+        except UNUSABLE as error:
+            self._events.warning(
+                "certificates_not_taken",
+                key="listener",
+                listener="GATEWAY_LISTEN",
+                problem=str(error),
+                kept="the certificates that were in use",
+            )
+        else:
+            if taken:
+                log.info("certificates_taken", listener="GATEWAY_LISTEN")
+
+    def _publish(self, metrics: Metrics) -> None:
+        metrics.read_gauges(
+            "gateway_tls_certificate_expiry_timestamp_seconds",
+            "When the certificates in use end, by their files.",
+            ("file",),
+            lambda: {} if self.server is None else {(file,): at for file, at in self.server.expires.items()},
+        )
+        metrics.read_gauge(
+            "gateway_tls_handshakes_under_way",
+            "TLS handshakes with clients under way.",
+            lambda: 0 if self._acceptor is None else self._acceptor.under_way,
+        )
+        metrics.read_counters(
+            "gateway_tls_handshakes",
+            "Complete TLS handshakes with clients, by whether an earlier one was resumed.",
+            ("resumed",),
+            self._handshakes,
+        )
+        metrics.read_counters(
+            "gateway_tls_handshake_failures",
+            "Connections to the TLS port without a complete handshake, by the reason.",
+            ("reason",),
+            lambda: (
+                {}
+                if self._acceptor is None
+                else {(reason,): number for reason, number in self._acceptor.failures.items()}
+            ),
+        )
+
+    def _handshakes(self) -> dict[tuple[str, ...], float]:
+        acceptor = self._acceptor
+        if acceptor is None:
+            return {}
+        return {("yes",): acceptor.resumed, ("no",): acceptor.handshakes - acceptor.resumed}
+
+
+def _server_of(settings: Settings) -> ServerTls | None:
+    tls = settings.tls
+    if not tls.cert_file:
+        return None
+    return ServerTls(
+        ServerTlsTerms(
+            tuple(zip(tls.cert_file, tls.key_file, strict=True)),
+            min_version=tls.min_version,
+            client_auth=tls.client_auth,
+            authorities=tls.client_ca_file,
+        )
+    )

@@ -1,0 +1,289 @@
+"""TLS for clients: who is spoken to, by which certificate, what upstreams learn, and certificates that are renewed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.certificates import Authority, Pair
+from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.secured import GET, RawTls, counted, listener_of, until_failed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.app import Gateway
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start
+
+SUBJECT, SANS = "X-Auth-Client-Subject", "X-Auth-Client-SANs"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def name_of(client: Client) -> str:
+    """The first name in the certificate that the client was given."""
+    certificate: dict[str, Any] = client.writer.get_extra_info("ssl_object").getpeercert()
+    return str(certificate["subjectAltName"][0][1])
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+async def test_requests_come_by_tls_and_upstreams_learn_of_it(
+    start: Start, authority: Authority, upstream: Upstream, version: str
+) -> None:
+    gateway = await start(tls=listener_of(authority.issue("gateway.example")))
+    body = b"x" * 300_000
+    async with Client(gateway.address, authority.client(highest=version)) as client:
+        for _ in range(2):
+            raw = b"POST / HTTP/1.1\r\nHost: gateway.example\r\nContent-Length: %d\r\n\r\n" % len(body)
+            answer = await client.exchange(raw + body)
+            assert answer.json()["body"] == body.decode()
+        secured = client.writer.get_extra_info("ssl_object")
+        assert secured.version() == f"TLSv{version}"
+        assert secured.selected_alpn_protocol() is None
+        assert secured.cipher()[0].startswith(("ECDHE-ECDSA-", "TLS_"))
+    assert [request.one("X-Forwarded-Proto") for request in upstream.requests] == ["https", "https"]
+    assert upstream.requests[0].one(SUBJECT) is None
+    assert counted(gateway, "gateway_tls_handshakes_total", resumed="no") == 1
+
+
+async def test_http_1_1_is_what_alpn_agrees_on(start: Start, authority: Authority) -> None:
+    gateway = await start(tls=listener_of(authority.issue("gateway.example")))
+    context = authority.client()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with Client(gateway.address, context) as client:
+        assert client.writer.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+
+
+async def test_the_name_that_is_asked_for_chooses_the_certificate(start: Start, authority: Authority) -> None:
+    first, second = authority.issue("first.example"), authority.issue("second.example", "*.wild.example")
+    gateway = await start(tls=listener_of(first, second))
+    context = authority.client()
+    context.check_hostname = False
+    for asked, given in (
+        ("first.example", "first.example"),
+        ("SECOND.example", "second.example"),
+        ("a.wild.example", "second.example"),
+        ("b.a.wild.example", "first.example"),
+        ("unknown.example", "first.example"),
+        ("127.0.0.1", "first.example"),
+    ):
+        async with Client(gateway.address, context, asked) as client:
+            assert name_of(client) == given, asked
+
+
+@pytest.mark.parametrize(("highest", "lowest", "spoken"), [("1.2", "1.3", False), ("1.3", "1.3", True)])
+async def test_a_lower_version_is_refused_by_an_alert(
+    start: Start, authority: Authority, highest: str, lowest: str, spoken: bool
+) -> None:
+    gateway = await start(tls=listener_of(authority.issue("gateway.example"), min_version=lowest))
+    context = authority.client(highest=highest)
+    if spoken:
+        async with Client(gateway.address, context) as client:
+            assert (await client.exchange(GET)).status == 200
+        return
+    with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+        await asyncio.wait_for(Client(gateway.address, context).__aenter__(), PATIENCE)
+    await until_failed(gateway, "version")
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+async def test_a_client_certificate_reaches_the_upstream_and_nobody_can_claim_one(
+    start: Start, authority: Authority, upstream: Upstream, version: str
+) -> None:
+    """What could end a line or a name of the list is encoded; what a client claims is dropped in any spelling."""
+    gateway = await start(
+        tls=listener_of(
+            authority.issue("gateway.example"), client_auth="optional", client_ca_file=str(authority.file)
+        )
+    )
+    ours = authority.issue(
+        "a.example", "spiffe://example/ns/a,DNS:admin", "10.0.0.1", subject="Ann\r\nX-User-ID: 1, Büro"
+    )
+    claims = GET[:-2] + b"x_auth_client_subject: CN=root\r\nX-Auth-Client-SANs: DNS:b\r\n\r\n"
+    async with Client(gateway.address, authority.client(ours, highest=version)) as client:
+        for _ in range(2):
+            assert (await client.exchange(claims)).status == 200
+    async with Client(gateway.address, authority.client(highest=version)) as client:
+        assert (await client.exchange(claims)).status == 200
+    with_one, again, without = upstream.requests
+    for request in (with_one, again):
+        assert request.one(SUBJECT) == "CN=Ann%0D%0AX-User-ID: 1\\, B%C3%BCro"
+        assert request.one(SANS) == "DNS:a.example,URI:spiffe://example/ns/a%2CDNS:admin,IP:10.0.0.1"
+    assert without.one(SUBJECT) is None
+    assert without.one(SANS) is None
+    assert b"root" not in upstream.seen
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+async def test_without_the_certificate_that_is_demanded_nothing_is_read(
+    start: Start, authority: Authority, upstream: Upstream, tmp_path: Path, version: str
+) -> None:
+    gateway = await start(
+        tls=listener_of(
+            authority.issue("gateway.example"), client_auth="required", client_ca_file=str(authority.file)
+        )
+    )
+    folder = tmp_path / "others"
+    folder.mkdir()
+    foreign = Authority(folder, "other").issue("a.example")
+    for pair, reason in ((None, "client_certificate_missing"), (foreign, "client_certificate")):
+        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+            async with Client(gateway.address, authority.client(pair, highest=version)) as client:
+                await client.exchange(GET)
+        await until_failed(gateway, reason)
+    assert not upstream.requests
+    async with Client(
+        gateway.address, authority.client(authority.issue("a.example"), highest=version)
+    ) as client:
+        assert (await client.exchange(GET)).status == 200
+
+
+async def test_a_resumed_handshake_brings_its_certificate_along(
+    start: Start, authority: Authority, upstream: Upstream
+) -> None:
+    gateway = await start(
+        tls=listener_of(
+            authority.issue("gateway.example"), client_auth="required", client_ca_file=str(authority.file)
+        )
+    )
+    context = authority.client(authority.issue("a.example"))
+
+    def ask(session: ssl.SSLSession | None) -> ssl.SSLSession:
+        with (
+            socket.create_connection(gateway.address, PATIENCE) as plain,
+            context.wrap_socket(plain, server_hostname="gateway.example", session=session) as secured,
+        ):
+            assert secured.session_reused is (session is not None)
+            secured.sendall(GET)
+            assert secured.recv(4096).startswith(b"HTTP/1.1 200")
+            found = secured.session
+            assert found is not None
+            return found
+
+    session = await asyncio.to_thread(ask, None)
+    await asyncio.to_thread(ask, session)
+    assert [request.one(SANS) for request in upstream.requests] == ["DNS:a.example"] * 2
+    assert counted(gateway, "gateway_tls_handshakes_total", resumed="yes") == 1
+
+
+async def test_renewed_certificates_are_taken_without_dropping_a_connection(
+    start: Start, authority: Authority, tmp_path: Path
+) -> None:
+    """As Kubernetes does it: a link to a folder is moved, and both files change at once."""
+    mount = tmp_path / "mount"
+    mount.mkdir()
+
+    def publish(name: str) -> None:
+        pair, version = authority.issue(name), mount / f"..{name}"
+        version.mkdir()
+        pair.certificate.rename(version / "tls.crt")
+        pair.key.rename(version / "tls.key")
+        fresh = mount / "..fresh"
+        fresh.symlink_to(version.name)
+        fresh.rename(mount / "..data")
+
+    publish("old.example")
+    for file in ("tls.crt", "tls.key"):
+        (mount / file).symlink_to(f"..data/{file}")
+    gateway = await start(tls=listener_of(Pair(mount / "tls.crt", mount / "tls.key")))
+    context = authority.client()
+    context.check_hostname = False
+
+    async def given() -> str:
+        async with Client(gateway.address, context) as client:
+            assert (await client.exchange(GET)).status == 200
+            return name_of(client)
+
+    before = _expiry(gateway)
+    async with Client(gateway.address, context) as kept:
+        assert (await kept.exchange(GET)).status == 200
+        publish("new.example")
+        async with asyncio.timeout(PATIENCE):
+            while await given() != "new.example":
+                await asyncio.sleep(0.05)
+        assert (await kept.exchange(GET)).status == 200
+        assert name_of(kept) == "old.example"
+    assert before
+    assert _expiry(gateway) >= before
+
+
+async def test_a_pair_that_does_not_fit_is_never_used(start: Start, authority: Authority) -> None:
+    pair, other = authority.issue("old.example"), authority.issue("new.example")
+    gateway = await start(tls=listener_of(pair))
+    context = authority.client()
+    context.check_hostname = False
+
+    async def given() -> str:
+        async with Client(gateway.address, context) as client:
+            return name_of(client)
+
+    pair.certificate.write_bytes(other.certificate.read_bytes())
+    for _ in range(12):
+        assert await given() == "old.example"
+        await asyncio.sleep(0.1)
+    pair.key.unlink()
+    assert await given() == "old.example"
+    pair.key.write_bytes(other.key.read_bytes())
+    async with asyncio.timeout(PATIENCE):
+        while await given() != "new.example":
+            await asyncio.sleep(0.05)
+
+
+async def test_a_client_that_stays_is_closed_by_the_drain(start: Start, authority: Authority) -> None:
+    gateway = await start(
+        tls=listener_of(authority.issue("gateway.example")), timeout={"drain_seconds": PATIENCE}
+    )
+    async with Client(gateway.address, authority.client()) as client:
+        assert (await client.exchange(GET)).status == 200
+        stopping = asyncio.create_task(gateway.stop())
+        assert await client.closed() == b""
+        async with asyncio.timeout(PATIENCE):
+            await stopping
+
+
+async def test_a_refusal_reaches_a_client_that_is_still_sending(start: Start, authority: Authority) -> None:
+    gateway = await start(
+        tls=listener_of(authority.issue("gateway.example")), protected_paths=("/*",), public_paths=()
+    )
+    async with Client(gateway.address, authority.client()) as client:
+        await client.send(b"POST /api HTTP/1.1\r\nHost: gateway.example\r\nContent-Length: 9000000\r\n\r\n")
+        client.writer.write(b"x" * 400_000)
+        assert (await read_head(client.reader)).status == 401
+
+
+async def test_a_proxy_header_comes_before_the_handshake(
+    start: Start, authority: Authority, upstream: Upstream
+) -> None:
+    gateway = await start(
+        tls=listener_of(authority.issue("gateway.example")), proxy={"protocol_from": ("127.0.0.0/8",)}
+    )
+    async with Client(gateway.address) as client:
+        for byte in b"PROXY TCP4 203.0.113.9 127.0.0.1 4711 443\r\n":
+            await client.send(bytes([byte]))
+            await asyncio.sleep(0)
+        raw = RawTls(authority.client())
+        await raw.shake_hands(client)
+        await client.send(raw.record(GET))
+        async with asyncio.timeout(PATIENCE):
+            while not upstream.requests:
+                await asyncio.sleep(0.01)
+    assert upstream.requests[0].one("X-Real-IP") == "203.0.113.9"
+    with pytest.raises((OSError, asyncio.IncompleteReadError)):
+        async with Client(gateway.address, authority.client()) as without:
+            await without.exchange(GET)
+    assert len(upstream.requests) == 1
+
+
+def _expiry(gateway: Gateway) -> float:
+    for family in gateway.metrics.registry.collect():
+        if family.name == "gateway_tls_certificate_expiry_timestamp_seconds":
+            return family.samples[0].value
+    return 0.0
