@@ -183,6 +183,9 @@ class Timeout(Group):
     body_seconds: Seconds = Field(
         60, description="Without a byte while a request body is due; past that 408."
     )
+    hosted_request_seconds: Seconds = Field(
+        30, description="To send a whole request for a hosted endpoint, body and all; past that 408."
+    )
     write_seconds: Seconds = Field(60, description="Without the client taking a byte of its response.")
     tunnel_seconds: Seconds = Field(300, description="Without a byte either way through a WebSocket.")
     hosted_seconds: Seconds = Field(

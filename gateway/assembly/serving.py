@@ -81,6 +81,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         recorder=Recorder(metrics, access_log, laws.trace, spans),
         metrics=metrics,
         heads=Heads(laws),
+        whole_by=lambda: deadlines.after(settings.timeout.hosted_request_seconds),
         cors=build_policy(settings.cors),
     )
 
@@ -148,8 +149,7 @@ def _unreadable_hops(metrics: Metrics) -> Callable[[str, str, str], None]:
             field=field,
             peer=peer,
             element=element[:_ELEMENT_CHARACTERS].encode("ascii", "backslashreplace").decode("ascii"),
-            advice="have the proxy write addresses, with or without ports; until then its own address stands for "
-            "all of its clients",
+            advice="have the proxy write addresses: until then its own stands for all of its clients",
         )
 
     return report

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from authcore.figures import Histogram
     from gateway.metrics.meters import RouteMeter, Sizes, UpstreamMeter
 
+_PARTIES = ("upstream", "gateway")
+
 
 def histogram(
     name: str, meaning: str, labels: Sequence[str], histograms: Mapping[tuple[str, ...], Histogram]
@@ -54,6 +56,11 @@ class RouteFamilies(Collector):
         requests = CounterMetricFamily(
             "gateway_requests", "Requests answered.", labels=["route", "method", "status"]
         )
+        failures = CounterMetricFamily(
+            "gateway_failures",
+            "Requests that the upstream or the gateway failed; what a client did wrong is none.",
+            labels=["route", "blame"],
+        )
         durations = HistogramMetricFamily(
             "gateway_request_duration_seconds",
             "From the request's head to the end of its answer.",
@@ -71,10 +78,13 @@ class RouteFamilies(Collector):
             for label, number in by_label.items():
                 requests.add_metric([name, *label], number)
             if number := sum(by_label.values()):
+                for party in _PARTIES:
+                    failed = sum(count for (blame, _), count in meter.failures.items() if blame == party)
+                    failures.add_metric([name, party], failed)
                 durations.add_metric([name], _buckets(DURATION_BUCKETS, meter.buckets), meter.seconds)
                 received.add_metric([name], _of_sizes(meter.received, number), meter.received.total)
                 sent.add_metric([name], _of_sizes(meter.sent, number), meter.sent.total)
-        yield from (requests, durations, received, sent)
+        yield from (requests, failures, durations, received, sent)
 
 
 class UpstreamFamilies(Collector):

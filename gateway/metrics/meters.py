@@ -68,20 +68,26 @@ class RouteMeter:
 
     Attributes:
         answered: Requests by method and status.
+        failures: Requests that the upstream or the gateway failed, by which of them it was and the status.
         buckets: Number of requests in each duration bucket; there is one bucket more than bounds.
         seconds: The sum of the durations.
         received: Sizes of request bodies; empty bodies are not counted.
         sent: Sizes of response bodies.
     """
 
-    __slots__ = ("answered", "buckets", "received", "seconds", "sent")
+    __slots__ = ("answered", "buckets", "failures", "received", "seconds", "sent")
 
     def __init__(self) -> None:
         self.answered: dict[tuple[bytes, int], int] = {}
+        self.failures: dict[tuple[str, int], int] = {}
         self.buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.seconds = 0.0
         self.received = Sizes()
         self.sent = Sizes()
+
+    def failed(self, blame: str, status: int) -> None:
+        """Count a request that ``upstream`` or ``gateway`` failed."""
+        self.failures[blame, status] = self.failures.get((blame, status), 0) + 1
 
     def record(self, method: bytes, status: int, seconds: float, received: int = 0, sent: int = 0) -> None:
         """Count one request that has been answered; sizes in bytes."""

@@ -32,15 +32,17 @@ if TYPE_CHECKING:
 
     Labelled = Mapping[tuple[str, ...], float]
 
-DROPS: Final = frozenset({408, 413, 414, 429, 431, 503})
-"""Statuses of requests that met a limit or found no room."""
+DROPS: Final = frozenset({408, 413, 414, 429, 431, 499, 503})
+"""Statuses of requests that met a limit or found no room; 499 of clients that did not take their answer in time."""
 
 KNOWN_DROPS: Final = (
     ("408", "request_timeout"),
     ("413", "body_too_large"),
     ("414", "target_too_long"),
     ("431", "head_too_large"),
+    ("499", "write_timeout"),
     ("503", "too_many_connections"),
+    ("503", "too_many_of_network"),
     ("503", "upstream_busy"),
     ("503", "overloaded"),
     ("503", "store_down"),

@@ -26,6 +26,7 @@ class Exchange(DecisionContext):
         status: Status of the answer; 499 when the client left before there was one.
         reason: Why it was refused, as a bounded word; empty when it was not.
         detail: The same for people, in logs only.
+        blame: Who failed it, ``upstream`` or ``gateway``; empty when nobody did (:mod:`gateway.proxy.blame`).
         admission: Who reads the first message of its WebSocket; None where nobody does.
         attempts: How often a connection to the upstream was used for it.
         head_refused: The upstream may have refused it for the size of its head.
@@ -36,6 +37,7 @@ class Exchange(DecisionContext):
     __slots__ = (
         "admission",
         "attempts",
+        "blame",
         "cors",
         "decided",
         "detail",
@@ -60,6 +62,7 @@ class Exchange(DecisionContext):
         self.status = 0
         self.reason = ""
         self.detail = ""
+        self.blame = ""
         self.attempts = 0
         self.head_refused = False
         self.stream: Stream | None = None

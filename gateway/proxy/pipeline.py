@@ -37,10 +37,12 @@ from gateway.proxy.refusals import answer_start, refuse
 from gateway.proxy.target import parse_target
 from gateway.tracing.context import OwnIds
 from gateway.wire.faults import UpstreamFault, UpstreamTlsFailed
-from gateway.wire.inbound import ClientGone
+from gateway.wire.inbound import ClientGone, ClientStalled
 from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.metrics import Metrics
     from gateway.proxy.admission import Admission
     from gateway.proxy.authorizer import Authorizer
@@ -73,9 +75,14 @@ class Pipeline:
         recorder: Recorder,
         metrics: Metrics,
         heads: Heads,
+        whole_by: Callable[[], float],
         cors: CorsPolicy | None = None,
     ) -> None:
-        """`cors` is the CORS policy of requests that match no route."""
+        """`cors` is the CORS policy of requests that match no route.
+
+        `whole_by` returns the loop's time by which a request for a hosted endpoint that comes now has to be there.
+        """
+        self._whole_by = whole_by
         self.decider = decider
         self._decisions = decisions
         self.forwarder = forwarder
@@ -94,7 +101,9 @@ class Pipeline:
         try:
             await self._forward(exchange)
         except ClientGone as gone:
-            exchange.status, exchange.reason, exchange.detail = CLIENT_CLOSED, "client_gone", str(gone)
+            exchange.status, exchange.reason, exchange.detail = CLIENT_CLOSED, gone.reason, str(gone)
+            if isinstance(gone, ClientStalled):
+                self._metrics.refused(CLIENT_CLOSED, gone.reason)
         except Exception as error:  # noqa: BLE001 -- any exception denies
             self._rescue(exchange, error)
         finally:
@@ -126,6 +135,7 @@ class Pipeline:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
         start = decider.prepare(exchange, permit)
         if route.internal:
+            inbound.whole_by = self._whole_by()
             await self._host(exchange, route, b"%b%b: %b\r\n" % (start, EXCHANGE_HEADER, exchange.own_id))
             return
         try:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from authcore.principal import ANONYMOUS
 from gateway.faults import describe
 from gateway.logs import masked, redacted_query
+from gateway.proxy.blame import blame
 from gateway.tracing.ended import Ended
 
 if TYPE_CHECKING:
     from gateway.logs import AccessLog
-    from gateway.metrics import Metrics
+    from gateway.metrics import Metrics, RouteMeter
     from gateway.proxy.exchange import Exchange
     from gateway.tracing.context import TracePolicy
     from gateway.tracing.ended import Spans
@@ -67,6 +68,8 @@ class Recorder:
             if verdict is not None and not exchange.reason:
                 exchange.reason, exchange.detail = verdict
         inbound = exchange.inbound
+        if exchange.reason or exchange.status >= _SERVER_ERROR:
+            _find_blame(exchange, meter)
         meter.record(
             exchange.head.method, exchange.status, now - exchange.started, inbound.received, inbound.sent
         )
@@ -84,16 +87,29 @@ class Recorder:
                     line["query"] = redacted_query(query, values=access_log.values)
             access_log.add(line)
         if self._spans is not None:
-            context = None if exchange.reading is None else exchange.reading.trace
-            if context.sampled if context is not None else self._trace.samples(exchange.own_id):
-                self._spans.add(_ended(exchange, now))
+            self._add_spans(self._spans, exchange, now)
+
+    def _add_spans(self, spans: Spans, exchange: Exchange, now: float) -> None:
+        """Hand the request to `spans` if its trace is sampled."""
+        context = None if exchange.reading is None else exchange.reading.trace
+        if context.sampled if context is not None else self._trace.samples(exchange.own_id):
+            spans.add(_ended(exchange, now))
+
+
+def _find_blame(exchange: Exchange, meter: RouteMeter) -> None:
+    """Find out who failed a request that was refused or answered 500 and above, and count it."""
+    route = exchange.route
+    hosted = route is not None and route.internal
+    exchange.blame = blame(exchange.status, exchange.reason, hosted=hosted)
+    if exchange.blame:
+        meter.failed(exchange.blame, exchange.status)
 
 
 def _line(exchange: Exchange, now: float) -> dict[str, object]:
     inbound, route, reading, target = exchange.inbound, exchange.route, exchange.reading, exchange.target
     line: dict[str, object] = {
         "time": time.time(),
-        "level": "info" if exchange.status < _SERVER_ERROR else "error",
+        "level": "error" if exchange.blame else "info",
         "event": "request",
         "request_id": exchange.request_id.decode("ascii"),
         "trace_id": (
@@ -126,6 +142,8 @@ def _line(exchange: Exchange, now: float) -> dict[str, object]:
         line["shadow_detail"] = str(exchange.shadowed)
     if exchange.growth is not None:
         line["head_bytes_in"], line["head_bytes_out"], line["identity_bytes"] = exchange.growth
+    if exchange.blame:
+        line["blame"] = exchange.blame
     if exchange.reason:
         line["reason"] = exchange.reason
         line["detail"] = exchange.detail
@@ -155,6 +173,7 @@ def _ended(exchange: Exchange, now: float) -> Ended:
         user_id=principal.user_id if known and principal is not None else None,
         organization_id=principal.organization_id if known and principal is not None else None,
         reason=exchange.reason,
+        blame=exchange.blame,
         attempts=exchange.attempts,
         received=inbound.received,
         answered=inbound.sent,

@@ -15,6 +15,7 @@ from gateway.wire.faults import (
     UpstreamTlsFailed,
     UpstreamUnreachable,
 )
+from gateway.wire.listener import TOO_MANY_OF_NETWORK
 from gateway.wire.messages import ProtocolError
 
 UNAVAILABLE = 503
@@ -52,6 +53,8 @@ def refuse(error: Exception) -> Fault:
     """Return the answer to `error`. It describes an upstream's fault in general words only; the log has the details."""
     if isinstance(error, ProtocolError):
         reason = _PROTOCOL_REASONS.get(error.status, "malformed_request")
+        if error.reason == TOO_MANY_OF_NETWORK:
+            reason = "too_many_of_network"
         return Fault(error.status, error.reason[:1].upper() + error.reason[1:], reason)
     if isinstance(error, UpstreamFault):
         row = next(_UPSTREAM[kind] for kind in type(error).__mro__ if kind in _UPSTREAM)

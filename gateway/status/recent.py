@@ -23,7 +23,6 @@ NOTE_SECONDS: Final = 5.0
 MINUTE: Final = 60.0
 LONGEST: Final = 300.0
 _REFUSED: Final = 400
-_FAILED: Final = 500
 
 
 @dataclass(slots=True)
@@ -32,7 +31,8 @@ class Counts:
 
     Attributes:
         seconds: Length of the window.
-        requests: Number of answered requests, of which ``refused`` are 4xx and ``failed`` 5xx.
+        requests: Number of requests. The upstream or the gateway ``failed`` some; others were ``refused``, with a
+            status of 400 and above.
         buckets: Their durations, in the buckets of the metrics.
         faults: Number of requests that the gateway answered itself, by reason.
         callers: Number of verdicts on callers, by ``credential outcome``.
@@ -99,10 +99,12 @@ def counted(metrics: Metrics, now: float) -> Counts:
     for meter in metrics.routes.values():
         for (_, status), number in meter.answered.items():
             counts.requests += number
-            if status >= _FAILED:
-                counts.failed += number
-            elif status >= _REFUSED:
+            if status >= _REFUSED:
                 counts.refused += number
+        for (_, status), number in meter.failures.items():
+            counts.failed += number
+            if status >= _REFUSED:
+                counts.refused -= number
         counts.buckets = [one + other for one, other in zip(counts.buckets, meter.buckets, strict=True)]
     counts.faults = metrics.faults_by_reason()
     counts.callers = {" ".join(labels): number for labels, number in metrics.verdicts.counts.items()}

@@ -95,8 +95,8 @@ def _of_requests(snapshot: Snapshot) -> Iterable[Card]:
     p50, p99 = quantile(0.5, window["buckets"]), quantile(0.99, window["buckets"])
     failed = window["failed"] / requests
     late = traffic["loop_lag_seconds"]
-    yield "failed", "Failed", f"{failed:.1%}", "answered 5xx, last minute", "bad" if failed else ""
-    yield "refused", "Refused", f"{window['refused'] / requests:.1%}", "answered 4xx, last minute", ""
+    yield "failed", "Failed", f"{failed:.1%}", "by upstream or gateway, last minute", "bad" if failed else ""
+    yield "refused", "Refused", f"{window['refused'] / requests:.1%}", "last minute", ""
     yield "p50", "p50", _seconds(p50), "of the last minute", ""
     yield "p99", "p99", _seconds(p99), "of the last minute", "warn" if (p99 or 0) > _SLOW_SECONDS else ""
     yield "flight", "In flight", _number(traffic["in_flight"]), "requests being served", ""

@@ -30,6 +30,7 @@ class Ended:
         user_id: The user; None if not known.
         organization_id: The organization the user acts in.
         reason: Why it was refused or broke off.
+        blame: Who failed it, ``upstream`` or ``gateway``; empty if nobody did.
         attempts: Number of upstream connections used for it.
         received: Bytes of the request's body.
         answered: Bytes of the response's body.
@@ -53,6 +54,7 @@ class Ended:
     user_id: UUID | None
     organization_id: UUID | None
     reason: str
+    blame: str
     attempts: int
     received: int
     answered: int

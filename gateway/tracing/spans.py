@@ -34,7 +34,6 @@ BATCH: Final = 256
 GATHER_SECONDS: Final = 1.0
 SEND_SECONDS: Final = 5.0
 END_SECONDS: Final = 3.0
-_SERVER_ERROR: Final = 500
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _SERVER, _AUTHENTICATE, _CONNECT = 0x5A5A5A5A5A5A5A5A, 0x3C3C3C3C3C3C3C3C, 0x6969696969696969
 """Masks that make span ids differ from the upstream's: ids only have to differ within one trace."""
@@ -127,7 +126,7 @@ class SpanMaker:
         server = _context(trace_id, own ^ _SERVER)
         caller = None if theirs is None else _context(trace_id, int(theirs.parent_id, 16), is_remote=True)
         status = Status(StatusCode.UNSET)
-        if ended.status >= _SERVER_ERROR:
+        if ended.blame:
             status = Status(StatusCode.ERROR, ended.reason or None)
         whole = (ended.started, ended.ended)
         name = f"{ended.method} {ended.route}".strip()
@@ -200,7 +199,7 @@ def _of_request(ended: Ended) -> dict[str, str | int]:
         "user.id": "" if ended.user_id is None else str(ended.user_id),
         "gateway.organization_id": "" if ended.organization_id is None else str(ended.organization_id),
     }
-    if ended.status >= _SERVER_ERROR:
+    if ended.blame:
         attributes["error.type"] = ended.reason or str(ended.status)
     return {name: value for name, value in attributes.items() if value != ""}
 

@@ -44,7 +44,7 @@ from gateway.wire.downstream_states import (
 )
 from gateway.wire.drive import Drive, report
 from gateway.wire.framing import BAD_REQUEST
-from gateway.wire.inbound import ClientGone, Inbound
+from gateway.wire.inbound import CLOSED, STALLED, ClientGone, ClientStalled, Inbound
 from gateway.wire.messages import ProtocolError
 from gateway.wire.request_parser import EARLY, RequestParser
 from gateway.wire.write_buffer import WriteBuffer
@@ -76,6 +76,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._outlet: WriteBuffer | None = None  # from OPENED to LOST
         self._queue: deque[Inbound] = deque()
         self._reader = RequestParser(self, listener.limits, self._queue)
+        self._stalled = False  # it was dropped since its client took nothing
         self._full = self._paused = False  # flow control: written too much; reading is paused
         self._buffered = 0  # bytes that the client had not taken when its write deadline was set
         self.deadline: float | None = None
@@ -122,7 +123,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._queue.clear()
         self._reader.close()
         if not switched:  # the tunnel's exchange hears of it from the tunnel
-            self.throw(ClientGone("the client closed the connection"))
+            self.throw(ClientStalled(STALLED) if self._stalled else ClientGone(CLOSED))
 
     def eof_received(self) -> bool:
         """Treat a client that half-closes as one that left, as nginx and Envoy do: the two look alike.
@@ -188,6 +189,7 @@ class DownstreamConnection(asyncio.Protocol):
                 self._buffered = left
                 self.deadline = self._deadlines.after(self._limits.write_seconds)
             else:
+                self._stalled = True
                 self.abort()
         elif self._state >= LINGERING:
             self.abort()
@@ -296,7 +298,8 @@ class DownstreamConnection(asyncio.Protocol):
                 outlet.transport.resume_reading()
         if active is not None and self._state < LINGERING and not self._full:
             due = self._state == SERVING and not (active.complete or active.expecting or pause)
-            self.deadline = self._deadlines.after(self._limits.body_seconds) if due else None
+            latest = self._deadlines.after(self._limits.body_seconds) if due else None
+            self.deadline = active.body_deadline(latest)
 
     def _close(self, *, linger: bool) -> None:
         """Write out the buffer and close; with `linger`, read and drop received bytes for a while first."""
@@ -344,7 +347,7 @@ class DownstreamConnection(asyncio.Protocol):
             ClientGone: the connection is closed already.
         """
         if self._outlet is None:
-            raise ClientGone("the client closed the connection")
+            raise ClientGone(CLOSED)
         self._state = DOWNSTREAM.after(self._state, SWITCH)
         self._outlet.write(head)
         self.deadline = None

@@ -9,7 +9,7 @@ The wire passes an :class:`Inbound` to the gateway. Laws:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.wire.framing import LAST_CHUNK, UPGRADE, chunk
 from gateway.wire.messages import BodyKind, ProtocolError, RequestHead
@@ -25,8 +25,24 @@ _KEEP = b"Connection: keep-alive\r\n"
 _END = b"\r\n"
 
 
+CLOSED: Final = "the client closed the connection"
+STALLED: Final = "the client took nothing of its answer for GATEWAY_TIMEOUT_WRITE_SECONDS"
+
+
 class ClientGone(Exception):
-    """The client closed its connection before it received its answer."""
+    """The client closed its connection before it received its answer.
+
+    Attributes:
+        reason: The word for it in logs and metrics.
+    """
+
+    reason = "client_gone"
+
+
+class ClientStalled(ClientGone):
+    """The client took nothing of its answer for too long, and its connection was dropped."""
+
+    reason = "write_timeout"
 
 
 class Inbound:
@@ -51,10 +67,13 @@ class Inbound:
         closes: The connection closes after the answer.
         bare: Only a reset tells the client that the answer broke off: it ends by the close of the connection otherwise.
         sent: Bytes of answer body written.
+        whole_by: The loop's time by which the whole request has to be there; None for any time.
     """
 
     __slots__ = (
+        "_awaited",
         "_chunked",
+        "_counted",
         "_urged",
         "aborted",
         "answered",
@@ -74,6 +93,7 @@ class Inbound:
         "sink",
         "size",
         "source",
+        "whole_by",
     )
 
     def __init__(self, connection: ClientConnection, head: RequestHead | None = None) -> None:
@@ -96,6 +116,9 @@ class Inbound:
         self.sent = 0
         self._chunked = False
         self.bare = self._urged = False
+        self.whole_by: float | None = None
+        self._awaited: float | None = None
+        self._counted = 0
 
     # -- the request's body ----------------------------------------------------------------------------------
 
@@ -118,6 +141,20 @@ class Inbound:
         self.complete = True
         if self.sink is not None:
             self.sink.end()
+
+    def body_deadline(self, latest: float | None) -> float | None:
+        """Return when the next piece of the body has to be there; None if none is due.
+
+        Args:
+            latest: When one has to be there that is due from now on; None if none is due. Bytes that are not body, as
+                those of chunk extensions, gain no time.
+        """
+        if latest is None:
+            self._awaited = None
+        elif self._awaited is None or self.received != self._counted:
+            self._counted = self.received
+            self._awaited = latest if self.whole_by is None else min(latest, self.whole_by)
+        return self._awaited
 
     def take(self) -> list[bytes]:
         """Return the pieces that have arrived and were not taken, and clear them."""

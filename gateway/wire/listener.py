@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.wire.write_buffer import WriteBuffers
 
 
+TOO_MANY_OF_NETWORK: Final = "too many connections from this network"
 MOST_REFUSED: Final = 256
 """Most refused connections that stay open until their answer is read; further ones are dropped after it is written."""
 
@@ -96,7 +97,7 @@ class Listener:
         if len(self.open) - len(self._refused) > self.limits.connections:
             why = "too many connections"
         elif most and count > most and not self.exempt(peer):
-            why = "too many connections from this network"
+            why = TOO_MANY_OF_NETWORK
         else:
             self._by_network[network] = count
             return None

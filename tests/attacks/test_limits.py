@@ -92,7 +92,7 @@ async def test_the_limits_are_settings(start: Start, upstream: Upstream) -> None
         (b"GET / HTTP/1.1\r\nHost: gateway.test\r\nX-A:", b" " * PIECE, 431),
         (b"GET / HTTP/1.1\r\nHost: gateway.test\r\n", b"X-A: a\r\n" * 512, 431),
         (b"\r\n", b"\r\n" * 2048, 431),
-        (b"G", b"G" * PIECE, 400),
+        (b"G", b"G" * PIECE, 501),
         (b"", b"\x00" * PIECE, 400),
     ],
 )

@@ -134,7 +134,7 @@ async def test_what_meets_a_limit_is_told_by_status_and_reason(world: World, sta
     await traffic(gateway, world)
     page = await scraped(gateway)
     for status, reason in (
-        ("503", "too_many_connections"),
+        ("503", "too_many_of_network"),
         ("413", "body_too_large"),
         ("414", "target_too_long"),
         ("431", "head_too_large"),
