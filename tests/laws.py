@@ -417,6 +417,18 @@ def compiled_code_waits_outside_of_except(module: Module) -> Iterator[str]:
                 yield f"{inner.lineno}: compiled, and waits while it handles an exception"
 
 
+MACROS: Final = frozenset({"_unix", "_linux", "_amd64", "_i386", "_x86_64", "_arm__", "_aarch64__"})
+"""Attributes that mypyc would write, with one more underline before them, as names that C compilers predefine."""
+
+
+def compiled_attributes_are_no_macros(module: Module) -> Iterator[str]:
+    """The C compiler would replace such a name by a number."""
+    if module.path in compiled_paths():
+        for line, name in defined_names(module):
+            if name in MACROS:
+                yield f"{line}: the name {name}"
+
+
 @cache
 def compiled_paths() -> frozenset[str]:
     """Return the modules that mypyc compiles, by the build's own list."""
@@ -446,6 +458,7 @@ LAWS: Final = (
     a_module_fits_in_the_head,
     a_function_fits_on_the_screen,
     compiled_code_waits_outside_of_except,
+    compiled_attributes_are_no_macros,
     a_module_opens_with_a_caption,
     a_caption_names_the_thing,
     unused_words_stay_unused,

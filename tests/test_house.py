@@ -34,6 +34,7 @@ from tests.laws import (
     an_exemption_has_its_reason,
     authcore_has_no_clock,
     authorize_alone_makes_a_permit,
+    compiled_attributes_are_no_macros,
     compiled_code_waits_outside_of_except,
     defined_names,
     packages_keep_apart,
@@ -111,6 +112,11 @@ BREAKS: Final = [
     (unused_words_stay_unused, "gateway/x.py", "def f(*, said): ..."),
     (unused_words_stay_unused, "gateway/x.py", "for shown in rows: ..."),
     (unused_words_stay_unused, "gateway/kept.py", ""),
+    (
+        compiled_attributes_are_no_macros,
+        "gateway/wire/drive.py",
+        "class C:\n    def __init__(self):\n        self._unix = True",
+    ),
     (an_exemption_has_its_reason, "gateway/x.py", f"import os  {NO_QA}"),
     (
         compiled_code_waits_outside_of_except,

@@ -72,14 +72,14 @@ class Origins:
         `unreadable` is called with the field, the element that cannot be read, and the peer that sent it.
         """
         self._trusted = tuple(trusted)
-        self._unix = unix
+        self._unix_trusted = unix
         self._unreadable = unreadable
         self._strangers: dict[tuple[str, bytes, bytes | None], Origin] = {}
 
     def trusts(self, peer: str) -> bool:
         """Return whether what `peer` states about earlier hops is believed."""
         if peer == UNIX:
-            return self._unix
+            return self._unix_trusted
         if not self._trusted:
             return False
         address = read_address(peer)

@@ -5,6 +5,10 @@ Laws:
 - Heads are appended to ``heads`` in order, interim ones included; ``final`` is the last. Body pieces go to the sink
   once there is one, and wait in ``pieces`` until then.
 - Bytes behind the end of a response are ``excess``: they are not parsed, and the connection is not used again.
+- Where llhttp reads an announcement to close, the connection is not used again either. It reads more of them than RFC
+  9112 section 9.3 (Proxy-Connection, trailers, interim heads), and then refuses all that follows.
+- Trailers are dropped and change no framing (RFC 9110 section 6.5.1). llhttp refuses some that look like framing. The
+  response is whole all the same, as its last chunk has been read; the connection is not used again.
 - A higher minor version of HTTP is read as 1.1 (RFC 9110 section 2.5).
 - ``feed`` raises the first violation as a :class:`ProtocolError` of status 502.
 - A repeated head is not parsed again: a whole response of known length whose head equals, to the byte, one that this
@@ -51,7 +55,9 @@ class ResponseParser:
     """
 
     __slots__ = (
+        "_chunk_begins",
         "_chunks",
+        "_closes",
         "_fed",
         "_framed",
         "_head",
@@ -62,6 +68,7 @@ class ResponseParser:
         "_parser",
         "_tail",
         "_upgrade",
+        "_used_up",
         "complete",
         "early",
         "excess",
@@ -76,14 +83,14 @@ class ResponseParser:
         self._parser: httptools.HttpResponseParser | None = new_response_parser(self)
         self.heads: deque[ResponseHead] = deque()
         self._method = b""
+        self._used_up = False  # llhttp has read an announcement to close, and would read no further message
         self.expect(b"", upgrade=False)
 
     def expect(self, method: bytes, *, upgrade: bool) -> None:
         """Reset the parser for the response to a request of `method`."""
-        if (
-            self._method == b"HEAD"
-        ):  # llhttp cannot be given the method: after HEAD it waits for a body that never comes
-            self._parser = new_response_parser(self)
+        # llhttp cannot be given the method: after HEAD it waits for a body that never comes.
+        if self._method == b"HEAD" or self._used_up:
+            self._renew()
         self._method = method
         self._upgrade = upgrade
         self._head: ResponseHead | None = None
@@ -92,6 +99,8 @@ class ResponseParser:
         self._interim = 0
         self._tail = b""  # what came last of a head that has not ended
         self._chunks: ChunkLines | None = None
+        self._closes = False  # a close was announced, in whatever part of the response
+        self._chunk_begins = False  # a chunk's size was read, and nothing of the chunk
         self.heads.clear()
         self.final: ResponseHead | None = None
         self.complete = False
@@ -99,6 +108,10 @@ class ResponseParser:
         self.pieces: list[bytes] = []
         self.sink: Sink | None = None
         self.early = b""
+
+    def _renew(self) -> None:
+        self._parser = new_response_parser(self)
+        self._used_up = False
 
     def close(self) -> None:
         """Stop parsing. Parser and reader refer to each other, and this breaks the reference cycle."""
@@ -139,7 +152,7 @@ class ResponseParser:
             clean = without_white_space(raw, heads=self._interim + 1) if self._is_chunked() else raw
             if clean == raw:
                 raise
-            self._parser = new_response_parser(self)
+            self._renew()
             self.expect(self._method, upgrade=self._upgrade)
             self._parse(clean)
         if self._head is not None:
@@ -161,15 +174,34 @@ class ResponseParser:
             self._fed += len(raw)
         else:
             self._framed += len(raw)
+        self._feed(raw)
+        self._check_progress()
+
+    def _feed(self, raw: bytes) -> None:
+        """Pass bytes to llhttp, and what it leaves behind an interim head to a new one."""
+        interim = self._interim
+        if self._used_up:
+            self._renew()
         try:
-            self._parser.feed_data(raw)
+            if self._parser is not None:
+                self._parser.feed_data(raw)
         except httptools.HttpParserUpgrade as switched:
             self.early = raw[switched.args[0] :]
         except httptools.HttpParserError as error:
             if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
                 raise error.__context__ from error
-            raise ProtocolError(BAD_GATEWAY, str(error)) from error
-        self._check_progress()
+            if self._used_up and self.final is None and self._interim > interim:
+                self._feed(raw[end_of_heads(raw, self._interim - interim) :])
+            elif self._is_of_a_trailer(str(error)):
+                self._closes = self._used_up = True
+                self._complete()
+            else:
+                raise ProtocolError(BAD_GATEWAY, str(error)) from error
+
+    def _is_of_a_trailer(self, words: str) -> bool:
+        """Return whether llhttp's `words` refuse a trailer that looks like framing."""
+        looks_like_framing = "Content-Length" in words or "Transfer-Encoding" in words
+        return self._chunk_begins and looks_like_framing and not self.complete
 
     def _check_progress(self) -> None:
         """Enforce the limits on bytes without progress: an unfinished head, or framing without a body."""
@@ -181,7 +213,8 @@ class ResponseParser:
     @property
     def reusable(self) -> bool:
         """True if the response ended by its framing, with nothing behind it, and its connection may persist."""
-        return self.complete and not self.excess and self.final is not None and self.final.keep_alive
+        final = self.final
+        return self.complete and not (self.excess or self._closes) and final is not None and final.keep_alive
 
     def ended_by_close(self) -> bool:
         """Record that the connection has closed; return whether this ends the response (section 6.3 rule 8)."""
@@ -217,6 +250,7 @@ class ResponseParser:
             and self._method != b"HEAD"
             and head.kind in (BodyKind.LENGTH, BodyKind.NONE)
             and head.keep_alive
+            and not self._closes
             and len(raw) - end == (head.length if head.kind is BodyKind.LENGTH else 0)
             and (
                 head.kind is BodyKind.LENGTH or not head.length
@@ -284,6 +318,7 @@ class ResponseParser:
     def on_body(self, piece: bytes) -> None:
         """Pass a piece of the body to the sink, or store it until there is one."""
         self._framed = 0
+        self._chunk_begins = False
         if self.complete:
             self.excess = True
         elif self.final is None:  # an interim response, which has no body
@@ -293,8 +328,14 @@ class ResponseParser:
         else:
             self.pieces.append(piece)
 
+    def on_chunk_header(self) -> None:
+        """Begin a chunk; the last one is empty, and the trailers follow it."""
+        self._chunk_begins = True
+
     def on_message_complete(self) -> None:
-        """End a response by its framing."""
+        """End a response by its framing, or an interim one."""
+        if self._parser is not None and not self._parser.should_keep_alive():
+            self._closes = self._used_up = True
         if self.final is not None and not self.complete:
             self._complete()
 
