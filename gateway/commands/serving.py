@@ -71,7 +71,7 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
 @click.option(
     "--connect",
     is_flag=True,
-    help="Also ask the database whether serving would work: rights, schema, migrations.",
+    help="Also ask the database whether serving would work (rights, schema, migrations), and look upstreams' names up.",
 )
 def check_config(*, connect: bool) -> None:
     """Read the configuration, report every problem, print what holds (secrets hidden)."""
@@ -88,8 +88,13 @@ def check_config(*, connect: bool) -> None:
     for doubt in tls_doubts(settings, plan, time.time()):
         warn(doubt)
     if connect:
-        from gateway.commands.connecting import database_findings  # noqa: PLC0415 - only --connect needs it
+        from gateway.assembly.names import name_doubts  # noqa: PLC0415 - only --connect needs it
+        from gateway.commands.connecting import database_findings  # noqa: PLC0415 - as above
 
+        with working("waiting for name servers"):
+            named = asyncio.run(name_doubts(settings, plan))
+        for doubt in named:
+            warn(doubt)
         with working("waiting for the database"):
             findings = asyncio.run(database_findings(settings))
         if findings:

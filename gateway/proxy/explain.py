@@ -153,8 +153,10 @@ class Explainer:
         lines = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]
         secret = self._secret if route.edits is None else self._secret | route.edits.names
         forwarded = {name.lower() for name, _ in lines}
+        endpoints = route.upstream.pool.endpoints
         return {
             "name": route.upstream.name,
+            "addresses": [] if endpoints is None else [endpoint.name for endpoint in endpoints.every()],
             "target": first.split(" ")[1],
             "headers": [[name, REDACTED if name.lower() in secret else value] for name, value in lines],
             "removed": sorted(

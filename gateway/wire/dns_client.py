@@ -47,14 +47,21 @@ class Answer(NamedTuple):
     ttl: float
 
 
-class LookupFailed(OSError):
-    """A lookup failed. Its text says why.
+class LookupFailed(socket.gaierror):
+    """A lookup failed, as :func:`socket.getaddrinfo` would have.
 
     Attributes:
         outcome: The kind of failure, for metrics: ``failed`` if a name server answered with an error, or none is there.
+        code: The error number of ``getaddrinfo``.
+        words: What failed, in words.
     """
 
     outcome = "failed"
+    code = socket.EAI_AGAIN
+
+    def __init__(self, words: str) -> None:
+        super().__init__(self.code, words)
+        self.words = words
 
 
 class LookupTimedOut(LookupFailed):
@@ -67,6 +74,7 @@ class NameAbsent(LookupFailed):
     """A name server answered that there is no such name, or that the name has no address."""
 
     outcome = "absent"
+    code = socket.EAI_NONAME
 
 
 class DnsClient:

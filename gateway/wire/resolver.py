@@ -142,7 +142,7 @@ class Resolver:
         failure = record.failure
         if failure is None:
             raise LookupFailed(f"the name {host} is not looked up any more: the gateway stops")
-        raise type(failure)(*failure.args)
+        raise type(failure)(failure.words)
 
     def follow(self, name: str, changed: Changed) -> Callable[[], None]:
         """Look `name` up from now on, and call `changed` with its addresses when they change; return what ends it."""

@@ -101,7 +101,7 @@ def test_every_command_says_what_it_is_for() -> None:
     assert main.commands["check-config"] is check_config
 
 
-GOOD = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_UPSTREAM_URL": "http://app:3000"}
+GOOD = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:3000"}
 
 
 def test_with_connect_what_serves_is_found_in_order(run: Run, migrated_url: str) -> None:

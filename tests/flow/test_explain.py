@@ -100,6 +100,7 @@ async def test_what_the_upstream_would_get_is_what_it_gets(
     assert ours == theirs
     assert told["upstream"]["target"] == seen.start.split(b" ")[1].decode() == "/a?b=c"
     assert told["upstream"]["removed"] == ["Authorization"]
+    assert told["upstream"]["addresses"] == [f"127.0.0.1:{upstream.port}"]
 
 
 async def test_no_credential_is_told(world: World, start: Start) -> None:

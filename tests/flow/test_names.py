@@ -386,6 +386,21 @@ async def test_the_database_is_found_by_the_same_resolver(
     assert names.queries("db.test") > 0
 
 
+@pytest.mark.parametrize("trouble", ["silent", "absent"])
+async def test_a_database_whose_name_is_not_found_is_an_unknown_host(
+    start: Start, upstream: Upstream, names: NameServer, trouble: str
+) -> None:
+    if trouble == "silent":
+        names.silent.add("db.test")
+    gateway = await start("postgresql://gateway@db.test:5432/none", **asking(names, upstream.port))
+
+    async def named() -> bool:
+        page = await ask_admin(gateway, "/readyz")
+        return b"unknown_host" in page and b"check the host name in GATEWAY_DATABASE_URL" in page
+
+    await until(named)
+
+
 async def test_lookups_are_counted_by_their_outcome(
     start: Start, upstream: Upstream, names: NameServer
 ) -> None:
