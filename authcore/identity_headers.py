@@ -162,11 +162,16 @@ SESSION: Final = "session_id"
 
 BY_KEY: Final = {header.key: header for header in HEADERS}
 
+SESSION_HEADER: Final = BY_KEY[SESSION].name
+CREDENTIAL_HEADER: Final = "X-Auth-Credential"
+OWN_KEY_HEADER: Final = "X-Auth-Own-Key-ID"
+EXPIRY_HEADER: Final = "X-Auth-Expires-At"
+
 HOSTED: Final[tuple[tuple[str, Callable[[Principal], str]], ...]] = (
-    (BY_KEY[SESSION].name, lambda who: str(who.session_id or "")),
-    ("X-Auth-Credential", lambda who: who.method.value),
-    ("X-Auth-Own-Key-ID", lambda who: str(who.key_id or "")),
-    ("X-Auth-Expires-At", lambda who: "" if who.expires_at is None else str(who.expires_at)),
+    (SESSION_HEADER, lambda who: str(who.session_id or "")),
+    (CREDENTIAL_HEADER, lambda who: who.method.value),
+    (OWN_KEY_HEADER, lambda who: str(who.key_id or "")),
+    (EXPIRY_HEADER, lambda who: "" if who.expires_at is None else str(who.expires_at)),
 )
 """What the gateway's own application is sent besides, under these names alone: what a caller's credential may found."""
 

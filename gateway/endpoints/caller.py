@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from authcore.credentials import BearerToken
+from authcore.identity_headers import CREDENTIAL_HEADER, EXPIRY_HEADER, OWN_KEY_HEADER, SESSION_HEADER
 from authcore.principal import AuthMethod
 from authcore.store.session_rows import Visit
 from gateway.csrf import OWN_PAGE
@@ -82,7 +83,7 @@ def caller_of(request: web.Request, names: Mapping[str, str]) -> Caller:
     """Return the proved sender of a request; `names` has the configured name of each identity header, by key."""
     visitor, headers = visitor_of(request, names), request.headers
     identity = {key: headers[name] for key, name in names.items() if name in headers}
-    expires_at = headers.get("X-Auth-Expires-At")
+    expires_at = headers.get(EXPIRY_HEADER)
     return Caller(
         visit=visitor.visit,
         host=visitor.host,
@@ -90,9 +91,9 @@ def caller_of(request: web.Request, names: Mapping[str, str]) -> Caller:
         bearer=visitor.bearer,
         user_id=UUID(identity["user_id"]),
         organization_id=UUID(identity["org_id"]),
-        session_id=_uuid_or_none(headers.get("X-Auth-Session-ID")),
-        credential=AuthMethod(headers["X-Auth-Credential"]),
-        key_id=_uuid_or_none(headers.get("X-Auth-Own-Key-ID")),
+        session_id=_uuid_or_none(headers.get(SESSION_HEADER)),
+        credential=AuthMethod(headers[CREDENTIAL_HEADER]),
+        key_id=_uuid_or_none(headers.get(OWN_KEY_HEADER)),
         expires_at=None if expires_at is None else float(expires_at),
         identity=identity,
     )

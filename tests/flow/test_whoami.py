@@ -196,6 +196,16 @@ async def test_renamed_and_withheld_headers_change_nothing_of_it(world: World, s
     assert await granted(gate, get(WHOAMI, token, "X-Mail: evil", "X_May: evil")) == plain
 
 
+async def test_a_signed_identity_is_for_upstreams_alone(
+    world: World, start: Start, upstream: Upstream
+) -> None:
+    gate = await start(world.url, signed={"identity": "HS256", "key": "k" * 32})
+    token = bearer(world.token(world.agent))
+    await ask(gate, get("/api/x", token))
+    assert upstream.requests[-1].one("X-Identity")
+    assert (await granted(gate, get(WHOAMI, token, "X-Identity: evil")))["attributes"] == {}
+
+
 async def test_a_name_in_any_script_is_shown_whole(world: World, start: Start) -> None:
     await world.sql("UPDATE users SET full_name = $2 WHERE id = $1", world.agent, "Jürgen 😀 \u202eღ")
     person = await granted(await start(world.url), get(WHOAMI, bearer(world.token(world.agent))))
