@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from gateway.wire.resolver import Resolver
 
 LOG_FLUSH_SECONDS = 0.2
+STOP_SECONDS = 9.0
+"""What closing may take after the drain; the parent of workers kills one that takes a second more."""
 
 log = structlog.get_logger()
 
@@ -312,9 +314,16 @@ async def _run(
         loop.add_signal_handler(number, heard, number)
     loop.add_signal_handler(signal.SIGHUP, lambda: None if gateway is None else gateway.reload())
     loop.add_signal_handler(signal.SIGUSR1, lambda: None if gateway is None else gateway.log_state())
-    gateway = await Gateway.start(settings, admin_socket, processes)
-    if len(signals) > 1:  # while it started
-        gateway.hurry()
+    starting = loop.create_task(Gateway.start(settings, admin_socket, processes))
+    asked = loop.create_task(stopping.wait())
+    await asyncio.wait((starting, asked), return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait((starting,), timeout=STOP_SECONDS)
+        log.info("stopped", while_it="started")
+        return 0
+    gateway = starting.result()
     gc_tuning.settle()
     log.info("listening", public=gateway.public, admin=admin_socket or gateway.admin_address)
     if until is not None:
@@ -325,7 +334,12 @@ async def _run(
     # SIGTERM comes from what also balances the load; Ctrl-C from a person, who need not be waited for.
     delay = settings.timeout.drain_delay_seconds if signals[:1] == [signal.SIGTERM] else 0
     log.info("draining", after_seconds=delay, at_most_seconds=settings.timeout.drain_seconds)
-    await gateway.stop(delay)
+    try:
+        async with asyncio.timeout(delay + settings.timeout.drain_seconds + STOP_SECONDS):
+            await gateway.stop(delay)
+    except TimeoutError:
+        log.error("stop_timed_out", meaning="something did not end after the drain")  # noqa: TRY400 -- no fault of ours
+        return 1
     log.info("stopped")
     return 0
 

@@ -1,12 +1,12 @@
 """Several processes behind one address: ``serve --workers N``.
 
-The parent serves nothing: it holds the port, starts the workers and replaces those that die, and answers on the admin
-listener for all of them. Every worker is a whole gateway that listens on the same port (SO_REUSEPORT: the kernel
-spreads connections) and has its own admin listener on a unix socket. Laws:
+The parent serves nothing: it holds the port, has its supervisors run the workers (:mod:`gateway.supervisor`), and
+answers on the admin listener for all of them. Every worker is a whole gateway that listens on the same port
+(SO_REUSEPORT: the kernel spreads connections) and has its own admin listener on a unix socket. Laws:
 
 - One admin address: ``/metrics`` holds every worker's samples, distinguished by the label ``worker``; ``/status`` holds
   each one's; ``/readyz`` is ready when all are.
-- One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all did.
+- One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all ended by themselves.
 - SIGHUP and SIGUSR1 reach every worker that serves; one that is just starting reads what there is anyway.
 - No orphans: a worker whose parent is gone reads the end of its standard input, and stops.
 """
@@ -35,15 +35,16 @@ from gateway.listening import BACKLOG, INHERITED, Listening
 from gateway.metrics import CONTENT_TYPE, ParentMetrics, admin_refusals, merged
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import together
+from gateway.supervisor import Stopping, Supervisor
 
 if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.listening import Names
     from gateway.status.report import Snapshot
 
-RESTART_SECONDS: Final = 1.0
-"""A worker that died is replaced after this, so that one that cannot live does not keep a core busy."""
 ASKING_SECONDS: Final = 5
+_CLOSING_SECONDS: Final = 2
+"""How long a request to the admin listener may delay the end."""
 
 log = structlog.get_logger()
 
@@ -54,15 +55,13 @@ class Workers:
     def __init__(self, settings: Settings, number: int) -> None:
         self._settings = settings
         self._number = number
-        self._stopping = asyncio.Event()
+        self._stopping = Stopping()
         self._listen: list[str] = []
         self._inherited: list[int] = []
-        self._signal = signal.SIGTERM
-        self._running: set[asyncio.subprocess.Process] = set()
-        self._serving: dict[int, asyncio.subprocess.Process] = {}
         self._folder = Path()
         self._answering = 0
         self._parent_metrics = ParentMetrics(wanted=number, answering=lambda: self._answering)
+        self._supervisors = [self._supervisor(one) for one in range(number)]
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT; return the exit code.
@@ -72,7 +71,7 @@ class Workers:
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._heard, number)
+            loop.add_signal_handler(number, self._stopping.hear, number)
         for number in (signal.SIGHUP, signal.SIGUSR1):
             loop.add_signal_handler(number, self._pass_on, number)
         async with AsyncExitStack() as closing:
@@ -80,24 +79,20 @@ class Workers:
             self._folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="gateway-")))
             await self._answer_for_all(closing)
             log.info("listening", public=public, workers=self._number)
-            codes = await asyncio.gather(*(self._keep(number) for number in range(self._number)))
+            codes = await asyncio.gather(*(one.keep(self._stopping) for one in self._supervisors))
         log.info("stopped")
         return max(codes)
 
-    def _heard(self, number: signal.Signals) -> None:
-        """Stop. A second signal is passed on to the workers, which then stop at once."""
-        if self._stopping.is_set():
-            for worker in self._running:
-                if worker.returncode is None:
-                    worker.send_signal(number)
-        self._signal = number
-        self._stopping.set()
-
     def _pass_on(self, received: signal.Signals) -> None:
         """Send a signal to every worker that serves. One without its socket yet might die of it."""
-        for number, worker in self._serving.items():
-            if worker.returncode is None and self._socket(number).exists():
-                worker.send_signal(received)
+        for supervisor in self._supervisors:
+            process = supervisor.process
+            if (
+                process is not None
+                and process.returncode is None
+                and self._socket(supervisor.number).exists()
+            ):
+                process.send_signal(received)
 
     def _hold(self, closing: AsyncExitStack) -> tuple[Names, list[str]]:
         """Bind the public addresses; return what the log names, and what the workers listen on.
@@ -121,25 +116,28 @@ class Workers:
                 listens.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         return listening.names, listens
 
-    async def _keep(self, number: int) -> int:
-        """Keep one worker running until the end, and return how it ended."""
-        while True:
-            self._socket(number).unlink(missing_ok=True)
-            process = self._serving[number] = await self._start(number)
-            ended = asyncio.ensure_future(process.wait())
-            stopping = asyncio.ensure_future(self._stopping.wait())
-            await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if self._stopping.is_set():
-                if process.returncode is None:
-                    self._running.add(process)
-                    process.send_signal(self._signal)
-                return await ended
-            self._parent_metrics.died.inc()
-            log.error("worker_died", worker=number, code=process.returncode)
-            await asyncio.sleep(RESTART_SECONDS)
+    def _supervisor(self, number: int) -> Supervisor:
+        timeout = self._settings.timeout
+
+        async def answers(seconds: float) -> bool:
+            status, _ = await self._ask(number, "/livez", seconds=seconds)
+            return status == 200  # noqa: PLR2004 -- HTTP's
+
+        def drain_seconds(asked: signal.Signals) -> float:
+            delay = timeout.drain_delay_seconds if asked == signal.SIGTERM else 0
+            return delay + timeout.drain_seconds
+
+        return Supervisor(
+            number,
+            start=lambda: self._start(number),
+            answers=answers,
+            silence_seconds=timeout.worker_seconds,
+            drain_seconds=drain_seconds,
+            metrics=self._parent_metrics,
+        )
 
     async def _start(self, number: int) -> asyncio.subprocess.Process:
+        self._socket(number).unlink(missing_ok=True)
         arguments = ["serve", "--workers", str(self._number), "--listen", ",".join(self._listen)]
         arguments += ["--admin-socket", str(self._socket(number))]
         return await asyncio.create_subprocess_exec(
@@ -163,7 +161,7 @@ class Workers:
         application.router.add_get("/status", self._status)
         application.router.add_post("/explain", self._explain)
         application.router.add_get("/status.json", self._status_json)
-        runner = web.AppRunner(application, access_log=None)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSING_SECONDS)
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
         host, port = host_port(self._settings.admin.listen)
@@ -173,9 +171,11 @@ class Workers:
             listen = self._settings.admin.listen
             raise CannotListen("GATEWAY_ADMIN_LISTEN", listen, error) from error
 
-    async def _ask(self, number: int, path: str, document: bytes | None = None) -> tuple[int, bytes]:
-        """Ask a worker's admin listener, with a JSON document or without; 503 when it does not answer."""
-        timeout = ClientTimeout(ASKING_SECONDS)
+    async def _ask(
+        self, number: int, path: str, document: bytes | None = None, *, seconds: float = ASKING_SECONDS
+    ) -> tuple[int, bytes]:
+        """Ask a worker's admin listener, with a JSON document or without; 503 when it does not answer in `seconds`."""
+        timeout = ClientTimeout(seconds)
         try:
             async with (
                 ClientSession(connector=UnixConnector(str(self._socket(number))), timeout=timeout) as session,
@@ -198,7 +198,7 @@ class Workers:
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         answers = await self._ask_all("/readyz")
-        ready = all(status == 200 for status, _ in answers) and not self._stopping.is_set()  # noqa: PLR2004 -- HTTP's
+        ready = all(status == 200 for status, _ in answers) and not self._stopping.begun.is_set()  # noqa: PLR2004 -- HTTP's
         workers = {str(number): orjson.loads(body)["checks"] for number, (_, body) in enumerate(answers)}
         return web.Response(
             status=200 if ready else 503,

@@ -187,6 +187,11 @@ class Timeout(Group):
         30, description="To send a whole request for a hosted endpoint, body and all; past that 408."
     )
     write_seconds: Seconds = Field(60, description="Without the client taking a byte of its response.")
+    worker_seconds: Seconds = Field(
+        30,
+        description="Of `serve --workers`: a worker that has answered nothing to its parent for so long is killed and "
+        "replaced.",
+    )
     tunnel_seconds: Seconds = Field(300, description="Without a byte either way through a WebSocket.")
     hosted_seconds: Seconds = Field(
         10,

@@ -6,16 +6,21 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.admin import all_listening, ask_admin
 from tests.support.calls import GET
 from tests.support.peers import PATIENCE, Client
-from tests.support.processes import serving
+from tests.support.processes import STARTING, serving
+from tests.support.worlds import NOWHERE, SECRET
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.peers import Upstream
 
 
@@ -132,3 +137,77 @@ async def test_one_token_and_one_list_of_hosts_stand_before_all_of_them(upstream
     assert page.count("# TYPE gateway_admin_refusals_total counter") == 1
     assert '\ngateway_admin_refusals_total{reason="token"} 3.0\n' in page
     assert '\ngateway_admin_refusals_total{reason="host"} 4.0\n' in page
+
+
+async def deaths(admin: tuple[str, int]) -> float:
+    _, page = await ask_admin(admin, "/metrics")
+    return next(
+        sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == "gateway_worker_deaths_total"
+    )
+
+
+async def test_a_worker_that_hangs_is_killed_and_replaced(upstream: Upstream) -> None:
+    silence = {"GATEWAY_TIMEOUT_WORKER_SECONDS": "1.5"}
+    async with serving(upstream, "--workers", "2", **silence) as (process, address, admin):
+        await all_listening(admin, 2)
+        hung, other = children(process.pid)
+        os.kill(hung, signal.SIGSTOP)
+        async with asyncio.timeout(STARTING):
+            while hung in (now := children(process.pid)) or len(now) < 2:
+                await asyncio.sleep(0.1)
+        assert other in children(process.pid), "the one that answers stays"
+        await all_listening(admin, 2)
+        assert await deaths(admin) == 1
+        async with Client(address) as client:
+            assert (await client.exchange(GET)).status == 200
+
+
+@pytest.mark.parametrize("second", [False, True])
+async def test_the_end_comes_whatever_a_worker_does(upstream: Upstream, second: bool, tmp_path: Path) -> None:
+    drain = {"GATEWAY_TIMEOUT_DRAIN_SECONDS": "0.5" if not second else "600"}
+    log = tmp_path / "log"
+    async with serving(upstream, "--workers", "2", log=log, **drain) as (process, _, admin):
+        await all_listening(admin, 2)
+        workers = children(process.pid)
+        os.kill(workers[0], signal.SIGSTOP)
+        process.send_signal(signal.SIGTERM)
+        if second:
+            await gone(workers[1:])
+            process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), STARTING) == 1
+        await gone(workers)
+    assert '"event":"worker_killed"' in log.read_text()
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+@pytest.mark.parametrize("moment", [0.0, 0.3, 0.6, 1.0, 1.5])
+async def test_sigterm_ends_a_gateway_at_any_moment_of_its_start(
+    upstream: Upstream, number: str, moment: float
+) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "GATEWAY_LISTEN": "127.0.0.1:0",
+        "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
+        "GATEWAY_DATABASE_URL": NOWHERE,
+        "GATEWAY_JWT_SECRET": SECRET,
+        "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{upstream.port}",
+        "GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": "0",
+    }
+    arguments = (sys.executable, "-m", "gateway", "serve", "--workers", number)
+    process = await asyncio.create_subprocess_exec(
+        *arguments, env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await asyncio.sleep(moment)
+        workers = children(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), STARTING) in (0, -signal.SIGTERM)
+        await gone(workers)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

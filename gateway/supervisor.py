@@ -1,0 +1,151 @@
+"""Supervisor of one worker process: it starts the process, asks it for signs of life, replaces it, and ends it in time.
+
+Laws:
+
+- A worker that has answered nothing for ``silence_seconds`` is killed and replaced, as one that died is.
+- A worker that cannot be started is tried again; the others serve meanwhile.
+- Once it is to stop, the worker has its time to drain and ``GRACE_SECONDS`` more, whatever state it is in. Nothing is
+  started any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Awaitable, Callable
+
+    from gateway.metrics import ParentMetrics
+
+RESTART_SECONDS: Final = 1.0
+"""A worker that died is replaced after this, so that one that cannot live does not keep a core busy."""
+GRACE_SECONDS: Final = 10.0
+"""A worker that is to stop is killed this long after its time to drain."""
+STARTING_SECONDS: Final = 120.0
+"""Silence of a worker that has not answered yet."""
+_ASKING_SECONDS: Final = 5.0
+_KILLED: Final = 1
+
+log = structlog.get_logger()
+
+
+class Stopping:
+    """The end of the parent, as its supervisors learn of it.
+
+    Attributes:
+        begun: The workers are to stop.
+        hurried: They are to stop at once.
+        signal: The signal that asked for it.
+    """
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.hurried = asyncio.Event()
+        self.signal = signal.SIGTERM
+
+    def hear(self, received: signal.Signals) -> None:
+        """Take a signal: the first one begins the end, and the second one hurries it."""
+        if self.begun.is_set():
+            self.hurried.set()
+        self.signal = received
+        self.begun.set()
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Supervisor of one worker.
+
+    Attributes:
+        number: The worker's number.
+        start: Starts a process; raises OSError if the system has no room for one.
+        answers: Asks the worker for a sign of life, for at most so many seconds, and returns whether there was one.
+        silence_seconds: The longest silence of a worker that has answered before.
+        drain_seconds: How long a worker may take to stop, by the signal that asks for it.
+        metrics: The parent's metrics.
+        process: The present process; None before the first one.
+        serving: The process has answered.
+    """
+
+    number: int
+    start: Callable[[], Awaitable[Process]]
+    answers: Callable[[float], Awaitable[bool]]
+    silence_seconds: float
+    drain_seconds: Callable[[signal.Signals], float]
+    metrics: ParentMetrics
+    process: Process | None = None
+    serving: bool = field(default=False)
+
+    async def keep(self, stopping: Stopping) -> int:
+        """Have the worker run until the end, and return the exit code that it deserves."""
+        while not stopping.begun.is_set():
+            self.serving = False
+            try:
+                process = self.process = await self.start()
+            except OSError as error:
+                log.error(  # noqa: TRY400 -- the system's words are enough
+                    "worker_not_started",
+                    worker=self.number,
+                    error=str(error),
+                    again_in_seconds=RESTART_SECONDS,
+                )
+            else:
+                ended = asyncio.ensure_future(process.wait())
+                await self._until_it_ends_or_is_silent(ended, stopping)
+                if stopping.begun.is_set():
+                    return await self._end(process, ended, stopping)
+                if not ended.done():
+                    log.error("worker_silent", worker=self.number, seconds=self.silence_seconds)
+                    process.kill()
+                    await ended
+                self.metrics.died.inc()
+                log.error("worker_died", worker=self.number, code=process.returncode)
+            await _first(RESTART_SECONDS, stopping.begun.wait())
+        return 0
+
+    async def _until_it_ends_or_is_silent(self, ended: asyncio.Future[int], stopping: Stopping) -> None:
+        loop = asyncio.get_running_loop()
+        pause = min(_ASKING_SECONDS, self.silence_seconds / 4)
+        heard = loop.time()
+        while True:
+            await _first(pause, asyncio.shield(ended), stopping.begun.wait())
+            if ended.done() or stopping.begun.is_set():
+                return
+            if await self.answers(pause):
+                self.serving = True
+                heard = loop.time()
+            elif loop.time() - heard >= (self.silence_seconds if self.serving else STARTING_SECONDS):
+                return
+
+    async def _end(self, process: Process, ended: asyncio.Future[int], stopping: Stopping) -> int:
+        """Pass the signal on, wait, and kill what has not ended by then."""
+        asked = stopping.signal
+        seconds = self.drain_seconds(asked) + GRACE_SECONDS
+        if process.returncode is None:
+            process.send_signal(asked)
+        await _first(seconds, asyncio.shield(ended), stopping.hurried.wait())
+        if not ended.done() and stopping.hurried.is_set():
+            process.send_signal(stopping.signal)
+            await _first(GRACE_SECONDS, asyncio.shield(ended))
+        if not ended.done():
+            log.error("worker_killed", worker=self.number, reason="it did not stop in time", seconds=seconds)
+            process.kill()
+            await ended
+            return _KILLED
+        code = ended.result()
+        return (
+            0 if -code in (signal.SIGTERM, signal.SIGINT) else abs(code)
+        )  # it was asked before it could listen
+
+
+async def _first(seconds: float, *awaitables: Awaitable[object]) -> None:
+    """Return when the first of `awaitables` is done, at the latest after `seconds`."""
+    waiting = [asyncio.ensure_future(one) for one in awaitables]
+    await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for one in waiting:
+        one.cancel()

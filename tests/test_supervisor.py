@@ -1,0 +1,59 @@
+"""Supervisor of a worker: one that cannot be started for a moment is tried again, and the end waits for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from gateway.metrics import ParentMetrics
+from gateway.supervisor import Stopping, Supervisor
+from tests.support.peers import PATIENCE
+
+
+def supervisor(start: Starter) -> Supervisor:
+    async def answers(_: float) -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    metrics = ParentMetrics(wanted=1, answering=lambda: 1)
+    return Supervisor(0, start, answers, 60, lambda _: 0.0, metrics)
+
+
+class Starter:
+    """Starts a process that waits, after so many failures."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.started = asyncio.Event()
+
+    async def __call__(self) -> asyncio.subprocess.Process:
+        if self.failures:
+            self.failures -= 1
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", "import time; time.sleep(60)")
+        self.started.set()
+        return process
+
+
+async def test_a_worker_that_cannot_be_started_is_tried_again() -> None:
+    stopping, start = Stopping(), Starter(failures=2)
+    one = supervisor(start)
+    async with asyncio.timeout(PATIENCE):
+        keeping = asyncio.ensure_future(one.keep(stopping))
+        await start.started.wait()
+        stopping.hear(signal.SIGTERM)
+        assert await keeping == 0
+    assert one.process is not None
+    assert one.process.returncode == -signal.SIGTERM
+
+
+async def test_nothing_is_started_once_the_end_has_begun() -> None:
+    stopping, start = Stopping(), Starter(failures=1000)
+    async with asyncio.timeout(PATIENCE):
+        keeping = asyncio.ensure_future(supervisor(start).keep(stopping))
+        while start.failures == 1000:
+            await asyncio.sleep(0)
+        stopping.hear(signal.SIGINT)
+        assert await keeping == 0
+    assert not start.started.is_set()
