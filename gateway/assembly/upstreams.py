@@ -134,7 +134,11 @@ class Upstreams:
                 todo="name the authority of its certificate, and leave `insecure` out",
             )
         tls = None if spec.tls is None else UpstreamTls(spec.tls)
-        endpoints = Endpoints([_authority(url, tls) for url in spec.urls], self._resolver)
+        endpoints = Endpoints(
+            [_authority(url, tls) for url in spec.urls],
+            self._resolver,
+            handshake_seconds=spec.limits.connect_timeout_seconds,
+        )
         pool = UpstreamPool(endpoints.dial, spec.limits, self._deadlines, self._outbox, tls)
         pool.endpoints, endpoints.retire = endpoints, pool.retire
         return pool

@@ -54,8 +54,14 @@ class Endpoints:
         authorities: Sequence[Authority],
         resolver: Resolver | None = None,
         now: Callable[[], float] = time.monotonic,
+        *,
+        handshake_seconds: float | None = None,
     ) -> None:
-        """Without `resolver`, names have no address."""
+        """Create a load balancer that knows the addresses in `authorities`; without `resolver`, names have none.
+
+        Several endpoints share `handshake_seconds` for TLS, so that one that hangs leaves time for the next.
+        """
+        self._handshake_seconds = handshake_seconds
         self._resolver = resolver
         self._now = now
         self._turn = -1
@@ -114,8 +120,10 @@ class Endpoints:
         while waiting:
             connected, endpoint = await self._raced(waiting)
             endpoint.dialling += 1
+            seconds = self._handshake_seconds if len(waiting) > 1 else None
             try:
-                transport, connection = await self._secured(connected, endpoint.authority, protocol)
+                async with asyncio.timeout(seconds and seconds / len(waiting)):
+                    transport, connection = await self._secured(connected, endpoint.authority, protocol)
             except OSError as error:
                 refusal = error
                 self._failed(endpoint, error)

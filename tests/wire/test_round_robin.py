@@ -13,6 +13,7 @@ from gateway.wire.deadlines import Deadlines
 from gateway.wire.endpoint import Authority
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.round_robin import Endpoints
+from gateway.wire.tls import UpstreamTls, UpstreamTlsTerms
 from gateway.wire.upstream import UpstreamConnection
 from gateway.wire.write_buffer import WriteBuffers
 from tests.support.swallowing import swallowing
@@ -185,3 +186,15 @@ async def test_dials_that_fail_at_once_are_one_failure() -> None:
         await stage.up(B)
         stage.now = 1.1  # one failure is forgiven after a second
         assert sorted([await stage.reached(), await stage.reached()]) == [A, B]
+
+
+async def test_an_address_that_hangs_in_its_handshake_leaves_time_for_the_next() -> None:
+    async with Stage(A, B) as stage:
+        tls = UpstreamTls(UpstreamTlsTerms(insecure=True))
+        both = [Authority(host, stage.port, tls) for host in (A, B)]
+        stage.endpoints = Endpoints(both, now=lambda: stage.now, handshake_seconds=0.6)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.2):
+                await stage.reached()  # a server that is silent, as both are
+        assert sorted(stage.accepted) == [A, B]
+        assert all(map(stage.endpoints.is_back, stage.endpoints.every()[:1]))
