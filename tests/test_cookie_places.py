@@ -76,7 +76,8 @@ def test_every_line_passes_as_it_came_or_is_moved_whole(
         assert not ours
         return
     assert [line for line in moved if not is_ours(line)] == [line for line in lines if not is_ours(line)]
-    expired, put = [], []
+    expired: list[bytes] = []
+    put: list[bytes] = []
     for line in moved:
         if is_ours(line):
             (expired if line[1] in places.expire(HOST) else put).append(line[1])

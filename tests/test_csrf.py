@@ -54,7 +54,7 @@ def test_header_and_cookie_must_be_there_once_and_equal(session: object) -> None
     ):
         for own_page in (False, True):
             with pytest.raises(CsrfRefused):
-                TOKENS.check(sent, kept, session, own_page=own_page)  # type: ignore[arg-type]  # one of the two it may be
+                TOKENS.check(sent, kept, session, own_page=own_page)
 
 
 def test_of_whatomates_session_equality_is_all_that_can_be_asked() -> None:

@@ -121,7 +121,7 @@ def test_every_command_and_option_it_names_exists(page: Path) -> None:
         if (words[0],) not in known:
             assert page.name not in {"runbook.md", "deploy.md"}, f"no command {words[0]}"
             continue  # prose: "whatomate-gateway is …"
-        path = (words[0],)
+        path: tuple[str, ...] = (words[0],)
         if len(words) > 1 and (*path, words[1]) in known:
             path = (*path, words[1])
         elif isinstance(known[path], click.Group) and len(words) > 1:

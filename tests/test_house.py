@@ -174,7 +174,7 @@ KEEPS: Final = [
 
 
 def name_of(value: object) -> str | None:
-    return value.__name__ if callable(value) else None
+    return getattr(value, "__name__", None)
 
 
 @pytest.mark.parametrize(("law", "path", "source"), BREAKS, ids=name_of)

@@ -106,7 +106,7 @@ async def test_no_other_token_is_an_invitation(gate: Gateway, world: World) -> N
         whatomate_token(world.root, world.home),
         pair["refresh_token"],
         world.tokens.issue_ticket(user_id=world.root, organization_id=world.home, now=time.time()),
-        jwt.encode({"org": str(world.home), "token_use": "invitation"}, None, algorithm="none"),
+        jwt.encode({"org": str(world.home), "token_use": "invitation"}, "", algorithm="none"),
         "a.b.c",
         "é",
         "x" * 8000,

@@ -107,9 +107,8 @@ def by_other_headers(
 ) -> Iterator[tuple[str, str]]:
     """A genuine signature under another header."""
     for algorithm, pem in pems.items():
-        genuine = jwt.encode(
-            claims, serialization.load_pem_private_key(pem, None), algorithm, {"kid": kids[algorithm]}
-        )  # type: ignore[arg-type]
+        key: Any = serialization.load_pem_private_key(pem, None)  # of the kinds of PyJWT, by the algorithm
+        genuine = jwt.encode(claims, key, algorithm, {"kid": kids[algorithm]})
         head, payload, signature = genuine.split(".")
         for other, kid in kids.items():
             if other != algorithm:

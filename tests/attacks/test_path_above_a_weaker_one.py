@@ -129,8 +129,8 @@ async def test_explain_says_which_route_another_spelling_falls_under(
     question = {"method": "GET", "path": "/billing/admin.json", "as": "agent@example.com"}
     async with Client(gateway.admin_address) as client:
         told = (await client.exchange(post("/explain", question))).json()
-    assert told["route"]["name"] == "admin"  # type: ignore[index]
-    assert told["verdict"]["missing"] == ["users:write"]  # type: ignore[index]
+    assert told["route"]["name"] == "admin"
+    assert told["verdict"]["missing"] == ["users:write"]
 
 
 # -- by property ------------------------------------------------------------------------------------------------

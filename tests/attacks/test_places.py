@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import bcrypt
 import pytest
 
-from tests.attacks.test_starvation import FLOOD, FLOODING, registration
+from tests.attacks.floods import FLOOD, FLOODING, registration
 from tests.support.accounts import HOME, login_from
 from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
 from tests.support.peers import Client
@@ -103,7 +103,9 @@ async def test_past_its_share_of_those_that_wait_a_network_is_refused_at_once(
             assert (await page).status == 200
 
 
-async def test_who_waits_too_long_is_refused(world: World, start: Start, bolt: threading.Event) -> None:
+async def test_a_caller_that_waits_too_long_for_a_place_is_refused(
+    world: World, start: Start, bolt: threading.Event
+) -> None:
     gate = await start(world.url, timeout={"hosted_seconds": 0.05}, **FEW)
     async with flood(gate, world, bolt, 3) as tasks:
         async with asyncio.timeout(SECONDS):

@@ -113,7 +113,7 @@ def test_the_algorithm_is_not_the_tokens_to_choose() -> None:
             )
         ),
         *({name: 1} for name in ("sub", "method", "path", "email")),
-        *({"exp": value} for value in ("9999999999", 1e300, True, [], -1)),
+        *({"exp": value} for value in ("9999999999", 1e300, True, list[str](), -1)),
         {"aud": ["billing"]},
         {"iat": "now"},
         {"path": "/api/y"},

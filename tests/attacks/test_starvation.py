@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import bcrypt
 
+from tests.attacks.floods import FLOOD, FLOODING, registration
 from tests.support.accounts import HOME, login_from
-from tests.support.calls import ask, get, granted, post
+from tests.support.calls import ask, get, granted
 
 if TYPE_CHECKING:
     import pytest
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from tests.support.worlds import Start, World
 
 
-FLOOD = "198.51.100.7"
-FLOODING = "the flooding password"
 TRUSTING: dict[str, Any] = {"trusted_proxies": ["127.0.0.1/32"]}
 STRICT: dict[str, Any] = {
     "signin": {
@@ -29,12 +28,6 @@ STRICT: dict[str, Any] = {
     },
     **TRUSTING,
 }
-
-
-def registration(world: World, number: int, address: str = FLOOD, **more: str) -> bytes:
-    fields = {"email": f"new{number}@example.com", "full_name": "N", "organization_id": str(world.home)}
-    content = {**fields, "password": FLOODING, **more}
-    return post("/api/auth/register", content, f"X-Forwarded-For: {address}")
 
 
 async def test_another_network_signs_in_while_a_flood_of_one_is_at_work(

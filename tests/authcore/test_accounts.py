@@ -436,7 +436,7 @@ async def test_a_password_changed_while_somebody_signs_in_by_the_old_one_ends_th
             )
         return await begin(*arguments, **founded)
 
-    world.store.open_session = begin_late  # type: ignore[method-assign] -- the moment between proof and session
+    world.store.open_session = begin_late  # type: ignore[method-assign]  # the moment between proof and session
     with pytest.raises(LoginRejected):
         await world.login()
     assert await world.sql("SELECT FROM gateway_sessions WHERE revoked_at IS NULL") == []

@@ -102,7 +102,8 @@ async def test_an_unknown_kid_has_it_fetched_once_in_a_cooldown() -> None:
 async def test_an_algorithm_that_is_not_accepted_asks_nobody() -> None:
     server = Server(shown(kid="a"))
     source = server.source()
-    for algorithm in ("HS256", "none", "RS512", None, 7, [], {}):
+    algorithms: list[object] = ["HS256", "none", "RS512", None, 7, [], {}]
+    for algorithm in algorithms:
         assert await source.candidates(algorithm, "a", NOW) == []
     assert server.asked == 0
 

@@ -68,7 +68,7 @@ class Families(Modelled):
         following = self.refresh(text, 2, AGENTS[0])
         self.now += seconds
         self.refresh(text, 2, agent)
-        return following
+        return str(following)
 
     @rule(target=tokens, text=tokens, at_once=st.integers(1, 6), agent=st.sampled_from(AGENTS))
     def refresh(self, text: str, at_once: int, agent: str) -> str:
@@ -109,7 +109,7 @@ class Families(Modelled):
     @rule(text=st.none() | tokens)
     def end_others(self, text: str | None) -> None:
         kept = None if text is None else self.model[text].family
-        self.run(self.replica.close_others(self.user, kept and kept.id, self.now))
+        self.run(self.replica.close_others(self.user, None if kept is None else kept.id, self.now))
         self.signed_out = self.now
         for family in self.families:
             if family is not kept and family.expires > self.now:

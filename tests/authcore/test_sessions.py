@@ -31,7 +31,7 @@ from authcore.tokens.claims import AccessClaims, RefreshClaims
 from tests.support.domain import NOW, SECRET
 
 if TYPE_CHECKING:
-    from authcore.accounts.sessions import TokenPair
+    from authcore.accounts.token_pairs import TokenPair
     from tests.support.domain import World
 
 

@@ -22,6 +22,7 @@ from tests.support.domain import NOW, PASSWORD, World, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
     from authcore.fair_queue import Lane
     from authcore.store.postgres import PostgresStore
@@ -277,7 +278,7 @@ async def test_an_outage_while_the_password_is_looked_up_is_no_failure(world: Wo
     async def away(_: Lane) -> None:
         raise StoreUnavailable
 
-    async def wrong_one(_: Lane) -> None:
+    async def wrong_one(_: Lane) -> UUID | None:
         return None
 
     for _ in range(20):

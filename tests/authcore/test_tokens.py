@@ -115,7 +115,8 @@ def test_a_token_names_its_session_and_no_access_token_carries_a_jti() -> None:
         assert (claims.get("sid"), claims.get("s")) == (
             (str(session), None) if kind is RefreshClaims else (None, short)
         )
-        assert TOKENS.verify(token, kind, NOW).session_id == session
+        claimed: Any = TOKENS.verify(token, kind, NOW)
+        assert claimed.session_id == session
     assert "jti" not in read(issued[AccessClaims])
     assert not {"s", "sid"} & set(read(access()))
     assert TOKENS.verify(access(), AccessClaims, NOW).session_id is None
@@ -124,9 +125,9 @@ def test_a_token_names_its_session_and_no_access_token_carries_a_jti() -> None:
 def test_the_session_of_somebody_elses_token_is_none_of_ours() -> None:
     for sid in (str(uuid4()), "theirs", 7):
         assert TOKENS.verify(sign(whatomate(sid=sid)), AccessClaims, NOW).session_id is None
-    for sid in ("theirs", 7, "", [str(uuid4())]):
+    for other in ("theirs", 7, "", [str(uuid4())]):
         with pytest.raises(TokenMalformed):
-            TOKENS.verify(sign(whatomate(sid=sid, token_use="access")), AccessClaims, NOW)
+            TOKENS.verify(sign(whatomate(sid=other, token_use="access")), AccessClaims, NOW)
 
 
 def test_a_session_in_short_is_that_very_session_or_none() -> None:
@@ -248,7 +249,7 @@ def test_what_is_issued_verifies_as_its_kind_and_no_other() -> None:
     for made, token in issued.items():
         for asked in KINDS:
             if asked is made:
-                claims = TOKENS.verify(token, asked, NOW)
+                claims: Any = TOKENS.verify(token, asked, NOW)
                 assert (claims.user_id, claims.organization_id, claims.is_ours) == (USER, ORGANIZATION, True)
             else:
                 with pytest.raises(TokenWrongKind):
@@ -263,9 +264,9 @@ def test_the_kind_of_whatomates_own_tokens_is_told_by_sub_and_jti() -> None:
         (whatomate(sub="ws", jti=str(uuid4())), TicketClaims),
     ]
     for payload, kind in kinds:
-        claims = TOKENS.verify(sign(payload), kind, NOW)
-        assert type(claims) is kind
+        claims: Any = TOKENS.verify(sign(payload), kind, NOW)
         assert not claims.is_ours
+        assert type(claims) is kind
         for other in set(KINDS) - {kind}:
             with pytest.raises(TokenWrongKind):
                 TOKENS.verify(sign(payload), other, NOW)

@@ -361,5 +361,12 @@ def test_the_schema_takes_the_preset_and_refuses_what_the_model_does() -> None:
     checker.validate(yaml.safe_load(preset_text("whatomate")))
     good = {"name": "a", "auth": "public", "match": {"path": "/a"}}
     checker.validate({"routes": [good, {**good, "match": [{"path": ["/a"], "host": "h", "methods": "GET"}]}]})
-    for change in ({"auth": "no"}, {"color": 1}, {"match": {}}, {"require": ["x"]}, {"match": {"path": []}}):
+    changes: list[dict[str, Any]] = [
+        {"auth": "no"},
+        {"color": 1},
+        {"match": {}},
+        {"require": ["x"]},
+        {"match": {"path": []}},
+    ]
+    for change in changes:
         assert list(checker.iter_errors({"routes": [{**good, **change}]})), change

@@ -13,7 +13,7 @@ from tests.config.loading import load, problems_of
 def test_the_defaults_are_those_of_the_domain() -> None:
     settings = load()
     assert AttemptLimits(**settings.signin.model_dump()) == AttemptLimits()
-    assert settings.registration == Registration.OPEN
+    assert settings.registration == Registration.OPEN.value
     assert settings.invitation.seconds == INVITATION_SECONDS
 
 

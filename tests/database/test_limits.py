@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-OPTIONS = {
+OPTIONS: dict[str, Any] = {
     "pool_min": 1,
     "connect_timeout_seconds": 5,
     "acquire_timeout_seconds": 5,

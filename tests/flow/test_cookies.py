@@ -12,6 +12,8 @@ from tests.support.calls import ask, bearer, claims_of, get, is_refusal, post, r
 from tests.support.worlds import PASSWORD, SECRET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.app import Gateway
     from tests.support.peers import Client, Message, Upstream
     from tests.support.worlds import Start, World
@@ -211,12 +213,13 @@ async def test_a_session_goes_on_at_another_replica_and_over_a_rotated_secret(
 
 async def test_refreshing_takes_the_cookie_when_the_body_has_none(gate: Gateway, world: World) -> None:
     jar = await signed_in(gate)
-    for raw in (
+    raws: tuple[Callable[[], bytes], ...] = (
         lambda: post(REFRESH, {}, jar.sent_to(REFRESH), jar.csrf),
         lambda: post(REFRESH, {"refresh_token": ""}, jar.sent_to(REFRESH), jar.csrf),
         lambda: request("POST", REFRESH, jar.sent_to(REFRESH), jar.csrf, body=b""),
         lambda: request("POST", REFRESH, jar.sent_to(REFRESH), jar.csrf),
-    ):
+    )
+    for raw in raws:
         before = dict(jar.values)
         answer = await ask(gate, raw())
         told = answer_of(answer)

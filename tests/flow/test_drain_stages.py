@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -47,7 +47,10 @@ async def test_a_second_signal_waits_for_nothing(upstream: Upstream, workers: tu
         await asyncio.Event().wait()
 
     upstream.script = never
-    settings = {"GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": HOUR, "GATEWAY_TIMEOUT_DRAIN_SECONDS": HOUR}
+    settings: dict[str, Any] = {
+        "GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": HOUR,
+        "GATEWAY_TIMEOUT_DRAIN_SECONDS": HOUR,
+    }
     async with serving(upstream, *workers, **settings) as (process, address, admin):
         await readiness_says(admin, b'"listening":"ok"', 2 if workers else 1)
         async with Client(address) as client:

@@ -212,7 +212,7 @@ async def test_what_asks_nothing_is_told_why(world: World, start: Start, documen
     answer = await asked(gate, **document)
     assert answer.status in {200, 400}
     if answer.status == 200:
-        assert answer.json()["verdict"]["status"] == 400  # type: ignore[index]  # a document within
+        assert answer.json()["verdict"]["status"] == 400  # a document within
     else:
         is_refusal_of(answer, 400)
 

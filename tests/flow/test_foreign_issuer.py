@@ -66,7 +66,7 @@ async def test_what_it_says_of_roles_is_not_believed(
     world: World, start: Start, provider: Provider, upstream: Upstream
 ) -> None:
     gate = await start(world.url, issuer=provider.settings())
-    says = {
+    says: dict[str, Any] = {
         "is_super_admin": True,
         "role_id": str(uuid4()),
         "organization_id": str(world.other),
@@ -84,7 +84,7 @@ async def test_claims_are_mapped_by_setting(
 ) -> None:
     mapped = {"claim_user_id": "https://example/user", "claim_organization": "org"}
     gate = await start(world.url, issuer=provider.settings(**mapped))
-    says = {"https://example/user": str(world.both), "org": str(world.other), "email": None}
+    says: dict[str, Any] = {"https://example/user": str(world.both), "org": str(world.other), "email": None}
     assert (await ask(gate, get("/api/x", bearer(provider.token(**says))))).status == 200
     seen = upstream.requests[-1]
     assert (seen.one("X-User-ID"), seen.one("X-Org-ID")) == (str(world.both), str(world.other))
@@ -171,7 +171,7 @@ async def test_keys_of_neither_side_pass_for_the_others(
         jwt.encode(theirs, secret, "HS256", {"kid": "first"}),
         jwt.encode(theirs, key, "RS512", {"kid": "first"}),
         jwt.encode(theirs, key, "PS256", {"kid": "first"}),
-        jwt.encode(theirs, None, "none", {"kid": "first"}),
+        jwt.encode(theirs, "", "none", {"kid": "first"}),
         ".".join((stolen[0], jwt.encode(theirs, "x" * 32, "HS256").split(".")[1], stolen[2])),
         jwt.encode(theirs, key, "RS256", {"kid": "first", "crit": ["exp"]}),
         by_hmac({"alg": "HS256", "kid": "first"}, theirs, public),

@@ -10,6 +10,9 @@ from tests.support.calls import ask, bearer, get, is_refusal, request
 from tests.support.peers import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Dialect = Callable[..., bytes]
     from tests.support.peers import Message, Upstream
     from tests.support.worlds import Start, World
 
@@ -41,7 +44,6 @@ def envoy(method: str, target: str, *lines: str) -> bytes:
 
 
 DIALECTS = pytest.mark.parametrize("dialect", [nginx, forward, envoy])
-Dialect = "Callable[..., bytes]"
 
 
 def identity(answer: Message) -> dict[str, str]:

@@ -72,7 +72,9 @@ async def test_a_client_by_a_unix_socket_has_no_address_and_is_not_believed(
     assert (seen.all("X-Forwarded-For"), seen.all("X-Real-IP")) == ([], [])
 
 
-async def test_it_is_believed_if_that_is_set(start: Start, upstream: Upstream, path: Path) -> None:
+async def test_a_forwarded_address_by_unix_socket_is_believed_if_that_is_set(
+    start: Start, upstream: Upstream, path: Path
+) -> None:
     await start(listen=f"unix:{path}", unix={"trusted": True})
     async with UnixClient(path) as client:
         raw = get("/health", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https")

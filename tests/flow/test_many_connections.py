@@ -7,7 +7,7 @@ import resource
 import socket
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.support.peers import PATIENCE, Client, read_head
 from tests.support.processes import serving
@@ -32,7 +32,7 @@ async def test_5000_idle_connections_cost_at_most_20_kib_each(upstream: Upstream
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))  # the gateway inherits it
     with ExitStack() as held:
         held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        variables = {"GATEWAY_LIMIT_CONNECTIONS_PER_ADDRESS": "0"}
+        variables: dict[str, Any] = {"GATEWAY_LIMIT_CONNECTIONS_PER_ADDRESS": "0"}
         async with serving(upstream, **variables) as (process, address, _):
 
             def use(sock: socket.socket) -> None:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
-from tests.flow.test_readiness import road_to
 from tests.support.calls import ask, bearer, get
 from tests.support.name_server import NameServer, name_server
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
+from tests.support.roads import road_to
 from tests.support.swallowing import swallowing
 
 if TYPE_CHECKING:
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.app import Gateway
-    from tests.support.worlds import World
+    from tests.support.worlds import Start, World
 
-    Start = Callable[..., Awaitable[Gateway]]
 
 LOST = 60
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -157,7 +156,7 @@ async def test_a_request_waits_for_the_first_lookup_and_no_longer_than_to_connec
     waiting = asyncio.create_task(ask(gateway, get("/")))
 
     async def waits() -> bool:
-        return (await status(gateway))["open"] == 1
+        return bool((await status(gateway))["open"] == 1)
 
     await until(waits)
     names.release()
@@ -301,7 +300,7 @@ async def test_a_headless_service_is_followed_as_it_grows_and_shrinks(
 
 async def _is_left(upstream: Upstream) -> bool:
     """Whether no connection to `upstream` is open."""
-    return not upstream._tasks  # noqa: SLF001 -- the connections that are open
+    return upstream.connections == 0
 
 
 async def test_a_request_under_way_ends_as_usual_though_its_address_vanished(

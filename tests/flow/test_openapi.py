@@ -153,7 +153,8 @@ async def test_bodies_are_refused_as_described(world: World, start: Start) -> No
         target = path.replace("{id}", str(uuid4()))
         reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
         schema = document["components"]["schemas"][reference.rpartition("/")[2]]
-        for content in ("not an object", {}, {name: [] for name in schema["properties"]}):
+        contents: list[object] = ["not an object", {}, {name: [] for name in schema["properties"]}]
+        for content in contents:
             if content == {} and not schema.get("required"):
                 continue
             answer = await ask(gate, post(target, content, token).replace(b"POST", method.encode(), 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from textwrap import dedent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -13,16 +13,21 @@ from tests.support.calls import ask, bearer, get, is_refusal, post, request
 from tests.support.peers import Client, Upstream
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from pathlib import Path
 
     from gateway.app import Gateway
     from tests.support.worlds import Start, World
 
-    Routed = Start
+
+class RouteFileStart(Protocol):
+    """Starter of gateways by the text of a route file."""
+
+    def __call__(self, text: str, database_url: str | None = None, **groups: Any) -> Awaitable[Gateway]: ...
 
 
 @pytest.fixture
-def routed(start: Start, tmp_path: Path) -> Routed:
+def routed(start: Start, tmp_path: Path) -> RouteFileStart:
     """Start a gateway with a route file."""
 
     async def begin(text: str, database_url: str | None = None, **groups: Any) -> Gateway:
@@ -43,7 +48,9 @@ routes:
 """
 
 
-async def test_what_no_route_matches_is_404_and_reaches_nobody(routed: Routed, upstream: Upstream) -> None:
+async def test_what_no_route_matches_is_404_and_reaches_nobody(
+    routed: RouteFileStart, upstream: Upstream
+) -> None:
     gate = await routed(OPEN % ("/things/*", ""))
     for target in ("/", "/health", "/thing", "/api/users", "/ws"):
         is_refusal(await ask(gate, get(target)), 404)
@@ -51,7 +58,7 @@ async def test_what_no_route_matches_is_404_and_reaches_nobody(routed: Routed, u
     assert (await ask(gate, get("/things/1"))).status == 200
 
 
-async def test_a_catch_all_route_takes_what_no_other_does(routed: Routed, upstream: Upstream) -> None:
+async def test_a_catch_all_route_takes_what_no_other_does(routed: RouteFileStart, upstream: Upstream) -> None:
     gate = await routed(
         """
         routes:
@@ -66,7 +73,7 @@ async def test_a_catch_all_route_takes_what_no_other_does(routed: Routed, upstre
 
 
 async def test_a_path_taken_by_other_methods_only_is_405_with_allow(
-    routed: Routed, upstream: Upstream
+    routed: RouteFileStart, upstream: Upstream
 ) -> None:
     gate = await routed(
         """
@@ -85,7 +92,9 @@ async def test_a_path_taken_by_other_methods_only_is_405_with_allow(
     is_refusal(await ask(gate, request("PUT", "/things/1")), 401)
 
 
-async def test_permissions_are_asked_for_all_or_any(world: World, routed: Routed, upstream: Upstream) -> None:
+async def test_permissions_are_asked_for_all_or_any(
+    world: World, routed: RouteFileStart, upstream: Upstream
+) -> None:
     gate = await routed(
         """
         routes:
@@ -107,7 +116,7 @@ async def test_permissions_are_asked_for_all_or_any(world: World, routed: Routed
 
 
 async def test_an_optional_credential_must_be_valid_where_there_is_one(
-    world: World, routed: Routed, upstream: Upstream
+    world: World, routed: RouteFileStart, upstream: Upstream
 ) -> None:
     gate = await routed("routes: [{name: shop, auth: optional, match: {path: /shop/*}}]", world.url)
     assert (await ask(gate, get("/shop/1"))).status == 200
@@ -124,7 +133,7 @@ async def test_an_optional_credential_must_be_valid_where_there_is_one(
     assert len(upstream.requests) == 2
 
 
-async def test_an_optional_route_needs_no_database_for_who_presents_nothing(routed: Routed) -> None:
+async def test_an_optional_route_needs_no_database_for_who_presents_nothing(routed: RouteFileStart) -> None:
     gate = await routed("routes: [{name: shop, auth: optional, match: {path: /shop/*}}]")
     assert (await ask(gate, get("/shop/1"))).status == 200
     is_refusal(await ask(gate, get("/shop/1", "X-API-Key: whm_" + "a" * 32)), 503)
@@ -149,7 +158,7 @@ async def test_an_optional_route_needs_no_database_for_who_presents_nothing(rout
     ],
 )
 async def test_a_path_is_rewritten_by_whole_segments_as_they_came(
-    routed: Routed, upstream: Upstream, path: str, change: str, target: str, sent: str
+    routed: RouteFileStart, upstream: Upstream, path: str, change: str, target: str, sent: str
 ) -> None:
     gate = await routed(OPEN % (path, change))
     assert (await ask(gate, get(target))).status == 200
@@ -157,7 +166,7 @@ async def test_a_path_is_rewritten_by_whole_segments_as_they_came(
 
 
 async def test_a_protecting_route_is_rewritten_in_any_case(
-    world: World, routed: Routed, upstream: Upstream
+    world: World, routed: RouteFileStart, upstream: Upstream
 ) -> None:
     gate = await routed(
         "routes: [{name: b, auth: required, match: {path: /billing/*}, strip_prefix: /billing}]", world.url
@@ -166,7 +175,7 @@ async def test_a_protecting_route_is_rewritten_in_any_case(
     assert upstream.requests[-1].start == b"GET /X HTTP/1.1"
 
 
-async def test_a_route_sets_and_adds_field_lines(routed: Routed, upstream: Upstream) -> None:
+async def test_a_route_sets_and_adds_field_lines(routed: RouteFileStart, upstream: Upstream) -> None:
     gate = await routed(
         OPEN
         % (
@@ -183,7 +192,7 @@ async def test_a_route_sets_and_adds_field_lines(routed: Routed, upstream: Upstr
 
 
 async def test_a_credential_is_stripped_where_the_route_says_so(
-    world: World, routed: Routed, upstream: Upstream
+    world: World, routed: RouteFileStart, upstream: Upstream
 ) -> None:
     gate = await routed(
         "routes: [{name: a, auth: required, match: {path: /a}, credential: strip},"
@@ -197,7 +206,7 @@ async def test_a_credential_is_stripped_where_the_route_says_so(
     assert upstream.requests[-1].one("Authorization")
 
 
-async def test_hosts_have_routes_of_their_own(routed: Routed) -> None:
+async def test_hosts_have_routes_of_their_own(routed: RouteFileStart) -> None:
     async with Upstream() as one, Upstream() as two:
         gate = await routed(
             f"""
@@ -231,7 +240,7 @@ async def test_hosts_have_routes_of_their_own(routed: Routed) -> None:
         assert await status(".example.com") == 400  # no host
 
 
-async def test_limits_and_deadlines_are_the_routes_own(routed: Routed, upstream: Upstream) -> None:
+async def test_limits_and_deadlines_are_the_routes_own(routed: RouteFileStart, upstream: Upstream) -> None:
     gate = await routed(
         """
         routes:
@@ -244,14 +253,14 @@ async def test_limits_and_deadlines_are_the_routes_own(routed: Routed, upstream:
     assert (await ask(gate, post("/large", "x" * 100))).status == 200
 
 
-async def test_a_route_file_that_routes_what_is_hosted_does_not_load(routed: Routed) -> None:
+async def test_a_route_file_that_routes_what_is_hosted_does_not_load(routed: RouteFileStart) -> None:
     with pytest.raises(RoutesRefused) as refused:
         await routed("routes:\n  - {name: mine, auth: public, match: {path: /api/auth/login}}\n")
     (problem,) = refused.value.problems
     assert "routes.yaml:2: route mine: /api/auth/login is answered by the gateway itself" in problem
 
 
-async def test_what_is_hosted_wins_over_a_wide_route(routed: Routed, upstream: Upstream) -> None:
+async def test_what_is_hosted_wins_over_a_wide_route(routed: RouteFileStart, upstream: Upstream) -> None:
     gate = await routed("routes: [{name: all, auth: public, match: {path: /*}}]")
     is_refusal(await ask(gate, post("/api/auth/login", {})), 400)
     is_refusal(await ask(gate, get("/api/api-keys")), 401)
@@ -259,7 +268,7 @@ async def test_what_is_hosted_wins_over_a_wide_route(routed: Routed, upstream: U
 
 
 async def test_a_preflight_goes_to_the_upstream_of_the_route_it_asks_about(
-    routed: Routed, upstream: Upstream
+    routed: RouteFileStart, upstream: Upstream
 ) -> None:
     gate = await routed(
         "routes: [{name: put, auth: required, match: {path: /things, methods: PUT}, strip_prefix: /things}]"
@@ -275,7 +284,7 @@ async def test_a_preflight_goes_to_the_upstream_of_the_route_it_asks_about(
     assert len(upstream.requests) == 1
 
 
-async def test_several_endpoints_share_the_connections_and_one_may_go(routed: Routed) -> None:
+async def test_several_endpoints_share_the_connections_and_one_may_go(routed: RouteFileStart) -> None:
     async with Upstream() as one:
         async with Upstream() as two:
             urls = f'["http://127.0.0.1:{one.port}", "http://127.0.0.1:{two.port}"]'

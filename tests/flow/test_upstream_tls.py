@@ -18,6 +18,9 @@ from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Serve = Callable[[ssl.SSLContext | None], Awaitable[Upstream]]
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
@@ -41,9 +44,6 @@ async def serve() -> AsyncIterator[Callable[[ssl.SSLContext | None], Awaitable[U
             return await stack.enter_async_context(Upstream(tls=context))
 
         yield begin
-
-
-Serve = "Callable[[ssl.SSLContext | None], Awaitable[Upstream]]"
 
 
 def towards(upstream: Upstream, host: str = "127.0.0.1", **more: Any) -> dict[str, Any]:

@@ -219,7 +219,7 @@ async def test_a_user_without_a_role_has_none_and_no_permissions(world: World, s
     assert (person["role"], person["role_id"], person["permissions"]) == (None, None, [])
 
 
-async def test_it_is_not_to_be_stored_and_head_answers_like_get(world: World, start: Start) -> None:
+async def test_whoami_is_not_to_be_stored_and_head_answers_like_get(world: World, start: Start) -> None:
     gate, token = await start(world.url), bearer(world.token(world.agent))
     answer = await ask(gate, get(WHOAMI, token))
     assert answer.one("Cache-Control") == "no-store"
@@ -230,7 +230,7 @@ async def test_it_is_not_to_be_stored_and_head_answers_like_get(world: World, st
     is_refusal(await ask(gate, request("POST", WHOAMI, token)), 405)
 
 
-async def test_it_is_answered_from_the_cached_verdict_alone(world: World, start: Start) -> None:
+async def test_whoami_is_answered_from_the_cached_verdict_alone(world: World, start: Start) -> None:
     gate, token = await start(world.url), bearer(world.token(world.agent))
     first = await granted(gate, get(WHOAMI, token))
     await world.sql("ALTER TABLE users RENAME TO users_away")

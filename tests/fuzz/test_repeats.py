@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,11 +104,12 @@ def test_a_known_response_head_reads_as_by_llhttp(
 def test_the_repeats_are_really_taken() -> None:
     stage = Stage()
     ask = b"GET /%d HTTP/1.1\r\nHost: e\r\nAccept: a\r\n\r\n"
+    client: Any = stage.client
     stage.client_sends(ask % 1)
     stage.upstream_sends(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-    reader = stage.client._reader  # noqa: SLF001 -- to see that this file tests something
+    reader = client._reader  # noqa: SLF001 -- to see that this file tests something
     assert reader._repeated(ask % 2)  # noqa: SLF001
-    inbound = stage.client._queue.pop()  # noqa: SLF001
+    inbound = client._queue.pop()  # noqa: SLF001
     assert (inbound.head.target, inbound.head.kind, inbound.complete) == (b"/2", BodyKind.NONE, True)
     assert stage.known.find(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n") is not None
     stage.end()

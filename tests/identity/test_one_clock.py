@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from authcore.store.clock import DatabaseClock
@@ -127,9 +128,13 @@ async def test_what_one_gateway_counts_the_other_takes_for_the_present(
 # -- the reckoning ------------------------------------------------------------------------------------------------
 
 
+def ahead_of_time(seconds: float) -> float:
+    return time.time() + seconds
+
+
 async def test_the_databases_time_is_known_before_it_is_needed(world: World) -> None:
     for ahead in (0, 86_400, -3600):
-        clock = world.store.clock(lambda ahead=ahead: time.time() + ahead)
+        clock = world.store.clock(partial(ahead_of_time, ahead))
         assert not clock.measured
         assert abs(await clock.sure() - time.time()) < 1
         assert clock.measured

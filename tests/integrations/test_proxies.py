@@ -181,7 +181,7 @@ async def test_a_renamed_header_of_the_families_is_the_gateways(
         )
         token = bearer(answer.json()["data"]["access_token"])
         assert (await ask(address, get("/api/x", token))).status == 200
-        assert UUID(upstream.requests[-1].one("X-Auth-Session-ID"))
+        assert UUID(upstream.requests[-1].one("X-Auth-Session-ID")).version == 4
         for line in (token, bearer(world.token(world.agent))):  # with a session of one's own, and without
             assert (await ask(address, get("/api/x", line, "X-Auth-Session-ID: evil"))).status in {200, 403}
         assert b"evil" not in upstream.seen

@@ -72,7 +72,7 @@ def rows(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]]:
             yield (
                 family.name + suffix,
                 "gauge" if family.type == "info" else family.type,
-                " ".join(labels),
+                " ".join(labels or ()),
                 family.documentation,
             )
 

@@ -16,7 +16,7 @@ from gateway.proxy.headers import FORWARDED, MANAGED_PREFIXES, HeaderPolicy, fol
 from gateway.wire.framing import HOP_BY_HOP
 from gateway.wire.messages import RequestHead, ResponseHead
 
-NAMES = Header(session_id="X-Session").model_dump()
+NAMES = Header.model_validate({"session_id": "X-Session"}).model_dump()
 MANAGED = sorted(
     {*(name.lower().encode() for name in NAMES.values()), *FORWARDED, b"x-request-id", b"x-forwarded-for"}
 )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from tests.support.calls import ask
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from gateway.app import Gateway
     from tests.support.peers import Message
 
@@ -86,7 +88,7 @@ class Jar:
         return f"X-CSRF-Token: {min(seen)[2]}"
 
     @property
-    def places(self) -> set[tuple[str, str, str]]:
+    def places(self) -> AbstractSet[tuple[str, str, str]]:
         """Name, domain (with a dot before it where it is one) and path of all that is kept."""
         return {(name, domain if alone else f".{domain}", path) for name, domain, path, alone in self.kept}
 

@@ -38,7 +38,7 @@ class Message:
         assert len(values) <= 1, f"{name} occurs {len(values)} times"
         return values[0] if values else None
 
-    def json(self) -> dict[str, object]:
+    def json(self) -> dict[str, Any]:
         parsed = json.loads(self.body)
         assert isinstance(parsed, dict)
         return parsed
@@ -173,6 +173,11 @@ class Upstream:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def connections(self) -> int:
+        """The number of connections that are open."""
+        return len(self._tasks)
 
     @property
     def seen(self) -> bytes:

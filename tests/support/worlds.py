@@ -107,7 +107,7 @@ def starter(stack: AsyncExitStack, upstream: Upstream) -> Start:
         values: dict[str, Any] = {
             "listen": "127.0.0.1:0",
             "admin": {"listen": "127.0.0.1:0", "hosts": ("gateway.test",)},
-            "database": {"url": database_url, "connect_timeout_seconds": 2, "acquire_timeout_seconds": 2},
+            "database": {"url": database_url, "connect_timeout_seconds": 10, "acquire_timeout_seconds": 10},
             "jwt": {"secret": SECRET},
             "password": {"cost": 4},
             "upstream": {"url": f"http://127.0.0.1:{upstream.port}"},

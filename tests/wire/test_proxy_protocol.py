@@ -37,8 +37,9 @@ def shown(address: IPv4Address | IPv6Address) -> str:
 def test_a_line_of_version_1_names_its_source(
     pair: tuple[IPv4Address, IPv4Address] | tuple[IPv6Address, IPv6Address], one: int, two: int, rest: bytes
 ) -> None:
-    header = text(*pair, one, two)
-    assert parse(header + rest) == (shown(pair[0]), len(header))
+    source, target = pair
+    header = text(source, target, one, two)
+    assert parse(header + rest) == (shown(source), len(header))
     for end in range(1, len(header)):
         assert parse(header[:end]) is None
 

@@ -75,7 +75,9 @@ async def test_however_many_ask_there_is_one_lookup_of_a_name(resolver: Resolver
     assert script.asked == ["a.test"]
 
 
-async def test_who_stops_waiting_ends_the_lookup_for_nobody_else(resolver: Resolver, script: Script) -> None:
+async def test_a_caller_that_stops_waiting_ends_the_lookup_for_nobody_else(
+    resolver: Resolver, script: Script
+) -> None:
     impatient, patient = (asyncio.create_task(resolver.resolve("a.test")) for _ in range(2))
     await asyncio.sleep(0)
     impatient.cancel()

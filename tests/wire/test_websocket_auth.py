@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -125,7 +126,8 @@ def folding(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return {key.casefold(): value for key, value in pairs}
 
 
-READERS = [dict, first_key_wins, folding, lambda pairs: folding(list(reversed(pairs)))]
+Reader = Callable[[list[tuple[str, Any]]], Any]
+READERS: list[Reader] = [dict, first_key_wins, folding, lambda pairs: folding(list(reversed(pairs)))]
 
 KEYS = st.sampled_from(["type", "Type", "TYPE", "payload", "Payload", "token", "Token", "to\u212aen", "x"])
 LEAVES = st.sampled_from(["auth", "Auth", "ping", "a.b.c", "d.e.f", "", None, 7, True])

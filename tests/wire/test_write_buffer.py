@@ -63,7 +63,8 @@ def test_what_is_written_leaves_at_the_end_of_the_turn() -> None:
 
 
 def test_all_transports_are_written_to_in_one_turn_that_is_asked_for_once() -> None:
-    turns, log = Turns(), []
+    turns = Turns()
+    log: list[Any] = []
     for name in "abc":
         WriteBuffer(turns.outbox, Told(name, log)).write(b"x")
     assert len(turns.due) == 1
@@ -117,7 +118,8 @@ def test_what_waits_is_dropped_with_its_transport_when_that_is_asked_for() -> No
 
 
 def test_a_burst_does_not_wait_for_its_last_one() -> None:
-    turns, log = Turns(), []
+    turns = Turns()
+    log: list[Any] = []
     for number in range(MOST + 1):
         WriteBuffer(turns.outbox, Told(str(number), log)).write(b"x")
     assert len(log) == MOST
