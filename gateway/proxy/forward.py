@@ -4,6 +4,7 @@ Laws:
 
 - A request is sent again only when the connection was reused, died before any byte of a response, and the request is
   replayable: a safe method (RFC 9110 section 9.2.1) without a body.
+- A request that is not replayable is not put on a connection that the upstream has closed already.
 - Whatever happens, the connection goes back to its pool, which decides whether it can be used again.
 - Once the answer has begun, a fault can only break it off.
 - A body that flows on is a stream (:mod:`gateway.proxy.streams`): it ends when what let the caller in has ended.
@@ -59,13 +60,14 @@ class Forwarder:
         """
         inbound = exchange.inbound
         pool, meter = upstream.pool, upstream.meter
-        connection = pool.idle_connection()
+        replayable = inbound.head.method in _SAFE and inbound.head.kind is BodyKind.NONE
+        connection = pool.idle_connection(look=not replayable)
         if connection is not None:
             exchange.sent = exchange.decided  # what lies between is not worth a look at the clock
             meter.at_once += 1
         else:
             try:
-                connection = await pool.acquire()
+                connection = await pool.acquire(look=not replayable)
             finally:
                 exchange.sent = time.monotonic()
                 meter.waits.add(exchange.sent - exchange.decided)
@@ -79,7 +81,6 @@ class Forwarder:
                 meter.answered(now - exchange.sent)
                 await self._relay(exchange, connection, response)
             except UpstreamLost:
-                replayable = inbound.head.method in _SAFE and inbound.head.kind is BodyKind.NONE
                 if inbound.answered or connection.touched or connection.served == 1 or not replayable:
                     raise
             else:

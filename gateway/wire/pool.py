@@ -114,31 +114,41 @@ class UpstreamPool:
         """Number of exchanges that wait for a connection."""
         return len(self._waiting)
 
-    def idle_connection(self) -> UpstreamConnection | None:
-        """Lend the most recently used idle connection; None if there is none."""
+    def idle_connection(self, *, look: bool = False) -> UpstreamConnection | None:
+        """Lend the most recently used idle connection; None if there is none.
+
+        With `look`, the kernel is asked first whether the upstream has closed the connection already, which the event
+        loop may not have seen: for requests that cannot be sent again.
+        """
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
-                return connection
+                if not look or connection.is_silent:
+                    return connection
+                connection.abort()
         return None
 
-    async def acquire(self, *, fresh: bool = False) -> UpstreamConnection:
+    async def acquire(self, *, fresh: bool = False, look: bool = False) -> UpstreamConnection:
         """Lend a connection: an idle one (unless `fresh`), else a new one, else the next that is released.
+
+        With `look`, no used connection that the upstream has closed; see :meth:`idle_connection`.
 
         Raises:
             PoolExhausted: too many exchanges are waiting already.
             UpstreamTimedOut: connecting or waiting took too long.
             UpstreamUnreachable: connecting failed.
         """
-        if not fresh and (connection := self.idle_connection()) is not None:
+        if not fresh and (connection := self.idle_connection(look=look)) is not None:
             return connection
         if self.open >= self.limits.connections:
             if self._idle:  # a fresh connection is wanted, and an idle one takes up its place
                 self._idle.pop(0).abort()
             else:
                 lent = await self._queue()
-                if lent is not None:
+                if lent is not None and (not look or lent.is_silent):
                     return lent
+                if lent is not None:
+                    lent.abort()
         return await self._connect()
 
     async def _queue(self) -> UpstreamConnection | None:

@@ -24,7 +24,7 @@ from gateway.wire.messages import BodyKind, ProtocolError
 from gateway.wire.response_parser import ResponseParser
 from gateway.wire.response_waiter import ResponseWaiter
 from gateway.wire.tls import ended_by_peer, loss
-from gateway.wire.unread import unread
+from gateway.wire.unread import is_silent, unread
 from gateway.wire.upstream_states import (
     ANSWER,
     ASK,
@@ -228,6 +228,11 @@ class UpstreamConnection(asyncio.Protocol):
     def is_open(self) -> bool:
         """True if the transport can still be written to."""
         return self._outlet is not None and not self._outlet.transport.is_closing()
+
+    @property
+    def is_silent(self) -> bool:
+        """True if the upstream has sent nothing that the event loop has not read, not even its end of the stream."""
+        return self._outlet is not None and is_silent(self._outlet.transport)
 
     @property
     def full(self) -> bool:

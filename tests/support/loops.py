@@ -19,6 +19,7 @@ BOTH_LOOPS = frozenset(
         "test_websocket",
         "test_socket_frames",
         "test_socket_auth",
+        "test_closing_upstreams",
         "test_upstream_tls",
         "test_tls_listener",
     }

@@ -1,0 +1,104 @@
+"""Upstreams that close behind their answers: what the socket already holds is looked at before it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.peers import Client, read_body, read_head
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tests.support.peers import Upstream
+    from tests.support.worlds import Start
+
+PAIRS = 40
+UPLOADS = 60
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
+
+
+def answering_once(
+    served: list[bytes], keeps: int = 1
+) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """An upstream that closes behind its answer without announcing it; answer and FIN leave in one packet."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for left in reversed(range(keeps)):
+            request = await read_head(reader)
+            body = await read_body(reader, request, until_close=False)
+            method = request.start.split(b" ")[0]
+            served.append(method + b" " + body)
+            if not left:
+                made: socket.socket = writer.get_extra_info("socket")
+                made.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+            writer.write(OK % (2, b"" if method == b"HEAD" else b"ok"))
+            await writer.drain()
+
+    return serve
+
+
+@pytest.mark.parametrize("first", [b"GET", b"HEAD"])
+async def test_a_post_behind_an_answer_whose_upstream_has_closed_is_answered(
+    start: Start, upstream: Upstream, first: bytes
+) -> None:
+    served: list[bytes] = []
+    upstream.script = answering_once(served)
+    gateway = await start(public=("/*",))
+    statuses = []
+    for number in range(PAIRS):
+        body = b"%d" % number
+        async with Client(gateway.address) as client:
+            await client.send(
+                first + b" / HTTP/1.1\r\nHost: e\r\n\r\n"
+                b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
+            one = await client.response(head_only=first == b"HEAD")
+            statuses.append((one.status, (await client.response()).status))
+    assert statuses == [(200, 200)] * PAIRS
+    assert served == [
+        line for number in range(PAIRS) for line in (first + b" ", b"POST %d" % number)
+    ]  # each once
+
+
+async def test_a_post_that_waited_for_a_connection_is_not_put_on_a_closed_one(
+    start: Start, upstream: Upstream
+) -> None:
+    served: list[bytes] = []
+    upstream.script = answering_once(served)
+    gateway = await start(public=("/*",), upstream={"connections": 1})
+
+    async def post(number: int) -> int:
+        body = b"%d" % number
+        async with Client(gateway.address) as client:
+            head = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+            return (await client.exchange(head)).status
+
+    assert await asyncio.gather(*(post(number) for number in range(PAIRS))) == [200] * PAIRS
+    assert sorted(served) == sorted(b"POST %d" % number for number in range(PAIRS))
+
+
+async def test_an_answer_before_the_end_of_an_upload_reaches_a_client_that_writes_before_it_reads(
+    start: Start, upstream: Upstream
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\n\r\ntoo large")
+        await writer.drain()  # and close, with the body unread: the kernel resets the connection
+
+    upstream.script = refuse
+    gateway = await start(public=("/*",))
+    answers = []
+    for _ in range(UPLOADS):
+        async with Client(gateway.address) as client:
+            with suppress(ConnectionError):
+                await client.send(
+                    b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 1048576\r\n\r\n" + b"x" * 1_048_576
+                )
+            answer = await client.response()
+            answers.append((answer.status, answer.body))
+    assert answers == [(413, b"too large")] * UPLOADS
