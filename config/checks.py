@@ -14,7 +14,7 @@ from config.issuer_checks import issuer, issuer_tokens, unproved_emails
 from config.listener_checks import listeners, unix_sockets
 from config.loop_checks import default_upstream_loop
 from config.share_checks import SHARES, shares
-from config.tls_checks import listener_tls, upstream_tls
+from config.tls_checks import admin_tls, listener_tls, redirect, upstream_tls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -254,6 +254,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_WHATOMATE_REDIS_URL",), redis_can_be_asked),
     (("GATEWAY_UPSTREAM_URL",), upstream_tls),
     (("GATEWAY_TLS_CERT_FILE", "GATEWAY_TLS_KEY_FILE"), listener_tls),
+    (("GATEWAY_TLS_REDIRECT_LISTEN", "GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), redirect),
+    ((), admin_tls),
 )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from config.certificates import Certificate, FileUnusable, check_authorities, check_key, read_certificate
 from config.groups.tls import TlsEntry
+from config.listener_checks import collide
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,6 +58,28 @@ def listener_tls(settings: Settings) -> Iterator[tuple[str, str]]:
         yield from authority_problems("GATEWAY_TLS_CLIENT_CA_FILE", tls.client_ca_file)
 
 
+def admin_tls(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the problems of TLS of the admin listener."""
+    admin = settings.admin
+    for key, problem in pair_problems("tls_", admin.tls_cert_file, admin.tls_key_file):
+        yield f"GATEWAY_ADMIN_{key.upper()}", problem
+
+
+def redirect(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield the problems of the port that redirects to TLS."""
+    listen = settings.tls.redirect_listen
+    if listen is None:
+        return
+    if not settings.tls.cert_file:
+        yield "GATEWAY_TLS_REDIRECT_LISTEN", "leads to TLS, and there is none: set GATEWAY_TLS_CERT_FILE"
+    for name, others in (
+        ("GATEWAY_LISTEN", settings.listen),
+        ("GATEWAY_ADMIN_LISTEN", (settings.admin.listen,)),
+    ):
+        if any(collide(listen, other) for other in others):
+            yield "GATEWAY_TLS_REDIRECT_LISTEN", f"{listen} is taken by {name}"
+
+
 def entry_problems(entry: TlsEntry | None, urls: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield (key, problem) for each problem of one upstream's TLS."""
     if entry is None:
@@ -93,6 +116,9 @@ def pair_problems(prefix: str, cert_file: str | None, key_file: str | None) -> I
 
 def tls_doubts(settings: Settings, plan: RoutePlan | None, now: float) -> Iterator[str]:
     """Yield each doubt about certificates and their checks, at the POSIX time `now`."""
+    if settings.admin.tls_cert_file is not None:
+        for doubt in certificate_doubts(settings.admin.tls_cert_file, now):
+            yield f"GATEWAY_ADMIN_TLS_CERT_FILE: {doubt}"
     for cert_file in settings.tls.cert_file:
         yield from (f"GATEWAY_TLS_CERT_FILE: {doubt}" for doubt in certificate_doubts(cert_file, now))
     if settings.tls.client_ca_file is not None and settings.tls.client_auth == "off":

@@ -74,6 +74,7 @@ class Gateway:
         address: Host and port of the first public TCP listener; empty and 0 if all listen on Unix sockets.
         public: Every public listener: host and port, or the path of a Unix socket.
         admin_address: Host and port of the admin listener.
+        redirect_address: Host and port of the port that redirects to TLS.
         metrics: Its numbers.
         routing: Its routes, which can be read again.
     """
@@ -89,7 +90,7 @@ class Gateway:
         self._snapshot: Callable[[], dict[str, object]] = dict
         self.address = ("", 0)
         self.public: Names = []
-        self.admin_address = ("", 0)
+        self.admin_address = self.redirect_address = ("", 0)
         self.metrics = Metrics()
         self._tls = ListenerTls(settings, self.metrics)
 
@@ -137,7 +138,7 @@ class Gateway:
         forwarder, streams = build_forwarder(settings, tunnels, self._sockets, deadlines)
         # After the upstreams and the hosted pool: the first route table points at both.
         routing = self.routing = Routing(settings, metrics, upstreams, hosted)
-        pipeline = build_pipeline(
+        pipeline = self._pipeline = build_pipeline(
             settings,
             domain,
             routes=routing.table,
@@ -223,7 +224,8 @@ class Gateway:
         else:
             host, port = host_port(settings.admin.listen)
             try:
-                await web.TCPSite(runner, host, port).start()
+                tls = self._tls.admin
+                await web.TCPSite(runner, host, port, ssl_context=None if tls is None else tls.entry).start()
             except OSError as error:
                 raise CannotListen("GATEWAY_ADMIN_LISTEN", settings.admin.listen, error) from error
             self.admin_address = runner.addresses[0][:2]
@@ -235,6 +237,12 @@ class Gateway:
         self.public = listening.names
         self.address = listening.addresses[0] if listening.addresses else ("", 0)
         closing.push_async_callback(drain.finish, listening.close)
+        if settings.tls.redirect_listen is not None:
+            redirecting = Listening(setting="GATEWAY_TLS_REDIRECT_LISTEN")
+            closing.callback(redirecting.close)
+            plain = self._tls.redirecting(listener, self._pipeline, self.metrics)
+            await redirecting.open((settings.tls.redirect_listen,), plain, unix, shared=shared)
+            self.redirect_address = redirecting.addresses[0]
 
     def _begin_background(self, access_log: AccessLog, report: Report) -> None:
         tasks = BackgroundTasks()

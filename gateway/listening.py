@@ -32,11 +32,13 @@ class Listening:
 
     Attributes:
         tls: Makes the acceptor of TCP sockets that speak TLS; None if they do not.
+        setting: The setting that names the addresses, for errors.
         servers: The servers of all sockets.
         addresses: Host and port of each TCP socket.
     """
 
     tls: Callable[[Listener, list[socket.socket]], TlsAcceptor] | None = None
+    setting: str = "GATEWAY_LISTEN"
     servers: list[asyncio.Server | TlsAcceptor] = field(default_factory=list)
     addresses: list[tuple[str, int]] = field(default_factory=list)
     _files: list[tuple[Path, int]] = field(default_factory=list)
@@ -96,7 +98,7 @@ class Listening:
     def _bind(self, listen: str, unix: UnixFile, *, shared: bool) -> list[socket.socket]:
         if listen.startswith(INHERITED):
             return [socket.socket(fileno=int(listen.removeprefix(INHERITED)))]
-        bound = bind("GATEWAY_LISTEN", listen, unix, shared=shared)
+        bound = bind(self.setting, listen, unix, shared=shared)
         path = unix_path(listen)
         if path is not None:
             self._files.append((path, path.lstat().st_ino))

@@ -31,7 +31,11 @@ from gateway import logs
 from gateway.addresses import CannotListen, UnixFile, host_port
 from gateway.admin_access import build_access
 from gateway.app import loop_factory
+from gateway.assembly.routing import LOOK_SECONDS
+from gateway.assembly.tls import admin_tls, look_at
+from gateway.background import BackgroundTasks
 from gateway.listening import BACKLOG, INHERITED, Listening
+from gateway.logs.limited import LimitedEvents
 from gateway.metrics import CONTENT_TYPE, ParentMetrics, admin_refusals, merged
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import together
@@ -165,8 +169,15 @@ class Workers:
         await runner.setup()
         closing.push_async_callback(runner.cleanup)
         host, port = host_port(self._settings.admin.listen)
+        tls = admin_tls(self._settings)
+        if tls is not None:
+            tasks, events = BackgroundTasks(), LimitedEvents()
+            tasks.every(
+                LOOK_SECONDS, "look_at_certificates", lambda: look_at(tls, "GATEWAY_ADMIN_LISTEN", events)
+            )
+            closing.push_async_callback(tasks.stop)
         try:
-            await web.TCPSite(runner, host, port).start()
+            await web.TCPSite(runner, host, port, ssl_context=None if tls is None else tls.entry).start()
         except OSError as error:
             listen = self._settings.admin.listen
             raise CannotListen("GATEWAY_ADMIN_LISTEN", listen, error) from error

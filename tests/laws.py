@@ -42,7 +42,17 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
         "faults",
     },
     "supervisor": GROUND,
-    "workers": {"supervisor", "addresses", "admin_access", "app", "listening", "status", *GROUND},
+    "workers": {
+        "supervisor",
+        "addresses",
+        "admin_access",
+        "app",
+        "assembly",
+        "background",
+        "listening",
+        "status",
+        *GROUND,
+    },
     "dev": {"dev"},
     "audit": {"audit"},
     "app": {

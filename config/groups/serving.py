@@ -37,6 +37,12 @@ class Admin(Group):
         description="Bearer token of 16 characters or more, which all of the admin listener but /livez and /readyz "
         "then needs. As a file it is read again when it changes.",
     )
+    tls_cert_file: str | None = Field(
+        None,
+        description="PEM file of the certificate, with its chain, with which the admin listener speaks TLS. Read again "
+        "when it changes.",
+    )
+    tls_key_file: str | None = Field(None, description="PEM file of its key.")
 
 
 class Upstream(Group):

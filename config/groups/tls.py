@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import NoDecode
 
-from config.fields import Group, Seconds, shaped, split
+from config.fields import Group, Listen, Seconds, shaped, split
 
 
 def _version(value: Any) -> Any:
@@ -78,3 +78,9 @@ class Tls(Group):
         le=65_535,
         description="Handshakes under way at most; past that the oldest one gives way to the newest.",
     )
+    redirect_listen: Listen | None = Field(
+        None,
+        description="Address, host:port, at which HTTP without TLS is answered by 308 to https:// of the host that was "
+        "asked for; paths below /.well-known/acme-challenge/ are served there as by GATEWAY_LISTEN. None by default.",
+    )
+    redirect_port: int = Field(443, ge=1, le=65_535, description="Port that those redirects lead to.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from authcore.identity_headers import CLIENT_CERTIFICATE
 from gateway.logs.limited import LimitedEvents
+from gateway.proxy.redirect import Redirect
 from gateway.wire.tls_acceptor import TlsAcceptor
 from gateway.wire.tls_server import UNUSABLE, ServerTls, ServerTlsTerms, client_lines
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from gateway.metrics import Metrics
+    from gateway.proxy.pipeline import Pipeline
     from gateway.wire.listener import Listener
 
 log = structlog.get_logger()
@@ -28,6 +31,7 @@ class ListenerTls:
 
     Attributes:
         server: Its contexts; None without TLS.
+        admin: The contexts of the admin listener; None without TLS.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -39,6 +43,7 @@ class ListenerTls:
         """
         self._settings = settings.tls
         self.server = _server_of(settings)
+        self.admin = admin_tls(settings)
         self._acceptor: TlsAcceptor | None = None
         self._events = LimitedEvents()
         self._publish(metrics)
@@ -65,28 +70,26 @@ class ListenerTls:
 
     async def look(self) -> None:
         """Read the files again if they have changed; files that do not fit change nothing."""
-        if self.server is None:
-            return
-        try:
-            taken = await asyncio.to_thread(self.server.look)
-        except UNUSABLE as error:
-            self._events.warning(
-                "certificates_not_taken",
-                key="listener",
-                listener="GATEWAY_LISTEN",
-                problem=str(error),
-                kept="the certificates that were in use",
-            )
-        else:
-            if taken:
-                log.info("certificates_taken", listener="GATEWAY_LISTEN")
+        for name, server in (("GATEWAY_LISTEN", self.server), ("GATEWAY_ADMIN_LISTEN", self.admin)):
+            if server is not None:
+                await look_at(server, name, self._events)
+
+    def redirecting(self, listener: Listener, pipeline: Pipeline, metrics: Metrics) -> Listener:
+        """Return the listener of the port that redirects: it shares the limits of `listener`."""
+        redirect = Redirect(pipeline.serve, pipeline.recorder, metrics, self._settings.redirect_port)
+        return replace(listener, serve=redirect.serve, secured=None, draining=True)
 
     def _publish(self, metrics: Metrics) -> None:
         metrics.read_gauges(
             "gateway_tls_certificate_expiry_timestamp_seconds",
             "When the certificates in use end, by their files.",
             ("file",),
-            lambda: {} if self.server is None else {(file,): at for file, at in self.server.expires.items()},
+            lambda: {
+                (file,): at
+                for server in (self.server, self.admin)
+                if server is not None
+                for file, at in server.expires.items()
+            },
         )
         metrics.read_gauge(
             "gateway_tls_handshakes_under_way",
@@ -129,3 +132,33 @@ def _server_of(settings: Settings) -> ServerTls | None:
             authorities=tls.client_ca_file,
         )
     )
+
+
+def admin_tls(settings: Settings) -> ServerTls | None:
+    """Return the contexts of the admin listener; None if it speaks no TLS.
+
+    Raises:
+        OSError: a file cannot be read, or the key is not the certificate's.
+        FileUnusable: the certificate cannot be read.
+    """
+    admin = settings.admin
+    if admin.tls_cert_file is None or admin.tls_key_file is None:
+        return None
+    return ServerTls(ServerTlsTerms(((admin.tls_cert_file, admin.tls_key_file),)))
+
+
+async def look_at(server: ServerTls, name: str, events: LimitedEvents) -> None:
+    """Let contexts be made anew if their files have changed; log it, and by `events` what keeps them from it."""
+    try:
+        taken = await asyncio.to_thread(server.look)
+    except UNUSABLE as error:
+        events.warning(
+            "certificates_not_taken",
+            key=name,
+            listener=name,
+            problem=str(error),
+            kept="the certificates that were in use",
+        )
+    else:
+        if taken:
+            log.info("certificates_taken", listener=name)

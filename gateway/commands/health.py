@@ -6,6 +6,7 @@ Law: the exit code is 0 if the answer is yes, and 1 if it is no or there is none
 from __future__ import annotations
 
 import http.client
+import ssl
 from typing import Final
 
 import click
@@ -21,20 +22,27 @@ _MOST_BYTES: Final = 2000
 @click.option("--timeout-seconds", type=click.FloatRange(0.1, 60), default=3, show_default=True)
 def health(*, ready: bool, timeout_seconds: float) -> None:
     """Ask the gateway that listens on GATEWAY_ADMIN_LISTEN whether it is alive; print its answer."""
-    listen = settings_for(frozenset()).admin.listen
+    admin = settings_for(frozenset()).admin
+    listen = admin.listen
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
     if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
         host = "127.0.0.1"
     path = "/readyz" if ready else "/livez"
     connection = http.client.HTTPConnection(host, int(port), timeout=timeout_seconds)
+    scheme = "http"
+    if admin.tls_cert_file is not None:
+        scheme = "https"
+        connection = http.client.HTTPSConnection(
+            host, int(port), timeout=timeout_seconds, context=_unproved()
+        )
     try:
         connection.request("GET", path)
         with connection.getresponse() as answer:
             status, body = answer.status, answer.read(_MOST_BYTES).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
         raise click.ClickException(
-            f"no answer from http://{host}:{port}{path} ({str(error) or type(error).__name__}): is the gateway "
+            f"no answer from {scheme}://{host}:{port}{path} ({str(error) or type(error).__name__}): is the gateway "
             "running, and is GATEWAY_ADMIN_LISTEN the same here as there?"
         ) from error
     finally:
@@ -42,3 +50,11 @@ def health(*, ready: bool, timeout_seconds: float) -> None:
     if status != _OK:
         raise click.ClickException(f"{path} answers {status}: {body}")
     click.echo(body)
+
+
+def _unproved() -> ssl.SSLContext:
+    """Make a context that accepts any certificate: the probe sends nothing secret, and asks by the address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

@@ -87,7 +87,7 @@ class Pipeline:
         self._decisions = decisions
         self.forwarder = forwarder
         self._admission = admission
-        self._recorder = recorder
+        self.recorder = recorder
         self._metrics = metrics
         self._heads = heads
         self._cors = cors
@@ -108,7 +108,7 @@ class Pipeline:
             self._rescue(exchange, error)
         finally:
             self.in_flight -= 1
-            self._recorder.record(exchange)
+            self.recorder.record(exchange)
 
     async def _forward(self, exchange: Exchange) -> None:
         inbound, decider, head = exchange.inbound, self.decider, exchange.head

@@ -78,6 +78,7 @@ def answer_start(fault: Fault, request_id: bytes) -> bytes:
 
 
 _PHRASES = {
+    308: "Permanent Redirect",
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",

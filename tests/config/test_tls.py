@@ -193,3 +193,18 @@ def test_a_subject_and_names_hold_nothing_that_ends_a_line_or_a_name(authority: 
     subject, names = client_identity(der)
     assert subject == "CN=x%0D%0Ay\\00\\, %C3%BC%25"
     assert names == ("DNS:a.example", "URI:spiffe://a%2CDNS:b%20c")
+
+
+def test_the_admin_listener_and_the_redirect_have_what_they_need(authority: Authority) -> None:
+    pair = authority.issue("a.example")
+    assert problems_of({"GATEWAY_ADMIN_TLS_CERT_FILE": str(pair.certificate)}) == [
+        "GATEWAY_ADMIN_TLS_KEY_FILE: required with cert_file: a certificate is used with its key"
+    ]
+    plain = {"GATEWAY_TLS_REDIRECT_LISTEN": "0.0.0.0:9080"}
+    assert problems_of(plain) == [
+        "GATEWAY_TLS_REDIRECT_LISTEN: leads to TLS, and there is none: set GATEWAY_TLS_CERT_FILE"
+    ]
+    files = {"GATEWAY_TLS_CERT_FILE": str(pair.certificate), "GATEWAY_TLS_KEY_FILE": str(pair.key)}
+    load({**files, **plain})
+    (problem,) = problems_of({**files, **plain, "GATEWAY_LISTEN": "127.0.0.1:9080"})
+    assert problem == "GATEWAY_TLS_REDIRECT_LISTEN: 0.0.0.0:9080 is taken by GATEWAY_LISTEN"

@@ -60,13 +60,13 @@ ports:
   - {name: http, containerPort: {{ include "whatomate-gateway.port" . }}, protocol: TCP}
   - {name: admin, containerPort: 8081, protocol: TCP}
 startupProbe:
-  httpGet: {path: /livez, port: admin}
+  httpGet: {path: /livez, port: admin{{ include "whatomate-gateway.scheme" . }}}
   {{- toYaml .Values.probes.startup | nindent 2 }}
 readinessProbe:
-  httpGet: {path: {{ .Values.probes.readiness.path | default "/readyz" }}, port: admin}
+  httpGet: {path: {{ .Values.probes.readiness.path | default "/readyz" }}, port: admin{{ include "whatomate-gateway.scheme" . }}}
   {{- toYaml (omit .Values.probes.readiness "path") | nindent 2 }}
 livenessProbe:
-  httpGet: {path: /livez, port: admin}
+  httpGet: {path: /livez, port: admin{{ include "whatomate-gateway.scheme" . }}}
   {{- toYaml .Values.probes.liveness | nindent 2 }}
 {{- if .Values.preStopSeconds }}
 lifecycle:
@@ -149,4 +149,9 @@ authorization:
   type: Bearer
   credentials: {name: {{ include "whatomate-gateway.secret" . }}, key: GATEWAY_ADMIN_TOKEN}
 {{- end }}
+{{- end }}
+
+{{/* How probes ask the admin listener, where it speaks TLS. */}}
+{{- define "whatomate-gateway.scheme" -}}
+{{- if dig "GATEWAY_ADMIN_TLS_CERT_FILE" "" .Values.config }}, scheme: HTTPS{{ end -}}
 {{- end }}
