@@ -151,7 +151,7 @@ async def deaths(admin: tuple[str, int]) -> float:
 
 async def test_a_worker_that_hangs_is_killed_and_replaced(upstream: Upstream) -> None:
     silence = {"GATEWAY_TIMEOUT_WORKER_SECONDS": "1.5"}
-    async with serving(upstream, "--workers", "2", **silence) as (process, address, admin):
+    async with serving(upstream, "--workers", "2", log=None, **silence) as (process, address, admin):
         await all_listening(admin, 2)
         hung, other = children(process.pid)
         os.kill(hung, signal.SIGSTOP)
