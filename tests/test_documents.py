@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -168,3 +169,56 @@ def test_every_decision_has_a_date_and_a_line_in_the_list() -> None:
     assert [name for name, _ in listed] == [title.replace("`", "") for title in titles]
     anchors = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
     assert [anchor for _, anchor in listed] == anchors
+
+
+# -- the form of pages --------------------------------------------------------------------------------------------
+
+COLUMNS: Final = 125
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_line_of_prose_fits_on_the_screen(page: Path) -> None:
+    """Tables, links of a list and code stand in one line, however long it is."""
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    prose = [line for line in text.splitlines() if not line.lstrip().startswith(("|", "- [", "#", "<"))]
+    assert not [line for line in prose if len(line) > COLUMNS and " " in line.strip()]
+
+
+def test_the_changelog_is_dated_and_grouped_and_an_entry_is_a_paragraph() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert versions[0] == "Unreleased"
+    for version in versions[1:]:
+        assert re.fullmatch(r"\d+\.\d+\.\d+ - \d{4}-\d\d-\d\d", version), version
+    for section in re.split(r"^## .+$", text, flags=re.MULTILINE)[1:]:
+        groups = re.findall(r"^### (.+)$", section, re.MULTILINE)
+        order = ["Added", "Changed", "Fixed", "Security"]
+        assert groups == [group for group in order if group in groups], groups
+    packed = re.findall(r"^(?!$).*\n- .*$", text, re.MULTILINE)
+    assert not packed, f"a blank line is missing before an entry: {packed}"
+    assert "docs/upgrade.md" in text
+
+
+# -- commits ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_good"),
+    [
+        ("wire: refuse a second Host field", True),
+        ("keys, invitations: bound how many one user has", True),
+        ("fixup! wire: refuse a second Host field", True),
+        ("Take for ours what is ours between quotes and spaces", False),
+        ("wire: refuse a second Host field.", False),
+        ("Wire: refuse a second Host field", False),
+        ("wire:refuse", False),
+        ("wire: " + "x" * 120, False),
+    ],
+)
+def test_the_hook_holds_the_subject_of_a_commit(subject: str, is_good: bool, tmp_path: Path) -> None:
+    message = tmp_path / "message"
+    message.write_text(f"\n# a comment\n{subject}\n\nThe reason.\n", encoding="utf-8")
+    result = subprocess.run(
+        [str(ROOT / ".ci/subject"), str(message)], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert (result.returncode == 0) is is_good, result.stderr

@@ -15,6 +15,7 @@ NO_BOUNDS: Final = {
     "GATEWAY_LOG_SAMPLE": "a share of requests",
     "GATEWAY_TRACE_SAMPLE": "a share of requests",
     "GATEWAY_PASSWORD_COST": "the work of one hash",
+    "GATEWAY_TLS_REDIRECT_PORT": "a port",
 }
 """Numbers among the settings that limit nothing, with what they are."""
 

@@ -1,7 +1,7 @@
 -- http-request lua.decide <url>: ask the gateway about the request, and let it pass with the identity that it answers.
 -- Whatever goes wrong refuses: an error in here makes HAProxy answer 500.
 
-local TOLD = { -- everything a verdict depends on
+local SENT = { -- everything a verdict depends on
     "authorization", "x-api-key", "cookie", "x-organization-id", "x-csrf-token", "origin", "sec-fetch-site",
     "sec-websocket-key", "access-control-request-method",
 }
@@ -32,7 +32,7 @@ core.register_action("decide", { "http-req" }, function(txn, url)
         ["x-forwarded-host"] = { txn.sf:req_hdr("host") },
         ["x-forwarded-for"] = { txn.sf:src() },
     }
-    for _, name in ipairs(TOLD) do
+    for _, name in ipairs(SENT) do
         if sent[name] then
             headers[name] = {}
             for index, value in pairs(sent[name]) do -- all of them, from 0: two of a kind are the gateway's to refuse

@@ -54,6 +54,7 @@ def commands(text: str) -> str:
 def test_every_language_of_a_snippet_is_held_to_something() -> None:
     assert {language for _, language, _ in SNIPPETS} <= {
         "console",
+        "sh",
         "yaml",
         "python",
         "js",
@@ -64,7 +65,7 @@ def test_every_language_of_a_snippet_is_held_to_something() -> None:
     assert len(SNIPPETS) > 20
 
 
-@of("console")
+@of("console", "sh")
 def test_shell_lines_parse(text: str) -> None:
     typed = commands(text) if re.search(r"^ *\$ ", text, re.MULTILINE) else text
     result = subprocess.run(
@@ -73,7 +74,7 @@ def test_shell_lines_parse(text: str) -> None:
     assert result.returncode == 0, f"{result.stderr}\n{typed}"
 
 
-@of("console")
+@of("console", "sh")
 def test_make_targets_and_files_of_shell_lines_exist(text: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"(?:^|[;&|] *)make ([a-z][a-z-]*)", commands(text), re.MULTILINE):

@@ -40,8 +40,8 @@ class Service(BaseHTTPRequestHandler):
             sys.stderr.write(f"{error}\n")
             status, body = 401, b"not signed by the gateway\n"
         else:
-            told = dataclasses.asdict(identity) | {"sub": identity.user_id}
-            status, body = 200, json.dumps(told, default=sorted).encode()
+            answer = dataclasses.asdict(identity) | {"sub": identity.user_id}
+            status, body = 200, json.dumps(answer, default=sorted).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
