@@ -196,6 +196,8 @@ def test_the_changelog_is_dated_and_grouped_and_an_entry_is_a_paragraph() -> Non
         assert groups == [group for group in order if group in groups], groups
     packed = re.findall(r"^(?!$).*\n- .*$", text, re.MULTILINE)
     assert not packed, f"a blank line is missing before an entry: {packed}"
+    entries = re.findall(r"^- (.{30})", text, re.MULTILINE)
+    assert len(entries) == len(set(entries)), "an entry stands twice, as a merge may leave it"
     assert "docs/upgrade.md" in text
 
 

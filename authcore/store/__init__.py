@@ -1,4 +1,4 @@
-"""The domain's view of its database: ``protocol`` says what is asked, ``postgres`` answers.
+"""Database layer: ``protocol`` declares the operations that the domain uses, ``postgres`` implements them.
 
 Law: asyncpg is imported in this package only.
 """

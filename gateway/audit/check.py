@@ -1,4 +1,4 @@
-"""Check of the audit: what one is, and how it ends.
+"""Audit check: its declaration, and the outcomes that it can have.
 
 Law: a check is a declaration and a function. The function returns its findings, each a sentence of what was asked and
 what came back; without one, what the check proves holds. It raises NotApplicable if it can conclude nothing.

@@ -1,4 +1,4 @@
-"""Checks of what is open that should not be: pages of operators, files of the deployment, words of the inside."""
+"""Audit checks of the exposed surface: operators' pages, files of the deployment, errors that reveal internals."""
 
 from __future__ import annotations
 
