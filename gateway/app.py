@@ -73,8 +73,7 @@ class Gateway:
     Attributes:
         address: Host and port of the first public TCP listener; empty and 0 if all listen on Unix sockets.
         public: Every public listener: host and port, or the path of a Unix socket.
-        admin_address: Host and port of the admin listener.
-        redirect_address: Host and port of the port that redirects to TLS.
+        admin_address, redirect_address: Host and port of the admin listener, and of the port that leads to TLS.
         metrics: Its numbers.
         routing: Its routes, which can be read again.
     """
@@ -224,25 +223,20 @@ class Gateway:
         else:
             host, port = host_port(settings.admin.listen)
             try:
-                tls = self._tls.admin
-                await web.TCPSite(runner, host, port, ssl_context=None if tls is None else tls.entry).start()
+                await web.TCPSite(runner, host, port, ssl_context=self._tls.admin_context).start()
             except OSError as error:
                 raise CannotListen("GATEWAY_ADMIN_LISTEN", settings.admin.listen, error) from error
             self.admin_address = runner.addresses[0][:2]
-        listener.secured = self._tls.secured()
         listening = Listening(self._tls.acceptor)
         closing.callback(listening.close)
         unix = UnixFile(settings.unix.mode, settings.unix.owner)
         await listening.open(settings.listen, listener, unix, shared=shared)
         self.public = listening.names
         self.address = listening.addresses[0] if listening.addresses else ("", 0)
-        closing.push_async_callback(drain.finish, listening.close)
-        if settings.tls.redirect_listen is not None:
-            redirecting = Listening(setting="GATEWAY_TLS_REDIRECT_LISTEN")
-            closing.callback(redirecting.close)
+        if (listen := settings.tls.redirect_listen) is not None:
             plain = self._tls.redirecting(listener, self._pipeline, self.metrics)
-            await redirecting.open((settings.tls.redirect_listen,), plain, unix, shared=shared)
-            self.redirect_address = redirecting.addresses[0]
+            self.redirect_address = await listening.redirect(listen, plain, unix, shared=shared)
+        closing.push_async_callback(drain.finish, listening.close)
 
     def _begin_background(self, access_log: AccessLog, report: Report) -> None:
         tasks = BackgroundTasks()
@@ -253,8 +247,7 @@ class Gateway:
 
         self._reload = lambda: tasks.once("reload_routes", lambda: self.routing.reload("SIGHUP"))
         tasks.every(LOOK_SECONDS, "look_at_routes", self.routing.look)
-        tasks.every(LOOK_SECONDS, "look_at_certificates_of_upstreams", self._upstreams.look)
-        tasks.every(LOOK_SECONDS, "look_at_certificates", self._tls.look)
+        tasks.every(LOOK_SECONDS, "look_at_certificates", lambda: self._tls.look(self._upstreams))
         tasks.every(NOTE_SECONDS, "note_for_status", report.note)
         tasks.every(LOG_FLUSH_SECONDS, "flush_access_log", access_log.flush)
         tasks.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)

@@ -63,6 +63,19 @@ class Listening:
         if self.tls is not None and secured:
             self.servers.append(self.tls(listener, secured))
 
+    async def redirect(
+        self, listen: str, listener: Listener, unix: UnixFile, *, shared: bool
+    ) -> tuple[str, int]:
+        """Listen at the address of GATEWAY_TLS_REDIRECT_LISTEN too, for a listener of its own; return the address.
+
+        Raises:
+            CannotListen: the system refuses the address.
+        """
+        plain = Listening(setting="GATEWAY_TLS_REDIRECT_LISTEN")
+        await plain.open((listen,), listener, unix, shared=shared)
+        self.servers += plain.servers
+        return plain.addresses[0]
+
     def bind(self, listens: Sequence[str], unix: UnixFile, *, shared: bool) -> list[socket.socket]:
         """Return the bound sockets of all addresses, as for :meth:`open`.
 

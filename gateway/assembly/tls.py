@@ -16,9 +16,11 @@ from gateway.wire.tls_server import UNUSABLE, ServerTls, ServerTlsTerms, client_
 
 if TYPE_CHECKING:
     import socket
+    import ssl
     from collections.abc import Callable
 
     from config.settings import Settings
+    from gateway.assembly.upstreams import Upstreams
     from gateway.metrics import Metrics
     from gateway.proxy.pipeline import Pipeline
     from gateway.wire.listener import Listener
@@ -48,12 +50,6 @@ class ListenerTls:
         self._events = LimitedEvents()
         self._publish(metrics)
 
-    def secured(self) -> Callable[[asyncio.BaseTransport], bytes | None] | None:
-        """Return what tells a TLS connection's field lines about its client certificate; None without TLS."""
-        if self.server is None:
-            return None
-        return lambda transport: client_lines(transport, CLIENT_CERTIFICATE)
-
     @property
     def acceptor(self) -> Callable[[Listener, list[socket.socket]], TlsAcceptor] | None:
         """Return the maker of the acceptor of a listener's sockets; None without TLS."""
@@ -63,13 +59,20 @@ class ListenerTls:
         if self.server is None:
             raise RuntimeError("there is no certificate")
         tls = self._settings
+        listener.secured = lambda transport: client_lines(transport, CLIENT_CERTIFICATE)
         self._acceptor = TlsAcceptor(
             listener, self.server, sockets, seconds=tls.handshake_seconds, most=tls.handshakes
         )
         return self._acceptor
 
-    async def look(self) -> None:
-        """Read the files again if they have changed; files that do not fit change nothing."""
+    @property
+    def admin_context(self) -> ssl.SSLContext | None:
+        """Return the context of the admin listener, which stays valid as its files change; None without TLS."""
+        return None if self.admin is None else self.admin.entry
+
+    async def look(self, upstreams: Upstreams) -> None:
+        """Read the files again if they have changed, those of `upstreams` too; files that do not fit change nothing."""
+        await upstreams.look()
         for name, server in (("GATEWAY_LISTEN", self.server), ("GATEWAY_ADMIN_LISTEN", self.admin)):
             if server is not None:
                 await look_at(server, name, self._events)

@@ -58,7 +58,7 @@ async def test_the_probe_and_the_parent_of_workers_speak_it_too(upstream: Upstre
         "GATEWAY_ADMIN_TLS_CERT_FILE": str(pair.certificate),
         "GATEWAY_ADMIN_TLS_KEY_FILE": str(pair.key),
     }
-    async with serving(upstream, "--workers", "2", **files) as (_, _, admin):
+    async with serving(upstream, "--workers", "2", log=None, **files) as (_, _, admin):
         async with Client(admin, authority.client(), "127.0.0.1") as client:
             assert (await client.exchange(LIVE)).status == 200
         probe = await asyncio.create_subprocess_exec(
