@@ -45,6 +45,7 @@ from gateway.listening import Listening, Names
 from gateway.metrics import Metrics, admin_refusals
 from gateway.status.recent import NOTE_SECONDS
 from gateway.wire.deadlines import Deadlines
+from gateway.wire.descriptors import raise_descriptor_limit
 from gateway.wire.tunnel import Tunnels
 from gateway.wire.write_buffer import WriteBuffers
 
@@ -284,6 +285,7 @@ def run(
 ) -> int:
     """Run a gateway until SIGTERM or SIGINT, or `until` returns; return the exit code."""
     logs.configure(settings.log.level, settings.log.format)
+    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_run(settings, until, admin_socket, processes))
 

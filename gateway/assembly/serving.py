@@ -14,6 +14,7 @@ from authcore.store.changes import Hearing
 from authcore.tokens.identity_signer import IdentitySigner
 from config.load import ConfigError
 from gateway.assembly.browsers import cookie_places, csrf_tokens
+from gateway.assembly.descriptors import fitted_connections
 from gateway.logs import AccessLog
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.admission import Admission
@@ -164,14 +165,13 @@ def build_listener(
         head_bytes=limit.head_bytes,
         fields=limit.fields,
         target_bytes=limit.target_bytes,
-        connections=limit.connections,
+        connections=fitted_connections(settings),
         connections_per_address=limit.connections_per_address,
         head_seconds=timeout.head_seconds,
         idle_seconds=timeout.idle_seconds,
         body_seconds=timeout.body_seconds,
         write_seconds=timeout.write_seconds,
     )
-    trusts = Origins(settings.trusted_proxies, unix=settings.unix.trusted).trusts
     refused = metrics.counter(
         "gateway_proxy_protocol_refused", "Connections closed for want of a good PROXY header.", "reason"
     )
@@ -190,7 +190,7 @@ def build_listener(
         limits=limits,
         deadlines=deadlines,
         outbox=outbox,
-        exempt=trusts,
+        exempt=Origins(settings.trusted_proxies, unix=settings.unix.trusted).trusts,
         network=network,
         prefaced=prefaced if proxy.protocol_from or proxy.protocol_unix else None,
         unprefaced=unprefaced,

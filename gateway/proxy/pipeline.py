@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from gateway.faults import INTERNAL, ContentTooLarge, OriginRefused
+from gateway.logs.limited import LimitedEvents
 from gateway.logs.verdicts import EXCHANGE_HEADER, detail_of
 from gateway.proxy.clock import http_date
 from gateway.proxy.exchange import Exchange
@@ -36,7 +37,8 @@ from gateway.proxy.forward_auth import narrowed
 from gateway.proxy.refusals import answer_start, refuse
 from gateway.proxy.target import parse_target
 from gateway.tracing.context import OwnIds
-from gateway.wire.faults import UpstreamFault, UpstreamTlsFailed
+from gateway.wire.descriptors import descriptor_limit
+from gateway.wire.faults import DescriptorsExhausted, UpstreamFault, UpstreamTlsFailed
 from gateway.wire.inbound import ClientGone, ClientStalled
 from gateway.wire.messages import BodyKind
 
@@ -92,6 +94,7 @@ class Pipeline:
         self._heads = heads
         self._cors = cors
         self._ids = OwnIds()
+        self._events = LimitedEvents()
         self.in_flight = 0
 
     async def serve(self, inbound: Inbound) -> None:
@@ -191,6 +194,13 @@ class Pipeline:
         exchange.reason = fault.reason
         exchange.detail = detail_of(error)
         self._metrics.refused(fault.status, fault.reason)
+        if isinstance(error, DescriptorsExhausted):
+            self._events.warning(
+                "descriptors_exhausted",
+                descriptors=descriptor_limit(),
+                advice="raise the hard limit of open files (ulimit -Hn, LimitNOFILE=), or lower "
+                "GATEWAY_LIMIT_CONNECTIONS and GATEWAY_UPSTREAM_CONNECTIONS",
+            )
         if isinstance(error, UpstreamFault) and exchange.route is not None:
             kind = error.kind if isinstance(error, UpstreamTlsFailed) else ""
             exchange.route.upstream.meter.failed(fault.reason, kind)

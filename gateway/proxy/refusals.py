@@ -8,6 +8,7 @@ from gateway.faults import Fault, describe
 from gateway.proxy.clock import http_date
 from gateway.wire.drive import Abandoned
 from gateway.wire.faults import (
+    DescriptorsExhausted,
     PoolExhausted,
     UpstreamFault,
     UpstreamMalformed,
@@ -59,6 +60,8 @@ def refuse(error: Exception) -> Fault:
     if isinstance(error, UpstreamFault):
         row = next(_UPSTREAM[kind] for kind in type(error).__mro__ if kind in _UPSTREAM)
         return Fault(row.status, row.message, row.reason, _RETRY if row.status == UNAVAILABLE else ())
+    if isinstance(error, DescriptorsExhausted):
+        return Fault(503, "The gateway has too many connections, try again shortly", "descriptors", _RETRY)
     if isinstance(error, Abandoned):
         return Fault(503, "The gateway is shutting down, try again", "shutting_down", _RETRY)
     return describe(error)

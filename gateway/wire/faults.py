@@ -40,5 +40,9 @@ class UpstreamTlsFailed(UpstreamFault):
         self.kind = kind
 
 
+class DescriptorsExhausted(Exception):
+    """The process has no file descriptor left for a connection, which is no fault of the upstream."""
+
+
 class PoolExhausted(UpstreamFault):
     """Every connection is busy, and the queue of waiting exchanges is full."""

@@ -107,7 +107,7 @@ class Listener:
     @property
     def crowded(self) -> bool:
         """True if more connections are being refused than may wait for their answer to be read."""
-        return len(self._refused) > MOST_REFUSED
+        return len(self._refused) > min(MOST_REFUSED, self.limits.connections)
 
     def leave(self, connection: DownstreamConnection) -> None:
         """Unregister a connection."""

@@ -18,8 +18,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gateway.wire.descriptors import NO_ROOM, are_descriptors_scarce
 from gateway.wire.drive import Signal, settled
-from gateway.wire.faults import PoolExhausted, UpstreamTimedOut, UpstreamUnreachable
+from gateway.wire.faults import DescriptorsExhausted, PoolExhausted, UpstreamTimedOut, UpstreamUnreachable
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.states import in_states
 from gateway.wire.tls import upstream_fault
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     ]
 
 MAX_IDLE: Final = 512
+_NO_DESCRIPTOR: Final = "the process has no file descriptor left for a connection to the upstream"
 _JITTER: Final = 0.1
 
 
@@ -137,6 +139,7 @@ class UpstreamPool:
             PoolExhausted: too many exchanges are waiting already.
             UpstreamTimedOut: connecting or waiting took too long.
             UpstreamUnreachable: connecting failed.
+            DescriptorsExhausted: the process has no descriptor left.
         """
         if not fresh and (connection := self.idle_connection(look=look)) is not None:
             return connection
@@ -172,6 +175,8 @@ class UpstreamPool:
 
     async def _connect(self) -> UpstreamConnection:
         """Open a connection. The dial counts against the bound until it has failed or its connection is lost."""
+        if are_descriptors_scarce():
+            raise DescriptorsExhausted(_NO_DESCRIPTOR)
         self.open += 1
         dial = asyncio.get_running_loop().create_task(self._dialled())
         try:
@@ -181,6 +186,8 @@ class UpstreamPool:
         except TimeoutError as error:
             raise UpstreamTimedOut(self._too_late()) from error
         except OSError as error:
+            if error.errno in NO_ROOM:
+                raise DescriptorsExhausted(_NO_DESCRIPTOR) from error
             raise UpstreamUnreachable(f"the upstream cannot be reached: {error.strerror or error}") from error
         except BaseException:
             # The exchange is gone. The dial goes on, so the count stays right and the next exchange can use the
