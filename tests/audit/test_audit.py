@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft4Validator
 
 from gateway.audit.asking import Asker, Url
-from gateway.audit.check import BudgetSpent, NotApplicable, Outcome, Unreachable
+from gateway.audit.check import BudgetSpent, NotApplicable, Outcome, Result, Unreachable
 from gateway.audit.checks import CHECKS
 from gateway.audit.report import FORMS
 from gateway.audit.running import run
@@ -27,7 +28,7 @@ from tests.support.certificates import self_signed
 from tests.support.processes import free_port
 
 if TYPE_CHECKING:
-    from gateway.audit.check import Check, Result
+    from gateway.audit.check import Check
     from tests.audit.weak import Asked
     from tests.support.worlds import Start, World
 
@@ -163,6 +164,12 @@ async def test_a_path_that_is_open_says_nothing_of_what_opens_it() -> None:
 # -- reports ---------------------------------------------------------------------------------------------------
 
 
+def violations(report: dict[str, Any]) -> list[str]:
+    """What the official schema refuses in a SARIF report."""
+    schema = json.loads((Path(__file__).parent / "sarif-schema-2.1.0.json").read_text(encoding="utf-8"))
+    return [error.message for error in Draft4Validator(schema).iter_errors(report)]
+
+
 async def test_a_report_says_the_same_in_every_form() -> None:
     async with weak(TWINS["admin-pages"][0]) as port:
         of = target(port)
@@ -177,6 +184,7 @@ async def test_a_report_says_the_same_in_every_form() -> None:
     assert pages["findings"] == ["GET /metrics: 200, open to everybody"]
     sarif = json.loads(log)
     assert (sarif["version"], sarif["$schema"].endswith("sarif-2.1.0.json")) == ("2.1.0", True)
+    assert not violations(sarif)
     (only,) = sarif["runs"]
     rules = only["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == [check.id for check in CHECKS]
@@ -187,6 +195,20 @@ async def test_a_report_says_the_same_in_every_form() -> None:
         assert (result["kind"] == "fail") == (result["level"] != "none")
         assert result["kind"] in {"pass", "fail", "notApplicable", "open"}
     assert [one["kind"] for one in only["results"] if one["ruleId"] == "admin-pages"] == ["fail"]
+
+
+def test_sarif_of_every_outcome_is_valid_by_the_official_schema() -> None:
+    outcomes = {
+        Outcome.HOLDS: ((), ""),
+        Outcome.FAILS: (("GET /: 200", 'bytes \x9b and "quotes" \u202e'), ""),
+        Outcome.SKIPPED: ((), "no upstream is named"),
+        Outcome.NOT_RUN: ((), "the budget is spent"),
+    }
+    assert set(outcomes) == set(Outcome)
+    for outcome, (findings, note) in outcomes.items():
+        seen = [Result(check, outcome, findings, note) for check in CHECKS]
+        assert not violations(json.loads(FORMS["sarif"](target(1), seen)))
+    assert violations({"version": "2.1.0"}) == ["'runs' is a required property"]
 
 
 def test_the_page_lists_every_check() -> None:
