@@ -2,15 +2,17 @@
 
 Laws:
 
-- A refusal takes as long as the longest of the failures proved lately, up to ``MOST_SECONDS``: at whatever cost
-  passwords are stored, and however busy the gateway is.
-- Only failures at a password count, all of which cost the same: nobody makes refusals quick by work that is cheap.
+- A refusal takes as long as the longest of the failures proved lately, but no longer than twice their median, and than
+  ``MOST_SECONDS``: it follows the cost of passwords and the speed of the machine, and no single stall.
+- Only failures at a password count, all of which cost the same, and only those that found no other attempt of their
+  network under way: nobody makes refusals quick by work that is cheap, or slow by much of it at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from statistics import median
 from typing import Final
 
 FIRST_SECONDS: Final = 0.25
@@ -21,19 +23,20 @@ _REMEMBERED: Final = 32
 
 
 class RefusalPace:
-    """Pace of refusals, learnt from failures."""
+    """Pace of refusals, learnt from failures.
+
+    Attributes:
+        seconds: How long a refusal takes from the attempt's beginning.
+    """
 
     def __init__(self) -> None:
-        self._lately: deque[float] = deque([FIRST_SECONDS], maxlen=_REMEMBERED)
-
-    @property
-    def seconds(self) -> float:
-        """How long a refusal takes from the attempt's beginning."""
-        return min(MOST_SECONDS, max(self._lately))
+        self._lately: deque[float] = deque(maxlen=_REMEMBERED)
+        self.seconds = FIRST_SECONDS
 
     def failed(self, seconds: float) -> None:
-        """Learn how long a failure took that was not held."""
+        """Learn how long a failure took."""
         self._lately.append(seconds)
+        self.seconds = min(MOST_SECONDS, max(self._lately), 2 * median(self._lately))
 
     async def keep(self, began: float) -> None:
         """Wait until an attempt that `began` then, by the loop's clock, has taken its time."""

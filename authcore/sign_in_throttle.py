@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -64,6 +65,7 @@ class SignInThrottle:
         self._store = store
         self._limits = limits or AttemptLimits()
         self._pace = RefusalPace()
+        self._trying: Counter[str] = Counter()
         self._under_way: dict[str, set[asyncio.Future[None]]] = {}
         self._owed: LRUCache[str, list[_Debt]] = LRUCache(_DEBTORS)
 
@@ -113,13 +115,14 @@ class SignInThrottle:
             raise await self._throttled(reservation.wait_seconds, began)
         if reservation.wait_seconds > 0:
             await asyncio.sleep(reservation.wait_seconds)
-        with self._proving(email):
+        is_alone = not self._trying[attempt.network]
+        with self._proving(email, attempt.network):
             at = attempt.at + timedelta(seconds=reservation.wait_seconds)
             lane = Lane(attempt.network, Work.KNOWN if reservation.is_known else work)
             proved = await self._settled(
                 prove, lane, email, _Debt(reservation.reserved, at, forgives=False), keeps=keeps
             )
-        if proved is None and work is Work.LOGIN and reservation.wait_seconds <= 0:
+        if proved is None and is_alone and work is Work.LOGIN and reservation.wait_seconds <= 0:
             self._pace.failed(loop.time() - began)
         # Only a known caller learns the wait: a stranger would have been refused before.
         if proved is None and reservation.passed_seconds is not None:
@@ -178,14 +181,18 @@ class SignInThrottle:
             owed.pop()
 
     @contextmanager
-    def _proving(self, email: str) -> Iterator[None]:
+    def _proving(self, email: str, network: str) -> Iterator[None]:
         """Let those who wait for this attempt's end know of it."""
         key, ended = email.lower(), asyncio.get_running_loop().create_future()
         self._under_way.setdefault(key, set()).add(ended)
+        self._trying[network] += 1
         try:
             yield
         finally:
             ended.set_result(None)
+            self._trying[network] -= 1
+            if not self._trying[network]:
+                del self._trying[network]
             self._under_way[key].discard(ended)
             if not self._under_way[key]:
                 del self._under_way[key]

@@ -36,9 +36,13 @@ if TYPE_CHECKING:
 SECRET: Final = "a-secret-of-the-benchmark-and-of-nobody-else"  # noqa: S105 -- of nobody else
 PASSWORD: Final = "a password for the bench"  # noqa: S105 -- of a database that is gone in a minute
 OWNER, FLOODER, VICTIM = "owner@example.com", "flooder@example.com", "victim@example.com"
-KINDS: Final = ("login", "register", "keys")
+FLOODS: Final = ("login", "register", "keys")
+NEIGHBOUR: Final = "login at the flood's address"
+KINDS: Final = (*FLOODS, NEIGHBOUR)
 AHEAD_SECONDS: Final = 0.3
 """How long a flood is at work before the first request beside it is measured."""
+SETTLE_SECONDS: Final = 4
+"""How long a gateway has to finish what a flood left behind, before the next turn."""
 PATIENCE_SECONDS: Final = 10
 TURN_SECONDS: Final = 20
 """After so long a turn ends, however few requests have been answered."""
@@ -176,11 +180,12 @@ class Measurement:
             "login": lambda: login(VICTIM, PASSWORD),
             "register": lambda: register(f"somebody{number}@example.com", PASSWORD, site.organization),
             "keys": lambda: create_key(f"key {number}", site.tokens[OWNER]),
+            NEIGHBOUR: lambda: login(VICTIM, PASSWORD),
         }
         return makers[kind]()
 
-    async def measure(self, site: Site, beside: str) -> None:
-        """Ask for each kind of work, one after the other, and note how long it took."""
+    async def measure(self, site: Site, beside: str, shared: str) -> None:
+        """Ask for each kind of work, one after the other, and note how long it took; `shared` is a flood's address."""
         until = time.monotonic() + TURN_SECONDS
         for _ in range(self._requests):
             if time.monotonic() > until:
@@ -191,7 +196,8 @@ class Measurement:
                 begun = time.perf_counter()
                 try:
                     async with asyncio.timeout(PATIENCE_SECONDS):
-                        status, _ = await ask(site.address, next(self._sources), raw)
+                        source = shared if kind == NEIGHBOUR else next(self._sources)
+                        status, _ = await ask(site.address, source, raw)
                 except (OSError, EOFError):  # a timeout is an OSError
                     status = 0
                 if status == 200:  # noqa: PLR2004 - OK
@@ -235,13 +241,16 @@ async def compare(url: str, trees: dict[str, Path], *, rounds: int, requests: in
             sites.append(await stack.enter_async_context(gateway(name, tree, fresh)))
         began = time.monotonic()
         for _ in range(rounds):
-            for beside in (_ALONE, *KINDS):
+            for beside in (_ALONE, *FLOODS):
                 for site in sites:
+                    source = next(floods)
+                    await ask(site.address, source, login(VICTIM, PASSWORD))  # who is known there from now on
                     if beside == _ALONE:
-                        await measurement.measure(site, beside)
+                        await measurement.measure(site, beside, source)
                         continue
-                    async with flood(site, beside, next(floods), connections) as statuses:
-                        await measurement.measure(site, beside)
+                    async with flood(site, beside, source, connections) as statuses:
+                        await measurement.measure(site, beside, source)
+                    await asyncio.sleep(SETTLE_SECONDS)
                     granted.setdefault((site.name, beside), Counter()).update(statuses)
     for row in measurement.rows():
         click.echo(row)

@@ -34,7 +34,9 @@ from gateway.logs.verdicts import EXCHANGE_HEADER, detail_of
 from gateway.proxy.clock import http_date
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward_auth import narrowed
+from gateway.proxy.places import whole
 from gateway.proxy.refusals import answer_start, refuse
+from gateway.proxy.streams import YOUNG_SECONDS
 from gateway.proxy.target import parse_target
 from gateway.tracing.context import OwnIds
 from gateway.wire.descriptors import descriptor_limit
@@ -45,6 +47,7 @@ from gateway.wire.messages import BodyKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from authcore.principal import Permit
     from gateway.metrics import Metrics
     from gateway.proxy.admission import Admission
     from gateway.proxy.authorizer import Authorizer
@@ -151,17 +154,30 @@ class Pipeline:
                 self._heads.refused(exchange, route, start)
 
     async def _host(self, exchange: Exchange, route: Route, start: bytes) -> None:
-        """Have the gateway's own application answer, when there is a place for the caller's network."""
+        """Have the gateway's own application answer, when there is a place for the caller's network.
+
+        Whoever had to wait for longer than the watch over streams does is judged again.
+        """
         places, reading = route.upstream.places, exchange.reading
         if places is None or reading is None:
             await self.forwarder.send(exchange, route.upstream, start)
             return
+        if not exchange.inbound.complete:
+            await whole(exchange.inbound)
         place = await places.enter(reading.origin.client, route.name)
-        exchange.decided = time.monotonic()  # what it waited for its place is no time of the upstream's
         try:
+            now = time.monotonic()
+            if now - exchange.decided > YOUNG_SECONDS:  # what let it in may have ended meanwhile
+                _, permit = await self.decider.decide(exchange)
+                start = self._hosted_start(exchange, permit)
+            exchange.decided = now  # what it waited for its place is no time of the upstream's
             await self.forwarder.send(exchange, route.upstream, start)
         finally:
             places.leave(place)
+
+    def _hosted_start(self, exchange: Exchange, permit: Permit) -> bytes:
+        """Return the start of a request to the gateway's own application, with the exchange's id."""
+        return b"%b%b: %b\r\n" % (self.decider.prepare(exchange, permit), EXCHANGE_HEADER, exchange.own_id)
 
     def _answer_preflight(self, exchange: Exchange) -> bool:
         """Answer a CORS preflight if a policy covers what it asks for; else it goes on like any request."""

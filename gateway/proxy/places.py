@@ -3,7 +3,8 @@
 Laws:
 
 - A client network has no more requests at work than its share; the others wait in turns (:mod:`authcore.fair_queue`),
-  those of one network by route. What waits costs nothing: it has no connection, and its body is not read.
+  those of one network by route. What waits has no connection to the application.
+- Only a request that has come whole is given a place: nobody holds one by a body that does not come.
 - What waits is bounded by number and by time. Past its own bounds a network is refused with
   :class:`~authcore.errors.TooManyAtOnce`, past those of all with :class:`~authcore.errors.Overloaded`.
 - A place is given back whatever became of its request.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authcore.errors import Overloaded, TooManyAtOnce
 from authcore.fair_queue import FairQueue, Lane, QueueFull
@@ -23,6 +24,38 @@ from gateway.wire.drive import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from gateway.wire.inbound import Inbound
+
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n"
+
+
+class _Body:
+    """Sink that keeps a request's body until it is whole."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+        self.whole: Signal[None] = Signal()
+
+    def body(self, piece: bytes) -> None:
+        """Keep a piece."""
+        self.pieces.append(piece)
+
+    def end(self) -> None:
+        """Let the exchange go on, when the parser has returned."""
+        asyncio.get_running_loop().call_soon(self.whole.set, None)
+
+
+async def whole(inbound: Inbound) -> None:
+    """Wait, in a driven coroutine, until a request has come whole, as far as its limit lets it."""
+    if inbound.expecting:
+        inbound.interim(_CONTINUE)
+    body = _Body(inbound.take())
+    inbound.pipe(body)
+    await body.whole
+    inbound.sink = None
+    inbound.pieces = body.pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,9 @@ STRICT: dict[str, Any] = {
 }
 
 
+SLOW_SECONDS = 0.15
+
+
 async def shut(gate: Gateway) -> None:
     """Fail for many e-mails, until the address is refused."""
     for number in range(8):
@@ -89,13 +92,26 @@ async def timed(gate: Gateway, raw: bytes) -> tuple[int, float]:
     return answer.status, loop.time() - began
 
 
+class Slow:
+    """bcrypt that takes its time, while that is set."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = SLOW_SECONDS
+        self._check = bcrypt.checkpw
+        monkeypatch.setattr(bcrypt, "checkpw", self.check)
+
+    def check(self, password: bytes, hashed: bytes) -> bool:
+        Event().wait(self.seconds)
+        return self._check(password, hashed)
+
+
 async def test_the_time_of_a_refusal_tells_nothing(
     world: World, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A password was looked at for those who are known there, and for nobody else."""
-    monkeypatch.setattr(refusal_pace, "FIRST_SECONDS", 0.4)  # much longer than a proof takes here
+    """A password is looked at for those who are known there, and for nobody else."""
     gate = await start(world.url, **STRICT)
     await granted(gate, login_from(HOME))
+    Slow(monkeypatch)
     await shut(gate)
     attempts = {
         "known, wrong": login_from(HOME, "a guess"),
@@ -106,29 +122,43 @@ async def test_the_time_of_a_refusal_tells_nothing(
     for name, raw in attempts.items():
         status, seconds = await timed(gate, raw)
         assert status == 429, name
-        assert seconds >= 0.4, name
+        assert seconds >= SLOW_SECONDS, name
 
 
-async def test_a_refusal_takes_as_long_as_the_longest_failure_of_late(
+async def test_a_quick_proof_is_answered_no_sooner_than_a_refusal(
     world: World, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refusal_pace, "FIRST_SECONDS", 0)
     gate = await start(world.url, **STRICT)
     await granted(gate, login_from(HOME))
-    real, slow = bcrypt.checkpw, True
+    slow = Slow(monkeypatch)
+    await shut(gate)
+    slow.seconds = 0
+    status, seconds = await timed(gate, login_from(HOME, "a guess"))
+    assert (status, seconds >= SLOW_SECONDS) == (429, True)
+
+
+async def test_a_flood_makes_refusals_no_slower(
+    world: World, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits behind others of its own network does not say how long a failure takes."""
+    gate = await start(world.url, **{**STRICT, "signin": {**STRICT["signin"], "address_free_failures": 100}})
+    learnt: list[float] = []
+    monkeypatch.setattr(refusal_pace.RefusalPace, "failed", lambda _, seconds: learnt.append(seconds))
+    flood = [login_from(HOME, "a guess", f"nobody{number}@example.com") for number in range(8)]
+    opened, real = Event(), bcrypt.checkpw
 
     def checking(password: bytes, hashed: bytes) -> bool:
-        if slow:
-            Event().wait(0.4)  # as a higher cost takes
+        assert opened.wait(60)
         return real(password, hashed)
 
     monkeypatch.setattr(bcrypt, "checkpw", checking)
-    assert (await timed(gate, login_from("192.0.2.9", "a guess")))[0] == 401
-    slow = False
-    await shut(gate)
-    for raw in (login_from(HOME, "a guess"), login_from(HOME, "a guess", "nobody@example.com")):
-        status, seconds = await timed(gate, raw)
-        assert (status, seconds >= 0.4) == (429, True)
+    tasks = [asyncio.create_task(ask(gate, raw)) for raw in flood]
+    async with asyncio.timeout(60):
+        while gate.metrics.registry.get_sample_value("gateway_bcrypt_pending") != len(flood):
+            await asyncio.sleep(0.01)
+        opened.set()
+        assert {answer.status for answer in await asyncio.gather(*tasks)} == {401}
+    assert len(learnt) == 1
 
 
 async def test_a_known_account_is_not_held_where_a_stranger_is_refused(

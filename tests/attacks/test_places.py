@@ -130,18 +130,70 @@ async def test_a_client_that_leaves_gives_its_turn_back(
     await granted(gate, registration(world, 200))
 
 
-async def test_a_body_that_does_not_come_holds_a_place_of_its_own_network_alone(
-    world: World, start: Start
-) -> None:
+async def test_a_body_that_does_not_come_holds_no_place(world: World, start: Start) -> None:
     gate = await start(world.url, **FEW)
-    head = request("POST", "/api/auth/login", f"X-Forwarded-For: {FLOOD}", "Content-Length: 9")
+    raw = login_from(HOME)
+    head, _, body = raw.partition(b"\r\n\r\n")
     async with Client(gate.address) as first, Client(gate.address) as second, Client(gate.address) as third:
         for client in (first, second, third):
-            await client.send(head)
-        await until(gate, "waiting", 1)
+            await client.send(head + b"\r\n\r\n" + body[:9])
         async with asyncio.timeout(SECONDS):
             await granted(gate, login_from(HOME))
-    await until(gate, "taken", 0)
+            assert number(gate, "taken") == number(gate, "waiting") == 0
+            await first.send(body[9:])
+            assert (await first.response()).status == 200
+            await second.send(body[9:20])
+            await second.send(body[20:] + get("/api/auth/openapi.json"))  # and the connection goes on
+            assert [(await second.response()).status for _ in range(2)] == [200, 200]
+
+
+async def test_a_body_that_is_asked_for_comes(world: World, start: Start) -> None:
+    gate = await start(world.url, **FEW)
+    head, _, body = login_from(HOME).partition(b"\r\n\r\n")
+    async with Client(gate.address) as client, asyncio.timeout(SECONDS):
+        await client.send(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert (await client.response(interim=True, head_only=True)).status == 100
+        await client.send(body)
+        assert (await client.response()).status == 200
+
+
+async def test_a_body_over_the_limit_is_refused_without_a_place(world: World, start: Start) -> None:
+    gate = await start(world.url, **{**FEW, "limit": {**FEW["limit"], "auth_body_bytes": 1024}})
+    chunk = b"400\r\n" + b" " * 1024 + b"\r\n"
+    head = request("POST", "/api/auth/login", "Content-Type: application/json", "Transfer-Encoding: chunked")
+    async with Client(gate.address) as client, asyncio.timeout(SECONDS):
+        await client.send(head + chunk)
+        await client.send(chunk)
+        assert (await client.response()).status == 413
+    assert number(gate, "entered_total") == 0
+
+
+async def test_whose_session_ends_while_they_wait_is_refused(
+    world: World, start: Start, bolt: threading.Event
+) -> None:
+    """A place that comes late must not be the place of a caller who has gone."""
+    gate = await start(world.url, **FEW)
+    pair = await granted(gate, login_from(HOME, email="admin@example.com"))
+    line = bearer(pair["access_token"])
+    async with flood(gate, world, bolt, 2):
+        await until(gate, "taken", 2)
+        made = post("/api/api-keys", {"name": "late"}, line, f"X-Forwarded-For: {FLOOD}")
+        late = asyncio.create_task(ask(gate, made))
+        await until(gate, "waiting", 1)
+        await granted(gate, post("/api/auth/logout-all", {}, line, f"X-Forwarded-For: {HOME}"))
+        await until_refused(gate, line)
+    async with asyncio.timeout(SECONDS):
+        is_refusal(await late, 401)
+    assert await world.sql("SELECT count(*) FROM api_keys WHERE name = 'late'") == [(0,)]
+
+
+async def until_refused(gate: Gateway, line: str) -> None:
+    """Wait until the gateway knows that a session has ended, and longer than a place is given without another look."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.timeout(SECONDS):
+        while (await ask(gate, get("/api/contacts", line))).status != 401 or loop.time() - began < 0.3:
+            await asyncio.sleep(0.01)
 
 
 async def test_keys_are_made_in_the_turn_of_the_network_that_asks(
