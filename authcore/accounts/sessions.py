@@ -11,6 +11,8 @@ Laws:
 - No token outlives its session, and no session outlives the absolute lifetime.
 - The token's organization is preserved. A user who was removed from it is signed in to their home organization.
 - Whatever ends a session announces it in this process at once; the database announces it to the others.
+- A user can neither end a session of another user nor learn that it exists.
+- A session that ended by time is stored for one day more: a forgotten token of Whatomate's would be accepted again.
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from authcore.accounts.session_list import SESSION_SECONDS, SessionList
 from authcore.accounts.token_pairs import TokenPairs, digest_of, renew, reopen
 from authcore.errors import (
     RefreshExpired,
@@ -30,6 +31,7 @@ from authcore.errors import (
     RefreshRevoked,
     RefreshUserUnknown,
     RefreshWrongKind,
+    SessionUnknown,
     StoreUnavailable,
     TokenExpired,
     TokenRejected,
@@ -42,27 +44,29 @@ from authcore.moments import moment
 from authcore.session_states import TABLES, Effect, Event, Reuse, State, laws_of
 from authcore.store.rows import Change
 from authcore.store.session_rows import NOWHERE, Moments, NewRefreshToken, NewSession, SessionRow
-from authcore.tokens.claims import RefreshClaims
+from authcore.tokens.claims import AccessClaims, RefreshClaims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from authcore.accounts.token_pairs import TokenPair
-    from authcore.credentials import RefreshToken
+    from authcore.credentials import BearerToken, RefreshToken
     from authcore.store.protocol import SessionStore
     from authcore.store.rows import Subject
-    from authcore.store.session_rows import Rotated, Visit
+    from authcore.store.session_rows import Rotated, SessionListing, Visit
     from authcore.tokens.issuer import Tokens
 
 
 __all__ = ["TABLES", "Effect", "Event", "Reuse", "Sessions", "State"]
 
+SESSION_SECONDS: Final = 30 * 86_400
 GRACE_SECONDS: Final = 10
 MOST: Final = 100
+_PURGE_GRACE_SECONDS: Final = 86_400
 
 
-class Sessions(SessionList):
+class Sessions:
     """Opens, continues, lists and ends sessions."""
 
     def __init__(  # noqa: PLR0913 - its collaborators by position, its settings by name
@@ -76,8 +80,21 @@ class Sessions(SessionList):
         most: int = MOST,
         tell: Callable[[Change], None] = lambda _: None,
     ) -> None:
-        """`reuse` says what a second use after the grace is; past `most` sessions the one used longest ago ends."""
-        super().__init__(store, tokens, session_seconds=session_seconds, tell=tell)
+        """Prepare.
+
+        Args:
+            store: The sessions and their tokens.
+            tokens: Issues and verifies tokens.
+            grace_seconds: Two uses of a refresh token within this are one client that raced itself.
+            reuse: What a second use after the grace is.
+            session_seconds: The absolute lifetime of a session.
+            most: Sessions that a user may have; past them, the one used longest ago ends.
+            tell: Called with every change of sessions that is made here.
+        """
+        self._store = store
+        self._tokens = tokens
+        self._session_seconds = session_seconds
+        self._tell = tell
         self._pairs = TokenPairs(tokens, session_seconds=session_seconds)
         self._grace_seconds = grace_seconds
         self._reuse = reuse
@@ -233,6 +250,124 @@ class Sessions(SessionList):
             StoreUnavailable: the database does not answer.
         """
         return await self._store.forget_successors(self._moments(now), self._reuse)
+
+    # -- a user's own ------------------------------------------------------------------------------------------
+
+    async def close_bearer(self, token: BearerToken, now: float) -> None:
+        """End the session of an access token. A token that does not verify, or has no session, ends nothing.
+
+        Raises:
+            StoreUnavailable: the database does not answer; the session goes on.
+        """
+        try:
+            claims = self._tokens.verify(token.token, AccessClaims, now)
+        except TokenRejected:
+            return
+        if claims.session_id is not None:
+            await self._end(claims.user_id, claims.session_id, now)
+
+    def founding(self, token: BearerToken, now: float) -> float | None:
+        """Return when a token without a session was issued; None for a token of a session or not ours.
+
+        Such a token may found a session. Ending all sessions of the user ends that session too, if it was founded by a
+        token issued before.
+        """
+        try:
+            claims = self._tokens.verify(token.token, AccessClaims, now)
+        except TokenRejected:
+            return None
+        return None if claims.session_id is not None else claims.issued_at or 0.0
+
+    async def close_one(self, user_id: UUID, session_id: UUID, now: float) -> None:
+        """End one of the user's own sessions.
+
+        Raises:
+            SessionUnknown: the user has no such live session.
+            StoreUnavailable: the database does not answer; the session goes on.
+        """
+        if not await self._end(user_id, session_id, now):
+            raise SessionUnknown
+
+    async def close_others(self, user_id: UUID, except_session: UUID | None, now: float) -> int:
+        """End all sessions of the user except one (None: all of them), and return how many were live until now.
+
+        Refresh tokens that Whatomate issued to the user before now are no longer accepted either.
+
+        Raises:
+            StoreUnavailable: the database does not answer; all of them go on.
+        """
+        expired = moment(
+            now - self._tokens.leeway_seconds
+        )  # with leeway, their tokens are accepted past their exp
+        ended = await self._store.end_sessions(user_id, except_session, moment(now), expired)
+        self._tell(Change(rows=tuple(ended)))
+        return len(ended)
+
+    async def change_password(
+        self, user_id: UUID, *, before: str, after: str, except_session: UUID | None, now: float
+    ) -> bool:
+        """Replace a user's password hash and end all sessions but one; return False if `before` is no longer the hash.
+
+        The remaining session then counts as begun under the new hash. All of this happens, or none of it.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        expired = moment(now - self._tokens.leeway_seconds)
+        ended = await self._store.replace_password(
+            user_id, before=before, after=after, but=except_session, at=moment(now), over=expired
+        )
+        if ended is None:
+            return False
+        self._tell(Change(rows=(user_id, *ended)))
+        return True
+
+    async def note_passwords(self) -> int:
+        """Store the password hash under which sessions of older gateways began, and return how many were completed.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.note_passwords()
+
+    async def _end(self, user_id: UUID, session_id: UUID, now: float) -> bool:
+        ended = await self._store.end_session(user_id, session_id, moment(now))
+        if ended:
+            self._tell(Change(rows=(session_id,)))
+        return ended
+
+    # -- look -----------------------------------------------------------------------------------------------------
+
+    async def of_user(self, user_id: UUID, current: UUID | None, now: float) -> Sequence[SessionListing]:
+        """Return the user's live sessions: the current one first, then the last used; a hundred at most.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.sessions(user_id, current, moment(now), self._over(now))
+
+    async def is_live(self, session_id: UUID, now: float) -> bool:
+        """Tell whether a session is live.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.is_live(session_id, moment(now), self._over(now))
+
+    # -- forget ---------------------------------------------------------------------------------------------------
+
+    async def purge(self, now: float) -> int:
+        """Delete tokens and sessions that ended by time, and return how many sessions.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        # With leeway a token is accepted past its exp, and a forgotten one of Whatomate's would be accepted again.
+        return await self._store.purge_sessions(moment(now - _PURGE_GRACE_SECONDS))
+
+    def _over(self, now: float) -> datetime:
+        """Return the cut-off: a session that began at or before it is over now."""
+        return moment(now - self._session_seconds)
 
     # -- what a rotation needs ------------------------------------------------------------------------------------
 

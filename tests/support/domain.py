@@ -10,8 +10,7 @@ import bcrypt
 
 from authcore.accounts.accounts import Accounts
 from authcore.accounts.invitations import Invitations
-from authcore.accounts.session_list import SESSION_SECONDS
-from authcore.accounts.sessions import Reuse, Sessions
+from authcore.accounts.sessions import SESSION_SECONDS, Reuse, Sessions
 from authcore.credentials import PasswordLogin
 from authcore.crypto.keyring import KeyRing
 from authcore.identity import api_keys as keys
