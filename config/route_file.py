@@ -242,7 +242,8 @@ class _Reader:
                 at = (*place, *detail["loc"])
                 message = _PLAIN.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
                 if at[2:4] == ("match", 0) and at[:4] not in self.text.lines:
-                    at = (*at[:3], *at[4:])  # there is one, and it was not written as a list
+                    # A single match, not written as a list: its place in the file has no index.
+                    at = (*at[:3], *at[4:])
                 self.problems.append((self.called, self.text.line(at), f"{_path_text(at)}: {message}"))
         return None
 

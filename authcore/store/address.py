@@ -176,7 +176,7 @@ class Address:
             raise
         if row is None:
             raise asyncpg.InterfaceError("the server does not say who it is")
-        # A pooler makes up the process that a client may cancel.
+        # The process id in the handshake is the server's own, unless a pooler made it up.
         if row["process"] != connection.get_server_pid() and may_change:
             return None
         return Server(row["started"], row["read_only"])

@@ -215,7 +215,8 @@ class Changes:
         """Send an echo over the store, and wait until it arrives; return whether it was sent."""
         self._number += 1
         self._heard.clear()
-        if self._called <= self._echoed:  # else the delay of an echo under way counts from when that was sent
+        # While an echo is under way, its delay counts from when it was sent.
+        if self._called <= self._echoed:
             self._called = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(KEEPALIVE_SECONDS):

@@ -63,7 +63,7 @@ _PURGE: Final = """
 WITH gone AS (DELETE FROM gateway_invitations WHERE expires_at < $1 RETURNING id) SELECT count(*) FROM gone
 """
 
-# Without the rows that grant nothing here: of a role or a permission that is deleted, of a role of elsewhere.
+# Deleted roles and permissions, and roles of other organizations, grant nothing here.
 _GRANTS: Final = """
 SELECT ARRAY(SELECT p.resource || ':' || p.action FROM role_permissions rp JOIN permissions p ON p.id = rp.permission_id
              WHERE rp.custom_role_id = r.id AND p.deleted_at IS NULL)

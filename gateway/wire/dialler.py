@@ -80,7 +80,7 @@ async def race(destinations: Sequence[Destination], attempts: list[Attempt]) -> 
             interleave=0,
             socket_factory=begin,
         )
-    except RuntimeError as error:  # uvloop's, for a socket that it cannot use
+    except RuntimeError as error:  # uvloop raises it for a socket that it cannot use
         raise OSError(str(error)) from error
 
 
