@@ -158,9 +158,9 @@ def test_a_column_that_a_header_comes_from_is_reported(column: str) -> None:
     made = "\n".join(
         statement for statement in statements() if f"FUNCTION gateway_changed_{table}()" in statement
     )
-    untold = re.search(r"- ARRAY\[(.*?)\]::text\[\]", made)
-    assert untold is not None
-    assert f"'{name}'" not in untold[1]
+    unwatched = re.search(r"- ARRAY\[(.*?)\]::text\[\]", made)
+    assert unwatched is not None
+    assert f"'{name}'" not in unwatched[1]
 
 
 def test_columns_are_of_their_table() -> None:
