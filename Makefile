@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lock docs clean fuzz bench soak programs compiled test-compiled
+.PHONY: help install run test check coverage lock docs clean fuzz bench soak programs compiled test-compiled test-oldest
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -22,6 +22,11 @@ run: $(STAMP) ## a gateway, a PostgreSQL and an upstream to try it with (data st
 
 test: $(STAMP) ## every test, in two processes, each with a PostgreSQL of its own (ARGS="-n 0" for one)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# sys.monitoring (Python 3.12) counts lines cheaply; the older way calls a function for each.
+coverage: $(STAMP) ## every test with its lines counted, and a floor under the share of lines that ran; needs Python 3.12
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 12) and "error: make coverage needs Python >= 3.12: make coverage VENV=.venv-newest PYTHON=/path/to/python3.13")'
+	@COVERAGE_CORE=sysmon $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
 
 check: $(STAMP) ## format, lint, spelling, types, the laws of who may import whom
 	@$(BIN)/ruff format --check .
@@ -46,7 +51,7 @@ docs: $(STAMP) ## generate what is generated: docs/configuration.md and the char
 	@$(BIN)/python helm/make_schema.py > helm/whatomate-gateway/values.schema.json
 
 clean: ## remove .venv and what tools leave behind; .data stays
-	rm -rf $(VENV) .tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
+	rm -rf $(VENV) .venv-newest .tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
 	find authcore config gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # umask: as root, the embedded PostgreSQL runs as another user and has to read its binaries in here.
@@ -107,6 +112,9 @@ compiled: .compiled/.built ## the warm path compiled by mypyc into .compiled, fr
 test-compiled: .compiled/.built ## what speaks HTTP, tested again with the warm path compiled
 	@TESTS_COMPILED=1 PYTHONPATH=.compiled/tree:. $(BIN)/pytest -n 2 --dist loadfile \
 		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/test_compiled.py $(ARGS)
+
+test-oldest: test-compiled ## for the oldest Python: test-compiled, and what it leaves out that depends on the Python
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/authcore tests/config tests/commands tests/observe $(ARGS)
 
 bench: $(VENV)/.bench .compiled/.built ## side by side with the proxies people would pick; needs nginx, wrk, util-linux (and uses haproxy)
 	@$(BIN)/python -m bench $(ARGS)

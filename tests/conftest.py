@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gateway.dev.postgres import EmbeddedPostgres
 from tests.support.databases import *  # noqa: F403 -- for tests that are under way
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
     from gateway.app import Gateway
     from tests.support.worlds import Start, World
+
+# No test depends on the speed of the machine: an example may take its time, and so may making one.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ PRIVATE_REACHES: Final[dict[tuple[str, str], str]] = {
     (
         "tests/wire/test_dns_client.py",
         "_transport",
-    ): "asyncio's transport of a server is known to its loop alone",
+    ): "the socket of the test's own name server",
 }
 """Private names that a test reaches for, with the reason why no seam is honest there. None may join without one."""
 

@@ -33,7 +33,7 @@ PRIVATE: Final = re.compile(
 )
 """Places that only the authors' machines have, and hosts that are the reader's choice."""
 
-UNREAD: Final = {".git", ".venv", ".tools", ".compiled", ".data", "__pycache__", "dist"}
+UNREAD: Final = {".git", ".venv", ".venv-newest", ".tools", ".compiled", ".data", "__pycache__", "dist"}
 
 
 def private_mentions(text: str) -> list[str]:

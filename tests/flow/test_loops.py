@@ -9,11 +9,7 @@ from tests.support.calls import ask, get, is_refusal
 from tests.support.peers import Client, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from gateway.app import Gateway
-
-    Start = Callable[..., Awaitable[Gateway]]
+    from tests.support.worlds import Start
 
 
 async def test_a_loop_ends_at_its_second_pass(start: Start) -> None:
