@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["far", "provider"]
 
-ON_THE_LOOP_OF_PRODUCTION = frozenset({"test_stream_outlives_session"})
+ON_THE_LOOP_OF_PRODUCTION = frozenset(
+    {"test_stream_outlives_session", "test_tls_plain", "test_tls_slow_handshake", "test_tls_truncation"}
+)
 """What resets, flushes and paused transports do depends on the loop."""
 
 
