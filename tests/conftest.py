@@ -15,7 +15,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from gateway.dev.postgres import EmbeddedPostgres
-from tests.support.databases import *  # noqa: F403 -- for tests that are under way
 from tests.support.databases import execute, finish, fresh_database, named
 from tests.support.peers import Client, Upstream
 from tests.support.worlds import populated, starter

@@ -9,7 +9,6 @@ import pytest
 
 from authcore.permissions import CATALOGUE
 from tests.support.databases import fresh_database
-from tests.support.domain import *  # noqa: F403 -- for tests that are under way
 from tests.support.domain import World, opened
 
 if TYPE_CHECKING:

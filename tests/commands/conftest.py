@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.commands import *  # noqa: F403 -- for tests that are under way
 from tests.support.commands import run
 
 if TYPE_CHECKING:

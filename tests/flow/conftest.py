@@ -5,6 +5,5 @@ from __future__ import annotations
 from tests.support.issuers import provider
 from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.sockets import far, sockets
-from tests.support.worlds import *  # noqa: F403 -- for tests that are under way
 
 __all__ = ["far", "provider", "pytest_asyncio_loop_factories", "sockets"]

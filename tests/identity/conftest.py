@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.calls import ask_at as ask  # noqa: F401 -- for tests that are under way
 from tests.support.commands import run
 from tests.support.loops import pytest_asyncio_loop_factories
-from tests.support.processes import *  # noqa: F403 -- for tests that are under way
 from tests.support.processes import Process, ended, spawn
 from tests.support.worlds import SECRET
 
