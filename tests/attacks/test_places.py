@@ -168,7 +168,7 @@ async def test_a_body_over_the_limit_is_refused_without_a_place(world: World, st
     assert number(gate, "entered_total") == 0
 
 
-async def test_whose_session_ends_while_they_wait_is_refused(
+async def test_a_caller_whose_session_ends_while_it_waits_is_refused(
     world: World, start: Start, bolt: threading.Event
 ) -> None:
     """A place that comes late must not be the place of a caller who has gone."""
