@@ -16,6 +16,26 @@ RESERVE: Final = 64
 NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
+class Dials:
+    """Count of the connections to upstreams that are being opened, in all pools of the process.
+
+    Attributes:
+        under_way: How many; each may be about to take a descriptor.
+    """
+
+    __slots__ = ("under_way",)
+
+    def __init__(self) -> None:
+        self.under_way = 0
+
+    def ended(self, _dial: object) -> None:
+        """Count one less; for ``add_done_callback``."""
+        self.under_way -= 1
+
+
+DIALS: Final = Dials()
+
+
 def descriptor_limit() -> int | None:
     """Return how many descriptors the process may have open; None where the system has no such limit."""
     if sys.platform == "win32":
@@ -43,7 +63,8 @@ def raise_descriptor_limit() -> None:
 def are_descriptors_scarce() -> bool:
     """Return whether one more descriptor would be of the reserve.
 
-    The system gives out the lowest free number, so a number near the limit says that the lower ones are taken.
+    The system gives out the lowest free number, so a number near the limit says that the lower ones are taken. Dials
+    that are under way count as well, since they have their descriptor only a little later.
     """
     limit = descriptor_limit()
     if limit is None:
@@ -53,4 +74,4 @@ def are_descriptors_scarce() -> bool:
     except OSError as error:
         return error.errno in NO_ROOM
     os.close(probe)
-    return probe >= limit - RESERVE
+    return probe + DIALS.under_way >= limit - RESERVE

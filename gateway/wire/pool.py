@@ -18,7 +18,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.wire.descriptors import NO_ROOM, are_descriptors_scarce
+from gateway.wire.descriptors import DIALS, NO_ROOM, are_descriptors_scarce
 from gateway.wire.drive import Signal, settled
 from gateway.wire.faults import DescriptorsExhausted, PoolExhausted, UpstreamTimedOut, UpstreamUnreachable
 from gateway.wire.known_heads import KnownHeads
@@ -177,8 +177,10 @@ class UpstreamPool:
         """Open a connection. The dial counts against the bound until it has failed or its connection is lost."""
         if are_descriptors_scarce():
             raise DescriptorsExhausted(_NO_DESCRIPTOR)
+        DIALS.under_way += 1
         self.open += 1
         dial = asyncio.get_running_loop().create_task(self._dialled())
+        dial.add_done_callback(DIALS.ended)
         try:
             return await settled(dial)
         except ssl.SSLError as error:
