@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.proxy.grown import TOO_LARGE, UNCLEAR
 from gateway.proxy.headers import interim_start, response_start
+from gateway.proxy.places import whole
 from gateway.proxy.streams import StreamEnded
 from gateway.wire.faults import UpstreamLost
 from gateway.wire.messages import BodyKind
@@ -51,6 +52,19 @@ class Forwarder:
         self._tunnels = tunnels
         self._sockets = sockets
         self._streams = streams
+
+    async def gather(self, exchange: Exchange) -> None:
+        """Wait until a request has come whole.
+
+        Raises:
+            StreamEnded: what let its caller in has ended meanwhile.
+        """
+        stream = exchange.stream = self._streams.begin(exchange)
+        try:
+            await whole(exchange.inbound)
+        finally:
+            stream.over()
+            exchange.stream = None  # they refer to each other
 
     async def send(self, exchange: Exchange, upstream: Upstream, start: bytes) -> None:
         """Send `start` and the exchange's body, and relay what comes of it.

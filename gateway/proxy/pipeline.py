@@ -34,7 +34,6 @@ from gateway.logs.verdicts import EXCHANGE_HEADER, detail_of
 from gateway.proxy.clock import http_date
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward_auth import narrowed
-from gateway.proxy.places import whole
 from gateway.proxy.refusals import answer_start, refuse
 from gateway.proxy.streams import YOUNG_SECONDS
 from gateway.proxy.target import parse_target
@@ -163,7 +162,7 @@ class Pipeline:
             await self.forwarder.send(exchange, route.upstream, start)
             return
         if not exchange.inbound.complete:
-            await whole(exchange.inbound)
+            await self.forwarder.gather(exchange)
         place = await places.enter(reading.origin.client, route.name)
         try:
             now = time.monotonic()
