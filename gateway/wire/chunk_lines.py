@@ -83,6 +83,10 @@ class ChunkLines:
         pieces.append(raw[begin:at])
         return b"".join(pieces) if len(pieces) > 1 else pieces[0], at
 
+    def pass_all(self) -> None:
+        """Note that llhttp has been fed all that was scanned, so that nothing of the present line is held back."""
+        self._passed = len(self._line)
+
     def _line_to(self, part: bytes, *, whole: bool) -> bytes | None:
         """Take the next part of a line; return what of it may be passed on, or None if it is all of it as it came."""
         line = self._line + part
@@ -121,6 +125,7 @@ class ChunkLines:
             self._sized(int(size, 16))
             if _WHITE.search(line):
                 line = size + b"\r\n"
+                passed = min(passed, len(size))
         rest = line[passed:]
         return None if rest == part else rest
 

@@ -146,6 +146,7 @@ class ResponseParser:
         """Parse a response's first bytes; again without white space in chunk extensions, which llhttp refuses."""
         if not raw.startswith(_HTTP) and not _HTTP.startswith(raw):  # llhttp parses RTSP and ICE as well
             raise ProtocolError(BAD_GATEWAY, "not an HTTP response")
+        clean = raw
         try:
             self._parse(raw)
         except ProtocolError:
@@ -162,6 +163,8 @@ class ResponseParser:
         elif self._is_chunked():
             self._chunks = ChunkLines()
             self._chunks.scan(raw, end_of_heads(raw, self._interim + 1))
+            if clean is raw:
+                self._chunks.pass_all()
 
     def _is_chunked(self) -> bool:
         """Return whether a chunked body has begun and not ended."""

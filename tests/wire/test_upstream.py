@@ -115,3 +115,14 @@ def test_a_request_that_never_left_is_lost_with_its_connection(reason: Exception
     asked.turn()
     assert [type(error) for error in asked.errors] == [UpstreamLost]
     assert bytes(asked.wire.written) == b""
+
+
+def test_a_chunk_extension_that_is_cut_by_the_first_read_is_fed_once() -> None:
+    head, body = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"3;e=1\r\nabc\r\n0\r\n\r\n"
+    for cut in range(len(body)):
+        asked = Asked()
+        asked.turn()
+        asked.connection.data_received(head + body[:cut])
+        asked.connection.data_received(body[cut:])
+        assert (b"".join(asked.connection.take()), asked.connection.complete) == (b"abc", True), cut
+        assert asked.connection.reusable
