@@ -26,6 +26,9 @@ _METHOD: Final = re.compile(
 _UNFINISHED: Final = re.compile(rb"[\r\n]*(" + _TOKEN + rb"+)(?: [^\r\n]*)?$")
 _OVER_ASCII: Final = re.compile(rb"[\x80-\xff]")
 
+_OF_RTSP: Final = "Invalid method for HTTP"
+"""What llhttp says of a method that only RTSP has, such as PLAY."""
+
 _LONGEST_METHOD: Final = 32
 """A longer method is not recorded."""
 
@@ -51,7 +54,7 @@ def refusal(
         return context
     if isinstance(error, httptools.HttpParserCallbackError):
         raise context or error
-    if isinstance(error, httptools.HttpParserInvalidMethodError):
+    if isinstance(error, httptools.HttpParserInvalidMethodError) or _OF_RTSP in str(error):
         method = _unknown_method(start)
         if method is not None:
             if inbound is not None and len(method) <= _LONGEST_METHOD:

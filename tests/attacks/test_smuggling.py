@@ -214,6 +214,8 @@ REFUSED: dict[str, tuple[int, bytes]] = {
                 b"BREW /pot HTTP/1.1",
                 b"get /health HTTP/1.1",
                 b"GETX /health HTTP/1.1",
+                b"PLAY /health HTTP/1.1",  # RTSP's, which llhttp knows
+                b"DESCRIBE /health HTTP/1.1",
             ),
             *(b"!#$ /health HTTP/1.1", b"%b /health HTTP/1.1" % (b"A" * 200), b"FOO * HTTP/1.0"),
         )
