@@ -106,9 +106,11 @@ class Origins:
     def _believed(self, head: RequestHead, peer: str, host: bytes, secured: bytes | None) -> Origin:
         """Return the origin that a trusted `peer` states."""
         if b"forwarded" in head.first and b"x-forwarded-for" not in head.first:
-            named = [hop for hop in read_forwarded(list(head.every(b"forwarded"))) if hop is None or hop.node]
+            stated = read_forwarded(list(head.every(b"forwarded")))
+            named = [hop for hop in stated if hop is None or hop.node]
             hops = self._hops("Forwarded", [None if hop is None else hop.node for hop in named], peer)
-            client = named[-len(hops)] if hops else None
+            # Where no hop is believed, the peer is the client, and the last element is what the peer states itself.
+            client = named[-len(hops)] if hops else next(iter(stated[-1:]), None)
         else:
             hops = self._hops("X-Forwarded-For", _list(head, b"x-forwarded-for"), peer)
             client = None

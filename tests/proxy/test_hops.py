@@ -145,6 +145,10 @@ PRIVATE = Origins([ip_network("10.0.0.0/8")])
         ),
         ([("Forwarded", 'For="[2001:db8::9]:4711";Proto=https')], "https", "gateway.test"),
         ([("Forwarded", "for=203.0.113.9"), ("X-Forwarded-Proto", "https")], "https", "gateway.test"),
+        ([("Forwarded", "proto=https;host=a.example")], "https", "a.example"),
+        ([("Forwarded", "proto=http;host=evil.example, proto=https;host=a.example")], "https", "a.example"),
+        ([("Forwarded", "for=203.0.113.9;host=evil.example, for=_x;proto=https")], "https", "gateway.test"),
+        ([("Forwarded", 'proto=https, host="')], "http", "gateway.test"),
     ],
 )
 def test_scheme_and_host_are_those_that_the_clients_own_proxy_saw(
