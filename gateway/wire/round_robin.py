@@ -16,6 +16,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -111,14 +112,20 @@ class Endpoints:
         """Open a connection to the first endpoint in turn that can be reached.
 
         Raises:
-            OSError: no endpoint can be reached, or none is known.
+            OSError: no endpoint can be reached, or none is known. An endpoint that was reached and whose handshake
+                failed says more than those that were not reached.
         """
         if not self.every():
             await self._found()
         waiting = self._in_turn()
         refusal: OSError = ConnectionRefusedError("no endpoint")
         while waiting:
-            connected, endpoint = await self._raced(waiting)
+            try:
+                connected, endpoint = await self._raced(waiting)
+            except OSError:
+                if isinstance(refusal, ssl.SSLError):
+                    break
+                raise
             endpoint.dialling += 1
             seconds = self._handshake_seconds if len(waiting) > 1 else None
             try:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
+from tests.support.processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -374,3 +375,26 @@ async def test_an_endpoint_whose_certificate_is_refused_gives_way_to_the_next(
     assert (await ask(gateway))[0] == 200
     assert good.requests
     assert not bad.requests
+
+
+async def test_a_handshake_that_failed_is_the_reason_and_not_an_address_that_is_away(
+    start: Start, authority: Authority, serve: Serve, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad = await serve(authority.server("elsewhere.example"))
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(
+        "upstreams:\n"
+        "  inner:\n"
+        f"    url: [https://127.0.0.1:{free_port()}, https://127.0.0.1:{bad.port}]\n"
+        f"    tls: {{ca_file: {authority.file}}}\n"
+        "routes:\n"
+        "  - {name: all, match: {path: /*}, auth: public, upstream: inner}\n"
+    )
+    gateway = await start(routes=routes, log={"access": True, "format": "json"})
+    for _ in range(4):  # whichever is tried first
+        assert (await ask(gateway))[1]["message"] == "The upstream cannot be reached securely"
+    await gateway.stop()
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines() if line.startswith("{")]
+    records = [line for line in lines if line.get("event") == "request"]
+    assert {record["reason"] for record in records} == {"upstream_tls"}
+    assert all("another name" in record["detail"] for record in records)
