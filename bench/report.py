@@ -133,14 +133,14 @@ def _table(results: Results, load: Load) -> list[str]:
 def _plot(path: Path, results: Results) -> bool:
     """Plot the rates of the first load; return False if there are none, or matplotlib is not installed."""
     try:
-        from matplotlib.figure import MetricSample  # noqa: PLC0415 -- of the extra `bench` alone
+        from matplotlib.figure import Figure  # noqa: PLC0415 -- of the extra `bench` alone
     except ImportError:
         return False
     named = [(candidate, rate(rows)) for (load, candidate), rows in results.items() if load == _FIRST]
     if not named:
         return False
     named.sort(key=lambda pair: pair[1])
-    figure = MetricSample(figsize=(8, 0.45 * len(named) + 1.2), layout="constrained")
+    figure = Figure(figsize=(8, 0.45 * len(named) + 1.2), layout="constrained")
     axes = figure.subplots()
     colours = ["#1b6ca8" if name.startswith("gateway") else "#b8c4ce" for name, _ in named]
     bars = axes.barh([name for name, _ in named], [value for _, value in named], color=colours)
