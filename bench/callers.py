@@ -63,9 +63,11 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 async def people(url: str, secret: str) -> Site:
     """Fill the database: an administrator with a key, and a guest with a membership in another organization."""
     async with domain(url, secret) as (accounts, tokens):
-        home, elsewhere = [await accounts.create_organization(name) for name in ("Home", "Elsewhere")]
+        home, elsewhere = [
+            await accounts.administration.create_organization(name) for name in ("Home", "Elsewhere")
+        ]
         admin, guest = [
-            await accounts.create_user(
+            await accounts.administration.create_user(
                 email=f"{name}@example.com",
                 password=PASSWORD,
                 full_name=name,
@@ -74,8 +76,8 @@ async def people(url: str, secret: str) -> Site:
             )
             for name in ("admin", "guest")
         ]
-        await accounts.add_member(guest, elsewhere, "agent")
-        _, key = await accounts.create_api_key(admin, home, "bench")
+        await accounts.administration.add_member(guest, elsewhere, "agent")
+        _, key = await accounts.administration.create_api_key(admin, home, "bench")
         signed_in = await accounts.login(PasswordLogin("admin@example.com", PASSWORD), time.time())
 
     def bearer(user: UUID, organization: UUID, ago: int = 0) -> str:

@@ -26,7 +26,7 @@ def world(work: Path, upstream: int, secret: str) -> Iterator[Site]:
 
 async def _people(url: str, secret: str) -> tuple[str, str]:
     async with domain(url, secret) as (accounts, _):
-        organization = await accounts.create_organization("Bench")
+        organization = await accounts.administration.create_organization("Bench")
         signed_in = await accounts.register(
             email="bench@example.com",
             password=PASSWORD,
@@ -34,5 +34,5 @@ async def _people(url: str, secret: str) -> tuple[str, str]:
             organization_id=organization,
             now=time.time(),
         )
-        _, key = await accounts.create_api_key(signed_in.user.id, organization, "bench")
+        _, key = await accounts.administration.create_api_key(signed_in.user.id, organization, "bench")
     return signed_in.tokens.access_token, key

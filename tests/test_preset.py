@@ -237,7 +237,7 @@ async def add_role(world: World, name: str, permissions: set[str]) -> str:
 
 
 async def add_user(world: World, role: str) -> UUID:
-    return await world.accounts.create_user(
+    return await world.accounts.administration.create_user(
         email=f"{role.replace(' ', '-')}@example.com",
         password=PASSWORD,
         full_name=role,

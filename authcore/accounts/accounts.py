@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from authcore.accounts.administration import Administration
 from authcore.accounts.sign_ups import SignedIn, count_failure, hash_new
 from authcore.accounts.texts import acceptable_email, acceptable_name, is_searchable
+from authcore.accounts.user_lookup import logins_of
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import (
     AlreadyMember,
@@ -54,8 +55,12 @@ if TYPE_CHECKING:
 __all__ = ["Accounts", "RoleProfile", "SignedIn", "UserProfile"]
 
 
-class Accounts(Administration):
-    """Account service: it signs users up and in, and administers them."""
+class Accounts:
+    """Account service: it signs users up and in, switches organizations and changes passwords.
+
+    Attributes:
+        administration: The administration service over the same store.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 -- its collaborators
         self,
@@ -69,7 +74,10 @@ class Accounts(Administration):
         tell: Callable[[Change], None] = lambda _: None,
         most_keys: int | None = None,
     ) -> None:
-        super().__init__(store, passwords, counterpart, tell=tell, most_keys=most_keys)
+        self.administration = Administration(store, passwords, counterpart, tell=tell, most_keys=most_keys)
+        self._store = store
+        self._passwords = passwords
+        self._counterpart = counterpart
         self._sessions = sessions
         self._attempts = attempts
         self._invitations = invitations
@@ -250,7 +258,7 @@ class Accounts(Administration):
 
     async def _prove(self, email: str, password: str, lane: Lane) -> LoginRow | None:
         # Rows whose e-mails differ only in case count as one e-mail: only the first of them can sign in.
-        row = next(iter(await self._find(email)), None)
+        row = next(iter(await logins_of(self._store, email)), None)
         stored = None if row is None else row.password_hash
         return row if await self._passwords.verify(password, stored, lane) else None
 

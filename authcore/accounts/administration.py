@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore import permissions
 from authcore.accounts.texts import acceptable_email, acceptable_name, is_searchable
+from authcore.accounts.user_lookup import logins_of
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import (
     AlreadyMember,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from authcore.counterpart import Counterpart
     from authcore.passwords.hasher import Passwords
     from authcore.store.protocol import AccountStore
-    from authcore.store.rows import ApiKeyListing, LoginRow
+    from authcore.store.rows import ApiKeyListing
 
 _SLUG_LENGTH: Final = 100
 
@@ -153,15 +154,10 @@ class Administration:
             UserUnknown: there is none.
             StoreUnavailable: the database does not answer.
         """
-        rows = await self._find(email) if is_searchable(email) else []
+        rows = await logins_of(self._store, email) if is_searchable(email) else []
         if not rows:
             raise UserUnknown
         return rows[0].user_id
-
-    async def _find(self, email: str) -> Sequence[LoginRow]:
-        """Return the users with that e-mail: first those stored exactly so, then any case and surrounding spaces."""
-        found, trimmed = await self._store.logins(email), email.strip()
-        return found or (await self._store.logins(trimmed) if trimmed != email else ())
 
     async def create_api_key(  # noqa: PLR0913 - the key, its parent and where it is made, by name
         self,

@@ -15,6 +15,7 @@ from authcore.errors import OrganizationUnknown, UserUnknown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from authcore.store.protocol import AccountStore
     from authcore.store.rows import LoginRow
 
     class People(Protocol):
@@ -60,3 +61,9 @@ async def find_person(store: People, who: str, organization: UUID | None) -> tup
     if own is None:
         raise OrganizationUnknown(f"{who} does not exist, or belongs to no organization")
     return user_id, own
+
+
+async def logins_of(store: AccountStore, email: str) -> Sequence[LoginRow]:
+    """Return the users with that e-mail: first those stored exactly so, then any case and surrounding spaces."""
+    found, trimmed = await store.logins(email), email.strip()
+    return found or (await store.logins(trimmed) if trimmed != email else ())

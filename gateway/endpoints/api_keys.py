@@ -116,7 +116,7 @@ async def list_keys(services: Services, request: web.Request, caller: Caller) ->
     asked = PageQuery(
         **{name: request.query[name] for name in PageQuery.model_fields if name in request.query}
     )
-    found = await services.accounts.find_api_keys(
+    found = await services.accounts.administration.find_api_keys(
         caller.organization_id,
         asked.search,
         limit=asked.limit,
@@ -129,7 +129,7 @@ async def list_keys(services: Services, request: web.Request, caller: Caller) ->
 
 async def get(services: Services, request: web.Request, caller: Caller) -> web.Response:
     """Answer with one key."""
-    key = await services.accounts.find_api_key(caller.organization_id, _id(request))
+    key = await services.accounts.administration.find_api_key(caller.organization_id, _id(request))
     return success(ApiKeyAnswer.model_validate(key))
 
 
@@ -138,7 +138,7 @@ async def create(services: Services, request: web.Request, caller: Caller) -> we
     body = await read_body(request, CreateKeyBody)
     if body.expires_at is not None and not await services.now() < body.expires_at.timestamp() < LATEST:
         raise BadRequest("expires_at must be in the future, and before the year 9999")
-    row, key = await services.accounts.create_api_key(
+    row, key = await services.accounts.administration.create_api_key(
         caller.user_id,
         caller.organization_id,
         body.name,
@@ -155,17 +155,17 @@ async def switch(services: Services, request: web.Request, caller: Caller) -> we
     accounts, organization, key_id = services.accounts, caller.organization_id, _id(request)
     body = await read_body(request, SwitchKeyBody)
     if body.is_active is None:
-        key = await accounts.find_api_key(organization, key_id)
+        key = await accounts.administration.find_api_key(organization, key_id)
     else:
         if body.is_active:
             refuse_to_found(caller)
-        key = await accounts.switch_api_key(organization, key_id, is_active=body.is_active)
+        key = await accounts.administration.switch_api_key(organization, key_id, is_active=body.is_active)
     return success(ApiKeyAnswer.model_validate(key))
 
 
 async def delete(services: Services, request: web.Request, caller: Caller) -> web.Response:
     """Delete a key."""
-    await services.accounts.delete_api_key(caller.organization_id, _id(request))
+    await services.accounts.administration.delete_api_key(caller.organization_id, _id(request))
     return success(MessageAnswer(message="API key deleted successfully"))
 
 

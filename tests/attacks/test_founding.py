@@ -69,7 +69,7 @@ async def test_no_key_and_no_foreign_token_switches_a_key_on_again_and_both_may_
     gate = await start(world.url, issuer=provider.settings())
     lines = [by_key(world.api_key), bearer(provider.token(email="admin@example.com"))]
     for line in lines:
-        row, _ = await world.accounts.create_api_key(world.admin, world.home, "leaked")
+        row, _ = await world.accounts.administration.create_api_key(world.admin, world.home, "leaked")
         one = f"{KEYS}/{row.id}"
         assert (await granted(gate, put(one, {"is_active": False}, line)))["is_active"] is False
         is_refusal(await ask(gate, put(one, {"is_active": True}, line)), 403)
@@ -80,7 +80,7 @@ async def test_no_key_and_no_foreign_token_switches_a_key_on_again_and_both_may_
 
 async def test_no_client_names_the_key_of_its_request(world: World, start: Start) -> None:
     gate = await start(world.url)
-    row, _ = await world.accounts.create_api_key(world.admin, world.home, "off")
+    row, _ = await world.accounts.administration.create_api_key(world.admin, world.home, "off")
     await granted(gate, put(f"{KEYS}/{row.id}", {"is_active": False}, bearer(world.token(world.admin))))
     for name in ("X-Auth-Credential", "x_auth_credential", "X-Auth-Credential-"):
         answer = await ask(
@@ -139,14 +139,14 @@ async def test_what_the_gateway_ends_is_ended_in_the_table_with_all_that_came_of
     """A Whatomate server reads the table, and knows of no parents."""
     child = await child_of(gate, world.api_key)
     grandchild = await child_of(gate, child["key"])
-    row, stranger = await world.accounts.create_api_key(world.admin, world.home, "of its own")
+    row, stranger = await world.accounts.administration.create_api_key(world.admin, world.home, "of its own")
     one, admin = f"{KEYS}/{world.api_key_id}", bearer(world.token(world.admin))
     if way == "switch":
         await granted(gate, put(one, {"is_active": False}, admin))
     elif way == "delete":
         await granted(gate, request("DELETE", one, admin))
     else:
-        await world.accounts.revoke_api_key(world.api_key_id)
+        await world.accounts.administration.revoke_api_key(world.api_key_id)
     active = await world.sql("SELECT id FROM api_keys WHERE is_active AND deleted_at IS NULL")
     assert [one["id"] for one in active] == [row.id]
     assert await key_works(gate, stranger)

@@ -64,8 +64,8 @@ async def test_an_invitation_ends_with_the_right_to_give_it(gate: Gateway, world
 async def test_a_user_with_an_account_does_not_join_by_the_invitation_of_a_former_admin(
     gate: Gateway, world: World
 ) -> None:
-    other = await world.accounts.create_organization("Third")
-    await world.accounts.create_user(
+    other = await world.accounts.administration.create_organization("Third")
+    await world.accounts.administration.create_user(
         email="elsewhere@example.com", password="correct horse", full_name="E", organization_id=other
     )
     invitation = await new_invitation(gate, world, role_id=await admin_role(world))

@@ -29,8 +29,8 @@ def at(organization: object) -> str:
 async def test_a_key_opens_no_other_organization_whoever_owns_it(
     gate: Gateway, world: World, upstream: Upstream
 ) -> None:
-    await world.accounts.add_member(world.admin, world.other, "admin")
-    _, roots = await world.accounts.create_api_key(world.root, world.home, "of a super admin")
+    await world.accounts.administration.add_member(world.admin, world.other, "admin")
+    _, roots = await world.accounts.administration.create_api_key(world.root, world.home, "of a super admin")
     for key in (world.api_key, roots):
         line = f"X-API-Key: {key}"
         assert (await ask(gate, get(PATH, line, at(world.home)))).status == 200
@@ -183,8 +183,8 @@ async def test_permissions_are_those_of_the_own_organization_when_lenient(
     lenient: Gateway, world: World, upstream: Upstream
 ) -> None:
     """What an admin elsewhere may, they may not here by naming a third organization."""
-    third = await world.accounts.create_organization("Third")
-    await world.accounts.add_member(world.admin, world.other, "agent")
+    third = await world.accounts.administration.create_organization("Third")
+    await world.accounts.administration.add_member(world.admin, world.other, "agent")
     token = bearer(world.token(world.admin, world.other))
     assert (await ask(lenient, get(PATH, token, at(third)))).status == 200
     assert upstream.requests[-1].one("X-User-Role") == "agent"
@@ -224,7 +224,7 @@ async def test_a_key_acts_at_home_or_is_refused_when_lenient(
         assert (await ask(lenient, get(PATH, line, at(nowhere)))).status == 200
         assert upstream.requests[-1].one("X-Org-ID") == str(world.home)
         assert upstream.requests[-1].all("X-Organization-ID") == []
-    await world.accounts.add_member(world.admin, world.other, "agent")
+    await world.accounts.administration.add_member(world.admin, world.other, "agent")
     async with asyncio.timeout(20):
         while (await ask(lenient, get(PATH, line, at(world.other)))).status == 200:
             await asyncio.sleep(0.01)
@@ -251,7 +251,7 @@ async def test_a_membership_that_begins_or_ends_counts_at_once_when_lenient(
                 await asyncio.sleep(0.01)
 
     await until(world.home)
-    await world.accounts.add_member(world.agent, world.other, "agent")
+    await world.accounts.administration.add_member(world.agent, world.other, "agent")
     await until(world.other)
     await world.sql(
         "UPDATE user_organizations SET deleted_at = now() WHERE user_id = $1 AND organization_id = $2",

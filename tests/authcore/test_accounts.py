@@ -295,8 +295,8 @@ async def test_of_rows_that_differ_by_case_the_exact_spelling_signs_in_else_the_
 async def test_login_lands_where_the_user_may_act(world: World) -> None:
     home, first, chosen = [await world.organization(name) for name in ("Home", "First", "Chosen")]
     user = await world.user(home)
-    await world.accounts.add_member(user, first)
-    await world.accounts.add_member(user, chosen)
+    await world.accounts.administration.add_member(user, first)
+    await world.accounts.administration.add_member(user, chosen)
     await world.sql("UPDATE user_organizations SET is_default = (organization_id = $1)", chosen)
     assert await landed(world, await world.login()) == home
     await world.sql("UPDATE organizations SET deleted_at = now() WHERE id = $1", home)
@@ -334,7 +334,7 @@ async def test_switching_is_for_members_and_super_admins(world: World) -> None:
         await world.accounts.switch(user, uuid4(), NOW)
     with pytest.raises(OrganizationUnknown):
         await world.accounts.switch(root, uuid4(), NOW)
-    await world.accounts.add_member(user, other, "manager")
+    await world.accounts.administration.add_member(user, other, "manager")
     switched = await world.accounts.switch(user, other, NOW)
     assert (switched.user.organization_id, await landed(world, switched)) == (other, other)
     assert switched.user.role is not None
@@ -386,17 +386,17 @@ async def test_the_admin_of_a_new_organization_gets_every_permission_there_is(ow
 
 async def test_slugs_are_made_unique_unless_chosen(world: World) -> None:
     for _ in range(2):
-        await world.accounts.create_organization("Acme Inc.")
-    await world.accounts.create_organization("x", "chosen")
+        await world.accounts.administration.create_organization("Acme Inc.")
+    await world.accounts.administration.create_organization("x", "chosen")
     with pytest.raises(SlugTaken):
-        await world.accounts.create_organization("y", "chosen")
-    await world.accounts.create_organization("日本")
-    await world.accounts.create_organization("w" * 255)
+        await world.accounts.administration.create_organization("y", "chosen")
+    await world.accounts.administration.create_organization("日本")
+    await world.accounts.administration.create_organization("w" * 255)
     slugs = {row["slug"] for row in await world.sql("SELECT slug FROM organizations")}
     assert len(slugs) == 5
     assert {"acme-inc", "chosen", "organization"} < slugs
     with pytest.raises(NameUnacceptable):
-        await world.accounts.create_organization(" ")
+        await world.accounts.administration.create_organization(" ")
 
 
 async def test_administration_refuses_what_does_not_fit(world: World) -> None:
@@ -407,16 +407,16 @@ async def test_administration_refuses_what_does_not_fit(world: World) -> None:
         (RoleUnknown, world.user(organization, "b@example.com", role="boss")),
         (OrganizationUnknown, world.user(uuid4(), "b@example.com")),
         (PasswordUnacceptable, world.user(organization, "b@example.com", password="short")),
-        (AlreadyMember, world.accounts.add_member(user, organization)),
-        (UserUnknown, world.accounts.add_member(uuid4(), organization)),
-        (OrganizationUnknown, world.accounts.add_member(user, uuid4())),
-        (OrganizationUnknown, world.accounts.list_api_keys(uuid4())),
-        (UserUnknown, world.accounts.find_user("nobody@example.com")),
+        (AlreadyMember, world.accounts.administration.add_member(user, organization)),
+        (UserUnknown, world.accounts.administration.add_member(uuid4(), organization)),
+        (OrganizationUnknown, world.accounts.administration.add_member(user, uuid4())),
+        (OrganizationUnknown, world.accounts.administration.list_api_keys(uuid4())),
+        (UserUnknown, world.accounts.administration.find_user("nobody@example.com")),
     ]
     for error, work in refusals:
         with pytest.raises(error):
             await work  # type: ignore[misc]
-    assert await world.accounts.find_user(" USER@EXAMPLE.com") == user
+    assert await world.accounts.administration.find_user(" USER@EXAMPLE.com") == user
 
 
 async def test_a_password_changed_while_somebody_signs_in_by_the_old_one_ends_that_session_too(
@@ -450,7 +450,7 @@ async def test_an_email_stored_with_spaces_signs_in_and_stays_one_account(world:
     await world.sql("UPDATE users SET email = $1 WHERE id = $2", stored, user)
     for spelling in (stored, stored.strip(), stored.upper(), f"  {stored} ", f"{stored.strip()}\u00a0"):
         assert (await world.login(spelling)).user.id == user
-        assert await world.accounts.find_user(spelling) == user
+        assert await world.accounts.administration.find_user(spelling) == user
     for spelling in (stored, stored.strip()):
         with pytest.raises(EmailTaken):
             await world.accounts.register(

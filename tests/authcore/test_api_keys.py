@@ -64,7 +64,7 @@ async def test_what_has_not_the_form_is_refused_unasked(world: World, key: bytes
 async def test_a_created_key_proves_itself_and_is_kept_by_hash_only(world: World) -> None:
     organization = await world.organization()
     user = await world.user(organization)
-    row, key = await world.accounts.create_api_key(user, organization, "integration")
+    row, key = await world.accounts.administration.create_api_key(user, organization, "integration")
     proved = await world.new_api_keys().verify(ApiKey(key.encode()), NOW)
     assert (proved.id, proved.user_id, proved.organization_id) == (row.id, user, organization)
     (stored,) = await world.sql("SELECT * FROM api_keys")
@@ -171,22 +171,22 @@ async def test_a_row_that_holds_no_hash_proves_nothing(world: World) -> None:
 async def test_administration_lists_revokes_and_refuses_what_is_not_there(world: World) -> None:
     organization, elsewhere = await world.organization(), await world.organization("Other")
     user = await world.user(organization)
-    row, key = await world.accounts.create_api_key(
+    row, key = await world.accounts.administration.create_api_key(
         user, organization, "one", datetime(2030, 1, 1, tzinfo=UTC)
     )
-    assert [(one.id, one.name) for one in await world.accounts.list_api_keys(organization)] == [
-        (row.id, "one")
-    ]
-    assert list(await world.accounts.list_api_keys(elsewhere)) == []
-    await world.accounts.revoke_api_key(row.id)
+    assert [
+        (one.id, one.name) for one in await world.accounts.administration.list_api_keys(organization)
+    ] == [(row.id, "one")]
+    assert list(await world.accounts.administration.list_api_keys(elsewhere)) == []
+    await world.accounts.administration.revoke_api_key(row.id)
     with pytest.raises(ApiKeyRevoked):
         await world.new_api_keys().verify(ApiKey(key.encode()), NOW)
     with pytest.raises(ApiKeyUnknown):
-        await world.accounts.revoke_api_key(UUID(int=1))
+        await world.accounts.administration.revoke_api_key(UUID(int=1))
     with pytest.raises(NotAMember):
-        await world.accounts.create_api_key(user, elsewhere, "x")
+        await world.accounts.administration.create_api_key(user, elsewhere, "x")
     with pytest.raises(UserUnknown):
-        await world.accounts.create_api_key(UUID(int=1), organization, "x")
+        await world.accounts.administration.create_api_key(UUID(int=1), organization, "x")
 
 
 async def test_uses_are_written_together_and_never_backwards(world: World) -> None:

@@ -149,7 +149,7 @@ async def test_a_user_without_a_membership_row_belongs_to_their_home_and_nowhere
 async def test_the_role_is_the_memberships_and_must_be_of_the_organization(world: World) -> None:
     organization, other = await world.organization(), await world.organization("Other")
     user = await world.user(organization, role="admin")
-    await world.accounts.add_member(user, other, "manager")
+    await world.accounts.administration.add_member(user, other, "manager")
     token = bearer(world, user, organization)
     assert (await ask(world, token)).role == "admin"
     there = await ask(world, token, other)
@@ -208,7 +208,7 @@ async def test_another_organization_is_for_its_members(world: World) -> None:
         await refused(world, token, uuid4()) is NotAMember
     )  # nor are they told which organizations there are
     assert (await ask(world, token, organization)).organization_id == organization
-    await world.accounts.add_member(user, other)
+    await world.accounts.administration.add_member(user, other)
     assert (await ask(world, token, other)).organization_id == other
     await world.sql("UPDATE user_organizations SET deleted_at = now() WHERE organization_id = $1", other)
     assert await refused(world, token, other) is NotAMember
@@ -219,7 +219,7 @@ async def test_a_user_removed_from_the_tokens_organization_does_not_get_elsewher
 ) -> None:
     organization, other = await world.organization(), await world.organization("Other")
     user = await world.user(organization)
-    await world.accounts.add_member(user, other)
+    await world.accounts.administration.add_member(user, other)
     await world.sql(
         "UPDATE user_organizations SET deleted_at = now() WHERE organization_id = $1", organization
     )
@@ -229,7 +229,7 @@ async def test_a_user_removed_from_the_tokens_organization_does_not_get_elsewher
 async def test_a_key_acts_as_its_user_in_its_organization(world: World) -> None:
     organization, other = await world.organization(), await world.organization("Other")
     user = await world.user(organization)
-    await world.accounts.add_member(user, other, "manager")
+    await world.accounts.administration.add_member(user, other, "manager")
     key, key_id = await world.key(user, other)
     principal = await ask(world, ApiKey(key))
     assert principal.method is AuthMethod.API_KEY
@@ -317,7 +317,7 @@ async def test_a_key_is_never_recalled_past_its_end(world: World) -> None:
 async def test_memory_tells_organizations_credentials_and_kinds_apart(world: World) -> None:
     organization, other = await world.organization(), await world.organization("Other")
     user = await world.user(organization)
-    await world.accounts.add_member(user, other)
+    await world.accounts.administration.add_member(user, other)
     token = bearer(world, user, organization)
     key, _ = await world.key(user, organization)
     authenticator = world.authenticator
@@ -390,7 +390,7 @@ async def test_two_hundred_with_one_cold_key_run_bcrypt_once(world: World) -> No
 async def test_a_key_acts_in_its_own_organization_only(world: World) -> None:
     organization, other = await world.organization(), await world.organization("Other")
     member = await world.user(organization)
-    await world.accounts.add_member(member, other)
+    await world.accounts.administration.add_member(member, other)
     root = await world.user(organization, "root@example.com", is_super_admin=True)
     for user in (member, root):
         key = ApiKey((await world.key(user, organization))[0])

@@ -141,7 +141,7 @@ async def test_an_existing_database_keeps_every_row_and_column_and_works(
     )
     assert await snapshot(database_url) == before
 
-    row, key = await world.accounts.create_api_key(USER, ORGANIZATION, "new")
+    row, key = await world.accounts.administration.create_api_key(USER, ORGANIZATION, "new")
     assert row.key_prefix == key[4 : 4 + width]
     await world.authenticator.authenticate(ApiKey(key.encode()), None, NOW)
     registered = await world.accounts.register(

@@ -78,7 +78,7 @@ def successor(pair: TokenPair) -> RefreshToken:
 async def test_a_refresh_yields_a_new_pair_in_the_same_organization(world: World) -> None:
     user, _, _ = await begin(world)
     other = await world.organization("Other")
-    await world.accounts.add_member(user, other, "manager")
+    await world.accounts.administration.add_member(user, other, "manager")
     switched = await world.accounts.switch(user, other, NOW)
     pair = await world.sessions.refresh(successor(switched.tokens), NOW + 10)
     access = world.tokens.verify(pair.access_token, AccessClaims, NOW + 10)
@@ -203,7 +203,7 @@ async def test_a_user_who_is_gone_or_off_gets_no_new_pair_and_loses_no_token(wor
 async def test_a_user_removed_from_the_organization_lands_at_home(world: World) -> None:
     user, home, _ = await begin(world)
     other = await world.organization("Other")
-    await world.accounts.add_member(user, other)
+    await world.accounts.administration.add_member(user, other)
     token = successor((await world.accounts.switch(user, other, NOW)).tokens)
     await world.sql("UPDATE user_organizations SET deleted_at = now() WHERE organization_id = $1", other)
     pair = await world.sessions.refresh(token, NOW)

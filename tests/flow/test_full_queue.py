@@ -21,7 +21,8 @@ async def test_a_full_bcrypt_queue_is_503_for_newcomers_and_nothing_to_the_known
     world: World, start: Start
 ) -> None:
     keys = [
-        (await world.accounts.create_api_key(world.admin, world.home, f"cold {n}"))[1] for n in range(COLD)
+        (await world.accounts.administration.create_api_key(world.admin, world.home, f"cold {n}"))[1]
+        for n in range(COLD)
     ]
     gateway = await start(world.url, password={"workers": 1, "queue": 1})
     known = asking(f"Authorization: Bearer {world.token(world.agent)}")

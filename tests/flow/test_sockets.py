@@ -193,7 +193,7 @@ async def test_what_a_socket_depends_on_closes_it(world: World, open_socket: Any
 async def test_an_api_keys_socket_ends_with_the_key(world: World, open_socket: Any) -> None:
     gate, socket = await open_socket({"X-API-Key": world.api_key})
     assert await is_alive(socket)
-    await world.accounts.switch_api_key(world.home, world.api_key_id, is_active=False)
+    await world.accounts.administration.switch_api_key(world.home, world.api_key_id, is_active=False)
     assert await closed_with(socket) == (4401, "key revoked")
     assert gate is not None
 

@@ -192,7 +192,7 @@ async def test_each_method_needs_its_permission(gate: Gateway, world: World) -> 
 
 
 async def test_another_organizations_keys_do_not_exist(gate: Gateway, world: World) -> None:
-    await world.accounts.add_member(world.admin, world.other, "admin")
+    await world.accounts.administration.add_member(world.admin, world.other, "admin")
     there = bearer(world.token(world.admin, world.other))
     assert (await granted(gate, get(KEYS, there)))["total"] == 0
     for wrong in (world.api_key_id, uuid4()):
@@ -228,7 +228,7 @@ async def test_moments_of_keys_are_written_as_whatomate_writes_them(gate: Gatewa
 
 
 async def test_the_organization_asked_for_is_the_one_acted_in(gate: Gateway, world: World) -> None:
-    await world.accounts.add_member(world.admin, world.other, "admin")
+    await world.accounts.administration.add_member(world.admin, world.other, "admin")
     asked = (bearer(world.token(world.admin)), f"X-Organization-ID: {world.other}")
     assert (await granted(gate, get(KEYS, *asked)))["total"] == 0
     assert (await granted(gate, post(KEYS, {"name": "x"}, *asked)))["organization_id"] == str(world.other)

@@ -106,7 +106,7 @@ async def test_a_token_of_the_gateway_is_known_to_whatomate_for_as_long_as_it_li
     second = await granted(gate, refresh(token))
     assert not server.has(token), "used up on both sides"
     assert server.has(second["refresh_token"])
-    await world.accounts.add_member(world.agent, world.other)
+    await world.accounts.administration.add_member(world.agent, world.other)
     switched = await granted(
         gate,
         post("/api/auth/switch-org", {"organization_id": str(world.other)}, bearer(second["access_token"])),
@@ -202,7 +202,7 @@ async def test_what_ends_a_session_ends_its_tokens_at_whatomate(
     )
     first = await granted(gate, LOGIN)
     pair = await granted(gate, refresh(first["refresh_token"]))
-    await world.accounts.add_member(world.agent, world.other)
+    await world.accounts.administration.add_member(world.agent, world.other)
     beside = await granted(
         gate,
         post("/api/auth/switch-org", {"organization_id": str(world.other)}, bearer(pair["access_token"])),

@@ -138,18 +138,20 @@ async def people(url: str, count: int) -> list[Person]:
     """Fill the database with members of one organization, who are guests in another."""
     found = []
     async with domain(url, SECRET) as (accounts, tokens):
-        home, elsewhere = [await accounts.create_organization(name) for name in ("Home", "Elsewhere")]
+        home, elsewhere = [
+            await accounts.administration.create_organization(name) for name in ("Home", "Elsewhere")
+        ]
         for number in range(count):
             email = f"person{number}@example.com"
-            user = await accounts.create_user(
+            user = await accounts.administration.create_user(
                 email=email,
                 password=PASSWORD,
                 full_name=f"Person {number}",
                 organization_id=home,
                 role="admin",
             )
-            await accounts.add_member(user, elsewhere, "agent")
-            row, key = await accounts.create_api_key(user, home, "soak")
+            await accounts.administration.add_member(user, elsewhere, "agent")
+            row, key = await accounts.administration.create_api_key(user, home, "soak")
 
             def issue(organization: UUID, user: UUID = user) -> str:
                 return tokens.issue_access(

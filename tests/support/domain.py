@@ -121,11 +121,13 @@ class World:
             await connection.close()
 
     async def organization(self, name: str = "Acme") -> UUID:
-        return await self.accounts.create_organization(name)
+        return await self.accounts.administration.create_organization(name)
 
     async def user(self, organization: UUID, email: str = "user@example.com", **changes: Any) -> UUID:
         columns: dict[str, Any] = {"password": PASSWORD, "full_name": "A User", **changes}
-        return await self.accounts.create_user(email=email, organization_id=organization, **columns)
+        return await self.accounts.administration.create_user(
+            email=email, organization_id=organization, **columns
+        )
 
     async def login(
         self,

@@ -146,11 +146,11 @@ async def populated(url: str) -> AsyncIterator[World]:
     sessions = Sessions(store, tokens)
     invitations = Invitations(store, tokens)
     accounts = Accounts(store, passwords, sessions, SignInThrottle(store), invitations)
-    home = await accounts.create_organization("Home")
-    other = await accounts.create_organization("Other")
+    home = await accounts.administration.create_organization("Home")
+    other = await accounts.administration.create_organization("Other")
 
     async def user(name: str, role: str | None = None, *, root: bool = False) -> UUID:
-        return await accounts.create_user(
+        return await accounts.administration.create_user(
             email=f"{name}@example.com",
             password=PASSWORD,
             full_name=name.title(),
@@ -161,8 +161,8 @@ async def populated(url: str) -> AsyncIterator[World]:
 
     agent, admin, both = await user("agent"), await user("admin", "admin"), await user("both")
     root = await user("root", "admin", root=True)
-    await accounts.add_member(both, other, "manager")
-    row, key = await accounts.create_api_key(admin, home, "tests")
+    await accounts.administration.add_member(both, other, "manager")
+    row, key = await accounts.administration.create_api_key(admin, home, "tests")
     domain = (store, accounts, tokens, sessions, invitations)
     yield World(url, *domain, home, other, agent, admin, both, root, key, row.id)
     passwords.close()
