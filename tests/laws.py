@@ -28,7 +28,8 @@ GROUND: Final = {
     "version",
 }
 MAY_IMPORT: Final[dict[str, set[str]]] = {
-    "__main__": {"cli"},
+    "__main__": {"entry"},
+    "entry": {"cli"},
     "cli": {"commands", "app", "version"},
     "commands": {
         "commands",
