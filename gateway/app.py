@@ -25,13 +25,13 @@ from gateway.assembly.database import redis_state
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
+from gateway.assembly.listener import build_listener
 from gateway.assembly.names import build_resolver
 from gateway.assembly.reporting import build_readiness, publish, snapshot
 from gateway.assembly.routing import LOOK_SECONDS, Routing
 from gateway.assembly.serving import (
     build_access_log,
     build_forwarder,
-    build_listener,
     build_pipeline,
     build_sockets,
     build_spans,

@@ -8,13 +8,11 @@ import structlog
 
 from authcore.crypto.pem import KeyUnusable
 from authcore.identity_headers import SIGNED
-from authcore.networks import network
 from authcore.revocation import RevocationReason
 from authcore.store.changes import Hearing
 from authcore.tokens.identity_signer import IdentitySigner
 from config.load import ConfigError
 from gateway.assembly.browsers import cookie_places, csrf_tokens
-from gateway.assembly.descriptors import fitted_connections
 from gateway.logs import AccessLog
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.admission import Admission
@@ -33,9 +31,6 @@ from gateway.proxy.sockets import Sockets
 from gateway.proxy.streams import Streams
 from gateway.tracing.context import TracePolicy
 from gateway.version import running_version
-from gateway.wire.limits import ClientLimits
-from gateway.wire.listener import Listener
-from gateway.wire.proxy_protocol import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +42,6 @@ if TYPE_CHECKING:
     from gateway.tracing.spans import SpanSender
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.tunnel import Tunnels
-    from gateway.wire.write_buffer import WriteBuffers
 
 log = structlog.get_logger()
 
@@ -154,47 +148,6 @@ def _unreadable_hops(metrics: Metrics) -> Callable[[str, str, str], None]:
         )
 
     return report
-
-
-def build_listener(
-    settings: Settings, pipeline: Pipeline, deadlines: Deadlines, outbox: WriteBuffers, metrics: Metrics
-) -> Listener:
-    """Build the state that the public listener's connections share."""
-    limit, timeout = settings.limit, settings.timeout
-    limits = ClientLimits(
-        head_bytes=limit.head_bytes,
-        fields=limit.fields,
-        target_bytes=limit.target_bytes,
-        connections=fitted_connections(settings),
-        connections_per_address=limit.connections_per_address,
-        head_seconds=timeout.head_seconds,
-        idle_seconds=timeout.idle_seconds,
-        body_seconds=timeout.body_seconds,
-        write_seconds=timeout.write_seconds,
-    )
-    refused = metrics.counter(
-        "gateway_proxy_protocol_refused", "Connections closed for want of a good PROXY header.", "reason"
-    )
-    for reason in REFUSED:
-        refused.labels(reason)
-    events = LimitedEvents()
-
-    def unprefaced(reason: str, why: str, peer: str) -> None:
-        refused.labels(reason).inc()
-        events.warning("proxy_header_refused", key=reason, reason=reason, why=why, peer=peer)
-
-    proxy = settings.proxy
-    prefaced = Origins(proxy.protocol_from, unix=proxy.protocol_unix).trusts
-    return Listener(
-        serve=pipeline.serve,
-        limits=limits,
-        deadlines=deadlines,
-        outbox=outbox,
-        exempt=Origins(settings.trusted_proxies, unix=settings.unix.trusted).trusts,
-        network=network,
-        prefaced=prefaced if proxy.protocol_from or proxy.protocol_unix else None,
-        unprefaced=unprefaced,
-    )
 
 
 def build_signing(settings: Settings) -> Signing | None:

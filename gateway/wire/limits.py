@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+MOST_REFUSED: Final = 256
+"""Most refused connections that stay open until their answer is read; further ones are dropped after it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +15,7 @@ class ClientLimits:
 
     Attributes:
         connections: Most connections of all clients together.
+        refused: Most refused connections that stay open until their answer is read; further ones are dropped.
         connections_per_address: Most connections of one address; 0 for no limit.
     """
 
@@ -23,3 +28,4 @@ class ClientLimits:
     idle_seconds: float
     body_seconds: float
     write_seconds: float
+    refused: int = MOST_REFUSED

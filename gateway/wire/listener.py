@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 
 TOO_MANY_OF_NETWORK: Final = "too many connections from this network"
-MOST_REFUSED: Final = 256
-"""Most refused connections that stay open until their answer is read; further ones are dropped after it is written."""
 
 
 def _unheard(_reason: str, _why: str, _peer: str) -> None:
@@ -107,7 +105,7 @@ class Listener:
     @property
     def crowded(self) -> bool:
         """True if more connections are being refused than may wait for their answer to be read."""
-        return len(self._refused) > min(MOST_REFUSED, self.limits.connections)
+        return len(self._refused) > min(self.limits.refused, self.limits.connections)
 
     def leave(self, connection: DownstreamConnection) -> None:
         """Unregister a connection."""

@@ -81,6 +81,8 @@ def _parse_text(received: bytes) -> tuple[str, int] | None:
 
 def _address(family: bytes, written: bytes) -> str:
     text = written.decode("ascii", "replace")
+    if "%" in text:
+        raise MalformedHeader("a zone names an interface of the proxy's machine, and no client")
     try:
         return str(IPv4Address(text)) if family == b"TCP4" else _unmapped(IPv6Address(text))
     except ValueError:

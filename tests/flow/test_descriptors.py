@@ -117,3 +117,29 @@ async def test_a_request_that_finds_no_descriptor_is_503_and_no_fault_of_the_ups
     assert statuses == [200, 503]
     assert 'gateway_drops_total{reason="descriptors",status="503"}' in page
     assert 'gateway_upstream_failures_total{reason="upstream_unreachable"' not in page
+
+
+async def test_refused_clients_take_nothing_from_the_upstreams_of_those_that_were_let_in(
+    few: Serving, upstream: Upstream
+) -> None:
+    _, address, _, _ = few
+    number, come, all_there = 20, 0, asyncio.Event()
+
+    async def together(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal come
+        await reader.readuntil(b"\r\n\r\n")
+        come += 1
+        if come == number:
+            all_there.set()
+        await all_there.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    upstream.script = together
+    async with AsyncExitStack() as stack:
+        async with asyncio.timeout(STARTING):
+            good = [await stack.enter_async_context(Client(address)) for _ in range(number)]
+            for _ in range(2 * HARD):  # most are refused, and some of these stay until they have read why
+                await stack.enter_async_context(Client(address))
+            for client in good:
+                await client.send(GET)
+            assert [(await client.response()).status for client in good] == [200] * number

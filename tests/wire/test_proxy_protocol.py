@@ -90,9 +90,7 @@ def test_a_header_without_an_address_leaves_the_peers(header: bytes) -> None:
         b"PROXY TCP4 1.1.1.1 ::1 1 1\r\n",
         b"PROXY TCP4 ::1 ::1 1 1\r\n",
         b"PROXY TCP4 01.1.1.1 1.1.1.1 1 1\r\n",
-        b"PROXY TCP6 ::1%eth0 ::1 1 1\r\n"
-        if not hasattr(IPv6Address("::1"), "scope_id")
-        else b"PROXY TCP6 :1 ::1 1 1\r\n",
+        b"PROXY TCP6 fe80::1%eth0 ::1 1 1\r\n",
         b"PROXY TCP4 1.1.1.1 1.1.1.1 01 1\r\n",
         b"PROXY TCP4 1.1.1.1 1.1.1.1 -1 1\r\n",
         b"PROXY TCP4 1.1.1.1 1.1.1.1 65536 1\r\n",
