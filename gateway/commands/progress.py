@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FIRST_SECONDS: Final = 1.0
 _TICK_SECONDS: Final = 0.25
@@ -21,32 +20,42 @@ _CLEAR: Final = "\r\x1b[K"
 
 
 @contextmanager
-def working(what: str) -> Iterator[None]:
-    """Report on standard error that `what` is in progress, until the block ends."""
+def working(
+    what: str, wait: Callable[[threading.Event, float], bool] = threading.Event.wait
+) -> Iterator[None]:
+    """Report on standard error that `what` is in progress, until the block ends.
+
+    Args:
+        what: The operation.
+        wait: Waits until the event is set, or so many seconds, and returns whether it is set. It counts the seconds.
+    """
     ended = threading.Event()
-    teller = threading.Thread(target=_tell, args=(what, ended, sys.stderr.isatty()), daemon=True)
-    teller.start()
+    reporter = threading.Thread(target=_report, args=(what, ended, sys.stderr, wait), daemon=True)
+    reporter.start()
     try:
         yield
     finally:
         ended.set()
-        teller.join()
+        reporter.join()
 
 
-def _tell(what: str, ended: threading.Event, is_terminal: bool) -> None:  # noqa: FBT001 -- of a thread's arguments
-    begun = time.monotonic()
-    if ended.wait(FIRST_SECONDS):
+def _report(
+    what: str, ended: threading.Event, out: TextIO, wait: Callable[[threading.Event, float], bool]
+) -> None:
+    if wait(ended, FIRST_SECONDS):
         return
-    if not is_terminal:
-        pause = FIRST_SECONDS
+    passed = pause = FIRST_SECONDS
+    if not out.isatty():
         while True:
-            sys.stderr.write(f"{what}: {time.monotonic() - begun:.0f} s\n")
-            sys.stderr.flush()
+            out.write(f"{what}: {passed:.0f} s\n")
+            out.flush()
             pause *= 2
-            if ended.wait(pause):
+            if wait(ended, pause):
                 return
-    while not ended.wait(_TICK_SECONDS):
-        sys.stderr.write(f"{_CLEAR}{what}: {time.monotonic() - begun:.0f} s")
-        sys.stderr.flush()
-    sys.stderr.write(_CLEAR)
-    sys.stderr.flush()
+            passed += pause
+    while not wait(ended, _TICK_SECONDS):
+        passed += _TICK_SECONDS
+        out.write(f"{_CLEAR}{what}: {passed:.0f} s")
+        out.flush()
+    out.write(_CLEAR)
+    out.flush()

@@ -17,9 +17,11 @@ import pytest
 import authcore.errors
 from authcore.errors import AuthError
 from gateway.commands.advice import NEXT
+from gateway.commands.progress import working
+from tests.support.processes import PROCESS_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
     from tests.support.commands import Run
 
@@ -127,56 +129,60 @@ def test_other_lines_of_the_env_file_are_left_alone(run: Run, tmp_path: Path) ->
     assert "line" not in run("check-config").stderr
 
 
-@pytest.fixture
-def silent() -> Iterator[str]:
-    """A server that takes connections and never says a word: a database that hangs."""
-    held = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
+def waits(number: int, ended: threading.Event) -> Callable[[threading.Event, float], bool]:
+    """A wait that passes at once: `number` times the operation goes on, then it has `ended`."""
+    left = number
 
-        def accept() -> None:
-            while True:
-                try:
-                    held.append(server.accept()[0])
-                except OSError:
-                    return
+    def wait(_: threading.Event, __: float) -> bool:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            ended.set()
+        return left < 0
 
-        thread = threading.Thread(target=accept)
-        thread.start()
-        yield f"postgresql://a@127.0.0.1:{server.getsockname()[1]}/none"
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join()
-    for one in held:
-        one.close()
+    return wait
 
 
-def test_what_takes_longer_than_a_second_says_so_in_lines(run: Run, silent: str) -> None:
-    result = run("migrate", "--check", GATEWAY_DATABASE_URL=silent)
-    assert result.exit_code == 1
-    assert re.search(r"^waiting for the database: \d+ s$", result.stderr, re.MULTILINE)
+def test_what_takes_longer_than_a_second_says_so_in_fewer_and_fewer_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    over = threading.Event()
+    with working("waiting", waits(4, over)):
+        assert over.wait(PROCESS_SECONDS)
+    assert capsys.readouterr().err == "waiting: 1 s\nwaiting: 3 s\nwaiting: 7 s\nwaiting: 15 s\n"
 
 
-def test_on_a_terminal_the_seconds_are_counted_in_place(silent: str, tmp_path: Path) -> None:
+def test_on_a_terminal_the_seconds_are_counted_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "migrate", "--check"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "GATEWAY_DATABASE_URL": silent},
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(ours, 4096)
-        except OSError:  # Linux: the other end is closed
-            break
-        if not piece:
-            break
-        shown += piece
+    over = threading.Event()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with working("waiting", waits(5, over)):
+            assert over.wait(PROCESS_SECONDS)
+    shown = os.read(ours, 4096).decode()
     os.close(ours)
-    assert process.wait(60) == 1
-    assert re.search(rb"\r\x1b\[Kwaiting for the database: \d+ s\r\x1b\[K", shown)
+    counted = "".join(f"\r\x1b[Kwaiting: {seconds} s" for seconds in (1, 2, 2, 2))
+    assert shown == f"{counted}\r\x1b[K"
+
+
+def test_a_command_that_waits_for_a_database_says_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections and never says a word
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "migrate", "--check"],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "GATEWAY_DATABASE_URL": f"postgresql://a@127.0.0.1:{silent.getsockname()[1]}/none",
+            },
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        with process:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            process.kill()
+    assert said == b"waiting for the database: 1 s\n"
 
 
 def test_what_is_quick_says_nothing(on: Run) -> None:
