@@ -267,4 +267,5 @@ class Endpoints:
 
 
 def _of(endpoints: list[Endpoint], attempt: Attempt) -> Endpoint:
-    return next(endpoint for endpoint in endpoints if endpoint.destination is attempt.destination)
+    # Not by `is`: compiled, an endpoint makes its tuple anew each time that it is asked.
+    return next(endpoint for endpoint in endpoints if endpoint.destination == attempt.destination)
