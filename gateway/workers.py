@@ -197,7 +197,9 @@ class Workers:
                     headers=None if document is None else {"Content-Type": "application/json"},
                 ) as answer,
             ):
-                return answer.status, await answer.read()
+                found = answer.status, await answer.read()
+                self._supervisors[number].serving = True  # an answer to anybody is a sign of life
+                return found
         except (ClientError, OSError, TimeoutError):
             return 503, b'{"ready":false,"checks":{"worker":"does not answer"}}'
 

@@ -25,6 +25,8 @@ from typing import Final
 
 UNNEEDED: Final = (
     *("test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "ensurepip", "lib2to3", "pydoc_data"),
+    # pycparser reads C declarations, for modules of cffi that are not compiled as that of pycares is.
+    *("pycparser", "pycparser-*", "sqlite3", "_sqlite3*", "curses", "_curses*"),
     *(
         "config-*",
         "site-packages",

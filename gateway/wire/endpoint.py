@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from gateway.wire.dialler import destination
 from gateway.wire.resolver import literal
+from gateway.wire.tls import UpstreamTls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.wire.dialler import Destination
-    from gateway.wire.tls import UpstreamTls
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,11 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + begins)
             .not_valid_after(now + ends)
+            # RFC 5280 wants both, and OpenSSL asks for them by default from Python 3.13 on.
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
         )
 
     def server(self, *names: str, lowest: str = "1.2", clients: bool = False) -> ssl.SSLContext:
