@@ -1,6 +1,6 @@
 """The laws of the house: who may import whom, one library in one place, size, words.
 
-Each law is first shown to fail on a module that breaks it, then held against the tree.
+Each law first has to fail on a module that breaks it. Then the tree is checked by it.
 """
 
 from __future__ import annotations

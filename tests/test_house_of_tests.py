@@ -1,6 +1,6 @@
 """The laws of the tests: who imports whom, what a test is called, what it reaches for.
 
-Each law is first shown to fail on a module that breaks it, then held against the tree.
+Each law first has to fail on a module that breaks it. Then the tree is checked by it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""File descriptors: their want is ours, told by its name, and the admin listener has its own."""
+"""File descriptors: a gateway that lacks them says so and blames no upstream, and the admin listener has a reserve."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ async def statuses(gateway: Gateway, number: int) -> set[int]:
 
 
 class Fleet:
-    """Upstreams at several loopback addresses and one port; each closes its connections if it is told to."""
+    """Upstreams at several loopback addresses and one port. Each can close its connections."""
 
     def __init__(self) -> None:
         self.stack = AsyncExitStack()
