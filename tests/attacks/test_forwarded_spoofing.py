@@ -27,7 +27,7 @@ SPOOF = (
         "X-Client-IP: 6.6.6.6",
     ),
     *(
-        "X-Forwarded-Port: 666",
+        "X-Forwarded-Port: evil",
         "X-Forwarded-Server: evil.test",
         "X-Forwarded-Prefix: /evil",
         "X-Forwarded-Uri: /evil",
@@ -62,7 +62,6 @@ async def test_a_peer_that_is_not_trusted_tells_nothing(client: Client, upstream
     assert answer.status == 200
     assert b"evil" not in upstream.seen.lower()
     assert b"6.6.6.6" not in upstream.seen
-    assert b"666" not in upstream.seen.replace(answer.one("X-Request-ID").encode(), b"")  # type: ignore[union-attr]  # is there
     assert told(upstream.requests[0]) == OURS
     assert upstream.requests[0].one("X-Request-ID") == answer.one("X-Request-ID")
 
