@@ -71,8 +71,8 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
         "draining",
         *GROUND,
     },
-    "assembly": {"assembly", "status", "proxy", "endpoints", "wire", "jwks_fetch", "background", *GROUND},
-    "jwks_fetch": set(),
+    "assembly": {"assembly", "status", "proxy", "endpoints", "wire", "outbound", "background", *GROUND},
+    "outbound": {"outbound", "wire"},
     "proxy": {"proxy", "wire", *GROUND},
     "endpoints": {"endpoints", *GROUND},
     "admin": {"admin", "admin_access", "status", *GROUND},
@@ -108,6 +108,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "cryptography": ("authcore/crypto/pem.py", "authcore/crypto/sealing.py", "config/certificates.py"),
     "redis": ("authcore/store/whatomate_redis.py",),
+    "yarl": ("gateway/outbound/client.py",),
     "bcrypt": (
         "authcore/passwords/hasher.py",
         "authcore/passwords/stored_hashes.py",

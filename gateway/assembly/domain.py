@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from authcore.accounts.accounts import Accounts
 from authcore.accounts.invitations import Invitations, Registration
@@ -13,6 +14,7 @@ from authcore.accounts.sessions import Reuse, Sessions
 from authcore.accounts.shared_sessions import SharedSessions
 from authcore.counterpart import NO_COUNTERPART
 from authcore.crypto.jwks_client import JwksClient
+from authcore.crypto.key_set_fetch import KeySetFetch
 from authcore.identity.api_keys import derive_secret
 from authcore.identity.foreign_issuer import ForeignIssuer, Mapped
 from authcore.identity.service import Identity
@@ -24,7 +26,7 @@ from authcore.tokens.issuer import Tokens
 from gateway.assembly.database import build_redis, listen_address, open_store
 from gateway.assembly.key_ring import ring_of
 from gateway.assembly.watches import unusable_hash_events
-from gateway.jwks_fetch import JwksFetch
+from gateway.outbound.client import OutboundClient
 from gateway.proxy.loops import LoopMark
 from gateway.wire.dialler import connect
 
@@ -82,7 +84,7 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
         limits=Limits(**settings.identity.model_dump()),
         key_secret=derive_secret(key_secret.get_secret_value().encode()),
         attempts=attempts,
-        foreign=_build_foreign(settings, store),
+        foreign=_build_foreign(settings, store, resolver),
         lenient=settings.is_lenient_about_organizations,
     )
     redis = build_redis(settings)
@@ -169,13 +171,18 @@ def _build_invitations(settings: Settings, store: PostgresStore, tokens: Tokens)
     )
 
 
-def _build_foreign(settings: Settings, store: PostgresStore) -> ForeignIssuer | None:
+def _build_foreign(
+    settings: Settings, store: PostgresStore, resolver: Resolver | None
+) -> ForeignIssuer | None:
     """Build the verifier of a foreign issuer's tokens; None if no issuer is set."""
     issuer = settings.issuer
     if issuer.url is None or issuer.jwks_url is None:
         return None
+    # An operator has named the URL: it may lead into the cluster.
+    client = OutboundClient(lambda _: True, timeout_seconds=issuer.timeout_seconds, resolver=resolver)
+    host = urlsplit(issuer.jwks_url).hostname or ""
     keys = JwksClient(
-        JwksFetch(issuer.jwks_url, timeout_seconds=issuer.timeout_seconds),
+        KeySetFetch(client, issuer.jwks_url, frozenset({host})),
         algorithms=issuer.algorithms,
         cache_seconds=issuer.cache_seconds,
         cooldown_seconds=issuer.cooldown_seconds,
