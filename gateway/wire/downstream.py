@@ -76,6 +76,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._outlet: WriteBuffer | None = None  # from OPENED to LOST
         self._queue: deque[Inbound] = deque()
         self._reader = RequestParser(self, listener.limits, self._queue)
+        self._head_seconds = listener.limits.head_seconds
         self._stalled = False  # it was dropped since its client took nothing
         self._full = self._paused = False  # flow control: written too much; reading is paused
         self._buffered = 0  # bytes that the client had not taken when its write deadline was set
@@ -244,7 +245,7 @@ class DownstreamConnection(asyncio.Protocol):
         """Set the deadline for a request, or for the head that has begun; none while the client takes no answers."""
         seconds = self._limits.idle_seconds
         if self._reader.in_head:
-            seconds = self._reader.head_seconds
+            seconds = self._head_seconds
             if self._state == IDLE:
                 self._state = DOWNSTREAM.after(self._state, BEGIN)
         if not self._full:
@@ -329,6 +330,11 @@ class DownstreamConnection(asyncio.Protocol):
         if self._outlet is not None:
             self._state = DOWNSTREAM.after(self._state, DROP)
             self._outlet.abort()
+
+    def hasten(self, seconds: float) -> None:
+        """Wait for no longer than `seconds` for the rest of the head that is being read."""
+        self._head_seconds = seconds
+        self.deadline = self._deadlines.after(seconds)
 
     @property
     def draining(self) -> bool:

@@ -64,6 +64,9 @@ class ClientConnection(Owner, Protocol):
     def write(self, piece: bytes) -> None:
         """Write bytes of the answer."""
 
+    def hasten(self, seconds: float) -> None:
+        """Wait for no longer than `seconds` for the rest of the head that is being read."""
+
     def switch(self, head: bytes) -> asyncio.Transport:
         """Write the 101's `head`, and return the transport for a tunnel."""
 

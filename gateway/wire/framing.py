@@ -130,8 +130,13 @@ def _frame_request(head: RequestHead) -> None:
         head.kind = BodyKind.LENGTH if head.length else BodyKind.NONE
 
 
-def offers_other_protocols(head: RequestHead) -> bool:
-    """Return whether a request offers only protocols other than websocket: a server may ignore that (section 7.8)."""
+def is_declined(head: RequestHead) -> bool:
+    """Return whether the offer to switch protocols is ignored, and the request served as if it were not there.
+
+    It is, by RFC 9110 section 7.8, in a request of HTTP/1.0, and may be if it has only protocols other than websocket.
+    """
+    if head.minor == 0 and head.method != b"CONNECT":
+        return True
     offered = b",".join(head.every(b"upgrade")).lower().split(b",")
     return head.method != b"CONNECT" and not any(name.strip().startswith(b"websocket") for name in offered)
 
@@ -140,8 +145,8 @@ def _check_upgrade(head: RequestHead) -> None:
     """Check an upgrade: websocket only (RFC 9110 section 7.8), by a plain GET (RFC 6455 section 4.1)."""
     if head.first.get(b"upgrade", b"").lower() != b"websocket" or head.occurs_twice(b"upgrade"):
         raise ProtocolError(NOT_IMPLEMENTED, "upgrade to other than websocket")
-    if head.method != b"GET" or head.minor != 1 or head.kind is not BodyKind.NONE:
-        raise ProtocolError(BAD_REQUEST, "websocket handshake that is not a plain GET of HTTP/1.1")
+    if head.method != b"GET" or head.kind is not BodyKind.NONE:
+        raise ProtocolError(BAD_REQUEST, "websocket handshake that is not a plain GET")
 
 
 def parse_length(value: bytes, status: int) -> int:

@@ -1,8 +1,8 @@
 """Refusal of HTTP/2 with prior knowledge, in frames of HTTP/2: the one form that its libraries can show to people.
 
-A client that begins with HTTP/2's preface gets a SETTINGS frame. When its first request comes, that is answered 505
-with the usual body, and a GOAWAY repeats the words (RFC 9113 sections 6.5 and 6.8). If none comes, the GOAWAY says
-HTTP_1_1_REQUIRED (section 7). docs/decisions.md has why the two differ, in 83.
+A client that begins with HTTP/2's preface gets a SETTINGS frame when the first line has come. Its first request is
+answered 505 with the usual body, and a GOAWAY repeats the words (RFC 9113 sections 6.5 and 6.8). If none comes, the
+GOAWAY says HTTP_1_1_REQUIRED (section 7). docs/decisions.md has why the two differ, in 83.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ from typing import Final
 
 from gateway.wire.messages import Http2Preface
 
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""The bytes with which a client begins HTTP/2 without asking first (RFC 9113 section 3.4)."""
+
 SETTINGS: Final = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 """An empty SETTINGS frame."""
 
 REQUEST_SECONDS: Final = 1.0
-"""How long the first request is waited for."""
+"""How long the rest of the preface and the first request are waited for."""
 
 TEXT: Final = b"HTTP/2 is not spoken here, use HTTP/1.1"
 _HEAD: Final = 9
@@ -30,20 +33,25 @@ _OF_JSON: Final = b"\x0f\x10\x10application/json"
 class Http2Refusal:
     """Scanner of an HTTP/2 client's frames up to its first request, and the answer to that."""
 
-    __slots__ = ("_left", "_part", "_stream")
+    __slots__ = ("_left", "_part", "_preface", "_stream")
 
-    def __init__(self) -> None:
+    def __init__(self, preface: bytes) -> None:
+        """`preface` is what has yet to come of it."""
+        self._preface = preface
         self._part = b""
         self._left = 0
         self._stream = 0
 
     def feed_data(self, raw: bytes) -> None:
-        """Scan the next bytes behind the preface.
+        """Scan the next bytes of the preface, and behind it.
 
         Raises:
-            Http2Preface: a request has begun.
+            Http2Preface: a request has begun, or the preface has broken off.
         """
-        at = 0
+        at = min(len(raw), len(self._preface))
+        if not self._preface.startswith(raw[:at]):
+            raise Http2Preface
+        self._preface = self._preface[at:]
         while at < len(raw) and not self._stream:
             if self._left:
                 step = min(self._left, len(raw) - at)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final
 import httptools
 
 from gateway.wire.framing import BAD_REQUEST, NOT_IMPLEMENTED, VERSION_NOT_SUPPORTED
-from gateway.wire.messages import Http2Preface, ProtocolError
+from gateway.wire.http2_refusal import PREFACE
+from gateway.wire.messages import ProtocolError
 
 if TYPE_CHECKING:
     from gateway.wire.inbound import Inbound
+    from gateway.wire.messages import RequestHead
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 _METHOD: Final = re.compile(
@@ -32,13 +34,15 @@ _OF_RTSP: Final = "Invalid method for HTTP"
 _LONGEST_METHOD: Final = 32
 """A longer method is not recorded."""
 
-_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""The bytes with which a client begins HTTP/2 without asking first (RFC 9113 section 3.4)."""
+_HTTP_2: Final = re.compile(rb"[\r\n]*PRI [^ \r\n]+ HTTP/2\.[0-9]\r?\n")
+"""The request line that HTTP/2 begins with."""
+_OF_HTTP: Final = re.compile(rb"[\r\n]*[^ \r\n]+ +[^ \r\n]+(?: +HTTP/[0-9]|\r?\n)")
+"""A request line of HTTP; one of HTTP/0.9 has no protocol (RFC 1945 section 4.1)."""
+_OTHER_PROTOCOL: Final = re.compile(r"Expected HTTP/|for (?:RTSP|ICE)/")
+"""What llhttp says of a protocol that is not HTTP; it reads RTSP and ICE as well."""
 
 
-def refusal(
-    error: httptools.HttpParserError, start: bytes, inbound: Inbound | None, *, first: bool
-) -> ProtocolError:
+def refusal(error: httptools.HttpParserError, start: bytes, inbound: Inbound | None) -> ProtocolError:
     """Translate an error of the parser into the answer to the client.
 
     An unknown method is entered into the head of the request.
@@ -47,7 +51,6 @@ def refusal(
         error: What the parser raised.
         start: What has come of the request.
         inbound: The request.
-        first: No request came before it on this connection.
     """
     context = error.__context__
     if isinstance(context, ProtocolError):
@@ -60,11 +63,48 @@ def refusal(
             if inbound is not None and len(method) <= _LONGEST_METHOD:
                 inbound.head.method = method
             return ProtocolError(NOT_IMPLEMENTED, "unknown method")
-    elif "PRI/Upgrade" in str(error):
-        if first and start == _PREFACE:
-            return Http2Preface()
-        return ProtocolError(VERSION_NOT_SUPPORTED, "HTTP/2 is not spoken here, use HTTP/1.1")
+    elif start.lstrip(b"\r\n").startswith(b"PRI "):
+        return _refusal_of_pri(start)
+    elif _OTHER_PROTOCOL.search(str(error)):
+        return _other_protocol()
     return ProtocolError(BAD_REQUEST, f"malformed request: {error}")
+
+
+def check_protocol(start: bytes, head: RequestHead) -> None:
+    """Check that a request line that llhttp has read names HTTP, and not RTSP or ICE, which llhttp reads too.
+
+    Raises:
+        ProtocolError: it does not.
+    """
+    usual = start.startswith(b" HTTP/", len(head.method) + 1 + len(head.target))
+    if not usual and not _OF_HTTP.match(start):
+        raise _other_protocol()
+
+
+def _other_protocol() -> ProtocolError:
+    return ProtocolError(BAD_REQUEST, "malformed request: the protocol is not HTTP, use HTTP/1.1")
+
+
+def rest_of_preface(start: bytes, *, first: bool) -> bytes | None:
+    """Return what has yet to come of HTTP/2's preface; None if `start` is the start of another request.
+
+    llhttp waits for the rest of it behind the method PRI, whatever follows.
+
+    Raises:
+        ProtocolError: the request has that method and is no preface, or not the `first` on its connection.
+    """
+    if not start.lstrip(b"\r\n").startswith(b"PRI ") or not ends_in(start):
+        return None
+    if not first or not PREFACE.startswith(start):
+        raise _refusal_of_pri(start)
+    return PREFACE[len(start) :]
+
+
+def _refusal_of_pri(start: bytes) -> ProtocolError:
+    """Return the refusal of the method PRI, which HTTP/1.1 does not have (RFC 9113 section 11.6)."""
+    if _HTTP_2.match(start):
+        return ProtocolError(VERSION_NOT_SUPPORTED, "HTTP/2 is not spoken here, use HTTP/1.1")
+    return ProtocolError(NOT_IMPLEMENTED, "unknown method")
 
 
 def _unknown_method(start: bytes) -> bytes | None:

@@ -21,14 +21,22 @@ from gateway.wire.framing import (
     VERSION_NOT_SUPPORTED,
     check_request,
     connection_tokens,
-    offers_other_protocols,
+    is_declined,
     same_framing,
 )
 from gateway.wire.http2_refusal import REQUEST_SECONDS, SETTINGS, Http2Refusal
 from gateway.wire.inbound import Inbound
 from gateway.wire.known_lines import KnownLines
-from gateway.wire.messages import BodyKind, Http2Preface, ProtocolError
-from gateway.wire.request_line import end_of_head, ends_in, new_parser, refusal, with_ascii_query
+from gateway.wire.messages import BodyKind, ProtocolError
+from gateway.wire.request_line import (
+    check_protocol,
+    end_of_head,
+    ends_in,
+    new_parser,
+    refusal,
+    rest_of_preface,
+    with_ascii_query,
+)
 
 if TYPE_CHECKING:
     from collections import deque
@@ -57,11 +65,11 @@ class RequestParser:
     Attributes:
         current: The request being read, from its first byte to its last.
         in_head: The head of `current` is not complete.
-        head_seconds: How long the head may take.
         held: Received bytes that are not parsed yet, because enough requests are ready.
     """
 
     __slots__ = (
+        "_begun",
         "_chunks",
         "_connection",
         "_declined",
@@ -74,7 +82,6 @@ class RequestParser:
         "_start",
         "_unfinished",
         "current",
-        "head_seconds",
         "held",
         "in_head",
     )
@@ -87,13 +94,13 @@ class RequestParser:
         self._unfinished = 0
         self._idle_bytes = 0
         self._start = b""  # what came before of a head that has not ended
+        self._begun = b""  # the same with the piece that is being parsed
         self._chunks: ChunkLines | None = None
         self._declined: Inbound | None = None
         self._spoken = False
         self._known = KnownLines(limits.head_bytes, limits.target_bytes)
         self.current: Inbound | None = None
         self.in_head = False
-        self.head_seconds = limits.head_seconds
         self.held = b""
 
     def close(self) -> None:
@@ -152,32 +159,38 @@ class RequestParser:
                 raw = with_ascii_query(raw, asked=current is not None and b"?" in current.head.target)
         self._idle_bytes += len(raw)
         before = len(self._ready)
+        begun = self._begun = start + raw
         try:
             parser.feed_data(raw)
         except httptools.HttpParserUpgrade:
             if self._declined is not None:
                 self._carry_on(self._declined)
         except httptools.HttpParserError as error:
-            self._fail(error, start + raw)
+            raise refusal(error, begun, self.current) from error
+        self._begun = b""
         self._check_progress()
         if self.in_head:
-            self._start = start + raw
+            self._start = begun
+            self._look_for_http2()
         elif start:
             self._start = b""
         elif rested and self.current is None and len(self._ready) == before + 1:
             self._known.remember(raw, self._ready[-1].head)
 
-    def _fail(self, error: httptools.HttpParserError, start: bytes) -> None:
-        """Refuse what the parser cannot read; HTTP/2 is heard on until its first request, which can be answered."""
-        fault = refusal(error, start, self.current, first=not self._spoken)
-        if not isinstance(fault, Http2Preface) or self.current is None:
-            raise fault from error
-        self.current.http2 = frames = Http2Refusal()
+    def _look_for_http2(self) -> None:
+        """Listen to HTTP/2, if a client begins it, until its first request, which can be answered."""
+        current = self.current
+        if current is None or current.http2 is not None:
+            return
+        rest = rest_of_preface(self._start, first=not self._spoken)
+        if rest is None:
+            return
+        current.http2 = frames = Http2Refusal(rest)
         self._parser = cast(
             "httptools.HttpRequestParser", frames
         )  # it takes the place of its ``feed_data`` alone
         self._connection.write(SETTINGS)
-        self.head_seconds = REQUEST_SECONDS
+        self._connection.hasten(REQUEST_SECONDS)
 
     def _carry_on(self, inbound: Inbound) -> None:
         """Go on behind a head whose offer of another protocol is declined: llhttp takes the rest for that protocol."""
@@ -248,6 +261,7 @@ class RequestParser:
         head: RequestHead = inbound.head
         head.method = parser.get_method()
         self._spoken = True
+        check_protocol(self._begun, head)
         version = parser.get_http_version()
         if version != "1.1":
             if not version.startswith("1."):
@@ -257,7 +271,7 @@ class RequestParser:
         head.index()
         # Section 9.3: close wins over keep-alive, in either version.
         head.keep_alive = parser.should_keep_alive() and b"close" not in connection_tokens(head)
-        declined = head.upgrade and offers_other_protocols(head)
+        declined = head.upgrade and is_declined(head)
         if declined:
             head.upgrade = False
         check_request(head)

@@ -202,9 +202,23 @@ REFUSED: dict[str, tuple[int, bytes]] = {
     "CONNECT": (501, plain(HOST, start=b"CONNECT gateway.test:443 HTTP/1.1")),
     "TRACE": (501, plain(HOST, start=b"TRACE /health HTTP/1.1")),
     **{
-        f"of another protocol: {start!r}": (501, plain(HOST, start=start))
-        for start in (b"DESCRIBE /health RTSP/1.0", b"SETUP /health RTSP/1.0", b"SOURCE /health ICE/1.0")
+        f"of another protocol: {start!r}": (400, plain(HOST, start=start))
+        for start in (
+            *(
+                b"GET /health RTSP/1.0",
+                b"POST /health RTSP/1.1",
+                b"GET  /health  RTSP/1.1",
+                b"OPTIONS * RTSP/1.0",
+            ),
+            *(b"DESCRIBE /health RTSP/1.0", b"SETUP /health RTSP/1.0", b"PUT /health RTSP/1.0"),
+            *(b"SOURCE /health ICE/1.0", b"GET /health ICE/1.0", b"GET /health RTSP/2.0"),
+            *(b"GET /health HTTPS/1.1", b"GET /health SIP/2.0", b"GET /health HTCPCP/1.0"),
+        )
     },
+    "of HTTP/2": (505, plain(HOST, start=b"PRI * HTTP/2.0")),
+    "of HTTP/2, with a path": (505, plain(HOST, start=b"PRI /health HTTP/2.0")),
+    "of HTTP/2, in HTTP/1.1": (501, plain(HOST, start=b"PRI /health HTTP/1.1")),
+    "of HTTP/2, behind an empty line": (505, b"\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     "CONNECT of a path": (501, plain(HOST, start=b"CONNECT /health HTTP/1.1")),
     **{
         f"unknown method: {start!r}": (501, plain(HOST, start=start))

@@ -15,6 +15,7 @@ from tests.support.programs import program
 if TYPE_CHECKING:
     from gateway.app import Gateway
     from tests.support.peers import Upstream
+    from tests.support.worlds import Start
 
 HOST = b"Host: gateway.test\r\n"
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
@@ -120,9 +121,39 @@ async def test_a_client_of_http_2_that_asks_nothing_reads_which_version_is_requi
     assert goaway == (7, 0, bytes(4) + (0xD).to_bytes(4, "big") + TEXT)
 
 
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [PREFACE[:16]],
+        [PREFACE[:7], PREFACE[7:18]],
+        [PREFACE[:9], PREFACE[9:20], PREFACE[20:]],
+    ],
+)
+async def test_a_part_of_the_preface_waits_no_longer_than_a_whole_one(
+    start: Start, pieces: list[bytes]
+) -> None:
+    long = 6 * PATIENCE
+    gateway = await start(timeout={"head_seconds": long, "idle_seconds": long})
+    async with Client(gateway.address) as client:
+        for piece in pieces:
+            await client.send(piece)
+            await asyncio.sleep(0.01)
+        settings, goaway = frames(await client.closed())
+    assert settings == (4, 0, b"")
+    assert goaway == (7, 0, bytes(4) + (0xD).to_bytes(4, "big") + TEXT)
+
+
+async def test_a_preface_that_breaks_off_is_refused_at_once(start: Start) -> None:
+    gateway = await start(timeout={"head_seconds": 6 * PATIENCE})
+    async with Client(gateway.address) as client:
+        await client.send(PREFACE[:18] + b"GET / HTTP/1.1\r\n\r\n")
+        settings, goaway = frames(await client.closed())
+    assert (settings[0], goaway[0]) == (4, 7)
+
+
 async def test_http_2_behind_a_request_of_http_1_is_answered_in_http_1(client: Client) -> None:
     assert (await client.exchange(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n")).status == 200
-    await client.send(PREFACE + SETTINGS)
+    await client.send(PREFACE[:16])
     is_refusal(await client.response(), 505)
 
 
@@ -146,6 +177,31 @@ async def test_curl_with_prior_knowledge_of_http_2_shows_why_not(gateway: Gatewa
 
 
 # -- start lines ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 11, 1000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET /health RTSP/1.0",
+        b"\r\nPOST  /health  RTSP/1.0",
+        b"SOURCE /health ICE/1.0",
+        b"GET /health SIP/2.0",
+    ],
+)
+async def test_another_protocol_is_refused_by_its_name(
+    gateway: Gateway, upstream: Upstream, line: bytes, size: int
+) -> None:
+    again = b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n"
+    for before in (b"", again):
+        async with Client(gateway.address) as client:
+            if before:
+                assert (await client.exchange(before)).status == 200
+            await sent_in_pieces(client, line + b"\r\n" + HOST + b"\r\n", size)
+            answer = await client.response()
+            is_refusal(answer, 400)
+            assert answer.json()["message"] == "Malformed request: the protocol is not HTTP, use HTTP/1.1"
+    assert len(upstream.requests) == 1
 
 
 @pytest.mark.parametrize("version", [b"1.2", b"1.9"])

@@ -189,7 +189,6 @@ async def test_bytes_behind_the_handshake_are_refused(client: Client, upstream: 
     "raw",
     [
         ASK.replace(b"GET", b"POST"),
-        ASK.replace(b"HTTP/1.1", b"HTTP/1.0"),
         ASK.replace(b"Host: e\r\n", b"Host: e\r\nContent-Length: 3\r\n") + b"abc",
         ASK.replace(b"Host: e\r\n", b"Host: e\r\nTransfer-Encoding: chunked\r\n") + b"0\r\n\r\n",
     ],
@@ -217,6 +216,25 @@ async def test_an_offer_of_something_else_alone_is_dropped(
 ) -> None:
     assert (await client.exchange(ASK.replace(b"Upgrade: WebSocket", b"Upgrade: " + protocol))).status == 200
     assert upstream.requests[0].all("Upgrade") == []
+
+
+@pytest.mark.parametrize("offer", [b"websocket", b"h2c", b"websocket, h2c", b"websocket/13"])
+@pytest.mark.parametrize(("keep", "answers"), [(b"upgrade", 1), (b"upgrade, keep-alive", 2)])
+async def test_an_offer_in_http_1_0_is_ignored_whatever_it_is(
+    client: Client, upstream: Upstream, offer: bytes, keep: bytes, answers: int
+) -> None:
+    raw = (
+        b"POST /health HTTP/1.0\r\nHost: e\r\nUpgrade: %b\r\nConnection: %b\r\nContent-Length: 3\r\n\r\nabc"
+        % (offer, keep)
+    )
+    await client.send(raw * 2)
+    for _ in range(answers):
+        assert (await client.response()).status == 200
+    if answers == 1:
+        assert await client.closed() == b""
+    assert [request.body for request in upstream.requests] == [b"abc"] * answers
+    for request in upstream.requests:
+        assert (request.one("Upgrade"), request.one("Connection")) == (None, None)
 
 
 async def test_an_upgrade_that_connection_does_not_name_is_no_upgrade(
