@@ -127,8 +127,16 @@ def build_decider(
     return decider, laws
 
 
-def _unreadable_hops(metrics: Metrics) -> Callable[[str, str, str], None]:
-    """Return what reports a hop that a trusted proxy named and that cannot be read."""
+_UNREADABLE = {
+    "for": "have the proxy write addresses: until then its own stands for all of its clients",
+    "proto": "have the proxy write http or https: until then the scheme of its own connection stands there",
+    "host": "have the proxy write the host that the client asked for: until then its own Host stands there",
+}
+"""What to do about a part of Forwarded or X-Forwarded-* that cannot be read."""
+
+
+def _unreadable_hops(metrics: Metrics) -> Callable[[str, str, str, str], None]:
+    """Return what reports a hop, scheme or host that a trusted proxy stated and that cannot be read."""
     events = LimitedEvents()
     count = metrics.counter(
         "gateway_forwarded_unreadable",
@@ -136,15 +144,16 @@ def _unreadable_hops(metrics: Metrics) -> Callable[[str, str, str], None]:
         "field",
     )
 
-    def report(field: str, element: str, peer: str) -> None:
+    def report(field: str, part: str, element: str, peer: str) -> None:
         count.labels(field).inc()
         events.warning(
             "forwarded_unreadable",
-            key=f"{field} {peer}",
+            key=f"{field} {part} {peer}",
             field=field,
+            part=part,
             peer=peer,
             element=element[:_ELEMENT_CHARACTERS].encode("ascii", "backslashreplace").decode("ascii"),
-            advice="have the proxy write addresses: until then its own stands for all of its clients",
+            advice=_UNREADABLE[part],
         )
 
     return report

@@ -37,13 +37,18 @@ class Verdicts:
         return self._waiting.pop(own_id.decode("ascii"), None)
 
 
+def words_of(error: BaseException) -> str:
+    """Return an error's text; its type if it has none, as that of a timeout."""
+    return str(error) or type(error).__name__
+
+
 def detail_of(error: Exception) -> str:
     """Return an access record's detail of `error`: for a store's error, the server's message without a row's values."""
     cause = error.__cause__
     if cause is None:
-        return str(error)
+        return words_of(error)
     if isinstance(error, StoreUnavailable) or is_of_server(cause):
         failure = classify(cause)
         state = "" if failure.sqlstate is None else f" {failure.sqlstate}"
         return f"{error} ({failure.kind}{state}: {failure.words})"
-    return f"{error} ({cause})"
+    return f"{words_of(error)} ({words_of(cause)})"

@@ -53,7 +53,7 @@ class Origin:
     host: bytes = b""
 
 
-def _unreported(field: str, element: str, peer: str) -> None:
+def _unreported(field: str, part: str, element: str, peer: str) -> None:
     """Report nothing."""
 
 
@@ -63,13 +63,14 @@ class Origins:
     def __init__(
         self,
         trusted: Sequence[IPv4Network | IPv6Network],
-        unreadable: Callable[[str, str, str], None] = _unreported,
+        unreadable: Callable[[str, str, str, str], None] = _unreported,
         *,
         unix: bool = False,
     ) -> None:
         """`trusted` are the proxies' networks; with `unix`, whatever connects by a Unix socket is one too.
 
-        `unreadable` is called with the field, the element that cannot be read, and the peer that sent it.
+        `unreadable` is called with the field, what should stand there (``for``, ``proto`` or ``host``), what does
+        instead, and the peer that sent it.
         """
         self._trusted = tuple(trusted)
         self._unix_trusted = unix
@@ -108,33 +109,45 @@ class Origins:
         if b"forwarded" in head.first and b"x-forwarded-for" not in head.first:
             stated = read_forwarded(list(head.every(b"forwarded")))
             named = [hop for hop in stated if hop is None or hop.node]
-            hops = self._hops("Forwarded", [None if hop is None else hop.node for hop in named], peer)
+            nodes = [None if hop is None else hop.node for hop in named]
+            hops = self._hops("Forwarded", nodes, peer, b", ".join(head.every(b"forwarded")))
             # Where no hop is believed, the peer is the client, and the last element is what the peer states itself.
             client = named[-len(hops)] if hops else next(iter(stated[-1:]), None)
         else:
             hops = self._hops("X-Forwarded-For", _list(head, b"x-forwarded-for"), peer)
             client = None
-        protos = [client.proto] if client is not None and client.proto else _list(head, b"x-forwarded-proto")
-        hosts = [client.host] if client is not None and client.host else _list(head, b"x-forwarded-host")
-        proto = _at_the_client(protos, len(hops)).lower().encode("latin-1")
-        if proto and not _PROTO.fullmatch(proto):
-            self._unreadable("X-Forwarded-Proto", proto.decode("latin-1"), peer)
-            proto = b""
-        named_host = _at_the_client(hosts, len(hops)).encode("latin-1")
-        if named_host and not HOST.fullmatch(named_host):
-            self._unreadable("X-Forwarded-Host", named_host.decode("latin-1"), peer)
-            named_host = b""
+        proto = self._stated(head, "Proto", "" if client is None else client.proto, hops, peer)
+        named_host = self._stated(head, "Host", "" if client is None else client.host, hops, peer)
         request_id = _one_of(head, b"x-request-id", _REQUEST_ID)
         scheme, more = (b"http", b"") if secured is None else (b"https", secured)
         return _origin([*hops, peer], proto or scheme, named_host or host, request_id, more, trusted=True)
 
-    def _hops(self, field: str, nodes: Sequence[str | None], peer: str) -> list[str]:
-        """Return the believed hops among `nodes`, client first: from the last untrusted hop to the right."""
+    def _stated(self, head: RequestHead, part: str, of_client: str, hops: list[str], peer: str) -> bytes:
+        """Return the scheme or the host that the client's proxy states; empty if there is none, or none to read.
+
+        `of_client` is what Forwarded has of it.
+        """
+        field = "Forwarded" if of_client else f"X-Forwarded-{part}"
+        lower = part.lower()
+        stated = of_client or _at_the_client(_list(head, b"x-forwarded-" + lower.encode()), len(hops))
+        if lower == "proto":
+            stated = stated.lower()
+        value = stated.encode("latin-1")
+        if value and not (_PROTO if lower == "proto" else HOST).fullmatch(value):
+            self._unreadable(field, lower, stated, peer)
+            return b""
+        return value
+
+    def _hops(self, field: str, nodes: Sequence[str | None], peer: str, whole: bytes = b"") -> list[str]:
+        """Return the believed hops among `nodes`, client first: from the last untrusted hop to the right.
+
+        `whole` is the field as it came; a node is None where that cannot be read.
+        """
         believed: list[str] = []
         for node in reversed(nodes[-MOST_HOPS:]):
             address = None if node is None else read_address(node)
             if address is None:
-                self._unreadable(field, node or "", peer)
+                self._unreadable(field, "for", whole.decode("latin-1") if node is None else node, peer)
                 break
             believed.insert(0, str(address))
             if not any(address in network for network in self._trusted):

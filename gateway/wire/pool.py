@@ -190,7 +190,8 @@ class UpstreamPool:
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise DescriptorsExhausted(_NO_DESCRIPTOR) from error
-            raise UpstreamUnreachable(f"the upstream cannot be reached: {error.strerror or error}") from error
+            words = error.strerror or str(error) or type(error).__name__
+            raise UpstreamUnreachable(f"the upstream cannot be reached: {words}") from error
         except BaseException:
             # The exchange is gone. The dial goes on, so the count stays right and the next exchange can use the
             # connection.

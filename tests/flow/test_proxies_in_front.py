@@ -53,3 +53,26 @@ async def test_a_hop_that_cannot_be_read_is_an_event_and_counted(start: Start, u
         if sample.name == "gateway_forwarded_unreadable_total"
     }
     assert samples == {"X-Forwarded-For": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "part", "element", "advice"),
+    [
+        ("Forwarded: for=_hidden", "Forwarded", "for", "_hidden", "write addresses"),
+        ("Forwarded: for=1.2.3.4, nonsense", "Forwarded", "for", "for=1.2.3.4, nonsense", "write addresses"),
+        ("Forwarded: for=1.2.3.4;proto=gopher", "Forwarded", "proto", "gopher", "write http or https"),
+        ('Forwarded: for=1.2.3.4;host="a b"', "Forwarded", "host", "a b", "write the host"),
+        ("X-Forwarded-Proto: Gopher", "X-Forwarded-Proto", "proto", "gopher", "write http or https"),
+        ("X-Forwarded-Host: a b", "X-Forwarded-Host", "host", "a b", "write the host"),
+    ],
+)
+async def test_what_cannot_be_read_is_reported_as_what_it_should_be(
+    start: Start, upstream: Upstream, line: str, field: str, part: str, element: str, advice: str
+) -> None:
+    gate = await start(trusted_proxies=TRUSTED)
+    with capture_logs() as events:
+        await ask(gate, get("/health", line))
+    (event,) = [one for one in events if one["event"] == "forwarded_unreadable"]
+    assert (event["field"], event["part"], event["element"]) == (field, part, element)
+    assert advice in event["advice"]
+    assert upstream.requests[0].one("X-Forwarded-Proto") == "http"

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from gateway.logs.verdicts import detail_of
 from gateway.proxy.blame import PARTIES, blame
+from gateway.wire.faults import UpstreamLost, UpstreamTimedOut
 from tests.support.admin import admin
 from tests.support.calls import ask, bearer, get
 from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.swallowing import swallowing
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -110,6 +113,36 @@ async def test_an_upstream_that_is_away_and_a_store_that_is_away_are_told_apart(
     assert (await ask(gate, get("/health"))).status == 502
     assert (await ask(gate, get("/api/x", bearer(world.token(world.agent))))).status == 503
     assert failures(gate) == {("public", "upstream"): 1, ("protected", "gateway"): 1}
+
+
+async def test_the_detail_of_a_connection_that_nobody_accepts_has_words(
+    start: Start, upstream: Upstream, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    with swallowing("127.0.0.61", upstream.port):
+        gate = await start(
+            log={"access": True},
+            upstream={"url": f"http://127.0.0.61:{upstream.port}", "connect_timeout_seconds": 0.2},
+        )
+        assert (await ask(gate, get("/health"))).status == 504
+        await gate.stop()
+    (record,) = records(capfdbinary)
+    assert record["detail"] == "the upstream did not accept a connection in time (TimeoutError)"
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "detail"),
+    [
+        (UpstreamTimedOut("late"), None, "late"),
+        (UpstreamTimedOut(), None, "UpstreamTimedOut"),
+        (UpstreamLost("lost"), ConnectionResetError(), "lost (ConnectionResetError)"),
+        (UpstreamLost("lost"), OSError("why"), "lost (why)"),
+    ],
+)
+def test_a_detail_never_ends_in_empty_parentheses(
+    error: Exception, cause: Exception | None, detail: str
+) -> None:
+    error.__cause__ = cause
+    assert detail_of(error) == detail
 
 
 @pytest.mark.parametrize(

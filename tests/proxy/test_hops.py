@@ -163,15 +163,18 @@ def test_scheme_and_host_are_those_that_the_clients_own_proxy_saw(
 
 
 def test_what_cannot_be_read_is_reported_with_its_field_and_what_is_hearsay_is_not() -> None:
-    reported: list[tuple[str, str, str]] = []
+    reported: list[tuple[str, str, str, str]] = []
     origins = Origins([ip_network("10.0.0.0/8")], lambda *what: reported.append(what))
     for lines, expected in (
-        ([(b"X-Forwarded-For", b"unknown, 10.1.1.1")], [("X-Forwarded-For", "unknown", "10.0.0.1")]),
+        ([(b"X-Forwarded-For", b"unknown, 10.1.1.1")], [("X-Forwarded-For", "for", "unknown", "10.0.0.1")]),
         ([(b"X-Forwarded-For", b"nonsense, 203.0.113.9")], []),
-        ([(b"Forwarded", b"for=_hidden")], [("Forwarded", "_hidden", "10.0.0.1")]),
-        ([(b"Forwarded", b'for="1')], [("Forwarded", "", "10.0.0.1")]),
-        ([(b"X-Forwarded-Proto", b"gopher")], [("X-Forwarded-Proto", "gopher", "10.0.0.1")]),
-        ([(b"X-Forwarded-Host", b"a b")], [("X-Forwarded-Host", "a b", "10.0.0.1")]),
+        ([(b"Forwarded", b"for=_hidden")], [("Forwarded", "for", "_hidden", "10.0.0.1")]),
+        ([(b"Forwarded", b'for="1')], [("Forwarded", "for", 'for="1', "10.0.0.1")]),
+        ([(b"Forwarded", b'for="a;proto=gopher')], [("Forwarded", "for", 'for="a;proto=gopher', "10.0.0.1")]),
+        ([(b"Forwarded", b"for=1.2.3.4;proto=gopher")], [("Forwarded", "proto", "gopher", "10.0.0.1")]),
+        ([(b"Forwarded", b'for=1.2.3.4;host="a b"')], [("Forwarded", "host", "a b", "10.0.0.1")]),
+        ([(b"X-Forwarded-Proto", b"gopher")], [("X-Forwarded-Proto", "proto", "gopher", "10.0.0.1")]),
+        ([(b"X-Forwarded-Host", b"a b")], [("X-Forwarded-Host", "host", "a b", "10.0.0.1")]),
         ([(b"X-Forwarded-For", b"203.0.113.9:1"), (b"X-Forwarded-Proto", b"HTTPS")], []),
     ):
         head = RequestHead(method=b"GET", target=b"/", fields=lines)
