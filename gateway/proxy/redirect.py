@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gateway.proxy.record import Recorder
     from gateway.wire.inbound import Inbound
 
-CHALLENGE: Final = b"/.well-known/acme-challenge/"
+CHALLENGE: Final = "/.well-known/acme-challenge/"
 HTTPS_PORT: Final = 443
 
 
@@ -60,11 +60,12 @@ class Redirect:
 
     async def serve(self, inbound: Inbound) -> None:
         """Serve one request."""
-        if inbound.fault is None and inbound.head.target.startswith(CHALLENGE):
+        answer = self._answer_to(inbound)
+        if answer is None:
             await self._serve(inbound)
             return
         exchange = Exchange(inbound, self._ids.next(), time.monotonic())
-        fault = refuse(self._answer_to(inbound))
+        fault = refuse(answer)
         exchange.status, exchange.reason = fault.status, fault.reason
         self._metrics.refused(fault.status, fault.reason)
         body = fault.body()
@@ -73,13 +74,16 @@ class Redirect:
         inbound.answer(start, BodyKind.LENGTH, len(body), pieces=pieces, complete=True)
         self._recorder.record(exchange)
 
-    def _answer_to(self, inbound: Inbound) -> Exception:
+    def _answer_to(self, inbound: Inbound) -> Exception | None:
+        """Return what a request is answered; None if it is served."""
         if inbound.fault is not None:
             return inbound.fault
         try:
             target = parse_target(inbound.head)
         except Exception as error:  # noqa: BLE001 -- whatever is wrong with it is the answer
             return error
+        if target.path.startswith(CHALLENGE):
+            return None
         host = inbound.head.first.get(b"host", b"")
         name = host[: host.index(b"]") + 1] if host.startswith(b"[") else host.partition(b":")[0]
         if not name or target.path == "*":

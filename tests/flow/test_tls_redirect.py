@@ -70,11 +70,12 @@ async def test_what_names_no_clear_address_is_400(redirecting: Gateway, raw: byt
         await client.closed()
 
 
+@pytest.mark.parametrize("origin", [b"", b"http://gateway.example", b"HTTP://Gateway.Example"])
 async def test_the_challenge_of_acme_is_served_as_routes_have_it(
-    redirecting: Gateway, upstream: Upstream
+    redirecting: Gateway, upstream: Upstream, origin: bytes
 ) -> None:
     async with Client(redirecting.redirect_address) as client:
-        raw = b"GET /.well-known/acme-challenge/abc HTTP/1.1\r\nHost: gateway.example\r\n\r\n"
+        raw = b"GET %b/.well-known/acme-challenge/abc HTTP/1.1\r\nHost: gateway.example\r\n\r\n" % origin
         assert (await client.exchange(raw)).status == 200
         await client.closed()
     assert [request.start for request in upstream.requests] == [
@@ -83,7 +84,8 @@ async def test_the_challenge_of_acme_is_served_as_routes_have_it(
     assert upstream.requests[0].one("X-Forwarded-Proto") == "http"
     async with Client(redirecting.redirect_address) as client:
         climbing = (
-            b"GET /.well-known/acme-challenge/../../api/users HTTP/1.1\r\nHost: gateway.example\r\n\r\n"
+            b"GET %b/.well-known/acme-challenge/../../api/users HTTP/1.1\r\nHost: gateway.example\r\n\r\n"
+            % origin
         )
         assert (await client.exchange(climbing)).status in {400, 401}
     assert len(upstream.requests) == 1
