@@ -11,37 +11,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import TYPE_CHECKING, Final, TypeVar
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from config.checks import identity_problems
+from config.limit_checks import limit_problems
 from config.loop_checks import loop_problems
 from config.overlaps import MatchClaim, overlaps
 from config.route_checks import entry_problems
+from config.route_reader import RouteReader
 from config.route_text import read_text
-from config.routes import DEFAULT_UPSTREAM, Entry, RouteEntry, RouteFile
+from config.routes import DEFAULT_UPSTREAM
 from config.tls_checks import entry_problems as entry_tls_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from config.limits import LimitEntry
     from config.patterns import PathPattern
     from config.route_checks import Problem
-    from config.route_text import Place, RouteText
-    from config.routes import UpstreamEntry
+    from config.routes import RouteEntry, UpstreamEntry
     from config.settings import Settings
-
-E = TypeVar("E", bound=Entry)
-
-_PLAIN: Final = {
-    "missing": "is missing",
-    "extra_forbidden": "is no key of this place",
-    "list_type": "should be a list",
-    "too_short": "should have at least one entry",
-    "dict_type": "should be keys with values",
-    "model_type": "should be keys with values",
-}
 
 
 class RoutesRefused(Exception):
@@ -114,23 +103,16 @@ class PlannedRoute:
 
 @dataclass(frozen=True, slots=True)
 class RoutePlan:
-    """Upstreams and routes that a gateway forwards to."""
+    """Upstreams and routes that a gateway forwards to, and the limits that they name.
+
+    Attributes:
+        hosted_limits: Names of the limits of the gateway's own endpoints; None for those of the settings.
+    """
 
     upstreams: dict[str, UpstreamEntry]
     routes: tuple[PlannedRoute, ...]
-
-
-@dataclass(slots=True)
-class Written:
-    """Upstreams and routes of one text.
-
-    Attributes:
-        upstreams: By name; None for one with a problem.
-        routes: Routes without a problem, each with its index in the text.
-    """
-
-    upstreams: dict[str, UpstreamEntry | None] = field(default_factory=dict)
-    routes: list[tuple[int, RouteEntry]] = field(default_factory=list)
+    limits: dict[str, LimitEntry] = field(default_factory=dict)
+    hosted_limits: tuple[str, ...] | None = None
 
 
 def with_head(methods: Iterable[str]) -> list[str]:
@@ -150,9 +132,11 @@ def read_plan(settings: Settings) -> RoutePlan | None:
     problems: list[tuple[str, int, str]] = []
     upstreams: dict[str, UpstreamEntry | None] = {}
     routes: dict[str, PlannedRoute] = {}
+    limits: dict[str, LimitEntry] = {}
+    hosted_limits: tuple[str, ...] | None = None
     for layer, (called, raw) in enumerate(_sources(settings)):
         text = read_text(raw)
-        written = _Reader(text, called, problems).written()
+        written = RouteReader(text, called, problems).written()
         for place, entry in written.routes:
             line = text.line(("routes", place))
             for where, problem in entry_problems(entry, settings):
@@ -170,14 +154,16 @@ def read_plan(settings: Settings) -> RoutePlan | None:
             for where, problem in _upstream_problems(upstream, settings)
         ]
         upstreams |= written.upstreams
-    plan = RoutePlan(
-        {name: entry for name, entry in upstreams.items() if entry is not None}, tuple(routes.values())
-    )
+        limits |= written.limits
+        hosted_limits = hosted_limits if written.hosted_limits is None else written.hosted_limits
+    usable = {name: entry for name, entry in upstreams.items() if entry is not None}
+    plan = RoutePlan(usable, tuple(routes.values()), limits, hosted_limits)
     lines = [
         f"{called}:{line}: {problem}" for called, line, problem in sorted(problems, key=lambda one: one[:2])
     ]
     lines += _unknown_upstreams(plan, {*upstreams, *([DEFAULT_UPSTREAM] if settings.upstream.url else [])})
     lines += _unordered(plan)
+    lines += [] if problems else limit_problems(settings, plan)
     if lines:
         raise RoutesRefused(list(dict.fromkeys(lines)))
     return plan
@@ -200,57 +186,6 @@ def _sources(settings: Settings) -> Iterator[tuple[str, bytes]]:
 def preset_text(name: str) -> bytes:
     """Return the text of a preset."""
     return (resources.files("config") / "presets" / f"{name}.yaml").read_bytes()
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Validator of one text, which collects the problems."""
-
-    text: RouteText
-    called: str
-    problems: list[tuple[str, int, str]]
-
-    def written(self) -> Written:
-        """Return the usable upstreams and routes of the text.
-
-        Each part is validated by itself, so that a mistake in one hides none in another; the frame around them comes
-        last.
-        """
-        self.problems.extend((self.called, line, problem) for line, problem in self.text.problems)
-        written, frame = Written(), self.text.value
-        if frame is None:
-            return written
-        if isinstance(frame, dict):
-            frame = dict(frame)
-            if isinstance(upstreams := frame.get("upstreams"), dict):
-                frame["upstreams"] = {}
-                for name, value in upstreams.items():
-                    read = self._read(RouteFile, {"upstreams": {name: value}}, ())
-                    written.upstreams[name] = None if read is None else read.upstreams[name]
-            if isinstance(routes := frame.get("routes"), list):
-                frame["routes"] = []
-                entries = [self._read(RouteEntry, value, ("routes", n)) for n, value in enumerate(routes)]
-                written.routes += [(n, entry) for n, entry in enumerate(entries) if entry is not None]
-        self._read(RouteFile, frame, ())
-        return written
-
-    def _read(self, kind: type[E], value: object, place: Place) -> E | None:
-        try:
-            return kind.model_validate(value)
-        except ValidationError as error:
-            for detail in error.errors(include_url=False, include_context=False):
-                at = (*place, *detail["loc"])
-                message = _PLAIN.get(detail["type"]) or detail["msg"].removeprefix("Value error, ")
-                if at[2:4] == ("match", 0) and at[:4] not in self.text.lines:
-                    # A single match, not written as a list: its place in the file has no index.
-                    at = (*at[:3], *at[4:])
-                self.problems.append((self.called, self.text.line(at), f"{_path_text(at)}: {message}"))
-        return None
-
-
-def _path_text(place: tuple[str | int, ...]) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-    return text.removeprefix(".") or "the file"
 
 
 def _upstream_problems(upstream: UpstreamEntry, settings: Settings) -> Iterator[Problem]:

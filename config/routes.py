@@ -9,14 +9,16 @@ Laws:
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from authcore.identity_headers import ALL, BY_KEY, NONE, withheld
+from config.entries import Entry, Name, Some, one_or_many
 from config.fields import UpstreamUrl, shaped, upstream_url_pattern
 from config.groups.browsers import Cors
 from config.groups.tls import TlsEntry
+from config.limits import LimitEntry
 from config.patterns import PathPattern
 
 DEFAULT_UPSTREAM: Final = "default"
@@ -26,10 +28,6 @@ _HOST: Final = re.compile(
     r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]+|\[[0-9A-Fa-f:.]+\]"
 )
 _VALUE: Final = re.compile(r"[\x20-\x7e\xa1-\U0010ffff]*")
-
-
-def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _path(text: str) -> str:
@@ -79,13 +77,6 @@ def _identity(words: list[str]) -> list[str]:
     return words
 
 
-Name = Annotated[
-    str,
-    *shaped(
-        r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
-        "should be a name of letters, digits, _, . and -, at most 63, that begins with a letter or digit",
-    ),
-]
 Permission = Annotated[
     str,
     *shaped(
@@ -102,16 +93,12 @@ Path = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern":
 Prefix = Annotated[str, AfterValidator(_guarded), Field(json_schema_extra={"pattern": "^/."})]
 Host = Annotated[str, AfterValidator(_host)]
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-Item = TypeVar("Item")
-Some = Annotated[list[Item], Field(min_length=1)]
-Paths = Annotated[Some[Path], BeforeValidator(_one_or_many, json_schema_input_type=Path | Some[Path])]
-Prefixes = Annotated[
-    Some[Prefix], BeforeValidator(_one_or_many, json_schema_input_type=Prefix | Some[Prefix])
-]
-Hosts = Annotated[Some[Host], BeforeValidator(_one_or_many, json_schema_input_type=Host | Some[Host])]
-Methods = Annotated[Some[Method], BeforeValidator(_one_or_many, json_schema_input_type=Method | Some[Method])]
+Paths = Annotated[Some[Path], BeforeValidator(one_or_many, json_schema_input_type=Path | Some[Path])]
+Prefixes = Annotated[Some[Prefix], BeforeValidator(one_or_many, json_schema_input_type=Prefix | Some[Prefix])]
+Hosts = Annotated[Some[Host], BeforeValidator(one_or_many, json_schema_input_type=Host | Some[Host])]
+Methods = Annotated[Some[Method], BeforeValidator(one_or_many, json_schema_input_type=Method | Some[Method])]
 Permissions = Annotated[
-    Some[Permission], BeforeValidator(_one_or_many, json_schema_input_type=Permission | Some[Permission])
+    Some[Permission], BeforeValidator(one_or_many, json_schema_input_type=Permission | Some[Permission])
 ]
 
 IdentityWord = Annotated[
@@ -120,17 +107,11 @@ IdentityWord = Annotated[
 Identity = Annotated[
     Some[IdentityWord],
     AfterValidator(_identity),
-    BeforeValidator(_one_or_many, json_schema_input_type=IdentityWord | Some[IdentityWord]),
+    BeforeValidator(one_or_many, json_schema_input_type=IdentityWord | Some[IdentityWord]),
 ]
 
 Url = Annotated[UpstreamUrl, Field(json_schema_extra={"pattern": upstream_url_pattern()})]
-Urls = Annotated[Some[Url], BeforeValidator(_one_or_many, json_schema_input_type=Url | Some[Url])]
-
-
-class Entry(BaseModel):
-    """A part of a route file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+Urls = Annotated[Some[Url], BeforeValidator(one_or_many, json_schema_input_type=Url | Some[Url])]
 
 
 class UpstreamEntry(Entry):
@@ -254,6 +235,12 @@ class RouteEntry(Entry):
         None, ge=0, description="Request body; past that 413. 0: no limit. Default: GATEWAY_LIMIT_BODY_BYTES."
     )
     cors: Cors | None = Field(None, description="Instead of the GATEWAY_CORS_* settings.")
+    limits: list[Name] | None = Field(
+        None,
+        description="Limits of this file, or network, user, api_key and organization of the settings. Instead of the "
+        "GATEWAY_LIMITS_* settings; [] for none.",
+    )
+    cost: int = Field(1, ge=1, le=1_000_000, description="What a request takes of each of its limits.")
     shadow: bool = Field(default=False, description="What would be refused is recorded, and forwarded.")
     tickets: bool = Field(
         default=False, description="A WebSocket ticket in the query (?token=) is a credential here."
@@ -266,9 +253,14 @@ class RouteEntry(Entry):
 
 
 class RouteFile(Entry):
-    """Upstreams and routes."""
+    """Upstreams, limits and routes."""
 
     upstreams: dict[Name, UpstreamEntry] = Field(default_factory=dict)
+    limits: dict[Name, LimitEntry] = Field(default_factory=dict)
+    hosted_limits: list[Name] | None = Field(
+        None,
+        description="Limits of the gateway's own endpoints. Instead of the GATEWAY_LIMITS_* settings.",
+    )
     routes: list[RouteEntry] = Field(default_factory=list)
 
 

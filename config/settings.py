@@ -20,6 +20,7 @@ from config.groups.browsers import Cookie, Cors
 from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Migrate, Password, Token
 from config.groups.issuer import Issuer
+from config.groups.limiting import Limits
 from config.groups.listening import Proxy, Unix
 from config.groups.observing import Log, Trace
 from config.groups.serving import Admin, Header, Limit, Resolver, Timeout, Upstream
@@ -124,6 +125,7 @@ class Settings(BaseSettings):
     resolver: Resolver = Field(default_factory=Resolver)
     tls: Tls = Field(default_factory=Tls)
     limit: Limit = Field(default_factory=Limit)
+    limits: Limits = Field(default_factory=Limits)
     timeout: Timeout = Field(default_factory=Timeout)
     header: Header = Field(default_factory=Header)
     unix: Unix = Field(default_factory=Unix)

@@ -25,6 +25,7 @@ from gateway.assembly.database import redis_state
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
+from gateway.assembly.limits import Limiting
 from gateway.assembly.listener import build_listener
 from gateway.assembly.names import build_resolver
 from gateway.assembly.reporting import build_readiness, publish, snapshot
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.logs import AccessLog
+    from gateway.proxy.streams import Streams
     from gateway.status.report import Report
     from gateway.tracing.spans import SpanSender
     from gateway.wire.listener import Listener
@@ -137,7 +139,9 @@ class Gateway:
         self._sockets = build_sockets(settings, domain, metrics)
         forwarder, streams = build_forwarder(settings, tunnels, self._sockets, deadlines)
         # After the upstreams and the hosted pool: the first route table points at both.
-        routing = self.routing = Routing(settings, metrics, upstreams, hosted)
+        routing = self.routing = Routing(
+            settings, metrics, upstreams, hosted, Limiting(settings, self._processes)
+        )
         pipeline = self._pipeline = build_pipeline(
             settings,
             domain,
@@ -152,12 +156,7 @@ class Gateway:
         # After the pipeline: from here on a reloaded table reaches the authorizer.
         routing.serve(pipeline.decider)
         listener = self._listener = build_listener(settings, pipeline, deadlines, outbox, metrics)
-        drain = self._drain = Drain(
-            listener,
-            sockets=lambda: tunnels.open_now,
-            streams=lambda: streams.events,
-            drain_seconds=settings.timeout.drain_seconds,
-        )
+        drain = self._drain = self._build_drain(listener, tunnels, streams)
         # After everything that counts: it registers the metrics of all parts.
         report = publish(
             metrics,
@@ -167,6 +166,7 @@ class Gateway:
             tunnels=tunnels,
             upstreams=lambda: (*upstreams.now.values(), hosted),
             access_log=access_log,
+            limits=routing.limits,
             listening=lambda: not drain.begun,
         )
         # Before the listeners, so that the watch over sockets runs when the first one opens.
@@ -175,6 +175,14 @@ class Gateway:
         explain = build_explain(settings, domain, lambda: routing.table)
         # Last: nothing may arrive before all else stands. The admin listener is first, so that probes are answered.
         await self._listen(self._build_admin(drain, report, explain), listener, drain)
+
+    def _build_drain(self, listener: Listener, tunnels: Tunnels, streams: Streams) -> Drain:
+        return Drain(
+            listener,
+            sockets=lambda: tunnels.open_now,
+            streams=lambda: streams.events,
+            drain_seconds=self._settings.timeout.drain_seconds,
+        )
 
     def _build_admin(
         self, drain: Drain, report: Report, explain: Callable[[bytes], Awaitable[dict[str, object]]]

@@ -53,7 +53,7 @@ def build_explain(
     settings: Settings, domain: Domain, table: Callable[[], RouteTable]
 ) -> Callable[[bytes], Awaitable[dict[str, object]]]:
     """Return the function that explains a document, by the routes that `table` returns."""
-    decider, _ = build_decider(settings, domain, table(), Metrics())
+    decider, _ = build_decider(settings, domain, table(), Metrics(), limiting=False)
 
     def current() -> Any:
         decider.routes = table()

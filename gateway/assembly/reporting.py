@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import in_words
+from gateway.assembly.limits import publish_limits
 from gateway.status.readiness import Readiness
 from gateway.status.report import Report
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from authcore.store.postgres import PostgresStore
     from config.settings import Settings
     from gateway.assembly.domain import Domain
+    from gateway.assembly.limits import Limiting
     from gateway.assembly.routing import Routing
     from gateway.assembly.upstreams import Upstreams
     from gateway.logs import AccessLog
@@ -71,6 +73,7 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
     tunnels: Tunnels,
     upstreams: Callable[[], Iterable[Upstream]],
     access_log: AccessLog,
+    limits: Limiting,
     listening: Callable[[], bool],
 ) -> Report:
     """Register the metrics of all parts, and return the report of them."""
@@ -78,6 +81,7 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
     publish_clients(metrics, pipeline, listener, tunnels)
     publish_upstreams(metrics, upstreams)
     publish_log(metrics, access_log)
+    publish_limits(metrics, limits)
 
     def gauges() -> Snapshot:
         return {
@@ -89,18 +93,8 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
                 "tunnels": len(tunnels.open_now),
                 "loop_lag_seconds": max(listener.deadlines.lateness, default=0.0),
             },
-            "upstreams": {
-                upstream.name: {
-                    "open": upstream.pool.open,
-                    "idle": upstream.pool.idle,
-                    "max": upstream.pool.limits.connections,
-                    "waiting": upstream.pool.waiting,
-                    "failing": upstream.meter.failing,
-                    "identity": in_words(upstream.withheld),
-                    "addresses": _reported(upstream.pool),
-                }
-                for upstream in upstreams()
-            },
+            "upstreams": {upstream.name: _upstream(upstream) for upstream in upstreams()},
+            "limits": limits.report(),
         }
 
     def parts() -> Snapshot:
@@ -218,6 +212,20 @@ def _addresses(pool: UpstreamPool) -> float:
 def _behind(pool: UpstreamPool) -> float:
     endpoints = pool.endpoints
     return 0 if endpoints is None else sum(map(endpoints.is_back, endpoints.every()))
+
+
+def _upstream(upstream: Upstream) -> Snapshot:
+    """Return what /status has of an upstream."""
+    pool = upstream.pool
+    return {
+        "open": pool.open,
+        "idle": pool.idle,
+        "max": pool.limits.connections,
+        "waiting": pool.waiting,
+        "failing": upstream.meter.failing,
+        "identity": in_words(upstream.withheld),
+        "addresses": _reported(pool),
+    }
 
 
 def _reported(pool: UpstreamPool) -> dict[str, dict[str, int]]:

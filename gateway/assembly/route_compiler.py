@@ -20,14 +20,20 @@ if TYPE_CHECKING:
     from config.route_file import PlannedRoute, RoutePlan
     from config.routes import RouteEntry
     from config.settings import Settings
+    from gateway.assembly.limits import PlannedLimits
+    from gateway.limits.limit import RouteLimits
     from gateway.metrics import Metrics
     from gateway.proxy.upstreams import Upstream
 
 
 def planned_rules(
-    plan: RoutePlan, settings: Settings, metrics: Metrics, upstreams: Mapping[str, Upstream]
+    plan: RoutePlan,
+    settings: Settings,
+    metrics: Metrics,
+    upstreams: Mapping[str, Upstream],
+    limits: PlannedLimits | None = None,
 ) -> list[tuple[Pattern, Route]]:
-    """Return the patterns and routes of a plan."""
+    """Return the patterns and routes of a plan; without `limits`, no route has any."""
     cors = build_policy(settings.cors)
     rules = []
     for planned in plan.routes:
@@ -53,9 +59,17 @@ def planned_rules(
             cors=cors if entry.cors is None else build_policy(entry.cors),
             withheld=upstream.withheld if entry.identity is None else withheld(entry.identity),
             edits=None if entry.headers is None else HeaderEdits.of(entry.headers.put, entry.headers.add),
+            limits=None if limits is None else _limits(entry, settings, limits),
         )
         rules += list(_rules(planned, route))
     return rules
+
+
+def _limits(entry: RouteEntry, settings: Settings, limits: PlannedLimits) -> RouteLimits | None:
+    shadow = entry.shadow or settings.shadow
+    return limits.of_route(
+        entry.name, entry.limits, public=entry.auth == "public", cost=entry.cost, shadow=shadow
+    )
 
 
 def _rules(planned: PlannedRoute, route: Route) -> Iterator[tuple[Pattern, Route]]:
@@ -85,7 +99,15 @@ def preflights_of(rules: Iterable[tuple[Pattern, Route]], metrics: Metrics) -> d
     """Map each route to its preflight variant: the same upstream, without authentication."""
     meter = metrics.route("preflight")
     return {
-        route: replace(route, name="preflight", meter=meter, requirement=PUBLIC, cors=None, shadow=False)
+        route: replace(
+            route,
+            name="preflight",
+            meter=meter,
+            requirement=PUBLIC,
+            cors=None,
+            shadow=False,
+            limits=None if route.limits is None else route.limits.of_preflights(),
+        )
         for _, route in rules
     }
 

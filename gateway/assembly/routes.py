@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from config.route_file import read_plan
 from config.routes import DEFAULT_UPSTREAM
+from gateway.assembly.limits import Limiting
 from gateway.assembly.route_compiler import planned_rules, preflights_of, refuse_hosted
 from gateway.endpoints.hosted import hosted_endpoints
 from gateway.metrics import Metrics
@@ -19,34 +20,40 @@ if TYPE_CHECKING:
 
     from config.route_file import RoutePlan
     from config.settings import Settings
+    from gateway.assembly.limits import PlannedLimits
+    from gateway.limits.limit import RouteLimits
     from gateway.proxy.upstreams import Upstream
 
 TICKET_PATH = "/ws"
 """The only path whose query may hold a token, unless the path is made public."""
 
 
-def build_routes(
+def build_routes(  # noqa: PLR0913, PLR0917 -- what a table is made of
     settings: Settings,
     metrics: Metrics,
     upstreams: Mapping[str, Upstream],
     hosted: Upstream,
     plan: RoutePlan | None,
+    limits: PlannedLimits,
 ) -> RouteTable:
     """Build the table: the hosted routes, and the plan's routes; without a plan, those of the path settings.
 
     Raises:
         RoutesRefused: the route file has a route for a hosted path.
     """
-    ours = _hosted_routes(settings, metrics, hosted)
+    ours = _hosted_routes(settings, metrics, hosted, limits)
     preflight = None
     if DEFAULT_UPSTREAM in upstreams:
         # A preflight is forwarded only if no CORS policy answers it.
-        preflight = replace(_forwarded(settings, metrics, upstreams, "preflight", PUBLIC), cors=None)
+        forwarded = _forwarded(settings, metrics, upstreams, "preflight", PUBLIC, None)
+        of_all = limits.of_route("preflight", public=False)
+        preflight = replace(forwarded, cors=None, limits=None if of_all is None else of_all.of_preflights())
     if plan is None:
         # Without endings: /api.html and /ws.js may be pages that are meant to be public.
-        return RouteTable(ours, _rules_of_settings(settings, metrics, upstreams), preflight, endings=False)
+        rules = _rules_of_settings(settings, metrics, upstreams, limits)
+        return RouteTable(ours, rules, preflight, endings=False)
     refuse_hosted(plan, ours)
-    rules = planned_rules(plan, settings, metrics, upstreams)
+    rules = planned_rules(plan, settings, metrics, upstreams, limits)
     return RouteTable(ours, rules, preflight, preflights_of(rules, metrics))
 
 
@@ -58,16 +65,18 @@ def check_routes(settings: Settings) -> RoutePlan | None:
     """
     plan = read_plan(settings)
     if plan is not None:
-        refuse_hosted(plan, _hosted_routes(settings, Metrics(), cast("Upstream", None)))
+        limits = Limiting(settings).planned(plan)
+        refuse_hosted(plan, _hosted_routes(settings, Metrics(), cast("Upstream", None), limits))
     return plan
 
 
-def _forwarded(
+def _forwarded(  # noqa: PLR0913, PLR0917 -- what a route is made of
     settings: Settings,
     metrics: Metrics,
     upstreams: Mapping[str, Upstream],
     name: str,
     requirement: Requirement,
+    limits: RouteLimits | None,
 ) -> Route:
     return Route(
         name,
@@ -78,19 +87,23 @@ def _forwarded(
         shadow=settings.shadow and not requirement.public,
         cors=build_policy(settings.cors),
         withheld=upstreams[DEFAULT_UPSTREAM].withheld,
+        limits=limits,
     )
 
 
 def _rules_of_settings(
-    settings: Settings, metrics: Metrics, upstreams: Mapping[str, Upstream]
+    settings: Settings, metrics: Metrics, upstreams: Mapping[str, Upstream], limits: PlannedLimits
 ) -> list[tuple[Pattern, Route]]:
-    public = _forwarded(settings, metrics, upstreams, "public", PUBLIC)
-    protected = _forwarded(settings, metrics, upstreams, "protected", AUTHENTICATED)
+    def forwarded(name: str, requirement: Requirement) -> Route:
+        limited = limits.of_route(name, public=requirement.public, shadow=settings.shadow)
+        return _forwarded(settings, metrics, upstreams, name, requirement, limited)
+
+    public, protected = forwarded("public", PUBLIC), forwarded("protected", AUTHENTICATED)
     rules = [(Pattern.parse(text), public) for text in settings.public_paths]
     rules += [(_guarded(Pattern.parse(text)), protected) for text in settings.protected_paths]
     if TICKET_PATH not in settings.public_paths:
         socket_route = replace(
-            _forwarded(settings, metrics, upstreams, "ws", AUTHENTICATED),
+            forwarded("ws", AUTHENTICATED),
             tickets=True,
             message=True,
             unproven=settings.ws.auth == "message",
@@ -104,7 +117,9 @@ def _guarded(pattern: Pattern) -> Pattern:
     return replace(pattern, prefix=pattern.path.below and pattern.path.segments != ())
 
 
-def _hosted_routes(settings: Settings, metrics: Metrics, hosted: Upstream) -> dict[str, list[Route]]:
+def _hosted_routes(
+    settings: Settings, metrics: Metrics, hosted: Upstream, limits: PlannedLimits
+) -> dict[str, list[Route]]:
     """Return the routes of the hosted endpoints, by path."""
     cors = build_policy(settings.cors)
     ours: dict[str, list[Route]] = {}
@@ -120,6 +135,7 @@ def _hosted_routes(settings: Settings, metrics: Metrics, hosted: Upstream) -> di
             own_organization_only=endpoint.organization == "own",
             cookies=settings.cookies and endpoint.cookies,
             cors=cors,
+            limits=limits.of_hosted(endpoint.route_name) if endpoint.limited else None,
         )
         ours.setdefault(endpoint.path, []).append(route)
     return ours

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from config.route_file import RoutesRefused, read_plan
+from gateway.assembly.limits import Limiting
 from gateway.assembly.plan_warnings import plan_warnings
 from gateway.assembly.routes import build_routes
 
@@ -45,10 +46,18 @@ class Routing:
         table: The current table.
         loaded: POSIX seconds at which it was read.
         whole: The last reload was not refused.
+        limits: The limits that its routes name.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, upstreams: Upstreams, hosted: Upstream) -> None:
-        """Read the plan, and build the first table.
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        upstreams: Upstreams,
+        hosted: Upstream,
+        limits: Limiting | None = None,
+    ) -> None:
+        """Read the plan, and build the first table; without `limits`, those of one process alone.
 
         Raises:
             RoutesRefused: the route file cannot be used.
@@ -57,6 +66,7 @@ class Routing:
         self._metrics = metrics
         self._upstreams = upstreams
         self._hosted = hosted
+        self.limits = Limiting(settings) if limits is None else limits
         self._reading = asyncio.Lock()
         self._decider: Authorizer | None = None
         self._seen, self._digest = self._look(), self._content()
@@ -129,8 +139,10 @@ class Routing:
     def _build(self, plan: RoutePlan | None) -> RouteTable:
         planned = self._upstreams.planned(plan)
         named = {name: upstream for name, (_, upstream) in planned.items()}
-        table = build_routes(self._settings, self._metrics, named, self._hosted, plan)
+        limits = self.limits.planned(plan)
+        table = build_routes(self._settings, self._metrics, named, self._hosted, plan, limits)
         self._upstreams.settle(planned)
+        limits.settle()
         for warning in [] if plan is None else plan_warnings(plan, self._settings):
             log.warning("routes_doubtful", warning=warning)
         return table

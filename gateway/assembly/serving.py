@@ -104,9 +104,12 @@ def build_spans(settings: Settings, metrics: Metrics) -> SpanSender | None:
 
 
 def build_decider(
-    settings: Settings, domain: Domain, routes: RouteTable, metrics: Metrics
+    settings: Settings, domain: Domain, routes: RouteTable, metrics: Metrics, *, limiting: bool = True
 ) -> tuple[Authorizer, HeaderPolicy]:
-    """Build the decider, and the header policy that turns its permits into headers."""
+    """Build the decider, and the header policy that turns its permits into headers.
+
+    Unless `limiting`, what it decides takes nothing of limits.
+    """
     laws = HeaderPolicy(
         settings.header.names(),
         cookies=settings.cookies,
@@ -123,6 +126,7 @@ def build_decider(
         clock=domain.clock,
         browsers=BrowserPolicy(csrf_tokens(settings)) if settings.cookies else None,
         signing=build_signing(settings),
+        limiting=limiting,
     )
     return decider, laws
 

@@ -134,6 +134,7 @@ class Endpoint(Operation, Generic[Sender]):
         cookies: It reads and sets the gateway's cookies, where they are on.
         head: A GET answers HEAD too (RFC 9110 section 9.3.2); False where GET makes something.
         route: The name of its route in metrics and logs; empty for one that follows from the path.
+        limited: Rate limits count it; False for what must always be there, such as signing out.
         when: Returns whether it is hosted, by the settings.
     """
 
@@ -142,6 +143,7 @@ class Endpoint(Operation, Generic[Sender]):
     cookies: bool = False
     head: bool = True
     route: str = ""
+    limited: bool = True
     when: Callable[[Settings], bool] = always
 
     @property

@@ -33,6 +33,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/.well-known/jwks.json",
+        limited=False,
         route="jwks",
         tag="Descriptions",
         summary="The public keys that tokens are signed with, as a JSON Web Key Set",

@@ -99,6 +99,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/auth/openapi.json",
+        limited=False,
         tag="Descriptions",
         summary="This description, as an OpenAPI document",
         access=PUBLIC,
@@ -107,6 +108,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/api/auth/docs",
+        limited=False,
         tag="Descriptions",
         summary="This description, as a page to read",
         access=PUBLIC,

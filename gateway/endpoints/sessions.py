@@ -104,6 +104,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/auth/logout-all",
+        limited=False,
         route="auth-sessions",
         tag="Sessions",
         summary="End all of one's own sessions, this one too",

@@ -185,6 +185,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/auth/logout",
+        limited=False,
         tag="Signing in",
         summary="End the session of the tokens that are sent",
         detail="In the body, as the credential, or in cookies. Whatever is sent, the caller is signed out: always 200.",

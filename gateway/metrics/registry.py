@@ -39,6 +39,8 @@ KNOWN_DROPS: Final = (
     ("408", "request_timeout"),
     ("413", "body_too_large"),
     ("414", "target_too_long"),
+    ("429", "concurrency_limited"),
+    ("429", "rate_limited"),
     ("431", "head_too_large"),
     ("499", "write_timeout"),
     ("503", "too_many_connections"),

@@ -20,7 +20,8 @@ import structlog
 
 from authcore import errors
 from authcore.principal import ANONYMOUS
-from gateway.faults import GatewayFault
+from gateway.faults import GatewayFault, describe
+from gateway.limits.refusal import LimitExceeded
 from gateway.proxy.sockets import UNAUTHORIZED
 from gateway.wire.drive import Abandoned
 from gateway.wire.first_message import Unreadable
@@ -51,6 +52,7 @@ _CLOSED: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (errors.UserDisabled, UNAUTHORIZED, "account disabled"),
     (errors.PermissionDenied, POLICY, "permission denied"),
     (errors.AuthError, POLICY, FAILED),
+    (LimitExceeded, TRY_AGAIN, "too many, try again later"),
 )
 """Close code and reason by refusal; the first row that fits counts. A session that has ended gets the same code here as
 one that ends while its socket is open."""
@@ -175,7 +177,7 @@ class Admission:
             code, text, reason = POLICY, FAILED, error.reason
         elif found := [row for row in _CLOSED if isinstance(error, row[0])]:
             _, code, text = found[0]
-            reason = str(error.reason) if isinstance(error, errors.AuthError) else "shutting_down"
+            reason = "shutting_down" if isinstance(error, Abandoned) else str(describe(error).reason)
         else:
             log.error("socket_not_judged", exc_info=error)
         self.refused[reason] = self.refused.get(reason, 0) + 1

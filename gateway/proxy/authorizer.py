@@ -3,9 +3,11 @@
 ::
 
     route       = match(target)                  404 405
+    limit(network)                               429
     credential  = read_credential(headers)       400 401
     principal   = await authenticate(credential) 401, store unreachable 503
     permit      = authorize(principal, route)    403
+    limit(caller)                                429
     start       = prepare(question, permit)      500
 
 Laws:
@@ -32,6 +34,7 @@ from authcore.errors import AuthError, CredentialMissing, PermissionDenied, Toke
 from authcore.principal import ANONYMOUS, AuthMethod
 from gateway.credentials import read_ticket
 from gateway.faults import CsrfRefused, LoopDetected, MethodNotAllowed, NotFound, OriginRefused
+from gateway.limits.hold import Hold
 from gateway.proxy.browsers import own_page_line
 from gateway.proxy.matching import host_of
 from gateway.proxy.memo import CredentialMemo, PermitMemo, UpstreamHeadersMemo
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
     from authcore.identity.authenticator import Authenticator
     from authcore.principal import Permit, Principal
     from authcore.store.clock import DatabaseClock
+    from gateway.limits.limit import RouteLimits
     from gateway.metrics import Metrics
     from gateway.proxy.browsers import BrowserPolicy
     from gateway.proxy.decision_context import DecisionContext
@@ -86,8 +90,13 @@ class Authorizer:
         clock: DatabaseClock,
         browsers: BrowserPolicy | None = None,
         signing: Signing | None = None,
+        limiting: bool = True,
     ) -> None:
-        """`browsers` is the cookie policy and `signing` signs identities; each is None if it is off."""
+        """`browsers` is the cookie policy and `signing` signs identities; each is None if it is off.
+
+        Unless `limiting`, requests take nothing of limits, and none refuses.
+        """
+        self._limiting = limiting
         self._signing = signing
         self._clock = clock
         self.routes = routes
@@ -116,7 +125,7 @@ class Authorizer:
         """Return the route and the permit of a question whose field lines and target are parsed.
 
         Raises:
-            GatewayFault: there is no route, or the request contradicts itself.
+            GatewayFault: there is no route, the request contradicts itself, or a limit refuses it.
             AuthError: the caller is not known or may not do this, or the store does not answer.
         """
         head, reading, target = question.head, question.reading, question.target
@@ -128,11 +137,10 @@ class Authorizer:
             method = head.first[b"access-control-request-method"]
         host = host_of(head.first.get(b"host", b"")) if routes.by_host else ""
         question.route = route = routes.match(method, target.path, host, preflight=preflight)
+        if route.limits is not None and self._limiting and question.hold is None:
+            _enter(question, route.limits, reading)
         if route.requirement.public:
-            if self._browsers is not None:
-                self._browsers.check(question, reading, ANONYMOUS, route)
-            question.permit = permit = self._rule(reading, ANONYMOUS, route)
-            return route, permit
+            return route, self._open_to_all(question, reading, route)
         proven = ANONYMOUS
         try:
             principal = self._known(question, reading, target, route) or await self._authenticate(
@@ -148,7 +156,18 @@ class Authorizer:
             question.shadowed = refusal
             permit = permit_in_shadow(proven, refusal)
         question.permit = permit
+        if question.hold is not None and not (route.unproven and proven is ANONYMOUS):
+            _settle(question, question.hold, proven, time.monotonic())
         return route, permit
+
+    def _open_to_all(self, question: DecisionContext, reading: ParsedHeaders, route: Route) -> Permit:
+        """Return the permit of a request for a public route."""
+        if self._browsers is not None:
+            self._browsers.check(question, reading, ANONYMOUS, route)
+        question.permit = permit = self._rule(reading, ANONYMOUS, route)
+        if question.hold is not None:
+            _settle(question, question.hold, ANONYMOUS, question.started)
+        return permit
 
     def asked_about(self, question: DecisionContext) -> Route | None:
         """Return the route that a CORS preflight asks about; None if there is none."""
@@ -246,6 +265,7 @@ class Authorizer:
         Raises:
             AuthError: the token opens no socket here, or its principal is another than the handshake's; or the store
                 does not answer.
+            LimitExceeded: the caller has used up a limit of the route.
         """
         reading, route, proven = question.reading, question.route, question.principal
         if reading is None or route is None or proven is None:
@@ -259,7 +279,10 @@ class Authorizer:
         except AuthError as error:
             self._verdicts.record(kind, error.reason)
             raise
-        return self._authorize(question, reading, principal, route)
+        permit = self._authorize(question, reading, principal, route)
+        if question.hold is not None:
+            _settle(question, question.hold, principal, time.monotonic())
+        return permit
 
     def identity(self, question: DecisionContext, route: Route, permit: Permit) -> bytes:
         """Return the identity headers for the upstream, and the signed identity if signing is on."""
@@ -318,3 +341,23 @@ class Authorizer:
         if laws.loop.is_on(question.head):
             raise LoopDetected("The request has come back to the gateway that forwarded it")
         return passing + laws.identity(principal, route.withheld) + reading.origin.lines + laws.loop.line
+
+
+def _enter(question: DecisionContext, limits: RouteLimits, reading: ParsedHeaders) -> None:
+    """Take of the limits that count before the credential is read: the phase limit(network)."""
+    hold = question.hold = Hold(
+        limits, reading.origin.client, question.started, concurrent=not question.decision
+    )
+    try:
+        hold.enter()
+    finally:
+        question.shadowed = hold.shadowed
+
+
+def _settle(question: DecisionContext, hold: Hold, principal: Principal, now: float) -> None:
+    """Take of the limits that count callers: the phase limit(caller)."""
+    try:
+        hold.settle(principal, now)
+    finally:
+        if question.shadowed is None:
+            question.shadowed = hold.shadowed

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from authcore.credentials import CookieToken
     from authcore.principal import Permit, Principal
+    from gateway.limits.hold import Hold
     from gateway.proxy.parsed_headers import ParsedHeaders
     from gateway.proxy.routes import Route
     from gateway.proxy.target import Target
@@ -32,6 +33,8 @@ class DecisionContext:
         decision: The endpoint that another proxy asked; empty for a forwarded or explained request.
         principal: The proven caller, if a credential was looked for.
         permit: The proof that the caller may do this.
+        started: Monotonic seconds at the beginning.
+        hold: What it has taken of its route's limits; None where the route has none, or its phase has not run.
         shadowed: The refusal that applies if the route's rule is enforced; None if there is none or it is enforced.
     """
 
@@ -40,6 +43,7 @@ class DecisionContext:
         "credential",
         "decision",
         "head",
+        "hold",
         "own_id",
         "permit",
         "principal",
@@ -47,11 +51,14 @@ class DecisionContext:
         "request_id",
         "route",
         "shadowed",
+        "started",
         "target",
     )
 
-    def __init__(self, head: RequestHead, request_id: bytes) -> None:
+    def __init__(self, head: RequestHead, request_id: bytes, started: float) -> None:
         self.head = head
+        self.started = started
+        self.hold: Hold | None = None
         self.own_id = self.request_id = request_id
         self.reading: ParsedHeaders | None = None
         self.target: Target | None = None

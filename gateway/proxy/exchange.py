@@ -18,8 +18,7 @@ class Exchange(DecisionContext):
 
     Attributes:
         inbound: The request as it arrives and the answer as it leaves.
-        started: Monotonic seconds at the beginning.
-        decided: The same when the caller was let through; 0 when it has not been.
+        decided: Monotonic seconds when the caller was let through; 0 when it has not been.
         sent: The same when the request was sent, for the first time; 0 when it was not.
         headed: The same when the final head of the upstream's answer came; 0 when it has not.
         cors: The field lines that the policy of its route adds to the answer; empty where there is none.
@@ -47,16 +46,14 @@ class Exchange(DecisionContext):
         "inbound",
         "reason",
         "sent",
-        "started",
         "status",
         "stream",
     )
 
     def __init__(self, inbound: Inbound, request_id: bytes, started: float) -> None:
-        super().__init__(inbound.head, request_id)
+        super().__init__(inbound.head, request_id, started)
         self.inbound = inbound
         self.admission: Admission | None = None
-        self.started = started
         self.decided = self.sent = self.headed = 0.0
         self.cors = b""
         self.status = 0

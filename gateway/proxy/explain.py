@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -81,7 +82,9 @@ class Explainer:
         Raises:
             BadRequest: it cannot be a request.
         """
-        question = DecisionContext(self._head(asked, now), secrets.token_hex(16).encode("ascii"))
+        question = DecisionContext(
+            self._head(asked, now), secrets.token_hex(16).encode("ascii"), time.monotonic()
+        )
         decider = self._decider()
         explanation: dict[str, object] = {
             "request": {"method": asked.method, "target": asked.target, "host": asked.host}

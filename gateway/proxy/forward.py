@@ -144,8 +144,13 @@ class Forwarder:
             b"content-length" in response.first and response.status != _NO_CONTENT
         )  # RFC 9110 section 8.6
         pieces = connection.take()
+        start = response_start(response, exchange.request_id, exchange.cors)
+        if exchange.hold is not None:
+            start += exchange.hold.lines(exchange.headed)
+            if not connection.complete:
+                exchange.hold.flows_on()
         inbound.answer(
-            response_start(response, exchange.request_id, exchange.cors),
+            start,
             response.kind,
             response.length if has_length else None,
             pieces=pieces,
@@ -190,7 +195,11 @@ class Forwarder:
         """Pass bytes both ways until either side ends."""
         inbound = exchange.inbound
         far, early = connection.switch()
-        near = inbound.switch(response_start(response, exchange.request_id), early)
+        start = response_start(response, exchange.request_id)
+        if exchange.hold is not None:
+            start += exchange.hold.lines(exchange.headed)
+            exchange.hold.flows_on()
+        near = inbound.switch(start, early)
         tunnel = self._tunnels.open()
         admission = exchange.admission
         threshold = None if admission is None else admission.threshold(exchange)

@@ -14,6 +14,7 @@ Laws:
 
 - The answers are 200 with the identity headers, 401, 403 and 503, and no others: nginx takes any other for an error of
   its own. A refusal that would be 400, 404 or 405 to a client is 403 here, with the same message; every 5xx is 503.
+  A 429 stays one for proxies that pass it on with its Retry-After, and is 403 for nginx.
 - A description is believed only from a trusted peer, and only if it is there exactly once. One that is missing, doubled
   or ambiguous is refused. There is no default, which would be a way in. Of each proxy only those fields are read that
   it always sets over the client's (for nginx, those that its configuration has to name).
@@ -50,6 +51,7 @@ _TARGET: Final = re.compile(rb"/[\x21-\x7e]*")
 """A request line cannot hold some bytes that a field's value may: a space, a tab, bytes over 0x7F."""
 
 _OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _SERVER_ERROR, _UNAVAILABLE = 200, 400, 401, 403, 500, 503
+_TOO_MANY = 429
 _CREDENTIALS: Final = ("authorization", "x-api-key")
 _ORGANIZATION: Final = "x-organization-id"
 
@@ -68,9 +70,11 @@ class NotDescribed(GatewayFault):
     reason = "not_described"
 
 
-def narrowed(fault: Fault) -> Fault:
-    """Return `fault` as one of the answers that every proxy understands."""
+def narrowed(fault: Fault, endpoint: str) -> Fault:
+    """Return `fault` as one of the answers that the proxies understand that ask `endpoint`."""
     if fault.status in {_UNAUTHORIZED, _FORBIDDEN, _UNAVAILABLE}:
+        return fault
+    if fault.status == _TOO_MANY and endpoint in {FORWARD, ENVOY}:
         return fault
     if fault.status < _SERVER_ERROR:
         return Fault(_FORBIDDEN, fault.message, fault.reason)

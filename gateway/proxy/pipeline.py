@@ -5,9 +5,11 @@
     observe( rescue(
        target      = read(head)                     400
        route       = match(target)                  404 405   from here
+       limit(network)                               429
        credential  = read_credential(headers)       400 401
        principal   = await authenticate(credential) 401, store unreachable 503
-       permit      = authorize(principal, route)    403       to here: decide.py
+       permit      = authorize(principal, route)    403
+       limit(caller)                                429       to here: authorizer.py
        request     = prepare(exchange, permit)      413 500
        response    = await send(request)            502 503 504
        relay(response)
@@ -113,6 +115,8 @@ class Pipeline:
             self._rescue(exchange, error)
         finally:
             self.in_flight -= 1
+            if exchange.hold is not None:
+                exchange.hold.release()
             self.recorder.record(exchange)
 
     async def _forward(self, exchange: Exchange) -> None:
@@ -205,7 +209,7 @@ class Pipeline:
         if fault is INTERNAL:
             log.error("request_failed", exc_info=error)
         if exchange.decision:
-            fault = narrowed(fault)
+            fault = narrowed(fault, exchange.decision)
         exchange.reason = fault.reason
         exchange.detail = detail_of(error)
         self._metrics.refused(fault.status, fault.reason)
@@ -227,9 +231,11 @@ class Pipeline:
         inbound.sink = None  # the rest of the body is dropped
         body = fault.body()
         policy = self._cors if exchange.route is None else exchange.route.cors
-        cors = b"" if policy is None else policy.lines(inbound.head)
+        more = b"" if policy is None else policy.lines(inbound.head)
+        if exchange.hold is not None:
+            more += exchange.hold.lines(time.monotonic())
         inbound.answer(
-            answer_start(fault, exchange.request_id) + cors,
+            answer_start(fault, exchange.request_id) + more,
             BodyKind.LENGTH,
             len(body),
             pieces=[] if inbound.head.method == b"HEAD" else [body],

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from authcore.authorize import Requirement
 from config.patterns import PathPattern
 from gateway.faults import MethodNotAllowed, NotFound
+from gateway.limits.limit import RouteLimits
 from gateway.metrics import RouteMeter
 from gateway.proxy.cors import CorsPolicy
 from gateway.proxy.header_edits import HeaderEdits
@@ -60,6 +61,7 @@ class Route:
         cookies: The gateway's own application reads and sets its cookies here.
         cors: The CORS policy; None leaves CORS to the upstream.
         withheld: Keys of the identity headers that the upstream is not sent; equal sets are one object.
+        limits: Its rate and concurrency limits; None if it has none.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Route:
     cookies: bool = False
     cors: CorsPolicy | None = None
     withheld: frozenset[str] = frozenset()
+    limits: RouteLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,31 @@
+"""Parts that entries of a route file are made of: their base model, names, and lists that may be one value."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from config.fields import shaped
+
+
+class Entry(BaseModel):
+    """A part of a route file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def one_or_many(value: Any) -> Any:
+    """Return a list of a text that stands alone; leave any other value for its type to check."""
+    return [value] if isinstance(value, str) else value
+
+
+Name = Annotated[
+    str,
+    *shaped(
+        r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$",
+        "should be a name of letters, digits, _, . and -, at most 63, that begins with a letter or digit",
+    ),
+]
+Item = TypeVar("Item")
+Some = Annotated[list[Item], Field(min_length=1)]

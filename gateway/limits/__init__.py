@@ -1,0 +1,1 @@
+"""Rate and concurrency limits: how much callers may ask of routes, counted in memory."""

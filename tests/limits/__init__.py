@@ -1,0 +1,1 @@
+"""Rate limits as parts: buckets, limits and holds, with the time passed in."""
