@@ -23,6 +23,7 @@ from config.groups.issuer import Issuer
 from config.groups.limiting import Limits
 from config.groups.listening import Proxy, Unix
 from config.groups.observing import Log, Trace
+from config.groups.quotas import Quota
 from config.groups.serving import Admin, Header, Limit, Resolver, Timeout, Upstream
 from config.groups.signin import Invitation, Signin
 from config.groups.signing import Signed
@@ -104,6 +105,11 @@ class Settings(BaseSettings):
         description="What /readyz answers while the database is away or refuses: serving is ready for as long as known "
         "callers are served without it (GATEWAY_IDENTITY_STALE_SECONDS), strict is not.",
     )
+    quotas: bool = Field(
+        default=False,
+        description="Requests of API keys and organizations are counted by UTC day and month, and those over a quota "
+        "refused with 429; `whatomate-gateway quotas` shows and sets them (docs/quotas.md).",
+    )
     admin: Admin = Field(default_factory=Admin)
     database: Database = Field(default_factory=Database)
     migrate: Migrate = Field(default_factory=Migrate)
@@ -118,6 +124,7 @@ class Settings(BaseSettings):
     signin: Signin = Field(default_factory=Signin)
     identity: Identity = Field(default_factory=Identity)
     keys: Keys = Field(default_factory=Keys)
+    quota: Quota = Field(default_factory=Quota)
     ws: Ws = Field(default_factory=Ws)
     stream: Stream = Field(default_factory=Stream)
     whatomate: Whatomate = Field(default_factory=Whatomate)

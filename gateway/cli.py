@@ -30,6 +30,7 @@ from gateway.commands.health import health
 from gateway.commands.invitations import invitations
 from gateway.commands.keys import keys
 from gateway.commands.opening import refusal
+from gateway.commands.quotas import quotas
 from gateway.commands.routes import routes
 from gateway.commands.serving import check_config, dev, migrate, serve
 from gateway.commands.settings import settings
@@ -86,6 +87,7 @@ _COMMANDS = (
     token,
     routes,
     invitations,
+    quotas,
 )
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from authcore import errors
+from authcore.quotas import Period
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,6 +181,8 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
     errors.CurrentPasswordWrong: (403, ()),
     errors.CurrentPasswordIncorrect: (400, ()),
     errors.Throttled: (429, ()),
+    errors.QuotaExceeded: (429, ()),
+    errors.QuotaUnknown: (503, _RETRY),
     errors.StoreUnavailable: (503, _RETRY),
     errors.IssuerUnavailable: (503, _RETRY),
     errors.Overloaded: (503, _RETRY),
@@ -188,6 +191,20 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
 """A class that is not listed has the row of its nearest listed ancestor."""
 
 INTERNAL: Final = Fault(500, "Internal error", "internal")
+
+
+def quota_lines(error: errors.QuotaExceeded) -> tuple[tuple[str, str], ...]:
+    """Return the field lines about a quota that is used up (draft-ietf-httpapi-ratelimit-headers).
+
+    The window of a month has no length that is always true, so its policy names none.
+    """
+    name, seconds = f'"{error.kind.value}-{error.period.value}"', error.retry_after_seconds
+    window = ";w=86400" if error.period is Period.DAY else ""
+    return (
+        ("Retry-After", str(seconds)),
+        ("RateLimit-Policy", f"{name};q={error.most}{window}"),
+        ("RateLimit", f"{name};r=0;t={seconds}"),
+    )
 
 
 def describe(error: Exception) -> Fault:
@@ -201,5 +218,7 @@ def describe(error: Exception) -> Fault:
                 status, headers = row
                 if isinstance(error, errors.Throttled):  # RFC 6585 section 4
                     headers = (("Retry-After", str(error.retry_after_seconds)),)
+                elif isinstance(error, errors.QuotaExceeded):
+                    headers = quota_lines(error)
                 return Fault(status, str(error), error.reason, headers)
     return INTERNAL

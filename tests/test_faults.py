@@ -63,8 +63,8 @@ STATUS = {
     "PasswordMissing": 409,
     "EmailUnproved": 401,
     "InviterUnfit": 403,
-    **dict.fromkeys(("Throttled", "TooManyAtOnce"), 429),
-    **dict.fromkeys(("StoreUnavailable", "IssuerUnavailable", "Overloaded"), 503),
+    **dict.fromkeys(("Throttled", "TooManyAtOnce", "QuotaExceeded"), 429),
+    **dict.fromkeys(("StoreUnavailable", "IssuerUnavailable", "Overloaded", "QuotaUnknown"), 503),
 }
 
 

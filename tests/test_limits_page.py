@@ -28,6 +28,13 @@ BOUNDS: Final = [name for name, field in FIELDS.items() if is_number(field.annot
 ROWS: Final = dict(re.findall(r"^\| .+ \| `(GATEWAY_[A-Z_]+)`[^|]* \| ([^|]+) \| .*\|$", PAGE, re.MULTILINE))
 WORDS: Final = {
     "GATEWAY_LIMIT_BODY_BYTES": "0: none",
+    **dict.fromkeys(
+        (
+            *("GATEWAY_QUOTA_KEY_DAY", "GATEWAY_QUOTA_KEY_MONTH"),
+            *("GATEWAY_QUOTA_ORGANIZATION_DAY", "GATEWAY_QUOTA_ORGANIZATION_MONTH"),
+        ),
+        "0: none",
+    ),
     "GATEWAY_PASSWORD_NETWORK_WORKERS": "half of the threads",
 }
 """Defaults that the page explains, of settings whose 0 has a meaning of its own."""

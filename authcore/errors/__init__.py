@@ -55,6 +55,7 @@ from authcore.errors.credentials import (
     TokenWrongKind,
     UserDisabled,
 )
+from authcore.errors.quotas import QuotaExceeded, QuotaUnknown
 from authcore.errors.reasons import AuthError, Reason
 from authcore.errors.signing_in import (
     CurrentPasswordIncorrect,
@@ -108,6 +109,8 @@ __all__ = [
     "PasswordMissing",
     "PasswordUnacceptable",
     "PermissionDenied",
+    "QuotaExceeded",
+    "QuotaUnknown",
     "Reason",
     "RefreshExpired",
     "RefreshMissing",

@@ -30,6 +30,7 @@ UPDATED: Final = {
 OWN: Final = (
     *("gateway_sessions", "gateway_refresh_tokens", "gateway_api_key_digests", "gateway_sign_outs"),
     *("gateway_sign_in_failures", "gateway_sign_in_addresses", "gateway_invitations"),
+    *("gateway_quotas", "gateway_quota_usage", "gateway_quota_batches"),
 )
 ADDED_TO: Final = ("gateway_used_tickets", "gateway_api_key_parents")
 """Tables of the gateway whose rows are inserted and deleted, and never updated."""

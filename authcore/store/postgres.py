@@ -17,6 +17,7 @@ from authcore.store.keys import KeyRows
 from authcore.store.kinds import Kind
 from authcore.store.origins import OriginRows
 from authcore.store.pool import DatabasePool
+from authcore.store.quotas import QuotaRows
 from authcore.store.revocation import RevocationRows
 from authcore.store.schema import Gaps, SchemaUnfit
 from authcore.store.sessions import SessionRows
@@ -116,6 +117,7 @@ class PostgresStore(
     AttemptRows,
     InvitationRows,
     OriginRows,
+    QuotaRows,
     UserLookupRows,
     TicketRows,
     RevocationRows,

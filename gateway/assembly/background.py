@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from authcore.crypto.key_directory import KeysUnusable
+from gateway.assembly.quotas import GAP_SECONDS
 from gateway.assembly.watches import CLOCK_SECONDS, COMPARE_SECONDS, ClockWatch, compare_connections
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ def begin_background(
     every(PURGE_SECONDS, "learn_hash_costs", lambda: _learn_hash_costs(domain))
     if domain.redis is not None:
         every(REDIS_SECONDS, "ask_whatomate_redis", domain.redis.probe)
+    if domain.quotas is not None:
+        every(GAP_SECONDS, "settle_quotas", domain.quotas.turn)
+        every(PURGE_SECONDS, "purge_quotas", domain.quotas.purge)
     every(PURGE_SECONDS, "purge_tickets", lambda: identity.purge_tickets(now()))
 
 

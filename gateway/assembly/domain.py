@@ -25,6 +25,7 @@ from authcore.store.attempts import AttemptLimits
 from authcore.tokens.issuer import Tokens
 from gateway.assembly.database import build_redis, listen_address, open_store
 from gateway.assembly.key_ring import ring_of
+from gateway.assembly.quotas import build_quotas
 from gateway.assembly.watches import unusable_hash_events
 from gateway.outbound.client import OutboundClient
 from gateway.proxy.loops import LoopMark
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from authcore.store.postgres import PostgresStore
     from authcore.store.whatomate_redis import WhatomateRedis
     from config.settings import Settings
+    from gateway.assembly.quotas import QuotaService
     from gateway.wire.resolver import Resolver
 
 
@@ -56,6 +58,7 @@ class Domain:
     accounts: Accounts
     identity: Identity
     redis: WhatomateRedis | None
+    quotas: QuotaService | None
     loop: LoopMark = field(default_factory=LoopMark)
     """The mark of what this gateway forwards; explaining shows the same."""
 
@@ -100,9 +103,10 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
         most_keys=settings.keys.per_user,
         tell=identity.hear,
     )
+    clock = store.clock(time.time)
     return Domain(
         store,
-        store.clock(time.time),
+        clock,
         ring,
         rotation,
         tokens,
@@ -113,6 +117,7 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
         accounts,
         identity,
         redis,
+        build_quotas(settings, store, clock),
     )
 
 

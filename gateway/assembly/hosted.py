@@ -52,6 +52,7 @@ def _services(settings: Settings, domain: Domain, endpoints: Sequence[Endpoint[A
         cookies=session_cookies(settings, domain.tokens),
         description=describe_operations(operations, cookies),
         clock=domain.clock,
+        quotas=domain.quotas,
     )
 
 

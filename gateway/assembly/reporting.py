@@ -118,6 +118,8 @@ def publish_domain(metrics: Metrics, domain: Domain) -> None:
     }
     if domain.redis is not None:
         parts["whatomate_redis"] = domain.redis.figures()
+    if domain.quotas is not None:
+        parts["quotas"] = domain.quotas.figures()
     if domain.rotation is not None:
         parts["key_ring"] = domain.rotation.figures()
     for part, figures in parts.items():

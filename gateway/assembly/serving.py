@@ -25,6 +25,7 @@ from gateway.proxy.forwarded import Origins
 from gateway.proxy.grown import Heads
 from gateway.proxy.headers import HeaderPolicy
 from gateway.proxy.pipeline import Pipeline
+from gateway.proxy.quotas import QuotaGate
 from gateway.proxy.record import Recorder
 from gateway.proxy.signing import Signing
 from gateway.proxy.sockets import Sockets
@@ -68,16 +69,20 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         )
     decider, laws = build_decider(settings, domain, routes, metrics)
     path = settings.decision.path
+    quotas = (
+        None if domain.quotas is None else QuotaGate(domain.quotas.ledger, domain.clock, domain.quotas.learn)
+    )
     return Pipeline(
         decider=decider,
-        decisions=ForwardAuth(path, decider, laws) if path else None,
+        decisions=ForwardAuth(path, decider, laws, quotas) if path else None,
         forwarder=forwarder,
-        admission=build_admission(settings, decider, forwarder, sockets, deadlines, metrics),
+        admission=build_admission(settings, decider, forwarder, sockets, deadlines, metrics, quotas),
         recorder=Recorder(metrics, access_log, laws.trace, spans),
         metrics=metrics,
         heads=Heads(laws),
         whole_by=lambda: deadlines.after(settings.timeout.hosted_request_seconds),
         cors=build_policy(settings.cors),
+        quotas=quotas,
     )
 
 
@@ -211,6 +216,7 @@ def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
     sockets: Sockets,
     deadlines: Deadlines,
     metrics: Metrics,
+    quotas: QuotaGate | None,
 ) -> Admission:
     """Build the admission of sockets by their first message."""
     admission = Admission(
@@ -220,6 +226,7 @@ def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
         deadlines,
         seconds=settings.ws.auth_seconds,
         most=settings.ws.unproven,
+        quotas=quotas,
     )
     metrics.read_gauge(
         "gateway_sockets_unproven",

@@ -18,8 +18,10 @@ from authcore.accounts.administration import Administration
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import StoreUnavailable
 from authcore.passwords.hasher import Passwords
+from authcore.quota_ledger import PERIODS
+from authcore.quotas import window
 from authcore.store.failures import classify
-from authcore.store.kinds import Kind
+from authcore.store.kinds import Kind as FailureKind
 from authcore.store.postgres import PostgresStore
 from config.checks import HINTS
 from config.load import ConfigError, load_settings
@@ -28,10 +30,13 @@ from gateway.commands.progress import working
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from uuid import UUID
 
     from pydantic import SecretStr
 
     from authcore.counterpart import Counterpart
+    from authcore.quotas import Kind, Period
+    from authcore.store.quotas import Listed
     from config.settings import Settings
 
 T = TypeVar("T")
@@ -49,6 +54,20 @@ class Office(Administration):
     ) -> None:
         super().__init__(store, passwords, counterpart)
         self._store = store
+        self._quotas = store
+
+    async def set_quota(self, kind: Kind, subject: UUID, period: Period, most: int | None) -> None:
+        """As ``PostgresStore.set_quota``."""
+        await self._quotas.set_quota(kind, subject, period, most)
+
+    async def clear_quotas(self, kind: Kind, subject: UUID) -> list[Period]:
+        """Delete a subject's own quotas; return of which periods."""
+        return await self._quotas.clear_quotas(kind, subject, PERIODS)
+
+    async def list_quotas(self, organization: UUID | None, now: float) -> list[Listed]:
+        """Return quotas and what is used of them in the windows of `now`, POSIX seconds."""
+        day, month = (window(period, now).starts for period in PERIODS)
+        return await self._quotas.list_quotas(organization, day, month)
 
 
 def note(text: str) -> None:
@@ -76,7 +95,7 @@ def database_url(settings: Settings) -> str:
 def refusal(error: StoreUnavailable, setting: str = SERVING_URL) -> Exception:
     """Return the error of a command for `error`, which the database at the URL in `setting` was the cause of."""
     failure = classify(error.__cause__).of(setting)
-    if failure.kind is Kind.ADDRESS:
+    if failure.kind is FailureKind.ADDRESS:
         return ConfigError([f"{setting}: the database driver cannot read it; {failure.advice}"])
     return click.ClickException(failure.sentence)
 

@@ -21,6 +21,7 @@ from gateway.endpoints import (
     sessions,
     tickets,
     tokens,
+    usage,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     *tokens.ENDPOINTS,
     password.CHANGE,
     *sessions.ENDPOINTS,
+    *usage.ENDPOINTS,
     *tickets.ENDPOINTS,
     *invitations.ENDPOINTS,
     *key_set.ENDPOINTS,

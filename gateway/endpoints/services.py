@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
     from authcore.accounts.accounts import Accounts
     from authcore.accounts.invitations import Invitations
     from authcore.accounts.sessions import Sessions
     from authcore.crypto.keyring import KeyRing
+    from authcore.quotas import Kind, Period, Standing
     from authcore.store.clock import DatabaseClock
     from authcore.tokens.issuer import Tokens
     from gateway.endpoints.cookies import CookiePolicy
     from gateway.endpoints.openapi import Description
+
+
+class UsageReader(Protocol):
+    """Reader of what is used of quotas."""
+
+    async def usage(self, kind: Kind, subject: UUID, now: float) -> Mapping[Period, Standing]:
+        """Return where a subject's counts stand in the windows of `now`, POSIX seconds.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +44,7 @@ class Services:
         cookies: The cookies of browser sessions; a null object if they are off.
         description: The OpenAPI document of the endpoints.
         clock: The clock that all gateways share: the database's.
+        quotas: What is used of quotas; None if they are off.
     """
 
     accounts: Accounts
@@ -39,6 +55,7 @@ class Services:
     cookies: CookiePolicy
     description: Description
     clock: DatabaseClock
+    quotas: UsageReader | None = None
 
     async def now(self) -> float:
         """Return the time, POSIX seconds, by the shared clock."""

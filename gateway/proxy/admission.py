@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.proxy.authorizer import Authorizer
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.forward import Forwarder
+    from gateway.proxy.quotas import QuotaGate
     from gateway.proxy.routes import Route
     from gateway.proxy.sockets import Socket, Sockets
     from gateway.wire.deadlines import Deadlines
@@ -44,6 +45,8 @@ _CLOSED: Final[tuple[tuple[type[Exception], int, str], ...]] = (
     (errors.IssuerUnavailable, TRY_AGAIN, "try again later"),
     (errors.Overloaded, TRY_AGAIN, "try again later"),
     (errors.Throttled, TRY_AGAIN, "try again later"),
+    (errors.QuotaExceeded, TRY_AGAIN, "quota exceeded"),
+    (errors.QuotaUnknown, TRY_AGAIN, "try again later"),
     (Abandoned, TRY_AGAIN, "try again later"),
     (errors.TicketUsed, POLICY, FAILED),
     (errors.TokenRevoked, UNAUTHORIZED, "session ended"),
@@ -98,6 +101,7 @@ class Admission:
         *,
         seconds: float,
         most: int,
+        quotas: QuotaGate | None = None,
     ) -> None:
         """Create the judge.
 
@@ -108,6 +112,7 @@ class Admission:
             deadlines: When the first messages are due.
             seconds: How long a socket that is not authenticated may take for its message.
             most: How many of those there may be at the same time.
+            quotas: Charges a socket to the caller that its message proves; None if quotas are off.
         """
         self._decider = decider
         self._forwarder = forwarder
@@ -115,6 +120,7 @@ class Admission:
         self._deadlines = deadlines
         self._seconds = seconds
         self._most = most
+        self._quotas = quotas
         self.waiting: set[Exchange] = set()
         self.refused: dict[str, int] = {}
 
@@ -153,6 +159,8 @@ class Admission:
                 threshold.open()
                 return None
             permit = await self._decider.admit(exchange, token)
+            if self._quotas is not None and exchange.route is not None and _must_prove(exchange):
+                await self._quotas.charge(exchange, exchange.route, permit)
         except Exception as error:  # noqa: BLE001 -- any exception denies
             self._refuse(exchange, tunnel, threshold, error)
             return None

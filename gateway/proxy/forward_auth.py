@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gateway.proxy.authorizer import Authorizer
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.headers import HeaderPolicy
+    from gateway.proxy.quotas import QuotaGate
     from gateway.proxy.routes import Route
     from gateway.wire.messages import RequestHead
 
@@ -88,8 +89,11 @@ class ForwardAuth:
         prefix: The start of every question's target.
     """
 
-    def __init__(self, path: str, decider: Authorizer, laws: HeaderPolicy) -> None:
-        """Serve the endpoints below `path`."""
+    def __init__(
+        self, path: str, decider: Authorizer, laws: HeaderPolicy, quotas: QuotaGate | None = None
+    ) -> None:
+        """Serve the endpoints below `path`; `quotas` charges the described requests."""
+        self._quotas = quotas
         self.prefix = path.encode("ascii") + b"/"
         self._nginx = self.prefix + NGINX.encode()
         self._forward = self.prefix + FORWARD.encode()
@@ -131,6 +135,8 @@ class ForwardAuth:
             raise NotDescribed(
                 "X-Organization-ID is not the organization that the caller acts in, and the proxy would send it on"
             )
+        if self._quotas is not None:
+            await self._quotas.charge(exchange, route, permit)
         identity = self._decider.identity(exchange, route, permit)
         exchange.status = _OK
         start = b"HTTP/1.1 200 OK\r\nDate: %b\r\nCache-Control: no-store\r\n%b%bX-Request-ID: %b\r\n" % (

@@ -10,6 +10,7 @@
        principal   = await authenticate(credential) 401, store unreachable 503
        permit      = authorize(principal, route)    403
        limit(caller)                                429       to here: authorizer.py
+       charge(permit)                               429       where quotas are on
        request     = prepare(exchange, permit)      413 500
        response    = await send(request)            502 503 504
        relay(response)
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from gateway.proxy.forward import Forwarder
     from gateway.proxy.forward_auth import ForwardAuth
     from gateway.proxy.grown import Heads
+    from gateway.proxy.quotas import QuotaGate
     from gateway.proxy.record import Recorder
     from gateway.proxy.routes import Route
     from gateway.wire.inbound import Inbound
@@ -83,8 +85,9 @@ class Pipeline:
         heads: Heads,
         whole_by: Callable[[], float],
         cors: CorsPolicy | None = None,
+        quotas: QuotaGate | None = None,
     ) -> None:
-        """`cors` is the CORS policy of requests that match no route.
+        """`cors` is the CORS policy of requests that match no route. `quotas` charges requests; None if they are off.
 
         `whole_by` returns the loop's time by which a request for a hosted endpoint that comes now has to be there.
         """
@@ -97,6 +100,7 @@ class Pipeline:
         self._metrics = metrics
         self._heads = heads
         self._cors = cors
+        self._quotas = quotas
         self._ids = OwnIds()
         self._events = LimitedEvents()
         self.in_flight = 0
@@ -139,9 +143,9 @@ class Pipeline:
         exchange.decided = time.monotonic()
         if route.cors is not None:
             exchange.cors = route.cors.lines(inbound.head)
-        inbound.limit = limit = route.body_limit
-        if limit and max(head.length, inbound.received) > limit:
-            raise ContentTooLarge(f"Request body larger than {limit} bytes")
+        _bound_body(exchange, route)
+        if self._quotas is not None:
+            await self._quotas.charge(exchange, route, permit)
         start = decider.prepare(exchange, permit)
         if route.internal:
             inbound.whole_by = self._whole_by()
@@ -241,3 +245,15 @@ class Pipeline:
             pieces=[] if inbound.head.method == b"HEAD" else [body],
             complete=True,
         )
+
+
+def _bound_body(exchange: Exchange, route: Route) -> None:
+    """Bound the body of a permitted request.
+
+    Raises:
+        ContentTooLarge: it is, or announces to be, larger than the route accepts.
+    """
+    inbound = exchange.inbound
+    inbound.limit = limit = route.body_limit
+    if limit and max(exchange.head.length, inbound.received) > limit:
+        raise ContentTooLarge(f"Request body larger than {limit} bytes")

@@ -17,6 +17,8 @@ from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToke
 from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
 from authcore.principal import ANONYMOUS
+from authcore.quotas import Ask, Batch, Period, Place
+from authcore.quotas import Kind as Quoted
 from authcore.store.attempts import AttemptLimits, NewAttempt, Reserved
 from authcore.store.invitations import InvitationRow
 from authcore.store.rows import NewApiKey, NewUser
@@ -46,6 +48,7 @@ INVITATION = InvitationRow(
     created_at=AT,
     expires_at=AT,
 )
+COUNT = Place(Quoted.API_KEY, ONE, Period.DAY, NOW)
 RESERVED = Reserved(b"a", b"b", b"b", b"c", b"d")
 
 CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
@@ -119,6 +122,12 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "supersede": lambda store: store.supersede(b"a", AT),
     "published_of": lambda store: store.published_of([ONE]),
     "purge_sessions": lambda store: store.purge_sessions(AT),
+    "settle_quotas": lambda store: store.settle_quotas(ONE, Batch(1, (Ask(COUNT, 1, 1),)), {}),
+    "quota_standings": lambda store: store.quota_standings([COUNT], {}),
+    "set_quota": lambda store: store.set_quota(Quoted.API_KEY, ONE, Period.DAY, 1),
+    "clear_quotas": lambda store: store.clear_quotas(Quoted.API_KEY, ONE, [Period.DAY]),
+    "list_quotas": lambda store: store.list_quotas(None, 0, 0),
+    "purge_quotas": lambda store: store.purge_quotas(1e9),
 }
 
 

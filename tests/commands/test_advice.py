@@ -39,6 +39,8 @@ NEVER_OF_COMMANDS = {
     "CurrentPasswordIncorrect",
     "PasswordMissing",
     "SubjectUnknown",
+    "QuotaExceeded",
+    "QuotaUnknown",
 }
 """What only a request is told; no command signs anybody in."""
 

@@ -103,7 +103,7 @@ async def take_the_rarer_ways(gate: Gateway, world: World) -> None:
 async def test_every_endpoint_and_every_chore_works(
     world: World, start: Start, scheduled: dict[str, Work]
 ) -> None:
-    gate = await start(await with_granted_role(world.url), keys={"mint_keys": True})
+    gate = await start(await with_granted_role(world.url), keys={"mint_keys": True}, quotas=True)
     await call_every_operation(gate, world)
     await take_the_rarer_ways(gate, world)
     ready = await admin(gate, "/readyz")
@@ -168,6 +168,9 @@ def test_every_command_works(migrated_url: str, tmp_path: Path, monkeypatch: pyt
     run("invitations create", *there)
     invitation = run("invitations list", *there).stdout.split("\t")[0]
     run("invitations revoke", invitation, *there)
+    run("quotas set", *there, "--day", "1000", "--month", "none")
+    run("quotas list", "--json")
+    run("quotas clear", *there)
     run("explain", "--as", person[1], "GET", "/api/users")
     run("check-config")
     run("migrate", "--check")

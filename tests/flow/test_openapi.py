@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.support.worlds import Start, World
 
 
-ALL: Final[dict[str, Any]] = {"cookies": True, "cookie": {"secure": False}}
+ALL: Final[dict[str, Any]] = {"cookies": True, "cookie": {"secure": False}, "quotas": True}
 """With everything on."""
 
 

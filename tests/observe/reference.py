@@ -52,6 +52,7 @@ def _settings(keys: str, more: dict[str, Any]) -> Settings:
             "upstream": {"url": "http://127.0.0.1:1"},
             "log": {"access": False},
             "whatomate": {"redis_url": "unix:///nowhere"},
+            "quotas": True,
             **more,
             "timeout": {"drain_seconds": 0.1},
         }

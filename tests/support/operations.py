@@ -64,6 +64,7 @@ class Caller:
         self._gate = gate
         self._document = document
         self.succeeded: set[tuple[str, str]] = set()
+        self.described = set(operations(document))
 
     async def __call__(
         self, call: str, line: str = "X-Nothing: here", content: object = None, one: object = ""
@@ -129,6 +130,9 @@ async def administer(call: Caller, admin: str, agent: str) -> None:
     await call("GET /api/api-keys", admin)
     await call("GET /api/api-keys", agent)
     await call("GET /api/auth/whoami", f"X-API-Key: {key['key']}")
+    if ("GET", "/api/auth/usage") in call.described:
+        await call("GET /api/auth/usage", f"X-API-Key: {key['key']}")
+        await call("GET /api/auth/usage", "X-API-Key: whm_x")
     await call("GET /api/auth/whoami", "X-API-Key: whm_x")
     await call("GET /api/api-keys/{id}", admin, one=key["id"])
     await call("PUT /api/api-keys/{id}", admin, {"is_active": False}, one=key["id"])
