@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.wire.dialler import destination
 from gateway.wire.resolver import literal
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from gateway.wire.dialler import Destination
+
+
+AT_ONCE_SECONDS: Final = 0.5
+"""A server that closes a connection behind an answer does so within this time. The clock is a quarter second coarse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,21 @@ class Endpoint:
         open: Number of open connections to it.
         dialling: Number of connections to it that are being opened.
         back: Monotonic time in seconds until which it is tried after the others.
+        ends_after: It is expected to close a connection behind so many answers, without announcing it; 0 if it keeps
+            connections, None if nothing is known yet.
     """
 
-    __slots__ = ("authority", "back", "destination", "dialling", "failures", "name", "open", "worked")
+    __slots__ = (
+        "authority",
+        "back",
+        "destination",
+        "dialling",
+        "ends_after",
+        "failures",
+        "name",
+        "open",
+        "worked",
+    )
 
     def __init__(self, authority: Authority, address: str) -> None:
         self.authority = authority
@@ -55,6 +71,28 @@ class Endpoint:
         self.open = self.dialling = self.failures = 0
         self.back = 0.0
         self.worked = False
+        self.ends_after: int | None = None
+
+    def keeps(self, served: int, unused_seconds: float, *, doubtful: bool) -> bool:
+        """Return whether it is expected to have kept a connection, after `served` answers and so long without one.
+
+        While nothing is known it is not expected to do so behind the first answer, if `doubtful`.
+        """
+        expected = self.ends_after
+        if expected is None:
+            expected = 1 if doubtful else 0
+        if expected == 0:
+            return True
+        if served == expected and unused_seconds < AT_ONCE_SECONDS:
+            return False
+        if served >= expected:
+            self.ends_after = 0
+        return True
+
+    def has_ended(self, served: int, unused_seconds: float) -> None:
+        """Note that it closed a connection without announcing it, after `served` answers and so long without one."""
+        if served and unused_seconds <= AT_ONCE_SECONDS:
+            self.ends_after = served
 
 
 def by_turns(endpoints: Iterable[Endpoint]) -> list[Endpoint]:

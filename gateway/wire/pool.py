@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 MAX_IDLE: Final = 512
 _NO_DESCRIPTOR: Final = "the process has no file descriptor left for a connection to the upstream"
 _JITTER: Final = 0.1
+_PROOF: Final = 32
+"""An upstream with so many idle connections keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +121,32 @@ class UpstreamPool:
     def idle_connection(self, *, look: bool = False) -> UpstreamConnection | None:
         """Lend the most recently used idle connection; None if there is none.
 
-        With `look`, the kernel is asked first whether the upstream has closed the connection already, which the event
-        loop may not have seen: for requests that cannot be sent again.
+        With `look`, none that the upstream may have closed: for requests that cannot be sent again.
         """
+        if look:
+            return self._lasting_connection()
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
-                if not look or connection.is_silent:
+                return connection
+        return None
+
+    def _lasting_connection(self) -> UpstreamConnection | None:
+        """Lend an idle connection that the upstream has not closed, and is not expected to be closing now.
+
+        The kernel is asked, as it may know more than the event loop. A close is expected of an upstream that has just
+        answered and has closed another connection behind as many answers, or is not known to keep any.
+        """
+        doubtful = len(self._idle) < _PROOF and self.open < self.limits.connections
+        for place in range(len(self._idle) - 1, -1, -1):
+            connection = self._idle[place]
+            if not connection.is_open:
+                del self._idle[place]
+            elif connection.is_lasting(doubtful=doubtful):
+                del self._idle[place]
+                if connection.is_silent:
                     return connection
+                connection.has_ended(connection.served)
                 connection.abort()
         return None
 
@@ -148,7 +168,7 @@ class UpstreamPool:
                 self._idle.pop(0).abort()
             else:
                 lent = await self._queue()
-                if lent is not None and (not look or lent.is_silent):
+                if lent is not None and (not look or (lent.is_lasting(doubtful=False) and lent.is_silent)):
                     return lent
                 if lent is not None:
                     lent.abort()

@@ -75,6 +75,7 @@ class UpstreamConnection(asyncio.Protocol):
         touched: A byte of the present response has arrived.
         endpoint: The address that it leads to; None if it leads to the gateway's own application.
         retired: It is not used for another exchange.
+        rested: The time at which the last exchange ended.
     """
 
     def __init__(self, deadlines: Deadlines, outbox: WriteBuffers, known: KnownHeads, lost: Lost) -> None:
@@ -92,6 +93,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline: float | None = None
         self.served = 0
         self.retired = False
+        self.rested = 0.0
         self.endpoint: Endpoint | None = None
         # Of the exchange: `send` sets them anew.
         self._before = 0  # writes that left the outlet before the request
@@ -234,6 +236,17 @@ class UpstreamConnection(asyncio.Protocol):
         """True if the upstream has sent nothing that the event loop has not read, not even its end of the stream."""
         return self._outlet is not None and is_silent(self._outlet.transport)
 
+    def is_lasting(self, *, doubtful: bool) -> bool:
+        """Return whether the upstream is expected to keep this idle connection; see :meth:`Endpoint.keeps`."""
+        endpoint = self.endpoint
+        unused = self._deadlines.now - self.rested
+        return endpoint is None or endpoint.keeps(self.served, unused, doubtful=doubtful)
+
+    def has_ended(self, answers: int) -> None:
+        """Note that the upstream has closed this connection after so many answers, without announcing it."""
+        if self.endpoint is not None:
+            self.endpoint.has_ended(answers, self._deadlines.now - self.rested)
+
     @property
     def full(self) -> bool:
         """True if the transport's write buffer is full."""
@@ -244,6 +257,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._paused:  # the last piece filled the client, and the exchange that would resume it is over
             self.resume()
         self._state = UPSTREAM.after(self._state, REST)
+        self.rested = self._deadlines.now
         self._source = None
         self._reader.sink = None
         final = self._reader.final
@@ -294,6 +308,10 @@ class UpstreamConnection(asyncio.Protocol):
             if rest:
                 self.data_received(rest)
         expecting, broken = self._expects_bytes(), self._state == BROKEN
+        if self._state == IDLE:
+            self.has_ended(self.served)
+        elif expecting and not self.touched:
+            self.has_ended(self.served - 1)
         self._state = UPSTREAM.after(self._state, LOST)
         self._outlet = None
         if expecting and exc is None and ended_by_peer(outlet) and self._reader.ended_by_close():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -160,18 +160,20 @@ async def test_an_upload_on_a_connection_that_is_all_but_full_is_held_back(
     start: Start, upstream: Upstream
 ) -> None:
     """How much the sockets' buffers take is the system's to decide, and is searched for."""
+    # With one connection at most, it is used again though nothing is known yet of its upstream.
+    one: dict[str, Any] = {"timeout": {"drain_seconds": 0.1}, "upstream": {"connections": 1}}
     upstream.script = answers_and_reads_no_more
     least, most, step = 0, 16 * MIB, 1 << 16
     while least + step < most:
         middle = (least + most) // 2
-        gateway = await start(timeout={"drain_seconds": 0.1})
+        gateway = await start(**one)
         async with Client(gateway.address) as client:
             kept = await keeps_its_connection(gateway, client, middle)
             client.writer.transport.abort()
         least, most = (middle, most) if kept else (least, middle)
     assert least > 0
     for size in range(least, 0, -step):
-        gateway = await start(timeout={"drain_seconds": 0.1})
+        gateway = await start(**one)
         async with Client(gateway.address) as client:
             if await keeps_its_connection(gateway, client, size):
                 await client.send(POST % (400 * MIB))

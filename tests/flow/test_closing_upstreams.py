@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.peers import Client, read_body, read_head
+from tests.support.admin import admin
+from tests.support.peers import PATIENCE, Client, read_body, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from gateway.app import Gateway
     from tests.support.peers import Upstream
     from tests.support.worlds import Start
 
@@ -80,6 +82,78 @@ async def test_a_post_that_waited_for_a_connection_is_not_put_on_a_closed_one(
 
     assert await asyncio.gather(*(post(number) for number in range(PAIRS))) == [200] * PAIRS
     assert sorted(served) == sorted(b"POST %d" % number for number in range(PAIRS))
+
+
+def closing_later(
+    served: list[int], keeps: int
+) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """An upstream that closes some time behind its last answer; `served` gets how many each connection was sent."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        place = len(served)
+        served.append(0)
+        for _ in range(keeps):
+            request = await read_head(reader)
+            await read_body(reader, request, until_close=False)
+            served[place] += 1
+            writer.write(OK % (2, b"ok"))
+        await asyncio.sleep(IN_FLIGHT)  # as long as the close is on its way
+
+    return serve
+
+
+async def metrics_of(gateway: Gateway) -> bytes:
+    return (await admin(gateway, "/metrics")).body
+
+
+POST = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 5\r\n\r\nhello"
+GET = b"GET / HTTP/1.1\r\nHost: e\r\n\r\n"
+IN_FLIGHT = 0.03
+
+
+async def statuses_of(client: Client, requests: list[bytes]) -> list[int]:
+    await client.send(b"".join(requests))
+    return [(await client.response()).status for _ in requests]
+
+
+async def test_posts_behind_answers_whose_close_is_on_its_way_are_answered(
+    start: Start, upstream: Upstream
+) -> None:
+    served: list[int] = []
+    upstream.script = closing_later(served, keeps=1)
+    gateway = await start(public=("/*",))
+    for _ in range(5):
+        async with Client(gateway.address) as client:
+            assert await statuses_of(client, [POST] * 5) == [200] * 5
+    assert served == [1] * 25, "each once, on a connection of its own"
+
+
+async def test_an_upstream_that_closes_behind_a_number_of_answers_is_expected_to(
+    start: Start, upstream: Upstream
+) -> None:
+    served: list[int] = []
+    upstream.script = closing_later(served, keeps=3)
+    gateway = await start(public=("/*",))
+    async with Client(gateway.address) as client:
+        assert await statuses_of(client, [GET] * 3) == [200] * 3
+        async with asyncio.timeout(PATIENCE):
+            while b'gateway_upstream_connections{upstream="upstream"} 0.0' not in await metrics_of(gateway):
+                await asyncio.sleep(0.01)
+        for _ in range(5):
+            assert await statuses_of(client, [GET, GET, POST, POST]) == [200] * 4
+
+
+async def test_an_upstream_that_keeps_connections_is_sent_posts_on_few(
+    start: Start, upstream: Upstream
+) -> None:
+    gateway = await start(public=("/*",))
+    async with Client(gateway.address) as client:
+        assert await statuses_of(client, [GET, GET, *[POST] * 20]) == [200] * 22
+    assert len(upstream.raw) == 1
+    fresh = await start(public=("/*",))
+    async with Client(fresh.address) as client:
+        assert await statuses_of(client, [POST] * 60) == [200] * 60
+    assert len(upstream.raw) < 40, "what is not known is found out by a few connections"
 
 
 async def test_an_answer_before_the_end_of_an_upload_reaches_a_client_that_writes_before_it_reads(
