@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import BY_KEY, CLIENT_CERTIFICATE, DASHED, HOSTED, SESSION, SIGNED
 from config.database_checks import database_urls, migrate_password, pool_sizes
+from config.delivery_checks import DELIVERY, delivery
 from config.extras import admin_token, collector, redis_can_be_asked
 from config.issuer_checks import issuer, issuer_tokens, unproved_emails
 from config.listener_checks import listeners, unix_sockets
@@ -238,6 +239,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_SIGNIN_DELAY_SECONDS", "GATEWAY_SIGNIN_DELAY_MAX_SECONDS"), _delays),
     (("GATEWAY_LIMIT_TARGET_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), _heads),
     (SHARES, shares),
+    (DELIVERY, delivery),
     (("GATEWAY_UPSTREAM_URL", "GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), default_upstream_loop),
     (("GATEWAY_RESOLVER_MIN_SECONDS", "GATEWAY_UPSTREAM_RESOLVE_SECONDS"), _answers),
     (("GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), listeners),

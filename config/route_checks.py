@@ -24,6 +24,8 @@ FORWARDED_FIELDS: Final = frozenset(
         *("x-http-method-override", "x-http-method", "x-method-override"),
     }
 )
+DEADLINE_FIELD: Final = "x-envoy-expected-rq-timeout-ms"
+"""The field in which an upstream is sent the rest of its deadline."""
 _MAY_BE_SET: Final = frozenset({"host", "content-type"})
 """Fields that decide about a message and that a route may set all the same: in place of the client's, not beside it."""
 
@@ -91,7 +93,8 @@ def _about_headers(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
             if folded in taken:
                 yield where, f"{name} is there twice, in another spelling"
             taken.add(folded)
-            if folded in identity or folded in FORWARDED_FIELDS or folded.startswith(MANAGED_PREFIXES):
+            ours = folded in identity or folded in FORWARDED_FIELDS or folded == DEADLINE_FIELD
+            if ours or folded.startswith(MANAGED_PREFIXES):
                 yield where, f"{name} is a header of the gateway's own, or may be taken for one"
             elif folded in NOT_FOR_IDENTITY and not (key == "set" and name.lower() in _MAY_BE_SET):
                 yield where, f"{name} decides about the message or holds a credential, and is not for a route"

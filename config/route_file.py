@@ -14,6 +14,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from config.checks import identity_problems
+from config.delivery_checks import failover_problems
 from config.limit_checks import limit_problems
 from config.loop_checks import loop_problems
 from config.overlaps import MatchClaim, overlaps
@@ -154,6 +155,11 @@ def read_plan(settings: Settings) -> RoutePlan | None:
             for where, problem in _upstream_problems(upstream, settings)
         ]
         upstreams |= written.upstreams
+        problems += [
+            (called, text.line(("upstreams", name, *where)), f"upstream {name}: {problem}")
+            for name in written.upstreams
+            for where, problem in failover_problems(name, upstreams, settings)
+        ]
         limits |= written.limits
         hosted_limits = hosted_limits if written.hosted_limits is None else written.hosted_limits
     usable = {name: entry for name, entry in upstreams.items() if entry is not None}

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from authcore.identity_headers import ALL, BY_KEY, NONE, withheld
+from config.delivery import RoutePolicies, UpstreamPolicies
 from config.entries import Entry, Name, Some, one_or_many
 from config.fields import UpstreamUrl, shaped, upstream_url_pattern
 from config.groups.browsers import Cors
@@ -114,7 +115,7 @@ Url = Annotated[UpstreamUrl, Field(json_schema_extra={"pattern": upstream_url_pa
 Urls = Annotated[Some[Url], BeforeValidator(one_or_many, json_schema_input_type=Url | Some[Url])]
 
 
-class UpstreamEntry(Entry):
+class UpstreamEntry(Entry, UpstreamPolicies):
     """A service behind the gateway. What is left out is as in the ``GATEWAY_UPSTREAM_*`` settings."""
 
     url: Urls = Field(
@@ -204,7 +205,7 @@ class Headers(Entry):
     )
 
 
-class RouteEntry(Entry):
+class RouteEntry(Entry, RoutePolicies):
     """One kind of request and what happens to it."""
 
     name: Name = Field(description="Short and stable: the label of metrics and logs.")

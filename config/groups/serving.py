@@ -17,6 +17,7 @@ from config.fields import (
     Seconds,
     UpstreamUrl,
 )
+from config.groups.delivering import Delivering
 from config.groups.tls import ServerName, TlsEntry
 
 
@@ -45,7 +46,7 @@ class Admin(Group):
     tls_key_file: str | None = Field(None, description="PEM file of its key.")
 
 
-class Upstream(Group):
+class Upstream(Delivering):
     """The service behind the gateway."""
 
     url: UpstreamUrl | None = Field(

@@ -12,6 +12,7 @@ from authcore.permissions import ALL
 from config.overlaps import ClaimIndex
 from config.patterns import Relation, compare
 from config.routes import DEFAULT_UPSTREAM
+from gateway.assembly.delivery_warnings import delivery_warnings
 from gateway.assembly.route_compiler import requirement_of
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def plan_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
     yield from _unknown_permissions(plan)
     yield from _unreached_upstreams(plan, settings)
     yield from _other_spellings(plan)
+    yield from delivery_warnings(plan, settings)
 
 
 def _unknown_permissions(plan: RoutePlan) -> Iterator[str]:
@@ -48,6 +50,7 @@ def _unknown_permissions(plan: RoutePlan) -> Iterator[str]:
 def _unreached_upstreams(plan: RoutePlan, settings: Settings) -> Iterator[str]:
     """An upstream that no route leads to is off the air: with a plan, a path that no route matches is 404."""
     reached = {planned.entry.upstream for planned in plan.routes}
+    reached |= {other for entry in plan.upstreams.values() for other in entry.failover or ()}
     if settings.upstream.url and DEFAULT_UPSTREAM not in reached:
         yield (
             "no route leads to GATEWAY_UPSTREAM_URL: its paths are 404, for only what a route matches is forwarded; "

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import in_words
+from gateway.assembly.delivery_reporting import publish_deliveries, reported
 from gateway.assembly.limits import publish_limits
 from gateway.status.readiness import Readiness
 from gateway.status.report import Report
@@ -170,6 +171,7 @@ def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tu
 def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
     """Publish the metrics of upstream connections; the list of upstreams is read at each scrape."""
     publish_places(metrics, upstreams)
+    publish_deliveries(metrics, upstreams)
 
     def by_upstream(read: Callable[[UpstreamPool], float]) -> Callable[[], dict[tuple[str, ...], float]]:
         return lambda: {(upstream.name,): read(upstream.pool) for upstream in upstreams()}
@@ -227,6 +229,7 @@ def _upstream(upstream: Upstream) -> Snapshot:
         "failing": upstream.meter.failing,
         "identity": in_words(upstream.withheld),
         "addresses": _reported(pool),
+        **reported(upstream),
     }
 
 

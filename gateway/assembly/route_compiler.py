@@ -9,6 +9,7 @@ from authcore.authorize import AUTHENTICATED, OPTIONAL, PUBLIC, Requirement
 from authcore.identity_headers import withheld
 from config.patterns import PathPattern
 from config.route_file import RoutesRefused
+from gateway.assembly.deliveries import of_route
 from gateway.proxy.cors import build_policy
 from gateway.proxy.header_edits import HeaderEdits
 from gateway.proxy.rewriting import Rewrite
@@ -36,9 +37,13 @@ def planned_rules(
     """Return the patterns and routes of a plan; without `limits`, no route has any."""
     cors = build_policy(settings.cors)
     rules = []
+    counted = {planned.entry.upstream for planned in plan.routes if planned.entry.retry is not None}
     for planned in plan.routes:
         entry = planned.entry
         upstream = upstreams[entry.upstream]
+        delivery = of_route(upstream.terms, entry) or upstream.delivery
+        if delivery is None and entry.upstream in counted:
+            delivery = upstream.terms  # a share of the active requests needs all of them counted
         route = Route(
             entry.name,
             requirement_of(entry),
@@ -46,6 +51,7 @@ def planned_rules(
                 upstream,
                 head_timeout_seconds=entry.head_timeout_seconds or upstream.head_timeout_seconds,
                 body_timeout_seconds=entry.body_timeout_seconds or upstream.body_timeout_seconds,
+                delivery=delivery,
             ),
             metrics.route(entry.name),
             body_limit=settings.limit.body_bytes

@@ -18,6 +18,7 @@ import structlog
 
 from authcore.identity_headers import ALL, withheld
 from config.routes import DEFAULT_UPSTREAM
+from gateway.assembly.deliveries import Deliveries, flat
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.endpoint import Authority
@@ -72,6 +73,7 @@ class Upstreams:
         self._deadlines = deadlines
         self._outbox = outbox
         self._specs: dict[str, _Spec] = {}
+        self._deliveries = Deliveries()
         self.now: dict[str, Upstream] = {}
         self._events = LimitedEvents()
 
@@ -88,19 +90,25 @@ class Upstreams:
             entries |= plan.upstreams
         elif not entries:
             raise ValueError("GATEWAY_UPSTREAM_URL is required")
-        return {name: self._one(name, entry) for name, entry in entries.items()}
+        planned = {name: self._one(name, entry) for name, entry in entries.items()}
+        failovers = {
+            name: () if entry is None else tuple(entry.failover or ()) for name, entry in entries.items()
+        }
+        self._deliveries.connect({name: upstream for name, (_, upstream) in planned.items()}, failovers)
+        return planned
 
     def _one(self, name: str, entry: UpstreamEntry | None) -> tuple[_Spec, Upstream]:
         """Make one upstream; the settings give the values that `entry` leaves out."""
         default = self._settings.upstream
         entered = {} if entry is None else entry.model_dump(exclude_none=True, exclude={"tls"})
+        entered |= flat(entered)
         # The identity words in the settings apply only to the service behind GATEWAY_UPSTREAM_URL.
         identity = default.identity if name == DEFAULT_UPSTREAM else (ALL,)
         merged = {**default.model_dump(), "identity": identity, **entered}
         urls = (merged["url"],) if isinstance(merged["url"], str) else tuple(merged["url"])
-        terms = default.tls if name == DEFAULT_UPSTREAM else None
+        tls = default.tls if name == DEFAULT_UPSTREAM else None
         if entry is not None and entry.tls is not None:
-            terms = entry.tls
+            tls = entry.tls
         spec = _Spec(
             urls,
             PoolLimits(
@@ -110,11 +118,12 @@ class Upstreams:
                 connect_timeout_seconds=merged["connect_timeout_seconds"],
                 max_age_seconds=merged["max_age_seconds"],
             ),
-            _terms(terms) if any(url.startswith(_SECURE) for url in urls) else None,
+            _terms(tls) if any(url.startswith(_SECURE) for url in urls) else None,
         )
         stays = self._specs.get(name) == spec
         pool = self.now[name].pool if stays else self._pool(name, spec)
         label = "upstream" if entry is None else name
+        terms, is_on = self._deliveries.of_upstream(name, merged)
         return spec, Upstream(
             label,
             pool,
@@ -123,6 +132,8 @@ class Upstreams:
             meter=self._metrics.upstream(label),
             withheld=withheld(merged["identity"]),
             authority=(urlsplit(spec.urls[0]).netloc or "localhost").encode("ascii"),
+            delivery=terms if is_on else None,
+            terms=terms,
         )
 
     def _pool(self, name: str, spec: _Spec) -> UpstreamPool:
@@ -148,6 +159,7 @@ class Upstreams:
         before = self.now
         self.now = {name: upstream for name, (_, upstream) in planned.items()}
         self._specs = {name: spec for name, (spec, _) in planned.items()}
+        self._deliveries.settle(self.now)
         for upstream in self.now.values():
             if upstream.pool.endpoints is not None:
                 upstream.pool.endpoints.follow()

@@ -116,7 +116,9 @@ class UpstreamFamilies(Collector):
             labels=["upstream", "reason"],
         )
         retries = CounterMetricFamily(
-            "gateway_upstream_retries", "Requests sent again on another connection.", labels=["upstream"]
+            "gateway_upstream_retries",
+            "Requests sent again, because: stale, connect, reset, timeout or status.",
+            labels=["upstream", "cause"],
         )
         failing = GaugeMetricFamily(
             "gateway_upstream_failing", "Failures since the upstream last answered.", labels=["upstream"]
@@ -128,6 +130,7 @@ class UpstreamFamilies(Collector):
                 failures.add_metric([*name, reason], number)
             for reason, number in meter.tls_failures.items():
                 secured.add_metric([*name, reason], number)
-            retries.add_metric(name, meter.retries)
+            for cause, number in meter.retries.items():
+                retries.add_metric([*name, cause], number)
             failing.add_metric(name, meter.failing)
         yield from (waits, failures, secured, retries, failing)

@@ -24,6 +24,10 @@ DURATION_BUCKETS: Final[tuple[float, ...]] = (
 SIZE_BITS: Final = (8, 10, 12, 14, 16, 18, 20, 23, 26, 30)
 """Sizes are counted by their number of bits, and published at these powers of two: 256 bytes to 1 GiB."""
 _SIZES: Final = 65
+STALE: Final = "stale"
+RETRY_CAUSES: Final = (STALE, "connect", "reset", "timeout", "status")
+"""Why a request is sent again: a used connection was dead, none could be opened, one ended before any byte, an attempt
+took too long, or the status of its answer."""
 
 
 class Sizes:
@@ -113,7 +117,7 @@ class UpstreamMeter:
         heads: Seconds from sending a request to the head of its response.
         failures: Number of requests that it failed, by reason.
         failing: Number of failures since it last answered.
-        retries: Number of requests sent again on another connection.
+        retries: Number of times that a request was sent again, by cause.
         tls_failures: Number of requests for which TLS failed, by what was wrong.
     """
 
@@ -126,7 +130,7 @@ class UpstreamMeter:
         self.failures: dict[str, int] = {}
         self.tls_failures: dict[str, int] = {}
         self.failing = 0
-        self.retries = 0
+        self.retries = dict.fromkeys(RETRY_CAUSES, 0)
 
     def answered(self, seconds: float) -> None:
         """Count a response head."""
@@ -134,6 +138,10 @@ class UpstreamMeter:
         heads.counts[bisect_left(DURATION_BUCKETS, seconds)] += 1
         heads.total += seconds
         self.failing = 0
+
+    def retried(self, cause: str) -> None:
+        """Count a request that is sent again."""
+        self.retries[cause] += 1
 
     def failed(self, reason: str, tls: str = "") -> None:
         """Count a missing or incomplete response; `tls` is what was wrong with TLS, if that was the reason."""

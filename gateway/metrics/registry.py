@@ -47,6 +47,8 @@ KNOWN_DROPS: Final = (
     ("503", "too_many_of_network"),
     ("503", "descriptors"),
     ("503", "upstream_busy"),
+    ("503", "upstream_breaker"),
+    ("503", "upstream_waiting"),
     ("503", "overloaded"),
     ("503", "store_down"),
 )

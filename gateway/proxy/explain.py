@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from authcore.principal import Principal
     from authcore.tokens.issuer import Tokens
     from gateway.proxy.authorizer import Authorizer
+    from gateway.proxy.delivery import Delivery
     from gateway.proxy.routes import Route
 
 PEER: Final = "192.0.2.1"
@@ -160,6 +161,7 @@ class Explainer:
         return {
             "name": route.upstream.name,
             "addresses": [] if endpoints is None else [endpoint.name for endpoint in endpoints.every()],
+            **_policy(route.upstream.delivery),
             "target": first.split(" ")[1],
             "headers": [[name, REDACTED if name.lower() in secret else value] for name, value in lines],
             "removed": sorted(
@@ -170,6 +172,30 @@ class Explainer:
                 }
             ),
         }
+
+
+def _policy(delivery: Delivery | None) -> dict[str, object]:
+    """Return the traffic policy of a route, as far as there is one."""
+    if delivery is None:
+        return {}
+    retry, policy = delivery.retry, dict[str, object]()
+    if retry is not None:
+        policy["retry"] = {
+            "when": retry.causes(),
+            "repeat": retry.repeats(),
+            "attempts": retry.attempts,
+            "body_bytes": retry.body_bytes,
+            "try_timeout_seconds": retry.try_seconds,
+        }
+    for name, bound in (
+        ("deadline_seconds", delivery.deadline_seconds),
+        ("wait_seconds", delivery.wait_seconds),
+        ("breaker_requests", delivery.breaker.requests),
+        ("failover", [upstream.name for upstream in delivery.upstreams[1:]]),
+    ):
+        if bound:
+            policy[name] = bound
+    return {"policy": policy}
 
 
 def _missing(error: Exception) -> dict[str, object]:

@@ -2,8 +2,9 @@
 
 Laws:
 
-- A request is sent again only when the connection was reused, died before any byte of a response, and the request is
-  replayable: a safe method (RFC 9110 section 9.2.1) without a body.
+- Without a traffic policy (:mod:`gateway.proxy.attempts`), a request is sent again only when the connection was reused,
+  died before any byte of a response, and the request is replayable: a safe method (RFC 9110 section 9.2.1) without a
+  body. A route without a policy pays one look at a field that is None.
 - A request that is not replayable is not put on a connection that the upstream has closed already.
 - Whatever happens, the connection goes back to its pool, which decides whether it can be used again.
 - Once the answer has begun, a fault can only break it off.
@@ -18,15 +19,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from gateway.metrics.meters import STALE
+from gateway.proxy.attempts import deliver
 from gateway.proxy.grown import TOO_LARGE, UNCLEAR
 from gateway.proxy.headers import interim_start, response_start
 from gateway.proxy.places import whole
 from gateway.proxy.streams import StreamEnded
+from gateway.traffic.retry import SAFE
 from gateway.wire.faults import UpstreamLost
 from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
     from gateway.cookie_places import CookiePlaces
+    from gateway.proxy.attempts import Attempts
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.sockets import Sockets
     from gateway.proxy.streams import Streams
@@ -35,7 +40,6 @@ if TYPE_CHECKING:
     from gateway.wire.tunnel import Tunnels
     from gateway.wire.upstream import UpstreamConnection
 
-_SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE"})
 _SWITCHING: Final = 101
 _REFUSED: Final = 400
 _NO_CONTENT: Final = 204
@@ -67,14 +71,19 @@ class Forwarder:
             exchange.stream = None  # they refer to each other
 
     async def send(self, exchange: Exchange, upstream: Upstream, start: bytes) -> None:
-        """Send `start` and the exchange's body, and relay what comes of it.
+        """Once for each request: send `start` and the exchange's body, and relay what comes of it.
+
+        Without a traffic policy, a request is sent again in one case alone (see the laws above).
 
         Raises:
             UpstreamFault: there is no whole answer.
         """
+        if upstream.delivery is not None:
+            await deliver(self, exchange, upstream, upstream.delivery, start)
+            return
         inbound = exchange.inbound
         pool, meter = upstream.pool, upstream.meter
-        replayable = inbound.head.method in _SAFE and inbound.head.kind is BodyKind.NONE
+        replayable = inbound.head.method in SAFE and inbound.head.kind is BodyKind.NONE
         connection = pool.idle_connection(look=not replayable)
         if connection is not None:
             exchange.sent = exchange.decided  # what lies between is not worth a look at the clock
@@ -87,44 +96,73 @@ class Forwarder:
                 meter.waits.add(exchange.sent - exchange.decided)
         while True:
             try:
-                response = await self._attempt(exchange, upstream, connection, start)
-                while response.interim:
-                    inbound.interim(interim_start(response))
-                    response = await connection.response()
-                exchange.headed = now = time.monotonic()
-                meter.answered(now - exchange.sent)
-                await self._relay(exchange, connection, response)
+                await self.attempt(exchange, upstream, upstream, connection, start)
             except UpstreamLost:
                 if inbound.answered or connection.touched or connection.served == 1 or not replayable:
                     raise
             else:
                 return
-            finally:
-                pool.release(connection)
-                if exchange.stream is not None:
-                    exchange.stream.over()
-                    exchange.stream = None  # they refer to each other
-            meter.retries += 1
+            meter.retried(STALE)
             connection = await pool.acquire(fresh=True)
 
-    async def _attempt(
-        self, exchange: Exchange, upstream: Upstream, connection: UpstreamConnection, start: bytes
-    ) -> ResponseHead:
-        exchange.attempts += 1
+    async def attempt(  # noqa: PLR0913, PLR0917 -- what is sent, where, and under which terms
+        self,
+        exchange: Exchange,
+        upstream: Upstream,
+        place: Upstream,
+        connection: UpstreamConnection,
+        start: bytes,
+        attempts: Attempts | None = None,
+    ) -> bool:
+        """Once for each attempt: send the request on `connection`, relay the answer, and give the connection back.
+
+        Args:
+            exchange: The request.
+            upstream: Where its route leads, with its timeouts.
+            place: The upstream that the connection leads to, which is another after a failover.
+            connection: A connection that was lent.
+            start: Request line and field lines.
+            attempts: The attempts of the request under its traffic policy; None without one.
+
+        Returns:
+            True if the answer was relayed; False if `attempts` wants another one, and the client has nothing of this.
+
+        Raises:
+            UpstreamFault: there is no whole answer.
+        """
         inbound = exchange.inbound
-        connection.send(
-            start,
-            inbound.head,
-            inbound.take(),
-            complete=inbound.complete,
-            head_timeout=upstream.head_timeout_seconds,
-            body_timeout=upstream.body_timeout_seconds,
-        )
-        if not inbound.complete:
-            exchange.stream = self._streams.begin(exchange)
-            connection.feed_from(inbound)
-            inbound.pipe(connection)
-        return await connection.response()
+        exchange.attempts += 1
+        body = None if attempts is None else attempts.body
+        try:
+            connection.send(
+                start,
+                inbound.head,
+                inbound.take() if body is None else body.take(inbound),
+                complete=inbound.complete,
+                head_timeout=upstream.head_timeout_seconds,
+                body_timeout=upstream.body_timeout_seconds,
+            )
+            if not inbound.complete:
+                exchange.stream = self._streams.begin(exchange)
+                connection.feed_from(inbound)
+                inbound.pipe(connection if body is None else body.towards(connection))
+            response = await connection.response()
+            while response.interim:
+                if attempts is not None:
+                    attempts.committed = True
+                inbound.interim(interim_start(response))
+                response = await connection.response()
+            if attempts is not None and not attempts.accepts(response):
+                return False
+            exchange.headed = now = time.monotonic()
+            place.meter.answered(now - exchange.sent)
+            await self._relay(exchange, connection, response)
+            return True
+        finally:
+            place.pool.release(connection)
+            if exchange.stream is not None:
+                exchange.stream.over()
+                exchange.stream = None  # they refer to each other
 
     async def _relay(
         self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead

@@ -25,6 +25,7 @@ from gateway.faults import UnsafeIdentity
 from gateway.proxy.clock import http_date
 from gateway.proxy.loops import LoopMark
 from gateway.tracing.context import TracePolicy
+from gateway.traffic.deadline import STEERING
 from gateway.wire.framing import FIRST_FINAL, HOP_BY_HOP, connection_tokens
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class HeaderPolicy:
         self.trace = trace or TracePolicy()
         self._names = {key: name.encode("ascii") for key, name in names.items() if name is not None}
         self._of_identity = frozenset(fold(name) for name in self._names.values())
-        self._managed = self._of_identity | FORWARDED | {b"x-request-id"}
+        self._managed = self._of_identity | FORWARDED | STEERING | {b"x-request-id"}
         self._passes: dict[bytes, bool] = {}
         self._blocks: dict[frozenset[str], WeakKeyDictionary[Principal, bytes]] = {}
 

@@ -21,6 +21,7 @@ from gateway.tracing.ended import Ended
 if TYPE_CHECKING:
     from gateway.logs import AccessLog
     from gateway.metrics import Metrics, RouteMeter
+    from gateway.proxy.attempts import Attempts
     from gateway.proxy.exchange import Exchange
     from gateway.tracing.context import TracePolicy
     from gateway.tracing.ended import Spans
@@ -130,6 +131,7 @@ def _line(exchange: Exchange, now: float) -> dict[str, object]:
         line["upstream"] = route.upstream.name
         line["attempts"] = exchange.attempts
         _add_phases(line, exchange, now)
+        _add_delivery(line, exchange.delivered, route.upstream.name)
     if exchange.credential:
         line["credential"] = exchange.credential
     if exchange.permit is not None and (principal := exchange.permit.principal) is not ANONYMOUS:
@@ -148,6 +150,19 @@ def _line(exchange: Exchange, now: float) -> dict[str, object]:
         line["reason"] = exchange.reason
         line["detail"] = exchange.detail
     return line
+
+
+def _add_delivery(line: dict[str, object], delivered: Attempts | None, upstream: str) -> None:
+    """Add what a traffic policy did with a request; nothing if it had nothing to do."""
+    if delivered is None:
+        return
+    if delivered.causes:
+        line["retried"] = delivered.causes
+    reach = delivered.reach
+    if reach.waited:
+        line["waited_ms"] = reach.waited * 1000
+    if reach.place.name != upstream:
+        line["failover"] = reach.place.name
 
 
 def _ended(exchange: Exchange, now: float) -> Ended:

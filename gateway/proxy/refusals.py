@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gateway.faults import Fault, describe
 from gateway.proxy.clock import http_date
+from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, WaitingRoomFull
 from gateway.wire.drive import Abandoned
 from gateway.wire.faults import (
     DescriptorsExhausted,
@@ -42,6 +43,9 @@ class _Row:
 
 _UPSTREAM: dict[type[UpstreamFault], _Row] = {
     PoolExhausted: _Row(503, "The upstream is busy, try again shortly", "upstream_busy"),
+    BreakerOpen: _Row(503, "The upstream has too many requests, try again shortly", "upstream_breaker"),
+    WaitingRoomFull: _Row(503, "The upstream is away, try again shortly", "upstream_waiting"),
+    DeadlinePassed: _Row(504, "The answer did not begin in time", "upstream_deadline"),
     UpstreamUnreachable: _Row(502, "The upstream cannot be reached", "upstream_unreachable"),
     UpstreamTlsFailed: _Row(502, "The upstream cannot be reached securely", "upstream_tls"),
     UpstreamTimedOut: _Row(504, "The upstream did not answer in time", "upstream_timeout"),

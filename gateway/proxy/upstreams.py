@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.metrics import UpstreamMeter
+from gateway.proxy.delivery import Delivery
 from gateway.proxy.places import Places
 from gateway.wire.pool import UpstreamPool
 
@@ -22,6 +23,8 @@ class Upstream:
         withheld: Keys of the identity headers that it is not sent, unless a route overrides them.
         authority: The Host of requests that came without one.
         places: The bulkhead before it; None where there is none, as for all but the hosted application.
+        delivery: The traffic policy of its requests; None if none is configured.
+        terms: The same, whether or not something is configured: what a route's own policy is made from.
     """
 
     name: str
@@ -32,3 +35,5 @@ class Upstream:
     withheld: frozenset[str] = frozenset()
     authority: bytes = b"gateway"
     places: Places | None = None
+    delivery: Delivery | None = None
+    terms: Delivery | None = None

@@ -139,12 +139,16 @@ def upstreams(snapshot: Snapshot) -> str:
         kind, state = ("bad", f"failing ({now['failing']})") if now["failing"] else ("good", "answers")
         if not now["failing"] and not window["answered"]:
             kind, state = "dim", "idle"
+        if now.get("awaiting"):
+            kind, state = "bad", f"awaited ({now['awaiting']})"
+        elif now.get("away"):
+            kind, state = "warn", "away, another stands in"
         rows.append(
             f'<tr><td>{tell(name)}</td><td class="{kind}">{tell(state)}</td><td>{_number(window["answered"])}</td>'
             f"<td>{_number(window['failed'])}</td><td>{_seconds(quantile(0.5, window['buckets']))}</td>"
             f"<td>{_seconds(quantile(0.99, window['buckets']))}</td>"
             f"<td>{_number(now['open'] - now['idle'])}/{_number(now['open'])}</td>"
-            f"<td>{_number(now['waiting'])}</td><td>{_addresses(now['addresses'])}</td></tr>"
+            f"<td>{_number(now['waiting'] + now.get('awaiting', 0))}</td><td>{_addresses(now['addresses'])}</td></tr>"
         )
     head = ("upstream", "", "answered", "failed", "p50", "p99", "in use/open", "waiting", "addresses")
     return f'<section id="upstreams"><h2>Upstreams, last minute</h2>{_table(head, rows)}</section>'

@@ -20,6 +20,10 @@ class UpstreamTimedOut(UpstreamFault):
     """The upstream was silent for longer than its timeout."""
 
 
+class UpstreamNotConnected(UpstreamTimedOut):
+    """No connection could be opened in time: nothing was sent."""
+
+
 class UpstreamMalformed(UpstreamFault):
     """The upstream's response is not valid HTTP."""
 

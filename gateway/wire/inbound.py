@@ -166,6 +166,12 @@ class Inbound:
         self.sink = sink
         self.connection.regulate()
 
+    def detach(self) -> None:
+        """Stop reading the body, because its sink is gone, until :meth:`pipe` names another."""
+        self.sink = None
+        self.held = False
+        self.connection.regulate()
+
     def pause(self) -> None:
         """Stop reading the body: the sink is full."""
         self.held = True

@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.wire.descriptors import DIALS, NO_ROOM, are_descriptors_scarce
 from gateway.wire.drive import Signal, settled
-from gateway.wire.faults import DescriptorsExhausted, PoolExhausted, UpstreamTimedOut, UpstreamUnreachable
+from gateway.wire.faults import (
+    DescriptorsExhausted,
+    PoolExhausted,
+    UpstreamNotConnected,
+    UpstreamTimedOut,
+    UpstreamUnreachable,
+)
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.states import in_states
 from gateway.wire.tls import upstream_fault
@@ -206,7 +212,7 @@ class UpstreamPool:
         except ssl.SSLError as error:
             raise upstream_fault(error) from error
         except TimeoutError as error:
-            raise UpstreamTimedOut(self._too_late()) from error
+            raise UpstreamNotConnected(self._too_late()) from error
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise DescriptorsExhausted(_NO_DESCRIPTOR) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import jsonschema
@@ -15,33 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import route_checks
-from config.route_file import RoutePlan, RoutesRefused, preset_text, read_plan
+from config.route_file import RoutePlan, preset_text
 from config.route_text import read_text
 from config.routes import schema
-from config.settings import Settings
 from gateway.proxy.headers import FORWARDED, MANAGED_PREFIXES
 from tests.config.loading import GOOD, load, problems_of
+from tests.config.planning import planned, problems
 
 METHODS = "'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE' or 'OPTIONS'"
 ASKS = "`require` asks for permissions, and `auth: public` lets in who has none"
 SCHEMA = Path(__file__).parents[2] / "config" / "routes.schema.json"
-
-
-def planned(tmp_path: Path, text: str, **settings: Any) -> RoutePlan:
-    path = tmp_path / "routes.yaml"
-    path.write_text(dedent(text), encoding="utf-8")
-    values = {"routes": path, "upstream": {"url": "http://u"}, **settings}
-    plan = read_plan(Settings.model_validate(values))
-    assert plan is not None
-    return plan
-
-
-def problems(tmp_path: Path, text: str, **settings: Any) -> list[str]:
-    with pytest.raises(RoutesRefused) as refused:
-        planned(tmp_path, text, **settings)
-    found = refused.value.problems
-    assert found
-    return [problem.removeprefix(f"{tmp_path}/") for problem in found]
 
 
 def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from textwrap import dedent
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
 from config.route_file import RoutesRefused
 from tests.support.calls import ask, bearer, get, is_refusal, post, request
 from tests.support.peers import Client, Upstream
+from tests.support.route_files import by_route_file
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
     from pathlib import Path
 
-    from gateway.app import Gateway
+    from tests.support.route_files import RouteFileStart
     from tests.support.worlds import Start, World
-
-
-class RouteFileStart(Protocol):
-    """Starter of gateways by the text of a route file."""
-
-    def __call__(self, text: str, database_url: str | None = None, **groups: Any) -> Awaitable[Gateway]: ...
 
 
 @pytest.fixture
 def routed(start: Start, tmp_path: Path) -> RouteFileStart:
     """Start a gateway with a route file."""
-
-    async def begin(text: str, database_url: str | None = None, **groups: Any) -> Gateway:
-        path = tmp_path / "routes.yaml"
-        path.write_text(dedent(text), encoding="utf-8")
-        urls = () if database_url is None else (database_url,)
-        return await start(*urls, routes=path, **groups)
-
-    return begin
+    return by_route_file(start, tmp_path)
 
 
 OPEN = """

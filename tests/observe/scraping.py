@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.calls import ask, bearer, get, post, request
-from tests.support.peers import Client
+from tests.support.peers import PATIENCE, Client
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
@@ -66,3 +67,10 @@ async def traffic(gateway: Gateway, world: World) -> None:
         post("/api/auth/login", {"email": "x" * 70_000}),
     ):
         await ask(gateway, raw)
+
+
+async def reads(gateway: Gateway, name: str, least: float, **labels: str) -> None:
+    """Wait until a metric is as high as `least`."""
+    async with asyncio.timeout(PATIENCE):
+        while value(await scraped(gateway), name, **labels) < least:
+            await asyncio.sleep(0.01)

@@ -1,0 +1,82 @@
+"""Checks of the traffic policies of a route plan: values that contradict each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from authcore.identity_headers import ALL, withheld
+from config.delivery import STALE
+from config.routes import DEFAULT_UPSTREAM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from config.routes import UpstreamEntry
+    from config.settings import Settings
+
+DELIVERY: Final = (
+    "GATEWAY_UPSTREAM_RETRY_WHEN",
+    "GATEWAY_UPSTREAM_RETRY_ATTEMPTS",
+    "GATEWAY_UPSTREAM_RETRY_TRY_TIMEOUT_SECONDS",
+    "GATEWAY_UPSTREAM_RETRY_BACKOFF_SECONDS",
+    "GATEWAY_UPSTREAM_RETRY_BACKOFF_MAX_SECONDS",
+    "GATEWAY_UPSTREAM_DEADLINE_SECONDS",
+    "GATEWAY_UPSTREAM_WAIT_SECONDS",
+)
+"""The settings that :func:`delivery` looks at."""
+Problem = tuple[tuple[str, ...], str]
+
+
+def failover_problems(
+    name: str, upstreams: Mapping[str, UpstreamEntry | None], settings: Settings
+) -> Iterator[Problem]:
+    """Yield what is wrong with the failover of the upstream `name`: its place in the entry, and the message.
+
+    The request that a stand-in gets was made for the upstream itself. So both have to be owed the same identity.
+    """
+    entry = upstreams[name]
+    if entry is None or entry.failover is None:
+        return
+    where = ("failover",)
+    own = _withheld(name, upstreams, settings)
+    for other in entry.failover:
+        if other == name:
+            yield where, "an upstream cannot stand in for itself"
+        elif other not in upstreams and not (other == DEFAULT_UPSTREAM and settings.upstream.url):
+            yield where, f"no upstream {other!r}; there are {', '.join(sorted(upstreams))}"
+        elif _withheld(other, upstreams, settings) != own:
+            yield where, f"{other} is sent other identity headers; give both the same `identity`"
+    if len(set(entry.failover)) < len(entry.failover):
+        yield where, "an upstream is named twice"
+
+
+def _withheld(name: str, upstreams: Mapping[str, UpstreamEntry | None], settings: Settings) -> frozenset[str]:
+    entry = upstreams.get(name)
+    if entry is not None and entry.identity is not None:
+        return withheld(entry.identity)
+    return withheld(settings.upstream.identity if name == DEFAULT_UPSTREAM else (ALL,))
+
+
+def policy_problems(words: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what contradicts itself in the settings of an upstream's group: the key, and the message."""
+    attempt, deadline = words["retry_try_timeout_seconds"], words["deadline_seconds"]
+    if attempt and deadline and attempt >= deadline:
+        yield (
+            "retry_try_timeout_seconds",
+            f"{attempt:g} is no less than the deadline, {deadline:g}: none could follow",
+        )
+    if words["retry_backoff_seconds"] > words["retry_backoff_max_seconds"]:
+        yield "retry_backoff_seconds", f"is more than its maximum, {words['retry_backoff_max_seconds']:g}"
+    if set(words["retry_when"]) - {STALE} and words["retry_attempts"] == 1:
+        yield "retry_attempts", "1 is the first attempt, and no other; use 2 or more, or leave the causes out"
+    if deadline and words["wait_seconds"] > deadline:
+        yield (
+            "wait_seconds",
+            f"{words['wait_seconds']:g} is more than the deadline, {deadline:g}, which ends the wait",
+        )
+
+
+def delivery(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield every contradiction in the traffic policy of the settings."""
+    for key, problem in policy_problems(settings.upstream.model_dump()):
+        yield f"GATEWAY_UPSTREAM_{key.upper()}", problem

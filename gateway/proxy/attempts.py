@@ -1,0 +1,289 @@
+"""Attempts of one request under a traffic policy: when it is sent again, and when no more.
+
+``deliver`` runs once for each request, above :meth:`~gateway.proxy.forward.Forwarder.attempt`, which runs once for each
+attempt. Laws:
+
+- A request is sent again only if its policy allows a second one for its method, all of its body is stored, and the
+  client has no byte of an answer. A connection that could not be opened is another matter: nothing was sent on it.
+- The repetition of a request that met a dead kept-alive connection is no retry: each request has one, as it has without
+  a policy. Every other one needs room in the budget, an attempt that is left, and time.
+- Errors of timers are thrown into the request where it waits, as a client's leaving is.
+- Whatever became of a request, it is counted out, and its timers end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+from gateway.proxy.reach import UNREACHED, Reach, asleep
+from gateway.proxy.retry_after import seconds_after
+from gateway.proxy.stored_body import StoredBody
+from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, TryTimedOut
+from gateway.traffic.deadline import Deadline
+from gateway.traffic.retry import SAFE
+from gateway.wire.faults import UpstreamFault, UpstreamLost
+from gateway.wire.messages import BodyKind, ProtocolError
+
+if TYPE_CHECKING:
+    from gateway.proxy.delivery import Delivery
+    from gateway.proxy.exchange import Exchange
+    from gateway.proxy.forward import Forwarder
+    from gateway.proxy.upstreams import Upstream
+    from gateway.wire.messages import ResponseHead
+    from gateway.wire.upstream import UpstreamConnection
+
+_KEY: Final = b"idempotency-key"
+_REQUEST_TIMEOUT: Final = 408
+
+
+async def deliver(
+    forwarder: Forwarder, exchange: Exchange, upstream: Upstream, delivery: Delivery, start: bytes
+) -> None:
+    """Send a request under a traffic policy, and relay what comes of it.
+
+    Raises:
+        UpstreamFault: there is no whole answer.
+        BreakerOpen: too many requests are at work.
+    """
+    if not delivery.breaker.enter():
+        raise BreakerOpen("the breaker's bound of requests is reached")
+    attempts = exchange.delivered = Attempts(exchange, upstream, delivery)
+    try:
+        attempts.begin()
+        await attempts.run(forwarder, start)
+    finally:
+        attempts.over()
+        delivery.breaker.leave()
+
+
+class Attempts:
+    """Attempts of one request.
+
+    Attributes:
+        reach: Where its connections lead.
+        body: Stores the request's body for a repetition; None if there is none to store.
+        committed: The client has a byte of an answer, so nothing is sent again.
+        causes: Why it was sent again, each time.
+    """
+
+    __slots__ = (
+        "_deadline",
+        "_delivery",
+        "_exchange",
+        "_is_retry",
+        "_late",
+        "_pause",
+        "_repeatable",
+        "_retries",
+        "_try",
+        "_upstream",
+        "_was_stale",
+        "body",
+        "causes",
+        "committed",
+        "reach",
+    )
+
+    def __init__(self, exchange: Exchange, upstream: Upstream, delivery: Delivery) -> None:
+        self._exchange = exchange
+        self._upstream = upstream
+        self._delivery = delivery
+        self._deadline: Deadline | None = None
+        self._late: asyncio.TimerHandle | None = None  # when the deadline passes
+        self._try: asyncio.TimerHandle | None = None  # when the attempt has taken too long
+        self._retries = 0
+        self._is_retry = False  # the present attempt is counted as a retry
+        self._was_stale = False
+        self._pause = 0.0
+        self.causes: list[str] = []
+        self.committed = False
+        self.body: StoredBody | None = None
+        head, retry = exchange.head, delivery.retry
+        bodiless = head.kind is BodyKind.NONE
+        repeatable = head.method in SAFE and bodiless
+        if retry is not None:
+            has_key = bool(head.first.get(_KEY)) and not head.occurs_twice(_KEY)
+            repeatable = retry.allows(head.method, has_key=has_key)
+            if repeatable and not bodiless:
+                if retry.body_bytes and head.length <= retry.body_bytes:
+                    self.body = StoredBody(retry.body_bytes)
+                repeatable = self.body is not None
+        self._repeatable = repeatable
+        self.reach = Reach(exchange, upstream, delivery, look=not repeatable)
+
+    # -- the deadline ------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start the clock of the whole deadline.
+
+        Raises:
+            DeadlinePassed: it is over already.
+        """
+        seconds = self._delivery.deadline_seconds
+        if not seconds:
+            return
+        deadline = self._deadline = Deadline(self._exchange.started + seconds)
+        left = deadline.left(time.monotonic())
+        if not left:
+            raise DeadlinePassed("the deadline had passed before the request could be sent")
+        self._late = asyncio.get_running_loop().call_later(left, self._expire)
+
+    def _expire(self) -> None:
+        """End the request: its answer has not begun in time. A client that owes the body is late itself."""
+        inbound = self._exchange.inbound
+        if inbound.answered:
+            return
+        if not (inbound.complete or inbound.held or inbound.sink is None):
+            self._throw(
+                ProtocolError(_REQUEST_TIMEOUT, "the request did not arrive within the route's deadline")
+            )
+        else:
+            self._throw(DeadlinePassed("the answer did not begin within the route's deadline"))
+
+    def _throw(self, error: Exception) -> None:
+        self._exchange.inbound.connection.throw(error)
+
+    def over(self) -> None:
+        """End the timers, and the retry if the last attempt was one."""
+        self._end_try()
+        self._end_retry()
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    # -- one attempt after the other -----------------------------------------------------------------------------
+
+    async def run(self, forwarder: Forwarder, start: bytes) -> None:
+        """Send the request until it is answered, or its policy gives up.
+
+        Raises:
+            UpstreamFault: there is no whole answer.
+        """
+        exchange, deadline = self._exchange, self._deadline
+        while True:
+            fault: UpstreamFault | None = None
+            connection: UpstreamConnection | None = None
+            self._begin_try()
+            try:
+                connection = await self._connection()
+                head = start if deadline is None else start + deadline.line(time.monotonic())
+                if await forwarder.attempt(
+                    exchange, self._upstream, self.reach.place, connection, head, self
+                ):
+                    return
+            except UpstreamFault as error:
+                fault = error
+            finally:
+                self._end_try()
+            cause = "status" if fault is None else self._cause(fault, connection)
+            if fault is not None and not self._again(cause):
+                raise fault
+            exchange.inbound.detach()
+            self.reach.place.meter.retried(cause)
+            self.causes.append(cause)
+            if self._pause:
+                await asleep(self._pause)
+
+    async def _connection(self) -> UpstreamConnection:
+        """Return a connection, waiting for the upstream to come back if the policy does."""
+        reach, fresh = self.reach, bool(self.causes)
+        if not self._delivery.wait_seconds:
+            return await reach.connection(fresh=fresh)
+        if reach.is_awaited:
+            connection = None if fresh else reach.at_hand()
+            if connection is not None:
+                return connection
+        else:
+            try:
+                return await reach.connection(fresh=fresh)
+            except UNREACHED:
+                pass  # it waits, outside of the handler
+        self._end_try()
+        connection = await reach.patient()
+        self._begin_try()
+        return connection
+
+    def _begin_try(self) -> None:
+        retry = self._delivery.retry
+        if retry is not None and retry.try_seconds:
+            late = TryTimedOut("the head of the response did not come within the time of one attempt")
+            self._try = asyncio.get_running_loop().call_later(retry.try_seconds, self._throw, late)
+
+    def _end_try(self) -> None:
+        if self._try is not None:
+            self._try.cancel()
+            self._try = None
+
+    def _end_retry(self) -> None:
+        if self._is_retry:
+            self._is_retry = False
+            self._delivery.breaker.end_retry()
+
+    def accepts(self, response: ResponseHead) -> bool:
+        """Return whether the client gets a final response; False if the request is to be sent again for its status."""
+        retry = self._delivery.retry
+        self._end_try()
+        if retry is not None and response.status in retry.statuses and self._can_repeat():
+            after = seconds_after(response)
+            if after <= retry.after_seconds and self._again("status", at_least=after):
+                return False
+        self._end_retry()
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        return True
+
+    def _can_repeat(self) -> bool:
+        """Return whether a second request does no harm, and can be sent."""
+        inbound = self._exchange.inbound
+        return (
+            self._repeatable
+            and not (self.committed or inbound.answered or inbound.head.upgrade)
+            and (self.body is None or self.body.whole)
+        )
+
+    def _cause(self, fault: UpstreamFault, connection: UpstreamConnection | None) -> str:
+        """Return the cause for which a failed attempt is followed by another; empty if it is not."""
+        retry, inbound = self._delivery.retry, self._exchange.inbound
+        if inbound.answered or self.committed:
+            return ""
+        if connection is None:
+            waits = self._delivery.wait_seconds > 0  # then it has waited for a connection already
+            if retry is not None and retry.on_connect and not waits and isinstance(fault, UNREACHED):
+                return "connect"
+            return "timeout" if isinstance(fault, TryTimedOut) else ""
+        if isinstance(fault, UpstreamLost) and not connection.touched:
+            if connection.served > 1 and not self._was_stale and self._can_repeat_stale():
+                return "stale"
+            return "reset" if retry is not None and retry.on_reset and self._can_repeat() else ""
+        return "timeout" if isinstance(fault, TryTimedOut) and self._can_repeat() else ""
+
+    def _can_repeat_stale(self) -> bool:
+        """Return whether the request is repeated after a dead kept-alive connection."""
+        retry, head = self._delivery.retry, self._exchange.head
+        if retry is None or retry.on_stale:
+            return (head.method in SAFE and head.kind is BodyKind.NONE) or self._can_repeat()
+        return retry.on_reset and self._can_repeat()
+
+    def _again(self, cause: str, *, at_least: float = 0.0) -> bool:
+        """Return whether another attempt may follow, and count it; it begins after ``_pause`` seconds."""
+        retry, deadline = self._delivery.retry, self._deadline
+        self._pause = 0.0
+        if cause == "stale":
+            self._was_stale = True
+            return True
+        if not cause or retry is None or self._retries + 1 >= retry.attempts:
+            return False
+        pause = max(retry.pause(self._retries + 1, random.random()), at_least)  # noqa: S311 -- no secret
+        if deadline is not None and pause >= deadline.left(time.monotonic()):
+            return False
+        self._end_retry()
+        if not self._delivery.breaker.begin_retry():
+            return False
+        self._retries += 1
+        self._pause = pause
+        self._is_retry = True
+        return True

@@ -1,0 +1,180 @@
+"""Reach of one request under a traffic policy: which upstream it gets a connection to, and how it waits for one.
+
+Laws:
+
+- An upstream that cannot be reached hands the request on to the next one by priority.
+- If none can be reached and the policy waits, the request joins the upstream's waiting room. It leaves it when the
+  upstream is reached, when its client leaves, or when a deadline passes. Its body is not read meanwhile.
+- Whoever finds others waiting waits behind them, unless an idle connection proves that the upstream is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from gateway.proxy.traffic_faults import WaitingRoomFull
+from gateway.traffic.breaker import WAITING
+from gateway.wire.drive import Signal
+from gateway.wire.faults import UpstreamNotConnected, UpstreamTlsFailed, UpstreamUnreachable
+
+if TYPE_CHECKING:
+    from gateway.proxy.delivery import Delivery
+    from gateway.proxy.exchange import Exchange
+    from gateway.proxy.upstreams import Upstream
+    from gateway.wire.upstream import UpstreamConnection
+
+UNREACHED: Final = (UpstreamUnreachable, UpstreamNotConnected)
+"""Faults of connections that could not be opened: nothing was sent."""
+_HANDED_ON: Final = (*UNREACHED, UpstreamTlsFailed)
+_KNOCK_SECONDS: Final = 0.05
+_LONGEST_KNOCK_SECONDS: Final = 0.5
+
+log = structlog.get_logger()
+
+
+async def asleep(seconds: float) -> None:
+    """Wait, in a driven coroutine."""
+    signal: Signal[None] = Signal()
+    timer = asyncio.get_running_loop().call_later(seconds, signal.set, None)
+    try:
+        await signal
+    finally:
+        timer.cancel()
+
+
+class Reach:
+    """Reach of one request.
+
+    Attributes:
+        place: The upstream that the last connection leads to.
+        waited: Seconds that the request waited for an upstream to come back.
+    """
+
+    __slots__ = ("_delivery", "_exchange", "_look", "place", "waited")
+
+    def __init__(self, exchange: Exchange, upstream: Upstream, delivery: Delivery, *, look: bool) -> None:
+        """With `look`, the request is not put on a connection that the upstream has closed already."""
+        self._exchange = exchange
+        self._delivery = delivery
+        self._look = look
+        self.place = upstream
+        self.waited = 0.0
+
+    @property
+    def is_awaited(self) -> bool:
+        """True if other requests wait for the upstream now."""
+        return len(self._delivery.room) > 0
+
+    async def connection(self, *, fresh: bool) -> UpstreamConnection:
+        """Return a lent connection to the first upstream that can be reached; with `fresh`, no idle one.
+
+        Raises:
+            UpstreamFault: there is none.
+        """
+        delivery = self._delivery
+        if len(delivery.upstreams) == 1:
+            return await self._lent(delivery.upstreams[0], fresh=fresh)
+        first: Exception | None = None
+        for number in delivery.failover.order(time.monotonic()):
+            place = delivery.upstreams[number]
+            try:
+                connection = await self._lent(place, fresh=fresh)
+            except _HANDED_ON as error:
+                first = first or error
+                if delivery.failover.failed(number, time.monotonic()):
+                    log.warning("upstream_away", upstream=place.name, error=str(error))
+            else:
+                if delivery.failover.reached(number):
+                    log.info("upstream_back", upstream=place.name)
+                self.place = place
+                return connection
+        raise first or UpstreamUnreachable("there is no upstream")
+
+    async def _lent(self, place: Upstream, *, fresh: bool) -> UpstreamConnection:
+        """Return a connection of one upstream's pool; the first one of the request is measured."""
+        exchange = self._exchange
+        if exchange.sent:
+            return await place.pool.acquire(fresh=fresh, look=self._look)
+        connection = None if fresh else place.pool.idle_connection(look=self._look)
+        if connection is not None:
+            exchange.sent = exchange.decided
+            place.meter.at_once += 1
+            return connection
+        try:
+            return await place.pool.acquire(look=self._look)
+        finally:
+            exchange.sent = time.monotonic()
+            place.meter.waits.add(exchange.sent - exchange.decided)
+
+    def at_hand(self) -> UpstreamConnection | None:
+        """Return an idle connection to the upstream itself, if there is one."""
+        exchange, place = self._exchange, self._delivery.upstreams[0]
+        connection = place.pool.idle_connection(look=self._look)
+        if connection is not None and not exchange.sent:
+            exchange.sent = time.monotonic()
+            place.meter.at_once += 1
+        return connection
+
+    async def patient(self) -> UpstreamConnection:
+        """Return a connection when the upstream can be reached again.
+
+        Raises:
+            WaitingRoomFull: too many requests wait for that.
+            UpstreamUnreachable: it took too long.
+        """
+        delivery, began = self._delivery, time.monotonic()
+        away = UpstreamUnreachable("the upstream cannot be reached, and did not come back in time")
+        throw = self._exchange.inbound.connection.throw
+        late = asyncio.get_running_loop().call_later(delivery.wait_seconds, throw, away)
+        try:
+            connection: UpstreamConnection | None = None
+            while connection is None:
+                connection = await self._in_turn()
+            return connection
+        finally:
+            late.cancel()
+            self.waited += time.monotonic() - began
+
+    async def _in_turn(self) -> UpstreamConnection | None:
+        """Wait in the upstream's room once; return None if the upstream is away again when the turn has come."""
+        delivery = self._delivery
+        room = delivery.room
+        turn: Signal[None] = Signal()
+        if not len(room):
+            log.warning(
+                "upstream_awaited", upstream=delivery.upstreams[0].name, seconds=delivery.wait_seconds
+            )
+        if not room.join(turn):
+            delivery.breaker.refuse(WAITING)
+            raise WaitingRoomFull("too many requests wait for the upstream to come back")
+        try:
+            if not room.leads(turn):
+                await turn
+            seconds = _KNOCK_SECONDS
+            while room.leads(turn):
+                await asleep(seconds * (0.5 + random.random() / 2))  # noqa: S311 -- no secret
+                seconds = min(seconds * 2, _LONGEST_KNOCK_SECONDS)
+                connection = await self._tried()
+                if connection is not None:
+                    turns = room.open()
+                    log.info("upstream_back", upstream=delivery.upstreams[0].name, waited=len(turns))
+                    for other in turns:
+                        other.set(None)
+                    return connection
+            return await self._tried()
+        finally:
+            leader = room.leave(turn)
+            if leader is not None:
+                asyncio.get_running_loop().call_soon(leader.set, None)
+
+    async def _tried(self) -> UpstreamConnection | None:
+        """Return a connection; None if the upstream cannot be reached."""
+        try:
+            return await self.connection(fresh=False)
+        except UNREACHED:
+            return None

@@ -1,0 +1,21 @@
+"""Faults of the traffic policies: a bound or a deadline, for which the gateway answers in place of an upstream."""
+
+from __future__ import annotations
+
+from gateway.wire.faults import UpstreamFault, UpstreamTimedOut
+
+
+class BreakerOpen(UpstreamFault):
+    """The upstream has as many requests at work as its breaker allows."""
+
+
+class WaitingRoomFull(UpstreamFault):
+    """The upstream cannot be reached, and as many requests as may wait for it do so already."""
+
+
+class DeadlinePassed(UpstreamFault):
+    """The answer did not begin within the route's whole deadline."""
+
+
+class TryTimedOut(UpstreamTimedOut):
+    """The head of the response did not come within the time of one attempt."""

@@ -1,0 +1,74 @@
+"""Circuit breaker of an upstream by load: it bounds the requests and retries at work, and counts what it refuses.
+
+The other two bounds, connections and requests that wait for one, are the connection pool's. Laws:
+
+- What is over a bound is refused at once, and never waits.
+- Each request that entered leaves once, and each retry that began ends once, whatever became of them.
+- The counts outlive a change of the bounds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.traffic.retry import RetryBudget
+
+REQUESTS: Final = "requests"
+RETRIES: Final = "retries"
+BUDGET: Final = "budget"
+WAITING: Final = "waiting"
+
+
+class Breaker:
+    """Circuit breaker of one upstream.
+
+    Attributes:
+        requests: Most requests at work; 0 for no bound.
+        retries: Most retries at work; 0 for no bound.
+        budget: The retry budget.
+        active: Requests at work, those included that wait or are sent again.
+        retrying: Those of them that are a retry, from the decision to its end.
+        refused: Requests refused, by the bound that they were over.
+        denied: Retries that did not begin, by the bound that they would have been over.
+    """
+
+    __slots__ = ("active", "budget", "denied", "refused", "requests", "retries", "retrying")
+
+    def __init__(self, *, requests: int = 0, retries: int = 0, budget: RetryBudget | None = None) -> None:
+        self.requests = requests
+        self.retries = retries
+        self.budget = budget or RetryBudget()
+        self.active = self.retrying = 0
+        self.refused: dict[str, int] = {REQUESTS: 0, WAITING: 0}
+        self.denied: dict[str, int] = {BUDGET: 0, RETRIES: 0}
+
+    def enter(self) -> bool:
+        """Count a request in; return False if there are too many, and it is refused."""
+        if self.requests and self.active >= self.requests:
+            self.refuse(REQUESTS)
+            return False
+        self.active += 1
+        return True
+
+    def leave(self) -> None:
+        """Count a request out."""
+        self.active -= 1
+
+    def refuse(self, kind: str) -> None:
+        """Count a request that is refused because of the bound `kind`."""
+        self.refused[kind] = self.refused.get(kind, 0) + 1
+
+    def begin_retry(self) -> bool:
+        """Count a retry in; return False if there are too many, and it does not begin."""
+        if self.retries and self.retrying >= self.retries:
+            self.denied[RETRIES] += 1
+            return False
+        if not self.budget.allows(self.active, self.retrying):
+            self.denied[BUDGET] += 1
+            return False
+        self.retrying += 1
+        return True
+
+    def end_retry(self) -> None:
+        """Count a retry out."""
+        self.retrying -= 1

@@ -1,0 +1,123 @@
+"""Traffic policies as written: what they may say, and what is refused or doubted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from config.settings import Settings
+from gateway.assembly.plan_warnings import plan_warnings
+from tests.config.loading import GOOD, load, problems_of
+from tests.config.planning import planned, problems
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FRAME = """\
+upstreams:
+  one: {url: "http://one", %s}
+  two: {url: "http://two", %s}
+routes:
+  - {name: all, auth: public, match: {path: /*}, upstream: one, %s}
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("[]", ()),
+        ("off", ()),
+        ("'off'", ()),
+        ("503", ("503",)),
+        ("reset", ("reset",)),
+        ("[connect-failure, reset, 502, 503]", ("connect-failure", "reset", "502", "503")),
+    ],
+)
+def test_causes_are_words_and_statuses(tmp_path: Path, written: str, read: tuple[str, ...]) -> None:
+    plan = planned(tmp_path, FRAME % (f"retry: {{when: {written}}}", "failover: one", "retry: {attempts: 2}"))
+    retry = plan.upstreams["one"].retry
+    assert retry is not None
+    assert retry.when == read
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "retry: {when: [200]}",
+        "retry: {when: [401]}",
+        "retry: {when: [5xx]}",
+        "retry: {when: [reset, off]}",
+        "retry: {when: true}",
+        "retry: {repeat: [POST]}",
+        "retry: {attempts: 0}",
+        "retry: {body_bytes: 100000000}",
+        "retry: {budget_percent: 101}",
+        "breaker: {requests: -1}",
+        "breaker: {connections: 1}",
+        "deadline_seconds: -1",
+        "wait_requests: 0",
+        "failover: []",
+        "failover: nowhere",
+        "failover: one",
+        "failover: [two, two]",
+        "failover: three",
+    ],
+)
+def test_what_a_policy_may_not_say_is_refused_with_its_line(tmp_path: Path, policy: str) -> None:
+    text = (FRAME % (policy, "deadline_seconds: 1", "deadline_seconds: 2")).replace(
+        "routes:\n", '  three: {url: "http://three", identity: none}\nroutes:\n'
+    )
+    assert all(problem.startswith("routes.yaml:2: ") for problem in problems(tmp_path, text))
+
+
+def test_a_routes_budget_is_its_upstreams(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, FRAME % ("pending: 1", "pending: 1", "retry: {budget_floor: 1}"))
+    assert problem == "routes.yaml:5: routes[0].retry.budget_floor: is no key of this place"
+
+
+@pytest.mark.parametrize(
+    ("policy", "warning"),
+    [
+        ("retry: {when: reset, attempts: 1}", "retry.attempts: 1 is the first attempt"),
+        ("retry: {try_timeout_seconds: 5}, deadline_seconds: 5", "retry.try_timeout_seconds: 5 is no less"),
+        ("retry: {backoff_seconds: 9}", "retry.backoff_seconds: is more"),
+        ("retry: {when: reset, repeat: idempotent, body_bytes: 0}", "retry.body_bytes: 0 stores"),
+        ("retry: {repeat: idempotent}", "retry.when: names no cause"),
+    ],
+)
+@pytest.mark.parametrize("of_route", [False, True])
+def test_what_is_doubtful_is_a_warning(tmp_path: Path, policy: str, warning: str, of_route: bool) -> None:
+    parts = ("pending: 1", "pending: 1", policy) if of_route else (policy, "pending: 1", "credential: pass")
+    plan = planned(tmp_path, FRAME % parts)
+    found = list(plan_warnings(plan, Settings.model_validate({})))
+    assert [text for text in found if warning in text]
+    assert any("upstream two" in text for text in found)  # nothing leads there
+
+
+def test_an_upstream_that_stands_in_is_reached(tmp_path: Path) -> None:
+    plan = planned(tmp_path, FRAME % ("failover: two", "pending: 1", "credential: pass"))
+    assert not [text for text in plan_warnings(plan, Settings.model_validate({})) if "two" in text]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"RETRY_TRY_TIMEOUT_SECONDS": "5", "DEADLINE_SECONDS": "5"}, "RETRY_TRY_TIMEOUT_SECONDS"),
+        ({"RETRY_BACKOFF_SECONDS": "5"}, "RETRY_BACKOFF_SECONDS"),
+        ({"RETRY_WHEN": "reset", "RETRY_ATTEMPTS": "1"}, "RETRY_ATTEMPTS"),
+        ({"WAIT_SECONDS": "9", "DEADLINE_SECONDS": "5"}, "WAIT_SECONDS"),
+        ({"RETRY_WHEN": "reset,401"}, "RETRY_WHEN"),
+        ({"RETRY_REPEAT": "POST"}, "RETRY_REPEAT"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], name: str) -> None:
+    named = {f"GATEWAY_UPSTREAM_{key}": value for key, value in settings.items()}
+    (problem,) = problems_of({**GOOD, **named})
+    assert problem.startswith(f"GATEWAY_UPSTREAM_{name}: ")
+
+
+def test_settings_name_causes_by_commas() -> None:
+    upstream = load({**GOOD, "GATEWAY_UPSTREAM_RETRY_WHEN": "stale, reset,503"}).upstream
+    assert upstream.retry_when == ("stale", "reset", "503")
+    assert load({**GOOD, "GATEWAY_UPSTREAM_RETRY_WHEN": "off"}).upstream.retry_when == ()
