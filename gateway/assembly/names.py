@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 def build_resolver(settings: Settings, metrics: Metrics) -> Resolver:
     """Build the resolver, and register its metrics."""
     limits = settings.resolver
-    client = DnsClient(limits.servers, timeout_seconds=limits.timeout_seconds)
+    events = NameEvents()
+    client = DnsClient(limits.servers, timeout_seconds=limits.timeout_seconds, ignored=events.ignored)
     resolver = Resolver(
         client.look_up,
         ResolverLimits(
@@ -29,7 +30,7 @@ def build_resolver(settings: Settings, metrics: Metrics) -> Resolver:
             stale_seconds=limits.stale_seconds,
             gone_seconds=limits.gone_seconds,
         ),
-        NameEvents(),
+        events,
     )
     metrics.read_counters(
         "gateway_resolver_lookups",
@@ -90,6 +91,16 @@ class NameEvents:
             error=error.words,
             used=list(used),
             meaning="the last good addresses are used" if used else "nothing can be sent there",
+        )
+
+    def ignored(self, name: str, why: str) -> None:
+        """Log that something in the answers to a lookup is not used."""
+        self._events.warning(
+            "name_answer_ignored",
+            key=f"{name} {why}",
+            name=name,
+            ignored=why,
+            advice="look at the name server: it is broken, or somebody else answers in its place",
         )
 
     def recovered(self, name: str) -> None:

@@ -9,18 +9,27 @@ Laws:
 - Each lookup has a channel of its own. A channel stores answers for their whole time to live; here that is decided by
   :mod:`gateway.wire.resolver`.
 - Each lookup ends within ``LONGEST_SECONDS``.
+- A datagram that is no answer (:mod:`gateway.wire.dns_message`) is dropped and reported, and the wait goes on.
+- An answer that was cut short is asked for by TCP, and used as it is if there is none.
+- An address that nobody can be reached at (``0.0.0.0``, ``::``, multicast) is left out and reported.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import socket
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pycares
 
+from gateway.wire.dns_message import fault_of, is_truncated
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 LONGEST_SECONDS: Final = 30.0
 _TICK_SECONDS: Final = 0.1
@@ -33,6 +42,14 @@ _ABSENT: Final = frozenset(
         pycares.errno.ARES_EBADNAME,
     }
 )
+
+
+_UNREAD: Final = pycares.errno.ARES_EBADRESP
+_ATTEMPTS: Final = 4
+_PAUSE_SECONDS: Final = 0.05
+_CUT: Final = pycares.ARES_FLAG_EDNS | pycares.ARES_FLAG_IGNTC
+_LARGEST: Final = 65_535
+_LIMITED_BROADCAST: Final = "255.255.255.255"
 
 
 class Answer(NamedTuple):
@@ -80,15 +97,23 @@ class NameAbsent(LookupFailed):
 class DnsClient:
     """DNS client of one configuration."""
 
-    def __init__(self, servers: Sequence[str] = (), *, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        servers: Sequence[str] = (),
+        *,
+        timeout_seconds: float,
+        ignored: Callable[[str, str], None] = lambda _name, _why: None,
+    ) -> None:
         """Create a client.
 
         Args:
             servers: Name servers, ``address`` or ``address:port``; those of resolv.conf if there are none.
             timeout_seconds: A query that was not answered for so long is sent again, and then waits longer.
+            ignored: Called with a name, and with what of its answers is not used and why.
         """
         self._servers = tuple(servers)
         self._timeout_seconds = timeout_seconds
+        self._ignored = ignored
 
     async def look_up(self, name: str) -> Answer:
         """Return the addresses of `name`.
@@ -97,26 +122,66 @@ class DnsClient:
             LookupFailed: there is no answer, or no address in it.
         """
         try:
-            lookup = _Lookup(self._servers, self._timeout_seconds)
-        except pycares.AresError as error:
-            raise LookupFailed(f"the name {name} could not be looked up: {error}") from error
-        try:
             async with asyncio.timeout(LONGEST_SECONDS):
-                found = await lookup.begin(name)
+                found = await self._found(name)
         except TimeoutError:
             raise LookupTimedOut(f"no name server answered for {name} in time") from None
-        except pycares.AresError as error:
-            raise _failure(name, error.args[0] if error.args else None) from error
-        finally:
-            lookup.close()
         addresses = tuple(dict.fromkeys(_text(node.addr[0]) for node in found.nodes))
         if not addresses:
             raise _failure(name, pycares.errno.ARES_ENODATA)
-        return Answer(addresses, float(min(node.ttl for node in found.nodes)))
+        usable = tuple(address for address in addresses if _is_usable(address))
+        nobodys = ", ".join(sorted(set(addresses) - set(usable)))
+        if nobodys:
+            self._ignored(name, f"nobody can be reached at {nobodys}")
+        if not usable:
+            raise LookupFailed(f"the name {name} has only addresses that nobody can be reached at: {nobodys}")
+        return Answer(usable, float(min(node.ttl for node in found.nodes)))
+
+    async def _found(self, name: str) -> pycares.AddrInfoResult:
+        """Ask, and ask again where that helps: a datagram can come between c-ares and the look at it."""
+        flags: int | None = None
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(_PAUSE_SECONDS * 2**attempt)
+            found, code, truncated = await self._asked(name, flags)
+            if found is not None:
+                return found
+            if truncated and flags is None:
+                flags = _CUT
+            elif code != _UNREAD:
+                break
+        raise _failure(name, code)
+
+    async def _asked(
+        self, name: str, flags: int | None
+    ) -> tuple[pycares.AddrInfoResult | None, int | None, bool]:
+        """Ask once; return the answer or the error's number, and whether an answer was cut short."""
+        try:
+            lookup = _Lookup(self._servers, self._timeout_seconds, flags, self._ignored)
+        except pycares.AresError as error:
+            raise LookupFailed(f"the name {name} could not be looked up: {error}") from error
+        try:
+            return await lookup.begin(name), None, False
+        except pycares.AresError as error:
+            return None, error.args[0] if error.args else None, lookup.truncated
+        finally:
+            lookup.close()
+
+
+def _is_usable(address: str) -> bool:
+    """Return whether a server can have `address`."""
+    parsed = ip_address(address.partition("%")[0])
+    return not (parsed.is_unspecified or parsed.is_multicast or str(parsed) == _LIMITED_BROADCAST)
 
 
 def _text(address: str | bytes) -> str:
     return address.decode("ascii") if isinstance(address, bytes) else address
+
+
+def _has_failed(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _failure(name: str, code: int | None) -> LookupFailed:
@@ -129,20 +194,34 @@ def _failure(name: str, code: int | None) -> LookupFailed:
 
 
 class _Lookup:
-    """One lookup: a c-ares channel, and its sockets on the event loop."""
+    """One lookup: a c-ares channel, and its sockets on the event loop.
 
-    def __init__(self, servers: tuple[str, ...], timeout_seconds: float) -> None:
+    Attributes:
+        truncated: An answer was cut short.
+    """
+
+    def __init__(
+        self,
+        servers: tuple[str, ...],
+        timeout_seconds: float,
+        flags: int | None,
+        ignored: Callable[[str, str], None],
+    ) -> None:
+        self.truncated = False
+        self._ignored = ignored
+        self._name = ""
         self._loop = asyncio.get_running_loop()
         self._reading: set[int] = set()
         self._writing: set[int] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._channel = pycares.Channel(
-            timeout=timeout_seconds, servers=servers or None, sock_state_cb=self._watch
+            flags=flags, timeout=timeout_seconds, servers=servers or None, sock_state_cb=self._watch
         )
 
     def begin(self, name: str) -> asyncio.Future[pycares.AddrInfoResult]:
         """Send the queries for `name`."""
+        self._name = name
         done: asyncio.Future[pycares.AddrInfoResult] = self._loop.create_future()
 
         def answered(found: pycares.AddrInfoResult | None, code: int | None) -> None:
@@ -168,7 +247,7 @@ class _Lookup:
         if self._closed:
             return
         if readable and fd not in self._reading:
-            self._loop.add_reader(fd, self._channel.process_fd, fd, pycares.ARES_SOCKET_BAD)
+            self._loop.add_reader(fd, self._read, fd)
             self._reading.add(fd)
         elif not readable and fd in self._reading:
             self._loop.remove_reader(fd)
@@ -179,6 +258,20 @@ class _Lookup:
         elif not writable and fd in self._writing:
             self._loop.remove_writer(fd)
             self._writing.discard(fd)
+
+    def _read(self, fd: int) -> None:
+        """Let c-ares read what a socket has, once the datagrams that are no answers are dropped."""
+        with socket.socket(fileno=os.dup(fd)) as source, suppress(BlockingIOError):
+            # A look at a socket that has failed would take the error away from c-ares.
+            while source.type == socket.SOCK_DGRAM and not _has_failed(fd):
+                message = source.recv(_LARGEST, socket.MSG_PEEK)
+                fault = fault_of(message, self._name)
+                if not fault:
+                    self.truncated = self.truncated or is_truncated(message)
+                    break
+                source.recv(_LARGEST)
+                self._ignored(self._name, f"a datagram by a name server: {fault}")
+            self._channel.process_fd(fd, pycares.ARES_SOCKET_BAD)
 
     def close(self) -> None:
         """End the lookup, whatever it waits for. The library then closes its sockets in a thread of its own."""

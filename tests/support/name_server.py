@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 A: Final = 1
 AAAA: Final = 28
@@ -27,6 +27,9 @@ class NameServer(asyncio.DatagramProtocol):
         failing: Names that are answered with SERVFAIL.
         lost: Names of which each first query, by type, is lost.
         slow: Names of which the answers wait until ``release``.
+        held: Queries that wait so, each with its sender.
+        forged: Makers of messages that are sent ahead of each answer; each is given the query.
+        truncated: Names whose answers say that they are cut short, and hold half of the addresses.
         asked: Number of queries by name and type.
     """
 
@@ -37,9 +40,11 @@ class NameServer(asyncio.DatagramProtocol):
         self.failing: set[str] = set()
         self.lost: set[str] = set()
         self.slow: set[str] = set()
+        self.forged: list[Callable[[bytes], bytes]] = []
+        self.truncated: set[str] = set()
         self.asked: Counter[tuple[str, int]] = Counter()
         self.port = 0
-        self._held: list[tuple[bytes, tuple[str, int]]] = []
+        self.held: list[tuple[bytes, tuple[str, int]]] = []
         self._transport: asyncio.DatagramTransport | None = None
 
     @property
@@ -56,28 +61,40 @@ class NameServer(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         name, kind, end = _question(data)
         self.asked[name, kind] += 1
+        assert self._transport is not None
+        for forge in self.forged:
+            self._transport.sendto(forge(data), addr)
         if name in self.silent or (name in self.lost and self.asked[name, kind] == 1):
             return
         if name in self.slow:
-            self._held.append((data, addr))
+            self.held.append((data, addr))
         else:
             self._send(data, addr, name, kind, end)
+
+    def send(self, message: bytes, address: tuple[str, int]) -> None:
+        """Send a datagram that nobody asked for."""
+        assert self._transport is not None
+        self._transport.sendto(message, address)
 
     def release(self) -> None:
         """Answer what was held back."""
         self.slow.clear()
-        held, self._held = self._held, []
-        for query, address in held:
+        waiting, self.held = self.held, []
+        for query, address in waiting:
             self._send(query, address, *_question(query))
 
     def _send(self, query: bytes, address: tuple[str, int], name: str, kind: int, end: int) -> None:
         code = _SERVFAIL if name in self.failing else _OK if name in self.zone else _NXDOMAIN
         found = [] if code else [ipaddress.ip_address(one) for one in self.zone[name]]
         wanted = [one.packed for one in found if (one.version == 4) == (kind == A) and kind in (A, AAAA)]
+        flags = 0x8180 | code
+        if name in self.truncated:
+            flags |= 0x0200
+            wanted = wanted[: (len(wanted) + 1) // 2]
         records = b"".join(
             b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, self.ttl, len(one)) + one for one in wanted
         )
-        head = query[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(wanted), 0, 0)
+        head = query[:2] + struct.pack("!HHHHH", flags, 1, len(wanted), 0, 0)
         assert self._transport is not None
         self._transport.sendto(head + query[12:end] + records, address)
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
+import struct
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from gateway.assembly.names import name_doubts
+from gateway.assembly.names import NameEvents, name_doubts
 from gateway.wire.dns_client import Answer, DnsClient, LookupFailed, LookupTimedOut, NameAbsent
+from gateway.wire.dns_message import fault_of
 from tests.config.loading import load
 from tests.support.name_server import AAAA, A, NameServer, name_server
 from tests.support.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 PATIENCE = 10
 
@@ -193,3 +198,147 @@ async def test_localhost_needs_no_name_server(names: NameServer) -> None:
 async def test_a_name_that_cannot_be_asked_about_has_no_address(names: NameServer, name: str) -> None:
     with pytest.raises(LookupFailed):
         await client_of(names).look_up(name)
+
+
+# -- answers that are none -----------------------------------------------------------------------------------------
+
+
+def reply(query: bytes, records: bytes = b"", *, flags: int = 0x8180, question: bytes = b"") -> bytes:
+    """An answer to `query` with one record, or none."""
+    head = query[:2] + struct.pack("!HHHHH", flags, 1, 1 if records else 0, 0, 0)
+    return head + (question or query[12 : query.index(b"\0", 12) + 5]) + records
+
+
+def record(owner: bytes, data: bytes, kind: int = A) -> bytes:
+    return owner + struct.pack("!HHIH", kind, 1, 60, len(data)) + data
+
+
+OWNER = b"\xc0\x0c"
+EVIL = bytes([192, 0, 2, 66])
+OTHER = b"\x04evil\x04test\x00"
+JUNK: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "a byte": (lambda _: b"\0", "malformed"),
+    "noise": (lambda _: b"\xff" * 40, "not a response"),
+    "noise under the right id": (lambda query: query[:2] + b"\x81\x80" + b"\xff" * 40, "malformed"),
+    "a head alone": (lambda query: reply(query)[:12], "malformed"),
+    "half of an address": (lambda query: reply(query, record(OWNER, EVIL))[:-2], "malformed"),
+    "an address of five bytes": (lambda query: reply(query, record(OWNER, EVIL + b"\1")), "malformed"),
+    "a name that leads to itself": (lambda query: reply(query, record(b"\xc0\x1a", EVIL)), "malformed"),
+    "the query": (lambda query: query, "not a response"),
+    "another question": (
+        lambda query: reply(query, record(OWNER, EVIL), question=OTHER + b"\0\1\0\1"),
+        "a response to another question",
+    ),
+    "an address of another name": (
+        lambda query: reply(query, record(OTHER, EVIL)),
+        "an address of another name",
+    ),
+    "an alias that leads elsewhere": (
+        lambda query: (
+            reply(query, record(OWNER, OTHER, kind=5))[:6]
+            + struct.pack("!HHH", 2, 0, 0)
+            + reply(query, record(OWNER, OTHER, kind=5) + record(b"\x03all\x04evil\x04test\0", EVIL))[12:]
+        ),
+        "an address of another name",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", JUNK)
+async def test_a_datagram_that_is_no_answer_is_ignored_and_the_wait_goes_on(
+    names: NameServer, what: str
+) -> None:
+    forge, why = JUNK[what]
+    names.zone["svc.test"] = ["10.0.0.1", "fd00::1"]
+    names.forged = [forge] * 4
+    names.slow.add("svc.test")
+    ignored: list[tuple[str, str]] = []
+    client = DnsClient(
+        [names.address], timeout_seconds=PATIENCE, ignored=lambda name, why: ignored.append((name, why))
+    )
+    async with asyncio.timeout(PATIENCE):
+        lookup = asyncio.create_task(client.look_up("svc.test"))
+        while len(ignored) < 8:
+            await asyncio.sleep(0.001)
+        names.release()
+        assert set((await lookup).addresses) == {"10.0.0.1", "fd00::1"}
+    assert set(ignored) == {("svc.test", f"a datagram by a name server: {why}")}
+    assert names.queries("svc.test") == 2, "nothing was asked again"
+
+
+async def test_an_answer_under_another_id_or_from_elsewhere_is_ignored(names: NameServer) -> None:
+    names.zone["svc.test"] = ["10.0.0.1"]
+    names.forged = [
+        lambda query: bytes([query[0] ^ 1, query[1]]) + reply(query, record(OWNER, EVIL))[2:],
+    ]
+    assert (await client_of(names, PATIENCE).look_up("svc.test")).addresses == ("10.0.0.1",)
+    async with name_server() as stranger:
+        names.slow.add("svc.test")
+        names.forged = []
+        lookup = asyncio.create_task(client_of(names, PATIENCE).look_up("svc.test"))
+        async with asyncio.timeout(PATIENCE):
+            while len(names.held) < 2:
+                await asyncio.sleep(0.001)
+            for query, client in names.held:
+                stranger.send(reply(query, record(OWNER, EVIL)), client)
+            await asyncio.sleep(0.02)
+            names.release()
+            assert (await lookup).addresses == ("10.0.0.1",)
+
+
+async def test_an_answer_that_leads_by_aliases_is_used(names: NameServer) -> None:
+    alias = record(OWNER, b"\x03lb1\x03svc\x04test\0", kind=5)
+
+    def led(query: bytes) -> bytes:
+        whole = reply(query, alias + record(b"\x03LB1\x03svc\x04test\0", bytes([10, 0, 0, 7])))
+        return whole[:6] + struct.pack("!HHH", 2, 0, 0) + whole[12:]
+
+    names.silent.add("www.test")
+    names.forged = [led]
+    found = await client_of(names, PATIENCE).look_up("www.test")
+    assert found.addresses == ("10.0.0.7",)
+
+
+async def test_an_answer_cut_short_is_used_where_none_is_to_be_had_by_tcp(names: NameServer) -> None:
+    names.zone["svc.test"] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+    names.truncated.add("svc.test")
+    assert set((await client_of(names).look_up("svc.test")).addresses) == {"10.0.0.1", "10.0.0.2"}
+
+
+@pytest.mark.parametrize("nobodys", ["0.0.0.0", "::", "224.0.0.1", "255.255.255.255", "ff02::1"])  # noqa: S104
+async def test_an_address_that_nobody_can_be_reached_at_is_left_out(names: NameServer, nobodys: str) -> None:
+    ignored: list[tuple[str, str]] = []
+    client = DnsClient(
+        [names.address], timeout_seconds=PATIENCE, ignored=lambda name, why: ignored.append((name, why))
+    )
+    names.zone |= {"some.test": ["10.0.0.1", nobodys], "none.test": [nobodys]}
+    assert (await client.look_up("some.test")).addresses == ("10.0.0.1",)
+    assert ignored == [("some.test", f"nobody can be reached at {nobodys}")]
+    with pytest.raises(LookupFailed, match="only addresses that nobody can be reached at"):
+        await client.look_up("none.test")
+
+
+@given(st.binary(max_size=600), st.booleans())
+def test_whatever_a_datagram_holds_it_is_judged_in_bounded_time(noise: bytes, like_an_answer: bool) -> None:
+    head = struct.pack("!HHHHHH", 7, 0x8180, 1, 9, 9, 9) + b"\3svc\4test\0\0\1\0\1" if like_an_answer else b""
+    assert isinstance(fault_of(head + noise, "svc.test"), str)
+
+
+@given(st.data())
+def test_an_answer_is_good_and_no_part_of_it_is(data: st.DataObject) -> None:
+    query = b"\0\7\1\0\0\1\0\0\0\0\0\0\3svc\4test\0\0\1\0\1"
+    whole = reply(query, record(OWNER, EVIL))
+    assert fault_of(whole, "SVC.test.") == fault_of(whole, "svc") == ""
+    assert fault_of(whole[: data.draw(st.integers(0, len(whole) - 1))], "svc.test")
+
+
+def test_what_is_ignored_is_an_event_once_for_a_name_and_a_reason() -> None:
+    events = NameEvents()
+    with capture_logs() as lines:
+        for _ in range(3):
+            events.ignored("svc.test", "nobody can be reached at 0.0.0.0")
+        events.ignored("svc.test", "a datagram by a name server: malformed")
+    assert [(line["event"], line["name"], line["ignored"]) for line in lines] == [
+        ("name_answer_ignored", "svc.test", "nobody can be reached at 0.0.0.0"),
+        ("name_answer_ignored", "svc.test", "a datagram by a name server: malformed"),
+    ]
