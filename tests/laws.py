@@ -120,7 +120,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "authcore/tokens/signed_identity.py",
     ),
     "cryptography": ("authcore/crypto/pem.py", "authcore/crypto/sealing.py", "config/certificates.py"),
-    "redis": ("authcore/store/whatomate_redis.py",),
+    "redis": ("authcore/store/whatomate_redis.py", "authcore/store/redis_dialling.py"),
     "yarl": ("gateway/outbound/client.py",),
     "bcrypt": (
         "authcore/passwords/hasher.py",

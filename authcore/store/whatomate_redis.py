@@ -18,15 +18,18 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from authcore.counterpart import Taken
 from authcore.figures import MetricSample
+from authcore.store.redis_dialling import over_dial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from uuid import UUID
+
+    from authcore.store.dialled_loop import Dial
 
 PAUSE_SECONDS: Final = 2.0
 CONNECTIONS: Final = 16
@@ -69,8 +72,11 @@ class WhatomateRedis:
         timeout_seconds: float,
         clock: Callable[[], float] = time.monotonic,
         report: Callable[[Exception], None] = lambda _: None,
+        dial: Dial | None = None,
     ) -> None:
         """`url` is a redis://, rediss:// or unix:// URL; `report` is called with each failure.
+
+        `dial` returns a socket that is connected to a host and a port; without it the library looks names up itself.
 
         Raises:
             ValueError: `url` cannot be read.
@@ -85,6 +91,8 @@ class WhatomateRedis:
             decode_responses=True,
             client_name="whatomate-gateway",
         )
+        if dial is not None and issubclass(pool.connection_class, Connection):
+            pool.connection_class = over_dial(pool.connection_class, dial)
         self._redis: Any = Redis.from_pool(pool)
         self._clock = clock
         self._report = report

@@ -81,8 +81,8 @@ _ADVICE = (
 )
 
 
-def build_redis(settings: Settings) -> WhatomateRedis | None:
-    """Return the client of Whatomate's Redis; None if no URL is set."""
+def build_redis(settings: Settings, dial: Dial | None = None) -> WhatomateRedis | None:
+    """Return the client of Whatomate's Redis; None if no URL is set. `dial` connects to its host, else the library."""
     url = settings.whatomate.redis_url
     if url is None:
         return None
@@ -93,6 +93,7 @@ def build_redis(settings: Settings) -> WhatomateRedis | None:
         url.get_secret_value(),
         timeout_seconds=settings.whatomate.redis_timeout_seconds,
         report=lambda error: _report(events, error),
+        dial=dial,
     )
 
 

@@ -90,7 +90,7 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
         foreign=_build_foreign(settings, store, resolver),
         lenient=settings.is_lenient_about_organizations,
     )
-    redis = build_redis(settings)
+    redis = build_redis(settings, dial)
     sessions = _build_sessions(settings, store, tokens, identity, redis)
     invitations = _build_invitations(settings, store, tokens)
     accounts = Accounts(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -17,15 +19,23 @@ import redis
 
 from authcore.counterpart import Taken
 from authcore.store.whatomate_redis import CONNECTIONS, PAUSE_SECONDS, WhatomateRedis
+from gateway.assembly.names import NameEvents
+from gateway.wire.dialler import connect
+from gateway.wire.dns_client import DnsClient
+from gateway.wire.resolver import Resolver, ResolverLimits
 from tests.support.admin import admin, metrics
 from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post, whatomate_token
+from tests.support.certificates import Authority
+from tests.support.name_server import NameServer, name_server
 from tests.support.programs import program
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import ssl
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
+    from authcore.store.dialled_loop import Dial
     from gateway.app import Gateway
     from tests.support.worlds import Start, World
 
@@ -395,3 +405,79 @@ async def test_a_refresh_token_that_ends_with_the_token_it_was_switched_by_is_no
     assert server.has(pair["refresh_token"])
     again = await granted(gate, refresh(switched["refresh_token"]))
     assert not server.has(again["refresh_token"])
+
+
+# -- its name ------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def road_to(server: Server, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A port that leads to a server's Unix socket."""
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(str(server.socket))
+
+        async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with suppress(ConnectionError):
+                while piece := await source.read(65_536):
+                    sink.write(piece)
+            sink.close()
+
+        await asyncio.gather(carry(reader, back), carry(there, writer))
+
+    road = await asyncio.start_server(lead, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield road.sockets[0].getsockname()[1]
+    finally:
+        road.close()
+
+
+def resolved(names: NameServer) -> Dial:
+    client = DnsClient([names.address], timeout_seconds=0.2)
+    return partial(connect, Resolver(client.look_up, ResolverLimits(), NameEvents()))
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+async def test_the_name_of_a_redis_is_looked_up_by_the_gateways_own_resolver(
+    server: Server, tmp_path: Path, scheme: str
+) -> None:
+    authority = Authority(tmp_path)
+    tls = authority.server("redis.test") if scheme == "rediss" else None
+    trusted = f"?ssl_ca_certs={authority.file}" if tls else ""
+    async with name_server() as names, road_to(server, tls) as port:
+        names.zone = {"redis.test": ["127.0.0.1"], "other.test": ["127.0.0.1"]}
+        client = WhatomateRedis(
+            f"{scheme}://redis.test:{port}{trusted}", timeout_seconds=5, dial=resolved(names)
+        )
+        assert await client.probe(), client.trouble
+        await client.close()
+        assert names.queries("redis.test") == 2
+        other = WhatomateRedis(
+            f"{scheme}://other.test:{port}{trusted}", timeout_seconds=5, dial=resolved(names)
+        )
+        assert await other.probe() is (tls is None), "a certificate is verified for the name"
+        await other.close()
+
+
+async def test_a_gateway_looks_redis_up_like_its_upstreams(
+    world: World, start: Start, server: Server
+) -> None:
+    async with name_server() as names, road_to(server) as port:
+        names.zone["redis.test"] = ["127.0.0.1"]
+        gate = await start(
+            world.url,
+            whatomate={"redis_url": f"redis://redis.test:{port}"},
+            resolver={"servers": (names.address,)},
+        )
+        pair = await granted(gate, LOGIN)
+        assert server.has(pair["refresh_token"])
+        assert names.queries("redis.test") > 0
+
+
+async def test_a_name_server_that_is_silent_is_a_redis_that_is_away() -> None:
+    async with name_server() as names:
+        names.silent.add("redis.test")
+        client = WhatomateRedis("redis://redis.test:6379", timeout_seconds=0.1, dial=resolved(names))
+        assert await client.take("a") is Taken.UNKNOWN
+        assert client.trouble == "away: no answer in time"
+        await client.close()

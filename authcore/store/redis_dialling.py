@@ -1,0 +1,42 @@
+"""Connection of the Redis client over a socket that is dialled elsewhere.
+
+The library resolves a host name in threads that the whole process shares. Law: with TLS the certificate is verified for
+the name all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
+
+    from redis.asyncio.connection import Connection
+
+    from authcore.store.dialled_loop import Dial
+
+
+def over_dial(kind: type[Connection], dial: Dial) -> type[Connection]:
+    """Return a class of connections like `kind`, whose sockets come from `dial`: it is called with host and port."""
+
+    class Dialled(kind):  # type: ignore[misc, valid-type]  # a base class that is an argument
+        _dialled: socket.socket
+
+        async def _connect(self) -> None:
+            async with asyncio.timeout(self.socket_connect_timeout):
+                self._dialled = await dial(self.host, self.port)
+            try:
+                await super()._connect()
+            except BaseException:
+                self._dialled.close()
+                raise
+
+        def _connection_arguments(self) -> dict[str, Any]:
+            arguments = dict(super()._connection_arguments())
+            host = arguments.pop("host")
+            del arguments["port"]
+            named = {"server_hostname": host} if "ssl" in arguments else {}
+            return {**arguments, **named, "sock": self._dialled}
+
+    return Dialled
