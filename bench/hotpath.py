@@ -154,7 +154,7 @@ async def _stage() -> tuple[Exchange, bytes]:
     pool = gateway._upstreams.now["default"].pool  # noqa: SLF001
     upstream = UpstreamConnection(gateway._deadlines, outbox, KnownHeads(), lambda _: None)  # noqa: SLF001
     upstream.connection_made(far)
-    pool._idle.append(upstream)  # noqa: SLF001
+    pool.unused.add(upstream)
     pool.open += 1
 
     def pass_through(message: bytes, answer: bytes) -> None:

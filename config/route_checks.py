@@ -34,6 +34,8 @@ def entry_problems(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
     """Yield every contradiction in one route: its place in the route, and the message."""
     yield from _about_permissions(entry)
     yield from _about_paths(entry)
+    if entry.hash_by in ("user", "organization") and entry.auth == "public":
+        yield ("hash_by",), f"`{entry.hash_by}` needs a caller, and `auth: public` looks at no credential"
     yield from _about_headers(entry, settings)
     for problem in identity_problems(entry.identity or (), settings):
         yield ("identity",), problem

@@ -23,6 +23,7 @@ from config.route_reader import RouteReader
 from config.route_text import read_text
 from config.routes import DEFAULT_UPSTREAM
 from config.tls_checks import entry_problems as entry_tls_problems
+from config.traffic_checks import balance_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -198,10 +199,13 @@ def _upstream_problems(upstream: UpstreamEntry, settings: Settings) -> Iterator[
     """Yield every contradiction in one upstream: its place in the upstream, and the message."""
     for problem in identity_problems(upstream.identity or (), settings):
         yield ("identity",), problem
-    for key, problem in entry_tls_problems(upstream.tls, upstream.url):
+    for key, problem in entry_tls_problems(upstream.tls, upstream.urls):
         yield ("tls", key), f"tls: {key}: {problem}"
-    for problem in loop_problems(upstream.url, settings):
-        yield ("url",), problem
+    key = "url" if upstream.endpoints is None else "endpoints"
+    for problem in loop_problems(upstream.urls, settings):
+        yield (key,), problem
+    for problem in balance_problems(upstream):
+        yield ("endpoints",), problem
 
 
 def _unknown_upstreams(plan: RoutePlan, known: set[str]) -> Iterator[str]:

@@ -8,119 +8,65 @@ Laws:
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from authcore.identity_headers import ALL, BY_KEY, NONE, withheld
 from config.delivery import RoutePolicies, UpstreamPolicies
-from config.entries import Entry, Name, Some, one_or_many
-from config.fields import UpstreamUrl, shaped, upstream_url_pattern
+from config.entries import Entry, Name, Some
 from config.groups.browsers import Cors
 from config.groups.tls import TlsEntry
+from config.groups.traffic import (
+    BALANCE,
+    HASH_BY,
+    SPILL_OVER,
+    ZONE,
+    Balance,
+    EndpointEntry,
+    HashBy,
+    SpillOver,
+    Zone,
+)
 from config.limits import LimitEntry
 from config.patterns import PathPattern
+from config.route_values import (
+    FieldName,
+    HeaderValue,
+    Hosts,
+    Identity,
+    Methods,
+    Paths,
+    Permissions,
+    PlainPrefix,
+    Prefixes,
+    RewritePath,
+    Seconds,
+    Urls,
+)
 
 DEFAULT_UPSTREAM: Final = "default"
 """Name of the upstream of ``GATEWAY_UPSTREAM_URL``, unless the file defines it."""
-
-_HOST: Final = re.compile(
-    r"(?:\*\.)?(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]+|\[[0-9A-Fa-f:.]+\]"
-)
-_VALUE: Final = re.compile(r"[\x20-\x7e\xa1-\U0010ffff]*")
-
-
-def _path(text: str) -> str:
-    PathPattern.parse(text)
-    return text
-
-
-def _host(text: str) -> str:
-    if _HOST.fullmatch(text) is None:
-        raise ValueError(
-            "should be a host without scheme and port, or *. and a host for any one label before it"
-        )
-    return text.lower()
-
-
-def _header_value(text: str) -> str:
-    if _VALUE.fullmatch(text) is None or text != text.strip():
-        raise ValueError("should hold no control character, and no space at either end")
-    return text
-
-
-def _prefix(text: str) -> str:
-    pattern = PathPattern.parse(text)
-    if pattern.below or pattern.names or pattern.segments[-1] == "":
-        raise ValueError("should be plain segments, such as /billing")
-    return text
-
-
-def _guarded(text: str) -> str:
-    pattern = PathPattern.parse(text)
-    if pattern.below or pattern.segments[-1] == "":
-        raise ValueError(
-            "should be a path such as /billing/admin, without a / or /* at its end: what is below is meant anyway"
-        )
-    return text
-
-
-def _rewrite(text: str) -> str:
-    PathPattern.parse(text)
-    if not text.isascii():
-        raise ValueError("should be ASCII: it is sent as it is written")
-    return text
-
-
-def _identity(words: list[str]) -> list[str]:
-    withheld(words)
-    return words
-
-
-Permission = Annotated[
-    str,
-    *shaped(
-        r"^[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)*:[a-z][a-z0-9_-]*$",
-        "should be resource:action in small letters, such as contacts:read",
-    ),
-    Field(examples=["contacts:read"]),
-]
-FieldName = Annotated[
-    str, *shaped(r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}$", "should be the name of a header, such as X-Team")
-]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Path = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": "^/"})]
-Prefix = Annotated[str, AfterValidator(_guarded), Field(json_schema_extra={"pattern": "^/."})]
-Host = Annotated[str, AfterValidator(_host)]
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-Paths = Annotated[Some[Path], BeforeValidator(one_or_many, json_schema_input_type=Path | Some[Path])]
-Prefixes = Annotated[Some[Prefix], BeforeValidator(one_or_many, json_schema_input_type=Prefix | Some[Prefix])]
-Hosts = Annotated[Some[Host], BeforeValidator(one_or_many, json_schema_input_type=Host | Some[Host])]
-Methods = Annotated[Some[Method], BeforeValidator(one_or_many, json_schema_input_type=Method | Some[Method])]
-Permissions = Annotated[
-    Some[Permission], BeforeValidator(one_or_many, json_schema_input_type=Permission | Some[Permission])
-]
-
-IdentityWord = Annotated[
-    str, Field(json_schema_extra={"enum": [ALL, NONE, *BY_KEY, *(f"-{key}" for key in BY_KEY)]})
-]
-Identity = Annotated[
-    Some[IdentityWord],
-    AfterValidator(_identity),
-    BeforeValidator(one_or_many, json_schema_input_type=IdentityWord | Some[IdentityWord]),
-]
-
-Url = Annotated[UpstreamUrl, Field(json_schema_extra={"pattern": upstream_url_pattern()})]
-Urls = Annotated[Some[Url], BeforeValidator(one_or_many, json_schema_input_type=Url | Some[Url])]
 
 
 class UpstreamEntry(Entry, UpstreamPolicies):
     """A service behind the gateway. What is left out is as in the ``GATEWAY_UPSTREAM_*`` settings."""
 
-    url: Urls = Field(
-        description="http://host:port or https://host:port; of several, connections are opened to each in turn."
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["url"]}, {"required": ["endpoints"]}]}
     )
+
+    url: Urls | None = Field(
+        None,
+        description="http://host:port, https://host:port or unix:/path; or several, which share the requests. Each "
+        "address of a name is an endpoint.",
+    )
+    endpoints: Some[EndpointEntry] | None = Field(
+        None, description="In place of `url`: URLs with a weight, a zone or a priority."
+    )
+    balance: Balance | None = Field(None, description=BALANCE)
+    hash_by: HashBy | None = Field(None, description=HASH_BY)
+    zone: Zone | None = Field(None, description=ZONE)
+    zone_spill_over: SpillOver | None = Field(None, description=SPILL_OVER)
     tls: TlsEntry | None = Field(
         None,
         description="For https://. By default the system's authorities, and no client certificate; for `default`, "
@@ -148,6 +94,24 @@ class UpstreamEntry(Entry, UpstreamPolicies):
         description="Identity headers that it is sent: all (the default), none, or their keys, such as user_id; with a "
         "- before each, all but those. For `default`, the default is GATEWAY_UPSTREAM_IDENTITY.",
     )
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        if (self.url is None) == (self.endpoints is None):
+            raise ValueError("should have either `url` or `endpoints`")
+        return self
+
+    @property
+    def places(self) -> tuple[EndpointEntry, ...]:
+        """Where it is."""
+        if self.endpoints is not None:
+            return tuple(self.endpoints)
+        return tuple(EndpointEntry(url=url) for url in self.url or ())
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The URLs of its places."""
+        return tuple(place.url for place in self.places)
 
 
 class Match(Entry):
@@ -197,10 +161,10 @@ Matches = Annotated[
 class Headers(Entry):
     """Field lines for the upstream. Identity, forwarded and framing fields are the gateway's and cannot be named."""
 
-    put: dict[FieldName, Annotated[str, AfterValidator(_header_value)]] = Field(
+    put: dict[FieldName, HeaderValue] = Field(
         default_factory=dict, alias="set", description="Written in place of what the client sent."
     )
-    add: dict[FieldName, Annotated[str, AfterValidator(_header_value)]] = Field(
+    add: dict[FieldName, HeaderValue] = Field(
         default_factory=dict, description="Written beside what the client sent."
     )
 
@@ -218,10 +182,10 @@ class RouteEntry(Entry, RoutePolicies):
     upstream: Name = Field(
         DEFAULT_UPSTREAM, description="Of `upstreams`; `default` is GATEWAY_UPSTREAM_URL's."
     )
-    strip_prefix: Annotated[str, AfterValidator(_prefix)] | None = Field(
+    strip_prefix: PlainPrefix | None = Field(
         None, description="Left out of the path that the upstream is sent."
     )
-    rewrite: Annotated[str, AfterValidator(_rewrite)] | None = Field(
+    rewrite: RewritePath | None = Field(
         None,
         description="The path that the upstream is sent; {name} and a final /* are taken over from match.path.",
     )
@@ -230,6 +194,7 @@ class RouteEntry(Entry, RoutePolicies):
     )
     headers: Headers | None = None
     identity: Identity | None = Field(None, description="Instead of the upstream's.")
+    hash_by: HashBy | None = Field(None, description="Instead of the upstream's.")
     head_timeout_seconds: Seconds | None = Field(None, description="Instead of the upstream's.")
     body_timeout_seconds: Seconds | None = Field(None, description="Instead of the upstream's.")
     body_limit_bytes: int | None = Field(

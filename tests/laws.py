@@ -86,7 +86,7 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     },
     "outbound": {"outbound", "wire"},
     "proxy": {"proxy", "limits", "traffic", "wire", *GROUND},
-    "traffic": {"traffic"},
+    "traffic": {"traffic", "wire"},
     "endpoints": {"endpoints", *GROUND},
     "admin": {"admin", "admin_access", "status", *GROUND},
     "admin_access": GROUND,
@@ -147,7 +147,7 @@ LONGER_MODULES: Final = {
         "one class: lending, the failures met, and the statements, which share the circuit",
     ),
     "gateway/wire/pool.py": (
-        340,
+        390,
         "one class: how a connection is lent, opened, waited for and taken back, over the same lists and counts",
     ),
     "authcore/accounts/accounts.py": (
@@ -163,7 +163,7 @@ LONGER_MODULES: Final = {
         "one class: the phases of a decision, in the order in which they run",
     ),
     "gateway/wire/downstream.py": (
-        380,
+        390,
         "one class: what a client connection does in each of its states, which all share its attributes",
     ),
     "gateway/wire/response_parser.py": (
@@ -171,7 +171,7 @@ LONGER_MODULES: Final = {
         "one class: llhttp's callbacks, and what is done where llhttp and the RFC differ",
     ),
     "gateway/wire/upstream.py": (
-        380,
+        390,
         "one class: what an upstream connection does in each of its states, which all share its attributes",
     ),
 }

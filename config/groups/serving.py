@@ -19,6 +19,7 @@ from config.fields import (
 )
 from config.groups.delivering import Delivering
 from config.groups.tls import ServerName, TlsEntry
+from config.groups.traffic import BALANCE, HASH_BY, SPILL_OVER, ZONE, Balance, HashBy, SpillOver, Zone
 
 
 class Admin(Group):
@@ -87,6 +88,10 @@ class Upstream(Delivering):
         "before each, all but those. With GATEWAY_PRESET=whatomate the default is -user_permissions. Upstreams of a "
         "route file are sent all, unless they say otherwise themselves.",
     )
+    balance: Balance = Field("least_requests", description=BALANCE)
+    hash_by: HashBy | None = Field(None, description=HASH_BY)
+    zone: Zone = Field("", description=ZONE)
+    zone_spill_over: SpillOver = Field(100, description=SPILL_OVER)
     tls_ca_file: str | None = Field(
         None,
         description="For https://: PEM file of the authorities to accept, in place of the system's. This and the other "

@@ -115,7 +115,7 @@ def _never(_flush: object) -> None:
 def _nowhere(metrics: Metrics, deadlines: Deadlines, outbox: WriteBuffers) -> Upstream:
     """Return a stand-in for the hosted application: an explained request is never sent."""
 
-    async def dial(_protocol: object) -> NoReturn:
+    async def dial(_protocol: object, _to: object) -> NoReturn:
         raise ConnectionRefusedError("nothing is sent when explaining")
 
     limits = PoolLimits(connections=1, pending=0, idle_seconds=1, connect_timeout_seconds=1)

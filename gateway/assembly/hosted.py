@@ -106,7 +106,7 @@ async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of
     await runner.setup()
 
     async def dial(
-        protocol: Callable[[], UpstreamConnection],
+        protocol: Callable[[], UpstreamConnection], _to: object
     ) -> tuple[asyncio.BaseTransport, UpstreamConnection]:
         if runner.server is None:
             raise ConnectionRefusedError("the hosted application has stopped")

@@ -45,7 +45,7 @@ async def name_doubts(settings: Settings, plan: RoutePlan | None) -> list[str]:
     """Look the names of all upstreams up once; return what is doubtful about them, each as a line."""
     urls = [("GATEWAY_UPSTREAM_URL", settings.upstream.url)] if settings.upstream.url else []
     if plan is not None:
-        urls += [(f"upstream {name}", url) for name, entry in plan.upstreams.items() for url in entry.url]
+        urls += [(f"upstream {name}", url) for name, entry in plan.upstreams.items() for url in entry.urls]
     client = DnsClient(settings.resolver.servers, timeout_seconds=settings.resolver.timeout_seconds)
     found = await asyncio.gather(*(_doubts(settings, client, url) for _, url in urls))
     return [f"{origin}: {doubt}" for (origin, _), doubts in zip(urls, found, strict=True) for doubt in doubts]

@@ -12,6 +12,7 @@ from authcore.permissions import ALL
 from config.overlaps import ClaimIndex
 from config.patterns import Relation, compare
 from config.routes import DEFAULT_UPSTREAM
+from config.traffic_checks import balance_doubts
 from gateway.assembly.delivery_warnings import delivery_warnings
 from gateway.assembly.route_compiler import requirement_of
 
@@ -34,6 +35,7 @@ def plan_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
     yield from _unreached_upstreams(plan, settings)
     yield from _other_spellings(plan)
     yield from delivery_warnings(plan, settings)
+    yield from balance_doubts(plan, settings)
 
 
 def _unknown_permissions(plan: RoutePlan) -> Iterator[str]:

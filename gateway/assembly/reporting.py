@@ -7,8 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import in_words
-from gateway.assembly.delivery_reporting import publish_deliveries, reported
+from gateway.assembly.delivery_reporting import reported
 from gateway.assembly.limits import publish_limits
+from gateway.assembly.upstream_reporting import endpoints_report, publish_upstreams
 from gateway.status.readiness import Readiness
 from gateway.status.report import Report
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from gateway.proxy.upstreams import Upstream
     from gateway.status.report import Snapshot
     from gateway.wire.listener import Listener
-    from gateway.wire.pool import UpstreamPool
     from gateway.wire.states import Stateful
     from gateway.wire.tunnel import Tunnels
 
@@ -132,14 +132,6 @@ def publish_domain(metrics: Metrics, domain: Domain) -> None:
             metrics.read_histogram(f"gateway_{part}_{one.name}", one.meaning, one.histogram)
 
 
-def publish_places(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
-    """Publish the metrics of the places before the hosted application."""
-    for upstream in upstreams():
-        for figure in () if upstream.places is None else upstream.places.figures():
-            publish = metrics.read_counter if figure.counts else metrics.read_gauge
-            publish(f"gateway_hosted_{figure.name}", figure.meaning, figure.read)
-
-
 def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tunnels: Tunnels) -> None:
     """Publish the metrics of the clients' side: requests, connections, tunnels, and the lag of the event loop."""
     metrics.in_flight.set_function(lambda: pipeline.in_flight)
@@ -168,56 +160,6 @@ def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tu
         metrics.read_counter(name, meaning, count)
 
 
-def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
-    """Publish the metrics of upstream connections; the list of upstreams is read at each scrape."""
-    publish_places(metrics, upstreams)
-    publish_deliveries(metrics, upstreams)
-
-    def by_upstream(read: Callable[[UpstreamPool], float]) -> Callable[[], dict[tuple[str, ...], float]]:
-        return lambda: {(upstream.name,): read(upstream.pool) for upstream in upstreams()}
-
-    gauges: tuple[tuple[str, str, Callable[[UpstreamPool], float]], ...] = (
-        ("connections", "Connections open or opening.", lambda pool: pool.open),
-        ("connections_idle", "Connections open and unused.", lambda pool: pool.idle),
-        ("connections_max", "Connections at most.", lambda pool: pool.limits.connections),
-        ("waiting", "Requests waiting for a connection.", lambda pool: pool.waiting),
-        ("addresses", "Addresses known of its names.", _addresses),
-        ("addresses_behind", "Addresses not reached of late, which are tried after the others.", _behind),
-    )
-    for name, meaning, read in gauges:
-        metrics.read_gauges(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))
-    counts: tuple[tuple[str, str, Callable[[UpstreamPool], float]], ...] = (
-        ("opened", "Connections opened.", lambda pool: pool.opened),
-        ("closed", "Connections opened and gone.", lambda pool: pool.closed),
-        ("failed", "Connections that could not be opened.", lambda pool: pool.failed),
-        ("retired", "Connections ended because of their age, or as a name moved.", lambda pool: pool.retired),
-    )
-    for name, meaning, read in counts:
-        metrics.read_counters(
-            f"gateway_upstream_connections_{name}", meaning, ("upstream",), by_upstream(read)
-        )
-    metrics.read_counters(
-        "gateway_upstream_tls_handshakes",
-        "TLS handshakes with upstreams, by whether an earlier one was resumed.",
-        ("upstream", "resumed"),
-        lambda: {
-            (upstream.name, word): number
-            for upstream in upstreams()
-            if (tls := upstream.pool.tls) is not None
-            for word, number in (("yes", tls.resumed), ("no", tls.handshakes - tls.resumed))
-        },
-    )
-
-
-def _addresses(pool: UpstreamPool) -> float:
-    return 0 if pool.endpoints is None else len(pool.endpoints.every())
-
-
-def _behind(pool: UpstreamPool) -> float:
-    endpoints = pool.endpoints
-    return 0 if endpoints is None else sum(map(endpoints.is_back, endpoints.every()))
-
-
 def _upstream(upstream: Upstream) -> Snapshot:
     """Return what /status has of an upstream."""
     pool = upstream.pool
@@ -228,19 +170,8 @@ def _upstream(upstream: Upstream) -> Snapshot:
         "waiting": pool.waiting,
         "failing": upstream.meter.failing,
         "identity": in_words(upstream.withheld),
-        "addresses": _reported(pool),
+        "addresses": endpoints_report(pool),
         **reported(upstream),
-    }
-
-
-def _reported(pool: UpstreamPool) -> dict[str, dict[str, int]]:
-    """Return the addresses of an upstream, each with its open connections, and 1 if it is tried after the others."""
-    endpoints = pool.endpoints
-    if endpoints is None:
-        return {}
-    return {
-        endpoint.name: {"open": endpoint.open, "behind": int(endpoints.is_back(endpoint))}
-        for endpoint in endpoints.every()
     }
 
 

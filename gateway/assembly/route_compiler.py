@@ -11,6 +11,7 @@ from config.patterns import PathPattern
 from config.route_file import RoutesRefused
 from gateway.assembly.deliveries import of_route
 from gateway.proxy.cors import build_policy
+from gateway.proxy.hash_key import parse_hash_key
 from gateway.proxy.header_edits import HeaderEdits
 from gateway.proxy.rewriting import Rewrite
 from gateway.proxy.routes import Pattern, Route, of_method
@@ -52,6 +53,7 @@ def planned_rules(
                 head_timeout_seconds=entry.head_timeout_seconds or upstream.head_timeout_seconds,
                 body_timeout_seconds=entry.body_timeout_seconds or upstream.body_timeout_seconds,
                 delivery=delivery,
+                hash_key=upstream.hash_key if entry.hash_by is None else parse_hash_key(entry.hash_by),
             ),
             metrics.route(entry.name),
             body_limit=settings.limit.body_bytes

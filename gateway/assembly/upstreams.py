@@ -2,25 +2,29 @@
 
 Laws:
 
-- An upstream that is the same in a new plan keeps its pool, and so its connections.
-- An upstream that vanishes, or changes its address or its bounds, drains: idle connections close at once, the others
-  when their exchange has ended.
+- An upstream that is in the new plan, too, keeps its pool, and what is known of the endpoints that it still has:
+  their connections, requests at work and failures. Bounds, addresses and policies change under it.
+- An upstream that vanishes, or is secured by other TLS, drains: idle connections close at once, the others when their
+  exchange has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import structlog
 
 from authcore.identity_headers import ALL, withheld
+from config.groups.traffic import EndpointEntry
 from config.routes import DEFAULT_UPSTREAM
 from gateway.assembly.deliveries import Deliveries, flat
 from gateway.logs.limited import LimitedEvents
+from gateway.proxy.hash_key import parse_hash_key
 from gateway.proxy.upstreams import Upstream
+from gateway.traffic.cluster import BalancePolicy, Cluster
 from gateway.wire.endpoint import Authority
 from gateway.wire.pool import PoolLimits, UpstreamPool
 from gateway.wire.round_robin import Endpoints
@@ -38,17 +42,20 @@ if TYPE_CHECKING:
 
 _SECURE: Final = "https://"
 _UNIX: Final = "unix:"
+_NO_VALUES: Final = {"url", "endpoints", "tls"}
+"""Keys of an upstream's entry that are not among the settings of GATEWAY_UPSTREAM_*, or mean something else there."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class _Spec:
-    """Parameters of a pool; two upstreams of one name and equal parameters share one."""
+    """Parameters of an upstream's pool and cluster; two upstreams of one name and equal TLS share them."""
 
-    urls: tuple[str, ...]
+    places: tuple[EndpointEntry, ...]
     limits: PoolLimits
     tls: UpstreamTlsTerms | None = None
+    balance: BalancePolicy = field(default_factory=BalancePolicy)
 
 
 class Upstreams:
@@ -100,17 +107,17 @@ class Upstreams:
     def _one(self, name: str, entry: UpstreamEntry | None) -> tuple[_Spec, Upstream]:
         """Make one upstream; the settings give the values that `entry` leaves out."""
         default = self._settings.upstream
-        entered = {} if entry is None else entry.model_dump(exclude_none=True, exclude={"tls"})
+        entered = {} if entry is None else entry.model_dump(exclude_none=True, exclude=_NO_VALUES)
         entered |= flat(entered)
         # The identity words in the settings apply only to the service behind GATEWAY_UPSTREAM_URL.
         identity = default.identity if name == DEFAULT_UPSTREAM else (ALL,)
         merged = {**default.model_dump(), "identity": identity, **entered}
-        urls = (merged["url"],) if isinstance(merged["url"], str) else tuple(merged["url"])
+        places = (EndpointEntry(url=merged["url"]),) if entry is None else entry.places
         tls = default.tls if name == DEFAULT_UPSTREAM else None
         if entry is not None and entry.tls is not None:
             tls = entry.tls
         spec = _Spec(
-            urls,
+            places,
             PoolLimits(
                 connections=merged["connections"],
                 pending=merged["pending"],
@@ -118,10 +125,14 @@ class Upstreams:
                 connect_timeout_seconds=merged["connect_timeout_seconds"],
                 max_age_seconds=merged["max_age_seconds"],
             ),
-            _terms(tls) if any(url.startswith(_SECURE) for url in urls) else None,
+            _terms(tls) if any(place.url.startswith(_SECURE) for place in places) else None,
+            BalancePolicy(merged["balance"], merged["zone"], merged["zone_spill_over"]),
         )
-        stays = self._specs.get(name) == spec
-        pool = self.now[name].pool if stays else self._pool(name, spec)
+        before = self._specs.get(name)
+        if before is not None and before.tls == spec.tls:
+            pool, cluster = self.now[name].pool, self.now[name].cluster
+        else:
+            pool, cluster = self._pool(name, spec)
         label = "upstream" if entry is None else name
         terms, is_on = self._deliveries.of_upstream(name, merged)
         return spec, Upstream(
@@ -131,12 +142,14 @@ class Upstreams:
             body_timeout_seconds=merged["body_timeout_seconds"],
             meter=self._metrics.upstream(label),
             withheld=withheld(merged["identity"]),
-            authority=(urlsplit(spec.urls[0]).netloc or "localhost").encode("ascii"),
+            authority=(urlsplit(places[0].url).netloc or "localhost").encode("ascii"),
+            cluster=cluster,
+            hash_key=parse_hash_key(merged["hash_by"]),
             delivery=terms if is_on else None,
             terms=terms,
         )
 
-    def _pool(self, name: str, spec: _Spec) -> UpstreamPool:
+    def _pool(self, name: str, spec: _Spec) -> tuple[UpstreamPool, Cluster]:
         if spec.tls is not None and spec.tls.insecure:
             log.warning(
                 "upstream_insecure",
@@ -146,17 +159,23 @@ class Upstreams:
             )
         tls = None if spec.tls is None else UpstreamTls(spec.tls)
         endpoints = Endpoints(
-            [_authority(url, tls) for url in spec.urls],
+            _authorities(spec, tls),
             self._resolver,
             handshake_seconds=spec.limits.connect_timeout_seconds,
         )
         pool = UpstreamPool(endpoints.dial, spec.limits, self._deadlines, self._outbox, tls)
+        cluster = Cluster(spec.balance)
+        cluster.take(endpoints.every())
         pool.endpoints, endpoints.retire = endpoints, pool.retire
-        return pool
+        endpoints.changed, endpoints.unreached = cluster.take, cluster.unreached
+        return pool, cluster
 
     def settle(self, planned: dict[str, tuple[_Spec, Upstream]]) -> None:
         """Make the upstreams of a plan the current ones, follow their names, and drain all other pools."""
         before = self.now
+        for name, (spec, upstream) in planned.items():
+            if self._specs.get(name, spec) != spec:
+                _change(upstream, spec)
         self.now = {name: upstream for name, (_, upstream) in planned.items()}
         self._specs = {name: spec for name, (spec, _) in planned.items()}
         self._deliveries.settle(self.now)
@@ -204,6 +223,23 @@ def _terms(entry: TlsEntry | None) -> UpstreamTlsTerms:
         min_version=entry.min_version,
         insecure=entry.verify == "insecure",
     )
+
+
+def _change(upstream: Upstream, spec: _Spec) -> None:
+    """Have the pool and the cluster of an upstream that stays go by other parameters."""
+    pool = upstream.pool
+    pool.resize(spec.limits)
+    upstream.cluster.configure(spec.balance)
+    if pool.endpoints is not None:
+        pool.endpoints.handshake_seconds = spec.limits.connect_timeout_seconds
+        pool.endpoints.lead_to(_authorities(spec, pool.tls))
+
+
+def _authorities(spec: _Spec, tls: UpstreamTls | None) -> list[Authority]:
+    return [
+        replace(_authority(one.url, tls), weight=one.weight, zone=one.zone, priority=one.priority)
+        for one in spec.places
+    ]
 
 
 def _authority(url: str, tls: UpstreamTls | None) -> Authority:

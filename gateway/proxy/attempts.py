@@ -181,6 +181,8 @@ class Attempts:
             cause = "status" if fault is None else self._cause(fault, connection)
             if fault is not None and not self._again(cause):
                 raise fault
+            if connection is not None and connection.endpoint is not None and cause != "stale":
+                self.reach.avoid.append(connection.endpoint)
             exchange.inbound.detach()
             self.reach.place.meter.retried(cause)
             self.causes.append(cause)

@@ -116,7 +116,7 @@ class Explainer:
             **explanation,
             "verdict": verdict,
             **_learnt(question),
-            "upstream": self._sent(route, start, question.head),
+            "upstream": self._sent(route, start, question.head) | {"balance": _balance(route, question)},
         }
 
     def _head(self, asked: Asked, now: float) -> RequestHead:
@@ -196,6 +196,20 @@ def _policy(delivery: Delivery | None) -> dict[str, object]:
         if bound:
             policy[name] = bound
     return {"policy": policy}
+
+
+def _balance(route: Route, question: DecisionContext) -> dict[str, object]:
+    """Return how an endpoint is chosen; with a key, which one it belongs to."""
+    upstream = route.upstream
+    cluster, policy, hash_key = upstream.cluster, upstream.cluster.policy, upstream.hash_key
+    explanation: dict[str, object] = {"method": policy.method}
+    if policy.zone:
+        explanation |= {"zone": policy.zone, "zone_spill_over": policy.spill_over}
+    if hash_key is not None:
+        key = hash_key.of(question)
+        chosen = None if key is None else cluster.choose(time.monotonic(), key)
+        explanation |= {"hash_by": str(hash_key), "endpoint": None if chosen is None else chosen.name}
+    return explanation
 
 
 def _missing(error: Exception) -> dict[str, object]:

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.metrics.meters import STALE
 from gateway.proxy.attempts import deliver
+from gateway.proxy.choosing import choose, observe_answer, observe_fault
 from gateway.proxy.grown import TOO_LARGE, UNCLEAR
 from gateway.proxy.headers import interim_start, response_start
 from gateway.proxy.places import whole
 from gateway.proxy.streams import StreamEnded
 from gateway.traffic.retry import SAFE
-from gateway.wire.faults import UpstreamLost
+from gateway.wire.faults import UpstreamFault, UpstreamLost
 from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
@@ -82,15 +83,20 @@ class Forwarder:
             await deliver(self, exchange, upstream, upstream.delivery, start)
             return
         inbound = exchange.inbound
-        pool, meter = upstream.pool, upstream.meter
+        pool, meter, cluster = upstream.pool, upstream.meter, upstream.cluster
         replayable = inbound.head.method in SAFE and inbound.head.kind is BodyKind.NONE
-        connection = pool.idle_connection(look=not replayable)
+        endpoint, strict = (None, False) if cluster.plain else choose(exchange, upstream, exchange.decided)
+        connection = (
+            pool.unused.lend(endpoint)
+            if replayable
+            else pool.unused.lend_lasting(endpoint, room=pool.has_room)
+        )
         if connection is not None:
             exchange.sent = exchange.decided  # what lies between is not worth a look at the clock
             meter.at_once += 1
         else:
             try:
-                connection = await pool.acquire(look=not replayable)
+                connection = await pool.acquire(look=not replayable, to=endpoint, strict=strict)
             finally:
                 exchange.sent = time.monotonic()
                 meter.waits.add(exchange.sent - exchange.decided)
@@ -103,7 +109,7 @@ class Forwarder:
             else:
                 return
             meter.retried(STALE)
-            connection = await pool.acquire(fresh=True)
+            connection = await pool.acquire(fresh=True, to=endpoint, strict=strict)
 
     async def attempt(  # noqa: PLR0913, PLR0917 -- what is sent, where, and under which terms
         self,
@@ -153,10 +159,17 @@ class Forwarder:
                 inbound.interim(interim_start(response))
                 response = await connection.response()
             if attempts is not None and not attempts.accepts(response):
+                observe_answer(place.cluster, connection, response.status, time.monotonic())
                 return False
             exchange.headed = now = time.monotonic()
             place.meter.answered(now - exchange.sent)
+            if place.cluster.observers:
+                observe_answer(place.cluster, connection, response.status, now)
             await self._relay(exchange, connection, response)
+        except UpstreamFault as fault:
+            observe_fault(place.cluster, connection, fault)
+            raise
+        else:
             return True
         finally:
             place.pool.release(connection)

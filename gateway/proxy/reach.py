@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from gateway.proxy.choosing import choose
 from gateway.proxy.traffic_faults import WaitingRoomFull
 from gateway.traffic.breaker import WAITING
 from gateway.wire.drive import Signal
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.proxy.delivery import Delivery
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.upstreams import Upstream
+    from gateway.wire.endpoint import Endpoint
     from gateway.wire.upstream import UpstreamConnection
 
 UNREACHED: Final = (UpstreamUnreachable, UpstreamNotConnected)
@@ -52,10 +54,11 @@ class Reach:
 
     Attributes:
         place: The upstream that the last connection leads to.
+        avoid: Endpoints that failed the request already: another one is chosen, if there is any.
         waited: Seconds that the request waited for an upstream to come back.
     """
 
-    __slots__ = ("_delivery", "_exchange", "_look", "place", "waited")
+    __slots__ = ("_delivery", "_exchange", "_look", "avoid", "place", "waited")
 
     def __init__(self, exchange: Exchange, upstream: Upstream, delivery: Delivery, *, look: bool) -> None:
         """With `look`, the request is not put on a connection that the upstream has closed already."""
@@ -63,6 +66,7 @@ class Reach:
         self._delivery = delivery
         self._look = look
         self.place = upstream
+        self.avoid: list[Endpoint] = []
         self.waited = 0.0
 
     @property
@@ -98,15 +102,18 @@ class Reach:
     async def _lent(self, place: Upstream, *, fresh: bool) -> UpstreamConnection:
         """Return a connection of one upstream's pool; the first one of the request is measured."""
         exchange = self._exchange
+        endpoint, strict = (None, False)
+        if not place.cluster.plain:
+            endpoint, strict = choose(exchange, place, time.monotonic(), self.avoid)
         if exchange.sent:
-            return await place.pool.acquire(fresh=fresh, look=self._look)
-        connection = None if fresh else place.pool.idle_connection(look=self._look)
+            return await place.pool.acquire(fresh=fresh, look=self._look, to=endpoint, strict=strict)
+        connection = None if fresh else place.pool.idle_connection(look=self._look, to=endpoint)
         if connection is not None:
             exchange.sent = exchange.decided
             place.meter.at_once += 1
             return connection
         try:
-            return await place.pool.acquire(look=self._look)
+            return await place.pool.acquire(look=self._look, to=endpoint, strict=strict)
         finally:
             exchange.sent = time.monotonic()
             place.meter.waits.add(exchange.sent - exchange.decided)

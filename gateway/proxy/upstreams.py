@@ -1,4 +1,4 @@
-"""Upstream as the pipeline sees it: a name, a connection pool and timeouts."""
+"""Upstream as the pipeline sees it: a name, a connection pool, a cluster of endpoints and timeouts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from gateway.metrics import UpstreamMeter
 from gateway.proxy.delivery import Delivery
+from gateway.proxy.hash_key import HashKey
 from gateway.proxy.places import Places
+from gateway.traffic.cluster import Cluster
 from gateway.wire.pool import UpstreamPool
 
 
@@ -25,6 +27,8 @@ class Upstream:
         places: The bulkhead before it; None where there is none, as for all but the hosted application.
         delivery: The traffic policy of its requests; None if none is configured.
         terms: The same, whether or not something is configured: what a route's own policy is made from.
+        cluster: Its endpoints, and which of them a request goes to.
+        hash_key: What of a request its endpoint follows from; None where the cluster's policy chooses.
     """
 
     name: str
@@ -37,3 +41,5 @@ class Upstream:
     places: Places | None = None
     delivery: Delivery | None = None
     terms: Delivery | None = None
+    cluster: Cluster = field(default_factory=Cluster)
+    hash_key: HashKey | None = None

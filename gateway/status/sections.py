@@ -155,9 +155,10 @@ def upstreams(snapshot: Snapshot) -> str:
 
 
 def _addresses(now: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the addresses of an upstream with their open connections; those not reached of late are marked."""
+    """Return an upstream's addresses with requests at work and open connections; those not reached are marked."""
     return "<br>".join(
-        f'<span class="{"bad" if one["behind"] else "good"}">{tell(name)}</span> {_number(one["open"])}'
+        f'<span class="{"bad" if one["behind"] else "good"}">{tell(name)}</span> '
+        f"{_number(one['active'])}/{_number(one['open'])}"
         for name, one in now.items()
     )
 

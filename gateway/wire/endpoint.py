@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gateway.wire.dialler import destination
@@ -23,14 +23,22 @@ AT_ONCE_SECONDS: Final = 0.5
 class Authority:
     """Host and port of an upstream's URL, or its Unix socket, and how connections to it are secured.
 
+    Two authorities are equal if they lead to the same place: weight, zone and priority do not count.
+
     Attributes:
         host: A name or an IP address, without brackets; or the absolute path of a Unix socket.
         tls: TLS towards it; None for plain TCP.
+        weight: Share of the requests of each of its addresses, beside other addresses; 0 for none.
+        zone: Where it is; empty if that is not known.
+        priority: Its addresses are used while none of a lower number can be.
     """
 
     host: str
     port: int
     tls: UpstreamTls | None = None
+    weight: int = field(default=1, compare=False)
+    zone: str = field(default="", compare=False)
+    priority: int = field(default=0, compare=False)
 
     def at(self, address: str) -> str:
         """Return the words for one of its addresses."""
@@ -45,33 +53,61 @@ class Endpoint:
 
     Attributes:
         name: Its words in logs and reports.
+        key: Its address and port as bytes, which are the same in every process that knows it.
         open: Number of open connections to it.
+        idle: Number of those that are unused.
         dialling: Number of connections to it that are being opened.
-        back: Monotonic time in seconds until which it is tried after the others.
+        active: Number of exchanges at work there: they have a connection to it, or wait for one.
+        requests: Number of exchanges that have been lent a connection to it.
+        back: Monotonic time in seconds until which it is tried after the others, as it could not be reached.
         ends_after: It is expected to close a connection behind so many answers, without announcing it; 0 if it keeps
             connections, None if nothing is known yet.
+        weight: See :class:`Authority`; ``zone`` and ``priority`` likewise.
+        available: False while it is ejected, or fails its health checks: it is then not chosen.
+        since: Monotonic time in seconds since when it is available without a break.
     """
 
     __slots__ = (
+        "active",
         "authority",
+        "available",
         "back",
         "destination",
         "dialling",
         "ends_after",
         "failures",
+        "idle",
+        "key",
         "name",
         "open",
+        "priority",
+        "requests",
+        "since",
+        "weight",
         "worked",
+        "zone",
     )
 
     def __init__(self, authority: Authority, address: str) -> None:
         self.authority = authority
+        self.weight, self.zone, self.priority = authority.weight, authority.zone, authority.priority
         self.name = authority.at(address)
+        self.key = f"{address} {authority.port}".encode()
         self.destination: Destination = destination(address, authority.port)
-        self.open = self.dialling = self.failures = 0
-        self.back = 0.0
+        self.open = self.idle = self.dialling = self.failures = 0
+        self.active = self.requests = 0
+        self.back = self.since = 0.0
         self.worked = False
+        self.available = True
         self.ends_after: int | None = None
+
+    def belong(self, authority: Authority) -> None:
+        """Take an authority that leads here for the one it belongs to: weight, zone and priority may be others."""
+        self.authority = authority
+        self.weight, self.zone, self.priority = authority.weight, authority.zone, authority.priority
+
+    def __repr__(self) -> str:
+        return f"<endpoint {self.name}: {self.active} at work, {self.open} connections>"
 
     def keeps(self, served: int, unused_seconds: float, *, doubtful: bool) -> bool:
         """Return whether it is expected to have kept a connection, after `served` answers and so long without one.

@@ -4,6 +4,8 @@ Laws:
 
 - At most ``connections`` are open or opening. At most ``pending`` exchanges wait for one, in order, none longer than
   the connect timeout; a further exchange is refused at once (:class:`PoolExhausted`).
+- An exchange that asks for an endpoint gets a connection to it, as long as the bound and the endpoint let it: where
+  all are in use it takes the next that is released, unless it has to be that endpoint, or that endpoint has far fewer.
 - A connection is lent to one exchange and comes back by ``release``, whatever happened to it.
 - A connection that has reached its longest life is closed when it is unused, and not lent again otherwise. The life is
   up to a tenth shorter, by chance, so that connections opened together do not end together.
@@ -30,6 +32,7 @@ from gateway.wire.faults import (
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.states import in_states
 from gateway.wire.tls import upstream_fault
+from gateway.wire.unused import UnusedConnections
 from gateway.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -42,14 +45,15 @@ if TYPE_CHECKING:
     from gateway.wire.write_buffer import WriteBuffers
 
     Dial = Callable[
-        [Callable[[], UpstreamConnection]], Awaitable[tuple[asyncio.BaseTransport, UpstreamConnection]]
+        [Callable[[], UpstreamConnection], Endpoint | None],
+        Awaitable[tuple[asyncio.BaseTransport, UpstreamConnection]],
     ]
 
 MAX_IDLE: Final = 512
 _NO_DESCRIPTOR: Final = "the process has no file descriptor left for a connection to the upstream"
 _JITTER: Final = 0.1
-_PROOF: Final = 32
-"""An upstream with so many idle connections keeps them."""
+_FEWER: Final = 2
+"""An endpoint has far fewer connections than another one if it has so many times fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class UpstreamPool:
         failed: Number of connections that could not be opened.
         closed: Number of connections that were opened and are gone.
         open: Number of connections that are open or opening now.
+        unused: The open connections that nobody uses.
         tls: TLS towards the upstream; None without it.
         retired: Number of connections that were not used again because of their age, or because a name moved.
         endpoints: The addresses that ``dial`` leads to; None if it leads elsewhere.
@@ -85,13 +90,16 @@ class UpstreamPool:
         outbox: WriteBuffers,
         tls: UpstreamTls | None = None,
     ) -> None:
-        """`dial` opens a transport for the protocol that its argument makes, as ``loop.create_connection`` does."""
+        """`dial` opens a transport for the protocol that its first argument makes, as ``loop.create_connection`` does.
+
+        Its second argument is the endpoint to try first, if there is one.
+        """
         self._dial = dial
         self.tls = tls
         self.limits = limits
         self._deadlines = deadlines
         self._outbox = outbox
-        self._idle: list[UpstreamConnection] = []
+        self.unused = UnusedConnections()
         self._waiting: deque[Signal[UpstreamConnection | None]] = deque()
         self._known = KnownHeads()
         self._closed = False
@@ -106,7 +114,7 @@ class UpstreamPool:
         dialling = self.open - len(self._every)
         return (
             f"<upstream pool: {self.open} of {self.limits.connections} connections ({dialling} opening{states}), "
-            f"{len(self._idle)} to lend, {len(self._waiting)} exchanges waiting{', closed' if self._closed else ''}>"
+            f"{self.idle} to lend, {len(self._waiting)} exchanges waiting{', closed' if self._closed else ''}>"
         )
 
     @property
@@ -117,49 +125,32 @@ class UpstreamPool:
     @property
     def idle(self) -> int:
         """Number of open and unused connections."""
-        return len(self._idle)
+        return len(self.unused)
+
+    @property
+    def has_room(self) -> bool:
+        """True if the bound lets one more connection be opened."""
+        return self.open < self.limits.connections
 
     @property
     def waiting(self) -> int:
         """Number of exchanges that wait for a connection."""
         return len(self._waiting)
 
-    def idle_connection(self, *, look: bool = False) -> UpstreamConnection | None:
-        """Lend the most recently used idle connection; None if there is none.
+    def idle_connection(self, *, look: bool, to: Endpoint | None = None) -> UpstreamConnection | None:
+        """Lend an unused connection; None if there is none. `look` and `to` are as in :meth:`acquire`."""
+        return self.unused.lend_lasting(to, room=self.has_room) if look else self.unused.lend(to)
 
-        With `look`, none that the upstream may have closed: for requests that cannot be sent again.
-        """
-        if look:
-            return self._lasting_connection()
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.is_open:
-                return connection
-        return None
-
-    def _lasting_connection(self) -> UpstreamConnection | None:
-        """Lend an idle connection that the upstream has not closed, and is not expected to be closing now.
-
-        The kernel is asked, as it may know more than the event loop. A close is expected of an upstream that has just
-        answered and has closed another connection behind as many answers, or is not known to keep any.
-        """
-        doubtful = len(self._idle) < _PROOF and self.open < self.limits.connections
-        for place in range(len(self._idle) - 1, -1, -1):
-            connection = self._idle[place]
-            if not connection.is_open:
-                del self._idle[place]
-            elif connection.is_lasting(doubtful=doubtful):
-                del self._idle[place]
-                if connection.is_silent:
-                    return connection
-                connection.has_ended(connection.served)
-                connection.abort()
-        return None
-
-    async def acquire(self, *, fresh: bool = False, look: bool = False) -> UpstreamConnection:
+    async def acquire(
+        self, *, fresh: bool = False, look: bool = False, to: Endpoint | None = None, strict: bool = False
+    ) -> UpstreamConnection:
         """Lend a connection: an idle one (unless `fresh`), else a new one, else the next that is released.
 
-        With `look`, no used connection that the upstream has closed; see :meth:`idle_connection`.
+        Args:
+            fresh: No connection that was used before, as long as the bound lets one be opened.
+            look: No used connection that the upstream may have closed: for requests that cannot be sent again.
+            to: The endpoint that it should lead to.
+            strict: Of those that are released, only one that leads there will do.
 
         Raises:
             PoolExhausted: too many exchanges are waiting already.
@@ -167,18 +158,42 @@ class UpstreamPool:
             UpstreamUnreachable: connecting failed.
             DescriptorsExhausted: the process has no descriptor left.
         """
-        if not fresh and (connection := self.idle_connection(look=look)) is not None:
-            return connection
-        if self.open >= self.limits.connections:
-            if self._idle:  # a fresh connection is wanted, and an idle one takes up its place
-                self._idle.pop(0).abort()
-            else:
-                lent = await self._queue()
-                if lent is not None and (not look or (lent.is_lasting(doubtful=False) and lent.is_silent)):
-                    return lent
-                if lent is not None:
-                    lent.abort()
-        return await self._connect()
+        if not fresh:
+            unused = self.idle_connection(look=look, to=to)
+            if unused is not None:
+                return unused
+        if to is None:
+            connection = await self._next(None, look=look, strict=False)
+        else:
+            to.active += 1
+            try:
+                connection = await self._next(to, look=look, strict=strict)
+            finally:
+                to.active -= 1
+        endpoint = connection.endpoint
+        if endpoint is not None:
+            endpoint.active += 1
+            endpoint.requests += 1
+        return connection
+
+    async def _next(self, to: Endpoint | None, *, look: bool, strict: bool) -> UpstreamConnection:
+        """Return a new connection, or the next that is released."""
+        while not self.has_room:
+            longest = self.unused.longest()
+            if longest is not None:  # it leads elsewhere, or is not fresh, and takes up the place
+                self._drop(longest)
+                continue
+            released = await self._queue()
+            if released is not None:
+                if not (look and not _lasts(released)) and _suits(released, to, strict=strict):
+                    return released
+                self._drop(released)
+        return await self._connect(to)
+
+    def _drop(self, connection: UpstreamConnection) -> None:
+        """Close a connection that is not lent. Its room is free at once, and is the caller's."""
+        self._uncount(connection)
+        connection.disown()
 
     async def _queue(self) -> UpstreamConnection | None:
         """Wait for a released connection; None means that there is room to open one."""
@@ -199,13 +214,13 @@ class UpstreamPool:
             ):  # it timed out, or an error was thrown in: the next exchange takes its turn
                 self._waiting.remove(signal)
 
-    async def _connect(self) -> UpstreamConnection:
+    async def _connect(self, to: Endpoint | None) -> UpstreamConnection:
         """Open a connection. The dial counts against the bound until it has failed or its connection is lost."""
         if are_descriptors_scarce():
             raise DescriptorsExhausted(_NO_DESCRIPTOR)
         DIALS.under_way += 1
         self.open += 1
-        dial = asyncio.get_running_loop().create_task(self._dialled())
+        dial = asyncio.get_running_loop().create_task(self._dialled(to))
         dial.add_done_callback(DIALS.ended)
         try:
             return await settled(dial)
@@ -230,7 +245,7 @@ class UpstreamPool:
             return f"no name server answered for {name} in time"
         return "the upstream did not accept a connection in time"
 
-    async def _dialled(self) -> UpstreamConnection:
+    async def _dialled(self, to: Endpoint | None) -> UpstreamConnection:
         made: list[UpstreamConnection] = []
 
         def make() -> UpstreamConnection:
@@ -239,13 +254,13 @@ class UpstreamPool:
 
         try:
             async with asyncio.timeout(self.limits.connect_timeout_seconds):
-                _, connection = await self._dial(make)
+                _, connection = await self._dial(make, to)
         except BaseException:
             for one in made:  # when the time was up, its transport may have been connected already
                 one.disown()
             self.open -= 1
             self.failed += 1
-            self._hand_over(None)
+            self._offer_room()
             raise
         self.opened += 1
         if connection.is_open:
@@ -260,21 +275,20 @@ class UpstreamPool:
 
     def retire(self, endpoint: Endpoint, most: int | None) -> None:
         """Use `most` connections to an endpoint, or all, no more: the longest unused are closed first."""
-        idle = [connection for connection in self._idle if connection.endpoint is endpoint]
+        unused = [connection for connection in self.unused if connection.endpoint is endpoint]
         busy = [
             connection
             for connection in self._every
-            if connection.endpoint is endpoint and not connection.retired and connection not in idle
+            if connection.endpoint is endpoint and not connection.retired and connection not in unused
         ]
-        for connection in [*idle, *busy][:most]:
+        for connection in [*unused, *busy][:most]:
             self._retire(connection)
 
     def _retire(self, connection: UpstreamConnection) -> None:
         """Close a connection if it is unused; else let it not be lent again."""
         self.retired += 1
         connection.retired = True
-        if connection in self._idle:
-            self._idle.remove(connection)
+        if self.unused.withdraw(connection):
             connection.abort()
 
     def _spare(self, dial: asyncio.Task[UpstreamConnection]) -> None:
@@ -289,6 +303,8 @@ class UpstreamPool:
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back: it is lent again if it is reusable, and dropped if not."""
+        if connection.endpoint is not None:
+            connection.endpoint.active -= 1
         if self._closed or not connection.reusable:
             connection.abort()
             return
@@ -298,10 +314,10 @@ class UpstreamPool:
         """Lend a connection to a waiting exchange; make it idle if none waits."""
         connection.rest(self.limits.idle_seconds)
         if not self._hand_over(connection):
-            if self._closed or len(self._idle) >= MAX_IDLE:
+            if self._closed or len(self.unused) >= MAX_IDLE:
                 connection.abort()
             else:
-                self._idle.append(connection)
+                self.unused.add(connection)
 
     def _hand_over(self, connection: UpstreamConnection | None) -> bool:
         """Pass `connection`, or None for the room to open one, to the exchange that has waited longest."""
@@ -312,24 +328,55 @@ class UpstreamPool:
                 return True
         return False
 
+    def _offer_room(self) -> None:
+        """Let the exchange that has waited longest open a connection, if the bound allows one more."""
+        if self.has_room:
+            self._hand_over(None)
+
     def _forget(self, connection: UpstreamConnection) -> None:
         """Uncount a connection that is gone, and pass its room on."""
+        self._uncount(connection)
+        self._offer_room()
+
+    def _uncount(self, connection: UpstreamConnection) -> None:
         self.open -= 1
         self.closed += 1
         timer = self._every.pop(connection, None)
         if timer is not None:
             timer.cancel()
+        self.unused.withdraw(connection)
         if connection.endpoint is not None:
             connection.endpoint.open -= 1
-        if connection in self._idle:
-            self._idle.remove(connection)
-        self._hand_over(None)
+
+    def resize(self, limits: PoolLimits) -> None:
+        """Take other bounds; connections that are open keep the life that they have."""
+        self.limits = limits
+        while self.open > limits.connections and (longest := self.unused.longest()) is not None:
+            self._drop(longest)
+        for _ in range(min(limits.connections - self.open, len(self._waiting))):
+            self._offer_room()
 
     def close(self) -> None:
         """Drop the idle connections now, and every other one when it is released; follow names no longer."""
         self._closed = True
         if self.endpoints is not None:
             self.endpoints.close()
-        for connection in self._idle:
+        for connection in self.unused.clear():
             connection.abort()
-        self._idle.clear()
+
+
+def _lasts(released: UpstreamConnection) -> bool:
+    """Return whether the upstream has not closed a connection that was released, and is not expected to."""
+    return released.is_lasting(doubtful=False) and released.is_silent
+
+
+def _suits(released: UpstreamConnection, to: Endpoint | None, *, strict: bool) -> bool:
+    """Return whether an exchange that wants `to` takes a connection that was released, where there is no room.
+
+    Else it is closed, and one to `to` is opened in its place: an endpoint that is new, or is back, would get none as
+    long as all connections are in use.
+    """
+    there = released.endpoint
+    if to is None or there is None or there is to:
+        return True
+    return not strict and there.available and (to.open + to.dialling) * _FEWER >= there.open

@@ -2,15 +2,13 @@
 
 Laws:
 
-- Each address of each name is an endpoint. A pool knows no endpoints: it asks for a connection and gets one.
-- A new connection goes to the endpoint with the fewest, in turns among equals.
+- Each address of each name is an endpoint. A new connection goes to the endpoint that it is asked for; if to none, or
+  if that one cannot be reached, to the endpoint with the fewest connections, in turns among equals.
 - An endpoint that could not be reached, or was silent until another had answered, is tried after the others, for one
   second at first and twice as long each time, up to a minute. The next connection to it ends that. It is still tried
   before a request fails.
 - The endpoints are tried in a staggered race (:mod:`gateway.wire.dialler`), the families by turns: one that is silent
   costs a quarter of a second.
-- When a name moves, the connections to addresses that it no longer has end: unused ones at once, the others when their
-  exchange has ended. When it has more addresses, so many connections end likewise that none has more than its share.
 """
 
 from __future__ import annotations
@@ -18,21 +16,20 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from gateway.wire.address_book import AddressBook
 from gateway.wire.dialler import RACE_SECONDS, over, race
-from gateway.wire.endpoint import Endpoint, by_turns
-from gateway.wire.resolver import literal
+from gateway.wire.endpoint import by_turns
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
     from gateway.wire.dialler import Attempt
-    from gateway.wire.endpoint import Authority
+    from gateway.wire.endpoint import Authority, Endpoint
     from gateway.wire.resolver import Resolver
     from gateway.wire.upstream import UpstreamConnection
 
@@ -43,11 +40,13 @@ _MOST_FAILURES: Final = 7
 log = structlog.get_logger()
 
 
-class Endpoints:
+class Endpoints(AddressBook):
     """Load balancer of one upstream's connections.
 
     Attributes:
-        retire: Called with an endpoint and a number: so many connections to it, or all (None), are not used again.
+        handshake_seconds: Seconds that several endpoints share for TLS; None for no bound.
+        unreached: Called with an endpoint that could not be reached, and the time; also for one that was silent until
+            another had answered.
     """
 
     def __init__(
@@ -58,66 +57,32 @@ class Endpoints:
         *,
         handshake_seconds: float | None = None,
     ) -> None:
-        """Create a load balancer that knows the addresses in `authorities`; without `resolver`, names have none.
+        """Create a load balancer over the addresses in `authorities`; without `resolver`, names have none.
 
         Several endpoints share `handshake_seconds` for TLS, so that one that hangs leaves time for the next.
         """
-        self._handshake_seconds = handshake_seconds
-        self._resolver = resolver
+        super().__init__(authorities, resolver)
+        self.handshake_seconds = handshake_seconds
         self._now = now
         self._turn = -1
-        self._known: dict[int, dict[str, Endpoint]] = {}
-        self._unfollow: list[Callable[[], None]] = []
-        self._authorities = tuple(authorities)
-        self.retire: Callable[[Endpoint, int | None], None] = lambda _endpoint, _most: None
-        for place, authority in enumerate(authorities):
-            self._known[place] = {}
-            written = literal(authority.host)
-            if written is not None:
-                self._known[place][written] = Endpoint(authority, written)
-
-    def follow(self) -> None:
-        """Follow the names from now on."""
-        if self._resolver is None or self._unfollow:
-            return
-        for place, authority in enumerate(self._authorities):
-            if literal(authority.host) is None:
-                self._unfollow.append(self._resolver.follow(authority.host, partial(self._moved, place)))
-
-    def close(self) -> None:
-        """Follow the names no longer."""
-        while self._unfollow:
-            self._unfollow.pop()()
-
-    def every(self) -> list[Endpoint]:
-        """Return the endpoints that are known now."""
-        return [endpoint for known in self._known.values() for endpoint in known.values()]
+        self.unreached: Callable[[Endpoint, float], None] = lambda _endpoint, _now: None
 
     def is_back(self, endpoint: Endpoint) -> bool:
         """Return whether an endpoint is tried after the others now."""
         return endpoint.back > self._now()
 
-    @property
-    def awaited(self) -> str:
-        """The names that no address is known of; empty if there is an address."""
-        if self.every():
-            return ""
-        return ", ".join(dict.fromkeys(authority.host for authority in self._authorities))
-
-    # -- dialling ----------------------------------------------------------------------------------------------
-
     async def dial(
-        self, protocol: Callable[[], UpstreamConnection]
+        self, protocol: Callable[[], UpstreamConnection], to: Endpoint | None = None
     ) -> tuple[asyncio.BaseTransport, UpstreamConnection]:
-        """Open a connection to the first endpoint in turn that can be reached.
+        """Open a connection to `to`, or else to the first endpoint in turn that can be reached.
 
         Raises:
             OSError: no endpoint can be reached, or none is known. An endpoint that was reached and whose handshake
                 failed says more than those that were not reached.
         """
         if not self.every():
-            await self._found()
-        waiting = self._in_turn()
+            await self.found()
+        waiting = self._in_turn(to)
         refusal: OSError = ConnectionRefusedError("no endpoint")
         while waiting:
             try:
@@ -127,7 +92,7 @@ class Endpoints:
                     break
                 raise
             endpoint.dialling += 1
-            seconds = self._handshake_seconds if len(waiting) > 1 else None
+            seconds = self.handshake_seconds if len(waiting) > 1 else None
             try:
                 async with asyncio.timeout(seconds and seconds / len(waiting)):
                     transport, connection = await self._secured(connected, endpoint.authority, protocol)
@@ -159,32 +124,6 @@ class Endpoints:
         tls.opened(opened[0])
         return opened
 
-    async def _found(self) -> None:
-        """Wait until an address is known of any name."""
-        resolver = self._resolver
-        if resolver is None:
-            raise ConnectionRefusedError("names are not looked up")
-        lookups: dict[asyncio.Future[tuple[str, ...]], int] = {
-            asyncio.ensure_future(resolver.resolve(authority.host)): place
-            for place, authority in enumerate(self._authorities)
-        }
-        waiting = set(lookups)
-        refusal: BaseException | None = None
-        try:
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for lookup in done:
-                    refusal = lookup.exception()
-                    if refusal is None:
-                        place = lookups[lookup]
-                        if not self._known[place]:
-                            self._moved(place, lookup.result())
-                        return
-        finally:
-            for lookup in waiting:
-                lookup.cancel()
-        raise refusal or ConnectionRefusedError("no endpoint")
-
     async def _raced(self, waiting: list[Endpoint]) -> tuple[socket.socket, Endpoint]:
         """Connect to one of `waiting`, and note of those before it that they could not be reached."""
         attempts: list[Attempt] = []
@@ -211,7 +150,7 @@ class Endpoints:
             self._failed(_of(waiting, attempt), TimeoutError("it did not answer before another one"))
         return connected, winner
 
-    def _in_turn(self) -> list[Endpoint]:
+    def _in_turn(self, to: Endpoint | None) -> list[Endpoint]:
         every = self.every()
         self._turn = (self._turn + 1) % len(every)
         turned = every[self._turn :] + every[: self._turn]
@@ -220,10 +159,15 @@ class Endpoints:
         good.sort(key=lambda endpoint: endpoint.open + endpoint.dialling)
         behind = [endpoint for endpoint in turned if endpoint.back > now]
         behind.sort(key=lambda endpoint: endpoint.back)
-        return [*by_turns(good), *by_turns(behind)]
+        row = [*by_turns(good), *by_turns(behind)]
+        if to in row:
+            row.remove(to)
+            row.insert(0, to)
+        return row
 
     def _failed(self, endpoint: Endpoint, error: OSError) -> None:
         now = self._now()
+        self.unreached(endpoint, now)
         if endpoint.back > now:  # the same outage, found by another dial
             return
         endpoint.failures = min(endpoint.failures + 1, _MOST_FAILURES)
@@ -241,29 +185,6 @@ class Endpoints:
         """Return whether the upstream is reached by one family alone, and `endpoint` is of the other."""
         reached = {other.destination[0] for other in self.every() if other.worked}
         return bool(reached) and endpoint.destination[0] not in reached
-
-    # -- names that move ---------------------------------------------------------------------------------------
-
-    def _moved(self, place: int, addresses: tuple[str, ...]) -> None:
-        """Take the present addresses of a name for those that it had."""
-        before, authority = self._known[place], self._authorities[place]
-        self._known[place] = {
-            address: before[address] if address in before else Endpoint(authority, address)
-            for address in addresses
-        }
-        for address, endpoint in before.items():
-            if address not in self._known[place]:
-                self.retire(endpoint, None)
-        if any(address not in before for address in addresses):
-            self._share()
-
-    def _share(self) -> None:
-        """End the connections above each endpoint's share, rounded down: those opened instead go to the new ones."""
-        every = self.every()
-        most = sum(endpoint.open for endpoint in every) // len(every)
-        for endpoint in every:
-            if endpoint.open > most:
-                self.retire(endpoint, endpoint.open - most)
 
 
 def _of(endpoints: list[Endpoint], attempt: Attempt) -> Endpoint:

@@ -10,7 +10,7 @@ from gateway.wire.pool import PoolLimits, UpstreamPool
 from gateway.wire.write_buffer import WriteBuffers
 
 
-async def _dial(_: object) -> NoReturn:
+async def _dial(_protocol: object, _to: object) -> NoReturn:
     raise OSError
 
 

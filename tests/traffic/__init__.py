@@ -1,0 +1,1 @@
+"""Traffic policies, by themselves and over the pool that they choose for."""

@@ -1,0 +1,118 @@
+"""Reporting of upstreams: the metrics of their pools and endpoints, and what the status report has of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gateway.assembly.delivery_reporting import publish_deliveries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gateway.metrics import Metrics
+    from gateway.proxy.upstreams import Upstream
+    from gateway.wire.endpoint import Endpoint
+    from gateway.wire.pool import UpstreamPool
+
+NAMED: Final = 32
+"""Endpoints of an upstream that metrics have by name: names of a large service come and go, and labels stay."""
+OTHER: Final = "other"
+
+
+def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
+    """Publish the metrics of upstream connections; the list of upstreams is read at each scrape."""
+    publish_places(metrics, upstreams)
+    publish_deliveries(metrics, upstreams)
+
+    def by_upstream(read: Callable[[UpstreamPool], float]) -> Callable[[], dict[tuple[str, ...], float]]:
+        return lambda: {(upstream.name,): read(upstream.pool) for upstream in upstreams()}
+
+    gauges: tuple[tuple[str, str, Callable[[UpstreamPool], float]], ...] = (
+        ("connections", "Connections open or opening.", lambda pool: pool.open),
+        ("connections_idle", "Connections open and unused.", lambda pool: pool.idle),
+        ("connections_max", "Connections at most.", lambda pool: pool.limits.connections),
+        ("waiting", "Requests waiting for a connection.", lambda pool: pool.waiting),
+        ("addresses", "Addresses known of its names.", _addresses),
+        ("addresses_behind", "Addresses not reached of late, which are tried after the others.", _behind),
+    )
+    for name, meaning, read in gauges:
+        metrics.read_gauges(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))
+    counts: tuple[tuple[str, str, Callable[[UpstreamPool], float]], ...] = (
+        ("opened", "Connections opened.", lambda pool: pool.opened),
+        ("closed", "Connections opened and gone.", lambda pool: pool.closed),
+        ("failed", "Connections that could not be opened.", lambda pool: pool.failed),
+        ("retired", "Connections ended because of their age, or as a name moved.", lambda pool: pool.retired),
+    )
+    for name, meaning, read in counts:
+        metrics.read_counters(
+            f"gateway_upstream_connections_{name}", meaning, ("upstream",), by_upstream(read)
+        )
+    metrics.read_gauges(
+        "gateway_upstream_endpoint_active",
+        "Requests at work at an endpoint: they have a connection there, or wait for one.",
+        ("upstream", "endpoint"),
+        lambda: _by_endpoint(upstreams(), lambda endpoint: endpoint.active),
+    )
+    metrics.read_counters(
+        "gateway_upstream_endpoint_requests",
+        "Requests that an endpoint was sent.",
+        ("upstream", "endpoint"),
+        lambda: _by_endpoint(upstreams(), lambda endpoint: endpoint.requests),
+    )
+    metrics.read_counters(
+        "gateway_upstream_tls_handshakes",
+        "TLS handshakes with upstreams, by whether an earlier one was resumed.",
+        ("upstream", "resumed"),
+        lambda: {
+            (upstream.name, word): number
+            for upstream in upstreams()
+            if (tls := upstream.pool.tls) is not None
+            for word, number in (("yes", tls.resumed), ("no", tls.handshakes - tls.resumed))
+        },
+    )
+
+
+def _by_endpoint(
+    upstreams: Iterable[Upstream], read: Callable[[Endpoint], int]
+) -> dict[tuple[str, ...], float]:
+    """Return a number of each endpoint; those past the first ``NAMED`` of an upstream are added up."""
+    numbers: dict[tuple[str, ...], float] = {}
+    for upstream in upstreams:
+        for place, endpoint in enumerate(upstream.cluster.endpoints):
+            label = (upstream.name, endpoint.name if place < NAMED else OTHER)
+            numbers[label] = numbers.get(label, 0) + read(endpoint)
+    return numbers
+
+
+def _addresses(pool: UpstreamPool) -> float:
+    return 0 if pool.endpoints is None else len(pool.endpoints.every())
+
+
+def _behind(pool: UpstreamPool) -> float:
+    endpoints = pool.endpoints
+    return 0 if endpoints is None else sum(map(endpoints.is_back, endpoints.every()))
+
+
+def endpoints_report(pool: UpstreamPool) -> dict[str, dict[str, int]]:
+    """Return the addresses of an upstream with their counts, and 1 if one is tried after the others."""
+    endpoints = pool.endpoints
+    if endpoints is None:
+        return {}
+    return {
+        endpoint.name: {
+            "open": endpoint.open,
+            "behind": int(endpoints.is_back(endpoint)),
+            "active": endpoint.active,
+            "requests": endpoint.requests,
+            "weight": endpoint.weight,
+        }
+        for endpoint in endpoints.every()
+    }
+
+
+def publish_places(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
+    """Publish the metrics of the places before the hosted application."""
+    for upstream in upstreams():
+        for figure in () if upstream.places is None else upstream.places.figures():
+            publish = metrics.read_counter if figure.counts else metrics.read_gauge
+            publish(f"gateway_hosted_{figure.name}", figure.meaning, figure.read)
