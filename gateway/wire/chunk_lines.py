@@ -4,6 +4,8 @@ RFC 9112 section 7.1.1 allows that white space and wants it read; llhttp refuses
 
 - llhttp remains the judge of every framing line. The scanner takes away white space and extensions that the grammar
   allows, and nothing else; it adds no byte.
+- Of responses it also takes away white space behind a size, with which some servers pad it. That has one reading, and
+  what a client is sent is framed anew. A request's is refused.
 - A line that it cannot read is passed on as it came, and so is all that follows: llhttp refuses it.
 - Of a line that has not ended, nothing is held back but what follows its first semicolon or white space.
 """
@@ -18,6 +20,7 @@ _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80
 _EXTENSION: Final = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
 _EXTENDED: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")+\r\n")
 """A chunk size with extensions, in the grammar of RFC 9112 section 7.1.1 with its "bad" white space."""
+_PADDED: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]+\r\n")
 _WHITE: Final = re.compile(rb"[ \t]")
 _HELD: Final = re.compile(rb"[; \t]")
 _CRLF: Final = 2
@@ -34,9 +37,9 @@ def end_of_heads(raw: bytes, number: int) -> int:
 
 
 def without_white_space(raw: bytes, *, heads: int) -> bytes:
-    """Return `raw` without white space in the chunk extensions of the body behind its first `heads` heads."""
+    """Return `raw` without white space in the framing lines of the body behind its first `heads` heads of responses."""
     start = end_of_heads(raw, heads)
-    piece, end = ChunkLines().scan(raw, start)
+    piece, end = ChunkLines(padded=True).scan(raw, start)
     return b"".join((raw[:start], piece, raw[end:]))
 
 
@@ -48,9 +51,11 @@ class ChunkLines:
         blind: A line could not be read, so everything is passed on as it comes.
     """
 
-    __slots__ = ("_left", "_line", "_passed", "_trailers", "blind", "over")
+    __slots__ = ("_left", "_line", "_padded", "_passed", "_trailers", "blind", "over")
 
-    def __init__(self) -> None:
+    def __init__(self, *, padded: bool = False) -> None:
+        """With `padded`, a size may have white space behind it."""
+        self._padded = padded
         self._left = 0
         self._line = b""
         self._passed = 0
@@ -97,6 +102,10 @@ class ChunkLines:
         if not whole:
             return self._begin(line, part)
         passed, self._line, self._passed = self._passed, b"", 0
+        if self._padded and line[-3:-2].isspace() and (match := _PADDED.fullmatch(line)):
+            digits = match.group(1)
+            self._sized(int(digits, 16))
+            return (digits + b"\r\n")[min(passed, len(digits)) :]
         try:
             size = int(line, 16)
         except ValueError:

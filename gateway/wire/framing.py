@@ -26,7 +26,9 @@ _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
 FIRST_INTERIM: Final = 100
 FIRST_FINAL: Final = 200
-LAST_FINAL: Final = 599
+LAST_FINAL: Final = 999
+"""No class of RFC 9110 section 15 is above 599. A client takes such a status for a 5xx, and its framing is that of any
+final response, so it is passed on; some servers mean something by it."""
 
 HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_~-]+(?:\.[A-Za-z0-9_~-]+)*\.?)(?::[0-9]{1,5})?")
 """uri-host [":" port], RFC 9110 section 7.2; sub-delims and percent-encoding of reg-name are not accepted, nor are
@@ -167,7 +169,7 @@ def check_response(head: ResponseHead, method: bytes) -> None:
         ProtocolError: the upstream broke HTTP; status 502.
     """
     bad_gateway = 502
-    if not FIRST_INTERIM <= head.status <= LAST_FINAL:  # RFC 9110 section 15 defines no such class
+    if not FIRST_INTERIM <= head.status <= LAST_FINAL:
         raise ProtocolError(bad_gateway, "status code out of range")
     if head.occurs_twice(b"content-length") or head.occurs_twice(b"transfer-encoding"):
         raise ProtocolError(bad_gateway, "repeated framing field")

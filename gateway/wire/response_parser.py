@@ -134,7 +134,7 @@ class ResponseParser:
             self._tail = (self._tail + raw[at:end])[-3:] if self._head is not None else b""
             at = end
             if self._is_chunked():
-                self._chunks = ChunkLines()
+                self._chunks = ChunkLines(padded=True)
         if at < len(raw):
             rest = raw[at:] if at else raw
             if self._chunks is not None:
@@ -161,7 +161,7 @@ class ResponseParser:
         elif self.complete and not self.excess and not self._interim:
             self._remember(raw)
         elif self._is_chunked():
-            self._chunks = ChunkLines()
+            self._chunks = ChunkLines(padded=True)
             self._chunks.scan(raw, end_of_heads(raw, self._interim + 1))
             if clean is raw:
                 self._chunks.pass_all()

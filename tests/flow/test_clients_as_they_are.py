@@ -303,6 +303,44 @@ async def test_white_space_around_a_responses_chunk_extensions_is_read(
     assert len(upstream.raw) == 1, "the connection is used again"
 
 
+PADDED = b"5 \r\nhello\r\n000006\t \r\n world\r\n%b1  \r\n!\r\n0   \r\n\r\n" % (b"0" * 15)
+
+
+@pytest.mark.parametrize("size", [1, 3, 60, 4096])
+async def test_padded_sizes_of_a_responses_chunks_are_read(
+    client: Client, upstream: Upstream, size: int
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            for piece in cut(b"HTTP/1.1 200 OK\r\n" + CHUNKED + PADDED, size):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+
+    upstream.script = answer
+    for _ in range(3):
+        response = await client.exchange(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (response.status, response.body) == (200, b"hello world!")
+    assert len(upstream.raw) == 1, "the connection is used again"
+
+
+@pytest.mark.parametrize("line", [b" 5", b"5 5", b"5 ;", b"5\v", b"\t5", b"5 x", b"0x5 ", b"+5 ", b"5_0 "])
+async def test_a_size_that_has_two_readings_breaks_the_answer_off(
+    client: Client, upstream: Upstream, line: bytes
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n" + CHUNKED + b"3\r\nabc\r\n" + line + b"\r\nhello\r\n0\r\n\r\n")
+        await reader.read()
+
+    upstream.script = answer
+    await client.send(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n")
+    rest = await client.closed()
+    assert b"hello" not in rest
+    assert not rest.endswith(b"0\r\n\r\n") or b" 502 " in rest
+
+
 # -- responses -----------------------------------------------------------------------------------------------------
 
 
@@ -322,6 +360,24 @@ async def test_426_keeps_its_upgrade_and_no_other_response_does(client: Client, 
     assert (first.status, first.one("Upgrade"), first.one("Connection")) == (426, "websocket", "Upgrade")
     second = await client.exchange(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n")
     assert (second.status, second.one("Upgrade"), second.one("Connection")) == (200, None, None)
+
+
+@pytest.mark.parametrize("status", [600, 799, 999])
+async def test_a_status_of_no_class_is_passed_on_and_its_connection_used_again(
+    client: Client, upstream: Upstream, status: int
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in range(3):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 %d Ours\r\nX-Number: %d\r\nContent-Length: 2\r\n\r\nno" % (status, number)
+            )
+
+    upstream.script = answer
+    for _ in range(3):
+        response = await client.exchange(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert (response.start, response.body) == (b"HTTP/1.1 %d Ours" % status, b"no")
+    assert len(upstream.raw) == 1
 
 
 @pytest.mark.parametrize("interim", [b"", b"HTTP/1.1 103 a\x01b\r\nLink: </a>\r\n\r\n"])

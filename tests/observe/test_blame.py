@@ -73,6 +73,7 @@ async def test_what_a_client_did_wrong_is_no_failure(
     ("answer", "status", "blamed"),
     [
         (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 500, "upstream"),
+        (b"HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n", 999, "upstream"),
         (b"HTTP/1.1 501 No\r\nContent-Length: 0\r\n\r\n", 501, None),
         (b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", 404, None),
         (b"nonsense\r\n\r\n", 502, "upstream"),
