@@ -134,7 +134,7 @@ class Outliers:
         self.members = {name: self.members.get(name) or Member() for name in names}
         changes = self.settle(now)
         ejected = [(member.until, name) for name, member in self.members.items() if _takes_share(member)]
-        for _, name in sorted(ejected)[: len(ejected) - self._most()]:
+        for _, name in sorted(ejected)[: max(0, len(ejected) - self._most())]:
             changes.append(self._return(name, now))
         return changes
 

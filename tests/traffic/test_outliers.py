@@ -131,6 +131,7 @@ def test_when_endpoints_go_so_many_return_that_the_share_holds_the_next_to_retur
     changes = outliers.follow(names[:3], 1.6)
     assert [(change.name, change.event) for change in changes] == [(names[1], "returned")]
     assert outliers.is_ejected(names[0]), "what is known of those that stay is preserved"
+    assert outliers.follow([*names[:3], "e4", "e5"], 1.6) == [], "nobody returns because there is more room"
     outliers.follow(names[1:3], 1.6)
     outliers.follow(names, 1.6)
     assert not outliers.is_ejected(names[0]), "one that was gone is new"
@@ -261,9 +262,11 @@ class Ejections(RuleBasedStateMachine):
         self.names.remove(name)
         del self.plain[name]
         self.outliers.follow(self.names, self.now)
-        ejected = [one for one in self.plain.values() if one.ejected(self.now)]
-        ejected.sort(key=lambda plain: plain.away[-1][1])
-        for plain in ejected[: len(ejected) - self.most()]:
+        ejected = sorted(
+            (plain.away[-1][1], called) for called, plain in self.plain.items() if plain.ejected(self.now)
+        )
+        for _, called in ejected[: max(0, len(ejected) - self.most())]:
+            plain = self.plain[called]
             begin, _, kind = plain.away[-1]
             plain.away[-1] = (begin, self.now, kind)
 
