@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from config.routes import RouteEntry
     from gateway.proxy.upstreams import Upstream
-    from gateway.wire.drive import Signal
 
     Words = Mapping[str, Any]
 
@@ -37,14 +36,6 @@ def flat(entered: Words) -> dict[str, Any]:
     }
 
 
-class _State:
-    """Counts and waiting room of one upstream."""
-
-    def __init__(self) -> None:
-        self.breaker = Breaker()
-        self.room: WaitingRoom[Signal[None]] = WaitingRoom()
-
-
 class Deliveries:
     """Compiler of the traffic policies of one gateway.
 
@@ -53,24 +44,21 @@ class Deliveries:
     """
 
     def __init__(self) -> None:
-        self._states: dict[str, _State] = {}
-        self._coming: dict[str, _State] = {}
         self.now: dict[str, Delivery] = {}
 
-    def of_upstream(self, name: str, words: Words) -> tuple[Delivery, bool]:
-        """Return the policy of an upstream, and whether anything is configured.
+    @staticmethod
+    def of_upstream(words: Words) -> tuple[Delivery, bool]:
+        """Return a policy, and whether anything is configured; :meth:`connect` gives it its state.
 
         Args:
-            name: Its name.
-            words: The settings of its group, with those of its entry over them.
+            words: The settings of an upstream's group, with those of its entry over them.
         """
-        state = self._states.get(name) or self._coming.setdefault(name, _State())
         delivery = Delivery(
             retry=retry_policy(words),
             deadline_seconds=words["deadline_seconds"],
             wait_seconds=words["wait_seconds"],
-            breaker=state.breaker,
-            room=state.room,
+            breaker=Breaker(),
+            room=WaitingRoom(),
             failover=Failover(1),
             words=words,
         )
@@ -84,25 +72,26 @@ class Deliveries:
         return delivery, is_on
 
     def connect(self, upstreams: Mapping[str, Upstream], failovers: Mapping[str, tuple[str, ...]]) -> None:
-        """Give each policy the upstreams that it may use."""
+        """Give each policy the upstreams that it may use, and the state that its upstream has."""
         for name, upstream in upstreams.items():
-            delivery, stand_ins = upstream.terms, failovers[name]
+            delivery, stand_ins, present = upstream.terms, failovers[name], self.now.get(name)
             if delivery is None:
                 continue
-            present = self.now.get(name)
-            if present is not None and tuple(present.words.get("failover") or ()) == stand_ins:
-                delivery.failover = present.failover
-            else:
-                delivery.failover = Failover(1 + len(stand_ins))
             delivery.upstreams = [upstream, *(upstreams[other] for other in stand_ins)]
+            delivery.failover = Failover(1 + len(stand_ins))
+            if present is None:
+                continue
+            delivery.breaker = present.breaker
+            if present.upstreams[0].pool is upstream.pool:
+                delivery.room = present.room  # else its leader would try another pool's door
+            if tuple(present.words.get("failover") or ()) == stand_ins:
+                delivery.failover = present.failover
 
     def settle(self, upstreams: Mapping[str, Upstream]) -> None:
         """Make the policies of a plan the current ones: their bounds apply from now on."""
         self.now = {
             name: upstream.terms for name, upstream in upstreams.items() if upstream.terms is not None
         }
-        self._states = {name: self._states.get(name) or self._coming[name] for name in self.now}
-        self._coming.clear()
         for delivery in self.now.values():
             words, breaker = delivery.words, delivery.breaker
             breaker.requests, breaker.retries = words["breaker_requests"], words["breaker_retries"]

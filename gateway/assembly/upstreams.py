@@ -134,7 +134,7 @@ class Upstreams:
         else:
             pool, cluster = self._pool(name, spec)
         label = "upstream" if entry is None else name
-        terms, is_on = self._deliveries.of_upstream(name, merged)
+        terms, is_on = self._deliveries.of_upstream(merged)
         return spec, Upstream(
             label,
             pool,

@@ -7,6 +7,8 @@ attempt. Laws:
   client has no byte of an answer. A connection that could not be opened is another matter: nothing was sent on it.
 - The repetition of a request that met a dead kept-alive connection is no retry: each request has one, as it has without
   a policy. Every other one needs room in the budget, an attempt that is left, and time.
+- What let the caller in may end while the request waits: an attempt that begins later than a stream is watched is
+  judged again first.
 - Errors of timers are thrown into the request where it waits, as a client's leaving is.
 - Whatever became of a request, it is counted out, and its timers end.
 """
@@ -19,13 +21,13 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.proxy.reach import UNREACHED, Reach, asleep
+from gateway.proxy.repetition import Repetition
 from gateway.proxy.retry_after import seconds_after
-from gateway.proxy.stored_body import StoredBody
+from gateway.proxy.streams import YOUNG_SECONDS
 from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, TryTimedOut
 from gateway.traffic.deadline import Deadline
-from gateway.traffic.retry import SAFE
 from gateway.wire.faults import UpstreamFault, UpstreamLost
-from gateway.wire.messages import BodyKind, ProtocolError
+from gateway.wire.messages import ProtocolError
 
 if TYPE_CHECKING:
     from gateway.proxy.delivery import Delivery
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from gateway.wire.messages import ResponseHead
     from gateway.wire.upstream import UpstreamConnection
 
-_KEY: Final = b"idempotency-key"
 _REQUEST_TIMEOUT: Final = 408
 
 
@@ -64,33 +65,32 @@ class Attempts:
 
     Attributes:
         reach: Where its connections lead.
-        body: Stores the request's body for a repetition; None if there is none to store.
-        committed: The client has a byte of an answer, so nothing is sent again.
+        repetition: Whether it may be sent again.
         causes: Why it was sent again, each time.
     """
 
     __slots__ = (
         "_deadline",
+        "_decided",
         "_delivery",
         "_exchange",
         "_is_retry",
         "_late",
         "_pause",
-        "_repeatable",
         "_retries",
         "_try",
         "_upstream",
         "_was_stale",
-        "body",
         "causes",
-        "committed",
         "reach",
+        "repetition",
     )
 
     def __init__(self, exchange: Exchange, upstream: Upstream, delivery: Delivery) -> None:
         self._exchange = exchange
         self._upstream = upstream
         self._delivery = delivery
+        self._decided = exchange.decided  # when its caller was judged last
         self._deadline: Deadline | None = None
         self._late: asyncio.TimerHandle | None = None  # when the deadline passes
         self._try: asyncio.TimerHandle | None = None  # when the attempt has taken too long
@@ -99,20 +99,8 @@ class Attempts:
         self._was_stale = False
         self._pause = 0.0
         self.causes: list[str] = []
-        self.committed = False
-        self.body: StoredBody | None = None
-        head, retry = exchange.head, delivery.retry
-        bodiless = head.kind is BodyKind.NONE
-        repeatable = head.method in SAFE and bodiless
-        if retry is not None:
-            has_key = bool(head.first.get(_KEY)) and not head.occurs_twice(_KEY)
-            repeatable = retry.allows(head.method, has_key=has_key)
-            if repeatable and not bodiless:
-                if retry.body_bytes and head.length <= retry.body_bytes:
-                    self.body = StoredBody(retry.body_bytes)
-                repeatable = self.body is not None
-        self._repeatable = repeatable
-        self.reach = Reach(exchange, upstream, delivery, look=not repeatable)
+        self.repetition = Repetition(exchange.inbound, delivery.retry)
+        self.reach = Reach(exchange, upstream, delivery, look=not self.repetition.harmless)
 
     # -- the deadline ------------------------------------------------------------------------------------------
 
@@ -169,6 +157,8 @@ class Attempts:
             self._begin_try()
             try:
                 connection = await self._connection()
+                if self.causes or self.reach.waited:
+                    start = await self._judged(forwarder, connection, start)
                 head = start if deadline is None else start + deadline.line(time.monotonic())
                 if await forwarder.attempt(
                     exchange, self._upstream, self.reach.place, connection, head, self
@@ -188,6 +178,25 @@ class Attempts:
             self.causes.append(cause)
             if self._pause:
                 await asleep(self._pause)
+
+    async def _judged(self, forwarder: Forwarder, connection: UpstreamConnection, start: bytes) -> bytes:
+        """Return the start of a further attempt; a caller who was let in a while ago is judged again.
+
+        Raises:
+            AuthError: what let the caller in has ended.
+        """
+        now = time.monotonic()
+        if now - self._decided <= YOUNG_SECONDS or forwarder.judge is None:
+            return start
+        is_let_in = False
+        try:
+            start = await forwarder.judge(self._exchange)
+            is_let_in = True
+        finally:
+            if not is_let_in:
+                self.reach.place.pool.release(connection)
+        self._decided = now
+        return start
 
     async def _connection(self) -> UpstreamConnection:
         """Return a connection, waiting for the upstream to come back if the policy does."""
@@ -228,7 +237,7 @@ class Attempts:
         """Return whether the client gets a final response; False if the request is to be sent again for its status."""
         retry = self._delivery.retry
         self._end_try()
-        if retry is not None and response.status in retry.statuses and self._can_repeat():
+        if retry is not None and response.status in retry.statuses and self.repetition.can():
             after = seconds_after(response)
             if after <= retry.after_seconds and self._again("status", at_least=after):
                 return False
@@ -238,19 +247,10 @@ class Attempts:
             self._late = None
         return True
 
-    def _can_repeat(self) -> bool:
-        """Return whether a second request does no harm, and can be sent."""
-        inbound = self._exchange.inbound
-        return (
-            self._repeatable
-            and not (self.committed or inbound.answered or inbound.head.upgrade)
-            and (self.body is None or self.body.whole)
-        )
-
     def _cause(self, fault: UpstreamFault, connection: UpstreamConnection | None) -> str:
         """Return the cause for which a failed attempt is followed by another; empty if it is not."""
-        retry, inbound = self._delivery.retry, self._exchange.inbound
-        if inbound.answered or self.committed:
+        retry = self._delivery.retry
+        if self.repetition.is_over:
             return ""
         if connection is None:
             waits = self._delivery.wait_seconds > 0  # then it has waited for a connection already
@@ -258,17 +258,10 @@ class Attempts:
                 return "connect"
             return "timeout" if isinstance(fault, TryTimedOut) else ""
         if isinstance(fault, UpstreamLost) and not connection.touched:
-            if connection.served > 1 and not self._was_stale and self._can_repeat_stale():
+            if connection.served > 1 and not self._was_stale and self.repetition.can_after_stale():
                 return "stale"
-            return "reset" if retry is not None and retry.on_reset and self._can_repeat() else ""
-        return "timeout" if isinstance(fault, TryTimedOut) and self._can_repeat() else ""
-
-    def _can_repeat_stale(self) -> bool:
-        """Return whether the request is repeated after a dead kept-alive connection."""
-        retry, head = self._delivery.retry, self._exchange.head
-        if retry is None or retry.on_stale:
-            return (head.method in SAFE and head.kind is BodyKind.NONE) or self._can_repeat()
-        return retry.on_reset and self._can_repeat()
+            return "reset" if retry is not None and retry.on_reset and self.repetition.can() else ""
+        return "timeout" if isinstance(fault, TryTimedOut) and self.repetition.can() else ""
 
     def _again(self, cause: str, *, at_least: float = 0.0) -> bool:
         """Return whether another attempt may follow, and count it; it begins after ``_pause`` seconds."""

@@ -31,6 +31,9 @@ from gateway.wire.faults import UpstreamFault, UpstreamLost
 from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
     from gateway.cookie_places import CookiePlaces
     from gateway.proxy.attempts import Attempts
     from gateway.proxy.exchange import Exchange
@@ -41,18 +44,25 @@ if TYPE_CHECKING:
     from gateway.wire.tunnel import Tunnels
     from gateway.wire.upstream import UpstreamConnection
 
+    Judge = Callable[[Exchange], Coroutine[Any, Any, bytes]]
+
 _SWITCHING: Final = 101
 _REFUSED: Final = 400
 _NO_CONTENT: Final = 204
 
 
 class Forwarder:
-    """Takes prepared requests to upstreams and their answers back."""
+    """Takes prepared requests to upstreams and their answers back.
+
+    Attributes:
+        judge: Judges the caller of a request that has waited, and returns the start of its next attempt.
+    """
 
     def __init__(
         self, tunnels: Tunnels, sockets: Sockets, streams: Streams, places: CookiePlaces | None = None
     ) -> None:
         """`places` are the cookies', where they are on."""
+        self.judge: Judge | None = None
         self._places = places
         self._tunnels = tunnels
         self._sockets = sockets
@@ -138,7 +148,7 @@ class Forwarder:
         """
         inbound = exchange.inbound
         exchange.attempts += 1
-        body = None if attempts is None else attempts.body
+        body = None if attempts is None else attempts.repetition.body
         try:
             connection.send(
                 start,
@@ -155,7 +165,7 @@ class Forwarder:
             response = await connection.response()
             while response.interim:
                 if attempts is not None:
-                    attempts.committed = True
+                    attempts.repetition.committed = True
                 inbound.interim(interim_start(response))
                 response = await connection.response()
             if attempts is not None and not attempts.accepts(response):

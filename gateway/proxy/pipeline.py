@@ -95,6 +95,7 @@ class Pipeline:
         self.decider = decider
         self._decisions = decisions
         self.forwarder = forwarder
+        forwarder.judge = self._judge_again
         self._admission = admission
         self.recorder = recorder
         self._metrics = metrics
@@ -159,6 +160,11 @@ class Pipeline:
         finally:
             if exchange.head_refused:
                 self._heads.refused(exchange, route, start)
+
+    async def _judge_again(self, exchange: Exchange) -> bytes:
+        """Judge the caller of a request that has waited, and return the start of its next attempt."""
+        _, permit = await self.decider.decide(exchange)
+        return self.decider.prepare(exchange, permit)
 
     async def _host(self, exchange: Exchange, route: Route, start: bytes) -> None:
         """Have the gateway's own application answer, when there is a place for the caller's network.

@@ -167,6 +167,36 @@ async def test_a_body_that_comes_on_after_the_first_attempt_failed_is_whole_in_t
     assert bodies == [b"abcdef"]
 
 
+async def test_a_body_that_outgrows_the_bound_in_a_pause_loses_nothing(
+    start: Start, upstream: Upstream
+) -> None:
+    bodies: list[bytes] = []
+    answered = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        message = await read_head(reader)
+        if not answered.is_set():
+            await reader.readuntil(b"first\r\n")
+            writer.write(BUSY.replace(b"\r\n\r\n", b"\r\nRetry-After: 1\r\n\r\n"))
+            await writer.drain()
+            answered.set()
+            return
+        bodies.append(await read_body(reader, message, until_close=False))
+        writer.write(OK)
+        await writer.drain()
+
+    upstream.script = script
+    policy = {"retry_when": "503", "retry_repeat": "idempotent", "retry_body_bytes": 100}
+    gateway = await start(upstream={**policy, **EAGER})
+    async with Client(gateway.address) as client:
+        await client.send(b"PUT / HTTP/1.1\r\nHost: e\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
+        await asyncio.wait_for(answered.wait(), PATIENCE)
+        await reads(gateway, "gateway_upstream_retrying", 1)
+        await client.send(b"c8\r\n" + b"x" * 200 + b"\r\n0\r\n\r\n")
+        assert (await client.response()).body == b"ok"
+    assert bodies == [b"first" + b"x" * 200]
+
+
 async def test_an_attempt_that_takes_too_long_is_left_for_another(start: Start, upstream: Upstream) -> None:
     upstream.script = flaky = Flaky(SILENCE, OK)
     gateway = await start(upstream={"retry_try_timeout_seconds": 0.3, "retry_attempts": 10, **EAGER})

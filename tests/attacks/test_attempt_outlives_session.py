@@ -1,0 +1,53 @@
+"""A request that waits, or is sent again, after what let its caller in has ended: the upstream does not see it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from tests.observe.scraping import reads
+from tests.support.accounts import HOME, login_from
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
+from tests.support.flaky import BUSY, EAGER, OK, Flaky
+from tests.support.peers import PATIENCE, Upstream
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+    from tests.support.worlds import Start, World
+
+
+async def sign_out(gate: Gateway, line: str) -> None:
+    """End all sessions of a caller, and wait until the gateway knows, and longer than nobody is judged again."""
+    await granted(gate, post("/api/auth/logout-all", {}, line))
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    async with asyncio.timeout(PATIENCE):
+        while (await ask(gate, get("/api/auth/whoami", line))).status != 401 or loop.time() - began < 0.3:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_caller_who_signs_out_while_the_upstream_restarts_is_refused(
+    world: World, start: Start, upstream: Upstream
+) -> None:
+    gate = await start(world.url, upstream={"wait_seconds": 30})
+    line = bearer((await granted(gate, login_from(HOME, email="admin@example.com")))["access_token"])
+    await upstream.__aexit__(None, None, None)
+    late = asyncio.create_task(ask(gate, request("POST", "/api/contacts", line, body=b"hi")))
+    await reads(gate, "gateway_upstream_awaiting", 1)
+    await sign_out(gate, line)
+    async with Upstream(port=upstream.port) as back:
+        is_refusal(await asyncio.wait_for(late, PATIENCE), 401)
+        assert back.requests == []
+
+
+async def test_a_caller_who_signs_out_between_two_attempts_is_refused(
+    world: World, start: Start, upstream: Upstream
+) -> None:
+    upstream.script = flaky = Flaky(BUSY.replace(b"\r\n\r\n", b"\r\nRetry-After: 3\r\n\r\n"), OK)
+    gate = await start(world.url, upstream={"retry_when": ("503",), **EAGER, "retry_after_seconds": 3})
+    line = bearer((await granted(gate, login_from(HOME, email="admin@example.com")))["access_token"])
+    late = asyncio.create_task(ask(gate, get("/api/contacts", line)))
+    await flaky.has(1)
+    await sign_out(gate, line)
+    is_refusal(await asyncio.wait_for(late, PATIENCE), 401)
+    assert len(flaky.seen) == 1
