@@ -15,6 +15,7 @@ from config.issuer_checks import issuer, issuer_tokens, unproved_emails
 from config.listener_checks import listeners, unix_sockets
 from config.loop_checks import default_upstream_loop
 from config.share_checks import SHARES, shares
+from config.sso_checks import provider_emails, provider_origin
 from config.tls_checks import admin_tls, listener_tls, redirect, upstream_tls
 
 if TYPE_CHECKING:
@@ -233,6 +234,8 @@ CHECKS: Final[tuple[Check, ...]] = (
         issuer,
     ),
     (("GATEWAY_ISSUER_UNPROVED_EMAIL", "GATEWAY_REGISTRATION"), unproved_emails),
+    (("GATEWAY_PROVIDER_UNPROVED_EMAIL", "GATEWAY_REGISTRATION", "GATEWAY_SSO"), provider_emails),
+    (("GATEWAY_PROVIDER_ORIGIN", "GATEWAY_COOKIE_SECURE"), provider_origin),
     (("GATEWAY_ISSUER_TOKEN_BYTES", "GATEWAY_LIMIT_HEAD_BYTES"), issuer_tokens),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_REFRESH_SECONDS"), _lifetimes),
     (("GATEWAY_TOKEN_ACCESS_SECONDS", "GATEWAY_TOKEN_SESSION_SECONDS"), _session_lifetime),

@@ -28,6 +28,7 @@ from config.groups.serving import Admin, Header, Limit, Resolver, Timeout, Upstr
 from config.groups.signin import Invitation, Signin
 from config.groups.signing import Signed
 from config.groups.sockets import Stream, Ws
+from config.groups.sso import Provider
 from config.groups.tls import Tls
 from config.groups.whatomate import Whatomate
 
@@ -122,6 +123,12 @@ class Settings(BaseSettings):
     )
     invitation: Invitation = Field(default_factory=Invitation)
     signin: Signin = Field(default_factory=Signin)
+    sso: Literal["forwarded", "hosted"] = Field(
+        "forwarded",
+        description="Single sign-on, /api/auth/sso: forwarded to Whatomate, or hosted by the gateway, on Whatomate's "
+        "own table of providers.",
+    )
+    provider: Provider = Field(default_factory=Provider)
     identity: Identity = Field(default_factory=Identity)
     keys: Keys = Field(default_factory=Keys)
     quota: Quota = Field(default_factory=Quota)

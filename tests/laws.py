@@ -119,7 +119,10 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "authcore/crypto/jwks_client.py",
         "authcore/tokens/signed_identity.py",
     ),
-    "cryptography": ("authcore/crypto/pem.py", "authcore/crypto/sealing.py", "config/certificates.py"),
+    "cryptography": (
+        *("authcore/crypto/pem.py", "authcore/crypto/sealing.py", "authcore/crypto/whatomate_secrets.py"),
+        "config/certificates.py",
+    ),
     "redis": ("authcore/store/whatomate_redis.py", "authcore/store/redis_dialling.py"),
     "yarl": ("gateway/outbound/client.py",),
     "bcrypt": (

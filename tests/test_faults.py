@@ -63,6 +63,13 @@ STATUS = {
     "PasswordMissing": 409,
     "EmailUnproved": 401,
     "InviterUnfit": 403,
+    **dict.fromkeys(
+        ("SsoRefused", "SsoStateRejected", "SsoStateUsed", "SsoDenied", "SsoEmailUnverified"), 403
+    ),
+    **dict.fromkeys(("SsoDomainRefused", "SsoUserUnknown", "SsoNotLinked", "SsoAccountNotMade"), 403),
+    **dict.fromkeys(("SsoParametersInvalid", "SsoIdentityRejected"), 400),
+    "SsoNotConfigured": 404,
+    "SsoProviderFailed": 502,
     **dict.fromkeys(("Throttled", "TooManyAtOnce", "QuotaExceeded"), 429),
     **dict.fromkeys(("StoreUnavailable", "IssuerUnavailable", "Overloaded", "QuotaUnknown"), 503),
 }

@@ -41,6 +41,8 @@ class Reason(StrEnum):
     """The database did not answer: this is not the caller's fault, and no verdict on the caller."""
     ISSUER_DOWN = "issuer_down"
     """The key set of a foreign issuer cannot be fetched: this is no verdict on the caller either."""
+    PROVIDER_FAILED = "provider_failed"
+    """An identity provider did not answer, or not as the protocol asks: no verdict on the user."""
     OVERLOADED = "overloaded"
     """Too much password work, or too many requests to the gateway's own endpoints, are waiting already."""
 

@@ -6,8 +6,7 @@ Laws:
 - The signature comes first; ``iss`` before it only chooses whose keys are asked.
 - A token says who somebody is, and nothing of what they may: organization membership, role and permissions are this
   installation's. Nobody is created.
-- An e-mail counts only if the issuer says that it verified it (``email_verified``: true, or the text "true" that some
-  providers send), and only in ASCII: other letters fold onto those of somebody else's address.
+- An e-mail counts only if the issuer verified it (:mod:`authcore.tokens.openid_claims`).
 - An e-mail leads to an account only if somebody proved the e-mail of that account, too: a person who registers an
   address first must not own the account of the person who comes with a token for it (:mod:`authcore.store.origins`).
 - Only an access token is replaced by it: nothing here is a refresh token or a ticket.
@@ -15,14 +14,15 @@ Laws:
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import uuid4
 
 from authcore.crypto import jws
+from authcore.crypto.remote_proof import prove_remotely
 from authcore.errors import EmailUnproved, SubjectUnknown, TokenExpired, TokenMalformed, TokenRejected
 from authcore.tokens.claims import AccessClaims, moment, text, uuid
+from authcore.tokens.openid_claims import audiences, verified_email
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -113,11 +113,7 @@ class ForeignIssuer:
             TokenRejected: it is not to be believed (by subclass).
             IssuerUnavailable: The key set cannot be fetched, so the token cannot be judged.
         """
-        token = jws.bounded(token, self._mapped.token_bytes)
-        header = jws.read_header(token)
-        if jws.is_demanding(header):
-            raise TokenRejected
-        payload = await self._prove(token, header, now)
+        payload = await prove_remotely(token, self.keys, now, self._mapped.token_bytes)
         expires_at = self._check(payload, now)
         mapped = self._mapped
         return Stranger(
@@ -127,22 +123,10 @@ class ForeignIssuer:
             expires_at=expires_at,
         )
 
-    async def _prove(self, token: bytes, header: Mapping[str, object], now: float) -> dict[str, object]:
-        algorithm, kid = header.get("alg"), header.get("kid")
-        keys = await self.keys.candidates(algorithm, kid, now)
-        if kid is None and keys:
-            # No name tells that a new key signed it: that shows by the signature alone.
-            with suppress(TokenRejected):
-                return jws.prove(token, keys)
-            keys = await self.keys.renewed(algorithm, now)
-        return jws.prove(token, keys)
-
     def _check(self, payload: Mapping[str, object], now: float) -> float:
         mapped = self._mapped
         expires_at, not_before = moment(payload, "exp"), moment(payload, "nbf")
-        audience = payload.get("aud")
-        audiences = {audience} if isinstance(audience, str) else set(_texts(audience))
-        if payload.get("iss") != mapped.issuer or not audiences & mapped.audiences:
+        if payload.get("iss") != mapped.issuer or not audiences(payload) & mapped.audiences:
             raise TokenRejected
         if expires_at is None:
             raise TokenMalformed
@@ -153,11 +137,9 @@ class ForeignIssuer:
         return expires_at
 
     def _email(self, payload: Mapping[str, object]) -> str:
-        email = _required(text(payload, self._mapped.email))
-        if not email.isascii():
-            raise TokenRejected
-        verified = payload.get("email_verified")
-        if not (self._mapped.trusts_email or verified is True or verified == "true"):
+        _required(text(payload, self._mapped.email))
+        email = verified_email(payload, self._mapped.email, is_trusted=self._mapped.trusts_email)
+        if email is None:
             raise TokenRejected
         return email
 
@@ -190,7 +172,3 @@ def _required(value: T | None) -> T:
     if value is None or value == "":
         raise TokenMalformed
     return value
-
-
-def _texts(value: object) -> list[str]:
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

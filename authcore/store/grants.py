@@ -15,24 +15,26 @@ from typing import Any, Final
 READ: Final = (
     *("organizations", "custom_roles", "permissions", "role_permissions", "users"),
     *("user_organizations", "api_keys", "gateway_migrations", "gateway_former_memberships"),
-    "gateway_account_origins",
+    *("gateway_account_origins", "gateway_sso_identities", "sso_providers"),
 )
 INSERTED: Final = (
     *("organizations", "custom_roles", "role_permissions", "users", "user_organizations", "api_keys"),
-    "gateway_account_origins",
+    *("gateway_account_origins", "gateway_sso_identities"),
 )
 UPDATED: Final = {
-    "users": ("password_hash", "updated_at"),
+    "users": ("password_hash", "updated_at", "sso_provider", "sso_provider_id"),
     "user_organizations": ("deleted_at", "role_id", "is_default", "updated_at"),
     "api_keys": ("is_active", "deleted_at", "last_used_at", "updated_at"),
     "gateway_account_origins": ("email", "origin", "noted_at"),
+    "gateway_sso_identities": ("provider", "issuer", "account", "noted_at"),
 }
 OWN: Final = (
     *("gateway_sessions", "gateway_refresh_tokens", "gateway_api_key_digests", "gateway_sign_outs"),
     *("gateway_sign_in_failures", "gateway_sign_in_addresses", "gateway_invitations"),
     *("gateway_quotas", "gateway_quota_usage", "gateway_quota_batches"),
+    "gateway_sso_logouts",
 )
-ADDED_TO: Final = ("gateway_used_tickets", "gateway_api_key_parents")
+ADDED_TO: Final = ("gateway_used_tickets", "gateway_api_key_parents", "gateway_sso_sessions")
 """Tables of the gateway whose rows are inserted and deleted, and never updated."""
 
 

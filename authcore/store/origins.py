@@ -27,6 +27,8 @@ class Origin(StrEnum):
     OPERATOR = "operator"
     INVITATION = "invitation"
     """It was for the account's e-mail."""
+    PROVIDER = "provider"
+    """An identity provider had verified the e-mail when the gateway made the account for its user."""
     REGISTRATION = "registration"
     """Nobody has proved the e-mail."""
 

@@ -22,6 +22,7 @@ from authcore.store.revocation import RevocationRows
 from authcore.store.schema import Gaps, SchemaUnfit
 from authcore.store.sessions import SessionRows
 from authcore.store.shared_sessions import SharedSessionRows
+from authcore.store.sso import SsoRows
 from authcore.store.tickets import TicketRows
 from authcore.store.user_lookup import UserLookupRows
 
@@ -121,6 +122,7 @@ class PostgresStore(
     UserLookupRows,
     TicketRows,
     RevocationRows,
+    SsoRows,
 ):
     """Everything the domain asks of its database."""
 

@@ -54,6 +54,9 @@ def begin_background(
     every(PURGE_SECONDS, "purge_key_digests", lambda: identity.purge(now()))
     tasks.once("learn_hash_costs", lambda: _learn_hash_costs(domain))
     every(PURGE_SECONDS, "learn_hash_costs", lambda: _learn_hash_costs(domain))
+    sso = domain.sso
+    if sso is not None:
+        every(PURGE_SECONDS, "purge_sso", lambda: sso.departures.purge(now()))
     if domain.redis is not None:
         every(REDIS_SECONDS, "ask_whatomate_redis", domain.redis.probe)
     if domain.quotas is not None:

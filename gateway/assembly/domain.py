@@ -26,12 +26,14 @@ from authcore.tokens.issuer import Tokens
 from gateway.assembly.database import build_redis, listen_address, open_store
 from gateway.assembly.key_ring import ring_of
 from gateway.assembly.quotas import build_quotas
+from gateway.assembly.sso import build_outbound, build_sso
 from gateway.assembly.watches import unusable_hash_events
 from gateway.outbound.client import OutboundClient
 from gateway.proxy.loops import LoopMark
 from gateway.wire.dialler import connect
 
 if TYPE_CHECKING:
+    from authcore.accounts.sso.service import SingleSignOn
     from authcore.crypto.keyring import KeyRing
     from authcore.crypto.rotation import Rotation
     from authcore.store.clock import DatabaseClock
@@ -59,6 +61,9 @@ class Domain:
     identity: Identity
     redis: WhatomateRedis | None
     quotas: QuotaService | None
+    outbound: OutboundClient | None
+    """The HTTP client for identity providers; None if single sign-on is not hosted."""
+    sso: SingleSignOn | None
     loop: LoopMark = field(default_factory=LoopMark)
     """The mark of what this gateway forwards; explaining shows the same."""
 
@@ -103,22 +108,11 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
         most_keys=settings.keys.per_user,
         tell=identity.hear,
     )
-    clock = store.clock(time.time)
-    return Domain(
-        store,
-        clock,
-        ring,
-        rotation,
-        tokens,
-        passwords,
-        attempts,
-        invitations,
-        sessions,
-        accounts,
-        identity,
-        redis,
-        build_quotas(settings, store, clock),
-    )
+    outbound = build_outbound(settings, resolver)
+    clock, sso = store.clock(time.time), build_sso(settings, store, sessions, outbound)
+    signing_in = (passwords, attempts, invitations, sessions, accounts)
+    beside = (redis, build_quotas(settings, store, clock), outbound, sso)
+    return Domain(store, clock, ring, rotation, tokens, *signing_in, identity, *beside)
 
 
 def _build_tokens(settings: Settings, ring: KeyRing) -> Tokens:

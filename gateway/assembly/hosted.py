@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from gateway.assembly.browsers import session_cookies
+from gateway.assembly.sso import build_desk
 from gateway.cookies import ACCESS
 from gateway.endpoints.application import make_application
 from gateway.endpoints.hosted import hosted_endpoints
@@ -53,6 +54,7 @@ def _services(settings: Settings, domain: Domain, endpoints: Sequence[Endpoint[A
         description=describe_operations(operations, cookies),
         clock=domain.clock,
         quotas=domain.quotas,
+        sso=build_desk(settings, domain.sso),
     )
 
 

@@ -121,6 +121,15 @@ def publish_domain(metrics: Metrics, domain: Domain) -> None:
         parts["whatomate_redis"] = domain.redis.figures()
     if domain.quotas is not None:
         parts["quotas"] = domain.quotas.figures()
+    if domain.outbound is not None:
+        outcomes = domain.outbound.outcomes
+        metrics.read_counters(
+            "gateway_provider_requests",
+            "Requests to identity providers, by how they ended: ok (answered), host or address (refused here), size, "
+            "timeout or failed.",
+            ("outcome",),
+            lambda: {(outcome,): number for outcome, number in outcomes.items()},
+        )
     if domain.rotation is not None:
         parts["key_ring"] = domain.rotation.figures()
     for part, figures in parts.items():

@@ -17,6 +17,7 @@ from authcore.store.migrate import remove_triggers as remove
 from config.issuer_checks import doubts
 from config.listing import listing
 from config.load import REQUIRED, ConfigError
+from config.sso_checks import sso_doubts
 from config.tls_checks import tls_doubts
 from gateway.addresses import CannotListen
 from gateway.assembly.key_ring import ring_of
@@ -80,7 +81,7 @@ def check_config(*, connect: bool) -> None:
     from gateway.assembly.plan_warnings import plan_warnings  # noqa: PLC0415 - as below
     from gateway.assembly.routes import check_routes  # noqa: PLC0415 - only serving needs the data plane
 
-    for name, doubt in doubts(settings):
+    for name, doubt in (*doubts(settings), *sso_doubts(settings)):
         warn(f"{name}: {doubt}")
     plan = check_routes(settings)
     for warning in [] if plan is None else plan_warnings(plan, settings):

@@ -15,6 +15,7 @@ from authcore.errors import AuthError, PermissionDenied
 from authcore.principal import FOUNDING
 from gateway.endpoints.caller import exchange_of
 from gateway.endpoints.describing import FORM, JSON, OTHER_MEDIA
+from gateway.endpoints.endpoint import Endpoint
 from gateway.endpoints.moments import WHOLE_MESSAGE
 from gateway.faults import (
     INTERNAL,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from gateway.endpoints.caller import Caller
-    from gateway.endpoints.endpoint import Endpoint
     from gateway.endpoints.services import Services
     from gateway.logs.verdicts import Verdicts
     from gateway.metrics import Metrics
@@ -43,6 +43,7 @@ Body = TypeVar("Body", bound=BaseModel)
 log = structlog.get_logger()
 
 _MOST_FIELDS: Final = 64
+_ENDPOINT: Final = web.RequestKey("endpoint", Endpoint)
 
 
 def success(content: object) -> web.Response:
@@ -173,7 +174,10 @@ def make_application(  # noqa: PLR0913 -- its collaborators by position, its set
 
     def refuse(request: web.Request, fault: Fault, detail: str) -> web.Response:
         verdicts.leave(exchange_of(request), fault.reason, detail)
-        return refused(fault)
+        endpoint: Endpoint[Any] | None = request.get(_ENDPOINT)
+        if endpoint is None or endpoint.refused is None:
+            return refused(fault)
+        return endpoint.refused(services, fault)
 
     @web.middleware
     async def envelope(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -209,6 +213,7 @@ def _bound(endpoint: Endpoint[Any], services: Services, header_names: Mapping[st
     parse, handler = endpoint.access.parse, endpoint.handler
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        request[_ENDPOINT] = endpoint
         return await handler(services, request, parse(request, header_names))
 
     return handle

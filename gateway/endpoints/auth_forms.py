@@ -135,3 +135,8 @@ class LoggedOutAnswer(Answer):
     """That the caller is signed out."""
 
     status: Literal["logged_out"] = "logged_out"
+    sso_logout_url: str = Field(
+        "",
+        json_schema_extra=_may_be_absent,
+        description="Where a browser signs out of its identity provider, too; absent where there is no such place.",
+    )

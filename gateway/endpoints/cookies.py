@@ -19,6 +19,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -61,6 +62,9 @@ class CookiePolicy(Protocol):
 
     def body_members(self, pair: TokenPair) -> Mapping[str, object]:
         """Return the members of the body that show a pair."""
+
+    def fragment(self, pair: TokenPair) -> str:
+        """Return the fragment of a URL that hands a pair to a page; empty if cookies do."""
 
     def carry(
         self,
@@ -113,6 +117,10 @@ class NoCookies:
             "expires_in": pair.expires_in,
         }
 
+    def fragment(self, pair: TokenPair) -> str:
+        """Return the fragment with the tokens and the lifetime, as Whatomate's bearer clients read it."""
+        return f"#{urlencode(self.body_members(pair))}"
+
     def carry(
         self,
         request: web.Request,
@@ -151,6 +159,11 @@ class SessionCookies(NoCookies):
     def body_members(self, pair: TokenPair) -> Mapping[str, object]:
         """Return the tokens and the lifetime; the lifetime alone if tokens go into cookies only."""
         return {"expires_in": pair.expires_in} if self._only else super().body_members(pair)
+
+    def fragment(self, pair: TokenPair) -> str:
+        """Return nothing: no client that uses cookies reads a fragment."""
+        del pair
+        return ""
 
     def carry(
         self,

@@ -140,7 +140,7 @@ def _operation(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
         "summary": one.summary,
         "security": _security(one, with_cookies=with_cookies),
         "responses": {
-            "200": _success(one),
+            str(one.status): _success(one),
             **_refusals(one, with_cookies=with_cookies),
             "default": _OTHERWISE,
         },
@@ -194,9 +194,16 @@ def _success(one: Operation) -> dict[str, Any]:
         schema = {
             "type": "object",
             "required": ["status", "data"],
-            "properties": {"status": {"const": "success"}, "data": _reference(one.answer)},
+            "properties": {"status": {"const": "success"}, "data": _answer(one, one.answer)},
         }
-    return {"description": one.summary, "content": {one.media: {"schema": schema}}}
+    described: dict[str, Any] = {"description": one.summary, "content": {one.media: {"schema": schema}}}
+    if one.status == HTTPStatus.TEMPORARY_REDIRECT:
+        described["headers"] = {"Location": {"schema": {"type": "string"}}}
+    return described
+
+
+def _answer(one: Operation, model: type[BaseModel]) -> dict[str, Any]:
+    return {"type": "array", "items": _reference(model)} if one.answers_list else _reference(model)
 
 
 def _refusals(one: Operation, *, with_cookies: bool) -> dict[str, Any]:

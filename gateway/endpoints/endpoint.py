@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from authcore.errors import AuthError
     from config.settings import Settings
     from gateway.endpoints.services import Services
+    from gateway.faults import Fault
 
 Sender = TypeVar("Sender", Visitor, Caller)
 
@@ -98,6 +99,8 @@ class Operation:
         refuses: The errors that are specific to it.
         complaints: The messages of its 400s that are no errors of the domain.
         detail: Further description.
+        status: The status of success.
+        answers_list: ``data`` is a list of `answer`.
     """
 
     method: str
@@ -116,6 +119,8 @@ class Operation:
     refuses: tuple[type[AuthError], ...] = ()
     complaints: tuple[str, ...] = ()
     detail: str = ""
+    status: int = 200
+    answers_list: bool = False
 
     @property
     def name(self) -> str:
@@ -136,6 +141,7 @@ class Endpoint(Operation, Generic[Sender]):
         route: The name of its route in metrics and logs; empty for one that follows from the path.
         limited: Rate limits count it; False for what must always be there, such as signing out.
         when: Returns whether it is hosted, by the settings.
+        refused: Makes the answer to a fault; None for the envelope.
     """
 
     access: Access[Sender]
@@ -145,6 +151,7 @@ class Endpoint(Operation, Generic[Sender]):
     route: str = ""
     limited: bool = True
     when: Callable[[Settings], bool] = always
+    refused: Callable[[Services, Fault], web.Response] | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from authcore.tokens.issuer import Tokens
     from gateway.endpoints.cookies import CookiePolicy
     from gateway.endpoints.openapi import Description
+    from gateway.endpoints.sso_desk import SsoDesk
 
 
 class UsageReader(Protocol):
@@ -45,6 +46,7 @@ class Services:
         description: The OpenAPI document of the endpoints.
         clock: The clock that all gateways share: the database's.
         quotas: What is used of quotas; None if they are off.
+        sso: Single sign-on; None if it is not hosted.
     """
 
     accounts: Accounts
@@ -56,6 +58,7 @@ class Services:
     description: Description
     clock: DatabaseClock
     quotas: UsageReader | None = None
+    sso: SsoDesk | None = None
 
     async def now(self) -> float:
         """Return the time, POSIX seconds, by the shared clock."""

@@ -27,6 +27,7 @@ from gateway.endpoints.auth_forms import (
     TokensAnswer,
 )
 from gateway.endpoints.endpoint import PUBLIC, TOKEN, Endpoint
+from gateway.endpoints.sso_desk import end_session_url
 from gateway.faults import BadRequest, GatewayFault, UnsupportedMediaType
 
 if TYPE_CHECKING:
@@ -82,7 +83,10 @@ async def logout(services: Services, request: web.Request, visitor: Visitor) -> 
             await services.sessions.close(one, now)
         else:
             await services.sessions.close_bearer(one, now)
-    return success(LoggedOutAnswer(status="logged_out"))
+    elsewhere = await end_session_url(services, visitor, tokens, now)
+    if elsewhere is None:
+        return success(LoggedOutAnswer(status="logged_out"))
+    return success(LoggedOutAnswer(status="logged_out", sso_logout_url=elsewhere))
 
 
 async def switch(services: Services, request: web.Request, caller: Caller) -> web.Response:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from authcore.errors import StoreUnavailable
+from authcore.errors import SsoRefused, StoreUnavailable
 from authcore.store.failures import classify, is_of_server
 
 EXCHANGE_HEADER: Final = b"X-Auth-Exchange"
@@ -45,6 +45,8 @@ def words_of(error: BaseException) -> str:
 def detail_of(error: Exception) -> str:
     """Return an access record's detail of `error`: for a store's error, the server's message without a row's values."""
     cause = error.__cause__
+    if isinstance(error, SsoRefused) and error.why:
+        return f"{error} ({error.why})"
     if cause is None:
         return words_of(error)
     if isinstance(error, StoreUnavailable) or is_of_server(cause):

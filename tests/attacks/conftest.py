@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from tests.support.issuers import provider
+from tests.support.openid import idp
 from tests.support.sockets import far
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-__all__ = ["far", "provider"]
+__all__ = ["far", "idp", "provider"]
 
 ON_THE_LOOP_OF_PRODUCTION = frozenset(
     {"test_stream_outlives_session", "test_tls_plain", "test_tls_slow_handshake", "test_tls_truncation"}

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 ORGANIZATION = "00000000-0000-4000-8000-000000000000"
 
 OF_REQUESTS = re.compile(
-    r"Credential|Token|Ticket|Refresh|Login|ApiKey(?!Unknown)|Session|Permission|Invitation|Registration"
+    r"Credential|Token|Ticket|Refresh|Login|ApiKey(?!Unknown)|Session|Permission|Invitation|Registration|Sso"
 )
 NEVER_OF_COMMANDS = {
     "UserDisabled",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 REPLACED: Final = {
     *("POST /api/auth/register", "POST /api/auth/login", "POST /api/auth/refresh", "POST /api/auth/logout"),
     *("POST /api/auth/switch-org", "GET /api/auth/ws-token", "PUT /api/me/password"),
+    "GET /api/auth/sso/providers",
     *("GET /api/api-keys", "POST /api/api-keys"),
     *("GET /api/api-keys/{id}", "PUT /api/api-keys/{id}", "DELETE /api/api-keys/{id}"),
 }
@@ -62,17 +63,23 @@ def test_every_endpoint_is_declared_beside_its_handler() -> None:
     assert {one.handler.__module__ == module for module, one in declared()} == {True}
 
 
-@pytest.mark.parametrize(("keys", "mint", "password", "cookies"), [*product([True, False], repeat=4)])
+@pytest.mark.parametrize(("keys", "mint", "password", "cookies", "sso"), [*product([True, False], repeat=5)])
 def test_a_method_of_a_path_has_one_endpoint_under_all_settings(
-    keys: bool, mint: bool, password: bool, cookies: bool
+    keys: bool, mint: bool, password: bool, cookies: bool, sso: bool
 ) -> None:
     settings = Settings.model_validate(
-        {"keys": {"hosted": keys, "mint_keys": mint}, "password": {"hosted": password}, "cookies": cookies}
+        {
+            "keys": {"hosted": keys, "mint_keys": mint},
+            "password": {"hosted": password},
+            "cookies": cookies,
+            "sso": "hosted" if sso else "forwarded",
+        }
     )
     found = [(method, one.path) for one in hosted.hosted_endpoints(settings) for method in one.methods]
     assert len(found) == len(set(found))
     assert (("POST", "/api/api-keys") in found) is keys
     assert (("PUT", "/api/me/password") in found) is password
+    assert (("GET", "/api/auth/sso/google/callback") in found) is sso
 
 
 def test_what_a_permission_lets_make_is_made_by_a_credential_that_may_found_it() -> None:

@@ -53,6 +53,7 @@ def _settings(keys: str, more: dict[str, Any]) -> Settings:
             "log": {"access": False},
             "whatomate": {"redis_url": "unix:///nowhere"},
             "quotas": True,
+            "sso": "hosted",
             **more,
             "timeout": {"drain_seconds": 0.1},
         }

@@ -1,0 +1,95 @@
+"""Account finder: it applies the linking rules to the store, binds an account to its identity, and makes a new one.
+
+Law: of two sign-ins of one new user at the same time one makes the account, and both sign in to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from authcore.accounts.sso.linking import choose_account
+from authcore.errors import SsoAccountNotMade, SsoNotLinked, UserDisabled
+from authcore.store.origins import Origin
+from authcore.store.rows import NewUser
+from authcore.store.sso_rows import Binding
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from authcore.accounts.sso.configured import Configured
+    from authcore.accounts.sso.identities import Identity
+    from authcore.store.sso_rows import ProviderRow, SsoStore
+
+_DEFAULT_ROLE: Final = "agent"
+
+
+class AccountFinder:
+    """Finder and maker of the accounts of identities."""
+
+    def __init__(self, store: SsoStore, *, takes_unproved: bool = False) -> None:
+        """With `takes_unproved` an account is linked by an e-mail that nobody proved to be its own."""
+        self._store = store
+        self._takes_unproved = takes_unproved
+
+    async def find(self, configured: Configured, identity: Identity) -> UUID:
+        """Return the user of an identity, which is bound to it from now on.
+
+        Raises:
+            SsoRefused: the rules give the identity no account (by subclass).
+            UserDisabled: the account is switched off.
+            StoreUnavailable: the database does not answer.
+        """
+        user_id = await self._chosen(configured, identity)
+        if user_id is None:
+            user_id = await self._make(configured.row, identity)
+            if user_id is not None:
+                await self._bind(user_id, identity)
+                return user_id
+            user_id = await self._chosen(configured, identity)  # another sign-in may have made it meanwhile
+        if user_id is None:
+            raise SsoAccountNotMade("a deleted account still has the e-mail")
+        return user_id
+
+    async def _chosen(self, configured: Configured, identity: Identity) -> UUID | None:
+        accounts = await self._store.sso_accounts(identity.kind, identity.account, identity.email)
+        account = choose_account(
+            configured.row,
+            identity,
+            accounts,
+            is_named=configured.is_named,
+            takes_unproved=self._takes_unproved,
+        )
+        if account is None:
+            return None
+        if not account.is_active:
+            raise UserDisabled
+        if account.noted_issuer != identity.issuer:
+            await self._bind(account.user_id, identity)
+        return account.user_id
+
+    async def _bind(self, user_id: UUID, identity: Identity) -> None:
+        bound = Binding(
+            user_id=user_id, provider=identity.kind, issuer=identity.issuer, account=identity.account
+        )
+        if not await self._store.bind_account(bound):
+            raise SsoNotLinked("the account was bound to another user meanwhile")
+
+    async def _make(self, row: ProviderRow, identity: Identity) -> UUID | None:
+        """Make an account in the row's organization; None if the e-mail is taken by now."""
+        role = row.default_role_name or _DEFAULT_ROLE
+        role_id = await self._store.role_id(row.organization_id, role)
+        if role_id is None:
+            raise SsoAccountNotMade(
+                "the organization has no role of the name default_role_name",
+                "Failed to create user account: role not found",
+            )
+        return await self._store.add_user(
+            NewUser(
+                email=identity.email or "",
+                password_hash="",
+                full_name=identity.name,
+                organization_id=row.organization_id,
+                role_id=role_id,
+                origin=Origin.PROVIDER,
+            )
+        )

@@ -1,0 +1,38 @@
+"""Signature check of a token by the key set of its issuer, which is on a server of others (RFC 7515, RFC 7517).
+
+Law: a token without a ``kid`` that none of the known keys has signed has the set fetched once more.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from authcore.crypto import jws
+from authcore.errors import TokenRejected
+
+if TYPE_CHECKING:
+    from authcore.crypto.jwks_client import JwksClient
+
+
+async def prove_remotely(
+    token: str | bytes, keys: JwksClient, now: float, most: int = jws.MAX_TOKEN_BYTES
+) -> dict[str, object]:
+    """Return the payload of a token that a key of the issuer has signed; `most` bounds its bytes.
+
+    Raises:
+        TokenRejected: it is no JWS, demands an extension, or no key of the issuer has signed it.
+        IssuerUnavailable: the key set cannot be fetched, so that the token cannot be judged.
+    """
+    token = jws.bounded(token, most)
+    header = jws.read_header(token)
+    if jws.is_demanding(header):
+        raise TokenRejected
+    algorithm, kid = header.get("alg"), header.get("kid")
+    found = await keys.candidates(algorithm, kid, now)
+    if kid is None and found:
+        # No name tells that a new key signed it: that shows by the signature alone.
+        with suppress(TokenRejected):
+            return jws.prove(token, found)
+        found = await keys.renewed(algorithm, now)
+    return jws.prove(token, found)
