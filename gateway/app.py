@@ -131,6 +131,7 @@ class Gateway:
         closing.push_async_callback(runner.cleanup)
         closing.callback(hosted.pool.close)
         upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, outbox, resolver)
+        self._tls.upstreams = upstreams
         closing.callback(upstreams.close)
         # After the upstreams, so that tunnels are aborted before the connections that they consist of are closed.
         tunnels = Tunnels(deadlines, settings.timeout.tunnel_seconds)

@@ -17,7 +17,7 @@ from gateway.wire.tls_server import UNUSABLE, ServerTls, ServerTlsTerms, client_
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from config.settings import Settings
     from gateway.assembly.upstreams import Upstreams
@@ -34,6 +34,7 @@ class ListenerTls:
     Attributes:
         server: Its contexts; None without TLS.
         admin: The contexts of the admin listener; None without TLS.
+        upstreams: The upstreams, whose client certificates are published too; None while there are none yet.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -44,6 +45,7 @@ class ListenerTls:
             FileUnusable: a certificate cannot be read.
         """
         self._settings = settings.tls
+        self.upstreams: Upstreams | None = None
         self.server = _server_of(settings)
         self.admin = admin_tls(settings)
         self._acceptor: TlsAcceptor | None = None
@@ -87,12 +89,7 @@ class ListenerTls:
             "gateway_tls_certificate_expiry_timestamp_seconds",
             "When the certificates in use end, by their files.",
             ("file",),
-            lambda: {
-                (file,): at
-                for server in (self.server, self.admin)
-                if server is not None
-                for file, at in server.expires.items()
-            },
+            lambda: {(file,): at for expires in self._expiries() for file, at in expires.items()},
         )
         metrics.read_gauge(
             "gateway_tls_handshakes_under_way",
@@ -115,6 +112,16 @@ class ListenerTls:
                 else {(reason,): number for reason, number in self._acceptor.failures.items()}
             ),
         )
+
+    def _expiries(self) -> Iterator[dict[str, float]]:
+        """Yield when certificates end, by their files: those of the listeners, and ours towards upstreams."""
+        for server in (self.server, self.admin):
+            if server is not None:
+                yield server.expires
+        if self.upstreams is not None:
+            for upstream in self.upstreams.now.values():
+                if upstream.pool.tls is not None:
+                    yield upstream.pool.tls.expires
 
     def _handshakes(self) -> dict[tuple[str, ...], float]:
         acceptor = self._acceptor

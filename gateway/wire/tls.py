@@ -11,10 +11,12 @@ Laws:
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from config.certificates import FileUnusable, read_certificate
 from gateway.wire.faults import CUT_OFF, UpstreamFault, UpstreamLost, UpstreamTlsFailed
 
 if TYPE_CHECKING:
@@ -155,6 +157,7 @@ class UpstreamTls:
     Attributes:
         handshakes: Number of complete handshakes so far, the resumed ones included.
         resumed: Number of resumed handshakes.
+        expires: POSIX seconds at which the client certificate in use ends, by its file; empty without one.
     """
 
     def __init__(self, terms: UpstreamTlsTerms) -> None:
@@ -166,7 +169,7 @@ class UpstreamTls:
         self._terms = terms
         self.handshakes = self.resumed = 0
         self._watch = FileWatch(terms.files)
-        self.context = _client_context(terms)
+        self._make()
 
     def server_name(self, host: str) -> str:
         """Return the name that the certificate of an endpoint at `host` has to have."""
@@ -191,7 +194,12 @@ class UpstreamTls:
         return self._watch.look(self._make)
 
     def _make(self) -> None:
-        self.context = _client_context(self._terms)
+        terms = self._terms
+        self.context = _client_context(terms)
+        self.expires: dict[str, float] = {}
+        if terms.certificate is not None:
+            with suppress(FileUnusable):  # it is in use, so it can be read by whom it concerns
+                self.expires[terms.certificate] = read_certificate(Path(terms.certificate)).expires
 
 
 class FileWatch:

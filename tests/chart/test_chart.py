@@ -318,6 +318,28 @@ def test_scrapes_send_the_admin_token_that_the_gateway_reads(way: str, tmp_path:
         }
 
 
+@pytest.mark.parametrize("way", ["gateway-everything", "sidecar-everything"])
+def test_scrapes_ask_by_tls_where_the_admin_listener_speaks_it(way: str, tmp_path: Path) -> None:
+    tls = {"ca": {"secret": {"name": "admin-tls", "key": "ca.crt"}}, "serverName": "gateway-admin"}
+    secured = {
+        **WAYS[way],
+        "config": {
+            **WAYS[way]["config"],
+            "GATEWAY_ADMIN_TLS_CERT_FILE": "/tls/tls.crt",
+            "GATEWAY_ADMIN_TLS_KEY_FILE": "/tls/tls.key",
+        },
+        "monitoring": {**WAYS[way]["monitoring"], "tls": tls},
+    }
+    for values, scheme, config in ((WAYS[way], None, None), (secured, "https", tls)):
+        documents = rendered(values, tmp_path)
+        asked = the("PodMonitor", documents)["spec"]["podMetricsEndpoints"]
+        if way == "gateway-everything":
+            asked += the("ServiceMonitor", documents)["spec"]["endpoints"]
+        for endpoint in asked:
+            assert (endpoint.get("scheme"), endpoint.get("tlsConfig")) == (scheme, config)
+            assert endpoint["authorization"]["type"] == "Bearer"
+
+
 def test_a_token_among_the_secrets_of_the_chart_is_sent_too(tmp_path: Path) -> None:
     create = {**EVERYTHING["secrets"]["create"], "GATEWAY_ADMIN_TOKEN": "0123456789-0123456789"}
     values = {**EVERYTHING, "adminToken": {"existing": ""}, "secrets": {"create": create}}
@@ -400,6 +422,13 @@ def test_the_example_puts_a_native_sidecar_into_a_backends_pod(tmp_path: Path) -
         ({"secrets": {}}, "GATEWAY_DATABASE_URL is required: name a Secret"),
         ({"ingress": {"enabled": True}}, "ingress.hosts is required"),
         ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is required"),
+        (
+            {
+                "config": {**LEAST["config"], "GATEWAY_ADMIN_TLS_CERT_FILE": "/tls/tls.crt"},
+                "monitoring": {"podMonitor": {"enabled": True}},
+            },
+            "monitoring.tls is required beside config.GATEWAY_ADMIN_TLS_CERT_FILE",
+        ),
         ({"mode": "both"}, "must be one of 'gateway', 'sidecar'"),
         ({"routes": {"upstreams": {"files": {"url": "ftp://files"}}}}, "/routes/upstreams/files/url"),
         ({"routes": {"upstreems": {}}}, "'upstreems' not allowed"),

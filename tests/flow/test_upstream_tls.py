@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.certificates import Authority
+from config.certificates import read_certificate
+from tests.support.certificates import Authority, Pair
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
 from tests.support.processes import free_port
 
@@ -61,12 +62,18 @@ def counted(gateway: Gateway, name: str, **labels: str) -> float:
     return gateway.metrics.registry.get_sample_value(name, {"upstream": "upstream", **labels}) or 0.0
 
 
+def expiry_of(gateway: Gateway, pair: Pair) -> float | None:
+    return gateway.metrics.registry.get_sample_value(
+        "gateway_tls_certificate_expiry_timestamp_seconds", {"file": str(pair.certificate)}
+    )
+
+
 @pytest.mark.parametrize("lowest", ["1.2", "1.3"])
 async def test_a_request_arrives_by_tls(
     start: Start, authority: Authority, serve: Serve, lowest: str
 ) -> None:
     upstream = await serve(authority.server("127.0.0.1", lowest=lowest))
-    gateway = await start(upstream=towards(upstream, tls_ca_file=str(authority.file)))
+    gateway = await start(upstream=towards(upstream, tls_ca_file=str(authority.file), connections=1))
     body = b"x" * 300_000
     async with Client(gateway.address) as client:
         for _ in range(2):
@@ -284,7 +291,9 @@ async def test_a_client_certificate_that_is_renewed_is_used_without_a_restart(
         await closing(reader, writer)
 
     upstream.script = script
-    pair, later = authority.issue("first.example"), authority.issue("second.example")
+    pair = authority.issue("first.example")
+    later = authority.issue("second.example", ends=timedelta(days=60))
+    ends = [read_certificate(one.certificate).expires for one in (pair, later)]
     gateway = await start(
         upstream=towards(
             upstream,
@@ -294,16 +303,19 @@ async def test_a_client_certificate_that_is_renewed_is_used_without_a_restart(
         )
     )
     assert (await ask(gateway))[0] == 200
+    assert expiry_of(gateway, pair) == ends[0]
     pair.certificate.write_bytes(later.certificate.read_bytes())  # and the key is still the first one's
     for _ in range(30):
         assert (await ask(gateway))[0] == 200
         await asyncio.sleep(0.05)
     assert set(names) == {"first.example"}, "a pair that does not fit is not taken"
+    assert expiry_of(gateway, pair) == ends[0], "of the certificate in use, not of the file"
     pair.key.write_bytes(later.key.read_bytes())
     async with asyncio.timeout(PATIENCE):
         while names[-1] != "second.example":
             assert (await ask(gateway))[0] == 200
             await asyncio.sleep(0.05)
+    assert expiry_of(gateway, pair) == ends[1]
 
 
 @pytest.mark.parametrize("honest", [True, False], ids=["close_notify", "a FIN alone"])

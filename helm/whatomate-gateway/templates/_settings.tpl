@@ -138,8 +138,13 @@ volumeMounts:
 {{- printf "%s%s" (include "whatomate-gateway.settings" .) (toJson .Values.secrets.create) | sha256sum -}}
 {{- end }}
 
-{{/* How a scrape proves that it may: with the token of the admin listener, where there is one. */}}
+{{/* How a scrape asks the admin listener: by TLS where it speaks that, and with its token, where there is one. */}}
 {{- define "whatomate-gateway.scrape" -}}
+{{- if dig "GATEWAY_ADMIN_TLS_CERT_FILE" "" .Values.config }}
+scheme: https
+tlsConfig:
+  {{- .Values.monitoring.tls | toYaml | nindent 2 }}
+{{- end }}
 {{- if .Values.adminToken.existing }}
 authorization:
   type: Bearer
