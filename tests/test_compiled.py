@@ -7,6 +7,7 @@ compiled tree; the laws here keep that tree possible, and prove that it is the o
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
 import os
 import subprocess
@@ -16,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from gateway.wire.downstream import DownstreamConnection
+from gateway.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,3 +106,13 @@ def test_a_compiled_module_may_be_imported_first(path: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("connection", [DownstreamConnection, UpstreamConnection])
+def test_a_connection_has_asyncios_callbacks_without_its_class(connection: type) -> None:
+    for name in dir(asyncio.Protocol):
+        if not name.startswith("_"):
+            assert callable(getattr(connection, name))
+    assert connection.__bases__ == (object,)
+    if UNDER_TEST:
+        assert "__dict__" not in dir(connection)  # its attributes are in slots

@@ -17,6 +17,7 @@ from gateway.endpoints.openapi import describe_operations, of_decisions
 from gateway.endpoints.services import Services
 from gateway.proxy.places import PlaceLimits, Places
 from gateway.proxy.upstreams import Upstream
+from gateway.wire.dialler import over
 from gateway.wire.pool import PoolLimits, UpstreamPool
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         await loop.connect_accepted_socket(runner.server, theirs)
-        return await loop.create_unix_connection(protocol, sock=ours)
+        return await over(ours, protocol)
 
     places, limits = _places(settings)
     pool = UpstreamPool(dial, limits, deadlines, outbox)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.wire.resolver import Resolver
 
-    Made = TypeVar("Made", bound=asyncio.BaseProtocol)
+    Made = TypeVar("Made")
 
 RACE_SECONDS: Final = 0.25
 """The delay that RFC 8305 section 5 recommends between two attempts."""
@@ -96,12 +96,12 @@ async def over(
     Raises:
         OSError: the handshake failed.
     """
-    loop = asyncio.get_running_loop()
+    loop, make = asyncio.get_running_loop(), cast("Callable[[], Any]", protocol)
     try:
         if connected.family == socket.AF_UNIX:
-            return await loop.create_unix_connection(protocol, sock=connected)
+            return await loop.create_unix_connection(make, sock=connected)
         return await loop.create_connection(
-            protocol, sock=connected, ssl=context, server_hostname=server_hostname if context else None
+            make, sock=connected, ssl=context, server_hostname=server_hostname if context else None
         )
     except BaseException:
         connected.close()

@@ -57,13 +57,16 @@ LINGER_SECONDS: Final = 2.0
 """After a refusal, received bytes are read and dropped for this long: a reset would destroy the answer on its way."""
 
 
-class DownstreamConnection(asyncio.Protocol):
-    """Client connection as an asyncio protocol: the :class:`~gateway.wire.flow.ClientConnection` of its exchanges.
+class DownstreamConnection:
+    """Client connection as an asyncio protocol.
+
+    It has the callbacks of ``asyncio.Protocol`` and does not inherit from it: compiled, a class without interpreted
+    bases keeps its attributes in slots instead of a dictionary.
 
     Attributes:
         peer: The client's address as text; empty if the system does not know it.
-        network: The network that the address is counted with.
         secured: Field lines about the client certificate of a TLS connection, none without one; None without TLS.
+        network: The network that the address is counted with.
         deadline: The time at which ``expire`` is called; see :mod:`~gateway.wire.deadlines`.
     """
 

@@ -17,7 +17,8 @@ from gateway.wire.messages import BodyKind, ProtocolError, RequestHead
 if TYPE_CHECKING:
     import asyncio
 
-    from gateway.wire.flow import ClientConnection, Sink, Source
+    from gateway.wire.downstream import DownstreamConnection
+    from gateway.wire.flow import Sink, Source
     from gateway.wire.http2_refusal import Http2Refusal
 
 _CLOSE = b"Connection: close\r\n"
@@ -96,7 +97,7 @@ class Inbound:
         "whole_by",
     )
 
-    def __init__(self, connection: ClientConnection, head: RequestHead | None = None) -> None:
+    def __init__(self, connection: DownstreamConnection, head: RequestHead | None = None) -> None:
         self.connection = connection
         self.head = RequestHead() if head is None else head
         self.fault: ProtocolError | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from gateway.wire.downstream import DownstreamConnection
 from gateway.wire.proxy_protocol import ProxyPrelude
@@ -75,7 +75,9 @@ class Listener:
         Args:
             peer: The address of the client if its transport has none, as that of a Unix socket; else empty.
         """
-        return self.connection(peer) if self.prefaced is None else ProxyPrelude(self, peer)
+        if self.prefaced is not None:
+            return ProxyPrelude(self, peer)
+        return cast("asyncio.Protocol", self.connection(peer))
 
     def connection(self, peer: str) -> DownstreamConnection:
         """Make a client connection; `peer` is its client's address if the transport does not know it, else empty."""

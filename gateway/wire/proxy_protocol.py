@@ -190,7 +190,7 @@ class ProxyPrelude(asyncio.Protocol):
             return
         self._transport = None
         connection = self._listener.connection(peer)
-        transport.set_protocol(connection)
+        transport.set_protocol(cast("asyncio.Protocol", connection))
         connection.connection_made(transport)
         if rest:
             connection.data_received(rest)

@@ -41,7 +41,7 @@ from gateway.wire.request_line import (
 if TYPE_CHECKING:
     from collections import deque
 
-    from gateway.wire.flow import ClientConnection
+    from gateway.wire.downstream import DownstreamConnection
     from gateway.wire.limits import ClientLimits
     from gateway.wire.messages import RequestHead
 
@@ -86,7 +86,7 @@ class RequestParser:
         "in_head",
     )
 
-    def __init__(self, connection: ClientConnection, limits: ClientLimits, ready: deque[Inbound]) -> None:
+    def __init__(self, connection: DownstreamConnection, limits: ClientLimits, ready: deque[Inbound]) -> None:
         self._connection = connection
         self._limits = limits
         self._ready = ready

@@ -17,13 +17,13 @@ import socket
 import ssl
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from gateway.wire.proxy_protocol import MOST_BYTES, MalformedHeader, parse
 from gateway.wire.tls_server import alert_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from gateway.wire.listener import Listener
     from gateway.wire.tls_server import ServerTls
@@ -208,7 +208,7 @@ class TlsAcceptor:
 
     async def _shake_hands(self, plain: socket.socket, client: str) -> None:
         transport, _ = await self._loop.connect_accepted_socket(
-            partial(self._listener.connection, client),
+            cast("Callable[[], asyncio.Protocol]", partial(self._listener.connection, client)),
             plain,
             ssl=self._tls.context,
             ssl_handshake_timeout=self._seconds,

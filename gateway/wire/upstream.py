@@ -15,7 +15,6 @@ that came with the head, and ``relay`` the rest -> ``finished``. Laws:
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.wire.faults import UNSENT, UpstreamLost, UpstreamMalformed, UpstreamTimedOut
@@ -54,6 +53,7 @@ from gateway.wire.upstream_states import (
 from gateway.wire.write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Coroutine
 
     from gateway.wire.deadlines import Deadlines
@@ -66,8 +66,8 @@ if TYPE_CHECKING:
     Lost = Callable[["UpstreamConnection"], None]
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """Upstream connection as an asyncio protocol.
+class UpstreamConnection:
+    """Upstream connection as an asyncio protocol, which inherits nothing for the same reason as the client connection.
 
     Attributes:
         deadline: The time at which ``expire`` is called; see :mod:`~gateway.wire.deadlines`.
@@ -324,6 +324,9 @@ class UpstreamConnection(asyncio.Protocol):
     def _expects_bytes(self) -> bool:
         """True if a request was begun and its response has not ended."""
         return OFFERING <= self._state <= RECEIVING
+
+    def eof_received(self) -> None:
+        """Let the transport close: what the end of the stream means is decided when it is gone."""
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, then resume the exchange once."""

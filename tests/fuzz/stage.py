@@ -103,7 +103,7 @@ class Stage:
         self.due: list[Callable[[], None]] = []
         self.outbox = WriteBuffers(self.due.append)
         self.listener = Listener(self._serve, LIMITS, self.deadlines, self.outbox, lambda _: False)
-        self.client = self.listener.protocol()
+        self.client = self.listener.connection("")
         self.down = Wire()
         self.client.connection_made(self.down)
 

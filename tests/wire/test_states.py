@@ -72,6 +72,13 @@ def test_an_event_that_a_row_does_not_name_is_illegal(table: StateTable, first: 
                     table.after(state, event)
 
 
+def test_a_table_has_room_for_sixteen_events() -> None:
+    events = [f"event{number}" for number in range(17)]
+    StateTable("one", " ".join(events[:16]), {0: {15: 0}})
+    with pytest.raises(ValueError, match="more events than columns"):
+        StateTable("one", " ".join(events), {0: {}})
+
+
 @pytest.mark.parametrize("table", [DOWNSTREAM, UPSTREAM], ids=["client", "upstream"])
 def test_a_transport_can_be_lost_in_every_state_in_which_there_is_one(table: StateTable) -> None:
     for state, row in named(table).items():
