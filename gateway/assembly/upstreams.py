@@ -167,7 +167,8 @@ class Upstreams:
         cluster = Cluster(spec.balance)
         cluster.take(endpoints.every())
         pool.endpoints, endpoints.retire = endpoints, pool.retire
-        endpoints.changed, endpoints.unreached = cluster.take, cluster.unreached
+        endpoints.changed = cluster.take
+        endpoints.reached, endpoints.unreached = cluster.reached, cluster.unreached
         return pool, cluster
 
     def settle(self, planned: dict[str, tuple[_Spec, Upstream]]) -> None:

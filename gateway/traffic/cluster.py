@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.traffic.balance import LeastRequests, RoundRobin
 from gateway.traffic.hash_ring import HashRing
-from gateway.traffic.outcomes import UNREACHED
+from gateway.traffic.outcomes import REACHED, UNREACHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -169,6 +169,10 @@ class Cluster:
         """Pass the outcome of an attempt on; ``status`` is that of an answer, else 0."""
         for observer in self.observers:
             observer(endpoint, outcome, status, now)
+
+    def reached(self, endpoint: Endpoint, now: float) -> None:
+        """Pass on that an endpoint was connected to."""
+        self.observed(endpoint, REACHED, 0, now)
 
     def unreached(self, endpoint: Endpoint, now: float) -> None:
         """Pass on that an endpoint could not be connected to."""

@@ -13,5 +13,8 @@ RESET: Final = 2
 TIMED_OUT: Final = 3
 """The endpoint was silent for longer than it may be."""
 
-NAMES: Final = ("answered", "unreached", "reset", "timed_out")
+REACHED: Final = 4
+"""A connection was opened; counted as UNREACHED is."""
+
+NAMES: Final = ("answered", "unreached", "reset", "timed_out", "reached")
 """The outcomes' words in logs and metrics, by number."""

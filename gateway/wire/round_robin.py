@@ -47,6 +47,7 @@ class Endpoints(AddressBook):
         handshake_seconds: Seconds that several endpoints share for TLS; None for no bound.
         unreached: Called with an endpoint that could not be reached, and the time; also for one that was silent until
             another had answered.
+        reached: Called with an endpoint that a connection was opened to, TLS included, and the time.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Endpoints(AddressBook):
         self._now = now
         self._turn = -1
         self.unreached: Callable[[Endpoint, float], None] = lambda _endpoint, _now: None
+        self.reached: Callable[[Endpoint, float], None] = lambda _endpoint, _now: None
 
     def is_back(self, endpoint: Endpoint) -> bool:
         """Return whether an endpoint is tried after the others now."""
@@ -102,6 +104,7 @@ class Endpoints(AddressBook):
                 waiting.remove(endpoint)
             else:
                 endpoint.failures, endpoint.back = 0, 0.0
+                self.reached(endpoint, self._now())
                 if connection.is_open:  # else its pool has counted it as gone
                     connection.endpoint = endpoint
                     endpoint.open += 1

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.calls import ask, bearer, get
+from tests.support.admin import metrics
+from tests.support.calls import ask, bearer, get, post
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
 from tests.support.sockets import ASK
 
@@ -269,3 +270,85 @@ async def test_another_priority_waits_until_it_is_needed(
     for _ in range(5):
         assert (await ask(gateway, get("/"))).status == 200
     assert answered(fleet) == [5, 5, 0]
+
+
+async def test_explain_and_metrics_have_the_endpoints(
+    start: Start, fleet: list[Upstream], file: Path
+) -> None:
+    file.write_text(written(fleet, {2: {"zone": "a"}}, hash_by="header:X-Room", zone="a"))
+    gateway = await start(routes=file)
+    document = {"method": "GET", "path": "/", "headers": [["X-Room", "blue"]]}
+    async with Client(gateway.admin_address) as admin:
+        explained = (await admin.exchange(post("/explain", document))).json()["upstream"]["balance"]
+    assert explained == {
+        "method": "least_requests",
+        "zone": "a",
+        "zone_spill_over": 100,
+        "hash_by": "header:x-room",
+        "endpoint": f"127.0.0.1:{fleet[2].port}",
+    }
+    for _ in range(3):
+        assert (await ask(gateway, get("/", "X-Room: blue"))).status == 200
+    assert answered(fleet) == [0, 0, 3], "as explained"
+    samples = await metrics(gateway)
+    requests = {
+        sample.labels["endpoint"]: sample.value
+        for sample in samples["gateway_upstream_endpoint_requests"]
+        if sample.labels["upstream"] == "hub"
+    }
+    assert requests == {f"127.0.0.1:{one.port}": number for one, number in zip(fleet, (0, 0, 3), strict=True)}
+    assert {sample.value for sample in samples["gateway_upstream_endpoint_active"]} == {0}
+
+
+async def test_metrics_name_a_bounded_number_of_endpoints(
+    start: Start, fleet: list[Upstream], file: Path
+) -> None:
+    many = [{"url": f"http://127.0.{number}.1:{fleet[0].port}"} for number in range(1, 200)]
+    route = {"name": "all", "match": {"path": "/*"}, "auth": "public", "upstream": "hub"}
+    file.write_text(json.dumps({"upstreams": {"hub": {"endpoints": many}}, "routes": [route]}))
+    gateway = await start(routes=file)
+    for family in ("gateway_upstream_endpoint_requests", "gateway_upstream_endpoint_active"):
+        names = [
+            sample.labels["endpoint"]
+            for sample in (await metrics(gateway))[family]
+            if sample.labels["upstream"] == "hub"
+        ]
+        assert len(names) == 33
+        assert "other" in names
+
+
+async def test_a_route_has_a_key_of_its_own(start: Start, fleet: list[Upstream], file: Path) -> None:
+    document = json.loads(written(fleet, balance="round_robin"))
+    document["routes"].append(
+        {
+            "name": "rooms",
+            "match": {"path": "/rooms"},
+            "auth": "public",
+            "upstream": "hub",
+            "hash_by": "address",
+        }
+    )
+    file.write_text(json.dumps(document))
+    gateway = await start(routes=file)
+    for _ in range(6):
+        assert (await ask(gateway, get("/rooms"))).status == 200
+    assert sorted(answered(fleet)) == [0, 0, 6]
+    for _ in range(6):
+        assert (await ask(gateway, get("/"))).status == 200
+    assert sorted(answered(fleet)) == [2, 2, 8]
+
+
+async def test_a_second_attempt_goes_to_another_endpoint(
+    start: Start, fleet: list[Upstream], file: Path
+) -> None:
+    async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.transport.abort()
+
+    fleet[0].script = fleet[1].script = resets
+    retry = {"when": ["reset"], "attempts": 3}
+    file.write_text(written(fleet, hash_by="header:X-Room", retry=retry))
+    gateway = await start(routes=file)
+    for number in range(12):
+        assert (await ask(gateway, get("/", f"X-Room: {number}"))).status == 200
+    assert answered(fleet) == [0, 0, 12]

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -103,13 +104,13 @@ class Pool(RuleBasedStateMachine):
     def holding(self) -> list[tuple[_Asked, UpstreamConnection]]:
         return [(one, one.got) for one in self.every if one.got is not None and not one.gone]
 
-    @rule(to=st.none() | ENDPOINTS, fresh=st.booleans(), strict=st.booleans())
-    def ask(self, to: int | None, *, fresh: bool, strict: bool) -> None:
+    @rule(to=st.none() | ENDPOINTS, fresh=st.booleans(), look=st.booleans(), strict=st.booleans())
+    def ask(self, to: int | None, *, fresh: bool = False, look: bool = False, strict: bool = False) -> None:
         one = _Asked(None if to is None else self.endpoints[to], strict=strict and to is not None)
         self.every.append(one)
 
         async def acquire() -> None:
-            got = one.got = await self.pool.acquire(fresh=fresh, to=one.to, strict=one.strict)
+            got = one.got = await self.pool.acquire(fresh=fresh, look=look, to=one.to, strict=one.strict)
             if one.strict and got.served:  # one that was opened is where its dial ended
                 assert got.endpoint is one.to
             if not fresh and one.to is not None and got.endpoint is not one.to and got.served:
@@ -125,7 +126,7 @@ class Pool(RuleBasedStateMachine):
     @initialize(to=st.lists(ENDPOINTS, min_size=OPEN, max_size=OPEN))
     def all_are_lent(self, to: list[int]) -> None:
         for endpoint in to:
-            self.ask(endpoint, fresh=False, strict=False)
+            self.ask(endpoint)
             self.a_dial_ends(endpoint, falls_back=False)
 
     @precondition(lambda self: self.waiting)
@@ -240,3 +241,32 @@ class Pool(RuleBasedStateMachine):
 
 TestPool = Pool.TestCase
 TestPool.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.parametrize("available", [True, False])
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_stopgap_is_a_connection_to_an_available_endpoint(*, available: bool, strict: bool) -> None:
+    machine = Pool()
+    machine.all_are_lent([0, 1, 1])
+    machine.ask(1, strict=strict)
+    machine.endpoints[0].available = available
+    machine.give_back(0, whole=True)
+    one = machine.every[-1]
+    if available and not strict:
+        assert one.got is not None
+        assert one.got.endpoint is machine.endpoints[0]
+    else:
+        assert one.got is None
+        assert [to for _, to in machine.dials] == [machine.endpoints[1]], "one is opened in its place"
+    machine.the_bound_holds()
+    machine.teardown()
+
+
+def test_an_endpoint_without_connections_gets_one_though_all_are_in_use() -> None:
+    machine = Pool()
+    machine.all_are_lent([0, 0, 0])
+    machine.ask(1)
+    machine.give_back(0, whole=True)
+    assert [to for _, to in machine.dials] == [machine.endpoints[1]]
+    machine.the_bound_holds()
+    machine.teardown()
