@@ -17,7 +17,7 @@ from gateway.wire.tls_server import UNUSABLE, ServerTls, ServerTlsTerms, client_
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from config.settings import Settings
     from gateway.assembly.upstreams import Upstreams
@@ -113,7 +113,7 @@ class ListenerTls:
             ),
         )
 
-    def _expiries(self) -> Iterator[dict[str, float]]:
+    def _expiries(self) -> Iterator[Mapping[str, float]]:
         """Yield when certificates end, by their files: those of the listeners, and ours towards upstreams."""
         for server in (self.server, self.admin):
             if server is not None:
