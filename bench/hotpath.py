@@ -85,7 +85,7 @@ def main(requests: int, rounds: int, profile: bool) -> None:  # noqa: FBT001 -- 
 
 
 async def _main(requests: int, rounds: int, *, profile: bool) -> None:
-    exchange, token = await _stage()
+    exchange, token = await stage()
     same, varied = [ANSWER], [_answer(number) for number in range(1000)]
     for name, make, answers in (
         ("terse client", _terse, same),
@@ -127,8 +127,8 @@ def _timed(exchange: Exchange, messages: list[bytes], answers: list[bytes]) -> f
     return time.perf_counter() - began
 
 
-async def _stage() -> tuple[Exchange, bytes]:
-    """Build a gateway whose store knows every user and whose upstream is a list of bytes."""
+async def stage(**groups: Any) -> tuple[Exchange, bytes]:
+    """Build a gateway whose store knows every user and whose upstream is a list of bytes; `groups` are settings."""
     gateway = await Gateway.start(
         Settings.model_validate(
             {
@@ -138,6 +138,7 @@ async def _stage() -> tuple[Exchange, bytes]:
                 "jwt": {"secret": "s" * 32},
                 "upstream": {"url": "http://127.0.0.1:1"},
                 "log": {"access": False},
+                **groups,
             }
         )
     )

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from config.route_file import PlannedRoute, RoutePlan
     from config.settings import Settings
 
-SETTINGS_LIMITS: Final = ("network", "user", "api_key", "organization")
+NETWORK: Final = "network"
+SETTINGS_LIMITS: Final = (NETWORK, "user", "api_key", "organization")
 """Limits that the settings may define; each counts by the key that it is named after."""
 
 
@@ -32,12 +33,17 @@ def all_limits(settings: Settings, plan: RoutePlan | None) -> dict[str, LimitEnt
 
 
 def names_for(settings: Settings, own: Iterable[str] | None, *, public: bool) -> tuple[str, ...]:
-    """Return the names of a route's limits: its `own`, or those of the settings, which leave public routes alone."""
+    """Return the names of a route's limits: its `own`, or those of the settings.
+
+    Of the settings' limits, public routes have the one by network at most: nobody's requests would else count together
+    as one user's.
+    """
     if own is not None:
         return tuple(dict.fromkeys(own))
-    if public and not settings.limits.public:
-        return ()
-    return tuple(limits_of_settings(settings.limits))
+    names = tuple(limits_of_settings(settings.limits))
+    if public:
+        return tuple(name for name in names if name == NETWORK and settings.limits.public)
+    return names
 
 
 def limit_problems(settings: Settings, plan: RoutePlan) -> Iterator[str]:

@@ -21,9 +21,7 @@ class Limits(Group):
     user: Rates = Field((), description="The same of one user, counted once the caller is permitted.")
     api_key: Rates = Field((), description="The same of one API key.")
     organization: Rates = Field((), description="The same of one organization.")
-    public: bool = Field(
-        default=False, description="These limits are on for routes that need no credential as well."
-    )
+    public: bool = Field(default=False, description="The limit by network is on for public routes as well.")
     shadow: bool = Field(
         default=False, description="No limit refuses: what would be refused is counted and recorded."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from gateway.assembly.serving import build_decider
 from gateway.assembly.upstreams import Upstreams
 from gateway.faults import BadRequest
 from gateway.metrics import Metrics
-from gateway.proxy.explain import Asked, Explainer
+from gateway.proxy.explain import PEER, Asked, Explainer
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import PoolLimits, UpstreamPool
@@ -35,6 +36,7 @@ class Request(BaseModel):
 
     Attributes:
         headers: The header fields, by name or as pairs.
+        client: The address that it comes from.
         person: The user to ask as: an e-mail address, a user id, or ``name@organization``.
         organization: The organization they act in, if not their own.
     """
@@ -45,6 +47,7 @@ class Request(BaseModel):
     path: str
     host: str = "localhost"
     headers: tuple[tuple[str, str], ...] | dict[str, str] = ()
+    client: IPv4Address | IPv6Address = ip_address(PEER)
     person: str | None = Field(None, alias="as")
     organization: UUID | None = None
 
@@ -80,6 +83,7 @@ def build_explain(
             request.host,
             tuple(headers.items()) if isinstance(headers, dict) else headers,
             person,
+            str(request.client),
         )
         return await explainer.explain(asked, time.time())
 

@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from config.limit_checks import all_limits, names_for
+from gateway.limits.keys import OF_CALLERS
 from gateway.limits.limit import Limit, RouteLimits
 from gateway.limits.registry import LimitRegistry, LimitTerms
 
@@ -77,9 +78,16 @@ class PlannedLimits:
         tells = self._settings.limits.headers == "all"
         return RouteLimits(name, limits, cost=cost, shadow=shadow, tells=tells) if limits else None
 
-    def of_hosted(self, name: str) -> RouteLimits | None:
-        """Return the limits of a route that the gateway answers itself; None if there are none."""
-        return self.of_route(name, self._hosted, public=False)
+    def of_hosted(self, name: str, *, public: bool) -> RouteLimits | None:
+        """Return the limits of a route that the gateway answers itself; None if there are none.
+
+        One that needs no credential, such as signing in, has none of those that count users, keys or organizations:
+        everybody of a network would be one user there.
+        """
+        names = names_for(self._settings, self._hosted, public=False)
+        if public:
+            names = tuple(one for one in names if OF_CALLERS.isdisjoint(self._limits[one].parts))
+        return self.of_route(name, names, public=public)
 
     def settle(self) -> None:
         """Make these limits the current ones."""

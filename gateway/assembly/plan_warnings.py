@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import asks_at_least
 from authcore.permissions import ALL
+from config.limit_checks import SETTINGS_LIMITS
 from config.overlaps import ClaimIndex
 from config.patterns import Relation, compare
 from config.routes import DEFAULT_UPSTREAM
@@ -36,6 +37,15 @@ def plan_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
     yield from _other_spellings(plan)
     yield from delivery_warnings(plan, settings)
     yield from balance_doubts(plan, settings)
+    yield from _unnamed_limits(plan)
+
+
+def _unnamed_limits(plan: RoutePlan) -> Iterator[str]:
+    """A limit that nothing names limits nothing, unless it stands for one of the settings."""
+    named = {name for planned in plan.routes for name in planned.entry.limits or ()}
+    for name in plan.limits:
+        if name not in named and name not in (plan.hosted_limits or ()) and name not in SETTINGS_LIMITS:
+            yield f"no route names the limit {name}; give a route `limits: [{name}]`, or leave the limit out"
 
 
 def _unknown_permissions(plan: RoutePlan) -> Iterator[str]:

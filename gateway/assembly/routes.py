@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from config.route_file import read_plan
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from config.route_file import RoutePlan
     from config.settings import Settings
     from gateway.assembly.limits import PlannedLimits
+    from gateway.endpoints.endpoint import Endpoint
     from gateway.limits.limit import RouteLimits
     from gateway.proxy.upstreams import Upstream
 
@@ -117,6 +118,12 @@ def _guarded(pattern: Pattern) -> Pattern:
     return replace(pattern, prefix=pattern.path.below and pattern.path.segments != ())
 
 
+def _limits_of(endpoint: Endpoint[Any], limits: PlannedLimits) -> RouteLimits | None:
+    if not endpoint.limited:
+        return None
+    return limits.of_hosted(endpoint.route_name, public=endpoint.access.requirement.public)
+
+
 def _hosted_routes(
     settings: Settings, metrics: Metrics, hosted: Upstream, limits: PlannedLimits
 ) -> dict[str, list[Route]]:
@@ -135,7 +142,7 @@ def _hosted_routes(
             own_organization_only=endpoint.organization == "own",
             cookies=settings.cookies and endpoint.cookies,
             cors=cors,
-            limits=limits.of_hosted(endpoint.route_name) if endpoint.limited else None,
+            limits=_limits_of(endpoint, limits),
         )
         ours.setdefault(endpoint.path, []).append(route)
     return ours

@@ -40,6 +40,7 @@ _SECONDS = 30
 @click.option(
     "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A field line; may be repeated."
 )
+@click.option("--client", metavar="ADDRESS", help="Where it comes from, for the limits by network.")
 @click.option("--host", default="localhost", show_default=True, help="The Host that is asked for.")
 @click.option(
     "--gateway",
@@ -55,6 +56,7 @@ def explain(  # noqa: PLR0913 - the options of the command
     person: str | None,
     organization: UUID | None,
     headers: tuple[str, ...],
+    client: str | None,
     host: str,
     url: str | None,
     as_json: bool,
@@ -80,6 +82,7 @@ def explain(  # noqa: PLR0913 - the options of the command
         "headers": pairs,
         "as": person,
         "organization": None if organization is None else str(organization),
+        **({} if client is None else {"client": client}),
     }
     document = json.dumps(asked).encode()
     explanation = (
@@ -149,6 +152,7 @@ def _lines(explanation: dict[str, Any]) -> list[str]:
         lines.append(f"credential  {explanation['credential']}")
     if principal is not None:
         lines.append(f"caller      {_caller(principal)}")
+    lines += [f"limit       {_limit(limit)}" for limit in explanation.get("limits", ())]
     if verdict["allowed"]:
         lines.append("verdict     may pass")
         if shadow := verdict.get("shadow"):
@@ -178,6 +182,18 @@ def _needs(route: dict[str, Any]) -> str:
     if "credentials" in route:
         needs.append("by " + " or ".join(route["credentials"]))
     return "; ".join([*needs, "in shadow"] if route["shadow"] else needs)
+
+
+def _limit(limit: dict[str, Any]) -> str:
+    words = [
+        f"{limit['name']} by {' and '.join(limit['key'])}: {'grants it' if limit['grants'] else 'refuses it'}"
+    ]
+    words += [f"{units} left of {name}" for name, units in limit.get("left", {}).items()]
+    if "at_once" in limit:
+        words.append(f"{limit['at_work']} of {limit['at_once']} at work")
+    if "retry_after_seconds" in limit:
+        words.append(f"again in {limit['retry_after_seconds']} s")
+    return "; ".join([*words, "in shadow"] if limit["shadow"] else words)
 
 
 def _caller(principal: dict[str, Any]) -> str:

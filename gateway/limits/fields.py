@@ -33,17 +33,32 @@ def policy_of(limit: str, windows: list[Window], concurrency: int) -> bytes:
     return b", ".join(items)
 
 
+def fields_start(policy: bytes, item: bytes) -> bytes:
+    """Return both fields of a limit with one window, up to the number that is left."""
+    return b"RateLimit-Policy: %b\r\nRateLimit: %b;r=" % (policy, item)
+
+
+def fields_of(limit: Limit, bucket: Bucket, now: float) -> bytes:
+    """Return both fields of a limit that stands alone."""
+    if limit.start:
+        units, seconds = limit.left(bucket, 0, now)
+        return b"%b%d;t=%d\r\n" % (limit.start, units, _rounded_up(seconds))
+    return b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (limit.policy, state_of(limit, bucket, now))
+
+
 def state_of(limit: Limit, bucket: Bucket, now: float) -> bytes:
     """Return the items of a limit in a RateLimit field."""
     items = limit.items
-    if len(items) == 1 and not limit.concurrency:
-        units, seconds = limit.left(bucket, 0, now)
-        return b"%b;r=%d;t=%d" % (items[0], units, ceil(seconds))
     parts: list[bytes] = []
     for number in range(len(items)):
         units, seconds = limit.left(bucket, number, now)
-        parts.append(b"%b;r=%d;t=%d" % (items[number], units, ceil(seconds)))
+        parts.append(b"%b;r=%d;t=%d" % (items[number], units, _rounded_up(seconds)))
     if limit.concurrency:
         free = max(limit.concurrency - bucket.active, 0)
         parts.append(b'"%b-at-once";r=%d' % (limit.name.encode("ascii"), free))
-    return b", ".join(parts)
+    return parts[0] if len(parts) == 1 else b", ".join(parts)
+
+
+def _rounded_up(seconds: float) -> int:
+    whole = int(seconds)
+    return whole if whole >= seconds else whole + 1

@@ -12,14 +12,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.limits.fields import state_of
-from gateway.limits.keys import key_of, network_key
-from gateway.limits.limit import AT_ONCE_SECONDS, Limit, RouteLimits, of_principal
+from gateway.limits.fields import fields_of, state_of
+from gateway.limits.limit import AT_ONCE_SECONDS, Limit, RouteLimits
 from gateway.limits.refusal import ConcurrencyExceeded, LimitExceeded
 
 if TYPE_CHECKING:
     from authcore.principal import Principal
     from gateway.limits.buckets import Bucket
+    from gateway.limits.keys import CallerKeys
+
+
+class Grant:
+    """What one limit was asked by a request, and what it granted.
+
+    Attributes:
+        limit: The limit.
+        bucket: Its bucket for the caller.
+        before: The grant that came before; None for the first of a request.
+        granted: The limit lets the request through.
+        at_work: The request counts as one at work.
+    """
+
+    __slots__ = ("at_work", "before", "bucket", "granted", "limit")
+
+    def __init__(self, limit: Limit, bucket: Bucket, before: Grant | None, *, granted: bool) -> None:
+        self.limit = limit
+        self.bucket = bucket
+        self.before = before
+        self.granted = granted
+        self.at_work = False
 
 
 class Hold:
@@ -30,32 +51,19 @@ class Hold:
         shadowed: The first refusal by a limit in shadow; None if there is none.
     """
 
-    __slots__ = (
-        "_at",
-        "_buckets",
-        "_client",
-        "_concurrent",
-        "_granted",
-        "_of",
-        "_route",
-        "_working",
-        "settled",
-        "shadowed",
-    )
+    __slots__ = ("_at", "_at_work", "_concurrent", "_keys", "_last", "_route", "settled", "shadowed")
 
-    def __init__(self, limits: RouteLimits, client: str, now: float, *, concurrent: bool = True) -> None:
-        """Hold nothing yet, for a request from the address `client` that came at `now`.
+    def __init__(self, limits: RouteLimits, keys: CallerKeys, now: float, *, concurrent: bool = True) -> None:
+        """Hold nothing yet, for a request that came at `now` and whose keys are `keys`.
 
         Unless `concurrent`, the request is not at work here, and no limit counts it as that.
         """
         self._route = limits
-        self._client = network_key(client)
+        self._keys = keys
         self._at = now
         self._concurrent = concurrent
-        self._of: list[Limit] = []
-        self._buckets: list[Bucket] = []
-        self._granted: list[bool] = []
-        self._working: list[int] | None = None
+        self._last: Grant | None = None
+        self._at_work = False
         self.settled = False
         self.shadowed: LimitExceeded | None = None
 
@@ -65,8 +73,9 @@ class Hold:
         Raises:
             LimitExceeded: one of them refuses.
         """
-        if self._route.early:
-            self._take(self._route.early, None, self._at)
+        route = self._route
+        if route.early:
+            self._take(route.early, self._keys.early(route), self._at)
 
     def settle(self, principal: Principal, now: float) -> None:
         """Take of the limits that count callers, the first time that it is called.
@@ -77,31 +86,34 @@ class Hold:
         if self.settled:
             return
         self.settled = True
-        if self._route.late:
-            self._take(self._route.late, principal, now)
+        route = self._route
+        if route.late:
+            self._take(route.late, self._keys.late(route, principal), now)
 
-    def _take(self, limits: list[Limit], principal: Principal | None, now: float) -> None:
-        route, first = self._route, len(self._of)
+    def _take(self, limits: list[Limit], keys: list[bytes], now: float) -> None:
+        cost, first, number = self._route.cost, self._last, 0
         refusal: LimitExceeded | None = None
         for limit in limits:
-            if principal is not None and not of_principal(limit, principal):
+            key = keys[number]
+            number += 1
+            if not key:
                 continue
-            bucket = limit.buckets.find(key_of(limit.parts, self._client, route.route, principal), now)
-            wait = limit.wait(bucket, route.cost, now)
-            busy = self._concurrent and limit.is_busy(bucket)
-            self._of.append(limit)
-            self._buckets.append(bucket)
-            self._granted.append(wait <= 0.0 and not busy)
-            if wait > 0.0 or busy:
+            bucket = limit.buckets.find(key, now)
+            wait = limit.wait(bucket, cost, now)
+            granted = wait <= 0.0 and not (self._concurrent and limit.is_busy(bucket))
+            self._last = Grant(limit, bucket, self._last, granted=granted)
+            if not granted:
                 one = self._refused(limit, wait)
                 if one is not None and (refusal is None or one.seconds > refusal.seconds):
                     refusal = one
         if refusal is not None:
             self._give_back(first, now)
             raise refusal
-        for number in range(first, len(self._of)):
-            if self._granted[number]:
-                self._grant(number, now)
+        grant = self._last
+        while grant is not None and grant is not first:
+            if grant.granted:
+                self._grant(grant, now)
+            grant = grant.before
 
     def _refused(self, limit: Limit, wait: float) -> LimitExceeded | None:
         """Count a refusal, by its rate or else for want of room, and return it if it is not in shadow."""
@@ -118,57 +130,60 @@ class Hold:
             self.shadowed = one
         return None
 
-    def _grant(self, number: int, now: float) -> None:
-        limit, bucket = self._of[number], self._buckets[number]
+    def _grant(self, grant: Grant, now: float) -> None:
+        limit, bucket = grant.limit, grant.bucket
         limit.admitted += 1
         if limit.windows:
             limit.take(bucket, self._route.cost, now)
         if limit.concurrency and self._concurrent:
             bucket.active += 1
-            if self._working is None:
-                self._working = []
-            self._working.append(number)
+            grant.at_work = self._at_work = True
 
-    def _give_back(self, taken: int, now: float) -> None:
-        """Give back what the first `taken` limits granted: the request is refused by another."""
+    def _give_back(self, taken: Grant | None, now: float) -> None:
+        """Give back what `taken` and the grants before it took: the request is refused by another limit."""
         self.release()
-        for number in range(taken):
-            limit = self._of[number]
-            if self._granted[number] and limit.windows:
-                limit.give_back(self._buckets[number], self._route.cost, self._at, now)
-        self._granted = [False] * len(self._of)
+        grant = taken
+        while grant is not None:
+            if grant.granted and grant.limit.windows:
+                grant.limit.give_back(grant.bucket, self._route.cost, self._at, now)
+            grant = grant.before
 
     def flows_on(self) -> None:
         """Count the request out of the limits that do not count what flows on for long."""
-        if self._working is not None:
-            self._working = [number for number in self._working if self._stays(number)]
-
-    def _stays(self, number: int) -> bool:
-        if not self._of[number].counts_long:
-            self._buckets[number].active -= 1
-            return False
-        return True
+        grant = self._last if self._at_work else None
+        while grant is not None:
+            if grant.at_work and not grant.limit.counts_long:
+                grant.at_work = False
+                grant.bucket.active -= 1
+            grant = grant.before
 
     def release(self) -> None:
         """Count the request out: it has ended."""
-        working, self._working = self._working, None
-        if working is not None:
-            for number in working:
-                self._buckets[number].active -= 1
+        grant = self._last if self._at_work else None
+        self._at_work = False
+        while grant is not None:
+            if grant.at_work:
+                grant.at_work = False
+                grant.bucket.active -= 1
+            grant = grant.before
 
     def lines(self, now: float) -> bytes:
         """Return the field lines about the limits that it met, without those in shadow."""
-        if not self._route.tells:
+        route, grant = self._route, self._last
+        if grant is None or not route.tells or route.shadow:
             return b""
+        if grant.before is None:
+            return b"" if grant.limit.shadow else fields_of(grant.limit, grant.bucket, now)
         policies: list[bytes] = []
         states: list[bytes] = []
-        for number in range(len(self._of)):
-            limit = self._of[number]
-            if not (limit.shadow or self._route.shadow):
-                policies.append(limit.policy)
-                states.append(state_of(limit, self._buckets[number], now))
+        one: Grant | None = grant
+        while one is not None:
+            if not one.limit.shadow:
+                policies.append(one.limit.policy)
+                states.append(state_of(one.limit, one.bucket, now))
+            one = one.before
         if not policies:
             return b""
-        if len(policies) == 1:
-            return b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (policies[0], states[0])
+        policies.reverse()
+        states.reverse()
         return b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (b", ".join(policies), b", ".join(states))

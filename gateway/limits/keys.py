@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from authcore.principal import Principal
+    from gateway.limits.limit import RouteLimits
 
 NETWORK: Final = "network"
 USER: Final = "user"
@@ -27,8 +28,8 @@ API_KEY: Final = "api_key"
 ORGANIZATION: Final = "organization"
 ROUTE: Final = "route"
 ALL: Final = "all"
-PARTS: Final = (NETWORK, USER, API_KEY, ORGANIZATION, ROUTE, ALL)
-"""Parts of keys. One that is made of `ALL` alone counts all requests together."""
+OF_CALLERS: Final = frozenset({USER, API_KEY, ORGANIZATION})
+"""Parts of keys that a caller has to be known for. A key of `ALL` counts all requests together."""
 
 
 def _network_key(address: str) -> bytes:
@@ -37,6 +38,52 @@ def _network_key(address: str) -> bytes:
 
 network_key: Callable[[str], bytes] = lru_cache(4096)(_network_key)
 """Return the part of the network of a client's address."""
+
+
+class CallerKeys:
+    """Memo of the keys of requests with the same field lines from the same peer.
+
+    Each list is stored with the objects that it was made for, and is used again only for those.
+    """
+
+    __slots__ = ("_client", "_early", "_early_of", "_late", "_late_of", "_network", "_principal")
+
+    def __init__(self, client: str) -> None:
+        """Make the memo of requests from the address `client`."""
+        self._client = client
+        self._network: bytes | None = None
+        self._early_of: RouteLimits | None = None
+        self._early: list[bytes] = []
+        self._late_of: RouteLimits | None = None
+        self._principal: Principal | None = None
+        self._late: list[bytes] = []
+
+    def early(self, limits: RouteLimits) -> list[bytes]:
+        """Return the keys for the limits of a route that count before the credential is read."""
+        if self._early_of is not limits:
+            self._early = [self._of(limit.parts, limits.route, None) for limit in limits.early]
+            self._early_of = limits
+        return self._early
+
+    def late(self, limits: RouteLimits, principal: Principal) -> list[bytes]:
+        """Return those for the limits that count callers; empty for one that does not count `principal`."""
+        if self._late_of is not limits or self._principal is not principal:
+            self._late = [
+                self._of(limit.parts, limits.route, principal) if is_counted(limit.parts, principal) else b""
+                for limit in limits.late
+            ]
+            self._late_of, self._principal = limits, principal
+        return self._late
+
+    def _of(self, parts: tuple[str, ...], route: str, principal: Principal | None) -> bytes:
+        if self._network is None:
+            self._network = network_key(self._client)
+        return key_of(parts, self._network, route, principal)
+
+
+def is_counted(parts: tuple[str, ...], principal: Principal) -> bool:
+    """Return whether a key of these parts counts `principal`: one with API_KEY, only callers with an API key."""
+    return principal.key_id is not None or API_KEY not in parts
 
 
 def key_of(parts: tuple[str, ...], client: bytes, route: str, principal: Principal | None) -> bytes:

@@ -13,10 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.limits.buckets import Bucket, Buckets, Window
-from gateway.limits.fields import item_names, policy_of
+from gateway.limits.fields import fields_start, item_names, policy_of
 
 if TYPE_CHECKING:
-    from authcore.principal import Principal
     from gateway.limits.leases import Leases
 
 AT_ONCE_SECONDS: Final = 1.0
@@ -38,6 +37,7 @@ class Limit:
         leases: The shared source of units; None if it counts here alone.
         items: The names of its windows' items in RateLimit fields, as they are written.
         policy: Its items of a RateLimit-Policy field.
+        start: The start of both fields, up to the number that is left, if it has one window and nothing else.
         admitted: Requests that it let through.
         refused: Requests that it refused.
         shadowed: Requests that it would have refused.
@@ -57,6 +57,7 @@ class Limit:
         "refused",
         "shadow",
         "shadowed",
+        "start",
         "windows",
     )
 
@@ -83,6 +84,8 @@ class Limit:
         self.leases: Leases | None = None
         self.items = item_names(name, windows)
         self.policy = policy_of(name, windows, concurrency)
+        alone = len(windows) == 1 and not concurrency
+        self.start = fields_start(self.policy, self.items[0]) if alone else b""
         self.admitted = self.refused = self.shadowed = 0
 
     def wait(self, bucket: Bucket, cost: int, now: float) -> float:
@@ -179,8 +182,3 @@ class RouteLimits:
         if not self.early:
             return None
         return RouteLimits(self.route, self.early, cost=self.cost, shadow=self.shadow, tells=self.tells)
-
-
-def of_principal(limit: Limit, principal: Principal) -> bool:
-    """Return whether a limit counts the requests of `principal`: one by API key, only those of API keys."""
-    return principal.key_id is not None or "api_key" not in limit.parts

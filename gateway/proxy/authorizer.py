@@ -35,6 +35,7 @@ from authcore.principal import ANONYMOUS, AuthMethod
 from gateway.credentials import read_ticket
 from gateway.faults import CsrfRefused, LoopDetected, MethodNotAllowed, NotFound, OriginRefused
 from gateway.limits.hold import Hold
+from gateway.limits.keys import CallerKeys
 from gateway.proxy.browsers import own_page_line
 from gateway.proxy.matching import host_of
 from gateway.proxy.memo import CredentialMemo, PermitMemo, UpstreamHeadersMemo
@@ -345,9 +346,10 @@ class Authorizer:
 
 def _enter(question: DecisionContext, limits: RouteLimits, reading: ParsedHeaders) -> None:
     """Take of the limits that count before the credential is read: the phase limit(network)."""
-    hold = question.hold = Hold(
-        limits, reading.origin.client, question.started, concurrent=not question.decision
-    )
+    keys = reading.keys
+    if keys is None:
+        keys = reading.keys = CallerKeys(reading.origin.client)
+    hold = question.hold = Hold(limits, keys, question.started, concurrent=not question.decision)
     try:
         hold.enter()
     finally:

@@ -21,6 +21,7 @@ from authcore.errors import AuthError, PermissionDenied
 from authcore.identity_headers import in_words
 from authcore.principal import ANONYMOUS
 from gateway.faults import BadRequest, GatewayFault
+from gateway.limits.explained import explained
 from gateway.proxy.decision_context import DecisionContext
 from gateway.proxy.refusals import refuse
 from gateway.proxy.target import parse_target
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from gateway.proxy.routes import Route
 
 PEER: Final = "192.0.2.1"
-"""Peer of an explained request, for the trust in proxies: an address that nobody has (RFC 5737)."""
+"""Peer of an explained request that names none, for the trust in proxies: an address that nobody has (RFC 5737)."""
 
 REDACTED: Final = "(redacted)"
 _SECRET: Final = frozenset({"authorization", "x-api-key", "cookie"})
@@ -58,6 +59,7 @@ class Asked:
         target: Its path and query.
         host: Its Host.
         headers: Its other field lines.
+        client: The address that it comes from, for the limits by network.
         person: The user and the organization in whose name it is asked; None for what the headers prove.
     """
 
@@ -66,6 +68,7 @@ class Asked:
     host: str = "localhost"
     headers: tuple[tuple[str, str], ...] = ()
     person: tuple[UUID, UUID] | None = None
+    client: str = PEER
 
 
 class Explainer:
@@ -91,7 +94,7 @@ class Explainer:
             "request": {"method": asked.method, "target": asked.target, "host": asked.host}
         }
         try:
-            decider.read(question, PEER)
+            decider.read(question, asked.client)
             question.target = parse_target(question.head)
             route, permit = await attend(decider.decide(question))
             start = decider.prepare(question, permit)
@@ -232,6 +235,11 @@ def _learnt(question: DecisionContext) -> dict[str, object]:
     principal = question.principal if question.permit is None else question.permit.principal
     if principal is not None:
         explanation["principal"] = _principal(principal)
+    limits = None if question.route is None else question.route.limits
+    if limits is not None and question.reading is not None:
+        permitted = None if question.permit is None else question.permit.principal
+        client = question.reading.origin.client
+        explanation["limits"] = explained(limits, client, permitted, question.started)
     return explanation
 
 

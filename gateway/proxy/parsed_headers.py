@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from authcore.credentials import CookieTwins, Credential
     from authcore.principal import Principal
+    from gateway.limits.keys import CallerKeys
     from gateway.proxy.forwarded import Origin
     from gateway.proxy.header_edits import HeaderEdits
     from gateway.proxy.headers import HeaderPolicy
@@ -37,6 +38,7 @@ class ParsedHeaders:
     Attributes:
         presented: The credential memo; None before a credential was looked for.
         ruling: The permit memo; None before a permit was made.
+        keys: The memo of its keys of limits; None before a request met a route with limits.
         sent: The upstream-headers memo; None before a request was forwarded.
         origin: Where the request came from.
         trace: The trace it belongs to; None if a new one has to begin.
@@ -50,6 +52,7 @@ class ParsedHeaders:
         "_laws",
         "_organization",
         "cookies",
+        "keys",
         "origin",
         "preflight",
         "presented",
@@ -71,6 +74,7 @@ class ParsedHeaders:
         self.presented: CredentialMemo | None = None
         self.ruling: PermitMemo | None = None
         self.sent: UpstreamHeadersMemo | None = None
+        self.keys: CallerKeys | None = None
         self.cookies = NO_COOKIES
         if laws.cookies and b"cookie" in head.first:
             self.cookies = OurCookies(head.every(b"cookie"))

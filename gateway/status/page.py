@@ -15,7 +15,16 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.status.sections import callers, denials, figures, header, spark, upstreams, workers_table
+from gateway.status.sections import (
+    callers,
+    denials,
+    figures,
+    header,
+    limits,
+    spark,
+    upstreams,
+    workers_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,7 +90,7 @@ def _body(snapshot: Snapshot, workers: Mapping[str, Any] | None) -> str:
         spark(snapshot),
         f'<div class="grid">{figures(snapshot)}</div>',
         f'<div class="grid whole">{upstreams(snapshot)}</div>',
-        f'<div class="grid wide">{denials(snapshot)}{callers(snapshot)}</div>',
+        f'<div class="grid wide">{denials(snapshot)}{callers(snapshot)}{limits(snapshot)}</div>',
     ]
     if workers is not None:
         parts.append(f'<div class="grid whole">{workers_table(workers)}</div>')

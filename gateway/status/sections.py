@@ -163,6 +163,17 @@ def _addresses(now: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
+def limits(snapshot: Snapshot) -> str:
+    """Return the table of rate limits; nothing if there are none."""
+    rows = [
+        f"<tr><td>{tell(name)}</td><td>{_number(now['admitted'])}</td><td>{_number(now['refused'])}</td>"
+        f"<td>{_number(now['shadow'])}</td><td>{_number(now['keys'])}</td></tr>"
+        for name, now in snapshot.get("limits", {}).items()
+    ]
+    head = ("limit", "admitted", "refused", "in shadow", "callers")
+    return f'<section id="limits"><h2>Limits</h2>{_table(head, rows)}</section>' if rows else ""
+
+
 def denials(snapshot: Snapshot) -> str:
     """Return the counts of requests that the gateway answered itself, by reason."""
     return _counts(

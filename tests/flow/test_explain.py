@@ -268,3 +268,42 @@ async def test_the_command_line_can_ask_a_running_gateway(world: World, start: S
         out, _ = await asyncio.wait_for(process.communicate(), 60)
         assert process.returncode == code, out
         assert said in out
+
+
+LIMITED = """
+limits:
+  net: {key: network, rate: 2/d}
+  each: {key: user, rate: [9/d, 5/h], concurrency: 3, shadow: true}
+routes:
+  - {name: all, auth: required, match: {path: /*}, limits: [net, each], cost: 2}
+"""
+
+
+async def test_the_limits_that_would_be_met_are_shown_with_their_state_and_nothing_is_taken(
+    world: World, start: Start, tmp_path: Path
+) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(LIMITED, encoding="utf-8")
+    gate = await start(world.url, routes=path)
+    net = {"name": "net", "key": ["network"], "cost": 2, "shadow": False, "grants": True, "left": {"net": 2}}
+    each = {
+        "name": "each",
+        "key": ["user"],
+        "cost": 2,
+        "shadow": True,
+        "grants": True,
+        "left": {"each-3600s": 5, "each-86400s": 9},
+        "at_work": 0,
+        "at_once": 3,
+    }
+    agent = {"as": "agent@example.com", "client": "127.0.0.1"}
+    for _ in range(3):
+        assert (await explained(gate, path="/x", **agent))["limits"] == [net, each]
+    assert (await explained(gate, path="/x"))["limits"] == [net]
+    assert (await ask(gate, get("/x", bearer(world.token(world.agent))))).status == 200
+    found = (await explained(gate, path="/x", **agent))["limits"]
+    assert (found[0]["grants"], found[0]["left"]) == (False, {"net": 0})
+    assert found[0]["retry_after_seconds"] > 80_000
+    assert found[1]["left"] == {"each-3600s": 3, "each-86400s": 7}
+    assert (await explained(gate, path="/x"))["limits"] == [net]  # another address is another network
+    is_refusal(await ask(gate, get("/x")), 429)

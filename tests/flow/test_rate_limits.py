@@ -193,6 +193,17 @@ async def test_the_limits_of_the_settings_are_for_all_but_public_routes(
     assert (await ask(gate, get("/.well-known/jwks.json"))).status in (200, 404)
 
 
+async def test_nobody_who_signs_in_counts_as_the_one_user_of_their_network(
+    world: World, start: Start
+) -> None:
+    gate = await start(
+        world.url, limits={"user": "1/d", "organization": "1/d", "api_key": "1/d", "public": True}
+    )
+    for _ in range(3):
+        assert (await ask(gate, post("/api/auth/login", {"email": "a@b.c", "password": "x"}))).status == 401
+        assert (await ask(gate, get("/health"))).status == 200
+
+
 async def test_public_routes_are_limited_if_the_settings_say_so(start: Start) -> None:
     gate = await start(limits={"network": "1/d", "public": True})
     assert (await ask(gate, get("/health"))).status == 200
