@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from tests.support.calls import ask, bearer, get
-from tests.support.programs import lacking, program
+from tests.support.fasthttp import fasthttp_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -24,8 +20,6 @@ if TYPE_CHECKING:
 
 
 LIMIT = 4096
-GOPATH = Path("/usr/share/gocode")
-BUILDING_SECONDS = 600
 SERVER = """
 package main
 
@@ -71,28 +65,8 @@ PATH = "/api/contacts?page=1&limit=50&search=anna"
 @pytest.fixture(scope="module")
 def fasthttp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a server of default settings."""
-    go = program("go")
-    if not (GOPATH / "src" / "github.com" / "valyala" / "fasthttp").is_dir():
-        lacking("fasthttp is not installed (golang-github-valyala-fasthttp-dev, see .ci/packages)")
-    work = tmp_path_factory.mktemp("fasthttp")
-    (work / "main.go").write_text(SERVER)
-    # The library takes half a minute to compile, so what is compiled outlives the test.
-    cache = os.environ.get("GOCACHE", str(Path(tempfile.gettempdir()) / "whatomate-gateway-go"))
-    environment = {**os.environ, "HOME": str(work), "GOCACHE": cache, "GOPATH": str(GOPATH)}
-    environment |= {"GO111MODULE": "off", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
-    subprocess.run(
-        [go, "build", "-o", "server", "main.go"],
-        check=True,
-        cwd=work,
-        env=environment,
-        timeout=BUILDING_SECONDS,
-    )
-    with subprocess.Popen([work / "server"], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline())
-        finally:
-            process.kill()
+    with fasthttp_server(SERVER, tmp_path_factory.mktemp("fasthttp")) as port:
+        yield port
 
 
 @pytest.fixture
