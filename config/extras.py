@@ -50,6 +50,15 @@ def redis_can_be_asked(settings: Settings) -> Iterator[tuple[str, str]]:
         )
 
 
+def limits_can_be_shared(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield a problem if a store of shared limits is configured and no Redis client is installed."""
+    if settings.limits.url is not None and find_spec("redis") is None:
+        yield (
+            "GATEWAY_LIMITS_URL",
+            "needs a Redis client, which is not installed: pip install 'whatomate-gateway[redis]'",
+        )
+
+
 def collector(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield a problem if a trace endpoint is configured and OpenTelemetry is not installed."""
     if settings.trace.endpoint is not None and not spans_can_be_made():

@@ -40,6 +40,10 @@ class LimitEntry(Entry):
         "count",
         description="Whether WebSockets, and answers whose bodies flow on, count in `concurrency` until they end.",
     )
+    store_away: Literal["open", "closed"] | None = Field(
+        None,
+        description="What it does while the store of GATEWAY_LIMITS_URL is away. Default: that of the settings.",
+    )
     shadow: bool = Field(
         default=False, description="What it would refuse is counted and recorded, and passes."
     )

@@ -141,7 +141,7 @@ class Gateway:
         forwarder, streams = build_forwarder(settings, tunnels, self._sockets, deadlines)
         # After the upstreams and the hosted pool: the first route table points at both.
         routing = self.routing = Routing(
-            settings, metrics, upstreams, hosted, Limiting(settings, self._processes)
+            settings, metrics, upstreams, hosted, Limiting.of_gateway(settings, self._processes)
         )
         pipeline = self._pipeline = build_pipeline(
             settings,
@@ -255,8 +255,9 @@ class Gateway:
         schema = SchemaWatch(self._domain.store)
         tasks.once("tell_if_unready", schema.begin)
         tasks.every(SCHEMA_SECONDS, "look_at_schema", schema.look)
+        self._closing.push_async_callback(attempt, "return_limit_leases", self.routing.limits.close)
         self._closing.push_async_callback(tasks.stop)
-
+        self.routing.limits.begin(tasks)
         self._reload = lambda: tasks.once("reload_routes", lambda: self.routing.reload("SIGHUP"))
         tasks.every(LOOK_SECONDS, "look_at_routes", self.routing.look)
         tasks.every(LOOK_SECONDS, "look_at_certificates", lambda: self._tls.look(self._upstreams))

@@ -123,7 +123,11 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         *("authcore/crypto/pem.py", "authcore/crypto/sealing.py", "authcore/crypto/whatomate_secrets.py"),
         "config/certificates.py",
     ),
-    "redis": ("authcore/store/whatomate_redis.py", "authcore/store/redis_dialling.py"),
+    "redis": (
+        "authcore/store/whatomate_redis.py",
+        "authcore/store/redis_dialling.py",
+        "gateway/limits/redis_store.py",
+    ),
     "yarl": ("gateway/outbound/client.py",),
     "bcrypt": (
         "authcore/passwords/hasher.py",

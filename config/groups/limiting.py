@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
+from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr
 
-from config.fields import Group
+from config.fields import Group, Seconds
 from config.rates import Rates
+
+_SCHEMES: Final = (
+    *("redis", "rediss", "unix"),
+    *(f"{scheme}+{kind}" for scheme in ("redis", "rediss") for kind in ("sentinel", "cluster")),
+)
+_FORM: Final = (
+    "should be redis://[[user]:password@]host:port/database, or begin with rediss://, unix://, redis+sentinel:// or "
+    "redis+cluster://"
+)
+_OPTIONS: Final = frozenset({"db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_check_hostname"})
+"""What may follow a ``?``. Deadlines and the number of connections are not the URL's."""
+
+
+def _store_url(value: SecretStr) -> SecretStr:
+    """Judge a URL without repeating it: it has a password."""
+    try:
+        url = urlsplit(value.get_secret_value())
+        options = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
+        several = url.scheme.endswith("+sentinel")
+        _ = None if several else url.port
+    except ValueError:
+        raise ValueError(_FORM) from None
+    if url.scheme not in _SCHEMES or not (
+        url.path if url.scheme == "unix" else url.netloc.rpartition("@")[2]
+    ):
+        raise ValueError(_FORM)
+    service, _, database = url.path.strip("/").partition("/")
+    if several and not service:
+        raise ValueError(
+            "redis+sentinel:// should name the service: redis+sentinel://host:port,host:port/service"
+        )
+    if not several:
+        database = "" if url.scheme == "unix" else url.path.strip("/")
+    if not ((database or "0").isascii() and (database or "0").isdigit() and options.get("db", "0").isdigit()):
+        raise ValueError("the database should be a number")
+    if url.scheme.endswith("+cluster") and (database or "0") != "0":
+        raise ValueError("a cluster has no database but 0")
+    if not options.keys() <= _OPTIONS or (several and options):
+        raise ValueError(
+            f"after ? should stand only {', '.join(sorted(_OPTIONS))}, and nothing with sentinels"
+        )
+    return value
 
 
 class Limits(Group):
@@ -21,6 +64,20 @@ class Limits(Group):
     user: Rates = Field((), description="The same of one user, counted once the caller is permitted.")
     api_key: Rates = Field((), description="The same of one API key.")
     organization: Rates = Field((), description="The same of one organization.")
+    url: Annotated[SecretStr, AfterValidator(_store_url)] | None = Field(
+        None,
+        description="Valkey or Redis in which several gateways count limits together: redis://host:port/database, "
+        "rediss://, unix:///path, redis+sentinel://host:port,host:port/service, redis+cluster://host:port. Unset: each "
+        "gateway grants its share. Needs the package's extra `redis`.",
+    )
+    timeout_seconds: Seconds = Field(
+        0.25, description="Longest wait of an exchange with it, beside the requests; then it is away."
+    )
+    store_away: Literal["open", "closed"] = Field(
+        "open",
+        description="What limits do while it is away: open grants each process its share, closed answers 503. A limit "
+        "of the route file may have its own `store_away`.",
+    )
     public: bool = Field(default=False, description="The limit by network is on for public routes as well.")
     shadow: bool = Field(
         default=False, description="No limit refuses: what would be refused is counted and recorded."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from config.limit_checks import all_limits, names_for
+from gateway.assembly.shared_limits import GAP_SECONDS, build_shared_limits
 from gateway.limits.keys import OF_CALLERS
 from gateway.limits.limit import Limit, RouteLimits
 from gateway.limits.registry import LimitRegistry, LimitTerms
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from config.limits import LimitEntry
     from config.route_file import RoutePlan
     from config.settings import Settings
-    from gateway.limits.leases import Leases
+    from gateway.assembly.shared_limits import SharedLimits
+    from gateway.background import BackgroundTasks
     from gateway.metrics import Metrics
 
 
@@ -27,16 +29,18 @@ def terms_of(entry: LimitEntry, settings: Settings, processes: int, cost: int) -
     A share is rounded up where it is a number of requests, and its burst lets the dearest route, of `cost`, through.
     """
     shares = settings.limits.replicas * processes
+    parts = 1 if settings.limits.url is not None else shares  # a shared store counts whole rates
     return LimitTerms(
         parts=tuple(entry.key),
         rates=tuple(
-            (rate.units / shares, float(rate.seconds), float(max(ceil(rate.burst / shares), cost)))
+            (rate.units / parts, float(rate.seconds), float(max(ceil(rate.burst / parts), cost)))
             for rate in entry.rates
         ),
         concurrency=ceil((entry.concurrency or 0) / shares),
         counts_long=entry.long == "count",
         shadow=entry.shadow or settings.limits.shadow,
         most=settings.limits.keys,
+        closed=None if entry.store_away is None else entry.store_away == "closed",
     )
 
 
@@ -109,13 +113,30 @@ class Limiting:
 
     Attributes:
         registry: The current limits.
+        shared: The exchange with a store that several gateways share; None without one.
     """
 
-    def __init__(self, settings: Settings, processes: int = 1, leases: Leases | None = None) -> None:
-        """Of `processes` that serve together, each grants its share; with `leases` they share a store instead."""
+    def __init__(self, settings: Settings, processes: int = 1, shared: SharedLimits | None = None) -> None:
+        """Of `processes` that serve together, each grants its share; if limits are `shared`, the whole."""
         self._settings = settings
-        self._processes = processes if leases is None else 1
-        self.registry = LimitRegistry(leases)
+        self._processes = processes
+        self.shared = shared
+        self.registry = LimitRegistry(shared)
+
+    @classmethod
+    def of_gateway(cls, settings: Settings, processes: int) -> Self:
+        """Build the limits of a gateway that serves: shared ones, if GATEWAY_LIMITS_URL names a store."""
+        return cls(settings, processes, build_shared_limits(settings, processes))
+
+    def begin(self, tasks: BackgroundTasks) -> None:
+        """Schedule the exchange with the store, if there is one."""
+        if self.shared is not None:
+            tasks.every(GAP_SECONDS, "share_limits", self.shared.turn)
+
+    async def close(self) -> None:
+        """Return what is leased from the store."""
+        if self.shared is not None:
+            await self.shared.close()
 
     def planned(self, plan: RoutePlan | None) -> PlannedLimits:
         """Return the limits of a plan."""
@@ -136,7 +157,10 @@ class Limiting:
 
 
 def publish_limits(metrics: Metrics, limits: Limiting) -> None:
-    """Publish the metrics of the limits."""
+    """Publish the metrics of the limits, and of the store that they share."""
+    for figure in () if limits.shared is None else limits.shared.figures():
+        publish = metrics.read_counter if figure.counts else metrics.read_gauge
+        publish(f"gateway_limits_store_{figure.name}", figure.meaning, figure.read)
 
     def now() -> Mapping[str, Limit]:
         return limits.registry.now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from gateway.limits.buckets import Bucket
@@ -45,7 +45,9 @@ def _of(limit: Limit, key: bytes, limits: RouteLimits, now: float) -> dict[str, 
         "grants": wait <= 0 and not limit.is_busy(bucket),
     }
     if wait > 0:
-        found["retry_after_seconds"] = max(ceil(wait), 1)
+        found["retry_after_seconds"] = (
+            1 if wait == inf else max(ceil(wait), 1)
+        )  # the store of a closed limit is away
     if limit.windows:
         names = item_names(limit.name, limit.windows)
         left = [limit.left(bucket, number, now)[0] for number in range(len(names))]

@@ -10,11 +10,12 @@ Laws:
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from gateway.limits.fields import fields_of, state_of
 from gateway.limits.limit import AT_ONCE_SECONDS, Limit, RouteLimits
-from gateway.limits.refusal import ConcurrencyExceeded, LimitExceeded
+from gateway.limits.refusal import ConcurrencyExceeded, LimitExceeded, LimitUnknown
 
 if TYPE_CHECKING:
     from authcore.principal import Principal
@@ -117,11 +118,13 @@ class Hold:
 
     def _refused(self, limit: Limit, wait: float) -> LimitExceeded | None:
         """Count a refusal, by its rate or else for want of room, and return it if it is not in shadow."""
-        one = (
-            LimitExceeded(limit.name, wait)
-            if wait > 0.0
-            else ConcurrencyExceeded(limit.name, AT_ONCE_SECONDS)
-        )
+        one: LimitExceeded
+        if wait == inf:
+            one = LimitUnknown(limit.name)
+        elif wait > 0.0:
+            one = LimitExceeded(limit.name, wait)
+        else:
+            one = ConcurrencyExceeded(limit.name, AT_ONCE_SECONDS)
         if not (limit.shadow or self._route.shadow):
             limit.refused += 1
             return one

@@ -14,11 +14,18 @@ if TYPE_CHECKING:
     from gateway.limits.limit import Limit
 
 
+class LeaseSource(Protocol):
+    """Source of the leases of all limits."""
+
+    def of(self, limit: Limit, *, closed: bool | None) -> Leases:
+        """Return the leases of a limit; `closed` is None if the settings decide what it does without the store."""
+
+
 class Leases(Protocol):
-    """Source of leased units."""
+    """Leases of one limit."""
 
     def wait(self, limit: Limit, bucket: Bucket, cost: int, now: float) -> float:
-        """Return the seconds until `cost` units are granted; 0 if they are now."""
+        """Return the seconds until `cost` units are granted; 0 if they are now, infinity if nobody can say."""
 
     def take(self, limit: Limit, bucket: Bucket, cost: int, now: float) -> None:
         """Take `cost` units, which :meth:`wait` has just granted."""

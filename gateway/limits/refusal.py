@@ -31,6 +31,17 @@ class LimitExceeded(GatewayFault):
         self.headers = {"Retry-After": str(whole)}
 
 
+class LimitUnknown(LimitExceeded):
+    """The store of a shared limit is away, and the limit is closed then. This says nothing about the caller."""
+
+    status = 503
+    reason = "limit_unknown"
+
+    def __init__(self, limit: str) -> None:
+        super().__init__(limit, 1)
+        self.args = (f"The limit {limit} cannot be read at the moment, try again shortly",)
+
+
 class ConcurrencyExceeded(LimitExceeded):
     """The caller has as many requests at work as a limit of the route lets it have."""
 

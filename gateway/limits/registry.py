@@ -19,7 +19,7 @@ from gateway.limits.limit import Limit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.limits.leases import Leases
+    from gateway.limits.leases import LeaseSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class LimitTerms:
         counts_long: WebSockets and answers that flow on are at work until they end.
         shadow: It refuses nothing.
         most: Keys with a bucket of their own.
+        closed: It grants nothing while a shared store is away; None if the settings decide.
     """
 
     parts: tuple[str, ...]
@@ -41,8 +42,9 @@ class LimitTerms:
     counts_long: bool = True
     shadow: bool = False
     most: int = 100_000
+    closed: bool | None = None
 
-    def limit(self, name: str, leases: Leases | None) -> Limit:
+    def limit(self, name: str, source: LeaseSource | None) -> Limit:
         """Return a limit of these terms, with nothing counted."""
         limit = Limit(
             name,
@@ -53,7 +55,8 @@ class LimitTerms:
             shadow=self.shadow,
             most=self.most,
         )
-        limit.leases = leases
+        if source is not None and limit.windows:
+            limit.leases = source.of(limit, closed=self.closed)
         return limit
 
 
@@ -62,18 +65,18 @@ class LimitRegistry:
 
     Attributes:
         now: The current limits, by name.
-        leases: The shared source of units for new limits; None if each counts here alone.
+        source: The shared source of units for new limits; None if each counts here alone.
     """
 
-    def __init__(self, leases: Leases | None = None) -> None:
-        self.leases = leases
+    def __init__(self, source: LeaseSource | None = None) -> None:
+        self.source = source
         self._terms: dict[str, LimitTerms] = {}
         self.now: dict[str, Limit] = {}
 
     def planned(self, terms: Mapping[str, LimitTerms]) -> dict[str, Limit]:
         """Return the limits of a plan: the present ones that stay, and new ones."""
         return {
-            name: self.now[name] if self._terms.get(name) == one else one.limit(name, self.leases)
+            name: self.now[name] if self._terms.get(name) == one else one.limit(name, self.source)
             for name, one in terms.items()
         }
 

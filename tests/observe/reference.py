@@ -54,6 +54,7 @@ def _settings(keys: str, more: dict[str, Any]) -> Settings:
             "whatomate": {"redis_url": "unix:///nowhere"},
             "quotas": True,
             "sso": "hosted",
+            "limits": {"url": "redis://127.0.0.1:1/0"},
             **more,
             "timeout": {"drain_seconds": 0.1},
         }

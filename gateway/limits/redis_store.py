@@ -1,0 +1,129 @@
+"""Redis client for shared limits: Valkey or Redis, alone, behind sentinels or as a cluster.
+
+Laws:
+
+- An exchange takes ``timeout_seconds`` at most, with all that it takes to connect.
+- Each key is settled in one step on the server (a script), by the server's clock. Keys drain by themselves: what no
+  process uses any more expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit, urlunsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from gateway.limits.shared import Grant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.limits.shared import Ask
+
+_PORT: Final = 26_379
+_PROBE: Final = "gateway:limit"
+_EXCHANGE: Final = """
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
+local settled, free = tonumber(ARGV[1]), tonumber(ARGV[2])
+local windows = (#ARGV - 2) / 2
+local owed, longest = {}, 0
+for i = 1, windows do
+    local interval, depth = tonumber(ARGV[2 * i + 1]), tonumber(ARGV[2 * i + 2])
+    local until_then = tonumber(redis.call('HGET', KEYS[1], i) or 0)
+    owed[i] = math.min(math.max(until_then - now, 0) + settled * interval, 2 * depth + interval)
+    owed[i] = math.max(owed[i], 0)
+    free = math.min(free, math.floor((depth - owed[i]) / interval + 0.001))
+end
+free = math.max(free, 0)
+local answer = {tostring(free)}
+for i = 1, windows do
+    owed[i] = owed[i] + free * tonumber(ARGV[2 * i + 1])
+    longest = math.max(longest, owed[i])
+    redis.call('HSET', KEYS[1], i, string.format('%.6f', now + owed[i]))
+    answer[i + 1] = string.format('%.6f', owed[i])
+end
+redis.call('PEXPIRE', KEYS[1], math.ceil(longest * 1000) + 1000)
+return answer
+"""
+
+
+class RedisStore:
+    """Store of shared limits."""
+
+    def __init__(self, url: str, *, timeout_seconds: float) -> None:
+        """`url` is redis:// or rediss://, with ``+sentinel`` or ``+cluster`` behind it for those, or unix://.
+
+        Raises:
+            ValueError: `url` cannot be read.
+        """
+        self._timeout = timeout_seconds
+        self._sentinel: Any = None
+        self._client: Any = self._connected(url)
+
+    def _connected(self, url: str) -> Any:
+        options: dict[str, Any] = {
+            "socket_timeout": self._timeout,
+            "socket_connect_timeout": self._timeout,
+        }
+        # A connection that the server has closed as idle is opened once more.
+        once = Retry(NoBackoff(), 1)
+        scheme, _, kind = urlsplit(url).scheme.partition("+")
+        plain = urlunsplit(urlsplit(url)._replace(scheme=scheme))
+        if kind == "cluster":
+            return RedisCluster.from_url(plain, **options)
+        if kind == "sentinel":
+            parts = urlsplit(plain)
+            hosts = parts.netloc.rpartition("@")[2].split(",")
+            service, _, database = parts.path.strip("/").partition("/")
+            tls = {"ssl": True} if scheme == "rediss" else {}
+            self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
+                [_address(host) for host in hosts], sentinel_kwargs={**options, **tls}, **options, **tls
+            )
+            credentials = parts.netloc.rpartition("@")[0]
+            user, _, password = credentials.partition(":")
+            return self._sentinel.master_for(
+                service, db=int(database or 0), username=user or None, password=password or None, retry=once
+            )
+        return Redis.from_url(plain, **options, client_name="whatomate-gateway-limits", retry=once)
+
+    async def exchange(self, asks: Sequence[Ask]) -> list[Grant]:
+        """Settle leases, each in one step.
+
+        Raises:
+            Exception: the store did not answer for one of them, in time or at all; which were settled is not known.
+        """
+        async with asyncio.timeout(self._timeout):
+            pipeline = self._client.pipeline(transaction=False)
+            for ask in asks:
+                numbers = [ask.settled, ask.wanted]
+                terms = [repr(number) for window in ask.windows for number in (window.interval, window.depth)]
+                pipeline.eval(_EXCHANGE, 1, ask.key, *numbers, *terms)
+            answers = await pipeline.execute()
+        return [Grant(int(units), [float(owed) for owed in each]) for units, *each in answers]
+
+    async def ping(self) -> None:
+        """Ask for a sign of life.
+
+        Raises:
+            Exception: there is none.
+        """
+        async with asyncio.timeout(self._timeout):
+            await self._client.eval(_EXCHANGE, 1, _PROBE, 0, 0)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+        for sentinel in () if self._sentinel is None else self._sentinel.sentinels:
+            await sentinel.aclose()
+
+
+def _address(host: str) -> tuple[str, int]:
+    name, _, port = host.rpartition(":") if ":" in host.rpartition("]")[2] else (host, "", "")
+    return name.strip("[]"), int(port or _PORT)

@@ -1,0 +1,292 @@
+"""Leases of shared limits against the plainest reading of a bucket, whatever is lost, late or crashes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from gateway.limits.buckets import Window
+from gateway.limits.limit import Limit
+from gateway.limits.redis_store import RedisStore
+from gateway.limits.shared import IDLE_SECONDS, Ask, Grant, Lease, LeaseBook
+from gateway.limits.shared import SharedLimit as Shared
+from tests.support.redises import redis_cluster, redis_sentinel, redis_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gateway.limits.buckets import Bucket
+
+UNITS: Final = 10.0
+BURST: Final = 40.0
+FEW: Final = 12.0
+"""A burst so small that it is often used up."""
+KEY: Final = b"one"
+
+
+class Store:
+    """What the store does for one key, in the plainest words."""
+
+    def __init__(self, burst: float = BURST) -> None:
+        self.burst = burst
+        self.level = self.at = 0.0
+        self.counted = 0
+
+    def exchange(self, ask: Ask, now: float) -> Grant:
+        self.level = max(0.0, self.level - max(0.0, now - self.at) * UNITS)
+        self.at = now
+        self.level = min(max(0.0, self.level + ask.settled), 2 * self.burst + 1)
+        units = max(0, min(ask.wanted, int(self.burst - self.level + 0.001)))
+        self.level += units
+        self.counted += ask.settled + units
+        return Grant(units, [self.level / UNITS])
+
+
+class Process:
+    """One gateway's part: its limit, and its book of leases."""
+
+    def __init__(self, shares: int, burst: float = BURST, *, closed: bool = False) -> None:
+        self.book = LeaseBook(shares)
+        self.limit = Limit("test", ("all",), [Window(UNITS, 1.0, burst)])
+        self.limit.leases = Shared(self.limit, self.book, closed=closed)
+
+    def bucket(self, now: float) -> Bucket:
+        return self.limit.buckets.find(KEY, now)
+
+    def ask(self, now: float, times: int = 1, cost: int = 1) -> int:
+        """Ask for requests; return how many pass."""
+        passed = 0
+        for _ in range(times):
+            bucket = self.bucket(now)
+            if self.limit.wait(bucket, cost, now) <= 0.0:
+                self.limit.take(bucket, cost, now)
+                passed += 1
+        return passed
+
+    def exchange(self, store: Store, now: float, *, last: bool = False) -> None:
+        for one in self.book.asks(now, last=last):
+            self.book.granted(one, store.exchange(one, now), now)
+
+
+def test_a_process_alone_grants_the_whole_limit_and_then_its_rate() -> None:
+    store, one = Store(), Process(2)
+    passed = 0
+    for _ in range(30):
+        passed += one.ask(100.0, 5)
+        one.exchange(store, 100.0)
+    assert passed == BURST
+    assert one.limit.wait(one.bucket(100.0), 1, 100.0) == pytest.approx(0.1)
+    for step in range(1, 101):
+        passed += one.ask(100.0 + step / 10, 5)
+        one.exchange(store, 100.0 + step / 10)
+    assert BURST + 10 * UNITS - 1 <= passed <= BURST + 10 * UNITS
+
+
+def test_what_one_uses_up_the_other_has_not() -> None:
+    store, one, other = Store(), Process(2), Process(2)
+    passed = 0
+    for _ in range(40):
+        for process in (one, other):
+            passed += process.ask(5.0, 2)
+            process.exchange(store, 5.0)
+    assert BURST <= passed <= BURST + 4
+    assert other.ask(5.0, 9) == one.ask(5.0, 9) == 0
+
+
+def test_a_lease_at_rest_is_returned() -> None:
+    store, one = Store(), Process(2)
+    for _ in range(4):
+        one.ask(5.0, 3)
+        one.exchange(store, 5.0)
+    assert one.book.held > 0
+    one.exchange(store, 5.0 + IDLE_SECONDS)
+    one.exchange(store, 5.0 + IDLE_SECONDS)
+    assert (one.book.held, len(one.book), store.counted) == (0, 0, 12)
+    assert one.limit.buckets.peek(KEY) is not None
+    assert one.bucket(5.0).held_until == 0.0
+
+
+def test_at_the_end_everything_is_returned() -> None:
+    store, one = Store(), Process(2)
+    for _ in range(4):
+        one.ask(5.0, 3)
+        one.exchange(store, 5.0)
+    one.ask(5.0)
+    one.exchange(store, 5.0, last=True)
+    assert store.counted == 13
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_without_the_store_open_grants_its_share_and_closed_nothing(closed: bool) -> None:
+    one = Process(4, closed=closed)
+    one.book.is_away = True
+    assert one.ask(5.0, 99) == (0 if closed else BURST / 4)
+    assert one.ask(7.0, 99) == (0 if closed else 2 * UNITS / 4)
+
+
+def test_a_request_dearer_than_a_lease_passes_all_the_same() -> None:
+    store, one = Store(), Process(4)
+    passed = 0
+    for _ in range(8):
+        passed += one.ask(5.0, 1, cost=20)
+        one.exchange(store, 5.0)
+    assert passed == 2
+
+
+def test_what_is_given_back_can_be_taken_again() -> None:
+    store, one = Store(), Process(1)
+    for _ in range(50):
+        assert one.ask(5.0) == 1
+        one.limit.give_back(one.bucket(5.0), 1, 5.0, 5.0)
+        one.exchange(store, 5.0)
+    one.exchange(store, 5.0, last=True)
+    assert store.counted == 0
+
+
+class Replicas(RuleBasedStateMachine):
+    """Processes that are asked, exchange, lose answers, crash and end in any order, while time passes."""
+
+    processes: list[Process]
+
+    @initialize(number=st.integers(1, 3))
+    def begin(self, number: int) -> None:
+        self.number = number
+        self.store = Store(FEW)
+        self.now = 1000.0
+        self.passed = 0
+        self.fresh = number
+        self.lost = False
+        self.processes = [Process(number, FEW) for _ in range(number)]
+
+    def of(self, which: int) -> Process:
+        return self.processes[which % self.number]
+
+    @rule(which=st.integers(0, 2), times=st.integers(1, 30))
+    def requests_come(self, which: int, times: int) -> None:
+        self.passed += self.of(which).ask(self.now, times)
+
+    @rule(seconds=st.sampled_from([0.01, 0.1, 0.5, 2.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(which=st.integers(0, 2), before=st.integers(0, 9), after=st.integers(0, 9))
+    def leases_are_exchanged(self, which: int, before: int, after: int) -> None:
+        process = self.of(which)
+        asks = process.book.asks(self.now)
+        self.passed += process.ask(self.now, before)
+        grants = [self.store.exchange(ask, self.now) for ask in asks]
+        self.passed += process.ask(self.now, after)
+        for ask, grant in zip(asks, grants, strict=True):
+            process.book.granted(ask, grant, self.now)
+
+    @rule(which=st.integers(0, 2), counted=st.booleans())
+    def an_exchange_fails(self, which: int, counted: bool) -> None:
+        process = self.of(which)
+        for ask in process.book.asks(self.now):
+            if counted:
+                self.store.exchange(ask, self.now)
+            process.book.failed(ask)
+            self.lost = True
+
+    @rule(which=st.integers(0, 2), is_away=st.booleans())
+    def the_store_goes_and_comes(self, which: int, is_away: bool) -> None:
+        self.of(which).book.is_away = is_away
+        self.lost = True
+
+    @rule(which=st.integers(0, 2), ends=st.booleans())
+    def a_process_is_replaced(self, which: int, ends: bool) -> None:
+        process = self.of(which)
+        if ends:
+            process.exchange(self.store, self.now, last=True)
+        else:
+            self.lost = True
+        self.fresh += 1
+        self.processes[which % self.number] = Process(self.number, FEW)
+
+    @invariant()
+    def every_unit_is_in_one_place(self) -> None:
+        """What passed is what the store counts, without leases that nobody has used, and with debts."""
+        if not getattr(self, "processes", None) or self.lost:
+            return
+        leases = [process.bucket(self.now).lease for process in self.processes]
+        held = sum(getattr(lease, "held", 0) for lease in leases)
+        debts = sum(getattr(lease, "debt", 0) for lease in leases)
+        assert self.passed == self.store.counted - held + debts
+
+    @invariant()
+    def a_process_alone_grants_no_more_than_the_limit(self) -> None:
+        if getattr(self, "processes", None) and self.number == self.fresh == 1 and not self.lost:
+            assert self.passed <= FEW + (self.now - 1000.0) * UNITS + 0.01
+
+    @invariant()
+    def the_overshoot_is_bounded(self) -> None:
+        """Each process's own share, and what is leased, beyond what one bucket grants."""
+        if not getattr(self, "processes", None):
+            return
+        whole = FEW + (self.now - 1000.0) * UNITS
+        share = max(FEW / self.number, 1.0)
+        shares = self.fresh * share + (self.now - 1000.0) * UNITS
+        assert self.passed <= whole + shares + FEW / 4 + self.number
+
+
+TestReplicas = Replicas.TestCase
+TestReplicas.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def asks_of(limit: Limit, settled: int, wanted: int, key: bytes = KEY) -> list[Ask]:
+    source = limit.leases
+    assert isinstance(source, Shared)
+    lease = Lease(source, limit.buckets.find(key, 0.0))
+    return [Ask(lease, source.prefix + key, source.windows, settled, wanted)]
+
+
+def slow_limit() -> Limit:
+    """A limit that drains so slowly that a test sees nothing of it."""
+    limit = Limit("slow", ("all",), [Window(10.0, 86_400.0, 10.0), Window(1000.0, 86_400.0, 1000.0)])
+    limit.leases = Shared(limit, LeaseBook(1), closed=False)
+    return limit
+
+
+async def check(url: str) -> None:
+    """A store counts, grants, takes back and never grants more than there is."""
+    store, limit = RedisStore(url, timeout_seconds=10), slow_limit()
+    try:
+        (first,) = await store.exchange(asks_of(limit, 2, 4))
+        assert first.units == 4
+        assert first.owed == pytest.approx([6 * 8640, 6 * 86.4], rel=0.01)
+        (second,) = await store.exchange(asks_of(limit, 0, 9))
+        assert second.units == 4
+        (third,) = await store.exchange(asks_of(limit, 0, 1))
+        assert third.units == 0
+        (back,) = await store.exchange(asks_of(limit, -3, 2))
+        assert back.units == 2
+        both = await store.exchange([*asks_of(limit, 0, 5), *asks_of(limit, 0, 5, b"another")])
+        assert [grant.units for grant in both] == [1, 5]
+        await store.ping()
+    finally:
+        await store.close()
+
+
+async def test_a_redis_counts_as_the_plain_store_does(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        await check(server.url)
+        left = server.client.keys("*")
+        assert len(left) == 2
+        assert all(0 < server.client.ttl(key) <= 86_402 for key in left), "what nobody uses expires"
+
+
+async def test_a_cluster_counts_as_the_plain_store_does(tmp_path: Path) -> None:
+    with redis_cluster(tmp_path) as server:
+        await check(f"redis+cluster://127.0.0.1:{server.port}")
+
+
+async def test_a_master_is_found_by_its_sentinel(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server, redis_sentinel(tmp_path, server) as port:
+        await check(f"redis+sentinel://127.0.0.1:{port}/limits/0")
+        assert server.client.dbsize() == 2
