@@ -46,14 +46,17 @@ def names_for(settings: Settings, own: Iterable[str] | None, *, public: bool) ->
     return names
 
 
-def limit_problems(settings: Settings, plan: RoutePlan) -> Iterator[str]:
-    """Yield each problem of the limits that the routes of a plan name, as a line."""
+def limit_problems(settings: Settings, plan: RoutePlan, hosted_at: str) -> Iterator[str]:
+    """Yield each problem of the limits that the routes of a plan name, as a line.
+
+    `hosted_at` is the file and line of the limits of the gateway's own endpoints.
+    """
     limits = all_limits(settings, plan)
     for planned in plan.routes:
         where = f"{planned.origin}: route {planned.entry.name}"
         yield from _unknown(where, planned.entry.limits or (), limits)
         yield from _too_dear(where, planned, settings, limits)
-    yield from _unknown("hosted_limits", plan.hosted_limits or (), limits)
+    yield from _unknown(f"{hosted_at}: hosted_limits", plan.hosted_limits or (), limits)
 
 
 def _unknown(where: str, names: Iterable[str], limits: Mapping[str, LimitEntry]) -> Iterator[str]:

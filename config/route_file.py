@@ -136,6 +136,7 @@ def read_plan(settings: Settings) -> RoutePlan | None:
     routes: dict[str, PlannedRoute] = {}
     limits: dict[str, LimitEntry] = {}
     hosted_limits: tuple[str, ...] | None = None
+    hosted_at = ""
     for layer, (called, raw) in enumerate(_sources(settings)):
         text = read_text(raw)
         written = RouteReader(text, called, problems).written()
@@ -162,7 +163,8 @@ def read_plan(settings: Settings) -> RoutePlan | None:
             for where, problem in failover_problems(name, upstreams, settings)
         ]
         limits |= written.limits
-        hosted_limits = hosted_limits if written.hosted_limits is None else written.hosted_limits
+        if written.hosted_limits is not None:
+            hosted_limits, hosted_at = written.hosted_limits, f"{called}:{text.line(('hosted_limits',))}"
     usable = {name: entry for name, entry in upstreams.items() if entry is not None}
     plan = RoutePlan(usable, tuple(routes.values()), limits, hosted_limits)
     lines = [
@@ -170,7 +172,7 @@ def read_plan(settings: Settings) -> RoutePlan | None:
     ]
     lines += _unknown_upstreams(plan, {*upstreams, *([DEFAULT_UPSTREAM] if settings.upstream.url else [])})
     lines += _unordered(plan)
-    lines += [] if problems else limit_problems(settings, plan)
+    lines += [] if problems else limit_problems(settings, plan, hosted_at)
     if lines:
         raise RoutesRefused(list(dict.fromkeys(lines)))
     return plan

@@ -105,7 +105,7 @@ class Cors(Group):
         description="Request headers that those pages may set; comma-separated.",
     )
     exposed: HeaderNames = Field(
-        ("X-Request-ID", "Retry-After"),
+        ("X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy"),
         description="Response headers that those pages may read; comma-separated.",
     )
     max_age_seconds: int = Field(600, ge=0, le=86_400, description="Browsers keep a preflight this long.")
