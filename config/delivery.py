@@ -135,6 +135,15 @@ class BreakerEntry(_Policy):
 
     requests: int | None = Field(None, ge=0, le=1_000_000, description="Requests, those that wait included.")
     retries: int | None = Field(None, ge=0, le=1_000_000, description="Retries.")
+    endpoint_requests: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="Requests at one endpoint, those that wait for a connection included.",
+    )
+    endpoint_connections: int | None = Field(
+        None, ge=0, le=65_535, description="Connections to one endpoint."
+    )
 
 
 class UpstreamPolicies(_Policy):

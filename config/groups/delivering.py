@@ -79,6 +79,19 @@ class Delivering(Group):
         le=1_000_000,
         description="Retries at work, besides the budget; past that none begins. 0: no bound.",
     )
+    breaker_endpoint_requests: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Requests at one endpoint of the upstream, those that wait for a connection included; past that "
+        "another is chosen, and 503 if all are past it. 0: no bound.",
+    )
+    breaker_endpoint_connections: int = Field(
+        0,
+        ge=0,
+        le=65_535,
+        description="Connections to one endpoint; past that another is chosen, and 503 if all are in use. 0: no bound.",
+    )
     deadline_seconds: float = Field(
         0,
         ge=0,

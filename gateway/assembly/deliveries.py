@@ -67,6 +67,8 @@ class Deliveries:
             or delivery.deadline_seconds
             or delivery.wait_seconds
             or words["breaker_requests"]
+            or words["breaker_endpoint_requests"]
+            or words["breaker_endpoint_connections"]
             or words.get("failover")
         )
         return delivery, is_on
@@ -95,6 +97,8 @@ class Deliveries:
         for delivery in self.now.values():
             words, breaker = delivery.words, delivery.breaker
             breaker.requests, breaker.retries = words["breaker_requests"], words["breaker_retries"]
+            breaker.endpoint_requests = words["breaker_endpoint_requests"]
+            breaker.endpoint_connections = words["breaker_endpoint_connections"]
             breaker.budget = RetryBudget(words["retry_budget_percent"], words["retry_budget_floor"])
             delivery.room.most = words["wait_requests"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.proxy.reach import is_usable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -24,7 +26,7 @@ def publish_deliveries(metrics: Metrics, upstreams: Upstreams) -> None:
         ("active", "Requests at work, where a traffic policy counts them.", lambda one: one.breaker.active),
         ("retrying", "Those of them that are being sent again.", lambda one: one.breaker.retrying),
         ("awaiting", "Requests that wait for an upstream to come back.", lambda one: len(one.room)),
-        ("away", "1: it was not reached, and another one stands in.", lambda one: one.failover.is_away(0)),
+        ("away", "1: it was not reached, or no endpoint is available, and another stands in.", _is_away),
     )
     for name, meaning, read in gauges:
         metrics.read_gauges(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))
@@ -59,7 +61,7 @@ def _publish_counts(metrics: Metrics, upstreams: Upstreams) -> None:
     )
     metrics.read_counters(
         "gateway_upstream_breaker_refused",
-        "Requests refused at once, because of a bound: requests, or waiting.",
+        "Requests refused at once, because of a bound: requests, endpoints or waiting.",
         ("upstream", "bound"),
         by_bound(lambda one: one.breaker.refused),
     )
@@ -87,6 +89,12 @@ def _each(upstreams: Iterable[Upstream]) -> Iterator[tuple[str, Delivery]]:
     return ((upstream.name, upstream.terms) for upstream in upstreams if upstream.terms is not None)
 
 
+def _is_away(delivery: Delivery) -> bool:
+    """Return whether another upstream stands in."""
+    upstreams = delivery.upstreams
+    return len(upstreams) > 1 and (delivery.failover.is_away(0) or not is_usable(upstreams[0]))
+
+
 def open_bounds(upstream: Upstream) -> dict[str, bool]:
     """Return which bounds of an upstream are reached; a bound that is not set never is."""
     pool, terms = upstream.pool, upstream.terms
@@ -110,5 +118,5 @@ def reported(upstream: Upstream) -> dict[str, int]:
         "active": terms.breaker.active,
         "retrying": terms.breaker.retrying,
         "awaiting": len(terms.room),
-        "away": int(terms.failover.is_away(0)),
+        "away": int(_is_away(terms)),
     }

@@ -194,6 +194,9 @@ def _policy(delivery: Delivery | None) -> dict[str, object]:
         ("deadline_seconds", delivery.deadline_seconds),
         ("wait_seconds", delivery.wait_seconds),
         ("breaker_requests", delivery.breaker.requests),
+        ("breaker_retries", delivery.breaker.retries),
+        ("breaker_endpoint_requests", delivery.breaker.endpoint_requests),
+        ("breaker_endpoint_connections", delivery.breaker.endpoint_connections),
         ("failover", [upstream.name for upstream in delivery.upstreams[1:]]),
     ):
         if bound:

@@ -2,7 +2,9 @@
 
 Laws:
 
-- An upstream that cannot be reached hands the request on to the next one by priority.
+- An upstream that cannot be reached, or none of whose endpoints is available, hands the request on to the next one by
+  priority.
+- An endpoint at a bound of the breaker gets no request, whatever else is chosen by.
 - If none can be reached and the policy waits, the request joins the upstream's waiting room. It leaves it when the
   upstream is reached, when its client leaves, or when a deadline passes. Its body is not read meanwhile.
 - Whoever finds others waiting waits behind them, unless an idle connection proves that the upstream is there.
@@ -18,8 +20,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from gateway.proxy.choosing import choose
-from gateway.proxy.traffic_faults import WaitingRoomFull
-from gateway.traffic.breaker import WAITING
+from gateway.proxy.traffic_faults import BreakerOpen, WaitingRoomFull
+from gateway.traffic.breaker import ENDPOINTS, WAITING
 from gateway.wire.drive import Signal
 from gateway.wire.faults import UpstreamNotConnected, UpstreamTlsFailed, UpstreamUnreachable
 
@@ -47,6 +49,12 @@ async def asleep(seconds: float) -> None:
         await signal
     finally:
         timer.cancel()
+
+
+def is_usable(upstream: Upstream) -> bool:
+    """Return whether an upstream has an endpoint that is neither ejected nor fails its checks, as far as is known."""
+    endpoints = upstream.cluster.endpoints
+    return not endpoints or any(endpoint.available for endpoint in endpoints)
 
 
 class Reach:
@@ -84,7 +92,8 @@ class Reach:
         if len(delivery.upstreams) == 1:
             return await self._lent(delivery.upstreams[0], fresh=fresh)
         first: Exception | None = None
-        for number in delivery.failover.order(time.monotonic()):
+        order = delivery.failover.order(time.monotonic())
+        for number in sorted(order, key=lambda number: not is_usable(delivery.upstreams[number])):
             place = delivery.upstreams[number]
             try:
                 connection = await self._lent(place, fresh=fresh)
@@ -102,9 +111,7 @@ class Reach:
     async def _lent(self, place: Upstream, *, fresh: bool) -> UpstreamConnection:
         """Return a connection of one upstream's pool; the first one of the request is measured."""
         exchange = self._exchange
-        endpoint, strict = (None, False)
-        if not place.cluster.plain:
-            endpoint, strict = choose(exchange, place, time.monotonic(), self.avoid)
+        endpoint, strict = self._endpoint(place)
         if exchange.sent:
             return await place.pool.acquire(fresh=fresh, look=self._look, to=endpoint, strict=strict)
         connection = None if fresh else place.pool.idle_connection(look=self._look, to=endpoint)
@@ -117,6 +124,34 @@ class Reach:
         finally:
             exchange.sent = time.monotonic()
             place.meter.waits.add(exchange.sent - exchange.decided)
+
+    def _endpoint(self, place: Upstream) -> tuple[Endpoint | None, bool]:
+        """Return the endpoint for the next attempt, and whether it has to be that one; see :func:`choose`.
+
+        Raises:
+            BreakerOpen: every endpoint has as much at work as it may have.
+        """
+        cluster = place.cluster
+        full: list[Endpoint] = []
+        breaker = self._delivery.breaker if place.terms is None else place.terms.breaker
+        if breaker.bounds_endpoints:
+            full = [
+                one
+                for one in cluster.endpoints
+                if breaker.is_full(one.active, one.open + one.dialling, one.idle)
+            ]
+            if full and len(full) == len(cluster.endpoints):
+                breaker.refuse(ENDPOINTS)
+                raise BreakerOpen("every endpoint has reached the breaker's bound")
+        if cluster.plain:
+            return None, False
+        chosen = choose(self._exchange, place, time.monotonic(), [*self.avoid, *full])
+        if chosen[0] in full:  # one that failed the request already is better than one that is full
+            chosen = choose(self._exchange, place, time.monotonic(), full)
+        if chosen[0] in full:
+            breaker.refuse(ENDPOINTS)
+            raise BreakerOpen("the endpoints that are left have reached the breaker's bound")
+        return chosen
 
     def at_hand(self) -> UpstreamConnection | None:
         """Return an idle connection to the upstream itself, if there is one."""

@@ -17,6 +17,7 @@ REQUESTS: Final = "requests"
 RETRIES: Final = "retries"
 BUDGET: Final = "budget"
 WAITING: Final = "waiting"
+ENDPOINTS: Final = "endpoints"
 
 
 class Breaker:
@@ -25,6 +26,8 @@ class Breaker:
     Attributes:
         requests: Most requests at work; 0 for no bound.
         retries: Most retries at work; 0 for no bound.
+        endpoint_requests: Most requests at work at one endpoint; 0 for no bound.
+        endpoint_connections: Most connections to one endpoint; 0 for no bound.
         budget: The retry budget.
         active: Requests at work, those included that wait or are sent again.
         retrying: Those of them that are a retry, from the decision to its end.
@@ -32,14 +35,25 @@ class Breaker:
         denied: Retries that did not begin, by the bound that they would have been over.
     """
 
-    __slots__ = ("active", "budget", "denied", "refused", "requests", "retries", "retrying")
+    __slots__ = (
+        "active",
+        "budget",
+        "denied",
+        "endpoint_connections",
+        "endpoint_requests",
+        "refused",
+        "requests",
+        "retries",
+        "retrying",
+    )
 
     def __init__(self, *, requests: int = 0, retries: int = 0, budget: RetryBudget | None = None) -> None:
         self.requests = requests
         self.retries = retries
+        self.endpoint_requests = self.endpoint_connections = 0
         self.budget = budget or RetryBudget()
         self.active = self.retrying = 0
-        self.refused: dict[str, int] = {REQUESTS: 0, WAITING: 0}
+        self.refused: dict[str, int] = {REQUESTS: 0, WAITING: 0, ENDPOINTS: 0}
         self.denied: dict[str, int] = {BUDGET: 0, RETRIES: 0}
 
     def enter(self) -> bool:
@@ -53,6 +67,23 @@ class Breaker:
     def leave(self) -> None:
         """Count a request out."""
         self.active -= 1
+
+    @property
+    def bounds_endpoints(self) -> bool:
+        """True if there is a bound for each endpoint."""
+        return bool(self.endpoint_requests or self.endpoint_connections)
+
+    def is_full(self, active: int, connections: int, unused: int) -> bool:
+        """Return whether an endpoint takes no further request.
+
+        Args:
+            active: Requests at work there.
+            connections: Connections to it that are open or being opened.
+            unused: Those of them that are unused.
+        """
+        if self.endpoint_requests and active >= self.endpoint_requests:
+            return True
+        return bool(self.endpoint_connections) and not unused and connections >= self.endpoint_connections
 
     def refuse(self, kind: str) -> None:
         """Count a request that is refused because of the bound `kind`."""

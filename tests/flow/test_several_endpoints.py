@@ -1,0 +1,171 @@
+"""Traffic policies over several endpoints: where each attempt went, and what the client saw."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.observe.scraping import scraped, value
+from tests.support.calls import ask, get, request
+from tests.support.flaky import BUSY, CUT, OK, Flaky
+from tests.support.peers import PATIENCE, Client, Upstream
+from tests.support.route_files import by_route_file
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from gateway.app import Gateway
+    from gateway.wire.endpoint import Endpoint
+    from tests.support.peers import Message
+    from tests.support.route_files import RouteFileStart
+    from tests.support.worlds import Start
+
+POLICY = """
+upstreams:
+  many: {url: [%s], %s}
+  other: {url: "http://127.0.0.1:%d"}
+routes:
+  - {name: all, auth: public, match: {path: /*}, upstream: many}
+"""
+
+
+@pytest.fixture
+def routed(start: Start, tmp_path: Path) -> RouteFileStart:
+    return by_route_file(start, tmp_path)
+
+
+@pytest.fixture
+async def three() -> AsyncIterator[list[Upstream]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(Upstream()) for _ in range(3)]
+
+
+def policy(endpoints: list[Upstream], words: str, other: int = 1) -> str:
+    urls = ", ".join(f"http://127.0.0.1:{one.port}" for one in endpoints)
+    return POLICY % (urls, words, other)
+
+
+@pytest.mark.parametrize("bad", [BUSY, CUT])
+async def test_each_attempt_goes_to_another_endpoint(
+    routed: RouteFileStart, three: list[Upstream], bad: bytes
+) -> None:
+    scripts = [Flaky(bad), Flaky(bad), Flaky(OK)]
+    for one, script in zip(three, scripts, strict=True):
+        one.script = script
+    retry = "retry: {when: [reset, 503], attempts: 3, budget_floor: 9, backoff_seconds: 0.001}"
+    gate = await routed(policy(three, retry))
+    for number in range(12):
+        target = f"/{number}"
+        assert (await ask(gate, get(target))).body == b"ok"
+        for script in scripts:
+            starts = [message.start for message in script.seen]
+            assert starts.count(f"GET {target} HTTP/1.1".encode()) <= 1
+    assert all(script.seen for script in scripts)
+
+
+async def test_endpoints_that_restart_in_turn_lose_no_safe_request(
+    routed: RouteFileStart, three: list[Upstream]
+) -> None:
+    retry = "retry: {when: [stale, connect-failure, reset], attempts: 3, budget_floor: 50}"
+    gate = await routed(policy(three, retry))
+    statuses: list[int] = []
+    over = asyncio.Event()
+
+    async def load() -> None:
+        async with Client(gate.address) as client:
+            while not over.is_set():
+                statuses.append((await client.exchange(get("/"))).status)
+
+    async def more(number: int) -> None:
+        goal = len(statuses) + number
+        async with asyncio.timeout(PATIENCE):
+            while len(statuses) < goal:
+                await asyncio.sleep(0.005)
+
+    callers = [asyncio.create_task(load()) for _ in range(4)]
+    back: list[Upstream] = []
+    try:
+        await more(20)
+        for one in three:
+            await one.__aexit__(None, None, None)
+            await more(20)
+            back.append(await Upstream(port=one.port).__aenter__())
+            await more(20)
+        over.set()
+        await asyncio.wait_for(asyncio.gather(*callers), PATIENCE)
+    finally:
+        for one in back:
+            await one.__aexit__(None, None, None)
+        for caller in callers:
+            caller.cancel()
+    assert set(statuses) == {200}
+
+
+class Gate:
+    """A script that holds every request until it is opened."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.held = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            self.held += 1
+            await self.open.wait()
+            writer.write(OK)
+            await writer.drain()
+
+
+@pytest.mark.parametrize("bound", ["endpoint_requests", "endpoint_connections"])
+async def test_an_endpoint_at_its_bound_gets_no_more_and_all_at_it_are_503(
+    routed: RouteFileStart, three: list[Upstream], bound: str
+) -> None:
+    gates = [Gate() for _ in three]
+    for one, gate in zip(three, gates, strict=True):
+        one.script = gate
+    gateway = await routed(policy(three, f"breaker: {{{bound}: 2}}"))
+    held: list[asyncio.Task[Message]] = []
+    for number in range(1, 7):
+        held.append(asyncio.create_task(ask(gateway, request("POST", "/", body=b""))))
+        async with asyncio.timeout(PATIENCE):
+            while sum(gate.held for gate in gates) < number:
+                await asyncio.sleep(0.005)
+    assert [gate.held for gate in gates] == [2, 2, 2]
+    refused = await ask(gateway, get("/"))
+    assert (refused.status, refused.one("Retry-After")) == (503, "1")
+    for gate in gates:
+        gate.open.set()
+    assert {answer.status for answer in await asyncio.gather(*held)} == {200}
+    assert (await ask(gateway, get("/"))).status == 200
+    page = await scraped(gateway)
+    assert value(page, "gateway_upstream_breaker_refused_total", bound="endpoints") == 1
+    assert value(page, "gateway_faults_total", reason="upstream_breaker") == 1
+
+
+async def test_an_upstream_without_an_available_endpoint_is_stood_in_for(
+    routed: RouteFileStart, three: list[Upstream], upstream: Upstream
+) -> None:
+    gate = await routed(policy(three, "failover: other", upstream.port))
+    endpoints = _endpoints(gate)
+    assert len(endpoints) == 3
+    for endpoint in endpoints[:2]:
+        endpoint.available = False
+    assert (await ask(gate, get("/1"))).status == 200
+    assert upstream.requests == []
+    endpoints[2].available = False
+    assert (await ask(gate, get("/2"))).status == 200
+    assert [message.start for message in upstream.requests] == [b"GET /2 HTTP/1.1"]
+    assert value(await scraped(gate), "gateway_upstream_away", upstream="many") == 1
+    await upstream.__aexit__(None, None, None)
+    assert (await ask(gate, get("/3"))).status == 200  # better one that fails its checks than nobody
+    endpoints[0].available = True
+    assert (await ask(gate, get("/4"))).status == 200
+    assert value(await scraped(gate), "gateway_upstream_away", upstream="many") == 0
+
+
+def _endpoints(gate: Gateway) -> list[Endpoint]:
+    return gate.routing.table.match(b"GET", "/", "", preflight=False).upstream.cluster.endpoints
