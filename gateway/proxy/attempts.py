@@ -124,7 +124,8 @@ class Attempts:
         inbound = self._exchange.inbound
         if inbound.answered:
             return
-        if not (inbound.complete or inbound.held or inbound.sink is None):
+        is_owed = not (inbound.complete or inbound.expecting or inbound.held or inbound.sink is None)
+        if is_owed:
             self._throw(
                 ProtocolError(_REQUEST_TIMEOUT, "the request did not arrive within the route's deadline")
             )

@@ -28,5 +28,5 @@ def _seconds(value: bytes) -> float:
         return float(value)
     try:
         return parsedate_to_datetime(value.decode("ascii")).timestamp() - time.time()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError, IndexError):
         return 0.0

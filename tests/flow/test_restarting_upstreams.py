@@ -91,6 +91,16 @@ async def test_a_client_that_is_late_with_its_body_is_408_and_nobodys_failure(
     assert value(page, "gateway_upstream_failures_total") == 0
 
 
+async def test_an_upstream_that_does_not_ask_for_the_body_is_late_itself(
+    start: Start, upstream: Upstream
+) -> None:
+    upstream.script = Gate()
+    gateway = await start(upstream={"deadline_seconds": 0.3})
+    async with Client(gateway.address) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert (await client.response()).status == 504
+
+
 # -- the breaker -----------------------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,9 @@ from gateway.logs.redaction import masked
 from gateway.logs.text import access_line, spelled_out
 from gateway.logs.writer import MAX_PENDING, Writer
 from tests.observe.recording import Written, records
+from tests.observe.scraping import reads
 from tests.support.calls import ask, bearer, get, request
+from tests.support.flaky import BUSY, CUT, EAGER, OK, Flaky
 from tests.support.peers import PATIENCE, Client, Upstream
 
 if TYPE_CHECKING:
@@ -87,6 +89,25 @@ def _posix(text: str) -> float:
 
     assert text.endswith("Z")
     return datetime.fromisoformat(text).timestamp()
+
+
+async def test_a_record_tells_what_a_traffic_policy_did(
+    start: Start, upstream: Upstream, written: Written
+) -> None:
+    upstream.script = Flaky(BUSY, CUT, OK)
+    policy = {"retry_when": ("503", "reset"), "wait_seconds": 30}
+    gateway = await start(upstream={**policy, **EAGER}, log={"access": True})
+    await ask(gateway, get("/again"))
+    await upstream.__aexit__(None, None, None)
+    waiting = asyncio.create_task(ask(gateway, get("/waits")))
+    await reads(gateway, "gateway_upstream_awaiting", 1)
+    async with Upstream(port=upstream.port):
+        await asyncio.wait_for(waiting, PATIENCE)
+        await ask(gateway, get("/plain"))
+        again, waited, plain = await records(gateway, written)
+    assert (again["attempts"], again["retried"], again["status"]) == (3, ["status", "reset"], 200)
+    assert waited["waited_ms"] > 0
+    assert {"retried", "waited_ms", "failover"}.isdisjoint(plain)
 
 
 async def test_a_refusal_tells_why_and_how_far_it_came(start: Start, world: World, written: Written) -> None:
