@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from bench import report
-from bench.candidates import CANDIDATES, Site, program
+from bench.candidates import CANDIDATES, PAIR, Site, program
+from bench.certificates import write_pair
 from bench.load import VARIED, Load, run
 from bench.machine import LOAD, accepted, describe, free_port, start
 from bench.world import world
@@ -35,6 +36,8 @@ LOADS: Final = (
     Load("1 MiB down", "/large/x", 64, download=1 << 20),
     Load("64 KiB up", "/upload", 64, upload=65_536, download=2),
     Load("1 MiB up", "/upload", 64, upload=1 << 20, download=2),
+    Load("470 B by TLS, 64 connections", "/things", 64, secure=True),
+    Load("TLS, a connection each", "/things", 64, secure=True, brief=True),
 )
 WARM_UP_SECONDS: Final = 1
 
@@ -77,14 +80,16 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
 ) -> report.Results:
     work.chmod(0o755)
     site = stack.enter_context(world(work, upstream(stack, work), secrets.token_hex(32)))
+    write_pair(work / PAIR)
     running: dict[str, tuple[Running, int]] = {}
     for candidate in chosen:
         running[candidate.name] = candidate.start(site)
         stack.callback(running[candidate.name][0].stop)
     results: report.Results = {}
     for load in loads:
+        taking_part = [one for one in chosen if one.secure == load.secure]
         for number in range(rounds + 1):  # the first round is for warming up, and is not recorded
-            for candidate in chosen:
+            for candidate in taking_part:
                 process, port = running[candidate.name]
                 before, opened = process.cpu_seconds(), accepted(site.upstream)[0]
                 aimed = replace(load, path=candidate.path + load.path)
@@ -97,7 +102,7 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
                 if number:
                     row = report.Row(measured, used, process.memory_bytes(), opened)
                     results.setdefault((load.name, candidate.name), []).append(row)
-        for candidate in chosen:
+        for candidate in taking_part:
             rows = results[load.name, candidate.name]
             rate = median(row.measured.rate for row in rows)
             click.echo(

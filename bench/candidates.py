@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 CONFIGS: Final = Path(__file__).parent / "configs"
+PAIR: Final = "pair.pem"
+"""The file with the key and the certificate that the secure candidates share, in the folder of the run."""
 COMPILED: Final = Path(__file__).parents[1] / ".compiled" / "tree"
 """Where `make compiled` puts the gateway with its warm path compiled."""
 
@@ -48,6 +50,8 @@ class Site:
             "work": self.work,
             "files": self.work / "files",
             "secret": self.secret,
+            "tls": "",
+            "certificates": "",
             "jwk": base64.urlsafe_b64encode(self.secret.encode()).rstrip(b"=").decode(),
         }
         for key, value in {**values, **more}.items():
@@ -68,6 +72,7 @@ class Candidate:
         headers: Returns the headers that it is sent, among them its credential.
         environment: Returns the variables that it is started with.
         path: A prefix of the path; the gateway's routes differ by it.
+        secure: It listens with TLS, and takes part in the loads by TLS alone.
     """
 
     name: str
@@ -76,6 +81,7 @@ class Candidate:
     headers: Callable[[Site], Mapping[str, str]] = field(default=lambda _: {})
     environment: Callable[[Site, int], dict[str, str]] = field(default=lambda _site, _port: {})
     path: str = "/api"
+    secure: bool = False
 
     def missing(self) -> bool:
         """Return whether its program is not installed."""
@@ -139,8 +145,20 @@ def _packaged(name: str, *arguments: str) -> Callable[[Site, int], list[str]]:
     return command
 
 
+def _compiled_secured(site: Site, port: int) -> dict[str, str]:
+    pair = str(site.work / PAIR)
+    return {**_compiled(site, port), "GATEWAY_TLS_CERT_FILE": pair, "GATEWAY_TLS_KEY_FILE": pair}
+
+
 def _nginx(site: Site, port: int) -> list[str]:
     return [str(program("nginx")), "-c", str(site.configure("nginx.conf", port)), "-g", "daemon off;"]
+
+
+def _nginx_secured(site: Site, port: int) -> list[str]:
+    pair = site.work / PAIR
+    lines = f"ssl_certificate {pair}; ssl_certificate_key {pair}; ssl_session_cache shared:sessions:1m;"
+    config = site.configure("nginx.conf", port, "nginx-tls.conf", tls="ssl", certificates=lines)
+    return [str(program("nginx")), "-c", str(config), "-g", "daemon off;"]
 
 
 _MEMORY: Final = """proxy_cache decisions;
@@ -174,6 +192,16 @@ def _asked(site: Site, port: int) -> dict[str, str]:
 
 def _haproxy(site: Site, port: int) -> list[str]:
     return [str(program("haproxy")), "-db", "-f", str(site.configure("haproxy.cfg", port))]
+
+
+def _haproxy_secured(site: Site, port: int) -> list[str]:
+    tls = f"ssl crt {site.work / PAIR} ssl-min-ver TLSv1.2"
+    return [
+        str(program("haproxy")),
+        "-db",
+        "-f",
+        str(site.configure("haproxy.cfg", port, "haproxy-tls.cfg", tls=tls)),
+    ]
 
 
 def _envoy(site: Site, port: int) -> list[str]:
@@ -217,6 +245,9 @@ def _one_thread(site: Site, _port: int) -> dict[str, str]:
 GATEWAY_JWT: Final = "gateway, JWT"
 GATEWAY_SLOW: Final = "gateway, JWT, interpreted"
 GATEWAY_KEY: Final = "gateway, API key"
+GATEWAY_TLS: Final = "gateway, JWT, TLS"
+HAPROXY_TLS: Final = "HAProxy jwt_verify, TLS"
+NGINX_TLS: Final = "nginx plain, TLS"
 GATEWAY_PUBLIC: Final = "gateway, public"
 HAPROXY: Final = "HAProxy jwt_verify"
 ENVOY: Final = "Envoy jwt_authn"
@@ -240,4 +271,7 @@ CANDIDATES: Final = (
     Candidate(NGINX_REMEMBERING, "nginx", _nginx_asking("nginx-remembering", _MEMORY), _bearer, _asked),
     Candidate(AIOHTTP, None, _aiohttp, _bearer),
     Candidate(SPLICE, None, _splice, _bearer),
+    Candidate(GATEWAY_TLS, None, _gateway, _bearer, _compiled_secured, secure=True),
+    Candidate(HAPROXY_TLS, "haproxy", _haproxy_secured, _bearer, secure=True),
+    Candidate(NGINX_TLS, "nginx", _nginx_secured, _bearer, secure=True),
 )

@@ -28,6 +28,8 @@ class Load:
         connections: Number of concurrent connections.
         upload: Bytes of body in each request; 0 for a GET.
         download: Bytes of body in each response.
+        secure: It is sent by TLS, to the candidates that listen with it.
+        brief: Each request has a connection of its own.
         varied: Requests go through many paths (``%d`` in the path), whose responses differ in length.
     """
 
@@ -37,6 +39,8 @@ class Load:
     upload: int = 0
     download: int = 470
     varied: bool = False
+    secure: bool = False
+    brief: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def run(  # noqa: PLR0913 -- the parts of one run
     """Send `load` to 127.0.0.1:`port` for `seconds`, from one core (None: from any core)."""
     script = work / f"{load.name}.lua"
     lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
+    if load.brief:
+        lines.append('wrk.headers["Connection"] = "close"')
     if load.upload:
         lines += ['wrk.method = "POST"', f'wrk.body = string.rep("x", {load.upload})']
     path = load.path
@@ -72,8 +78,9 @@ def run(  # noqa: PLR0913 -- the parts of one run
         f"-d{seconds}s",
         "--latency",
     ]
+    scheme = "https" if load.secure else "http"
     done = subprocess.run(  # noqa: S603 -- wrk, on loopback
-        [*command, "-s", str(script), "--timeout", "10s", f"http://127.0.0.1:{port}{path}"],
+        [*command, "-s", str(script), "--timeout", "10s", f"{scheme}://127.0.0.1:{port}{path}"],
         check=True,
         capture_output=True,
         text=True,

@@ -33,6 +33,7 @@ _BARS: Final = (
     ("JWT against the splice", c.GATEWAY_JWT, c.SPLICE, 0.45),
     ("API key against JWT", c.GATEWAY_KEY, c.GATEWAY_JWT, 0.95),
 )
+_SECURE: Final = ("470 B by TLS, 64 connections", "TLS, a connection each")
 _FIRST: Final = "470 B, 64 connections"
 
 
@@ -104,6 +105,13 @@ def _bars(results: Results) -> list[str]:
             by_cpu = cpu_per_thousand(other) / cpu_per_thousand(mine)
             lines.append(
                 f"| {load}, JWT against nginx | ≥ 0.7 | {rate(mine) / rate(other):.2f} | {by_cpu:.2f} |"
+            )
+    for load in _SECURE:
+        mine, other = results.get((load, c.GATEWAY_TLS)), results.get((load, c.HAPROXY_TLS))
+        if mine and other:
+            by_cpu = cpu_per_thousand(other) / cpu_per_thousand(mine)
+            lines.append(
+                f"| {load}, JWT against HAProxy | ≥ 0.8 | {rate(mine) / rate(other):.2f} | {by_cpu:.2f} |"
             )
     return [*lines, ""]
 
