@@ -23,7 +23,7 @@ from config.groups.issuer import Issuer
 from config.groups.limiting import Limits
 from config.groups.listening import Proxy, Unix
 from config.groups.observing import Log, Trace
-from config.groups.quotas import Quota
+from config.groups.quotas import Quota, Shed
 from config.groups.serving import Admin, Header, Limit, Resolver, Timeout, Upstream
 from config.groups.signin import Invitation, Signin
 from config.groups.signing import Signed
@@ -132,6 +132,7 @@ class Settings(BaseSettings):
     identity: Identity = Field(default_factory=Identity)
     keys: Keys = Field(default_factory=Keys)
     quota: Quota = Field(default_factory=Quota)
+    shed: Shed = Field(default_factory=Shed)
     ws: Ws = Field(default_factory=Ws)
     stream: Stream = Field(default_factory=Stream)
     whatomate: Whatomate = Field(default_factory=Whatomate)

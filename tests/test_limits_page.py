@@ -28,6 +28,8 @@ BOUNDS: Final = [name for name, field in FIELDS.items() if is_number(field.annot
 ROWS: Final = dict(re.findall(r"^\| .+ \| `(GATEWAY_[A-Z_]+)`[^|]* \| ([^|]+) \| .*\|$", PAGE, re.MULTILINE))
 WORDS: Final = {
     "GATEWAY_LIMIT_BODY_BYTES": "0: none",
+    "GATEWAY_SHED_LAG_SECONDS": "0: never",
+    "GATEWAY_SHED_MEMORY": "0: never",
     **dict.fromkeys(
         (
             *("GATEWAY_QUOTA_KEY_DAY", "GATEWAY_QUOTA_KEY_MONTH"),

@@ -1,4 +1,4 @@
-"""Settings of quotas: requests a day and a month of API keys and organizations."""
+"""Settings of quotas, requests a day and a month of API keys and organizations; and of shedding load."""
 
 from __future__ import annotations
 
@@ -10,6 +10,26 @@ from config.fields import Group, Seconds
 
 _Most = Annotated[int, Field(ge=0, le=2**53)]
 """A quota; up to here every reader of JSON counts exactly."""
+
+
+class Shed(Group):
+    """What is refused while the process has more than it can do."""
+
+    lag_seconds: float = Field(
+        0,
+        ge=0,
+        le=60,
+        allow_inf_nan=False,
+        description="When the event loop lags by this for a second, requests without a proven caller are 503, and then "
+        "dear ones too (docs/shedding.md). 0: never.",
+    )
+    memory: float = Field(
+        0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="The same when this share of the cgroup's memory is used, such as 0.9. 0: never.",
+    )
 
 
 class Quota(Group):

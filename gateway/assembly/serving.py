@@ -27,6 +27,7 @@ from gateway.proxy.headers import HeaderPolicy
 from gateway.proxy.pipeline import Pipeline
 from gateway.proxy.quotas import QuotaGate
 from gateway.proxy.record import Recorder
+from gateway.proxy.shedding import Shedder
 from gateway.proxy.signing import Signing
 from gateway.proxy.sockets import Sockets
 from gateway.proxy.streams import Streams
@@ -83,7 +84,22 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         whole_by=lambda: deadlines.after(settings.timeout.hosted_request_seconds),
         cors=build_policy(settings.cors),
         quotas=quotas,
+        shedder=_build_shedder(settings, deadlines, metrics),
     )
+
+
+def _build_shedder(settings: Settings, deadlines: Deadlines, metrics: Metrics) -> Shedder | None:
+    """Build the load shedder; None if it is off."""
+    shed = settings.shed
+    shedder = None
+    if shed.lag_seconds or shed.memory:
+        shedder = Shedder(deadlines, lag_seconds=shed.lag_seconds, memory=shed.memory)
+    metrics.read_gauge(
+        "gateway_shed_level",
+        "What is shed for want of time or memory: 0 nothing, 1 requests without a proven caller, 2 dear ones too.",
+        lambda: 0.0 if shedder is None else float(shedder.level),
+    )
+    return shedder
 
 
 def build_access_log(settings: Settings) -> AccessLog:

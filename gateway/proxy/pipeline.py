@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from gateway.proxy.quotas import QuotaGate
     from gateway.proxy.record import Recorder
     from gateway.proxy.routes import Route
+    from gateway.proxy.shedding import Shedder
     from gateway.wire.inbound import Inbound
 
 CLIENT_CLOSED: Final = 499
@@ -86,9 +87,11 @@ class Pipeline:
         whole_by: Callable[[], float],
         cors: CorsPolicy | None = None,
         quotas: QuotaGate | None = None,
+        shedder: Shedder | None = None,
     ) -> None:
-        """`cors` is the CORS policy of requests that match no route. `quotas` charges requests; None if they are off.
+        """`cors` is the CORS policy of requests that match no route.
 
+        `quotas` charges requests, and `shedder` refuses some while too much is asked; each is None if it is off.
         `whole_by` returns the loop's time by which a request for a hosted endpoint that comes now has to be there.
         """
         self._whole_by = whole_by
@@ -102,6 +105,7 @@ class Pipeline:
         self._heads = heads
         self._cors = cors
         self._quotas = quotas
+        self._shedder = shedder
         self._ids = OwnIds()
         self._events = LimitedEvents()
         self.in_flight = 0
@@ -144,7 +148,7 @@ class Pipeline:
         exchange.decided = time.monotonic()
         if route.cors is not None:
             exchange.cors = route.cors.lines(inbound.head)
-        _bound_body(exchange, route)
+        self._meet(exchange, target.path, route, permit)
         if self._quotas is not None:
             await self._quotas.charge(exchange, route, permit)
         start = decider.prepare(exchange, permit)
@@ -160,6 +164,20 @@ class Pipeline:
         finally:
             if exchange.head_refused:
                 self._heads.refused(exchange, route, start)
+
+    def _meet(self, exchange: Exchange, path: str, route: Route, permit: Permit) -> None:
+        """Bound the body of a permitted request, and shed the request if the process has too much to do.
+
+        Raises:
+            ContentTooLarge: the body is, or announces to be, larger than the route accepts.
+            Shed: other requests come first.
+        """
+        inbound = exchange.inbound
+        inbound.limit = limit = route.body_limit
+        if limit and max(exchange.head.length, inbound.received) > limit:
+            raise ContentTooLarge(f"Request body larger than {limit} bytes")
+        if self._shedder is not None:
+            self._shedder.meet(exchange.head, path, route, permit)
 
     async def _judge_again(self, exchange: Exchange) -> bytes:
         """Judge the caller of a request that has waited, and return the start of its next attempt."""
@@ -251,15 +269,3 @@ class Pipeline:
             pieces=[] if inbound.head.method == b"HEAD" else [body],
             complete=True,
         )
-
-
-def _bound_body(exchange: Exchange, route: Route) -> None:
-    """Bound the body of a permitted request.
-
-    Raises:
-        ContentTooLarge: it is, or announces to be, larger than the route accepts.
-    """
-    inbound = exchange.inbound
-    inbound.limit = limit = route.body_limit
-    if limit and max(exchange.head.length, inbound.received) > limit:
-        raise ContentTooLarge(f"Request body larger than {limit} bytes")
