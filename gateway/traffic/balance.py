@@ -53,6 +53,7 @@ class LeastRequests(Balancer):
         super().__init__(endpoints)
         self._random = draw
         self._sums = list(accumulate(endpoint.weight for endpoint in self._every))
+        self._is_even = len({endpoint.weight for endpoint in self._every}) == 1
 
     def pick(self, now: float, avoid: Sequence[Endpoint]) -> Endpoint | None:
         """Return the endpoint of the next request; None if none is eligible."""
@@ -68,7 +69,11 @@ class LeastRequests(Balancer):
         """Draw an eligible endpoint that is not `other`."""
         every, sums = self._every, self._sums
         for _ in range(_DRAWS):
-            drawn = every[bisect_right(sums, int(self._random() * sums[-1]))]
+            place = self._random()
+            if self._is_even:
+                drawn = every[int(place * len(every))]
+            else:
+                drawn = every[bisect_right(sums, int(place * sums[-1]))]
             if drawn is not other and is_eligible(drawn, now, avoid):
                 return drawn
         rest = [one for one in every if one is not other and is_eligible(one, now, avoid)]

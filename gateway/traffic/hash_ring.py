@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from hashlib import blake2b
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from gateway.traffic.balance import is_eligible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from gateway.wire.endpoint import Endpoint
 
@@ -24,6 +25,7 @@ POINTS: Final = 160
 """Points of the heaviest endpoint: shares of equal endpoints then differ by about a twelfth."""
 _HASHED: Final = 64
 _POINT: Final = 8
+_BLOCK: Final = Struct(">8Q")
 _BITS_OFF: Final = 2
 """A point has 62 bits: such an integer is a machine word in compiled code."""
 
@@ -33,16 +35,12 @@ class HashRing:
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         heaviest = max((endpoint.weight for endpoint in endpoints), default=1)
-        placed = sorted(
-            (
-                (point, place)
-                for place, endpoint in enumerate(endpoints)
-                for point in _points(endpoint, heaviest)
-            )
-        )
+        owners: dict[int, Endpoint] = {}
+        for endpoint in endpoints:
+            owners |= dict.fromkeys(_points(endpoint, heaviest), endpoint)
         self._number = len(endpoints)
-        self._points = [point for point, _ in placed]
-        self._owners = [endpoints[place] for _, place in placed]
+        self._points = sorted(owners)
+        self._owners = [owners[point] for point in self._points]
 
     def pick(self, key: bytes, now: float, avoid: Sequence[Endpoint]) -> Endpoint | None:
         """Return the endpoint of a key, or of the next point whose endpoint is eligible; None if none is."""
@@ -61,15 +59,12 @@ class HashRing:
         return None
 
 
-def _points(endpoint: Endpoint, heaviest: int) -> Iterator[int]:
+def _points(endpoint: Endpoint, heaviest: int) -> list[int]:
     number = -(-POINTS * endpoint.weight // heaviest)
+    points: list[int] = []
     for block in range(-(-number * _POINT // _HASHED)):
-        digest = blake2b(b"%b %d" % (endpoint.key, block), digest_size=_HASHED).digest()
-        for begin in range(0, _HASHED, _POINT):
-            if number == 0:
-                return
-            number -= 1
-            yield _point(digest[begin : begin + _POINT])
+        points += _BLOCK.unpack(blake2b(b"%b %d" % (endpoint.key, block), digest_size=_HASHED).digest())
+    return [point >> _BITS_OFF for point in points[:number]]
 
 
 def _point(digest: bytes) -> int:
