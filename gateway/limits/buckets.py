@@ -153,11 +153,13 @@ class Buckets:
             del self._index[bucket.key]
 
     def adopt(self, before: Buckets, scales: list[tuple[int, float, float]], now: float) -> None:
-        """Take over the buckets of the table that this one replaces.
+        """Take over the buckets of the table that this one replaces, which requests on their way still use.
 
-        Each of `scales` is the number of a window before, by how much its debts grow, and how deep its buckets are now,
-        for the windows of this table in order; a window that is new has the number -1.
+        Their buckets have room for the windows of both from now on. Each of `scales` is the number of a window before,
+        by how much its debts grow, and how deep its buckets are now, for the windows of this table in order; a window
+        that is new has the number -1.
         """
+        self._windows = before._windows = max(self._windows, before._windows)
         self._index, self._ring, self._shared = before._index, before._ring, before._shared
         self._hand, self.overflowed = before._hand, before.overflowed
         for bucket in self.every():
@@ -166,3 +168,4 @@ class Buckets:
                 0.0 if number < 0 else now + min(max(drained[number] - now, 0.0) * scale, depth)
                 for number, scale, depth in scales
             ]
+            bucket.drained += [0.0] * (self._windows - len(scales))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Final
 
 import pytest
@@ -230,6 +231,26 @@ def test_a_window_that_is_added_begins_anew_and_those_of_the_same_length_go_on()
     after.adopt(before, 1.0)
     found = after.buckets.find(b"u", 1.0)
     assert [after.left(found, number, 1.0)[0] for number in (0, 1)] == [1, 10]
+
+
+@given(
+    counts=st.lists(st.integers(1, 3), min_size=2, max_size=4), steps=st.lists(st.integers(0, 3), max_size=30)
+)
+def test_requests_on_their_way_use_the_limit_that_they_met_after_others_took_its_place(
+    counts: list[int], steps: list[int]
+) -> None:
+    windows = [Window(4, 1, 4), Window(64, 64, 64), Window(1, 2, 3)]
+    limits = [Limit("any", ("user",), windows[:count]) for count in counts]
+    for before, after in pairwise(limits):
+        before.take(before.buckets.find(b"u", 1.0), 1, 1.0)
+        after.adopt(before, 1.0)
+    for number, step in enumerate(steps):
+        limit, now = limits[step % len(limits)], 1.0 + number
+        bucket = limit.buckets.find(b"u%d" % (number % 3), now)
+        if limit.wait(bucket, 1, now) == 0:
+            limit.take(bucket, 1, now)
+            limit.give_back(bucket, 1, now, now)
+        assert all(limit.left(bucket, window, now)[0] >= 0 for window in range(len(limit.windows)))
 
 
 def test_a_limit_by_another_key_takes_no_buckets_over() -> None:
