@@ -17,10 +17,8 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-import os
 import select
 import socket
-from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -47,7 +45,9 @@ _ABSENT: Final = frozenset(
 _UNREAD: Final = pycares.errno.ARES_EBADRESP
 _ATTEMPTS: Final = 4
 _PAUSE_SECONDS: Final = 0.05
-_CUT: Final = pycares.ARES_FLAG_EDNS | pycares.ARES_FLAG_IGNTC
+_FLAGS: Final = pycares.ARES_FLAG_EDNS | pycares.ARES_FLAG_NOALIASES
+"""The file of HOSTALIASES is not followed: any name could be in the question then."""
+_CUT: Final = _FLAGS | pycares.ARES_FLAG_IGNTC
 _LARGEST: Final = 65_535
 _LIMITED_BROADCAST: Final = "255.255.255.255"
 
@@ -139,22 +139,20 @@ class DnsClient:
 
     async def _found(self, name: str) -> pycares.AddrInfoResult:
         """Ask, and ask again where that helps: a datagram can come between c-ares and the look at it."""
-        flags: int | None = None
+        flags = _FLAGS
         for attempt in range(_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(_PAUSE_SECONDS * 2**attempt)
             found, code, truncated = await self._asked(name, flags)
             if found is not None:
                 return found
-            if truncated and flags is None:
+            if truncated and flags == _FLAGS:
                 flags = _CUT
             elif code != _UNREAD:
                 break
         raise _failure(name, code)
 
-    async def _asked(
-        self, name: str, flags: int | None
-    ) -> tuple[pycares.AddrInfoResult | None, int | None, bool]:
+    async def _asked(self, name: str, flags: int) -> tuple[pycares.AddrInfoResult | None, int | None, bool]:
         """Ask once; return the answer or the error's number, and whether an answer was cut short."""
         try:
             lookup = _Lookup(self._servers, self._timeout_seconds, flags, self._ignored)
@@ -204,7 +202,7 @@ class _Lookup:
         self,
         servers: tuple[str, ...],
         timeout_seconds: float,
-        flags: int | None,
+        flags: int,
         ignored: Callable[[str, str], None],
     ) -> None:
         self.truncated = False
@@ -261,17 +259,30 @@ class _Lookup:
 
     def _read(self, fd: int) -> None:
         """Let c-ares read what a socket has, once the datagrams that are no answers are dropped."""
-        with socket.socket(fileno=os.dup(fd)) as source, suppress(BlockingIOError):
-            # A look at a socket that has failed would take the error away from c-ares.
-            while source.type == socket.SOCK_DGRAM and not _has_failed(fd):
-                message = source.recv(_LARGEST, socket.MSG_PEEK)
-                fault = fault_of(message, self._name)
-                if not fault:
-                    self.truncated = self.truncated or is_truncated(message)
-                    break
-                source.recv(_LARGEST)
-                self._ignored(self._name, f"a datagram by a name server: {fault}")
-            self._channel.process_fd(fd, pycares.ARES_SOCKET_BAD)
+        source = socket.socket(fileno=fd)  # without a descriptor of its own: there may be none left
+        try:
+            self._drop_faulty(source)
+        except BlockingIOError:
+            return
+        finally:
+            source.detach()
+        self._channel.process_fd(fd, pycares.ARES_SOCKET_BAD)
+
+    def _drop_faulty(self, source: socket.socket) -> None:
+        """Take datagrams away up to the first answer.
+
+        Raises:
+            BlockingIOError: there is none.
+        """
+        # A look at a socket that has failed would take the error away from c-ares.
+        while source.type == socket.SOCK_DGRAM and not _has_failed(source.fileno()):
+            message = source.recv(_LARGEST, socket.MSG_PEEK)
+            fault = fault_of(message, self._name)
+            if not fault:
+                self.truncated = self.truncated or is_truncated(message)
+                return
+            source.recv(_LARGEST)
+            self._ignored(self._name, f"a datagram by a name server: {fault}")
 
     def close(self) -> None:
         """End the lookup, whatever it waits for. The library then closes its sockets in a thread of its own."""

@@ -332,6 +332,16 @@ def test_an_answer_is_good_and_no_part_of_it_is(data: st.DataObject) -> None:
     assert fault_of(whole[: data.draw(st.integers(0, len(whole) - 1))], "svc.test")
 
 
+async def test_a_file_of_aliases_is_not_followed(
+    names: NameServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "aliases").write_text("billing real.test\n")
+    monkeypatch.setenv("HOSTALIASES", str(tmp_path / "aliases"))
+    names.zone |= {"real.test": ["10.0.0.9"], "billing": ["10.0.0.1"]}
+    assert (await client_of(names, PATIENCE).look_up("billing")).addresses == ("10.0.0.1",)
+    assert names.queries("real.test") == 0
+
+
 def test_what_is_ignored_is_an_event_once_for_a_name_and_a_reason() -> None:
     events = NameEvents()
     with capture_logs() as lines:
