@@ -11,6 +11,8 @@ from authcore.identity_headers import BY_KEY, CLIENT_CERTIFICATE, DASHED, HOSTED
 from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.delivery_checks import DELIVERY, delivery
 from config.extras import admin_token, collector, limits_can_be_shared, redis_can_be_asked
+from config.health_checks import SETTINGS as HEALTH_SETTINGS
+from config.health_checks import upstream_health
 from config.issuer_checks import issuer, issuer_tokens, unproved_emails
 from config.listener_checks import listeners, unix_sockets
 from config.loop_checks import default_upstream_loop
@@ -259,6 +261,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_WHATOMATE_REDIS_URL",), redis_can_be_asked),
     (("GATEWAY_LIMITS_URL",), limits_can_be_shared),
     (("GATEWAY_UPSTREAM_URL",), upstream_tls),
+    (HEALTH_SETTINGS, upstream_health),
     (("GATEWAY_TLS_CERT_FILE", "GATEWAY_TLS_KEY_FILE"), listener_tls),
     (("GATEWAY_TLS_REDIRECT_LISTEN", "GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), redirect),
     ((), admin_tls),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from config.checks import identity_problems
 from config.delivery_checks import failover_problems
+from config.health_checks import entry_problems as entry_health_problems
 from config.limit_checks import limit_problems
 from config.loop_checks import loop_problems
 from config.overlaps import MatchClaim, overlaps
@@ -154,7 +155,7 @@ def read_plan(settings: Settings) -> RoutePlan | None:
             (called, text.line(("upstreams", name, *where)), f"upstream {name}: {problem}")
             for name, upstream in written.upstreams.items()
             if upstream is not None
-            for where, problem in _upstream_problems(upstream, settings)
+            for where, problem in _upstream_problems(name, upstream, settings)
         ]
         upstreams |= written.upstreams
         problems += [
@@ -197,12 +198,13 @@ def preset_text(name: str) -> bytes:
     return (resources.files("config") / "presets" / f"{name}.yaml").read_bytes()
 
 
-def _upstream_problems(upstream: UpstreamEntry, settings: Settings) -> Iterator[Problem]:
+def _upstream_problems(name: str, upstream: UpstreamEntry, settings: Settings) -> Iterator[Problem]:
     """Yield every contradiction in one upstream: its place in the upstream, and the message."""
     for problem in identity_problems(upstream.identity or (), settings):
         yield ("identity",), problem
     for key, problem in entry_tls_problems(upstream.tls, upstream.urls):
         yield ("tls", key), f"tls: {key}: {problem}"
+    yield from entry_health_problems(upstream, settings, ours=name == DEFAULT_UPSTREAM)
     key = "url" if upstream.endpoints is None else "endpoints"
     for problem in loop_problems(upstream.urls, settings):
         yield (key,), problem

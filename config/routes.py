@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from config.delivery import RoutePolicies, UpstreamPolicies
 from config.entries import Entry, Name, Some
 from config.groups.browsers import Cors
+from config.groups.health import HealthKeys
 from config.groups.tls import TlsEntry
 from config.groups.traffic import (
     BALANCE,
@@ -48,7 +49,7 @@ DEFAULT_UPSTREAM: Final = "default"
 """Name of the upstream of ``GATEWAY_UPSTREAM_URL``, unless the file defines it."""
 
 
-class UpstreamEntry(Entry, UpstreamPolicies):
+class UpstreamEntry(Entry, UpstreamPolicies, HealthKeys):
     """A service behind the gateway. What is left out is as in the ``GATEWAY_UPSTREAM_*`` settings."""
 
     model_config = ConfigDict(

@@ -86,7 +86,7 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     },
     "outbound": {"outbound", "wire"},
     "proxy": {"proxy", "limits", "traffic", "wire", *GROUND},
-    "traffic": {"traffic", "wire"},
+    "traffic": {"traffic", "wire", "logs"},
     "endpoints": {"endpoints", *GROUND},
     "admin": {"admin", "admin_access", "status", *GROUND},
     "admin_access": GROUND,

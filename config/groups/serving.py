@@ -18,6 +18,7 @@ from config.fields import (
     UpstreamUrl,
 )
 from config.groups.delivering import Delivering
+from config.groups.health import Health
 from config.groups.tls import ServerName, TlsEntry
 from config.groups.traffic import BALANCE, HASH_BY, SPILL_OVER, ZONE, Balance, HashBy, SpillOver, Zone
 
@@ -47,8 +48,8 @@ class Admin(Group):
     tls_key_file: str | None = Field(None, description="PEM file of its key.")
 
 
-class Upstream(Delivering):
-    """The service behind the gateway."""
+class _Service(Group):
+    """How the service behind the gateway is reached, and how long it is waited for."""
 
     url: UpstreamUrl | None = Field(
         None, description="URL of the upstream, http://host:port, https://host:port or unix:/path. Required."
@@ -120,6 +121,10 @@ class Upstream(Delivering):
         return TlsEntry(
             **{key.removeprefix("tls_"): value for key, value in written.items() if key.startswith("tls_")}
         )
+
+
+class Upstream(Delivering, Health, _Service):
+    """The service behind the gateway."""
 
 
 class Resolver(Group):

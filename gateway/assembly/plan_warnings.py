@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import asks_at_least
 from authcore.permissions import ALL
+from config.health_checks import health_doubts
 from config.limit_checks import SETTINGS_LIMITS
 from config.overlaps import ClaimIndex
 from config.patterns import Relation, compare
@@ -34,6 +35,7 @@ def plan_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
     """Yield each warning as a line that says what is odd and what to do."""
     yield from _unknown_permissions(plan)
     yield from _unreached_upstreams(plan, settings)
+    yield from health_doubts(plan, settings)
     yield from _other_spellings(plan)
     yield from delivery_warnings(plan, settings)
     yield from balance_doubts(plan, settings)

@@ -10,6 +10,7 @@ from authcore.identity_headers import in_words
 from gateway.assembly.delivery_reporting import reported
 from gateway.assembly.limits import publish_limits
 from gateway.assembly.upstream_reporting import endpoints_report, publish_upstreams
+from gateway.assembly.watching import is_panicking
 from gateway.status.readiness import Readiness
 from gateway.status.report import Report
 
@@ -179,7 +180,8 @@ def _upstream(upstream: Upstream) -> Snapshot:
         "waiting": pool.waiting,
         "failing": upstream.meter.failing,
         "identity": in_words(upstream.withheld),
-        "addresses": endpoints_report(pool),
+        "panic": is_panicking(upstream),
+        "addresses": endpoints_report(upstream),
         **reported(upstream),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gateway.assembly.delivery_reporting import publish_deliveries
+from gateway.assembly.watching import publish_watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
     """Publish the metrics of upstream connections; the list of upstreams is read at each scrape."""
     publish_places(metrics, upstreams)
     publish_deliveries(metrics, upstreams)
+    publish_watches(metrics, upstreams)
 
     def by_upstream(read: Callable[[UpstreamPool], float]) -> Callable[[], dict[tuple[str, ...], float]]:
         return lambda: {(upstream.name,): read(upstream.pool) for upstream in upstreams()}
@@ -33,7 +35,7 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
         ("connections_max", "Connections at most.", lambda pool: pool.limits.connections),
         ("waiting", "Requests waiting for a connection.", lambda pool: pool.waiting),
         ("addresses", "Addresses known of its names.", _addresses),
-        ("addresses_behind", "Addresses not reached of late, which are tried after the others.", _behind),
+        ("addresses_behind", "Addresses that requests go around: ejected, or failing their checks.", _behind),
     )
     for name, meaning, read in gauges:
         metrics.read_gauges(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))
@@ -47,18 +49,7 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
         metrics.read_counters(
             f"gateway_upstream_connections_{name}", meaning, ("upstream",), by_upstream(read)
         )
-    metrics.read_gauges(
-        "gateway_upstream_endpoint_active",
-        "Requests at work at an endpoint: they have a connection there, or wait for one.",
-        ("upstream", "endpoint"),
-        lambda: _by_endpoint(upstreams(), lambda endpoint: endpoint.active),
-    )
-    metrics.read_counters(
-        "gateway_upstream_endpoint_requests",
-        "Requests that an endpoint was sent.",
-        ("upstream", "endpoint"),
-        lambda: _by_endpoint(upstreams(), lambda endpoint: endpoint.requests),
-    )
+    publish_endpoints(metrics, upstreams)
     metrics.read_counters(
         "gateway_upstream_tls_handshakes",
         "TLS handshakes with upstreams, by whether an earlier one was resumed.",
@@ -69,6 +60,34 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
             if (tls := upstream.pool.tls) is not None
             for word, number in (("yes", tls.resumed), ("no", tls.handshakes - tls.resumed))
         },
+    )
+
+
+def publish_endpoints(metrics: Metrics, upstreams: Callable[[], Iterable[Upstream]]) -> None:
+    """Publish the metrics of endpoints."""
+    metrics.read_gauges(
+        "gateway_upstream_endpoint_active",
+        "Requests at work at an endpoint: they have a connection there, or wait for one.",
+        ("upstream", "endpoint"),
+        lambda: _by_endpoint(upstreams(), lambda endpoint: endpoint.active),
+    )
+    metrics.read_gauges(
+        "gateway_upstream_endpoint_unhealthy",
+        "1: it fails its active checks; 0: it passes them, or has none.",
+        ("upstream", "endpoint"),
+        lambda: _by_endpoint(upstreams(), lambda endpoint: int(endpoint.unhealthy)),
+    )
+    metrics.read_gauges(
+        "gateway_upstream_endpoint_ejected",
+        "1: it is ejected because it failed requests; 0: it is not.",
+        ("upstream", "endpoint"),
+        lambda: _by_endpoint(upstreams(), lambda endpoint: int(endpoint.ejected)),
+    )
+    metrics.read_counters(
+        "gateway_upstream_endpoint_requests",
+        "Requests that an endpoint was sent.",
+        ("upstream", "endpoint"),
+        lambda: _by_endpoint(upstreams(), lambda endpoint: endpoint.requests),
     )
 
 
@@ -90,18 +109,23 @@ def _addresses(pool: UpstreamPool) -> float:
 
 def _behind(pool: UpstreamPool) -> float:
     endpoints = pool.endpoints
-    return 0 if endpoints is None else sum(map(endpoints.is_back, endpoints.every()))
+    return 0 if endpoints is None else sum(not endpoint.available for endpoint in endpoints.every())
 
 
-def endpoints_report(pool: UpstreamPool) -> dict[str, dict[str, int]]:
-    """Return the addresses of an upstream with their counts, and 1 if one is tried after the others."""
-    endpoints = pool.endpoints
+def endpoints_report(upstream: Upstream) -> dict[str, dict[str, int]]:
+    """Return the endpoints of an upstream with their counts and what speaks against them, as 1 or 0.
+
+    ``behind``: requests go around it. ``ejected``: it failed requests. ``unhealthy``: it fails its checks.
+    """
+    endpoints = upstream.pool.endpoints
     if endpoints is None:
         return {}
     return {
         endpoint.name: {
             "open": endpoint.open,
-            "behind": int(endpoints.is_back(endpoint)),
+            "behind": int(not endpoint.available),
+            "ejected": int(endpoint.ejected),
+            "unhealthy": int(endpoint.unhealthy),
             "active": endpoint.active,
             "requests": endpoint.requests,
             "weight": endpoint.weight,

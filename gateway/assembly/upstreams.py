@@ -21,10 +21,12 @@ from authcore.identity_headers import ALL, withheld
 from config.groups.traffic import EndpointEntry
 from config.routes import DEFAULT_UPSTREAM
 from gateway.assembly.deliveries import Deliveries, flat
+from gateway.assembly.watching import watch_over, watch_policy
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.hash_key import parse_hash_key
 from gateway.proxy.upstreams import Upstream
 from gateway.traffic.cluster import BalancePolicy, Cluster
+from gateway.traffic.watch import WatchPolicy
 from gateway.wire.endpoint import Authority
 from gateway.wire.pool import PoolLimits, UpstreamPool
 from gateway.wire.round_robin import Endpoints
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
 _SECURE: Final = "https://"
 _UNIX: Final = "unix:"
-_NO_VALUES: Final = {"url", "endpoints", "tls"}
+_NO_VALUES: Final = {"url", "endpoints", "tls", "health", "ejection"}
 """Keys of an upstream's entry that are not among the settings of GATEWAY_UPSTREAM_*, or mean something else there."""
 
 log = structlog.get_logger()
@@ -56,6 +58,7 @@ class _Spec:
     limits: PoolLimits
     tls: UpstreamTlsTerms | None = None
     balance: BalancePolicy = field(default_factory=BalancePolicy)
+    watch: WatchPolicy = field(default_factory=WatchPolicy)
 
 
 class Upstreams:
@@ -127,13 +130,14 @@ class Upstreams:
             ),
             _terms(tls) if any(place.url.startswith(_SECURE) for place in places) else None,
             BalancePolicy(merged["balance"], merged["zone"], merged["zone_spill_over"]),
+            watch_policy(default, entry, ours=name == DEFAULT_UPSTREAM),
         )
+        label = "upstream" if entry is None else name
         before = self._specs.get(name)
         if before is not None and before.tls == spec.tls:
             pool, cluster = self.now[name].pool, self.now[name].cluster
         else:
-            pool, cluster = self._pool(name, spec)
-        label = "upstream" if entry is None else name
+            pool, cluster = self._pool(label, spec)
         terms, is_on = self._deliveries.of_upstream(merged)
         return spec, Upstream(
             label,
@@ -165,10 +169,8 @@ class Upstreams:
         )
         pool = UpstreamPool(endpoints.dial, spec.limits, self._deadlines, self._outbox, tls)
         cluster = Cluster(spec.balance)
-        cluster.take(endpoints.every())
+        watch_over(name, spec.watch, endpoints, cluster)
         pool.endpoints, endpoints.retire = endpoints, pool.retire
-        endpoints.changed = cluster.take
-        endpoints.reached, endpoints.unreached = cluster.reached, cluster.unreached
         return pool, cluster
 
     def settle(self, planned: dict[str, tuple[_Spec, Upstream]]) -> None:
@@ -183,10 +185,14 @@ class Upstreams:
         for upstream in self.now.values():
             if upstream.pool.endpoints is not None:
                 upstream.pool.endpoints.follow()
+            if upstream.cluster.watch is not None and self._resolver is not None:
+                upstream.cluster.watch.begin()
         in_use = {id(upstream.pool) for upstream in self.now.values()}
         for upstream in before.values():
             if id(upstream.pool) not in in_use:
                 upstream.pool.close()
+                if upstream.cluster.watch is not None:
+                    upstream.cluster.watch.close()
 
     async def look(self) -> None:
         """Read the files of TLS again if they have changed; one that cannot be used changes nothing."""
@@ -231,6 +237,8 @@ def _change(upstream: Upstream, spec: _Spec) -> None:
     pool = upstream.pool
     pool.resize(spec.limits)
     upstream.cluster.configure(spec.balance)
+    if upstream.cluster.watch is not None:
+        upstream.cluster.watch.configure(spec.watch)
     if pool.endpoints is not None:
         pool.endpoints.handshake_seconds = spec.limits.connect_timeout_seconds
         pool.endpoints.lead_to(_authorities(spec, pool.tls))

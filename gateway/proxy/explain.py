@@ -161,9 +161,11 @@ class Explainer:
         secret = self._secret if route.edits is None else self._secret | route.edits.names
         forwarded = {name.lower() for name, _ in lines}
         endpoints = route.upstream.pool.endpoints
+        every = [] if endpoints is None else endpoints.every()
         return {
             "name": route.upstream.name,
-            "addresses": [] if endpoints is None else [endpoint.name for endpoint in endpoints.every()],
+            "addresses": [endpoint.name for endpoint in every],
+            "away": [endpoint.name for endpoint in every if not endpoint.available],
             **_policy(route.upstream.delivery),
             "target": first.split(" ")[1],
             "headers": [[name, REDACTED if name.lower() in secret else value] for name, value in lines],

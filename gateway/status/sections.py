@@ -143,6 +143,8 @@ def upstreams(snapshot: Snapshot) -> str:
             kind, state = "bad", f"awaited ({now['awaiting']})"
         elif now.get("away"):
             kind, state = "warn", "away, another stands in"
+        elif now["panic"]:
+            kind, state = "bad", "panic: too few healthy endpoints"
         rows.append(
             f'<tr><td>{tell(name)}</td><td class="{kind}">{tell(state)}</td><td>{_number(window["answered"])}</td>'
             f"<td>{_number(window['failed'])}</td><td>{_seconds(quantile(0.5, window['buckets']))}</td>"
@@ -155,10 +157,10 @@ def upstreams(snapshot: Snapshot) -> str:
 
 
 def _addresses(now: Mapping[str, Mapping[str, float]]) -> str:
-    """Return an upstream's addresses with requests at work and open connections; those not reached are marked."""
+    """Return an upstream's addresses with requests at work and open connections; those gone around are marked."""
     return "<br>".join(
         f'<span class="{"bad" if one["behind"] else "good"}">{tell(name)}</span> '
-        f"{_number(one['active'])}/{_number(one['open'])}"
+        f"{_number(one['active'])}/{_number(one['open'])}{_ails(one)}"
         for name, one in now.items()
     )
 
@@ -172,6 +174,12 @@ def limits(snapshot: Snapshot) -> str:
     ]
     head = ("limit", "admitted", "refused", "in shadow", "callers")
     return f'<section id="limits"><h2>Limits</h2>{_table(head, rows)}</section>' if rows else ""
+
+
+def _ails(one: Mapping[str, float]) -> str:
+    """Return what speaks against an endpoint, in words."""
+    words = [word for key, word in (("ejected", "ejected"), ("unhealthy", "fails its checks")) if one[key]]
+    return f' <span class="bad">{", ".join(words)}</span>' if words else ""
 
 
 def denials(snapshot: Snapshot) -> str:

@@ -1,1 +1,1 @@
-"""Traffic policies: what an upstream is owed. They are pure: no I/O and no clock, for `now` is passed in."""
+"""Traffic policies: what an upstream is owed. Those that decide do no I/O and have no clock; the prober alone sends."""

@@ -2,9 +2,9 @@
 
 Laws:
 
-- An endpoint is eligible if it is available, is not to be avoided, and could be reached of late or has an unused
-  connection. None other is picked, and one is picked if there is any.
-- Shares of the requests are as the weights.
+- An endpoint is eligible if it is available, and is not to be avoided. None other is picked, and one is picked if there
+  is any.
+- Shares of the requests are as the weights; that of an endpoint in its slow start grows from a tenth of it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from bisect import bisect_right
 from itertools import accumulate
 from random import random
 from typing import TYPE_CHECKING, Final
+
+from gateway.traffic.health import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,11 +25,9 @@ _DRAWS: Final = 3
 """So often an endpoint is drawn from all, before the ineligible are sorted out."""
 
 
-def is_eligible(endpoint: Endpoint, now: float, avoid: Sequence[Endpoint]) -> bool:
-    """Return whether an endpoint may be picked at `now`, in monotonic seconds."""
-    if not endpoint.available or (endpoint.back > now and not endpoint.idle):
-        return False
-    return not avoid or endpoint not in avoid
+def is_eligible(endpoint: Endpoint, avoid: Sequence[Endpoint]) -> bool:
+    """Return whether an endpoint may be picked."""
+    return endpoint.available and (not avoid or endpoint not in avoid)
 
 
 class Balancer:
@@ -45,7 +45,7 @@ class LeastRequests(Balancer):
     """Balancer by least requests of two random choices.
 
     Two different endpoints are drawn, each in proportion to its weight; the one with fewer requests at work, for its
-    weight, is picked, and the first of equals.
+    weight, is picked, and the first of equals. One in its slow start takes part in some of the draws.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], draw: Callable[[], float] = random) -> None:
@@ -54,9 +54,12 @@ class LeastRequests(Balancer):
         self._random = draw
         self._sums = list(accumulate(endpoint.weight for endpoint in self._every))
         self._is_even = len({endpoint.weight for endpoint in self._every}) == 1
+        self._coin = -1.0
+        """One number for each pick that needs it: it decides which slow starters take part in it."""
 
     def pick(self, now: float, avoid: Sequence[Endpoint]) -> Endpoint | None:
         """Return the endpoint of the next request; None if none is eligible."""
+        self._coin = -1.0
         first = self._draw(now, avoid, None)
         if first is None:
             return None
@@ -74,9 +77,12 @@ class LeastRequests(Balancer):
                 drawn = every[int(place * len(every))]
             else:
                 drawn = every[bisect_right(sums, int(place * sums[-1]))]
-            if drawn is not other and is_eligible(drawn, now, avoid):
+            if drawn is not other and is_eligible(drawn, avoid) and self._takes_part(drawn, now):
                 return drawn
-        rest = [one for one in every if one is not other and is_eligible(one, now, avoid)]
+        eligible = [one for one in every if one is not other and is_eligible(one, avoid)]
+        rest = [one for one in eligible if self._takes_part(one, now)]
+        if not rest and other is None:
+            rest = eligible
         if not rest:
             return None
         left = int(self._random() * sum([one.weight for one in rest]))
@@ -85,6 +91,14 @@ class LeastRequests(Balancer):
             if left < 0:
                 return drawn
         return rest[-1]
+
+    def _takes_part(self, endpoint: Endpoint, now: float) -> bool:
+        """Return whether an endpoint takes part in the present pick: all do but some of those in their slow start."""
+        if now - endpoint.since >= endpoint.slow_start:
+            return True
+        if self._coin < 0.0:
+            self._coin = self._random()
+        return self._coin < share(endpoint.since, now, endpoint.slow_start)
 
 
 class RoundRobin(Balancer):
@@ -95,15 +109,18 @@ class RoundRobin(Balancer):
         super().__init__(endpoints)
         begin = int(draw() * len(self._every))
         self._every = self._every[begin:] + self._every[:begin]
-        self._credits = [0] * len(self._every)
+        self._credits = [0.0] * len(self._every)
 
     def pick(self, now: float, avoid: Sequence[Endpoint]) -> Endpoint | None:
         """Return the endpoint of the next request; None if none is eligible."""
-        best, total, gained = -1, 0, self._credits
+        best, total, gained = -1, 0.0, self._credits
         for place, endpoint in enumerate(self._every):
-            if is_eligible(endpoint, now, avoid):
-                total += endpoint.weight
-                gained[place] += endpoint.weight
+            if is_eligible(endpoint, avoid):
+                weight = float(endpoint.weight)
+                if now - endpoint.since < endpoint.slow_start:
+                    weight *= share(endpoint.since, now, endpoint.slow_start)
+                total += weight
+                gained[place] += weight
                 if best < 0 or gained[place] > gained[best]:
                     best = place
         if best < 0:

@@ -17,18 +17,20 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.traffic.balance import LeastRequests, RoundRobin
 from gateway.traffic.hash_ring import HashRing
-from gateway.traffic.outcomes import REACHED, UNREACHED
+from gateway.traffic.outcomes import ANSWERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.traffic.balance import Balancer
+    from gateway.traffic.watch import Watch
     from gateway.wire.endpoint import Endpoint
 
     Observer = Callable[[Endpoint, int, int, float], None]
 
 LEAST_REQUESTS: Final = "least_requests"
 ROUND_ROBIN: Final = "round_robin"
+_SERVER_ERROR: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class _Tier:
         ring = self._ring
         if ring is None:  # made when the first request needs it
             ring = self._ring = HashRing(self._endpoints)
-        return ring.pick(key, now, avoid)
+        return ring.pick(key, avoid)
 
 
 class _Level:
@@ -100,7 +102,9 @@ class Cluster:
         endpoints: The endpoints that are known now.
         plain: There is nothing to choose and nobody observes: any connection of the pool will do.
         observers: Called with an endpoint, an outcome (:mod:`gateway.traffic.outcomes`), the status of an answer (else
-            0) and the time in monotonic seconds. Change it by :meth:`observe` alone.
+            0) and the time in monotonic seconds; not with answers below 500 of an endpoint that is not suspect. Change
+            it by :meth:`observe` alone.
+        watch: The watch over the endpoints; None for the gateway's own application.
     """
 
     def __init__(self, policy: BalancePolicy | None = None, draw: Callable[[], float] = random) -> None:
@@ -110,6 +114,7 @@ class Cluster:
         self.endpoints: list[Endpoint] = []
         self.observers: list[Observer] = []
         self.plain = True
+        self.watch: Watch | None = None
         self._levels: list[_Level] = []
 
     def __repr__(self) -> str:
@@ -159,7 +164,6 @@ class Cluster:
                 one in avoid,
                 not one.available,
                 one.weight == 0,
-                max(one.back, now),
                 one.priority,
                 one.active,
             ),
@@ -167,13 +171,7 @@ class Cluster:
 
     def observed(self, endpoint: Endpoint, outcome: int, status: int, now: float) -> None:
         """Pass the outcome of an attempt on; ``status`` is that of an answer, else 0."""
+        if outcome == ANSWERED and status < _SERVER_ERROR and not endpoint.suspect:
+            return
         for observer in self.observers:
             observer(endpoint, outcome, status, now)
-
-    def reached(self, endpoint: Endpoint, now: float) -> None:
-        """Pass on that an endpoint was connected to."""
-        self.observed(endpoint, REACHED, 0, now)
-
-    def unreached(self, endpoint: Endpoint, now: float) -> None:
-        """Pass on that an endpoint could not be connected to."""
-        self.observed(endpoint, UNREACHED, 0, now)

@@ -42,7 +42,7 @@ class HashRing:
         self._points = sorted(owners)
         self._owners = [owners[point] for point in self._points]
 
-    def pick(self, key: bytes, now: float, avoid: Sequence[Endpoint]) -> Endpoint | None:
+    def pick(self, key: bytes, avoid: Sequence[Endpoint]) -> Endpoint | None:
         """Return the endpoint of a key, or of the next point whose endpoint is eligible; None if none is."""
         owners = self._owners
         size = len(owners)
@@ -50,7 +50,7 @@ class HashRing:
         passed: list[Endpoint] = []
         for place in range(begin, begin + size):
             owner = owners[place % size]
-            if is_eligible(owner, now, avoid):
+            if is_eligible(owner, avoid):
                 return owner
             if owner not in passed:
                 passed.append(owner)

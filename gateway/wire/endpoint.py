@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gateway.wire.dialler import Destination
 
 
+_HTTP: Final = 80
+_HTTPS: Final = 443
 AT_ONCE_SECONDS: Final = 0.5
 """A server that closes a connection behind an answer does so within this time. The clock is a quarter second coarse."""
 
@@ -40,6 +42,15 @@ class Authority:
     zone: str = field(default="", compare=False)
     priority: int = field(default=0, compare=False)
 
+    @property
+    def host_field(self) -> bytes:
+        """The Host of a request of the gateway's own to it (RFC 9110 section 7.2)."""
+        if self.host.startswith("/"):
+            return b"localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        usual = _HTTP if self.tls is None else _HTTPS
+        return (host if self.port == usual else f"{host}:{self.port}").encode("ascii")
+
     def at(self, address: str) -> str:
         """Return the words for one of its addresses."""
         if address.startswith("/"):
@@ -59,23 +70,25 @@ class Endpoint:
         dialling: Number of connections to it that are being opened.
         active: Number of exchanges at work there: they have a connection to it, or wait for one.
         requests: Number of exchanges that have been lent a connection to it.
-        back: Monotonic time in seconds until which it is tried after the others, as it could not be reached.
         ends_after: It is expected to close a connection behind so many answers, without announcing it; 0 if it keeps
             connections, None if nothing is known yet.
         weight: See :class:`Authority`; ``zone`` and ``priority`` likewise.
-        available: False while it is ejected, or fails its health checks: it is then not chosen.
+        available: False while it is ejected, or fails its health checks: it is then tried after the others alone.
+        ejected: True while it is ejected.
+        unhealthy: True while it fails its health checks.
+        suspect: True if it failed of late, so that its successes count.
         since: Monotonic time in seconds since when it is available without a break.
+        slow_start: Seconds after that in which its share of the requests grows; 0 for none.
     """
 
     __slots__ = (
         "active",
         "authority",
         "available",
-        "back",
         "destination",
         "dialling",
+        "ejected",
         "ends_after",
-        "failures",
         "idle",
         "key",
         "name",
@@ -83,6 +96,9 @@ class Endpoint:
         "priority",
         "requests",
         "since",
+        "slow_start",
+        "suspect",
+        "unhealthy",
         "weight",
         "worked",
         "zone",
@@ -94,11 +110,12 @@ class Endpoint:
         self.name = authority.at(address)
         self.key = f"{address} {authority.port}".encode()
         self.destination: Destination = destination(address, authority.port)
-        self.open = self.idle = self.dialling = self.failures = 0
+        self.open = self.idle = self.dialling = 0
         self.active = self.requests = 0
-        self.back = self.since = 0.0
+        self.since = self.slow_start = 0.0
         self.worked = False
         self.available = True
+        self.ejected = self.unhealthy = self.suspect = False
         self.ends_after: int | None = None
 
     def belong(self, authority: Authority) -> None:

@@ -1,12 +1,12 @@
-"""Round-robin load balancer over the addresses of one upstream, with backoff for those that cannot be reached.
+"""Round-robin load balancer of one upstream's new connections, over its addresses.
 
 Laws:
 
 - Each address of each name is an endpoint. A new connection goes to the endpoint that it is asked for; if to none, or
   if that one cannot be reached, to the endpoint with the fewest connections, in turns among equals.
-- An endpoint that could not be reached, or was silent until another had answered, is tried after the others, for one
-  second at first and twice as long each time, up to a minute. The next connection to it ends that. It is still tried
-  before a request fails.
+- An endpoint that is not available (ejected, or failing its checks: :mod:`gateway.traffic.watch`) is tried after the
+  others, and still before a request fails.
+- An endpoint that could not be reached, or was silent until another had answered, is reported, and so is each that was.
 - The endpoints are tried in a staggered race (:mod:`gateway.wire.dialler`), the families by turns: one that is silent
   costs a quarter of a second.
 """
@@ -16,9 +16,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from typing import TYPE_CHECKING, Final
-
-import structlog
+from typing import TYPE_CHECKING
 
 from gateway.wire.address_book import AddressBook
 from gateway.wire.dialler import RACE_SECONDS, over, race
@@ -33,21 +31,15 @@ if TYPE_CHECKING:
     from gateway.wire.resolver import Resolver
     from gateway.wire.upstream import UpstreamConnection
 
-LONGEST_SECONDS: Final = 60.0
-_MOST_FAILURES: Final = 7
-"""Failures are counted up to here: two to the sixth seconds exceeds the longest wait."""
-
-log = structlog.get_logger()
-
 
 class Endpoints(AddressBook):
     """Load balancer of one upstream's connections.
 
     Attributes:
         handshake_seconds: Seconds that several endpoints share for TLS; None for no bound.
-        unreached: Called with an endpoint that could not be reached, and the time; also for one that was silent until
-            another had answered.
-        reached: Called with an endpoint that a connection was opened to, TLS included, and the time.
+        unreached: Called with an endpoint that could not be reached, the error, the time, and whether that says
+            something about it: not if it is of an address family by which nothing of the upstream is reached.
+        reached: Called with an endpoint to which a connection was opened, and the time.
     """
 
     def __init__(
@@ -66,12 +58,10 @@ class Endpoints(AddressBook):
         self.handshake_seconds = handshake_seconds
         self._now = now
         self._turn = -1
-        self.unreached: Callable[[Endpoint, float], None] = lambda _endpoint, _now: None
+        self.unreached: Callable[[Endpoint, OSError, float, bool], None] = (
+            lambda _endpoint, _error, _now, _counts: None
+        )
         self.reached: Callable[[Endpoint, float], None] = lambda _endpoint, _now: None
-
-    def is_back(self, endpoint: Endpoint) -> bool:
-        """Return whether an endpoint is tried after the others now."""
-        return endpoint.back > self._now()
 
     async def dial(
         self, protocol: Callable[[], UpstreamConnection], to: Endpoint | None = None
@@ -103,7 +93,6 @@ class Endpoints(AddressBook):
                 self._failed(endpoint, error)
                 waiting.remove(endpoint)
             else:
-                endpoint.failures, endpoint.back = 0, 0.0
                 self.reached(endpoint, self._now())
                 if connection.is_open:  # else its pool has counted it as gone
                     connection.endpoint = endpoint
@@ -157,11 +146,9 @@ class Endpoints(AddressBook):
         every = self.every()
         self._turn = (self._turn + 1) % len(every)
         turned = every[self._turn :] + every[: self._turn]
-        now = self._now()
-        good = [endpoint for endpoint in turned if endpoint.back <= now]
+        good = [endpoint for endpoint in turned if endpoint.available]
         good.sort(key=lambda endpoint: endpoint.open + endpoint.dialling)
-        behind = [endpoint for endpoint in turned if endpoint.back > now]
-        behind.sort(key=lambda endpoint: endpoint.back)
+        behind = [endpoint for endpoint in turned if not endpoint.available]
         row = [*by_turns(good), *by_turns(behind)]
         if to in row:
             row.remove(to)
@@ -169,20 +156,7 @@ class Endpoints(AddressBook):
         return row
 
     def _failed(self, endpoint: Endpoint, error: OSError) -> None:
-        now = self._now()
-        self.unreached(endpoint, now)
-        if endpoint.back > now:  # the same outage, found by another dial
-            return
-        endpoint.failures = min(endpoint.failures + 1, _MOST_FAILURES)
-        wait = min(LONGEST_SECONDS, 2.0 ** (endpoint.failures - 1))
-        endpoint.back = now + wait
-        if not self._is_other_family(endpoint):
-            log.warning(
-                "endpoint_unreachable",
-                endpoint=endpoint.name,
-                error=str(error) or type(error).__name__,
-                behind_the_others_for_seconds=wait,
-            )
+        self.unreached(endpoint, error, self._now(), not self._is_other_family(endpoint))
 
     def _is_other_family(self, endpoint: Endpoint) -> bool:
         """Return whether the upstream is reached by one family alone, and `endpoint` is of the other."""

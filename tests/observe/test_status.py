@@ -259,7 +259,8 @@ async def test_whatever_an_upstream_is_called_stays_text(name: str) -> None:
                 "max": 1,
                 "waiting": 0,
                 "failing": 1,
-                "addresses": {name: {"open": 1, "behind": 1, "active": 1}},
+                "panic": 1,
+                "addresses": {name: {"open": 1, "behind": 1, "active": 1, "ejected": 1, "unhealthy": 1}},
             }
         },
         "recent": {"1m": window, "5m": window, "history": []},

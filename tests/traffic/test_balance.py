@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.traffic.balance import LeastRequests, RoundRobin, is_eligible
 from gateway.traffic.cluster import BalancePolicy, Cluster
 from gateway.traffic.hash_ring import HashRing
+from gateway.traffic.outcomes import ANSWERED, TIMED_OUT
 from gateway.wire.endpoint import Authority, Endpoint
 
 if TYPE_CHECKING:
@@ -30,33 +31,34 @@ def endpoint(port: int, weight: int = 1, zone: str = "", priority: int = 0) -> E
 
 
 @st.composite
-def fleets(draw: st.DrawFn, weights: st.SearchStrategy[int] | None = None) -> list[Endpoint]:
-    """Endpoints in any state."""
+def fleets(
+    draw: st.DrawFn, weights: st.SearchStrategy[int] | None = None, slow: tuple[float, ...] = (0.0,)
+) -> list[Endpoint]:
+    """Endpoints in any state, some of them in one of the `slow` starts."""
     fleet = []
     for port in range(1, draw(st.integers(1, 6)) + 1):
         one = endpoint(port, draw(st.integers(1, 5) if weights is None else weights))
         one.active = draw(st.integers(0, 4))
         one.available = draw(st.booleans())
-        one.back = draw(st.sampled_from([0.0, NOW + 1]))
-        one.idle = draw(st.integers(0, 1))
+        one.since, one.slow_start = NOW - 1, draw(st.sampled_from(slow))
         fleet.append(one)
     return fleet
 
 
 def eligible(fleet: list[Endpoint], avoid: list[Endpoint]) -> list[Endpoint]:
     """The plainest reading."""
-    return [one for one in fleet if one.available and one not in avoid and (one.back <= NOW or one.idle > 0)]
+    return [one for one in fleet if one.available and one not in avoid]
 
 
-@given(fleets(), st.sets(st.integers(0, 5)), st.sampled_from([LeastRequests, RoundRobin]))
+@given(fleets(slow=(0.0, 10.0)), st.sets(st.integers(0, 5)), st.sampled_from([LeastRequests, RoundRobin]))
 def test_an_eligible_endpoint_is_picked_if_there_is_one_and_no_other(
     fleet: list[Endpoint], avoided: set[int], kind: type[LeastRequests | RoundRobin]
 ) -> None:
     avoid = [one for place, one in enumerate(fleet) if place in avoided]
     may = eligible(fleet, avoid)
-    assert [one for one in fleet if is_eligible(one, NOW, avoid)] == may
+    assert [one for one in fleet if is_eligible(one, avoid)] == may
     for key in (None, b"key"):
-        picked = HashRing(fleet).pick(key, NOW, avoid) if key else kind(fleet).pick(NOW, avoid)
+        picked = HashRing(fleet).pick(key, avoid) if key else kind(fleet).pick(NOW, avoid)
         assert (picked in may) if may else picked is None
 
 
@@ -125,16 +127,16 @@ def test_when_an_endpoint_leaves_its_keys_alone_move_and_when_it_joins_keys_move
     rest = [one for one in fleet if one is not leaver]
     whole, without = HashRing(fleet), HashRing(rest)
     for key in KEYS:
-        before, after = whole.pick(key, NOW, ()), without.pick(key, NOW, ())
+        before, after = whole.pick(key, ()), without.pick(key, ())
         assert after is before or before is leaver
         assert (after is None) == (not rest)
-        assert whole.pick(key, NOW, [leaver]) is after, "to avoid one is as if it were not there"
+        assert whole.pick(key, [leaver]) is after, "to avoid one is as if it were not there"
 
 
 def test_a_key_belongs_to_the_same_endpoint_in_every_process() -> None:
     def owners(ports: tuple[int, ...]) -> str:
         ring = HashRing([endpoint(port) for port in ports])
-        picked = [ring.pick(key, NOW, ()) for key in KEYS]
+        picked = [ring.pick(key, ()) for key in KEYS]
         return "".join(str(one.authority.port) for one in picked if one is not None)
 
     assert owners((1, 2, 3)) == owners((3, 1, 2))
@@ -144,7 +146,7 @@ def test_a_key_belongs_to_the_same_endpoint_in_every_process() -> None:
 def test_keys_are_shared_as_the_weights_are() -> None:
     fleet = [endpoint(1, 1), endpoint(2, 1), endpoint(3, 2)]
     ring = HashRing(fleet)
-    owners = Counter(ring.pick(b"%d" % number, NOW, ()) for number in range(20_000))
+    owners = Counter(ring.pick(b"%d" % number, ()) for number in range(20_000))
     assert [round(owners[one] / 5000, 0) for one in fleet] == [1, 1, 2]
     assert all(abs(owners[one] - 5000 * one.weight) < 1000 * one.weight for one in fleet)
 
@@ -186,9 +188,13 @@ def test_a_cluster_is_plain_with_one_endpoint_that_nobody_observes() -> None:
     seen: list[tuple[Endpoint, int, int, float]] = []
     cluster.observe([lambda *outcome: seen.append(outcome)])
     assert not cluster.plain
-    cluster.observed(cluster.endpoints[0], 2, 0, NOW)
-    cluster.unreached(cluster.endpoints[0], NOW)
-    assert seen == [(cluster.endpoints[0], 2, 0, NOW), (cluster.endpoints[0], 1, 0, NOW)]
+    (one,) = cluster.endpoints
+    cluster.observed(one, TIMED_OUT, 0, NOW)
+    cluster.observed(one, ANSWERED, 200, NOW)
+    cluster.observed(one, ANSWERED, 503, NOW)
+    one.suspect = True
+    cluster.observed(one, ANSWERED, 200, NOW)
+    assert [outcome[1:3] for outcome in seen] == [(TIMED_OUT, 0), (ANSWERED, 503), (ANSWERED, 200)]
     cluster.observe([])
     assert cluster.plain
     cluster.take([endpoint(1), endpoint(2)])
@@ -202,9 +208,10 @@ def test_a_lower_priority_is_used_while_it_has_one_that_is_eligible() -> None:
     fleet[0].available = False
     assert {cluster.choose(NOW) for _ in range(50)} == {fleet[1]}
     assert {cluster.choose(NOW, b"%d" % number) for number in range(50)} == {fleet[1]}
-    fleet[1].back = NOW + 1
+    fleet[1].available = False
     assert {cluster.choose(NOW) for _ in range(50)} == set(fleet[2:])
-    assert {cluster.choose(NOW + 2) for _ in range(50)} == {fleet[1]}
+    fleet[1].available = True
+    assert {cluster.choose(NOW) for _ in range(50)} == {fleet[1]}
 
 
 def test_the_own_zone_is_preferred_until_its_load_spills_over() -> None:

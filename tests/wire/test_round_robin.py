@@ -1,4 +1,4 @@
-"""Endpoints of an upstream: in turns, the fewest first, the unreachable behind the others, none given up."""
+"""Connections to an upstream's endpoints: in turns, the fewest first, the ejected behind the others, none given up."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from gateway.traffic.watch import Watch, WatchPolicy
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.endpoint import Authority
 from gateway.wire.known_heads import KnownHeads
@@ -20,6 +21,8 @@ from tests.support.swallowing import swallowing
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from gateway.wire.endpoint import Endpoint
 
 PATIENCE = 10
 
@@ -41,8 +44,20 @@ class Stage:
         self.accepted: list[str] = []
         self.servers: dict[str, asyncio.Server] = {}
         self.lost: list[UpstreamConnection] = []
-        self.endpoints = Endpoints([Authority(host, self.port) for host in hosts], now=lambda: self.now)
+        self.lead_to(Endpoints([Authority(host, self.port) for host in hosts], now=lambda: self.now))
         self._stack = AsyncExitStack()
+
+    def lead_to(self, endpoints: Endpoints) -> None:
+        """Take other endpoints, which are watched as those of a gateway are."""
+        self.endpoints = endpoints
+        self.watch = Watch("test", WatchPolicy(), lambda: self.now)
+        endpoints.unreached, endpoints.reached = self.watch.unreached, self.watch.reached
+        self.watch.take(endpoints.every())
+
+    def state(self, endpoint: Endpoint) -> tuple[float | None, float]:
+        """When its ejection ends, and how long the last one was."""
+        member = self.watch.availability.outliers.members[endpoint.name]
+        return member.until, member.seconds
 
     async def __aenter__(self) -> Self:
         for host in self.hosts:
@@ -52,6 +67,7 @@ class Stage:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.watch.close()
         await self._stack.aclose()
 
     async def up(self, host: str) -> None:
@@ -70,6 +86,7 @@ class Stage:
     async def reached(self) -> str:
         """Open a connection, and return where it leads; it is closed when the test ends."""
         loop = asyncio.get_running_loop()
+        self.watch.settle()
         async with asyncio.timeout(PATIENCE):
             transport, _ = await self.endpoints.dial(
                 lambda: UpstreamConnection(
@@ -105,17 +122,20 @@ async def test_an_address_that_is_away_costs_no_connection_and_is_asked_less_and
         first = stage.endpoints.every()[0]
         await stage.down(A)
         assert [await stage.reached() for _ in range(6)] == [B] * 6
-        assert (first.failures, first.back) == (1, 1.0)
+        assert stage.state(first) == (1.0, 1.0)
         for second in (0.5, 1.1, 2.0, 2.9, 3.2):  # behind the others until 1, then until 3.1
             stage.now = second
             await stage.reached()
             await stage.reached()
-        assert first.failures == 3
+        assert stage.state(first) == (7.2, 4.0)
         await stage.up(A)
         stage.now = 100
         stage.forget()
         assert sorted([await stage.reached(), await stage.reached()]) == [A, B]
-        assert (first.failures, first.back) == (0, 0.0)
+        await stage.down(A)
+        stage.forget()
+        assert [await stage.reached() for _ in range(2)] == [B, B]
+        assert stage.state(first) == (101.0, 1.0), "it was back for as long as it had been away"
 
 
 async def test_when_none_was_reached_all_are_tried() -> None:
@@ -125,7 +145,7 @@ async def test_when_none_was_reached_all_are_tried() -> None:
         for _ in range(2):
             with pytest.raises(ConnectionRefusedError):
                 await stage.reached()
-        assert all(map(stage.endpoints.is_back, stage.endpoints.every()))
+        assert sum(not endpoint.available for endpoint in stage.endpoints.every()) == 1, "one at least stays"
         await stage.up(B)
         assert await stage.reached() == B
 
@@ -136,13 +156,13 @@ async def test_an_address_that_swallows_leaves_time_for_the_next_and_is_remember
         with swallowing(A, stage.port):
             assert await stage.reached() == B
             swallower = stage.endpoints.every()[0]
-            assert stage.endpoints.is_back(swallower)
-            assert (swallower.failures, swallower.dialling, swallower.open) == (1, 0, 0)
+            assert not swallower.available
+            assert (swallower.dialling, swallower.open) == (0, 0)
             assert [await stage.reached() for _ in range(3)] == [B] * 3
-            assert swallower.failures == 1
+            assert stage.state(swallower) == (1.0, 1.0)
 
 
-async def test_addresses_that_all_swallow_are_behind_the_others_once_the_time_is_up() -> None:
+async def test_of_addresses_that_all_swallow_one_stays_once_the_time_is_up() -> None:
     async with Stage(A, B) as stage:
         await stage.down(A)
         await stage.down(B)
@@ -150,7 +170,7 @@ async def test_addresses_that_all_swallow_are_behind_the_others_once_the_time_is
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.9):
                     await stage.reached()
-            assert all(map(stage.endpoints.is_back, stage.endpoints.every()))
+            assert sum(not endpoint.available for endpoint in stage.endpoints.every()) == 1
         await stage.up(B)
         assert await stage.reached() == B
 
@@ -158,7 +178,7 @@ async def test_addresses_that_all_swallow_are_behind_the_others_once_the_time_is
 async def test_an_address_of_the_family_that_is_not_served_is_passed_over() -> None:
     async with Stage("127.0.0.1") as stage:
         port = stage.port
-        stage.endpoints = Endpoints([Authority("::1", port), Authority("127.0.0.1", port)], now=lambda: 0)
+        stage.lead_to(Endpoints([Authority("::1", port), Authority("127.0.0.1", port)], now=lambda: 0))
         assert [await stage.reached() for _ in range(3)] == ["127.0.0.1"] * 3
 
 
@@ -181,7 +201,7 @@ async def test_dials_that_fail_at_once_are_one_failure() -> None:
         await stage.down(A)
         await stage.down(B)
         await asyncio.gather(*(stage.reached() for _ in range(8)), return_exceptions=True)
-        assert [endpoint.failures for endpoint in stage.endpoints.every()] == [1, 1]
+        assert sorted(stage.state(endpoint)[1] for endpoint in stage.endpoints.every()) == [0.0, 1.0]
         await stage.up(A)
         await stage.up(B)
         stage.now = 1.1  # one failure is forgiven after a second
@@ -192,9 +212,9 @@ async def test_an_address_that_hangs_in_its_handshake_leaves_time_for_the_next()
     async with Stage(A, B) as stage:
         tls = UpstreamTls(UpstreamTlsTerms(insecure=True))
         both = [Authority(host, stage.port, tls) for host in (A, B)]
-        stage.endpoints = Endpoints(both, now=lambda: stage.now, handshake_seconds=0.6)
+        stage.lead_to(Endpoints(both, now=lambda: stage.now, handshake_seconds=0.6))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1.2):
                 await stage.reached()  # a server that is silent, as both are
         assert sorted(stage.accepted) == [A, B]
-        assert all(map(stage.endpoints.is_back, stage.endpoints.every()[:1]))
+        assert not stage.endpoints.every()[0].available

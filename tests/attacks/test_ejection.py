@@ -1,0 +1,49 @@
+"""A caller who can make an upstream answer 503 tries to have its endpoints taken from everybody else."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.admin import admin
+from tests.support.calls import ask, get
+from tests.support.peers import Upstream, read_head
+
+if TYPE_CHECKING:
+    import asyncio
+    from pathlib import Path
+
+    from tests.support.worlds import Start
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Break for those who want it to, and for nobody else."""
+    while True:
+        message = await read_head(reader)
+        status = {b"/break": 503, b"/lost": 404}.get(message.start.split(b" ")[1], 200)
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status)
+
+
+@pytest.mark.parametrize("path", ["/break", "/lost"])
+async def test_whoever_provokes_failures_takes_no_upstream_from_others(
+    start: Start, tmp_path: Path, path: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(Upstream(script=serve)) for _ in range(3)]
+        routes = [{"name": "all", "match": {"path": "/*"}, "auth": "public", "upstream": "app"}]
+        upstream = {
+            "url": [f"http://127.0.0.1:{node.port}" for node in nodes],
+            "ejection": {"base_seconds": 60},
+        }
+        file = tmp_path / "routes.yaml"
+        file.write_text(json.dumps({"upstreams": {"app": upstream}, "routes": routes}))
+        gateway = await start(routes=file, upstream={"url": None})
+        broken = [(await ask(gateway, get(path))).status for _ in range(100)]
+        assert set(broken) == {503 if path == "/break" else 404}
+        assert [(await ask(gateway, get("/x"))).status for _ in range(20)] == [200] * 20
+        report = (await admin(gateway, "/status.json")).json()["upstreams"]["app"]
+        ejected = sum(one["ejected"] for one in report["addresses"].values())
+        assert (ejected, report["panic"]) == ((2, 0) if path == "/break" else (0, 0))
