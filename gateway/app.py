@@ -141,7 +141,7 @@ class Gateway:
         forwarder, streams = build_forwarder(settings, tunnels, self._sockets, deadlines)
         # After the upstreams and the hosted pool: the first route table points at both.
         routing = self.routing = Routing(
-            settings, metrics, upstreams, hosted, Limiting.of_gateway(settings, self._processes)
+            settings, metrics, upstreams, hosted, Limiting.of_gateway(settings, self._processes, resolver)
         )
         pipeline = self._pipeline = build_pipeline(
             settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING, Self
 
@@ -11,6 +12,7 @@ from gateway.assembly.shared_limits import GAP_SECONDS, build_shared_limits
 from gateway.limits.keys import OF_CALLERS
 from gateway.limits.limit import Limit, RouteLimits
 from gateway.limits.registry import LimitRegistry, LimitTerms
+from gateway.wire.dialler import connect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.assembly.shared_limits import SharedLimits
     from gateway.background import BackgroundTasks
     from gateway.metrics import Metrics
+    from gateway.wire.resolver import Resolver
 
 
 def terms_of(entry: LimitEntry, settings: Settings, processes: int, cost: int) -> LimitTerms:
@@ -124,9 +127,9 @@ class Limiting:
         self.registry = LimitRegistry(shared)
 
     @classmethod
-    def of_gateway(cls, settings: Settings, processes: int) -> Self:
+    def of_gateway(cls, settings: Settings, processes: int, resolver: Resolver) -> Self:
         """Build the limits of a gateway that serves: shared ones, if GATEWAY_LIMITS_URL names a store."""
-        return cls(settings, processes, build_shared_limits(settings, processes))
+        return cls(settings, processes, build_shared_limits(settings, processes, partial(connect, resolver)))
 
     def begin(self, tasks: BackgroundTasks) -> None:
         """Schedule the exchange with the store, if there is one."""

@@ -15,6 +15,7 @@ from gateway.limits.shared import BATCH, LeaseBook, SharedLimit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from authcore.store.dialled_loop import Dial
     from config.settings import Settings
     from gateway.limits.limit import Limit
     from gateway.limits.redis_store import RedisStore
@@ -130,12 +131,12 @@ class SharedLimits:
         yield MetricSample("failures", "Exchanges that failed.", lambda: self._failures, counts=True)
 
 
-def build_shared_limits(settings: Settings, processes: int) -> SharedLimits | None:
-    """Build the shared limits; None if no store is set."""
+def build_shared_limits(settings: Settings, processes: int, dial: Dial) -> SharedLimits | None:
+    """Build the shared limits; None if no store is set. `dial` opens the TCP connections to it."""
     limits = settings.limits
     if limits.url is None:
         return None
     from gateway.limits.redis_store import RedisStore  # noqa: PLC0415 -- nothing of Redis without its URL
 
-    store = RedisStore(limits.url.get_secret_value(), timeout_seconds=limits.timeout_seconds)
+    store = RedisStore(limits.url.get_secret_value(), timeout_seconds=limits.timeout_seconds, dial=dial)
     return SharedLimits(store, shares=limits.replicas * processes, closed=limits.store_away == "closed")

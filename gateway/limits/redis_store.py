@@ -13,17 +13,19 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from redis.asyncio import Redis
+from redis.asyncio import Connection, Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
+from authcore.store.redis_dialling import over_dial
 from gateway.limits.shared import Grant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from authcore.store.dialled_loop import Dial
     from gateway.limits.shared import Ask
 
 _PORT: Final = 26_379
@@ -57,14 +59,18 @@ return answer
 class RedisStore:
     """Store of shared limits."""
 
-    def __init__(self, url: str, *, timeout_seconds: float) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float, dial: Dial | None = None) -> None:
         """`url` is redis:// or rediss://, with ``+sentinel`` or ``+cluster`` behind it for those, or unix://.
+
+        `dial` returns a socket that is connected to a host and a port; without it, and for sentinels and clusters, the
+        library looks names up itself.
 
         Raises:
             ValueError: `url` cannot be read.
         """
         self._timeout = timeout_seconds
         self._sentinel: Any = None
+        self._dial = dial
         self._client: Any = self._connected(url)
 
     def _connected(self, url: str) -> Any:
@@ -91,7 +97,11 @@ class RedisStore:
             return self._sentinel.master_for(
                 service, db=int(database or 0), username=user or None, password=password or None, retry=once
             )
-        return Redis.from_url(plain, **options, client_name="whatomate-gateway-limits", retry=once)
+        client = Redis.from_url(plain, **options, client_name="whatomate-gateway-limits", retry=once)
+        pool = client.connection_pool
+        if self._dial is not None and issubclass(pool.connection_class, Connection):
+            pool.connection_class = over_dial(pool.connection_class, self._dial)
+        return client
 
     async def exchange(self, asks: Sequence[Ask]) -> list[Grant]:
         """Settle leases, each in one step.
