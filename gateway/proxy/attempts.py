@@ -20,6 +20,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
+from gateway.proxy.delivery import Delivered
 from gateway.proxy.reach import UNREACHED, Reach, asleep
 from gateway.proxy.repetition import Repetition
 from gateway.proxy.retry_after import seconds_after
@@ -51,13 +52,14 @@ async def deliver(
     """
     if not delivery.breaker.enter():
         raise BreakerOpen("the breaker's bound of requests is reached")
-    attempts = exchange.delivered = Attempts(exchange, upstream, delivery)
+    attempts = Attempts(exchange, upstream, delivery)
     try:
         attempts.begin()
         await attempts.run(forwarder, start)
     finally:
         attempts.over()
         delivery.breaker.leave()
+        exchange.delivered = attempts.delivered()
 
 
 class Attempts:
@@ -142,6 +144,14 @@ class Attempts:
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+    def delivered(self) -> Delivered | None:
+        """Return what the record says of the attempts; None if the policy had nothing to do."""
+        reach = self.reach
+        stood_in = "" if reach.place.name == self._upstream.name else reach.place.name
+        if self.causes or reach.waited or stood_in:
+            return Delivered(self.causes, reach.waited, stood_in)
+        return None
 
     # -- one attempt after the other -----------------------------------------------------------------------------
 

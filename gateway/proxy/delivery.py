@@ -77,3 +77,20 @@ class Delivery:
         )
         own.upstreams = self.upstreams
         return own
+
+
+class Delivered:
+    """Record of what a traffic policy did with a request. It does not refer to the request.
+
+    Attributes:
+        causes: Why it was sent again, each time.
+        waited: Seconds that it waited for the upstream to come back.
+        stood_in: The upstream that stood in; empty if none did.
+    """
+
+    __slots__ = ("causes", "stood_in", "waited")
+
+    def __init__(self, causes: list[str], waited: float, stood_in: str) -> None:
+        self.causes = causes
+        self.waited = waited
+        self.stood_in = stood_in

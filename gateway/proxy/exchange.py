@@ -8,7 +8,7 @@ from gateway.proxy.decision_context import DecisionContext
 
 if TYPE_CHECKING:
     from gateway.proxy.admission import Admission
-    from gateway.proxy.attempts import Attempts
+    from gateway.proxy.delivery import Delivered
     from gateway.proxy.grown import Growth
     from gateway.proxy.streams import Stream
     from gateway.wire.inbound import Inbound
@@ -31,7 +31,7 @@ class Exchange(DecisionContext):
         attempts: How often a connection to the upstream was used for it.
         head_refused: The upstream may have refused it for the size of its head.
         stream: Its body, or its answer's, while that flows; None for what was complete at once.
-        delivered: Its attempts under the route's traffic policy; None without a policy.
+        delivered: What its route's traffic policy did with it; None if nothing.
         growth: By how much its head grew here; None where that is nobody's question.
     """
 
@@ -67,4 +67,4 @@ class Exchange(DecisionContext):
         self.head_refused = False
         self.stream: Stream | None = None
         self.growth: Growth | None = None
-        self.delivered: Attempts | None = None
+        self.delivered: Delivered | None = None

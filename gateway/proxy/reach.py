@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from gateway.logs.limited import LimitedEvents
 from gateway.proxy.choosing import choose
-from gateway.proxy.traffic_faults import BreakerOpen, WaitingRoomFull
+from gateway.proxy.traffic_faults import BreakerOpen, WaitedTooLong, WaitingRoomFull
 from gateway.traffic.breaker import ENDPOINTS, WAITING
 from gateway.wire.drive import Signal
 from gateway.wire.faults import UpstreamNotConnected, UpstreamTlsFailed, UpstreamUnreachable
@@ -37,6 +38,8 @@ UNREACHED: Final = (UpstreamUnreachable, UpstreamNotConnected)
 _HANDED_ON: Final = (*UNREACHED, UpstreamTlsFailed)
 _KNOCK_SECONDS: Final = 0.05
 _LONGEST_KNOCK_SECONDS: Final = 0.5
+
+_EVENTS: Final = LimitedEvents()
 
 log = structlog.get_logger()
 
@@ -167,10 +170,10 @@ class Reach:
 
         Raises:
             WaitingRoomFull: too many requests wait for that.
-            UpstreamUnreachable: it took too long.
+            WaitedTooLong: it took too long.
         """
         delivery, began = self._delivery, time.monotonic()
-        away = UpstreamUnreachable("the upstream cannot be reached, and did not come back in time")
+        away = WaitedTooLong("the upstream cannot be reached, and did not come back in time")
         throw = self._exchange.inbound.connection.throw
         late = asyncio.get_running_loop().call_later(delivery.wait_seconds, throw, away)
         try:

@@ -21,7 +21,7 @@ from gateway.tracing.ended import Ended
 if TYPE_CHECKING:
     from gateway.logs import AccessLog
     from gateway.metrics import Metrics, RouteMeter
-    from gateway.proxy.attempts import Attempts
+    from gateway.proxy.delivery import Delivered
     from gateway.proxy.exchange import Exchange
     from gateway.tracing.context import TracePolicy
     from gateway.tracing.ended import Spans
@@ -131,7 +131,7 @@ def _line(exchange: Exchange, now: float) -> dict[str, object]:
         line["upstream"] = route.upstream.name
         line["attempts"] = exchange.attempts
         _add_phases(line, exchange, now)
-        _add_delivery(line, exchange.delivered, route.upstream.name)
+        _add_delivery(line, exchange.delivered)
     if exchange.credential:
         line["credential"] = exchange.credential
     if exchange.permit is not None and (principal := exchange.permit.principal) is not ANONYMOUS:
@@ -152,17 +152,16 @@ def _line(exchange: Exchange, now: float) -> dict[str, object]:
     return line
 
 
-def _add_delivery(line: dict[str, object], delivered: Attempts | None, upstream: str) -> None:
+def _add_delivery(line: dict[str, object], delivered: Delivered | None) -> None:
     """Add what a traffic policy did with a request; nothing if it had nothing to do."""
     if delivered is None:
         return
     if delivered.causes:
         line["retried"] = delivered.causes
-    reach = delivered.reach
-    if reach.waited:
-        line["waited_ms"] = reach.waited * 1000
-    if reach.place.name != upstream:
-        line["failover"] = reach.place.name
+    if delivered.waited:
+        line["waited_ms"] = delivered.waited * 1000
+    if delivered.stood_in:
+        line["failover"] = delivered.stood_in
 
 
 def _ended(exchange: Exchange, now: float) -> Ended:

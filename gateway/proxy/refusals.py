@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.faults import Fault, describe
 from gateway.proxy.clock import http_date
-from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, WaitingRoomFull
+from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, WaitedTooLong, WaitingRoomFull
 from gateway.wire.drive import Abandoned
 from gateway.wire.faults import (
     DescriptorsExhausted,
@@ -47,6 +47,7 @@ _UPSTREAM: dict[type[UpstreamFault], _Row] = {
     WaitingRoomFull: _Row(503, "The upstream is away, try again shortly", "upstream_waiting"),
     DeadlinePassed: _Row(504, "The answer did not begin in time", "upstream_deadline"),
     UpstreamUnreachable: _Row(502, "The upstream cannot be reached", "upstream_unreachable"),
+    WaitedTooLong: _Row(502, "The upstream cannot be reached", "upstream_unreachable"),
     UpstreamTlsFailed: _Row(502, "The upstream cannot be reached securely", "upstream_tls"),
     UpstreamTimedOut: _Row(504, "The upstream did not answer in time", "upstream_timeout"),
     UpstreamMalformed: _Row(502, "The upstream's response is malformed", "upstream_malformed"),

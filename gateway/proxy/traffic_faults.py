@@ -13,6 +13,13 @@ class WaitingRoomFull(UpstreamFault):
     """The upstream cannot be reached, and as many requests as may wait for it do so already."""
 
 
+class WaitedTooLong(UpstreamFault):
+    """The upstream could not be reached, and did not come back while the request waited.
+
+    It is no kind of ``UpstreamUnreachable``: it ends the wait, in which that one is what is waited out.
+    """
+
+
 class DeadlinePassed(UpstreamFault):
     """The answer did not begin within the route's whole deadline."""
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.proxy.attempts import Attempts
+from gateway.proxy.exchange import Exchange
 from tests.observe.scraping import reads, scraped, value
 from tests.support.calls import ask, get, request
 from tests.support.flaky import BUSY, CUT, EAGER, OK, PARTIAL, SILENCE, Flaky
@@ -280,3 +283,20 @@ async def test_a_client_that_leaves_in_a_pause_ends_the_attempts(start: Start, u
             await asyncio.sleep(0.01)
     assert value(await scraped(gateway), "gateway_upstream_retrying") == 0
     assert len(flaky.seen) == 1
+
+
+async def test_nothing_is_left_of_requests_that_were_sent_again(start: Start, upstream: Upstream) -> None:
+    upstream.script = Flaky(*[BUSY, OK] * 40)
+    policy = {"retry_when": ("503",), "retry_repeat": "idempotent", "deadline_seconds": 30}
+    gateway = await start(upstream={**policy, **EAGER})
+    async with Client(gateway.address) as client:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                assert (await client.exchange(request("PUT", "/", body=b"hi"))).status == 200
+                assert (await client.exchange(get("/"))).status == 200
+            left = sum(isinstance(one, Exchange | Attempts) for one in gc.get_objects())
+        finally:
+            gc.enable()
+    assert left <= 2, left  # the last one may not have ended yet
