@@ -13,6 +13,8 @@ from tests.support.peers import PATIENCE, Client
 from tests.support.programs import program
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from gateway.app import Gateway
     from tests.support.peers import Upstream
     from tests.support.worlds import Start
@@ -34,6 +36,22 @@ async def sent_in_pieces(client: Client, raw: bytes, size: int) -> None:
     for piece in cut(raw, size):
         await client.send(piece)
         await asyncio.sleep(0)
+
+
+def answering_in_pieces(
+    raw: bytes, size: int
+) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """An upstream that answers each request by `raw`, so that the gateway reads it in pieces."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            for piece in cut(raw, size):
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+
+    return answer
 
 
 # -- offers --------------------------------------------------------------------------------------------------------
@@ -287,16 +305,8 @@ async def test_white_space_around_chunk_extensions_is_read(
 async def test_white_space_around_a_responses_chunk_extensions_is_read(
     client: Client, upstream: Upstream, size: int
 ) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            await reader.readuntil(b"\r\n\r\n")
-            early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
-            for piece in cut(early + b"HTTP/1.1 200 OK\r\n" + CHUNKED + EXTENDED, size):
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(0)
-
-    upstream.script = answer
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    upstream.script = answering_in_pieces(early + b"HTTP/1.1 200 OK\r\n" + CHUNKED + EXTENDED, size)
     for _ in range(3):
         response = await client.exchange(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n")
         assert (response.status, response.body) == (200, b"hello world")
@@ -310,15 +320,7 @@ PADDED = b"5 \r\nhello\r\n000006\t \r\n world\r\n%b1  \r\n!\r\n0   \r\n\r\n" % (
 async def test_padded_sizes_of_a_responses_chunks_are_read(
     client: Client, upstream: Upstream, size: int
 ) -> None:
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
-            await reader.readuntil(b"\r\n\r\n")
-            for piece in cut(b"HTTP/1.1 200 OK\r\n" + CHUNKED + PADDED, size):
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(0)
-
-    upstream.script = answer
+    upstream.script = answering_in_pieces(b"HTTP/1.1 200 OK\r\n" + CHUNKED + PADDED, size)
     for _ in range(3):
         response = await client.exchange(b"GET /health HTTP/1.1\r\n" + HOST + b"\r\n")
         assert (response.status, response.body) == (200, b"hello world!")
