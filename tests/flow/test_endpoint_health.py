@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.admin import admin, readings
-from tests.support.calls import ask, get
+from tests.support.calls import ask, get, post
 from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Client, Message, Upstream, read_head
 from tests.support.processes import free_port
@@ -280,6 +280,9 @@ async def test_one_that_fails_its_checks_is_not_used_until_it_passes_them(
     await site.until_unhealthy(bad)
     assert await site.ask(20) == [200] * 20
     assert bad.calls == []
+    async with Client(site.gateway.admin_address) as client:
+        told = (await client.exchange(post("/explain", {"method": "GET", "path": "/x"}))).json()
+    assert told["upstream"]["away"] == [f"127.0.0.1:{bad.port}"]
     bad.ready, bad.does = 200, "answer"
 
     async def used() -> bool:
