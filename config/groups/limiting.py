@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr
 
 from config.fields import Group, Seconds
 from config.rates import Rates
+from config.redis_urls import judge_redis_options
 
 _SCHEMES: Final = (
     *("redis", "rediss", "unix"),
@@ -18,8 +19,6 @@ _FORM: Final = (
     "should be redis://[[user]:password@]host:port/database, or begin with rediss://, unix://, redis+sentinel:// or "
     "redis+cluster://"
 )
-_OPTIONS: Final = frozenset({"db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_check_hostname"})
-"""What may follow a ``?``. Deadlines and the number of connections are not the URL's."""
 
 
 def _store_url(value: SecretStr) -> SecretStr:
@@ -27,12 +26,12 @@ def _store_url(value: SecretStr) -> SecretStr:
     try:
         url = urlsplit(value.get_secret_value())
         options = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
-        several = url.scheme.endswith("+sentinel")
-        _ = None if several else url.port
     except ValueError:
         raise ValueError(_FORM) from None
+    several = url.scheme.endswith("+sentinel")
+    hosts = url.netloc.rpartition("@")[2]
     if url.scheme not in _SCHEMES or not (
-        url.path if url.scheme == "unix" else url.netloc.rpartition("@")[2]
+        url.path if url.scheme == "unix" else all(map(_is_address, hosts.split(",") if several else [hosts]))
     ):
         raise ValueError(_FORM)
     service, _, database = url.path.strip("/").partition("/")
@@ -42,15 +41,21 @@ def _store_url(value: SecretStr) -> SecretStr:
         )
     if not several:
         database = "" if url.scheme == "unix" else url.path.strip("/")
-    if not ((database or "0").isascii() and (database or "0").isdigit() and options.get("db", "0").isdigit()):
+    if not ((database or "0").isascii() and (database or "0").isdigit()):
         raise ValueError("the database should be a number")
     if url.scheme.endswith("+cluster") and (database or "0") != "0":
         raise ValueError("a cluster has no database but 0")
-    if not options.keys() <= _OPTIONS or (several and options):
-        raise ValueError(
-            f"after ? should stand only {', '.join(sorted(_OPTIONS))}, and nothing with sentinels"
-        )
+    judge_redis_options(options, url.scheme)
     return value
+
+
+def _is_address(host: str) -> bool:
+    """Return whether `host` is a host, with or without a port."""
+    try:
+        parts = urlsplit(f"//{host}")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class Limits(Group):

@@ -8,11 +8,10 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 
 from config.fields import Group, Seconds
+from config.redis_urls import judge_redis_options
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
 _FORM: Final = "should be redis://[[user]:password@]host:port/database, or begin with rediss:// or unix://"
-_OPTIONS: Final = frozenset({"db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_check_hostname"})
-"""What may follow a ``?``. Deadlines and the number of connections are not the URL's."""
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
@@ -26,10 +25,9 @@ def _redis_url(value: SecretStr) -> SecretStr:
     if url.scheme not in _SCHEMES or not (url.path if url.scheme == "unix" else url.hostname):
         raise ValueError(_FORM)
     database = options.get("db", "0") if url.scheme == "unix" else url.path.strip("/") or "0"
-    if not (database.isascii() and database.isdigit() and options.get("db", "0").isdigit()):
+    if not (database.isascii() and database.isdigit()):
         raise ValueError("the database should be a number")
-    if not options.keys() <= _OPTIONS:
-        raise ValueError(f"after ? should stand only {', '.join(sorted(_OPTIONS))}")
+    judge_redis_options(options, url.scheme)
     return value
 
 

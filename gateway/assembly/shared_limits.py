@@ -27,6 +27,7 @@ TICK_SECONDS: Final = 0.25
 AWAY_SECONDS: Final = 1.0
 """A store that did not answer is asked again after this."""
 _LAST_SECONDS: Final = 2.0
+_LATE: Final = "no answer in time"
 
 log = structlog.get_logger()
 
@@ -90,11 +91,12 @@ class SharedLimits:
         if not self.book.is_away:
             log.warning(
                 "limits_store_away",
-                error=str(error) or type(error).__name__,
+                error=str(error) or (_LATE if isinstance(error, TimeoutError) else type(error).__name__),
                 meaning="closed limits refuse"
                 if self._closed
                 else "each process grants its share of every limit",
-                advice="check that Redis or Valkey runs and that GATEWAY_LIMITS_URL names it",
+                advice="check that Redis or Valkey runs, that GATEWAY_LIMITS_URL names it (rediss:// for TLS), and "
+                "that it answers within GATEWAY_LIMITS_TIMEOUT_SECONDS",
             )
         self.book.is_away = True
 
@@ -111,9 +113,7 @@ class SharedLimits:
                 if not self.book.is_away:
                     await self.exchange(last=True)
         except TimeoutError:
-            log.warning(
-                "limits_store_away", error="no answer in time", meaning="leases of this process are lost"
-            )
+            log.warning("limits_store_away", error=_LATE, meaning="leases of this process are lost")
         finally:
             await self._store.close()
 

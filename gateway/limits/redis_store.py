@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from redis.asyncio import Connection, Redis
 from redis.asyncio.cluster import RedisCluster
@@ -92,10 +92,13 @@ class RedisStore:
             self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
                 [_address(host) for host in hosts], sentinel_kwargs={**options, **tls}, **options, **tls
             )
-            credentials = parts.netloc.rpartition("@")[0]
-            user, _, password = credentials.partition(":")
+            user, _, password = parts.netloc.rpartition("@")[0].partition(":")
             return self._sentinel.master_for(
-                service, db=int(database or 0), username=user or None, password=password or None, retry=once
+                unquote(service),
+                db=int(database or 0),
+                username=unquote(user) or None,
+                password=unquote(password) or None,
+                retry=once,
             )
         client = Redis.from_url(plain, **options, client_name="whatomate-gateway-limits", retry=once)
         pool = client.connection_pool

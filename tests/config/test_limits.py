@@ -203,3 +203,57 @@ def test_a_share_grants_what_the_dearest_route_costs(tmp_path: Path) -> None:
     limiting.planned(planned(tmp_path, NAMED)).settle()
     [window] = limiting.registry.now["net"].windows
     assert (window.units * 20, window.burst) == (10, 20)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "redis://:hunter2@redis:6379/0",
+            "redis://redis",
+            "redis://[::1]:6379",
+            "unix:///run/redis.sock?db=2",
+        ),
+        "rediss://user:hunter2@redis/1?ssl_ca_certs=/ca.pem&ssl_cert_reqs=required&ssl_check_hostname=False",
+        *("redis+cluster://:hunter2@redis:6379", "rediss+cluster://redis?ssl_cert_reqs=none"),
+        "redis+sentinel://user:hunter2@one:26379,two/service/1",
+    ],
+)
+def test_the_store_of_limits_is_named_by_a_url(url: str) -> None:
+    store = load({"GATEWAY_LIMITS_URL": url}).limits.url
+    assert store is not None
+    assert store.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("http://:hunter2@redis/0", "should be redis://"),
+        ("redis://:hunter2@redis:port/0", "should be redis://"),
+        ("redis://:hunter2@:6379/0", "should be redis://"),
+        ("redis://:hunter2@redis:70000/0", "should be redis://"),
+        ("unix://", "should be redis://"),
+        ("redis+sentinel://:hunter2@one:port/service", "should be redis://"),
+        ("redis+sentinel://:hunter2@one:26379,/service", "should be redis://"),
+        ("redis+sentinel://:hunter2@one,two:70000/service", "should be redis://"),
+        ("redis+sentinel://:hunter2@one,:26379/service", "should be redis://"),
+        ("redis+sentinel://:hunter2@::1/service", "should be redis://"),
+        ("redis+sentinel://:hunter2@one", "redis+sentinel:// should name the service"),
+        ("redis+sentinel://:hunter2@one/service/zero", "the database should be a number"),
+        ("redis+sentinel://:hunter2@one/service?db=1", "after ? should stand only db"),
+        ("redis+cluster://:hunter2@redis/1", "a cluster has no database but 0"),
+        ("redis://:hunter2@redis/0?socket_timeout=60", "after ? should stand only db"),
+        (
+            "redis://:hunter2@redis/0?ssl_cert_reqs=none",
+            "ssl_ca_certs, ssl_cert_reqs and ssl_check_hostname belong",
+        ),
+        ("rediss://:hunter2@redis/0?ssl_cert_reqs=hunter2", "ssl_cert_reqs should be one of"),
+        ("rediss://:hunter2@redis/0?ssl_check_hostname=off", "ssl_check_hostname should be true"),
+    ],
+)
+def test_a_url_of_a_store_that_cannot_be_used_is_refused_before_anything_begins(
+    url: str, problem: str
+) -> None:
+    (found,) = problems_of({"GATEWAY_LIMITS_URL": url})
+    assert found.startswith(f"GATEWAY_LIMITS_URL: {problem}"), found
+    assert "hunter2" not in found

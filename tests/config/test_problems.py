@@ -334,6 +334,8 @@ def test_whatomates_redis_is_named_by_a_url(url: str) -> None:
         ("unix:///run/redis.sock?db=x", "the database should be a number"),
         ("redis://:hunter2@redis/0?socket_timeout=60", "after ? should stand only db"),
         ("redis://:hunter2@redis/0?hunter2", "should be redis://"),
+        ("redis://:hunter2@redis/0?ssl_ca_certs=/ca.pem", "ssl_ca_certs, ssl_cert_reqs"),
+        ("rediss://:hunter2@redis/0?ssl_cert_reqs=hunter2", "ssl_cert_reqs should be one of"),
     ],
 )
 def test_a_url_of_redis_that_cannot_be_used_is_refused_before_anything_begins(url: str, problem: str) -> None:

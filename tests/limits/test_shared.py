@@ -290,3 +290,14 @@ async def test_a_master_is_found_by_its_sentinel(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server, redis_sentinel(tmp_path, server) as port:
         await check(f"redis+sentinel://127.0.0.1:{port}/limits/0")
         assert server.client.dbsize() == 2
+
+
+async def test_credentials_of_a_master_are_read_as_a_url_has_them(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server, redis_sentinel(tmp_path, server) as port:
+        server.client.acl_setuser(
+            "limits@store", enabled=True, passwords="+p:w/%@", keys="*", commands=["+@all"]
+        )
+        await check(f"redis+sentinel://limits%40store:p%3Aw%2F%25%40@127.0.0.1:{port}/limits")
+        users = {event["username"] for event in server.client.acl_log()}
+        assert not users, "nobody was refused"
+        assert server.client.dbsize() == 2
