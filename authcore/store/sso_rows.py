@@ -106,6 +106,9 @@ class SsoStore(AccountStore, TicketStore, Protocol):
     ) -> bool:
         """Note a session, then return whether none of `logouts` was noted at `since` or later."""
 
+    async def is_ticket_used(self, digest: bytes) -> bool:
+        """Return whether the ticket of `digest` was used; it is not used up by that."""
+
     async def note_sso_logout(self, digest: bytes, at: datetime) -> None:
         """Note that a provider ended a session, or all of a user, which `digest` stands for."""
 

@@ -116,6 +116,8 @@ async def test_no_other_token_logs_anybody_out(world: World, start: Start, idp: 
         "of nobody": logout(idp, sub=None),
         "without an id": logout(idp, jti=None),
         "expired": logout(idp, exp=now - 3600),
+        "of yesterday without an end": logout(idp, iat=now - 50_000, exp=None),
+        "of yesterday, good for ever": logout(idp, iat=now - 50_000, exp=now + 10**9),
         "of tomorrow": logout(idp, iat=now + 86_400),
         "without a time": logout(idp, iat=None),
         "by the client's secret": by_hmac(
@@ -126,6 +128,22 @@ async def test_no_other_token_logs_anybody_out(world: World, start: Start, idp: 
         is_refusal(await tell(gate, sent), 400, "The logout token is not valid")
         assert await status(gate, token) == 200, what
     assert (await ask(gate, request("POST", f"{SSO}/custom/backchannel-logout", body=b"{}"))).status == 400
+
+
+async def test_a_logout_that_met_an_outage_ends_the_sessions_when_it_is_sent_again(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    await enable(world, "custom")
+    await vouch(world, "agent")
+    gate = await start(world.url, **idp.settings())
+    token = landed(await Traveller(gate).sign_in(idp))["access_token"]
+    sent = logout(idp)
+    await world.sql("ALTER TABLE gateway_sso_logouts RENAME TO gateway_away")
+    assert (await tell(gate, sent)).status >= 500
+    await world.sql("ALTER TABLE gateway_away RENAME TO gateway_sso_logouts")
+    assert (await tell(gate, sent)).status == 200
+    assert await status(gate, token) == 401
+    is_refusal(await tell(gate, sent), 400, "The logout token is not valid")
 
 
 async def test_an_id_token_that_is_a_logout_token_signs_nobody_in(

@@ -4,6 +4,8 @@ Laws:
 
 - A logout token ends the sessions that its provider began for its subject or its own session, and no others, at once
   and on every gateway. It is good once.
+- A logout token is used up when its sessions have ended. If the database fails before that, the provider may send it
+  again, and it ends what is left.
 - A sign-in that is on its way while its provider logs the user out begins no session that lasts.
 """
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from authcore.store.sso_rows import SsoStore
 
 _TOKEN_SECONDS = 86_400
-"""For so long the id of a used logout token is stored at least; providers let one live for minutes."""
+"""For so long the id of a used logout token is stored: longer than a logout token is good (`LOGOUT_SECONDS`)."""
 
 
 class Departures:
@@ -102,7 +104,7 @@ class Departures:
             raise SsoNotConfigured("the provider has no issuer, and so no logout tokens")
         left = await found.provider.read_logout(found.client, token, now)
         used = _digest("jti", left.issuer, left.token_id)
-        if not await self._store.use_ticket(used, moment(now + _TOKEN_SECONDS)):
+        if await self._store.is_ticket_used(used):
             raise SsoIdentityRejected("the logout token was used before")
         which, value = ("sid", left.sid) if left.sid else ("sub", left.subject)
         await self._store.note_sso_logout(_digest(which, left.issuer, value), moment(now))
@@ -111,6 +113,8 @@ class Departures:
             with suppress(SessionUnknown):  # it has ended meanwhile
                 await self._sessions.close_one(user_id, session_id, now)
                 ended += 1
+        if not await self._store.use_ticket(used, moment(now + _TOKEN_SECONDS)):
+            raise SsoIdentityRejected("the logout token was used meanwhile")
         return ended
 
     async def purge(self, now: float) -> int:

@@ -6,6 +6,7 @@ Laws:
 - ``iss`` is the issuer's, ``aud`` names this client, and with ``azp`` or other audiences ``azp`` is this client.
 - An ID token repeats the nonce of its sign-in, and was issued in the course of it: an older or a younger one is
   refused.
+- A logout token is good for half a day at most, whatever its ``exp``: it need not have one.
 - A token of one kind never passes for one of the other.
 """
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 TOKEN_BYTES: Final = 32_768
 LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
+LOGOUT_SECONDS: Final = 43_200
+"""A logout token that was issued longer ago is refused; ids of used ones are stored for longer than that."""
 _HASHES: Final = {"256": sha256, "384": sha384, "512": sha512}
 _SUBJECT_LENGTH: Final = 255
 
@@ -96,7 +99,8 @@ async def verify_logout_token(
     """
     try:
         claims = await _proved(token, keys, now)
-        _checked(claims, expected, now)
+        if _checked(claims, expected, now) + LOGOUT_SECONDS <= now:
+            raise SsoIdentityRejected("it was issued too long ago")
         events = claims.get("events")
         if not isinstance(events, dict) or not isinstance(events.get(LOGOUT_EVENT), dict):
             raise SsoIdentityRejected("it is no logout token")
