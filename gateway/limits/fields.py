@@ -1,8 +1,8 @@
 """RateLimit fields: what a client may read of its limits (draft-ietf-httpapi-ratelimit-headers-10).
 
-An item is named after its limit; where that has several windows, after the window's seconds as well. In the policy,
-``q`` is what a window grants at once, and ``w`` the seconds in which that many are granted again. In the state, ``r``
-is what is left, and ``t`` the seconds until there is one more.
+An item is named after its limit; where that has several windows, after the window's seconds as well, and after a number
+where those are the same. In the policy, ``q`` is what a window grants at once, and ``w`` the seconds in which that many
+are granted again. In the state, ``r`` is what is left, and ``t`` the seconds until there is one more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ def item_names(limit: str, windows: list[Window]) -> list[bytes]:
     """Return the names of the items of a limit's windows, as structured strings (RFC 9651 section 3.3.3)."""
     if len(windows) == 1:
         return [f'"{limit}"'.encode("ascii")]
-    return [f'"{limit}-{window.seconds:g}s"'.encode("ascii") for window in windows]
+    names: list[bytes] = []
+    for window in windows:
+        name, number = f"{limit}-{window.seconds:.0f}s", 1
+        unique = name
+        while f'"{unique}"'.encode("ascii") in names:
+            number += 1
+            unique = f"{name}-{number}"
+        names.append(f'"{unique}"'.encode("ascii"))
+    return names
 
 
 def policy_of(limit: str, windows: list[Window], concurrency: int) -> bytes:

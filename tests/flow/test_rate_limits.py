@@ -156,6 +156,18 @@ async def test_several_windows_are_on_at_once_and_the_fields_name_each(routed: R
     is_limited(await ask(gate, get("/")))
 
 
+async def test_the_items_of_windows_of_any_length_have_names_of_their_own(routed: Routed) -> None:
+    rates = ["9/31d", "8/s", "7/s burst 20", "6/1000s", "5/1001s", "4/31d burst 7"]
+    gate = await routed({"net": {"key": "network", "rate": rates}}, route("all", "/*", "net"))
+    answer = await ask(gate, get("/"))
+    items = [item.split(";") for item in (answer.one("RateLimit") or "").split(", ")]
+    months = ["net-2678400s", "net-2678400s-2"]
+    assert [item[0] for item in items] == [
+        f'"{name}"' for name in ("net-1s", "net-1s-2", "net-1000s", "net-1001s", *months)
+    ]
+    assert [item[1] for item in items] == ["r=7", "r=19", "r=5", "r=4", "r=8", "r=6"]
+
+
 async def test_a_dear_route_takes_its_cost_of_the_same_limit(routed: Routed) -> None:
     gate = await routed(
         {"net": {"key": "network", "rate": "10/d"}},
