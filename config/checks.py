@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from authcore.identity_headers import BY_KEY, CLIENT_CERTIFICATE, DASHED, HOSTED, SESSION, SIGNED
+from authcore.identity_headers import BY_KEY, CLIENT_CERTIFICATE, DASHED, FAMILIES, HOSTED, SESSION, SIGNED
 from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.delivery_checks import DELIVERY, delivery
 from config.extras import admin_token, collector, limits_can_be_shared, redis_can_be_asked
@@ -163,6 +163,19 @@ def identity_problems(words: Iterable[str], settings: Settings) -> Iterator[str]
         yield f"{SIGNED} is the signed identity, and GATEWAY_SIGNED_IDENTITY is off"
 
 
+def _hash_key(settings: Settings) -> Iterator[tuple[str, str]]:
+    for problem in hash_problems(settings.upstream.hash_by, settings):
+        yield "GATEWAY_UPSTREAM_HASH_BY", problem
+
+
+def hash_problems(hash_by: str | None, settings: Settings) -> Iterator[str]:
+    """Yield the header that `hash_by` names if it is an identity header: only what a client sends would count."""
+    kind, _, name = (hash_by or "").partition(":")
+    identity = {fold(header) for header in settings.header.names().values()}
+    if kind == "header" and (fold(name) in identity or fold(name).startswith(FAMILIES)):
+        yield f"{name} is an identity header, and a client's is removed; use `user` or `organization`"
+
+
 def _cookies(settings: Settings) -> Iterator[tuple[str, str]]:
     if settings.cookie.only and not settings.cookies:
         yield "GATEWAY_COOKIE_ONLY", "on without GATEWAY_COOKIES=on leaves no place for tokens"
@@ -252,6 +265,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_DECISION_PATH", "GATEWAY_TRUSTED_PROXIES"), _decision),
     ((), _headers),
     (("GATEWAY_UPSTREAM_IDENTITY",), _identity),
+    (("GATEWAY_UPSTREAM_HASH_BY",), _hash_key),
     (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), _cookies),
     (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),
     ((), _route_sources),

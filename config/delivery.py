@@ -30,7 +30,8 @@ def _when(words: tuple[str, ...]) -> tuple[str, ...]:
     for word in words:
         if word not in CAUSES and (not _STATUS.fullmatch(word) or word in _NOT_THESE):
             raise ValueError(
-                f"should be {', '.join(CAUSES)} or statuses such as 503, of 400 to 599 without 401, 403 and 407; or off"
+                f"{word!r} should be {', '.join(CAUSES)} or a status such as 503, of 400 to 599 without 401, 403 and "
+                "407; or off, alone"
             )
     return words
 
@@ -38,7 +39,7 @@ def _when(words: tuple[str, ...]) -> tuple[str, ...]:
 def _repeat(words: tuple[str, ...]) -> tuple[str, ...]:
     for word in words:
         if word not in REPEATS:
-            raise ValueError(f"should be {', '.join(REPEATS)}")
+            raise ValueError(f"{word!r} should be {', '.join(REPEATS)}")
     return words
 
 

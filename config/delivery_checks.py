@@ -18,6 +18,8 @@ DELIVERY: Final = (
     "GATEWAY_UPSTREAM_RETRY_WHEN",
     "GATEWAY_UPSTREAM_RETRY_ATTEMPTS",
     "GATEWAY_UPSTREAM_RETRY_TRY_TIMEOUT_SECONDS",
+    "GATEWAY_UPSTREAM_RETRY_BUDGET_PERCENT",
+    "GATEWAY_UPSTREAM_RETRY_BUDGET_FLOOR",
     "GATEWAY_UPSTREAM_RETRY_BACKOFF_SECONDS",
     "GATEWAY_UPSTREAM_RETRY_BACKOFF_MAX_SECONDS",
     "GATEWAY_UPSTREAM_DEADLINE_SECONDS",
@@ -69,6 +71,13 @@ def policy_problems(words: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "retry_backoff_seconds", f"is more than its maximum, {words['retry_backoff_max_seconds']:g}"
     if set(words["retry_when"]) - {STALE} and words["retry_attempts"] == 1:
         yield "retry_attempts", "1 is the first attempt, and no other; use 2 or more, or leave the causes out"
+    if set(words["retry_when"]) - {STALE} and not (
+        words["retry_budget_percent"] or words["retry_budget_floor"]
+    ):
+        yield (
+            "retry_budget_floor",
+            "0, and a budget of 0 percent, allow no retry; raise one, or leave the causes out",
+        )
     if deadline and words["wait_seconds"] > deadline:
         yield (
             "wait_seconds",

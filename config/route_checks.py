@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import FAMILIES
-from config.checks import NOT_FOR_IDENTITY, fold, identity_problems
+from config.checks import NOT_FOR_IDENTITY, fold, hash_problems, identity_problems
 from config.patterns import PathPattern
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def entry_problems(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
     yield from _about_paths(entry)
     if entry.hash_by in ("user", "organization") and entry.auth == "public":
         yield ("hash_by",), f"`{entry.hash_by}` needs a caller, and `auth: public` looks at no credential"
+    for problem in hash_problems(entry.hash_by, settings):
+        yield ("hash_by",), problem
     yield from _about_headers(entry, settings)
     for problem in identity_problems(entry.identity or (), settings):
         yield ("identity",), problem

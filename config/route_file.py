@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from config.checks import identity_problems
+from config.checks import hash_problems, identity_problems
 from config.delivery_checks import failover_problems
 from config.health_checks import entry_problems as entry_health_problems
 from config.limit_checks import limit_problems
@@ -209,7 +209,9 @@ def _upstream_problems(name: str, upstream: UpstreamEntry, settings: Settings) -
     for problem in loop_problems(upstream.urls, settings):
         yield (key,), problem
     for problem in balance_problems(upstream):
-        yield ("endpoints",), problem
+        yield (key,), problem
+    for problem in hash_problems(upstream.hash_by, settings):
+        yield ("hash_by",), problem
 
 
 def _unknown_upstreams(plan: RoutePlan, known: set[str]) -> Iterator[str]:

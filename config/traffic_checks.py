@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,14 +14,29 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 
+_PORTS: Final = {"http": 80, "https": 443}
+
+
 def balance_problems(upstream: UpstreamEntry) -> Iterator[str]:
     """Yield the contradictions among the endpoints of an upstream."""
-    if upstream.endpoints is None:
-        return
-    if not any(endpoint.weight for endpoint in upstream.endpoints):
+    if not any(place.weight for place in upstream.places):
         yield "every weight is 0, so no endpoint would get requests"
-    for url in dict.fromkeys(url for url in upstream.urls if upstream.urls.count(url) > 1):
-        yield f"{url} is there twice; give it once, with a greater weight"
+    spellings: defaultdict[tuple[str, str, int], list[str]] = defaultdict(list)
+    for url in upstream.urls:
+        spellings[_place(url)].append(url)
+    where = "" if upstream.endpoints is not None else "in `endpoints`, "
+    for first, *more in spellings.values():
+        if more:
+            other = "" if more[0] == first else f", as {more[0]}"
+            yield f"{first} is there twice{other}; give it once, {where}with a greater weight"
+
+
+def _place(url: str) -> tuple[str, str, int]:
+    """Return what is equal for every spelling of a URL: case of the host, a port left out, a final slash."""
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS:
+        return url, "", 0
+    return parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme]
 
 
 def balance_doubts(plan: RoutePlan, settings: Settings) -> Iterator[str]:

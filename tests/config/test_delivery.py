@@ -71,6 +71,33 @@ def test_what_a_policy_may_not_say_is_refused_with_its_line(tmp_path: Path, poli
     assert all(problem.startswith("routes.yaml:2: ") for problem in problems(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("policy", "word"),
+    [
+        ("when: [reset, resets]", "'resets' should be stale, connect-failure, reset or a status"),
+        ("when: [503, 401]", "'401' should be"),
+        ("when: [off, reset]", "'off' should be"),
+        ("repeat: [safe, POST]", "'POST' should be safe, idempotent, idempotency-key"),
+    ],
+)
+def test_the_one_word_of_several_that_is_wrong_is_named(tmp_path: Path, policy: str, word: str) -> None:
+    (problem,) = problems(tmp_path, FRAME % (f"retry: {{{policy}}}", "pending: 1", "credential: pass"))
+    assert word in problem
+
+
+def test_retries_of_which_the_budget_allows_none_are_doubtful(tmp_path: Path) -> None:
+    none = "budget_percent: 0, budget_floor: 0"
+    for policy, doubtful in (
+        (f"when: reset, {none}", True),
+        (f"when: stale, {none}", False),
+        ("when: reset, budget_percent: 0", False),
+        ("when: reset, budget_floor: 0", False),
+    ):
+        plan = planned(tmp_path, FRAME % (f"retry: {{{policy}}}", "pending: 1", "credential: pass"))
+        found = list(plan_warnings(plan, Settings.model_validate({})))
+        assert any("retry.budget_floor: 0, and a budget of 0" in text for text in found) == doubtful, policy
+
+
 def test_a_routes_budget_is_its_upstreams(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, FRAME % ("pending: 1", "pending: 1", "retry: {budget_floor: 1}"))
     assert problem == "routes.yaml:5: routes[0].retry.budget_floor: is no key of this place"
@@ -108,6 +135,12 @@ def test_an_upstream_that_stands_in_is_reached(tmp_path: Path) -> None:
         ({"RETRY_WHEN": "reset", "RETRY_ATTEMPTS": "1"}, "RETRY_ATTEMPTS"),
         ({"WAIT_SECONDS": "9", "DEADLINE_SECONDS": "5"}, "WAIT_SECONDS"),
         ({"RETRY_WHEN": "reset,401"}, "RETRY_WHEN"),
+        (
+            {"RETRY_WHEN": "reset", "RETRY_BUDGET_PERCENT": "0", "RETRY_BUDGET_FLOOR": "0"},
+            "RETRY_BUDGET_FLOOR",
+        ),
+        ({"HASH_BY": "header:x-user-id"}, "HASH_BY"),
+        ({"HASH_BY": "header:X_Org_ID"}, "HASH_BY"),
         ({"RETRY_REPEAT": "POST"}, "RETRY_REPEAT"),
     ],
 )

@@ -27,6 +27,15 @@ ROUTES = "routes: [{name: all, match: {path: /*}, auth: public, upstream: hub}]\
         ("{endpoints: [{url: 'http://a', weight: -1}]}", "endpoints[0].weight: Input should be greater"),
         ("{endpoints: [{url: 'http://a', weight: 0}]}", "every weight is 0"),
         ("{endpoints: [{url: 'http://a'}, {url: 'http://a'}]}", "http://a is there twice"),
+        ("{url: ['http://a', 'http://a']}", "http://a is there twice; give it once, in `endpoints`"),
+        ("{url: ['http://a', 'http://A:80/']}", "http://a is there twice, as http://A:80/; give it once"),
+        (
+            "{url: ['https://[::1]:443', 'https://[::1]']}",
+            "https://[::1]:443 is there twice, as https://[::1];",
+        ),
+        ("{url: ['unix:/a', 'unix:/b', 'unix:/a', 'unix:/a']}", "unix:/a is there twice"),
+        ("{url: 'http://a', hash_by: 'header:X-User-ID'}", "use `user` or `organization`"),
+        ("{url: 'http://a', hash_by: 'header:x_org_unit'}", "x_org_unit is an identity header"),
         ("{endpoints: [{url: 'http://a', colour: red}]}", "endpoints[0].colour: is no key of this place"),
         ("{url: 'http://a', balance: random}", "upstreams.hub.balance: Input should be 'least_requests'"),
         ("{url: 'http://a', hash_by: header}", "upstreams.hub.hash_by: should be user"),
@@ -47,6 +56,32 @@ def test_a_public_route_has_no_key_by_caller(tmp_path: Path) -> None:
     )
     assert problems(tmp_path, text) == [
         "routes.yaml:2: route all: `user` needs a caller, and `auth: public` looks at no credential"
+    ]
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        "['http://a', 'http://a:8080']",
+        "['http://a', 'http://b']",
+        "['unix:/a', 'unix:/A']",
+        "['http://a', 'https://a']",
+    ],
+)
+def test_different_places_are_no_repetition(tmp_path: Path, urls: str) -> None:
+    planned(tmp_path, f"upstreams: {{hub: {{url: {urls}, hash_by: 'header:X-Users'}}}}\n{ROUTES}")
+
+
+def test_a_route_has_no_key_by_a_header_that_is_removed(tmp_path: Path) -> None:
+    text = "upstreams: {hub: {url: 'http://a'}}\n" + ROUTES.replace(
+        "auth: public", "auth: required, hash_by: 'header:X-Team'"
+    )
+    planned(tmp_path, text)
+    assert problems(tmp_path, text, header={"user_id": "X-Team"}) == [
+        (
+            "routes.yaml:2: route all: X-Team is an identity header, and a client's is removed; "
+            "use `user` or `organization`"
+        )
     ]
 
 
