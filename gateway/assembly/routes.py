@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 TICKET_PATH = "/ws"
 """The only path whose query may hold a token, unless the path is made public."""
 
+SSO_REST = "auth-sso-rest"
+"""Route of what is below ``/api/auth/sso`` and is no endpoint, where single sign-on is hosted."""
+_ABOVE_ALL = 1 << 30
+
 
 def build_routes(  # noqa: PLR0913, PLR0917 -- what a table is made of
     settings: Settings,
@@ -43,6 +47,7 @@ def build_routes(  # noqa: PLR0913, PLR0917 -- what a table is made of
         RoutesRefused: the route file has a route for a hosted path.
     """
     ours = _hosted_routes(settings, metrics, hosted, limits)
+    closed = _closed(settings, metrics, hosted, limits)
     preflight = None
     if DEFAULT_UPSTREAM in upstreams:
         # A preflight is forwarded only if no CORS policy answers it.
@@ -51,10 +56,10 @@ def build_routes(  # noqa: PLR0913, PLR0917 -- what a table is made of
         preflight = replace(forwarded, cors=None, limits=None if of_all is None else of_all.of_preflights())
     if plan is None:
         # Without endings: /api.html and /ws.js may be pages that are meant to be public.
-        rules = _rules_of_settings(settings, metrics, upstreams, limits)
+        rules = _rules_of_settings(settings, metrics, upstreams, limits) + closed
         return RouteTable(ours, rules, preflight, endings=False)
     refuse_hosted(plan, ours)
-    rules = planned_rules(plan, settings, metrics, upstreams, limits)
+    rules = planned_rules(plan, settings, metrics, upstreams, limits) + closed
     return RouteTable(ours, rules, preflight, preflights_of(rules, metrics))
 
 
@@ -90,6 +95,28 @@ def _forwarded(  # noqa: PLR0913, PLR0917 -- what a route is made of
         withheld=upstreams[DEFAULT_UPSTREAM].withheld,
         limits=limits,
     )
+
+
+def _closed(
+    settings: Settings, metrics: Metrics, hosted: Upstream, limits: PlannedLimits
+) -> list[tuple[Pattern, Route]]:
+    """Return the rule by which nothing of single sign-on is forwarded where it is hosted.
+
+    Whatomate has no part in it then: its own rules on who is who are weaker. The hosted application answers 404.
+    """
+    if settings.sso != "hosted":
+        return []
+    route = Route(
+        SSO_REST,
+        PUBLIC,
+        hosted,
+        metrics.route(SSO_REST),
+        body_limit=settings.limit.auth_body_bytes,
+        internal=True,
+        cors=build_policy(settings.cors),
+        limits=limits.of_hosted(SSO_REST, public=True),
+    )
+    return [(replace(Pattern.parse("/api/auth/sso/*"), layer=_ABOVE_ALL), route)]
 
 
 def _rules_of_settings(

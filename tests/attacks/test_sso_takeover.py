@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.calls import ask, bearer, get, granted, post
-from tests.support.openid import Traveller, enable, landed, sent_back, vouch
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
+from tests.support.openid import SSO, Traveller, enable, landed, sent_back, vouch
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
@@ -134,3 +134,29 @@ async def test_signing_in_elsewhere_does_not_end_with_a_password_that_was_plante
     raw = post("/api/auth/password", body, bearer(other["access_token"])).replace(b"POST", b"PUT", 1)
     assert (await ask(gate, raw)).status == 200
     assert (await ask(gate, get("/api/x", bearer(token)))).status == 401
+
+
+async def test_nothing_of_hosted_single_sign_on_reaches_whatomates_own(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    await enable(world, "custom")
+    hosted = [
+        await start(world.url, **idp.settings()),
+        await start(world.url, **idp.settings(), preset="whatomate"),
+    ]
+    forwarding = await start(world.url, sso="forwarded")
+    for method, path in (
+        ("GET", ""),
+        ("GET", "/custom"),
+        ("GET", "/custom/init/"),
+        ("GET", "/another/init"),
+        ("GET", "/another/callback?state=a&code=b"),
+        ("POST", "/google/backchannel-logout"),
+        ("PUT", "/providers/"),
+    ):
+        raw = request(method, f"{SSO}{path}", body=b"")
+        for gate in hosted:
+            is_refusal(await ask(gate, raw), 404)
+        assert (await ask(forwarding, raw)).status == 200, path
+    own = await start(world.url, **idp.settings(), public_paths=(f"{SSO}/mine/*",))
+    assert (await ask(own, get(f"{SSO}/mine/init"))).status == 200
