@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 NETWORK: Final = "network"
 SETTINGS_LIMITS: Final = (NETWORK, "user", "api_key", "organization")
 """Limits that the settings may define; each counts by the key that it is named after."""
+_QUOTAS: Final = ("key_day", "key_month", "organization_day", "organization_month")
 
 
 def limits_of_settings(limits: Limits) -> dict[str, LimitEntry]:
@@ -57,6 +58,42 @@ def limit_problems(settings: Settings, plan: RoutePlan, hosted_at: str) -> Itera
         yield from _unknown(where, planned.entry.limits or (), limits)
         yield from _too_dear(where, planned, settings, limits)
     yield from _unknown(f"{hosted_at}: hosted_limits", plan.hosted_limits or (), limits)
+
+
+def limit_doubts(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield every (setting, warning) about limits and quotas that are set and have no effect."""
+    for name in () if settings.quotas else _QUOTAS:
+        if getattr(settings.quota, name):
+            yield (
+                f"GATEWAY_QUOTA_{name.upper()}",
+                "has no effect while GATEWAY_QUOTAS is off; set GATEWAY_QUOTAS=on, or leave it out",
+            )
+    if settings.limits.url is None and settings.limits.store_away == "closed":
+        yield (
+            "GATEWAY_LIMITS_STORE_AWAY",
+            "has no effect without a store; set GATEWAY_LIMITS_URL, or leave it out",
+        )
+
+
+def planned_limit_doubts(plan: RoutePlan, settings: Settings) -> Iterator[str]:
+    """Yield a warning for each limit of a plan that has no effect, or a word of it that has none."""
+    named = {name for planned in plan.routes for name in planned.entry.limits or ()}
+    for name, limit in plan.limits.items():
+        if name not in named and name not in (plan.hosted_limits or ()) and name not in SETTINGS_LIMITS:
+            yield f"no route names the limit {name}; give a route `limits: [{name}]`, or leave the limit out"
+        if limit.store_away is not None and limit.rate is None:
+            yield f"limit {name}: `store_away` has no effect without `rate`: `concurrency` is counted by each process"
+        elif limit.store_away is not None and settings.limits.url is None:
+            yield f"limit {name}: `store_away` has no effect without a store; set GATEWAY_LIMITS_URL, or leave it out"
+    limits = all_limits(settings, plan)
+    for planned in plan.routes:
+        for name in planned.entry.limits or () if planned.entry.auth == "public" else ():
+            if name in limits and "api_key" in limits[name].key:
+                where = f"{planned.origin}: route {planned.entry.name}"
+                yield (
+                    f"{where}: the limit {name} counts API keys, and a public route reads none; count by network, or "
+                    f"set `auth: optional`"
+                )
 
 
 def _unknown(where: str, names: Iterable[str], limits: Mapping[str, LimitEntry]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from authcore.authorize import asks_at_least
 from authcore.permissions import ALL
 from config.health_checks import health_doubts
-from config.limit_checks import SETTINGS_LIMITS
+from config.limit_checks import planned_limit_doubts
 from config.overlaps import ClaimIndex
 from config.patterns import Relation, compare
 from config.routes import DEFAULT_UPSTREAM
@@ -39,15 +39,7 @@ def plan_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
     yield from _other_spellings(plan)
     yield from delivery_warnings(plan, settings)
     yield from balance_doubts(plan, settings)
-    yield from _unnamed_limits(plan)
-
-
-def _unnamed_limits(plan: RoutePlan) -> Iterator[str]:
-    """A limit that nothing names limits nothing, unless it stands for one of the settings."""
-    named = {name for planned in plan.routes for name in planned.entry.limits or ()}
-    for name in plan.limits:
-        if name not in named and name not in (plan.hosted_limits or ()) and name not in SETTINGS_LIMITS:
-            yield f"no route names the limit {name}; give a route `limits: [{name}]`, or leave the limit out"
+    yield from planned_limit_doubts(plan, settings)
 
 
 def _unknown_permissions(plan: RoutePlan) -> Iterator[str]:

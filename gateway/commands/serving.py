@@ -15,6 +15,7 @@ from authcore.store.migrate import migrate as apply_migrations
 from authcore.store.migrate import pending
 from authcore.store.migrate import remove_triggers as remove
 from config.issuer_checks import doubts
+from config.limit_checks import limit_doubts
 from config.listing import listing
 from config.load import REQUIRED, ConfigError
 from config.sso_checks import sso_doubts
@@ -81,7 +82,7 @@ def check_config(*, connect: bool) -> None:
     from gateway.assembly.plan_warnings import plan_warnings  # noqa: PLC0415 - as below
     from gateway.assembly.routes import check_routes  # noqa: PLC0415 - only serving needs the data plane
 
-    for name, doubt in (*doubts(settings), *sso_doubts(settings)):
+    for name, doubt in (*doubts(settings), *sso_doubts(settings), *limit_doubts(settings)):
         warn(f"{name}: {doubt}")
     plan = check_routes(settings)
     for warning in [] if plan is None else plan_warnings(plan, settings):

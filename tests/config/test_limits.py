@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.limit_checks import all_limits, names_for
+from config.limit_checks import all_limits, limit_doubts, names_for
 from config.limits import LimitEntry
 from config.rates import LONGEST_SECONDS, MOST_UNITS, Rate
 from config.settings import Settings
@@ -174,6 +174,40 @@ def test_a_limit_that_nothing_names_is_warned_of(tmp_path: Path) -> None:
     text = text.replace("limits: [net, few]", "limits: [net]")
     [warning] = [one for one in plan_warnings(planned(tmp_path, text), settings) if "limit" in one]
     assert warning == "no route names the limit few; give a route `limits: [few]`, or leave the limit out"
+
+
+def test_words_of_a_limit_that_have_no_effect_are_warned_of(tmp_path: Path) -> None:
+    text = """
+    limits:
+      few: {key: user, concurrency: 2, store_away: closed}
+      net: {key: network, rate: 9/s, store_away: closed}
+      keys: {key: [api_key, route], rate: 9/s}
+    routes:
+      - {name: a, auth: public, match: {path: /a}, limits: [few, net, keys]}
+      - {name: b, auth: optional, match: {path: /b}, limits: [keys]}
+    """
+
+    def warnings(**limits: str) -> list[str]:
+        settings = Settings.model_validate({"upstream": {"url": "http://u"}, "limits": limits})
+        return [one for one in plan_warnings(planned(tmp_path, text), settings) if "limit" in one]
+
+    [few, net, keys] = warnings()
+    assert few.startswith("limit few: `store_away` has no effect without `rate`")
+    assert net.startswith("limit net: `store_away` has no effect without a store; set GATEWAY_LIMITS_URL")
+    assert "route a: the limit keys counts API keys, and a public route reads none" in keys
+    assert warnings(url="redis://redis") == [few, keys]
+
+
+def test_settings_of_limits_and_quotas_that_have_no_effect_are_warned_of() -> None:
+    named = {"GATEWAY_QUOTA_KEY_DAY": "5", "GATEWAY_QUOTA_ORGANIZATION_MONTH": "7"}
+    environment = {**named, "GATEWAY_LIMITS_STORE_AWAY": "closed"}
+    found = dict(limit_doubts(load(environment)))
+    assert found.keys() == environment.keys()
+    assert "GATEWAY_QUOTAS=on" in found["GATEWAY_QUOTA_KEY_DAY"]
+    assert "GATEWAY_LIMITS_URL" in found["GATEWAY_LIMITS_STORE_AWAY"]
+    store = {"GATEWAY_LIMITS_URL": "redis://redis"}
+    assert not [*limit_doubts(load({**environment, **store, "GATEWAY_QUOTAS": "on"}))]
+    assert not [*limit_doubts(load({}))]
 
 
 @given(
