@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 FAILED = "Failed to authenticate with provider"
 
 
-NAMED = ("{url}/", "{url}.evil.test", "https://evil.test", "", None, 7, "{url}#", "{url}/x")
+NAMED: tuple[object, ...] = (
+    *("{url}/", "{url}.evil.test", "https://evil.test", "", "{url}#", "{url}/x"),
+    *(None, 7, [], ["{url}"], {}),
+)
 
 
 async def test_a_document_that_names_another_issuer_is_not_used(

@@ -131,6 +131,9 @@ OF_MICROSOFT: dict[str, list[tuple[dict[str, Any], str]]] = {
     "": [
         ({}, UNVERIFIED),
         ({"xms_edov": False}, UNVERIFIED),
+        ({"xms_edov": []}, UNVERIFIED),
+        ({"email_verified": True}, UNVERIFIED),
+        ({"email_verified": "true", "xms_edov": 0}, UNVERIFIED),
         ({"xms_edov": True}, ""),
         ({"xms_edov": "1"}, ""),
     ],

@@ -114,7 +114,7 @@ class Discovery:
     async def _fetch(self) -> tuple[Endpoints, JwksClient]:
         document = await fetch_object(self._outbound, self._issuer.rstrip("/") + _PATH, self._hosts)
         named = document.get("issuer")
-        if named not in self._names:
+        if not isinstance(named, str) or named not in self._names:
             raise SsoProviderFailed(
                 f"the provider calls itself {named!r:.200}, and is set as {', '.join(sorted(self._names))}"
             )
@@ -124,7 +124,7 @@ class Discovery:
             token=self._url(document, "token_endpoint"),
             profile=self._url(document, "userinfo_endpoint", is_optional=True),
             end_session=self._url(document, "end_session_endpoint", is_optional=True),
-            issuer=str(named),
+            issuer=named,
             names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
             ways=tuple(way for way in ways if isinstance(way, str)) if isinstance(ways, list) else (),
         )

@@ -158,7 +158,9 @@ class OpenIdProvider:
             raise SsoIdentityRejected("it has no oid: the app registration has to be for accounts of tenants")
         trusted = self._settings.trusts_email or bool(self._settings.tenants)
         if kind is Kind.MICROSOFT:
+            # email_verified is no claim of Microsoft's: where it is there, an administrator may have mapped it.
             trusted = trusted or claims.get("xms_edov") in _EDOV
+            described = {**described, "email_verified": None}
         try:
             email = verified_email(described, is_trusted=trusted)
             sid = text(claims, "sid") or ""
