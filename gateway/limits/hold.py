@@ -151,6 +151,10 @@ class Hold:
                 grant.limit.give_back(grant.bucket, self._route.cost, self._at, now)
             grant = grant.before
 
+    def withdraw(self, now: float) -> None:
+        """Give back what it took of every limit: the request is refused by a quota."""
+        self._give_back(self._last, now)
+
     def flows_on(self) -> None:
         """Count the request out of the limits that do not count what flows on for long."""
         grant = self._last if self._at_work else None

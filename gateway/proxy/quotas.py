@@ -5,12 +5,15 @@ Laws:
 - Charged are requests to upstreams, and those that other proxies ask about. The gateway's own endpoints are free: a
   caller without quota can still sign out, and see what is left.
 - Nobody is charged for a request without a proven caller, nor for one that was refused before.
+- What a refused request has taken of its route's limits is given back: a key over its quota uses up no limit of its
+  user, organization or network.
 - On a route in shadow the request is charged and goes on; the refusal is recorded.
 - A caller whose counts are known waits for nothing. The first request of one in a day waits for them, for a moment.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from authcore.errors import AuthError
@@ -54,6 +57,8 @@ class QuotaGate:
             self._ledger.charge(key, organization, now)
         except AuthError as refusal:
             if not route.shadow:
+                if question.hold is not None:
+                    question.hold.withdraw(time.monotonic())
                 raise
             if question.shadowed is None:
                 question.shadowed = refusal

@@ -72,6 +72,18 @@ async def test_past_its_quota_a_key_is_429_until_the_period_ends(
     assert count(families["gateway_quotas_refused"]) == 4
 
 
+async def test_what_a_quota_refuses_takes_nothing_of_rate_limits(world: World, start: Start) -> None:
+    limits = {"network": "7/d", "organization": "6/d"}
+    gate = await start(world.url, quotas=True, quota={**SOON, "key_month": 2}, limits=limits)
+    assert await passed(gate, by_key(world), 9) == 2
+    answer = await ask(gate, get(CONTACTS, by_key(world)))
+    is_refusal(answer, 429)
+    assert "quota of 2 requests a month" in answer.json()["message"]
+    assert '"network";r=5;' in answer.all("RateLimit")[1]
+    assert '"organization";r=4;' in answer.all("RateLimit")[1]
+    assert await passed(gate, bearer(world.token(world.agent)), 6) == 4
+
+
 async def test_an_organizations_quota_is_that_of_all_its_callers(world: World, start: Start) -> None:
     gate = await start(world.url, quotas=True, quota={**SOON, "organization_month": 6})
     agent, there = bearer(world.token(world.agent)), bearer(world.token(world.both, world.other))
