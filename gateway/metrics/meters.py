@@ -8,10 +8,9 @@ Laws:
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from typing import Final
 
-from authcore.figures import Histogram
+from authcore.figures import Histogram, bucket
 
 METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 OTHER: Final = b"other"
@@ -50,28 +49,34 @@ class Sizes:
 
 
 class VerdictMeter:
-    """Counters of the verdicts on callers.
+    """Counters of the verdicts on callers."""
 
-    Attributes:
-        counts: By the kind of the credential, and by ``ok``, ``stale`` or the reason for the refusal.
-    """
-
-    __slots__ = ("counts",)
+    __slots__ = ("_counts",)
 
     def __init__(self) -> None:
-        self.counts: dict[tuple[str, ...], int] = {}
+        self._counts: dict[str, dict[str, int]] = {}
+
+    @property
+    def counts(self) -> dict[tuple[str, ...], int]:
+        """The counts by the kind of the credential, and by ``ok``, ``stale`` or the reason for the refusal."""
+        return {
+            (credential, outcome): number
+            for credential, outcomes in self._counts.items()
+            for outcome, number in outcomes.items()
+        }
 
     def record(self, credential: str, outcome: str) -> None:
         """Count a verdict."""
-        key = (credential, outcome)
-        self.counts[key] = self.counts.get(key, 0) + 1
+        outcomes = self._counts.get(credential)
+        if outcomes is None:
+            outcomes = self._counts[credential] = {}
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
 
 class RouteMeter:
     """Counters of one route.
 
     Attributes:
-        answered: Requests by method and status.
         failures: Requests that the upstream or the gateway failed, by which of them it was and the status.
         buckets: Number of requests in each duration bucket; there is one bucket more than bounds.
         seconds: The sum of the durations.
@@ -79,15 +84,24 @@ class RouteMeter:
         sent: Sizes of response bodies.
     """
 
-    __slots__ = ("answered", "buckets", "failures", "received", "seconds", "sent")
+    __slots__ = ("_answered", "buckets", "failures", "received", "seconds", "sent")
 
     def __init__(self) -> None:
-        self.answered: dict[tuple[bytes, int], int] = {}
+        self._answered: dict[bytes, dict[int, int]] = {}
         self.failures: dict[tuple[str, int], int] = {}
         self.buckets = [0] * (len(DURATION_BUCKETS) + 1)
         self.seconds = 0.0
         self.received = Sizes()
         self.sent = Sizes()
+
+    @property
+    def answered(self) -> dict[tuple[bytes, int], int]:
+        """The number of requests by method and status."""
+        return {
+            (method, status): number
+            for method, statuses in self._answered.items()
+            for status, number in statuses.items()
+        }
 
     def failed(self, blame: str, status: int) -> None:
         """Count a request that ``upstream`` or ``gateway`` failed."""
@@ -95,9 +109,11 @@ class RouteMeter:
 
     def record(self, method: bytes, status: int, seconds: float, received: int = 0, sent: int = 0) -> None:
         """Count one request that has been answered; sizes in bytes."""
-        key = (method if method in METHODS else OTHER, status)
-        self.answered[key] = self.answered.get(key, 0) + 1
-        self.buckets[bisect_left(DURATION_BUCKETS, seconds)] += 1
+        statuses = self._answered.get(method)
+        if statuses is None:
+            statuses = self._answered.setdefault(method if method in METHODS else OTHER, {})
+        statuses[status] = statuses.get(status, 0) + 1
+        self.buckets[bucket(DURATION_BUCKETS, seconds)] += 1
         self.seconds += seconds
         if received:
             sizes = self.received
@@ -135,7 +151,7 @@ class UpstreamMeter:
     def answered(self, seconds: float) -> None:
         """Count a response head."""
         heads = self.heads
-        heads.counts[bisect_left(DURATION_BUCKETS, seconds)] += 1
+        heads.counts[bucket(DURATION_BUCKETS, seconds)] += 1
         heads.total += seconds
         self.failing = 0
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from binascii import hexlify
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -33,8 +32,12 @@ NONE: Final[frozenset[bytes]] = frozenset()
 _KNOWN_FLAGS: Final = 0x03
 """The flags sampled, and random (of level 2). Other flags belong to later versions, and are not passed on."""
 _ID_BITS: Final = 64
-_MASK: Final = (1 << _ID_BITS) - 1
-_GOLDEN: Final = 0x9E3779B97F4A7C15
+_STEPPED_BITS: Final = 60
+_MASK: Final = 0xFFFFFFFFFFFFFFF
+_GOLDEN: Final = 0x9E3779B97F4A7C1
+"""2^60 by the golden ratio; odd, so that the sequence meets every number."""
+_DIGITS: Final = [b"%03x" % number for number in range(1 << 12)]
+"""Three hexadecimal digits of each number of twelve bits."""
 
 
 class HeaderLookup(Protocol):
@@ -82,20 +85,34 @@ def read_context(fields: HeaderLookup) -> Context | None:
 class OwnIds:
     """Generator of request ids: 32 hexadecimal digits that are valid as a trace's id.
 
-    The first half makes them unique across processes. The second steps through all 64-bit numbers, spread evenly (an
-    additive sequence by the golden ratio), because a sampler looks at that half of a trace's id.
+    The first half makes them unique across processes. The second steps through all 60-bit numbers, spread evenly (an
+    additive sequence by the golden ratio), because a sampler looks at that half of a trace's id. A last digit, which is
+    never zero and stays the same, keeps that half from being zero. Numbers of 60 bits and their digits by the table are
+    a sixth of the work that 64 bits and ``hexlify`` are, compiled.
     """
 
-    __slots__ = ("_number", "_prefix")
+    __slots__ = ("_last", "_number", "_prefix")
 
     def __init__(self) -> None:
         self._prefix = secrets.token_hex(8).encode("ascii")
-        self._number = secrets.randbits(_ID_BITS)
+        self._last = b"%x" % (1 + secrets.randbelow(15))
+        self._number = secrets.randbits(_STEPPED_BITS)
 
     def next(self) -> bytes:
         """Return the next id."""
-        self._number = number = (self._number + _GOLDEN) & _MASK or _GOLDEN
-        return self._prefix + hexlify(number.to_bytes(8, "big"))
+        self._number = number = (self._number + _GOLDEN) & _MASK
+        digits = _DIGITS
+        return b"".join(
+            (
+                self._prefix,
+                digits[number >> 48],
+                digits[number >> 36 & 0xFFF],
+                digits[number >> 24 & 0xFFF],
+                digits[number >> 12 & 0xFFF],
+                digits[number & 0xFFF],
+                self._last,
+            )
+        )
 
 
 class TracePolicy:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from authcore.figures import bucket
 from gateway.metrics import Metrics, ParentMetrics, RouteMeter, merged
 from gateway.metrics.registry import DROPS
 from tests.observe.scraping import samples, scraped, traffic, value
@@ -95,6 +99,27 @@ def test_a_size_at_a_bound_is_within_it() -> None:
     assert [meter.sent.up_to(bits) for bits in (8, 9, 10, 30, 31)] == [5, 6, 6, 7, 8]
     assert sum(meter.received.counts) == 8
     assert sum(meter.sent.counts) == 9
+
+
+@given(st.lists(st.floats(0, 1e6), max_size=20, unique=True), st.floats(0, 1e6))
+def test_a_value_is_in_the_bucket_of_the_first_bound_that_is_not_below_it(
+    bounds: list[float], value: float
+) -> None:
+    ordered = tuple(sorted(bounds))
+    assert bucket(ordered, value) == bisect_left(ordered, value)
+
+
+def test_a_method_that_a_client_invented_is_counted_as_other() -> None:
+    meter = RouteMeter()
+    for method in (b"GET", b"BREW", b"GET", b"PATCH", b"BREW", b"MAKE"):
+        meter.record(method, 200, 0.1)
+    meter.record(b"BREW", 404, 0.1)
+    assert meter.answered == {
+        (b"GET", 200): 2,
+        (b"PATCH", 200): 1,
+        (b"other", 200): 3,
+        (b"other", 404): 1,
+    }
 
 
 async def test_verdicts_are_counted_once_and_forbidden_is_one_of_them(world: World, start: Start) -> None:

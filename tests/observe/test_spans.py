@@ -223,7 +223,7 @@ def test_nothing_of_opentelemetry_is_imported_without_an_endpoint() -> None:
     program = """
 import asyncio, sys
 from tests.observe.reference import started
-asyncio.run(started(whatomate={}))  # the client of Redis imports OpenTelemetry where that is installed
+asyncio.run(started(whatomate={}, limits={}))  # the client of Redis imports OpenTelemetry where that is installed
 import gateway.app, gateway.workers, gateway.commands.serving
 print([name for name in sys.modules if name.partition(".")[0] in {"opentelemetry", "google", "requests"}])
 """

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.tracing.context import TracePolicy, read_context
+from gateway.tracing.context import OwnIds, TracePolicy, read_context
 from gateway.wire.messages import RequestHead
 from tests.observe.recording import records
 from tests.observe.traces import PARENT, TRACE, VALID
@@ -167,3 +169,27 @@ def test_the_share_is_even_over_the_ids(share: float) -> None:
     laws = TracePolicy(sample=share)
     ids = [b"%032x" % (number << 54) for number in range(1024)]
     assert sum(map(laws.samples, ids)) == pytest.approx(share * 1024, abs=1)
+
+
+def test_ids_are_valid_and_spread_evenly_and_none_comes_twice() -> None:
+    ids = OwnIds()
+    made = [ids.next() for _ in range(4096)]
+    assert len(set(made)) == len(made)
+    assert len({one[:16] + one[31:] for one in made}) == 1, "what is of the process"
+    for one in made:
+        assert re.fullmatch(rb"[0-9a-f]{32}", one)
+        assert set(one[16:]) != {ord("0")}
+    first_digits = Counter(one[16:17] for one in made)
+    assert len(first_digits) == 16
+    assert all(
+        250 <= number <= 262 for number in first_digits.values()
+    )  # 256 of each, but for the sequence's own gaps
+    assert OwnIds().next()[:16] != made[0][:16]
+
+
+def test_each_id_is_the_last_one_and_the_golden_ratio() -> None:
+    ids = OwnIds()
+    numbers = [int(ids.next()[16:31], 16) for _ in range(100)]
+    steps = {(later - earlier) % (1 << 60) for earlier, later in pairwise(numbers)}
+    assert len(steps) == 1
+    assert steps.pop() % 2 == 1, "an odd step meets every number"
