@@ -24,6 +24,7 @@ from authcore.store.invitations import InvitationRow
 from authcore.store.rows import NewApiKey, NewUser
 from authcore.store.session_rows import NOWHERE as UNSEEN
 from authcore.store.session_rows import Moments, NewRefreshToken, NewSession
+from authcore.store.sso_rows import Binding, ProviderSession
 from tests.support.databases import execute
 from tests.support.domain import NOW, World, open_store
 
@@ -49,6 +50,8 @@ INVITATION = InvitationRow(
     expires_at=AT,
 )
 COUNT = Place(Quoted.API_KEY, ONE, Period.DAY, NOW)
+BINDING = Binding(user_id=ONE, provider="google", issuer="https://a", account="1")
+PROVIDER_SESSION = ProviderSession(session_id=ONE, provider_id=ONE, issuer="https://a", subject="1", sid="")
 RESERVED = Reserved(b"a", b"b", b"b", b"c", b"d")
 
 CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
@@ -128,6 +131,15 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "clear_quotas": lambda store: store.clear_quotas(Quoted.API_KEY, ONE, [Period.DAY]),
     "list_quotas": lambda store: store.list_quotas(None, 0, 0),
     "purge_quotas": lambda store: store.purge_quotas(1e9),
+    "sso_providers": lambda store: store.sso_providers(),
+    "sso_accounts": lambda store: store.sso_accounts("google", "1", "a@b"),
+    "bind_account": lambda store: store.bind_account(BINDING),
+    "note_sso_session": lambda store: store.note_sso_session(PROVIDER_SESSION, [b"a"], AT),
+    "note_sso_logout": lambda store: store.note_sso_logout(b"a", AT),
+    "sso_sessions": lambda store: store.sso_sessions("https://a", "1", ""),
+    "sso_session": lambda store: store.sso_session(ONE),
+    "purge_sso": lambda store: store.purge_sso(AT),
+    "is_ticket_used": lambda store: store.is_ticket_used(b"a"),
 }
 
 
