@@ -38,6 +38,8 @@ COMMAND = "/opt/gateway/bin/whatomate-gateway"
 BUILD_SECONDS = 900
 LONG = 60
 
+pytestmark = pytest.mark.timeout(BUILD_SECONDS + 240)  # the first test builds the image
+
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Path]:

