@@ -104,7 +104,7 @@ SOURCES = $(shell find authcore config gateway -name '*.py' -o -name '*.sql' -o 
 compiled: .compiled/.built ## the warm path compiled by mypyc into .compiled, from the same sources; needs a C compiler
 
 .compiled/.built: $(STAMP) pyproject.toml $(SOURCES)
-	@echo "compiling the warm path into .compiled (about half a minute)"
+	@echo "compiling the warm path into .compiled (about two minutes)"
 	@rm -rf .compiled && mkdir -p .compiled/source
 	@cp -R authcore config gateway pyproject.toml README.md LICENSE .compiled/source
 	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \

@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ UNNEEDED: Final = (
     *("test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "ensurepip", "lib2to3", "pydoc_data"),
     # pycparser reads C declarations, for modules of cffi that are not compiled as that of pycares is.
     *("pycparser", "pycparser-*", "sqlite3", "_sqlite3*", "curses", "_curses*"),
+    *("dbm", "_dbm*", "_gdbm*"),
     *(
         "config-*",
         "site-packages",
@@ -116,12 +118,10 @@ def _copy(path: Path, root: Path) -> Path:
 
 def _libraries(interpreter: Path, environment: Path) -> set[Path]:
     """Return every shared library that the interpreter or an extension module is linked with, and the loader."""
-    stdlib = Path(sysconfig.get_path("platstdlib"), "lib-dynload")
-    modules = [interpreter, *stdlib.glob("*.so"), *environment.rglob("*.so*")]
+    stdlib = Path(sysconfig.get_path("platstdlib"), "lib-dynload").glob("*.so")
+    taken = [module for module in stdlib if not any(fnmatch(module.name, name) for name in UNNEEDED)]
     found = set()
-    for module in modules:
-        if module.name.startswith(("_tkinter", "_test")):
-            continue
+    for module in (interpreter, *taken, *environment.rglob("*.so*")):
         out = subprocess.run(["ldd", str(module)], capture_output=True, text=True, check=False).stdout  # noqa: S603, S607 -- a file of ours, in a build
         if missing := re.findall(r"^\s*(\S+) => not found", out, re.MULTILINE):
             sys.exit(f"error: {module} needs {', '.join(missing)}, which is not there")
