@@ -88,7 +88,11 @@ async def test_what_one_gateway_has_granted_the_next_does_not_grant_again(
     start: Start, server: RedisServer
 ) -> None:
     (first,) = await gates(start, server, 1)
-    assert await spend(first, 80) == 80
+    passed = 0
+    async with asyncio.timeout(60):
+        while passed < MOST:  # its share alone may be used up for a moment, before the store has answered
+            passed += await spend(first, MOST - passed)
+    assert passed == MOST
     await first.stop()
     assert len(server.client.keys("gateway:limit:*")) == 1
     (second,) = await gates(start, server, 1)
@@ -99,7 +103,7 @@ async def test_what_one_gateway_has_granted_the_next_does_not_grant_again(
         return bool((await metrics(second))["gateway_limits_store_exchanges"][0].value)
 
     await eventually(answered)
-    assert await spend(second) == MOST - 80 - 1
+    assert await spend(second) == 0
 
 
 async def test_an_answer_tells_what_is_left_of_the_whole_limit(start: Start, server: RedisServer) -> None:
@@ -109,9 +113,10 @@ async def test_an_answer_tells_what_is_left_of_the_whole_limit(start: Start, ser
         assert answer.one("RateLimit-Policy") == f'"network";q={MOST};w=86400'
         assert (answer.one("RateLimit") or "").startswith('"network";r=')
         async with asyncio.timeout(60):
-            while not is_used_up(answer):
+            # The share alone, which drains half as fast, may be used up before the store has answered.
+            while not (is_used_up(answer) and int(answer.one("Retry-After") or 0) <= 86_400 / MOST):
                 answer = await client.exchange(GET)
-    assert 0 < int(answer.one("Retry-After") or 0) <= 86_400 / MOST
+    assert int(answer.one("Retry-After") or 0) > 0
 
 
 @pytest.mark.parametrize("way", ["killed", "silent"])
