@@ -1,4 +1,4 @@
-"""Shared limits: the exchange of leases with the store in the background, and what is told of it."""
+"""Shared limits: the exchange of leases with the store in the background, and its figures."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ class Hold:
             grant = grant.before
 
     def withdraw(self, now: float) -> None:
-        """Give back what it took of every limit: the request is refused by a quota."""
+        """Give back what it took of every limit: a quota refuses the request, or it is shed."""
         self._give_back(self._last, now)
 
     def flows_on(self) -> None:

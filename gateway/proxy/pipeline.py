@@ -38,6 +38,7 @@ from gateway.proxy.clock import http_date
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward_auth import narrowed
 from gateway.proxy.refusals import answer_start, refuse
+from gateway.proxy.shedding import Shed
 from gateway.proxy.streams import YOUNG_SECONDS
 from gateway.proxy.target import parse_target
 from gateway.tracing.context import OwnIds
@@ -177,7 +178,12 @@ class Pipeline:
         if limit and max(exchange.head.length, inbound.received) > limit:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
         if self._shedder is not None:
-            self._shedder.meet(exchange.head, path, route, permit)
+            try:
+                self._shedder.meet(exchange.head, path, route, permit)
+            except Shed:
+                if exchange.hold is not None:  # what is shed takes nothing of rate limits
+                    exchange.hold.withdraw(time.monotonic())
+                raise
 
     async def _judge_again(self, exchange: Exchange) -> bytes:
         """Judge the caller of a request that has waited, and return the start of its next attempt."""

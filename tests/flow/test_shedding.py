@@ -71,6 +71,18 @@ async def test_a_loop_that_lags_sheds_public_requests_and_never_health_or_known_
         assert (await ask(gate, get("/api/auth/sessions", agent))).status == 200
 
 
+async def test_what_is_shed_takes_nothing_of_rate_limits(start: Start) -> None:
+    gate = await start(shed={"lag_seconds": 0.001}, limits={"network": "100000/d", "public": True})
+    left: list[str] = []
+    async with asyncio.timeout(4 * PROCESS_SECONDS), busy_loop():
+        while len(left) < 4:
+            answer = await ask(gate, GET)
+            if answer.status == 503:
+                left.append((answer.one("RateLimit") or "").partition(";t=")[0])
+    assert left[0].startswith('"network";r=')
+    assert len(set(left)) == 1
+
+
 async def test_without_the_setting_nothing_is_shed(start: Start) -> None:
     gate = await start()
     async with asyncio.timeout(PROCESS_SECONDS), busy_loop():
