@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from tests.support.openid import Traveller, enable, landed, sent_back, vouch
+from tests.support.openid import Traveller, enable, hosting, landed, sent_back, vouch
 
 if TYPE_CHECKING:
     from tests.support.openid import OpenId
@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_stolen_code_is_no_good_in_another_sign_in(world: World, start: Start, idp: OpenId) -> None:
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    gate = await start(world.url, **idp.settings())
+    gate = await hosting(world, start, idp)
     victim, attacker = Traveller(gate), Traveller(gate)
     stolen = parse_qs(urlsplit(idp.authorize(await victim.begin())).query)["code"][0]
     answer = await attacker.come_back(idp.authorize(await attacker.begin(), code=stolen))
@@ -24,9 +22,7 @@ async def test_a_stolen_code_is_no_good_in_another_sign_in(world: World, start: 
 
 
 async def test_a_provider_without_pkce_is_held_by_the_nonce(world: World, start: Start, idp: OpenId) -> None:
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    gate = await start(world.url, **idp.settings())
+    gate = await hosting(world, start, idp)
     victim, attacker = Traveller(gate), Traveller(gate)
     back = idp.authorize(await victim.begin())
     stolen = parse_qs(urlsplit(back).query)["code"][0]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
-from tests.support.openid import SSO, Traveller, enable, landed, sent_back, vouch
+from tests.support.openid import SSO, Traveller, enable, hosting, landed, sent_back, vouch
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
@@ -50,9 +50,7 @@ async def test_another_user_of_the_provider_with_the_same_e_mail_is_somebody_els
     world: World, start: Start, idp: OpenId
 ) -> None:
     """An address may be given to a new employee: the account is its former owner's."""
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    gate = await start(world.url, **idp.settings())
+    gate = await hosting(world, start, idp)
     landed(await Traveller(gate).sign_in(idp))
     idp.id_token = {"sub": "subject 2"}
     assert sent_back(await Traveller(gate).sign_in(idp)) == NOT_LINKED
@@ -110,9 +108,7 @@ async def test_a_provider_that_a_row_alone_names_speaks_for_its_own_organization
 async def test_a_user_who_was_switched_off_or_removed_is_not_signed_in(
     world: World, start: Start, idp: OpenId
 ) -> None:
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    gate = await start(world.url, **idp.settings())
+    gate = await hosting(world, start, idp)
     landed(await Traveller(gate).sign_in(idp))
     await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.agent)
     assert sent_back(await Traveller(gate).sign_in(idp)) == "Account is disabled"
@@ -125,9 +121,7 @@ async def test_signing_in_elsewhere_does_not_end_with_a_password_that_was_plante
     world: World, start: Start, idp: OpenId
 ) -> None:
     """The password of a linked account stays its owner's, and changing it ends the session that began before."""
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    gate = await start(world.url, **idp.settings())
+    gate = await hosting(world, start, idp)
     token = landed(await Traveller(gate).sign_in(idp))["access_token"]
     body = {"current_password": PASSWORD, "new_password": "another horse battery"}
     other = await granted(gate, post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD}))

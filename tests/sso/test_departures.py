@@ -10,7 +10,18 @@ from uuid import uuid4
 
 from tests.support.calls import ask, bearer, get, is_refusal, request
 from tests.support.issuers import by_hmac
-from tests.support.openid import CLIENT, SECRET, SSO, OpenId, Traveller, enable, landed, sent_back, vouch
+from tests.support.openid import (
+    CLIENT,
+    SECRET,
+    SSO,
+    OpenId,
+    Traveller,
+    enable,
+    hosting,
+    landed,
+    sent_back,
+    vouch,
+)
 from tests.support.peers import PATIENCE
 
 if TYPE_CHECKING:
@@ -86,9 +97,7 @@ async def test_a_logout_by_subject_ends_all_that_the_provider_began_for_it(
 async def test_a_logout_while_a_sign_in_is_on_its_way_ends_it(
     world: World, start: Start, idp: OpenId
 ) -> None:
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    gate = await start(world.url, **idp.settings())
+    gate = await hosting(world, start, idp)
     traveller = Traveller(gate)
     back = idp.authorize(await traveller.begin())
     assert (await tell(gate, logout(idp))).status == 200
@@ -98,9 +107,7 @@ async def test_a_logout_while_a_sign_in_is_on_its_way_ends_it(
 
 
 async def test_no_other_token_logs_anybody_out(world: World, start: Start, idp: OpenId) -> None:
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    gate = await start(world.url, **idp.settings())
+    gate = await hosting(world, start, idp)
     token = landed(await Traveller(gate).sign_in(idp))["access_token"]
     now = int(time.time())
     used = logout(idp, sub="somebody else")
@@ -133,9 +140,7 @@ async def test_no_other_token_logs_anybody_out(world: World, start: Start, idp: 
 async def test_a_logout_that_met_an_outage_ends_the_sessions_when_it_is_sent_again(
     world: World, start: Start, idp: OpenId
 ) -> None:
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    gate = await start(world.url, **idp.settings())
+    gate = await hosting(world, start, idp)
     token = landed(await Traveller(gate).sign_in(idp))["access_token"]
     sent = logout(idp)
     await world.sql("ALTER TABLE gateway_sso_logouts RENAME TO gateway_away")
@@ -157,9 +162,7 @@ async def test_an_id_token_that_is_a_logout_token_signs_nobody_in(
 
 
 async def test_notes_on_sessions_that_are_gone_are_forgotten(world: World, start: Start, idp: OpenId) -> None:
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    gate = await start(world.url, **idp.settings())
+    gate = await hosting(world, start, idp)
     for _ in range(2):
         landed(await Traveller(gate).sign_in(idp))
     await tell(gate, logout(idp, sub="somebody else"))

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.support.calls import ask, bearer, claims_of, get
-from tests.support.openid import CLIENT, SSO, Traveller, enable, landed, sent_back, vouch
+from tests.support.openid import CLIENT, SSO, Traveller, enable, hosting, landed, sent_back, vouch
 
 if TYPE_CHECKING:
     from tests.support.openid import OpenId
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 async def test_a_user_signs_in_and_is_who_the_upstream_is_sent(
     world: World, start: Start, idp: OpenId, upstream: Upstream
 ) -> None:
-    await enable(world, "custom")
-    await vouch(world, "agent")
-    gate = await start(world.url, **idp.settings())
+    gate = await hosting(world, start, idp)
     tokens = landed(await Traveller(gate).sign_in(idp))
     assert set(tokens) == {"access_token", "refresh_token", "expires_in"}
     assert (await ask(gate, get("/api/contacts", bearer(tokens["access_token"])))).status == 200

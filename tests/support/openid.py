@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gateway.app import Gateway
     from tests.support.peers import Message
-    from tests.support.worlds import World
+    from tests.support.worlds import Start, World
 
 CLIENT, SECRET = "whatomate-client", "secret of the client: %/+"
 SSO = "/api/auth/sso"
@@ -264,6 +264,13 @@ class Traveller:
     async def sign_in(self, provider: OpenId, kind: str = "custom") -> Message:
         """Go to the provider and back, and return the answer of the callback."""
         return await self.come_back(provider.authorize(await self.begin(kind)))
+
+
+async def hosting(world: World, start: Start, idp: OpenId) -> Gateway:
+    """A gateway with the custom provider enabled, at which the agent's e-mail is believed."""
+    await enable(world, "custom")
+    await vouch(world, "agent")
+    return await start(world.url, **idp.settings())
 
 
 def landed(answer: Message) -> dict[str, str]:
