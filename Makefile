@@ -44,6 +44,8 @@ lock: $(STAMP) ## resolve the lock files anew (they name no index: yours is used
 	@$(COMPILE) pyproject.toml --extra otel --extra redis --constraint requirements.lock --output-file requirements-image.lock
 	@$(COMPILE) --group build --constraint requirements.lock --output-file requirements-build.lock
 	@$(COMPILE) --group tools --output-file requirements-tools.lock
+	@$(COMPILE) --group docs --output-file requirements-docs.lock
+	@$(COMPILE) --group dist --output-file requirements-dist.lock
 	@$(COMPILE) --group helm --no-deps --output-file requirements-helm.lock
 
 docs: $(STAMP) ## generate what is generated: docs/configuration.md and the chart's schema, from the settings
@@ -51,7 +53,7 @@ docs: $(STAMP) ## generate what is generated: docs/configuration.md and the char
 	@$(BIN)/python helm/make_schema.py > helm/whatomate-gateway/values.schema.json
 
 clean: ## remove .venv and what tools leave behind; .data stays
-	rm -rf $(VENV) .venv-newest .tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
+	rm -rf $(VENV) .venv-newest .tools .site .dist-tools site .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
 	find authcore config gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # umask: as root, the embedded PostgreSQL runs as another user and has to read its binaries in here.
