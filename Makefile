@@ -53,7 +53,7 @@ docs: $(STAMP) ## generate what is generated: docs/configuration.md and the char
 	@$(BIN)/python helm/make_schema.py > helm/whatomate-gateway/values.schema.json
 
 clean: ## remove .venv and what tools leave behind; .data stays
-	rm -rf $(VENV) .venv-newest .tools .site .dist-tools site .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
+	rm -rf $(VENV) .venv-newest .tools .site .dist-tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
 	find authcore config gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # umask: as root, the embedded PostgreSQL runs as another user and has to read its binaries in here.

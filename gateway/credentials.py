@@ -26,6 +26,8 @@ from gateway.faults import BadRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ORGANIZATION_MALFORMED: Final = "X-Organization-ID is not a UUID"
+
 _UUID: Final = re.compile(rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _BEARER: Final = re.compile(rb"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
 """RFC 6750 section 2.1, the scheme's case by RFC 9110 section 11.1."""
@@ -100,7 +102,7 @@ def read_organization(fields: HeaderFields, *, lenient: bool = False) -> UUID | 
     if _UUID.fullmatch(value) is None:  # Python accepts more spellings than upstreams do
         if lenient or not value:
             return None
-        raise BadRequest("X-Organization-ID is not a UUID")
+        raise BadRequest(ORGANIZATION_MALFORMED)
     return UUID(value.decode("ascii"))
 
 

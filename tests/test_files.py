@@ -33,7 +33,18 @@ PRIVATE: Final = re.compile(
 )
 """Places that only the authors' machines have, and hosts that are the reader's choice."""
 
-UNREAD: Final = {".git", ".venv", ".venv-newest", ".tools", ".compiled", ".data", "__pycache__", "dist"}
+UNREAD: Final = {
+    ".git",
+    ".venv",
+    ".venv-newest",
+    ".tools",
+    ".site",
+    ".dist-tools",
+    ".compiled",
+    ".data",
+    "__pycache__",
+    "dist",
+}
 
 
 def private_mentions(text: str) -> list[str]:

@@ -52,7 +52,9 @@ def _services(settings: Settings, domain: Domain, endpoints: Sequence[Endpoint[A
         tokens=domain.tokens,
         ring=domain.ring,
         cookies=session_cookies(settings, domain.tokens),
-        description=describe_operations(operations, cookies),
+        description=describe_operations(
+            operations, cookies=cookies, password_length=settings.password.min_length
+        ),
         clock=domain.clock,
         quotas=domain.quotas,
         sso=build_desk(settings, domain.sso),

@@ -59,7 +59,7 @@ LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 class CreateKeyBody(BaseModel):
     """What creating a key is sent."""
 
-    name: Annotated[str, Field(min_length=1, title="Name")]
+    name: Annotated[str, Field(min_length=1, title="Name", examples=["nightly export"])]
     expires_at: ExpiresAt = Field(None, description="RFC 3339; absent, null or empty: never.")
 
 
@@ -70,12 +70,14 @@ class SwitchKeyBody(BaseModel):
 
 
 class PageQuery(BaseModel):
-    """Which of the keys are listed. What is no number counts as absent, as it does for Whatomate."""
+    """Which of the keys are listed. Text that is no number counts as absent, as it does for Whatomate."""
 
     search: str = Field("", description="Part of the name.")
-    page: Annotated[int, BeforeValidator(_number(1, _LAST_PAGE))] = Field(1, description="The first is 1.")
+    page: Annotated[int, BeforeValidator(_number(1, _LAST_PAGE))] = Field(
+        1, description="The first is 1. Other text counts as absent."
+    )
     limit: Annotated[int, BeforeValidator(_number(PAGE_SIZE, LARGEST_PAGE))] = Field(
-        PAGE_SIZE, description=f"Keys on a page; {LARGEST_PAGE} at most."
+        PAGE_SIZE, description=f"Keys on a page; {LARGEST_PAGE} at most. Other text counts as absent."
     )
 
 

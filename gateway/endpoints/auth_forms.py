@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, computed_field
 
+from authcore.passwords.hasher import MAX_BYTES
 from gateway.endpoints.describing import Answer
 
 if TYPE_CHECKING:
@@ -33,15 +34,31 @@ def _named(text: str) -> str:
 
 # -- request bodies -----------------------------------------------------------------------------------------------
 
+EMAIL_SCHEMA: Final[JsonDict] = {"format": "email", "maxLength": 255, "examples": ["alice@acme.example"]}
+"""Description of a new e-mail; the domain decides (``authcore/accounts/texts.py``)."""
+PASSWORD_SCHEMA: Final[JsonDict] = {"format": "password", "examples": ["correct horse battery"]}
+"""Description of a password that exists already: every password may be tried."""
+NEW_PASSWORD_SCHEMA: Final[JsonDict] = {**PASSWORD_SCHEMA, "maxLength": MAX_BYTES}
+"""Description of a new password; the generator adds the configured minimum."""
+NEW_PASSWORD_RULE: Final = (
+    f"At most {MAX_BYTES} bytes of UTF-8, and no NUL; the fewest characters are a setting."
+)
+
 
 class RegisterBody(BaseModel):
     """What ``register`` is sent: an organization, or an invitation to one."""
 
-    email: Annotated[str, Field(min_length=1), AfterValidator(_printable)]
-    password: Annotated[str, Field(min_length=1)]
-    full_name: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_named)]
+    email: Annotated[str, Field(min_length=1, json_schema_extra=EMAIL_SCHEMA), AfterValidator(_printable)]
+    password: Annotated[
+        str, Field(min_length=1, description=NEW_PASSWORD_RULE, json_schema_extra=NEW_PASSWORD_SCHEMA)
+    ]
+    full_name: Annotated[
+        str, Field(min_length=1, max_length=255, examples=["Alice Adams"]), AfterValidator(_named)
+    ]
     organization_id: UUID | None = Field(
-        None, description="Where to register; an invitation names it already."
+        None,
+        description="Where to register. Required, unless there is an invitation, which names it.",
+        examples=["6f1c1f7e-9d55-4a86-8f0e-2d6d1c1b7a10"],
     )
     invitation: Annotated[str, Field(min_length=1, max_length=8192)] | None = Field(
         None, description="The invitation; needed where registration is by invitation."
@@ -51,14 +68,14 @@ class RegisterBody(BaseModel):
 class LoginBody(BaseModel):
     """What ``login`` is sent."""
 
-    email: Annotated[str, Field(min_length=1)]
-    password: Annotated[str, Field(min_length=1)]
+    email: Annotated[str, Field(min_length=1, examples=["alice@acme.example"])]
+    password: Annotated[str, Field(min_length=1, json_schema_extra=PASSWORD_SCHEMA)]
 
 
 class RefreshBody(BaseModel):
     """What ``refresh`` is sent; ``logout`` too, when it is sent anything."""
 
-    refresh_token: Annotated[str, Field(min_length=1)]
+    refresh_token: Annotated[str, Field(min_length=1, examples=["<refresh token>"])]
 
 
 class SwitchBody(BaseModel):

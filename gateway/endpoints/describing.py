@@ -18,7 +18,9 @@ from pydantic.json_schema import models_json_schema
 
 from authcore import errors
 from authcore.principal import AuthMethod
+from gateway.credentials import ORGANIZATION_MALFORMED
 from gateway.endpoints.endpoint import Endpoint
+from gateway.endpoints.examples import body_example, curl_line
 from gateway.faults import BadRequest, ContentTooLarge, CsrfRefused, UnsupportedMediaType, describe
 
 if TYPE_CHECKING:
@@ -38,11 +40,8 @@ _OF_ACCESS: Final = (
     errors.TokenRejected(),
     errors.UserDisabled(),
 )
-_OF_BODIES: Final = (
-    BadRequest("Invalid request body"),
-    ContentTooLarge("Request body too large"),
-    UnsupportedMediaType(OTHER_MEDIA),
-)
+_OF_BODIES: Final = (BadRequest("Invalid request body"), UnsupportedMediaType(OTHER_MEDIA))
+_OF_LARGE_BODIES: Final = (ContentTooLarge("Request body too large"),)
 _OF_ALL: Final = (errors.StoreUnavailable(),)
 _OF_PLACES: Final = (errors.TooManyAtOnce(), errors.Overloaded())
 _HEADERS: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
@@ -75,11 +74,15 @@ _OTHERWISE: Final[Mapping[str, object]] = {
 
 
 def make_document(
-    operations: Sequence[Operation], *, version: str, cookies: Mapping[str, str]
+    operations: Sequence[Operation], *, version: str, cookies: Mapping[str, str], password_length: int
 ) -> dict[str, Any]:
     """Return the OpenAPI document of `operations`.
 
-    `cookies` has the name of the access token's cookie and of the header that goes with it; empty if cookies are off.
+    Args:
+        operations: What is described, in this order.
+        version: The gateway's version.
+        cookies: The name of the access token's cookie and of the header that goes with it; empty if cookies are off.
+        password_length: Fewest characters of a new password.
     """
     bodies = {one.body for one in operations if one.body}
     answers = {one.answer for one in operations if one.answer} | {RefusalAnswer}
@@ -93,9 +96,15 @@ def make_document(
         ),
         ref_template=_REFS,
     )
+    schemas: dict[str, Any] = defined["$defs"]
+    for schema in schemas.values():
+        for field in schema.get("properties", {}).values():
+            if field.get("format") == "password" and "maxLength" in field:  # a new one
+                field["minLength"] = password_length
     paths: dict[str, Any] = {}
     for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, with_cookies=bool(cookies))
+        described = _operation(one, schemas, with_cookies=bool(cookies))
+        paths.setdefault(one.path, {})[one.method.lower()] = described
     return {
         "openapi": "3.1.0",
         "info": {
@@ -103,13 +112,14 @@ def make_document(
             "version": version,
             "description": "What the gateway answers itself. Everything else is forwarded. Success is "
             '`{"status": "success", "data": …}`, a refusal `{"status": "error", "message": …, "data": null}`; '
-            "every answer carries `X-Request-ID`.",
+            "every answer carries `X-Request-ID`. Get an access token from `POST /api/auth/login`, and send it as "
+            "`Authorization: Bearer …`; or send an API key as `X-API-Key: …`.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(one.tag for one in operations)],
         "paths": paths,
-        "components": {"schemas": defined["$defs"], "securitySchemes": _security_schemes(cookies)},
+        "components": {"schemas": schemas, "securitySchemes": _security_schemes(cookies)},
     }
 
 
@@ -119,9 +129,15 @@ def _security_schemes(cookies: Mapping[str, str]) -> dict[str, Any]:
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "An access token.",
+            "description": "An access token: `data.access_token` of `POST /api/auth/login`, for `data.expires_in` "
+            "seconds. Then `POST /api/auth/refresh` gives the next.",
         },
-        "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+        "apiKey": {
+            "type": "apiKey",
+            "in": "header",
+            "name": "X-API-Key",
+            "description": "An API key. It is shown once, when it is created.",
+        },
     }
     if cookies:
         schemes["cookie"] = {
@@ -133,7 +149,7 @@ def _security_schemes(cookies: Mapping[str, str]) -> dict[str, Any]:
     return schemes
 
 
-def _operation(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
+def _operation(one: Operation, schemas: Mapping[str, Any], *, with_cookies: bool) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": one.name,
         "tags": [one.tag],
@@ -154,9 +170,19 @@ def _operation(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
     parameters = list(_parameters(one))
     if parameters:
         described["parameters"] = parameters
+    body = None
     if one.body is not None:
-        content = {media: {"schema": _reference(one.body)} for media in (JSON, *([FORM] if one.form else []))}
-        described["requestBody"] = {"required": not one.optional_body, "content": content}
+        body = body_example(schemas[one.body.__name__])
+        content = {
+            media: {"schema": _reference(one.body), "example": body}
+            for media in (JSON, *([FORM] if one.form else []))
+        }
+        left_out = one.optional_body and (with_cookies or not one.csrf)
+        described["requestBody"] = {"required": not left_out, "content": content}
+    schemes = [scheme for way in described["security"] for scheme in way]
+    sets_cookies = with_cookies and isinstance(one, Endpoint) and one.cookies
+    line = curl_line(one.method, one.path, schemes=schemes, body=body, with_cookies=sets_cookies)
+    described["x-codeSamples"] = [{"lang": "Shell", "label": "curl", "source": line}]
     return described
 
 
@@ -219,7 +245,7 @@ def _refusals(one: Operation, *, with_cookies: bool) -> dict[str, Any]:
     if with_cookies and one.method != "GET" and (not is_public or one.csrf):
         met.append(CsrfRefused("X-CSRF-Token is missing: send the value of the cookie whm_csrf in it"))
     if one.body is not None:
-        met += _OF_BODIES
+        met += _OF_LARGE_BODIES if one.lenient_body else (*_OF_LARGE_BODIES, *_OF_BODIES)
     by_status: dict[int, list[Fault]] = {}
     for fault in map(describe, met):
         by_status.setdefault(fault.status, []).append(fault)
@@ -231,7 +257,7 @@ def _refusals_of_access(one: Operation) -> list[Exception]:
     permission, takes_keys = one.access.permission, one.access.takes(AuthMethod.API_KEY)
     met: list[Exception] = [*_OF_ACCESS]
     if one.organization == "any":
-        met.append(errors.NotAMember())
+        met += [errors.NotAMember(), errors.OrganizationUnknown(), BadRequest(ORGANIZATION_MALFORMED)]
     if permission:
         met.append(errors.PermissionDenied(f"Missing permission {permission}"))
     if permission or takes_keys:

@@ -90,7 +90,8 @@ class Operation:
         access: Who may use it.
         answer: The model of ``data`` in the envelope; without one, the answer has no envelope and is of type `media`.
         body: The model of the request body, if there is one.
-        optional_body: The request body may be left out.
+        optional_body: The request body may be left out; with `csrf` only where a cookie stands in for it.
+        lenient_body: A body that cannot be read counts as none, and is not refused.
         form: The body may be a form as well.
         organization: ``own`` ignores X-Organization-ID: it acts for the organization of the credential. With ``any``
             the caller may ask for another one, as on forwarded routes.
@@ -112,6 +113,7 @@ class Operation:
     media: str = "application/json"
     body: type[BaseModel] | None = None
     optional_body: bool = False
+    lenient_body: bool = False
     form: bool = False
     organization: Literal["own", "any"] = "own"
     csrf: bool = False

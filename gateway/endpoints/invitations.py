@@ -19,6 +19,7 @@ from authcore.errors import EmailUnacceptable, InvitationsExhausted, InvitationU
 from authcore.granting import INVITE
 from authcore.principal import FOUNDING
 from gateway.endpoints.application import read_body, success, uuid_in_path
+from gateway.endpoints.auth_forms import EMAIL_SCHEMA
 from gateway.endpoints.describing import Answer, MessageAnswer
 from gateway.endpoints.endpoint import Endpoint, permission
 from gateway.endpoints.moments import ExpiresAt
@@ -35,7 +36,7 @@ class InviteBody(BaseModel):
     """What inviting is sent."""
 
     role_id: UUID | None = Field(None, description="The organization's default role, when absent.")
-    email: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+    email: Annotated[str, Field(min_length=1, max_length=255, json_schema_extra=EMAIL_SCHEMA)] | None = Field(
         None, description="The invited person; when absent, anybody who holds the invitation."
     )
     expires_at: ExpiresAt = Field(None, description="At most a year from now.")

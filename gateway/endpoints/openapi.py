@@ -65,9 +65,13 @@ class Description:
     page: bytes
 
 
-def describe_operations(operations: Sequence[Operation], cookies: Mapping[str, str]) -> Description:
-    """Return the description; `cookies` as :func:`~gateway.endpoints.describing.make_document` takes it."""
-    document = make_document(operations, version=running_version(), cookies=cookies)
+def describe_operations(
+    operations: Sequence[Operation], *, cookies: Mapping[str, str], password_length: int
+) -> Description:
+    """Return the description; its arguments are those of :func:`~gateway.endpoints.describing.make_document`."""
+    document = make_document(
+        operations, version=running_version(), cookies=cookies, password_length=password_length
+    )
     return Description(orjson.dumps(document), render(document).encode())
 
 

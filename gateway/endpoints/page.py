@@ -13,6 +13,8 @@ from hashlib import sha256
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.endpoints.examples import BASE, CREDENTIALS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -47,6 +49,8 @@ summary:focus-visible{outline:2px solid var(--get);outline-offset:2px;border-rad
 .what{flex:1 1 14rem;color:var(--soft)}
 .inside{padding:.2rem .85rem 1rem;border-top:1px solid var(--line)}
 .scroll{overflow-x:auto}
+pre{overflow-x:auto;padding:.6rem .75rem;border:1px solid var(--line);border-radius:6px;background:var(--paper)}
+pre code{padding:0;background:none;white-space:pre}
 table{width:100%;border-collapse:collapse;font-size:.92rem}
 td{padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 td:first-child code{white-space:nowrap}
@@ -60,18 +64,22 @@ POLICY: Final = (
 )
 
 _SCHEMES: Final = {"token": "an access token", "apiKey": "an API key", "cookie": "a session cookie"}
+_CREDENTIALS: Final = "Credentials"
 
 
 def render(document: Mapping[str, Any]) -> str:
     """Return the page."""
     about, schemas = document["info"], document["components"]["schemas"]
     tags = [tag["name"] for tag in document["tags"]]
-    links = "".join(f'<a href="#{_anchor(name)}">{escape(name)}</a>' for name in [*tags, "Models"])
+    links = "".join(
+        f'<a href="#{_anchor(name)}">{escape(name)}</a>' for name in [_CREDENTIALS, *tags, "Models"]
+    )
     sections = "".join(
         f'<section id="{_anchor(tag)}"><h2>{escape(tag)}</h2>{"".join(_operations(document, tag))}</section>'
         for tag in tags
     )
     models = "".join(_model(name, schema) for name, schema in sorted(schemas.items()))
+    credentials = _credentials(document["components"]["securitySchemes"])
     title = escape(about["title"])
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -79,7 +87,21 @@ def render(document: Mapping[str, Any]) -> str:
         f"<title>{title}</title><style>{STYLE}</style></head><body>"
         f'<header><h1>{title} <span class="soft">{escape(about["version"])}</span></h1>'
         f'<p>{_text(about["description"])}</p><p><a href="openapi.json">openapi.json</a></p><nav>{links}</nav></header>'
-        f'<main>{sections}<section id="{_anchor("Models")}"><h2>Models</h2>{models}</section></main></body></html>'
+        f'<main>{credentials}{sections}<section id="{_anchor("Models")}"><h2>Models</h2>{models}'
+        "</section></main></body></html>"
+    )
+
+
+def _credentials(schemes: Mapping[str, Any]) -> str:
+    """Return the section on how a credential is sent."""
+    rows = (
+        (escape(_SCHEMES[name]), f"<code>{escape(CREDENTIALS[name])}</code>", _text(scheme["description"]))
+        for name, scheme in schemes.items()
+    )
+    return (
+        f'<section id="{_anchor(_CREDENTIALS)}"><h2>{_CREDENTIALS}</h2><p>In the lines of curl below, '
+        f"<code>{BASE}</code> is this gateway's URL, <code>$TOKEN</code> an access token and <code>$KEY</code> an API "
+        f"key.</p>{_table(rows)}</section>"
     )
 
 
@@ -96,7 +118,12 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], schemas: Ma
     inside.append(f'<p class="soft">{"With " + " or ".join(ways) if ways else "Without a credential"}.</p>')
     if "parameters" in operation:
         rows = (
-            (f"<code>{escape(one['name'])}</code>", one["in"], _text(one.get("description", "")))
+            (
+                f"<code>{escape(one['name'])}</code>",
+                escape(one["in"]),
+                _type(one["schema"]),
+                _text(one.get("description", "")),
+            )
             for one in operation["parameters"]
         )
         inside.append("<h3>Parameters</h3>" + _table(rows))
@@ -105,6 +132,10 @@ def _operation(method: str, path: str, operation: Mapping[str, Any], schemas: Ma
         schema = operation["requestBody"]["content"]["application/json"]["schema"]
         sent = schemas[schema["$ref"].rpartition("/")[2]]
         inside.append(f"<h3>Sent{optional}</h3><p>{_type(schema)}</p>{_fields(sent)}")
+    inside += [
+        f"<h3>{escape(sample['label'])}</h3><pre><code>{escape(sample['source'])}</code></pre>"
+        for sample in operation["x-codeSamples"]
+    ]
     inside.append("<h3>Answers</h3>" + _table(_answers(operation["responses"])))
     return (
         f'<details id="{escape(operation["operationId"])}"><summary>'

@@ -22,6 +22,7 @@ from authcore.errors import (
     Throttled,
 )
 from gateway.endpoints.application import read_body, success
+from gateway.endpoints.auth_forms import NEW_PASSWORD_RULE, NEW_PASSWORD_SCHEMA, PASSWORD_SCHEMA
 from gateway.endpoints.describing import MessageAnswer
 from gateway.endpoints.endpoint import TOKEN, Endpoint
 
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 class PasswordBody(BaseModel):
     """What changing a password is sent."""
 
-    current_password: Annotated[str, Field(min_length=1)]
-    new_password: Annotated[str, Field(min_length=1)]
+    current_password: Annotated[str, Field(min_length=1, json_schema_extra=PASSWORD_SCHEMA)]
+    new_password: Annotated[
+        str, Field(min_length=1, description=NEW_PASSWORD_RULE, json_schema_extra=NEW_PASSWORD_SCHEMA)
+    ]
 
 
 async def change(services: Services, request: web.Request, caller: Caller) -> web.Response:
