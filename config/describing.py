@@ -113,6 +113,13 @@ is the empty list. Lists are comma-separated. On and off may be written `on` and
 
 A configuration that does not hold is refused whole, naming every problem, with exit code 2. `whatomate-gateway
 check-config` tries it and prints what holds, with secrets hidden; `whatomate-gateway settings` lists what is below.
+
+A name that begins with `GATEWAY_` and is no setting is such a problem, wherever it is written: a mistyped setting would
+be a lock that is not turned. So are names in other letters than capitals (`gateway_listen`) and names with a mistyped
+prefix (`GATWAY_LISTEN`), if they spell a setting, and a setting that stands twice in `.env` or in the folder. Variables
+that Kubernetes sets beside a Service called `gateway`, such as its address and port, that Docker sets for a link, and
+that of CGI are passed over in the environment, by the form of their values. Names of other programs are passed over
+where `GATEWAY_FOREIGN_NAMES` has them.
 """
 
 

@@ -156,6 +156,21 @@ HeaderName = Annotated[
 ]
 """A field name is a token (RFC 9110 section 5.1)."""
 HeaderNames = Annotated[tuple[HeaderName, ...], NoDecode, BeforeValidator(split)]
+ForeignNames = Annotated[
+    tuple[
+        Annotated[
+            str,
+            *shaped(
+                r"^[A-Za-z_][0-9A-Za-z_.-]{0,254}[*]?$",
+                "should be the name of a variable, such as GATEWAY_API, or its beginning and a final *",
+            ),
+        ],
+        ...,
+    ],
+    NoDecode,
+    BeforeValidator(split),
+]
+"""Names of other programs' variables; a final ``*`` stands for all that begin so."""
 IdentityWords = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split), AfterValidator(_identity)]
 """The identity headers that an upstream is sent; :func:`authcore.identity_headers.withheld` parses the words."""
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(split)]

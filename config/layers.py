@@ -5,13 +5,13 @@ Laws:
 - An upper layer wins. An empty value counts as not set, with two exceptions: for a list it is the empty list, and for
   the name of an identity header it is a mistake, since an operator who writes it wants the header left out.
 - In one layer a setting is written once: as itself or as ``*_FILE``, never both.
+- A name that is no setting is never dropped: it is kept for :mod:`config.names` to judge.
 - No problem contains a value.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_origin
@@ -21,6 +21,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic_settings import DotEnvSettingsSource
 
 from authcore.identity_headers import HEADERS
+from config.service_links import is_service_link
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,11 +32,6 @@ if TYPE_CHECKING:
 PREFIX: Final = "GATEWAY_"
 SECRETS_DIRECTORY: Final = "GATEWAY_SECRETS_DIR"
 _FILE: Final = "_FILE"
-
-_SERVICE_LINK: Final = re.compile(
-    r"GATEWAY_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
-)
-"""Variables that Kubernetes sets in every pod beside a Service called "gateway" or "gateway-…"."""
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
@@ -56,6 +52,23 @@ SECRETS: Final = frozenset(
     name for name, of in FIELDS.items() if SecretStr.__name__ in repr(of.annotation) or name.endswith("_URL")
 )
 """Settings whose value is never printed: the secrets, and the URLs, since a URL may contain a password."""
+ENVIRONMENT: Final = "environment"
+"""What the process's environment is called in problems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A name in a layer that is no setting.
+
+    Attributes:
+        name: As it is written there.
+        value: What it is set to; it is judged, and never printed.
+        layer: What the layer is called in problems.
+    """
+
+    name: str
+    value: str = field(repr=False)
+    layer: str
 
 
 @dataclass(slots=True)
@@ -65,11 +78,13 @@ class Layers:
     values: dict[str, str] = field(default_factory=dict, repr=False)
     files: dict[str, Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    strangers: list[Stranger] = field(default_factory=list)
 
     def add(self, layer: Mapping[str, str], called: str) -> None:
         """Add `layer` below the layers so far."""
         for name, value in layer.items():
+            if called == ENVIRONMENT and is_service_link(name, value):
+                continue
             if name in FIELDS:
                 twin = layer.get(name + _FILE)
                 if twin and value:
@@ -84,8 +99,8 @@ class Layers:
                     )
             elif name.endswith(_FILE) and name.removesuffix(_FILE) in FIELDS:
                 self._add_file(name.removesuffix(_FILE), value, layer)
-            elif name.startswith(PREFIX) and name != SECRETS_DIRECTORY and not _is_service_link(name, value):
-                self.warnings.append(f"{name}: no such setting ({called}){_nearest(name)}")
+            elif name != SECRETS_DIRECTORY:
+                self.strangers.append(Stranger(name, value, called))
 
     def add_directory(self, directory: str) -> None:
         """Add a folder of files, each named like a setting, below the layers so far."""
@@ -97,11 +112,17 @@ class Layers:
         layer: dict[str, str] = {}
         for entry in entries:  # Kubernetes adds hidden folders beside the files, which are links into them
             name = entry.name.upper()
-            if name.startswith(PREFIX) and entry.is_file():
-                try:
-                    layer[name] = read_value(entry)
-                except (OSError, UnicodeError) as error:
-                    self.problems.append(f"{name}: cannot read {entry}: {_why(error)}")
+            if entry.is_dir() or entry.name.startswith("."):
+                continue
+            if not name.startswith(PREFIX):  # of another program perhaps, so it is not read
+                self.strangers.append(Stranger(entry.name, "", f"a file in {directory}"))
+                continue
+            if name in layer:
+                self.problems.append(f"{name}: is two files in {directory}, in capitals and not; keep one")
+            try:
+                layer[name] = read_value(entry)
+            except (OSError, UnicodeError) as error:
+                self.problems.append(f"{name}: cannot read {entry}: {_why(error)}")
         known = set(self.values)
         self.add(layer, f"a file in {directory}")
         self.files |= {name: Path(directory, name) for name in layer if name in self.values.keys() - known}
@@ -141,21 +162,17 @@ def unreadable_lines(path: Path) -> list[str]:
         return []
     with path.open(encoding="utf-8") as lines:
         bindings = list(parse_stream(lines))
-    return [
+    problems = [
         f"{path}, line {binding.original.line}: cannot be read; write NAME=value, and quote a value that holds spaces, "
         "quotes or #"
         for binding in bindings
         if binding.error or (binding.value is None and (binding.key or "").startswith(PREFIX))
     ]
-
-
-def _is_service_link(name: str, value: str) -> bool:
-    return _SERVICE_LINK.fullmatch(name) is not None or (name.endswith("_PORT") and "://" in value)
-
-
-def _nearest(name: str) -> str:
-    close = difflib.get_close_matches(name, [*FIELDS, SECRETS_DIRECTORY], n=1, cutoff=0.7)
-    return f"; did you mean {close[0]}?" if close else "; it has no effect"
+    written = Counter(binding.key for binding in bindings if binding.key in FIELDS)
+    for name in [name for name, times in written.items() if times > 1]:
+        lines_of = [str(binding.original.line) for binding in bindings if binding.key == name]
+        problems.append(f"{name}: is set in lines {' and '.join(lines_of)} of {path}; keep one of them")
+    return problems
 
 
 def _why(error: OSError | UnicodeError) -> str:

@@ -9,7 +9,6 @@ Laws: every problem is reported at once, by the name that the operator typed; a 
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +19,7 @@ from pydantic_settings import EnvSettingsSource
 from config.checks import HINTS, contradictions
 from config.extras import spans_can_be_made
 from config.layers import (
+    ENVIRONMENT,
     FIELDS,
     LISTS,
     PREFIX,
@@ -29,11 +29,12 @@ from config.layers import (
     read_env_file,
     unreadable_lines,
 )
+from config.names import foreign_names, misspelled
 from config.route_file import RoutesRefused, read_plan
 from config.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -58,14 +59,13 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller names the two it needs
+def load_settings(
     *,
     overrides: Mapping[str, str] | None = None,
     defaults: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
     env_file: Path = ENV_FILE,
     required: frozenset[str] = REQUIRED,
-    warn: Callable[[str], None] | None = None,
 ) -> Settings:
     """Read all layers, validate them, and return the settings.
 
@@ -75,24 +75,22 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
         environment: Read in place of the process's environment.
         env_file: The ``.env`` file; it may be missing.
         required: Names that must be set, of those in ``REQUIRED``.
-        warn: Called with a warning for each ``GATEWAY_`` name that is no setting; by default it is logged.
 
     Raises:
         ConfigError: with every problem found.
     """
     layers = _gather(overrides or {}, os.environ if environment is None else environment, env_file)
     layers.add(defaults or {}, "default of the program")
-    for warning in layers.warnings:
-        (warn or logging.getLogger(__name__).warning)(warning)
     problems = dict.fromkeys(layers.problems)
     settings, refused = _validate(layers.values, problems)
+    problems |= dict.fromkeys(misspelled(layers.strangers, settings))
     serves = "GATEWAY_UPSTREAM_URL" in required
     if settings.routes is not None:  # the route file may name all upstreams itself
         required -= {"GATEWAY_UPSTREAM_URL"}
     named = {problem.partition(":")[0].removesuffix("_FILE") for problem in problems}
     for name in sorted(required - layers.values.keys() - named):
         problems[f"{name}: {HINTS[name]}"] = None
-    for name, problem in contradictions(settings, refused):
+    for name, problem in (*foreign_names(settings), *contradictions(settings, refused)):
         problems[f"{name}: {problem}"] = None
     listed = sorted(problems)
     if serves:
@@ -115,7 +113,7 @@ def _route_problems(settings: Settings) -> list[str]:
 def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_file: Path) -> Layers:
     layers = Layers()
     layers.add(overrides, "passed by the program")
-    layers.add(environment, "environment")
+    layers.add(environment, ENVIRONMENT)
     try:
         unreadable = unreadable_lines(env_file)
         layers.problems += unreadable
@@ -126,7 +124,7 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
     layers.add(written, str(env_file))
     endpoint = environment.get(COLLECTOR)
     if endpoint and spans_can_be_made():  # set for a whole cluster perhaps: ignored without the extra
-        layers.add({"GATEWAY_TRACE_ENDPOINT": endpoint}, "environment")
+        layers.add({"GATEWAY_TRACE_ENDPOINT": endpoint}, ENVIRONMENT)
     directory = environment.get(SECRETS_DIRECTORY) or written.get(SECRETS_DIRECTORY)
     if directory:
         layers.add_directory(directory)

@@ -4,7 +4,7 @@ Names: ``GATEWAY_`` + group + ``_`` + field, so ``settings.database.pool_max`` i
 ``config/load.py`` reads them; nothing else touches the environment. Units are part of the name.
 
 No group is named ``service`` or ``port``: Kubernetes sets ``GATEWAY_SERVICE_HOST`` and ``GATEWAY_PORT`` in every pod
-beside a Service called "gateway".
+beside a Service called "gateway" (:mod:`config.service_links`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config.fields import Listens, Networks, Paths
+from config.fields import ForeignNames, Listens, Networks, Paths
 from config.groups.browsers import Cookie, Cors
 from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Migrate, Password, Token
@@ -110,6 +110,11 @@ class Settings(BaseSettings):
         default=False,
         description="Requests of API keys and organizations are counted by UTC day and month, and those over a quota "
         "refused with 429; `whatomate-gateway quotas` shows and sets them (docs/quotas.md).",
+    )
+    foreign_names: ForeignNames = Field(
+        (),
+        description="Names that begin with GATEWAY_ and belong to other programs, such as "
+        "GATEWAY_API_* (all that begin so); comma-separated. Any other name that is no setting is refused.",
     )
     admin: Admin = Field(default_factory=Admin)
     database: Database = Field(default_factory=Database)

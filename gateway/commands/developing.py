@@ -89,7 +89,7 @@ async def _run(defaults: dict[str, str], directory: Path, postgres: EmbeddedPost
         upstream = await DemoUpstream.start()
         started.push_async_callback(upstream.stop)
         defaults = {**defaults, "GATEWAY_UPSTREAM_URL": upstream.url}
-        settings = load_settings(defaults=defaults, warn=_drop_warning)
+        settings = load_settings(defaults=defaults)
         with working("migrating, and making the demo users"):
             demo = await _prepare(settings, directory)
         logs.configure(settings.log.level, settings.log.format)
@@ -129,10 +129,6 @@ async def _prepare(settings: Settings, directory: Path) -> Demo:
     )
     async with opened(settings) as (office, store, passwords):
         return await seed(store, office, passwords, directory)
-
-
-def _drop_warning(_warning: str) -> None:
-    """Drop a warning: the first load of the configuration has printed it already."""
 
 
 def _url(address: tuple[str, int]) -> str:

@@ -82,7 +82,7 @@ def warn(text: str) -> None:
 
 def settings_for(required: frozenset[str]) -> Settings:
     """Load the configuration for a command that needs the settings `required`."""
-    return load_settings(required=required, warn=warn)
+    return load_settings(required=required)
 
 
 def database_url(settings: Settings) -> str:

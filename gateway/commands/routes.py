@@ -10,7 +10,7 @@ import click
 from config.load import load_settings
 from config.route_file import read_plan
 from config.routes import schema
-from gateway.commands.opening import note, warn
+from gateway.commands.opening import note
 
 if TYPE_CHECKING:
     from config.route_file import RoutePlan
@@ -53,7 +53,7 @@ def show_matrix() -> None:
 def _plan() -> RoutePlan:
     # The URL of the upstream `default` does not matter here.
     unset = {"GATEWAY_UPSTREAM_URL": "http://upstream:80"}
-    plan = read_plan(load_settings(defaults=unset, required=frozenset(), warn=warn))
+    plan = read_plan(load_settings(defaults=unset, required=frozenset()))
     if plan is None:
         note("neither GATEWAY_ROUTES nor GATEWAY_PRESET is set")
         raise SystemExit(2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -260,25 +259,7 @@ def test_no_secret_is_in_a_problem_or_in_the_settings_repr() -> None:
     assert "hunter2" not in shown
 
 
-# -- what is only warned of -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "warning"),
-    [
-        ("GATEWAY_DATABASE_POOL_MAXX", "did you mean GATEWAY_DATABASE_POOL_MAX?"),
-        ("GATEWAY_JWT_SECRETS", "did you mean GATEWAY_JWT_SECRET?"),
-        ("GATEWAY_SECRET_DIR", "did you mean GATEWAY_SECRETS_DIR?"),
-        ("GATEWAY_ZZZZ", "it has no effect"),
-        ("GATEWAY_LISTEN_PORT", "no such setting"),
-    ],
-)
-def test_a_name_that_is_no_setting_is_warned_of_with_the_nearest(name: str, warning: str) -> None:
-    said: list[str] = []
-    load({name: "8080"}, warn=said.append)
-    (line,) = said
-    assert line.startswith(f"{name}: no such setting (environment)")
-    assert warning in line
+# -- settings that need each other ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -348,33 +329,3 @@ def test_redis_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("config.extras.find_spec", lambda _: None)
     (found,) = problems_of({"GATEWAY_WHATOMATE_REDIS_URL": "redis://redis"})
     assert "whatomate-gateway[redis]" in found
-
-
-def test_names_that_kubernetes_makes_up_are_passed_over() -> None:
-    load(
-        {
-            "GATEWAY_SERVICE_HOST": "10.96.0.7",
-            "GATEWAY_SERVICE_PORT": "80",
-            "GATEWAY_SERVICE_PORT_HTTP": "80",
-            "GATEWAY_PORT": "tcp://10.96.0.7:80",
-            "GATEWAY_PORT_80_TCP": "tcp://10.96.0.7:80",
-            "GATEWAY_PORT_80_TCP_PROTO": "tcp",
-            "GATEWAY_PORT_80_TCP_PORT": "80",
-            "GATEWAY_PORT_80_TCP_ADDR": "10.96.0.7",
-            "GATEWAY_ADMIN_SERVICE_HOST": "10.96.0.8",
-            "GATEWAY_ADMIN_PORT": "tcp://10.96.0.8:8081",
-            "GATEWAY_ADMIN_PORT_8081_TCP_ADDR": "10.96.0.8",
-        }
-    )
-
-
-def test_a_typo_in_a_file_is_warned_of_with_the_file(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / ".env").write_text("GATEWAY_LISTENN=:1\nUNRELATED=1\n")
-    with caplog.at_level(logging.WARNING):
-        load(tmp=tmp_path, warn=None)
-    (record,) = caplog.records
-    assert record.getMessage() == (
-        f"GATEWAY_LISTENN: no such setting ({tmp_path}/.env); did you mean GATEWAY_LISTEN?"
-    )

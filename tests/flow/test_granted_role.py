@@ -1,6 +1,6 @@
 """A gateway whose database user has the rights of ``migrate --grant-to`` and no others: everything of it works.
 
-Each hosted endpoint, each chore and each command that opens the database runs once here. ``GATEWAY_TESTS_SERVE_AS=1``
+Each hosted endpoint, each chore and each command that opens the database runs once here. ``TESTS_SERVE_AS=1``
 runs all other tests of this folder as such a user too.
 """
 

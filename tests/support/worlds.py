@@ -115,7 +115,7 @@ def starter(stack: AsyncExitStack, upstream: Upstream) -> Start:
         }
         for name, group in groups.items():
             values[name] = {**values.get(name, {}), **group} if isinstance(group, dict) else group
-        if database_url != NOWHERE and os.environ.get("GATEWAY_TESTS_SERVE_AS"):
+        if database_url != NOWHERE and os.environ.get("TESTS_SERVE_AS"):
             values["database"]["url"] = await with_granted_role(database_url)
         gateway = await Gateway.start(Settings.model_validate(values))
         stack.push_async_callback(gateway.stop)
