@@ -20,7 +20,7 @@ from gateway import gc_tuning, logs
 from gateway.addresses import CannotListen, UnixFile, host_port
 from gateway.admin import AdminListener
 from gateway.admin_access import build_access
-from gateway.assembly.background import begin_background
+from gateway.assembly.background import begin_background, watch_database
 from gateway.assembly.database import redis_state
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
@@ -39,7 +39,6 @@ from gateway.assembly.serving import (
 )
 from gateway.assembly.tls import ListenerTls
 from gateway.assembly.upstreams import Upstreams
-from gateway.assembly.watches import SCHEMA_SECONDS, SchemaWatch
 from gateway.background import BackgroundTasks, attempt
 from gateway.draining import Drain
 from gateway.listening import Listening, Names
@@ -62,6 +61,8 @@ if TYPE_CHECKING:
     from gateway.tracing.spans import SpanSender
     from gateway.wire.listener import Listener
     from gateway.wire.resolver import Resolver
+
+    Explain = Callable[[bytes], Awaitable[dict[str, object]]]
 
 LOG_FLUSH_SECONDS = 0.2
 STOP_SECONDS = 9.0
@@ -171,11 +172,11 @@ class Gateway:
             listening=lambda: not drain.begun,
         )
         # Before the listeners, so that the watch over sockets runs when the first one opens.
-        self._begin_background(access_log, report)
+        self._begin_background(access_log, report, drain)
         self._snapshot = partial(snapshot, listener, tunnels, upstreams, hosted, routing, domain)
         explain = build_explain(settings, domain, lambda: routing.table)
         # Last: nothing may arrive before all else stands. The admin listener is first, so that probes are answered.
-        await self._listen(self._build_admin(drain, report, explain), listener, drain)
+        await self._listen(self._build_admin(report, explain), listener, drain)
 
     def _build_drain(self, listener: Listener, tunnels: Tunnels, streams: Streams) -> Drain:
         return Drain(
@@ -185,12 +186,9 @@ class Gateway:
             drain_seconds=self._settings.timeout.drain_seconds,
         )
 
-    def _build_admin(
-        self, drain: Drain, report: Report, explain: Callable[[bytes], Awaitable[dict[str, object]]]
-    ) -> AdminListener:
+    def _build_admin(self, report: Report, explain: Explain) -> AdminListener:
         domain, besides = self._domain, redis_state(self._domain.redis)
-        readiness = build_readiness(self._settings, domain.store, lambda: not drain.begun)
-        return AdminListener(self.metrics, readiness, domain.identity, report, explain, besides)
+        return AdminListener(self.metrics, self._readiness, domain.identity, report, explain, besides)
 
     def _begin_turns(self) -> tuple[Deadlines, WriteBuffers]:
         """Begin what all connections of this loop share."""
@@ -250,11 +248,13 @@ class Gateway:
             self.redirect_address = await listening.redirect(listen, plain, unix, shared=shared)
         closing.push_async_callback(drain.finish, listening.close)
 
-    def _begin_background(self, access_log: AccessLog, report: Report) -> None:
+    def _begin_background(self, access_log: AccessLog, report: Report, drain: Drain) -> None:
+        store = self._domain.store
+        readiness = self._readiness = build_readiness(
+            self._settings, store, lambda: not drain.begun, self.metrics
+        )
         tasks = BackgroundTasks()
-        schema = SchemaWatch(self._domain.store)
-        tasks.once("tell_if_unready", schema.begin)
-        tasks.every(SCHEMA_SECONDS, "look_at_schema", schema.look)
+        watch_database(tasks, store, readiness)
         self._closing.push_async_callback(attempt, "return_limit_leases", self.routing.limits.close)
         self._closing.push_async_callback(tasks.stop)
         self.routing.limits.begin(tasks)

@@ -9,14 +9,23 @@ import structlog
 
 from authcore.crypto.key_directory import KeysUnusable
 from gateway.assembly.quotas import GAP_SECONDS
-from gateway.assembly.watches import CLOCK_SECONDS, COMPARE_SECONDS, ClockWatch, compare_connections
+from gateway.assembly.watches import (
+    CLOCK_SECONDS,
+    COMPARE_SECONDS,
+    SCHEMA_SECONDS,
+    ClockWatch,
+    SchemaWatch,
+    compare_connections,
+)
 
 if TYPE_CHECKING:
     from authcore.identity.foreign_issuer import ForeignIssuer
+    from authcore.store.postgres import PostgresStore
     from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.background import BackgroundTasks
     from gateway.proxy.sockets import Sockets
+    from gateway.status.readiness import Readiness
 
 log = structlog.get_logger()
 
@@ -63,6 +72,15 @@ def begin_background(
         every(GAP_SECONDS, "settle_quotas", domain.quotas.turn)
         every(PURGE_SECONDS, "purge_quotas", domain.quotas.purge)
     every(PURGE_SECONDS, "purge_tickets", lambda: identity.purge_tickets(now()))
+
+
+def watch_database(tasks: BackgroundTasks, store: PostgresStore, readiness: Readiness) -> None:
+    """Schedule the looks at the schema, for the log, and at readiness, for its metric."""
+    schema = SchemaWatch(store)
+    tasks.once("tell_if_unready", schema.begin)
+    tasks.every(SCHEMA_SECONDS, "look_at_schema", schema.look)
+    tasks.once("look_at_readiness", readiness.look)
+    tasks.every(SCHEMA_SECONDS, "look_at_readiness", readiness.look)
 
 
 async def _learn_hash_costs(domain: Domain) -> None:

@@ -194,11 +194,19 @@ def publish_log(metrics: Metrics, access_log: AccessLog) -> None:
     metrics.read_counter("gateway_log_skipped", "Successes left out by sampling.", lambda: access_log.skipped)
 
 
-def build_readiness(settings: Settings, store: PostgresStore, listening: Callable[[], bool]) -> Readiness:
-    """Build the check behind ``/readyz``."""
-    return Readiness(
+def build_readiness(
+    settings: Settings, store: PostgresStore, listening: Callable[[], bool], metrics: Metrics
+) -> Readiness:
+    """Build the check behind ``/readyz``, and publish its last verdict."""
+    readiness = Readiness(
         store,
         listening,
         strict=settings.ready == "strict",
         stale_seconds=settings.identity.stale_seconds,
     )
+    metrics.read_gauge(
+        "gateway_ready",
+        "1: requests should be sent here, as /readyz last found, looked at every five seconds; 0: they should not.",
+        lambda: float(readiness.ready and listening()),
+    )
+    return readiness

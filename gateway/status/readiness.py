@@ -58,7 +58,12 @@ log = structlog.get_logger()
 
 
 class Readiness:
-    """Readiness check: it judges by the database's present answer, and by when it was last in order."""
+    """Readiness check: it judges by the database's present answer, and by when it was last in order.
+
+    Attributes:
+        ready: The last verdict; False before the first.
+        checks: The state of each check then.
+    """
 
     def __init__(
         self,
@@ -85,9 +90,15 @@ class Readiness:
         self._clock = clock
         self._was_in_order = False
         self._away_since: float | None = None
+        self.ready = False
+        self.checks: dict[str, str] = {}
 
     async def look(self) -> tuple[bool, dict[str, str]]:
         """Return whether requests should be sent here, and the state of each check: ``ok``, or a text."""
+        self.ready, self.checks = await self._judged()
+        return self.ready, self.checks
+
+    async def _judged(self) -> tuple[bool, dict[str, str]]:
         checks = {"listening": "ok" if self._listening() else "draining"}
         answered = await self._ask(checks)
         if answered:

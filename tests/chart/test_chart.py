@@ -338,6 +338,17 @@ def test_scrapes_ask_by_tls_where_the_admin_listener_speaks_it(way: str, tmp_pat
             assert endpoint["authorization"]["type"] == "Bearer"
 
 
+def test_each_alert_leads_to_the_runbook_where_a_value_says_it_is(tmp_path: Path) -> None:
+    for base in ("", "https://docs.example.com/gateway/runbook/"):
+        rule = {"enabled": True, "runbookUrl": base}
+        values = {**EVERYTHING, "monitoring": {**EVERYTHING["monitoring"], "prometheusRule": rule}}
+        (group,) = the("PrometheusRule", rendered(values, tmp_path))["spec"]["groups"]
+        assert len(group["rules"]) > 30
+        for one in group["rules"]:
+            url = one["annotations"]["runbook_url"]
+            assert url == f"{base or 'docs/runbook.md'}#{one['alert'].lower()}"
+
+
 def test_a_token_among_the_secrets_of_the_chart_is_sent_too(tmp_path: Path) -> None:
     create = {**EVERYTHING["secrets"]["create"], "GATEWAY_ADMIN_TOKEN": "0123456789-0123456789"}
     values = {**EVERYTHING, "adminToken": {"existing": ""}, "secrets": {"create": create}}

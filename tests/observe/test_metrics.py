@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from authcore.figures import bucket
 from gateway.metrics import Metrics, ParentMetrics, RouteMeter, merged
 from gateway.metrics.registry import DROPS
-from tests.observe.scraping import samples, scraped, traffic, value
+from tests.observe.scraping import reads, samples, scraped, traffic, value
 from tests.support.calls import ask, bearer, get, request
 from tests.support.peers import PATIENCE, Client, Upstream
 from tests.support.programs import program
@@ -251,6 +251,12 @@ async def test_the_lag_grows_while_nothing_is_heard(start: Start) -> None:
     first = value(await scraped(gateway), "gateway_changes_lag_seconds")
     await asyncio.sleep(0.2)
     assert value(await scraped(gateway), "gateway_changes_lag_seconds") > first
+
+
+async def test_readiness_is_a_metric_without_anybody_who_asks(world: World, start: Start) -> None:
+    with_database, without = await start(world.url), await start()
+    await reads(with_database, "gateway_ready", 1)
+    assert value(await scraped(without), "gateway_ready") == 0
 
 
 async def test_password_work_is_told_with_its_queue(world: World, start: Start) -> None:

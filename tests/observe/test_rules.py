@@ -82,6 +82,34 @@ def test_the_rules_can_be_read_and_each_alert_is_tested() -> None:
         assert {"summary", "description"} <= set(rule["annotations"])
 
 
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as Git hosts and mkdocs make them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_each_alert_leads_to_its_entry_of_the_runbook_and_each_entry_is_of_an_alert() -> None:
+    runbook, led = ROOT / "docs" / "runbook.md", set()
+    for rule in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"][0]["rules"]:
+        page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+        assert (ROOT / page, anchor) == (runbook, rule["alert"].lower())
+        led.add(anchor)
+    found = anchors(runbook)
+    assert led <= found
+    assert {anchor for anchor in found if anchor.startswith("whatomategateway")} == led
+
+
+@pytest.mark.parametrize("page", ["docs/runbook.md", "docs/metrics.md", "docs/tracing.md"])
+def test_each_link_within_a_page_leads_to_a_heading(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    linked = {
+        (target or page.rpartition("/")[2], anchor)
+        for target, anchor in re.findall(r"\]\(([\w./-]*)#([\w-]+)\)", text)
+    }
+    for target, anchor in linked:
+        assert anchor in anchors(ROOT / "docs" / target), (target, anchor)
+
+
 def test_the_alerts_fire_when_they_should_and_only_then() -> None:
     assert "SUCCESS" in promtool("test", "rules", str(UNIT_TESTS))
 
