@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from config.checks import hash_problems, identity_problems
 from config.delivery_checks import failover_problems
+from config.former_names import take_former_name
 from config.health_checks import entry_problems as entry_health_problems
 from config.limit_checks import limit_problems
 from config.loop_checks import loop_problems
@@ -110,12 +111,14 @@ class RoutePlan:
 
     Attributes:
         hosted_limits: Names of the limits of the gateway's own endpoints; None for those of the settings.
+        former: Each ``file:line`` at which the upstream of GATEWAY_UPSTREAM_URL has its former name.
     """
 
     upstreams: dict[str, UpstreamEntry]
     routes: tuple[PlannedRoute, ...]
     limits: dict[str, LimitEntry] = field(default_factory=dict)
     hosted_limits: tuple[str, ...] | None = None
+    former: tuple[str, ...] = ()
 
 
 def with_head(methods: Iterable[str]) -> list[str]:
@@ -138,8 +141,10 @@ def read_plan(settings: Settings) -> RoutePlan | None:
     limits: dict[str, LimitEntry] = {}
     hosted_limits: tuple[str, ...] | None = None
     hosted_at = ""
+    former: list[str] = []
     for layer, (called, raw) in enumerate(_sources(settings)):
         text = read_text(raw)
+        former += [f"{called}:{line}" for line in take_former_name(text)]
         written = RouteReader(text, called, problems).written()
         for place, entry in written.routes:
             line = text.line(("routes", place))
@@ -167,7 +172,7 @@ def read_plan(settings: Settings) -> RoutePlan | None:
         if written.hosted_limits is not None:
             hosted_limits, hosted_at = written.hosted_limits, f"{called}:{text.line(('hosted_limits',))}"
     usable = {name: entry for name, entry in upstreams.items() if entry is not None}
-    plan = RoutePlan(usable, tuple(routes.values()), limits, hosted_limits)
+    plan = RoutePlan(usable, tuple(routes.values()), limits, hosted_limits, tuple(former))
     lines = [
         f"{called}:{line}: {problem}" for called, line, problem in sorted(problems, key=lambda one: one[:2])
     ]

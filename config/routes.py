@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from config.delivery import RoutePolicies, UpstreamPolicies
 from config.entries import Entry, Name, Some
+from config.former_names import PRESENT
 from config.groups.browsers import Cors
 from config.groups.health import HealthKeys
 from config.groups.tls import TlsEntry
@@ -45,8 +46,10 @@ from config.route_values import (
     Urls,
 )
 
-DEFAULT_UPSTREAM: Final = "default"
+DEFAULT_UPSTREAM: Final = PRESENT
 """Name of the upstream of ``GATEWAY_UPSTREAM_URL``, unless the file defines it."""
+HOSTED_UPSTREAM: Final = "gateway"
+"""Name of the gateway's own application in log and metrics."""
 
 
 class UpstreamEntry(Entry, UpstreamPolicies, HealthKeys):
@@ -70,7 +73,7 @@ class UpstreamEntry(Entry, UpstreamPolicies, HealthKeys):
     zone_spill_over: SpillOver | None = Field(None, description=SPILL_OVER)
     tls: TlsEntry | None = Field(
         None,
-        description="For https://. By default the system's authorities, and no client certificate; for `default`, "
+        description="For https://. By default the system's authorities, and no client certificate; for `upstream`, "
         "the GATEWAY_UPSTREAM_TLS_* settings.",
     )
     connections: int | None = Field(None, ge=1, le=65_535, description="Connections at most.")
@@ -93,7 +96,7 @@ class UpstreamEntry(Entry, UpstreamPolicies, HealthKeys):
     identity: Identity | None = Field(
         None,
         description="Identity headers that it is sent: all (the default), none, or their keys, such as user_id; with a "
-        "- before each, all but those. For `default`, the default is GATEWAY_UPSTREAM_IDENTITY.",
+        "- before each, all but those. For `upstream`, the default is GATEWAY_UPSTREAM_IDENTITY.",
     )
 
     @model_validator(mode="after")
@@ -181,7 +184,7 @@ class RouteEntry(Entry, RoutePolicies):
     require: Permissions | None = Field(None, description="Permissions that must all be held.")
     any: Permissions | None = Field(None, description="Permissions of which one must be held.")
     upstream: Name = Field(
-        DEFAULT_UPSTREAM, description="Of `upstreams`; `default` is GATEWAY_UPSTREAM_URL's."
+        DEFAULT_UPSTREAM, description="Of `upstreams`; `upstream` is GATEWAY_UPSTREAM_URL's."
     )
     strip_prefix: PlainPrefix | None = Field(
         None, description="Left out of the path that the upstream is sent."

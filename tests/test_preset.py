@@ -70,7 +70,7 @@ def plan() -> RoutePlan:
 
 @cache
 def table() -> RouteTable:
-    return RouteTable({}, planned_rules(plan(), Settings(), Metrics(), {"default": NOWHERE}), None)
+    return RouteTable({}, planned_rules(plan(), Settings(), Metrics(), {"upstream": NOWHERE}), None)
 
 
 def open_to(request_line: str) -> set[str]:

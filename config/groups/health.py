@@ -148,8 +148,8 @@ class HealthKeys(BaseModel):
 
     health: HealthEntry | None = Field(
         None,
-        description="Active checks; none by default, but for `default`, as GATEWAY_UPSTREAM_HEALTH_* say. What is left "
-        "out here is as there, host and body excepted.",
+        description="Active checks; none by default, but for `upstream`, as GATEWAY_UPSTREAM_HEALTH_* say. What is "
+        "left out here is as there, host and body excepted.",
     )
     ejection: EjectionEntry | None = Field(
         None,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from authcore.accounts.user_lookup import find_person
 from authcore.identity_headers import SIGNED
+from config.routes import HOSTED_UPSTREAM
 from gateway.assembly.domain import build_domain
 from gateway.assembly.routing import Routing
 from gateway.assembly.serving import build_decider
@@ -124,9 +125,9 @@ def _nowhere(metrics: Metrics, deadlines: Deadlines, outbox: WriteBuffers) -> Up
 
     limits = PoolLimits(connections=1, pending=0, idle_seconds=1, connect_timeout_seconds=1)
     return Upstream(
-        "gateway",
+        HOSTED_UPSTREAM,
         UpstreamPool(dial, limits, deadlines, outbox),
         head_timeout_seconds=1,
         body_timeout_seconds=1,
-        meter=metrics.upstream("gateway"),
+        meter=metrics.upstream(HOSTED_UPSTREAM),
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from config.routes import HOSTED_UPSTREAM
 from gateway.assembly.browsers import session_cookies
 from gateway.assembly.sso import build_desk
 from gateway.cookies import ACCESS
@@ -123,10 +124,10 @@ async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of
     places, limits = _places(settings)
     pool = UpstreamPool(dial, limits, deadlines, outbox)
     return runner, Upstream(
-        "gateway",
+        HOSTED_UPSTREAM,
         pool,
         head_timeout_seconds=HOSTED_SECONDS,
         body_timeout_seconds=HOSTED_SECONDS,
-        meter=metrics.upstream("gateway"),
+        meter=metrics.upstream(HOSTED_UPSTREAM),
         places=places,
     )

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import asks_at_least
 from authcore.permissions import ALL
+from config.former_names import FORMER
 from config.health_checks import health_doubts
 from config.limit_checks import planned_limit_doubts
 from config.overlaps import ClaimIndex
 from config.patterns import Relation, compare
-from config.routes import DEFAULT_UPSTREAM
+from config.routes import DEFAULT_UPSTREAM, HOSTED_UPSTREAM
 from config.traffic_checks import balance_doubts
 from gateway.assembly.delivery_warnings import delivery_warnings
 from gateway.assembly.route_compiler import requirement_of
@@ -33,6 +34,8 @@ _ROLES_WRITE: Final = "roles:write"
 
 def plan_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
     """Yield each warning as a line that says what is odd and what to do."""
+    yield from _former_names(plan)
+    yield from _names_of_upstreams(plan, settings)
     yield from _unknown_permissions(plan)
     yield from _unreached_upstreams(plan, settings)
     yield from health_doubts(plan, settings)
@@ -40,6 +43,26 @@ def plan_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
     yield from delivery_warnings(plan, settings)
     yield from balance_doubts(plan, settings)
     yield from planned_limit_doubts(plan, settings)
+
+
+def _former_names(plan: RoutePlan) -> Iterator[str]:
+    for origin in plan.former:
+        yield f"{origin}: `{FORMER}` is called `{DEFAULT_UPSTREAM}` now, as in log and metrics; write that"
+
+
+def _names_of_upstreams(plan: RoutePlan, settings: Settings) -> Iterator[str]:
+    """An upstream whose name is taken: by the service of the settings, or by the gateway's own application."""
+    own, url = plan.upstreams.get(DEFAULT_UPSTREAM), settings.upstream.url
+    if own is not None and url is not None and url not in own.urls:
+        yield (
+            f"upstream `{DEFAULT_UPSTREAM}` of the route file takes the place of GATEWAY_UPSTREAM_URL, which has no "
+            "effect; leave one of them out, or call the upstream otherwise"
+        )
+    if HOSTED_UPSTREAM in plan.upstreams:
+        yield (
+            f"upstream `{HOSTED_UPSTREAM}`: log and metrics call the gateway's own application so, and would mix "
+            "them up; call it otherwise"
+        )
 
 
 def _unknown_permissions(plan: RoutePlan) -> Iterator[str]:

@@ -132,19 +132,18 @@ class Upstreams:
             BalancePolicy(merged["balance"], merged["zone"], merged["zone_spill_over"]),
             watch_policy(default, entry, ours=name == DEFAULT_UPSTREAM),
         )
-        label = "upstream" if entry is None else name
         before = self._specs.get(name)
         if before is not None and before.tls == spec.tls:
             pool, cluster = self.now[name].pool, self.now[name].cluster
         else:
-            pool, cluster = self._pool(label, spec)
+            pool, cluster = self._pool(name, spec)
         terms, is_on = self._deliveries.of_upstream(merged)
         return spec, Upstream(
-            label,
+            name,
             pool,
             head_timeout_seconds=merged["head_timeout_seconds"],
             body_timeout_seconds=merged["body_timeout_seconds"],
-            meter=self._metrics.upstream(label),
+            meter=self._metrics.upstream(name),
             withheld=withheld(merged["identity"]),
             authority=(urlsplit(places[0].url).netloc or "localhost").encode("ascii"),
             cluster=cluster,

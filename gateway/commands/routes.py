@@ -51,7 +51,7 @@ def show_matrix() -> None:
 
 
 def _plan() -> RoutePlan:
-    # The URL of the upstream `default` does not matter here.
+    # The URL of GATEWAY_UPSTREAM_URL does not matter here.
     unset = {"GATEWAY_UPSTREAM_URL": "http://upstream:80"}
     plan = read_plan(load_settings(defaults=unset, required=frozenset()))
     if plan is None:

@@ -162,7 +162,7 @@ def test_routes_are_listed_with_what_they_need_and_where_they_are_written(run: R
         'routes:\n  - {name: users-read, auth: required, any: [a:b, c:d], match: {host: x.y, path: "/u/{id}"}}\n',
     )
     result = run("routes", "list", GATEWAY_ROUTES=path)
-    assert result.stdout == f"users-read\t* x.y/u/{{id}}\ta:b or c:d\tdefault\t{path}:2\n"
+    assert result.stdout == f"users-read\t* x.y/u/{{id}}\ta:b or c:d\tupstream\t{path}:2\n"
     both = run("routes", "list", GATEWAY_ROUTES=path, GATEWAY_PRESET="whatomate").stdout
     assert len([line for line in both.splitlines() if line.startswith("users-read\t")]) == 1
 

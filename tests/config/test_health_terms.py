@@ -45,7 +45,7 @@ def test_the_settings_are_of_the_one_service_and_the_default_of_all_others(tmp_p
         "upstreams:\n"
         "  a: {url: 'http://a', health: {path: /up, statuses: 204, rise: 1}, ejection: {failures: 3}}\n"
         "  b: {url: 'http://b'}\n"
-        "  default: {url: 'http://c'}\n" + ROUTE
+        "  upstream: {url: 'http://c'}\n" + ROUTE
     )
     settings = load(
         {
@@ -66,7 +66,7 @@ def test_the_settings_are_of_the_one_service_and_the_default_of_all_others(tmp_p
     assert ours == HealthEntry(
         path="/ready?deep=1", host="app.example", body="ok", statuses=("200", "300-302"), fall=7
     )
-    a, b, default = (plan.upstreams[name] for name in ("a", "b", "default"))
+    a, b, default = (plan.upstreams[name] for name in ("a", "b", "upstream"))
     assert upstream.checks(a.health, ours=False) == HealthEntry(
         path="/up", statuses=("204",), rise=1, fall=7
     ), "host and body are the other service's"

@@ -60,7 +60,7 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         f"routes.yaml:8: routes[1].match.methods[1]: Input should be {METHODS}",
         "routes.yaml:10: routes[1].color: is no key of this place",
         f"routes.yaml:14: route public-with: {ASKS}",
-        "routes.yaml:15: route lost: no upstream 'elsewhere'; there are default, far, near",
+        "routes.yaml:15: route lost: no upstream 'elsewhere'; there are far, near, upstream",
     ]
 
 

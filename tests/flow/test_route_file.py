@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import time
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from authcore.tokens.signed_identity import IdentityVerifier
 from config.route_file import RoutesRefused
 from tests.support.calls import ask, bearer, get, is_refusal, post, request
 from tests.support.peers import Client, Upstream
 from tests.support.route_files import by_route_file
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.route_files import RouteFileStart
     from tests.support.worlds import Start, World
 
@@ -289,3 +291,46 @@ async def test_several_endpoints_share_the_connections_and_one_may_go(routed: Ro
         before = len(one.requests)
         assert [(await ask(gate, get("/"))).status for _ in range(10)] == [200] * 10
         assert len(one.requests) == before + 10
+
+
+@pytest.mark.parametrize("name", ["upstream", "default"])
+@pytest.mark.parametrize("defined", [False, True], ids=["by the setting", "by the file"])
+async def test_the_upstream_of_the_settings_has_one_name_wherever_it_is_named(
+    routed: RouteFileStart, world: World, upstream: Upstream, name: str, *, defined: bool
+) -> None:
+    text = f"routes: [{{name: things, auth: required, match: {{path: /things}}, upstream: {name}}}]\n"
+    if defined:
+        text = f"upstreams: {{{name}: {{url: 'http://127.0.0.1:{upstream.port}'}}}}\n{text}"
+    key = "a-secret-of-the-identities-and-of-nobody-else"
+    gate = await routed(text, world.url, signed={"identity": "HS256", "key": key})
+    answer = await ask(gate, get("/things", bearer(world.token(world.agent))))
+    assert answer.status == 200
+    verifier = IdentityVerifier([key], algorithm="HS256", audience="upstream")
+    assert verifier.verify(upstream.requests[-1].one("X-Identity"), "GET", "/things", time.time())
+    async with Client(gate.admin_address) as admin:
+        metrics = (await admin.exchange(get("/metrics"))).body
+        status = (await admin.exchange(get("/status?format=json"))).body
+        explained = await admin.exchange(
+            post("/explain", {"method": "GET", "path": "/things", "as": "agent@example.com"})
+        )
+    assert b'gateway_upstream_connections{upstream="upstream"}' in metrics
+    assert b'upstream="default"' not in metrics
+    assert b'"default"' not in status + explained.body
+    assert b'"upstream"' in explained.body
+
+
+async def test_the_first_route_file_of_the_readme_leaves_whatomate_on_the_air(
+    routed: RouteFileStart, world: World, upstream: Upstream
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(# GATEWAY_ROUTES=.*?)```", readme, re.DOTALL)
+    gate = await routed(text.replace("billing:9000", f"127.0.0.1:{upstream.port}"), world.url)
+    token = bearer(world.token(world.agent))
+    for target in ("/", "/assets/app.js", "/health", "/ready", "/api/webhook", "/api/auth/sso/google/init"):
+        assert (await ask(gate, get(target))).status == 200, target
+    assert (await ask(gate, post("/api/webhook", {}))).status == 200
+    assert (await ask(gate, get("/api/custom-actions/redirect/abc"))).status == 200
+    for target in ("/api/contacts", "/api/users/1", "/ws/x"):
+        is_refusal(await ask(gate, get(target)), 401)
+        assert (await ask(gate, get(target, token))).status == 200, target
+    is_refusal(await ask(gate, get("/billing/x")), 401)

@@ -194,7 +194,7 @@ async def test_a_limit_of_the_route_file_has_its_own_way_without_the_store(
 ) -> None:
     routes = tmp_path / "routes.yaml"
     routes.write_text(
-        f"upstreams:\n  default: {{url: 'http://127.0.0.1:{upstream.port}'}}\n"
+        f"upstreams:\n  upstream: {{url: 'http://127.0.0.1:{upstream.port}'}}\n"
         "limits:\n  strict: {key: network, rate: 1000/d, store_away: closed}\n"
         "  mild: {key: network, rate: 1000/d}\n"
         "routes:\n"
