@@ -76,16 +76,25 @@ def _unknown_permissions(plan: RoutePlan) -> Iterator[str]:
                 )
 
 
-def _unreached_upstreams(plan: RoutePlan, settings: Settings) -> Iterator[str]:
-    """An upstream that no route leads to is off the air: with a plan, a path that no route matches is 404."""
-    reached = {planned.entry.upstream for planned in plan.routes}
-    reached |= {other for entry in plan.upstreams.values() for other in entry.failover or ()}
-    if settings.upstream.url and DEFAULT_UPSTREAM not in reached:
+def off_the_air(plan: RoutePlan, settings: Settings) -> Iterator[str]:
+    """Yield a line if no route leads to GATEWAY_UPSTREAM_URL: whoever set it means it to be reached."""
+    if settings.upstream.url and DEFAULT_UPSTREAM not in _reached(plan):
         yield (
             "no route leads to GATEWAY_UPSTREAM_URL: its paths are 404, for only what a route matches is forwarded; "
             "set GATEWAY_PRESET=whatomate if it is Whatomate, or add a last route: "
-            "{name: rest, match: {path: /*}, auth: required}"
+            "{name: rest, match: {path: /*}, auth: required}; or leave GATEWAY_UPSTREAM_URL out"
         )
+
+
+def _reached(plan: RoutePlan) -> set[str]:
+    reached = {planned.entry.upstream for planned in plan.routes}
+    return reached | {other for entry in plan.upstreams.values() for other in entry.failover or ()}
+
+
+def _unreached_upstreams(plan: RoutePlan, settings: Settings) -> Iterator[str]:
+    """An upstream that no route leads to is off the air: with a plan, a path that no route matches is 404."""
+    reached = _reached(plan)
+    yield from off_the_air(plan, settings)
     for name in plan.upstreams:
         if name not in reached:
             yield f"no route leads to the upstream {name}; give a route `upstream: {name}`, or leave the upstream out"

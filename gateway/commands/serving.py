@@ -79,16 +79,20 @@ def check_config(*, connect: bool) -> None:
     """Read the configuration, report every problem, print what holds (secrets hidden)."""
     settings = settings_for(REQUIRED)
     ring_of(settings, time.time())
-    from gateway.assembly.plan_warnings import plan_warnings  # noqa: PLC0415 - as below
+    from gateway.assembly.plan_warnings import off_the_air, plan_warnings  # noqa: PLC0415 - as below
     from gateway.assembly.routes import check_routes  # noqa: PLC0415 - only serving needs the data plane
 
     for name, doubt in (*doubts(settings), *sso_doubts(settings), *limit_doubts(settings)):
         warn(f"{name}: {doubt}")
     plan = check_routes(settings)
+    unheard = [] if plan is None else list(off_the_air(plan, settings))
     for warning in [] if plan is None else plan_warnings(plan, settings):
-        warn(warning)
+        if warning not in unheard:
+            warn(warning)
     for doubt in tls_doubts(settings, plan, time.time()):
         warn(doubt)
+    if unheard:
+        raise ConfigError(unheard)
     if connect:
         from gateway.assembly.names import name_doubts  # noqa: PLC0415 - only --connect needs it
         from gateway.commands.connecting import database_findings  # noqa: PLC0415 - as above

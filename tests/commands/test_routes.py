@@ -72,11 +72,11 @@ routes: [{name: billing, auth: required, match: {path: /billing/*}, upstream: bi
 """
 
 
-def test_check_config_warns_of_an_upstream_that_no_route_leads_to(run: Run, tmp_path: Path) -> None:
+def test_check_config_refuses_an_upstream_that_no_route_leads_to(run: Run, tmp_path: Path) -> None:
     path = put(tmp_path, BILLING)
     alone = run("check-config", **GOOD, GATEWAY_ROUTES=path)
-    assert alone.exit_code == 0
-    assert "no route leads to GATEWAY_UPSTREAM_URL: its paths are 404" in alone.stderr
+    assert alone.exit_code == 2
+    assert "Error: no route leads to GATEWAY_UPSTREAM_URL: its paths are 404" in alone.stderr
     assert "add a last route: {name: rest, match: {path: /*}, auth: required}" in alone.stderr
     assert (
         "no route leads"
