@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from authcore import errors
 from gateway import faults
 from gateway.faults import INTERNAL, TABLE, GatewayFault, describe
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-E = TypeVar("E", bound=Exception)
+from tests.support.reasons import tree
 
 STATUS = {
     **dict.fromkeys(
@@ -73,12 +68,6 @@ STATUS = {
     **dict.fromkeys(("Throttled", "TooManyAtOnce", "QuotaExceeded"), 429),
     **dict.fromkeys(("StoreUnavailable", "IssuerUnavailable", "Overloaded", "QuotaUnknown"), 503),
 }
-
-
-def tree(root: type[E]) -> Iterator[type[E]]:
-    for kind in root.__subclasses__():
-        yield kind
-        yield from tree(kind)
 
 
 REFUSALS: list[type[errors.AuthError]] = [

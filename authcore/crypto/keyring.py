@@ -93,7 +93,11 @@ class KeyRing:
     ) -> None:
         """Make a ring of shared secrets; with `secret_verifies` off they verify nothing, and a named key must sign."""
         self.signing = hmac_key(signing, "GATEWAY_JWT_SECRET")
-        previous = [hmac_key(one, "GATEWAY_JWT_PREVIOUS_SECRETS") for one in verifying if one != signing]
+        previous = [
+            hmac_key(one, f"GATEWAY_JWT_PREVIOUS_SECRETS, number {number}")
+            for number, one in enumerate(verifying, 1)
+            if one != signing
+        ]
         self._secrets: tuple[Key, ...] = (self.signing, *previous) if secret_verifies else ()
         self._current = KeySet()
         self._retired: dict[str, tuple[Key, float]] = {}

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeVar
 from uuid import UUID, uuid4
 
 from authcore.crypto import jws
-from authcore.errors import TokenExpired, TokenMalformed, TokenRejected, TokenWrongKind
+from authcore.errors import TokenExpired, TokenRejected, TokenWrongKind
 from authcore.tokens.claims import AnyClaims, TokenKind, parse_claims, short_session
 
 if TYPE_CHECKING:
@@ -34,30 +33,6 @@ ROOM: Final = 306
 """Most payload bytes for which an HS256 token stays below 512 in ``{"type":"auth","payload":{"token":"…"}}``."""
 
 C = TypeVar("C", bound=AnyClaims)
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """Report of ``token inspect`` on a token. It contains neither the signature nor the secret.
-
-    Attributes:
-        reason: Why the token is not valid, in one sentence; empty if it is.
-        kind: The token's kind, if it could be determined.
-        header: The JOSE header.
-        claims: The payload. If the token is not genuine, these are unproved statements.
-        is_genuine: True if a key of the ring made the signature.
-    """
-
-    reason: str
-    kind: TokenKind | None = None
-    header: Mapping[str, object] = field(default_factory=dict)
-    claims: Mapping[str, object] = field(default_factory=dict)
-    is_genuine: bool = False
-
-    @property
-    def valid(self) -> bool:
-        """True if the token verifies now, as a token of its kind."""
-        return not self.reason
 
 
 class Tokens:
@@ -188,7 +163,7 @@ class Tokens:
         claims = parse_claims(payload)
         if not isinstance(claims, kind):
             raise TokenWrongKind
-        self._check(payload, claims, now)
+        self.check(payload, claims, now)
         return claims
 
     def _proved(self, token: bytes) -> dict[str, object]:
@@ -198,58 +173,19 @@ class Tokens:
             raise TokenRejected
         return jws.prove(token, self.ring.candidates(header.get("alg"), header.get("kid")))
 
-    def _check(self, payload: Mapping[str, object], claims: AnyClaims, now: float) -> None:
+    def check(self, payload: Mapping[str, object], claims: AnyClaims, now: float) -> None:
+        """Judge the claims of a token whose signature is proved: its issuer, its audience, its times.
+
+        Raises:
+            TokenExpired: past its ``exp``.
+            TokenRejected: any other reason not to believe it.
+        """
         if claims.issuer != self.issuer or payload.get("aud") is not None:
             raise TokenRejected
         if claims.expires_at + self.leeway_seconds <= now:
             raise TokenExpired
         if claims.not_before is not None and claims.not_before > now + self.leeway_seconds:
             raise TokenRejected
-
-    # -- explain --------------------------------------------------------------------------------------------------
-
-    def inspect(self, token: str | bytes, now: float) -> Inspection:
-        """Explain a token to its owner: its contents, and why it is not accepted, if so."""
-        try:
-            bounded = jws.bounded(token)
-            header = jws.read_header(bounded)
-            payload = jws.unproved(bounded)
-        except TokenRejected:
-            return Inspection("it is not a JWT that this program can read")
-        try:
-            self._proved(bounded)
-        except TokenRejected:
-            return Inspection(self._why_unproved(header), None, header, payload)
-        try:
-            claims = parse_claims(payload)
-        except TokenRejected as error:
-            return Inspection(self._why_invalid(error, payload), None, header, payload, is_genuine=True)
-        try:
-            self._check(payload, claims, now)
-        except TokenRejected as error:
-            return Inspection(
-                self._why_invalid(error, payload), claims.kind, header, payload, is_genuine=True
-            )
-        return Inspection("", claims.kind, header, payload, is_genuine=True)
-
-    def _why_unproved(self, header: Mapping[str, object]) -> str:
-        if jws.is_demanding(header):
-            return "its header demands extensions that are not supported"
-        algorithm, kid = header.get("alg"), header.get("kid")
-        if all(key.algorithm != algorithm for key in self.ring):
-            return f"its algorithm {algorithm!r} is not accepted"
-        if not self.ring.candidates(algorithm, kid):
-            return f"no {algorithm} key is called {kid!r}"
-        return "its signature is by none of the configured secrets and keys"
-
-    def _why_invalid(self, error: TokenRejected, payload: Mapping[str, object]) -> str:
-        if isinstance(error, TokenExpired):
-            return "it has expired"
-        if isinstance(error, TokenMalformed):
-            return "a claim is missing or of the wrong type"
-        if payload.get("iss") != self.issuer:
-            return f"its issuer is not {self.issuer!r}"
-        return "it is for another audience, or not valid yet (nbf in the future)"
 
 
 def ends_at(now: float, seconds: int, not_after: float) -> int:

@@ -1,4 +1,4 @@
-"""Command ``token inspect``: it verifies a token and prints its contents.
+"""Command ``token inspect``: it verifies a token, names the secret or key that proved it, and prints its contents.
 
 Law: neither a secret nor the token's signature is printed.
 """
@@ -13,14 +13,20 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from authcore.tokens.inspection import inspect as explained
 from authcore.tokens.issuer import Tokens
 from gateway.assembly.key_ring import ring_of
 from gateway.commands.opening import SECRET, settings_for
 
 if TYPE_CHECKING:
+    from authcore.tokens.inspection import Inspection
     from config.settings import Settings
 
 _MOMENTS: Final = ("exp", "iat", "nbf")
+NOTHING: Final = (
+    "no token was given: write it as the argument, or into standard input (kubectl exec and docker run pass that on"
+    " with -i alone)"
+)
 
 
 @click.group()
@@ -33,15 +39,19 @@ def token() -> None:
 def inspect(text: str) -> None:
     """Verify TOKEN with the configured secrets and keys and explain it; - or nothing reads it from standard input.
 
-    Exits with 0 when the token is valid now, as a token of its kind, and with 1 when it is not.
+    Says by which secret or key the token is genuine. Exits with 0 when the token is valid now, as a token of its
+    kind, with 1 when it is not, and with 2 when none was given.
     """
     settings = settings_for(SECRET)
     if text == "-":
         text = sys.stdin.read()
-    found = tokens_of(settings).inspect(text.strip().removeprefix("Bearer ").strip(), time.time())
+    text = text.lstrip().removeprefix("Bearer ").strip()
+    if not text:
+        raise click.UsageError(NOTHING)
+    found = explained(tokens_of(settings), text, time.time())
     click.echo("valid" if found.valid else f"not valid: {found.reason}")
     click.echo(f"kind       {found.kind or 'unknown'}")
-    click.echo(f"signature  {'genuine' if found.is_genuine else 'NOT genuine: what follows proves nothing'}")
+    click.echo(f"signature  {_signature(found)}")
     for title, members in (("header", found.header), ("claim", found.claims)):
         for name, value in members.items():
             click.echo(f"{title:<10} {_text(name)}: {_text(value)}{_as_date(name, value)}")
@@ -58,6 +68,16 @@ def tokens_of(settings: Settings) -> Tokens:
         access_seconds=settings.token.access_seconds,
         refresh_seconds=settings.token.refresh_seconds,
     )
+
+
+def _signature(found: Inspection) -> str:
+    """Return what is known of the signature: which of the settings proves it."""
+    signer = found.signer
+    if signer is None:
+        return "NOT genuine: what follows proves nothing"
+    if signer.kid is None:
+        return f"genuine, by {signer.source}"
+    return f"genuine, by the key {_text(signer.kid)} ({_text(signer.source)} in GATEWAY_JWT_KEYS_DIR)"
 
 
 def _text(value: object) -> str:

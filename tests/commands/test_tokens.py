@@ -8,9 +8,12 @@ from uuid import UUID
 
 import pytest
 
+from authcore.crypto import jws
 from authcore.crypto.keyring import KeyRing
+from authcore.crypto.pem import parse_pem
 from authcore.tokens.issuer import Tokens
 from tests.support.commands import PREVIOUS, SECRET, Run
+from tests.support.issuers import two_keys
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +42,7 @@ def test_a_valid_token_is_explained_without_signature_and_secret(run: Run) -> No
         result = run("token", "inspect", *arguments, typed=typed, GATEWAY_JWT_SECRET=SECRET)
         assert result.exit_code == 0, result.output
         lines = result.stdout.splitlines()
-        assert lines[:3] == ["valid", "kind       access", "signature  genuine"]
+        assert lines[:3] == ["valid", "kind       access", "signature  genuine, by GATEWAY_JWT_SECRET"]
         assert "claim      email: ada@acme.example" in lines
         assert f"claim      organization_id: {UUID(int=2)}" in lines
         assert any(line.startswith("claim      exp: ") and line.endswith("+00:00)") for line in lines)
@@ -47,9 +50,44 @@ def test_a_valid_token_is_explained_without_signature_and_secret(run: Run) -> No
         assert text.rpartition(".")[2] not in result.output
 
 
-def test_a_token_of_a_previous_secret_is_valid(run: Run) -> None:
-    environment = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_JWT_PREVIOUS_SECRETS": PREVIOUS}
-    assert run("token", "inspect", token(PREVIOUS), **environment).exit_code == 0
+@pytest.mark.parametrize("now", [None, 1_000_000_000], ids=["valid", "expired"])
+def test_inspecting_names_the_secret_that_proved_a_token(now: float | None, run: Run) -> None:
+    older = "the-oldest-secret-of-32-bytes-or-more"
+    environment = {
+        "GATEWAY_JWT_SECRET": SECRET,
+        "GATEWAY_JWT_PREVIOUS_SECRETS": f"{SECRET},{PREVIOUS},{older}",
+    }
+    for secret, name in (
+        (SECRET, "GATEWAY_JWT_SECRET"),
+        (PREVIOUS, "GATEWAY_JWT_PREVIOUS_SECRETS, number 2"),
+        (older, "GATEWAY_JWT_PREVIOUS_SECRETS, number 3"),
+    ):
+        result = run("token", "inspect", token(secret, now=now), **environment)
+        assert result.exit_code == (1 if now else 0)
+        assert result.stdout.splitlines()[2] == f"signature  genuine, by {name}"
+        assert secret not in result.output
+
+
+def test_inspecting_names_the_key_that_proved_a_token(run: Run, tmp_path: Path) -> None:
+    kids = two_keys(tmp_path)
+    parsed = [parse_pem((tmp_path / name).read_bytes()) for name in ("a.pem", "b.pem")]
+    environment = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_JWT_KEYS_DIR": str(tmp_path)}
+    claims = {"user_id": str(UUID(int=1)), "organization_id": str(UUID(int=2)), "email": "a@b.example"}
+    for kid, key, name in zip(kids, parsed, ("a.pem", "b.pem"), strict=True):
+        times = {"iss": "whatomate", "exp": int(time.time()) + 60, "token_use": "access"}
+        result = run("token", "inspect", jws.sign({**claims, **times}, key), **environment)
+        assert result.exit_code == 0, result.output
+        assert f"genuine, by the key {kid} ({name} in GATEWAY_JWT_KEYS_DIR)" in result.stdout
+
+
+@pytest.mark.parametrize("typed", ["", "\n", "Bearer \n"], ids=["closed", "line", "scheme"])
+def test_inspecting_nothing_says_so_and_how_to_pass_a_token_on(typed: str, run: Run) -> None:
+    result = run("token", "inspect", "-", typed=typed, GATEWAY_JWT_SECRET=SECRET)
+    assert result.exit_code == 2
+    assert "Error: no token was given" in result.stderr
+    assert "kubectl exec" in result.stderr
+    assert "-i" in result.stderr
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(
