@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.fields import ForeignNames, Listens, Networks, Paths
+from config.groups.auditing import Audit
 from config.groups.browsers import Cookie, Cors
 from config.groups.deciding import Decision
 from config.groups.domain import Database, Identity, Jwt, Keys, Migrate, Password, Token
@@ -152,6 +153,7 @@ class Settings(BaseSettings):
     proxy: Proxy = Field(default_factory=Proxy)
     decision: Decision = Field(default_factory=Decision)
     log: Log = Field(default_factory=Log)
+    audit: Audit = Field(default_factory=Audit)
     trace: Trace = Field(default_factory=Trace)
     signed: Signed = Field(default_factory=Signed)
     cookie: Cookie = Field(default_factory=Cookie)

@@ -215,6 +215,7 @@ class Gateway:
             closing.push_async_callback(domain.redis.close)
         if domain.quotas is not None:
             closing.push_async_callback(attempt, "return_quota_leases", domain.quotas.close)
+        closing.push_async_callback(attempt, "write_audit_trail", domain.trail.close)
         closing.callback(domain.passwords.close)
         closing.push_async_callback(attempt, "write_last_used", self._write_last_used)
         closing.push_async_callback(domain.identity.stop)

@@ -43,7 +43,14 @@ from authcore.figures import MetricSample
 from authcore.moments import moment
 from authcore.session_states import TABLES, Effect, Event, Reuse, State, laws_of
 from authcore.store.rows import Change
-from authcore.store.session_rows import NOWHERE, Moments, NewRefreshToken, NewSession, SessionRow
+from authcore.store.session_rows import (
+    NOWHERE,
+    EndedSession,
+    Moments,
+    NewRefreshToken,
+    NewSession,
+    SessionRow,
+)
 from authcore.tokens.claims import AccessClaims, RefreshClaims
 
 if TYPE_CHECKING:
@@ -225,8 +232,8 @@ class Sessions:
 
     # -- end ------------------------------------------------------------------------------------------------------
 
-    async def close(self, token: RefreshToken, now: float) -> None:
-        """End the session a refresh token belongs to. A token that is not good has no session: nothing happens.
+    async def close(self, token: RefreshToken, now: float) -> EndedSession | None:
+        """End and return the session a refresh token belongs to. A token that is not good has none: nothing happens.
 
         Raises:
             StoreUnavailable: the database does not answer; the session goes on.
@@ -234,14 +241,16 @@ class Sessions:
         try:
             claims = self._verified(token, now)
         except RefreshRejected:
-            return
+            return None
         digest = digest_of(token)
         if not claims.is_ours:
             await self._enter(claims, digest, NOWHERE, now)
         at = self._moments(now)
         rotated = await self._store.rotate_refresh_token(digest, Event.LOGOUT, self._transitions, at)
-        if rotated is not None and rotated.effect == Effect.END:
-            self._tell(Change(rows=(rotated.session_id,)))
+        if rotated is None or rotated.effect != Effect.END:
+            return None
+        self._tell(Change(rows=(rotated.session_id,)))
+        return EndedSession(claims.user_id, rotated.session_id)
 
     async def forget_successors(self, now: float) -> int:
         """Forget the pairs that nobody may ask for again, and return how many.
@@ -253,8 +262,8 @@ class Sessions:
 
     # -- a user's own ------------------------------------------------------------------------------------------
 
-    async def close_bearer(self, token: BearerToken, now: float) -> None:
-        """End the session of an access token. A token that does not verify, or has no session, ends nothing.
+    async def close_bearer(self, token: BearerToken, now: float) -> EndedSession | None:
+        """End and return the session of an access token. A token that does not verify, or has no session, ends nothing.
 
         Raises:
             StoreUnavailable: the database does not answer; the session goes on.
@@ -262,9 +271,10 @@ class Sessions:
         try:
             claims = self._tokens.verify(token.token, AccessClaims, now)
         except TokenRejected:
-            return
-        if claims.session_id is not None:
-            await self._end(claims.user_id, claims.session_id, now)
+            return None
+        if claims.session_id is None or not await self._end(claims.user_id, claims.session_id, now):
+            return None
+        return EndedSession(claims.user_id, claims.session_id)
 
     def founding(self, token: BearerToken, now: float) -> float | None:
         """Return when a token without a session was issued; None for a token of a session or not ours.

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from authcore.session_states import Reuse
     from authcore.store.protocol import SharedSessionStore
     from authcore.store.rows import Change, Subject
-    from authcore.store.session_rows import Visit
+    from authcore.store.session_rows import EndedSession, Visit
     from authcore.tokens.issuer import Tokens
 
 
@@ -129,20 +129,22 @@ class SharedSessions(Sessions):
         await self._publish(pair, now)
         return pair
 
-    async def close(self, token: RefreshToken, now: float) -> None:
+    async def close(self, token: RefreshToken, now: float) -> EndedSession | None:
         """As :meth:`Sessions.close`."""
-        await super().close(token, now)
+        ended = await super().close(token, now)
         try:
             claims = self._verified(token, now)
         except RefreshRejected:  # no id of it is anywhere
-            return
+            return None
         await self._counterpart.drop([claims.jti])
         await self._drop_ended()
+        return ended
 
-    async def close_bearer(self, token: BearerToken, now: float) -> None:
+    async def close_bearer(self, token: BearerToken, now: float) -> EndedSession | None:
         """As :meth:`Sessions.close_bearer`."""
-        await super().close_bearer(token, now)
+        ended = await super().close_bearer(token, now)
         await self._drop_ended()
+        return ended
 
     async def close_one(self, user_id: UUID, session_id: UUID, now: float) -> None:
         """As :meth:`Sessions.close_one`."""

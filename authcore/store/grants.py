@@ -5,6 +5,7 @@ Laws:
 - Whatomate's tables may be read whole. Rows may be inserted, and only the columns that a statement sets be updated.
 - The gateway's own tables may be read and written whole; ``gateway_migrations`` may only be read.
 - A test revokes each right in turn: some statement needs it, and no statement needs another.
+- The audit trail may be read, and is written by calling ``FUNCTIONS``: no row of it can be changed or deleted.
 - Triggers need no right here: their functions run with the rights of their owner (SECURITY DEFINER).
 """
 
@@ -15,7 +16,13 @@ from typing import Any, Final
 READ: Final = (
     *("organizations", "custom_roles", "permissions", "role_permissions", "users"),
     *("user_organizations", "api_keys", "gateway_migrations", "gateway_former_memberships"),
-    *("gateway_account_origins", "gateway_sso_identities", "sso_providers"),
+    *(
+        "gateway_account_origins",
+        "gateway_sso_identities",
+        "sso_providers",
+        "gateway_audit",
+        "gateway_audit_head",
+    ),
 )
 INSERTED: Final = (
     *("organizations", "custom_roles", "role_permissions", "users", "user_organizations", "api_keys"),
@@ -36,6 +43,8 @@ OWN: Final = (
 )
 ADDED_TO: Final = ("gateway_used_tickets", "gateway_api_key_parents", "gateway_sso_sessions")
 """Tables of the gateway whose rows are inserted and deleted, and never updated."""
+FUNCTIONS: Final = ("gateway_audit_append(uuid, bigint, jsonb)", "gateway_audit_upkeep(integer)")
+"""Functions that statements call, which have the rights of their owner."""
 
 
 def statements(database: str, schema: str, role: str) -> list[str]:
@@ -60,6 +69,7 @@ def statements(database: str, schema: str, role: str) -> list[str]:
         ),
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON {listed(OWN)} {to}",
         f"GRANT SELECT, INSERT, DELETE ON {listed(ADDED_TO)} {to}",
+        f"GRANT EXECUTE ON FUNCTION {', '.join(f'{place}.{one}' for one in FUNCTIONS)} {to}",
     ]
 
 

@@ -24,6 +24,7 @@ from authcore.store.sessions import SessionRows
 from authcore.store.shared_sessions import SharedSessionRows
 from authcore.store.sso import SsoRows
 from authcore.store.tickets import TicketRows
+from authcore.store.trail import TrailRows
 from authcore.store.user_lookup import UserLookupRows
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class PostgresStore(
     TicketRows,
     RevocationRows,
     SsoRows,
+    TrailRows,
 ):
     """Everything the domain asks of its database."""
 

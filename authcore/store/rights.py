@@ -4,14 +4,14 @@ Laws:
 
 - Compared is what the statements would meet: tables by ``search_path``, columns one by one, rights however they came
   (to the user, a role that they are in, everybody).
-- A table or column that is not there is ``schema``'s to name, not a right that is missing.
+- A table, column or function that is not there is ``schema``'s to name, not a right that is missing.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from authcore.store.grants import ADDED_TO, INSERTED, OWN, READ, UPDATED
+from authcore.store.grants import ADDED_TO, FUNCTIONS, INSERTED, OWN, READ, UPDATED
 from authcore.store.schema import NEEDED
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Right(NamedTuple):
     """One right that a statement needs.
 
     Attributes:
-        table: Of what.
+        table: Of what: a table, or a function with the types of its parameters.
         column: Of which column; empty for the table.
         privilege: As GRANT writes it.
     """
@@ -45,6 +45,8 @@ def _needed() -> Iterator[Right]:
         yield Right(table, "", "UPDATE")
     for table in (*OWN, *ADDED_TO):
         yield Right(table, "", "DELETE")
+    for function in FUNCTIONS:
+        yield Right(function, "", "EXECUTE")
 
 
 NEEDS: Final = tuple(_needed())
@@ -63,6 +65,10 @@ WHERE NOT CASE
 END
 ORDER BY needed.place
 """
+_UNCALLABLE: Final = """
+SELECT needed.name, '' AS part, 'EXECUTE' AS privilege FROM unnest($1::text[]) AS needed (name)
+WHERE NOT has_function_privilege(to_regprocedure(needed.name), 'EXECUTE')
+"""
 # A schema without USAGE is passed over by search_path as if it were not there.
 _CLOSED: Final = """
 SELECT n.nspname FROM unnest(string_to_array(current_setting('search_path'), ',')) AS listed (name)
@@ -79,7 +85,8 @@ async def lacking(connection: Any) -> tuple[str, ...]:
     closed = [f"USAGE on schema {row['nspname']}" for row in await connection.fetch(_CLOSED)]
     tables, columns, privileges = zip(*NEEDS, strict=True)
     found: dict[tuple[str, str], list[str]] = {}
-    for row in await connection.fetch(_LACKING, tables, columns, privileges):
+    lacking_rows = await connection.fetch(_LACKING, tables, columns, privileges)
+    for row in (*lacking_rows, *await connection.fetch(_UNCALLABLE, list(FUNCTIONS))):
         found.setdefault((row["privilege"], row["name"]), []).append(row["part"])
     return (*closed, *(_named(privilege, table, parts) for (privilege, table), parts in found.items()))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -43,6 +43,13 @@ NOWHERE: Final = Visit()
 def _printable(text: str) -> str:
     # Cc and Cf would forge lines and turn the reading direction; Cs are bytes that were no UTF-8.
     return "".join(one for one in text if unicodedata.category(one) not in ("Cc", "Cf", "Cs"))
+
+
+class EndedSession(NamedTuple):
+    """Session that was live, and has been ended."""
+
+    user_id: UUID
+    session_id: UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from gateway.assembly.watches import (
     SchemaWatch,
     compare_connections,
 )
+from gateway.trail.trail import GAP_SECONDS as TRAIL_SECONDS
 
 if TYPE_CHECKING:
     from authcore.identity.foreign_issuer import ForeignIssuer
@@ -71,6 +72,9 @@ def begin_background(
     if domain.quotas is not None:
         every(GAP_SECONDS, "settle_quotas", domain.quotas.turn)
         every(PURGE_SECONDS, "purge_quotas", domain.quotas.purge)
+    every(TRAIL_SECONDS, "write_audit_trail", domain.trail.turn)
+    tasks.once("tidy_audit_trail", domain.trail.tidy)
+    every(PURGE_SECONDS, "tidy_audit_trail", domain.trail.tidy)
     every(PURGE_SECONDS, "purge_tickets", lambda: identity.purge_tickets(now()))
 
 

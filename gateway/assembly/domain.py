@@ -27,6 +27,7 @@ from gateway.assembly.database import build_redis, listen_address, open_store
 from gateway.assembly.key_ring import ring_of
 from gateway.assembly.quotas import build_quotas
 from gateway.assembly.sso import build_outbound, build_sso
+from gateway.assembly.trail import build_trail
 from gateway.assembly.watches import unusable_hash_events
 from gateway.outbound.client import OutboundClient
 from gateway.proxy.loops import LoopMark
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from authcore.store.whatomate_redis import WhatomateRedis
     from config.settings import Settings
     from gateway.assembly.quotas import QuotaService
+    from gateway.trail.trail import Trail
     from gateway.wire.resolver import Resolver
 
 
@@ -64,6 +66,7 @@ class Domain:
     outbound: OutboundClient | None
     """The HTTP client for identity providers; None if single sign-on is not hosted."""
     sso: SingleSignOn | None
+    trail: Trail
     loop: LoopMark = field(default_factory=LoopMark)
     """The mark of what this gateway forwards; explaining shows the same."""
 
@@ -111,7 +114,13 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
     outbound = build_outbound(settings, resolver)
     clock, sso = store.clock(time.time), build_sso(settings, store, sessions, outbound)
     signing_in = (passwords, attempts, invitations, sessions, accounts)
-    beside = (redis, build_quotas(settings, store, clock), outbound, sso)
+    beside = (
+        redis,
+        build_quotas(settings, store, clock),
+        outbound,
+        sso,
+        build_trail(settings, store, clock),
+    )
     return Domain(store, clock, ring, rotation, tokens, *signing_in, identity, *beside)
 
 

@@ -57,6 +57,7 @@ def _services(settings: Settings, domain: Domain, endpoints: Sequence[Endpoint[A
             operations, cookies=cookies, password_length=settings.password.min_length
         ),
         clock=domain.clock,
+        trail=domain.trail,
         quotas=domain.quotas,
         sso=build_desk(settings, domain.sso),
     )

@@ -117,6 +117,7 @@ def publish_domain(metrics: Metrics, domain: Domain) -> None:
         **domain.identity.figures(),
         "clock": domain.clock.figures(),
         "sessions": domain.sessions.figures(),
+        "audit": domain.trail.figures(),
     }
     if domain.redis is not None:
         parts["whatomate_redis"] = domain.redis.figures()

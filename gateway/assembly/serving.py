@@ -13,6 +13,7 @@ from authcore.store.changes import Hearing
 from authcore.tokens.identity_signer import IdentitySigner
 from config.load import ConfigError
 from gateway.assembly.browsers import cookie_places, csrf_tokens
+from gateway.assembly.trail import refusal_recorder
 from gateway.logs import AccessLog
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.admission import Admission
@@ -78,7 +79,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         decisions=ForwardAuth(path, decider, laws, quotas) if path else None,
         forwarder=forwarder,
         admission=build_admission(settings, decider, forwarder, sockets, deadlines, metrics, quotas),
-        recorder=Recorder(metrics, access_log, laws.trace, spans),
+        recorder=Recorder(metrics, access_log, laws.trace, spans, refusal_recorder(settings, domain.trail)),
         metrics=metrics,
         heads=Heads(laws),
         whole_by=lambda: deadlines.after(settings.timeout.hosted_request_seconds),

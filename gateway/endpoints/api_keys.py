@@ -19,10 +19,12 @@ from pydantic import BaseModel, BeforeValidator, Field, StrictBool
 
 from authcore.errors import ApiKeysExhausted, ApiKeyUnknown, NameUnacceptable, NotAMember, Overloaded
 from authcore.principal import FOUNDING, AuthMethod
+from authcore.trail import Event
 from gateway.endpoints.application import read_body, refuse_to_found, success, uuid_in_path
 from gateway.endpoints.describing import Answer, MessageAnswer
 from gateway.endpoints.endpoint import Endpoint, permission
 from gateway.endpoints.moments import ExpiresAt, SecondsZ
+from gateway.endpoints.recording import facts_of
 from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
@@ -148,6 +150,7 @@ async def create(services: Services, request: web.Request, caller: Caller) -> we
         parent_id=caller.key_id,
         address=caller.visit.address,
     )
+    facts_of(request).target, facts_of(request).details = row.id, {"name": row.name}
     answer = ApiKeyAnswer.model_validate(row)
     return success(NewApiKeyAnswer(**answer.model_dump(), key=key))
 
@@ -157,8 +160,10 @@ async def switch(services: Services, request: web.Request, caller: Caller) -> we
     accounts, organization, key_id = services.accounts, caller.organization_id, _id(request)
     body = await read_body(request, SwitchKeyBody)
     if body.is_active is None:
+        facts_of(request).skipped = True
         key = await accounts.administration.find_api_key(organization, key_id)
     else:
+        facts_of(request).details = {"is_active": body.is_active}
         if body.is_active:
             refuse_to_found(caller)
         key = await accounts.administration.switch_api_key(organization, key_id, is_active=body.is_active)
@@ -189,6 +194,7 @@ _CREATE: Final = Endpoint(
     summary="Create an API key that acts as the caller, and show it",
     access=permission("api_keys:write", methods=FOUNDING),
     handler=create,
+    event=Event.CREATE_API_KEY,
     organization="any",
     body=CreateKeyBody,
     answer=NewApiKeyAnswer,
@@ -236,6 +242,7 @@ ENDPOINTS: Final = (
         detail="An API key switches none on.",
         access=permission("api_keys:write"),
         handler=switch,
+        event=Event.SWITCH_API_KEY,
         organization="any",
         body=SwitchKeyBody,
         answer=ApiKeyAnswer,
@@ -250,6 +257,7 @@ ENDPOINTS: Final = (
         summary="Delete an API key",
         access=permission("api_keys:delete"),
         handler=delete,
+        event=Event.DELETE_API_KEY,
         organization="any",
         answer=MessageAnswer,
         refuses=(ApiKeyUnknown,),

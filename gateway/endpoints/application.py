@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -17,6 +18,7 @@ from gateway.endpoints.caller import exchange_of
 from gateway.endpoints.describing import FORM, JSON, OTHER_MEDIA
 from gateway.endpoints.endpoint import Endpoint
 from gateway.endpoints.moments import WHOLE_MESSAGE
+from gateway.endpoints.recording import record_request
 from gateway.faults import (
     INTERNAL,
     BadRequest,
@@ -214,7 +216,14 @@ def _bound(endpoint: Endpoint[Any], services: Services, header_names: Mapping[st
 
     async def handle(request: web.Request) -> web.StreamResponse:
         request[_ENDPOINT] = endpoint
-        return await handler(services, request, parse(request, header_names))
+        sender = parse(request, header_names)
+        try:
+            response = await handler(services, request, sender)
+        except (Exception, asyncio.CancelledError) as error:
+            record_request(services.trail, request, endpoint, sender, error)
+            raise
+        record_request(services.trail, request, endpoint, sender, None)
+        return response
 
     return handle
 

@@ -19,10 +19,12 @@ from pydantic import Field
 
 from authcore import errors
 from authcore.credentials import PasswordLogin
+from authcore.trail import Event
 from gateway.endpoints.application import read_body, success
 from gateway.endpoints.auth_forms import LoginBody, RegisterBody, SignedInAnswer, UserAnswer
 from gateway.endpoints.describing import Answer
 from gateway.endpoints.endpoint import CREDENTIAL, PUBLIC, Endpoint
+from gateway.endpoints.recording import facts_of
 from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ async def register(services: Services, request: web.Request, visitor: Visitor) -
     body = await read_body(request, RegisterBody)
     if body.organization_id is None and body.invitation is None:
         raise BadRequest("organization_id is required")
+    facts = facts_of(request)
+    facts.email = body.email
     signed_in = await services.accounts.register(
         email=body.email,
         password=body.password,
@@ -47,14 +51,18 @@ async def register(services: Services, request: web.Request, visitor: Visitor) -
         visit=visitor.visit,
         invitation=body.invitation,
     )
+    facts.sign_in(signed_in)
     return answer_signed_in(services, request, visitor, signed_in)
 
 
 async def login(services: Services, request: web.Request, visitor: Visitor) -> web.Response:
     """Sign in by e-mail and password."""
     body = await read_body(request, LoginBody)
+    facts = facts_of(request)
+    facts.email = body.email
     credential = PasswordLogin(body.email, body.password)
     signed_in = await services.accounts.login(credential, await services.now(), visitor.visit)
+    facts.sign_in(signed_in)
     return answer_signed_in(services, request, visitor, signed_in)
 
 
@@ -156,6 +164,7 @@ ENDPOINTS: Final = (
         "invited, or nobody.",
         access=PUBLIC,
         handler=register,
+        event=Event.REGISTER,
         body=RegisterBody,
         form=True,
         answer=SignedInAnswer,
@@ -185,6 +194,7 @@ ENDPOINTS: Final = (
         summary="Sign in by e-mail and password",
         access=PUBLIC,
         handler=login,
+        event=Event.SIGN_IN,
         body=LoginBody,
         form=True,
         answer=SignedInAnswer,

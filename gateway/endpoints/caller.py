@@ -104,6 +104,11 @@ def exchange_of(request: web.Request) -> str:
     return request.headers[_EXCHANGE]
 
 
+def request_id_of(request: web.Request) -> str:
+    """Return the id of a request that logs and clients have."""
+    return request.headers.get("X-Request-ID", "")
+
+
 def _uuid_or_none(text: str | None) -> UUID | None:
     return None if text is None else UUID(text)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from authcore.errors import AuthError
+    from authcore.trail import Event
     from config.settings import Settings
     from gateway.endpoints.services import Services
     from gateway.faults import Fault
@@ -144,6 +145,7 @@ class Endpoint(Operation, Generic[Sender]):
         limited: Rate limits count it; False for what must always be there, such as signing out.
         when: Returns whether it is hosted, by the settings.
         refused: Makes the answer to a fault; None for the envelope.
+        event: What a request to it is in the audit trail; None if it changes nothing.
     """
 
     access: Access[Sender]
@@ -154,6 +156,7 @@ class Endpoint(Operation, Generic[Sender]):
     limited: bool = True
     when: Callable[[Settings], bool] = always
     refused: Callable[[Services, Fault], web.Response] | None = None
+    event: Event | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -18,11 +18,13 @@ from pydantic import BaseModel, Field
 from authcore.errors import EmailUnacceptable, InvitationsExhausted, InvitationUnknown, RoleUnknown
 from authcore.granting import INVITE
 from authcore.principal import FOUNDING
+from authcore.trail import Event
 from gateway.endpoints.application import read_body, success, uuid_in_path
 from gateway.endpoints.auth_forms import EMAIL_SCHEMA
 from gateway.endpoints.describing import Answer, MessageAnswer
 from gateway.endpoints.endpoint import Endpoint, permission
 from gateway.endpoints.moments import ExpiresAt
+from gateway.endpoints.recording import facts_of
 from gateway.faults import BadRequest
 
 if TYPE_CHECKING:
@@ -87,6 +89,9 @@ async def invite(services: Services, request: web.Request, caller: Caller) -> we
         email=body.email,
         expires_at=None if body.expires_at is None else body.expires_at.timestamp(),
     )
+    facts = facts_of(request)
+    facts.target, facts.email = row.id, row.email
+    facts.details = {"role_id": row.role_id, "expires_at": row.expires_at.isoformat()}
     answer = InvitationAnswer.model_validate(row)
     return success(NewInvitationAnswer(**answer.model_dump(), invitation=token))
 
@@ -119,6 +124,7 @@ ENDPOINTS: Final = (
         detail="Good once, while its inviter could still give it. Nobody grants permissions that they lack.",
         access=permission(INVITE, methods=FOUNDING),
         handler=invite,
+        event=Event.CREATE_INVITATION,
         organization="any",
         body=InviteBody,
         answer=NewInvitationAnswer,
@@ -131,6 +137,7 @@ ENDPOINTS: Final = (
         summary="Take an invitation back",
         access=permission(INVITE),
         handler=revoke,
+        event=Event.REVOKE_INVITATION,
         organization="any",
         answer=MessageAnswer,
         refuses=(InvitationUnknown,),

@@ -21,6 +21,7 @@ from authcore.errors import (
     PasswordUnacceptable,
     Throttled,
 )
+from authcore.trail import Event
 from gateway.endpoints.application import read_body, success
 from gateway.endpoints.auth_forms import NEW_PASSWORD_RULE, NEW_PASSWORD_SCHEMA, PASSWORD_SCHEMA
 from gateway.endpoints.describing import MessageAnswer
@@ -74,6 +75,7 @@ CHANGE: Final = Endpoint(
     detail="Every other session of the caller ends.",
     access=TOKEN,
     handler=change,
+    event=Event.CHANGE_PASSWORD,
     body=PasswordBody,
     answer=MessageAnswer,
     refuses=(CurrentPasswordWrong, *_OTHER_REFUSALS),

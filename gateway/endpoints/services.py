@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gateway.endpoints.cookies import CookiePolicy
     from gateway.endpoints.openapi import Description
     from gateway.endpoints.sso_desk import SsoDesk
+    from gateway.trail.trail import Trail
 
 
 class UsageReader(Protocol):
@@ -45,6 +46,7 @@ class Services:
         cookies: The cookies of browser sessions; a null object if they are off.
         description: The OpenAPI document of the endpoints.
         clock: The clock that all gateways share: the database's.
+        trail: The audit trail.
         quotas: What is used of quotas; None if they are off.
         sso: Single sign-on; None if it is not hosted.
     """
@@ -57,6 +59,7 @@ class Services:
     cookies: CookiePolicy
     description: Description
     clock: DatabaseClock
+    trail: Trail
     quotas: UsageReader | None = None
     sso: SsoDesk | None = None
 

@@ -16,9 +16,11 @@ from uuid import UUID
 from pydantic import Field
 
 from authcore.errors import SessionUnknown
+from authcore.trail import Event
 from gateway.endpoints.application import success, uuid_in_path
 from gateway.endpoints.describing import Answer, MessageAnswer
 from gateway.endpoints.endpoint import TOKEN, Endpoint
+from gateway.endpoints.recording import facts_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -75,6 +77,7 @@ async def end(services: Services, request: web.Request, caller: Caller) -> web.R
 async def end_all(services: Services, request: web.Request, caller: Caller) -> web.Response:
     """End every session of the caller, including the current one."""
     ended = await services.sessions.close_others(caller.user_id, None, await services.now())
+    facts_of(request).details = {"sessions": ended}
     services.cookies.clear(request, caller)
     return success(AllEndedAnswer(status="logged_out", sessions=ended))
 
@@ -98,6 +101,7 @@ ENDPOINTS: Final = (
         detail="Its tokens are refused from then on.",
         access=TOKEN,
         handler=end,
+        event=Event.END_SESSION,
         answer=MessageAnswer,
         refuses=(SessionUnknown,),
     ),
@@ -110,6 +114,7 @@ ENDPOINTS: Final = (
         summary="End all of one's own sessions, this one too",
         access=TOKEN,
         handler=end_all,
+        event=Event.END_SESSIONS,
         answer=AllEndedAnswer,
     ),
 )

@@ -27,9 +27,11 @@ from pydantic import BaseModel, Field
 from authcore import errors
 from authcore.accounts.sso.identities import Kind
 from authcore.accounts.sso.service import Callback
+from authcore.trail import Event
 from gateway.endpoints.application import read_body, refused, success
 from gateway.endpoints.describing import Answer, MessageAnswer
 from gateway.endpoints.endpoint import PUBLIC, Endpoint
+from gateway.endpoints.recording import facts_of
 from gateway.endpoints.sso_desk import LOGIN
 from gateway.logs.limited import LimitedEvents
 
@@ -109,6 +111,8 @@ def _beginning(kind: Kind) -> Handler:
 def _ending(kind: Kind) -> Handler:
     async def end(services: Services, request: web.Request, visitor: Visitor) -> web.Response:
         """Begin a session for the user whom the provider sends back."""
+        facts = facts_of(request)
+        facts.details = {"provider": kind.value}
         desk, now = _desk(services), await services.now()
         try:
             callback = Callback(
@@ -121,7 +125,9 @@ def _ending(kind: Kind) -> Handler:
             )
             if not callback.state or not (callback.code or callback.error):
                 raise errors.SsoParametersInvalid("the callback has no state, or neither a code nor an error")
-            pair = await desk.service.finish(kind, callback, now, visitor.visit)
+            pair, subject = await desk.service.finish(kind, callback, now, visitor.visit)
+            facts.user_id, facts.organization_id = subject.user_id, subject.organization_id
+            facts.session_id, facts.email = pair.session_id, subject.email
         except errors.AuthError as error:
             _report(kind, error)
             raise
@@ -147,6 +153,7 @@ def _leaving(kind: Kind) -> Handler:
             _report(kind, error)
             raise
         log.info("sso_logged_out", provider=kind, sessions=ended)
+        facts_of(request).details = {"provider": kind.value, "sessions": ended}
         return success(MessageAnswer(message="The sessions have ended"))
 
     return leave
@@ -225,6 +232,7 @@ def _of_kind(kind: Kind) -> Iterator[Endpoint[Visitor]]:
         "or to `/login?sso_error=...`.",
         access=PUBLIC,
         handler=_ending(kind),
+        event=Event.SSO_SIGN_IN,
         query=CallbackQuery,
         cookies=True,
         status=HTTPStatus.TEMPORARY_REDIRECT,
@@ -255,6 +263,7 @@ ENDPOINTS: Final = (
         detail="For the provider, with a logout token (OpenID Connect Back-Channel Logout).",
         access=PUBLIC,
         handler=_leaving(Kind.CUSTOM),
+        event=Event.SSO_LOGOUT,
         body=LogoutBody,
         form=True,
         answer=MessageAnswer,

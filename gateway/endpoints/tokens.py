@@ -17,6 +17,8 @@ import structlog
 
 from authcore import errors
 from authcore.credentials import RefreshToken
+from authcore.tokens.claims import RefreshClaims
+from authcore.trail import Event
 from gateway.endpoints.application import read_body, success
 from gateway.endpoints.auth import answer_signed_in
 from gateway.endpoints.auth_forms import (
@@ -27,10 +29,13 @@ from gateway.endpoints.auth_forms import (
     TokensAnswer,
 )
 from gateway.endpoints.endpoint import PUBLIC, TOKEN, Endpoint
+from gateway.endpoints.recording import facts_of
 from gateway.endpoints.sso_desk import end_session_url
 from gateway.faults import BadRequest, GatewayFault, UnsupportedMediaType
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from aiohttp import web
 
     from authcore.accounts.token_pairs import TokenPair
@@ -43,6 +48,8 @@ log = structlog.get_logger()
 
 async def refresh(services: Services, request: web.Request, visitor: Visitor) -> web.Response:
     """Exchange a refresh token for a new pair; the old one is used up."""
+    facts = facts_of(request)
+    facts.skipped = True  # a browser refreshes every few minutes: only what is wrong is recorded
     now = await services.now()
     cookies = [] if await _names_token(request) else services.cookies.refresh_tokens(request, visitor, now)
     tokens = [one.token for one in cookies] or [await _sent_refresh_token(request)]
@@ -58,6 +65,11 @@ async def refresh(services: Services, request: web.Request, visitor: Visitor) ->
         ) as error:
             if isinstance(error, errors.RefreshReused):
                 log.warning("refresh_token_reused", session=str(error.session_id), ended=True)
+                facts.skipped, facts.session_id, facts.user_id = (
+                    False,
+                    error.session_id,
+                    _owner(services, token, now),
+                )
             refusals.append(error)
         else:
             return _answer_tokens(services, request, visitor, pair)
@@ -78,11 +90,15 @@ async def logout(services: Services, request: web.Request, visitor: Visitor) -> 
         tokens.append(visitor.bearer)
     with suppress(GatewayFault, errors.RefreshMissing):
         tokens.append(await _sent_refresh_token(request))
+    facts = facts_of(request)
+    facts.skipped = True  # unless a session ends: anybody may send anything here
     for one in tokens:
         if isinstance(one, RefreshToken):
-            await services.sessions.close(one, now)
+            ended = await services.sessions.close(one, now)
         else:
-            await services.sessions.close_bearer(one, now)
+            ended = await services.sessions.close_bearer(one, now)
+        if ended is not None:
+            facts.skipped, facts.session_id, facts.user_id = False, ended.session_id, ended.user_id
     elsewhere = await end_session_url(services, visitor, tokens, now)
     if elsewhere is None:
         return success(LoggedOutAnswer(status="logged_out"))
@@ -92,7 +108,8 @@ async def logout(services: Services, request: web.Request, visitor: Visitor) -> 
 async def switch(services: Services, request: web.Request, caller: Caller) -> web.Response:
     """Issue tokens for another organization, in the session of the caller's token."""
     body, now = await read_body(request, SwitchBody), await services.now()
-    bearer, own = caller.bearer, caller.organization_id
+    bearer, own, facts = caller.bearer, caller.organization_id, facts_of(request)
+    facts.target, facts.details = body.organization_id, {"from": str(own)}
     switched = await services.accounts.switch(
         caller.user_id,
         body.organization_id,
@@ -102,6 +119,7 @@ async def switch(services: Services, request: web.Request, caller: Caller) -> we
         founded_at=None if bearer is None else services.sessions.founding(bearer, now),
         of=(own, token_end(services, caller)),
     )
+    facts.sign_in(switched)
     # A browser that stays where it is keeps the refresh token that it has, and its life.
     stays = own == body.organization_id and caller.session_id is not None
     return answer_signed_in(services, request, caller, switched, shows=False, renews=not stays)
@@ -110,6 +128,11 @@ async def switch(services: Services, request: web.Request, caller: Caller) -> we
 def token_end(services: Services, caller: Caller) -> float:
     """Return the ``exp`` of the caller's token, POSIX seconds, without the leeway; infinity if it has none."""
     return math.inf if caller.expires_at is None else caller.expires_at - services.tokens.leeway_seconds
+
+
+def _owner(services: Services, token: RefreshToken, now: float) -> UUID:
+    """Return the user of a refresh token that was verified at `now`."""
+    return services.tokens.verify(token.token, RefreshClaims, now).user_id
 
 
 async def _are_over(
@@ -172,6 +195,7 @@ ENDPOINTS: Final = (
         "may be absent.",
         access=PUBLIC,
         handler=refresh,
+        event=Event.REFRESH_REUSE,
         body=RefreshBody,
         form=True,
         optional_body=True,
@@ -196,6 +220,7 @@ ENDPOINTS: Final = (
         detail="In the body, as the credential, or in cookies. Whatever is sent, the caller is signed out: always 200.",
         access=PUBLIC,
         handler=logout,
+        event=Event.LOGOUT,
         body=RefreshBody,
         form=True,
         optional_body=True,
@@ -211,6 +236,7 @@ ENDPOINTS: Final = (
         detail="In the session of the caller's token. Super admins need no membership.",
         access=TOKEN,
         handler=switch,
+        event=Event.SWITCH_ORGANIZATION,
         body=SwitchBody,
         form=True,
         answer=SignedInAnswer,

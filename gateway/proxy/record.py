@@ -19,6 +19,8 @@ from gateway.proxy.blame import blame
 from gateway.tracing.ended import Ended
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.logs import AccessLog
     from gateway.metrics import Metrics, RouteMeter
     from gateway.proxy.delivery import Delivered
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from gateway.tracing.ended import Spans
 
 _REFUSED = 400
+_FORBIDDEN = 403
 _SERVER_ERROR = 500
 
 
@@ -39,8 +42,13 @@ class Recorder:
         access_log: AccessLog,
         trace: TracePolicy,
         spans: Spans | None = None,
+        forbidden: Callable[[Exchange], None] | None = None,
     ) -> None:
-        """`spans` gets the requests whose traces `trace` samples."""
+        """`spans` gets the requests whose traces `trace` samples.
+
+        `forbidden` gets those that the pipeline refused with 403 at a hosted endpoint.
+        """
+        self._forbidden = forbidden
         self._access_log = access_log
         self._trace = trace
         self._spans = spans
@@ -65,9 +73,7 @@ class Recorder:
         route = exchange.route
         meter = self._unrouted if route is None else route.meter
         if route is not None and route.internal:
-            verdict = self._access_log.verdicts.take(exchange.own_id)
-            if verdict is not None and not exchange.reason:
-                exchange.reason, exchange.detail = verdict
+            self._take_verdict(exchange)
         inbound = exchange.inbound
         if exchange.reason or exchange.status >= _SERVER_ERROR:
             _find_blame(exchange, meter)
@@ -89,6 +95,14 @@ class Recorder:
             access_log.add(line)
         if self._spans is not None:
             self._add_spans(self._spans, exchange, now)
+
+    def _take_verdict(self, exchange: Exchange) -> None:
+        """Take what the hosted application left about a request; it never got one that the pipeline refused."""
+        verdict = self._access_log.verdicts.take(exchange.own_id)
+        if verdict is not None and not exchange.reason:
+            exchange.reason, exchange.detail = verdict
+        elif exchange.status == _FORBIDDEN and self._forbidden is not None:
+            self._forbidden(exchange)
 
     def _add_spans(self, spans: Spans, exchange: Exchange, now: float) -> None:
         """Hand the request to `spans` if its trace is sampled."""

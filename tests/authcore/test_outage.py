@@ -25,6 +25,8 @@ from authcore.store.rows import NewApiKey, NewUser
 from authcore.store.session_rows import NOWHERE as UNSEEN
 from authcore.store.session_rows import Moments, NewRefreshToken, NewSession
 from authcore.store.sso_rows import Binding, ProviderSession
+from authcore.store.trail import TrailFilter
+from authcore.trail import AuditRecord
 from tests.support.databases import execute
 from tests.support.domain import NOW, World, open_store
 
@@ -139,6 +141,10 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "sso_sessions": lambda store: store.sso_sessions("https://a", "1", ""),
     "sso_session": lambda store: store.sso_session(ONE),
     "purge_sso": lambda store: store.purge_sso(AT),
+    "append_trail": lambda store: store.append_trail(ONE, 1, [AuditRecord(at=AT, event="a", outcome="b")]),
+    "tidy_trail": lambda store: store.tidy_trail(0),
+    "list_trail": lambda store: store.list_trail(TrailFilter(), 1),
+    "check_trail": lambda store: store.check_trail(),
     "is_ticket_used": lambda store: store.is_ticket_used(b"a"),
 }
 

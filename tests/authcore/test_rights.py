@@ -73,7 +73,8 @@ async def prepare(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, s
 def revoking(right: Right, role: str) -> tuple[str, str]:
     """Return statements that take a right away and give it back."""
     columns = f" ({right.column})" if right.column and right.privilege == "UPDATE" else ""
-    what = f"{right.privilege}{columns} ON {right.table}"
+    kind = "FUNCTION " if right.privilege == "EXECUTE" else ""
+    what = f"{right.privilege}{columns} ON {kind}{right.table}"
     return f"REVOKE {what} FROM {role}", f"GRANT {what} TO {role}"
 
 
@@ -118,6 +119,10 @@ async def test_what_is_granted_is_what_the_statements_need(migrated_url: str, ro
             ["SELECT on gateway_used_tickets", "DELETE on gateway_used_tickets"],
         ),
         ("SELECT ON gateway_migrations", ["SELECT on gateway_migrations"]),
+        (
+            "EXECUTE ON FUNCTION gateway_audit_upkeep(integer)",
+            ["EXECUTE on gateway_audit_upkeep(integer)"],
+        ),
         ("ALL ON SCHEMA public", ["USAGE on schema public"]),
     ],
 )

@@ -127,8 +127,10 @@ class SingleSignOn:
             parameters["nonce"] = sign_in.nonce
         return Redirection(with_query(endpoints.authorization, parameters), binding)
 
-    async def finish(self, kind: Kind, callback: Callback, now: float, visit: Visit) -> TokenPair:
-        """End a sign-in: return the tokens of the session that it begins.
+    async def finish(
+        self, kind: Kind, callback: Callback, now: float, visit: Visit
+    ) -> tuple[TokenPair, Subject]:
+        """End a sign-in: return the tokens of the session that it begins, and whose it is.
 
         Raises:
             SsoRefused: there is none (by subclass).
@@ -152,9 +154,10 @@ class SingleSignOn:
         grant = Grant(callback.code, sign_in.verifier, callback.url)
         identity = await found.provider.identify(found.client, grant, sign_in, now)
         user_id = await self._accounts.find(found, identity)
-        pair = await self._open(await self._acting(user_id), sign_in.begun_at, now, visit)
+        subject = await self._acting(user_id)
+        pair = await self._open(subject, sign_in.begun_at, now, visit)
         await self.departures.note(pair.session_id, user_id, identity, sign_in, now)
-        return pair
+        return pair, subject
 
     async def _open(self, subject: Subject, begun_at: float, now: float, visit: Visit) -> TokenPair:
         try:

@@ -1,0 +1,117 @@
+"""Recording of requests to hosted endpoints in the audit trail: what is known of the sender, and what handlers add.
+
+Laws:
+
+- An endpoint that declares an event is recorded once for each request: when it succeeds, and when the domain refuses.
+  A request that cannot be read (400, 413, 415) tries nothing, and is not recorded.
+- What a handler adds is an id, an e-mail, or a number: never a password, a token or a key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from authcore.errors import AuthError
+from authcore.trail import Outcome
+from gateway.endpoints.caller import Caller, Visitor, request_id_of
+from gateway.faults import GatewayFault, describe
+from gateway.trail.texts import named_email
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from authcore.accounts.accounts import SignedIn
+    from gateway.endpoints.endpoint import Endpoint
+    from gateway.trail.trail import Trail
+
+_OUTAGE: Final = 500
+_NOTHING_TRIED: Final = (GatewayFault, ConnectionError, web.HTTPException)
+"""Errors of requests that could not be read, or whose client left before their body had ended."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Facts:
+    """Facts about a request that its handler adds; None where the sender's own hold.
+
+    Attributes:
+        skipped: The request is not recorded: it has changed nothing, or is one of too many.
+    """
+
+    user_id: UUID | None = None
+    email: str | None = None
+    organization_id: UUID | None = None
+    session_id: UUID | None = None
+    target: object = None
+    details: dict[str, object] = field(default_factory=dict)
+    skipped: bool = False
+
+    def sign_in(self, signed_in: SignedIn) -> None:
+        """Add the user who is signed in, and their session."""
+        self.user_id, self.email = signed_in.user.id, signed_in.user.email
+        self.organization_id, self.session_id = signed_in.user.organization_id, signed_in.tokens.session_id
+
+
+_FACTS: Final = web.RequestKey("facts", Facts)
+
+
+def facts_of(request: web.Request) -> Facts:
+    """Return the facts about a request, for its handler to add to."""
+    found: Facts | None = request.get(_FACTS)
+    if found is None:
+        found = request[_FACTS] = Facts()
+    return found
+
+
+def record_request(
+    trail: Trail, request: web.Request, endpoint: Endpoint[Any], sender: Visitor, error: BaseException | None
+) -> None:
+    """Record a request that has ended, with `error` or without."""
+    if endpoint.event is None or isinstance(error, _NOTHING_TRIED):
+        return
+    facts = facts_of(request)
+    if facts.skipped:
+        return
+    outcome, reason = _outcome(error)
+    if isinstance(sender, Caller):
+        facts.user_id = facts.user_id or sender.user_id
+        facts.organization_id = facts.organization_id or sender.organization_id
+        facts.session_id = facts.session_id or sender.session_id
+    trail.record(
+        endpoint.event,
+        outcome,
+        reason=reason,
+        user_id=facts.user_id,
+        email=named_email(facts.email),
+        organization_id=facts.organization_id,
+        api_key_id=sender.key_id if isinstance(sender, Caller) else None,
+        session_id=facts.session_id,
+        target=_target(request, facts),
+        address=sender.visit.address,
+        user_agent=sender.visit.device,
+        request_id=request_id_of(request),
+        details={**_why(error), **facts.details},
+    )
+
+
+def _target(request: web.Request, facts: Facts) -> str | None:
+    if facts.target is not None:
+        return str(facts.target)
+    found: str | None = request.match_info.get("id")
+    return found
+
+
+def _outcome(error: BaseException | None) -> tuple[Outcome, str | None]:
+    if error is None:
+        return Outcome.SUCCESS, None
+    if not isinstance(error, Exception):  # cancelled: nobody knows how far it came
+        return Outcome.FAILED, "cut_off"
+    fault = describe(error)
+    return Outcome.FAILED if fault.status >= _OUTAGE else Outcome.REFUSED, fault.reason
+
+
+def _why(error: BaseException | None) -> dict[str, object]:
+    """Return the error's class, which is finer than its reason."""
+    return {"error": type(error).__name__} if isinstance(error, AuthError) else {}

@@ -1,0 +1,29 @@
+"""Texts of clients as the audit trail stores them: printable, shortened, and without what looks like a credential."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+from gateway.logs import masked
+
+LONGEST: Final = 256
+"""Characters of a text in a record; what is longer is cut."""
+_EMAIL: Final = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_NO_TEXT: Final = ("Cc", "Cf", "Cs")
+"""Controls, marks of direction, and bytes that were no UTF-8: they would forge lines, or be refused by PostgreSQL."""
+
+
+def clean(text: str | None) -> str | None:
+    """Return a text for a record; None if nothing is left of it."""
+    if text is None:
+        return None
+    letters = (one for one in text[: 4 * LONGEST] if unicodedata.category(one) not in _NO_TEXT)
+    return masked("".join(letters))[:LONGEST].strip() or None
+
+
+def named_email(text: str | None) -> str | None:
+    """Return the e-mail that a sign-in names; None if it has not the form of one: it may be a mistyped password."""
+    found = clean(text)
+    return found if found is not None and _EMAIL.fullmatch(found) else None
