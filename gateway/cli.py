@@ -4,40 +4,122 @@ Laws:
 
 - Errors are printed on standard error, one line for each problem, without a traceback and without a secret.
 - Exit codes: 0 done, 1 failed, 2 called or configured wrongly.
+- The module of a command is imported when that command is run, and no other's is: ``--version``, ``--help`` and
+  completion of the first word import none of them.
 """
 
 from __future__ import annotations
 
-import sys
-from typing import Any, Final
+from collections.abc import MutableMapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
-from authcore.crypto.key_directory import KeysUnusable
-from authcore.errors import AuthError, StoreUnavailable
-from authcore.store.migrate import MigrationChanged
-from authcore.store.schema import SchemaUnfit
-from authcore.store.triggers import TriggersRefused
-from config.load import ConfigError
-from config.route_file import RoutesRefused
-from gateway.commands.accounts import orgs, users
-from gateway.commands.advice import advised
-from gateway.commands.api_keys import api_keys
-from gateway.commands.auditing import audit
-from gateway.commands.echo import echo
-from gateway.commands.explaining import explain
-from gateway.commands.health import health
-from gateway.commands.invitations import invitations
-from gateway.commands.keys import keys
-from gateway.commands.opening import refusal
-from gateway.commands.quotas import quotas
-from gateway.commands.routes import routes
-from gateway.commands.serving import check_config, dev, migrate, serve
-from gateway.commands.settings import settings
-from gateway.commands.tokens import token
 from gateway.version import running_version
 
-MISCONFIGURED: Final = 2
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+class Place(NamedTuple):
+    """Where a command is defined.
+
+    Attributes:
+        module: Of ``gateway.commands``.
+        name: The command's variable there.
+        meaning: What ``--help`` says of it: the first sentence of its docstring (a test compares them).
+    """
+
+    module: str
+    name: str
+    meaning: str
+
+
+COMMANDS: Final[Mapping[str, Place]] = {
+    "api-keys": Place("api_keys", "api_keys", "API keys."),
+    "audit": Place(
+        "auditing",
+        "audit",
+        "Attack the deployment at URL as a stranger would, and report what holds; only what you own.",
+    ),
+    "check-config": Place(
+        "serving",
+        "check_config",
+        "Read the configuration, report every problem, print what holds (secrets hidden).",
+    ),
+    "dev": Place(
+        "serving",
+        "dev",
+        "Run a gateway to try: with a PostgreSQL, an upstream and users of its own, until Ctrl-C.",
+    ),
+    "echo": Place(
+        "echo",
+        "echo",
+        "Answer every request with that request, as JSON: what an upstream of the gateway receives.",
+    ),
+    "explain": Place(
+        "explaining",
+        "explain",
+        "Explain what would become of METHOD PATH: route, caller, what is missing, what the upstream would get.",
+    ),
+    "health": Place(
+        "health",
+        "health",
+        "Ask the gateway that listens on GATEWAY_ADMIN_LISTEN whether it is alive; print its answer.",
+    ),
+    "invitations": Place("invitations", "invitations", "Invitations to register."),
+    "keys": Place("keys", "keys", "Keys that sign and verify tokens."),
+    "migrate": Place(
+        "serving",
+        "migrate",
+        "Bring the schema up; an existing Whatomate database keeps its rows and columns as they are.",
+    ),
+    "orgs": Place("orgs", "orgs", "Organizations."),
+    "quotas": Place(
+        "quotas",
+        "quotas",
+        "Quotas of API keys and organizations: requests a day and a month (docs/quotas.md).",
+    ),
+    "routes": Place("routes", "routes", "Show the routes of GATEWAY_ROUTES and GATEWAY_PRESET."),
+    "serve": Place("serving", "serve", "Run the gateway until SIGTERM or SIGINT."),
+    "sessions": Place("sessions", "sessions", "Sessions of users."),
+    "settings": Place(
+        "settings", "settings", "List every setting, or those with all WORDS in their name or meaning."
+    ),
+    "token": Place("tokens", "token", "Tokens."),
+    "users": Place("users", "users", "Users."),
+}
+
+
+class LazyCommands(MutableMapping[str, click.Command]):
+    """Mapping of names to commands, which imports a command's module when the command is looked up."""
+
+    def __init__(self, places: Mapping[str, Place]) -> None:
+        self._places = places
+        self._found: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._found:
+            place = self._places[name]
+            command = getattr(import_module(f"gateway.commands.{place.module}"), place.name)
+            if not isinstance(command, click.Command):
+                raise TypeError(f"gateway.commands.{place.module}.{place.name} is no command")
+            self._found[name] = command
+        return self._found[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._found[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError(f"the command {name} cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._places, *self._found}))
+
+    def __len__(self) -> int:
+        return len({*self._places, *self._found})
 
 
 class Commands(click.Group):
@@ -46,48 +128,39 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and print its error if it raises one."""
         try:
-            try:
-                return super().invoke(ctx)
-            except StoreUnavailable as error:
-                raise refusal(error) from error
-        except (ConfigError, RoutesRefused) as error:
-            for problem in error.problems:
-                click.echo(f"Error: {problem}", err=True)
-            sys.exit(MISCONFIGURED)
-        except (AuthError, MigrationChanged, SchemaUnfit, TriggersRefused) as error:
-            raise click.ClickException(advised(error)) from error
-        except KeysUnusable as error:
-            click.echo(f"Error: GATEWAY_JWT_KEYS_DIR: {error}", err=True)
-            sys.exit(MISCONFIGURED)
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            from gateway.commands.failing import report  # noqa: PLC0415 -- it imports what raises them
+
+            report(error)
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with their meanings, and import none of them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.meaning) for name, place in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin with `incomplete`, and the options, and import no command."""
+        commands = [
+            CompletionItem(name, help=place.meaning)
+            for name, place in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    commands=LazyCommands(COMMANDS),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(running_version())
 def main() -> None:
     """An authenticating HTTP gateway for Whatomate and the services around it.
 
     Settings are read from GATEWAY_* variables, GATEWAY_*_FILE, .env and GATEWAY_SECRETS_DIR; check-config shows them.
     """
-
-
-_COMMANDS = (
-    serve,
-    dev,
-    echo,
-    migrate,
-    check_config,
-    settings,
-    explain,
-    audit,
-    health,
-    orgs,
-    users,
-    api_keys,
-    keys,
-    token,
-    routes,
-    invitations,
-    quotas,
-)
-for _command in _COMMANDS:
-    main.add_command(_command)

@@ -55,7 +55,7 @@ STATUS = {
     "CurrentPasswordIncorrect": 400,
     **dict.fromkeys(("RegistrationClosed", "InvitationRequired", "CurrentPasswordWrong"), 403),
     "InvitationUnknown": 404,
-    "PasswordMissing": 409,
+    **dict.fromkeys(("PasswordMissing", "NameAmbiguous", "LastAdministrator"), 409),
     "EmailUnproved": 401,
     "InviterUnfit": 403,
     **dict.fromkeys(

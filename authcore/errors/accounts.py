@@ -137,6 +137,20 @@ class UserUnknown(AuthError):
     message = "User not found"
 
 
+class NameAmbiguous(AuthError):
+    """More than one user, organization or role has the name that an operator typed."""
+
+    reason = Reason.CONFLICT
+    message = "More than one has this name"
+
+
+class LastAdministrator(AuthError):
+    """An operator's change after which nobody could manage an organization's users, or everything, any more."""
+
+    reason = Reason.CONFLICT
+    message = "Nobody who may manage users would be left"
+
+
 class ApiKeyUnknown(AuthError):
     """There is no such API key to list or revoke."""
 

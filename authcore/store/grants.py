@@ -29,7 +29,7 @@ INSERTED: Final = (
     *("gateway_account_origins", "gateway_sso_identities"),
 )
 UPDATED: Final = {
-    "users": ("password_hash", "updated_at", "sso_provider", "sso_provider_id"),
+    "users": ("password_hash", "is_active", "role_id", "updated_at", "sso_provider", "sso_provider_id"),
     "user_organizations": ("deleted_at", "role_id", "is_default", "updated_at"),
     "api_keys": ("is_active", "deleted_at", "last_used_at", "updated_at"),
     "gateway_account_origins": ("email", "origin", "noted_at"),

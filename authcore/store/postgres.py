@@ -12,9 +12,11 @@ from authcore.store.accounts import AccountRows
 from authcore.store.address import Address, StatementCache
 from authcore.store.attempts import AttemptRows
 from authcore.store.clock import DatabaseClock
+from authcore.store.directory import DirectoryRows
 from authcore.store.invitations import InvitationRows
 from authcore.store.keys import KeyRows
 from authcore.store.kinds import Kind
+from authcore.store.operations import OperationRows
 from authcore.store.origins import OriginRows
 from authcore.store.pool import DatabasePool
 from authcore.store.quotas import QuotaRows
@@ -121,6 +123,8 @@ class PostgresStore(
     OriginRows,
     QuotaRows,
     UserLookupRows,
+    DirectoryRows,
+    OperationRows,
     TicketRows,
     RevocationRows,
     SsoRows,

@@ -142,13 +142,15 @@ class SessionStore(SubjectReader, Protocol):
         self,
         user_id: UUID,
         *,
-        before: str,
+        before: str | None,
         after: str,
         but: UUID | None,
         at: datetime,
         over: datetime,
     ) -> Sequence[UUID] | None:
         """Replace the password hash `before`, and end sessions as :meth:`end_sessions` does; None when it is another.
+
+        With None for `before` whatever hash there is is replaced, and None is returned when there is no such user.
 
         In one transaction: where the hash is another by now, no session ends.
         """

@@ -124,11 +124,12 @@ UPDATE gateway_sessions SET revoked_at = $3
 WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $4 AND id IS DISTINCT FROM $2::uuid RETURNING id
 """
 
-# The session that goes on has begun under the hash that is replaced, and goes on under the one that replaces it.
+# The session that goes on has begun under the hash that is replaced, and goes on under the one that replaces it. An
+# operator replaces whatever hash there is ($2 null).
 REPLACE_HASH: Final = """
 WITH changed AS (
     UPDATE users SET password_hash = $3, updated_at = now()
-    WHERE id = $1 AND password_hash = $2 AND deleted_at IS NULL RETURNING id),
+    WHERE id = $1 AND coalesce(coalesce(password_hash, '') = $2, true) AND deleted_at IS NULL RETURNING id),
 spared AS (
     UPDATE gateway_sessions s SET password_fingerprint = sha256(convert_to($3, 'UTF8')) FROM changed
     WHERE s.id = $4::uuid AND s.user_id = changed.id

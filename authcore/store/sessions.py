@@ -184,7 +184,7 @@ class SessionRows:
         self,
         user_id: UUID,
         *,
-        before: str,
+        before: str | None,
         after: str,
         but: UUID | None,
         at: datetime,
@@ -192,8 +192,11 @@ class SessionRows:
     ) -> Sequence[UUID] | None:
         """Replace the password hash `before` by `after` and end sessions as :meth:`end_sessions` does.
 
+        `before` is None for whatever hash there is, and for none.
+
         Returns:
-            The ids of the ended sessions; None, and nothing is changed, if the user's hash is not `before`.
+            The ids of the ended sessions; None, and nothing is changed, if the user's hash is not `before`, or there is
+            no such user.
         """
         async with self._pool.transaction() as connection:
             await connection.execute(statements.SIGN_OUT, user_id, at)

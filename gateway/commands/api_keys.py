@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.commands.opening import administer, note
+from gateway.commands.opening import HEARD, administer, note
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -80,10 +80,7 @@ def list_keys(organization: UUID) -> None:
 def revoke(key_id: UUID) -> None:
     """Switch the key ID off."""
     administer(lambda office: office.revoke_api_key(key_id))
-    note(
-        f"key {key_id} is revoked; running gateways hear of it at once, "
-        "or within GATEWAY_IDENTITY_CACHE_SECONDS where GATEWAY_DATABASE_TRIGGERS is off"
-    )
+    note(f"key {key_id} is revoked; {HEARD}")
 
 
 def _state(row: ApiKeyListing) -> str:

@@ -127,8 +127,8 @@ async def _prepare(settings: Settings, directory: Path) -> Demo:
         with_triggers=settings.database.triggers,
         password=secret(settings.database.password),
     )
-    async with opened(settings) as (office, store, passwords):
-        return await seed(store, office, passwords, directory)
+    async with opened(settings) as services:
+        return await seed(services.store, services.office, services.passwords, directory)
 
 
 def _url(address: tuple[str, int]) -> str:

@@ -61,7 +61,7 @@ def explain(  # noqa: PLR0913 - the options of the command
     url: str | None,
     as_json: bool,
 ) -> None:
-    """Explain what would become of METHOD PATH: the route, the caller, what is missing, what the upstream would get.
+    """Explain what would become of METHOD PATH: route, caller, what is missing, what the upstream would get.
 
     Without --as, and without a credential among the headers, nobody asks. Exits with 0 when it may pass, else with 1.
 

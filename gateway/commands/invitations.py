@@ -83,7 +83,8 @@ def _invite(work: Callable[[Invitations, PostgresStore], Awaitable[T]]) -> T:
     settings = settings_for(DATABASE | SECRET)
 
     async def run() -> T:
-        async with opened(settings) as (_, store, _):
+        async with opened(settings) as services:
+            store = services.store
             return await work(
                 Invitations(store, tokens_of(settings), seconds=settings.invitation.seconds), store
             )

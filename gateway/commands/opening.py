@@ -9,12 +9,14 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import click
 
 from authcore.accounts.administration import Administration
+from authcore.accounts.user_desk import UserDesk
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import StoreUnavailable
 from authcore.passwords.hasher import Passwords
@@ -40,6 +42,12 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 T = TypeVar("T")
+
+HEARD: Final = (
+    "running gateways hear of it at once, "
+    "or within GATEWAY_IDENTITY_CACHE_SECONDS where GATEWAY_DATABASE_TRIGGERS is off"
+)
+"""When a change holds, as commands say it."""
 
 SERVING_URL: Final = "GATEWAY_DATABASE_URL"
 DATABASE: Final = frozenset({SERVING_URL})
@@ -137,9 +145,18 @@ def secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
 
+class Opened(NamedTuple):
+    """What a command works with: the administration service, its store and password hasher, and the user desk."""
+
+    office: Office
+    store: PostgresStore
+    passwords: Passwords
+    desk: UserDesk
+
+
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[tuple[Office, PostgresStore, Passwords]]:
-    """Yield the administration service, its store and its password hasher; close them afterwards."""
+async def opened(settings: Settings) -> AsyncIterator[Opened]:
+    """Yield the services over the configured database; close them afterwards."""
     database = settings.database
     store = await PostgresStore.connect(
         database_url(settings),
@@ -153,8 +170,16 @@ async def opened(settings: Settings) -> AsyncIterator[tuple[Office, PostgresStor
     redis = build_redis(settings)
     password = settings.password
     passwords = Passwords(min_length=password.min_length, cost=password.cost, workers=1, queue=8)
+    counterpart = redis or NO_COUNTERPART
+    desk = UserDesk(
+        store,
+        passwords,
+        counterpart,
+        leeway_seconds=settings.jwt.leeway_seconds,
+        session_seconds=settings.token.session_seconds,
+    )
     try:
-        yield Office(store, passwords, redis or NO_COUNTERPART), store, passwords
+        yield Opened(Office(store, passwords, counterpart), store, passwords, desk)
     finally:
         if redis is not None:
             await redis.close()
@@ -166,8 +191,19 @@ def administer(work: Callable[[Office], Awaitable[T]]) -> T:
     """Run `work` with an administration service over the configured database; return its result."""
 
     async def run() -> T:
-        async with opened(settings_for(DATABASE)) as (office, _, _):
-            return await work(office)
+        async with opened(settings_for(DATABASE)) as services:
+            return await work(services.office)
+
+    with working("waiting for the database"):
+        return asyncio.run(run())
+
+
+def at_desk(work: Callable[[UserDesk, float], Awaitable[T]]) -> T:
+    """Run `work` at the user desk over the configured database, with the database's time; return its result."""
+
+    async def run() -> T:
+        async with opened(settings_for(DATABASE)) as services:
+            return await work(services.desk, await services.store.clock(time.time).sure())
 
     with working("waiting for the database"):
         return asyncio.run(run())

@@ -20,6 +20,7 @@ from authcore.principal import ANONYMOUS
 from authcore.quotas import Ask, Batch, Period, Place
 from authcore.quotas import Kind as Quoted
 from authcore.store.attempts import AttemptLimits, NewAttempt, Reserved
+from authcore.store.directory_rows import UserFilter
 from authcore.store.invitations import InvitationRow
 from authcore.store.rows import NewApiKey, NewUser
 from authcore.store.session_rows import NOWHERE as UNSEEN
@@ -67,6 +68,20 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "api_key_candidates": lambda store: store.api_key_candidates(["a"], b"a"),
     "logins": lambda store: store.logins("a"),
     "profile": lambda store: store.profile(ONE, ONE),
+    "organizations": lambda store: store.organizations(),
+    "organizations_named": lambda store: store.organizations_named("a"),
+    "users_named": lambda store: store.users_named("a"),
+    "roles_named": lambda store: store.roles_named(ONE, "a"),
+    "user_exists": lambda store: store.user_exists(ONE),
+    "users": lambda store: store.users(UserFilter()),
+    "memberships": lambda store: store.memberships(ONE),
+    "holdings": lambda store: store.holdings(ONE, AT, AT),
+    "live_sessions": lambda store: store.live_sessions(None, None, AT, AT),
+    "session_owner": lambda store: store.session_owner(ONE),
+    "disable_user": lambda store: store.disable_user(ONE, AT, AT, even_last=False),
+    "enable_user": lambda store: store.enable_user(ONE),
+    "set_role": lambda store: store.set_role(ONE, ONE, ONE, even_last=False),
+    "remove_member": lambda store: store.remove_member(ONE, ONE, even_last=False),
     "organization_exists": lambda store: store.organization_exists(ONE),
     "role_id": lambda store: store.role_id(ONE, None),
     "trim_sessions": lambda store: store.trim_sessions(ONE, 1, AT),

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.commands import run
+from tests.support.sockets import sockets
 
 if TYPE_CHECKING:
     from click.testing import Result
 
     from tests.support.commands import Run
 
-__all__ = ["run"]
+__all__ = ["run", "sockets"]
 
 
 @pytest.fixture

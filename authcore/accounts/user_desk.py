@@ -1,0 +1,299 @@
+"""User desk: the service for an operator's work on users, memberships and sessions, who is no user and has no session.
+
+Laws:
+
+- What an operator typed names exactly one user, organization or role, or nothing is done: by id; a user by e-mail,
+  an organization by slug or name, a role by name. Of several the candidates are named.
+- Running gateways hear of each change from the database, as they do of a user's own. Here nothing is cached.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from authcore.accounts.texts import is_searchable
+from authcore.counterpart import NO_COUNTERPART
+from authcore.errors import (
+    AlreadyMember,
+    NameAmbiguous,
+    OrganizationUnknown,
+    RoleUnknown,
+    SessionUnknown,
+    StoreUnavailable,
+    UserUnknown,
+)
+from authcore.moments import moment
+from authcore.store.directory_rows import UserFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from authcore.counterpart import Counterpart
+    from authcore.passwords.hasher import Passwords
+    from authcore.store.directory_rows import (
+        Holdings,
+        Membership,
+        NamedRow,
+        OrganizationRow,
+        SessionEntry,
+        UserRow,
+    )
+    from authcore.store.postgres import PostgresStore
+
+
+class UserDesk:
+    """User desk over the store."""
+
+    def __init__(
+        self,
+        store: PostgresStore,
+        passwords: Passwords,
+        counterpart: Counterpart = NO_COUNTERPART,
+        *,
+        leeway_seconds: float,
+        session_seconds: float,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            store: Users, memberships and sessions.
+            passwords: Judges and hashes new passwords.
+            counterpart: Forgets refresh tokens of ended sessions, and permissions of changed memberships.
+            leeway_seconds: Tokens are accepted for so long past their end.
+            session_seconds: The absolute lifetime of a session.
+        """
+        self._store = store
+        self._passwords = passwords
+        self._counterpart = counterpart
+        self._leeway_seconds = leeway_seconds
+        self._session_seconds = session_seconds
+
+    # -- names ----------------------------------------------------------------------------------------------------
+
+    async def user(self, text: str) -> UUID:
+        """Return the user with the id or the e-mail `text`.
+
+        Raises:
+            UserUnknown: there is none.
+            NameAmbiguous: there are several, and none is spelled exactly so.
+            StoreUnavailable: the database does not answer.
+        """
+        user_id = _as_id(text)
+        if user_id is not None:
+            if not await self._store.user_exists(user_id):
+                raise UserUnknown
+            return user_id
+        found = await self._store.users_named(text) if is_searchable(text) else []
+        if not found:
+            raise UserUnknown(f"No user has the e-mail {text!r}")
+        return found[0].id if found[0].name == text else _the_one("user", text, found)
+
+    async def organization(self, text: str) -> UUID:
+        """Return the organization with the id, the slug or the name `text`.
+
+        Raises:
+            OrganizationUnknown: there is none.
+            NameAmbiguous: there are several.
+            StoreUnavailable: the database does not answer.
+        """
+        organization_id = _as_id(text)
+        if organization_id is not None:
+            if not await self._store.organization_exists(organization_id):
+                raise OrganizationUnknown
+            return organization_id
+        found = await self._store.organizations_named(text) if is_searchable(text) else []
+        if not found:
+            raise OrganizationUnknown(f"No organization has the slug or the name {text!r}")
+        return _the_one("organization", text, found)
+
+    async def _role(self, organization_id: UUID, text: str) -> UUID:
+        found = await self._store.roles_named(organization_id, text) if is_searchable(text) else []
+        if not found:
+            raise RoleUnknown(f"The organization has no role {text!r}")
+        return _the_one("role", text, found)
+
+    # -- lists ----------------------------------------------------------------------------------------------------
+
+    async def organizations(self) -> Sequence[OrganizationRow]:
+        """Return all organizations, by name.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.organizations()
+
+    async def users(self, wanted: UserFilter) -> Sequence[UserRow]:
+        """Return the users that `wanted` describes, by e-mail.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.users(wanted)
+
+    async def profile(self, user_id: UUID, now: float) -> tuple[UserRow, Sequence[Membership], Holdings]:
+        """Return a user, their memberships, and the numbers of what they hold at `now`, POSIX seconds.
+
+        Raises:
+            UserUnknown: there is no such user.
+            StoreUnavailable: the database does not answer.
+        """
+        found = await self._store.users(UserFilter(user_id=user_id))
+        if not found:
+            raise UserUnknown
+        holdings = await self._store.holdings(user_id, moment(now), self._over(now))
+        return found[0], await self._store.memberships(user_id), holdings
+
+    async def sessions(
+        self, user_id: UUID | None, organization_id: UUID | None, now: float
+    ) -> Sequence[SessionEntry]:
+        """Return the sessions that are live at `now`, POSIX seconds, by their last use.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.live_sessions(user_id, organization_id, moment(now), self._over(now))
+
+    # -- changes --------------------------------------------------------------------------------------------------
+
+    async def disable(self, user_id: UUID, now: float, *, even_last: bool = False) -> int:
+        """Switch a user off, end their sessions, and return how many.
+
+        Raises:
+            UserUnknown: there is no such user.
+            LastAdministrator: nobody else may manage an organization, or everything; not with `even_last`.
+            StoreUnavailable: the database does not answer; nothing has changed.
+        """
+        ended = await self._store.disable_user(user_id, moment(now), self._expired(now), even_last=even_last)
+        await self._drop(ended)
+        return len(ended)
+
+    async def enable(self, user_id: UUID) -> None:
+        """Switch a user on.
+
+        Raises:
+            UserUnknown: there is no such user.
+            StoreUnavailable: the database does not answer.
+        """
+        await self._store.enable_user(user_id)
+
+    async def set_password(self, user_id: UUID, password: str, now: float) -> int:
+        """Give a user a password, end their sessions, and return how many.
+
+        Raises:
+            PasswordUnacceptable: it is too short or too long.
+            UserUnknown: there is no such user.
+            StoreUnavailable: the database does not answer; nothing has changed.
+        """
+        after = await self._passwords.hash(password)
+        ended = await self._store.replace_password(
+            user_id, before=None, after=after, but=None, at=moment(now), over=self._expired(now)
+        )
+        if ended is None:
+            raise UserUnknown
+        await self._drop(ended)
+        return len(ended)
+
+    async def add_to(self, user_id: UUID, organization_id: UUID, role: str | None) -> None:
+        """Make a user a member of an organization, as a role of it, or as its default one.
+
+        Raises:
+            RoleUnknown: the organization has no such role.
+            NameAmbiguous: it has several.
+            AlreadyMember: the user belongs there already.
+            StoreUnavailable: the database does not answer.
+        """
+        role_id = (
+            await self._store.role_id(organization_id, None)
+            if role is None
+            else await self._role(organization_id, role)
+        )
+        if not await self._store.add_member(user_id, organization_id, role_id):
+            raise AlreadyMember("The user is a member of this organization already")
+        await self._counterpart.forget_permissions(user_id, organization_id)
+
+    async def remove_from(self, user_id: UUID, organization_id: UUID, *, even_last: bool = False) -> None:
+        """End a membership: what the user holds is good there no more.
+
+        Raises:
+            UserUnknown: there is no such user.
+            NotAMember: they do not belong there.
+            LastAdministrator: nobody else may manage the organization; not with `even_last`.
+            StoreUnavailable: the database does not answer.
+        """
+        await self._store.remove_member(user_id, organization_id, even_last=even_last)
+        await self._counterpart.forget_permissions(user_id, organization_id)
+
+    async def set_role(
+        self, user_id: UUID, organization_id: UUID, role: str, *, even_last: bool = False
+    ) -> None:
+        """Give a member another role of the organization, by its name or id.
+
+        Raises:
+            RoleUnknown: the organization has no such role.
+            NameAmbiguous: it has several.
+            UserUnknown: there is no such user.
+            NotAMember: they do not belong there.
+            LastAdministrator: nobody else may manage the organization; not with `even_last`.
+            StoreUnavailable: the database does not answer.
+        """
+        role_id = await self._role(organization_id, role)
+        await self._store.set_role(user_id, organization_id, role_id, even_last=even_last)
+        await self._counterpart.forget_permissions(user_id, organization_id)
+
+    async def end_session(self, session_id: UUID, now: float) -> None:
+        """End one session.
+
+        Raises:
+            SessionUnknown: there is no such live session.
+            StoreUnavailable: the database does not answer.
+        """
+        owner = await self._store.session_owner(session_id)
+        if owner is None or not await self._store.end_session(owner, session_id, moment(now)):
+            raise SessionUnknown
+        await self._drop([session_id])
+
+    async def end_sessions(self, user_id: UUID, now: float) -> int:
+        """End all sessions of a user, and return how many; older refresh tokens of Whatomate's are refused then too.
+
+        Raises:
+            StoreUnavailable: the database does not answer; all go on.
+        """
+        ended = await self._store.end_sessions(user_id, None, moment(now), self._expired(now))
+        await self._drop(ended)
+        return len(ended)
+
+    async def _drop(self, ended: Sequence[UUID]) -> None:
+        """Have Whatomate forget the refresh tokens of ended sessions; without an answer they end there by time."""
+        try:
+            await self._counterpart.drop(await self._store.published_of(ended))
+        except StoreUnavailable:
+            return
+
+    def _over(self, now: float) -> datetime:
+        """Return the cut-off: a session that began at or before it is over now."""
+        return moment(now - self._session_seconds)
+
+    def _expired(self, now: float) -> datetime:
+        """Return until when a session has to have expired to be over: its tokens are accepted for the leeway more."""
+        return moment(now - self._leeway_seconds)
+
+
+def _as_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _the_one(kind: str, text: str, found: Sequence[NamedRow]) -> UUID:
+    """Return the id of the only one that was found.
+
+    Raises:
+        NameAmbiguous: there are several.
+    """
+    if len(found) > 1:
+        candidates = ", ".join(f"{one.id} ({one.name})" for one in found)
+        raise NameAmbiguous(f"More than one {kind} is called {text!r}: {candidates}")
+    return found[0].id

@@ -1,0 +1,68 @@
+"""Commands ``sessions list|end``, of all users."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.commands.listing import Field, listed
+from gateway.commands.opening import HEARD, at_desk, note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from authcore.accounts.user_desk import UserDesk
+    from authcore.store.directory_rows import SessionEntry
+    from gateway.commands.listing import Row
+
+
+@click.group()
+def sessions() -> None:
+    """Sessions of users."""
+
+
+@sessions.command("list")
+@click.option("--user", help="Only of this user: the e-mail or id.")
+@click.option("--organization", help="Only those that act in it: its id, slug or name.")
+@listed(
+    Field("id", "the session's id"),
+    Field("email", "the user's e-mail"),
+    Field("user_id", "the user's id", in_table=False),
+    Field("organization", "the name of the organization that it acts in"),
+    Field("organization_id", "its id", in_table=False),
+    Field("last_used_at", "the last sign-in or refresh in it"),
+    Field("created_at", "when it began", in_table=False),
+    Field("expires_at", "when its last token expires", in_table=False),
+    Field("address", "the client's address at the last use"),
+    Field("device", "the client's User-Agent then"),
+)
+def list_sessions(*, user: str | None, organization: str | None) -> Sequence[Row]:
+    """List live sessions, those used last first."""
+
+    async def work(desk: UserDesk, now: float) -> Sequence[SessionEntry]:
+        user_id = None if user is None else await desk.user(user)
+        organization_id = None if organization is None else await desk.organization(organization)
+        return await desk.sessions(user_id, organization_id, now)
+
+    return [asdict(row) for row in at_desk(work)]
+
+
+@sessions.command("end")
+@click.argument("session_id", metavar="[ID]", type=click.UUID, required=False)
+@click.option("--user", help="All sessions of this user: the e-mail or id.")
+def end(session_id: UUID | None, user: str | None) -> None:
+    """End the session ID, or all sessions of a user. Sockets of an ended session are closed."""
+    if (session_id is None) == (user is None):
+        raise click.UsageError("name one session by its ID, or a user by --user")
+
+    async def work(desk: UserDesk, now: float) -> int:
+        if session_id is not None:
+            await desk.end_session(session_id, now)
+            return 1
+        return await desk.end_sessions(await desk.user(user or ""), now)
+
+    ended = at_desk(work)
+    note(f"ended {ended} session{'' if ended == 1 else 's'}; {HEARD}")
