@@ -68,6 +68,7 @@ class Supervisor:
         silence_seconds: The longest silence of a worker that has answered before.
         drain_seconds: How long a worker may take to stop, by the signal that asks for it.
         metrics: The parent's metrics.
+        gone: Called when the process has ended, before the next one is started.
         process: The present process; None before the first one.
         serving: The process has answered.
     """
@@ -78,6 +79,7 @@ class Supervisor:
     silence_seconds: float
     drain_seconds: Callable[[signal.Signals], float]
     metrics: ParentMetrics
+    gone: Callable[[], None]
     process: Process | None = None
     serving: bool = field(default=False)
 
@@ -104,6 +106,7 @@ class Supervisor:
                     process.kill()
                     await ended
                 self.metrics.died.inc()
+                self.gone()
                 log.error("worker_died", worker=self.number, code=process.returncode)
             await _first(RESTART_SECONDS, stopping.begun.wait())
         return 0

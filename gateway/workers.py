@@ -4,8 +4,9 @@ The parent serves nothing: it holds the port, has its supervisors run the worker
 answers on the admin listener for all of them. Every worker is a whole gateway that listens on the same port
 (SO_REUSEPORT: the kernel spreads connections) and has its own admin listener on a unix socket. Laws:
 
-- One admin address: ``/metrics`` holds every worker's samples, distinguished by the label ``worker``; ``/status`` holds
-  each one's; ``/readyz`` is ready when all are.
+- One admin address: ``/metrics`` holds the samples of all workers together, ``/metrics/workers`` side by side, with the
+  label ``worker``; ``/status`` holds each one's; ``/readyz`` is ready when all are.
+- What a worker counted is read every few seconds, so that it is not lost if the worker dies.
 - One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all ended by themselves.
 - SIGHUP and SIGUSR1 reach every worker that serves; one that is just starting reads what there is anyway.
 - No orphans: a worker whose parent is gone reads the end of its standard input, and stops.
@@ -36,7 +37,7 @@ from gateway.assembly.tls import admin_tls, look_at
 from gateway.background import BackgroundTasks
 from gateway.listening import BACKLOG, INHERITED, Listening
 from gateway.logs.limited import LimitedEvents
-from gateway.metrics import CONTENT_TYPE, ParentMetrics, admin_refusals, merged
+from gateway.metrics import CONTENT_TYPE, ParentMetrics, Together, admin_refusals, merged
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import together
 from gateway.supervisor import Stopping, Supervisor
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 ASKING_SECONDS: Final = 5
 _CLOSING_SECONDS: Final = 2
 """How long a request to the admin listener may delay the end."""
+_SILENT: Final = 503
 
 log = structlog.get_logger()
 
@@ -65,6 +67,7 @@ class Workers:
         self._folder = Path()
         self._answering = 0
         self._parent_metrics = ParentMetrics(wanted=number, answering=lambda: self._answering)
+        self._together = Together()
         self._supervisors = [self._supervisor(one) for one in range(number)]
 
     async def run(self) -> int:
@@ -124,8 +127,10 @@ class Workers:
         timeout = self._settings.timeout
 
         async def answers(seconds: float) -> bool:
-            status, _ = await self._ask(number, "/livez", seconds=seconds)
-            return status == 200  # noqa: PLR2004 -- HTTP's
+            alive, page = await self._look(number, seconds)
+            if page is not None:
+                self._together.read(number, page)
+            return alive
 
         def drain_seconds(asked: signal.Signals) -> float:
             delay = timeout.drain_delay_seconds if asked == signal.SIGTERM else 0
@@ -138,6 +143,7 @@ class Workers:
             silence_seconds=timeout.worker_seconds,
             drain_seconds=drain_seconds,
             metrics=self._parent_metrics,
+            gone=lambda: self._together.gone(number),
         )
 
     async def _start(self, number: int) -> asyncio.subprocess.Process:
@@ -162,6 +168,7 @@ class Workers:
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/metrics/workers", self._metrics_of_each)
         application.router.add_get("/status", self._status)
         application.router.add_post("/explain", self._explain)
         application.router.add_get("/status.json", self._status_json)
@@ -201,7 +208,7 @@ class Workers:
                 self._supervisors[number].serving = True  # an answer to anybody is a sign of life
                 return found
         except (ClientError, OSError, TimeoutError):
-            return 503, b'{"ready":false,"checks":{"worker":"does not answer"}}'
+            return _SILENT, b'{"ready":false,"checks":{"worker":"does not answer"}}'
 
     async def _ask_all(self, path: str) -> list[tuple[int, bytes]]:
         return await asyncio.gather(*(self._ask(number, path) for number in range(self._number)))
@@ -242,10 +249,28 @@ class Workers:
         status, body = await self._ask(0, "/explain", await request.read())
         return web.Response(status=status, body=body, content_type="application/json")
 
+    async def _look(self, number: int, seconds: float = ASKING_SECONDS) -> tuple[bool, str | None]:
+        """Return whether a worker answers, and its metrics page; None if its process has ended meanwhile."""
+        process = self._supervisors[number].process
+        status, body = await self._ask(number, "/metrics", seconds=seconds)
+        is_there = process is not None and process.returncode is None
+        is_same = process is self._supervisors[number].process
+        page = body.decode() if status == 200 and is_there and is_same else None  # noqa: PLR2004 -- HTTP's
+        return status != _SILENT, page
+
+    async def _pages(self) -> dict[int, str]:
+        pages = await asyncio.gather(*(self._look(number) for number in range(self._number)))
+        found = {number: page for number, (_, page) in enumerate(pages) if page is not None}
+        self._answering = len(found)
+        return found
+
     async def _metrics(self, _request: web.Request) -> web.Response:
-        answers = await self._ask_all("/metrics")
-        pages = {str(number): body.decode() for number, (status, body) in enumerate(answers) if status == 200}  # noqa: PLR2004 -- HTTP's
-        self._answering = len(pages)
+        own = self._parent_metrics
+        page = self._together.page(await self._pages(), (own.process, own.registry))
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
+
+    async def _metrics_of_each(self, _request: web.Request) -> web.Response:
+        pages = {str(number): page for number, page in (await self._pages()).items()}
         page = merged(pages, label="worker", own=self._parent_metrics.registry)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 

@@ -17,7 +17,7 @@ def supervisor(start: Starter) -> Supervisor:
         return True
 
     metrics = ParentMetrics(wanted=1, answering=lambda: 1)
-    return Supervisor(0, start, answers, 60, lambda _: 0.0, metrics)
+    return Supervisor(0, start, answers, 60, lambda _: 0.0, metrics, lambda: None)
 
 
 class Starter:

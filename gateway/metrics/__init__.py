@@ -9,12 +9,14 @@ from gateway.metrics.meters import RouteMeter, UpstreamMeter
 from gateway.metrics.pages import CONTENT_TYPE, merged, page
 from gateway.metrics.parent import ParentMetrics
 from gateway.metrics.registry import Metrics
+from gateway.metrics.together import Together
 
 __all__ = [
     "CONTENT_TYPE",
     "Metrics",
     "ParentMetrics",
     "RouteMeter",
+    "Together",
     "UpstreamMeter",
     "admin_refusals",
     "merged",

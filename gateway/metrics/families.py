@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.metrics.meters import DURATION_BUCKETS, SIZE_BITS
+from gateway.metrics.meters import DURATION_BUCKETS, KINDS, SIZE_BITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client.metrics_core import Metric
 
@@ -38,6 +38,14 @@ def _buckets(bounds: Sequence[float], counts: Sequence[int], below: int = 0) -> 
     return buckets
 
 
+def _add_added(family: HistogramMetricFamily, labels: Sequence[str], histograms: Iterable[Histogram]) -> None:
+    """Add the sum of histograms of durations as one sample; nothing if there are none."""
+    spreads = list(histograms)
+    if spreads:
+        counts = [sum(each) for each in zip(*(one.counts for one in spreads), strict=True)]
+        family.add_metric(labels, _buckets(DURATION_BUCKETS, counts), sum(one.total for one in spreads))
+
+
 def _of_sizes(sizes: Sizes, number: int) -> list[tuple[str, float]]:
     """Return the buckets of `number` bodies; those that `sizes` did not count are empty bodies."""
     empty = number - sum(sizes.counts)
@@ -63,7 +71,12 @@ class RouteFamilies(Collector):
         )
         durations = HistogramMetricFamily(
             "gateway_request_duration_seconds",
-            "From the request's head to the end of its answer.",
+            "From the request's head to the end of its answer. A stream is a WebSocket, or flows for over a second.",
+            labels=["route", "kind"],
+        )
+        heads = HistogramMetricFamily(
+            "gateway_request_head_seconds",
+            "From the request's head to the head of its answer, of whatever kind.",
             labels=["route"],
         )
         received = HistogramMetricFamily(
@@ -81,10 +94,12 @@ class RouteFamilies(Collector):
                 for party in _PARTIES:
                     failed = sum(count for (blame, _), count in meter.failures.items() if blame == party)
                     failures.add_metric([name, party], failed)
-                durations.add_metric([name], _buckets(DURATION_BUCKETS, meter.buckets), meter.seconds)
+                for kind in KINDS:
+                    _add_added(durations, [name, kind], meter.durations(kind).values())
+                _add_added(heads, [name], (meter.heads,))
                 received.add_metric([name], _of_sizes(meter.received, number), meter.received.total)
                 sent.add_metric([name], _of_sizes(meter.sent, number), meter.sent.total)
-        yield from (requests, failures, durations, received, sent)
+        yield from (requests, failures, durations, heads, received, sent)
 
 
 class UpstreamFamilies(Collector):

@@ -20,6 +20,13 @@ DURATION_BUCKETS: Final[tuple[float, ...]] = (
     *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
 """Bucket bounds in seconds: from a warm request on loopback to the default deadline of an upstream."""
+ANSWER: Final = "answer"
+STREAM: Final = "stream"
+KINDS: Final = (ANSWER, STREAM)
+"""Kinds of answers. A stream is a WebSocket, or an answer whose body flows for longer than ``STREAM_SECONDS`` after its
+head: how long it lasts is no sign of how fast anything is."""
+STREAM_SECONDS: Final = 1.0
+_SWITCHING: Final = 101
 SIZE_BITS: Final = (8, 10, 12, 14, 16, 18, 20, 23, 26, 30)
 """Sizes are counted by their number of bits, and published at these powers of two: 256 bytes to 1 GiB."""
 _SIZES: Final = 65
@@ -78,43 +85,76 @@ class RouteMeter:
 
     Attributes:
         failures: Requests that the upstream or the gateway failed, by which of them it was and the status.
-        buckets: Number of requests in each duration bucket; there is one bucket more than bounds.
-        seconds: The sum of the durations.
+        heads: Seconds from the request's head to the head of its answer.
         received: Sizes of request bodies; empty bodies are not counted.
         sent: Sizes of response bodies.
     """
 
-    __slots__ = ("_answered", "buckets", "failures", "received", "seconds", "sent")
+    __slots__ = ("_answers", "_streams", "failures", "heads", "received", "sent")
 
     def __init__(self) -> None:
-        self._answered: dict[bytes, dict[int, int]] = {}
+        self._answers: dict[bytes, dict[int, Histogram]] = {}
+        self._streams: dict[bytes, dict[int, Histogram]] = {}
         self.failures: dict[tuple[str, int], int] = {}
-        self.buckets = [0] * (len(DURATION_BUCKETS) + 1)
-        self.seconds = 0.0
+        self.heads = Histogram(DURATION_BUCKETS)
         self.received = Sizes()
         self.sent = Sizes()
 
     @property
     def answered(self) -> dict[tuple[bytes, int], int]:
         """The number of requests by method and status."""
+        numbers: dict[tuple[bytes, int], int] = {}
+        for kind in KINDS:
+            for label, spread in self.durations(kind).items():
+                numbers[label] = numbers.get(label, 0) + sum(spread.counts)
+        return numbers
+
+    def durations(self, kind: str) -> dict[tuple[bytes, int], Histogram]:
+        """Return the seconds to the end of the answer, of one of ``KINDS``, by method and status."""
         return {
-            (method, status): number
-            for method, statuses in self._answered.items()
-            for status, number in statuses.items()
+            (method, status): spread
+            for method, statuses in (self._streams if kind == STREAM else self._answers).items()
+            for status, spread in statuses.items()
         }
 
     def failed(self, blame: str, status: int) -> None:
         """Count a request that ``upstream`` or ``gateway`` failed."""
         self.failures[blame, status] = self.failures.get((blame, status), 0) + 1
 
-    def record(self, method: bytes, status: int, seconds: float, received: int = 0, sent: int = 0) -> None:
-        """Count one request that has been answered; sizes in bytes."""
-        statuses = self._answered.get(method)
+    def record(  # noqa: PLR0913, PLR0917 -- what is counted of a request
+        self,
+        method: bytes,
+        status: int,
+        seconds: float,
+        received: int = 0,
+        sent: int = 0,
+        head: float = -1.0,
+    ) -> None:
+        """Count one request that has been answered.
+
+        Args:
+            method: As sent.
+            status: The status of the answer.
+            seconds: To the end of the answer.
+            received: Bytes of the request's body.
+            sent: Bytes of the answer's body.
+            head: Seconds to the head of the answer; negative if both came at once.
+        """
+        if head < 0.0:
+            head = seconds
+        is_stream = seconds - head > STREAM_SECONDS or status == _SWITCHING
+        methods = self._streams if is_stream else self._answers
+        statuses = methods.get(method)
         if statuses is None:
-            statuses = self._answered.setdefault(method if method in METHODS else OTHER, {})
-        statuses[status] = statuses.get(status, 0) + 1
-        self.buckets[bucket(DURATION_BUCKETS, seconds)] += 1
-        self.seconds += seconds
+            statuses = methods.setdefault(method if method in METHODS else OTHER, {})
+        durations = statuses.get(status)
+        if durations is None:
+            durations = statuses[status] = Histogram(DURATION_BUCKETS)
+        durations.counts[bucket(DURATION_BUCKETS, seconds)] += 1
+        durations.total += seconds
+        heads = self.heads
+        heads.counts[bucket(DURATION_BUCKETS, head)] += 1
+        heads.total += head
         if received:
             sizes = self.received
             sizes.counts[(received - 1).bit_length()] += 1

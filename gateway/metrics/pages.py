@@ -1,7 +1,7 @@
-"""Prometheus exposition page of one process, or merged from several.
+"""Prometheus exposition page of one process, or of several side by side.
 
-Law: samples of several processes are distinguished by a label and never added up. A worker that is replaced begins at
-zero, and Prometheus would read a falling sum of counters as a burst.
+Law: side by side, samples of several processes are distinguished by a label and never added up. Adding up is
+:mod:`gateway.metrics.together`, which knows what processes that have gone had counted.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ def page(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-class _FixedCollector(Collector):
+class FixedCollector(Collector):
+    """Collector of metric families that are there already."""
+
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
 
     def collect(self) -> Iterable[Metric]:
+        """Return the families."""
         return self._families
 
 
@@ -48,5 +51,5 @@ def merged(pages: Mapping[str, str], *, label: str, own: CollectorRegistry | Non
             samples = [sample._replace(labels={**sample.labels, label: value}) for sample in family.samples]
             known.samples = samples if known is family else [*known.samples, *samples]
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_FixedCollector(families.values()))
+    registry.register(FixedCollector(families.values()))
     return generate_latest(registry) + (b"" if own is None else generate_latest(own))

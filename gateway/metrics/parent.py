@@ -1,10 +1,12 @@
-"""Metrics of the parent process of several workers; each worker publishes all others itself."""
+"""Metrics of the parent process of several workers; the workers count everything else."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,13 +16,17 @@ class ParentMetrics:
     """Metrics of a parent process.
 
     Attributes:
-        registry: All of them; none has the name of a worker's metric.
+        registry: Those that no worker has.
+        process: Those of the process and of Python, which are added to the workers'.
         died: Counter of workers that had to be replaced.
     """
 
     def __init__(self, *, wanted: int, answering: Callable[[], int]) -> None:
         """`answering` returns how many workers have answered lately."""
         registry = self.registry = CollectorRegistry()
+        self.process = CollectorRegistry()
+        ProcessCollector(registry=self.process)
+        GCCollector(registry=self.process)
         Gauge("gateway_workers", "Workers there should be.", registry=registry).set(wanted)
         Gauge(
             "gateway_workers_answering", "Workers that answered this scrape.", registry=registry

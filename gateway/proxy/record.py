@@ -77,8 +77,14 @@ class Recorder:
         inbound = exchange.inbound
         if exchange.reason or exchange.status >= _SERVER_ERROR:
             _find_blame(exchange, meter)
+        started, headed = exchange.started, exchange.headed
         meter.record(
-            exchange.head.method, exchange.status, now - exchange.started, inbound.received, inbound.sent
+            exchange.head.method,
+            exchange.status,
+            now - started,
+            inbound.received,
+            inbound.sent,
+            headed - started,  # negative where the gateway itself answered
         )
         if exchange.decision:
             self._decisions.labels(exchange.decision, str(exchange.status)).inc()

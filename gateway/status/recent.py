@@ -33,7 +33,7 @@ class Counts:
         seconds: Length of the window.
         requests: Number of requests. The upstream or the gateway ``failed`` some; others were ``refused``, with a
             status of 400 and above.
-        buckets: Their durations, in the buckets of the metrics.
+        buckets: Seconds to the heads of their answers, in the buckets of the metrics.
         faults: Number of requests that the gateway answered itself, by reason.
         callers: Number of verdicts on callers, by ``credential outcome``.
         upstreams: By upstream, the seconds to its response heads in buckets, and the number of failed requests.
@@ -105,7 +105,7 @@ def counted(metrics: Metrics, now: float) -> Counts:
             counts.failed += number
             if status >= _REFUSED:
                 counts.refused -= number
-        counts.buckets = [one + other for one, other in zip(counts.buckets, meter.buckets, strict=True)]
+        counts.buckets = [one + other for one, other in zip(counts.buckets, meter.heads.counts, strict=True)]
     counts.faults = metrics.faults_by_reason()
     counts.callers = {" ".join(labels): number for labels, number in metrics.verdicts.counts.items()}
     counts.upstreams = {

@@ -15,18 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.admin import all_listening, ask_admin
 from tests.support.calls import GET
 from tests.support.peers import PATIENCE, Client
-from tests.support.processes import STARTING, serving
+from tests.support.processes import STARTING, children, serving
 from tests.support.worlds import NOWHERE, SECRET
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.peers import Upstream
-
-
-def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as listing:  # noqa: PTH123 -- a file of the kernel's
-        return [int(child) for child in listing.read().split()]
 
 
 def alive(pid: int) -> bool:
@@ -46,7 +41,7 @@ async def gone(pids: list[int]) -> None:
 
 async def counted(admin: tuple[str, int]) -> dict[str, float]:
     """Requests answered so far, by worker."""
-    _, page = await ask_admin(admin, "/metrics")
+    _, page = await ask_admin(admin, "/metrics/workers")
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:

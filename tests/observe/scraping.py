@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.calls import ask, bearer, get, post, request
 from tests.support.peers import PATIENCE, Client
+from tests.support.programs import program
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
@@ -74,3 +76,16 @@ async def reads(gateway: Gateway, name: str, least: float, **labels: str) -> Non
     async with asyncio.timeout(PATIENCE):
         while value(await scraped(gateway), name, **labels) < least:
             await asyncio.sleep(0.01)
+
+
+async def checked(page: str) -> tuple[int, str]:
+    """What ``promtool check metrics`` says of a page."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [program("promtool"), "check", "metrics"],
+        input=page,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
@@ -14,29 +13,16 @@ from hypothesis import strategies as st
 from authcore.figures import bucket
 from gateway.metrics import Metrics, ParentMetrics, RouteMeter, merged
 from gateway.metrics.registry import DROPS
-from tests.observe.scraping import reads, samples, scraped, traffic, value
+from tests.observe.scraping import checked, reads, samples, scraped, traffic, value
 from tests.support.calls import ask, bearer, get, request
 from tests.support.peers import PATIENCE, Client, Upstream
-from tests.support.programs import program
+from tests.support.sockets import ASK, echoing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gateway.app import Gateway
     from tests.support.worlds import Start, World
-
-
-async def checked(page: str) -> tuple[int, str]:
-    """What ``promtool check metrics`` says of a page."""
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [program("promtool"), "check", "metrics"],
-        input=page,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 async def test_promtool_finds_nothing_to_complain_about(world: World, start: Start) -> None:
@@ -120,6 +106,54 @@ def test_a_method_that_a_client_invented_is_counted_as_other() -> None:
         (b"other", 200): 3,
         (b"other", 404): 1,
     }
+
+
+def test_a_stream_is_counted_apart_and_the_time_to_its_head_with_all_others() -> None:
+    meter = RouteMeter()
+    meter.record(b"GET", 200, 0.2)  # the gateway's own answer: head and end at once
+    meter.record(b"GET", 200, 0.4, head=-7.0)  # the same, as the recorder tells it
+    meter.record(b"GET", 200, 1.2, head=0.3)
+    meter.record(b"GET", 200, 90.0, head=0.02)  # an event stream
+    meter.record(b"GET", 101, 0.5, head=0.02)  # a WebSocket, however short
+    meter.record(b"GET", 504, 60.0)
+    ends = {kind: meter.durations(kind) for kind in ("answer", "stream")}
+    assert {label: one.total for label, one in ends["answer"].items()} == {
+        (b"GET", 200): pytest.approx(1.8),
+        (b"GET", 504): 60.0,
+    }
+    assert {label: one.total for label, one in ends["stream"].items()} == {
+        (b"GET", 200): 90.0,
+        (b"GET", 101): 0.5,
+    }
+    assert meter.heads.total == pytest.approx(0.2 + 0.4 + 0.3 + 0.02 + 0.02 + 60)
+    assert sum(meter.heads.counts) == sum(meter.answered.values()) == 6
+
+
+async def test_an_event_stream_and_a_socket_are_no_slow_answers(gateway: Gateway, upstream: Upstream) -> None:
+    async def events(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await asyncio.sleep(1.2)  # longer than an answer flows that is no stream
+        writer.close()
+
+    upstream.script = events
+    assert (await ask(gateway, get("/health"))).status == 200
+    upstream.script = echoing()
+    async with Client(gateway.address) as client:
+        await client.send(ASK.replace(b"GET /chat", b"GET /health"))
+        await client.reader.readuntil(b"\r\n\r\n")
+    upstream.script = None
+    assert (await ask(gateway, get("/health"))).status == 200
+    await reads(gateway, "gateway_request_duration_seconds_count", 3)
+    page = await scraped(gateway)
+
+    def measured(kind: str, what: str, **labels: str) -> float:
+        return value(page, f"gateway_request_duration_seconds_{what}", kind=kind, **labels)
+
+    assert (measured("answer", "count"), measured("stream", "count")) == (1, 2)
+    assert measured("stream", "sum") >= 1.2
+    assert value(page, "gateway_request_head_seconds_count") == 3
+    assert value(page, "gateway_requests_total") == 3
 
 
 async def test_verdicts_are_counted_once_and_forbidden_is_one_of_them(world: World, start: Start) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from tests.laws import ROOT
+from tests.observe.drawn import RULES, UNIT_TESTS, dashboard, of_dashboard, of_rules
 from tests.observe.reference import rows, started
 from tests.support.programs import program
 
@@ -19,33 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CHART = ROOT / "helm" / "whatomate-gateway"
-DASHBOARD = CHART / "dashboards" / "whatomate-gateway.json"
-RULES = CHART / "rules" / "whatomate-gateway.yaml"
-UNIT_TESTS = ROOT / "tests" / "observe" / "rules.yaml"
-
 THE_LIBRARYS = {"process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds"}
 NOT_LABELS = {"le", "job", "instance", "namespace"}
 """What Prometheus adds, and what a histogram has."""
-
-
-def dashboard() -> Any:
-    return json.loads(DASHBOARD.read_text(encoding="utf-8"))
-
-
-def of_dashboard() -> Iterator[str]:
-    """Every expression, with Grafana's variables as Grafana would fill them in."""
-    told = dashboard()
-    found = [target["expr"] for panel in told["panels"] for target in panel.get("targets", ())]
-    found += [annotation["expr"] for annotation in told["annotations"]["list"]]
-    for expression in found:
-        yield re.sub(r"\$(job|instance|route)\b", ".*", expression.replace("$__rate_interval", "5m"))
-
-
-def of_rules() -> Iterator[str]:
-    for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]:
-        for rule in group["rules"]:
-            yield rule["expr"]
 
 
 def promtool(*arguments: str) -> str:

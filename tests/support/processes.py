@@ -38,6 +38,12 @@ def free_port() -> int:
         return port
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    with open(f"/proc/{pid}/task/{pid}/children") as listing:  # noqa: PTH123 -- a file of the kernel's
+        return [int(child) for child in listing.read().split()]
+
+
 @asynccontextmanager
 async def serving(
     upstream: Upstream, *arguments: str, log: Path | None = None, **variables: str
