@@ -16,6 +16,7 @@ Laws:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -33,6 +34,7 @@ DASHED: Final = bytes(b if chr(b).isalnum() and b < 128 else ord("-") for b in r
 ALL: Final = "all"
 NONE: Final = "none"
 _LEFT_OUT: Final = "-"
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,16 @@ CLIENT_CERTIFICATE: Final = ("X-Auth-Client-Subject", "X-Auth-Client-SANs")
 
 SELECTED: Final = tuple(header for header in HEADERS if header.select)
 """The rows whose value the statement of subjects selects."""
+
+
+def holds_controls(text: str) -> bool:
+    """Return whether a text holds a control character, which no header may hold."""
+    return _CONTROL.search(text) is not None
+
+
+def displayed(text: str) -> str:
+    """Return a text for display as a header carries it: a space for each control character, and none at the ends."""
+    return _CONTROL.sub(" ", text).strip()
 
 
 def columns_of(table: str) -> frozenset[str]:

@@ -214,6 +214,8 @@ def _route_sources(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _signed(settings: Settings) -> Iterator[tuple[str, str]]:
     signed = settings.signed
+    if signed.published_keys is not None and signed.identity != "EdDSA":
+        yield "GATEWAY_SIGNED_PUBLISHED_KEYS", "has no effect without GATEWAY_SIGNED_IDENTITY=EdDSA"
     if signed.identity == "off":
         return
     if signed.key is None:
@@ -269,7 +271,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), _cookies),
     (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),
     ((), _route_sources),
-    (("GATEWAY_SIGNED_IDENTITY", "GATEWAY_SIGNED_KEY"), _signed),
+    (("GATEWAY_SIGNED_IDENTITY", "GATEWAY_SIGNED_KEY", "GATEWAY_SIGNED_PUBLISHED_KEYS"), _signed),
     (("GATEWAY_TRACE_ENDPOINT",), collector),
     (("GATEWAY_ADMIN_TOKEN",), admin_token),
     (("GATEWAY_WHATOMATE_REDIS_URL",), redis_can_be_asked),

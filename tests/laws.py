@@ -120,7 +120,6 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "authcore/crypto/keyring.py",
         "authcore/crypto/pem.py",
         "authcore/crypto/jwks_client.py",
-        "authcore/tokens/signed_identity.py",
     ),
     "cryptography": (
         *("authcore/crypto/pem.py", "authcore/crypto/sealing.py", "authcore/crypto/whatomate_secrets.py"),

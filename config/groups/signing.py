@@ -20,5 +20,10 @@ class Signed(Group):
         description="What signs it: an Ed25519 private key in PEM for EdDSA; for HS256 a secret of at least 32 bytes, "
         "which is no other one.",
     )
+    published_keys: str | None = Field(
+        None,
+        description="Ed25519 public keys in PEM that are published beside that of the signing key: the next one's, "
+        "before it signs, and the last one's.",
+    )
     issuer: str = Field("whatomate-gateway", min_length=1, description="Its iss claim.")
     seconds: int = Field(60, ge=1, le=3600, description="How long it is good for.")

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from config.routes import HOSTED_UPSTREAM
 from gateway.assembly.browsers import session_cookies
+from gateway.assembly.signing import identity_keys
 from gateway.assembly.sso import build_desk
 from gateway.cookies import ACCESS
 from gateway.endpoints.application import make_application
@@ -60,6 +61,7 @@ def _services(settings: Settings, domain: Domain, endpoints: Sequence[Endpoint[A
         trail=domain.trail,
         quotas=domain.quotas,
         sso=build_desk(settings, domain.sso),
+        identity_keys=identity_keys(settings),
     )
 
 

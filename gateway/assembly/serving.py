@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from authcore.crypto.pem import KeyUnusable
-from authcore.identity_headers import SIGNED
 from authcore.revocation import RevocationReason
 from authcore.store.changes import Hearing
-from authcore.tokens.identity_signer import IdentitySigner
-from config.load import ConfigError
 from gateway.assembly.browsers import cookie_places, csrf_tokens
+from gateway.assembly.signing import build_signing
 from gateway.assembly.trail import refusal_recorder
 from gateway.logs import AccessLog
 from gateway.logs.limited import LimitedEvents
@@ -29,7 +26,6 @@ from gateway.proxy.pipeline import Pipeline
 from gateway.proxy.quotas import QuotaGate
 from gateway.proxy.record import Recorder
 from gateway.proxy.shedding import Shedder
-from gateway.proxy.signing import Signing
 from gateway.proxy.sockets import Sockets
 from gateway.proxy.streams import Streams
 from gateway.tracing.context import TracePolicy
@@ -183,23 +179,6 @@ def _unreadable_hops(metrics: Metrics) -> Callable[[str, str, str, str], None]:
         )
 
     return report
-
-
-def build_signing(settings: Settings) -> Signing | None:
-    """Build the signer; None if signing is off.
-
-    Raises:
-        ConfigError: the key cannot sign.
-    """
-    signed = settings.signed
-    if signed.identity == "off" or signed.key is None:
-        return None
-    key = signed.key.get_secret_value().strip().encode()
-    try:
-        signer = IdentitySigner(signed.identity, key, issuer=signed.issuer, seconds=signed.seconds)
-    except KeyUnusable as error:
-        raise ConfigError([f"GATEWAY_SIGNED_KEY: {error}"]) from None
-    return Signing(signer, settings.header.names()[SIGNED])
 
 
 def build_sockets(settings: Settings, domain: Domain, metrics: Metrics) -> Sockets:

@@ -49,6 +49,7 @@ class Services:
         trail: The audit trail.
         quotas: What is used of quotas; None if they are off.
         sso: Single sign-on; None if it is not hosted.
+        identity_keys: The public keys of signed identities, as JWKs.
     """
 
     accounts: Accounts
@@ -62,6 +63,7 @@ class Services:
     trail: Trail
     quotas: UsageReader | None = None
     sso: SsoDesk | None = None
+    identity_keys: tuple[Mapping[str, str], ...] = ()
 
     async def now(self) -> float:
         """Return the time, POSIX seconds, by the shared clock."""

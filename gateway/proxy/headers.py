@@ -14,11 +14,10 @@ Laws:
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from authcore.identity_headers import DASHED, FAMILIES, HEADERS, HOSTED
+from authcore.identity_headers import DASHED, FAMILIES, HEADERS, HOSTED, displayed, holds_controls
 from authcore.principal import AuthMethod
 from gateway.cookies import without_ours
 from gateway.faults import UnsafeIdentity
@@ -66,7 +65,6 @@ _EXACT: Final = frozenset(
         b"range",
     }
 )
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REMEMBERED: Final = 4096
 """Most names whose verdict is remembered; a client that invents more pays for them itself."""
 _LONGEST: Final = 64
@@ -216,12 +214,12 @@ class HeaderPolicy:
 
     def _line(self, header: IdentityHeader, value: str) -> bytes:
         """Return one field line; empty if nothing is left of the value."""
-        if _CONTROL.search(value):
+        if holds_controls(value):
             if header.decides:
                 raise UnsafeIdentity(
                     f"The account's {header.key.replace('_', ' ')} cannot be sent: it holds control characters"
                 )
-            value = _CONTROL.sub(" ", value)
+            value = displayed(value)
         value = value.strip()
         return b"%b: %b\r\n" % (self._names[header.key], value.encode("utf-8")) if value else b""
 

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 
 from authcore.crypto.pem import KeyUnusable, generate_pem, parse_pem
 from authcore.principal import AuthMethod
-from authcore.tokens.signed_identity import IdentityRejected
+from authcore.tokens.identity_signer import public_keys
 from tests.support.identities import GRANTED, NOW, SECRET, TOLD, principal, sign, signer, verifier
+from whatomate_identity import IdentityRejected
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+
+def public_pem(private: bytes) -> bytes:
+    key: Ed25519PublicKey = parse_pem(private).jwk.key
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def test_what_is_signed_is_read() -> None:
-    who = principal(method=AuthMethod.API_KEY, key_id=uuid4(), is_super_admin=True)
+    who = principal(
+        method=AuthMethod.API_KEY,
+        key_id=uuid4(),
+        is_super_admin=True,
+        name="Zoë\r\nÅngström ",
+        role_id=uuid4(),
+    )
     read = verifier().verify(sign(who), "GET", "/api/x", NOW, permissions=TOLD)
     assert (read.user_id, read.organization_id) == (str(who.user_id), str(who.organization_id))
     assert (read.email, read.role, read.auth_method) == ("zoë@example.com", "agent", "api_key")
     assert (read.key_id, read.is_super_admin, read.request_id) == (str(who.key_id), True, "request-0001")
+    assert (read.name, read.role_id) == ("Zoë  Ångström", str(who.role_id))  # as the headers have them
     assert read.permissions == GRANTED
     assert read.expires_at == int(NOW) + 60
     assert verifier().verify(sign(who), "GET", "/api/x", NOW).permissions is None
@@ -47,16 +65,32 @@ def test_a_signed_identity_is_a_jwt_like_any_other() -> None:
 
 def test_an_ed25519_key_signs_and_its_public_half_verifies() -> None:
     pem = generate_pem("EdDSA")
-    public = parse_pem(pem).jwk.key
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 -- of this test alone
-
-    text = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    text = public_pem(pem)
     who = principal()
     token = sign(who, signer(algorithm="EdDSA", key=pem))
     assert verifier(text, algorithm="EdDSA").verify(token, "GET", "/api/x", NOW).user_id == str(who.user_id)
-    older = generate_pem("EdDSA")
-    both = verifier(parse_pem(older).jwk.key, public, algorithm="EdDSA")  # one takes another's place
+    older = public_pem(generate_pem("EdDSA"))
+    both = verifier(older, text, algorithm="EdDSA")  # one takes another's place
     assert both.verify(token, "GET", "/api/x", NOW).user_id == str(who.user_id)
+
+
+def test_a_token_names_the_key_that_is_published_for_it() -> None:
+    made = signer(algorithm="EdDSA", key=generate_pem("EdDSA"))
+    assert made.public is not None
+    assert jwt.get_unverified_header(sign(principal(), made))["kid"] == made.public["kid"]
+    assert set(made.public) == {"kty", "crv", "x", "kid", "alg", "use"}  # and nothing private
+    assert signer().public is None
+
+
+def test_public_keys_are_published_and_nothing_else_is_taken_for_one() -> None:
+    private = generate_pem("EdDSA")
+    ours, next_one = public_pem(private), public_pem(generate_pem("EdDSA"))
+    found = public_keys((ours + b"\n" + next_one).decode())
+    assert [key["kid"] for key in found] == [parse_pem(pem).kid for pem in (ours, next_one)]
+    for text in (b"", b"nonsense", private, ours + private, ours + b"x", ours[:-10]):
+        with pytest.raises(KeyUnusable) as caught:
+            public_keys(text.decode())
+        assert private.splitlines()[1].decode() not in str(caught.value)
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256"])

@@ -37,3 +37,13 @@ def test_a_good_key_is_taken() -> None:
             load({"GATEWAY_SIGNED_IDENTITY": algorithm, "GATEWAY_SIGNED_KEY": key}).signed.identity
             == algorithm
         )
+
+
+def test_keys_are_not_published_where_none_signs() -> None:
+    public = {"GATEWAY_SIGNED_PUBLISHED_KEYS": "-----BEGIN PUBLIC KEY-----"}
+    for more in (
+        {},
+        {"GATEWAY_SIGNED_IDENTITY": "HS256", "GATEWAY_SIGNED_KEY": "a-secret-of-identities-and-nobody-else"},
+    ):
+        (found,) = problems_of({**public, **more})
+        assert found.startswith("GATEWAY_SIGNED_PUBLISHED_KEYS: has no effect")

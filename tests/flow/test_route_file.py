@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authcore.tokens.signed_identity import IdentityVerifier
 from config.route_file import RoutesRefused
 from tests.support.calls import ask, bearer, get, is_refusal, post, request
+from tests.support.identities import verifier
 from tests.support.peers import Client, Upstream
 from tests.support.route_files import by_route_file
 
@@ -305,8 +305,9 @@ async def test_the_upstream_of_the_settings_has_one_name_wherever_it_is_named(
     gate = await routed(text, world.url, signed={"identity": "HS256", "key": key})
     answer = await ask(gate, get("/things", bearer(world.token(world.agent))))
     assert answer.status == 200
-    verifier = IdentityVerifier([key], algorithm="HS256", audience="upstream")
-    assert verifier.verify(upstream.requests[-1].one("X-Identity"), "GET", "/things", time.time())
+    assert verifier(key.encode()).verify(
+        upstream.requests[-1].one("X-Identity"), "GET", "/things", time.time()
+    )
     async with Client(gate.admin_address) as admin:
         metrics = (await admin.exchange(get("/metrics"))).body
         status = (await admin.exchange(get("/status?format=json"))).body

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authcore.crypto.pem import generate_pem
-from authcore.tokens.signed_identity import IdentityVerifier
 from config.load import ConfigError
 from tests.support.calls import ask, bearer, get, post, request
+from tests.support.identities import verifier
 from tests.support.peers import Client
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ ON: dict[str, Any] = {"signed": {"identity": "HS256", "key": KEY}}
 
 
 def verify(token: str | None, method: str, path: str, audience: str = "upstream", **more: Any) -> Any:
-    verifier = IdentityVerifier([KEY], algorithm="HS256", audience=audience)
-    return verifier.verify(token, method, path, time.time(), **more)
+    return verifier(KEY.encode(), audience=audience).verify(token, method, path, time.time(), **more)
 
 
 async def test_no_identity_is_signed_until_that_is_switched_on(
@@ -119,3 +118,15 @@ async def test_a_key_that_cannot_sign_is_refused_at_the_start(world: World, star
         (problem,) = caught.value.problems
         assert problem.startswith("GATEWAY_SIGNED_KEY: ")
         assert "nonsense" not in problem
+
+
+async def test_what_is_to_be_published_and_is_no_public_key_is_refused_at_the_start(
+    world: World, start: Start
+) -> None:
+    key = generate_pem("EdDSA").decode()
+    for published in (key, "nonsense"):
+        with pytest.raises(ConfigError) as caught:
+            await start(world.url, signed={"identity": "EdDSA", "key": key, "published_keys": published})
+        (problem,) = caught.value.problems
+        assert problem.startswith("GATEWAY_SIGNED_PUBLISHED_KEYS: ")
+        assert key.splitlines()[1] not in problem

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
-import sys
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -61,18 +59,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     return Keys(private.decode(), public)
 
 
-@pytest.fixture(scope="module", params=["go", "node", "python"])
+@pytest.fixture(scope="module", params=["go", "node"])
 def command(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """How to run a sample; what has to be built is built once."""
     work = tmp_path_factory.mktemp("sample")
     if request.param == "node":
         return [program("node"), str(SAMPLES / "node" / "service.mjs")]
-    if request.param == "python":
-        shutil.copy(SAMPLES / "python" / "service.py", work)
-        shutil.copy(
-            ROOT / "authcore" / "tokens" / "signed_identity.py", work
-        )  # nothing else of ours is to be had there
-        return [sys.executable, str(work / "service.py")]
     environment = {
         **os.environ,
         "HOME": str(work),

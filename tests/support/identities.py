@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from authcore.principal import AuthMethod, Principal
 from authcore.tokens.identity_signer import IdentitySigner
-from authcore.tokens.signed_identity import IdentityVerifier
+from whatomate_identity import Identity, PublicKeys, SharedSecrets, Verifier
+from whatomate_identity.verifier import path_of
 
 SECRET = b"a-secret-of-the-identities-and-of-nobody-else"
 
@@ -44,8 +45,28 @@ def signer(**changes: Any) -> IdentitySigner:
     return IdentitySigner(values.pop("algorithm"), values.pop("key"), **values)
 
 
-def verifier(*keys: bytes, algorithm: str = "HS256", **changes: Any) -> IdentityVerifier:
-    return IdentityVerifier(keys or (SECRET,), algorithm=algorithm, **{"audience": "upstream", **changes})
+class Service:
+    """A service that verifies, with one key for all tokens."""
+
+    def __init__(self, keys: SharedSecrets | PublicKeys, **changes: Any) -> None:
+        self._now = NOW
+        values = {"audience": "upstream", "leeway_seconds": 0, **changes}
+        self._verifier = Verifier(keys, clock=lambda: self._now, **values)
+
+    def verify(
+        self, token: str | None, method: str, target: str, now: float, *, permissions: str | None = None
+    ) -> Identity:
+        self._now = now
+        headers = [(b"X-Identity", (token or "").encode("utf-8", "surrogatepass"))]
+        if permissions is not None:
+            headers.append((b"X-User-Permissions", permissions.encode()))
+        return self._verifier.verify(method, path_of(target.encode()), headers)
+
+
+def verifier(*keys: bytes, algorithm: str = "HS256", **changes: Any) -> Service:
+    if algorithm == "HS256":
+        return Service(SharedSecrets(keys or (SECRET,)), **changes)
+    return Service(PublicKeys(keys), **changes)
 
 
 def sign(who: Principal, by: IdentitySigner | None = None, **changes: Any) -> str:
