@@ -118,6 +118,20 @@ async def read_body(request: web.Request, model: type[Body]) -> Body:
         raise BadRequest(_first_problem(error, model)) from None
 
 
+def read_query(request: web.Request, model: type[Body]) -> Body:
+    """Read the parameters of a query into `model`; of two of one name the first, and others than its own are ignored.
+
+    Raises:
+        BadRequest: a parameter is not valid (the message names it).
+    """
+    try:
+        return model.model_validate(
+            {name: request.query[name] for name in model.model_fields if name in request.query}
+        )
+    except ValidationError as error:
+        raise BadRequest(_first_problem(error, model)) from None
+
+
 def _read_form(raw: bytes) -> dict[str, str]:
     """Return the fields of a form; of two of one name the first, as Whatomate's server does.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.endpoints import (
     api_keys,
+    audit,
     auth,
     invitations,
     key_set,
@@ -35,6 +36,7 @@ ENDPOINTS: Final[tuple[Endpoint[Any], ...]] = (
     password.CHANGE,
     *sessions.ENDPOINTS,
     *usage.ENDPOINTS,
+    *audit.ENDPOINTS,
     *tickets.ENDPOINTS,
     *sso.ENDPOINTS,
     *invitations.ENDPOINTS,

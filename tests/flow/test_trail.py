@@ -309,3 +309,97 @@ async def test_no_secret_of_a_client_is_in_the_trail(world: World, gate: Gateway
     text = json.dumps([row["row"] for row in rows])
     for planted in (secret, PASSWORD, pair["access_token"], pair["refresh_token"], key["key"]):
         assert planted not in text
+
+
+# -- GET /api/auth/audit -------------------------------------------------------------------------------------------
+
+AUDIT = "/api/auth/audit"
+
+
+async def listed(gate: Gateway, line: str, query: str = "") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await granted(gate, get(f"{AUDIT}{query}", line)))["records"]
+    return found
+
+
+async def test_an_administrator_reads_their_own_organization_and_a_super_admin_all(
+    world: World, gate: Gateway
+) -> None:
+    await signed_in(gate)
+    both = await signed_in(gate, "both@example.com")
+    there = bearer(both["access_token"])
+    await granted(gate, post("/api/auth/switch-org", {"organization_id": str(world.other)}, there))
+    await ask(gate, post("/api/auth/login", {"email": "nobody@example.com", "password": "x"}))
+    admin, root = bearer(world.token(world.admin)), bearer(world.token(world.root, is_super_admin=True))
+    own = await listed(gate, admin)
+    assert [(one["event"], one["email"]) for one in own] == [
+        ("sign_in", "both@example.com"),
+        ("sign_in", AGENT),
+    ]
+    assert {one["organization_id"] for one in own} == {str(world.home)}
+    assert len(await listed(gate, root)) == 4
+    assert [one["event"] for one in await listed(gate, root, f"?organization={world.other}")] == [
+        "switch_organization"
+    ]
+    assert [one["reason"] for one in await listed(gate, root, "?outcome=refused")] == ["unknown"]
+    for line in (admin, f"X-API-Key: {world.api_key}"):
+        assert (await ask(gate, get(f"{AUDIT}?organization={world.other}", line))).status == 403
+    assert (await listed(gate, f"X-API-Key: {world.api_key}")) == own
+    for line, status in ((bearer(world.token(world.agent)), 403), ("X-Nothing: here", 401)):
+        assert (await ask(gate, get(AUDIT, line))).status == status
+
+
+async def test_pages_follow_each_other_while_records_are_written(world: World, gate: Gateway) -> None:
+    admin = bearer(world.token(world.admin))
+    for _ in range(5):
+        await signed_in(gate)
+    seen: list[int] = []
+    query = "?limit=2"
+    while True:
+        page = await granted(gate, get(f"{AUDIT}{query}", admin))
+        seen += [one["seq"] for one in page["records"]]
+        if page["next"] is None:
+            break
+        query = f"?limit=2&before={page['next']}"
+        await signed_in(gate)
+    assert seen == [5, 4, 3, 2, 1]
+
+
+async def test_filters_leave_out_what_they_do_not_name(world: World, gate: Gateway) -> None:
+    admin = bearer(world.token(world.admin))
+    await signed_in(gate)
+    key = await granted(gate, post("/api/api-keys", {"name": "ci"}, admin))
+    (made,) = await listed(gate, admin, "?event=create_api_key")
+    assert (made["target"], made["user_id"], made["details"]) == (key["id"], str(world.admin), {"name": "ci"})
+    assert [one["event"] for one in await listed(gate, admin, f"?user={world.agent}")] == ["sign_in"]
+    assert [one["event"] for one in await listed(gate, admin, "?email=AGENT@example.com")] == ["sign_in"]
+    moment = made["at"].replace("+00:00", "Z")
+    assert [one["event"] for one in await listed(gate, admin, f"?since={moment}")] == ["create_api_key"]
+    assert [one["event"] for one in await listed(gate, admin, f"?until={moment}")] == ["sign_in"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "before=0",
+        "before=-1",
+        f"before={2**63}",
+        "user=x",
+        "since=2026-11-28",
+        "since=yesterday",
+        "outcome=maybe",
+        "organization=1",
+        f"event={'x' * 256}",
+    ],
+)
+async def test_what_is_asked_for_wrongly_is_refused(world: World, gate: Gateway, query: str) -> None:
+    answer = await ask(gate, get(f"{AUDIT}?{query}", bearer(world.token(world.admin))))
+    assert answer.status == 400
+    assert query.partition("=")[0] in answer.json()["message"]
+
+
+async def test_without_the_table_there_is_no_endpoint(world: World, start: Start) -> None:
+    off = await start(world.url, audit={"table": False})
+    assert AUDIT not in (await ask(off, get("/api/auth/openapi.json"))).body.decode()

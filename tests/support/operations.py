@@ -134,6 +134,8 @@ async def administer(call: Caller, admin: str, agent: str) -> None:
         await call("GET /api/auth/usage", f"X-API-Key: {key['key']}")
         await call("GET /api/auth/usage", "X-API-Key: whm_x")
     await call("GET /api/auth/whoami", "X-API-Key: whm_x")
+    await call("GET /api/auth/audit", admin)
+    await call("GET /api/auth/audit", agent)
     await call("GET /api/api-keys/{id}", admin, one=key["id"])
     await call("PUT /api/api-keys/{id}", admin, {"is_active": False}, one=key["id"])
     await call("PUT /api/api-keys/{id}", admin, {"is_active": 1}, one=key["id"])

@@ -1,0 +1,145 @@
+"""Audit trail endpoint ``/api/auth/audit``: records of the trail, the last written first, a page at a time.
+
+Laws:
+
+- A caller with ``audit_logs:read`` sees the records of the organization that they act in; a super admin those of all.
+- A page is bounded, and begins after the last row of the one before: rows that are written meanwhile move no page.
+- What is asked for wrongly is refused: a filter that is passed over would show what nobody asked for.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+
+from authcore.errors import PermissionDenied
+from authcore.store.trail import TrailFilter
+from gateway.endpoints.application import read_query, success
+from gateway.endpoints.describing import Answer
+from gateway.endpoints.endpoint import Endpoint, permission
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from authcore.trail import ChainedRow
+    from config.settings import Settings
+    from gateway.endpoints.caller import Caller
+    from gateway.endpoints.services import Services
+
+LARGEST_PAGE: Final = 200
+_Text = Annotated[str, StringConstraints(max_length=255)]
+
+
+class AuditQuery(BaseModel):
+    """Which records are listed; all that is given must hold."""
+
+    since: AwareDatetime | None = Field(
+        None, description="What happened from then on; RFC 3339 with an offset."
+    )
+    until: AwareDatetime | None = Field(None, description="What happened before then.")
+    user: UUID | None = Field(None, description="What this user did, or what was done to them.")
+    email: _Text | None = Field(None, description="The e-mail that a sign-in named, in any case.")
+    organization: UUID | None = Field(None, description="For a super admin: of this organization alone.")
+    event: _Text | None = Field(None, description="One event, such as `sign_in`.")
+    outcome: Literal["success", "refused", "failed"] | None = Field(None, description="One outcome.")
+    before: Annotated[int, Field(ge=1, lt=2**63)] | None = Field(
+        None, description="Only rows with a lower `seq`: `next` of the page before."
+    )
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = Field(
+        50, description=f"Records on a page; {LARGEST_PAGE} at most."
+    )
+
+
+class AuditRecordAnswer(Answer):
+    """A record of the trail; null where there is nothing to tell."""
+
+    seq: int = Field(description="Its number.")
+    at: datetime = Field(description="When it happened.")
+    written_at: datetime
+    event: str
+    outcome: str
+    reason: str | None
+    user_id: UUID | None
+    email: str | None
+    organization_id: UUID | None
+    api_key_id: UUID | None
+    session_id: UUID | None
+    operator: str | None = Field(description="The operating-system user of a command.")
+    target: str | None = Field(description="The id of what was changed.")
+    address: str | None
+    user_agent: str | None
+    request_id: str | None
+    details: dict[str, Any]
+    hash: str = Field(description="SHA-256 of the row and the hash before it, hexadecimal.")
+
+
+class AuditPageAnswer(Answer):
+    """Some records, the last written first."""
+
+    records: list[AuditRecordAnswer]
+    next: int | None = Field(description="`before` of the next page; null if this is the last one.")
+
+
+async def list_records(services: Services, request: web.Request, caller: Caller) -> web.Response:
+    """Answer with a page of records."""
+    asked = read_query(request, AuditQuery)
+    organization = asked.organization
+    if caller.identity.get("user_super_admin") != "true":
+        if organization not in {None, caller.organization_id}:
+            raise PermissionDenied("Only a super admin reads another organization's records")
+        organization = caller.organization_id
+    which = TrailFilter(
+        since=asked.since,
+        until=asked.until,
+        user_id=asked.user,
+        email=asked.email,
+        organization_id=organization,
+        event=asked.event,
+        outcome=asked.outcome,
+        before=asked.before,
+    )
+    rows = await services.trail.find(which, asked.limit + 1)
+    page = rows[: asked.limit]
+    return success(
+        AuditPageAnswer(
+            records=[_answer(row) for row in page],
+            next=page[-1].seq if len(rows) > len(page) else None,
+        )
+    )
+
+
+def _answer(row: ChainedRow) -> AuditRecordAnswer:
+    record = row.record
+    fields = {name: getattr(record, name) for name in AuditRecordAnswer.model_fields if hasattr(record, name)}
+    own = {
+        "seq": row.seq,
+        "written_at": row.written_at,
+        "hash": row.hash.hex(),
+        "details": dict(record.facts),
+    }
+    return AuditRecordAnswer(**{**fields, **own})
+
+
+def _is_written(settings: Settings) -> bool:
+    return settings.audit.table
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="GET",
+        path="/api/auth/audit",
+        tag="Audit trail",
+        summary="List who signed in and changed what, the last first",
+        detail="Of the organization acted in; for a super admin, of all. docs/audit-trail.md has the events.",
+        access=permission("audit_logs:read"),
+        handler=list_records,
+        organization="any",
+        query=AuditQuery,
+        answer=AuditPageAnswer,
+        complaints=("limit is not valid",),
+        when=_is_written,
+    ),
+)
