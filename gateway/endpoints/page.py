@@ -53,8 +53,7 @@ pre{overflow-x:auto;padding:.6rem .75rem;border:1px solid var(--line);border-rad
 pre code{padding:0;background:none;white-space:pre}
 table{width:100%;border-collapse:collapse;font-size:.92rem}
 td{padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-td:first-child code{white-space:nowrap}
-td:first-child{width:1%}
+td:first-child{width:1%;white-space:nowrap}
 """
 
 _HASH: Final = b64encode(sha256(STYLE.encode()).digest()).decode("ascii")

@@ -48,7 +48,9 @@ def test_a_name_that_is_no_setting_is_refused_with_the_likely_one(name: str, adv
 
 
 @pytest.mark.parametrize(("name", "advice"), MISSPELLED)
-def test_it_makes_no_difference_where_the_name_is_written(name: str, advice: str, tmp_path: Path) -> None:
+def test_the_place_where_the_name_is_written_makes_no_difference(
+    name: str, advice: str, tmp_path: Path
+) -> None:
     (tmp_path / ".env").write_text(f"UNRELATED=1\n{name}=closed\n")
     (problem,) = problems_of({}, tmp_path)
     assert problem.startswith(f"{name}: no such setting ({tmp_path}/.env); ")

