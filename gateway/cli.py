@@ -50,7 +50,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
         "Read the configuration, report every problem, print what holds (secrets hidden).",
     ),
     "dev": Place(
-        "serving",
+        "dev",
         "dev",
         "Run a gateway to try: with a PostgreSQL, an upstream and users of its own, until Ctrl-C.",
     ),

@@ -21,6 +21,7 @@ from config.load import load_settings
 from gateway import logs
 from gateway.addresses import CannotListen
 from gateway.app import Gateway
+from gateway.commands.impersonating import signing_key
 from gateway.commands.opening import database_url, note, opened, secret, settings_for
 from gateway.commands.progress import working
 from gateway.dev.lines import address_lines, curl_lines
@@ -50,8 +51,8 @@ EXPECTED_ERRORS: Final = (PostgresError, DevError, CannotListen)
 """Errors whose text is written for the operator, and printed without a traceback."""
 
 
-def run_dev(directory: Path) -> None:
-    """Run until SIGINT or SIGTERM.
+def run_dev(directory: Path, *, sign: bool = False) -> None:
+    """Run until SIGINT or SIGTERM; with `sign`, upstreams are sent signed identities, if need be by a key made for it.
 
     Raises:
         ConfigError: the configuration cannot be used.
@@ -66,6 +67,8 @@ def run_dev(directory: Path) -> None:
             0o755
         )  # under root, PostgreSQL runs as another user and has to enter; secrets in here are 0600
     defaults = {**_DEFAULTS, "GATEWAY_JWT_SECRET": jwt_secret(directory)}
+    if sign and configured.signed.identity == "off":
+        defaults |= {"GATEWAY_SIGNED_IDENTITY": "EdDSA", "GATEWAY_SIGNED_KEY": signing_key(directory)}
     if sys.stdout.isatty():
         defaults["GATEWAY_LOG_FORMAT"] = "text"
     with ExitStack() as started:

@@ -1,4 +1,4 @@
-"""Commands ``serve``, ``check-config``, ``migrate`` and ``dev``."""
+"""Commands ``serve``, ``check-config`` and ``migrate``."""
 
 from __future__ import annotations
 
@@ -152,28 +152,3 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
             asyncio.run(give_rights(url, grant_to, run=True, password=password))
         note(f"gave {grant_to} the rights that serving needs")
     sys.exit(1 if check and names else 0)
-
-
-@click.command()
-@click.option(
-    "--data-dir",
-    "directory",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".data"),
-    show_default=True,
-    help="Where PostgreSQL and the secrets made for it live.",
-)
-def dev(directory: Path) -> None:
-    """Run a gateway to try: with a PostgreSQL, an upstream and users of its own, until Ctrl-C.
-
-    GATEWAY_DATABASE_URL and GATEWAY_UPSTREAM_URL are used where they are set; the database then receives the schema
-    and the demo users.
-    """
-    from gateway.commands import developing  # noqa: PLC0415 - as above, and for POSIX alone
-
-    try:
-        developing.run_dev(directory.absolute())
-    except developing.EXPECTED_ERRORS as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"{error}; choose another data folder with --data-dir") from error

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import serialization
 
 from authcore.crypto.pem import generate_pem, parse_pem
 from tests.backends.services import KEY_SET, python_command, serving
-from tests.integrations.proxies import free_port
 from tests.support.calls import ask, bearer, get, request
 from tests.support.peers import Client
+from tests.support.processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,12 +34,12 @@ class Dev:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, folder: Path, **environment: str) -> Dev:
+    def start(cls, folder: Path, *arguments: str, **environment: str) -> Dev:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
         ports = {"GATEWAY_LISTEN": "127.0.0.1:0", "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0"}
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "dev"],
+                [sys.executable, "-m", "gateway", "dev", *arguments],
                 env={**clean, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **ports, **environment},
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -142,8 +142,8 @@ def made_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def started_in(folder: Path) -> Iterator[Dev]:
-    started = Dev.start(folder)
+def started_in(folder: Path, *arguments: str) -> Iterator[Dev]:
+    started = Dev.start(folder, *arguments)
     try:
         yield started.wait_until_up()
     finally:

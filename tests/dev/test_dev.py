@@ -44,7 +44,7 @@ def dev(folder: Path) -> Iterator[Dev]:
 @pytest.fixture(scope="module")
 def running_dev() -> Iterator[Dev]:
     """A run that the tests of this module share, and leave running."""
-    with made_folder() as made, started_in(made) as started:
+    with made_folder() as made, started_in(made, "--sign") as started:
         yield started
 
 
@@ -57,6 +57,7 @@ def test_the_printed_lines_work_when_pasted_and_the_upstream_sees_who_is_asking(
     assert (first["x-auth-method"], first["x-user-role"]) == ("jwt", "manager")
     assert first["x-user-email"] == "member@demo.example"
     assert "contacts:read" in first["x-user-permissions"].split(",")
+    assert first["x-identity"].count(".") == 2  # by a key of the folder's own
     assert first["x-org-id"] == registered["data"]["user"]["organization_id"]
 
     assert (second["x-auth-method"], second["x-user-role"]) == ("api_key", "admin")
@@ -115,7 +116,7 @@ def test_a_restart_keeps_users_organizations_and_the_key(dev: Dev) -> None:
 
 def test_secrets_are_for_their_owner_alone_and_never_printed(running_dev: Dev) -> None:
     kept = {path.name: path for path in (running_dev.folder / ".data").iterdir() if path.is_file()}
-    assert set(kept) == {"jwt-secret", "demo-password", "demo-api-key"}
+    assert set(kept) == {"jwt-secret", "demo-password", "demo-api-key", "identity-key.pem"}
     for path in kept.values():
         assert path.stat().st_mode & 0o777 == 0o600
     assert len(kept["jwt-secret"].read_text().strip()) >= 32
