@@ -60,9 +60,13 @@ def limits_can_be_shared(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def collector(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield a problem if a trace endpoint is configured and OpenTelemetry is not installed."""
-    if settings.trace.endpoint is not None and not spans_can_be_made():
-        yield (
-            "GATEWAY_TRACE_ENDPOINT",
-            "needs OpenTelemetry, which is not installed: pip install 'whatomate-gateway[otel]'",
-        )
+    """Yield a problem for each endpoint of a collector, if OpenTelemetry is not installed."""
+    for name, endpoint in (
+        ("GATEWAY_TRACE_ENDPOINT", settings.trace.endpoint),
+        ("GATEWAY_METRICS_ENDPOINT", settings.metrics.endpoint),
+    ):
+        if endpoint is not None and not spans_can_be_made():
+            yield (
+                name,
+                "needs OpenTelemetry, which is not installed: pip install 'whatomate-gateway[otel]'",
+            )

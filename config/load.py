@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from config.checks import HINTS, contradictions
+from config.collectors import endpoints
 from config.extras import spans_can_be_made
 from config.layers import (
     ENVIRONMENT,
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 REQUIRED: Final = frozenset(HINTS)
 """Settings that a serving gateway needs; a command may need fewer."""
 
-COLLECTOR: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
-"""OpenTelemetry's own variable for the endpoint of spans."""
 ENV_FILE: Final = Path(".env")
 _QUOTED_CHARACTERS: Final = 60
 
@@ -122,9 +121,8 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
         layers.problems.append(f"{env_file}: cannot be read: {type(error).__name__}")
         written = {}
     layers.add(written, str(env_file))
-    endpoint = environment.get(COLLECTOR)
-    if endpoint and spans_can_be_made():  # set for a whole cluster perhaps: ignored without the extra
-        layers.add({"GATEWAY_TRACE_ENDPOINT": endpoint}, ENVIRONMENT)
+    if spans_can_be_made():
+        layers.add(endpoints(environment), ENVIRONMENT)
     directory = environment.get(SECRETS_DIRECTORY) or written.get(SECRETS_DIRECTORY)
     if directory:
         layers.add_directory(directory)

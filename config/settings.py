@@ -23,7 +23,7 @@ from config.groups.domain import Database, Identity, Jwt, Keys, Migrate, Passwor
 from config.groups.issuer import Issuer
 from config.groups.limiting import Limits
 from config.groups.listening import Proxy, Unix
-from config.groups.observing import Log, Trace
+from config.groups.observing import Log, Metrics, Trace
 from config.groups.quotas import Quota, Shed
 from config.groups.serving import Admin, Header, Limit, Resolver, Timeout, Upstream
 from config.groups.signin import Invitation, Signin
@@ -155,6 +155,7 @@ class Settings(BaseSettings):
     log: Log = Field(default_factory=Log)
     audit: Audit = Field(default_factory=Audit)
     trace: Trace = Field(default_factory=Trace)
+    metrics: Metrics = Field(default_factory=Metrics)
     signed: Signed = Field(default_factory=Signed)
     cookie: Cookie = Field(default_factory=Cookie)
     cors: Cors = Field(default_factory=Cors)

@@ -28,14 +28,13 @@ from gateway.assembly.hosted import build_hosted
 from gateway.assembly.limits import Limiting
 from gateway.assembly.listener import build_listener
 from gateway.assembly.names import build_resolver
+from gateway.assembly.records import open_records
 from gateway.assembly.reporting import build_readiness, publish, snapshot
 from gateway.assembly.routing import LOOK_SECONDS, Routing
 from gateway.assembly.serving import (
-    build_access_log,
     build_forwarder,
     build_pipeline,
     build_sockets,
-    build_spans,
 )
 from gateway.assembly.tls import ListenerTls
 from gateway.assembly.upstreams import Upstreams
@@ -55,10 +54,9 @@ if TYPE_CHECKING:
 
     from config.settings import Settings
     from gateway.assembly.domain import Domain
-    from gateway.logs import AccessLog
+    from gateway.assembly.records import Records
     from gateway.proxy.streams import Streams
     from gateway.status.report import Report
-    from gateway.tracing.spans import SpanSender
     from gateway.wire.listener import Listener
     from gateway.wire.resolver import Resolver
 
@@ -119,7 +117,8 @@ class Gateway:
         # What is opened here is closed in the opposite order, after the drain: each line's place decides both.
         settings, closing, metrics = self._settings, self._closing, self.metrics
         # First, so that they close last: every part below logs while it ends.
-        access_log, spans = self._open_records()
+        records = open_records(settings, metrics, closing)
+        access_log = records.access_log
         # Before all connections: client, upstream and hosted ones share one timer and one flush per loop turn.
         deadlines, outbox = self._begin_turns()
         # Before all that connects by names: the database and the upstreams.
@@ -153,7 +152,7 @@ class Gateway:
             deadlines=deadlines,
             metrics=metrics,
             access_log=access_log,
-            spans=spans,
+            spans=records.spans,
         )
         # After the pipeline: from here on a reloaded table reaches the authorizer.
         routing.serve(pipeline.decider)
@@ -172,7 +171,7 @@ class Gateway:
             listening=lambda: not drain.begun,
         )
         # Before the listeners, so that the watch over sockets runs when the first one opens.
-        self._begin_background(access_log, report, drain)
+        self._begin_background(records, report, drain)
         self._snapshot = partial(snapshot, listener, tunnels, upstreams, hosted, routing, domain)
         explain = build_explain(settings, domain, lambda: routing.table)
         # Last: nothing may arrive before all else stands. The admin listener is first, so that probes are answered.
@@ -196,16 +195,6 @@ class Gateway:
         deadlines.start()
         self._closing.callback(deadlines.stop)
         return deadlines, WriteBuffers(asyncio.get_running_loop().call_soon)
-
-    def _open_records(self) -> tuple[AccessLog, SpanSender | None]:
-        access_log = build_access_log(self._settings)
-        access_log.start()
-        self._closing.callback(access_log.stop)
-        spans = build_spans(self._settings, self.metrics)
-        if spans is not None:
-            spans.start()
-            self._closing.callback(spans.stop)
-        return access_log, spans
 
     async def _open_domain(self, resolver: Resolver) -> Domain:
         closing = self._closing
@@ -249,7 +238,7 @@ class Gateway:
             self.redirect_address = await listening.redirect(listen, plain, unix, shared=shared)
         closing.push_async_callback(drain.finish, listening.close)
 
-    def _begin_background(self, access_log: AccessLog, report: Report, drain: Drain) -> None:
+    def _begin_background(self, records: Records, report: Report, drain: Drain) -> None:
         store = self._domain.store
         readiness = self._readiness = build_readiness(
             self._settings, store, lambda: not drain.begun, self.metrics
@@ -263,7 +252,9 @@ class Gateway:
         tasks.every(LOOK_SECONDS, "look_at_routes", self.routing.look)
         tasks.every(LOOK_SECONDS, "look_at_certificates", lambda: self._tls.look(self._upstreams))
         tasks.every(NOTE_SECONDS, "note_for_status", report.note)
-        tasks.every(LOG_FLUSH_SECONDS, "flush_access_log", access_log.flush)
+        tasks.every(LOG_FLUSH_SECONDS, "flush_access_log", records.access_log.flush)
+        if records.metrics is not None:
+            tasks.every(self._settings.metrics.interval_seconds, "send_metrics", records.metrics.read)
         tasks.every(self._settings.keys.used_interval_seconds, "write_last_used", self._write_last_used)
         begin_background(tasks, self._settings, self._domain, self._sockets, self._processes)
 

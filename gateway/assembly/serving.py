@@ -11,7 +11,6 @@ from authcore.store.changes import Hearing
 from gateway.assembly.browsers import cookie_places, csrf_tokens
 from gateway.assembly.signing import build_signing
 from gateway.assembly.trail import refusal_recorder
-from gateway.logs import AccessLog
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.admission import Admission
 from gateway.proxy.authorizer import Authorizer
@@ -29,13 +28,13 @@ from gateway.proxy.shedding import Shedder
 from gateway.proxy.sockets import Sockets
 from gateway.proxy.streams import Streams
 from gateway.tracing.context import TracePolicy
-from gateway.version import running_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from config.settings import Settings
     from gateway.assembly.domain import Domain
+    from gateway.logs import AccessLog
     from gateway.metrics import Metrics
     from gateway.proxy.routes import RouteTable
     from gateway.tracing.spans import SpanSender
@@ -97,28 +96,6 @@ def _build_shedder(settings: Settings, deadlines: Deadlines, metrics: Metrics) -
         lambda: 0.0 if shedder is None else float(shedder.level),
     )
     return shedder
-
-
-def build_access_log(settings: Settings) -> AccessLog:
-    """Build the access log."""
-    log = settings.log
-    return AccessLog(enabled=log.access, sample=log.sample, form=log.format, query=log.query)
-
-
-def build_spans(settings: Settings, metrics: Metrics) -> SpanSender | None:
-    """Build the sender of spans; None if no endpoint is set."""
-    spans = None
-    if settings.trace.endpoint is not None:
-        from gateway.tracing.spans import SpanSender  # noqa: PLC0415 -- nothing of OpenTelemetry without an endpoint
-
-        spans = SpanSender(settings.trace.endpoint, settings.trace.service, running_version())
-    metrics.read_counters(
-        "gateway_trace_requests",
-        "Requests recorded in traces, by what became of their spans: sent, failed or dropped.",
-        ("outcome",),
-        dict if spans is None else spans.outcomes,
-    )
-    return spans
 
 
 def build_decider(

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra otel is not installed")
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from config.load import ConfigError, load_settings
 from gateway.tracing import spans as tracing
 from gateway.tracing.spans import SpanSender
+from tests.observe.collecting import Collector, attributes, listening
 from tests.observe.scraping import scraped, value
 from tests.observe.traces import PARENT, TRACE, VALID
 from tests.support.calls import ask, bearer, get
@@ -37,74 +30,10 @@ if TYPE_CHECKING:
     from tests.support.worlds import Start, World
 
 
-class Collector:
-    """What OTLP over HTTP is sent to: it keeps the spans, and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.resources: list[dict[str, str]] = []
-        self.spans: list[Span] = []
-        self.paths: set[str] = set()
-        self.url = ""
-
-    def of(self, name: str) -> Span:
-        (span,) = [span for span in self.spans if span.name == name]
-        return span
-
-    async def received(self, number: int) -> None:
-        async with asyncio.timeout(3 * PATIENCE):
-            while len(self.spans) < number:
-                await asyncio.sleep(0.05)
-
-
-@contextmanager
-def listening() -> Iterator[Collector]:
-    collector = Collector()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            told = ExportTraceServiceRequest()
-            told.ParseFromString(body)
-            collector.paths.add(self.path)
-            if collector.status == 200:
-                for of_resource in told.resource_spans:
-                    collector.resources.append(attributes(of_resource.resource))
-                    for of_scope in of_resource.scope_spans:
-                        collector.spans += of_scope.spans
-            answer = ExportTraceServiceResponse().SerializeToString()
-            self.send_response(collector.status)
-            self.send_header("Content-Type", "application/x-protobuf")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    collector.url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield collector
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     with listening() as one:
         yield one
-
-
-def attributes(of: Any) -> dict[str, Any]:
-    return {one.key: getattr(one.value, one.value.WhichOneof("value")) for one in of.attributes}
 
 
 async def counted(gateway: Gateway, outcome: str) -> None:
