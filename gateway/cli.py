@@ -44,6 +44,11 @@ COMMANDS: Final[Mapping[str, Place]] = {
         "audit",
         "Attack the deployment at URL as a stranger would, and report what holds; only what you own.",
     ),
+    "audit-log": Place(
+        "audit_log",
+        "audit_log",
+        "Who signed in and changed what: list the audit trail, or verify that nothing was done to it.",
+    ),
     "check-config": Place(
         "serving",
         "check_config",

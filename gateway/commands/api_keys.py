@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.store.rows import ApiKeyListing
-    from gateway.commands.opening import Office
+    from gateway.commands.office import Office
 
 
 class Moment(click.ParamType[datetime]):

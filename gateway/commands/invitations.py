@@ -11,6 +11,7 @@ import click
 
 from authcore.accounts.invitations import Invitations
 from authcore.errors import RoleUnknown
+from authcore.trail import Event
 from gateway.commands.api_keys import Moment
 from gateway.commands.opening import DATABASE, SECRET, note, opened, settings_for
 from gateway.commands.tokens import tokens_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.store.invitations import InvitationRow
-    from authcore.store.postgres import PostgresStore
+    from gateway.commands.opening import Opened
 
 T = TypeVar("T")
 
@@ -43,17 +44,26 @@ def create(organization: UUID, role: str | None, email: str | None, expires_at: 
     if expires_at is not None and expires_at.timestamp() <= now:
         raise click.UsageError("--expires-at is in the past")
 
-    async def work(inviting: Invitations, store: PostgresStore) -> tuple[InvitationRow, str]:
+    async def work(inviting: Invitations, services: Opened) -> tuple[InvitationRow, str]:
+        store = services.store
         role_id = None if role is None else await store.role_id(organization, role)
         if role is not None and role_id is None and await store.organization_exists(organization):
             raise RoleUnknown
-        return await inviting.create(
+        made = await inviting.create(
             organization_id=organization,
             now=now,
             role_id=role_id,
             email=email,
             expires_at=None if expires_at is None else expires_at.timestamp(),
         )
+        await services.trail.record(
+            Event.CREATE_INVITATION,
+            target=made[0].id,
+            organization_id=organization,
+            email=email,
+            details={"role_id": role_id},
+        )
+        return made
 
     row, token = _invite(work)
     note(f"invitation {row.id}, good until {_moment(row.expires_at)}, shown this once:")
@@ -75,19 +85,24 @@ def list_open(organization: UUID) -> None:
 @click.option("--organization", type=click.UUID, required=True, help="The id of the organization.")
 def revoke(invitation_id: UUID, organization: UUID) -> None:
     """Take the invitation ID back."""
-    _invite(lambda inviting, _: inviting.revoke(organization, invitation_id, time.time()))
+
+    async def work(inviting: Invitations, services: Opened) -> None:
+        await inviting.revoke(organization, invitation_id, time.time())
+        await services.trail.record(
+            Event.REVOKE_INVITATION, target=invitation_id, organization_id=organization
+        )
+
+    _invite(work)
     note(f"invitation {invitation_id} is revoked")
 
 
-def _invite(work: Callable[[Invitations, PostgresStore], Awaitable[T]]) -> T:
+def _invite(work: Callable[[Invitations, Opened], Awaitable[T]]) -> T:
     settings = settings_for(DATABASE | SECRET)
 
     async def run() -> T:
         async with opened(settings) as services:
-            store = services.store
-            return await work(
-                Invitations(store, tokens_of(settings), seconds=settings.invitation.seconds), store
-            )
+            inviting = Invitations(services.store, tokens_of(settings), seconds=settings.invitation.seconds)
+            return await work(inviting, services)
 
     return asyncio.run(run())
 

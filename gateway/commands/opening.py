@@ -15,30 +15,26 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import click
 
-from authcore.accounts.administration import Administration
-from authcore.accounts.user_desk import UserDesk
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import StoreUnavailable
 from authcore.passwords.hasher import Passwords
-from authcore.quota_ledger import PERIODS
-from authcore.quotas import window
 from authcore.store.failures import classify
 from authcore.store.kinds import Kind as FailureKind
 from authcore.store.postgres import PostgresStore
+from authcore.trail import Event
 from config.checks import HINTS
 from config.load import ConfigError, load_settings
 from gateway.assembly.database import build_redis
+from gateway.commands.office import Desk, Office
 from gateway.commands.progress import working
+from gateway.commands.recording import CommandTrail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-    from uuid import UUID
 
     from pydantic import SecretStr
 
-    from authcore.counterpart import Counterpart
-    from authcore.quotas import Kind, Period
-    from authcore.store.quotas import Listed
+    from authcore.accounts.user_desk import UserDesk
     from config.settings import Settings
 
 T = TypeVar("T")
@@ -52,30 +48,6 @@ HEARD: Final = (
 SERVING_URL: Final = "GATEWAY_DATABASE_URL"
 DATABASE: Final = frozenset({SERVING_URL})
 SECRET: Final = frozenset({"GATEWAY_JWT_SECRET"})
-
-
-class Office(Administration):
-    """Administration service of the operator, who has no session."""
-
-    def __init__(
-        self, store: PostgresStore, passwords: Passwords, counterpart: Counterpart = NO_COUNTERPART
-    ) -> None:
-        super().__init__(store, passwords, counterpart)
-        self._store = store
-        self._quotas = store
-
-    async def set_quota(self, kind: Kind, subject: UUID, period: Period, most: int | None) -> None:
-        """As ``PostgresStore.set_quota``."""
-        await self._quotas.set_quota(kind, subject, period, most)
-
-    async def clear_quotas(self, kind: Kind, subject: UUID) -> list[Period]:
-        """Delete a subject's own quotas; return of which periods."""
-        return await self._quotas.clear_quotas(kind, subject, PERIODS)
-
-    async def list_quotas(self, organization: UUID | None, now: float) -> list[Listed]:
-        """Return quotas and what is used of them in the windows of `now`, POSIX seconds."""
-        day, month = (window(period, now).starts for period in PERIODS)
-        return await self._quotas.list_quotas(organization, day, month)
 
 
 def note(text: str) -> None:
@@ -146,12 +118,16 @@ def secret(value: SecretStr | None) -> str | None:
 
 
 class Opened(NamedTuple):
-    """What a command works with: the administration service, its store and password hasher, and the user desk."""
+    """What a command works with: the administration service, its store and password hasher, the user desk, the trail.
+
+    What the service and the desk change is recorded in the trail; a command records what it changes by the store.
+    """
 
     office: Office
     store: PostgresStore
     passwords: Passwords
-    desk: UserDesk
+    desk: Desk
+    trail: CommandTrail
 
 
 @asynccontextmanager
@@ -171,19 +147,40 @@ async def opened(settings: Settings) -> AsyncIterator[Opened]:
     password = settings.password
     passwords = Passwords(min_length=password.min_length, cost=password.cost, workers=1, queue=8)
     counterpart = redis or NO_COUNTERPART
-    desk = UserDesk(
+    trail = CommandTrail(store, is_on=settings.audit.table)
+    desk = Desk(
         store,
         passwords,
         counterpart,
         leeway_seconds=settings.jwt.leeway_seconds,
         session_seconds=settings.token.session_seconds,
     )
+    desk.trail = trail
     try:
-        yield Opened(Office(store, passwords, counterpart), store, passwords, desk)
+        yield Opened(Office(store, passwords, counterpart, trail), store, passwords, desk, trail)
     finally:
         if redis is not None:
             await redis.close()
         passwords.close()
+        await store.close()
+
+
+async def record_migration(settings: Settings, **details: object) -> None:
+    """Record what the role that migrates has changed, with its own rights."""
+    url, password = migration_target(settings)
+    seconds = settings.database.connect_timeout_seconds
+    store = await PostgresStore.connect(
+        url,
+        password=None if password is None else lambda: password,
+        pool_min=0,
+        pool_max=1,
+        connect_timeout_seconds=seconds,
+        acquire_timeout_seconds=seconds,
+        statement_timeout_seconds=settings.database.statement_timeout_seconds,
+    )
+    try:
+        await CommandTrail(store, is_on=settings.audit.table).record(Event.MIGRATE, details=details)
+    finally:
         await store.close()
 
 

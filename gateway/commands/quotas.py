@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from authcore.quotas import Usual
     from authcore.store.quotas import Listed
-    from gateway.commands.opening import Office
+    from gateway.commands.office import Office
 
 _NONE: Final = "none"
 

@@ -22,7 +22,7 @@ from config.sso_checks import sso_doubts
 from config.tls_checks import tls_doubts
 from gateway.addresses import CannotListen
 from gateway.assembly.key_ring import ring_of
-from gateway.commands.opening import migrating, note, settings_for, warn
+from gateway.commands.opening import migrating, note, record_migration, settings_for, warn
 from gateway.commands.progress import working
 
 _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
@@ -48,6 +48,8 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
             applied = asyncio.run(
                 apply_migrations(url, with_triggers=settings.database.triggers, password=password)
             )
+            if applied:
+                asyncio.run(record_migration(settings, applied=applied))
         for name in applied:
             note(f"applied {name}")
     try:
@@ -137,6 +139,8 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
     if remove_triggers:
         with migrating(settings) as (url, password), working(_MIGRATING):
             removed = asyncio.run(remove(url, password=password))
+            if removed:
+                asyncio.run(record_migration(settings, removed=["triggers"]))
         note("removed the triggers" if removed else "there are no triggers")
         return
     with migrating(settings) as (url, password), working("waiting for the database" if check else _MIGRATING):
@@ -147,8 +151,11 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
         click.echo(f"{'pending' if check else 'applied'} {name}")
     if not names:
         note("the schema is up to date")
+    elif not check:
+        asyncio.run(record_migration(settings, applied=names))
     if grant_to is not None and not check:
         with migrating(settings) as (url, password):
             asyncio.run(give_rights(url, grant_to, run=True, password=password))
+            asyncio.run(record_migration(settings, granted_to=grant_to))
         note(f"gave {grant_to} the rights that serving needs")
     sys.exit(1 if check and names else 0)

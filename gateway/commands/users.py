@@ -5,7 +5,6 @@ Law: a password is typed at a prompt or read from standard input, and is never a
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import sys
 from dataclasses import asdict
@@ -15,7 +14,7 @@ import click
 
 from authcore.store.directory_rows import UserFilter
 from gateway.commands.listing import Field, aligned, as_text, json_option, listed, text_of
-from gateway.commands.opening import DATABASE, HEARD, administer, at_desk, note, opened, settings_for
+from gateway.commands.opening import HEARD, administer, at_desk, note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from authcore.accounts.user_desk import UserDesk
     from authcore.store.directory_rows import UserRow
-    from authcore.store.origins import Vouched
     from gateway.commands.listing import Row
 
 
@@ -83,12 +81,8 @@ def unlock(email: str) -> None:
 
     Those of the client's address stay: they are other people's too.
     """
-
-    async def work() -> int:
-        async with opened(settings_for(DATABASE)) as services:
-            return await services.store.forget_attempts(email.strip())
-
-    note("forgotten" if asyncio.run(work()) else "nothing had failed")
+    forgotten = administer(lambda office: office.unlock(email.strip()))
+    note("forgotten" if forgotten else "nothing had failed")
 
 
 @users.command("vouch")
@@ -107,11 +101,8 @@ def vouch(emails: tuple[str, ...], organization: UUID | None) -> None:
     if bool(emails) == (organization is not None):
         raise click.UsageError("name accounts by --email, or the organization whose accounts they are")
 
-    async def work() -> Vouched:
-        async with opened(settings_for(DATABASE)) as services:
-            return await services.store.vouch([email.strip() for email in emails], organization)
-
-    vouched, found = asyncio.run(work())
+    named = [email.strip() for email in emails]
+    vouched, found = administer(lambda office: office.vouch(named, organization))
     note(f"vouched for {vouched} of {found} accounts")
     if not found:
         raise click.ClickException("no account has that e-mail or organization; `users create` makes one")

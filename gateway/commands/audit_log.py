@@ -1,0 +1,203 @@
+"""Commands ``audit-log`` and ``audit-log verify``: they list the records of the audit trail, and check its chain.
+
+Law: nothing is written, and no gateway need run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+from uuid import UUID
+
+import click
+
+from authcore.store.trail import TrailFilter
+from authcore.trail import Event, Outcome, Place
+from gateway.commands.listing import Field, as_text, json_option, listed
+from gateway.commands.opening import DATABASE, note, opened, settings_for
+from gateway.commands.progress import working
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from authcore.trail import ChainedRow
+    from gateway.commands.listing import Row
+    from gateway.commands.opening import Opened
+
+T = TypeVar("T")
+
+_AGO: Final = re.compile(r"([0-9]{1,6})([mhd])")
+_UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_PLACE: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+MOST: Final = 10_000
+
+
+class When(click.ParamType[datetime]):
+    """Parameter type of a moment: RFC 3339 with an offset, or so long ago (``90m``, ``24h``, ``7d``)."""
+
+    name = "moment"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse `value`."""
+        moment = _read(str(value))
+        if moment is None:
+            way = "write 2026-11-28T03:00:00Z, or 90m, 24h, 7d for so long ago"
+            self.fail(f"{value!r} is no moment; {way}", param, ctx)
+        return moment
+
+
+def _read(text: str) -> datetime | None:
+    """Return the moment that `text` is; None if it is none, or has no time zone."""
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago is not None:
+            return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        return None
+    return None if moment.tzinfo is None else moment
+
+
+class NotedRow(click.ParamType[Place]):
+    """Parameter type of a row that was noted elsewhere: its number, a colon and its hash."""
+
+    name = "seq:hash"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        """Parse `value`."""
+        match = _PLACE.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} is no number, a colon and 64 hexadecimal digits", param, ctx)
+        return Place(int(match[1]), bytes.fromhex(match[2]))
+
+
+class ListsByDefault(click.Group):
+    """Command group that lists if no command of it is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``list`` before arguments that name no command."""
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("audit-log", cls=ListsByDefault)
+def audit_log() -> None:
+    """Who signed in and changed what: list the audit trail, or verify that nothing was done to it."""
+
+
+@audit_log.command("list")
+@click.option("--since", type=When(), help="From then on: 2026-11-28T03:00:00Z, or 90m, 24h, 7d ago.")
+@click.option("--until", type=When(), help="Before then.")
+@click.option("--user", help="What this user did, or what was done to them: the e-mail or id.")
+@click.option("--email", help="The e-mail that a sign-in named.")
+@click.option("--organization", help="Only of this one: its id, slug or name.")
+@click.option("--event", type=click.Choice([one.value for one in Event]), help="Only this event.")
+@click.option("--outcome", type=click.Choice([one.value for one in Outcome]), help="Only this outcome.")
+@click.option("--before", type=click.IntRange(1), metavar="SEQ", help="Only rows with a lower number.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=100, show_default=True, help="Rows at most.")
+@listed(
+    Field("seq", "its number"),
+    Field("at", "when it happened"),
+    Field("event", "what happened"),
+    Field("outcome", "success, refused or failed"),
+    Field("reason", "why it was refused or failed"),
+    Field("user_id", "the user who did it, if proved"),
+    Field("email", "the e-mail that a sign-in named"),
+    Field("operator", "the operating-system user of a command"),
+    Field("target", "the id of what was changed"),
+    Field("address", "the client's address"),
+    Field("organization_id", "the organization acted in", in_table=False),
+    Field("api_key_id", "the API key that was used", in_table=False),
+    Field("session_id", "the session", in_table=False),
+    Field("user_agent", "what the client calls itself", in_table=False),
+    Field("request_id", "the id of the request in the access log", in_table=False),
+    Field("details", "further facts", in_table=False),
+    Field("written_at", "when the row was written", in_table=False),
+    Field("hash", "SHA-256 of the row and the hash before it", in_table=False),
+)
+def list_records(  # noqa: PLR0913 - the options of the command
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    user: str | None,
+    email: str | None,
+    organization: str | None,
+    event: str | None,
+    outcome: str | None,
+    before: int | None,
+    limit: int,
+) -> Sequence[Row]:
+    """List records of the audit trail, the last written first."""
+
+    async def work(services: Opened) -> Sequence[ChainedRow]:
+        which = TrailFilter(
+            since=since,
+            until=until,
+            user_id=None if user is None else await _id(user, services.desk.user),
+            email=email,
+            organization_id=(
+                None if organization is None else await _id(organization, services.desk.organization)
+            ),
+            event=event,
+            outcome=outcome,
+            before=before,
+        )
+        return await services.store.list_trail(which, limit)
+
+    return [_row(one) for one in _run(work)]
+
+
+@audit_log.command("verify")
+@click.option(
+    "--expect",
+    type=NotedRow(),
+    metavar="SEQ:HASH",
+    help="A row noted elsewhere, such as of the event audit_head: the trail must still have it.",
+)
+@json_option
+def verify(*, expect: Place | None, as_json: bool) -> None:
+    """Check the whole chain, and name the first row that was changed, moved or taken away.
+
+    Exits with 0 if nothing is wrong, and with 1 if something is.
+    """
+    check = _run(lambda services: services.store.check_trail(expect))
+    last = f"{check.last.seq}:{check.last.hash.hex()}"
+    if as_json:
+        click.echo(as_text({"rows": check.rows, "last": last, "broken": check.broken or None}))
+    elif not check.broken:
+        click.echo(f"{check.rows} rows are as they were written; the last is {last}")
+    if check.broken:
+        note(f"Error: the audit trail is broken: {check.broken}; {check.rows} rows before it are right")
+        sys.exit(1)
+
+
+async def _id(text: str, find: Callable[[str], Awaitable[UUID]]) -> UUID:
+    """Return the id that `text` is, be it of something that is gone by now, or finds."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return await find(text)
+
+
+def _row(row: ChainedRow) -> Row:
+    record = row.record
+    return {
+        **{name: getattr(record, name) for name in record.__slots__},
+        "details": dict(record.facts),
+        "seq": row.seq,
+        "written_at": row.written_at,
+        "hash": row.hash.hex(),
+    }
+
+
+def _run(work: Callable[[Opened], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with opened(settings_for(DATABASE)) as services:
+            return await work(services)
+
+    with working("waiting for the database"):
+        return asyncio.run(run())
