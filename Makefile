@@ -48,8 +48,9 @@ lock: $(STAMP) ## resolve the lock files anew (they name no index: yours is used
 	@$(COMPILE) --group dist --output-file requirements-dist.lock
 	@$(COMPILE) --group helm --no-deps --output-file requirements-helm.lock
 
-docs: $(STAMP) ## generate what is generated: docs/configuration.md and the chart's schema, from the settings
+docs: $(STAMP) ## generate what is generated: docs/configuration.md, docs/commands.md and the chart's schema
 	@$(BIN)/python -m gateway settings --format markdown > docs/configuration.md
+	@$(BIN)/python -m gateway man --format markdown > docs/commands.md
 	@$(BIN)/python helm/make_schema.py > helm/whatomate-gateway/values.schema.json
 
 # Apart: the site is made by MkDocs, which the gateway does not need.

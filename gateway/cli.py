@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 from click.shell_completion import CompletionItem
 
-from gateway.version import running_version
+from gateway.version import running_build
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,6 +54,11 @@ COMMANDS: Final[Mapping[str, Place]] = {
         "check_config",
         "Read the configuration, report every problem, print what holds (secrets hidden).",
     ),
+    "completion": Place(
+        "manual",
+        "completion",
+        "Print the script that completes commands, options and their values in SHELL.",
+    ),
     "dev": Place(
         "dev",
         "dev",
@@ -76,6 +81,11 @@ COMMANDS: Final[Mapping[str, Place]] = {
     ),
     "invitations": Place("invitations", "invitations", "Invitations to register."),
     "keys": Place("keys", "keys", "Keys that sign and verify tokens."),
+    "man": Place(
+        "manual",
+        "man",
+        "Print the manual page of all commands; install it as /usr/share/man/man1/whatomate-gateway.1.",
+    ),
     "migrate": Place(
         "serving",
         "migrate",
@@ -158,12 +168,30 @@ class Commands(click.Group):
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 -- click's
+    if not wanted or context.resilient_parsing:
+        return
+    build = running_build()
+    click.echo(f"whatomate-gateway, version {build.version}")
+    click.echo(f"python     {build.python}")
+    click.echo(f"warm path  {'compiled' if build.is_compiled else 'interpreted'}")
+    click.echo(f"commit     {build.commit or 'unknown'}")
+    context.exit()
+
+
 @click.group(
     cls=Commands,
     commands=LazyCommands(COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(running_version())
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Print the version, that of Python, whether the warm path is compiled, and the commit.",
+)
 def main() -> None:
     """An authenticating HTTP gateway for Whatomate and the services around it.
 

@@ -1,8 +1,36 @@
-"""Running version: that of the installed package."""
+"""Running version: that of the installed package, and how it was built."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+import json
+import platform
+import shutil
+import subprocess
+from importlib.machinery import ExtensionFileLoader, PathFinder
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_PACKAGE: Final = Path(__file__).parent
+_COMMIT_FILE: Final = "commit.txt"
+_COMMIT_DIGITS: Final = 12
+_GIT_SECONDS: Final = 5
+
+
+class Build(NamedTuple):
+    """What runs here.
+
+    Attributes:
+        version: Of the installed package; ``unknown`` if it is not installed.
+        python: Of the interpreter.
+        is_compiled: Whether the warm path is machine code, made by mypyc.
+        commit: Of the source, the first digits; None if it is not known.
+    """
+
+    version: str
+    python: str
+    is_compiled: bool
+    commit: str | None
 
 
 def running_version() -> str:
@@ -11,3 +39,53 @@ def running_version() -> str:
         return version("whatomate-gateway")
     except PackageNotFoundError:
         return "unknown"
+
+
+def running_build() -> Build:
+    """Return what runs here; for its commit git may be run, where the package lies in a checkout."""
+    return Build(running_version(), platform.python_version(), is_compiled(), _commit())
+
+
+def is_compiled(package: Path = _PACKAGE) -> bool:
+    """Tell whether the warm path of `package` is compiled, and import nothing of it."""
+    spec = PathFinder.find_spec("downstream", [str(package / "wire")])
+    return spec is not None and isinstance(spec.loader, ExtensionFileLoader)
+
+
+def _commit() -> str | None:
+    """Return the commit that a build wrote into ``commit.txt``, that pip noted, or that is checked out."""
+    found = _written(_PACKAGE) or _installed() or _checked_out(_PACKAGE.parent)
+    return found[:_COMMIT_DIGITS] if found else None
+
+
+def _written(package: Path) -> str | None:
+    try:
+        return (package / _COMMIT_FILE).read_text(encoding="ascii").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _installed() -> str | None:
+    try:
+        noted = json.loads(distribution("whatomate-gateway").read_text("direct_url.json") or "{}")
+        commit = noted.get("vcs_info", {}).get("commit_id")
+    except (PackageNotFoundError, ValueError, AttributeError):
+        return None
+    return commit if isinstance(commit, str) else None
+
+
+def _checked_out(root: Path) -> str | None:
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 -- a fixed command
+            [git, "-C", str(root), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

@@ -33,6 +33,7 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     "cli": {"commands", "app", "version"},
     "commands": {
         "commands",
+        "version",
         "audit",
         "dev",
         "addresses",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from config.describing import markdown
 from config.layers import FIELDS
@@ -44,6 +45,11 @@ def test_the_page_of_settings_is_fresh() -> None:
     assert (ROOT / "docs/configuration.md").read_text() == markdown(), (
         "a setting has changed: run `make docs`"
     )
+
+
+def test_the_page_of_commands_is_fresh() -> None:
+    page = CliRunner().invoke(main, ["man", "--format", "markdown"], prog_name="whatomate-gateway").stdout
+    assert (ROOT / "docs/commands.md").read_text() == page, "a command has changed: run `make docs`"
 
 
 def test_the_charts_schema_is_fresh() -> None:
