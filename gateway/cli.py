@@ -50,7 +50,7 @@ COMMANDS: Final[Mapping[str, Place]] = {
         "Who signed in and changed what: list the audit trail, or verify that nothing was done to it.",
     ),
     "check-config": Place(
-        "serving",
+        "checking",
         "check_config",
         "Read the configuration, report every problem, print what holds (secrets hidden).",
     ),

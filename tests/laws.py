@@ -32,6 +32,7 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     "entry": {"cli"},
     "cli": {"commands", "app", "version"},
     "commands": {
+        "connecting",
         "commands",
         "version",
         "audit",
@@ -75,6 +76,7 @@ MAY_IMPORT: Final[dict[str, set[str]]] = {
     },
     "limits": {"limits", *GROUND},
     "trail": {"trail", *GROUND},
+    "connecting": {"connecting", "assembly", "limits", "outbound", "wire", *GROUND},
     "assembly": {
         "assembly",
         "limits",

@@ -1,20 +1,17 @@
-"""Builder of the resolver of host names, its log events and metrics; and a check of the upstreams' names."""
+"""Builder of the resolver of host names, its log events and metrics."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-from config.loop_checks import loop_problems
 from gateway.logs.limited import LimitedEvents
-from gateway.wire.dns_client import DnsClient, LookupFailed
-from gateway.wire.resolver import Resolver, ResolverLimits, literal
+from gateway.wire.dns_client import DnsClient
+from gateway.wire.resolver import Resolver, ResolverLimits
 
 if TYPE_CHECKING:
-    from config.route_file import RoutePlan
     from config.settings import Settings
     from gateway.metrics import Metrics
+    from gateway.wire.dns_client import LookupFailed
 
 
 def build_resolver(settings: Settings, metrics: Metrics) -> Resolver:
@@ -39,30 +36,6 @@ def build_resolver(settings: Settings, metrics: Metrics) -> Resolver:
         lambda: {(outcome,): number for outcome, number in resolver.outcomes.items()},
     )
     return resolver
-
-
-async def name_doubts(settings: Settings, plan: RoutePlan | None) -> list[str]:
-    """Look the names of all upstreams up once; return what is doubtful about them, each as a line."""
-    urls = [("GATEWAY_UPSTREAM_URL", settings.upstream.url)] if settings.upstream.url else []
-    if plan is not None:
-        urls += [(f"upstream {name}", url) for name, entry in plan.upstreams.items() for url in entry.urls]
-    client = DnsClient(settings.resolver.servers, timeout_seconds=settings.resolver.timeout_seconds)
-    found = await asyncio.gather(*(_doubts(settings, client, url) for _, url in urls))
-    return [f"{origin}: {doubt}" for (origin, _), doubts in zip(urls, found, strict=True) for doubt in doubts]
-
-
-async def _doubts(settings: Settings, client: DnsClient, url: str) -> list[str]:
-    """Return what is doubtful about one URL: its name has no address, or one of the gateway's own."""
-    parts = urlsplit(url)
-    if not parts.hostname or literal(parts.hostname) is not None:
-        return []
-    try:
-        answer = await client.look_up(parts.hostname)
-    except LookupFailed as error:
-        return [f"{error.words}; its requests would be answered 502 or 504"]
-    port = "" if parts.port is None else f":{parts.port}"
-    written = [f"[{address}]" if ":" in address else address for address in answer.addresses]
-    return list(loop_problems([f"{parts.scheme}://{address}{port}" for address in written], settings))
 
 
 class NameEvents:

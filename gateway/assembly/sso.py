@@ -51,14 +51,19 @@ def build_sso(
     states = SignInStates(
         (secret.get_secret_value().encode() for secret in secrets), seconds=provider.state_seconds
     )
-    key = provider.secret_key
-    registry = Registry(outbound, _options(settings))
-    configured = ConfiguredProviders(
-        store, registry, None if key is None else key.get_secret_value().encode()
-    )
+    configured = build_configured(settings, store, outbound)
     accounts = AccountFinder(store, takes_unproved=provider.unproved_email)
     departures = Departures(store, sessions, configured)
     return SingleSignOn(store, sessions, states, configured, accounts, departures)
+
+
+def build_configured(
+    settings: Settings, store: PostgresStore, outbound: OutboundClient
+) -> ConfiguredProviders:
+    """Build the reader of the enabled providers."""
+    key = settings.provider.secret_key
+    registry = Registry(outbound, _options(settings))
+    return ConfiguredProviders(store, registry, None if key is None else key.get_secret_value().encode())
 
 
 def build_desk(settings: Settings, sso: SingleSignOn | None) -> SsoDesk | None:

@@ -128,7 +128,7 @@ class Upstreams:
                 connect_timeout_seconds=merged["connect_timeout_seconds"],
                 max_age_seconds=merged["max_age_seconds"],
             ),
-            _terms(tls) if any(place.url.startswith(_SECURE) for place in places) else None,
+            tls_terms(tls) if any(place.url.startswith(_SECURE) for place in places) else None,
             BalancePolicy(merged["balance"], merged["zone"], merged["zone_spill_over"]),
             watch_policy(default, entry, ours=name == DEFAULT_UPSTREAM),
         )
@@ -218,7 +218,8 @@ class Upstreams:
         self.settle({})
 
 
-def _terms(entry: TlsEntry | None) -> UpstreamTlsTerms:
+def tls_terms(entry: TlsEntry | None) -> UpstreamTlsTerms:
+    """Return the terms of TLS that an entry has."""
     if entry is None:
         return UpstreamTlsTerms()
     return UpstreamTlsTerms(
@@ -245,12 +246,13 @@ def _change(upstream: Upstream, spec: _Spec) -> None:
 
 def _authorities(spec: _Spec, tls: UpstreamTls | None) -> list[Authority]:
     return [
-        replace(_authority(one.url, tls), weight=one.weight, zone=one.zone, priority=one.priority)
+        replace(authority_of(one.url, tls), weight=one.weight, zone=one.zone, priority=one.priority)
         for one in spec.places
     ]
 
 
-def _authority(url: str, tls: UpstreamTls | None) -> Authority:
+def authority_of(url: str, tls: UpstreamTls | None) -> Authority:
+    """Return the authority of an upstream's URL; `tls` is for https:// alone."""
     if url.startswith(_UNIX):
         return Authority(url.removeprefix(_UNIX), 0)
     parts = urlsplit(url)

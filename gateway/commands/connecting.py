@@ -1,4 +1,4 @@
-"""Connection check: the database of the settings is asked whether serving would work, and each finding says what to do.
+"""Connection check of the database: it is asked whether serving would work.
 
 Law: nothing is changed.
 """
@@ -11,45 +11,34 @@ from authcore.errors import StoreUnavailable
 from authcore.store.failures import classify
 from authcore.store.kinds import ADVICE, Kind
 from authcore.store.migrate import MigrationChanged, pending
-from authcore.store.postgres import PostgresStore
 from authcore.store.schema import REMEDY, SchemaUnfit
 from gateway.commands.advice import advised
-from gateway.commands.opening import migration_setting, migration_target, secret
+from gateway.commands.opening import migration_setting, migration_target
+from gateway.connecting.store import opened_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from pydantic import SecretStr
-
+    from authcore.store.dialled_loop import Dial
     from config.settings import Settings
 
 
-async def database_findings(settings: Settings) -> list[str]:
-    """Return what keeps the gateway from serving on its database, each as ``SETTING: what; what to do``."""
+async def database_findings(settings: Settings, dial: Dial | None = None) -> list[str]:
+    """Return what keeps the gateway from serving on its database, each as ``SETTING: what; what to do``.
+
+    `dial` opens the connections by TCP, as those of a serving gateway.
+    """
     database = settings.database
-    found = [f"GATEWAY_DATABASE_URL: {one}" async for one in _of_serving(settings, database.url)]
+    found = [f"GATEWAY_DATABASE_URL: {one}" async for one in _of_serving(settings, dial)]
     if database.listen_url is not None:
-        found += [f"GATEWAY_DATABASE_LISTEN_URL: {one}" async for one in _of_listening(settings)]
+        found += [f"GATEWAY_DATABASE_LISTEN_URL: {one}" async for one in _of_listening(settings, dial)]
     if settings.migrate.database_url is not None:
         found += [f"GATEWAY_MIGRATE_DATABASE_URL: {one}" async for one in _of_migrating(settings)]
     return found
 
 
-async def _opened(settings: Settings, url: SecretStr | None) -> PostgresStore:
-    database, password = settings.database, secret(settings.database.password)
-    return await PostgresStore.connect(
-        secret(url) or "",
-        password=None if password is None else lambda: password,
-        pool_min=0,
-        pool_max=1,
-        connect_timeout_seconds=database.connect_timeout_seconds,
-        acquire_timeout_seconds=database.connect_timeout_seconds,
-        statement_timeout_seconds=database.statement_timeout_seconds,
-    )
-
-
-async def _of_serving(settings: Settings, url: SecretStr | None) -> AsyncIterator[str]:
-    store = await _opened(settings, url)
+async def _of_serving(settings: Settings, dial: Dial | None) -> AsyncIterator[str]:
+    store = await opened_once(settings, settings.database.url, dial)
     try:
         waiting, gaps = await store.look_at_schema()
     except StoreUnavailable as error:
@@ -69,8 +58,8 @@ async def _of_serving(settings: Settings, url: SecretStr | None) -> AsyncIterato
         await store.close()
 
 
-async def _of_listening(settings: Settings) -> AsyncIterator[str]:
-    store = await _opened(settings, settings.database.listen_url)
+async def _of_listening(settings: Settings, dial: Dial | None) -> AsyncIterator[str]:
+    store = await opened_once(settings, settings.database.listen_url, dial)
     try:
         await store.ping()
     except StoreUnavailable as error:

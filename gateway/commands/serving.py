@@ -1,4 +1,4 @@
-"""Commands ``serve``, ``check-config`` and ``migrate``."""
+"""Commands ``serve`` and ``migrate``."""
 
 from __future__ import annotations
 
@@ -14,15 +14,10 @@ from authcore.store.migrate import grant_to as give_rights
 from authcore.store.migrate import migrate as apply_migrations
 from authcore.store.migrate import pending
 from authcore.store.migrate import remove_triggers as remove
-from config.issuer_checks import doubts
-from config.limit_checks import limit_doubts
-from config.listing import listing
-from config.load import REQUIRED, ConfigError
-from config.sso_checks import sso_doubts
-from config.tls_checks import tls_doubts
+from config.load import REQUIRED
 from gateway.addresses import CannotListen
 from gateway.assembly.key_ring import ring_of
-from gateway.commands.opening import migrating, note, record_migration, settings_for, warn
+from gateway.commands.opening import migrating, note, record_migration, settings_for
 from gateway.commands.progress import working
 
 _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
@@ -69,46 +64,6 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
     except CannotListen as error:
         raise click.ClickException(str(error)) from error
     sys.exit(code)
-
-
-@click.command("check-config")
-@click.option(
-    "--connect",
-    is_flag=True,
-    help="Also ask the database whether serving would work (rights, schema, migrations), and look upstreams' names up.",
-)
-def check_config(*, connect: bool) -> None:
-    """Read the configuration, report every problem, print what holds (secrets hidden)."""
-    settings = settings_for(REQUIRED)
-    ring_of(settings, time.time())
-    from gateway.assembly.plan_warnings import off_the_air, plan_warnings  # noqa: PLC0415 - as below
-    from gateway.assembly.routes import check_routes  # noqa: PLC0415 - only serving needs the data plane
-
-    for name, doubt in (*doubts(settings), *sso_doubts(settings), *limit_doubts(settings)):
-        warn(f"{name}: {doubt}")
-    plan = check_routes(settings)
-    unheard = [] if plan is None else list(off_the_air(plan, settings))
-    for warning in [] if plan is None else plan_warnings(plan, settings):
-        if warning not in unheard:
-            warn(warning)
-    for doubt in tls_doubts(settings, plan, time.time()):
-        warn(doubt)
-    if unheard:
-        raise ConfigError(unheard)
-    if connect:
-        from gateway.assembly.names import name_doubts  # noqa: PLC0415 - only --connect needs it
-        from gateway.commands.connecting import database_findings  # noqa: PLC0415 - as above
-
-        with working("waiting for name servers"):
-            named = asyncio.run(name_doubts(settings, plan))
-        for doubt in named:
-            warn(doubt)
-        with working("waiting for the database"):
-            findings = asyncio.run(database_findings(settings))
-        if findings:
-            raise ConfigError(findings)
-    for name, value in listing(settings):
-        click.echo(f"{name}={value}")
 
 
 @click.command()

@@ -72,12 +72,19 @@ def tokens_of(settings: Settings) -> Tokens:
 
 def _signature(found: Inspection) -> str:
     """Return what is known of the signature: which of the settings proves it."""
+    return (
+        f"genuine, by {signer_of(found)}" if found.is_genuine else "NOT genuine: what follows proves nothing"
+    )
+
+
+def signer_of(found: Inspection) -> str:
+    """Return the setting that has the secret or key by which a token is genuine; empty if none has."""
     signer = found.signer
     if signer is None:
-        return "NOT genuine: what follows proves nothing"
+        return ""
     if signer.kid is None:
-        return f"genuine, by {signer.source}"
-    return f"genuine, by the key {_text(signer.kid)} ({_text(signer.source)} in GATEWAY_JWT_KEYS_DIR)"
+        return signer.source
+    return f"the key {_text(signer.kid)} ({_text(signer.source)} in GATEWAY_JWT_KEYS_DIR)"
 
 
 def _text(value: object) -> str:

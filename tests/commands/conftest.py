@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.commands import run
+from tests.support.issuers import provider
+from tests.support.openid import idp
+from tests.support.processes import listening
 from tests.support.sockets import sockets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from click.testing import Result
 
     from tests.support.commands import Run
 
-__all__ = ["run", "sockets"]
+__all__ = ["idp", "provider", "run", "sockets"]
 
 
 @pytest.fixture
@@ -45,3 +50,10 @@ def user(on: Run, organization: str) -> str:
         "admin",
     )
     return on("users", "create", *arguments, "--password-stdin", typed="correct horse\n").stdout.strip()
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    """A service that takes connections and never answers, by its address."""
+    with listening() as address:
+        yield address

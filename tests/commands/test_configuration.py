@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from gateway.cli import main
-from gateway.commands.serving import check_config
+from gateway.commands.checking import check_config
 from tests.support.commands import PREVIOUS, SECRET, Run, refused
 from tests.support.databases import execute, finish
 
@@ -102,11 +102,16 @@ def test_every_command_says_what_it_is_for() -> None:
 GOOD = {"GATEWAY_JWT_SECRET": SECRET, "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:3000"}
 
 
-def test_with_connect_what_serves_is_found_in_order(run: Run, migrated_url: str) -> None:
+def near(service: str) -> dict[str, str]:
+    """What is good, with an upstream that takes connections."""
+    return {**GOOD, "GATEWAY_UPSTREAM_URL": f"http://{service}"}
+
+
+def test_with_connect_what_serves_is_found_in_order(run: Run, migrated_url: str, service: str) -> None:
     urls = dict.fromkeys(
         ("GATEWAY_DATABASE_URL", "GATEWAY_DATABASE_LISTEN_URL", "GATEWAY_MIGRATE_DATABASE_URL"), migrated_url
     )
-    result = run("check-config", "--connect", **GOOD, **urls)
+    result = run("check-config", "--connect", **near(service), **urls)
     assert (result.exit_code, result.stderr) == (0, "")
 
 
@@ -120,7 +125,7 @@ def test_with_connect_what_serves_is_found_in_order(run: Run, migrated_url: str)
     ],
 )
 def test_with_connect_what_keeps_it_from_serving_is_named_with_what_to_do(
-    run: Run, database_url: str, url: str, what: str, advice: str
+    run: Run, database_url: str, service: str, url: str, what: str, advice: str
 ) -> None:
     parts = urlsplit(database_url)
     if url.startswith("nobody@"):
@@ -128,7 +133,7 @@ def test_with_connect_what_keeps_it_from_serving_is_named_with_what_to_do(
     url = url.replace("{database}", database_url).replace(
         "{server}/not_there", urlunsplit(parts._replace(path="/not_there"))
     )
-    result = run("check-config", "--connect", **GOOD, GATEWAY_DATABASE_URL=url)
+    result = run("check-config", "--connect", **near(service), GATEWAY_DATABASE_URL=url)
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: GATEWAY_DATABASE_URL: ")
     assert what in result.stderr
@@ -136,23 +141,25 @@ def test_with_connect_what_keeps_it_from_serving_is_named_with_what_to_do(
     assert "Traceback" not in result.output
 
 
-def test_with_connect_each_missing_right_is_named(run: Run, migrated_url: str) -> None:
+def test_with_connect_each_missing_right_is_named(run: Run, migrated_url: str, service: str) -> None:
     role = f"lesser_{uuid4().hex[:8]}"
     finish(execute(migrated_url, f"CREATE ROLE {role} LOGIN"))
     try:
         assert run("migrate", "--grant-to", role, GATEWAY_DATABASE_URL=migrated_url).exit_code == 0
         own = urlunsplit(urlsplit(migrated_url)._replace(netloc=f"{role}@"))
-        assert run("check-config", "--connect", **GOOD, GATEWAY_DATABASE_URL=own).exit_code == 0
+        assert run("check-config", "--connect", **near(service), GATEWAY_DATABASE_URL=own).exit_code == 0
         finish(execute(migrated_url, f"REVOKE INSERT ON gateway_sessions, users FROM {role}"))
-        result = run("check-config", "--connect", **GOOD, GATEWAY_DATABASE_URL=own)
+        result = run("check-config", "--connect", **near(service), GATEWAY_DATABASE_URL=own)
         assert result.exit_code == 2
         assert "its user lacks INSERT on users, INSERT on gateway_sessions; let the owner" in result.stderr
     finally:
         finish(execute(migrated_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}"))
 
 
-def test_with_connect_a_database_that_is_not_migrated_is_named(run: Run, database_url: str) -> None:
-    result = run("check-config", "--connect", **GOOD, GATEWAY_DATABASE_URL=database_url)
+def test_with_connect_a_database_that_is_not_migrated_is_named(
+    run: Run, database_url: str, service: str
+) -> None:
+    result = run("check-config", "--connect", **near(service), GATEWAY_DATABASE_URL=database_url)
     assert result.exit_code == 2
     assert "migrations are pending: 0001_" in result.stderr
     assert "run migrate" in result.stderr

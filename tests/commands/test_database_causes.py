@@ -75,12 +75,13 @@ def silent() -> Iterator[str]:
 
 
 @pytest.fixture
-def ask(run: Run) -> Callable[..., Awaitable[Result]]:
+def ask(run: Run, service: str) -> Callable[..., Awaitable[Result]]:
     """Run the command line while the test's own loop goes on."""
+    good = {**GOOD, "GATEWAY_UPSTREAM_URL": f"http://{service}"}
 
     async def invoke(*arguments: str, **more: str) -> Result:
         async with asyncio.timeout(PATIENCE):
-            return await asyncio.to_thread(run, *arguments, **{**GOOD, **more})
+            return await asyncio.to_thread(run, *arguments, **{**good, **more})
 
     return invoke
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from tests.support.programs import program
 from tests.support.worlds import NOWHERE, SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from tests.support.peers import Message, Upstream
 
@@ -42,6 +42,16 @@ def children(pid: int) -> list[int]:
     """The processes that a process has started."""
     with open(f"/proc/{pid}/task/{pid}/children") as listing:  # noqa: PTH123 -- a file of the kernel's
         return [int(child) for child in listing.read().split()]
+
+
+@contextmanager
+def listening(place: str | tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[str]:
+    """Take connections at an address, or at the path of a Unix socket, and never answer; yields the address."""
+    family = socket.AF_UNIX if isinstance(place, str) else socket.AF_INET
+    with socket.socket(family) as server:
+        server.bind(place)
+        server.listen()
+        yield place if isinstance(place, str) else "{}:{}".format(*server.getsockname())
 
 
 @asynccontextmanager

@@ -15,10 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from gateway.assembly.names import NameEvents, name_doubts
+from gateway.assembly.names import NameEvents
 from gateway.wire.dns_client import Answer, DnsClient, LookupFailed, LookupTimedOut, NameAbsent
 from gateway.wire.dns_message import fault_of
-from tests.config.loading import load
 from tests.support.name_server import AAAA, A, NameServer, name_server
 from tests.support.programs import program
 
@@ -160,30 +159,6 @@ async def test_resolv_conf_and_the_hosts_file_are_read_as_they_are(names: NameSe
     found = await looked_up(files, tmp_path, "billing.prod", "lost.prod")
     assert found == [["10.0.0.9"], "no name server answered for lost.prod in time"]
     assert names.asked["lost.prod", A] == 2
-
-
-async def test_names_of_upstreams_are_tried_by_check_config(names: NameServer) -> None:
-    names.zone |= {"here.test": ["127.0.0.1"], "good.test": ["10.0.0.1"]}
-    names.silent.add("lost.test")
-    environment = {
-        "GATEWAY_LISTEN": "127.0.0.1:8080",
-        "GATEWAY_RESOLVER_SERVERS": names.address,
-        "GATEWAY_RESOLVER_TIMEOUT_SECONDS": "0.05",
-    }
-
-    async def doubts(name: str) -> list[str]:
-        settings = load({**environment, "GATEWAY_UPSTREAM_URL": f"http://{name}.test:8080"})
-        return await name_doubts(settings, None)
-
-    assert await doubts("good") == []
-    assert await doubts("gone") == [
-        "GATEWAY_UPSTREAM_URL: the name gone.test has no address; its requests would be answered 502 or 504"
-    ]
-    assert await doubts("lost") == [
-        "GATEWAY_UPSTREAM_URL: no name server answered for lost.test in time; its requests would be answered 502 or 504"
-    ]
-    (doubt,) = await doubts("here")
-    assert doubt.startswith("GATEWAY_UPSTREAM_URL: http://127.0.0.1:8080 is the gateway itself")
 
 
 async def test_localhost_needs_no_name_server(names: NameServer) -> None:

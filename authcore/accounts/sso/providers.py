@@ -99,6 +99,17 @@ class OpenIdProvider:
         """Return its endpoints, as its document has them."""
         return (await self._discovery.current(now))[0]
 
+    async def fetch(self, now: float) -> None:
+        """Fetch the document and the key set, to find out whether both can be used.
+
+        Raises:
+            SsoProviderFailed: one of them cannot.
+        """
+        _, keys = await self._discovery.current(now)
+        await keys.refresh(now)
+        if keys.problem:
+            raise SsoProviderFailed(keys.problem)
+
     async def identify(self, client: Client, grant: Grant, sign_in: SignIn, now: float) -> Identity:
         """Exchange a code, verify the ID token and return its user."""
         endpoints, keys = await self._discovery.current(now)

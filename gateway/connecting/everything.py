@@ -1,0 +1,83 @@
+"""Connection check: everything that the settings name is connected to, and each finding says what to do.
+
+Laws:
+
+- Nothing is changed, and no secret is printed.
+- All connections are tried at the same time, each for a bounded time; one that fails hides no other.
+- Names are looked up as a serving gateway does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from gateway.connecting.services import service_checks
+from gateway.connecting.upstreams import upstream_checks
+from gateway.wire.dialler import connect
+from gateway.wire.dns_client import DnsClient
+from gateway.wire.resolver import Resolver, ResolverLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from authcore.store.dialled_loop import Dial
+    from config.route_file import RoutePlan
+    from config.settings import Settings
+    from gateway.wire.dns_client import LookupFailed
+
+LONGEST_SECONDS: Final = 15.0
+"""A check that is not done by then is a finding, whatever deadlines it has of its own."""
+
+
+class _Quiet:
+    """Receiver of what happens to names: findings say it."""
+
+    def changed(self, name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+        """See :class:`gateway.wire.resolver.ResolverEvents`."""
+
+    def failed(self, name: str, error: LookupFailed, used: tuple[str, ...]) -> None:
+        """See :class:`gateway.wire.resolver.ResolverEvents`."""
+
+    def recovered(self, name: str) -> None:
+        """See :class:`gateway.wire.resolver.ResolverEvents`."""
+
+
+async def connection_findings(
+    settings: Settings,
+    plan: RoutePlan | None,
+    database: Callable[[Settings, Dial], Coroutine[Any, Any, list[str]]],
+    longest_seconds: float = LONGEST_SECONDS,
+) -> list[str]:
+    """Return what keeps the gateway from working with what is around it, each as ``SETTING: what; what to do``.
+
+    `database` checks the database, with a dialler of its connections.
+    """
+    limits = settings.resolver
+    client = DnsClient(limits.servers, timeout_seconds=limits.timeout_seconds)
+    resolver = Resolver(client.look_up, ResolverLimits(), _Quiet())
+    dial = partial(connect, resolver)
+    checks: list[tuple[str, Coroutine[Any, Any, list[str]]]] = [
+        ("GATEWAY_DATABASE_URL", database(settings, dial)),
+        *upstream_checks(settings, plan, resolver),
+        *service_checks(settings, resolver, dial),
+    ]
+    try:
+        found = await asyncio.gather(*(_bounded(name, check, longest_seconds) for name, check in checks))
+    finally:
+        resolver.close()
+    return list(dict.fromkeys(line for lines in found for line in lines))
+
+
+async def _bounded(name: str, check: Coroutine[Any, Any, list[str]], seconds: float) -> list[str]:
+    try:
+        async with asyncio.timeout(seconds):
+            return await check
+    except TimeoutError:
+        return [f"{name}: no answer within {seconds:g} s; check host, port, and firewalls on the way"]
+    except Exception as error:  # noqa: BLE001 -- one check that fails hides no other; a text may hold a URL with a password
+        return [
+            f"{name}: cannot be tried ({type(error).__name__}); check its form, and report this as a defect"
+        ]
