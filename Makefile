@@ -11,8 +11,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help install run test check coverage lock docs docs-site clean fuzz bench soak programs compiled test-compiled test-oldest
 
 help: ## say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)$$/  make \1|\2/' | column -t -s '|' 2>/dev/null \
-		|| grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST)
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
 
 install: $(STAMP) ## make .venv with everything in it; the command is .venv/bin/whatomate-gateway
 	@echo "ready: $(BIN)/whatomate-gateway"
@@ -20,8 +19,8 @@ install: $(STAMP) ## make .venv with everything in it; the command is .venv/bin/
 run: $(STAMP) ## a gateway, a PostgreSQL and an upstream to try it with (data stays in .data)
 	@$(BIN)/whatomate-gateway dev $(ARGS)
 
-test: $(STAMP) ## every test, in two processes, each with a PostgreSQL of its own (ARGS="-n 0" for one)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(STAMP) ## every test, in two processes, each with a PostgreSQL of its own (ARGS="-n 0" for one); ends with what was skipped, and why
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs $(ARGS)
 
 # sys.monitoring (Python 3.12) counts lines cheaply; the older way calls a function for each.
 coverage: $(STAMP) ## every test with its lines counted, and a floor under the share of lines that ran; needs Python 3.12
@@ -127,11 +126,11 @@ compiled: .compiled/.built ## the warm path compiled by mypyc into .compiled, fr
 	@rm -rf .compiled/source && touch $@
 
 test-compiled: .compiled/.built ## what speaks HTTP, tested again with the warm path compiled
-	@TESTS_COMPILED=1 PYTHONPATH=.compiled/tree:. $(BIN)/pytest -n 2 --dist loadfile \
+	@TESTS_COMPILED=1 PYTHONPATH=.compiled/tree:. $(BIN)/pytest -n 2 --dist loadfile -rs \
 		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/test_compiled.py $(ARGS)
 
 test-oldest: test-compiled ## for the oldest Python: test-compiled, and what it leaves out that depends on the Python
-	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/authcore tests/config tests/commands tests/observe $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests/authcore tests/config tests/commands tests/observe $(ARGS)
 
 bench: $(VENV)/.bench .compiled/.built ## side by side with the proxies people would pick; needs nginx, wrk, util-linux (and uses haproxy)
 	@$(BIN)/python -m bench $(ARGS)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 import structlog
 from aiohttp import web
 
+from config.notification import Notification, wished_notification
 from gateway import gc_tuning, logs
 from gateway.addresses import CannotListen, UnixFile, host_port
 from gateway.admin import AdminListener
@@ -42,6 +43,7 @@ from gateway.background import BackgroundTasks, attempt
 from gateway.draining import Drain
 from gateway.listening import Listening, Names
 from gateway.metrics import Metrics, admin_refusals
+from gateway.notify_socket import NotifySocket
 from gateway.status.recent import NOTE_SECONDS
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.descriptors import raise_descriptor_limit
@@ -333,9 +335,12 @@ async def _run(
     gateway = starting.result()
     gc_tuning.settle()
     log.info("listening", public=gateway.public, admin=admin_socket or gateway.admin_address)
+    notify = NotifySocket(wished_notification() if admin_socket is None else Notification())
+    notify.ready()
     if until is not None:
         watching = loop.create_task(_set_after(until, stopping))
     await stopping.wait()
+    notify.stopping()
     if until is not None:
         watching.cancel()
     # SIGTERM comes from what also balances the load; Ctrl-C from a person, who need not be waited for.

@@ -15,7 +15,6 @@ answers on the admin listener for all of them. Every worker is a whole gateway t
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import sys
@@ -28,6 +27,7 @@ import orjson
 import structlog
 from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
+from config.notification import wished_notification
 from gateway import logs
 from gateway.addresses import CannotListen, UnixFile, host_port
 from gateway.admin_access import build_access
@@ -38,6 +38,7 @@ from gateway.background import BackgroundTasks
 from gateway.listening import BACKLOG, INHERITED, Listening
 from gateway.logs.limited import LimitedEvents
 from gateway.metrics import CONTENT_TYPE, ParentMetrics, Together, admin_refusals, merged
+from gateway.notify_socket import speak_for_workers
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import together
 from gateway.supervisor import Stopping, Supervisor
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from gateway.status.report import Snapshot
 
 ASKING_SECONDS: Final = 5
+_STARTING_POLL_SECONDS: Final = 0.2
 _CLOSING_SECONDS: Final = 2
 """How long a request to the admin listener may delay the end."""
 _SILENT: Final = 503
@@ -86,9 +88,15 @@ class Workers:
             self._folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="gateway-")))
             await self._answer_for_all(closing)
             log.info("listening", public=public, workers=self._number)
+            speaking = speak_for_workers(wished_notification(), self._all_answer, self._stopping.begun)
+            closing.callback(loop.create_task(speaking).cancel)
             codes = await asyncio.gather(*(one.keep(self._stopping) for one in self._supervisors))
         log.info("stopped")
         return max(codes)
+
+    async def _all_answer(self) -> bool:
+        looks = [await self._look(number, _STARTING_POLL_SECONDS) for number in range(self._number)]
+        return all(lives for lives, _ in looks)
 
     def _pass_on(self, received: signal.Signals) -> None:
         """Send a signal to every worker that serves. One without its socket yet might die of it."""
@@ -151,7 +159,8 @@ class Workers:
         arguments = ["serve", "--workers", str(self._number), "--listen", ",".join(self._listen)]
         arguments += ["--admin-socket", str(self._socket(number))]
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", *arguments),
+            # -P: a folder `gateway` or `config` in the current folder is none of ours.
+            *(sys.executable, "-P", "-m", "gateway", *arguments),
             stdin=asyncio.subprocess.PIPE,
             pass_fds=self._inherited,
             start_new_session=True,  # a Ctrl-C is the parent's to pass on, once
@@ -280,17 +289,3 @@ def run_workers(settings: Settings, number: int) -> int:
     logs.configure(settings.log.level, settings.log.format)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(Workers(settings, number).run())
-
-
-async def parent_gone() -> None:
-    """Return when the parent is: it holds the other end of this worker's standard input, and never writes."""
-    loop = asyncio.get_running_loop()
-    gone = asyncio.Event()
-
-    def readable() -> None:
-        if not os.read(0, 1):
-            loop.remove_reader(0)
-            gone.set()
-
-    loop.add_reader(0, readable)
-    await gone.wait()

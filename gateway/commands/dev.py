@@ -50,9 +50,8 @@ def _method(_context: click.Context, _parameter: click.Parameter, value: str) ->
     "--data-dir",
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path(".data"),
-    show_default=True,
-    help="Where PostgreSQL and the secrets made for it live.",
+    help="Where PostgreSQL and the secrets made for it live; by default .data, and for root in a folder that is closed "
+    "to others one in /var/tmp, which is named.",
 )
 @click.option(
     "--sign", is_flag=True, help="Sign identities, by a key of the data folder's own if none is configured."
@@ -109,7 +108,9 @@ def _method(_context: click.Context, _parameter: click.Parameter, value: str) ->
     help=f"{_OF_AS}serve the public key there until Ctrl-C.",
 )
 @click.pass_context
-def dev(context: click.Context, /, directory: Path, who: str | None, *, sign: bool, **options: Any) -> None:
+def dev(
+    context: click.Context, /, directory: Path | None, who: str | None, *, sign: bool, **options: Any
+) -> None:
     """Run a gateway to try: with a PostgreSQL, an upstream and users of its own, until Ctrl-C.
 
     GATEWAY_DATABASE_URL and GATEWAY_UPSTREAM_URL are used where they are set; the database then receives the schema
@@ -121,9 +122,11 @@ def dev(context: click.Context, /, directory: Path, who: str | None, *, sign: bo
     Example: whatomate-gateway dev --as agent@demo --sign --path /bills
     """
     from gateway.commands import developing  # noqa: PLC0415 -- for POSIX alone, and only running needs it
+    from gateway.commands.opening import note  # noqa: PLC0415 -- as above
+    from gateway.dev.folder import choose_folder  # noqa: PLC0415 -- as above
 
-    directory = directory.absolute()
     try:
+        directory = choose_folder(Path.cwd(), note) if directory is None else directory.absolute()
         if who is None:
             for name in options:
                 if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:

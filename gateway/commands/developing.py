@@ -9,6 +9,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 from contextlib import AsyncExitStack, ExitStack
@@ -26,7 +27,7 @@ from gateway.commands.opening import database_url, note, opened, secret, setting
 from gateway.commands.progress import working
 from gateway.dev.lines import address_lines, curl_lines
 from gateway.dev.postgres import EmbeddedPostgres
-from gateway.dev.programs import PostgresError
+from gateway.dev.programs import PostgresError, refuse_closed
 from gateway.dev.seed import DevError, jwt_secret, seed
 from gateway.dev.upstream import DemoUpstream
 
@@ -61,6 +62,9 @@ def run_dev(directory: Path, *, sign: bool = False) -> None:
         CannotListen: an address is taken.
     """
     configured = settings_for(frozenset())
+    embedded = configured.database.url is None
+    if embedded:
+        refuse_closed(directory)  # before anything is made
     if not directory.exists():
         directory.mkdir(parents=True)
         directory.chmod(
@@ -72,7 +76,7 @@ def run_dev(directory: Path, *, sign: bool = False) -> None:
     if sys.stdout.isatty():
         defaults["GATEWAY_LOG_FORMAT"] = "text"
     with ExitStack() as started:
-        if configured.database.url is None:
+        if embedded:
             note(f"starting PostgreSQL in {directory / 'postgres'}")
             postgres = EmbeddedPostgres(directory / "postgres")
             with working("starting PostgreSQL (the first time it makes its files)"):
@@ -101,7 +105,7 @@ async def _run(defaults: dict[str, str], directory: Path, postgres: EmbeddedPost
         started.push_async_callback(gateway.stop)
         url, admin_url = _url(gateway.address), _url(gateway.admin_address)
         click.echo(address_lines(demo, url, admin_url, settings.upstream.url or ""))
-        click.echo("\n" + curl_lines(demo, url, admin_url))
+        click.echo("\n" + curl_lines(demo, url, admin_url, has_curl=shutil.which("curl") is not None))
         click.echo("\nPress Ctrl-C to stop; the data stays.")
         if postgres is not None:
             watching = loop.create_task(_watch(postgres, stop))

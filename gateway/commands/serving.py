@@ -36,7 +36,8 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
     ring_of(settings, time.time())  # unusable keys are refused before anything has started
     # Only serving needs the data plane's imports.
     from gateway.app import run  # noqa: PLC0415 - see above
-    from gateway.workers import parent_gone, run_workers  # noqa: PLC0415 - see above
+    from gateway.supervisor import parent_gone  # noqa: PLC0415 - see above
+    from gateway.workers import run_workers  # noqa: PLC0415 - see above
 
     if migrate:
         with migrating(settings) as (url, password), working(_MIGRATING):

@@ -1,10 +1,14 @@
-"""Shell lines that ``dev`` prints: they can be pasted into bash from top to bottom, and need curl and python3 alone."""
+"""Shell lines that ``dev`` prints: they can be pasted into bash from top to bottom, and need curl and python3 alone.
+
+Without curl on the machine the first line defines a stand-in (:mod:`gateway.dev.curl`).
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
 import shlex
+import sys
 from typing import TYPE_CHECKING, Final
 
 from gateway.dev.seed import ADMIN, AGENT, MEMBER, SUPER_ADMIN
@@ -30,7 +34,7 @@ def address_lines(demo: Demo, url: str, admin_url: str, upstream_url: str) -> st
     )
 
 
-def curl_lines(demo: Demo, url: str, admin_url: str) -> str:
+def curl_lines(demo: Demo, url: str, admin_url: str, *, has_curl: bool = True) -> str:
     """Return the curl lines. The newcomer's e-mail is a new one each time, since the data stays."""
     newcomer = {
         "email": f"newcomer-{secrets.token_hex(3)}@demo.example",
@@ -41,8 +45,13 @@ def curl_lines(demo: Demo, url: str, admin_url: str) -> str:
     login = {"email": MEMBER, "password": demo.password}
     why = {"as": AGENT, "method": "GET", "path": "/api/api-keys"}
     switch = {"organization_id": str(demo.other_id)}
+    stand_in = (
+        "# curl is not installed here; this stands in for it",
+        f'curl() {{ {shlex.quote(sys.executable)} -m gateway.dev.curl "$@"; }}',
+    )
     return "\n".join(
         (
+            *(() if has_curl else stand_in),
             "# register in the organization Demo",
             f"{_post(url, 'register', newcomer)} | {_PRETTY}",
             f"# sign in as {MEMBER}",

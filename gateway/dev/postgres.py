@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import quote
 
-from gateway.dev.programs import NOBODY, PostgresError, barrier, reachable_programs
+from gateway.dev.programs import NOBODY, PostgresError, reachable_programs, refuse_closed
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -126,19 +126,13 @@ class EmbeddedPostgres:
         self.stop()
 
     def _prepare_directory(self) -> None:
+        refuse_closed(self._directory)  # before anything is made
         if not self._directory.exists():
             self._directory.mkdir(parents=True)
             self._directory.chmod(
                 0o755
             )  # our own new folder: a strict umask must not lock out the server's uid
-        if os.geteuid() == 0:
-            closed = barrier(self._directory)
-            if closed is not None:
-                raise PostgresError(
-                    f"PostgreSQL does not run as root, and uid {NOBODY}, which it runs as instead, may not enter "
-                    f"{closed}. Choose a data folder outside of it, such as --data-dir /var/tmp/whatomate-gateway, "
-                    "or run this as a normal user"
-                )
+            refuse_closed(self._directory)  # the same umask may have closed the folders above it
 
     def _make_cluster(self, programs: Path, cluster: Path) -> None:
         partial = cluster.with_suffix(

@@ -21,8 +21,13 @@ class PostgresError(Exception):
 
 
 def barrier(path: Path) -> Path | None:
-    """Return the outermost part of `path` that uid 65534 may not enter (or run), by mode bits."""
+    """Return the outermost part of `path` that uid 65534 may not enter (or run), by mode bits.
+
+    Parts that are not there yet count as open.
+    """
     for folder in [*reversed(path.resolve().parents), path.resolve()]:
+        if not folder.exists():
+            return None
         status = folder.stat()
         if status.st_uid == NOBODY:
             allowed = status.st_mode & stat.S_IXUSR
@@ -33,6 +38,17 @@ def barrier(path: Path) -> Path | None:
         if not allowed:
             return folder
     return None
+
+
+def refuse_closed(directory: Path) -> None:
+    """Raise PostgresError if, as root, the server could not enter `directory`, which need not be there yet."""
+    closed = barrier(directory) if os.geteuid() == 0 else None
+    if closed is not None:
+        raise PostgresError(
+            f"PostgreSQL does not run as root, and uid {NOBODY}, which it runs as instead, may not enter {closed}. "
+            "Choose a data folder outside of it, such as --data-dir /var/tmp/whatomate-gateway "
+            '(make run ARGS="--data-dir /var/tmp/whatomate-gateway"), or run this as a normal user'
+        )
 
 
 def reachable_programs(directory: Path) -> Path:

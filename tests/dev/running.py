@@ -68,12 +68,14 @@ class Dev:
     @property
     def lines(self) -> str:
         """What is printed to be pasted."""
-        return self.out[self.out.index("# register") : self.out.index(END)]
+        begin = self.out.find("# curl is not")
+        return self.out[begin if begin >= 0 else self.out.index("# register") : self.out.index(END)]
 
-    def paste(self) -> list[Any]:
-        """Run the printed lines verbatim and return each JSON document they print."""
+    def paste(self, path: str | None = None) -> list[Any]:
+        """Run the printed lines verbatim, with the search path `path`, and return each JSON document they print."""
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", self.lines],
+            env={**os.environ, "PATH": path or os.environ["PATH"], "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             timeout=60,

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.dev.folder import claim_folder, shared_folder
+from gateway.dev.programs import PostgresError
 from gateway.dev.upstream import DemoUpstream
 from tests.dev.running import Dev, dev_over, headers, made_folder, running, started_in, wait_until_gone
 from tests.support.databases import execute, finish
+from tests.support.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,13 +188,70 @@ def test_a_configuration_that_cannot_be_used_is_told_before_anything_starts(fold
     assert not (folder / ".data").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
-def test_as_root_in_a_closed_folder_the_way_out_is_told(folder: Path) -> None:
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+
+
+@AS_ROOT
+def test_as_root_in_a_closed_folder_the_data_goes_where_postgresql_can_enter(folder: Path) -> None:
     folder.chmod(0o700)
-    started = Dev.start(folder)
-    assert started.process.wait(30) == 1
-    assert f"may not enter {folder}. Choose a data folder outside of it" in started.err
-    assert "--data-dir" in started.err
+    run = folder / "checkout"  # a new place, so that its folder in /var/tmp is a new one too
+    run.mkdir()
+    chosen = shared_folder(run)
+    try:
+        started = Dev.start(run).wait_until_up()
+        assert started.stop() == 0
+        assert started.err.startswith(f"data goes to {chosen}, since PostgreSQL")
+        assert not (run / ".data").exists()
+        assert (chosen / "postgres" / "cluster").is_dir()
+        assert (chosen / "jwt-secret").stat().st_mode & 0o777 == 0o600
+    finally:
+        shutil.rmtree(chosen, ignore_errors=True)
+
+
+@AS_ROOT
+def test_as_root_a_closed_folder_that_was_named_is_refused_with_the_line_to_type_and_left_empty(
+    folder: Path,
+) -> None:
+    folder.chmod(0o700)
+    done = dev_over(folder / "below" / "data")
+    assert done.returncode == 1
+    assert f"may not enter {folder}. Choose a data folder outside of it" in done.stderr
+    assert 'make run ARGS="--data-dir ' in done.stderr
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("made", ["link", "file", "open folder"])
+def test_a_folder_among_everybodys_that_is_not_this_users_alone_is_refused(folder: Path, made: str) -> None:
+    claimed = folder / "claimed"
+    if made == "link":
+        claimed.symlink_to(folder)
+    elif made == "file":
+        claimed.touch()
+    else:
+        claimed.mkdir()
+        claimed.chmod(0o777)
+    with pytest.raises(PostgresError, match="is not a folder of this user alone: remove it"):
+        claim_folder(claimed)
+    claimed.rmdir() if made == "open folder" else claimed.unlink()
+    assert claim_folder(claimed) == claim_folder(claimed), "it is made once, and used again"
+
+
+def test_without_curl_the_printed_lines_bring_a_stand_in(folder: Path) -> None:
+    programs = folder / "programs"
+    programs.mkdir()
+    (programs / "bash").symlink_to(program("bash"))
+    (programs / "python3").symlink_to(Path(sys.executable).resolve())
+    started = Dev.start(folder, PATH=str(programs)).wait_until_up()
+    try:
+        assert "# curl is not installed here" in started.out
+        registered, by_token, by_key, switched, why = started.paste(str(programs))
+    finally:
+        started.stop()
+    assert registered["status"] == "success"
+    assert headers(by_token)["x-auth-method"] == "jwt"
+    assert headers(by_key)["x-auth-method"] == "api_key"
+    assert headers(switched)["x-user-role"] == "agent"
+    assert why["verdict"]["missing"] == ["api_keys:read"]
 
 
 async def test_the_demo_upstream_shows_a_request_as_it_was_received() -> None:
