@@ -250,7 +250,7 @@ class Sessions:
         if rotated is None or rotated.effect != Effect.END:
             return None
         self._tell(Change(rows=(rotated.session_id,)))
-        return EndedSession(claims.user_id, rotated.session_id)
+        return EndedSession(claims.user_id, claims.organization_id, rotated.session_id)
 
     async def forget_successors(self, now: float) -> int:
         """Forget the pairs that nobody may ask for again, and return how many.
@@ -274,7 +274,7 @@ class Sessions:
             return None
         if claims.session_id is None or not await self._end(claims.user_id, claims.session_id, now):
             return None
-        return EndedSession(claims.user_id, claims.session_id)
+        return EndedSession(claims.user_id, claims.organization_id, claims.session_id)
 
     def founding(self, token: BearerToken, now: float) -> float | None:
         """Return when a token without a session was issued; None for a token of a session or not ours.

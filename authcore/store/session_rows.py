@@ -46,9 +46,10 @@ def _printable(text: str) -> str:
 
 
 class EndedSession(NamedTuple):
-    """Session that was live, and has been ended."""
+    """Session that was live, and has been ended; the organization is that of the token that ended it."""
 
     user_id: UUID
+    organization_id: UUID
     session_id: UUID
 
 

@@ -65,11 +65,9 @@ async def refresh(services: Services, request: web.Request, visitor: Visitor) ->
         ) as error:
             if isinstance(error, errors.RefreshReused):
                 log.warning("refresh_token_reused", session=str(error.session_id), ended=True)
-                facts.skipped, facts.session_id, facts.user_id = (
-                    False,
-                    error.session_id,
-                    _owner(services, token, now),
-                )
+                claims = services.tokens.verify(token.token, RefreshClaims, now)
+                facts.skipped, facts.session_id = False, error.session_id
+                facts.user_id, facts.organization_id = claims.user_id, claims.organization_id
             refusals.append(error)
         else:
             return _answer_tokens(services, request, visitor, pair)
@@ -92,13 +90,18 @@ async def logout(services: Services, request: web.Request, visitor: Visitor) -> 
         tokens.append(await _sent_refresh_token(request))
     facts = facts_of(request)
     facts.skipped = True  # unless a session ends: anybody may send anything here
+    ids: list[UUID] = []
     for one in tokens:
         if isinstance(one, RefreshToken):
             ended = await services.sessions.close(one, now)
         else:
             ended = await services.sessions.close_bearer(one, now)
         if ended is not None:
-            facts.skipped, facts.session_id, facts.user_id = False, ended.session_id, ended.user_id
+            facts.skipped = False
+            facts.user_id, facts.organization_id, facts.session_id = ended
+            ids = [*ids, ended.session_id]
+    if len(ids) > 1:
+        facts.details = {"sessions": ids}
     elsewhere = await end_session_url(services, visitor, tokens, now)
     if elsewhere is None:
         return success(LoggedOutAnswer(status="logged_out"))
@@ -128,11 +131,6 @@ async def switch(services: Services, request: web.Request, caller: Caller) -> we
 def token_end(services: Services, caller: Caller) -> float:
     """Return the ``exp`` of the caller's token, POSIX seconds, without the leeway; infinity if it has none."""
     return math.inf if caller.expires_at is None else caller.expires_at - services.tokens.leeway_seconds
-
-
-def _owner(services: Services, token: RefreshToken, now: float) -> UUID:
-    """Return the user of a refresh token that was verified at `now`."""
-    return services.tokens.verify(token.token, RefreshClaims, now).user_id
 
 
 async def _are_over(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.support.calls import ask_at, bearer, request
 from tests.support.operations import hosted
+from tests.support.trails import verified
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ async def test_every_hosted_endpoint_does_what_it_is_for(pooled: str, world: Wor
     await passwords(visitor)
     for path in ("/api/auth/ws-token", "/api/auth/whoami"):
         await visitor.call("GET", path, None, bearer(admin["access_token"]))
+    trail = await visitor.call("GET", "/api/auth/audit", None, bearer(admin["access_token"]))
+    assert {"sign_in", "logout", "create_api_key", "change_password"} <= {
+        one["event"] for one in trail["records"]
+    }
+    rows, broken = await verified(world.store)
+    assert (rows >= len(trail["records"]), broken) == (True, "")
     for path in ("/api/auth/openapi.json", "/api/auth/docs", "/.well-known/jwks.json"):
         await visitor.call("GET", path)
     assert visitor.called == {(method, path) for method, path, _ in hosted(gateway)}

@@ -96,7 +96,7 @@ async def test_what_a_user_does_to_sessions_is_recorded(world: World, gate: Gate
     assert switched.facts == {"from": str(world.home)}
     await granted(gate, post("/api/auth/logout", {"refresh_token": second["refresh_token"]}))
     left = await one(world, "logout")
-    assert left.user_id == world.both
+    assert (left.user_id, left.organization_id) == (world.both, world.home)
     for nothing in ({}, {"refresh_token": second["refresh_token"]}, {"refresh_token": "rubbish"}):
         await granted(gate, post("/api/auth/logout", nothing))
     await granted(gate, request("POST", "/api/auth/logout-all", token))
@@ -113,6 +113,7 @@ async def test_a_refresh_is_recorded_only_when_its_token_was_used_before(world: 
     assert (await ask(gate, post("/api/auth/refresh", body))).status == 401
     found = await one(world, "refresh_reuse")
     assert (found.user_id, found.outcome, found.reason) == (world.agent, "refused", "reused")
+    assert found.organization_id == world.home
     assert found.session_id is not None
     assert (await ask(gate, post("/api/auth/refresh", body))).status == 401
     assert (await ask(gate, post("/api/auth/refresh", {"refresh_token": "x"}))).status == 401
