@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check coverage lock docs docs-site clean fuzz bench soak programs compiled test-compiled test-oldest
+.PHONY: help install run test check coverage lock docs docs-site clean fuzz bench soak instructions programs compiled test-compiled test-oldest
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
@@ -131,6 +131,9 @@ test-compiled: .compiled/.built ## what speaks HTTP, tested again with the warm 
 
 test-oldest: test-compiled ## for the oldest Python: test-compiled, and what it leaves out that depends on the Python
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests/authcore tests/config tests/commands tests/observe $(ARGS)
+
+instructions: .compiled/.built ## the instructions of a request on the warm path, held to bench/instructions.json; needs valgrind
+	@$(BIN)/python -P -m bench.instructions $(ARGS)
 
 bench: $(VENV)/.bench .compiled/.built ## side by side with the proxies people would pick; needs nginx, wrk, util-linux (and uses haproxy)
 	@$(BIN)/python -m bench $(ARGS)

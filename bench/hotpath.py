@@ -11,7 +11,7 @@ import cProfile
 import pstats
 import time
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from uuid import uuid4
 
 import click
@@ -86,22 +86,17 @@ def main(requests: int, rounds: int, profile: bool) -> None:  # noqa: FBT001 -- 
 
 async def _main(requests: int, rounds: int, *, profile: bool) -> None:
     exchange, token = await stage()
-    same, varied = [ANSWER], [_answer(number) for number in range(1000)]
-    for name, make, answers in (
-        ("terse client", _terse, same),
-        ("browser", _browser, same),
-        ("browser, answers that vary", _browser, varied),
-    ):
-        messages = [make(number, token) for number in range(requests)]
-        exchange(messages[:500], answers)
+    for load in LOADS:
+        messages = [load.make(number, token) for number in range(requests)]
+        exchange(messages[:500], load.answers)
         if profile:
             profiler = cProfile.Profile()
-            cast("Any", profiler).runcall(exchange, messages, answers)
-            click.echo(name)
+            cast("Any", profiler).runcall(exchange, messages, load.answers)
+            click.echo(load.name)
             pstats.Stats(profiler).sort_stats("tottime").print_stats(32)
             continue
-        best = min(_timed(exchange, messages, answers) for _ in range(rounds))
-        click.echo(f"{name:28} {1e6 * best / requests:6.2f} us a request")
+        best = min(_timed(exchange, messages, load.answers) for _ in range(rounds))
+        click.echo(f"{load.name:28} {1e6 * best / requests:6.2f} us a request")
 
 
 def _terse(_: int, token: bytes) -> bytes:
@@ -119,6 +114,27 @@ def _answer(number: int) -> bytes:
         b'Content-Length: %d\r\nLast-Modified: Mon, 23 Nov 2026 00:00:00 GMT\r\nETag: "%d"\r\n'
         b"Connection: keep-alive\r\nAccept-Ranges: bytes\r\n\r\n" % (100 + number, number)
     ) + b"x" * (100 + number)
+
+
+class Load(NamedTuple):
+    """Load: requests of one kind of client, and the upstream's answers in turn.
+
+    Attributes:
+        name: Its name in tables.
+        make: Returns the request of a number, with a token.
+        answers: The upstream's answers.
+    """
+
+    name: str
+    make: Callable[[int, bytes], bytes]
+    answers: list[bytes]
+
+
+LOADS: Final = (
+    Load("terse client", _terse, [ANSWER]),
+    Load("browser", _browser, [ANSWER]),
+    Load("browser, answers that vary", _browser, [_answer(number) for number in range(1000)]),
+)
 
 
 def _timed(exchange: Exchange, messages: list[bytes], answers: list[bytes]) -> float:
@@ -152,7 +168,7 @@ async def stage(**groups: Any) -> tuple[Exchange, bytes]:
     outbox = gateway._listener.outbox = WriteBuffers(lambda _: None)  # noqa: SLF001 -- flushed by hand: no turn of the loop ends
     connection = gateway._listener.protocol()  # noqa: SLF001
     connection.connection_made(near)
-    pool = gateway._upstreams.now["default"].pool  # noqa: SLF001
+    pool = gateway._upstreams.now["upstream"].pool  # noqa: SLF001
     upstream = UpstreamConnection(gateway._deadlines, outbox, KnownHeads(), lambda _: None)  # noqa: SLF001
     upstream.connection_made(far)
     pool.unused.add(upstream)
