@@ -47,10 +47,11 @@ lock: $(STAMP) ## resolve the lock files anew (they name no index: yours is used
 	@$(COMPILE) --group dist --output-file requirements-dist.lock
 	@$(COMPILE) --group helm --no-deps --output-file requirements-helm.lock
 
-docs: $(STAMP) ## generate what is generated: docs/configuration.md, docs/commands.md and the chart's schema
+docs: $(STAMP) ## generate what is generated: docs/configuration.md, docs/commands.md, the chart's schema and its table of values
 	@$(BIN)/python -m gateway settings --format markdown > docs/configuration.md
 	@$(BIN)/python -m gateway man --format markdown > docs/commands.md
 	@$(BIN)/python helm/make_schema.py > helm/whatomate-gateway/values.schema.json
+	@$(BIN)/python helm/values.py
 
 # Apart: the site is made by MkDocs, which the gateway does not need.
 .site/.installed: requirements-docs.lock | $(STAMP)

@@ -1,8 +1,11 @@
-"""Generator of the chart's values.schema.json, from chart-values.json and the gateway's settings.
+"""Generator of the chart's values.schema.json, from chart-values.json, Kubernetes' types and the gateway's settings.
 
     python helm/make_schema.py > helm/whatomate-gateway/values.schema.json
 
-Law: every bound of a setting is checked by the chart before a pod starts, and no setting is described twice.
+Laws:
+
+- Every bound of a setting is checked by the chart before a pod starts, and no setting is described twice.
+- A name that does not exist is refused at every depth, in the parts that are Kubernetes' own too.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ sys.path.insert(0, str(HERE.parent))
 # The path is set above, so that this runs from anywhere.
 from config.describing import schema  # noqa: E402 -- see above
 from config.routes import schema as route_schema  # noqa: E402 -- see above
+from helm.values import described, own_schema  # noqa: E402 -- see above
 
 SET_BY_THE_CHART: Final = ("GATEWAY_ADMIN_LISTEN", "GATEWAY_ROUTES", "GATEWAY_JWT_KEYS_DIR")
 """Settings that name places in the pod, which the chart makes."""
@@ -25,7 +29,8 @@ SET_BY_THE_CHART: Final = ("GATEWAY_ADMIN_LISTEN", "GATEWAY_ROUTES", "GATEWAY_JW
 
 def values_schema() -> dict[str, Any]:
     """Return the schema."""
-    whole: dict[str, Any] = json.loads((HERE / "chart-values.json").read_text(encoding="utf-8"))
+    whole = own_schema()
+    described(whole)
     parts = schema()
     for name in SET_BY_THE_CHART:
         parts["config"]["properties"].pop(name, None)
@@ -34,7 +39,8 @@ def values_schema() -> dict[str, Any]:
     for holder in (whole, whole["properties"]["migrations"]):
         holder["properties"]["secrets"]["properties"]["create"] |= parts["secrets"]
     routes = route_schema()
-    whole["$defs"] = routes.pop("$defs", {})
+    kubernetes = json.loads((HERE / "kubernetes.json").read_text(encoding="utf-8"))
+    whole["$defs"] |= routes.pop("$defs", {}) | kubernetes["$defs"]
     file = {key: value for key, value in routes.items() if key not in {"$schema", "$id", "title"}}
     whole["properties"]["routes"]["anyOf"] = [{"maxProperties": 0}, file]
     return whole

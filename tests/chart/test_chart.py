@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from config.load import load_settings
-from tests.chart.rendering import CHART, EVERYTHING, EXAMPLE, LEAST, WAYS, helm, rendered, the
+from tests.chart.rendering import CHART, EVERYTHING, EXAMPLE, LEAST, WAYS, WORKLOAD, helm, rendered, the
 from tests.support.programs import TOOLS, program
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_what_it_renders_is_what_kubernetes_takes(way: str, tmp_path: Path) -> N
 
 
 def test_the_validator_can_fail(tmp_path: Path) -> None:
-    service = the("Service", rendered(LEAST, tmp_path))
+    service = the("Service", rendered(LEAST, tmp_path), "-gateway")
     service["spec"]["prots"] = service["spec"].pop("ports")
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(service))
     done = subprocess.run(
@@ -140,7 +140,7 @@ def test_the_gateway_accepts_the_settings_it_is_given(way: str, tmp_path: Path) 
         (tmp_path / "token").write_text("0123456789-0123456789")
         settings["GATEWAY_ADMIN_TOKEN_FILE"] = str(tmp_path / "token")
     found = load_settings(environment=settings, env_file=tmp_path / "none")
-    assert found.admin.listen == "0.0.0.0:8081"
+    assert found.admin.listen == (":8081" if way == "gateway-everything" else "0.0.0.0:8081")
     if way == "gateway-everything":
         assert found.limit.body_bytes == 1_073_741_824
         assert [str(one) for one in found.trusted_proxies] == ["10.0.0.0/8", "fd00::/8"]
@@ -151,7 +151,7 @@ def test_the_gateway_accepts_the_settings_it_is_given(way: str, tmp_path: Path) 
 def test_the_time_a_pod_has_to_end_covers_its_drain(way: str, tmp_path: Path) -> None:
     documents = rendered(WAYS[way], tmp_path)
     pod = the("Deployment", documents)["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
+    container = pod["containers"][0]
     before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     told = the("ConfigMap", documents, "whatomate-gateway")["data"]
     delay = float(told["GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS"])
@@ -211,13 +211,16 @@ def test_a_changed_setting_replaces_pods_and_a_changed_route_does_not(tmp_path: 
     assert checksum(routes={"upstreams": {"files": {"url": "http://others:7070"}}}) == before
 
 
+def egress_ports(policy: dict[str, Any]) -> set[int]:
+    return {one["port"] for rule in policy["egress"] for one in rule.get("ports", ())}
+
+
 def test_the_network_policy_lets_out_to_every_upstream_that_is_named(tmp_path: Path) -> None:
     policy = the("NetworkPolicy", rendered(EVERYTHING, tmp_path))["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
-    ports = {one["port"] for rule in policy["egress"] for one in rule.get("ports", ())}
-    assert ports == {53, 443, 5432, 7070, 9000}
+    assert egress_ports(policy) == {53, 443, 4318, 5432, 7070, 9000}
     by_port = {rule["ports"][0]["port"]: rule for rule in policy["ingress"]}
-    assert by_port["admin"]["from"] == EVERYTHING["networkPolicy"]["adminFrom"]
+    assert by_port[8081]["from"][:-1] == EVERYTHING["networkPolicy"]["adminFrom"]
 
 
 def test_the_migration_runs_before_the_pods_and_needs_nothing_that_comes_after_it(tmp_path: Path) -> None:
@@ -232,7 +235,13 @@ def test_the_migration_runs_before_the_pods_and_needs_nothing_that_comes_after_i
         job["metadata"]["annotations"]["helm.sh/hook-weight"]
     )
     assert pod["volumes"][0]["secret"]["secretName"] == secret["metadata"]["name"]
-    assert "serviceAccountName" not in pod
+    account = the("ServiceAccount", documents, "-migrate")
+    assert pod["serviceAccountName"] == account["metadata"]["name"]
+    assert (
+        account["metadata"]["annotations"].items() >= {"role": "owner", "helm.sh/hook-weight": "-10"}.items()
+    )
+    assert account["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert "serviceAccountName" not in the("Job", rendered(LEAST, tmp_path))["spec"]["template"]["spec"]
     assert {"name": "GATEWAY_DATABASE_TRIGGERS", "value": "false"} in pod["containers"][0]["env"]
 
 
@@ -275,7 +284,15 @@ def test_a_password_that_the_chart_is_given_goes_to_the_job_as_well(tmp_path: Pa
 
 def test_in_a_sidecar_there_is_no_workload_but_everything_beside_it(tmp_path: Path) -> None:
     kinds = {one["kind"] for one in rendered(WAYS["sidecar-everything"], tmp_path)}
-    assert kinds == {"ConfigMap", "Secret", "Job", "NetworkPolicy", "PodMonitor", "PrometheusRule"}
+    assert kinds == {
+        "ConfigMap",
+        "Secret",
+        "ServiceAccount",
+        "Job",
+        "NetworkPolicy",
+        "PodMonitor",
+        "PrometheusRule",
+    }
 
 
 def test_in_a_sidecar_the_pod_is_reached_through_the_gateway_alone(tmp_path: Path) -> None:
@@ -351,13 +368,13 @@ def test_each_alert_leads_to_the_runbook_where_a_value_says_it_is(tmp_path: Path
 
 def test_a_token_among_the_secrets_of_the_chart_is_sent_too(tmp_path: Path) -> None:
     create = {**EVERYTHING["secrets"]["create"], "GATEWAY_ADMIN_TOKEN": "0123456789-0123456789"}
-    values = {**EVERYTHING, "adminToken": {"existing": ""}, "secrets": {"create": create}}
+    values = {**WORKLOAD, "adminToken": {"existing": ""}, "secrets": {"create": create}}
     documents = rendered(values, tmp_path)
     (endpoint,) = the("ServiceMonitor", documents)["spec"]["endpoints"]
     secret = the("Secret", documents, "whatomate-gateway")
     named = endpoint["authorization"]["credentials"]
     assert (named["name"], named["key"] in secret["stringData"]) == (secret["metadata"]["name"], True)
-    (endpoint,) = the("ServiceMonitor", rendered({**EVERYTHING, "adminToken": {"existing": ""}}, tmp_path))[
+    (endpoint,) = the("ServiceMonitor", rendered({**WORKLOAD, "adminToken": {"existing": ""}}, tmp_path))[
         "spec"
     ]["endpoints"]
     assert "authorization" not in endpoint
@@ -436,7 +453,7 @@ def test_the_example_puts_a_native_sidecar_into_a_backends_pod(tmp_path: Path) -
                 "config": {**LEAST["config"], "GATEWAY_ADMIN_TLS_CERT_FILE": "/tls/tls.crt"},
                 "monitoring": {"podMonitor": {"enabled": True}},
             },
-            "monitoring.tls is required beside config.GATEWAY_ADMIN_TLS_CERT_FILE",
+            "monitoring.tls is required where the admin listener speaks TLS",
         ),
         ({"mode": "both"}, "must be one of 'gateway', 'sidecar'"),
         ({"routes": {"upstreams": {"files": {"url": "ftp://files"}}}}, "/routes/upstreams/files/url"),

@@ -8,16 +8,17 @@
 
 {{/* What the ConfigMap holds: what is written in `config`, and where the chart mounts things. */}}
 {{- define "whatomate-gateway.settings" -}}
-{{- range $name, $value := .Values.config }}
+{{- $any := or (has "IPv6" .Values.service.ipFamilies) (hasSuffix "DualStack" .Values.service.ipFamilyPolicy) -}}
+{{- range $name, $value := omit .Values.config "GATEWAY_LISTEN" }}
 {{- if not (kindIs "invalid" $value) }}
 {{ $name }}: {{ include "whatomate-gateway.value" $value | quote }}
 {{- end }}
 {{- end }}
-{{- if not (hasKey .Values.config "GATEWAY_LISTEN") }}
-GATEWAY_LISTEN: "0.0.0.0:8080"
-{{- end }}
-GATEWAY_ADMIN_LISTEN: "0.0.0.0:8081"
+GATEWAY_LISTEN: {{ include "whatomate-gateway.value" (dig "GATEWAY_LISTEN" "" .Values.config | default (ternary ":8080" "0.0.0.0:8080" $any)) | quote }}
+GATEWAY_ADMIN_LISTEN: {{ ternary ":8081" "0.0.0.0:8081" $any | quote }}
+{{- if include "whatomate-gateway.secret" . }}
 GATEWAY_SECRETS_DIR: /run/secrets/gateway
+{{- end }}
 {{- if .Values.routes }}
 GATEWAY_ROUTES: /etc/gateway/routes.yaml
 {{- end }}
@@ -26,6 +27,10 @@ GATEWAY_JWT_KEYS_DIR: /run/secrets/keys
 {{- end }}
 {{- if .Values.adminToken.existing }}
 GATEWAY_ADMIN_TOKEN_FILE: /run/secrets/admin/token
+{{- end }}
+{{- if .Values.adminTls.existing }}
+GATEWAY_ADMIN_TLS_CERT_FILE: /run/secrets/admin-tls/tls.crt
+GATEWAY_ADMIN_TLS_KEY_FILE: /run/secrets/admin-tls/tls.key
 {{- end }}
 {{- if .Values.tls.existing }}
 GATEWAY_TLS_CERT_FILE: /run/secrets/tls/tls.crt
@@ -36,16 +41,49 @@ GATEWAY_TLS_CLIENT_CA_FILE: /run/secrets/client-authorities/ca.crt
 {{- end }}
 {{- end }}
 
-{{/* The public port: of GATEWAY_LISTEN where that is set, else 8080. */}}
+{{- define "whatomate-gateway.adminHost" -}}
+{{- printf "%s-admin.%s.svc" (include "whatomate-gateway.fullname" .) .Release.Namespace -}}
+{{- end }}
+
+{{/* The public ports that are reached from outside of the pod, in order and with a space between; a Unix socket and loopback have none. */}}
+{{- define "whatomate-gateway.ports" -}}
+{{- $ports := list -}}
+{{- range include "whatomate-gateway.value" (dig "GATEWAY_LISTEN" "" .Values.config | default "0.0.0.0:8080") | splitList "," }}
+{{- $listen := trim . -}}
+{{- if not (or (hasPrefix "unix:" $listen) (hasPrefix "127." $listen) (hasPrefix "[::1]" $listen) (hasPrefix "localhost:" $listen)) -}}
+{{- $ports = append $ports (regexFind "[0-9]+$" $listen) -}}
+{{- end -}}
+{{- end -}}
+{{- join " " (uniq $ports) -}}
+{{- end }}
+
+{{/* The first of them. */}}
 {{- define "whatomate-gateway.port" -}}
-{{- dig "GATEWAY_LISTEN" "0.0.0.0:8080" .Values.config | splitList "," | first | splitList ":" | last -}}
+{{- include "whatomate-gateway.ports" . | splitList " " | first -}}
+{{- end }}
+
+{{/* The port of GATEWAY_TLS_REDIRECT_LISTEN, if there is one. */}}
+{{- define "whatomate-gateway.redirect" -}}
+{{- dig "GATEWAY_TLS_REDIRECT_LISTEN" "" .Values.config | default "" | regexFind "[0-9]+$" -}}
+{{- end }}
+
+{{/* Not empty where the public port, or the admin listener, speaks TLS. */}}
+{{- define "whatomate-gateway.hasTls" -}}
+{{- if or .Values.tls.existing (dig "GATEWAY_TLS_CERT_FILE" "" .Values.config) }}yes{{ end -}}
+{{- end }}
+{{- define "whatomate-gateway.hasAdminTls" -}}
+{{- if or .Values.adminTls.existing (dig "GATEWAY_ADMIN_TLS_CERT_FILE" "" .Values.config) }}yes{{ end -}}
 {{- end }}
 
 {{/* Everything that happens between the end of a pod and its being killed, and something to spare. */}}
 {{- define "whatomate-gateway.grace" -}}
+{{- add (include "whatomate-gateway.drain" .) 10 -}}
+{{- end }}
+
+{{- define "whatomate-gateway.drain" -}}
 {{- $delay := dig "GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS" 5 .Values.config -}}
 {{- $drain := dig "GATEWAY_TIMEOUT_DRAIN_SECONDS" 30 .Values.config -}}
-{{- add .Values.preStopSeconds (ceil $delay) (ceil $drain) 10 -}}
+{{- add .Values.preStopSeconds (ceil $delay) (ceil $drain) -}}
 {{- end }}
 
 {{/* The container, of either mode. */}}
@@ -55,19 +93,29 @@ image: {{ include "whatomate-gateway.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 args: [serve{{ if gt (int .Values.workers) 1 }}, --workers, {{ .Values.workers | quote }}{{ end }}]
 envFrom:
-  - configMapRef: {name: {{ include "whatomate-gateway.fullname" . }}}
+  {{- with .Values.extraEnvFrom }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  # Last, so that it wins.
+  - configMapRef: {name: {{ include "whatomate-gateway.fullname" . | quote }}}
+{{- with .Values.extraEnv }}
+env:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 ports:
-  - {name: http, containerPort: {{ include "whatomate-gateway.port" . }}, protocol: TCP}
+  {{- range $place, $port := include "whatomate-gateway.ports" . | splitList " " | compact }}
+  - {name: http{{ if $place }}-{{ add1 $place }}{{ end }}, containerPort: {{ $port }}, protocol: TCP}
+  {{- end }}
+  {{- with include "whatomate-gateway.redirect" . }}
+  - {name: redirect, containerPort: {{ . }}, protocol: TCP}
+  {{- end }}
   - {name: admin, containerPort: 8081, protocol: TCP}
-startupProbe:
-  httpGet: {path: /livez, port: admin{{ include "whatomate-gateway.scheme" . }}}
-  {{- toYaml .Values.probes.startup | nindent 2 }}
-readinessProbe:
-  httpGet: {path: {{ .Values.probes.readiness.path | default "/readyz" }}, port: admin{{ include "whatomate-gateway.scheme" . }}}
-  {{- toYaml (omit .Values.probes.readiness "path") | nindent 2 }}
-livenessProbe:
-  httpGet: {path: /livez, port: admin{{ include "whatomate-gateway.scheme" . }}}
-  {{- toYaml .Values.probes.liveness | nindent 2 }}
+{{- range $name := list "startup" "readiness" "liveness" }}
+{{- $probe := index $.Values.probes $name }}
+{{ $name }}Probe:
+  httpGet: {path: {{ $probe.path | quote }}, port: admin{{ if include "whatomate-gateway.hasAdminTls" $ }}, scheme: HTTPS{{ end }}}
+  {{- omit $probe "path" | toYaml | nindent 2 }}
+{{- end }}
 {{- if .Values.preStopSeconds }}
 lifecycle:
   preStop:
@@ -78,7 +126,9 @@ resources:
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
 volumeMounts:
+  {{- if include "whatomate-gateway.secret" . }}
   - {name: gateway-secrets, mountPath: /run/secrets/gateway, readOnly: true}
+  {{- end }}
   - {name: gateway-tmp, mountPath: /tmp}
   {{- if .Values.routes }}
   - {name: gateway-routes, mountPath: /etc/gateway, readOnly: true}
@@ -88,6 +138,9 @@ volumeMounts:
   {{- end }}
   {{- if .Values.adminToken.existing }}
   - {name: gateway-admin, mountPath: /run/secrets/admin, readOnly: true}
+  {{- end }}
+  {{- if .Values.adminTls.existing }}
+  - {name: gateway-admin-tls, mountPath: /run/secrets/admin-tls, readOnly: true}
   {{- end }}
   {{- if .Values.tls.existing }}
   - {name: gateway-tls, mountPath: /run/secrets/tls, readOnly: true}
@@ -102,8 +155,10 @@ volumeMounts:
 
 {{/* The volumes it mounts. */}}
 {{- define "whatomate-gateway.volumes" -}}
+{{- with include "whatomate-gateway.secret" . }}
 - name: gateway-secrets
-  secret: {secretName: {{ include "whatomate-gateway.secret" . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+{{- end }}
 - name: gateway-tmp
   emptyDir: {medium: Memory, sizeLimit: 16Mi}
 {{- if .Values.routes }}
@@ -112,21 +167,25 @@ volumeMounts:
 {{- end }}
 {{- if .Values.signingKeys.existing }}
 - name: gateway-keys
-  secret: {secretName: {{ .Values.signingKeys.existing }}, defaultMode: 0440}
+  secret: {secretName: {{ .Values.signingKeys.existing | quote }}, defaultMode: 0440}
 {{- end }}
 {{- with .Values.adminToken }}
 {{- if .existing }}
 - name: gateway-admin
-  secret: {secretName: {{ .existing }}, defaultMode: 0440, items: [{key: {{ .key }}, path: token}]}
+  secret: {secretName: {{ .existing | quote }}, defaultMode: 0440, items: [{key: {{ .key | quote }}, path: token}]}
 {{- end }}
+{{- end }}
+{{- if .Values.adminTls.existing }}
+- name: gateway-admin-tls
+  secret: {secretName: {{ .Values.adminTls.existing | quote }}, defaultMode: 0440}
 {{- end }}
 {{- if .Values.tls.existing }}
 - name: gateway-tls
-  secret: {secretName: {{ .Values.tls.existing }}, defaultMode: 0440}
+  secret: {secretName: {{ .Values.tls.existing | quote }}, defaultMode: 0440}
 {{- end }}
 {{- if .Values.tls.clientAuthorities }}
 - name: gateway-client-authorities
-  secret: {secretName: {{ .Values.tls.clientAuthorities }}, defaultMode: 0440, items: [{key: ca.crt, path: ca.crt}]}
+  secret: {secretName: {{ .Values.tls.clientAuthorities | quote }}, defaultMode: 0440, items: [{key: ca.crt, path: ca.crt}]}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
@@ -140,7 +199,7 @@ volumeMounts:
 
 {{/* How a scrape asks the admin listener: by TLS where it speaks that, and with its token, where there is one. */}}
 {{- define "whatomate-gateway.scrape" -}}
-{{- if dig "GATEWAY_ADMIN_TLS_CERT_FILE" "" .Values.config }}
+{{- if include "whatomate-gateway.hasAdminTls" . }}
 scheme: https
 tlsConfig:
   {{- .Values.monitoring.tls | toYaml | nindent 2 }}
@@ -148,15 +207,10 @@ tlsConfig:
 {{- if .Values.adminToken.existing }}
 authorization:
   type: Bearer
-  credentials: {name: {{ .Values.adminToken.existing }}, key: {{ .Values.adminToken.key }}}
+  credentials: {name: {{ .Values.adminToken.existing | quote }}, key: {{ .Values.adminToken.key | quote }}}
 {{- else if hasKey (.Values.secrets.create | default dict) "GATEWAY_ADMIN_TOKEN" }}
 authorization:
   type: Bearer
-  credentials: {name: {{ include "whatomate-gateway.secret" . }}, key: GATEWAY_ADMIN_TOKEN}
+  credentials: {name: {{ include "whatomate-gateway.secret" . | quote }}, key: GATEWAY_ADMIN_TOKEN}
 {{- end }}
-{{- end }}
-
-{{/* How probes ask the admin listener, where it speaks TLS. */}}
-{{- define "whatomate-gateway.scheme" -}}
-{{- if dig "GATEWAY_ADMIN_TLS_CERT_FILE" "" .Values.config }}, scheme: HTTPS{{ end -}}
 {{- end }}

@@ -1,0 +1,226 @@
+"""A value for each that the chart takes, other than its default, and what has to be set for it to matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SELECTOR = {"matchLabels": {"app": "x"}}
+ENV = [{"name": "OTEL_SERVICE_NAME", "value": "edge"}]
+ENV_FROM = [{"configMapRef": {"name": "more"}}]
+VOLUME = [{"name": "more", "emptyDir": {}}]
+MOUNT = [{"name": "more", "mountPath": "/more"}]
+CONTAINER = [{"name": "more", "image": "more:1"}]
+TOLERATION = [{"key": "only", "operator": "Exists"}]
+AFFINITY: dict[str, Any] = {"nodeAffinity": {}, "podAntiAffinity": {}}
+RELABEL = [{"action": "labeldrop", "regex": "pod"}]
+RULE = [{"ports": [{"port": 7000, "protocol": "TCP"}]}]
+PEER = [{"podSelector": SELECTOR}]
+SECRET = {
+    "GATEWAY_DATABASE_URL": "postgresql://a:b@db/w",
+    "GATEWAY_JWT_SECRET": "0123456789-0123456789-0123456789",
+}
+
+BALANCER: dict[str, Any] = {"service": {"type": "LoadBalancer"}}
+INGRESS: dict[str, Any] = {"ingress": {"enabled": True, "hosts": [{"host": "a.example.com"}]}}
+ROUTE: dict[str, Any] = {"httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}}
+SCALED: dict[str, Any] = {"autoscaling": {"enabled": True}}
+OWN: dict[str, Any] = {"migrations": {"serviceAccount": {"create": True}}}
+
+
+def on(part: str) -> dict[str, Any]:
+    return {"monitoring": {part: {"enabled": True}}}
+
+
+CHANGES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "mode": ("sidecar", {}),
+    "nameOverride": ("edge", {}),
+    "fullnameOverride": ("edge", {}),
+    "commonLabels": ({"a": "b"}, {}),
+    "commonAnnotations": ({"a": "b"}, {}),
+    "image.repository": ("registry.example/gateway", {}),
+    "image.tag": ("1.2.3", {}),
+    "image.digest": ("sha256:" + "0" * 64, {}),
+    "image.pullPolicy": ("Always", {}),
+    "imagePullSecrets": ([{"name": "registry"}], {}),
+    "config": ({"GATEWAY_LOG_LEVEL": "debug"}, {}),
+    "routes": ({"upstreams": {"files": {"url": "http://files:7070"}}}, {}),
+    "secrets.existing": ("others", {}),
+    "secrets.create": (
+        SECRET,
+        {"secrets": {"existing": ""}, "extraEnvFrom": ENV_FROM, "migrations": {"enabled": False}},
+    ),
+    "signingKeys.existing": ("keys", {}),
+    "adminToken.existing": ("token", {}),
+    "adminToken.key": ("bearer", {"adminToken": {"existing": "token"}}),
+    "adminTls.existing": ("admin-tls", {}),
+    "tls.existing": ("tls", {}),
+    "tls.clientAuthorities": ("clients", {}),
+    "extraEnv": (ENV, {}),
+    "extraEnvFrom": (ENV_FROM, {}),
+    "workers": (2, {}),
+    "preStopSeconds": (0, {}),
+    "resources.requests": ({"cpu": 2}, {}),
+    "resources.limits": ({"memory": "1Gi"}, {}),
+    "probes.startup.path": ("/readyz", {}),
+    "probes.startup.initialDelaySeconds": (1, {}),
+    "probes.startup.periodSeconds": (2, {}),
+    "probes.startup.failureThreshold": (9, {}),
+    "probes.startup.timeoutSeconds": (9, {}),
+    "probes.readiness.path": ("/livez", {}),
+    "probes.readiness.initialDelaySeconds": (1, {}),
+    "probes.readiness.periodSeconds": (2, {}),
+    "probes.readiness.failureThreshold": (9, {}),
+    "probes.readiness.successThreshold": (2, {}),
+    "probes.readiness.timeoutSeconds": (9, {}),
+    "probes.liveness.path": ("/readyz", {}),
+    "probes.liveness.initialDelaySeconds": (1, {}),
+    "probes.liveness.periodSeconds": (2, {}),
+    "probes.liveness.failureThreshold": (9, {}),
+    "probes.liveness.timeoutSeconds": (9, {}),
+    "securityContext": ({"runAsUser": 1000}, {}),
+    "extraVolumes": (VOLUME, {}),
+    "extraVolumeMounts": (MOUNT, {"extraVolumes": VOLUME}),
+    "podSecurityContext": ({"fsGroup": 1000}, {}),
+    "nodeSelector": ({"a": "b"}, {}),
+    "tolerations": (TOLERATION, {}),
+    "affinity": (AFFINITY, {}),
+    "priorityClassName": ("high", {}),
+    "runtimeClassName": ("gvisor", {}),
+    "schedulerName": ("other", {}),
+    "hostAliases": ([{"ip": "10.0.0.1", "hostnames": ["db"]}], {}),
+    "dnsPolicy": ("Default", {}),
+    "dnsConfig": ({"searches": ["example.com"]}, {}),
+    "replicas": (3, {}),
+    "strategy": ({"type": "Recreate"}, {}),
+    "minReadySeconds": (9, {}),
+    "progressDeadlineSeconds": (9, {}),
+    "revisionHistoryLimit": (9, {}),
+    "terminationGracePeriodSeconds": (900, {}),
+    "topologySpreadConstraints": ([], {}),
+    "deploymentAnnotations": ({"a": "b"}, {}),
+    "deploymentLabels": ({"a": "b"}, {}),
+    "podAnnotations": ({"a": "b"}, {}),
+    "podLabels": ({"a": "b"}, {}),
+    "initContainers": (CONTAINER, {}),
+    "extraContainers": (CONTAINER, {}),
+    "serviceAccount.create": (False, {}),
+    "serviceAccount.name": ("edge", {}),
+    "serviceAccount.annotations": ({"a": "b"}, {}),
+    "serviceAccount.automount": (True, {}),
+    "service.type": ("NodePort", {}),
+    "service.port": (81, {}),
+    "service.nodePort": (30000, BALANCER),
+    "service.appProtocol": ("kubernetes.io/h2c", {}),
+    "service.redirectPort": (81, {"config": {"GATEWAY_TLS_REDIRECT_LISTEN": "0.0.0.0:8082"}}),
+    "service.extraPorts": ([{"name": "more", "port": 7000}], {}),
+    "service.annotations": ({"a": "b"}, {}),
+    "service.labels": ({"a": "b"}, {}),
+    "service.clusterIP": ("None", {}),
+    "service.externalIPs": (["203.0.113.1"], {}),
+    "service.loadBalancerClass": ("example.com/balancer", BALANCER),
+    "service.loadBalancerSourceRanges": (["203.0.113.0/24"], BALANCER),
+    "service.allocateLoadBalancerNodePorts": (False, BALANCER),
+    "service.externalTrafficPolicy": ("Local", BALANCER),
+    "service.healthCheckNodePort": (
+        30001,
+        {"service": {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}},
+    ),
+    "service.internalTrafficPolicy": ("Local", {}),
+    "service.trafficDistribution": ("PreferClose", {}),
+    "service.ipFamilies": (["IPv6"], {}),
+    "service.ipFamilyPolicy": ("PreferDualStack", {}),
+    "service.sessionAffinity": ("ClientIP", {}),
+    "service.sessionAffinityConfig": (
+        {"clientIP": {"timeoutSeconds": 600}},
+        {"service": {"sessionAffinity": "ClientIP"}},
+    ),
+    "ingress.enabled": (True, {"ingress": {"hosts": [{"host": "a.example.com"}]}}),
+    "ingress.className": ("nginx", INGRESS),
+    "ingress.annotations": ({"a": "b"}, INGRESS),
+    "ingress.hosts": ([{"host": "b.example.com", "paths": ["/x"]}], INGRESS),
+    "ingress.tls": ([{"secretName": "tls"}], INGRESS),
+    "httpRoute.enabled": (True, {"httpRoute": {"parentRefs": [{"name": "public"}]}}),
+    "httpRoute.annotations": ({"a": "b"}, ROUTE),
+    "httpRoute.parentRefs": ([{"name": "other", "namespace": "gateways"}], ROUTE),
+    "httpRoute.hostnames": (["a.example.com"], ROUTE),
+    "autoscaling.enabled": (True, {}),
+    "autoscaling.minReplicas": (3, SCALED),
+    "autoscaling.maxReplicas": (11, SCALED),
+    "autoscaling.targetCPUUtilizationPercentage": (50, SCALED),
+    "autoscaling.scaleDownStabilizationSeconds": (60, SCALED),
+    "autoscaling.extraMetrics": (
+        [{"type": "Resource", "resource": {"name": "memory", "target": {"type": "Utilization"}}}],
+        SCALED,
+    ),
+    "podDisruptionBudget.enabled": (False, {}),
+    "podDisruptionBudget.maxUnavailable": ("50%", {}),
+    "podDisruptionBudget.minAvailable": (1, {}),
+    "podDisruptionBudget.unhealthyPodEvictionPolicy": ("AlwaysAllow", {}),
+    "networkPolicy.enabled": (False, {}),
+    "networkPolicy.from": (PEER, {}),
+    "networkPolicy.adminFrom": (PEER, {}),
+    "networkPolicy.prometheus.namespaceSelector": (SELECTOR, {}),
+    "networkPolicy.prometheus.podSelector": (SELECTOR, {}),
+    "networkPolicy.extraIngress": (RULE, {}),
+    "networkPolicy.restrictEgress": (False, {}),
+    "networkPolicy.egressPorts": ([5433], {}),
+    "networkPolicy.extraEgress": (RULE, {}),
+    "networkPolicy.egress": (RULE, {}),
+    "migrations.enabled": (False, {}),
+    "migrations.secrets.existing": ("owner", {}),
+    "migrations.secrets.create": ({"GATEWAY_MIGRATE_DATABASE_URL": "postgresql://o:b@db/w"}, {}),
+    "migrations.grantTo": ("gateway", {}),
+    "migrations.serviceAccount.create": (True, {}),
+    "migrations.serviceAccount.name": ("owner", {}),
+    "migrations.serviceAccount.annotations": ({"a": "b"}, OWN),
+    "migrations.serviceAccount.automount": (True, {}),
+    "migrations.hook.events": ("pre-upgrade", {}),
+    "migrations.hook.weight": (5, {}),
+    "migrations.hook.deletePolicy": ("before-hook-creation", {}),
+    "migrations.annotations": ({"a": "b"}, {}),
+    "migrations.labels": ({"a": "b"}, {}),
+    "migrations.podAnnotations": ({"a": "b"}, {}),
+    "migrations.podLabels": ({"a": "b"}, {}),
+    "migrations.extraEnv": (ENV, {}),
+    "migrations.extraEnvFrom": (ENV_FROM, {}),
+    "migrations.extraVolumes": (VOLUME, {}),
+    "migrations.extraVolumeMounts": (MOUNT, {"migrations": {"extraVolumes": VOLUME}}),
+    "migrations.initContainers": (CONTAINER, {}),
+    "migrations.backoffLimit": (1, {}),
+    "migrations.activeDeadlineSeconds": (60, {}),
+    "migrations.ttlSecondsAfterFinished": (60, {}),
+    "migrations.resources.requests": ({"cpu": 2}, {}),
+    "migrations.resources.limits": ({"memory": "1Gi"}, {}),
+    "migrations.nodeSelector": ({}, {"nodeSelector": {"a": "b"}}),
+    "migrations.tolerations": ([], {"tolerations": TOLERATION}),
+    "migrations.affinity": ({}, {"affinity": AFFINITY}),
+    "migrations.priorityClassName": ("", {"priorityClassName": "high"}),
+    "tests.enabled": (False, {}),
+    "tests.resources.requests": ({"cpu": 2}, {}),
+    "tests.resources.limits": ({"memory": "1Gi"}, {}),
+    "monitoring.tls": (
+        {"serverName": "gateway"},
+        {
+            "monitoring": {"podMonitor": {"enabled": True}, "tls": {"insecureSkipVerify": True}},
+            "adminTls": {"existing": "admin-tls"},
+        },
+    ),
+    "monitoring.prometheusRule.enabled": (True, {}),
+    "monitoring.prometheusRule.labels": ({"a": "b"}, on("prometheusRule")),
+    "monitoring.prometheusRule.runbookUrl": ("https://docs.example.com/runbook/", on("prometheusRule")),
+    "monitoring.dashboard.enabled": (True, {}),
+    "monitoring.dashboard.labels": ({"a": "b"}, on("dashboard")),
+    "monitoring.dashboard.annotations": ({"a": "b"}, on("dashboard")),
+    **{
+        f"monitoring.{monitor}.{name}": (value, on(monitor) if name != "enabled" else {})
+        for monitor in ("podMonitor", "serviceMonitor")
+        for name, value in {
+            "enabled": True,
+            "interval": "10s",
+            "scrapeTimeout": "5s",
+            "labels": {"a": "b"},
+            "relabelings": RELABEL,
+            "metricRelabelings": RELABEL,
+        }.items()
+    },
+}

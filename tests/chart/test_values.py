@@ -1,0 +1,112 @@
+"""The chart's values: each has a description and an effect, and an unknown name is refused at every depth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.chart.changes import CHANGES
+from tests.chart.rendering import CHART, LEAST, at, helm, over, own, scripts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VALUES = scripts("values")
+LEAVES = own()
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+DEFAULTS = (CHART / "values.yaml").read_text(encoding="utf-8")
+
+
+def test_every_value_has_a_description_and_none_is_described_that_does_not_exist() -> None:
+    assert VALUES.comments(DEFAULTS).keys() == LEAVES.keys()
+    assert all(len(one) > 10 and one[-1] in ".)`" for one in VALUES.comments(DEFAULTS).values())
+
+
+def test_the_table_of_the_charts_page_is_fresh() -> None:
+    found = (CHART / "README.md").read_text(encoding="utf-8")
+    assert found == VALUES.page(found), "a value has changed: run `make docs`"
+
+
+def test_the_defaults_are_within_the_schema() -> None:
+    assert list(VALIDATOR.iter_errors(yaml.safe_load(DEFAULTS))) == []
+
+
+def test_every_value_changes_what_is_rendered(tmp_path: Path) -> None:
+    assert CHANGES.keys() == LEAVES.keys()
+    chart = tmp_path / "chart"  # without the schema, which takes longer than the rest, and is asked beside
+    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("values.schema.json"))
+
+    def made(values: dict[str, Any]) -> str:
+        folder = tmp_path / str(hash(json.dumps(values, sort_keys=True)))
+        folder.mkdir(exist_ok=True)
+        done = helm("template", "release", str(chart), values=values, folder=folder)
+        assert done.returncode == 0, (values, done.stderr)
+        return done.stdout
+
+    befores = {json.dumps(needs): over(LEAST, needs) for _, needs in CHANGES.values()}
+    afters = {path: over(over(LEAST, needs), at(path, value)) for path, (value, needs) in CHANGES.items()}
+    for values in (*befores.values(), *afters.values()):
+        assert list(VALIDATOR.iter_errors(values | {"mode": "gateway", "image": {}})) == [], values
+    with ThreadPoolExecutor(2) as pool:
+        before = dict(zip(befores, pool.map(made, befores.values()), strict=True))
+        after = dict(zip(afters, pool.map(made, afters.values()), strict=True))
+    idle = [path for path, (_, needs) in CHANGES.items() if after[path] == before[json.dumps(needs)]]
+    assert idle == []
+
+
+def objects(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The places of all maps in a value that name fields, and not what users name."""
+    if isinstance(value, dict):
+        named = any(str(one).lower().endswith(("labels", "annotations", "selector")) for one in path[-1:])
+        if not named and path[-1:] not in {("requests",), ("limits",)}:
+            yield path
+        for name, one in value.items():
+            yield from objects(one, (*path, name))
+    elif isinstance(value, list):
+        for place, one in enumerate(value):
+            yield from objects(one, (*path, place))
+
+
+def all_at_once() -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for path, (value, needs) in CHANGES.items():
+        values = over(over(values, needs), at(path, value))
+    return over(over(LEAST, values), {"config": LEAST["config"]})
+
+
+def test_a_name_that_does_not_exist_is_refused_at_every_depth() -> None:
+    whole = all_at_once()
+    assert list(VALIDATOR.iter_errors(whole)) == []
+    places = list(objects(whole))
+    assert len(places) > 80
+    for place in places:
+        values = json.loads(json.dumps(whole))
+        inner = values
+        for name in place:
+            inner = inner[name]
+        inner["misspelt"] = "x"
+        assert not VALIDATOR.is_valid(values), place
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"affinity": {"nodeAfinity": {}}},
+        {"extraEnv": [{"name": "A", "valuefrom": {}}]},
+        {"probes": {"startup": {"periodSecond": 3}}},
+        {"podLabels": {"a": "not a label"}},
+        {"tolerations": [{"keys": "x"}]},
+    ],
+)
+def test_helm_itself_refuses_it(values: dict[str, Any], tmp_path: Path) -> None:
+    done = helm("template", "release", str(CHART), values=over(LEAST, values), folder=tmp_path)
+    assert done.returncode != 0
+    assert "values don't meet the specifications of the schema" in done.stderr
