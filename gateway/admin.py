@@ -20,8 +20,10 @@ from aiohttp import web
 
 from authcore.errors import AuthError
 from gateway.faults import GatewayFault, UnsupportedMediaType, describe
-from gateway.metrics import CONTENT_TYPE, page
+from gateway.metrics import CONTENT_TYPE
+from gateway.metrics import page as metrics_page
 from gateway.status.page import HEADERS, render, wants_page
+from gateway.status.report import explained
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from gateway.admin_access import Access
     from gateway.metrics import Metrics
     from gateway.status.readiness import Readiness
-    from gateway.status.report import Report
+    from gateway.status.report import Report, Snapshot
 
     class Staleness(Protocol):
         """What knows how changes are noticed."""
@@ -51,8 +53,14 @@ class AdminListener:
         report: Report,
         explain: Callable[[bytes], Awaitable[dict[str, object]]],
         besides: Callable[[], Mapping[str, object]] = dict,
+        runbook: str | None = None,
     ) -> None:
-        """`explain` answers what would become of a request; `besides` is what readiness says beyond its checks."""
+        """Hold the sources of the pages.
+
+        `explain` answers what would become of a request; `besides` is what readiness says beyond its checks; causes on
+        the status page lead to `runbook`, an address.
+        """
+        self._runbook = runbook
         self._explain = explain
         self._besides = besides
         self._metrics = metrics
@@ -95,12 +103,18 @@ class AdminListener:
         """Answer with the page for people who ask for one, with JSON otherwise."""
         if not wants_page(request.headers.get("Accept", "")):
             return await self.status_json(request)
-        return web.Response(text=render(self._report.tell()), content_type="text/html", headers=HEADERS)
+        page = render(self._snapshot(), runbook=self._runbook)
+        return web.Response(text=page, content_type="text/html", headers=HEADERS)
 
     async def status_json(self, _request: web.Request) -> web.Response:
         """Answer with what the gateway does at the moment, as JSON."""
-        body = orjson.dumps(self._report.tell(), option=orjson.OPT_INDENT_2)
+        body = orjson.dumps(self._snapshot(), option=orjson.OPT_INDENT_2)
         return web.Response(body=body, content_type="application/json")
+
+    def _snapshot(self) -> Snapshot:
+        """Return the report, with what readiness last found and the causes."""
+        readiness = {"ready": self._readiness.ready, "checks": self._readiness.checks}
+        return explained({**self._report.tell(), "readiness": readiness})
 
     async def explain(self, request: web.Request) -> web.Response:
         """Answer what would become of a request, and why; for operators, as the rest of this listener."""
@@ -120,4 +134,4 @@ class AdminListener:
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Answer with every metric, in Prometheus' text format."""
-        return web.Response(body=page(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=metrics_page(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE})

@@ -169,7 +169,7 @@ class Gateway:
             tunnels=tunnels,
             upstreams=lambda: (*upstreams.now.values(), hosted),
             access_log=access_log,
-            limits=routing.limits,
+            routing=routing,
             listening=lambda: not drain.begun,
         )
         # Before the listeners, so that the watch over sockets runs when the first one opens.
@@ -189,7 +189,10 @@ class Gateway:
 
     def _build_admin(self, report: Report, explain: Explain) -> AdminListener:
         domain, besides = self._domain, redis_state(self._domain.redis)
-        return AdminListener(self.metrics, self._readiness, domain.identity, report, explain, besides)
+        runbook = self._settings.admin.runbook_url
+        return AdminListener(
+            self.metrics, self._readiness, domain.identity, report, explain, besides, runbook
+        )
 
     def _begin_turns(self) -> tuple[Deadlines, WriteBuffers]:
         """Begin what all connections of this loop share."""

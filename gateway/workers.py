@@ -40,7 +40,7 @@ from gateway.logs.limited import LimitedEvents
 from gateway.metrics import CONTENT_TYPE, ParentMetrics, Together, admin_refusals, merged
 from gateway.notify_socket import speak_for_workers
 from gateway.status.page import HEADERS, render, wants_page
-from gateway.status.report import together
+from gateway.status.report import explained, together
 from gateway.supervisor import Stopping, Supervisor
 
 if TYPE_CHECKING:
@@ -239,12 +239,14 @@ class Workers:
         if not wants_page(request.headers.get("Accept", "")):
             return await self._status_json(request)
         workers = await self._reports()
-        page = render(together(workers), workers)
+        whole = together(workers)
+        page = render(whole, workers, runbook=self._settings.admin.runbook_url)
         return web.Response(text=page, content_type="text/html", headers=HEADERS)
 
     async def _status_json(self, _request: web.Request) -> web.Response:
         workers = await self._reports()
-        snapshot = {"workers": workers, "together": together(workers)}
+        whole = together(workers)
+        snapshot = {"workers": workers, "together": explained(whole) if whole else whole}
         return web.Response(body=orjson.dumps(snapshot), content_type="application/json")
 
     async def _reports(self) -> dict[str, Snapshot]:

@@ -46,6 +46,13 @@ class Admin(Group):
         "when it changes.",
     )
     tls_key_file: str | None = Field(None, description="PEM file of its key.")
+    runbook_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s#@?]+$",
+        max_length=2048,
+        description="Where docs/runbook.md is to be read, to which /status leads from what is not in order. Without "
+        "one /status names the entry.",
+    )
 
 
 class _Service(Group):

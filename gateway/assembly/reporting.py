@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import platform
 import time
+from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import in_words
+from authcore.store.migrate import migrations
 from gateway.assembly.delivery_reporting import reported
 from gateway.assembly.limits import publish_limits
 from gateway.assembly.upstream_reporting import endpoints_report, publish_upstreams
 from gateway.assembly.watching import is_panicking
 from gateway.status.readiness import Readiness
 from gateway.status.report import Report
+from gateway.version import is_compiled, running_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from authcore.store.postgres import PostgresStore
     from config.settings import Settings
     from gateway.assembly.domain import Domain
-    from gateway.assembly.limits import Limiting
     from gateway.assembly.routing import Routing
     from gateway.assembly.upstreams import Upstreams
     from gateway.logs import AccessLog
@@ -75,7 +78,7 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
     tunnels: Tunnels,
     upstreams: Callable[[], Iterable[Upstream]],
     access_log: AccessLog,
-    limits: Limiting,
+    routing: Routing,
     listening: Callable[[], bool],
 ) -> Report:
     """Register the metrics of all parts, and return the report of them."""
@@ -83,6 +86,7 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
     publish_clients(metrics, pipeline, listener, tunnels)
     publish_upstreams(metrics, upstreams)
     publish_log(metrics, access_log)
+    limits = routing.limits
     publish_limits(metrics, limits)
 
     def gauges() -> Snapshot:
@@ -108,7 +112,29 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
             },
         }
 
-    return Report(metrics, clock=time.monotonic, gauges=gauges, parts=parts)
+    return Report(
+        metrics, clock=time.monotonic, gauges=gauges, parts=parts, versions=_versions(time.time(), routing)
+    )
+
+
+def _versions(started: float, routing: Routing) -> Callable[[], Mapping[str, str]]:
+    """Return what tells what runs: programs, the schema it knows, and when its configuration was read."""
+
+    def moment(seconds: float) -> str:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+    fixed = {
+        "gateway": running_version(),
+        "python": platform.python_version(),
+        "warm path": "compiled" if is_compiled() else "interpreted",
+        "newest migration it knows": migrations()[-1].name,
+        "settings read": moment(started),
+    }
+    return lambda: {
+        **fixed,
+        "routes read": moment(routing.loaded),
+        "last reading of the routes": "good" if routing.whole else "refused; those from before stay in force",
+    }
 
 
 def publish_domain(metrics: Metrics, domain: Domain) -> None:

@@ -172,12 +172,13 @@ class UpstreamMeter:
         waits: Seconds that the other requests waited for a connection, opening it included.
         heads: Seconds from sending a request to the head of its response.
         failures: Number of requests that it failed, by reason.
+        faulted: Number of failures that the hosted application answered, such as a 503 for a database that is away.
         failing: Number of failures since it last answered.
         retries: Number of times that a request was sent again, by cause.
         tls_failures: Number of requests for which TLS failed, by what was wrong.
     """
 
-    __slots__ = ("at_once", "failing", "failures", "heads", "retries", "tls_failures", "waits")
+    __slots__ = ("at_once", "failing", "failures", "faulted", "heads", "retries", "tls_failures", "waits")
 
     def __init__(self) -> None:
         self.at_once = 0
@@ -186,6 +187,7 @@ class UpstreamMeter:
         self.failures: dict[str, int] = {}
         self.tls_failures: dict[str, int] = {}
         self.failing = 0
+        self.faulted = 0
         self.retries = dict.fromkeys(RETRY_CAUSES, 0)
 
     def answered(self, seconds: float) -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _REFUSED = 400
 _FORBIDDEN = 403
 _SERVER_ERROR = 500
+_OF_UPSTREAM = "upstream_"
+"""Beginning of the reasons that the meter of the upstream has counted where they arose."""
 
 
 class Recorder:
@@ -124,6 +126,8 @@ def _find_blame(exchange: Exchange, meter: RouteMeter) -> None:
     exchange.blame = blame(exchange.status, exchange.reason, hosted=hosted)
     if exchange.blame:
         meter.failed(exchange.blame, exchange.status)
+        if route is not None and hosted and not exchange.reason.startswith(_OF_UPSTREAM):
+            route.upstream.meter.faulted += 1
 
 
 def _line(exchange: Exchange, now: float) -> dict[str, object]:

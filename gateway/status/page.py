@@ -2,7 +2,7 @@
 
 Laws:
 
-- Every value of a report is escaped where it is written (``sections.tell``): names of upstreams are an operator's, and
+- Every value of a report is escaped where it is written (``text.tell``): names of upstreams are an operator's, and
   a report contains nothing of a request.
 - The policy in ``HEADERS`` allows this page's own style and script by their digests, and nothing else.
 """
@@ -15,16 +15,18 @@ from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.status.causes import causes
 from gateway.status.sections import (
     callers,
+    causes_list,
     denials,
+    failures,
     figures,
     header,
-    limits,
     spark,
-    upstreams,
-    workers_table,
+    versions,
 )
+from gateway.status.tables import endpoints, limits, limits_in_force, upstreams, workers_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,10 +71,18 @@ _PAGE: Final = """<!doctype html>
 """
 
 
-def render(snapshot: Snapshot, workers: Mapping[str, Snapshot] | None = None) -> str:
-    """Return the page of a report; with `workers`, it has a line for each process."""
+def render(
+    snapshot: Snapshot, workers: Mapping[str, Snapshot] | None = None, *, runbook: str | None = None
+) -> str:
+    """Return the page of a report.
+
+    Args:
+        snapshot: The report.
+        workers: The reports of the processes it is of, which get a line each.
+        runbook: The address of the runbook, to which causes lead.
+    """
     body = (
-        _body(snapshot, workers)
+        _body(snapshot, workers, runbook or "")
         if snapshot
         else "<header><h1>whatomate-gateway</h1></header><p>No worker answers.</p>"
     )
@@ -84,19 +94,26 @@ def wants_page(accept: str) -> bool:
     return "text/html" in accept.lower()
 
 
-def _body(snapshot: Snapshot, workers: Mapping[str, Any] | None) -> str:
+def _body(snapshot: Snapshot, workers: Mapping[str, Any] | None, runbook: str) -> str:
+    found = causes(snapshot)
+    colours = {cause.of: cause.level for cause in reversed(found)}
     parts = [
         header(snapshot),
+        f'<div class="grid whole">{causes_list(found, runbook)}</div>',
         spark(snapshot),
-        f'<div class="grid">{figures(snapshot)}</div>',
-        f'<div class="grid whole">{upstreams(snapshot)}</div>',
-        f'<div class="grid wide">{denials(snapshot)}{callers(snapshot)}{limits(snapshot)}</div>',
+        f'<div class="grid">{figures(snapshot, colours)}</div>',
+        f'<div class="grid whole">{upstreams(snapshot, colours)}{endpoints(snapshot, colours)}</div>',
+        f'<div class="grid wide">{failures(snapshot)}{denials(snapshot)}{callers(snapshot)}{limits(snapshot)}</div>',
+        f'<div class="grid whole">{limits_in_force(snapshot, colours)}</div>',
     ]
     if workers is not None:
         parts.append(f'<div class="grid whole">{workers_table(workers)}</div>')
-    parts.append(
-        '<footer><span id="asked">Live: asked for anew every two seconds.</span> '
-        'The same as <a href="/status.json">JSON</a>; all numbers at <a href="/metrics">/metrics</a>. '
-        f"Durations are estimates within their buckets. Version {escape(str(snapshot['version']))}.</footer>"
-    )
+    parts += [
+        f'<div class="grid wide">{versions(snapshot)}</div>',
+        (
+            '<footer><span id="asked">Live: asked for anew every two seconds.</span> '
+            'The same as <a href="/status.json">JSON</a>; all numbers at <a href="/metrics">/metrics</a>. '
+            f"Durations are estimates within their buckets. Version {escape(str(snapshot['version']))}.</footer>"
+        ),
+    ]
     return "\n".join(parts)

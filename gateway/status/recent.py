@@ -109,7 +109,7 @@ def counted(metrics: Metrics, now: float) -> Counts:
     counts.faults = metrics.faults_by_reason()
     counts.callers = {" ".join(labels): number for labels, number in metrics.verdicts.counts.items()}
     counts.upstreams = {
-        name: (list(meter.heads.counts), sum(meter.failures.values()))
+        name: (list(meter.heads.counts), sum(meter.failures.values()) + meter.faulted)
         for name, meter in metrics.upstreams.items()
     }
     return counts

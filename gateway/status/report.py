@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.status.causes import causes
 from gateway.status.recent import LONGEST, MINUTE, Recent
 from gateway.version import running_version
 
@@ -20,6 +21,8 @@ Snapshot = dict[str, Any]
 _WORST: Final = frozenset(
     {"lag_seconds", "loop_lag_seconds", "failing", "uptime_seconds", "seconds", "circuit_open"}
 )
+_OK: Final = "ok"
+"""The state of a check in order; of several processes the first other state counts."""
 _LEAST: Final = frozenset({"pushed"})
 """Keys of which the worst value counts when several processes are merged; all others are added up."""
 
@@ -34,6 +37,7 @@ class Report:
         clock: Callable[[], float],
         gauges: Callable[[], Snapshot],
         parts: Callable[[], Snapshot],
+        versions: Callable[[], Mapping[str, str]],
     ) -> None:
         """Create the report.
 
@@ -42,11 +46,13 @@ class Report:
             clock: Returns monotonic seconds.
             gauges: Returns ``traffic`` and ``upstreams`` as they are now.
             parts: Returns the auth domain's figures, by part.
+            versions: Returns what runs, and when its configuration was read, as texts by name.
         """
         self._clock = clock
         self._started = clock()
         self._gauges = gauges
         self._parts = parts
+        self._versions = versions
         self._recent = Recent(metrics, self._started)
 
     def note(self) -> None:
@@ -66,13 +72,23 @@ class Report:
                 "history": self._recent.history(),
             },
             **self._parts(),
+            "versions": dict(self._versions()),
         }
 
 
+def explained(snapshot: Snapshot) -> Snapshot:
+    """Return a report with its causes: what is not in order, by which sentence, and where the runbook has it."""
+    return {**snapshot, "causes": [cause._asdict() for cause in causes(snapshot)]}
+
+
 def together(workers: Mapping[str, Snapshot]) -> Snapshot:
-    """Merge the reports of several processes into one."""
-    snapshots = [one for one in workers.values() if "recent" in one]
-    return {} if not snapshots else _added("", snapshots)
+    """Merge the reports of several processes into one; the causes are those of the whole (:func:`explained`)."""
+    snapshots = [
+        {name: part for name, part in one.items() if name != "causes"}
+        for one in workers.values()
+        if "recent" in one
+    ]
+    return _added("", snapshots) if snapshots else {}
 
 
 def _added(name: str, values: list[Any]) -> Any:
@@ -88,7 +104,7 @@ def _added(name: str, values: list[Any]) -> Any:
         if name in _LEAST:
             return min(values)
         return max(values) if name in _WORST else sum(values)
-    return first
+    return next((value for value in values if value != _OK), first)
 
 
 def _notes(histories: list[list[list[float]]]) -> list[list[float]]:

@@ -12,6 +12,7 @@ from tests.laws import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CHART = ROOT / "helm" / "whatomate-gateway"
 DASHBOARD = CHART / "dashboards" / "whatomate-gateway.json"
@@ -36,3 +37,9 @@ def of_rules() -> Iterator[str]:
     for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]:
         for rule in group["rules"]:
             yield rule["expr"]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as Git hosts and mkdocs make them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", title.lower()).replace(" ", "-") for title in titles}

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.laws import ROOT
-from tests.observe.drawn import RULES, UNIT_TESTS, dashboard, of_dashboard, of_rules
+from tests.observe.drawn import RULES, UNIT_TESTS, anchors, dashboard, of_dashboard, of_rules
 from tests.observe.reference import rows, started
 from tests.support.programs import program
 
@@ -56,12 +56,6 @@ def test_the_rules_can_be_read_and_each_alert_is_tested() -> None:
     for rule in rules:
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert {"summary", "description"} <= set(rule["annotations"])
-
-
-def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as Git hosts and mkdocs make them."""
-    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^a-z0-9 _-]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_each_alert_leads_to_its_entry_of_the_runbook_and_each_entry_is_of_an_alert() -> None:

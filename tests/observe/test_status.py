@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import platform
+import re
 import tempfile
 import time
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,14 +18,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from selenium import webdriver
 
+from authcore.store.migrate import migrations
 from gateway.metrics import Metrics
 from gateway.metrics.meters import DURATION_BUCKETS
+from gateway.status.causes import causes
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.recent import NOTE_SECONDS, Recent, quantile
 from gateway.status.report import together
-from tests.observe.scraping import traffic
+from gateway.version import is_compiled
+from tests.laws import ROOT
+from tests.observe.drawn import anchors
+from tests.observe.scraping import reads, traffic
 from tests.support.admin import all_listening, ask_admin
-from tests.support.calls import ask, bearer, get
+from tests.support.calls import ask, bearer, get, post
 from tests.support.peers import Client
 from tests.support.processes import serving
 from tests.support.programs import program
@@ -167,7 +177,179 @@ async def test_workers_are_told_together_and_apart(upstream: Upstream) -> None:
         async with Client(admin) as client:
             page = await client.exchange(get("/status", "Accept: text/html", "Connection: close"))
         assert page.one("Content-Security-Policy") == HEADERS["Content-Security-Policy"]
-        assert page.body.count(b"<tr><td>0</td>") == page.body.count(b"<tr><td>1</td>") == 1
+        assert (
+            page.body.count(b'<td data-title="worker">0</td>')
+            == page.body.count(b'<td data-title="worker">1</td>')
+            == 1
+        )
+
+
+# -- what is not in order ---------------------------------------------------------------------------------------
+
+
+COLOURED = re.compile(r'class="number (?:warn|bad)" id="(\w+)"')
+
+
+async def test_a_number_has_a_colour_only_for_a_cause_and_each_cause_leads_to_the_runbook(
+    start: Start, world: World
+) -> None:
+    base = "https://docs.example.com/runbook/"
+    gateway = await start(upstream={"url": "http://127.0.0.1:1"}, admin={"runbook_url": base})
+    for _ in range(3):
+        await ask(gateway, get("/health"))
+        await ask(gateway, post("/api/auth/login", {"email": "a@example.com", "password": "12345678"}))
+        await ask(gateway, get("/api/x", bearer(world.token(world.agent))))
+    page = (await status(gateway, "Accept: text/html")).body.decode()
+    causes = (await status(gateway, path="/status.json")).json()["causes"]
+    assert set(COLOURED.findall(page)) == {"failed", "lag", "store"}
+    assert {cause["of"] for cause in causes} >= {
+        "failed",
+        "lag",
+        "store",
+        "upstream upstream",
+        "upstream gateway",
+    }
+    found = anchors(ROOT / "docs" / "runbook.md")
+    for cause in causes:
+        assert cause["runbook"] in found
+        assert f'<a href="{base}#{cause["runbook"]}">' in page
+    assert "Everything is in order." not in page
+
+
+async def test_a_gateway_that_is_in_order_says_so_and_names_what_runs(world: World, start: Start) -> None:
+    gateway = await start(world.url)
+    assert (await ask(gateway, get("/health"))).status == 200
+    await reads(gateway, "gateway_changes_pushed", 1)
+    await reads(gateway, "gateway_ready", 1)
+    told = (await status(gateway)).json()
+    assert [cause for cause in told["causes"] if cause["of"] != "loop"] == []
+    assert told["readiness"] == {"ready": True, "checks": dict.fromkeys(told["readiness"]["checks"], "ok")}
+    assert told["versions"]["python"] == platform.python_version()
+    assert told["versions"]["warm path"] == ("compiled" if is_compiled() else "interpreted")
+    assert told["versions"]["newest migration it knows"] == migrations()[-1].name
+    for name in ("settings read", "routes read"):
+        assert datetime.strptime(told["versions"][name], "%Y-%m-%d %H:%M:%S %Z")  # noqa: DTZ007 -- its form alone
+    page = (await status(gateway, "Accept: text/html")).body.decode()
+    assert f'<td data-title="">{told["versions"]["routes read"]}</td>' in page
+
+
+def everything_wrong() -> dict[str, Any]:
+    """A report in which each cause there is has a reason to be."""
+    window = {
+        "seconds": 60,
+        "requests": 100,
+        "refused": 0,
+        "failed": 7,
+        "buckets": [0] * len(DURATION_BUCKETS) + [9],
+        "faults": {"missing": 3, "upstream_lost": 4, "store_down": 1},
+        "callers": {},
+        "upstreams": {name: {"buckets": [], "answered": 5, "failed": 2} for name in ("gateway", "some")},
+    }
+    base = {"open": 9, "idle": 0, "max": 10, "waiting": 0, "failing": 0, "panic": 0, "addresses": {}}
+    ill = {"open": 1, "behind": 1, "active": 0, "ejected": 1, "unhealthy": 1}
+    return {
+        "version": "1",
+        "uptime_seconds": 90,
+        "listening": True,
+        "readiness": {"ready": False, "checks": {"migrations": "pending: 0028", "database": "ok"}},
+        "traffic": {
+            "in_flight": 0,
+            "connections": 10,
+            "connections_max": 10,
+            "tunnels": 0,
+            "loop_lag_seconds": 3,
+        },
+        "upstreams": {
+            "gateway": base,
+            "some": base,
+            "fails": {**base, "failing": 3},
+            "awaited": {**base, "awaiting": 2},
+            "away": {**base, "away": 1},
+            "panics": {**base, "panic": 1, "addresses": {"a:1": ill}},
+        },
+        "recent": {"1m": window, "5m": {**window, "seconds": 90}, "history": [[1.0, 0.0]]},
+        "identity": {"hits": 0, "loads": 0, "entries": 0},
+        "changes": {"pushed": 1, "lag_seconds": 4},
+        "store": {
+            "connections": 10,
+            "connections_idle": 1,
+            "connections_max": 10,
+            "connections_allowed": 3,
+            "waiting": 0,
+            "circuit_open": 1,
+            "read_only": 1,
+            "disk_full": 1,
+        },
+        "bcrypt": {"pending": 9, "capacity": 10},
+    }
+
+
+def test_each_cause_there_is_has_an_entry_in_the_runbook_and_colours_what_it_is_of() -> None:
+    told = everything_wrong()
+    unheard = {**told, "changes": {"pushed": 0, "lag_seconds": 9}}
+    found = [*causes(told), *causes(unheard), *causes({**told, "listening": False})]
+    named = {cause.runbook for cause in found}
+    written = Path(causes.__code__.co_filename).read_text(encoding="utf-8")
+    known = {f"whatomategateway{anchor}" for anchor in re.findall(r'"([a-z]{4,})"[),]', written)}
+    assert named == known & anchors(ROOT / "docs" / "runbook.md")
+    assert len(named) > 15
+    page = render(told)
+    assert set(COLOURED.findall(page)) == {"failed", "p99", "loop", "lag", "store"}
+    for cause in causes(told):
+        assert cause.level in {"warn", "bad"}
+        assert cause.text in html.unescape(page)
+    assert "fails some" in page
+    assert "GATEWAY_LIMIT_CONNECTIONS" in page
+
+
+def test_failures_stand_apart_from_denials() -> None:
+    page = render(everything_wrong())
+    sections = dict(re.findall(r'<section id="(\w+)">(.*?)</section>', page, re.DOTALL))
+    assert "missing" in sections["denials"]
+    for reason in ("upstream_lost", "store_down"):
+        assert reason in sections["failures"]
+        assert reason not in sections["denials"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "history", "words"),
+    [
+        (3.2, [], "in the last 3\u202fs<"),
+        (12.0, [[1, 0], [2, 0]], "in the last 12\u202fs, at most 5 in 12\u202fs<"),
+        (60.0, [[1, 0]] * 60, "in the last minute, at most 5 in five minutes<"),
+    ],
+)
+def test_in_the_first_seconds_the_words_are_right(
+    seconds: float, history: list[list[float]], words: str
+) -> None:
+    told = everything_wrong()
+    told["recent"]["1m"] |= {"seconds": seconds, "requests": 5 * seconds}
+    told["recent"]["5m"] |= {"seconds": seconds if seconds < 60 else 300}
+    told["recent"]["history"] = history
+    assert words in render(told)
+
+
+async def test_on_a_narrow_screen_nothing_is_cut(world: World, start: Start) -> None:
+    gateway = await start(world.url)
+    await traffic(gateway, world)
+    host, port = gateway.admin_address
+
+    def look(driver: webdriver.Chrome) -> list[str]:
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True},
+        )
+        driver.get(f"http://{host}:{port}/status")
+        return list(
+            driver.execute_script(
+                """return [...document.querySelectorAll("html, section, table, td")]
+                .filter(one => one.scrollWidth > one.clientWidth + 1 || one.getBoundingClientRect().right > 391)
+                .map(one => one.outerHTML.slice(0, 80))"""
+            )
+        )
+
+    with browser() as driver:
+        assert await asyncio.to_thread(look, driver) == []
 
 
 # -- the numbers ------------------------------------------------------------------------------------------------
