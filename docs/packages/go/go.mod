@@ -1,0 +1,3 @@
+module whatomate-gateway.example/identity
+
+go 1.19
