@@ -24,6 +24,7 @@ from authcore.errors import StoreUnavailable
 from authcore.moments import moment
 from authcore.store.failures import classify
 from authcore.trail import AuditRecord, Event, Outcome
+from gateway.logs import masked
 from gateway.trail.texts import clean
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def operator() -> str:
 
     By the ids of the process, and by no variable: ``deploy as root on host-1``.
     """
+    if sys.platform == "win32":
+        return f"somebody on {socket.gethostname()}"
     user, login = os.getuid(), _login()
     who = _name(user) if login in {None, user} else f"{_name(login)} as {_name(user)}"
     return f"{who} on {socket.gethostname()}"
@@ -55,9 +58,9 @@ def _login() -> int | None:
 
 
 def _name(uid: int | None) -> str:
-    if sys.platform != "win32" and uid is not None:
-        import pwd  # noqa: PLC0415 -- not to be had on Windows
+    import pwd  # noqa: PLC0415 -- not to be had on Windows
 
+    if uid is not None:
         try:
             return pwd.getpwuid(uid).pw_name
         except KeyError:
@@ -97,7 +100,7 @@ class CommandTrail:
             organization_id=organization_id,
             session_id=session_id,
             email=clean(email),
-            details=json.dumps(details or {}, default=str),
+            details=masked(json.dumps(details or {}, default=str)),
         )
         try:
             await self._store.append_trail(self._writer, self._number, [record])

@@ -153,7 +153,9 @@ class Trail:
         if self._to_log:
             parts = {name: part for name, part in record.parts() if name != "event"}
             event = f"audit_{record.event}"
-            log.info(event, **{**record.facts, **parts})
+            if record.facts:
+                parts["details"] = record.facts
+            log.info(event, **parts)
         if self._to_table:
             if not self._buffer.add(record):
                 self._events.warning(

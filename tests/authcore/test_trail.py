@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authcore.store.migrate import migrate
 from authcore.store.trail import TrailFilter
 from authcore.trail import BEGINNING, AuditRecord, ChainCheck, ChainedRow, Head, Place, canonical, link
+from tests.support.databases import execute
 from tests.support.domain import open_store
 from tests.support.trails import verified
 from tests.support.worlds import with_granted_role
@@ -395,3 +397,14 @@ async def test_a_table_of_the_callers_stands_in_for_nothing(migrated_url: str, s
     assert found["last_seq"] == 1
     await connection.close()
     assert await verified(store) == (1, "")
+
+
+async def test_the_functions_find_their_tables_in_the_schema_that_was_migrated(database_url: str) -> None:
+    await execute(database_url, "CREATE SCHEMA wm")
+    url = f"{database_url}{'&' if '?' in database_url else '?'}search_path=wm"
+    await migrate(url)
+    store = await open_store(url)
+    await filled(store, 2)
+    await store.tidy_trail(0)
+    assert await verified(store) == (2, "")
+    await store.close()

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from structlog.testing import capture_logs
 
+from authcore.trail import Place
 from gateway.endpoints.hosted import ENDPOINTS
 from tests.support.admin import readings
 from tests.support.calls import ask, bearer, get, granted, post, put, request
@@ -404,3 +406,38 @@ async def test_what_is_asked_for_wrongly_is_refused(world: World, gate: Gateway,
 async def test_without_the_table_there_is_no_endpoint(world: World, start: Start) -> None:
     off = await start(world.url, audit={"table": False})
     assert AUDIT not in (await ask(off, get("/api/auth/openapi.json"))).body.decode()
+
+
+# -- standard output -----------------------------------------------------------------------------------------------
+
+
+async def test_each_record_is_an_event_of_its_own_with_the_fields_of_its_row(
+    world: World, start: Start
+) -> None:
+    with capture_logs() as logged:
+        gate = await start(world.url, audit={"table": False})
+        await signed_in(gate)
+        await ask(gate, post("/api/auth/login", {"email": AGENT, "password": "wrong"}))
+        await gate.stop()
+    done, refused = (one for one in logged if one["event"] == "audit_sign_in")
+    assert (done["outcome"], done["user_id"], done["email"]) == ("success", world.agent, AGENT)
+    assert (done["log_level"], done["user_agent"], "details" in done) == ("info", "Curl of the test", False)
+    assert (refused["outcome"], refused["reason"], refused["details"]) == (
+        "refused",
+        "unknown",
+        {"error": "LoginRejected"},
+    )
+    assert await records(world.store) == []
+
+
+async def test_the_end_of_the_chain_is_logged_when_a_gateway_stops(world: World, start: Start) -> None:
+    with capture_logs() as logged:
+        gate = await start(world.url, audit={"log": False})
+        await signed_in(gate)
+        await gate.stop()
+    (head,) = (one for one in logged if one["event"] == "audit_head")
+    assert not [one for one in logged if one["event"] == "audit_sign_in"]
+    noted = Place(head["seq"], bytes.fromhex(head["hash"]))
+    assert await verified(world.store, noted) == (1, "")
+    other = Place(1, bytes(32))
+    assert "written anew" in (await verified(world.store, other))[1]
