@@ -10,32 +10,24 @@ Laws:
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from authcore.accounts.texts import is_searchable
+from authcore.accounts.names import Names
 from authcore.counterpart import NO_COUNTERPART
-from authcore.errors import (
-    AlreadyMember,
-    NameAmbiguous,
-    OrganizationUnknown,
-    RoleUnknown,
-    SessionUnknown,
-    StoreUnavailable,
-    UserUnknown,
-)
+from authcore.errors import AlreadyMember, SessionUnknown, StoreUnavailable, UserUnknown
 from authcore.moments import moment
 from authcore.store.directory_rows import UserFilter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from authcore.counterpart import Counterpart
     from authcore.passwords.hasher import Passwords
     from authcore.store.directory_rows import (
         Holdings,
+        KeyEntry,
         Membership,
-        NamedRow,
         OrganizationRow,
         SessionEntry,
         UserRow,
@@ -43,7 +35,7 @@ if TYPE_CHECKING:
     from authcore.store.postgres import PostgresStore
 
 
-class UserDesk:
+class UserDesk(Names):
     """User desk over the store."""
 
     def __init__(
@@ -64,55 +56,11 @@ class UserDesk:
             leeway_seconds: Tokens are accepted for so long past their end.
             session_seconds: The absolute lifetime of a session.
         """
-        self._store = store
+        super().__init__(store)
         self._passwords = passwords
         self._counterpart = counterpart
         self._leeway_seconds = leeway_seconds
         self._session_seconds = session_seconds
-
-    # -- names ----------------------------------------------------------------------------------------------------
-
-    async def user(self, text: str) -> UUID:
-        """Return the user with the id or the e-mail `text`.
-
-        Raises:
-            UserUnknown: there is none.
-            NameAmbiguous: there are several, and none is spelled exactly so.
-            StoreUnavailable: the database does not answer.
-        """
-        user_id = _as_id(text)
-        if user_id is not None:
-            if not await self._store.user_exists(user_id):
-                raise UserUnknown
-            return user_id
-        found = await self._store.users_named(text) if is_searchable(text) else []
-        if not found:
-            raise UserUnknown(f"No user has the e-mail {text!r}")
-        return found[0].id if found[0].name == text else _the_one("user", text, found)
-
-    async def organization(self, text: str) -> UUID:
-        """Return the organization with the id, the slug or the name `text`.
-
-        Raises:
-            OrganizationUnknown: there is none.
-            NameAmbiguous: there are several.
-            StoreUnavailable: the database does not answer.
-        """
-        organization_id = _as_id(text)
-        if organization_id is not None:
-            if not await self._store.organization_exists(organization_id):
-                raise OrganizationUnknown
-            return organization_id
-        found = await self._store.organizations_named(text) if is_searchable(text) else []
-        if not found:
-            raise OrganizationUnknown(f"No organization has the slug or the name {text!r}")
-        return _the_one("organization", text, found)
-
-    async def _role(self, organization_id: UUID, text: str) -> UUID:
-        found = await self._store.roles_named(organization_id, text) if is_searchable(text) else []
-        if not found:
-            raise RoleUnknown(f"The organization has no role {text!r}")
-        return _the_one("role", text, found)
 
     # -- lists ----------------------------------------------------------------------------------------------------
 
@@ -154,6 +102,16 @@ class UserDesk:
             StoreUnavailable: the database does not answer.
         """
         return await self._store.live_sessions(user_id, organization_id, moment(now), self._over(now))
+
+    async def api_keys(
+        self, *, user_id: UUID | None, organization_id: UUID | None, prefix: str | None
+    ) -> Sequence[KeyEntry]:
+        """Return API keys, newest first: of one user, in one organization, with one beginning, or all.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.key_entries(user_id, organization_id, prefix)
 
     # -- changes --------------------------------------------------------------------------------------------------
 
@@ -278,22 +236,3 @@ class UserDesk:
     def _expired(self, now: float) -> datetime:
         """Return until when a session has to have expired to be over: its tokens are accepted for the leeway more."""
         return moment(now - self._leeway_seconds)
-
-
-def _as_id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def _the_one(kind: str, text: str, found: Sequence[NamedRow]) -> UUID:
-    """Return the id of the only one that was found.
-
-    Raises:
-        NameAmbiguous: there are several.
-    """
-    if len(found) > 1:
-        candidates = ", ".join(f"{one.id} ({one.name})" for one in found)
-        raise NameAmbiguous(f"More than one {kind} is called {text!r}: {candidates}")
-    return found[0].id

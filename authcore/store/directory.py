@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from authcore.store import key_lineage
 from authcore.store.directory_rows import (
     Holdings,
+    KeyEntry,
     Membership,
     NamedRow,
     OrganizationRow,
@@ -18,7 +20,7 @@ from authcore.store.directory_rows import (
 )
 from authcore.store.emails import folded
 from authcore.store.session_statements import UNCHANGED
-from authcore.store.timestamps import readable
+from authcore.store.timestamps import readable, readable_or_null
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,6 +110,20 @@ WHERE {_LIVE} AND ($3::uuid IS NULL OR s.user_id = $3) AND ($4::uuid IS NULL OR 
 ORDER BY coalesce(s.last_used_at, s.created_at) DESC, s.id
 """  # noqa: S608 - of constants of ours
 _OWNER: Final = "SELECT user_id FROM gateway_sessions WHERE id = $1"
+# The prefix has 8 or 16 characters, as the column of this database allows.
+_KEYS: Final = f"""
+SELECT k.id, coalesce(k.name, '') AS name, coalesce(k.key_prefix, '') AS key_prefix, k.user_id, u.email,
+       k.organization_id, o.name AS organization, coalesce(k.is_active, false) AND before.is_active AS is_active,
+       {readable_or_null("least(k.expires_at, before.expires_at)")} AS expires_at,
+       {readable_or_null("k.last_used_at")} AS last_used_at, {readable("k.created_at")} AS created_at
+FROM api_keys k
+{key_lineage.BEFORE.format(key="k.id")}
+LEFT JOIN users u ON u.id = k.user_id AND u.deleted_at IS NULL
+LEFT JOIN organizations o ON o.id = k.organization_id AND o.deleted_at IS NULL
+WHERE k.deleted_at IS NULL AND ($1::uuid IS NULL OR k.user_id = $1) AND ($2::uuid IS NULL OR k.organization_id = $2)
+    AND ($3::text IS NULL OR starts_with(k.key_prefix, $3) OR starts_with($3, k.key_prefix))
+ORDER BY k.created_at DESC NULLS LAST, k.id
+"""  # noqa: S608 - of constants of ours
 
 
 class DirectoryRows:
@@ -167,3 +183,9 @@ class DirectoryRows:
         """Return whose a session is; None if there is none of that id."""
         owner: UUID | None = await self._pool.fetchval(_OWNER, session_id)
         return owner
+
+    async def key_entries(
+        self, user_id: UUID | None, organization_id: UUID | None, prefix: str | None
+    ) -> Sequence[KeyEntry]:
+        """Return API keys, of one user, in one organization or with one beginning if asked for, newest first."""
+        return [KeyEntry(**row) for row in await self._pool.fetch(_KEYS, user_id, organization_id, prefix)]

@@ -103,3 +103,25 @@ class SessionEntry:
     created_at: datetime
     last_used_at: datetime
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """API key as an operator sees it; `email` and `organization` are None where the user or organization is gone.
+
+    Attributes:
+        is_active: It is switched on, and so are all keys that it was made with.
+        expires_at: When it ends, or the first of those keys; None for never.
+    """
+
+    id: UUID
+    name: str
+    key_prefix: str
+    user_id: UUID
+    email: str | None
+    organization_id: UUID
+    organization: str | None
+    is_active: bool
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    created_at: datetime

@@ -5,29 +5,24 @@ Law: nothing is written, and no gateway need run.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeVar
-from uuid import UUID
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from authcore.store.trail import TrailFilter
 from authcore.trail import Event, Outcome, Place
 from gateway.commands.listing import Field, as_text, json_option, listed
-from gateway.commands.opening import DATABASE, note, opened, settings_for
-from gateway.commands.progress import working
+from gateway.commands.opening import id_of, note, run_with
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from authcore.trail import ChainedRow
     from gateway.commands.listing import Row
     from gateway.commands.opening import Opened
-
-T = TypeVar("T")
 
 _AGO: Final = re.compile(r"([0-9]{1,6})([mhd])")
 _UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -133,14 +128,14 @@ def list_records(  # noqa: PLR0913 - the options of the command
 ) -> Sequence[Row]:
     """List records of the audit trail, the last written first."""
 
-    async def work(services: Opened) -> Sequence[ChainedRow]:
+    async def work(services: Opened, _: float) -> Sequence[ChainedRow]:
         which = TrailFilter(
             since=since,
             until=until,
-            user_id=None if user is None else await _id(user, services.desk.user),
+            user_id=None if user is None else await id_of(user, services.desk.user),
             email=email,
             organization_id=(
-                None if organization is None else await _id(organization, services.desk.organization)
+                None if organization is None else await id_of(organization, services.desk.organization)
             ),
             event=event,
             outcome=outcome,
@@ -148,7 +143,7 @@ def list_records(  # noqa: PLR0913 - the options of the command
         )
         return await services.store.list_trail(which, limit)
 
-    return [_row(one) for one in _run(work)]
+    return [_row(one) for one in run_with(work)]
 
 
 @audit_log.command("verify")
@@ -164,7 +159,7 @@ def verify(*, expect: Place | None, as_json: bool) -> None:
 
     Exits with 0 if nothing is wrong, and with 1 if something is.
     """
-    check = _run(lambda services: services.store.check_trail(expect))
+    check = run_with(lambda services, _: services.store.check_trail(expect))
     last = f"{check.last.seq}:{check.last.hash.hex()}"
     if as_json:
         click.echo(as_text({"rows": check.rows, "last": last, "broken": check.broken or None}))
@@ -173,14 +168,6 @@ def verify(*, expect: Place | None, as_json: bool) -> None:
     if check.broken:
         note(f"Error: the audit trail is broken: {check.broken}; {check.rows} rows before it are right")
         sys.exit(1)
-
-
-async def _id(text: str, find: Callable[[str], Awaitable[UUID]]) -> UUID:
-    """Return the id that `text` is, be it of something that is gone by now, or finds."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return await find(text)
 
 
 def _row(row: ChainedRow) -> Row:
@@ -192,12 +179,3 @@ def _row(row: ChainedRow) -> Row:
         "written_at": row.written_at,
         "hash": row.hash.hex(),
     }
-
-
-def _run(work: Callable[[Opened], Awaitable[T]]) -> T:
-    async def run() -> T:
-        async with opened(settings_for(DATABASE)) as services:
-            return await work(services)
-
-    with working("waiting for the database"):
-        return asyncio.run(run())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -13,17 +11,25 @@ from authcore.accounts.invitations import Invitations
 from authcore.errors import RoleUnknown
 from authcore.trail import Event
 from gateway.commands.api_keys import Moment
-from gateway.commands.opening import DATABASE, SECRET, note, opened, settings_for
+from gateway.commands.listing import Field, listed, text_of
+from gateway.commands.opening import DATABASE, SECRET, id_of, note, run_with
 from gateway.commands.tokens import tokens_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from authcore.store.invitations import InvitationRow
+    from gateway.commands.listing import Row
     from gateway.commands.opening import Opened
 
 T = TypeVar("T")
+
+
+_organization_option = click.option(
+    "--organization", required=True, help="The organization: its id, slug or name."
+)
 
 
 @click.group()
@@ -32,25 +38,25 @@ def invitations() -> None:
 
 
 @invitations.command("create")
-@click.option("--organization", type=click.UUID, required=True, help="The id of the organization.")
+@_organization_option
 @click.option("--role", help="A role of that organization's; its default role when not given.")
 @click.option("--email", help="The invited person; when not given, anybody who holds the invitation.")
 @click.option(
     "--expires-at", type=Moment(), help="When it ends; after GATEWAY_INVITATION_SECONDS, when not given."
 )
-def create(organization: UUID, role: str | None, email: str | None, expires_at: datetime | None) -> None:
+def create(organization: str, role: str | None, email: str | None, expires_at: datetime | None) -> None:
     """Create an invitation and print it, this once."""
     now = time.time()
     if expires_at is not None and expires_at.timestamp() <= now:
         raise click.UsageError("--expires-at is in the past")
 
     async def work(inviting: Invitations, services: Opened) -> tuple[InvitationRow, str]:
-        store = services.store
-        role_id = None if role is None else await store.role_id(organization, role)
-        if role is not None and role_id is None and await store.organization_exists(organization):
+        store, where = services.store, await id_of(organization, services.desk.organization)
+        role_id = None if role is None else await store.role_id(where, role)
+        if role is not None and role_id is None and await store.organization_exists(where):
             raise RoleUnknown
         made = await inviting.create(
-            organization_id=organization,
+            organization_id=where,
             now=now,
             role_id=role_id,
             email=email,
@@ -59,53 +65,57 @@ def create(organization: UUID, role: str | None, email: str | None, expires_at: 
         await services.trail.record(
             Event.CREATE_INVITATION,
             target=made[0].id,
-            organization_id=organization,
+            organization_id=where,
             email=email,
             details={"role_id": role_id},
         )
         return made
 
     row, token = _invite(work)
-    note(f"invitation {row.id}, good until {_moment(row.expires_at)}, shown this once:")
+    note(f"invitation {row.id}, good until {text_of(row.expires_at)}, shown this once:")
     click.echo(token)
 
 
 @invitations.command("list")
-@click.option("--organization", type=click.UUID, required=True, help="The id of the organization.")
-def list_open(organization: UUID) -> None:
-    """List the invitations that may still be used, newest first: id, expiry, role, e-mail."""
-    for row in _invite(lambda inviting, _: inviting.open_ones(organization, time.time())):
-        click.echo(
-            "\t".join((str(row.id), _moment(row.expires_at), str(row.role_id or "-"), row.email or "anybody"))
-        )
+@_organization_option
+@listed(
+    Field("id", "the invitation's id"),
+    Field("expires_at", "when it ends"),
+    Field("role_id", "the id of the role that it gives; null for the default one"),
+    Field("email", "whom it is for; null for anybody who holds it", absent="anybody"),
+)
+def list_open(organization: str) -> Sequence[Row]:
+    """List the invitations that may still be used, newest first."""
+
+    async def work(inviting: Invitations, services: Opened) -> Sequence[InvitationRow]:
+        where = await id_of(organization, services.desk.organization)
+        return await inviting.open_ones(where, time.time())
+
+    return [
+        {"id": row.id, "expires_at": row.expires_at, "role_id": row.role_id, "email": row.email}
+        for row in _invite(work)
+    ]
 
 
 @invitations.command("revoke")
 @click.argument("invitation_id", metavar="ID", type=click.UUID)
-@click.option("--organization", type=click.UUID, required=True, help="The id of the organization.")
-def revoke(invitation_id: UUID, organization: UUID) -> None:
+@_organization_option
+def revoke(invitation_id: UUID, organization: str) -> None:
     """Take the invitation ID back."""
 
     async def work(inviting: Invitations, services: Opened) -> None:
-        await inviting.revoke(organization, invitation_id, time.time())
-        await services.trail.record(
-            Event.REVOKE_INVITATION, target=invitation_id, organization_id=organization
-        )
+        where = await id_of(organization, services.desk.organization)
+        await inviting.revoke(where, invitation_id, time.time())
+        await services.trail.record(Event.REVOKE_INVITATION, target=invitation_id, organization_id=where)
 
     _invite(work)
     note(f"invitation {invitation_id} is revoked")
 
 
 def _invite(work: Callable[[Invitations, Opened], Awaitable[T]]) -> T:
-    settings = settings_for(DATABASE | SECRET)
+    async def run(services: Opened, _: float) -> T:
+        settings = services.settings
+        inviting = Invitations(services.store, tokens_of(settings), seconds=settings.invitation.seconds)
+        return await work(inviting, services)
 
-    async def run() -> T:
-        async with opened(settings) as services:
-            inviting = Invitations(services.store, tokens_of(settings), seconds=settings.invitation.seconds)
-            return await work(inviting, services)
-
-    return asyncio.run(run())
-
-
-def _moment(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return run_with(run, DATABASE | SECRET)

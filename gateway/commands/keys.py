@@ -8,13 +8,20 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from authcore.crypto.pem import GENERATED, generate_pem, parse_pem
 from gateway.assembly.key_ring import ring_of
+from gateway.commands.listing import Field, listed
 from gateway.commands.opening import SECRET, note, settings_for
 from gateway.commands.progress import working
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gateway.commands.listing import Row
 
 
 @click.group("keys")
@@ -62,9 +69,21 @@ def generate(algorithm: str, out: Path | None) -> None:
 
 
 @keys.command("list")
-def list_keys() -> None:
-    """List the keys of the configuration: kid, algorithm, what each does, where it is from."""
+@listed(
+    Field("kid", "the key's id; null of a shared secret"),
+    Field("algorithm", "what it signs with"),
+    Field("does", "signs and verifies, or verifies alone"),
+    Field("source", "the setting or file that it is from"),
+)
+def list_keys() -> Sequence[Row]:
+    """List the keys of the configuration."""
     ring, _ = ring_of(settings_for(SECRET), time.time())
-    for key in ring:
-        does = "signs, verifies" if key is ring.signing else "verifies"
-        click.echo("\t".join((key.kid or "-", key.algorithm, does, key.source)))
+    return [
+        {
+            "kid": key.kid,
+            "algorithm": key.algorithm,
+            "does": "signs, verifies" if key is ring.signing else "verifies",
+            "source": key.source,
+        }
+        for key in ring
+    ]

@@ -12,6 +12,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from uuid import UUID
 
 import click
 
@@ -118,7 +119,7 @@ def secret(value: SecretStr | None) -> str | None:
 
 
 class Opened(NamedTuple):
-    """What a command works with: the administration service, its store and password hasher, the user desk, the trail.
+    """What a command works with: the administration service, its store and hasher, the user desk, the trail, settings.
 
     What the service and the desk change is recorded in the trail; a command records what it changes by the store.
     """
@@ -128,6 +129,7 @@ class Opened(NamedTuple):
     passwords: Passwords
     desk: Desk
     trail: CommandTrail
+    settings: Settings
 
 
 @asynccontextmanager
@@ -157,7 +159,7 @@ async def opened(settings: Settings) -> AsyncIterator[Opened]:
     )
     desk.trail = trail
     try:
-        yield Opened(Office(store, passwords, counterpart, trail), store, passwords, desk, trail)
+        yield Opened(Office(store, passwords, counterpart, trail), store, passwords, desk, trail, settings)
     finally:
         if redis is not None:
             await redis.close()
@@ -184,23 +186,34 @@ async def record_migration(settings: Settings, **details: object) -> None:
         await store.close()
 
 
-def administer(work: Callable[[Office], Awaitable[T]]) -> T:
-    """Run `work` with an administration service over the configured database; return its result."""
+def run_with(work: Callable[[Opened, float], Awaitable[T]], required: frozenset[str] = DATABASE) -> T:
+    """Run `work` with the services over the configured database and the database's time; return its result.
+
+    `required` are the settings that it needs.
+    """
+    settings = settings_for(required)
 
     async def run() -> T:
-        async with opened(settings_for(DATABASE)) as services:
-            return await work(services.office)
+        async with opened(settings) as services:
+            return await work(services, await services.store.clock(time.time).sure())
 
     with working("waiting for the database"):
         return asyncio.run(run())
+
+
+def administer(work: Callable[[Office], Awaitable[T]]) -> T:
+    """As :func:`run_with`, with the administration service alone."""
+    return run_with(lambda services, _: work(services.office))
 
 
 def at_desk(work: Callable[[UserDesk, float], Awaitable[T]]) -> T:
-    """Run `work` at the user desk over the configured database, with the database's time; return its result."""
+    """As :func:`run_with`, with the user desk alone."""
+    return run_with(lambda services, now: work(services.desk, now))
 
-    async def run() -> T:
-        async with opened(settings_for(DATABASE)) as services:
-            return await work(services.desk, await services.store.clock(time.time).sure())
 
-    with working("waiting for the database"):
-        return asyncio.run(run())
+async def id_of(text: str, find: Callable[[str], Awaitable[UUID]]) -> UUID:
+    """Return the id that `text` is, whether there is such a row or not; else the one that `find` finds by the name."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return await find(text)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from authcore.moments import moment
 from authcore.quotas import MOST, Kind, Period, window
 from gateway.assembly.quotas import usual_quotas
-from gateway.commands.opening import DATABASE, administer, note, settings_for
+from gateway.commands.listing import Field, listed
+from gateway.commands.opening import id_of, note, run_with
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from authcore.quotas import Usual
     from authcore.store.quotas import Listed
-    from gateway.commands.office import Office
+    from gateway.commands.listing import Row
+    from gateway.commands.opening import Opened
 
 _NONE: Final = "none"
 
@@ -37,17 +39,21 @@ class Amount(click.ParamType["int | str"]):
         return int(text)
 
 
-def _subject(key: UUID | None, organization: UUID | None) -> tuple[Kind, UUID]:
-    """Return what a command is about.
+def _check_one(key: UUID | None, organization: str | None) -> None:
+    """Check that a command is about one thing.
 
     Raises:
         click.UsageError: neither is given, or both are.
     """
-    if key is not None and organization is None:
+    if (key is None) == (organization is None):
+        raise click.UsageError("name one of --key and --organization")
+
+
+async def _subject(services: Opened, key: UUID | None, organization: str | None) -> tuple[Kind, UUID]:
+    """Return what a command is about: an API key, else an organization."""
+    if key is not None:
         return Kind.API_KEY, key
-    if organization is not None and key is None:
-        return Kind.ORGANIZATION, organization
-    raise click.UsageError("name one of --key and --organization")
+    return Kind.ORGANIZATION, await id_of(organization or "", services.desk.organization)
 
 
 @click.group("quotas")
@@ -57,71 +63,81 @@ def quotas() -> None:
 
 @quotas.command("set")
 @click.option("--key", type=click.UUID, help="The id of the API key.")
-@click.option("--organization", type=click.UUID, help="The id of the organization.")
+@click.option("--organization", help="The organization: its id, slug or name.")
 @click.option(
     "--day", type=Amount(), help="Requests a UTC day; none for no quota, whatever the settings have."
 )
 @click.option("--month", type=Amount(), help="Requests a UTC month; none for no quota.")
 def set_quotas(
-    key: UUID | None, organization: UUID | None, day: int | str | None, month: int | str | None
+    key: UUID | None, organization: str | None, day: int | str | None, month: int | str | None
 ) -> None:
     """Give an API key or an organization quotas of its own."""
-    kind, subject = _subject(key, organization)
+    _check_one(key, organization)
     wanted = {
         period: amount for period, amount in ((Period.DAY, day), (Period.MONTH, month)) if amount is not None
     }
     if not wanted:
         raise click.UsageError("name --day, --month or both")
 
-    async def work(office: Office) -> None:
+    async def work(services: Opened, _: float) -> Kind:
+        kind, subject = await _subject(services, key, organization)
         for period, amount in wanted.items():
-            await office.set_quota(kind, subject, period, amount if isinstance(amount, int) else None)
+            most = amount if isinstance(amount, int) else None
+            await services.office.set_quota(kind, subject, period, most)
+        return kind
 
-    administer(work)
+    kind = run_with(work)
     note(f"set; running gateways count by it from their next request of this {kind.words} on, within seconds")
 
 
 @quotas.command("clear")
 @click.option("--key", type=click.UUID, help="The id of the API key.")
-@click.option("--organization", type=click.UUID, help="The id of the organization.")
-def clear(key: UUID | None, organization: UUID | None) -> None:
+@click.option("--organization", help="The organization: its id, slug or name.")
+def clear(key: UUID | None, organization: str | None) -> None:
     """Delete the quotas that an API key or an organization has of its own; those of the settings count then."""
-    kind, subject = _subject(key, organization)
-    cleared = administer(lambda office: office.clear_quotas(kind, subject))
+    _check_one(key, organization)
+
+    async def work(services: Opened, _: float) -> Sequence[Period]:
+        return await services.office.clear_quotas(*await _subject(services, key, organization))
+
+    cleared = run_with(work)
     note(f"cleared: {', '.join(cleared)}" if cleared else "it had no quotas of its own")
 
 
 @quotas.command("list")
-@click.option("--organization", type=click.UUID, help="Only of this organization and its API keys.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_quotas(organization: UUID | None, *, as_json: bool) -> None:
-    """List quotas and what is used of them today and in this month: kind, id, period, used, quota, name."""
-    usual = usual_quotas(settings_for(DATABASE))
-    now = datetime.now(UTC).timestamp()
-    rows = [
-        _described(row, usual, now)
-        for row in administer(lambda office: office.list_quotas(organization, now))
-    ]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        limit = _NONE if row["limit"] is None else row["limit"]
-        columns = (row["kind"], row["id"], row["period"], row["used"], limit, row["from"], row["name"])
-        click.echo("\t".join(map(str, columns)))
+@click.option("--organization", help="Only of this organization (its id, slug or name) and its API keys.")
+@listed(
+    Field("kind", "api_key or organization"),
+    Field("id", "its id"),
+    Field("period", "day or month, of UTC"),
+    Field("used", "requests so far"),
+    Field("limit", "the quota; null for none", absent=_NONE),
+    Field("from", "own, or settings"),
+    Field("name", "the key's or organization's name"),
+    Field("remaining", "what is left of it", in_table=False),
+    Field("resets_at", "when it begins anew", in_table=False),
+)
+def list_quotas(organization: str | None) -> Sequence[Row]:
+    """List quotas and what is used of them today and in this month."""
+
+    async def work(services: Opened, now: float) -> Sequence[Row]:
+        where = None if organization is None else await id_of(organization, services.desk.organization)
+        usual = usual_quotas(services.settings)
+        return [_described(row, usual, now) for row in await services.office.list_quotas(where, now)]
+
+    return run_with(work)
 
 
-def _described(row: Listed, usual: Usual, now: float) -> dict[str, object]:
+def _described(row: Listed, usual: Usual, now: float) -> Row:
     limit = row.most if row.is_own else usual.get((row.kind, row.period))
-    ends = datetime.fromtimestamp(window(row.period, now).ends, UTC)
     return {
         "kind": row.kind.value,
-        "id": str(row.subject),
+        "id": row.subject,
         "name": row.name,
         "period": row.period.value,
         "used": row.used,
         "limit": limit,
         "remaining": None if limit is None else max(0, limit - row.used),
         "from": "own" if row.is_own else "settings",
-        "resets_at": ends.isoformat().replace("+00:00", "Z"),
+        "resets_at": moment(window(row.period, now).ends),
     }

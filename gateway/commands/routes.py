@@ -10,10 +10,14 @@ import click
 from config.load import load_settings
 from config.route_file import read_plan
 from config.routes import schema
+from gateway.commands.listing import Field, as_text, json_option, listed
 from gateway.commands.opening import note
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from config.route_file import RoutePlan
+    from gateway.commands.listing import Row
 
 
 @click.group()
@@ -28,24 +32,47 @@ def show_schema() -> None:
 
 
 @routes.command("list")
-def list_routes() -> None:
-    """Print every route: its name, what it matches, what it needs, where it goes, where it is written."""
+@listed(
+    Field("name", "the route's name"),
+    Field("matches", "host, methods and path; a route with several is listed with each"),
+    Field("needs", "the credential and the permissions"),
+    Field("upstream", "where it goes"),
+    Field("origin", "the file and line, or the preset"),
+)
+def list_routes() -> Sequence[Row]:
+    """List every route, one row for each thing that it matches."""
     from gateway.assembly.matrix import needs  # noqa: PLC0415 - only this command needs the data plane
 
-    for planned in _plan().routes:
-        entry = planned.entry
-        for case in planned.cases:
-            click.echo("\t".join((entry.name, str(case), needs(entry), entry.upstream, planned.origin)))
+    return [
+        {
+            "name": planned.entry.name,
+            "matches": str(case),
+            "needs": needs(planned.entry),
+            "upstream": planned.entry.upstream,
+            "origin": planned.origin,
+        }
+        for planned in _plan().routes
+        for case in planned.cases
+    ]
 
 
 @routes.command("matrix")
-def show_matrix() -> None:
+@json_option
+def show_matrix(*, as_json: bool) -> None:
     """Print which system role may use which endpoint, as a Markdown table."""
     from gateway.assembly.matrix import WHO, matrix  # noqa: PLC0415 - see above
 
+    rows = matrix(_plan())
+    if as_json:
+        found = [
+            {"endpoint": row.endpoint, "needs": row.needs, **{name: name in row.granted for name in WHO}}
+            for row in rows
+        ]
+        click.echo(as_text(found))
+        return
     click.echo(f"| endpoint | needs | {' | '.join(WHO)} |")
     click.echo("|---" * (len(WHO) + 2) + "|")
-    for row in matrix(_plan()):
+    for row in rows:
         marks = " | ".join("yes" if name in row.granted else "-" for name in WHO)
         click.echo(f"| `{row.endpoint}` | {row.needs} | {marks} |")
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import textwrap
+from typing import TYPE_CHECKING
 
 import click
 
 from config.describing import described, markdown, schema
+from gateway.commands.listing import as_text, json_option
+
+if TYPE_CHECKING:
+    from config.describing import Described
+    from gateway.commands.listing import Row
 
 
 @click.command()
@@ -20,7 +26,8 @@ from config.describing import described, markdown, schema
     show_default=True,
     help="markdown and schema give all of them.",
 )
-def settings(words: tuple[str, ...], form: str) -> None:
+@json_option
+def settings(words: tuple[str, ...], form: str, *, as_json: bool) -> None:
     """List every setting, or those with all WORDS in their name or meaning."""
     if form == "markdown":
         click.echo(markdown(), nl=False)
@@ -36,7 +43,22 @@ def settings(words: tuple[str, ...], form: str) -> None:
         raise click.ClickException(
             f"no setting has {' and '.join(words)} in its name or meaning; try one word less"
         )
+    if as_json:
+        click.echo(as_text([_fields(one) for one in found]))
+        return
     for one in found:
         default = one.default or ("required" if one.is_required else "none")
         click.echo(f"{one.name}  ({one.kind}; {'default ' if one.default else ''}{default})")
         click.echo(textwrap.indent(textwrap.fill(one.meaning, 100), "    "))
+
+
+def _fields(one: Described) -> Row:
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "default": one.default or None,
+        "unit": one.unit or None,
+        "is_required": one.is_required,
+        "is_secret": one.is_secret,
+        "meaning": one.meaning,
+    }

@@ -47,7 +47,7 @@ class Described:
 
 def described(root: click.Command) -> Iterator[Described]:
     """Yield `root` and all commands below it, each group before its commands, by name."""
-    yield from _walk(root, click.Context(root, info_name=PROGRAM), ())
+    yield from _walk(root, _context(root, PROGRAM, None), ())
 
 
 def _walk(command: click.Command, context: click.Context, words: tuple[str, ...]) -> Iterator[Described]:
@@ -73,4 +73,9 @@ def _walk(command: click.Command, context: click.Context, words: tuple[str, ...]
         for name in command.list_commands(context):
             below = command.get_command(context, name)
             if below is not None and not below.hidden:
-                yield from _walk(below, click.Context(below, info_name=name, parent=context), (*words, name))
+                yield from _walk(below, _context(below, name, context), (*words, name))
+
+
+def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    """Return the context that running `command` would have: commands remember the help option of their first one."""
+    return click.Context(command, info_name=name, parent=parent, **command.context_settings)

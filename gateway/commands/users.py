@@ -14,7 +14,7 @@ import click
 
 from authcore.store.directory_rows import UserFilter
 from gateway.commands.listing import Field, aligned, as_text, json_option, listed, text_of
-from gateway.commands.opening import HEARD, administer, at_desk, note
+from gateway.commands.opening import HEARD, administer, at_desk, id_of, note, run_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from authcore.accounts.user_desk import UserDesk
     from authcore.store.directory_rows import UserRow
+    from authcore.store.origins import Vouched
     from gateway.commands.listing import Row
+    from gateway.commands.opening import Opened
 
 
 @click.group()
@@ -42,7 +44,7 @@ _even_last_option = click.option(
 @users.command("create")
 @click.option("--email", required=True)
 @click.option("--name", required=True, help="The full name.")
-@click.option("--organization", type=click.UUID, required=True, help="The id of the home organization.")
+@click.option("--organization", required=True, help="The home organization: its id, slug or name.")
 @click.option("--role", help="A role of that organization's; its default role when not given.")
 @click.option("--super-admin", is_flag=True, help="Every permission in every organization.")
 @_stdin_option
@@ -51,7 +53,7 @@ def create_user(  # noqa: PLR0913 - the options of the command
     *,
     email: str,
     name: str,
-    organization: UUID,
+    organization: str,
     role: str | None,
     super_admin: bool,
     password_stdin: bool,
@@ -59,17 +61,18 @@ def create_user(  # noqa: PLR0913 - the options of the command
 ) -> None:
     """Create a user and print their id. The password is asked for, unless an option says otherwise."""
     password = _password(from_stdin=password_stdin, generated=generate_password)
-    user_id = administer(
-        lambda office: office.create_user(
+
+    async def work(services: Opened, _: float) -> UUID:
+        return await services.office.create_user(
             email=email,
             password=password,
             full_name=name,
-            organization_id=organization,
+            organization_id=await id_of(organization, services.desk.organization),
             role=role,
             is_super_admin=super_admin,
         )
-    )
-    click.echo(user_id)
+
+    click.echo(run_with(work))
     if generate_password:
         _print_password(password)
 
@@ -89,10 +92,9 @@ def unlock(email: str) -> None:
 @click.option("--email", "emails", multiple=True, help="Of an account; may be given several times.")
 @click.option(
     "--organization",
-    type=click.UUID,
-    help="For all accounts at home there, except those that registered by themselves.",
+    help="Its id, slug or name: for all accounts at home there, except those that registered by themselves.",
 )
-def vouch(emails: tuple[str, ...], organization: UUID | None) -> None:
+def vouch(emails: tuple[str, ...], organization: str | None) -> None:
     """Note that the e-mails of accounts are theirs, so that a foreign issuer's tokens find them.
 
     Accounts that `users create` makes, that come by an invitation to their e-mail, or that use Whatomate's single
@@ -102,7 +104,12 @@ def vouch(emails: tuple[str, ...], organization: UUID | None) -> None:
         raise click.UsageError("name accounts by --email, or the organization whose accounts they are")
 
     named = [email.strip() for email in emails]
-    vouched, found = administer(lambda office: office.vouch(named, organization))
+
+    async def work(services: Opened, _: float) -> Vouched:
+        where = None if organization is None else await id_of(organization, services.desk.organization)
+        return await services.office.vouch(named, where)
+
+    vouched, found = run_with(work)
     note(f"vouched for {vouched} of {found} accounts")
     if not found:
         raise click.ClickException("no account has that e-mail or organization; `users create` makes one")

@@ -77,6 +77,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "memberships": lambda store: store.memberships(ONE),
     "holdings": lambda store: store.holdings(ONE, AT, AT),
     "live_sessions": lambda store: store.live_sessions(None, None, AT, AT),
+    "key_entries": lambda store: store.key_entries(None, None, None),
     "session_owner": lambda store: store.session_owner(ONE),
     "disable_user": lambda store: store.disable_user(ONE, AT, AT, even_last=False),
     "enable_user": lambda store: store.enable_user(ONE),

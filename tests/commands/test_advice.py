@@ -19,6 +19,7 @@ from authcore.errors import AuthError
 from gateway.commands.advice import NEXT
 from gateway.commands.progress import working
 from tests.support.processes import PROCESS_SECONDS
+from tests.support.terminals import all_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +162,7 @@ def test_on_a_terminal_the_seconds_are_counted_in_place(monkeypatch: pytest.Monk
         monkeypatch.setattr(sys, "stderr", terminal)
         with working("waiting", waits(5, over)):
             assert over.wait(PROCESS_SECONDS)
-    shown = os.read(ours, 4096).decode()
+    shown = all_of(ours)
     os.close(ours)
     counted = "".join(f"\r\x1b[Kwaiting: {seconds} s" for seconds in (1, 2, 2, 2))
     assert shown == f"{counted}\r\x1b[K"

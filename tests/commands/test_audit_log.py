@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.commands import Run
 
 READS = {
-    *("user", "organization", "organizations", "users", "profile", "sessions"),
+    *("user", "organization", "organizations", "users", "profile", "sessions", "api_keys"),
     *("find_user", "list_api_keys", "find_api_keys", "find_api_key", "list_quotas"),
 }
 EMAIL = "ada@acme.example"

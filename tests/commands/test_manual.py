@@ -111,8 +111,10 @@ def test_the_manual_page_is_accepted_and_names_every_command_and_option(run: Run
             assert meaning[:30].strip() in text.replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"), meaning
 
 
-def test_the_manual_page_is_the_same_each_time(run: Run) -> None:
+def test_the_manual_page_is_the_same_each_time_and_leaves_the_commands_as_they_are(run: Run) -> None:
+    assert list(described(main)) == list(described(main))
     assert run("man").stdout == run("man").stdout
+    assert run("-h").stdout == run("--help").stdout != ""
 
 
 def test_what_begins_like_a_request_of_roff_is_text(run: Run) -> None:
