@@ -128,9 +128,9 @@ def dev(
     try:
         directory = choose_folder(Path.cwd(), note) if directory is None else directory.absolute()
         if who is None:
-            for name in options:
-                if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-                    raise click.UsageError(f"--{name.replace('_', '-')} goes with --as WHO")
+            for parameter in context.command.params:
+                if parameter.name in options and _is_given(context, parameter.name):
+                    raise click.UsageError(f"{parameter.opts[0]} goes with --as WHO")
             developing.run_dev(directory, sign=sign)
         else:
             _print(who, directory, sign=sign, **options)
@@ -138,6 +138,10 @@ def dev(
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"{error}; choose another data folder with --data-dir") from error
+
+
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _print(who: str, directory: Path, *, sign: bool, **options: Any) -> None:

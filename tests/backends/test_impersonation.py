@@ -140,6 +140,8 @@ def test_a_header_can_be_added_or_be_a_lie(run: Run) -> None:
         (("--as", "agent@demo", "--method", "GET /"), 2, "Invalid value for '--method'"),
         (("--as", "agent@demo", "--serve-keys", "here"), 2, "Invalid value for '--serve-keys'"),
         (("--path", "/bills"), 2, "--path goes with --as WHO"),
+        (("--json",), 2, "--json goes with --as WHO"),
+        (("--header", "A=b"), 2, "--header goes with --as WHO"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_made_is_refused_in_one_line(

@@ -12,8 +12,6 @@ import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from authcore import identity_headers
-from authcore.identity_headers import HEADERS, SESSION
-from gateway.proxy.headers import HeaderPolicy
 from tests.backends.services import PACKAGES
 from tests.backends.vectors import AUDIENCE, FILE, LISTED, NOW, ZOE, document, pem_of, signer, token
 from whatomate_identity.testing import SigningGateway
@@ -29,30 +27,7 @@ def test_the_vectors_are_fresh() -> None:
     )
 
 
-def test_an_application_is_given_the_headers_that_the_gateway_sends() -> None:
-    """The package has no table of its own to fall behind: each row but the session's comes back as it was sent."""
-    names = {header.key: header.name for header in HEADERS if header.key != SESSION}
-    sent = [
-        (name, value.lstrip())
-        for name, _, value in (
-            line.partition(b":") for line in HeaderPolicy(names).identity(ZOE).split(b"\r\n") if line
-        )
-    ]
-    sent.append((b"X-Identity", token().encode()))
-    assert {name.decode() for name, _ in sent} == set(names.values())
-    gateway = _gateway()
-    verifier = gateway.verifier(clock=lambda: NOW)
-    identity = verifier.verify("GET", b"/bills/7", sent)
-    seen = verifier.with_claims(
-        [(b"Host", b"x")], identity
-    )  # nothing plain is left: all comes from what is signed
-    rest = {b"x-identity", b"x-user-permissions"}
-    assert {name: value for name, value in seen if name != b"Host"} == {
-        name.lower(): value for name, value in sent if name.lower() not in rest
-    }
-    assert {name.lower(): value for name, value in verifier.with_claims(sent, identity)} == {
-        name.lower(): value for name, value in sent
-    }
+def test_the_families_of_the_package_are_the_gateways() -> None:
     assert tuple(family.encode() for family in identity_headers.FAMILIES) == FAMILIES
 
 

@@ -18,8 +18,10 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from authcore.identity_headers import HEADERS, SESSION
 from authcore.principal import AuthMethod, Principal
 from authcore.tokens.identity_signer import IdentitySigner
+from gateway.proxy.headers import HeaderPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,6 +221,14 @@ def bad() -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def restored() -> dict[str, str]:
+    """Return the plain headers, in lower case, that an application is given of the first case's identity."""
+    names = {header.key: header.name for header in HEADERS if header.key != SESSION}
+    lines = HeaderPolicy(names).identity(ZOE).decode("utf-8").split("\r\n")
+    sent = (line.partition(": ") for line in lines if line)
+    return {name.lower(): value for name, _, value in sent}
+
+
 def document() -> str:
     """Return the file's text."""
     keys = [dict(by.public or {}) for by in (signer(1), signer(2))]
@@ -234,6 +244,7 @@ def document() -> str:
         "leeway_seconds": LEEWAY,
         "jwks": {"keys": [*keys, *strangers]},
         "secret": SECRET,
+        "restored": restored(),
         "cases": [*good(), *bad()],
     }  # fmt: skip
     return json.dumps(made, indent=1, ensure_ascii=False) + "\n"

@@ -31,6 +31,7 @@ type vectors struct {
 	Now                      int64
 	Leeway                   int64           `json:"leeway_seconds"`
 	Jwks                     json.RawMessage `json:"jwks"`
+	Restored                 map[string]string
 	Cases                    []vector
 }
 
@@ -151,6 +152,27 @@ func TestAHandlerSeesWhatIsSignedAndNothingElse(t *testing.T) {
 		return
 	}
 	t.Fatal("the vector is gone")
+}
+
+func TestAHandlerIsGivenEveryHeaderThoughNoneWasSentButTheSignedOne(t *testing.T) {
+	all := read(t)
+	verifier := identitytest.NewFromSeed(all.Audience, bytes.Repeat([]byte{1}, 32)).Verifier()
+	verifier.Clock = func() time.Time { return time.Unix(all.Now, 0) }
+	r := requestOf(all.Cases[0])
+	found, err := verifier.Verify(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier.ReplaceHeaders(r.Header, found)
+	seen := map[string]string{}
+	for name := range r.Header {
+		if name != "X-Identity" {
+			seen[strings.ToLower(name)] = r.Header.Get(name)
+		}
+	}
+	if !reflect.DeepEqual(seen, all.Restored) {
+		t.Fatalf("%v, not %v", seen, all.Restored)
+	}
 }
 
 func TestAnIdentityMadeForTestsIsWhatTheGatewayMakes(t *testing.T) {

@@ -58,6 +58,15 @@ test("an application sees what is signed and nothing else", async () => {
   assert.deepEqual(request.headers, { accept: "*/*" });
 });
 
+test("an application is given every header that the gateway sends, though none was sent but the signed one", async () => {
+  const request = requestOf(VECTORS.cases[0]);
+  const verify = verifier("EdDSA");
+  verify.replaceHeaders(request, await verify.verify(request));
+  const { "x-identity": token, ...seen } = request.headers;
+  assert.ok(token);
+  assert.deepEqual(seen, Object.fromEntries(Object.entries(VECTORS.restored).map(([name, value]) => [name, latin1(value)])));
+});
+
 test("an identity made for tests is what the gateway makes", async () => {
   const key = (number) =>
     createPrivateKey({

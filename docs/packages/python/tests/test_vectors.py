@@ -65,3 +65,10 @@ def test_an_application_sees_what_is_signed_and_nothing_else() -> None:
     assert not [
         line for line in seen if b"Mallory" in line[1] or line[0] in {b"x_user.name", b"X-Identity-Proof"}
     ]
+
+
+def test_an_application_is_given_every_header_though_none_was_sent_but_the_signed_one() -> None:
+    sent, verify = lines(VECTORS["cases"][0]), verifier()
+    seen = verify.with_claims(sent, verify.verify("GET", b"/bills/7", sent))
+    read = {name.decode().lower(): value.decode() for name, value in seen if name != b"X-Identity"}
+    assert read == VECTORS["restored"]
