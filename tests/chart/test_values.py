@@ -51,13 +51,13 @@ def test_every_value_changes_what_is_rendered(tmp_path: Path) -> None:
         assert done.returncode == 0, (values, done.stderr)
         return done.stdout
 
-    befores = {json.dumps(needs): over(LEAST, needs) for _, needs in CHANGES.values()}
-    afters = {path: over(over(LEAST, needs), at(path, value)) for path, (value, needs) in CHANGES.items()}
-    for values in (*befores.values(), *afters.values()):
+    unchanged = {json.dumps(needs): over(LEAST, needs) for _, needs in CHANGES.values()}
+    changed = {path: over(over(LEAST, needs), at(path, value)) for path, (value, needs) in CHANGES.items()}
+    for values in (*unchanged.values(), *changed.values()):
         assert list(VALIDATOR.iter_errors(values | {"mode": "gateway", "image": {}})) == [], values
     with ThreadPoolExecutor(2) as pool:
-        before = dict(zip(befores, pool.map(made, befores.values()), strict=True))
-        after = dict(zip(afters, pool.map(made, afters.values()), strict=True))
+        before = dict(zip(unchanged, pool.map(made, unchanged.values()), strict=True))
+        after = dict(zip(changed, pool.map(made, changed.values()), strict=True))
     idle = [path for path, (_, needs) in CHANGES.items() if after[path] == before[json.dumps(needs)]]
     assert idle == []
 

@@ -175,11 +175,11 @@ func (s *KeySet) fetch() (map[string]check, error) {
 	if len(body) > mostBytes {
 		return nil, errors.New("the answer is too long for a key set")
 	}
-	return ofSet(body)
+	return parseKeySet(body)
 }
 
-// ofSet returns the Ed25519 public keys of a key set by their kids; others are passed over (RFC 7517 section 5).
-func ofSet(body []byte) (map[string]check, error) {
+// parseKeySet returns the Ed25519 public keys of a key set by their kids; others are passed over (RFC 7517 section 5).
+func parseKeySet(body []byte) (map[string]check, error) {
 	var document struct {
 		Keys *[]json.RawMessage `json:"keys"`
 	}

@@ -94,7 +94,7 @@ export class KeySet {
 
   async #fetched(now) {
     try {
-      this.#state = { keys: ofSet(await this.#fetch()), fetched: now, tried: now, error: "" };
+      this.#state = { keys: parseKeySet(await this.#fetch()), fetched: now, tried: now, error: "" };
     } catch (error) {
       this.#state = { ...this.#state, tried: now, error: error.cause?.message || error.message || String(error) };
     }
@@ -120,7 +120,7 @@ async function read(url, timeoutSeconds) {
 }
 
 /** Returns the Ed25519 public keys of a key set by their kids; others are passed over (RFC 7517 section 5). */
-function ofSet(text) {
+function parseKeySet(text) {
   if (text.length > MOST_BYTES) throw new Error("the answer is too long for a key set");
   let members;
   try {
