@@ -85,6 +85,7 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
     publish_domain(metrics, domain)
     publish_clients(metrics, pipeline, listener, tunnels)
     publish_upstreams(metrics, upstreams)
+    publish_nearness(metrics, domain, listener, upstreams)
     publish_log(metrics, access_log)
     limits = routing.limits
     publish_limits(metrics, limits)
@@ -135,6 +136,40 @@ def _versions(started: float, routing: Routing) -> Callable[[], Mapping[str, str
         "routes read": moment(routing.loaded),
         "last reading of the routes": "good" if routing.whole else "refused; those from before stay in force",
     }
+
+
+def publish_nearness(
+    metrics: Metrics, domain: Domain, listener: Listener, upstreams: Callable[[], Iterable[Upstream]]
+) -> None:
+    """Publish how much of each limit is used: a sum over several processes would hide one that has no room left."""
+    figures = {
+        part: {figure.name: figure.read for figure in of_part}
+        for part, of_part in domain.identity.figures().items()
+    }
+    bcrypt, store = figures["bcrypt"], figures["store"]
+
+    def read() -> dict[tuple[str, ...], float]:
+        in_use = store["connections"]() - store["connections_idle"]()
+        return {
+            ("client_connections", ""): _share(len(listener.open), listener.limits.connections),
+            ("password_work", ""): _share(bcrypt["pending"](), bcrypt["capacity"]()),
+            ("database_connections", ""): _share(in_use, store["connections_max"]()),
+            **{
+                ("upstream_connections", one.name): _share(one.pool.open, one.pool.limits.connections)
+                for one in upstreams()
+            },
+        }
+
+    metrics.read_gauges(
+        "gateway_limit_used_ratio",
+        "Share of a limit that is used; of several workers, in the one that uses most of its own.",
+        ("limit", "upstream"),
+        read,
+    )
+
+
+def _share(used: float, most: float) -> float:
+    return used / most if most else 0.0
 
 
 def publish_domain(metrics: Metrics, domain: Domain) -> None:

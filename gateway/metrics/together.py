@@ -35,6 +35,7 @@ LARGEST: Final = frozenset(
         "gateway_changes_lag_seconds",
         "gateway_key_ring_keys",
         "gateway_key_ring_outdated",
+        "gateway_limit_used_ratio",
         "gateway_loop_lag_seconds",
         "gateway_quotas_away",
         "gateway_routes",

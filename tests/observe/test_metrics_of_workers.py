@@ -96,8 +96,11 @@ async def test_the_sums_are_what_was_sent_and_a_worker_that_is_killed_takes_noth
                 client = await held.enter_async_context(Client(address))
                 assert (await client.exchange(GET)).status == 200
             async with asyncio.timeout(PATIENCE):  # until those of before are seen to have gone
-                while value(await scraped(admin), "gateway_connections") != 9:
+                while value(text := await scraped(admin), "gateway_connections") != 9:
                     await asyncio.sleep(0.05)
+            # Of one worker: nine connections on three workers are three at least on one of them.
+            used = value(text, "gateway_limit_used_ratio", limit="client_connections")
+            assert used >= 3 / (value(text, "gateway_connections_max") / 3)
         pids = children(process.pid)
         before = counts(await scraped(admin))
         os.kill(pids[1], signal.SIGKILL)
