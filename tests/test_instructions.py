@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 
 import pytest
 from click.testing import CliRunner
@@ -44,7 +45,7 @@ def test_the_record_has_a_count_for_every_load_and_names_its_build() -> None:
 
 def test_a_count_of_another_build_is_shown_and_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instructions, "count", lambda: {load.name: 10**9 for load in LOADS})
-    monkeypatch.setattr(instructions.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 0
     assert result.output.startswith("skipped: the record is of ")
