@@ -214,8 +214,16 @@ def _route_sources(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _signed(settings: Settings) -> Iterator[tuple[str, str]]:
     signed = settings.signed
-    if signed.published_keys is not None and signed.identity != "EdDSA":
+    published = signed.published_keys
+    if published is not None and signed.identity != "EdDSA":
         yield "GATEWAY_SIGNED_PUBLISHED_KEYS", "has no effect without GATEWAY_SIGNED_IDENTITY=EdDSA"
+    elif published is not None and (
+        "PRIVATE KEY" in published or "-----BEGIN PUBLIC KEY-----" not in published
+    ):
+        yield (
+            "GATEWAY_SIGNED_PUBLISHED_KEYS",
+            "should be Ed25519 public keys in PEM; make one of a private key with: openssl pkey -in FILE -pubout",
+        )
     if signed.identity == "off":
         return
     if signed.key is None:

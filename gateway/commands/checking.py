@@ -56,9 +56,9 @@ def check_config(*, connect: bool, token: TextIO | None) -> None:
     ring_of(settings, time.time())
     from gateway.assembly.plan_warnings import off_the_air, plan_warnings  # noqa: PLC0415 - as below
     from gateway.assembly.routes import check_routes  # noqa: PLC0415 - only serving needs the data plane
-    from gateway.assembly.signing import build_signing  # noqa: PLC0415 - as above
+    from gateway.assembly.signing import identity_keys  # noqa: PLC0415 - as above
 
-    build_signing(settings)
+    identity_keys(settings)
     for name, doubt in (*doubts(settings), *sso_doubts(settings), *limit_doubts(settings)):
         warn(f"{name}: {doubt}")
     plan = check_routes(settings)

@@ -123,10 +123,15 @@ def dev(
     """
     from gateway.commands import developing  # noqa: PLC0415 -- for POSIX alone, and only running needs it
     from gateway.commands.opening import note  # noqa: PLC0415 -- as above
-    from gateway.dev.folder import choose_folder  # noqa: PLC0415 -- as above
+    from gateway.dev.folder import USUAL, choose_folder  # noqa: PLC0415 -- as above
 
     try:
-        directory = choose_folder(Path.cwd(), note) if directory is None else directory.absolute()
+        if directory is not None:
+            directory = directory.absolute()
+        elif who is None or sign:
+            directory = choose_folder(Path.cwd(), note)
+        else:
+            directory = Path(USUAL).absolute()  # nothing is kept in it
         if who is None:
             for parameter in context.command.params:
                 if parameter.name in options and _is_given(context, parameter.name):

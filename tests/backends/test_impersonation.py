@@ -15,6 +15,7 @@ import pytest
 
 from authcore.crypto.pem import generate_pem, parse_pem
 from authcore.permissions import ROLES
+from gateway.dev.folder import shared_folder
 from tests.backends.services import KEY_SET, python_command, serving
 from tests.support.commands import Run, refused, run
 from tests.support.processes import free_port
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 SECONDS = 60
-SIGNED = ("dev", "--as", "agent@demo", "--sign", "--json")
+AS = ("dev", "--data-dir", ".data", "--as", "agent@demo")
+SIGNED = (*AS, "--sign", "--json")
 
 
 def made(run: Run, *arguments: str, **environment: str) -> dict[str, Any]:
-    result = run("dev", "--as", "agent@demo", "--json", *arguments, **environment)
+    result = run(*AS, "--json", *arguments, **environment)
     assert result.exit_code == 0, result.output
     document: dict[str, Any] = json.loads(result.stdout)
     return document
@@ -98,6 +100,15 @@ def test_a_key_is_made_once_where_none_is_configured_and_never_shown(run: Run, t
     assert made(run)["jwks"] == {"keys": []}
 
 
+def test_what_is_not_signed_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
+    result = run("dev", "--as", "agent@demo")
+    assert result.exit_code == 0
+    assert "X-User-Email: agent@demo.example\n" in result.stdout
+    assert "--sign" in result.stderr
+    assert not list(tmp_path.iterdir())
+    assert not shared_folder(tmp_path).exists()
+
+
 def test_the_key_that_is_configured_signs_as_it_would_serve(run: Run, tmp_path: Path) -> None:
     key = generate_pem("EdDSA")
     document = made(
@@ -147,7 +158,7 @@ def test_a_header_can_be_added_or_be_a_lie(run: Run) -> None:
 def test_what_cannot_be_made_is_refused_in_one_line(
     run: Run, arguments: tuple[str, ...], code: int, error: str
 ) -> None:
-    result = run("dev", *arguments)
+    result = run("dev", "--data-dir", ".data", *arguments)
     assert result.exit_code == code
     (line,) = [one for one in result.stderr.splitlines() if one.startswith("Error: ")]
     assert line.startswith(f"Error: {error}")
@@ -159,7 +170,7 @@ def key_server(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     """A run that serves its keys: their URL, and the lines of curl that it has printed."""
     port = free_port()
     command = [
-        *(sys.executable, "-m", "gateway", "dev", "--as", "agent@demo", "--sign", "--name", "Zoë"),
+        *(sys.executable, "-m", "gateway", *AS, "--sign", "--name", "Zoë"),
         *("--url", f"http://127.0.0.1:{port}", "--path", "/bills/7?page=2", "--serve-keys", "127.0.0.1:0"),
     ]
     environment = {"PYTHONPATH": ":".join(one for one in sys.path if one), "PYTHONUNBUFFERED": "1"}
@@ -198,3 +209,22 @@ async def test_the_lines_of_curl_try_a_service_that_runs(key_server: tuple[str, 
 def test_refusals_of_the_configuration_are_those_of_every_command(run: Run) -> None:
     result = run(*SIGNED, GATEWAY_SIGNED_IDENTITY="EdDSA")
     refused(result, 2, "GATEWAY_SIGNED_KEY: required with GATEWAY_SIGNED_IDENTITY=EdDSA")
+
+
+def test_a_key_that_cannot_sign_is_found_before_anything_serves(run: Run) -> None:
+    needed = {
+        "GATEWAY_DATABASE_URL": "postgresql://x@127.0.0.1/x",
+        "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:3000",
+    }
+    for key in (generate_pem("RS256"), b"-----BEGIN PRIVATE KEY-----\nnonsense\n-----END PRIVATE KEY-----\n"):
+        result = run(
+            "check-config",
+            **needed,
+            GATEWAY_JWT_SECRET="a-secret-of-thirty-two-bytes-or-more-0123",
+            GATEWAY_SIGNED_IDENTITY="EdDSA",
+            GATEWAY_SIGNED_KEY=key.decode(),
+        )
+        assert result.exit_code == 2
+        (line,) = [one for one in result.stderr.splitlines() if one.startswith("Error: ")]
+        assert line.startswith("Error: GATEWAY_SIGNED_KEY: ")
+        assert "nonsense" not in result.output

@@ -47,3 +47,13 @@ def test_keys_are_not_published_where_none_signs() -> None:
     ):
         (found,) = problems_of({**public, **more})
         assert found.startswith("GATEWAY_SIGNED_PUBLISHED_KEYS: has no effect")
+
+
+def test_a_private_key_is_not_published_nor_printed() -> None:
+    signs = {"GATEWAY_SIGNED_IDENTITY": "EdDSA", "GATEWAY_SIGNED_KEY": PEM}
+    public = PEM.replace("PRIVATE", "PUBLIC")
+    for published in (PEM, public + PEM, "nonsense"):
+        (found,) = problems_of({**signs, "GATEWAY_SIGNED_PUBLISHED_KEYS": published})
+        assert found.startswith("GATEWAY_SIGNED_PUBLISHED_KEYS: should be Ed25519 public keys in PEM")
+        assert "AAAA" not in found
+    assert load({**signs, "GATEWAY_SIGNED_PUBLISHED_KEYS": public}).signed.published_keys == public
