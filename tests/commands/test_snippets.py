@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import json
 import re
 import subprocess
 import textwrap
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from config.layers import FIELDS
 from tests.support.certificates import Authority
 from tests.support.commands import SECRET
 from tests.support.programs import program
@@ -61,6 +64,8 @@ def test_every_language_of_a_snippet_is_held_to_something() -> None:
         "go",
         "json",
         "sql",
+        "ini",
+        "toml",
     }
     assert len(SNIPPETS) > 20
 
@@ -124,6 +129,22 @@ def test_go_samples_parse(text: str, tmp_path: Path) -> None:
         [program("gofmt"), "-e", str(path)], capture_output=True, text=True, check=False, timeout=60
     )
     assert result.returncode == 0, result.stderr
+
+
+@of("ini")
+def test_settings_are_of_the_gateway(text: str) -> None:
+    """A block with a section is a unit's of systemd, which has settings of its own."""
+    if re.search(r"^ *\[\w+\]$", text, re.MULTILINE):
+        configparser.ConfigParser(strict=False, interpolation=None).read_string(textwrap.dedent(text))
+        return
+    lines = [line.strip().partition("=") for line in text.splitlines()]
+    assert {name for name, _, _ in lines} <= set(FIELDS)
+    assert all(equals for _, equals, _ in lines)
+
+
+@of("toml")
+def test_settings_of_whatomate_parse(text: str) -> None:
+    assert tomllib.loads(textwrap.dedent(text))
 
 
 @of("json")

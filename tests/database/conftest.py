@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.database.servers import pgbouncer
+from tests.database.servers import pgbouncer, short_folder
 from tests.support.loops import pytest_asyncio_loop_factories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["pytest_asyncio_loop_factories"]
 
@@ -22,10 +20,8 @@ __all__ = ["pytest_asyncio_loop_factories"]
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder with a path short enough for a socket, which servers may enter."""
-    path = Path(tempfile.mkdtemp(prefix="wgdb-"))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+    with short_folder() as path:
+        yield path
 
 
 @pytest.fixture(params=["session", "transaction"])

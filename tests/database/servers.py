@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gateway.dev.programs import NOBODY, reachable_programs
@@ -16,7 +18,6 @@ from tests.support.programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 START_SECONDS = 60
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/bin:/bin", "TZ": "UTC"}
@@ -126,6 +127,15 @@ class Server:
     def path(self) -> str:
         """The socket itself."""
         return f"{self.socket}/.s.PGSQL.5432"
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """Make a folder with a path short enough for a socket, which servers may enter."""
+    path = Path(tempfile.mkdtemp(prefix="wgdb-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

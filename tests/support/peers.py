@@ -200,7 +200,7 @@ class Upstream:
 
     async def _echo(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
-            message = await _next_request(reader)
+            message = await next_request(reader)
             if message is None:
                 return
             if (message.one("Expect") or "").lower() == "100-continue":
@@ -221,7 +221,7 @@ class Upstream:
             await writer.drain()
 
 
-async def _next_request(reader: asyncio.StreamReader) -> Message | None:
+async def next_request(reader: asyncio.StreamReader) -> Message | None:
     """Read the next head, however long the connection rests before it; None at its end."""
     try:
         raw = await reader.readuntil(b"\r\n\r\n")
