@@ -18,7 +18,7 @@ from config.listener_checks import listeners, unix_sockets
 from config.loop_checks import default_upstream_loop
 from config.share_checks import SHARES, shares
 from config.sso_checks import provider_emails, provider_origin
-from config.tls_checks import admin_tls, listener_tls, redirect, upstream_tls
+from config.tls_checks import redirect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -284,16 +284,15 @@ CHECKS: Final[tuple[Check, ...]] = (
     (("GATEWAY_ADMIN_TOKEN",), admin_token),
     (("GATEWAY_WHATOMATE_REDIS_URL",), redis_can_be_asked),
     (("GATEWAY_LIMITS_URL",), limits_can_be_shared),
-    (("GATEWAY_UPSTREAM_URL",), upstream_tls),
     (HEALTH_SETTINGS, upstream_health),
-    (("GATEWAY_TLS_CERT_FILE", "GATEWAY_TLS_KEY_FILE"), listener_tls),
     (("GATEWAY_TLS_REDIRECT_LISTEN", "GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN"), redirect),
-    ((), admin_tls),
 )
 
 
-def contradictions(settings: Settings, refused: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """Yield every (setting, problem) that the checks find, passing over what is `refused` already."""
-    for looks_at, check in CHECKS:
+def contradictions(
+    settings: Settings, refused: frozenset[str], checks: tuple[Check, ...] = CHECKS
+) -> Iterator[tuple[str, str]]:
+    """Yield every (setting, problem) that `checks` find, passing over what is `refused` already."""
+    for looks_at, check in checks:
         if refused.isdisjoint(looks_at):
             yield from ((name, problem) for name, problem in check(settings) if name not in refused)

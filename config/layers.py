@@ -73,11 +73,17 @@ class Stranger:
 
 @dataclass(slots=True)
 class Layers:
-    """Merged layers: the first added layer wins."""
+    """Merged layers: the first added layer wins.
+
+    Attributes:
+        problems: Problems of words.
+        unreadable: Problems of files.
+    """
 
     values: dict[str, str] = field(default_factory=dict, repr=False)
     files: dict[str, Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     strangers: list[Stranger] = field(default_factory=list)
 
     def add(self, layer: Mapping[str, str], called: str) -> None:
@@ -107,7 +113,9 @@ class Layers:
         try:
             entries = sorted(Path(directory).iterdir())
         except OSError as error:
-            self.problems.append(f"{SECRETS_DIRECTORY}: cannot read the folder {directory}: {error.strerror}")
+            self.unreadable.append(
+                f"{SECRETS_DIRECTORY}: cannot read the folder {directory}: {error.strerror}"
+            )
             return
         layer: dict[str, str] = {}
         for entry in entries:  # Kubernetes adds hidden folders beside the files, which are links into them
@@ -122,7 +130,7 @@ class Layers:
             try:
                 layer[name] = read_value(entry)
             except (OSError, UnicodeError) as error:
-                self.problems.append(f"{name}: cannot read {entry}: {_why(error)}")
+                self.unreadable.append(f"{name}: cannot read {entry}: {_why(error)}")
         known = set(self.values)
         self.add(layer, f"a file in {directory}")
         self.files |= {name: Path(directory, name) for name in layer if name in self.values.keys() - known}
@@ -133,10 +141,10 @@ class Layers:
         try:
             value = read_value(Path(path))
         except (OSError, UnicodeError) as error:
-            self.problems.append(f"{name}{_FILE}: cannot read {path}: {_why(error)}")
+            self.unreadable.append(f"{name}{_FILE}: cannot read {path}: {_why(error)}")
             return
         if not value and name not in LISTS:
-            self.problems.append(f"{name}{_FILE}: {path} is empty")
+            self.unreadable.append(f"{name}{_FILE}: {path} is empty")
             return
         if name not in self.values:
             self.values[name] = value

@@ -4,7 +4,8 @@ A setting is looked for in this order, and the first place that has it wins: wha
 command line), the environment, the file named by ``<setting>_FILE``, ``.env`` in the current folder (which may name
 files in the same way), a file called like the setting in the folder ``GATEWAY_SECRETS_DIR``, the default.
 
-Laws: every problem is reported at once, by the name that the operator typed; a problem never contains a secret.
+Laws: every problem is reported at once, by the name that the operator typed, those of words before those of files; a
+problem never contains a secret.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydantic_settings import EnvSettingsSource
 from config.checks import HINTS, contradictions
 from config.collectors import endpoints
 from config.extras import spans_can_be_made
+from config.file_checks import FILE_CHECKS, serving_files
 from config.layers import (
     ENVIRONMENT,
     FIELDS,
@@ -35,7 +37,7 @@ from config.route_file import RoutesRefused, read_plan
 from config.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pydantic_core import ErrorDetails
 
@@ -58,13 +60,14 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-def load_settings(
+def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller names the two it needs
     *,
     overrides: Mapping[str, str] | None = None,
     defaults: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
     env_file: Path = ENV_FILE,
     required: frozenset[str] = REQUIRED,
+    more_files: Callable[[Settings], Iterable[tuple[str, str]]] | None = None,
 ) -> Settings:
     """Read all layers, validate them, and return the settings.
 
@@ -74,6 +77,7 @@ def load_settings(
         environment: Read in place of the process's environment.
         env_file: The ``.env`` file; it may be missing.
         required: Names that must be set, of those in ``REQUIRED``.
+        more_files: Yields (setting, problem) of files besides those that are checked here.
 
     Raises:
         ConfigError: with every problem found.
@@ -86,12 +90,19 @@ def load_settings(
     serves = "GATEWAY_UPSTREAM_URL" in required
     if settings.routes is not None:  # the route file may name all upstreams itself
         required -= {"GATEWAY_UPSTREAM_URL"}
-    named = {problem.partition(":")[0].removesuffix("_FILE") for problem in problems}
+    named = {problem.partition(":")[0].removesuffix("_FILE") for problem in (*problems, *layers.unreadable)}
     for name in sorted(required - layers.values.keys() - named):
         problems[f"{name}: {HINTS[name]}"] = None
     for name, problem in (*foreign_names(settings), *contradictions(settings, refused)):
         problems[f"{name}: {problem}"] = None
-    listed = sorted(problems)
+    of_files = dict.fromkeys(layers.unreadable)
+    for name, problem in (
+        *contradictions(settings, refused, FILE_CHECKS),
+        *(serving_files(settings) if serves else ()),
+        *(() if more_files is None else more_files(settings)),
+    ):
+        of_files[f"{name}: {problem}"] = None
+    listed = [*sorted(problems), *sorted(of_files)]
     if serves:
         listed += _route_problems(settings)
     if listed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, create_model
 
@@ -16,11 +16,20 @@ from config.fields import (
     NameServers,
     Seconds,
     UpstreamUrl,
+    shaped,
 )
 from config.groups.delivering import Delivering
 from config.groups.health import Health
 from config.groups.tls import ServerName, TlsEntry
 from config.groups.traffic import BALANCE, HASH_BY, SPILL_OVER, ZONE, Balance, HashBy, SpillOver, Zone
+
+PageUrl = Annotated[
+    str,
+    *shaped(
+        r"^https?://[^\s#@?]+$",
+        "should be http:// or https:// and a path, without a user, a query and a fragment",
+    ),
+]
 
 
 class Admin(Group):
@@ -46,9 +55,8 @@ class Admin(Group):
         "when it changes.",
     )
     tls_key_file: str | None = Field(None, description="PEM file of its key.")
-    runbook_url: str | None = Field(
+    runbook_url: PageUrl | None = Field(
         None,
-        pattern=r"^https?://[^\s#@?]+$",
         max_length=2048,
         description="Where docs/runbook.md is to be read, to which /status leads from what is not in order. Without "
         "one /status names the entry.",

@@ -24,7 +24,7 @@ from authcore.store.kinds import Kind as FailureKind
 from authcore.store.postgres import PostgresStore
 from authcore.trail import Event
 from config.checks import HINTS
-from config.load import ConfigError, load_settings
+from config.load import REQUIRED, ConfigError, load_settings
 from gateway.assembly.database import build_redis
 from gateway.commands.office import Desk, Office
 from gateway.commands.progress import working
@@ -62,8 +62,18 @@ def warn(text: str) -> None:
 
 
 def settings_for(required: frozenset[str]) -> Settings:
-    """Load the configuration for a command that needs the settings `required`."""
-    return load_settings(required=required)
+    """Load the configuration for a command that needs the settings `required`.
+
+    One that needs all of them serves, or finds out whether that would work, and needs usable keys as well.
+    """
+    return load_settings(required=required, more_files=_key_files if required >= REQUIRED else None)
+
+
+def _key_files(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.jwt.keys_dir is not None:
+        from gateway.assembly.key_ring import key_problems  # noqa: PLC0415 -- only where there are keys
+
+        yield from (("GATEWAY_JWT_KEYS_DIR", problem) for problem in key_problems(settings.jwt.keys_dir))
 
 
 def database_url(settings: Settings) -> str:

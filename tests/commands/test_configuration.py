@@ -81,7 +81,9 @@ def test_a_database_that_is_away_is_told_without_its_password(run: Run, tmp_path
 
 
 def test_a_database_url_that_the_driver_cannot_read_is_told_without_its_password(run: Run) -> None:
-    result = run("migrate", GATEWAY_DATABASE_URL="postgresql://u:hunter2@127.0.0.1:1/x?sslmode=hunter2")
+    result = run(
+        "migrate", GATEWAY_DATABASE_URL="postgresql://u:hunter2@127.0.0.1:1/x?sslnegotiation=hunter2"
+    )
     refused(result, 2, "GATEWAY_DATABASE_URL: the database driver cannot read it")
     assert "hunter2" not in result.output
 

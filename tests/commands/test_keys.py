@@ -96,3 +96,16 @@ def test_contradictions_about_keys_are_told(run: Run) -> None:
         2,
         "GATEWAY_JWT_SECRET: is a PEM key; put it into GATEWAY_JWT_KEYS_DIR, and a secret here",
     )
+
+
+def test_unusable_keys_are_named_beside_every_other_problem(run: Run, tmp_path: Path) -> None:
+    for command in ("serve", "check-config"):
+        result = run(command, GATEWAY_JWT_KEYS_DIR=str(tmp_path / "gone"), GATEWAY_JWT_SECRET="short")
+        assert result.exit_code == 2
+        lines = result.stderr.splitlines()
+        assert lines[-1].startswith("Error: GATEWAY_JWT_KEYS_DIR: cannot read ")
+        assert [line.split(": ")[1] for line in lines[:-1]] == [
+            "GATEWAY_DATABASE_URL",
+            "GATEWAY_JWT_SECRET",
+            "GATEWAY_UPSTREAM_URL",
+        ]

@@ -248,7 +248,7 @@ def test_a_share_grants_what_the_dearest_route_costs(tmp_path: Path) -> None:
             "redis://[::1]:6379",
             "unix:///run/redis.sock?db=2",
         ),
-        "rediss://user:hunter2@redis/1?ssl_ca_certs=/ca.pem&ssl_cert_reqs=required&ssl_check_hostname=False",
+        "rediss://user:hunter2@redis/1?ssl_ca_certs=/dev/null&ssl_cert_reqs=required&ssl_check_hostname=False",
         *("redis+cluster://:hunter2@redis:6379", "rediss+cluster://redis?ssl_cert_reqs=none"),
         "redis+sentinel://user:hunter2@one:26379,two/service/1",
     ],

@@ -14,6 +14,7 @@ from config.settings import Settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+from gateway.assembly.key_ring import key_problems
 from tests.config.loading import GOOD, SECRET, load, problems_of
 
 # -- what is refused --------------------------------------------------------------------------------------------
@@ -239,6 +240,107 @@ def test_a_secrets_folder_that_is_not_there_is_a_problem(tmp_path: Path) -> None
     assert problem.startswith("GATEWAY_SECRETS_DIR: cannot read the folder ")
 
 
+# -- words, then files -------------------------------------------------------------------------------------------
+
+
+def test_words_come_before_files_and_files_before_routes_and_all_are_told(tmp_path: Path) -> None:
+    (tmp_path / "routes.yaml").write_text("routes: [{name: a}]")
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "one.pem").write_text("hunter2")
+    found = problems_of(
+        {
+            "GATEWAY_ADMIN_TOKEN_FILE": str(tmp_path / "gone"),
+            "GATEWAY_DATABASE_URL": f"postgresql://u@db/w?sslrootcert={tmp_path}/ca.pem",
+            "GATEWAY_JWT_KEYS_DIR": str(tmp_path / "keys"),
+            "GATEWAY_LIMITS_URL": f"rediss://redis/0?ssl_ca_certs={tmp_path}/ca.pem",
+            "GATEWAY_LISTEN": f"unix:{tmp_path}/none/gateway.sock",
+            "GATEWAY_UPSTREAM_URL": "https://app",
+            "GATEWAY_UPSTREAM_TLS_CA_FILE": str(tmp_path / "gone"),
+            "GATEWAY_ROUTES": str(tmp_path / "routes.yaml"),
+            "GATEWAY_TOKEN_ACCESS_SECONDS": "none",
+            "GATEWAY_REGISTRATOIN": "closed",
+        },
+        more_files=lambda settings: (
+            ("GATEWAY_JWT_KEYS_DIR", one) for one in key_problems(settings.jwt.keys_dir)
+        ),
+    )
+    assert [problem.partition(":")[0] for problem in found] == [
+        "GATEWAY_REGISTRATOIN",
+        "GATEWAY_TOKEN_ACCESS_SECONDS",
+        "GATEWAY_ADMIN_TOKEN_FILE",
+        "GATEWAY_DATABASE_URL",
+        "GATEWAY_JWT_KEYS_DIR",
+        "GATEWAY_LIMITS_URL",
+        "GATEWAY_LISTEN",
+        "GATEWAY_UPSTREAM_TLS_CA_FILE",
+        f"{tmp_path}/routes.yaml",
+        f"{tmp_path}/routes.yaml",
+    ]
+    assert "hunter2" not in "".join(found)
+
+
+def test_a_command_that_does_not_serve_reads_no_file_of_serving(tmp_path: Path) -> None:
+    load({"GATEWAY_JWT_KEYS_DIR": str(tmp_path / "gone")}, required=frozenset())
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (
+            "postgresql://u:p@hunter2/w@db/x",
+            "ends too early; should be postgresql://user:password@host:5432/name; ",
+        ),
+        ("postgresql://u:hunter2/w@db:5432/x", "should be postgresql://user:password@host"),
+        ("postgresql://u:1/hunter2@db/x", "ends too early"),
+        ("postgresql://u:1#hunter2@db/x", "ends too early"),
+        ("postgresql://u:1?hunter2@db/x", "should be postgresql://user:password@host"),
+        ("postgresql://u:1?a=1&hunter2@db/x=1", "ends too early"),
+        ("postgresql://u:hunter2@db:port/x", "should be postgresql://user:password@host"),
+        ("postgresql://u:hunter2@db:70000/x", "should be postgresql://user:password@host"),
+        (
+            "postgresql://u:hunter2@db/x?sslmode=requier",
+            "sslmode should be one of disable, allow, prefer, require, ",
+        ),
+        (
+            "postgresql://u:hunter2@db/x?sslmod=require",
+            "has no parameter sslmod behind the ?; did you mean sslmode?",
+        ),
+        (
+            "postgresql://u:hunter2@db/x?ssl_mode=require",
+            "has no parameter ssl_mode behind the ?; did you mean sslmo",
+        ),
+        (
+            "postgresql://u:hunter2@db/x?target_session_attrs=primry",
+            "target_session_attrs should be one of any, ",
+        ),
+        ("mysql://u:hunter2@db/x", "should begin with postgresql://"),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["GATEWAY_DATABASE_URL", "GATEWAY_DATABASE_LISTEN_URL", "GATEWAY_MIGRATE_DATABASE_URL"]
+)
+def test_a_database_url_that_is_written_wrongly_is_named_without_its_password(
+    name: str, url: str, problem: str
+) -> None:
+    (found,) = problems_of({name: url})
+    assert found.startswith(f"{name}: {problem}")
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@ss@db/x",
+        "postgresql://u:p%40ss%2Fw@db/x",
+        "postgresql://u@a:1,b:2/x?target_session_attrs=read-write&sslmode=verify-full",
+        "postgresql://u@db/x?sslmode=verify_ca&options=-c%20search_path%3Dw&user=me@tenant",
+        "postgresql:///x?host=/run/postgresql&statement_timeout=5000",
+    ],
+)
+def test_a_database_url_that_the_driver_reads_is_taken(url: str) -> None:
+    assert load({"GATEWAY_DATABASE_URL": url}).database.url is not None
+
+
 # -- what is never shown ----------------------------------------------------------------------------------------
 
 
@@ -290,7 +392,7 @@ def test_a_foreign_issuer_is_named_whole(environment: dict[str, str], problem: s
     [
         *(
             "redis://:hunter2@redis:6379/0",
-            "rediss://user:hunter2@redis/1?ssl_ca_certs=/ca.pem",
+            "rediss://user:hunter2@redis/1?ssl_ca_certs=/dev/null",
             "redis://redis",
         ),
         *("unix:///run/redis.sock?db=2", "redis://[::1]:6379"),

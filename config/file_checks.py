@@ -1,0 +1,59 @@
+"""Checks of the files that settings name: that they are there, can be read, and hold what is expected of them.
+
+Laws:
+
+- They come after the checks of words, whose problems are listed first.
+- Files that only serving reads are checked for serving alone: a command asks for what it needs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs, urlsplit
+
+from config.tls_checks import admin_tls, listener_tls, upstream_tls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from config.checks import Check
+    from config.settings import Settings
+
+FILE_CHECKS: Final[tuple[Check, ...]] = (
+    (("GATEWAY_UPSTREAM_URL",), upstream_tls),
+    (("GATEWAY_TLS_CERT_FILE", "GATEWAY_TLS_KEY_FILE"), listener_tls),
+    ((), admin_tls),
+)
+"""Checks of files that every command makes, as those of :data:`config.checks.CHECKS`."""
+
+_OF_DATABASES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+_OF_REDIS: Final = ("ssl_ca_certs",)
+
+
+def serving_files(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield (setting, problem) for each file that serving would not be able to use."""
+    for name, listen in (("GATEWAY_LISTEN", listen) for listen in settings.listen):
+        folder = Path(listen.removeprefix("unix:")).parent
+        if listen.startswith("unix:") and not folder.is_dir():
+            yield name, f"there is no folder {folder} for its socket; make it, or listen elsewhere"
+    for name, url, parameters in (
+        ("GATEWAY_DATABASE_URL", settings.database.url, _OF_DATABASES),
+        ("GATEWAY_DATABASE_LISTEN_URL", settings.database.listen_url, _OF_DATABASES),
+        ("GATEWAY_WHATOMATE_REDIS_URL", settings.whatomate.redis_url, _OF_REDIS),
+        ("GATEWAY_LIMITS_URL", settings.limits.url, _OF_REDIS),
+    ):
+        if url is not None:
+            for problem in _unreadable(url.get_secret_value(), parameters):
+                yield name, f"{problem}; check the path in the URL, and that this user may read the file"
+
+
+def _unreadable(url: str, parameters: tuple[str, ...]) -> Iterator[str]:
+    """Yield each file of a URL's parameters that cannot be read, without its path: the URL is a secret."""
+    query = parse_qs(urlsplit(url).query)
+    for parameter in parameters:
+        for path in query.get(parameter, ()):
+            try:
+                Path(path).open("rb").close()
+            except OSError as error:
+                yield f"the file of {parameter} cannot be read: {error.strerror}"
