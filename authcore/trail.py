@@ -50,6 +50,7 @@ class Event(StrEnum):
     ENABLE_USER = "enable_user"
     SET_PASSWORD = "set_password"  # noqa: S105 -- the name of an event
     UNLOCK_USER = "unlock_user"
+    UNLOCK_ADDRESS = "unlock_address"
     VOUCH_FOR_USERS = "vouch_for_users"
     ADD_MEMBER = "add_member"
     REMOVE_MEMBER = "remove_member"

@@ -81,6 +81,11 @@ COMMANDS: Final[Mapping[str, Place]] = {
     ),
     "invitations": Place("invitations", "invitations", "Invitations to register."),
     "keys": Place("keys", "keys", "Keys that sign and verify tokens."),
+    "limits": Place(
+        "limits",
+        "limits",
+        "Limits on callers: rates, requests at once, quotas, and the waits after failed sign-ins.",
+    ),
     "man": Place(
         "manual",
         "man",

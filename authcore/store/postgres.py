@@ -28,6 +28,7 @@ from authcore.store.sso import SsoRows
 from authcore.store.tickets import TicketRows
 from authcore.store.trail import TrailRows
 from authcore.store.user_lookup import UserLookupRows
+from authcore.store.waiting import WaitingRows
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -119,6 +120,7 @@ class PostgresStore(
     SharedSessionRows,
     KeyRows,
     AttemptRows,
+    WaitingRows,
     InvitationRows,
     OriginRows,
     QuotaRows,

@@ -10,8 +10,6 @@ import json
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import click
 import structlog
@@ -19,6 +17,7 @@ import structlog
 from config.load import REQUIRED
 from config.route_file import RoutesRefused
 from gateway.commands.opening import settings_for
+from gateway.commands.running import ask_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 DENIED = 1
-_SECONDS = 30
 
 
 @click.command()
@@ -117,25 +115,9 @@ def _answered(document: bytes) -> dict[str, Any]:
 
 
 def _answered_by(url: str, document: bytes, settings: Settings) -> dict[str, Any]:
-    """Have a running gateway answer, which is sent GATEWAY_ADMIN_TOKEN."""
-    if not url.startswith(("http://", "https://")):
-        raise click.UsageError("--gateway should be http://host:port of an admin listener")
-    fields = {"Content-Type": "application/json"}
-    if settings.admin.token is not None:
-        fields["Authorization"] = f"Bearer {settings.admin.token.get_secret_value().strip()}"
-    asking = Request(f"{url.rstrip('/')}/explain", document, fields)  # noqa: S310 - http alone, see above
-    try:
-        with urlopen(asking, timeout=_SECONDS) as answer:  # noqa: S310 - likewise
-            explanation: Any = json.load(answer)
-    except HTTPError as error:
-        try:
-            message = json.load(error)["message"]
-        except (ValueError, KeyError, TypeError):
-            message = f"{url} answers {error.code}: is it the admin listener of a gateway?"
-        raise click.ClickException(message) from error
-    except (OSError, ValueError) as error:
-        raise click.ClickException(f"{url} does not answer as a gateway's admin listener: {error}") from error
-    if not isinstance(explanation, dict) or "verdict" not in explanation:
+    """Have a running gateway answer."""
+    explanation = ask_running(url, "/explain", settings, document)
+    if "verdict" not in explanation:
         raise click.ClickException(
             f"{url} does not answer as a gateway's admin listener: it explains nothing"
         )

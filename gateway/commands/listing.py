@@ -94,8 +94,10 @@ def as_text(value: object) -> str:
 
 def text_of(value: object, absent: str = NO_VALUE) -> str:
     """Return `value` in one line of a table."""
-    if value is None or value == "":
+    if value is None or value in ("", []):
         return absent
+    if isinstance(value, list):
+        return ", ".join(text_of(one) for one in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from authcore.accounts.administration import Administration
 from authcore.accounts.user_desk import UserDesk
+from authcore.networks import network
 from authcore.quota_ledger import PERIODS
 from authcore.quotas import Kind, window
 from authcore.trail import Event
@@ -133,6 +134,13 @@ class Office(Administration):
         forgotten = await self._rows.forget_attempts(email)
         if forgotten:
             await self._trail.record(Event.UNLOCK_USER, email=email)
+        return forgotten
+
+    async def unlock_address(self, address: str) -> int:
+        """Forget the failed sign-ins from the network of an address; return of how many counts."""
+        forgotten = await self._rows.forget_attempts_from(network(address))
+        if forgotten:
+            await self._trail.record(Event.UNLOCK_ADDRESS, details={"address": network(address)})
         return forgotten
 
     async def vouch(self, emails: Sequence[str], organization_id: UUID | None) -> Vouched:

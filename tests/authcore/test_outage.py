@@ -135,6 +135,8 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "return_attempt": lambda store: store.return_attempt(RESERVED, AT, AttemptLimits()),
     "forgive_attempts": lambda store: store.forgive_attempts(RESERVED, AT, AttemptLimits()),
     "forget_attempts": lambda store: store.forget_attempts("a"),
+    "forget_attempts_from": lambda store: store.forget_attempts_from("192.0.2.1"),
+    "waiting_attempts": lambda store: store.waiting_attempts(AT),
     "purge_attempts": lambda store: store.purge_attempts(AT, AT),
     "is_published": lambda store: store.is_published(b"a"),
     "mark_published": lambda store: store.mark_published(b"a", "a"),

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 WITHOUT_DATABASE: Final = {
     *("audit", "dev", "echo", "health", "keys generate", "keys list", "routes list", "routes matrix"),
-    *("routes schema", "serve", "settings", "token inspect", "completion", "man"),
+    *("routes schema", "serve", "settings", "token inspect", "completion", "man", "limits list"),
 }
 """Commands that do not open a database; ``serve`` is what all other tests here run, and ``dev`` brings its own."""
 UNENDING: Final = {"watch_sockets"}
@@ -172,6 +172,8 @@ def test_every_command_works(migrated_url: str, tmp_path: Path, monkeypatch: pyt
     run("users disable", person[1], "--even-last")
     run("users enable", person[1])
     run("sessions list")
+    run("limits refused")
+    run("limits unlock", *person, "--address", "192.0.2.1")
     run("audit-log list")
     run("audit-log verify")
     run("sessions end", "--user", person[1])
