@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
-import yaml
 
 from config.describing import described
-from tests.chart.rendering import CHART, LEAST, WAYS, helm, over, rendered, the
+from tests.chart.rendering import CHART, LEAST, WAYS, helm, over, parsed, rendered, the
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +46,7 @@ def test_every_secret_that_the_chart_is_given_stands_in_a_secret_alone(mode: str
     }
     done = helm("template", "release", str(CHART), values=over(LEAST, values), folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    documents = [one for one in yaml.safe_load_all(done.stdout) if one is not None]
+    documents = parsed(done.stdout)
     others = json.dumps([one for one in documents if one["kind"] != "Secret"])
     assert "planted" not in others
     held = the("Secret", documents, "-gateway")["stringData"]

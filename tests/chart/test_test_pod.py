@@ -78,6 +78,12 @@ def test_the_pod_is_left_out_where_no_workload_is_or_it_is_not_wanted(mode: str,
     assert "Pod" not in {one["kind"] for one in rendered(over(LEAST, values), tmp_path)}
 
 
+def test_pods_that_are_not_ready_are_asked_too(tmp_path: Path) -> None:
+    service = the("Service", rendered(LEAST, tmp_path), "-admin")
+    assert service["spec"]["publishNotReadyAddresses"] is True
+    assert service["spec"]["clusterIP"] == "None", "by one address it would be one pod by chance"
+
+
 def test_the_policy_lets_the_pod_ask(tmp_path: Path) -> None:
     peer = [{"podSelector": {"matchLabels": {"app": "ingress"}}}]
     documents = rendered(over(LEAST, {"networkPolicy": {"from": peer, "adminFrom": peer}}), tmp_path)

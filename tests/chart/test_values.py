@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import pytest
 import yaml
 
 from tests.chart.changes import CHANGES
-from tests.chart.rendering import CHART, LEAST, at, helm, over, own, scripts
+from tests.chart.rendering import CHART, LEAST, at, helm, over, own, scripts, unguarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +40,7 @@ def test_the_defaults_are_within_the_schema() -> None:
 
 def test_every_value_changes_what_is_rendered(tmp_path: Path) -> None:
     assert CHANGES.keys() == LEAVES.keys()
-    chart = tmp_path / "chart"  # without the schema, which takes longer than the rest, and is asked beside
-    shutil.copytree(CHART, chart, ignore=shutil.ignore_patterns("values.schema.json"))
+    chart = unguarded(tmp_path)
 
     def made(values: dict[str, Any]) -> str:
         folder = tmp_path / str(hash(json.dumps(values, sort_keys=True)))

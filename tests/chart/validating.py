@@ -49,7 +49,7 @@ def _registry(version: str) -> Registry[Any]:
         (folder() / f"v{version}.0-local-strict/_definitions.json").read_text(encoding="utf-8")
     )
     resource = Resource.from_contents(whole, default_specification=DRAFT202012)
-    return cast("Registry[Any]", Registry().with_resource("/api/_definitions.json", resource))
+    return cast("Registry[Any]", Registry().with_resource("/api/_definitions.json", resource).crawl())
 
 
 @cache
