@@ -54,11 +54,12 @@ def is_compiled(package: Path = _PACKAGE) -> bool:
 
 def _commit() -> str | None:
     """Return the commit that a build wrote into ``commit.txt``, that pip noted, or that is checked out."""
-    found = _written(_PACKAGE) or _installed() or _checked_out(_PACKAGE.parent)
+    found = written_commit(_PACKAGE) or _installed() or _checked_out(_PACKAGE.parent)
     return found[:_COMMIT_DIGITS] if found else None
 
 
-def _written(package: Path) -> str | None:
+def written_commit(package: Path) -> str | None:
+    """Return the commit that a build has written into `package`; None if it was not built so."""
     try:
         return (package / _COMMIT_FILE).read_text(encoding="ascii").strip() or None
     except (OSError, UnicodeDecodeError):

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.commands.tree import described
-from gateway.version import _written, is_compiled
+from gateway.version import is_compiled, written_commit
 from tests.support.processes import PROCESS_SECONDS
 from tests.support.programs import program
 
@@ -144,6 +144,6 @@ def test_compiled_is_what_the_interpreter_would_import(tmp_path: Path) -> None:
 
 
 def test_the_commit_that_a_build_has_written_is_read(tmp_path: Path) -> None:
-    assert _written(tmp_path) is None
+    assert written_commit(tmp_path) is None
     (tmp_path / "commit.txt").write_text("0123456789abcdef0123\n", encoding="ascii")
-    assert _written(tmp_path) == "0123456789abcdef0123"
+    assert written_commit(tmp_path) == "0123456789abcdef0123"
