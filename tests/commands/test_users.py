@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.support.commands import Run
 
 EMAIL = "ada@acme.example"
+NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
+"""A well-formed id that nothing has."""
 
 
 @pytest.fixture
@@ -227,18 +229,18 @@ def test_a_name_that_more_than_one_has_is_refused_with_the_candidates(
     ("arguments", "error"),
     [
         (("users", "show", "nobody@acme.example"), "No user has the e-mail 'nobody@acme.example'"),
-        (("users", "disable", str(uuid4())), "User not found"),
+        (("users", "disable", NOBODY), "User not found"),
         (("users", "enable", "a\0b"), "No user has the e-mail 'a\\x00b'"),
         (
             ("users", "list", "--organization", "nowhere"),
             "No organization has the slug or the name 'nowhere'",
         ),
-        (("users", "remove-from", EMAIL, str(uuid4())), "Organization not found"),
+        (("users", "remove-from", EMAIL, NOBODY), "Organization not found"),
         (
             ("sessions", "list", "--user", "nobody@acme.example"),
             "No user has the e-mail 'nobody@acme.example'",
         ),
-        (("sessions", "end", str(uuid4())), "Session not found"),
+        (("sessions", "end", NOBODY), "Session not found"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else None,
 )
