@@ -19,8 +19,10 @@ def clean(text: str | None) -> str | None:
     """Return a text for a record; None if nothing is left of it."""
     if text is None:
         return None
-    letters = (one for one in text[: 4 * LONGEST] if unicodedata.category(one) not in _NO_TEXT)
-    return masked("".join(letters))[:LONGEST].strip() or None
+    text = text[: 4 * LONGEST]
+    if not text.isprintable():
+        text = "".join(one for one in text if unicodedata.category(one) not in _NO_TEXT)
+    return masked(text)[:LONGEST].strip() or None
 
 
 def named_email(text: str | None) -> str | None:
