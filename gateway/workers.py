@@ -6,7 +6,7 @@ answers on the admin listener for all of them. Every worker is a whole gateway t
 
 - One admin address: ``/metrics`` holds the samples of all workers together, ``/metrics/workers`` side by side, with the
   label ``worker``; ``/status`` holds each one's; ``/readyz`` is ready when all are.
-- What a worker counted is read every few seconds, so that it is not lost if the worker dies.
+- What a worker had counted at the last scrape is not lost when it dies.
 - One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all ended by themselves.
 - SIGHUP and SIGUSR1 reach every worker that serves; one that is just starting reads what there is anyway.
 - No orphans: a worker whose parent is gone reads the end of its standard input, and stops.
@@ -37,7 +37,7 @@ from gateway.assembly.tls import admin_tls, look_at
 from gateway.background import BackgroundTasks
 from gateway.listening import BACKLOG, INHERITED, Listening
 from gateway.logs.limited import LimitedEvents
-from gateway.metrics import CONTENT_TYPE, ParentMetrics, Together, admin_refusals, merged
+from gateway.metrics import CONTENT_TYPE, ParentMetrics, Together, add_up, admin_refusals, merged
 from gateway.notify_socket import speak_for_workers
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import explained, together
@@ -52,7 +52,6 @@ ASKING_SECONDS: Final = 5
 _STARTING_POLL_SECONDS: Final = 0.2
 _CLOSING_SECONDS: Final = 2
 """How long a request to the admin listener may delay the end."""
-_SILENT: Final = 503
 
 log = structlog.get_logger()
 
@@ -95,8 +94,8 @@ class Workers:
         return max(codes)
 
     async def _all_answer(self) -> bool:
-        looks = [await self._look(number, _STARTING_POLL_SECONDS) for number in range(self._number)]
-        return all(lives for lives, _ in looks)
+        looks = [await self._lives(number, _STARTING_POLL_SECONDS) for number in range(self._number)]
+        return all(looks)
 
     def _pass_on(self, received: signal.Signals) -> None:
         """Send a signal to every worker that serves. One without its socket yet might die of it."""
@@ -134,12 +133,6 @@ class Workers:
     def _supervisor(self, number: int) -> Supervisor:
         timeout = self._settings.timeout
 
-        async def answers(seconds: float) -> bool:
-            alive, page = await self._look(number, seconds)
-            if page is not None:
-                self._together.read(number, page)
-            return alive
-
         def drain_seconds(asked: signal.Signals) -> float:
             delay = timeout.drain_delay_seconds if asked == signal.SIGTERM else 0
             return delay + timeout.drain_seconds
@@ -147,7 +140,7 @@ class Workers:
         return Supervisor(
             number,
             start=lambda: self._start(number),
-            answers=answers,
+            answers=lambda seconds: self._lives(number, seconds),
             silence_seconds=timeout.worker_seconds,
             drain_seconds=drain_seconds,
             metrics=self._parent_metrics,
@@ -217,7 +210,7 @@ class Workers:
                 self._supervisors[number].serving = True  # an answer to anybody is a sign of life
                 return found
         except (ClientError, OSError, TimeoutError):
-            return _SILENT, b'{"ready":false,"checks":{"worker":"does not answer"}}'
+            return 503, b'{"ready":false,"checks":{"worker":"does not answer"}}'
 
     async def _ask_all(self, path: str) -> list[tuple[int, bytes]]:
         return await asyncio.gather(*(self._ask(number, path) for number in range(self._number)))
@@ -260,29 +253,35 @@ class Workers:
         status, body = await self._ask(0, "/explain", await request.read())
         return web.Response(status=status, body=body, content_type="application/json")
 
-    async def _look(self, number: int, seconds: float = ASKING_SECONDS) -> tuple[bool, str | None]:
-        """Return whether a worker answers, and its metrics page; None if its process has ended meanwhile."""
+    async def _lives(self, number: int, seconds: float) -> bool:
+        """Return whether a worker gives a sign of life in `seconds`."""
+        status, _ = await self._ask(number, "/livez", seconds=seconds)
+        return status == 200  # noqa: PLR2004 -- HTTP's
+
+    async def _page(self, number: int) -> str | None:
+        """Return the metrics page of a worker; None if it does not answer, or its process has ended meanwhile."""
         process = self._supervisors[number].process
-        status, body = await self._ask(number, "/metrics", seconds=seconds)
+        status, body = await self._ask(number, "/metrics")
         is_there = process is not None and process.returncode is None
         is_same = process is self._supervisors[number].process
-        page = body.decode() if status == 200 and is_there and is_same else None  # noqa: PLR2004 -- HTTP's
-        return status != _SILENT, page
+        return body.decode() if status == 200 and is_there and is_same else None  # noqa: PLR2004 -- HTTP's
 
     async def _pages(self) -> dict[int, str]:
-        pages = await asyncio.gather(*(self._look(number) for number in range(self._number)))
-        found = {number: page for number, (_, page) in enumerate(pages) if page is not None}
+        pages = await asyncio.gather(*(self._page(number) for number in range(self._number)))
+        found = {number: page for number, page in enumerate(pages) if page is not None}
         self._answering = len(found)
         return found
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         own = self._parent_metrics
-        page = self._together.page(await self._pages(), (own.process, own.registry))
+        pages = self._together.read(await self._pages())
+        # In a thread: adding up large pages takes a second, in which no sign of life would be heard.
+        page = await asyncio.to_thread(add_up, pages, (own.process, own.registry))
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
     async def _metrics_of_each(self, _request: web.Request) -> web.Response:
         pages = {str(number): page for number, page in (await self._pages()).items()}
-        page = merged(pages, label="worker", own=self._parent_metrics.registry)
+        page = await asyncio.to_thread(merged, pages, label="worker", own=self._parent_metrics.registry)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
 

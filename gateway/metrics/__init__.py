@@ -9,7 +9,7 @@ from gateway.metrics.meters import RouteMeter, UpstreamMeter
 from gateway.metrics.pages import CONTENT_TYPE, merged, page
 from gateway.metrics.parent import ParentMetrics
 from gateway.metrics.registry import Metrics
-from gateway.metrics.together import Together
+from gateway.metrics.together import Together, add_up
 
 __all__ = [
     "CONTENT_TYPE",
@@ -18,6 +18,7 @@ __all__ = [
     "RouteMeter",
     "Together",
     "UpstreamMeter",
+    "add_up",
     "admin_refusals",
     "merged",
     "page",

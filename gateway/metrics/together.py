@@ -3,14 +3,14 @@
 Laws:
 
 - Counters and histograms are added up, of the present processes and of those that have gone. So none ever falls, and
-  what a worker counted is not lost with it: at most what it counted after its last reading is.
+  what a worker had counted at the last scrape is not lost with it.
 - A gauge is added up, or its worst value counts, as its name is listed below. A test holds every gauge to the list.
 - A worker that does not answer has its last counters on the page, and no gauges.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric, Sample
@@ -133,43 +133,51 @@ def _rule(name: str) -> Callable[[Iterable[float]], float]:
     return _farthest if name in FARTHEST else sum
 
 
+class Pages(NamedTuple):
+    """What there is to add up.
+
+    Attributes:
+        past: Counters of the processes that have gone.
+        fresh: The pages of workers that have just answered.
+        silent: The last pages of the others.
+    """
+
+    past: list[Metric]
+    fresh: list[str]
+    silent: list[str]
+
+
 class Together:
-    """Metrics of all workers: the last reading of each, and the counters of those that have gone."""
+    """Metrics of all workers: the last page of each, and the counters of those that have gone."""
 
     def __init__(self) -> None:
         self._latest: dict[int, str] = {}
-        self._past: dict[str, Metric] = {}
+        self._past: list[Metric] = []
 
-    def read(self, worker: int, page: str) -> None:
-        """Note the page of a worker, in the place of its last one."""
-        self._latest[worker] = page
+    def read(self, answering: Mapping[int, str]) -> Pages:
+        """Note the pages of the workers that answer, each in the place of its last one; return all to add up."""
+        self._latest.update(answering)
+        silent = [page for worker, page in self._latest.items() if worker not in answering]
+        return Pages(self._past, [*answering.values()], silent)
 
     def gone(self, worker: int) -> None:
         """Note that the process of a worker has ended: its last counters count on, beside those of its successor."""
         page = self._latest.pop(worker, None)
         if page is not None:
-            growing = [one for one in _families(page) if one.type in _GROWING]
-            self._past = {one.name: one for one in _added([[*self._past.values()], growing])}
+            self._past = _added([self._past, _growing(page)])
 
-    def page(self, answering: Mapping[int, str], own: Iterable[CollectorRegistry] = ()) -> bytes:
-        """Return the page of all.
 
-        Args:
-            answering: The pages of the workers that have just answered, which are noted.
-            own: Registries of the merging process, in which metrics of the same name may be.
-        """
-        for worker, text in answering.items():
-            self.read(worker, text)
-        pages: list[list[Metric]] = [[*self._past.values()]]
-        for worker, text in self._latest.items():
-            families = _families(text)
-            pages.append(
-                families if worker in answering else [one for one in families if one.type in _GROWING]
-            )
-        pages += [[*registry.collect()] for registry in own]
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(FixedCollector(_added(pages)))
-        return generate_latest(registry)
+def add_up(pages: Pages, own: Iterable[CollectorRegistry] = ()) -> bytes:
+    """Return the page of all; `own` are registries of the merging process, which may have metrics of the same names."""
+    families = [pages.past, *map(_families, pages.fresh), *map(_growing, pages.silent)]
+    families += [[*registry.collect()] for registry in own]
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(FixedCollector(_added(families)))
+    return generate_latest(registry)
+
+
+def _growing(page: str) -> list[Metric]:
+    return [one for one in _families(page) if one.type in _GROWING]
 
 
 def _families(page: str) -> list[Metric]:

@@ -101,8 +101,8 @@ Besides, `process_*` and `python_*` as every Python program tells them.
 ## Of the parent of `serve --workers N`
 
 `/metrics` has all of the above for the workers together: counters and histograms added up, gauges added up or by their
-worst value. A worker that dies takes nothing away from it; what it counted after it was last read, five seconds before
-at most, is lost. `/metrics/workers` has the workers side by side, with the label `worker`; there a worker that died
+worst value. A worker that dies takes nothing away from it: no sum falls. What it counted after the last scrape is lost.
+`/metrics/workers` has the workers side by side, with the label `worker`; there a worker that died
 begins at zero. The parent adds:
 
 {table(parent.registry)}"""

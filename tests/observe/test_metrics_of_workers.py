@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from gateway.metrics import Together, page
+from gateway.metrics import Together, add_up, page
 from gateway.metrics.together import ADDED, FARTHEST, LARGEST, SMALLEST
 from tests.observe.drawn import of_dashboard, of_rules
 from tests.observe.reference import started
@@ -167,7 +167,7 @@ def of_worker(count: float, lag: float, pushed: float, skew: float) -> str:
 
 def test_counters_never_fall_and_gauges_are_those_of_workers_that_answer() -> None:
     together = Together()
-    first = together.page({0: of_worker(2, 1, 1, -3), 1: of_worker(1, 9, 0, 2)}).decode()
+    first = add_up(together.read({0: of_worker(2, 1, 1, -3), 1: of_worker(1, 9, 0, 2)})).decode()
     assert value(first, "gateway_things_total", kind="a") == 3
     assert value(first, "gateway_wait_seconds_sum") == 3
     assert value(first, "gateway_wait_seconds_bucket", le="1.0") == 1
@@ -175,15 +175,15 @@ def test_counters_never_fall_and_gauges_are_those_of_workers_that_answer() -> No
     assert value(first, "gateway_changes_pushed") == 0
     assert value(first, "gateway_clock_skew_seconds") == -3
     assert value(first, "gateway_connections") == 3
-    silent = together.page({0: of_worker(2, 1, 1, -3)}).decode()
+    silent = add_up(together.read({0: of_worker(2, 1, 1, -3)})).decode()
     assert value(silent, "gateway_things_total") == 3
     assert value(silent, "gateway_connections") == 2
-    together.read(1, of_worker(4, 0, 1, 0))
+    together.read({1: of_worker(4, 0, 1, 0)})
     together.gone(1)
     together.gone(1)  # a worker that died before it was read has nothing to add
-    replaced = together.page({0: of_worker(2, 1, 1, -3), 1: of_worker(1, 0, 1, 0)}).decode()
+    replaced = add_up(together.read({0: of_worker(2, 1, 1, -3), 1: of_worker(1, 0, 1, 0)})).decode()
     assert value(replaced, "gateway_things_total") == 7
     assert value(replaced, "gateway_wait_seconds_count") == 3
     assert value(replaced, "gateway_connections") == 3
     together.gone(1)
-    assert value(together.page({}).decode(), "gateway_things_total") == 7
+    assert value(add_up(together.read({})).decode(), "gateway_things_total") == 7
