@@ -88,12 +88,14 @@ class ForeignIssuer:
         keys: Its key set.
         leeway_seconds: Clock skew forgiven.
         row: Stands for it among the rows that a verdict came from.
+        token_bytes: A token has so many bytes at most.
     """
 
     def __init__(self, keys: JwksClient, mapped: Mapped, users: Users) -> None:
         self.keys = keys
         self.leeway_seconds = mapped.leeway_seconds
         self.row = uuid4()
+        self.token_bytes = mapped.token_bytes
         self._mapped = mapped
         self._users = users
 

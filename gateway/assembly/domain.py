@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from authcore.accounts.sso.service import SingleSignOn
     from authcore.crypto.keyring import KeyRing
     from authcore.crypto.rotation import Rotation
+    from authcore.identity.foreign_issuer import Users
     from authcore.store.clock import DatabaseClock
     from authcore.store.postgres import PostgresStore
     from authcore.store.whatomate_redis import WhatomateRedis
@@ -95,7 +96,7 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
         limits=Limits(**settings.identity.model_dump()),
         key_secret=derive_secret(key_secret.get_secret_value().encode()),
         attempts=attempts,
-        foreign=_build_foreign(settings, store, resolver),
+        foreign=build_foreign(settings, store, resolver),
         lenient=settings.is_lenient_about_organizations,
     )
     redis = build_redis(settings, dial)
@@ -179,10 +180,8 @@ def _build_invitations(settings: Settings, store: PostgresStore, tokens: Tokens)
     )
 
 
-def _build_foreign(
-    settings: Settings, store: PostgresStore, resolver: Resolver | None
-) -> ForeignIssuer | None:
-    """Build the verifier of a foreign issuer's tokens; None if no issuer is set."""
+def build_foreign(settings: Settings, users: Users, resolver: Resolver | None = None) -> ForeignIssuer | None:
+    """Build the verifier of a foreign issuer's tokens, who stand for `users`; None if no issuer is set."""
     issuer = settings.issuer
     if issuer.url is None or issuer.jwks_url is None:
         return None
@@ -206,4 +205,4 @@ def _build_foreign(
         token_bytes=issuer.token_bytes,
         takes_unproved=issuer.unproved_email,
     )
-    return ForeignIssuer(keys, mapped, store)
+    return ForeignIssuer(keys, mapped, users)

@@ -5,6 +5,7 @@ Law: neither a secret nor the token's signature is printed.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -13,20 +14,36 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from authcore.identity.foreign_inspection import inspect_foreign
 from authcore.tokens.inspection import inspect as explained
 from authcore.tokens.issuer import Tokens
 from gateway.assembly.key_ring import ring_of
 from gateway.commands.opening import SECRET, settings_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from authcore.store.origins import Holder
     from authcore.tokens.inspection import Inspection
     from config.settings import Settings
 
 _MOMENTS: Final = ("exp", "iat", "nbf")
+OWN_KEYS: Final = "GATEWAY_JWT_KEYS_DIR"
 NOTHING: Final = (
     "no token was given: write it as the argument, or into standard input (kubectl exec and docker run pass that on"
     " with -i alone)"
 )
+
+
+class _Nobody:
+    """Users of an inspection, which needs no database and finds nobody."""
+
+    async def home(self, _user_id: UUID) -> UUID | None:
+        return None
+
+    async def holders(self, _email: str) -> Sequence[Holder]:
+        return ()
 
 
 @click.group()
@@ -39,8 +56,9 @@ def token() -> None:
 def inspect(text: str) -> None:
     """Verify TOKEN with the configured secrets and keys and explain it; - or nothing reads it from standard input.
 
-    Says by which secret or key the token is genuine. Exits with 0 when the token is valid now, as a token of its
-    kind, with 1 when it is not, and with 2 when none was given.
+    Says by which secret or key the token is genuine; the key set of GATEWAY_ISSUER_URL is fetched for a token of that
+    issuer. Exits with 0 when the token is valid now, as a token of its kind, with 1 when it is not, and with 2 when
+    none was given.
     """
     settings = settings_for(SECRET)
     if text == "-":
@@ -48,14 +66,25 @@ def inspect(text: str) -> None:
     text = text.lstrip().removeprefix("Bearer ").strip()
     if not text:
         raise click.UsageError(NOTHING)
-    found = explained(tokens_of(settings), text, time.time())
+    found, place = _explained(settings, text, time.time())
     click.echo("valid" if found.valid else f"not valid: {found.reason}")
     click.echo(f"kind       {found.kind or 'unknown'}")
-    click.echo(f"signature  {_signature(found)}")
+    click.echo(f"signature  {_signature(found, place)}")
     for title, members in (("header", found.header), ("claim", found.claims)):
         for name, value in members.items():
             click.echo(f"{title:<10} {_text(name)}: {_text(value)}{_as_date(name, value)}")
     sys.exit(0 if found.valid else 1)
+
+
+def _explained(settings: Settings, text: str, now: float) -> tuple[Inspection, str]:
+    """Return the report on a token, and the setting that leads to the keys of its issuer."""
+    if settings.issuer.url is not None:
+        from gateway.assembly.domain import build_foreign  # noqa: PLC0415 - dear, and only a foreign issuer needs it
+
+        foreign = build_foreign(settings, _Nobody())
+        if foreign is not None and foreign.claims(text.encode()):
+            return asyncio.run(inspect_foreign(foreign, text, now)), "GATEWAY_ISSUER_JWKS_URL"
+    return explained(tokens_of(settings), text, now), OWN_KEYS
 
 
 def tokens_of(settings: Settings) -> Tokens:
@@ -70,21 +99,25 @@ def tokens_of(settings: Settings) -> Tokens:
     )
 
 
-def _signature(found: Inspection) -> str:
+def _signature(found: Inspection, place: str) -> str:
     """Return what is known of the signature: which of the settings proves it."""
-    return (
-        f"genuine, by {signer_of(found)}" if found.is_genuine else "NOT genuine: what follows proves nothing"
-    )
+    if not found.is_genuine:
+        return "NOT genuine: what follows proves nothing"
+    return f"genuine, by {signer_of(found, place)}"
 
 
-def signer_of(found: Inspection) -> str:
-    """Return the setting that has the secret or key by which a token is genuine; empty if none has."""
+def signer_of(found: Inspection, place: str = OWN_KEYS) -> str:
+    """Return the setting that has the secret or key by which a token is genuine; empty if none has.
+
+    `place` is the setting that leads to the keys.
+    """
     signer = found.signer
     if signer is None:
         return ""
-    if signer.kid is None:
+    if not signer.thumbprint:
         return signer.source
-    return f"the key {_text(signer.kid)} ({_text(signer.source)} in GATEWAY_JWT_KEYS_DIR)"
+    file = f"{_text(signer.source)} in " if signer.source else ""
+    return f"the key {_text(signer.kid or signer.thumbprint)} ({file}{place})"
 
 
 def _text(value: object) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from aiohttp import web
 
 from authcore.crypto import jws
 from authcore.crypto.keyring import KeyRing
-from authcore.crypto.pem import parse_pem
+from authcore.crypto.pem import generate_pem, parse_pem
 from authcore.tokens.issuer import Tokens
 from tests.support.commands import PREVIOUS, SECRET, Run
-from tests.support.issuers import two_keys
+from tests.support.issuers import AUDIENCE, ISSUER, Provider, provider, two_keys
 
+__all__ = ["provider"]
 ROOT = Path(__file__).parents[2]
 
 
@@ -78,6 +81,33 @@ def test_inspecting_names_the_key_that_proved_a_token(run: Run, tmp_path: Path) 
         result = run("token", "inspect", jws.sign({**claims, **times}, key), **environment)
         assert result.exit_code == 0, result.output
         assert f"genuine, by the key {kid} ({name} in GATEWAY_JWT_KEYS_DIR)" in result.stdout
+
+
+async def test_inspecting_names_the_key_and_the_key_set_of_a_foreign_issuer(
+    run: Run, provider: Provider
+) -> None:
+    environment = {
+        "GATEWAY_JWT_SECRET": SECRET,
+        "GATEWAY_ISSUER_URL": ISSUER,
+        "GATEWAY_ISSUER_JWKS_URL": provider.url,
+        "GATEWAY_ISSUER_AUDIENCE": AUDIENCE,
+    }
+    provider.keys["other"] = generate_pem("RS256")
+
+    async def inspected(token: str) -> list[str]:
+        return (await asyncio.to_thread(run, "token", "inspect", token, **environment)).stdout.splitlines()
+
+    proved = "signature  genuine, by the key first (GATEWAY_ISSUER_JWKS_URL)"
+    assert (await inspected(provider.token()))[::2][:2] == ["valid", proved]
+    assert (await inspected(provider.token(exp=1)))[::2][:2] == ["not valid: it has expired", proved]
+    assert (await inspected(provider.token(aud="another")))[0].startswith("not valid: its audience is not in")
+    forged = f"{provider.token('other').rpartition('.')[0]}.{provider.token().rpartition('.')[2]}"
+    assert (await inspected(forged))[0] == "not valid: its signature is by no key of its issuer's key set"
+    token = provider.token()
+    provider.answer = lambda: web.Response(status=500)
+    (first, _, third) = (await inspected(token))[:3]
+    assert first == "not valid: its issuer's key set does not tell: the key set's server answered 500"
+    assert third.startswith("signature  NOT genuine")
 
 
 @pytest.mark.parametrize("typed", ["", "\n", "Bearer \n"], ids=["closed", "line", "scheme"])

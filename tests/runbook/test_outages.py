@@ -59,7 +59,7 @@ async def traffic(site: Site, token: str) -> AsyncIterator[Counter[str]]:
 async def test_a_drained_node_is_unready_first_and_loses_nothing(
     world: World, site: Sites, whatomate: Whatomate
 ) -> None:
-    one = await site(world.url, GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS="3", GATEWAY_TIMEOUT_DRAIN_SECONDS="20")
+    one = await site(world.url, GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS="5", GATEWAY_TIMEOUT_DRAIN_SECONDS="20")
     leaving = one.replicas[0]
     one.variables["NODE"] = leaving.name
     people = People(one, world)

@@ -46,10 +46,9 @@ async def test_the_shared_secret_rotates_and_no_token_is_refused(world: World, s
     ("order", "refusal"),
     [
         ([1, 3, 2, 4, 5, 6], "gateway-1: 401"),
-        ([1, 3, 4, 5, 6], "gateway-1: 401"),
         ([1, 2, 4, 3, 5, 6], "Whatomate refuses a token that was just issued"),
     ],
-    ids=["signs before all verify", "verifies nowhere first", "Whatomate before any gateway"],
+    ids=["signs before all verify", "Whatomate before any gateway"],
 )
 async def test_a_rotation_in_another_order_is_seen_to_refuse(
     world: World, site: Sites, order: list[int], refusal: str
