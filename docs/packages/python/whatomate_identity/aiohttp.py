@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 from multidict import CIMultiDict
 
+from whatomate_identity.guard import Guard
 from whatomate_identity.identity import KEY
-from whatomate_identity.refusals import EVERYWHERE, REFUSALS, Answer
+from whatomate_identity.refusals import REFUSALS, Answer
 from whatomate_identity.verifier import path_of
 
 if TYPE_CHECKING:
@@ -39,24 +40,21 @@ def identity_middleware(verifier: Verifier, *, optional: Collection[str] = ()) -
         optional: Exact paths, decoded, that are served without a signed identity as well; ``*`` names all. Their
             identity is then None.
     """
-    served = frozenset(optional)
+    guard = Guard(verifier, optional)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers = list(request.raw_headers)
         path = path_of(request.raw_path.encode("utf-8", "surrogateescape"))
         identity: Identity | None = None
-        if verifier.is_signed(headers) or served.isdisjoint({EVERYWHERE, path.decode("utf-8", "replace")}):
+        if guard.demands(headers, path):
             try:
                 identity = await verifier.verify_async(request.method, path, headers)
             except REFUSALS as error:
                 answer = Answer(error)
                 return web.Response(status=answer.status, headers=answer.headers, body=answer.body)
-            headers = verifier.with_claims(headers, identity)
-        else:
-            headers = verifier.without_claims(headers)
         decoded: CIMultiDict[str] = CIMultiDict()
-        for name, value in headers:
+        for name, value in guard.given(headers, identity):
             decoded.add(name.decode("ascii"), value.decode("utf-8", "surrogateescape"))
         request = request.clone(headers=decoded)
         request[IDENTITY] = identity

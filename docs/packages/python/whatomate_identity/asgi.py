@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from whatomate_identity.guard import Guard
 from whatomate_identity.identity import KEY
-from whatomate_identity.refusals import EVERYWHERE, REFUSALS, Answer
+from whatomate_identity.refusals import REFUSALS, Answer
 from whatomate_identity.verifier import path_of
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ class IdentityMiddleware:
                 identity is then None.
         """
         self._app = app
-        self._verifier = verifier
-        self._optional = frozenset(optional)
+        self._guard = Guard(verifier, optional)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -54,18 +54,14 @@ class IdentityMiddleware:
         path = scope["path"].encode("utf-8", "surrogateescape") if raw is None else path_of(raw)
         headers = list(scope["headers"])
         identity: Identity | None = None
-        if self._verifier.is_signed(headers) or self._optional.isdisjoint(
-            {EVERYWHERE, path.decode("utf-8", "replace")}
-        ):
+        if self._guard.demands(headers, path):
             try:
-                identity = await self._verifier.verify_async(scope.get("method", "GET"), path, headers)
+                identity = await self._guard.verifier.verify_async(scope.get("method", "GET"), path, headers)
             except REFUSALS as error:
                 await _refuse(scope, send, Answer(error))
                 return
-            headers = self._verifier.with_claims(headers, identity)
-        else:
-            headers = self._verifier.without_claims(headers)
-        await self._app({**scope, "headers": headers, KEY: identity}, receive, send)
+        given = self._guard.given(headers, identity)
+        await self._app({**scope, "headers": given, KEY: identity}, receive, send)
 
 
 def identity_of(request: Any) -> Identity | None:

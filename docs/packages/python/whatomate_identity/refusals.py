@@ -10,7 +10,6 @@ from whatomate_identity.identity import IdentityRejected, KeysUnavailable
 
 log: Final = logging.getLogger("whatomate_identity")
 REFUSALS: Final = (IdentityRejected, KeysUnavailable)
-EVERYWHERE: Final = "*"
 
 
 class Answer:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from whatomate_identity.guard import Guard
 from whatomate_identity.identity import KEY
-from whatomate_identity.refusals import EVERYWHERE, REFUSALS, Answer
+from whatomate_identity.refusals import REFUSALS, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -40,8 +41,7 @@ class IdentityMiddleware:
                 identity is then None.
         """
         self._app = app
-        self._verifier = verifier
-        self._optional = frozenset(optional)
+        self._guard = Guard(verifier, optional)
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Serve one request."""
@@ -53,22 +53,17 @@ class IdentityMiddleware:
             if name.startswith(_PREFIX)
         ]
         identity: Identity | None = None
-        if self._verifier.is_signed(headers) or self._optional.isdisjoint(
-            {EVERYWHERE, path.decode("utf-8", "replace")}
-        ):
+        if self._guard.demands(headers, path):
             try:
-                identity = self._verifier.verify(environ["REQUEST_METHOD"], path, headers)
+                identity = self._guard.verifier.verify(environ["REQUEST_METHOD"], path, headers)
             except REFUSALS as error:
                 answer = Answer(error)
                 start_response(answer.phrase, answer.headers)
                 return [answer.body]
-            headers = self._verifier.with_claims(headers, identity)
-        else:
-            headers = self._verifier.without_claims(headers)
         kept = {name: value for name, value in environ.items() if not name.startswith(_PREFIX)}
         lines = {
             _PREFIX + name.decode("latin-1").upper().replace("-", "_"): value.decode("latin-1")
-            for name, value in headers
+            for name, value in self._guard.given(headers, identity)
         }
         environ.clear()  # in place: servers and frameworks keep a reference to it
         environ.update({**kept, **lines, KEY: identity})
