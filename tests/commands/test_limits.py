@@ -125,7 +125,9 @@ def waiting(on: Run) -> set[tuple[str, str | None]]:
     return {(row["kind"], row["name"]) for row in json.loads(result.stdout)}
 
 
-def test_emails_that_wait_for_a_sign_in_are_listed_and_unlocked(on: Run, user: str, migrated_url: str) -> None:
+def test_emails_that_wait_for_a_sign_in_are_listed_and_unlocked(
+    on: Run, user: str, migrated_url: str
+) -> None:
     assert waiting(on) == set()
     finish(_fail(migrated_url, "Ada@acme.example"))
     found = waiting(on)

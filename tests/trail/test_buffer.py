@@ -13,6 +13,7 @@ from authcore.trail import AuditRecord, Event
 from gateway.trail.allowance import Allowance
 from gateway.trail.buffer import BATCH, Batch, RecordBuffer
 from gateway.trail.texts import clean, named_email
+from tests.laws import ROOT
 
 MOST = 5
 AT = datetime(2026, 11, 28, tzinfo=UTC)
@@ -144,3 +145,8 @@ def test_a_text_of_a_client_is_cleaned() -> None:
     assert clean(" \n ") is None
     assert clean("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln") == "Bearer ***"
     assert clean("whm_0123456789abcdef0123456789abcdef") == "***"
+
+
+def test_the_page_names_every_event_of_the_trail() -> None:
+    page = (ROOT / "docs" / "audit-trail.md").read_text(encoding="utf-8")
+    assert [one.value for one in Event if f"`{one.value}`" not in page] == []
