@@ -199,6 +199,11 @@ def over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def whole(values: dict[str, Any]) -> dict[str, Any]:
+    """Values over the chart's defaults, which is what Helm holds against the schema."""
+    return over(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")), values)
+
+
 def scripts(name: str) -> Any:
     """A module of helm/, which is a folder of scripts and no package."""
     if str(ROOT) not in sys.path:

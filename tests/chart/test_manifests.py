@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -114,3 +115,13 @@ def test_the_migration_is_the_owners_and_runs_again_when_it_is_applied_again() -
     assert volumes[0]["secret"]["secretName"] == "gateway-owner"
     assert job["spec"]["ttlSecondsAfterFinished"] > 0, "a Job that stays cannot be applied with another image"
     assert "helm" not in (GATEWAY / "beside.yaml").read_text(encoding="utf-8").lower()
+
+
+def test_the_command_of_the_page_leads_the_service_to_the_gateway() -> None:
+    page = (ROOT / "helm/whatomate-gateway/README.md").read_text(encoding="utf-8")
+    (line,) = (line for line in page.splitlines() if line.startswith("$ kubectl patch service backend"))
+    _, _, verb, kind, name, *options = shlex.split(line)
+    assert (verb, kind, name) == ("patch", "service", "backend")
+    given = yaml.safe_dump(the("Service", EXISTING))
+    (after,) = kubectl("patch", "--local", "--filename=-", *options, "--output=yaml", given=given)
+    assert [port["targetPort"] for port in after["spec"]["ports"]] == [8080]

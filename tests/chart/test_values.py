@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from tests.chart.changes import CHANGES
-from tests.chart.rendering import CHART, LEAST, at, helm, over, own, scripts, unguarded
+from tests.chart.rendering import CHART, LEAST, at, helm, over, own, scripts, unguarded, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ def test_every_value_changes_what_is_rendered(tmp_path: Path) -> None:
     unchanged = {json.dumps(needs): over(LEAST, needs) for _, needs in CHANGES.values()}
     changed = {path: over(over(LEAST, needs), at(path, value)) for path, (value, needs) in CHANGES.items()}
     for values in (*unchanged.values(), *changed.values()):
-        assert list(VALIDATOR.iter_errors(values | {"mode": "gateway", "image": {}})) == [], values
+        assert list(VALIDATOR.iter_errors(whole(values))) == [], values
     with ThreadPoolExecutor(2) as pool:
         before = dict(zip(unchanged, pool.map(made, unchanged.values()), strict=True))
         after = dict(zip(changed, pool.map(made, changed.values()), strict=True))
@@ -81,12 +82,12 @@ def all_at_once() -> dict[str, Any]:
 
 
 def test_a_name_that_does_not_exist_is_refused_at_every_depth() -> None:
-    whole = all_at_once()
-    assert list(VALIDATOR.iter_errors(whole)) == []
-    places = list(objects(whole))
+    every = whole(all_at_once())
+    assert list(VALIDATOR.iter_errors(every)) == []
+    places = list(objects(every))
     assert len(places) > 80
     for place in places:
-        values = json.loads(json.dumps(whole))
+        values = json.loads(json.dumps(every))
         inner = values
         for name in place:
             inner = inner[name]
@@ -102,9 +103,27 @@ def test_a_name_that_does_not_exist_is_refused_at_every_depth() -> None:
         {"probes": {"startup": {"periodSecond": 3}}},
         {"podLabels": {"a": "not a label"}},
         {"tolerations": [{"keys": "x"}]},
+        {"service": {"port": None}},
+        {"probes": {"liveness": None}},
+        {"secrets": {"create": None}},
+        {"replicas": None},
     ],
 )
 def test_helm_itself_refuses_it(values: dict[str, Any], tmp_path: Path) -> None:
     done = helm("template", "release", str(CHART), values=over(LEAST, values), folder=tmp_path)
     assert done.returncode != 0
     assert "values don't meet the specifications of the schema" in done.stderr
+
+
+def test_every_example_of_the_charts_page_renders(tmp_path: Path) -> None:
+    text = (CHART / "README.md").read_text(encoding="utf-8")
+    blocks = [
+        block
+        for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        if "{{" not in block
+    ]
+    assert len(blocks) > 3
+    for block in blocks:
+        values = over(LEAST, yaml.safe_load(block))
+        done = helm("template", "release", str(CHART), values=values, folder=tmp_path)
+        assert done.returncode == 0, (block, done.stderr)
