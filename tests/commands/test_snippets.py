@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from config.layers import FIELDS
 from tests.support.certificates import Authority
@@ -36,6 +38,7 @@ SNIPPETS: Final = [
         r"^ *```(\w+)\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
 ]
+VALUES: Final = json.loads((ROOT / "helm/whatomate-gateway/values.schema.json").read_text(encoding="utf-8"))
 GOOD: Final = {
     "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",
     "GATEWAY_JWT_SECRET": SECRET,
@@ -89,10 +92,16 @@ def test_make_targets_and_files_of_shell_lines_exist(text: str) -> None:
 
 
 @of("yaml")
-def test_a_route_file_passes_check_config(text: str, run: Run, tmp_path: Path) -> None:
+def test_a_route_file_passes_check_config_and_values_of_the_chart_its_schema(
+    text: str, run: Run, tmp_path: Path
+) -> None:
     text = textwrap.dedent(text)
     if "{{-" in text:
         pytest.skip("a template of Helm's; tests/chart renders it")
+    read = yaml.safe_load(text)
+    if isinstance(read, dict) and not {"routes", "upstreams"} & set(read):
+        Draft202012Validator({**VALUES, "required": []}).validate(read)  # values of the chart
+        return
     if text.startswith("- "):
         text = f"routes:\n{textwrap.indent(text, '  ')}"
     path = tmp_path / "routes.yaml"
@@ -124,7 +133,12 @@ def test_javascript_samples_parse(text: str, tmp_path: Path) -> None:
 @of("go")
 def test_go_samples_parse(text: str, tmp_path: Path) -> None:
     path = tmp_path / "sample.go"
-    path.write_text(text if text.startswith("package") else f"package sample\n{text}", encoding="utf-8")
+    if not text.startswith("package"):
+        if not re.match(r"(?://|import|func|type|var)", text):
+            statements, *functions = re.split(r"^(?=func )", text, maxsplit=1, flags=re.MULTILINE)
+            text = "\n".join(["func sample() {", statements, "}", *functions])
+        text = f"package sample\n{text}"
+    path.write_text(text, encoding="utf-8")
     result = subprocess.run(
         [program("gofmt"), "-e", str(path)], capture_output=True, text=True, check=False, timeout=60
     )
