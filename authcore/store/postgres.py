@@ -274,3 +274,12 @@ class PostgresStore(
             StoreUnavailable: the database does not answer.
         """
         return await self._pool.look_at_schema()
+
+    async def most_connections(self) -> int | None:
+        """Return how many connections the server has for this user and database; None behind a pooler.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        async with self._pool.connection() as connection:
+            return await rights.most_connections(connection)

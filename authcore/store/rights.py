@@ -97,3 +97,19 @@ def _named(privilege: str, table: str, columns: list[str]) -> str:
         return f"{privilege} on {table}"
     listed = f" ({', '.join(columns)})" if columns != [""] else ""
     return f"{privilege}{listed} on {table}"
+
+
+_CONNECTIONS: Final = """
+SELECT pg_backend_pid() AS process, least(
+    current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+    nullif(r.rolconnlimit, -1), nullif(d.datconnlimit, -1)) AS most
+FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = current_database()
+"""
+
+
+async def most_connections(connection: Any) -> int | None:
+    """Return how many connections the server has for this user and database; None behind a pooler."""
+    row = await connection.fetchrow(_CONNECTIONS)
+    if row is None or row["process"] != connection.get_server_pid():
+        return None
+    return int(row["most"])

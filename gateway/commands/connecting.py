@@ -54,6 +54,12 @@ async def _of_serving(settings: Settings, dial: Dial | None) -> AsyncIterator[st
             yield f"migrations are pending: {', '.join(waiting)}; run migrate"
         if store.is_read_only:
             yield f"the database takes no writes; {ADVICE[Kind.READ_ONLY]}"
+        most = None if gaps or store.lacking else await store.most_connections()
+        if most is not None and most < settings.database.pool_max:
+            yield (
+                f"the server has {most} connections for this user, and GATEWAY_DATABASE_POOL_MAX is "
+                f"{settings.database.pool_max}; {ADVICE[Kind.CONNECTIONS]}"
+            )
     finally:
         await store.close()
 

@@ -311,6 +311,18 @@ async def test_the_collector_of_spans_is_sent_a_request_without_spans(check: Che
     assert "4318" in found
 
 
+# -- the database ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_pool_that_is_larger_than_the_server_has_connections_is_named(check: Check) -> None:
+    (found,) = findings(await check("--connect", GATEWAY_DATABASE_POOL_MAX="1000"))
+    assert found.startswith("GATEWAY_DATABASE_URL: the server has ")
+    assert (
+        "connections for this user, and GATEWAY_DATABASE_POOL_MAX is 1000; lower GATEWAY_DATABASE_POOL_MAX"
+        in found
+    )
+
+
 # -- the secret ------------------------------------------------------------------------------------------------------
 
 
