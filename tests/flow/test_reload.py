@@ -224,7 +224,7 @@ async def test_sighup_reaches_every_worker(upstream: Upstream, file: Path) -> No
             process.send_signal(signal.SIGHUP)
 
             async def both() -> bool:
-                _, page = await ask_admin(admin, "/metrics")
+                _, page = await ask_admin(admin, "/metrics/workers")
                 lines = [
                     line for line in page.splitlines() if line.startswith("gateway_routes_reloads_total")
                 ]
