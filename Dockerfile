@@ -16,7 +16,7 @@ RUN command -v cc >/dev/null || { apt-get update -qq && apt-get install -y -qq -
 COPY requirements-build.lock requirements-image.lock ./
 # Every wheel once, each against its hash, and none of others' that would have to be compiled here.
 RUN python3 -m venv tools \
- && tools/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements-build.lock \
+ && tools/bin/pip install --quiet --require-hashes --only-binary :all: --no-deps -r requirements-build.lock \
  && tools/bin/pip wheel --quiet --require-hashes --only-binary :all: --no-deps -r requirements-image.lock --wheel-dir wheels
 COPY pyproject.toml README.md LICENSE ./
 COPY authcore authcore

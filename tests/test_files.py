@@ -77,6 +77,22 @@ def test_no_file_names_a_place_that_only_its_authors_have() -> None:
     assert not mentions, "\n".join(mentions)
 
 
+def test_what_is_locked_is_installed_as_it_is_locked() -> None:
+    """Without ``--no-deps`` pip resolves anew.
+
+    It takes ``coverage[toml]``, which pytest-cov asks for, for a requirement beside the locked ``coverage``, and stops
+    as soon as there is a newer version than the locked one.
+    """
+    steps = [
+        (name, step)
+        for name in ("Makefile", "Dockerfile", "docs/deploy.md", "release/make_dist.py")
+        for step in re.split(r"(?<!\\)\n(?!\s*\")| && ", (ROOT / name).read_text())
+        if "--require-hashes" in step
+    ]
+    assert {name for name, _ in steps} == {"Makefile", "Dockerfile", "docs/deploy.md", "release/make_dist.py"}
+    assert [step for step in steps if "--no-deps" not in step[1]] == []
+
+
 def test_tests_use_no_mocks() -> None:
     """A real PostgreSQL, real sockets, a clock that is passed in."""
     for path in sorted((ROOT / "tests").rglob("*.py")):
