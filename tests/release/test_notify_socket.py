@@ -90,7 +90,7 @@ def test_a_socket_that_nobody_listens_on_is_passed_over(tmp_path: Path) -> None:
     ("pid", "micro", "seconds"),
     [
         (None, "30000000", 30.0),
-        (str(os.getpid()), "500000", 0.5),
+        pytest.param(str(os.getpid()), "500000", 0.5, id="own"),
         ("1", "30000000", None),
         (None, "x", None),
         (None, "0", None),
