@@ -23,6 +23,7 @@ from pydantic_settings import DotEnvSettingsSource
 from authcore.identity_headers import HEADERS
 from config.service_links import is_service_link
 from config.settings import Settings
+from config.text import is_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,7 +92,9 @@ class Layers:
         for name, value in layer.items():
             if called == ENVIRONMENT and is_service_link(name, value):
                 continue
-            if name in FIELDS:
+            if not is_utf8(value) and (name in FIELDS or name.removesuffix(_FILE) in FIELDS):
+                self.problems.append(f"{name}: is not UTF-8 text")
+            elif name in FIELDS:
                 twin = layer.get(name + _FILE)
                 if twin and value:
                     self.problems.append(f"{name}: set twice, also as {name}{_FILE}; keep one of the two")
@@ -130,7 +133,7 @@ class Layers:
             try:
                 layer[name] = read_value(entry)
             except (OSError, UnicodeError) as error:
-                self.unreadable.append(f"{name}: cannot read {entry}: {_why(error)}")
+                self.unreadable.append(f"{name}: cannot read {entry}: {why(error)}")
         known = set(self.values)
         self.add(layer, f"a file in {directory}")
         self.files |= {name: Path(directory, name) for name in layer if name in self.values.keys() - known}
@@ -141,7 +144,7 @@ class Layers:
         try:
             value = read_value(Path(path))
         except (OSError, UnicodeError) as error:
-            self.unreadable.append(f"{name}{_FILE}: cannot read {path}: {_why(error)}")
+            self.unreadable.append(f"{name}{_FILE}: cannot read {path}: {why(error)}")
             return
         if not value and name not in LISTS:
             self.unreadable.append(f"{name}{_FILE}: {path} is empty")
@@ -183,6 +186,6 @@ def unreadable_lines(path: Path) -> list[str]:
     return problems
 
 
-def _why(error: OSError | UnicodeError) -> str:
+def why(error: OSError | UnicodeError) -> str:
     """Describe an error without quoting the file's contents."""
     return (error.strerror or "it failed") if isinstance(error, OSError) else "it is not UTF-8 text"

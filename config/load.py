@@ -31,6 +31,7 @@ from config.layers import (
     Layers,
     read_env_file,
     unreadable_lines,
+    why,
 )
 from config.names import foreign_names, misspelled
 from config.route_file import RoutesRefused, read_plan
@@ -129,7 +130,7 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
         layers.problems += unreadable
         written = {} if unreadable else read_env_file(env_file)
     except (OSError, UnicodeError) as error:
-        layers.problems.append(f"{env_file}: cannot be read: {type(error).__name__}")
+        layers.problems.append(f"{env_file}: cannot be read: {why(error)}")
         written = {}
     layers.add(written, str(env_file))
     if spans_can_be_made():

@@ -145,6 +145,17 @@ class LazyCommands(MutableMapping[str, click.Command]):
 class Commands(click.Group):
     """Command group that turns our exceptions into messages and an exit code."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; one that is not UTF-8 is refused, since no table and no token can hold it."""
+        odd = () if ctx.resilient_parsing else [one for one in enumerate(args, 1) if not one[1].isascii()]
+        if odd:
+            from config.text import is_utf8  # noqa: PLC0415 -- most arguments are ASCII
+
+            for number, argument in odd:
+                if not is_utf8(argument):  # it may be a secret, so it is not quoted
+                    raise click.UsageError(f"argument {number} is not UTF-8 text", ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and print its error if it raises one."""
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,11 +20,26 @@ TERMINATED: Final = 128 + 15
 
 def main(prog_name: str | None = None) -> None:
     """Run the command line under the name `prog_name`; without one, that of the program."""
+    _open_what_is_closed()
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, _end)  # a serving gateway puts its own handler in this one's place
     from gateway.cli import main as run  # noqa: PLC0415 -- the handler comes first
 
     run(prog_name=prog_name)
+
+
+def _open_what_is_closed() -> None:
+    """Open the null device in the place of each standard stream that is closed.
+
+    Otherwise the next file or connection gets its number, and what is printed goes there.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 -- for good
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""The program as the first process of a container: SIGTERM ends it from its first moment."""
+"""The program as a process: as the first one of a container, and with standard streams that are closed or full."""
 
 from __future__ import annotations
 
@@ -68,3 +68,64 @@ def handles(process: int) -> bool:
     status = Path(f"/proc/{process}/status").read_text()
     caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), 16)
     return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "error"),
+    [
+        ("token inspect - <&-", 2, "no token was given"),
+        ("check-config --token - <&-", 2, "--token: no token was given"),
+        ("users set-password ada@acme.example <&-", 2, "there is no terminal to type a password at"),
+        ("users set-password ada@acme.example </dev/null", 2, "there is no terminal to type a password at"),
+        ("routes schema >&-", 0, ""),
+        ("keys list >&-", 0, ""),
+        ("keys list <&- >&-", 0, ""),
+        ("keys list >/dev/full", 1, "standard output cannot be written: No space left on device"),
+        ("keys generate >/dev/full", 1, "standard output cannot be written: No space left on device"),
+    ],
+)
+async def test_a_standard_stream_that_is_closed_or_full_is_an_error_in_words(
+    tmp_path: Path, typed: str, code: int, error: str
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f'"$0" -m gateway {typed}', sys.executable),
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "GATEWAY_DATABASE_URL": "postgresql://127.0.0.1:1/none",
+            "GATEWAY_JWT_SECRET": "a-secret-of-thirty-two-bytes-or-more-0123",
+            "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:1",
+        },
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,  # without a terminal to ask
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            printed, errors = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, printed) == (code, b"")
+    lines = [line for line in errors.decode().splitlines() if line.startswith("Error: ")]
+    assert [line.startswith(f"Error: {error}") for line in lines] == ([True] if error else [])
+    assert b"Traceback" not in errors
+
+
+async def test_what_is_opened_gets_no_number_of_a_closed_stream(tmp_path: Path) -> None:
+    script = "import gateway.entry, os; gateway.entry.main(prog_name='x')"
+    (tmp_path / "click.py").write_text("import os; os._exit(0 if os.open('/', os.O_RDONLY) > 2 else 7)")
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, script),
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

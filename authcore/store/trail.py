@@ -26,9 +26,23 @@ _APPEND: Final = "SELECT last_seq, last_hash FROM gateway_audit_append($1::uuid,
 _UPKEEP: Final = "SELECT gateway_audit_upkeep($1::integer)"
 _HEAD: Final = "SELECT seq, hash, dropped_seq, dropped_hash FROM gateway_audit_head"
 _COLUMNS: Final = tuple(field.name for field in fields(AuditRecord))
-_ROWS: Final = f"SELECT seq, written_at, writer, hash, {', '.join(_COLUMNS)} FROM gateway_audit"  # noqa: S608 -- constants
+_OTHERS: Final = ", ".join(name for name in _COLUMNS if name != "at")
+
+
+def _bounded(moment: str) -> str:
+    """Return the expression of a moment that Python can hold: somebody may have written the year 12000, or infinity.
+
+    No hash is right for such a row, so the check of the chain names it.
+    """
+    return f"greatest('0001-01-02Z', least('9999-12-30Z', {moment})) AS {moment}"
+
+
+_ROWS: Final = (
+    f"SELECT seq, {_bounded('written_at')}, writer, hash, {_bounded('at')}, {_OTHERS} FROM gateway_audit"  # noqa: S608 -- constants
+)
 _NEXT: Final = (
-    f"{_ROWS} WHERE (seq, written_at) > ($1::bigint, $2::timestamptz) ORDER BY seq, written_at LIMIT 1000"
+    f"{_ROWS} WHERE (seq, written_at) > ($1::bigint, $2::timestamptz)"
+    " ORDER BY seq, gateway_audit.written_at LIMIT 1000"
 )
 _FIRST: Final = (-(2**63), datetime(1, 1, 1, tzinfo=UTC))
 

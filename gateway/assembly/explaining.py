@@ -70,8 +70,10 @@ def build_explain(
             request = Request.model_validate_json(document)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise BadRequest(f"{place or 'body'}: {first['msg']}") from None
+            named = [
+                str(part) for part in first["loc"] if "[" not in str(part)
+            ]  # the others are pydantic's own
+            raise BadRequest(f"{'.'.join(named) or 'body'}: {first['msg']}") from None
         person = None
         if request.person is not None:
             person = await find_person(domain.store, request.person, request.organization)

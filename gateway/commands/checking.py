@@ -24,7 +24,7 @@ from config.tls_checks import tls_doubts
 from gateway.assembly.key_ring import ring_of
 from gateway.commands.opening import note, settings_for, warn
 from gateway.commands.progress import working
-from gateway.commands.tokens import signer_of, tokens_of
+from gateway.commands.tokens import EMPTY, signer_of, tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +69,7 @@ def check_config(*, connect: bool, token: TextIO | None) -> None:
     for doubt in tls_doubts(settings, plan, time.time()):
         warn(doubt)
     if token is not None:
-        findings += _proof(settings, token.read(_MOST_CHARACTERS).strip().removeprefix("Bearer ").strip())
+        findings += _proof(settings, _token_in(token))
     if connect:
         from gateway.commands.connecting import database_findings  # noqa: PLC0415 - only --connect needs it
         from gateway.connecting.everything import connection_findings  # noqa: PLC0415 - as above
@@ -80,6 +80,22 @@ def check_config(*, connect: bool, token: TextIO | None) -> None:
         raise ConfigError(findings)
     for name, value in listing(settings):
         click.echo(f"{name}={value}")
+
+
+def _token_in(file: TextIO) -> str:
+    """Return the token of a file.
+
+    Raises:
+        click.UsageError: there is none in it.
+    """
+    try:
+        text = file.read(_MOST_CHARACTERS)
+    except UnicodeError:
+        raise click.UsageError("--token: the file is not UTF-8 text") from None
+    token = text.lstrip().removeprefix("Bearer ").strip()
+    if not token:
+        raise click.UsageError(f"--token: {EMPTY}")
+    return token
 
 
 def _proof(settings: Settings, token: str) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from errno import EBADF, EDQUOT, EFBIG, EIO, ENOSPC
 from typing import Final
 
 import click
@@ -18,6 +20,8 @@ from gateway.commands.advice import advised
 from gateway.commands.opening import refusal
 
 MISCONFIGURED: Final = 2
+_UNWRITABLE: Final = frozenset({EBADF, EDQUOT, EFBIG, EIO, ENOSPC})
+"""What a write to a full disk, or to a terminal that is gone, fails with."""
 
 
 def report(error: Exception) -> None:
@@ -38,6 +42,9 @@ def report(error: Exception) -> None:
         raise met from error
     if isinstance(met, AuthError | MigrationChanged | SchemaUnfit | TriggersRefused):
         raise click.ClickException(advised(met)) from error
+    if isinstance(met, OSError) and met.errno in _UNWRITABLE and met.filename is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is buffered would fail again at the end
+        raise click.ClickException(f"standard output cannot be written: {met.strerror}") from error
     if isinstance(met, KeysUnusable):
         click.echo(f"Error: GATEWAY_JWT_KEYS_DIR: {met}", err=True)
         sys.exit(MISCONFIGURED)

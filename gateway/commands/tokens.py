@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
 _MOMENTS: Final = ("exp", "iat", "nbf")
 OWN_KEYS: Final = "GATEWAY_JWT_KEYS_DIR"
-NOTHING: Final = (
-    "no token was given: write it as the argument, or into standard input (kubectl exec and docker run pass that on"
-    " with -i alone)"
-)
+_HINT: Final = "(kubectl exec and docker run pass that on with -i alone)"
+NOTHING: Final = f"no token was given: write it as the argument, or into standard input {_HINT}"
+EMPTY: Final = f"no token was given: the file, or standard input {_HINT}, is empty"
 
 
 class _Nobody:

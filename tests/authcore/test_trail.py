@@ -234,6 +234,26 @@ DONE_TO_IT = {
         "UPDATE gateway_audit SET written_at = written_at - interval '1 second' WHERE seq = 2",
         "row 2, or the hash of row 1, is not what was written",
     ),
+    "a year that Python has not": (
+        "UPDATE gateway_audit SET at = '12044-01-01Z' WHERE seq = 2",
+        "row 2, or the hash of row 1, is not what was written",
+    ),
+    "before all years": (
+        "UPDATE gateway_audit SET at = '0044-03-15Z BC' WHERE seq = 2",
+        "row 2, or the hash of row 1, is not what was written",
+    ),
+    "for ever": (
+        "UPDATE gateway_audit SET at = 'infinity' WHERE seq = 2",
+        "row 2, or the hash of row 1, is not what was written",
+    ),
+    "written never": (
+        (
+            "INSERT INTO gateway_audit SELECT 6, 'infinity', at, event, outcome, reason, user_id, email, "
+            "organization_id, api_key_id, session_id, operator, target, address, user_agent, request_id, details, "
+            "writer, hash FROM gateway_audit WHERE seq = 5"
+        ),
+        "row 6, or the hash of row 5, is not what was written",
+    ),
     "no head": ("DELETE FROM gateway_audit_head", "rows 1 to 5 are beyond the end that the head names"),
 }
 
@@ -247,6 +267,20 @@ async def test_what_the_owner_does_to_it_is_named(migrated_url: str, store: Post
     await connection.execute(statement)
     await connection.close()
     assert (await verified(store))[1] == broken
+
+
+@pytest.mark.parametrize("at", ["infinity", "-infinity", "12044-01-01Z", "0044-03-15Z BC"])
+async def test_a_moment_that_no_gateway_writes_hides_no_row(
+    migrated_url: str, store: PostgresStore, at: str
+) -> None:
+    await filled(store, 2)
+    connection = await asyncpg.connect(await with_granted_role(migrated_url))
+    row = f'[{{"at": "{at}", "event": "odd", "outcome": "success", "details": "{{}}"}}]'
+    await connection.execute("SELECT gateway_audit_append($1, 1, $2::jsonb)", uuid4(), row)
+    await connection.close()
+    await store.append_trail(uuid4(), 1, [plain(3)])
+    assert [one.seq for one in await store.list_trail(TrailFilter(), 10)] == [4, 3, 2, 1]
+    assert await verified(store) == (2, "row 3, or the hash of row 2, is not what was written")
 
 
 async def test_a_chain_that_is_written_anew_differs_from_a_hash_noted_elsewhere(

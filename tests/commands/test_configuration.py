@@ -33,6 +33,28 @@ def test_check_config_reports_every_problem_and_exits_with_two(run: Run) -> None
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("place", range(3))
+def test_an_argument_that_is_not_utf_8_is_refused_by_its_number(run: Run, place: int) -> None:
+    arguments = ["token", "inspect", "a.b"]
+    arguments[place] += "hunter2\udcff"
+    result = run(*arguments, GATEWAY_JWT_SECRET=SECRET)
+    refused(result, 2, f"argument {place + 1} is not UTF-8 text")
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize("typed", ["", " \n", "Bearer \n"])
+def test_a_proof_without_a_token_says_so(run: Run, typed: str) -> None:
+    environment = {
+        "GATEWAY_DATABASE_URL": "postgresql://db/whatomate",
+        "GATEWAY_JWT_SECRET": SECRET,
+        "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:1",
+    }
+    result = run("check-config", "--token", "-", typed=typed, **environment)
+    assert result.exit_code == 2
+    assert "Error: --token: no token was given" in result.stderr
+    assert result.stdout == ""
+
+
 def test_check_config_shows_what_holds_and_no_secret(run: Run) -> None:
     result = run(
         "check-config",

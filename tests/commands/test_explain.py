@@ -90,6 +90,7 @@ def test_what_cannot_be_asked_is_said(on: Run, user: str, tmp_path: Path) -> Non
         1,
         "Nobody is called 'eve@acme': give an e-mail address, a user id, or name@organization",
     )
+    refused(explain(on, "--client", "x", "GET", "/"), 1, "client: Input is not a valid IPv4 address")
     (tmp_path / "bad.yaml").write_text("routes: [{name: x}]\n")
     result = explain(on, "GET", "/", GATEWAY_ROUTES=str(tmp_path / "bad.yaml"))
     assert result.exit_code != 0

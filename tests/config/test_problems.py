@@ -427,6 +427,20 @@ def test_a_url_of_redis_that_cannot_be_used_is_refused_before_anything_begins(ur
     assert "hunter2" not in found
 
 
+@pytest.mark.parametrize("name", ["GATEWAY_JWT_SECRET", "GATEWAY_REGISTRATION", "GATEWAY_DATABASE_URL_FILE"])
+def test_a_value_that_is_not_utf_8_is_refused_without_it(name: str) -> None:
+    found = problems_of({name: f"hunter2{SECRET}\udcff"})
+    assert f"{name}: is not UTF-8 text" in found
+    assert "hunter2" not in " ".join(found)
+
+
+def test_an_env_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GATEWAY_REGISTRATION=closed\n", encoding="utf-16")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp=tmp_path)
+    assert caught.value.problems == [f"{tmp_path}/.env: cannot be read: it is not UTF-8 text"]
+
+
 def test_redis_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("config.extras.find_spec", lambda _: None)
     (found,) = problems_of({"GATEWAY_WHATOMATE_REDIS_URL": "redis://redis"})
