@@ -67,7 +67,7 @@ def made_up(  # noqa: PLR0913 -- what may be said of a caller
         uuid5(_NAMES, f"user {email}"),
         organization_id,
         email=email,
-        name=name or local.replace(".", " ").title(),
+        name=local.replace(".", " ").title() if name is None else name,
         role_id=uuid5(organization_id, held),
         role=held,
         permissions=granted,

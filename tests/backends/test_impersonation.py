@@ -84,6 +84,8 @@ def test_every_part_of_a_caller_can_be_said(run: Run) -> None:
     assert identity.request_id == document["headers"]["X-Request-ID"]
     assert abs(identity.expires_at - time.time() - 90) < 60
     assert "X-User-Permissions" not in made(run, "--permissions", "")["headers"]
+    assert "X-User-Name" not in made(run, "--name", "")["headers"]
+    assert verified(made(run, "--sign", "--name", "")).name == ""
     assert verified(made(run, "--sign", "--permissions", "")).permissions == frozenset()
 
 

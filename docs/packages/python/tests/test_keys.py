@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -165,16 +166,20 @@ def test_threads_share_one_fetch() -> None:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Publishes the key at /keys, sends on from /moved, fails at /broken."""
+    """Publishes the key at /keys, byte by byte at /slow, sends on from /moved, fails at /broken."""
 
     def do_GET(self) -> None:
-        status = {"/keys": 200, "/moved": 302}.get(self.path, 500)
+        status = {"/keys": 200, "/slow": 200, "/moved": 302}.get(self.path, 500)
         body = json.dumps(OLD.jwks()).encode()
         self.send_response(status)
         self.send_header("Location", "/keys")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        pieces = [body[at : at + 1] for at in range(len(body))] if self.path == "/slow" else [body]
+        with suppress(OSError):  # the client has left
+            for piece in pieces:
+                self.wfile.write(piece)
+                time.sleep(0.02 if len(pieces) > 1 else 0)
 
     def log_message(self, *_: Any) -> None:
         """Log nothing."""
@@ -195,6 +200,11 @@ def test_a_key_set_is_fetched_from_its_url_and_from_nowhere_else(url: str) -> No
     for path in ("/moved", "/broken"):
         with pytest.raises(KeysUnavailable, match=path):
             KeySet(url + path).find(OLD.kid, time.time())
+
+
+def test_a_key_set_that_comes_byte_by_byte_is_given_up_when_its_time_is_over(url: str) -> None:
+    with pytest.raises(KeysUnavailable, match=r"/slow: .*(too long|timed out)"):
+        KeySet(f"{url}/slow", timeout_seconds=0.2).find(OLD.kid, time.time())
 
 
 def test_what_cannot_be_keys_is_refused_at_the_start() -> None:

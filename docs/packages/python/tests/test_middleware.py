@@ -146,6 +146,22 @@ async def test_keys_that_cannot_be_fetched_are_503(ask: Ask) -> None:
     assert status == 401  # nothing has to be fetched to know that
 
 
+def test_a_refused_head_has_no_body_under_wsgi() -> None:
+    def app(_environ: Any, _start_response: Any) -> list[bytes]:
+        raise AssertionError("it is not called")
+
+    guarded = wsgi.IdentityMiddleware(app, verifier())
+    started: list[Any] = []
+    lengths: dict[str, tuple[str, int]] = {}
+    for method in ("GET", "HEAD"):
+        environ = {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": "/bills"}
+        body = b"".join(guarded(environ, lambda *given: started.extend(given)))
+        lengths[method] = (dict(started[-1])["Content-Length"], len(body))
+    declared, sent = lengths["GET"]
+    assert declared == str(sent)
+    assert lengths["HEAD"] == (declared, 0)
+
+
 async def test_a_websocket_that_is_not_signed_is_closed_before_it_is_accepted() -> None:
     async def app(_scope: Any, _receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.request import HTTPRedirectHandler, build_opener
@@ -164,9 +165,14 @@ class KeySet:
 
     def _read(self) -> bytes:
         # A redirection would let another place name the keys.
+        ends = time.monotonic() + self._timeout
+        body = bytearray()
         with build_opener(_NoRedirection).open(self._url, timeout=self._timeout) as answer:
-            body: bytes = answer.read(MOST_BYTES + 1)
-        return body
+            while chunk := answer.read1(MOST_BYTES + 1 - len(body)):
+                body += chunk
+                if time.monotonic() > ends:  # the socket's own limit is for each of its reads
+                    raise TimeoutError("the answer takes too long")
+        return bytes(body)
 
 
 class _NoRedirection(HTTPRedirectHandler):

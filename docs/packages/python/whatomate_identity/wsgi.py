@@ -59,7 +59,8 @@ class IdentityMiddleware:
             except REFUSALS as error:
                 answer = Answer(error)
                 start_response(answer.phrase, answer.headers)
-                return [answer.body]
+                # Not every server leaves the body of an answer to HEAD out; the next answer would begin with it.
+                return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
         kept = {name: value for name, value in environ.items() if not name.startswith(_PREFIX)}
         lines = {
             _PREFIX + name.decode("latin-1").upper().replace("-", "_"): value.decode("latin-1")
