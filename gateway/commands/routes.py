@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from config.load import load_settings
+from config.load import ConfigError, load_settings
 from config.route_file import read_plan
 from config.routes import schema
 from gateway.commands.listing import Field, as_text, json_option, listed
-from gateway.commands.opening import note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +81,5 @@ def _plan() -> RoutePlan:
     unset = {"GATEWAY_UPSTREAM_URL": "http://upstream:80"}
     plan = read_plan(load_settings(defaults=unset, required=frozenset()))
     if plan is None:
-        note("neither GATEWAY_ROUTES nor GATEWAY_PRESET is set")
-        raise SystemExit(2)
+        raise ConfigError(["neither GATEWAY_ROUTES nor GATEWAY_PRESET is set; set one of the two"])
     return plan

@@ -171,7 +171,6 @@ def test_the_schema_is_printed_for_editors(run: Run) -> None:
     assert json.loads(run("routes", "schema").stdout) == json.loads(json.dumps(schema()))
 
 
-def test_without_routes_there_is_nothing_to_show(run: Run) -> None:
-    result = run("routes", "list")
-    assert result.exit_code == 2
-    assert "neither GATEWAY_ROUTES nor GATEWAY_PRESET is set" in result.stderr
+@pytest.mark.parametrize("command", ["list", "matrix"])
+def test_without_routes_there_is_nothing_to_show(run: Run, command: str) -> None:
+    refused(run("routes", command), 2, "neither GATEWAY_ROUTES nor GATEWAY_PRESET is set")
