@@ -10,7 +10,7 @@ import subprocess
 import textwrap
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import yaml
@@ -38,7 +38,9 @@ SNIPPETS: Final = [
         r"^ *```(\w+)\n(.*?)^ *```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
     )
 ]
-VALUES: Final = json.loads((ROOT / "helm/whatomate-gateway/values.schema.json").read_text(encoding="utf-8"))
+CHART: Final = ROOT / "helm/whatomate-gateway"
+VALUES: Final = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+DEFAULTS: Final = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 GOOD: Final = {
     "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",
     "GATEWAY_JWT_SECRET": SECRET,
@@ -91,6 +93,13 @@ def test_make_targets_and_files_of_shell_lines_exist(text: str) -> None:
         assert (ROOT / path).exists(), path
 
 
+def over(below: Any, above: Any) -> Any:
+    """Values as Helm lays them over the chart's own: objects are merged, anything else replaces what was there."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return below | {name: over(below.get(name), value) for name, value in above.items()}
+
+
 @of("yaml")
 def test_a_route_file_passes_check_config_and_values_of_the_chart_its_schema(
     text: str, run: Run, tmp_path: Path
@@ -100,7 +109,7 @@ def test_a_route_file_passes_check_config_and_values_of_the_chart_its_schema(
         pytest.skip("a template of Helm's; tests/chart renders it")
     read = yaml.safe_load(text)
     if isinstance(read, dict) and not {"routes", "upstreams"} & set(read):
-        Draft202012Validator({**VALUES, "required": []}).validate(read)  # values of the chart
+        Draft202012Validator({**VALUES, "required": []}).validate(over(DEFAULTS, read))  # values of the chart
         return
     if text.startswith("- "):
         text = f"routes:\n{textwrap.indent(text, '  ')}"
