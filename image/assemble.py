@@ -3,7 +3,8 @@
     python3 assemble.py /opt/gateway /image
 
 copies the virtual environment /opt/gateway, the standard library without what a server never imports, and every
-shared library that one of them is linked with. There is no shell, no package manager and no pip in the result. Laws:
+shared library that one of them is linked with, stripped of what only debuggers and linkers read. There is no shell, no
+package manager and no pip in the result. Laws:
 
 - Works on any Debian or its like, from where the interpreter says its parts are; nothing is named by version.
 - A scanner still finds what is in the image: each Debian package that a file came from is listed in
@@ -28,7 +29,7 @@ UNNEEDED: Final = (
     *("test", "tests", "idlelib", "tkinter", "turtledemo", "turtle.py", "ensurepip", "lib2to3", "pydoc_data"),
     # pycparser reads C declarations, for modules of cffi that are not compiled as that of pycares is.
     *("pycparser", "pycparser-*", "sqlite3", "_sqlite3*", "curses", "_curses*"),
-    *("dbm", "_dbm*", "_gdbm*"),
+    *("dbm", "_dbm*", "_gdbm*", "distutils", "venv", "doctest.py"),
     *(
         "config-*",
         "site-packages",
@@ -75,6 +76,7 @@ def main() -> None:
     copied = {_copy(interpreter, root)}
     copied |= {_copy(Path(path), root) for path in ALSO if Path(path).exists()}
     copied |= {_copy(path, root) for path in _libraries(interpreter, environment)}
+    _strip(root)
     _point_at(interpreter, root / environment.relative_to("/") / "bin")
     for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -132,6 +134,16 @@ def _libraries(interpreter: Path, environment: Path) -> set[Path]:
             Path(path) for path in re.findall(rf"^\s*{re.escape(name)} .*=> (/\S+)$", cache, re.MULTILINE)
         }
     return {path for path in found if not path.is_relative_to(environment)}
+
+
+def _strip(root: Path) -> None:
+    """Take symbols and debugging sections out of libraries and modules; of some wheels they are half of the bytes."""
+    modules = [
+        str(path)
+        for path in root.rglob("*.so*")
+        if path.is_file() and not path.is_symlink() and path.read_bytes()[:4] == b"\x7fELF"
+    ]
+    subprocess.run(["strip", "--strip-unneeded", *modules], check=True)  # noqa: S603, S607 -- as above
 
 
 def _point_at(interpreter: Path, folder: Path) -> None:

@@ -11,29 +11,27 @@ import subprocess
 import tarfile
 import tempfile
 import tomllib
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.support.calls import bearer, get
 from tests.support.peers import Client
+from tests.support.postgres_port import over_tcp
 from tests.support.processes import free_port
 from tests.support.programs import lacking, program
 from tests.support.worlds import SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Iterator
 
     from tests.support.peers import Upstream
     from tests.support.worlds import World
 
 
 ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
-MOST_BYTES = 150_000_000
+MOST_BYTES = 110_000_000
 COMMAND = "/opt/gateway/bin/whatomate-gateway"
 BUILD_SECONDS = 900
 LONG = 60
@@ -51,7 +49,7 @@ def image() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="whatomate-image-"))
     try:
         done = subprocess.run(
-            [str(HERE / "build"), str(folder)],
+            [str(ROOT / "image" / "build"), str(folder)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -108,29 +106,7 @@ def run(image: Path, *arguments: str, **variables: str) -> subprocess.CompletedP
     )
 
 
-@asynccontextmanager
-async def over_tcp(url: str) -> AsyncIterator[str]:
-    """The tests' PostgreSQL, which listens on a unix socket outside of the image, by a port."""
-    parts = urlsplit(url)
-    socket = Path(parse_qs(parts.query)["host"][0]) / ".s.PGSQL.5432"
-
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while piece := await reader.read(65536):
-            writer.write(piece)
-        writer.close()
-
-    async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_unix_connection(str(socket))
-        await asyncio.gather(pass_on(reader, far_writer), pass_on(far_reader, writer), return_exceptions=True)
-
-    server = await asyncio.start_server(join, "127.0.0.1", 0)
-    try:
-        yield f"postgresql://gateway@127.0.0.1:{server.sockets[0].getsockname()[1]}{parts.path}"
-    finally:
-        server.close()
-
-
-def test_the_images_layers_hold_less_than_150_megabytes(image: Path) -> None:
+def test_the_images_layers_hold_less_than_110_megabytes(image: Path) -> None:
     held = 0
     for layer in layers(image):
         with tarfile.open(layer) as archive:
@@ -138,11 +114,68 @@ def test_the_images_layers_hold_less_than_150_megabytes(image: Path) -> None:
     assert held < MOST_BYTES, f"{held:,} bytes"
 
 
+def test_the_image_is_an_oci_layout_that_an_engine_takes(image: Path, tmp_path: Path) -> None:
+    storage = (
+        "--root",
+        str(tmp_path / "storage"),
+        "--runroot",
+        str(tmp_path / "run"),
+        "--storage-driver",
+        "vfs",
+    )
+    archive = tmp_path / "image.oci.tar"
+    with tarfile.open(archive, "w") as packed:
+        for path in sorted((image / "oci").rglob("*")):
+            packed.add(path, path.relative_to(image / "oci").as_posix(), recursive=False)
+    done = subprocess.run(
+        [program("buildah"), *storage, "pull", "--quiet", f"oci-archive:{archive}"],
+        capture_output=True,
+        text=True,
+        timeout=LONG * 2,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"[0-9a-f]{64}", done.stdout.strip())
+
+
 def test_the_images_warm_path_is_compiled(image: Path) -> None:
     wire = next((image / "root" / "opt" / "gateway" / "lib").glob("python3*/site-packages/gateway/wire"))
     assert {"downstream", "request_parser", "upstream"} <= {
         path.name.partition(".")[0] for path in wire.glob("*.so")
     }
+
+
+LOAD_ALL = """
+import importlib, pathlib, sys
+failed, loaded = [], 0
+for folder in map(pathlib.Path, sys.path):
+    for path in folder.rglob("*.so"):
+        name = ".".join(path.relative_to(folder).with_name(path.name.partition(".")[0]).parts)
+        if "site-packages" in name or "dynload" in name or ".libs" in str(path):
+            continue
+        try:
+            importlib.import_module(name)
+            loaded += 1
+        except ImportError as error:
+            failed.append(f"{name}: {error}")
+print(loaded, *failed, sep="\\n")
+"""
+
+
+def test_every_extension_module_of_the_image_can_be_loaded_stripped_as_it_is(image: Path) -> None:
+    script = (image / "root" / COMMAND.removeprefix("/")).read_text().partition("\n")[0].removeprefix("#!")
+    done = subprocess.run(
+        ["chroot", "--userspec=65532:65532", str(image / "root"), script, "-c", LOAD_ALL],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    loaded, *failed = done.stdout.splitlines()
+    assert failed == []
+    assert int(loaded) > 60
 
 
 def test_the_image_runs_as_a_numeric_user_and_knows_its_own_health(config: dict[str, Any]) -> None:
