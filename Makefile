@@ -6,6 +6,11 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The compiled tree of this Python: .compiled, or .compiled-newest of .venv-newest.
+TREE := .compiled$(patsubst .venv%,%,$(notdir $(VENV)))
+# Empty: compiled where a C compiler is. 0: interpreted.
+COMPILED ?=
+IS_COMPILED_HERE = [ "$(COMPILED)" != 0 ] && $(BIN)/python release/checkout.py can-compile
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check coverage lock docs docs-site dist clean fuzz bench soak instructions programs compiled test-compiled test-oldest
@@ -13,10 +18,13 @@ STAMP := $(VENV)/.installed
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
 
-install: $(STAMP) ## make .venv with everything in it; the command is .venv/bin/whatomate-gateway
-	@echo "ready: $(BIN)/whatomate-gateway"
+install: $(STAMP) ## make .venv with everything in it; the command is .venv/bin/whatomate-gateway, compiled where a C compiler is (COMPILED=0: not)
+	@if $(IS_COMPILED_HERE); then $(MAKE) --no-print-directory compiled || echo "it is not compiled, and runs interpreted" >&2; fi
+	@$(BIN)/python release/checkout.py describe $(TREE)
 
-run: $(STAMP) ## a gateway, a PostgreSQL and an upstream to try it with (data stays in .data)
+run: $(STAMP) ## a gateway, a PostgreSQL and an upstream to try it with (data stays in .data); compiled as by make install
+	@if [ ! -e $(TREE) ] && $(IS_COMPILED_HERE); then $(MAKE) --no-print-directory compiled || echo "it is not compiled, and runs interpreted" >&2; fi
+	@$(BIN)/python release/checkout.py describe $(TREE)
 	@$(BIN)/whatomate-gateway dev $(ARGS)
 
 test: $(STAMP) ## every test, in two processes, each with a PostgreSQL of its own (ARGS="-n 0" for one); ends with what was skipped, and why
@@ -69,11 +77,11 @@ manifests: .tools/.installed ## render the sidecar's plain manifests (helm/examp
 	@$(BIN)/python helm/make_manifests.py
 
 clean: ## remove .venv and what tools leave behind; .data stays
-	rm -rf $(VENV) .venv-newest .tools .site .dist-tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled dist
+	rm -rf $(VENV) .venv-newest .tools .site .dist-tools .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .compiled .compiled-newest dist
 	find authcore config gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # umask: as root, the embedded PostgreSQL runs as another user and has to read its binaries in here.
-$(STAMP): pyproject.toml requirements.lock
+$(STAMP): pyproject.toml requirements.lock release/command.py
 	@umask 022; set -e; \
 	if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 		found=; \
@@ -93,6 +101,7 @@ $(STAMP): pyproject.toml requirements.lock
 	echo "installing into $(VENV) (about a minute the first time)"; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements.lock; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .; \
+	{ echo "#!$(abspath $(BIN))/python"; cat release/command.py; } >$(BIN)/whatomate-gateway; \
 	touch $(STAMP)
 
 fuzz: $(STAMP) ## the parsers under coverage-guided fuzzing, FUZZ_SECONDS each (60)
@@ -120,19 +129,15 @@ programs: $(VENV)/.bench .tools/.installed .site/.installed .dist-tools/.install
 	done
 	@touch $@
 
-# The build leaves its modules beside the sources it compiles; it is given a copy, so that none is ever left in the tree.
 SOURCES = $(shell find authcore config gateway -name '*.py' -o -name '*.sql' -o -name '*.yaml')
-compiled: .compiled/.built ## the warm path compiled by mypyc into .compiled, from the same sources; needs a C compiler
+compiled: $(TREE)/.built ## the warm path compiled by mypyc into .compiled, from the same sources; needs a C compiler
 
-.compiled/.built: $(STAMP) pyproject.toml $(SOURCES)
-	@echo "compiling the warm path into .compiled (about two minutes)"
-	@rm -rf .compiled && mkdir -p .compiled/source
-	@cp -R authcore config gateway pyproject.toml README.md LICENSE .compiled/source
-	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
-		--no-deps --no-build-isolation --target .compiled/tree .compiled/source
-	@rm -rf .compiled/source && touch $@
+$(TREE)/.built: $(STAMP) pyproject.toml $(SOURCES)
+	@echo "compiling the warm path into $(TREE) (about a minute of processor time; COMPILED=0 does without)"
+	@$(BIN)/python release/checkout.py compile $(TREE)
+	@touch $@
 
-dist: $(STAMP) .tools/.installed .dist-tools/.installed ## what is published, into dist: sdist, wheels, chart, bill of materials, unit, checksums
+dist: $(STAMP) .tools/.installed .dist-tools/.installed ## what is published, into dist: sdist, wheels, chart, image, bill of materials, unit, checksums
 	@$(BIN)/python release/make_dist.py $(ARGS)
 
 # Apart: checkov pins an older library of the same format.
@@ -142,17 +147,17 @@ dist: $(STAMP) .tools/.installed .dist-tools/.installed ## what is published, in
 	@.dist-tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements-dist.lock
 	@touch $@
 
-test-compiled: .compiled/.built ## what speaks HTTP, tested again with the warm path compiled
-	@TESTS_COMPILED=1 PYTHONPATH=.compiled/tree:. $(BIN)/pytest -n 2 --dist loadfile -rs \
-		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/test_compiled.py $(ARGS)
+test-compiled: $(TREE)/.built ## what speaks HTTP, tested again with the warm path compiled
+	@TESTS_COMPILED=1 PYTHONPATH=$(TREE)/tree:. $(BIN)/pytest -n 2 --dist loadfile -rs \
+		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/release/test_bare_root.py tests/test_compiled.py $(ARGS)
 
 test-oldest: test-compiled ## for the oldest Python: test-compiled, and what it leaves out that depends on the Python
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests/authcore tests/config tests/commands tests/observe $(ARGS)
 
-instructions: .compiled/.built ## the instructions of a request on the warm path, held to bench/instructions.json; needs valgrind
+instructions: $(TREE)/.built ## the instructions of a request on the warm path, held to bench/instructions.json; needs valgrind
 	@$(BIN)/python -P -m bench.instructions $(ARGS)
 
-bench: $(VENV)/.bench .compiled/.built ## side by side with the proxies people would pick; needs nginx, wrk, util-linux (and uses haproxy)
+bench: $(VENV)/.bench $(TREE)/.built ## side by side with the proxies people would pick; needs nginx, wrk, util-linux (and uses haproxy)
 	@$(BIN)/python -m bench $(ARGS)
 
 $(VENV)/.bench: $(STAMP) requirements-bench.lock

@@ -33,3 +33,10 @@ def unpack(archive: Path) -> dict[str, bytes]:
             if (content := opened.extractfile(member)) is not None:
                 found[member.name] = content.read()
     return found
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder by their path in it."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }

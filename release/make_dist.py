@@ -1,6 +1,6 @@
-"""Maker of what is published, into dist/: packages, chart, bill of materials, checksums.
+"""Maker of what is published, into dist/: packages, chart, image, bill of materials, checksums.
 
-    python release/make_dist.py [--only sdist,wheel,compiled,chart,sbom] [--out dist]
+    python release/make_dist.py [--only sdist,wheel,compiled,chart,image,sbom] [--out dist]
 
 Two runs on one commit, with the same compilers and the same versions of everything that is downloaded, give the same
 bytes. What cannot be made on this machine is left out, and named.
@@ -21,8 +21,9 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from archives import pack, unpack
-from packages import ROOT, build_sdist, build_wheel, can_compile, copy_source, source_date
+from archives import files_below, pack, unpack
+from checkout import can_compile
+from packages import ROOT, build_sdist, build_wheel, copy_source, git, source_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,22 @@ class Maker:
         _run(helm, "package", str(self.source / "helm" / NAME), "--destination", str(packed))
         (archive,) = packed.glob("*.tgz")
         pack(unpack(archive), self.out / archive.name, self.time, compressed=True)
+
+    def image(self) -> None:
+        """Build the image, and pack it as an OCI archive."""
+        missing = [name for name in ("buildah", "mmdebstrap") if shutil.which(name) is None]
+        if os.geteuid() != 0 or missing:
+            raise NotHere(" and ".join(["root", *missing] if os.geteuid() else missing))
+        taken = self.work / "image"
+        _run(
+            str(self.source / "image" / "build"),
+            str(taken),
+            SOURCE_DATE_EPOCH=str(self.time),
+            REVISION=git("rev-parse", "HEAD").strip(),
+        )
+        architecture = json.loads((taken / "config.json").read_text())["OCIv1"]["architecture"]
+        target = self.out / f"{NAME}-{self.version}-linux-{architecture}.oci.tar"
+        pack(files_below(taken / "oci"), target, self.time, compressed=False)
 
     def sbom(self) -> None:
         """Write the bill of materials of what the image installs, in CycloneDX's format."""
@@ -125,7 +142,7 @@ class Maker:
 def main() -> None:
     """Make everything, or what ``--only`` names."""
     parser = argparse.ArgumentParser(description="Make what is published.")
-    parser.add_argument("--only", default="sdist,wheel,compiled,chart,sbom")
+    parser.add_argument("--only", default="sdist,wheel,compiled,chart,image,sbom")
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     given = parser.parse_args()
     out: Path = given.out.absolute()

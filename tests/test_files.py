@@ -41,6 +41,7 @@ UNREAD: Final = {
     ".site",
     ".dist-tools",
     ".compiled",
+    ".compiled-newest",
     ".data",
     "__pycache__",
     "dist",
