@@ -16,6 +16,7 @@ NO_BOUNDS: Final = {
     "GATEWAY_TRACE_SAMPLE": "a share of requests",
     "GATEWAY_PASSWORD_COST": "the work of one hash",
     "GATEWAY_TLS_REDIRECT_PORT": "a port",
+    "GATEWAY_METRICS_INTERVAL_SECONDS": "a pace of sending",
 }
 """Numbers among the settings that limit nothing, with what they are."""
 

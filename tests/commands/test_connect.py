@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -155,8 +155,13 @@ async def secured() -> AsyncIterator[Callable[..., Awaitable[str]]]:
     """Start a TLS server with a certificate for a name; return its port."""
     servers: list[asyncio.Server] = []
 
+    async def wait(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+
     async def begin(context: Any) -> str:
-        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=context)
+        server = await asyncio.start_server(wait, "127.0.0.1", 0, ssl=context)
         servers.append(server)
         return str(server.sockets[0].getsockname()[1])
 
@@ -360,7 +365,9 @@ async def test_a_token_that_another_secret_signed_is_a_finding(check: Check, tmp
     assert found.startswith(
         "GATEWAY_JWT_SECRET: the token proves nothing: its signature is by none of the configured"
     )
-    (found,) = findings(await check("--token", "-", typed=""))
+    empty = await check("--token", "-", typed="")
+    assert (empty.exit_code, "no token was given" in empty.stderr) == (2, True)
+    (found,) = findings(await check("--token", "-", typed="x"))
     assert "it is not a JWT" in found
     path = tmp_path / "token"
     path.write_text(token(SECRET, iss="another"))
