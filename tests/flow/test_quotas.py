@@ -154,7 +154,8 @@ async def test_two_gateways_at_once_stay_within_the_stated_overshoot(world: Worl
 
         await eventually(spent)
     assert set(statuses) <= {200, 429, 503}
-    assert most - slack <= statuses.count(200) <= most + 2 * slack
+    # What the other gateway was granted last may be unused.
+    assert most - 2 * slack <= statuses.count(200) <= most + 2 * slack
 
 
 @pytest.mark.parametrize("away", ["open", "closed"])
