@@ -168,7 +168,7 @@ async def stage(**groups: Any) -> tuple[Exchange, bytes]:
     outbox = gateway._listener.outbox = WriteBuffers(lambda _: None)  # noqa: SLF001 -- flushed by hand: no turn of the loop ends
     connection = gateway._listener.protocol()  # noqa: SLF001
     connection.connection_made(near)
-    pool = gateway._upstreams.now["upstream"].pool  # noqa: SLF001
+    pool = gateway._upstreams.now["upstream"].pool  # noqa: SLF001 -- the gateway is ours
     upstream = UpstreamConnection(gateway._deadlines, outbox, KnownHeads(), lambda _: None)  # noqa: SLF001
     upstream.connection_made(far)
     pool.unused.add(upstream)

@@ -48,7 +48,7 @@ class Waiting:
     """Counter of failed sign-ins whose next attempt has to wait.
 
     Attributes:
-        user_id: Whose e-mail it counts for; None if it is of no account, or counts for an address.
+        user_id: The user with this e-mail; None if no account has it, and None for a count of an address.
         email: That e-mail.
         address: The address it counts for, where a session shows it; None otherwise.
         is_pair: It counts for an e-mail from one address alone.

@@ -58,7 +58,7 @@ def _login() -> int | None:
 
 
 def _name(uid: int | None) -> str:
-    import pwd  # noqa: PLC0415 -- not to be had on Windows
+    import pwd  # noqa: PLC0415 -- Windows does not have it
 
     if uid is not None:
         try:

@@ -27,5 +27,6 @@ def bills(_path: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     verifier = Verifier(KeySet(os.environ["KEYS_URL"]), audience=os.environ["AUDIENCE"])
+    # Flask documents this assignment; its types have a method there.
     app.wsgi_app = IdentityMiddleware(app.wsgi_app, verifier, optional=["/healthz"])  # type: ignore[method-assign]
     app.run("127.0.0.1", int(os.environ["PORT"]))
