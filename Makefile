@@ -13,7 +13,7 @@ COMPILED ?=
 IS_COMPILED_HERE = [ "$(COMPILED)" != 0 ] && $(BIN)/python release/checkout.py can-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check coverage lock docs docs-site dist clean fuzz bench soak instructions programs compiled test-compiled test-oldest
+.PHONY: help install run test check coverage lock docs docs-site dist clean fuzz bench ratios soak instructions programs compiled test-compiled test-oldest
 
 help: ## say what there is
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
@@ -159,6 +159,9 @@ instructions: $(TREE)/.built ## the instructions of a request on the warm path, 
 
 bench: $(VENV)/.bench $(TREE)/.built ## side by side with the proxies people would pick; needs nginx, wrk, util-linux (and uses haproxy)
 	@$(BIN)/python -m bench $(ARGS)
+
+ratios: $(VENV)/.bench $(TREE)/.built ## every ratio the gateway must reach, in one interleaved run; needs nginx, haproxy, wrk, util-linux
+	@$(BIN)/python -m bench.ratios $(ARGS)
 
 $(VENV)/.bench: $(STAMP) requirements-bench.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements-bench.lock

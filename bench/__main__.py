@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import secrets
-import shutil
 import subprocess
 import sys
-import tempfile
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -17,15 +13,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from bench import report
-from bench.candidates import CANDIDATES, PAIR, Site, program
-from bench.certificates import write_pair
-from bench.load import VARIED, Load, run
-from bench.machine import LOAD, accepted, describe, free_port, start
-from bench.world import world
+from bench.candidates import CANDIDATES, program
+from bench.load import Load
+from bench.machine import describe
+from bench.side_by_side import NEEDED, SideBySide, require
 
 if TYPE_CHECKING:
     from bench.candidates import Candidate
-    from bench.machine import Running
 
 LOADS: Final = (
     Load("470 B, 64 connections", "/things", 64),
@@ -50,18 +44,15 @@ WARM_UP_SECONDS: Final = 1
 @click.option("--out", type=click.Path(path_type=Path), default=Path("bench/results"), show_default=True)
 def main(rounds: int, seconds: int, only: tuple[str, ...], only_loads: tuple[str, ...], out: Path) -> None:
     """Measure the gateway beside the proxies people would pick."""
-    for needed in ("nginx", "wrk", "taskset"):
-        if shutil.which(needed) is None:
-            raise click.ClickException(f"{needed} is not installed; the benchmark cannot do without it")
+    require(*NEEDED)
     chosen = [one for one in CANDIDATES if not only or any(word in one.name for word in only)]
     skipped = [one.name for one in chosen if one.missing()]
     chosen = [one for one in chosen if not one.missing()]
     loads = [one for one in LOADS if not only_loads or any(word in one.name for word in only_loads)]
     with contextlib.ExitStack() as stack:
-        folder = tempfile.mkdtemp(prefix="bench-")
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        results = _measure(stack, Path(folder), chosen, loads, rounds=rounds, seconds=seconds)
-    machine = f"{describe()}; {_versions()}"
+        run = SideBySide(stack, chosen)
+        results = _measure(run, chosen, loads, rounds=rounds, seconds=seconds)
+    machine = f"{describe()}; {versions()}"
     date = dt.datetime.now(dt.UTC).date().isoformat()
     path = report.write(
         out, date, results, loads, machine=machine, skipped=skipped, rounds=rounds, seconds=seconds
@@ -69,38 +60,16 @@ def main(rounds: int, seconds: int, only: tuple[str, ...], only_loads: tuple[str
     click.echo(f"wrote {path}")
 
 
-def _measure(  # noqa: PLR0913 -- the parts of one benchmark
-    stack: contextlib.ExitStack,
-    work: Path,
-    chosen: list[Candidate],
-    loads: list[Load],
-    *,
-    rounds: int,
-    seconds: int,
+def _measure(
+    run: SideBySide, chosen: list[Candidate], loads: list[Load], *, rounds: int, seconds: int
 ) -> report.Results:
-    work.chmod(0o755)
-    site = stack.enter_context(world(work, upstream(stack, work), secrets.token_hex(32)))
-    write_pair(work / PAIR)
-    running: dict[str, tuple[Running, int]] = {}
-    for candidate in chosen:
-        running[candidate.name] = candidate.start(site)
-        stack.callback(running[candidate.name][0].stop)
     results: report.Results = {}
     for load in loads:
         taking_part = [one for one in chosen if one.secure == load.secure]
         for number in range(rounds + 1):  # the first round is for warming up, and is not recorded
             for candidate in taking_part:
-                process, port = running[candidate.name]
-                before, opened = process.cpu_seconds(), accepted(site.upstream)[0]
-                aimed = replace(load, path=candidate.path + load.path)
-                length = WARM_UP_SECONDS if number == 0 else seconds
-                measured = run(aimed, port, dict(candidate.headers(site)), length, work)
-                used = process.cpu_seconds() - before
-                opened = (
-                    accepted(site.upstream)[0] - opened - 1
-                )  # reading the counter opens one connection itself
+                row = run.send(load, candidate, seconds if number else WARM_UP_SECONDS)
                 if number:
-                    row = report.Row(measured, used, process.memory_bytes(), opened)
                     results.setdefault((load.name, candidate.name), []).append(row)
         for candidate in taking_part:
             rows = results[load.name, candidate.name]
@@ -111,28 +80,8 @@ def _measure(  # noqa: PLR0913 -- the parts of one benchmark
     return results
 
 
-def upstream(stack: contextlib.ExitStack, work: Path) -> int:
-    """Start the upstream (nginx), and return its port."""
-    port = free_port()
-    files = work / "files"
-    files.mkdir()
-    for name, size in (("api/medium", 65_536), ("api/large", 1 << 20)):
-        (files / name).mkdir(parents=True)
-        (files / name / "x").write_bytes(b"x" * size)
-    (files / "api" / "varied").mkdir()
-    for number in range(VARIED):  # each has another length, so that no two response heads are equal
-        (files / "api" / "varied" / str(number)).write_bytes(b"x" * (100 + number))
-    for name in ("medium", "large"):
-        (files / f"{name}.bin").write_bytes(b"x" * (65_536 if name == "medium" else 1 << 20))
-    site = Site(work, port, "", "", "", "")
-    small = '{"data":"' + "x" * (470 - 11) + '"}'
-    config = str(site.configure("upstream.nginx.conf", port, small=small))
-    command = [str(program("nginx")), "-c", config, "-g", "daemon off;"]
-    stack.callback(start(command, core=LOAD, port=port, log=work / "upstream.out").stop)
-    return port
-
-
-def _versions() -> str:
+def versions() -> str:
+    """Return the versions of the proxies that are installed."""
     versions = []
     for name, flag in (
         ("haproxy", "-v"),

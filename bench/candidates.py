@@ -107,6 +107,10 @@ def _bearer(site: Site) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {site.token}"}
 
 
+def _api_key(site: Site) -> Mapping[str, str]:
+    return {"X-API-Key": site.api_key}
+
+
 def _gateway(_site: Site, _port: int) -> list[str]:
     return [
         sys.executable,
@@ -145,9 +149,14 @@ def _packaged(name: str, *arguments: str) -> Callable[[Site, int], list[str]]:
     return command
 
 
-def _compiled_secured(site: Site, port: int) -> dict[str, str]:
-    pair = str(site.work / PAIR)
-    return {**_compiled(site, port), "GATEWAY_TLS_CERT_FILE": pair, "GATEWAY_TLS_KEY_FILE": pair}
+def _secured(build: Callable[[Site, int], dict[str, str]]) -> Callable[[Site, int], dict[str, str]]:
+    """Return the environment of a build that listens with TLS."""
+
+    def environment(site: Site, port: int) -> dict[str, str]:
+        pair = str(site.work / PAIR)
+        return {**build(site, port), "GATEWAY_TLS_CERT_FILE": pair, "GATEWAY_TLS_KEY_FILE": pair}
+
+    return environment
 
 
 def _nginx(site: Site, port: int) -> list[str]:
@@ -245,7 +254,9 @@ def _one_thread(site: Site, _port: int) -> dict[str, str]:
 GATEWAY_JWT: Final = "gateway, JWT"
 GATEWAY_SLOW: Final = "gateway, JWT, interpreted"
 GATEWAY_KEY: Final = "gateway, API key"
+GATEWAY_SLOW_KEY: Final = "gateway, API key, interpreted"
 GATEWAY_TLS: Final = "gateway, JWT, TLS"
+GATEWAY_SLOW_TLS: Final = "gateway, JWT, TLS, interpreted"
 HAPROXY_TLS: Final = "HAProxy jwt_verify, TLS"
 NGINX_TLS: Final = "nginx plain, TLS"
 GATEWAY_PUBLIC: Final = "gateway, public"
@@ -259,9 +270,10 @@ SPLICE: Final = "uvloop splice"
 
 CANDIDATES: Final = (
     Candidate(GATEWAY_JWT, None, _gateway, _bearer, _compiled),
-    Candidate(GATEWAY_KEY, None, _gateway, lambda site: {"X-API-Key": site.api_key}, _compiled),
+    Candidate(GATEWAY_KEY, None, _gateway, _api_key, _compiled),
     Candidate(GATEWAY_PUBLIC, None, _gateway, environment=_compiled, path=""),
     Candidate(GATEWAY_SLOW, None, _gateway, _bearer, _interpreted),
+    Candidate(GATEWAY_SLOW_KEY, None, _gateway, _api_key, _interpreted),
     Candidate(HAPROXY, "haproxy", _haproxy, _bearer),
     Candidate(ENVOY, "envoy", _envoy, _bearer),
     Candidate("Traefik plain", "traefik", _traefik, _bearer, _one_thread),
@@ -271,7 +283,8 @@ CANDIDATES: Final = (
     Candidate(NGINX_REMEMBERING, "nginx", _nginx_asking("nginx-remembering", _MEMORY), _bearer, _asked),
     Candidate(AIOHTTP, None, _aiohttp, _bearer),
     Candidate(SPLICE, None, _splice, _bearer),
-    Candidate(GATEWAY_TLS, None, _gateway, _bearer, _compiled_secured, secure=True),
+    Candidate(GATEWAY_TLS, None, _gateway, _bearer, _secured(_compiled), secure=True),
+    Candidate(GATEWAY_SLOW_TLS, None, _gateway, _bearer, _secured(_interpreted), secure=True),
     Candidate(HAPROXY_TLS, "haproxy", _haproxy_secured, _bearer, secure=True),
     Candidate(NGINX_TLS, "nginx", _nginx_secured, _bearer, secure=True),
 )

@@ -126,6 +126,12 @@ def accepted(port: int) -> tuple[int, int]:
     return numbers[1], numbers[3]
 
 
+def children_seconds() -> float:
+    """Return user and system time so far of this process's children that have ended, in seconds."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def describe() -> str:
     """Return a description of this machine."""
     cpu = "unknown processor"

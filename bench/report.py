@@ -16,12 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One run: wrk's report, the candidate's CPU seconds, its memory afterwards in bytes, its upstream connections."""
+    """One run of wrk, and what it cost.
+
+    Attributes:
+        measured: wrk's report.
+        cpu: The candidate's CPU seconds.
+        memory: Its memory afterwards, in bytes.
+        opened: The upstream connections that it opened meanwhile.
+        load_busy: CPU seconds a second of wrk and the upstream, which share a core; near 1, they are what limits the
+            rate, and not the candidate.
+    """
 
     measured: Measured
     cpu: float
     memory: int
     opened: int
+    load_busy: float = 0.0
 
 
 Results = dict[tuple[str, str], list[Row]]

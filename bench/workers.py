@@ -12,10 +12,10 @@ from statistics import median
 
 import click
 
-from bench.__main__ import upstream
 from bench.candidates import gateway_environment
 from bench.load import Load, run
 from bench.machine import free_port, start
+from bench.side_by_side import upstream
 from bench.world import world
 
 LOAD = Load("workers", "/api/things", 64)
@@ -30,7 +30,7 @@ def main(rounds: int, seconds: int) -> None:
         work = Path(tempfile.mkdtemp(prefix="bench-"))
         stack.callback(shutil.rmtree, work, ignore_errors=True)
         work.chmod(0o755)
-        site = stack.enter_context(world(work, upstream(stack, work), secrets.token_hex(32)))
+        site = stack.enter_context(world(work, upstream(stack, work)[0], secrets.token_hex(32)))
         headers = {"Authorization": f"Bearer {site.token}"}
         ports = {}
         for number in (1, 2):

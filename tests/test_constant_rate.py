@@ -1,0 +1,111 @@
+"""The load generator of constant rate: a stop of the proxy counts for every request that was due meanwhile."""
+
+from __future__ import annotations
+
+import math
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.constant_rate import generate, percentile, request_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+REQUEST = request_bytes("/things", {"X-API-Key": "k"})
+
+
+@contextmanager
+def proxy(answer: Callable[[socket.socket, int], None]) -> Iterator[int]:
+    """Serve connections, a thread each; `answer` is called with the socket and the number of the request on it."""
+
+    def serve(line: socket.socket) -> None:
+        with line:
+            line.settimeout(10)
+            number, received = 0, b""
+            while more := line.recv(4096):
+                received += more
+                while REQUEST in received:
+                    received = received.replace(REQUEST, b"", 1)
+                    answer(line, number)
+                    number += 1
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        threads = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    line, _ = server.accept()
+                except OSError:
+                    return
+                threads.append(threading.Thread(target=serve, args=(line,), daemon=True))
+                threads[-1].start()
+
+        accepting = threading.Thread(target=accept, daemon=True)
+        accepting.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        accepting.join(10)
+        for thread in threads:
+            thread.join(10)
+
+
+def test_a_percentile_is_a_value_that_was_measured() -> None:
+    thousand = [float(number) for number in range(1, 1001)]
+    assert percentile(thousand, 0.5) == 500
+    assert percentile(thousand, 0.99) == 990
+    assert percentile(thousand, 0.999) == 999
+    assert percentile(thousand, 1.0) == 1000
+    assert percentile([7.0], 0.001) == 7
+    assert math.isnan(percentile([], 0.5))
+
+
+def test_every_request_is_sent_and_counted() -> None:
+    with proxy(lambda line, _: line.sendall(OK)) as port:
+        found = generate(port, rate=400, seconds=0.25, connections=4, request=REQUEST)
+    assert (found.requests, found.errors, found.rate) == (100, 0, 400)
+    assert 0 < found.p50 <= found.p99 <= found.p999 <= found.longest
+
+
+def test_a_stop_counts_for_every_request_that_was_due_meanwhile() -> None:
+    def stop_once(line: socket.socket, number: int) -> None:
+        if number == 10:
+            time.sleep(0.4)
+        line.sendall(OK)
+
+    with proxy(stop_once) as port:
+        found = generate(port, rate=200, seconds=1, connections=1, request=REQUEST)
+    assert found.requests == 200
+    # 80 of the 200 were due while nothing was answered. A generator that waits for answers would have seen one.
+    assert found.longest >= 0.4
+    assert found.late >= 0.3
+    assert found.p99 >= 0.3
+
+
+def test_an_answer_in_parts_counts_once_and_an_error_counts_as_one() -> None:
+    def answer(line: socket.socket, number: int) -> None:
+        if number % 2:
+            line.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+        else:
+            for part in (OK[:9], OK[9:-1], OK[-1:]):
+                line.sendall(part)
+                time.sleep(0.001)
+
+    with proxy(answer) as port:
+        found = generate(port, rate=200, seconds=0.2, connections=1, request=REQUEST)
+    assert (found.requests, found.errors) == (40, 20)
+
+
+def test_a_connection_that_ends_fails_the_run() -> None:
+    with (
+        proxy(lambda line, _: line.shutdown(socket.SHUT_RDWR)) as port,
+        pytest.raises(ConnectionError, match="closed a connection"),
+    ):
+        generate(port, rate=100, seconds=0.1, connections=1, request=REQUEST)

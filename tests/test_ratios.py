@@ -1,0 +1,130 @@
+"""The ratios of the benchmark: each is of two runs of one round, and a bar is passed by what is printed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from bench import candidates as c
+from bench.__main__ import LOADS
+from bench.bars import BARS, FIRST, MANY, Spread, ratio, taking_part
+from bench.load import Measured
+from bench.outcome import Latency, Outcome, load, save
+from bench.ratio_page import BEGIN, END, text, verdict, written
+from bench.ratios import BY_NAME, main, rates, reached
+from bench.report import Results, Row
+from bench.side_by_side import require
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def row(rate: int, cpu_us: float) -> Row:
+    measured = Measured(requests=rate, rate=float(rate), p50=0.001, p99=0.002, errors=0)
+    return Row(measured, cpu=rate * cpu_us / 1e6, memory=80 << 20, opened=0, load_busy=0.9)
+
+
+def results() -> Results:
+    return {
+        (FIRST, c.GATEWAY_JWT): [row(900, 20), row(3000, 10), row(100, 30)],
+        (FIRST, c.NGINX): [row(1000, 10), row(2000, 10), row(100, 30)],
+        (MANY, c.GATEWAY_JWT): [row(450, 25), row(3000, 10), row(99, 30)],
+    }
+
+
+def outcome(**more: list[Latency]) -> Outcome:
+    found = results()
+    parts = {"latencies": [], **more}
+    return Outcome("2026-01-02", "a machine", 3, 2, [], reached(found), rates(found), streams=[], **parts)
+
+
+def latency(build: str, p99: float, p999: float, at: str = "one rate") -> Latency:
+    one = Spread(1.0, 1.0, 1.0)
+    return Latency(at, build, build, 100.0, one, Spread(p99, p99, p99), Spread(p999, p999, p999), one, 0)
+
+
+def test_a_ratio_is_the_median_of_the_ratios_of_each_round() -> None:
+    forwards = next(bar for bar in BARS if bar.theirs == c.NGINX and bar.ours == c.GATEWAY_JWT)
+    found = ratio(forwards, c.GATEWAY_JWT, results())
+    assert found is not None
+    assert found.rate == Spread(1.0, 0.9, 1.5)  # not 900 / 1000, the ratio of the medians
+    assert asdict(found.cpu) == pytest.approx({"median": 1.0, "low": 0.5, "high": 1.0})
+    assert ratio(forwards, c.GATEWAY_SLOW, results()) is None
+
+
+def test_more_connections_are_held_against_fewer_of_the_same_candidate() -> None:
+    many = next(bar for bar in BARS if not bar.theirs)
+    found = ratio(many, c.GATEWAY_JWT, results())
+    assert found is not None
+    assert found.rate == Spread(0.99, 0.5, 1.0)
+
+
+def test_every_bar_names_loads_and_candidates_that_there_are() -> None:
+    names = {one.name for one in LOADS}
+    for name, candidates in taking_part(BARS).items():
+        assert name in names
+        assert set(candidates) <= set(BY_NAME)
+        assert {BY_NAME[one].secure for one in candidates} == {
+            next(one for one in LOADS if one.name == name).secure
+        }
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted", "word"),
+    [(1.0, 1.0, "PASS"), (0.996, 1.0, "PASS"), (0.99, 1.0, "SHORT"), (9, None, "")],
+)
+def test_a_bar_is_passed_by_what_is_printed(value: float, wanted: float | None, word: str) -> None:
+    assert verdict(value, wanted) == word
+
+
+def test_the_table_has_each_ratio_with_its_bar_and_its_spread() -> None:
+    lines = text(outcome())
+    assert (
+        "| JWT against nginx that only forwards | ≥ 1.0 | 1.00 (0.90-1.50) PASS | 1.00 (0.50-1.00) PASS |  |  |"
+        in lines
+    )
+    assert any(line.startswith("| 256 connections") and "0.99 (0.50-1.00) PASS" in line for line in lines)
+
+
+def test_latency_is_held_to_haproxys_at_the_same_rate() -> None:
+    found = outcome(
+        latencies=[
+            latency("compiled", 2.0, 5.01),
+            latency("bar", 1.0, 2.0),
+            latency("compiled", 9.0, 9.0, "another"),
+        ]
+    )
+    lines = [line for line in text(found) if "one rate, compiled" in line or "another, compiled" in line]
+    assert lines == [
+        "| p99, one rate, compiled | ≤ +1 ms | +1.00 ms PASS | 2.00 ms | 1.00 ms |",
+        "| p99.9, one rate, compiled | ≤ +3 ms | +3.01 ms SHORT | 5.01 ms | 2.00 ms |",
+    ]
+
+
+def test_an_outcome_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "ratios.json"
+    save(path, outcome(latencies=[latency("bar", 1.0, 2.0)]))
+    assert load(path) == outcome(latencies=[latency("bar", 1.0, 2.0)])
+
+
+def test_the_tables_are_written_between_the_marks_alone() -> None:
+    page = f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n"
+    new = written(page, outcome())
+    assert new.startswith(f"before\n\n{BEGIN}\n\n2026-01-02, a machine")
+    assert new.endswith(f"\n\n{END}\n\nafter\n")
+    assert "old" not in new
+    assert written(new, outcome()) == new
+    with pytest.raises(ValueError, match="the page has no"):
+        written("a page without", outcome())
+
+
+def test_a_program_that_is_missing_is_named() -> None:
+    result = CliRunner().invoke(main, ["--part", "requests", "--record"])
+    assert result.exit_code == 1
+    assert "--record needs a run of all parts" in result.output
+    with pytest.raises(click.ClickException, match=r"not installed: no-such-proxy; .*Debian's packages"):
+        require("no-such-proxy")
