@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FIRST: Final = "470 B, 64 connections"
 MANY: Final = "470 B, 256 connections"
 VARIED: Final = "varied, 64 connections"
+ECHO: Final = "WebSocket echo of 32 bytes, 256 sockets"
 SECURE: Final = "470 B by TLS, 64 connections"
 
 
@@ -81,6 +82,8 @@ BARS: Final = (
     Bar("256 connections against 64", MANY, c.GATEWAY_JWT, c.GATEWAY_SLOW, "", 0.95, None, FIRST),
     Bar("TLS in, against HAProxy with TLS", SECURE, c.GATEWAY_TLS, c.GATEWAY_SLOW_TLS, c.HAPROXY_TLS, 0.8),
 )
+SOCKET_BARS: Final = (Bar(f"{ECHO}, against nginx", ECHO, c.GATEWAY_JWT, c.GATEWAY_SLOW, c.NGINX, 0.9),)
+"""Bars of loads that wrk does not send."""
 
 
 def taking_part(bars: Sequence[Bar]) -> dict[str, list[str]]:

@@ -52,6 +52,7 @@ class Site:
             "secret": self.secret,
             "tls": "",
             "certificates": "",
+            "more": "",
             "jwk": base64.urlsafe_b64encode(self.secret.encode()).rstrip(b"=").decode(),
         }
         for key, value in {**values, **more}.items():

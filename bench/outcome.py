@@ -85,7 +85,7 @@ class Streams:
     candidate: str
     clients: int
     last_ms: Spread
-    cpu: Spread
+    cpu: float
     kib: float
     lost: int
 

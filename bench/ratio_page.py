@@ -134,7 +134,7 @@ def _streams(outcome: Outcome) -> list[str]:
     return table(
         head,
         (
-            f"| {one.candidate} | {one.clients} | {_spread(one.last_ms, 0)} | {_spread(one.cpu, 1)} | {one.kib:.1f} "
+            f"| {one.candidate} | {one.clients} | {_spread(one.last_ms, 0)} | {one.cpu:.1f} | {one.kib:.1f} "
             f"| {one.lost} |"
             for one in outcome.streams
         ),

@@ -1,6 +1,7 @@
 """Benchmark of every ratio that the gateway must reach, in one interleaved run: ``python -m bench.ratios``.
 
-Parts: ``requests`` (wrk: rates and CPU per request, by both builds), ``latency`` (constant rates). `--part` chooses;
+Parts: ``requests`` (wrk: rates and CPU per request, by both builds), ``latency`` (constant rates), ``sockets``
+(WebSocket echo) and ``streams`` (an event to 5,000 clients). `--part` chooses;
 `--record` writes the outcome's file, and the tables into ``bench/README.md``.
 """
 
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from bench import candidates as c
-from bench import constant_rate
+from bench import constant_rate, streaming
 from bench.__main__ import LOADS, WARM_UP_SECONDS, versions
-from bench.bars import BARS, FIRST, Spread, cpu_per_request, ratio, taking_part
+from bench.bars import BARS, FIRST, SOCKET_BARS, Spread, cpu_per_request, ratio, taking_part
 from bench.candidates import CANDIDATES
 from bench.machine import describe
 from bench.outcome import Latency, Outcome, Rate, Reached, save
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from bench.candidates import Candidate
     from bench.report import Results
 
-PARTS: Final = ("requests", "latency")
+PARTS: Final = ("requests", "latency", "sockets", "streams")
 FILE: Final = Path(__file__).with_name("results") / "ratios.json"
 SHARE: Final = 0.8
 """The constant rates are this share of a peak rate."""
@@ -72,7 +73,12 @@ def measure(stack: contextlib.ExitStack, parts: tuple[str, ...], rounds: int, se
     skipped = [name for name in names if BY_NAME[name].missing()]
     candidates = {name: BY_NAME[name] for name in names if name not in skipped}
     run = SideBySide(stack, candidates.values())
-    results = _by_wrk(run, loads, candidates, rounds if "requests" in parts else 1, seconds)
+    by_wrk = "requests" in parts or "latency" in parts
+    results = _by_wrk(run, loads, candidates, rounds if "requests" in parts else 1, seconds) if by_wrk else {}
+    latencies = _latencies(run, results, rounds, 2 * seconds) if "latency" in parts else []
+    run.stop_candidates()
+    if "sockets" in parts:
+        results |= streaming.sockets(run, rounds, seconds)
     return Outcome(
         date=dt.datetime.now(dt.UTC).date().isoformat(),
         machine=f"{describe()}; {versions()}",
@@ -81,8 +87,8 @@ def measure(stack: contextlib.ExitStack, parts: tuple[str, ...], rounds: int, se
         skipped=skipped,
         ratios=reached(results),
         rates=rates(results),
-        latencies=_latencies(run, results, rounds, 2 * seconds) if "latency" in parts else [],
-        streams=[],
+        latencies=latencies,
+        streams=streaming.streams(run) if "streams" in parts else [],
     )
 
 
@@ -110,7 +116,7 @@ def _by_wrk(
 def reached(results: Results) -> list[Reached]:
     """Return what was reached of each bar whose candidates took part."""
     found = []
-    for bar in BARS:
+    for bar in (*BARS, *SOCKET_BARS):
         compiled = ratio(bar, bar.ours, results)
         if compiled is not None:
             interpreted = ratio(bar, bar.slow, results)

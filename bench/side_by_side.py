@@ -46,9 +46,15 @@ class SideBySide:
         self.site = stack.enter_context(world(self.work, port, secrets.token_hex(32)))
         write_pair(self.work / PAIR)
         self.processes: dict[str, tuple[Running, int]] = {}
+        stack.callback(self.stop_candidates)
         for candidate in chosen:
             self.processes[candidate.name] = candidate.start(self.site)
-            stack.callback(self.processes[candidate.name][0].stop)
+
+    def stop_candidates(self) -> None:
+        """Stop all candidates."""
+        for process, _ in self.processes.values():
+            process.stop()
+        self.processes.clear()
 
     def send(self, load: Load, candidate: Candidate, seconds: float) -> Row:
         """Send `load` to one candidate for `seconds`."""
