@@ -25,7 +25,8 @@ COPY gateway gateway
 # The compiler checks types, so it has to see the libraries' (docs/decisions.md: the warm path may be compiled).
 RUN tools/bin/pip install --quiet --no-index --no-deps wheels/*.whl \
  && mkdir mypyc \
- && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 HATCH_MYPYC_BUILD_DIR=/build/mypyc PYTHONHASHSEED=0 CFLAGS=-g0 LDFLAGS=-Wl,--strip-all \
+ && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 HATCH_MYPYC_BUILD_DIR=/build/mypyc PYTHONHASHSEED=0 LDFLAGS=-Wl,--strip-all \
+    CFLAGS="-g0 -DNDEBUG -fvisibility=hidden -fno-semantic-interposition -fno-plt" \
     tools/bin/pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir wheels . \
  && python3 -m venv --without-pip /opt/gateway \
  && tools/bin/pip --python /opt/gateway/bin/python install --quiet --no-index --no-deps --no-compile wheels/*.whl

@@ -27,6 +27,9 @@ COMPLETIONS: Final = {
     "fish": "share/fish/vendor_completions.d/whatomate-gateway.fish",
 }
 MANUAL: Final = "share/man/man1/whatomate-gateway.1"
+COMPILER_FLAGS: Final = "-g0 -DNDEBUG -fvisibility=hidden -fno-semantic-interposition -fno-plt"
+"""Of the C compiler; the Dockerfile names the same. Hidden symbols let functions of the one module call each other
+directly, and be inlined; without mypyc's own assertions and tables for others' calls, it is an eighth smaller."""
 
 
 def git(*arguments: str) -> str:
@@ -86,7 +89,7 @@ def build_wheel(source: Path, out: Path, time: int, *, compiled: bool, strip: bo
         variables |= {
             "HATCH_BUILD_HOOK_ENABLE_MYPYC": "1",
             "HATCH_MYPYC_BUILD_DIR": str(work),
-            "CFLAGS": f"{os.environ.get('CFLAGS', '')} -g0 {maps}".strip(),
+            "CFLAGS": f"{os.environ.get('CFLAGS', '')} {COMPILER_FLAGS} {maps}".strip(),
             "LDFLAGS": f"{os.environ.get('LDFLAGS', '')} {'-Wl,--strip-all' if strip else ''}".strip(),
         }
     _build(source, out, "wheel", variables)

@@ -185,6 +185,12 @@ build_wheel(Path(sys.argv[2]), Path(sys.argv[3]), 1_700_000_000, compiled=True)
 """
 
 
+def test_the_image_compiles_with_the_flags_of_the_wheel() -> None:
+    flags = re.search(r'COMPILER_FLAGS: Final = (".*")', (ROOT / "release" / "packages.py").read_text())
+    assert flags
+    assert f" CFLAGS={flags[1]} " in (ROOT / "Dockerfile").read_text()
+
+
 def test_compiled_wheels_of_two_folders_have_the_same_bytes_and_name_neither(tmp_path: Path) -> None:
     if not any(shutil.which(name) for name in ("cc", "gcc", "clang")):
         lacking("a C compiler is not installed")
