@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,13 @@ LOADS: Final = (
     Load("TLS, a connection each", "/things", 64, secure=True, brief=True),
 )
 WARM_UP_SECONDS: Final = 1
+VERSION_FLAGS: Final = {
+    "haproxy": "-v",
+    "nginx": "-v",
+    "envoy": "--version",
+    "traefik": "version",
+    "caddy": "version",
+}
 
 
 @click.command()
@@ -80,26 +88,17 @@ def _measure(
     return results
 
 
-def versions() -> str:
-    """Return the versions of the proxies that are installed."""
-    versions = []
-    for name, flag in (
-        ("haproxy", "-v"),
-        ("nginx", "-v"),
-        ("envoy", "--version"),
-        ("traefik", "version"),
-        ("caddy", "version"),
-    ):
+def versions(*names: str) -> str:
+    """Return the versions of those programs that are installed."""
+    found = []
+    for name in names or VERSION_FLAGS:
         path = program(name)
         if path is None:
             continue
-        output = subprocess.run([path, flag], check=False, capture_output=True, text=True)  # noqa: S603 -- found above
-        line = next(
-            (line for line in (output.stdout + output.stderr).splitlines() if any(c.isdigit() for c in line)),
-            "",
-        )
-        versions.append(f"{name}: {line.strip().removeprefix(path).strip()[:60]}")
-    return "; ".join(versions)
+        done = subprocess.run([path, VERSION_FLAGS[name]], check=False, capture_output=True, text=True)  # noqa: S603 -- found above
+        version = re.search(r"\d+\.\d+[\w.+-]*", (done.stdout + done.stderr).replace(path, ""))
+        found.append(f"{name} {version[0] if version else 'of unknown version'}")
+    return ", ".join(found)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,10 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from bench import candidates as c
+from bench.bars import FIRST, VARIED
+from bench.plot import OURS, THEIRS, Panel, draw
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -19,6 +23,8 @@ PAGE: Final = Path(__file__).with_name("README.md")
 BEGIN: Final = "<!-- from bench/results/ratios.json, by `python -m bench.ratios`: begin -->"
 END: Final = "<!-- end -->"
 COLUMNS: Final = 120
+ALIKE: Final = "one rate for all"
+DIRECT: Final = "the upstream itself"
 MORE_MS: Final = {"p99": 1.0, "p99.9": 3.0}
 """How much slower than HAProxy the gateway may be at a percentile, in milliseconds."""
 
@@ -32,20 +38,19 @@ def verdict(value: float, wanted: float | None) -> str:
 
 def text(outcome: Outcome) -> list[str]:
     """Return the lines of the tables."""
-    lines = textwrap.wrap(
-        f"{outcome.date}, {outcome.machine}; {outcome.rounds} interleaved rounds of {outcome.seconds} s, medians "
-        "(lowest to highest).",
-        COLUMNS,
-    )
-    lines.append("")
+    lines = meaning(outcome)
     lines += _ratios(outcome.ratios)
     lines += _latency_bars(outcome.latencies)
     lines += _latencies(outcome.latencies)
     lines += _streams(outcome)
     lines += _rates(outcome)
+    last = (
+        f"{outcome.date}, {outcome.machine}; {outcome.rounds} interleaved rounds of {outcome.seconds} s, medians "
+        "(lowest to highest)."
+    )
     if outcome.skipped:
-        lines += [*textwrap.wrap(f"Skipped, not installed: {', '.join(outcome.skipped)}.", COLUMNS), ""]
-    return lines
+        last += f" Skipped, not installed: {', '.join(outcome.skipped)}."
+    return [*lines, *textwrap.wrap(last, COLUMNS), ""]
 
 
 def written(page: str, outcome: Outcome) -> str:
@@ -59,6 +64,72 @@ def written(page: str, outcome: Outcome) -> str:
     if not begin or not end:
         raise ValueError(f"the page has no {BEGIN!r} and {END!r}")
     return "\n".join([before + begin, "", *text(outcome), end + after])
+
+
+def meaning(outcome: Outcome) -> list[str]:
+    """Return what the figures mean for an installation, as a list of sentences; what was not measured is left out."""
+    rates = {(one.load, one.candidate): one for one in outcome.rates}
+    first, varied = rates.get((FIRST, c.GATEWAY_JWT)), rates.get((VARIED, c.GATEWAY_JWT))
+    found = []
+    if first and varied:
+        slow = rates.get((FIRST, c.GATEWAY_SLOW))
+        found.append(
+            f"One core carries {_round(first.rate.median)} requests a second where clients and answers repeat "
+            f"themselves, and {_round(varied.rate.median)} where every one differs"
+            + (f"; interpreted, {_round(slow.rate.median)}." if slow else ".")
+        )
+        low, high = (one.cpu.median for one in (first, varied))
+        found.append(
+            f"A request takes {low:.0f} to {high:.0f} µs of CPU, so a service that is asked 1,000 times a second "
+            f"spends {low / 10:.1f} to {high / 10:.1f} % of a core on its gateway."
+        )
+    if first:
+        found.append(f"A gateway under this load has {first.memory_mib:.0f} MiB resident.")
+    pairs = {one.candidate: one for one in outcome.latencies if one.at == ALIKE}
+    ours, direct = pairs.get(c.GATEWAY_JWT), pairs.get(DIRECT)
+    if ours and direct:
+        found.append(
+            f"At {_round(ours.rate)} requests a second it adds {ours.p50.median - direct.p50.median:.2f} ms to a "
+            f"request in the median, and {ours.p99.median - direct.p99.median:.2f} ms at the 99th percentile."
+        )
+    for one in (one for one in outcome.streams if one.candidate == c.GATEWAY_JWT):
+        together = one.kib * one.clients / 1024
+        found.append(
+            f"An open event stream takes {one.kib:.0f} KiB, so {one.clients:,} take {together:.0f} MiB; an event has "
+            f"reached the last of them after {one.last_ms.median:.0f} ms."
+        )
+    lines = [line for text in found for line in textwrap.wrap(f"- {text}", COLUMNS, subsequent_indent="  ")]
+    return [*lines, ""] if lines else []
+
+
+def plot(path: Path, outcome: Outcome) -> bool:
+    """Draw the rates and what was reached of each bar; return False if it cannot be drawn."""
+    rates = [one for one in outcome.rates if one.load == FIRST]
+    rates.sort(key=lambda one: -one.rate.median)
+    bars = [
+        (one.candidate, one.rate.median, OURS if one.candidate.startswith("gateway") else THEIRS)
+        for one in rates
+    ]
+    reached = [
+        (f"{one.bar} (≥ {one.wanted})", one.compiled.rate.median / one.wanted, OURS) for one in outcome.ratios
+    ]
+    reached += [
+        (f"interpreted: {one.bar} (≥ {one.slow_wanted})", one.interpreted.rate.median / one.slow_wanted, OURS)
+        for one in outcome.ratios
+        if one.interpreted is not None and one.slow_wanted
+    ]
+    reached = [(label.replace("`", ""), value, colour) for label, value, colour in reached]
+    return draw(
+        path,
+        [
+            Panel("requests a second on one core (470 bytes, 64 connections)", bars),
+            Panel("what was reached, as a share of the bar (by rate)", reached, "{:.2f}", 1.0),
+        ],
+    )
+
+
+def _round(rate: float) -> str:
+    return f"{round(rate, -2):,.0f}"
 
 
 def table(head: str, rows: Iterable[str]) -> list[str]:

@@ -22,8 +22,8 @@ from bench.__main__ import LOADS, WARM_UP_SECONDS, versions
 from bench.bars import BARS, FIRST, SOCKET_BARS, Spread, cpu_per_request, ratio, taking_part
 from bench.candidates import CANDIDATES
 from bench.machine import describe
-from bench.outcome import Latency, Outcome, Rate, Reached, save
-from bench.ratio_page import PAGE, text, written
+from bench.outcome import Latency, Outcome, Rate, Reached, load, save
+from bench.ratio_page import ALIKE, DIRECT, PAGE, plot, text, written
 from bench.side_by_side import NEEDED, SideBySide, require
 
 if TYPE_CHECKING:
@@ -50,8 +50,14 @@ LATENCY: Final = (
 @click.option("--rounds", default=5, show_default=True, help="Interleaved rounds.")
 @click.option("--seconds", default=2, show_default=True, help="Length of one run of wrk.")
 @click.option("--record", is_flag=True, help="Write the outcome's file and the tables of bench/README.md.")
-def main(parts: tuple[str, ...], rounds: int, seconds: int, *, record: bool) -> None:
+@click.option(
+    "--tables", is_flag=True, help="Measure nothing; write plot and tables anew from the outcome's file."
+)
+def main(parts: tuple[str, ...], rounds: int, seconds: int, *, record: bool, tables: bool) -> None:
     """Measure every ratio, and print whether it reaches its bar."""
+    if tables:
+        publish(load(FILE))
+        return
     chosen = parts or PARTS
     if record and set(chosen) != set(PARTS):
         raise click.ClickException("--record needs a run of all parts: the page is of one run")
@@ -62,8 +68,15 @@ def main(parts: tuple[str, ...], rounds: int, seconds: int, *, record: bool) -> 
         click.echo(line)
     if record:
         save(FILE, outcome)
-        PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), outcome), encoding="utf-8")
-        click.echo(f"wrote {FILE} and {PAGE}")
+        publish(outcome)
+
+
+def publish(outcome: Outcome) -> None:
+    """Draw the plot, and write the tables into the page."""
+    if not plot(FILE.with_suffix(".svg"), outcome):
+        raise click.ClickException("matplotlib is not installed; run `make .venv/.bench`")
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), outcome), encoding="utf-8")
+    click.echo(f"wrote {FILE.with_suffix('.svg')} and the tables of {PAGE}")
 
 
 def measure(stack: contextlib.ExitStack, parts: tuple[str, ...], rounds: int, seconds: int) -> Outcome:
@@ -81,7 +94,7 @@ def measure(stack: contextlib.ExitStack, parts: tuple[str, ...], rounds: int, se
         results |= streaming.sockets(run, rounds, seconds)
     return Outcome(
         date=dt.datetime.now(dt.UTC).date().isoformat(),
-        machine=f"{describe()}; {versions()}",
+        machine=f"{describe()}; {versions('nginx', 'haproxy')}",
         rounds=rounds,
         seconds=seconds,
         skipped=skipped,
@@ -101,14 +114,14 @@ def _by_wrk(
 ) -> Results:
     """Send every load to every candidate in each round, so that any two rows of a round are of the same minute."""
     results: Results = {}
-    by_name = {load.name: load for load in LOADS}
+    by_name = {one.name: one for one in LOADS}
     for number in range(rounds + 1):  # the first round is for warming up, and is not recorded
-        for load, names in loads.items():
+        for called, names in loads.items():
             for name in names:
                 if name in candidates:
-                    row = run.send(by_name[load], candidates[name], seconds if number else WARM_UP_SECONDS)
+                    row = run.send(by_name[called], candidates[name], seconds if number else WARM_UP_SECONDS)
                     if number:
-                        results.setdefault((load, name), []).append(row)
+                        results.setdefault((called, name), []).append(row)
         click.echo(f"round {number} of {rounds}", err=True)
     return results
 
@@ -128,7 +141,7 @@ def rates(results: Results) -> list[Rate]:
     """Return the medians of each candidate under each load."""
     return [
         Rate(
-            load=load,
+            load=called,
             candidate=candidate,
             rate=Spread.of([row.measured.rate for row in rows]),
             cpu=Spread.of([1e6 * cpu_per_request(row) for row in rows]),
@@ -138,7 +151,7 @@ def rates(results: Results) -> list[Rate]:
             load_busy=median(row.load_busy for row in rows),
             errors=sum(row.measured.errors for row in rows),
         )
-        for (load, candidate), rows in results.items()
+        for (called, candidate), rows in results.items()
     ]
 
 
@@ -155,13 +168,15 @@ def _latencies(run: SideBySide, results: Results, rounds: int, seconds: int) -> 
             plan["80 % of its own peak", name, build] = (SHARE * peaks[name], [])
     for name, build in LATENCY:
         if build != "interpreted":
-            plan["one rate for all", name, build] = (slower, [])
+            plan[ALIKE, name, build] = (slower, [])
+    plan[ALIKE, DIRECT, ""] = (slower, [])
     for number in range(rounds):
         for (_, name, _), (rate, found) in plan.items():
-            candidate = BY_NAME[name]
-            headers = dict(candidate.headers(run.site))
-            request = constant_rate.request_bytes(f"{candidate.path}/things", headers)
-            port = run.processes[name][1]
+            candidate = BY_NAME.get(name)
+            headers = candidate.headers(run.site) if candidate else {}
+            path = candidate.path if candidate else ""
+            request = constant_rate.request_bytes(f"{path}/things", headers)
+            port = run.processes[name][1] if candidate else run.site.upstream
             found.append(constant_rate.run(port, rate, seconds, CONNECTIONS, request))
         click.echo(f"constant rates, round {number + 1} of {rounds}", err=True)
     return [

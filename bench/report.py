@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from bench import candidates as c
+from bench.plot import OURS, THEIRS, Panel, draw
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,21 +151,7 @@ def _table(results: Results, load: Load) -> list[str]:
 
 def _plot(path: Path, results: Results) -> bool:
     """Plot the rates of the first load; return False if there are none, or matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 -- of the extra `bench` alone
-    except ImportError:
-        return False
     named = [(candidate, rate(rows)) for (load, candidate), rows in results.items() if load == _FIRST]
-    if not named:
-        return False
-    named.sort(key=lambda pair: pair[1])
-    figure = Figure(figsize=(8, 0.45 * len(named) + 1.2), layout="constrained")
-    axes = figure.subplots()
-    colours = ["#1b6ca8" if name.startswith("gateway") else "#b8c4ce" for name, _ in named]
-    bars = axes.barh([name for name, _ in named], [value for _, value in named], color=colours)
-    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.12)
-    axes.set_xlabel("requests a second, one core, 64 connections, 470-byte JSON")
-    figure.savefig(path, metadata={"Date": None})
-    return True
+    named.sort(key=lambda pair: -pair[1])
+    bars = [(name, value, OURS if name.startswith("gateway") else THEIRS) for name, value in named]
+    return draw(path, [Panel("requests a second, one core, 64 connections, 470-byte JSON", bars)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -14,8 +14,9 @@ from bench.__main__ import LOADS
 from bench.bars import BARS, FIRST, MANY, Spread, ratio, taking_part
 from bench.load import Measured
 from bench.outcome import Latency, Outcome, load, save
-from bench.ratio_page import BEGIN, END, text, verdict, written
-from bench.ratios import BY_NAME, main, rates, reached
+from bench.plot import both_ways
+from bench.ratio_page import ALIKE, BEGIN, DIRECT, END, PAGE, meaning, text, verdict, written
+from bench.ratios import BY_NAME, FILE, main, rates, reached
 from bench.report import Results, Row
 from bench.side_by_side import require
 
@@ -114,7 +115,8 @@ def test_an_outcome_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_the_tables_are_written_between_the_marks_alone() -> None:
     page = f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n"
     new = written(page, outcome())
-    assert new.startswith(f"before\n\n{BEGIN}\n\n2026-01-02, a machine")
+    assert new.startswith(f"before\n\n{BEGIN}\n\n- A gateway under this load")
+    assert "2026-01-02, a machine; 3 interleaved rounds of 2 s" in new
     assert new.endswith(f"\n\n{END}\n\nafter\n")
     assert "old" not in new
     assert written(new, outcome()) == new
@@ -128,3 +130,29 @@ def test_a_program_that_is_missing_is_named() -> None:
     assert "--record needs a run of all parts" in result.output
     with pytest.raises(click.ClickException, match=r"not installed: no-such-proxy; .*Debian's packages"):
         require("no-such-proxy")
+
+
+def test_the_page_has_the_tables_of_the_last_run_that_was_recorded() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert written(page, load(FILE)) == page, (
+        "the page and the outcome differ: run `python -m bench.ratios --tables`"
+    )
+
+
+def test_what_the_figures_mean_is_worked_out_of_them() -> None:
+    found = outcome(latencies=[latency("compiled", 2.0, 5.0, ALIKE)])
+    assert meaning(found) == ["- A gateway under this load has 80 MiB resident.", ""]
+    direct = replace(found.latencies[0], candidate=DIRECT, p50=Spread(0.25, 0.25, 0.25))
+    ours = replace(found.latencies[0], candidate=c.GATEWAY_JWT)
+    added = " ".join(meaning(replace(found, latencies=[ours, direct])))
+    assert (
+        "At 100 requests a second it adds 0.75 ms to a request in the median, and 0.00 ms at the 99th"
+        in added
+    )
+
+
+def test_a_drawing_is_for_light_and_dark_pages() -> None:
+    drawn = both_ways('<?xml?><svg width="9"><path style="fill: #010203"/></svg>')
+    assert "prefers-color-scheme:dark" in drawn
+    assert 'style="fill: var(--ink)"' in drawn
+    assert drawn.startswith('<?xml?><svg width="9"><style>')
