@@ -93,10 +93,9 @@ def test_refusals_that_nobody_takes_are_bounded() -> None:
     assert verdicts.take(b"2047") is None
 
 
-async def test_a_broken_probe_is_an_answer(
-    world: World, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gateway = await start(world.url)
+async def test_a_broken_probe_is_an_answer(world: World, start: Start) -> None:
+    gateway = await start(world.url, ready="strict")
+    assert (await admin(gateway, "/readyz")).status == 200
     await world.sql("DROP TABLE gateway_migrations")
     await world.sql("CREATE VIEW gateway_migrations AS SELECT 1 AS one")
     async with Client(gateway.admin_address) as client:
