@@ -197,12 +197,13 @@ def _keys_of(entry: dict[str, Any], algorithms: frozenset[str]) -> Iterator[Key]
                 # Only the public members are taken, whatever else was published beside them.
                 members: dict[str, Any] = {name: entry[name] for name in _PUBLIC if name in entry}
                 jwk = PyJWK(members, algorithm)
+                if kty == "RSA" and jwk.key.key_size < _RSA_BITS:
+                    return
+                material = json.dumps(members, sort_keys=True, default=str)
+                key = Key(algorithm, kid, jwk, None, thumbprint=material)
             except (PyJWKError, InvalidKeyError, ValueError, TypeError, KeyError, AttributeError):
                 return
-            if kty == "RSA" and jwk.key.key_size < _RSA_BITS:
-                return
-            material = json.dumps(members, sort_keys=True, default=str)
-            yield Key(algorithm, kid, jwk, None, thumbprint=material)
+            yield key
 
 
 def _nothing() -> None:

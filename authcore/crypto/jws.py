@@ -7,17 +7,21 @@ Laws:
 - No input raises anything but a ``TokenRejected``.
 - A token with ``crit`` demands extensions that are not implemented here (RFC 7515 section 4.1.11), and is refused.
 - A key verifies by its own algorithm alone. The header fields ``jwk``, ``jku``, ``x5u`` and ``x5c`` are ignored.
+- Each segment has one spelling: padding, and bits past the last byte, are refused.
+
+PyJWT has the algorithms and the keys. A token is split and decoded here: ``PyJWS`` looks at each byte in Python and
+examines a shared secret anew for each token, so that one took 165 us instead of 42.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from jwt import InvalidTokenError, PyJWS
-from jwt.utils import base64url_decode
+from jwt import PyJWS
 
 from authcore.errors import TokenMalformed, TokenRejected
 
@@ -64,13 +68,15 @@ def sign(payload: Mapping[str, object], key: Key) -> str:
 
 
 def read_header(token: bytes) -> dict[str, object]:
-    """Return the token's header, unverified: it may choose among keys, and proves nothing."""
-    try:
-        # PyJWT has json guess the encoding. RFC 7515 section 5.2 step 3: a JOSE header is UTF-8, and so without a mark.
-        _object(base64url_decode(token.partition(b".")[0]))
-        return dict(_JWS.get_unverified_header(token))
-    except (InvalidTokenError, ValueError, RecursionError) as error:
-        raise TokenMalformed from error
+    """Return the token's header, unverified: it may choose among keys, and proves nothing.
+
+    Raises:
+        TokenMalformed: it is no JSON object in UTF-8, or its ``kid`` is no text.
+    """
+    header = _object(_segment(token.partition(b".")[0]))
+    if not isinstance(header.get("kid", ""), str):
+        raise TokenMalformed
+    return header
 
 
 def is_demanding(header: Mapping[str, object]) -> bool:
@@ -79,28 +85,47 @@ def is_demanding(header: Mapping[str, object]) -> bool:
 
 
 def prove(token: bytes, keys: Iterable[Key]) -> dict[str, object]:
-    """Return the payload of a token if one of `keys` made its signature."""
+    """Return the payload of a bounded token if one of `keys` made its signature, by the algorithm that it names.
+
+    Raises:
+        TokenMalformed: a segment is not base64url, or header or payload is no JSON object.
+        TokenRejected: none of the keys made the signature, or the header demands an extension.
+    """
+    signed, _, signature = token.rpartition(b".")
+    header, proof = read_header(token), _segment(signature)
+    if is_demanding(header):
+        raise TokenRejected
+    algorithm = header.get("alg")
     for key in keys:
-        try:
-            return _object(bytes(_JWS.decode_complete(token, key.jwk)["payload"]))
-        except InvalidTokenError:
-            continue
+        if key.algorithm == algorithm and key.verifies(signed, proof):
+            return unproved(token)
     raise TokenRejected
 
 
 def unproved(token: bytes) -> dict[str, object]:
-    """Return a token's payload without verifying it: for display or to choose by, and never to act on."""
+    """Return a token's payload without verifying it: for display or to choose by, and never to act on.
+
+    Raises:
+        TokenMalformed: it is no JSON object in UTF-8.
+    """
+    return _object(_segment(token.split(b".")[1]))
+
+
+def _segment(text: bytes) -> bytes:
+    """Decode a segment that :func:`bounded` has found to consist of letters of base64url."""
     try:
-        parts = _JWS.decode_complete(token, options={"verify_signature": False})
-    except (InvalidTokenError, ValueError, RecursionError) as error:
+        content = urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+    except ValueError as error:
         raise TokenMalformed from error
-    return _object(bytes(parts["payload"]))
+    if urlsafe_b64encode(content).rstrip(b"=") != text:  # RFC 4648 section 3.5
+        raise TokenMalformed
+    return content
 
 
 def _object(body: bytes) -> dict[str, object]:
     try:
-        # Given bytes, json would guess UTF-16. NaN and Infinity are Python's, not JSON's.
-        content = json.loads(body.decode(), parse_constant=_refuse)
+        # Given bytes, json would guess UTF-16. RFC 7515 section 5.2 step 3: it is UTF-8, and so without a mark.
+        content = _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise TokenMalformed from error
     if not isinstance(content, dict):
@@ -110,3 +135,6 @@ def _object(body: bytes) -> dict[str, object]:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)  # NaN and Infinity are Python's, not JSON's

@@ -17,7 +17,7 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from jwt import PyJWK
+from jwt import InvalidKeyError, PyJWK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,6 +48,18 @@ class Key:
     thumbprint: str = ""
     source: str = ""
 
+    def __post_init__(self) -> None:
+        """Have PyJWT examine the key, once instead of at each token.
+
+        Raises:
+            jwt.InvalidKeyError: it is not for this algorithm, or a shared secret is the text of some other key.
+        """
+        self.jwk.Algorithm.prepare_key(self.jwk.key)
+
+    def verifies(self, message: bytes, signature: bytes) -> bool:
+        """Return whether this key made the signature of `message`, by its own algorithm."""
+        return bool(self.jwk.Algorithm.verify(message, self.jwk.key, signature))
+
     def is_among(self, names: AbstractSet[str]) -> bool:
         """Tell whether `names` contains the key's kid or its thumbprint."""
         return self.kid in names or self.thumbprint in names
@@ -72,7 +84,7 @@ def hmac_key(secret: bytes, source: str = "") -> Key:
     """Make an HS256 key from a shared secret.
 
     Raises:
-        ValueError: the secret is empty, or is the text of a PEM file. The configuration checks its length.
+        ValueError: the secret is empty, or is the text of another key. The configuration checks its length.
     """
     if not secret:
         raise ValueError("a signing secret is empty")
@@ -80,7 +92,10 @@ def hmac_key(secret: bytes, source: str = "") -> Key:
         raise ValueError("a signing secret is the text of a PEM file")
     encoded = urlsafe_b64encode(secret).rstrip(b"=").decode("ascii")
     jwk = PyJWK.from_dict({"kty": "oct", "k": encoded, "alg": "HS256"})
-    return Key("HS256", None, jwk, jwk, source=source)
+    try:
+        return Key("HS256", None, jwk, jwk, source=source)
+    except InvalidKeyError as error:
+        raise ValueError("a signing secret is the text of a key for something else") from error
 
 
 class KeyRing:

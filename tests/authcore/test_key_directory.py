@@ -142,6 +142,12 @@ def test_a_pem_is_no_shared_secret() -> None:
         hmac_key(public_half(generate_pem("RS256")))
 
 
+@pytest.mark.parametrize("text", [b"ssh-rsa AAAAB3NzaC1yc2EAAAA", b'{"kty":"oct","k":"c2VjcmV0"}'])
+def test_the_text_of_another_key_is_no_shared_secret(text: bytes) -> None:
+    with pytest.raises(ValueError, match="text of a key"):
+        hmac_key(text)
+
+
 # -- a directory --------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from authcore.crypto import jws
 from authcore.crypto.keyring import KeyRing
 from authcore.errors import (
     AuthError,
@@ -535,6 +536,28 @@ def test_one_token_has_one_spelling() -> None:
     ):
         with pytest.raises(TokenRejected):
             TOKENS.verify(other, AccessClaims, NOW)
+
+
+@given(
+    st.lists(st.integers(0, 400), max_size=2),
+    st.sampled_from(b"ABwQ_-.=+/ "),
+    st.sampled_from([{"alg": "HS256"}, {"alg": "HS256", "kid": "x"}, {"alg": "HS512"}, {}]),
+    st.dictionaries(
+        st.sampled_from(["exp", "user_id", "x"]), st.integers() | st.text(max_size=9), max_size=3
+    ),
+)
+def test_nothing_is_proved_that_pyjwt_refuses_and_nothing_is_read_otherwise(
+    places: list[int], byte: int, head: dict[str, object], payload: dict[str, object]
+) -> None:
+    token = bytearray(sign(payload, head))
+    for place in places:
+        token[place % len(token)] = byte
+    try:
+        proved = jws.prove(jws.bounded(bytes(token)), TOKENS.ring)
+    except TokenRejected:
+        assert places or head.get("alg") != "HS256"
+        return
+    assert proved == json.loads(jwt.PyJWS().decode(bytes(token), SECRET, algorithms=["HS256"]))
 
 
 def test_an_altered_token_is_refused_wherever_it_was_altered() -> None:
