@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import tomllib
 from dataclasses import dataclass
@@ -481,6 +482,21 @@ def compiled_attributes_are_no_macros(module: Module) -> Iterator[str]:
                 yield f"{line}: the name {name}"
 
 
+def compiled_exceptions_keep_their_attributes(module: Module) -> Iterator[str]:
+    """mypyc sets the attributes of a class in its objects as they are made, and leaves that out for exceptions."""
+    if module.path not in compiled_paths():
+        return
+    kinds = {name: kind for name, kind in vars(builtins).items() if isinstance(kind, type)}
+    known = {name for name, kind in kinds.items() if issubclass(kind, BaseException)}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) in known for base in node.bases):
+            known.add(node.name)
+            for part in node.body:
+                of_the_class = isinstance(part, ast.AnnAssign) and "ClassVar" in ast.unparse(part.annotation)
+                if isinstance(part, ast.Assign | ast.AnnAssign) and not of_the_class:
+                    yield f"{part.lineno}: an attribute of a compiled exception that is no ClassVar"
+
+
 @cache
 def compiled_paths() -> frozenset[str]:
     """Return the modules that mypyc compiles, by the build's own list."""
@@ -511,6 +527,7 @@ LAWS: Final = (
     a_function_fits_on_the_screen,
     compiled_code_waits_outside_of_except,
     compiled_attributes_are_no_macros,
+    compiled_exceptions_keep_their_attributes,
     a_module_opens_with_a_caption,
     a_caption_names_the_thing,
     unused_words_stay_unused,

@@ -36,6 +36,7 @@ from tests.laws import (
     authorize_alone_makes_a_permit,
     compiled_attributes_are_no_macros,
     compiled_code_waits_outside_of_except,
+    compiled_exceptions_keep_their_attributes,
     defined_names,
     packages_keep_apart,
     rooms_import_downwards,
@@ -117,6 +118,11 @@ BREAKS: Final = [
         "gateway/wire/drive.py",
         "class C:\n    def __init__(self):\n        self._unix = True",
     ),
+    (
+        compiled_exceptions_keep_their_attributes,
+        "gateway/wire/drive.py",
+        "class E(OSError): ...\nclass F(E):\n    reason = 'f'",
+    ),
     (an_exemption_has_its_reason, "gateway/x.py", f"import os  {NO_QA}"),
     (
         compiled_code_waits_outside_of_except,
@@ -168,6 +174,11 @@ KEEPS: Final = [
         compiled_code_waits_outside_of_except,
         "gateway/proxy/admission.py",
         "async def f():\n    try:\n        g()\n    except E:\n        await i()",
+    ),
+    (
+        compiled_exceptions_keep_their_attributes,
+        "gateway/wire/drive.py",
+        "class E(OSError):\n    reason: ClassVar[str] = 'e'\nclass P:\n    size = 1",
     ),
     (an_exemption_has_its_reason, "gateway/x.py", f"import os  {NO_QA}: F401 - it is asked for by name"),
 ]

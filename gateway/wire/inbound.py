@@ -9,7 +9,7 @@ The wire passes an :class:`Inbound` to the gateway. Laws:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from gateway.wire.framing import LAST_CHUNK, UPGRADE, chunk
 from gateway.wire.messages import BodyKind, ProtocolError, RequestHead
@@ -37,13 +37,13 @@ class ClientGone(Exception):
         reason: The word for it in logs and metrics.
     """
 
-    reason = "client_gone"
+    reason: ClassVar[str] = "client_gone"
 
 
 class ClientStalled(ClientGone):
     """The client took nothing of its answer for too long, and its connection was dropped."""
 
-    reason = "write_timeout"
+    reason: ClassVar[str] = "write_timeout"
 
 
 class Inbound:
