@@ -52,7 +52,7 @@ class Rows:
             assigned_role_id=role_id,
         )
 
-    async def api_key_candidates(self, prefixes: Sequence[str], digest: bytes) -> Sequence[Any]:
+    async def api_key_candidates(self, prefixes: tuple[str, str], digest: bytes) -> Sequence[Any]:
         """Return no candidates."""
         del prefixes, digest
         return []

@@ -13,6 +13,7 @@ Laws:
 
 from __future__ import annotations
 
+import asyncio
 from sys import intern
 from typing import TYPE_CHECKING, Final
 
@@ -84,7 +85,14 @@ class PrincipalResolver:
         leeway_seconds: float | None = None,
     ) -> Principal:
         """Return the principal of the proved claims of a token that was presented by `method`."""
-        subject = await self._subject(claims.user_id, claims.organization_id, rows, claims.session_id)
+        elsewhere = None if organization in {None, claims.organization_id} else organization
+        # Both are asked for before either is awaited: they share a statement.
+        asked = self._subject(claims.user_id, claims.organization_id, rows, claims.session_id)
+        there: Subject | None = None
+        if elsewhere is None:
+            subject = await asked
+        else:
+            subject, there = await asyncio.gather(asked, self._subject(claims.user_id, elsewhere, rows))
         if subject is None:
             raise SubjectUnknown
         if subject.is_session_over:
@@ -95,7 +103,7 @@ class PrincipalResolver:
             raise SubjectUnknown
         return self._principal(
             method,
-            await self._acting_in(subject, organization, rows),
+            subject if elsewhere is None else self._acting_in(subject, there),
             user_id=claims.user_id,
             expires_at=claims.expires_at
             + (self._leeway_seconds if leeway_seconds is None else leeway_seconds),
@@ -112,7 +120,11 @@ class PrincipalResolver:
         rows.remove(UNKNOWN_KEY)
         rows.update((row.id, *row.parents))
         api_keys.judge(row, now)
-        subject = await self._subject(row.user_id, row.organization_id, rows)
+        subject = row.owner
+        if subject is None:  # not read with the key
+            subject = await self._subject(row.user_id, row.organization_id, rows)
+        else:
+            self._note(subject, rows)
         if subject is None or not subject.may_act:
             raise ApiKeyRejected
         if not subject.is_active:
@@ -130,11 +142,8 @@ class PrincipalResolver:
             parents=row.parents,
         )
 
-    async def _acting_in(self, subject: Subject, organization: UUID | None, rows: set[UUID]) -> Subject:
-        """Return the subject as seen in the organization asked for."""
-        if organization is None or organization == subject.organization_id:
-            return subject
-        there = await self._subject(subject.user_id, organization, rows)
+    def _acting_in(self, subject: Subject, there: Subject | None) -> Subject:
+        """Return the subject to act as: `there`, as seen in another organization that was asked for, if it may."""
         if there is None:
             raise SubjectUnknown  # deleted between the two reads
         if self._lenient and not there.may_act:
@@ -152,9 +161,15 @@ class PrincipalResolver:
         if session_id is not None:
             rows.add(session_id)
         subject = await self._store.subject(user_id, organization_id, session_id)
-        if subject is not None and subject.assigned_role_id is not None:
-            rows.add(self._shared(subject.assigned_role_id))
+        if subject is not None:
+            self._note(subject, rows)
         return subject
+
+    def _note(self, subject: Subject, rows: set[UUID]) -> None:
+        """Note the rows that a subject was read from, but for that of a session."""
+        rows.update((subject.user_id, self._shared(subject.organization_id)))
+        if subject.assigned_role_id is not None:
+            rows.add(self._shared(subject.assigned_role_id))
 
     # -- values that many principals share --------------------------------------------------------------------------
 

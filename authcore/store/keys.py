@@ -9,10 +9,11 @@ Laws:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from authcore.store import key_lineage
 from authcore.store.rows import ApiKeyListing, ApiKeyPage, ApiKeyRow
+from authcore.store.subjects import subject, subject_of
 from authcore.store.timestamps import readable, readable_or_null
 
 if TYPE_CHECKING:
@@ -20,20 +21,32 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from authcore.store.gathering import Gathering
     from authcore.store.pool import DatabasePool
     from authcore.store.rows import NewApiKey
+    from authcore.store.subjects import Reader
 
-# The fingerprint in the digest's row binds it to the hash that was proved.
+# The fingerprint in the digest's row binds it to the hash that was proved. Of a key that is proved the owner is read
+# too; OFFSET 0 and the subselects are explained in subjects.py.
 _CANDIDATES: Final = f"""
-SELECT k.id, k.user_id, k.organization_id, k.key_hash, coalesce(k.is_active, false) AND before.is_active AS is_active,
-       {readable_or_null("least(k.expires_at, before.expires_at)")} AS expires_at,
-       d.key_id IS NOT NULL AS is_proved, before.ids AS parents
-FROM api_keys k
-{key_lineage.BEFORE.format(key="k.id")}
-LEFT JOIN gateway_api_key_digests d ON d.key_id = k.id AND d.digest = $2
-    AND d.key_hash_fingerprint = sha256(convert_to(k.key_hash, 'UTF8'))
-WHERE k.key_prefix = ANY($1::text[]) AND k.deleted_at IS NULL
-ORDER BY is_proved DESC, k.created_at DESC, k.id LIMIT 5
+SELECT asked.place, k.id, k.owner_id, k.organization_id, k.key_hash, k.is_key_active, k.expires_at, k.is_proved,
+       k.parents, found.*
+FROM unnest((SELECT $1::text[]), (SELECT $2::text[]), (SELECT $3::bytea[]))
+    WITH ORDINALITY AS asked (prefix, short_prefix, digest, place)
+CROSS JOIN LATERAL (
+    SELECT k.id, k.user_id AS owner_id, k.organization_id, k.key_hash, k.created_at,
+           coalesce(k.is_active, false) AND before.is_active AS is_key_active,
+           {readable_or_null("least(k.expires_at, before.expires_at)")} AS expires_at,
+           d.key_id IS NOT NULL AS is_proved, before.ids AS parents
+    FROM api_keys k
+    {key_lineage.BEFORE.format(key="k.id")}
+    LEFT JOIN gateway_api_key_digests d ON d.key_id = k.id AND d.digest = asked.digest
+        AND d.key_hash_fingerprint = sha256(convert_to(k.key_hash, 'UTF8'))
+    WHERE k.key_prefix IN (asked.prefix, asked.short_prefix) AND k.deleted_at IS NULL
+    ORDER BY is_proved DESC, k.created_at DESC, k.id LIMIT 5) k
+LEFT JOIN LATERAL (
+    {subject_of("CASE WHEN k.is_proved THEN k.owner_id END", "k.organization_id", "NULL::uuid")} OFFSET 0) found ON true
+ORDER BY asked.place, k.is_proved DESC, k.created_at DESC, k.id
 """  # noqa: S608 - of constants of ours
 
 _ADD_DIGEST: Final = """
@@ -122,15 +135,43 @@ WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND (last_used_at IS NULL OR l
 """
 
 
+class PresentedKey(NamedTuple):
+    """Which keys are asked for: those that a key may be that was presented."""
+
+    prefix: str
+    short_prefix: str
+    digest: bytes
+
+
+async def read_candidates(reader: Reader, questions: Sequence[PresentedKey]) -> Sequence[Sequence[ApiKeyRow]]:
+    """Return the candidates of each of the presented keys, in the order in which they are to be tried."""
+    found: list[list[ApiKeyRow]] = [[] for _ in questions]
+    for row in await reader.fetch(_CANDIDATES, *map(list, zip(*questions, strict=True))):
+        key = ApiKeyRow(
+            id=row["id"],
+            user_id=row["owner_id"],
+            organization_id=row["organization_id"],
+            key_hash=row["key_hash"],
+            is_active=row["is_key_active"],
+            expires_at=row["expires_at"],
+            is_proved=row["is_proved"],
+            parents=tuple(row["parents"]),
+            owner=None if row["user_id"] is None else subject(row, row["organization_id"]),
+        )
+        found[row["place"] - 1].append(key)
+    return found
+
+
 class KeyRows:
-    """Reads and writes of API keys."""
+    """Reads and writes of API keys; those presented at the same moment are looked up in one statement."""
 
     _pool: DatabasePool
+    _presented: Gathering[PresentedKey, Sequence[ApiKeyRow]]
 
-    async def api_key_candidates(self, prefixes: Sequence[str], digest: bytes) -> Sequence[ApiKeyRow]:
+    async def api_key_candidates(self, prefixes: tuple[str, str], digest: bytes) -> Sequence[ApiKeyRow]:
         """Return the live keys with one of `prefixes`: those proved by `digest`, then the newest; five at most."""
-        rows = await self._pool.fetch(_CANDIDATES, list(prefixes), digest)
-        return [ApiKeyRow(**{**row, "parents": tuple(row["parents"])}) for row in rows]
+        prefix, short_prefix = prefixes
+        return await self._presented.ask(PresentedKey(prefix, short_prefix, digest))
 
     async def add_api_key_digest(self, key_id: UUID, key_hash: str, digest: bytes) -> None:
         """Keep the digest of a key that was proved against `key_hash`."""

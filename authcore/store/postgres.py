@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from authcore.errors import StoreUnavailable
@@ -13,8 +14,9 @@ from authcore.store.address import Address, StatementCache
 from authcore.store.attempts import AttemptRows
 from authcore.store.clock import DatabaseClock
 from authcore.store.directory import DirectoryRows
+from authcore.store.gathering import Gathering
 from authcore.store.invitations import InvitationRows
-from authcore.store.keys import KeyRows
+from authcore.store.keys import KeyRows, read_candidates
 from authcore.store.kinds import Kind
 from authcore.store.operations import OperationRows
 from authcore.store.origins import OriginRows
@@ -25,6 +27,7 @@ from authcore.store.schema import Gaps, SchemaUnfit
 from authcore.store.sessions import SessionRows
 from authcore.store.shared_sessions import SharedSessionRows
 from authcore.store.sso import SsoRows
+from authcore.store.subjects import read_subjects
 from authcore.store.tickets import TicketRows
 from authcore.store.trail import TrailRows
 from authcore.store.user_lookup import UserLookupRows
@@ -138,6 +141,8 @@ class PostgresStore(
 
     def __init__(self, pool: _GuardedPool) -> None:
         self._pool = pool
+        self._asked = Gathering(partial(read_subjects, pool))
+        self._presented = Gathering(partial(read_candidates, pool))
 
     def __repr__(self) -> str:
         return repr(self._pool)

@@ -64,7 +64,7 @@ class CallerStore(SubjectReader, TicketStore, Protocol):
 class KeyReader(Protocol):
     """Store of the proof of API keys."""
 
-    async def api_key_candidates(self, prefixes: Sequence[str], digest: bytes) -> Sequence[ApiKeyRow]:
+    async def api_key_candidates(self, prefixes: tuple[str, str], digest: bytes) -> Sequence[ApiKeyRow]:
         """Return the live keys with one of `prefixes`: those proved by `digest`, then the newest; five at most."""
 
     async def add_api_key_digest(self, key_id: UUID, key_hash: str, digest: bytes) -> None:

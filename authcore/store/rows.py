@@ -65,6 +65,7 @@ class ApiKeyRow:
         expires_at: When it ends, or the first of the keys before it.
         is_proved: A digest of the presented key is stored beside this very `key_hash`: bcrypt has proved it.
         parents: The keys before it: with one of them it was made, with another that one, and so on.
+        owner: Its user as seen in its organization, where the key is proved and that was read with it.
     """
 
     id: UUID
@@ -75,6 +76,7 @@ class ApiKeyRow:
     expires_at: datetime | None
     is_proved: bool = False
     parents: tuple[UUID, ...] = ()
+    owner: Subject | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from uuid import UUID  # noqa: TC003 -- a named tuple's fields are evaluated
 
 from authcore.identity_headers import SELECTED
 from authcore.permissions import ALL, is_permission
@@ -10,44 +11,60 @@ from authcore.store.rows import Subject
 from authcore.store.session_statements import UNCHANGED
 
 if TYPE_CHECKING:
-    from uuid import UUID
+    from collections.abc import Sequence
 
+    from authcore.store.gathering import Gathering
     from authcore.store.pool import DatabasePool
 
-# The membership, by the law of rows.Subject.is_member. Of several live rows (no constraint forbids them) the
-# oldest counts. A role of another organization grants nothing here.
-_SUBJECT: Final = f"""
+_SELECTED: Final = "".join(f",\n       ({one.select})::text AS header_{one.key}" for one in SELECTED)
+"""What the table of identity headers selects."""
+
+
+def subject_of(user: str, organization: str, session: str) -> str:
+    """Return the statement of a subject; the arguments are the SQL of its ids.
+
+    The membership is by the law of ``rows.Subject.is_member``. Of several live rows (no constraint forbids them) the
+    oldest counts. A role of another organization grants nothing here.
+    """
+    return f"""
 SELECT u.id AS user_id, u.organization_id AS home_organization_id, u.email, coalesce(u.full_name, '') AS full_name,
        coalesce(u.is_active, false) AS is_active, coalesce(u.is_super_admin, false) AS is_super_admin,
        o.id IS NOT NULL AS organization_exists,
-       m.id IS NOT NULL OR (u.organization_id = $2 AND NOT EXISTS (
-           SELECT FROM user_organizations gone WHERE gone.user_id = u.id AND gone.organization_id = $2)
+       m.id IS NOT NULL OR (u.organization_id = {organization} AND NOT EXISTS (
+           SELECT FROM user_organizations gone WHERE gone.user_id = u.id AND gone.organization_id = {organization})
            AND NOT EXISTS (SELECT FROM gateway_former_memberships former
-                           WHERE former.user_id = u.id AND former.organization_id = $2)) AS is_member,
+                           WHERE former.user_id = u.id AND former.organization_id = {organization})) AS is_member,
        r.id AS role_id, r.name AS role,
-       coalesce(m.role_id, CASE WHEN u.organization_id = $2 THEN u.role_id END) AS assigned_role_id,
+       coalesce(m.role_id, CASE WHEN u.organization_id = {organization} THEN u.role_id END) AS assigned_role_id,
        ARRAY(SELECT p.resource || ':' || p.action FROM role_permissions rp JOIN permissions p ON p.id = rp.permission_id
              WHERE rp.custom_role_id = r.id AND p.deleted_at IS NULL AND NOT coalesce(u.is_super_admin, false)
              UNION ALL
              SELECT p.resource || ':' || p.action FROM permissions p
              WHERE p.deleted_at IS NULL AND coalesce(u.is_super_admin, false)) AS permissions,
        s.created_at AS session_began_at,
-       $3::uuid IS NOT NULL AND (s.id IS NULL OR s.revoked_at IS NOT NULL OR NOT {UNCHANGED}) AS is_session_over
+       {session} IS NOT NULL AND (s.id IS NULL OR s.revoked_at IS NOT NULL OR NOT {UNCHANGED})
+           AS is_session_over{_SELECTED}
 FROM users u
-LEFT JOIN organizations o ON o.id = $2 AND o.deleted_at IS NULL
+LEFT JOIN organizations o ON o.id = {organization} AND o.deleted_at IS NULL
 LEFT JOIN LATERAL (
     SELECT id, role_id FROM user_organizations
-    WHERE user_id = u.id AND organization_id = $2 AND deleted_at IS NULL
+    WHERE user_id = u.id AND organization_id = {organization} AND deleted_at IS NULL
     ORDER BY created_at, id LIMIT 1) m ON true
-LEFT JOIN custom_roles r ON r.id = coalesce(m.role_id, CASE WHEN u.organization_id = $2 THEN u.role_id END)
-    AND r.organization_id = $2 AND r.deleted_at IS NULL
-LEFT JOIN gateway_sessions s ON s.id = $3 AND s.user_id = u.id
-WHERE u.id = $1 AND u.deleted_at IS NULL
-"""  # noqa: S608 - of a constant of ours
+LEFT JOIN custom_roles r ON r.id = coalesce(m.role_id, CASE WHEN u.organization_id = {organization} THEN u.role_id END)
+    AND r.organization_id = {organization} AND r.deleted_at IS NULL
+LEFT JOIN gateway_sessions s ON s.id = {session} AND s.user_id = u.id
+WHERE u.id = {user} AND u.deleted_at IS NULL
+"""  # noqa: S608 - of SQL of ours
 
-_SELECTED: Final = "".join(f",\n       ({one.select})::text AS header_{one.key}" for one in SELECTED)
-_STATEMENT: Final = _SUBJECT.replace("\nFROM users u\n", f"{_SELECTED}\nFROM users u\n", 1)
-"""The statement with the values that the table of identity headers selects."""
+
+# OFFSET 0 keeps each question's plan that of a single one, by indexes, however many there are. An array within a
+# subselect has no length that the planner sees: the statement is planned once, and not anew for each.
+_SUBJECTS: Final = f"""
+SELECT asked.place, found.*
+FROM unnest((SELECT $1::uuid[]), (SELECT $2::uuid[]), (SELECT $3::uuid[]))
+    WITH ORDINALITY AS asked (user_id, organization_id, session_id, place)
+CROSS JOIN LATERAL ({subject_of("asked.user_id", "asked.organization_id", "asked.session_id")} OFFSET 0) found
+"""  # noqa: S608 - of the statement above
 
 _HOME: Final = """
 SELECT c.organization_id FROM (
@@ -70,17 +87,35 @@ ORDER BY c.rank, c.created_at, c.organization_id LIMIT 1
 class Reader(Protocol):
     """Reader protocol: a pool, or the connection of a transaction."""
 
-    async def fetchrow(self, statement: str, /, *arguments: object) -> Any:
-        """Return the first row."""
+    async def fetch(self, statement: str, /, *arguments: object) -> Any:
+        """Return all rows."""
 
 
-async def read_subject(
-    reader: Reader, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
-) -> Subject | None:
-    """Return the user as a member of the organization, with the state of a session; None if unknown."""
-    row = await reader.fetchrow(_STATEMENT, user_id, organization_id, session_id)
-    if row is None:
-        return None
+class SubjectQuestion(NamedTuple):
+    """Which subject is asked for."""
+
+    user_id: UUID
+    organization_id: UUID
+    session_id: UUID | None = None
+
+
+async def read_subjects(reader: Reader, questions: Sequence[SubjectQuestion]) -> Sequence[Subject | None]:
+    """Return the users as members of the organizations, with the state of the sessions; None for those unknown."""
+    found: list[Subject | None] = [None] * len(questions)
+    for row in await reader.fetch(_SUBJECTS, *map(list, zip(*questions, strict=True))):
+        place = row["place"] - 1
+        found[place] = subject(row, questions[place].organization_id)
+    return found
+
+
+async def read_subject(reader: Reader, user_id: UUID, organization_id: UUID) -> Subject | None:
+    """Return the user as a member of the organization; None if unknown."""
+    (found,) = await read_subjects(reader, [SubjectQuestion(user_id, organization_id)])
+    return found
+
+
+def subject(row: Any, organization_id: UUID) -> Subject:
+    """Return the subject in a row of :func:`subject_of`, as seen in the organization."""
     # A row that is no permission by our grammar grants nothing: it might break out of a header.
     granted = {one for one in row["permissions"] if is_permission(one)}
     return Subject(
@@ -104,15 +139,16 @@ async def read_subject(
 
 
 class Subjects:
-    """Reads users as members of organizations."""
+    """Reads users as members of organizations; those asked for at the same moment in one statement."""
 
     _pool: DatabasePool
+    _asked: Gathering[SubjectQuestion, Subject | None]
 
     async def subject(
         self, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
     ) -> Subject | None:
         """Return the user as a member of the organization, with the state of a session; None if unknown."""
-        return await read_subject(self._pool, user_id, organization_id, session_id)
+        return await self._asked.ask(SubjectQuestion(user_id, organization_id, session_id))
 
     async def home(self, user_id: UUID) -> UUID | None:
         """Return the organization a user lands in: the home, else the default membership, else the first."""

@@ -66,7 +66,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "subject": lambda store: store.subject(ONE, ONE),
     "home": lambda store: store.home(ONE),
     "highest_password_cost": lambda store: store.highest_password_cost(),
-    "api_key_candidates": lambda store: store.api_key_candidates(["a"], b"a"),
+    "api_key_candidates": lambda store: store.api_key_candidates(("a", "b"), b"a"),
     "logins": lambda store: store.logins("a"),
     "profile": lambda store: store.profile(ONE, ONE),
     "organizations": lambda store: store.organizations(),
