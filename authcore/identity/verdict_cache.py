@@ -100,6 +100,11 @@ class VerdictCache:
             f"{len(self._refusals)} refusals, {len(self._flights)} loads in flight>"
         )
 
+    @property
+    def loads(self) -> int:
+        """How many verdicts were asked of the store so far."""
+        return self._loads
+
     def recall(self, key: bytes, now: float) -> Principal | None:
         """Return the fresh principal of `key`; None if no fresh verdict is cached.
 
@@ -127,19 +132,21 @@ class VerdictCache:
         asked, tries = self._heard, 0
         while True:
             tries += 1
-            flight = self._flights.get(key) or self._begin(key, now, load)
+            flights = [self._flights.get(key) or self._begin(key, now, load)]
+            begun = flights[0].begun
             try:
                 # Shielded: a caller that waits may be cancelled, and the flight goes on for the others.
-                verdict = await asyncio.shield(flight.task)
+                verdict = await asyncio.shield(flights[0].task)
             except StoreUnavailable:
+                flights.clear()  # the task holds the error, whose traceback refers to this frame: that would be a cycle
                 stale = self._find_stale(key, now)
                 if stale is not None:
                     return stale
                 # Only an outage that has ended meanwhile is worth another try.
-                if tries > 1 or flight.begun >= self._all_changed:
+                if tries > 1 or begun >= self._all_changed:
                     raise
                 continue
-            if flight.begun >= asked or not self._is_overtaken(verdict.rows, flight.begun):
+            if begun >= asked or not self._is_overtaken(verdict.rows, begun):
                 break
         if verdict.principal is None:
             raise verdict.refusal or AuthError

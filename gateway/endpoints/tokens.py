@@ -73,7 +73,10 @@ async def refresh(services: Services, request: web.Request, visitor: Visitor) ->
             return _answer_tokens(services, request, visitor, pair)
     if cookies and await _are_over(services, refusals, cookies, now):
         services.cookies.clear(request, visitor)
-    raise refusals[0]
+    try:
+        raise refusals[0]
+    finally:
+        refusals.clear()  # an error's traceback refers to this frame: that would be a cycle
 
 
 async def logout(services: Services, request: web.Request, visitor: Visitor) -> web.Response:

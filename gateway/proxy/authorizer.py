@@ -225,9 +225,9 @@ class Authorizer:
                 return CredentialMemo(SocketToken(ticket.token) if opens else ticket, None, kind, None)
         presented = reading.presented
         if presented is None or not presented.counts_on(route):
-            credential = reading.credential()
+            credential = reading.credential(question.head)
             question.credential = kind = _KINDS[type(credential)]
-            organization = None if route.own_organization_only else reading.organization()
+            organization = None if route.own_organization_only else reading.organization(question.head)
             key = self._authenticator.key_of(credential, organization)
             presented = CredentialMemo(
                 credential, organization, kind, key, own_organization_only=route.own_organization_only
@@ -307,7 +307,8 @@ class Authorizer:
         principal, lines = permit.principal, reading.sent
         if lines is None or not lines.suits(principal, route):
             sends = self._lines(question, reading, principal, route)
-            lines = UpstreamHeadersMemo(principal, route, sends, contradicted=reading.contradicts(principal))
+            contradicted = reading.contradicts(question.head, principal)
+            lines = UpstreamHeadersMemo(principal, route, sends, contradicted=contradicted)
             reading.sent = lines
         sent = target.forwarded if route.rewrite is None else route.rewrite.apply(target)
         return b"%b %b HTTP/1.1\r\n%b%b%bX-Request-ID: %b\r\n" % (
@@ -323,19 +324,19 @@ class Authorizer:
         self, question: DecisionContext, reading: ParsedHeaders, principal: Principal, route: Route
     ) -> bytes:
         """Return the field lines to forward for this principal's requests with these lines, on a route like this."""
-        without = _WITHHELD if reading.contradicts(principal) else _NONE
+        without = _WITHHELD if reading.contradicts(question.head, principal) else _NONE
         authority = route.upstream.authority
         if route.cookies:
-            passing = reading.passing(authority, strip=False, ours=True, without=without)
+            passing = reading.passing(question.head, authority, strip=False, ours=True, without=without)
             passing += own_page_line(question.head, reading, route)
         else:
             if route.message:
                 without |= EXTENSIONS
             passing = reading.passing(
-                authority, strip=route.strip_credential, edits=route.edits, without=without
+                question.head, authority, strip=route.strip_credential, edits=route.edits, without=without
             )
             if principal.method is AuthMethod.COOKIE and not route.strip_credential:
-                passing += reading.bearer(question.cookie)
+                passing += reading.bearer(question.head, question.cookie)
         laws = self._laws
         if route.internal:
             return passing + laws.internal(principal) + reading.origin.lines

@@ -130,7 +130,7 @@ class ForwardAuth:
         exchange.head = head = self._described(endpoint, asked)
         exchange.target = parse_target(head)
         route, permit = await self._decider.decide(exchange)
-        contradicted = reading.contradicts(permit.principal)
+        contradicted = reading.contradicts(asked, permit.principal)
         if contradicted and endpoint != ENVOY and not route.shadow:
             raise NotDescribed(
                 "X-Organization-ID is not the organization that the caller acts in, and the proxy would send it on"

@@ -4,6 +4,9 @@ They are parsed once per set of lines: requests whose lines came in the same byt
 (``head.notes``), so everything in it must follow from the lines, the peer and the configuration alone: never from the
 time, the target or any state. What follows from the caller or the route as well is stored here too, and is checked
 before it is used (:mod:`gateway.proxy.memo`).
+
+It holds no head, which holds it: a cycle of the two, for each new set of lines, would wait for the garbage collector.
+Whoever asks it passes a head with these lines.
 """
 
 from __future__ import annotations
@@ -48,7 +51,6 @@ class ParsedHeaders:
 
     __slots__ = (
         "_credential",
-        "_head",
         "_laws",
         "_organization",
         "cookies",
@@ -67,7 +69,6 @@ class ParsedHeaders:
         Raises:
             TooManyCookies: there are more cookies than any browser stores.
         """
-        self._head = head
         self._laws = laws
         self._credential: Credential | CookieTwins | None = None
         self._organization: tuple[UUID | None] | None = None
@@ -84,27 +85,29 @@ class ParsedHeaders:
             self.trace = None  # the previous hop did not mean it for the next one (RFC 9110 section 7.6.1)
         self.preflight = b"origin" in head.first and b"access-control-request-method" in head.first
 
-    def credential(self) -> Credential | CookieTwins:
+    def credential(self, head: RequestHead) -> Credential | CookieTwins:
         """Return the presented credential; raises as :func:`~gateway.credentials.read_credential`."""
         if self._credential is None:
-            self._credential = read_credential(self._head, self.cookies)
+            self._credential = read_credential(head, self.cookies)
         return self._credential
 
-    def organization(self) -> UUID | None:
+    def organization(self, head: RequestHead) -> UUID | None:
         """Return the organization asked for; raises as :func:`~gateway.credentials.read_organization`."""
         if self._organization is None:
-            self._organization = (read_organization(self._head, lenient=self._laws.lenient),)
+            self._organization = (read_organization(head, lenient=self._laws.lenient),)
         return self._organization[0]
 
-    def contradicts(self, principal: Principal) -> bool:
+    @staticmethod
+    def contradicts(head: RequestHead, principal: Principal) -> bool:
         """Return whether X-Organization-ID names another organization than the one that `principal` acts in.
 
         Such a line is not forwarded: the upstream might act on it.
         """
-        return principal is not ANONYMOUS and contradicts_organization(self._head, principal.organization_id)
+        return principal is not ANONYMOUS and contradicts_organization(head, principal.organization_id)
 
-    def passing(
+    def passing(  # noqa: PLR0913 -- the ways in which routes differ
         self,
+        head: RequestHead,
         authority: bytes,
         *,
         strip: bool,
@@ -115,13 +118,14 @@ class ParsedHeaders:
         """Return the field lines to forward, as they came.
 
         Args:
+            head: A head with these lines.
             authority: The Host of a request that has none.
             strip: The credential is left out.
             ours: The gateway's own cookies are included, for its own application.
             edits: The route's header edits; their lines are added.
             without: Further folded names to leave out.
         """
-        head, laws = self._head, self._laws
+        laws = self._laws
         replaced = laws.trace.withheld(head, self.trace) | without
         if edits is None:
             return laws.passing(head, strip=strip, ours=ours, replaced=replaced, authority=authority)
@@ -130,13 +134,14 @@ class ParsedHeaders:
             laws.passing(head, strip=strip, ours=ours, replaced=replaced, authority=authority) + edits.lines
         )
 
-    def bearer(self, counted: CookieToken | None) -> bytes:
+    def bearer(self, head: RequestHead, counted: CookieToken | None) -> bytes:
         """Return the Authorization line that replaces the authenticating cookie: our cookies are not forwarded.
 
         Args:
+            head: A head with these lines.
             counted: The cookie that counted, if there are several.
         """
-        credential = self.credential() if counted is None else counted
+        credential = self.credential(head) if counted is None else counted
         return (
             b"Authorization: Bearer %b\r\n" % credential.token if isinstance(credential, CookieToken) else b""
         )

@@ -70,9 +70,17 @@ class Signal(Generic[T]):
         if not self.done:
             yield self
         if self._error is not None:
-            # A traceback grows each time its error is raised; the error of a signal is raised only once.
-            raise self._error
+            raise self._taken(self._error)
         return self._value  # type: ignore[return-value]  # done is true and there is no error, so set() stored a T
+
+    def _taken(self, error: BaseException) -> BaseException:
+        """Return the signal's error, which is raised only once: its traceback would grow each time.
+
+        The traceback refers to the frame of `__await__`, and so to the signal, which must not refer to the error: that
+        would be a cycle, and all of the request would wait for the garbage collector.
+        """
+        self._error = None
+        return error
 
 
 _END: Final[Any] = object()
@@ -141,11 +149,10 @@ class Drive:
         self._ended(escaped)
 
 
-async def settled(task: asyncio.Task[T]) -> T:
-    """Await a Task from a driven coroutine. An error thrown into the coroutine leaves the Task running.
+def settled(task: asyncio.Task[T]) -> Signal[T]:
+    """Return what a driven coroutine awaits in place of a Task. An error thrown into it leaves the Task running.
 
-    Raises:
-        Abandoned: the Task was cancelled.
+    If the Task is cancelled, :class:`Abandoned` is raised where the coroutine waits.
     """
     signal: Signal[T] = Signal()
 
@@ -158,7 +165,7 @@ async def settled(task: asyncio.Task[T]) -> T:
             signal.set(ended.result())
 
     task.add_done_callback(settle)
-    return await signal
+    return signal
 
 
 async def offload(work: Coroutine[object, None, T]) -> T:
@@ -166,12 +173,17 @@ async def offload(work: Coroutine[object, None, T]) -> T:
 
     An error thrown into the driven coroutine cancels the Task.
     """
-    task = asyncio.get_running_loop().create_task(work)
+    # In a list, which is emptied: the Task holds its error, whose traceback refers to this frame, as in a cycle.
+    running = [asyncio.get_running_loop().create_task(work)]
     try:
-        return await settled(task)
+        return await settled(running[0])
     finally:
-        if not task.done():
-            task.cancel()
+        _end(running.pop())
+
+
+def _end(task: asyncio.Task[T]) -> None:
+    if not task.done():
+        task.cancel()
 
 
 async def attend(work: Coroutine[Any, None, T]) -> T:

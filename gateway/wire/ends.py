@@ -38,6 +38,8 @@ class End(asyncio.Protocol):
         peer: The other end.
     """
 
+    __deletable__ = ("_tunnel", "peer")  # for mypyc, whose attributes cannot be deleted otherwise
+
     def __init__(self, tunnel: Tunnel, transport: asyncio.Transport, owner: Owner) -> None:
         self._tunnel = tunnel
         self._owner = owner
@@ -142,6 +144,10 @@ class End(asyncio.Protocol):
         self.peer.finish()
         self._owner.connection_lost(exc)
         self._tunnel.gone()
+
+    def let_go(self) -> None:
+        """Forget the tunnel and the other end, once both have ended: they would be a cycle."""
+        del self.peer, self._tunnel
 
     def finish(self) -> None:
         """Write out what the lost peer sent, then close."""

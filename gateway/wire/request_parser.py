@@ -68,6 +68,7 @@ class RequestParser:
         held: Received bytes that are not parsed yet, because enough requests are ready.
     """
 
+    __deletable__ = ("_connection",)  # for mypyc, whose attributes cannot be deleted otherwise
     __slots__ = (
         "_begun",
         "_chunks",
@@ -104,9 +105,11 @@ class RequestParser:
         self.held = b""
 
     def close(self) -> None:
-        """Stop parsing. Parser and reader refer to each other, and this breaks the reference cycle."""
+        """Stop parsing. The reader refers to its parser and its connection, and they to it: this breaks both cycles."""
         self._parser = None
+        self.current = None
         self.held = b""
+        del self._connection
 
     def read(self, raw: bytes) -> None:
         """Parse what is ``held`` and then `raw`, piece by piece, until enough requests are ready; hold the rest.

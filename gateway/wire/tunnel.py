@@ -171,6 +171,8 @@ class Tunnel:
         self._state = TUNNEL.after(self._state, GONE)
         if self._state == OVER:
             self._deadlines.watched.discard(self)
+            self._near.let_go()
+            self._far.let_go()
             self._ended.set(None)
 
 
