@@ -266,6 +266,11 @@ class Gateway:
     async def _write_last_used(self) -> None:
         await self._domain.identity.last_used.flush(time.time())
 
+    @property
+    def loads(self) -> int:
+        """How many verdicts on callers were asked of the store so far."""
+        return self._domain.identity.loads
+
     def reload(self) -> None:
         """Read the routes again, in the background; nothing changes if they are refused."""
         self._reload()
@@ -336,7 +341,7 @@ async def _run(
         log.info("stopped", while_it="started")
         return 0
     gateway = starting.result()
-    gc_tuning.settle()
+    gc_tuning.settle(lambda: gateway.loads)
     log.info("listening", public=gateway.public, admin=admin_socket or gateway.admin_address)
     notify = NotifySocket(wished_notification() if admin_socket is None else Notification())
     notify.ready()

@@ -152,6 +152,11 @@ class Identity:
         return self._changes.hearing
 
     @property
+    def loads(self) -> int:
+        """How many verdicts on callers were asked of the store so far."""
+        return self._memory.loads
+
+    @property
     def staleness(self) -> Mapping[str, object]:
         """The bound on how long a revocation may go unnoticed, in words for an operator."""
         pushed = self.hearing is Hearing.PUSHED

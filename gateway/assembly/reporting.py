@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import time
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from gateway.assembly.delivery_reporting import reported
 from gateway.assembly.limits import publish_limits
 from gateway.assembly.upstream_reporting import endpoints_report, publish_upstreams
 from gateway.assembly.watching import is_panicking
+from gateway.gc_tuning import PAUSES
 from gateway.status.readiness import Readiness
 from gateway.status.report import Report
 from gateway.version import is_compiled, running_version
@@ -84,6 +86,7 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
     """Register the metrics of all parts, and return the report of them."""
     publish_domain(metrics, domain)
     publish_clients(metrics, pipeline, listener, tunnels)
+    publish_interpreter(metrics)
     publish_upstreams(metrics, upstreams)
     publish_nearness(metrics, domain, listener, upstreams)
     publish_log(metrics, access_log)
@@ -230,6 +233,17 @@ def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tu
         ("gateway_tunnels_opened", "WebSocket tunnels opened.", lambda: tunnels.opened),
     ):
         metrics.read_counter(name, meaning, count)
+
+
+def publish_interpreter(metrics: Metrics) -> None:
+    """Publish what the running event loop and the garbage collector do."""
+    loop = asyncio.get_running_loop()
+    metrics.read_gauge(
+        "gateway_tasks", "Tasks of the event loop that have not ended.", lambda: len(asyncio.all_tasks(loop))
+    )
+    metrics.read_histogram(
+        "gateway_gc_pause_seconds", "Garbage collections, by how long each stopped the process.", PAUSES
+    )
 
 
 def _upstream(upstream: Upstream) -> Snapshot:

@@ -101,6 +101,7 @@ ADDED: Final = frozenset(
         "gateway_store_connections_max",
         "gateway_store_waiting",
         "gateway_streams",
+        "gateway_tasks",
         "gateway_tls_handshakes_under_way",
         "gateway_tunnels",
         "gateway_upstream_active",
