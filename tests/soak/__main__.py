@@ -17,11 +17,11 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import click
 import uvloop
+from aiohttp import ClientError
 
-from tests.soak import callers, faults
+from tests.soak import callers, faults, series, visitors
 from tests.soak.measures import measure
 from tests.soak.promises import Ledger, Promise
 from tests.soak.report import MORE_DESCRIPTORS, verdict, written
@@ -29,13 +29,13 @@ from tests.soak.site import CACHE_SECONDS, STALE_SECONDS, Site, events, site
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
+    from uuid import UUID
 
     from tests.soak.measures import Measure
 
 DEFAULT_SECONDS = 3600
 WARM_UP_SECONDS, SETTLE_SECONDS = 8.0, 3.0
 END_SECONDS = 30
-MEASURE_SECONDS = 30
 MOST_SECONDS = 300
 """The soak ends after twice its time and this, whatever hangs."""
 REST_SECONDS = 75
@@ -43,26 +43,28 @@ REST_SECONDS = 75
 PEOPLE = 40
 
 
-def load(site: Site, ledger: Ledger, random: Random) -> list[Coroutine[Any, Any, None]]:
+def load(
+    site: Site, ledger: Ledger, random: Random, crowd: list[tuple[UUID, UUID]]
+) -> list[Coroutine[Any, Any, None]]:
     """Everybody who calls; nobody has two parts."""
-    crowd = iter(site.people[1:])
-    parts = [callers.known(site, ledger, "known by token", next(crowd).token) for _ in range(6)]
-    parts += [callers.known(site, ledger, "known by key", next(crowd).key) for _ in range(3)]
-    parts += [callers.on_a_socket(site, ledger, next(crowd)) for _ in range(3)]
-    parts += [callers.on_a_revoked_socket(site, ledger, random, next(crowd)) for _ in range(2)]
-    parts += [callers.on_a_stream(site, ledger, next(crowd)) for _ in range(2)]
-    parts += [callers.on_a_revoked_stream(site, ledger, random, next(crowd)) for _ in range(2)]
-    parts += [callers.signing_in(site, ledger, random, next(crowd)) for _ in range(4)]
-    parts += [callers.session_revoked(site, ledger, random, next(crowd))]
+    people = iter(site.people[1:])
+    parts = [callers.known(site, ledger, "known by token", next(people).token) for _ in range(6)]
+    parts += [callers.known(site, ledger, "known by key", next(people).key) for _ in range(3)]
+    parts += [callers.on_a_socket(site, ledger, next(people)) for _ in range(3)]
+    parts += [callers.on_a_revoked_socket(site, ledger, random, next(people)) for _ in range(2)]
+    parts += [callers.on_a_stream(site, ledger, next(people)) for _ in range(2)]
+    parts += [callers.on_a_revoked_stream(site, ledger, random, next(people)) for _ in range(2)]
+    parts += [callers.signing_in(site, ledger, random, next(people)) for _ in range(4)]
+    parts += [callers.session_revoked(site, ledger, random, next(people))]
     for _ in range(2):
-        one, two, three = next(crowd), next(crowd), next(crowd)
+        one, two, three = next(people), next(people), next(people)
         taken = (
             ("user switched off", callers.USER, one.id, one.token),
             ("membership removed", callers.MEMBERSHIP, two.id, two.guest),
             ("key switched off", callers.KEY, three.key_id, three.key),
         )
         parts += [callers.revoked(site, ledger, random, *each) for each in taken]
-    return parts
+    return parts + visitors.visits(site, ledger, random, crowd, [next(people), next(people)])
 
 
 async def listening(site: Site, ledger: Ledger) -> None:
@@ -79,8 +81,10 @@ async def listening(site: Site, ledger: Ledger) -> None:
 
 
 @asynccontextmanager
-async def under_load(site: Site, ledger: Ledger, random: Random) -> AsyncIterator[None]:
-    tasks = [asyncio.ensure_future(part) for part in load(site, ledger, random)]
+async def under_load(
+    site: Site, ledger: Ledger, random: Random, crowd: list[tuple[UUID, UUID]]
+) -> AsyncIterator[None]:
+    tasks = [asyncio.ensure_future(part) for part in load(site, ledger, random, crowd)]
     try:
         yield
         for task in tasks:
@@ -113,12 +117,13 @@ async def harm(site: Site, ledger: Ledger, random: Random, until: float, longest
     raise AssertionError
 
 
-async def measuring(site: Site, measures: list[Measure]) -> None:
-    """Measure every half minute, whatever is being done to the database."""
+async def measuring(site: Site, seconds: float, points: list[series.Point]) -> None:
+    """Add a point of the series now and then, whatever is being done to the database."""
+    begun = time.monotonic()
     while True:
-        await asyncio.sleep(MEASURE_SECONDS)
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            measures.append(await measure(site))
+        with suppress(ClientError, TimeoutError):
+            points.append(await series.point(site, time.monotonic() - begun))
+        await asyncio.sleep(max(seconds / series.MOST_POINTS, 2.0))
 
 
 async def come_back(site: Site, before: Measure) -> Measure:
@@ -138,17 +143,19 @@ async def soak(folder: Path, seconds: float, seed: int) -> int:
         signal.SIGTERM, task.cancel
     )  # servers and disks are taken away
     random = Random(seed)  # noqa: S311 -- it has to repeat itself; for the faults alone, whatever the crowd does
-    crowd = Random(~seed)  # noqa: S311 -- as above
+    whims = Random(~seed)  # noqa: S311 -- as above
     ledger = Ledger(Promise(cache_seconds=CACHE_SECONDS, stale_seconds=STALE_SECONDS))
     async with site(folder, PEOPLE) as one:
+        crowd = await visitors.strangers(one, one.people[0])
         reading = asyncio.ensure_future(listening(one, ledger))
-        async with under_load(one, ledger, crowd):
+        async with under_load(one, ledger, whims, crowd):
             await asyncio.sleep(WARM_UP_SECONDS)
         await asyncio.sleep(SETTLE_SECONDS)
         measures = [await measure(one)]
-        async with under_load(one, ledger, crowd):
+        points: list[series.Point] = []
+        async with under_load(one, ledger, whims, crowd):
             begun = time.monotonic()
-            taking = asyncio.ensure_future(measuring(one, measures))
+            taking = asyncio.ensure_future(measuring(one, seconds, points))
             await harm(one, ledger, random, begun + seconds - WARM_UP_SECONDS, 3 if seconds < 300 else 9)
             taking.cancel()
             ledger.fault = "afterwards"
@@ -156,8 +163,9 @@ async def soak(folder: Path, seconds: float, seed: int) -> int:
         measures.append(await come_back(one, measures[0]))
         reading.cancel()
         await asyncio.wait([reading], timeout=END_SECONDS)
-        click.echo(written(ledger, measures, list(events(one.log))))
-        return verdict(ledger, measures, list(events(one.log)))
+        click.echo(written(ledger, measures, points, list(events(one.log))))
+        click.echo(await series.pauses(one))
+        return verdict(ledger, measures, points, list(events(one.log)))
 
 
 def main() -> int:

@@ -98,6 +98,12 @@ class Ledger:
         if status not in {200, 503}:
             self.breaks("an outage denies nobody", f"{load} was answered {status}: {content}")
 
+    def visitor(self, load: str, status: int, allowed: set[int]) -> None:
+        """Note the answer to a visitor, of whom it is known what they may be answered."""
+        self.statuses[load, status] += 1
+        if status not in allowed:
+            self.breaks("a visitor is answered as they should be", f"{load} was answered {status}")
+
     def revoked(self, load: str, status: int, revoked: float, asked: float) -> None:
         """Note the answer to somebody who asked after they had been revoked."""
         self.statuses[load, status] += 1

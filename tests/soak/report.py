@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tests.soak.series import leaks, table
 from tests.soak.site import POOL_MAX
 
 if TYPE_CHECKING:
     from tests.soak.measures import Measure
     from tests.soak.promises import Ledger
+    from tests.soak.series import Point
 
 MORE_MEBIBYTES = 24.0
 MORE_DESCRIPTORS = 4
 """Beside connections to the database."""
 
 
-def written(ledger: Ledger, measures: list[Measure], events: list[Any]) -> str:
+def written(ledger: Ledger, measures: list[Measure], points: list[Point], events: list[Any]) -> str:
     """Return tables, in Markdown."""
     lines = ["", "| asked as | answers |", "|---|---|"]
     for load in sorted({load for load, _ in ledger.statuses}):
@@ -48,13 +50,14 @@ def written(ledger: Ledger, measures: list[Measure], events: list[Any]) -> str:
         lines.append(
             f"| {when} | {one.mebibytes:.1f} | {one.descriptors} | {one.connections} | {one.threads} |"
         )
-    lines += ["", "memory every half minute, MiB: " + " ".join(f"{one.mebibytes:.0f}" for one in measures)]
+    if points:
+        lines += ["", table(points)]
     counted = Counter((one["event"], one.get("kind", one.get("chore", ""))) for one in events)
     lines += ["", "events: " + ", ".join(f"{name} {kind} {n}" for (name, kind), n in counted.most_common())]
     return "\n".join(lines)
 
 
-def verdict(ledger: Ledger, measures: list[Measure], events: list[Any]) -> int:
+def verdict(ledger: Ledger, measures: list[Measure], points: list[Point], events: list[Any]) -> int:
     """Judge the whole; print what did not hold, and return the exit code."""
     before, after = measures[0], measures[-1]
     if after.mebibytes > before.mebibytes + MORE_MEBIBYTES:
@@ -63,6 +66,8 @@ def verdict(ledger: Ledger, measures: list[Measure], events: list[Any]) -> int:
         ledger.breaks("connections come back", f"{after.connections} of {POOL_MAX} + 1")
     if after.descriptors - after.connections > before.descriptors - before.connections + MORE_DESCRIPTORS:
         ledger.breaks("descriptors come back", f"{before} before, {after} after")
+    for leak in leaks(points):
+        ledger.breaks("nothing grows with time", leak)
     for one in events:
         if one["level"] not in {"debug", "info", "warning"}:
             ledger.breaks("an outage is no fault of the program", str(one)[:2000])

@@ -30,6 +30,8 @@ START_SECONDS = 60
 CONFIGURATION = "wal_keep_size = 256MB\nwal_retrieve_retry_interval = 200ms\nmax_wal_size = 256MB\n"
 STREAM_PATH = "/api/events"
 EVENT_SECONDS = 0.1
+LARGE_PATH = "/api/large"
+LARGE_BYTES = 1 << 18
 PATIENCE = ClientTimeout(total=20)
 
 
@@ -59,17 +61,28 @@ class Site:
     log: Path = Path()
 
     async def ask(
-        self, method: str, path: str, credential: str = "", body: object = None, *, admin: bool = False
+        self,
+        method: str,
+        path: str,
+        credential: str = "",
+        body: object = None,
+        *,
+        headers: dict[str, str] | None = None,
+        admin: bool = False,
     ) -> tuple[int, Any]:
         """Return status and content of an answer; 0, and why, where there was none."""
         host, port = self.admin if admin else self.gateway
-        headers = {"Authorization": f"Bearer {credential}"} if credential else {}
-        if credential.startswith("whm_"):
-            headers = {"X-API-Key": credential}
+        sent = dict(headers or {})
+        if credential:
+            sent |= (
+                {"X-API-Key": credential}
+                if credential.startswith("whm_")
+                else {"Authorization": f"Bearer {credential}"}
+            )
         asked = time.monotonic()
         try:
             async with self.http.request(
-                method, f"http://{host}:{port}{path}", headers=headers, json=body, timeout=PATIENCE
+                method, f"http://{host}:{port}{path}", headers=sent, json=body, timeout=PATIENCE
             ) as answer:
                 content = await answer.json(content_type=None)
                 return answer.status, content.get("data", content) if isinstance(content, dict) else content
@@ -110,8 +123,11 @@ async def answer(request: web.Request) -> web.StreamResponse:
             while True:
                 await events.write(b"data: there\n\n")
                 await asyncio.sleep(EVENT_SECONDS)
+    if request.path == LARGE_PATH:
+        return web.Response(body=bytes(LARGE_BYTES))
     if request.headers.get("Upgrade", "").lower() != "websocket":
-        return web.json_response({"user": request.headers.get("X-User-ID")})
+        length = len(await request.read())
+        return web.json_response({"user": request.headers.get("X-User-ID"), "bytes": length})
     socket = web.WebSocketResponse()
     await socket.prepare(request)
     async for message in socket:
@@ -122,7 +138,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def upstream() -> AsyncIterator[int]:
-    application = web.Application()
+    application = web.Application(client_max_size=1 << 20)
     application.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
@@ -186,7 +202,8 @@ def environment(url: str, upstream: int) -> dict[str, str]:
         "UPSTREAM_URL": f"http://127.0.0.1:{upstream}",
         "LOG_ACCESS": "false",
     }
-    return {**clean, "PYTHONPATH": str(ROOT), **{f"GATEWAY_{name}": text for name, text in settings.items()}}
+    path = os.environ.get("PYTHONPATH", str(ROOT))  # of a compiled tree, where that is to be run
+    return {**clean, "PYTHONPATH": path, **{f"GATEWAY_{name}": text for name, text in settings.items()}}
 
 
 @asynccontextmanager

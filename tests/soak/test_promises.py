@@ -97,20 +97,20 @@ def test_of_newcomers_nobody_may_be_denied(ledger: Ledger, status: int, broken: 
     ],
 )
 def test_what_was_taken_comes_back(ledger: Ledger, after: Measure, broken: int) -> None:
-    assert verdict(ledger, [HEALTHY, after], []) == broken
+    assert verdict(ledger, [HEALTHY, after], [], []) == broken
     assert len(ledger.broken) == broken
 
 
 def test_an_error_in_the_log_is_a_fault_and_a_warning_is_none(ledger: Ledger) -> None:
     warning = {"event": "store_unavailable", "level": "warning", "kind": "timeout"}
-    assert verdict(ledger, [HEALTHY, HEALTHY], [warning]) == 0
-    assert verdict(ledger, [HEALTHY, HEALTHY], [{"event": "Traceback", "level": "text"}]) == 1
+    assert verdict(ledger, [HEALTHY, HEALTHY], [], [warning]) == 0
+    assert verdict(ledger, [HEALTHY, HEALTHY], [], [{"event": "Traceback", "level": "text"}]) == 1
 
 
 def test_what_was_done_and_seen_is_in_the_report(ledger: Ledger) -> None:
     ledger.fault = "cut off"
     ledger.known("known by key", 200, 0.25)
     ledger.back["cut off"].append(0.5)
-    page = written(ledger, [HEALTHY, HEALTHY], [])
+    page = written(ledger, [HEALTHY, HEALTHY], [], [])
     assert "| known by key | 1 x 200 |" in page
     assert "| cut off | 1 | 0.50 | 0.50 | 0 |  | 0.25 |" in page
