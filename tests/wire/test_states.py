@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from gateway.wire.drive import Signal
 from gateway.wire.framing import UPGRADE
 from gateway.wire.listener import Listener
 from gateway.wire.messages import BodyKind, ProtocolError
+from gateway.wire.request_parser import MAX_AHEAD
 from gateway.wire.states import IllegalEvent, StateTable
 from gateway.wire.tunnel_states import TUNNEL, TUNNEL_END
 from gateway.wire.upstream_states import UPSTREAM
@@ -197,7 +199,8 @@ class ClientConnections(RuleBasedStateMachine):
         return "head" if self.in_head else "idle"
 
     def reads(self) -> bool:
-        return not (self.over or self.refused)
+        """Whether bytes are parsed as they come: behind more requests than are parsed ahead, they are held."""
+        return not (self.over or self.refused or len(self.waiting) > MAX_AHEAD)
 
     def arrive(self, target: bytes) -> None:
         self.waiting.append(target)
@@ -266,6 +269,19 @@ class ClientConnections(RuleBasedStateMachine):
         self.part = self.target("slow")
         self.connection.data_received(b"GET %b HTTP/1.1\r\nHost:" % self.part)
         self.in_head = True
+
+    @precondition(
+        lambda self: len(self.waiting) > MAX_AHEAD and not (self.over or self.refused or self.in_body)
+    )
+    @rule()
+    def what_comes_behind_as_many_as_are_parsed_ahead(self) -> None:
+        if self.upgrades():
+            return
+        self.connection.data_received(b"GET /ahead HTTP/1.1\r\nHost:")
+        assert self.connection.state == self.state()
+        assert not self.wire.reading
+        self.connection.abort()  # what is held is parsed in a turn of the loop, of which there is none here
+        self.over = "closing"
 
     @precondition(lambda self: self.reads() and self.in_head)
     @rule()
@@ -462,6 +478,22 @@ def test_an_exchange_that_ends_on_a_dropped_connection_changes_nothing(what: str
     one.exchanges.order_one(what)
     assert one.exchanges.served == [b"/slow"]
     assert one.connection.state == "closing"
+
+
+async def test_behind_as_many_requests_as_are_parsed_ahead_bytes_are_held_and_then_parsed() -> None:
+    one = One()
+    one.connection.pause_writing()
+    one.ask(*["/now"] * (MAX_AHEAD + 1))
+    one.connection.data_received(b"GET /slow HTTP/1.1\r\nHost:")
+    assert one.exchanges.served == []
+    assert one.connection.state == "idle"
+    assert f"{MAX_AHEAD + 1} queued, reading paused" in repr(one.connection)
+    one.connection.resume_writing()
+    assert one.exchanges.served == [b"/now"] * (MAX_AHEAD + 1)
+    await asyncio.sleep(0)
+    assert one.connection.state == "head"
+    one.connection.data_received(b" e\r\n\r\n")
+    assert one.exchanges.served[-1] == b"/slow"
 
 
 def test_empty_lines_are_no_head_and_renew_no_deadline() -> None:
