@@ -16,10 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import orjson
-from aiohttp import web
 
-from authcore.errors import AuthError
-from gateway.faults import GatewayFault, UnsupportedMediaType, describe
+from gateway.admin_server import TEXT, Page
+from gateway.faults import UnsupportedMediaType
 from gateway.metrics import CONTENT_TYPE
 from gateway.metrics import page as metrics_page
 from gateway.status.page import HEADERS, render, wants_page
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from typing import Protocol
 
-    from gateway.admin_access import Access
+    from gateway.admin_server import Asked
     from gateway.metrics import Metrics
     from gateway.status.readiness import Readiness
     from gateway.status.report import Report, Snapshot
@@ -68,70 +67,59 @@ class AdminListener:
         self._identity = identity
         self._report = report
 
-    def application(self, access: Access | None = None) -> web.Application:
-        """Return the application; it answers what `access` lets pass; None, on a worker's socket, is all."""
-        application = web.Application(middlewares=() if access is None else (access.middleware(),))
-        application.router.add_get("/livez", self.livez)
-        application.router.add_get("/readyz", self.readyz)
-        application.router.add_get("/metrics", self.metrics)
-        application.router.add_get("/status", self.status)
-        application.router.add_post("/explain", self.explain)
-        application.router.add_get("/status.json", self.status_json)
-        return application
+    def pages(self) -> Mapping[tuple[str, str], Callable[[Asked], Awaitable[Page]]]:
+        """Return the pages by method and path."""
+        return {
+            ("GET", "/livez"): self.livez,
+            ("GET", "/readyz"): self.readyz,
+            ("GET", "/metrics"): self.metrics,
+            ("GET", "/status"): self.status,
+            ("POST", "/explain"): self.explain,
+            ("GET", "/status.json"): self.status_json,
+        }
 
-    async def livez(self, _request: web.Request) -> web.Response:
+    async def livez(self, _asked: Asked) -> Page:
         """Answer: the event loop turns."""
-        return web.Response(text="ok\n")
+        return Page(b"ok\n", TEXT)
 
-    async def readyz(self, _request: web.Request) -> web.Response:
+    async def readyz(self, _asked: Asked) -> Page:
         """Answer whether requests should be sent here, and if not, why."""
         ready, checks = await self._readiness.look()
-        return web.Response(
-            status=200 if ready else 503,
-            body=orjson.dumps(
-                {
-                    "ready": ready,
-                    "checks": checks,
-                    "revocation": dict(self._identity.staleness),
-                    **self._besides(),
-                }
-            ),
-            content_type="application/json",
-        )
+        document = {
+            "ready": ready,
+            "checks": checks,
+            "revocation": dict(self._identity.staleness),
+            **self._besides(),
+        }
+        return Page(orjson.dumps(document), status=200 if ready else 503)
 
-    async def status(self, request: web.Request) -> web.Response:
+    async def status(self, asked: Asked) -> Page:
         """Answer with the page for people who ask for one, with JSON otherwise."""
-        if not wants_page(request.headers.get("Accept", "")):
-            return await self.status_json(request)
+        if not wants_page(asked.field(b"accept")):
+            return await self.status_json(asked)
         page = render(self._snapshot(), runbook=self._runbook)
-        return web.Response(text=page, content_type="text/html", headers=HEADERS)
+        return Page(page.encode(), "text/html; charset=utf-8", headers=HEADERS)
 
-    async def status_json(self, _request: web.Request) -> web.Response:
+    async def status_json(self, _asked: Asked) -> Page:
         """Answer with what the gateway does at the moment, as JSON."""
-        body = orjson.dumps(self._snapshot(), option=orjson.OPT_INDENT_2)
-        return web.Response(body=body, content_type="application/json")
+        return Page(orjson.dumps(self._snapshot(), option=orjson.OPT_INDENT_2))
 
     def _snapshot(self) -> Snapshot:
         """Return the report, with what readiness last found and the causes."""
         readiness = {"ready": self._readiness.ready, "checks": self._readiness.checks}
         return explained({**self._report.tell(), "readiness": readiness})
 
-    async def explain(self, request: web.Request) -> web.Response:
-        """Answer what would become of a request, and why; for operators, as the rest of this listener."""
-        if (
-            request.content_type != "application/json"
-        ):  # which no page can send from elsewhere without being asked
-            fault = describe(UnsupportedMediaType("Send a JSON document, as application/json"))
-            return web.Response(status=fault.status, body=fault.body(), content_type="application/json")
-        try:
-            explanation = await self._explain(await request.read())
-        except (AuthError, GatewayFault) as error:
-            fault = describe(error)
-            return web.Response(status=fault.status, body=fault.body(), content_type="application/json")
-        return web.Response(
-            body=orjson.dumps(explanation, option=orjson.OPT_INDENT_2), content_type="application/json"
-        )
+    async def explain(self, asked: Asked) -> Page:
+        """Answer what would become of a request, and why; for operators, as the rest of this listener.
 
-    async def metrics(self, _request: web.Request) -> web.Response:
+        Raises:
+            UnsupportedMediaType: the body is not declared as JSON.
+            AuthError, GatewayFault: the document cannot be explained.
+        """
+        if not asked.is_json:
+            raise UnsupportedMediaType("Send a JSON document, as application/json")
+        return Page(orjson.dumps(await self._explain(asked.body), option=orjson.OPT_INDENT_2))
+
+    async def metrics(self, _asked: Asked) -> Page:
         """Answer with every metric, in Prometheus' text format."""
-        return web.Response(body=metrics_page(self._metrics.registry), headers={"Content-Type": CONTENT_TYPE})
+        return Page(metrics_page(self._metrics.registry), CONTENT_TYPE)

@@ -16,19 +16,17 @@ import re
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
-
 from config.extras import is_admin_token
 from config.rereading import reread
-from gateway.faults import AdminHostRefused, AdminTokenRefused, BadRequest, GatewayFault, describe
+from gateway.faults import AdminHostRefused, AdminTokenRefused
 from gateway.logs.limited import LimitedEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp.typedefs import Handler, Middleware
-
     from config.settings import Settings
+    from gateway.faults import Fault
+    from gateway.wire.messages import RequestHead
 
 PROBES: Final = frozenset({"/livez", "/readyz"})
 """Paths that need no token: what asks them, the kubelet or a balancer, has none."""
@@ -54,40 +52,24 @@ class Access:
         self._events = LimitedEvents()
         self._count = count
 
-    def middleware(self) -> Middleware:
-        """Return the middleware that refuses what may not pass."""
-
-        @web.middleware
-        async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            try:
-                self.check(request)
-            except GatewayFault as error:
-                return self._refused(request, error)
-            return await handler(request)
-
-        return guard
-
-    def check(self, request: web.Request) -> None:
-        """Let a request pass.
+    def check(self, head: RequestHead, path: str) -> None:
+        """Let a request for `path` pass. The wire has refused two Hosts, and none where its version needs one.
 
         Raises:
             AdminHostRefused: its Host is none of this listener's.
             AdminTokenRefused: it needs the token, and has none or another.
-            BadRequest: it has two Hosts, or none where its version needs one.
         """
-        hosts = request.headers.getall("Host", [])
-        if len(hosts) > 1 or (not hosts and request.version >= (1, 1)):
-            raise BadRequest("Send one Host")
-        if hosts and not self.answers_to(hosts[0]):
+        host = head.first.get(b"host")
+        if host is not None and not self.answers_to(host.decode("latin-1")):
             raise AdminHostRefused(
                 "This listener does not answer to that Host; ask it by its address, or add the name to "
                 "GATEWAY_ADMIN_HOSTS"
             )
-        sent = request.headers.getall("Authorization", [])
+        sent = tuple(head.every(b"authorization"))
         if (
             self._token is not None
-            and request.path not in PROBES
-            and (len(sent) != 1 or not self.is_token(sent[0]))
+            and path not in PROBES
+            and (len(sent) != 1 or not self.is_token(sent[0].decode("latin-1")))
         ):
             raise AdminTokenRefused(
                 "This needs the token of GATEWAY_ADMIN_TOKEN: Authorization: Bearer <token>"
@@ -111,18 +93,17 @@ class Access:
         bearer = _BEARER.fullmatch(field.strip())
         return bearer is not None and hmac.compare_digest(bearer[1], self._good)
 
-    def _refused(self, request: web.Request, error: GatewayFault) -> web.Response:
-        fault = describe(error)
-        reason = fault.reason.removeprefix("admin_") if fault.reason.startswith("admin_") else "request"
+    def refused(self, fault: Fault, head: RequestHead, peer: str) -> None:
+        """Count and log a refusal of the right to ask, and of a malformed request; no other fault."""
+        if fault.reason.startswith("admin_"):
+            reason = fault.reason.removeprefix("admin_")
+        elif fault.reason == "malformed_request":
+            reason = "request"
+        else:
+            return
         self._count(reason)
-        host = request.headers.get("Host", "").encode("ascii", "backslashreplace").decode()[:_LOGGED]
-        self._events.warning("admin_refused", key=reason, reason=reason, host=host, peer=request.remote)
-        return web.Response(
-            status=fault.status,
-            body=fault.body(),
-            content_type="application/json",
-            headers=dict(fault.headers),
-        )
+        host = head.first.get(b"host", b"").decode("ascii", "backslashreplace")[:_LOGGED]
+        self._events.warning("admin_refused", key=reason, reason=reason, host=host, peer=peer)
 
 
 def build_access(settings: Settings, count: Callable[[str], None]) -> Access:

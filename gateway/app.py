@@ -14,13 +14,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import structlog
-from aiohttp import web
 
 from config.notification import Notification, wished_notification
 from gateway import gc_tuning, logs
-from gateway.addresses import CannotListen, UnixFile, host_port
+from gateway.addresses import UnixFile
 from gateway.admin import AdminListener
 from gateway.admin_access import build_access
+from gateway.admin_server import AdminServer
 from gateway.assembly.background import begin_background, watch_database
 from gateway.assembly.database import redis_state
 from gateway.assembly.domain import build_domain
@@ -220,18 +220,13 @@ class Gateway:
         settings, closing = self._settings, self._closing
         shared = self._admin_socket is not None
         access = None if shared else build_access(settings, admin_refusals(self.metrics.registry))
-        runner = web.AppRunner(admin.application(access), access_log=None)
-        await runner.setup()
-        closing.push_async_callback(runner.cleanup)
+        server = AdminServer(admin.pages(), access, listener.deadlines, listener.outbox)
+        closing.push_async_callback(server.close)
         if self._admin_socket is not None:
-            await web.UnixSite(runner, str(self._admin_socket)).start()
+            await server.open_unix(str(self._admin_socket))
         else:
-            host, port = host_port(settings.admin.listen)
-            try:
-                await web.TCPSite(runner, host, port, ssl_context=self._tls.admin_context).start()
-            except OSError as error:
-                raise CannotListen("GATEWAY_ADMIN_LISTEN", settings.admin.listen, error) from error
-            self.admin_address = runner.addresses[0][:2]
+            await server.open(settings.admin.listen, self._tls.admin_context)
+            self.admin_address = server.address
         listening = Listening(self._tls.acceptor)
         closing.callback(listening.close)
         unix = UnixFile(settings.unix.mode, settings.unix.owner)

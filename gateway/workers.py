@@ -25,16 +25,17 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 import structlog
-from aiohttp import ClientError, ClientSession, ClientTimeout, UnixConnector, web
 
 from config.notification import wished_notification
 from gateway import logs
-from gateway.addresses import CannotListen, UnixFile, host_port
+from gateway.addresses import UnixFile
 from gateway.admin_access import build_access
+from gateway.admin_server import TEXT, AdminServer, Page
 from gateway.app import loop_factory
 from gateway.assembly.routing import LOOK_SECONDS
 from gateway.assembly.tls import admin_tls, look_at
 from gateway.background import BackgroundTasks
+from gateway.faults import UnsupportedMediaType
 from gateway.listening import BACKLOG, INHERITED, Listening
 from gateway.logs.limited import LimitedEvents
 from gateway.metrics import CONTENT_TYPE, ParentMetrics, Together, add_up, admin_refusals, merged
@@ -42,16 +43,19 @@ from gateway.notify_socket import speak_for_workers
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import explained, together
 from gateway.supervisor import Stopping, Supervisor
+from gateway.wire.asking import ask_unix
+from gateway.wire.deadlines import Deadlines
+from gateway.wire.messages import ProtocolError
+from gateway.wire.write_buffer import WriteBuffers
 
 if TYPE_CHECKING:
     from config.settings import Settings
+    from gateway.admin_server import Asked
     from gateway.listening import Names
     from gateway.status.report import Snapshot
 
 ASKING_SECONDS: Final = 5
 _STARTING_POLL_SECONDS: Final = 0.2
-_CLOSING_SECONDS: Final = 2
-"""How long a request to the admin listener may delay the end."""
 
 log = structlog.get_logger()
 
@@ -166,18 +170,21 @@ class Workers:
 
     async def _answer_for_all(self, closing: AsyncExitStack) -> None:
         access = build_access(self._settings, admin_refusals(self._parent_metrics.registry))
-        application = web.Application(middlewares=(access.middleware(),))
-        application.router.add_get("/livez", self._livez)
-        application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/metrics", self._metrics)
-        application.router.add_get("/metrics/workers", self._metrics_of_each)
-        application.router.add_get("/status", self._status)
-        application.router.add_post("/explain", self._explain)
-        application.router.add_get("/status.json", self._status_json)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=_CLOSING_SECONDS)
-        await runner.setup()
-        closing.push_async_callback(runner.cleanup)
-        host, port = host_port(self._settings.admin.listen)
+        pages = {
+            ("GET", "/livez"): self._livez,
+            ("GET", "/readyz"): self._readyz,
+            ("GET", "/metrics"): self._metrics,
+            ("GET", "/metrics/workers"): self._metrics_of_each,
+            ("GET", "/status"): self._status,
+            ("POST", "/explain"): self._explain,
+            ("GET", "/status.json"): self._status_json,
+        }
+        deadlines = Deadlines()
+        deadlines.start()
+        closing.callback(deadlines.stop)
+        outbox = WriteBuffers(asyncio.get_running_loop().call_soon)
+        server = AdminServer(pages, access, deadlines, outbox)
+        closing.push_async_callback(server.close)
         tls = admin_tls(self._settings)
         if tls is not None:
             tasks, events = BackgroundTasks(), LimitedEvents()
@@ -185,73 +192,55 @@ class Workers:
                 LOOK_SECONDS, "look_at_certificates", lambda: look_at(tls, "GATEWAY_ADMIN_LISTEN", events)
             )
             closing.push_async_callback(tasks.stop)
-        try:
-            await web.TCPSite(runner, host, port, ssl_context=None if tls is None else tls.entry).start()
-        except OSError as error:
-            listen = self._settings.admin.listen
-            raise CannotListen("GATEWAY_ADMIN_LISTEN", listen, error) from error
+        await server.open(self._settings.admin.listen, None if tls is None else tls.entry)
 
     async def _ask(
         self, number: int, path: str, document: bytes | None = None, *, seconds: float = ASKING_SECONDS
     ) -> tuple[int, bytes]:
         """Ask a worker's admin listener, with a JSON document or without; 503 when it does not answer in `seconds`."""
-        timeout = ClientTimeout(seconds)
         try:
-            async with (
-                ClientSession(connector=UnixConnector(str(self._socket(number))), timeout=timeout) as session,
-                session.request(
-                    "GET" if document is None else "POST",
-                    f"http://worker{path}",
-                    data=document,
-                    headers=None if document is None else {"Content-Type": "application/json"},
-                ) as answer,
-            ):
-                found = answer.status, await answer.read()
-                self._supervisors[number].serving = True  # an answer to anybody is a sign of life
-                return found
-        except (ClientError, OSError, TimeoutError):
+            found = await ask_unix(self._socket(number), path, document, seconds=seconds)
+        except (OSError, ProtocolError):
             return 503, b'{"ready":false,"checks":{"worker":"does not answer"}}'
+        self._supervisors[number].serving = True  # an answer to anybody is a sign of life
+        return found
 
     async def _ask_all(self, path: str) -> list[tuple[int, bytes]]:
         return await asyncio.gather(*(self._ask(number, path) for number in range(self._number)))
 
-    async def _livez(self, _request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+    async def _livez(self, _asked: Asked) -> Page:
+        return Page(b"ok\n", TEXT)
 
-    async def _readyz(self, _request: web.Request) -> web.Response:
+    async def _readyz(self, _asked: Asked) -> Page:
         answers = await self._ask_all("/readyz")
         ready = all(status == 200 for status, _ in answers) and not self._stopping.begun.is_set()  # noqa: PLR2004 -- HTTP's
         workers = {str(number): orjson.loads(body)["checks"] for number, (_, body) in enumerate(answers)}
-        return web.Response(
-            status=200 if ready else 503,
-            body=orjson.dumps({"ready": ready, "workers": workers}),
-            content_type="application/json",
-        )
+        return Page(orjson.dumps({"ready": ready, "workers": workers}), status=200 if ready else 503)
 
-    async def _status(self, request: web.Request) -> web.Response:
-        if not wants_page(request.headers.get("Accept", "")):
-            return await self._status_json(request)
+    async def _status(self, asked: Asked) -> Page:
+        if not wants_page(asked.field(b"accept")):
+            return await self._status_json(asked)
         workers = await self._reports()
         whole = together(workers)
         page = render(whole, workers, runbook=self._settings.admin.runbook_url)
-        return web.Response(text=page, content_type="text/html", headers=HEADERS)
+        return Page(page.encode(), "text/html; charset=utf-8", headers=HEADERS)
 
-    async def _status_json(self, _request: web.Request) -> web.Response:
+    async def _status_json(self, _asked: Asked) -> Page:
         workers = await self._reports()
         whole = together(workers)
         snapshot = {"workers": workers, "together": explained(whole) if whole else whole}
-        return web.Response(body=orjson.dumps(snapshot), content_type="application/json")
+        return Page(orjson.dumps(snapshot))
 
     async def _reports(self) -> dict[str, Snapshot]:
         answers = await self._ask_all("/status.json")
         return {str(number): orjson.loads(body) for number, (_, body) in enumerate(answers)}
 
-    async def _explain(self, request: web.Request) -> web.Response:
+    async def _explain(self, asked: Asked) -> Page:
         """Let one of them explain: they all have the same routes."""
-        if request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType
-        status, body = await self._ask(0, "/explain", await request.read())
-        return web.Response(status=status, body=body, content_type="application/json")
+        if not asked.is_json:
+            raise UnsupportedMediaType("Send a JSON document, as application/json")
+        status, body = await self._ask(0, "/explain", asked.body)
+        return Page(body, status=status)
 
     async def _lives(self, number: int, seconds: float) -> bool:
         """Return whether a worker gives a sign of life in `seconds`."""
@@ -272,17 +261,17 @@ class Workers:
         self._answering = len(found)
         return found
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
+    async def _metrics(self, _asked: Asked) -> Page:
         own = self._parent_metrics
         pages = self._together.read(await self._pages())
         # In a thread: adding up large pages takes a second, in which no sign of life would be heard.
         page = await asyncio.to_thread(add_up, pages, (own.process, own.registry))
-        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
+        return Page(page, CONTENT_TYPE)
 
-    async def _metrics_of_each(self, _request: web.Request) -> web.Response:
+    async def _metrics_of_each(self, _asked: Asked) -> Page:
         pages = {str(number): page for number, page in (await self._pages()).items()}
         page = await asyncio.to_thread(merged, pages, label="worker", own=self._parent_metrics.registry)
-        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
+        return Page(page, CONTENT_TYPE)
 
 
 def run_workers(settings: Settings, number: int) -> int:

@@ -197,3 +197,33 @@ async def test_the_metrics_are_not_on_the_public_listener(start: Start, upstream
     answer = await ask(gateway, get("/metrics"))
     assert b"gateway_requests" not in answer.body
     assert upstream.requests[0].start == b"GET /metrics HTTP/1.1"
+
+
+async def test_a_page_asked_for_by_head_is_announced_and_not_sent(start: Start) -> None:
+    gateway = await start()
+    async with Client(gateway.admin_address) as client:
+        await client.send(get("/livez").replace(b"GET", b"HEAD"))
+        answer = await client.response(head_only=True)
+        assert (answer.status, answer.one("Content-Length"), answer.body) == (200, "3", b"")
+        assert (await client.exchange(get("/livez"))).body == b"ok\n", "the connection serves on"
+
+
+async def test_another_method_is_refused_with_those_that_there_are(start: Start) -> None:
+    gateway = await start()
+    for path, allowed in (("/metrics", "HEAD, GET"), ("/explain", "POST")):
+        async with Client(gateway.admin_address) as client:
+            answer = await client.exchange(get(path).replace(b"GET", b"DELETE"))
+        assert (answer.status, answer.one("Allow")) == (405, allowed)
+
+
+async def test_a_document_that_is_too_large_is_refused_before_it_is_read(start: Start) -> None:
+    gateway = await start()
+    head = b"POST /explain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    async with Client(gateway.admin_address) as client:
+        await client.send(head + b"Content-Length: 1048577\r\n\r\n{")
+        assert (await client.response()).status == 413
+    chunk = b"%x\r\n%b\r\n" % (65_536, b" " * 65_536)
+    async with Client(gateway.admin_address) as client:
+        await client.send(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 17)
+        assert (await client.response()).status == 413
+    assert (await admin(gateway, "/livez")).status == 200

@@ -104,8 +104,9 @@ async def test_names_are_answered_where_they_are_set(start: Start) -> None:
     gateway = await start(admin={"hosts": ("Gateway.monitoring.svc".lower(), "*.pods.test")})
     for host in ("gateway.monitoring.svc:8081", "GATEWAY.Monitoring.svc.", "10-0-0-1.pods.test"):
         assert (await asked(gateway, host, "/status.json")).status == 200, host
-    for host in ("pods.test", "a.b.pods.test", ".pods.test", "monitoring.svc", "xgateway.monitoring.svc"):
+    for host in ("pods.test", "a.b.pods.test", "monitoring.svc", "xgateway.monitoring.svc"):
         assert (await asked(gateway, host, "/status.json")).status == 421, host
+    assert (await asked(gateway, ".pods.test", "/status.json")).status == 400, "no host has an empty label"
 
 
 async def test_a_probe_of_http_1_0_needs_no_host(start: Start) -> None:

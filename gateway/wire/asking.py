@@ -1,0 +1,44 @@
+"""Client of a Unix socket: it sends one request of the gateway's own to another process, and reads the whole answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from gateway.wire.known_heads import KnownHeads
+from gateway.wire.response_parser import ResponseParser
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def ask_unix(
+    path: Path, target: str, document: bytes | None = None, *, seconds: float
+) -> tuple[int, bytes]:
+    """Send GET, or POST with a JSON document, to the server of a Unix socket; return status and body.
+
+    Raises:
+        OSError: the server does not listen, or closed before its answer had ended; also TimeoutError after `seconds`.
+        ProtocolError: its answer is malformed.
+    """
+    method = b"GET" if document is None else b"POST"
+    lines = [b"%b %b HTTP/1.1" % (method, target.encode("ascii")), b"Host: localhost", b"Connection: close"]
+    if document is not None:
+        lines += [b"Content-Type: application/json", b"Content-Length: %d" % len(document)]
+    async with asyncio.timeout(seconds):
+        reader, writer = await asyncio.open_unix_connection(path)
+        try:
+            writer.write(b"\r\n".join([*lines, b"", document or b""]))
+            received = await reader.read()
+        finally:
+            writer.transport.abort()
+    answer = ResponseParser(KnownHeads())
+    answer.expect(method, upgrade=False)
+    answer.feed(received)
+    answer.ended_by_close()
+    head = answer.final
+    if head is None or not answer.complete:
+        raise ConnectionResetError("the answer has no end")
+    body = b"".join(answer.pieces)
+    answer.close()
+    return head.status, body
