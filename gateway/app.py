@@ -129,8 +129,8 @@ class Gateway:
         # Before the hosted application and the authorizer, which hold parts of it. It needs no database to be there.
         domain = await self._open_domain(resolver)
         # Before the upstreams: closing them ends exchanges, and a hosted one must still find its application.
-        runner, hosted = await build_hosted(settings, domain, metrics, access_log.verdicts, deadlines, outbox)
-        closing.push_async_callback(runner.cleanup)
+        application, hosted = build_hosted(settings, domain, metrics, access_log.verdicts, deadlines, outbox)
+        closing.push_async_callback(application.close)
         closing.callback(hosted.pool.close)
         upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, outbox, resolver)
         self._tls.upstreams = upstreams

@@ -29,7 +29,6 @@ from gateway.assembly.quotas import build_quotas
 from gateway.assembly.sso import build_outbound, build_sso
 from gateway.assembly.trail import build_trail
 from gateway.assembly.watches import unusable_hash_events
-from gateway.outbound.client import OutboundClient
 from gateway.proxy.loops import LoopMark
 from gateway.wire.dialler import connect
 
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from authcore.store.whatomate_redis import WhatomateRedis
     from config.settings import Settings
     from gateway.assembly.quotas import QuotaService
+    from gateway.outbound.client import OutboundClient
     from gateway.trail.trail import Trail
     from gateway.wire.resolver import Resolver
 
@@ -185,6 +185,8 @@ def build_foreign(settings: Settings, users: Users, resolver: Resolver | None = 
     issuer = settings.issuer
     if issuer.url is None or issuer.jwks_url is None:
         return None
+    from gateway.outbound.client import OutboundClient  # noqa: PLC0415 -- it imports aiohttp
+
     # An operator has named the URL: it may lead into the cluster.
     client = OutboundClient(lambda _: True, timeout_seconds=issuer.timeout_seconds, resolver=resolver)
     host = urlsplit(issuer.jwks_url).hostname or ""

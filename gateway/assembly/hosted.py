@@ -1,19 +1,27 @@
-"""Builder of the hosted application behind ``/api/auth``, which the pipeline treats as an upstream."""
+"""Builder of the hosted application behind ``/api/auth``, which the pipeline treats as an upstream.
+
+Laws:
+
+- The application is imported and made when it is dialled for the first time, in a thread: other requests are served
+  meanwhile, and a gateway that nobody signs in at holds none of it in memory.
+- What its settings may have wrong is found at the start.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
+import structlog
 
 from config.routes import HOSTED_UPSTREAM
 from gateway.assembly.browsers import session_cookies
 from gateway.assembly.signing import identity_keys
 from gateway.assembly.sso import build_desk
 from gateway.cookies import ACCESS
-from gateway.endpoints.application import make_application
 from gateway.endpoints.hosted import hosted_endpoints
 from gateway.endpoints.openapi import describe_operations, of_decisions
 from gateway.endpoints.services import Services
@@ -25,38 +33,112 @@ from gateway.wire.pool import PoolLimits, UpstreamPool
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from aiohttp import web
+
     from config.settings import Settings
     from gateway.assembly.domain import Domain
     from gateway.endpoints.endpoint import Endpoint, Operation
+    from gateway.endpoints.openapi import Description
     from gateway.logs.verdicts import Verdicts
     from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.upstream import UpstreamConnection
     from gateway.wire.write_buffer import WriteBuffers
 
-HOSTED_IDLE_SECONDS, HOSTED_CONNECT_SECONDS = 60, 5
-HOSTED_SECONDS = 30
+HOSTED_IDLE_SECONDS: Final = 60
+HOSTED_SECONDS: Final = 30
+HOSTED_CONNECT_SECONDS: Final = 30
+"""The first connection waits for the application to be imported: a second where the process has a tenth of a core."""
 OUR_HEAD_BYTES, OUR_FIELDS = 65_536, 32
 """Most bytes and fields that the gateway adds to a head: identity with every permission, forwarded fields, framing."""
 HOSTED_KEEPALIVE_SECONDS = 3600
 """Longer than the pool's idle time, so that the pool decides when a connection closes."""
 
+log = structlog.get_logger()
 
-def _services(settings: Settings, domain: Domain, endpoints: Sequence[Endpoint[Any]]) -> Services:
+
+class HostedApplication:
+    """Hosted application, which is made when it is dialled for the first time."""
+
+    def __init__(self, settings: Settings, make: Callable[[], web.Application]) -> None:
+        """`make` imports and makes the aiohttp application; it is called in a thread."""
+        self._settings = settings
+        self._make = make
+        self._making: asyncio.Task[web.AppRunner] | None = None
+        self._closed = False
+
+    async def dial(
+        self, protocol: Callable[[], UpstreamConnection], _to: object
+    ) -> tuple[asyncio.BaseTransport, UpstreamConnection]:
+        """Open a connection to the application.
+
+        Raises:
+            ConnectionRefusedError: it has stopped, or cannot be made.
+        """
+        if self._making is None and not self._closed:
+            self._making = asyncio.create_task(self._run())
+        if self._making is None:
+            raise ConnectionRefusedError("the hosted application has stopped")
+        try:
+            runner = await asyncio.shield(self._making)
+        except Exception as error:
+            self._making = None  # the next one tries again
+            log.exception("hosted_application_failed")
+            raise ConnectionRefusedError("the hosted application cannot be made") from error
+        if runner.server is None:
+            raise ConnectionRefusedError("the hosted application has stopped")
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        await loop.connect_accepted_socket(runner.server, theirs)
+        return await over(ours, protocol)
+
+    async def close(self) -> None:
+        """Stop the application, if it was made."""
+        self._closed = True
+        making, self._making = self._making, None
+        if making is None:
+            return
+        making.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await (await making).cleanup()
+
+    async def _run(self) -> web.AppRunner:
+        application = await asyncio.to_thread(self._make)
+        from aiohttp import web  # noqa: PLC0415 -- the thread has imported it
+
+        limit = self._settings.limit
+        # The pipeline enforces the limits. The application must never reach limits of its own: it logs what it refuses.
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            keepalive_timeout=HOSTED_KEEPALIVE_SECONDS,
+            auto_decompress=False,
+            max_line_size=limit.head_bytes + OUR_HEAD_BYTES,
+            max_field_size=limit.head_bytes + OUR_HEAD_BYTES,
+            max_headers=limit.fields + OUR_FIELDS,
+        )
+        await runner.setup()
+        return runner
+
+
+def _description(settings: Settings, endpoints: Sequence[Endpoint[Any]]) -> Description:
     operations: list[Operation] = [*endpoints]
     if settings.decision.path:
         operations += of_decisions(settings.decision.path)
     cookies = {"access": ACCESS.decode(), "header": "X-CSRF-Token"} if settings.cookies else {}
-    return Services(
+    return describe_operations(operations, cookies=cookies, password_length=settings.password.min_length)
+
+
+def _services(settings: Settings, domain: Domain) -> Callable[..., Services]:
+    """Return what makes the services, given its `description`."""
+    return partial(
+        Services,
         accounts=domain.accounts,
         sessions=domain.sessions,
         invitations=domain.invitations,
         tokens=domain.tokens,
         ring=domain.ring,
         cookies=session_cookies(settings, domain.tokens),
-        description=describe_operations(
-            operations, cookies=cookies, password_length=settings.password.min_length
-        ),
         clock=domain.clock,
         trail=domain.trail,
         quotas=domain.quotas,
@@ -84,49 +166,33 @@ def _places(settings: Settings) -> tuple[Places, PoolLimits]:
     return Places(places), connections
 
 
-async def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of, and what it leaves for the records
+def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of, and what it leaves for the records
     settings: Settings,
     domain: Domain,
     metrics: Metrics,
     verdicts: Verdicts,
     deadlines: Deadlines,
     outbox: WriteBuffers,
-) -> tuple[web.AppRunner, Upstream]:
+) -> tuple[HostedApplication, Upstream]:
     """Build the application behind ``/api/auth``, as an upstream that is reached through a pair of sockets."""
-    endpoints = hosted_endpoints(settings)
-    application = make_application(
-        metrics,
-        verdicts,
-        _services(settings, domain, endpoints),
-        endpoints,
-        header_names=settings.header.names(),
-        body_bytes=settings.limit.auth_body_bytes,
-    )
-    # The pipeline enforces the limits. The application must never reach limits of its own: it logs what it refuses.
-    runner = web.AppRunner(
-        application,
-        access_log=None,
-        keepalive_timeout=HOSTED_KEEPALIVE_SECONDS,
-        auto_decompress=False,
-        max_line_size=settings.limit.head_bytes + OUR_HEAD_BYTES,
-        max_field_size=settings.limit.head_bytes + OUR_HEAD_BYTES,
-        max_headers=settings.limit.fields + OUR_FIELDS,
-    )
-    await runner.setup()
+    endpoints, services = hosted_endpoints(settings), _services(settings, domain)
 
-    async def dial(
-        protocol: Callable[[], UpstreamConnection], _to: object
-    ) -> tuple[asyncio.BaseTransport, UpstreamConnection]:
-        if runner.server is None:
-            raise ConnectionRefusedError("the hosted application has stopped")
-        loop = asyncio.get_running_loop()
-        ours, theirs = socket.socketpair()
-        await loop.connect_accepted_socket(runner.server, theirs)
-        return await over(ours, protocol)
+    def make() -> web.Application:
+        from gateway.endpoints.application import make_application  # noqa: PLC0415 -- it imports aiohttp
 
+        return make_application(
+            metrics,
+            verdicts,
+            services(description=_description(settings, endpoints)),
+            endpoints,
+            header_names=settings.header.names(),
+            body_bytes=settings.limit.auth_body_bytes,
+        )
+
+    application = HostedApplication(settings, make)
     places, limits = _places(settings)
-    pool = UpstreamPool(dial, limits, deadlines, outbox)
-    return runner, Upstream(
+    pool = UpstreamPool(application.dial, limits, deadlines, outbox)
+    return application, Upstream(
         HOSTED_UPSTREAM,
         pool,
         head_timeout_seconds=HOSTED_SECONDS,

@@ -13,12 +13,12 @@ from authcore.accounts.sso.service import SingleSignOn
 from authcore.accounts.sso.states import SignInStates
 from gateway.endpoints.sso_desk import SsoDesk
 from gateway.outbound.addresses import AddressPolicy
-from gateway.outbound.client import OutboundClient
 
 if TYPE_CHECKING:
     from authcore.accounts.sessions import Sessions
     from authcore.store.postgres import PostgresStore
     from config.settings import Settings
+    from gateway.outbound.client import OutboundClient
     from gateway.wire.resolver import Resolver
 
 
@@ -26,6 +26,8 @@ def build_outbound(settings: Settings, resolver: Resolver | None) -> OutboundCli
     """Build the HTTP client for providers; None if single sign-on is not hosted."""
     if settings.sso != "hosted":
         return None
+    from gateway.outbound.client import OutboundClient  # noqa: PLC0415 -- it imports aiohttp
+
     provider = settings.provider
     return OutboundClient(
         AddressPolicy(provider.private_networks).permits,

@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, Field, StrictBool
 from authcore.errors import ApiKeysExhausted, ApiKeyUnknown, NameUnacceptable, NotAMember, Overloaded
 from authcore.principal import FOUNDING, AuthMethod
 from authcore.trail import Event
-from gateway.endpoints.application import read_body, refuse_to_found, success, uuid_in_path
+from gateway.endpoints.bodies import read_body, refuse_to_found, success, uuid_in_path
 from gateway.endpoints.describing import Answer, MessageAnswer
 from gateway.endpoints.endpoint import Endpoint, permission
 from gateway.endpoints.moments import ExpiresAt, SecondsZ

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
 
 from authcore.errors import PermissionDenied
 from authcore.store.trail import TrailFilter
-from gateway.endpoints.application import read_query, success
+from gateway.endpoints.bodies import read_query, success
 from gateway.endpoints.describing import Answer
 from gateway.endpoints.endpoint import Endpoint, permission
 

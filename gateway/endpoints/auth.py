@@ -20,8 +20,8 @@ from pydantic import Field
 from authcore import errors
 from authcore.credentials import PasswordLogin
 from authcore.trail import Event
-from gateway.endpoints.application import read_body, success
 from gateway.endpoints.auth_forms import LoginBody, RegisterBody, SignedInAnswer, UserAnswer
+from gateway.endpoints.bodies import read_body, success
 from gateway.endpoints.describing import Answer
 from gateway.endpoints.endpoint import CREDENTIAL, PUBLIC, Endpoint
 from gateway.endpoints.recording import facts_of

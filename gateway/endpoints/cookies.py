@@ -18,10 +18,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
-
-from aiohttp import web
 
 from authcore.credentials import BearerToken, RefreshToken
 from authcore.errors import CredentialAmbiguous
@@ -34,13 +33,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
+    from aiohttp import web
+
     from authcore.accounts.token_pairs import TokenPair
     from authcore.tokens.issuer import Tokens
     from gateway.cookie_places import CookiePlaces
     from gateway.csrf import CsrfTokens
     from gateway.endpoints.caller import Visitor
 
-_MARK: Final = web.RequestKey("gateway_cookies", list[bytes])
 _OVER: Final = b"; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
 
 
@@ -179,9 +179,9 @@ class SessionCookies(NoCookies):
         has_none = shows and not _cookies(request)
         access = places.put(ACCESS, pair.access_token.encode(), f"; Max-Age={pair.expires_in}".encode())
         if not renews:
-            request[_MARK] = [*places.expire(host, (ACCESS,)), access]
+            request[_mark()] = [*places.expire(host, (ACCESS,)), access]
             return
-        request[_MARK] = [
+        request[_mark()] = [
             *(places.expire_unseen(host) if has_none else places.expire(host)),
             access,
             places.put(REFRESH, pair.refresh_token.encode(), life),
@@ -191,7 +191,7 @@ class SessionCookies(NoCookies):
     def clear(self, request: web.Request, sender: Visitor) -> None:
         """Mark the request; wherever one may lie, it goes: no later answer would find it."""
         ours = [self._places.put(name, b"", _OVER) for name in PATHS]
-        request[_MARK] = [*self._places.expire(sender.host), *ours]
+        request[_mark()] = [*self._places.expire(sender.host), *ours]
 
     def refresh_tokens(self, request: web.Request, sender: Visitor, now: float) -> list[RefreshCookie]:
         """Return those of the cookies, if a page of this host is proven to ask, or the CSRF token proves it."""
@@ -232,8 +232,16 @@ class SessionCookies(NoCookies):
 
     async def write(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the cookies that `request` was marked with to its response."""
-        for line in request.get(_MARK, ()):
+        for line in request.get(_mark(), ()):
             response.headers.add("Set-Cookie", line.decode("ascii"))
+
+
+@cache
+def _mark() -> web.RequestKey[list[bytes]]:
+    """Return the key of the cookies that a request is answered with."""
+    from aiohttp import web
+
+    return web.RequestKey("gateway_cookies", list[bytes])
 
 
 def _cookies(request: web.Request) -> OurCookies:

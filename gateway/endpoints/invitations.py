@@ -19,8 +19,8 @@ from authcore.errors import EmailUnacceptable, InvitationsExhausted, InvitationU
 from authcore.granting import INVITE
 from authcore.principal import FOUNDING
 from authcore.trail import Event
-from gateway.endpoints.application import read_body, success, uuid_in_path
 from gateway.endpoints.auth_forms import EMAIL_SCHEMA
+from gateway.endpoints.bodies import read_body, success, uuid_in_path
 from gateway.endpoints.describing import Answer, MessageAnswer
 from gateway.endpoints.endpoint import Endpoint, permission
 from gateway.endpoints.moments import ExpiresAt

@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from aiohttp import web
 
 from gateway.endpoints.endpoint import PUBLIC, Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from aiohttp import web
 
     from gateway.endpoints.caller import Visitor
     from gateway.endpoints.services import Services
@@ -37,6 +38,8 @@ async def show_identity_keys(services: Services, _request: web.Request, _visitor
 
 
 def _key_set(keys: Iterable[Mapping[str, str]]) -> web.Response:
+    from aiohttp import web
+
     return web.Response(
         body=orjson.dumps({"keys": list(keys)}),
         content_type="application/json",

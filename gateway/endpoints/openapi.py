@@ -2,7 +2,7 @@
 
 Laws:
 
-- Both are made once, at the start, from one document; they contain nothing about the caller.
+- Both are made once, with the application, from one document; they contain nothing about the caller.
 - The page is complete: no script, nothing loaded from elsewhere, and a policy that forbids both.
 """
 
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import orjson
-from aiohttp import web
 
 from authcore.errors import CredentialMissing, PermissionDenied, StoreUnavailable, TokenRejected
 from gateway.endpoints.describing import make_document
@@ -22,6 +21,8 @@ from gateway.version import running_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from aiohttp import web
 
     from gateway.endpoints.caller import Visitor
     from gateway.endpoints.services import Services
@@ -77,6 +78,8 @@ def describe_operations(
 
 async def show(services: Services, _request: web.Request, _visitor: Visitor) -> web.Response:
     """Answer with the document, without an envelope."""
+    from aiohttp import web
+
     return web.Response(
         body=services.description.document,
         content_type="application/json",
@@ -86,6 +89,8 @@ async def show(services: Services, _request: web.Request, _visitor: Visitor) -> 
 
 async def show_page(services: Services, _request: web.Request, _visitor: Visitor) -> web.Response:
     """Answer with the page."""
+    from aiohttp import web
+
     return web.Response(
         body=services.description.page,
         content_type="text/html",

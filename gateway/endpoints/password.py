@@ -22,8 +22,8 @@ from authcore.errors import (
     Throttled,
 )
 from authcore.trail import Event
-from gateway.endpoints.application import read_body, success
 from gateway.endpoints.auth_forms import NEW_PASSWORD_RULE, NEW_PASSWORD_SCHEMA, PASSWORD_SCHEMA
+from gateway.endpoints.bodies import read_body, success
 from gateway.endpoints.describing import MessageAnswer
 from gateway.endpoints.endpoint import TOKEN, Endpoint
 

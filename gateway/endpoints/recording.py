@@ -10,9 +10,8 @@ Laws:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
-
-from aiohttp import web
 
 from authcore.errors import AuthError
 from authcore.trail import Outcome
@@ -23,13 +22,13 @@ from gateway.trail.texts import named_email
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from aiohttp import web
+
     from authcore.accounts.accounts import SignedIn
     from gateway.endpoints.endpoint import Endpoint
     from gateway.trail.trail import Trail
 
 _OUTAGE: Final = 500
-_NOTHING_TRIED: Final = (GatewayFault, ConnectionError, web.HTTPException)
-"""Errors of requests that could not be read, or whose client left before their body had ended."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,14 +53,18 @@ class Facts:
         self.organization_id, self.session_id = signed_in.user.organization_id, signed_in.tokens.session_id
 
 
-_FACTS: Final = web.RequestKey("facts", Facts)
+@cache
+def _facts() -> web.RequestKey[Facts]:
+    from aiohttp import web
+
+    return web.RequestKey("facts", Facts)
 
 
 def facts_of(request: web.Request) -> Facts:
     """Return the facts about a request, for its handler to add to."""
-    found: Facts | None = request.get(_FACTS)
+    found: Facts | None = request.get(_facts())
     if found is None:
-        found = request[_FACTS] = Facts()
+        found = request[_facts()] = Facts()
     return found
 
 
@@ -69,7 +72,12 @@ def record_request(
     trail: Trail, request: web.Request, endpoint: Endpoint[Any], sender: Visitor, error: BaseException | None
 ) -> None:
     """Record a request that has ended, with `error` or without."""
-    if endpoint.event is None or isinstance(error, _NOTHING_TRIED):
+    from aiohttp import web
+
+    if endpoint.event is None:
+        return
+    # The request could not be read, or its client left before its body had ended.
+    if isinstance(error, (GatewayFault, ConnectionError, web.HTTPException)):
         return
     facts = facts_of(request)
     if facts.skipped:

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from authcore.errors import SessionUnknown
 from authcore.trail import Event
-from gateway.endpoints.application import success, uuid_in_path
+from gateway.endpoints.bodies import success, uuid_in_path
 from gateway.endpoints.describing import Answer, MessageAnswer
 from gateway.endpoints.endpoint import TOKEN, Endpoint
 from gateway.endpoints.recording import facts_of

@@ -21,14 +21,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 from urllib.parse import urlencode
 
 import structlog
-from aiohttp import web
 from pydantic import BaseModel, Field
 
 from authcore import errors
 from authcore.accounts.sso.identities import Kind
 from authcore.accounts.sso.service import Callback
 from authcore.trail import Event
-from gateway.endpoints.application import read_body, refused, success
+from gateway.endpoints.bodies import read_body, refused, success
 from gateway.endpoints.describing import Answer, MessageAnswer
 from gateway.endpoints.endpoint import PUBLIC, Endpoint
 from gateway.endpoints.recording import facts_of
@@ -37,6 +36,8 @@ from gateway.logs.limited import LimitedEvents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+
+    from aiohttp import web
 
     from config.settings import Settings
     from gateway.endpoints.caller import Visitor
@@ -167,6 +168,8 @@ def _desk(services: Services) -> SsoDesk:
 
 def _redirect(location: str) -> web.Response:
     """Return an answer that leads elsewhere; neither cached nor named to where it leads."""
+    from aiohttp import web
+
     return web.Response(
         status=HTTPStatus.TEMPORARY_REDIRECT,
         text="See Location\n",

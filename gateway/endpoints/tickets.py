@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field
 
 from authcore.tokens.issuer import ends_at
-from gateway.endpoints.application import success
+from gateway.endpoints.bodies import success
 from gateway.endpoints.describing import Answer
 from gateway.endpoints.endpoint import TOKEN, Endpoint
 from gateway.endpoints.tokens import token_end

@@ -19,7 +19,6 @@ from authcore import errors
 from authcore.credentials import RefreshToken
 from authcore.tokens.claims import RefreshClaims
 from authcore.trail import Event
-from gateway.endpoints.application import read_body, success
 from gateway.endpoints.auth import answer_signed_in
 from gateway.endpoints.auth_forms import (
     LoggedOutAnswer,
@@ -28,6 +27,7 @@ from gateway.endpoints.auth_forms import (
     SwitchBody,
     TokensAnswer,
 )
+from gateway.endpoints.bodies import read_body, success
 from gateway.endpoints.endpoint import PUBLIC, TOKEN, Endpoint
 from gateway.endpoints.recording import facts_of
 from gateway.endpoints.sso_desk import end_session_url

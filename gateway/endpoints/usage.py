@@ -15,7 +15,7 @@ from pydantic import Field
 
 from authcore.errors import StoreUnavailable
 from authcore.quotas import Kind, Period, window
-from gateway.endpoints.application import success
+from gateway.endpoints.bodies import success
 from gateway.endpoints.describing import Answer
 from gateway.endpoints.endpoint import CREDENTIAL, Endpoint
 from gateway.endpoints.moments import SecondsZ

@@ -17,7 +17,7 @@ from authcore.errors import NameUnacceptable
 from authcore.principal import AuthMethod
 from config.settings import Settings
 from gateway.endpoints import hosted
-from gateway.endpoints.application import success, uuid_in_path
+from gateway.endpoints.bodies import success, uuid_in_path
 from gateway.endpoints.describing import Answer
 from gateway.endpoints.endpoint import Endpoint, permission
 from tests.support.calls import ask, bearer, get, is_refusal, request
