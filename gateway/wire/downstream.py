@@ -353,9 +353,9 @@ class DownstreamConnection:
         """Write the 101's `head`, and return the transport for a tunnel.
 
         Raises:
-            ClientGone: the connection is closed already.
+            ClientGone: the connection is closed already, or closing: the client has ended its side.
         """
-        if self._outlet is None:
+        if self._outlet is None or self._state >= LINGERING:
             raise ClientGone(CLOSED)
         self._state = DOWNSTREAM.after(self._state, SWITCH)
         self._outlet.write(head)

@@ -14,6 +14,7 @@ from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream_states import DOWNSTREAM
 from gateway.wire.drive import Signal
 from gateway.wire.framing import UPGRADE
+from gateway.wire.inbound import ClientGone
 from gateway.wire.listener import Listener
 from gateway.wire.messages import BodyKind, ProtocolError
 from gateway.wire.request_parser import MAX_AHEAD
@@ -477,6 +478,16 @@ def test_an_exchange_that_ends_on_a_dropped_connection_changes_nothing(what: str
     one.connection.abort()
     one.exchanges.order_one(what)
     assert one.exchanges.served == [b"/slow"]
+    assert one.connection.state == "closing"
+
+
+@pytest.mark.parametrize("leaves", ["eof_received", "abort"])
+def test_a_client_that_left_before_the_101_is_gone_and_that_is_no_fault(leaves: str) -> None:
+    one = One()
+    one.connection.data_received(b"GET /ws HTTP/1.1\r\nHost: e\r\n" + UPGRADE)
+    getattr(one.connection, leaves)()
+    with pytest.raises(ClientGone):
+        one.connection.switch(b"HTTP/1.1 101 Switching\r\n\r\n")
     assert one.connection.state == "closing"
 
 
