@@ -16,11 +16,18 @@ from typing import Final
 BEFORE: Final = """LEFT JOIN LATERAL (
     WITH RECURSIVE line AS (
         SELECT parent_id AS id FROM gateway_api_key_parents WHERE key_id = {key}
-        UNION SELECT p.parent_id FROM line JOIN gateway_api_key_parents p ON p.key_id = line.id)
+        UNION SELECT p.parent_id FROM line CROSS JOIN LATERAL (
+            SELECT parent_id FROM gateway_api_key_parents WHERE key_id = line.id OFFSET 0) p)
     SELECT coalesce(bool_and(coalesce(one.is_active, false)), true) AS is_active, min(one.expires_at) AS expires_at,
            coalesce(array_agg(line.id), '{{}}') AS ids
-    FROM line LEFT JOIN api_keys one ON one.id = line.id AND one.deleted_at IS NULL) before ON true"""
-"""The keys before `key`, as one row: whether all are on, the first of their ends, and which they are."""
+    FROM line LEFT JOIN LATERAL (
+        SELECT is_active, expires_at FROM api_keys WHERE id = line.id AND deleted_at IS NULL OFFSET 0) one
+        ON true) before ON true"""
+"""The keys before `key`, as one row: whether all are on, the first of their ends, and which they are.
+
+LATERAL with OFFSET 0 has each row found by its index: of a recursion the planner expects many rows, and reads whole
+tables.
+"""
 
 AFTER: Final = """RECURSIVE line AS (
     SELECT key_id AS id FROM gateway_api_key_parents WHERE parent_id = {key}

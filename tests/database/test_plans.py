@@ -1,0 +1,93 @@
+"""Plans of the statements behind verdicts, as PostgreSQL carried them out on tables with many rows."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.crowd import Crowd
+from bench.plans import SECRET, TOGETHER, look
+from gateway.dev.postgres import EmbeddedPostgres
+from tests.support.databases import execute, finish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bench.plans import Seen
+
+USERS, ORGANIZATIONS = 20_000, 2_000
+SHORT = {"permissions"}
+"""Tables that do not grow: a look through all of their rows is the cheapest way."""
+ROWS = 20
+"""Rows of one table that a verdict may read: a role has ten permissions here."""
+
+
+class Crowded:
+    def __init__(self, postgres: EmbeddedPostgres, log: Path) -> None:
+        self.url, self._log = postgres.url, log
+        self._crowd = Crowd(USERS, ORGANIZATIONS, SECRET)
+        finish(self._crowd.settle(self.url))
+
+    def look(self) -> Seen:
+        return finish(look(self.url, self._log, self._crowd))
+
+
+@pytest.fixture(scope="module")
+def crowded() -> Iterator[Crowded]:
+    with tempfile.TemporaryDirectory(prefix="crowd-", dir="/tmp") as work:
+        Path(work).chmod(0o755)  # the server is never root
+        folder = Path(work) / "postgres"
+        with EmbeddedPostgres(folder, durable=False) as postgres:
+            yield Crowded(postgres, folder / "postgres.log")
+
+
+@pytest.fixture(scope="module")
+def seen(crowded: Crowded) -> Seen:
+    return crowded.look()
+
+
+def scans(seen: Seen) -> set[str]:
+    """Tables that grow and were read from end to end."""
+    ways = {how for looks in seen.values() for looked in looks.values() for how in looked.scans}
+    return {table for way, _, table in (how.partition(" on ") for how in ways) if way == "Seq Scan"} - SHORT
+
+
+def test_no_statement_behind_a_verdict_reads_a_table_from_end_to_end(seen: Seen) -> None:
+    assert scans(seen) == set()
+
+
+def test_a_verdict_reads_a_few_rows_of_each_table_however_many_there_are(seen: Seen) -> None:
+    read = {
+        (kind, how): rows
+        for kind, looks in seen.items()
+        for looked in looks.values()
+        for how, rows in looked.scans.items()
+        if how.partition(" on ")[2] not in SHORT
+    }
+    together = ROWS * TOGETHER
+    assert {one: rows for one, rows in read.items() if rows > together} == {}
+    alone = {one: rows for one, rows in read.items() if one[0] in {"token", "API key", "sign-in", "ticket"}}
+    assert {one: rows for one, rows in alone.items() if rows > ROWS} == {}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "token",
+        "token, for another organization",
+        f"{TOGETHER} tokens at once",
+        "API key",
+        f"{TOGETHER} API keys at once",
+        "unknown API key",
+    ],
+)
+def test_a_verdict_is_one_statement(seen: Seen, kind: str) -> None:
+    assert len(seen[kind]) == 1
+
+
+def test_a_missing_index_is_seen(crowded: Crowded) -> None:
+    finish(execute(crowded.url, "DROP INDEX gateway_api_keys_prefix"))
+    assert scans(crowded.look()) == {"api_keys"}
