@@ -132,7 +132,7 @@ def first_uses(line: Line, requests: Sequence[bytes]) -> Iterator[float]:
     for request in requests:
         began = time.perf_counter()
         line.socket.send(request)
-        while not (status := line.read()):
+        while not (status := line.read(line.recv(4096))):
             pass
         if status != 200:  # noqa: PLR2004 -- OK
             raise RuntimeError(f"a first use was answered {status}")
@@ -182,7 +182,7 @@ def send(port: int, requests: Sequence[bytes], rate: float) -> tuple[float, list
             sent += 1
         for number, _ in poll.poll(0.0005):
             line = by_number[number]
-            if status := line.read():
+            if status := line.read(line.recv(4096)):
                 latencies.append(time.monotonic() - line.due)
                 statuses[status] += 1
                 free.append(line)
