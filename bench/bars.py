@@ -79,6 +79,14 @@ BARS: Final = (
         c.HAPROXY,
         1.0,
     ),
+    Bar(
+        "with the access log on, against HAProxy with its log",
+        FIRST,
+        c.GATEWAY_LOGGED,
+        c.GATEWAY_SLOW_LOGGED,
+        c.HAPROXY_LOGGED,
+        0.9,
+    ),
     Bar("256 connections against 64", MANY, c.GATEWAY_JWT, c.GATEWAY_SLOW, "", 0.95, None, FIRST),
     Bar("TLS in, against HAProxy with TLS", SECURE, c.GATEWAY_TLS, c.GATEWAY_SLOW_TLS, c.HAPROXY_TLS, 0.8),
 )

@@ -160,6 +160,15 @@ def _secured(build: Callable[[Site, int], dict[str, str]]) -> Callable[[Site, in
     return environment
 
 
+def _logged(build: Callable[[Site, int], dict[str, str]]) -> Callable[[Site, int], dict[str, str]]:
+    """Return the environment of a build that writes an access log, which ends up in a file."""
+
+    def environment(site: Site, port: int) -> dict[str, str]:
+        return {**build(site, port), "GATEWAY_LOG_ACCESS": "true"}
+
+    return environment
+
+
 def _nginx(site: Site, port: int) -> list[str]:
     return [str(program("nginx")), "-c", str(site.configure("nginx.conf", port)), "-g", "daemon off;"]
 
@@ -202,6 +211,16 @@ def _asked(site: Site, port: int) -> dict[str, str]:
 
 def _haproxy(site: Site, port: int) -> list[str]:
     return [str(program("haproxy")), "-db", "-f", str(site.configure("haproxy.cfg", port))]
+
+
+def _haproxy_logged(site: Site, port: int) -> list[str]:
+    lines = "log stdout format raw local0\n  option httplog"
+    return [
+        str(program("haproxy")),
+        "-db",
+        "-f",
+        str(site.configure("haproxy.cfg", port, "haproxy-logged.cfg", more=lines)),
+    ]
 
 
 def _haproxy_secured(site: Site, port: int) -> list[str]:
@@ -258,6 +277,9 @@ GATEWAY_KEY: Final = "gateway, API key"
 GATEWAY_SLOW_KEY: Final = "gateway, API key, interpreted"
 GATEWAY_TLS: Final = "gateway, JWT, TLS"
 GATEWAY_SLOW_TLS: Final = "gateway, JWT, TLS, interpreted"
+GATEWAY_LOGGED: Final = "gateway, JWT, access log"
+GATEWAY_SLOW_LOGGED: Final = "gateway, JWT, access log, interpreted"
+HAPROXY_LOGGED: Final = "HAProxy jwt_verify, log"
 HAPROXY_TLS: Final = "HAProxy jwt_verify, TLS"
 NGINX_TLS: Final = "nginx plain, TLS"
 GATEWAY_PUBLIC: Final = "gateway, public"
@@ -276,6 +298,9 @@ CANDIDATES: Final = (
     Candidate(GATEWAY_SLOW, None, _gateway, _bearer, _interpreted),
     Candidate(GATEWAY_SLOW_KEY, None, _gateway, _api_key, _interpreted),
     Candidate(HAPROXY, "haproxy", _haproxy, _bearer),
+    Candidate(GATEWAY_LOGGED, None, _gateway, _bearer, _logged(_compiled)),
+    Candidate(GATEWAY_SLOW_LOGGED, None, _gateway, _bearer, _logged(_interpreted)),
+    Candidate(HAPROXY_LOGGED, "haproxy", _haproxy_logged, _bearer),
     Candidate(ENVOY, "envoy", _envoy, _bearer),
     Candidate("Traefik plain", "traefik", _traefik, _bearer, _one_thread),
     Candidate("Caddy plain", "caddy", _caddy, _bearer, _one_thread),

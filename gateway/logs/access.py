@@ -59,6 +59,7 @@ class AccessLog:
         self._own = shared is None
         self._writer = shared or Writer(out or standard_output(), events.dropped_line)
         self._line = access_line if form == "text" else _json_line
+        self._clock = _Clock()
         self._sample = sample
         self._owed = 0.0
         self._batch: list[Record] = []
@@ -120,14 +121,29 @@ class AccessLog:
             self._writer.stop()
 
     def _render(self, batch: list[Record]) -> bytes:
-        return b"".join([self._line(_finished(record)) for record in batch])
+        return b"".join([self._line(_finished(record, self._clock)) for record in batch])
 
 
-def _finished(record: Record) -> Record:
+class _Clock:
+    """Clock of the lines: most of them are of the same second as the line before."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._start = ""
+
+    def text(self, moment: float) -> str:
+        """Return POSIX seconds as text, in milliseconds."""
+        second, microseconds = divmod(round(moment * 1_000_000), 1_000_000)
+        if second != self._second:
+            at = datetime.fromtimestamp(second, UTC).isoformat(timespec="seconds")
+            self._second, self._start = second, at.removesuffix("+00:00")
+        return f"{self._start}.{microseconds // 1000:03}Z"
+
+
+def _finished(record: Record, clock: _Clock) -> Record:
     moment = record["time"]
     if isinstance(moment, float):
-        at = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
-        record["time"] = at.replace("+00:00", "Z")
+        record["time"] = clock.text(moment)
     for name, field in record.items():
         if isinstance(field, float):
             record[name] = round(field, 3)

@@ -27,6 +27,8 @@ _MOST: Final = 64
 
 def masked(text: str) -> str:
     """Return `text` with everything masked that looks like a credential of ours."""
+    if "whm_" not in text and "eyJ" not in text:  # a look costs a tenth of a search by the expression
+        return text
     return _CREDENTIALS.sub(MASK, text)
 
 

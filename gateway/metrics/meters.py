@@ -55,29 +55,36 @@ class Sizes:
         return sum(self.counts[: bits + 1])
 
 
-class VerdictMeter:
-    """Counters of the verdicts on callers."""
+class Tally:
+    """Counter of one kind of verdict."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("number",)
 
     def __init__(self) -> None:
-        self._counts: dict[str, dict[str, int]] = {}
+        self.number = 0
+
+
+class VerdictMeter:
+    """Counters of the verdicts on callers. A verdict is mostly the same as the last one, whose counter is at hand."""
+
+    __slots__ = ("_credential", "_last", "_outcome", "_tallies")
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        self._credential = self._outcome = ""
+        self._last = Tally()
 
     @property
     def counts(self) -> dict[tuple[str, ...], int]:
         """The counts by the kind of the credential, and by ``ok``, ``stale`` or the reason for the refusal."""
-        return {
-            (credential, outcome): number
-            for credential, outcomes in self._counts.items()
-            for outcome, number in outcomes.items()
-        }
+        return {label: tally.number for label, tally in self._tallies.items()}
 
     def record(self, credential: str, outcome: str) -> None:
         """Count a verdict."""
-        outcomes = self._counts.get(credential)
-        if outcomes is None:
-            outcomes = self._counts[credential] = {}
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        if credential is not self._credential or outcome is not self._outcome:
+            self._credential, self._outcome = credential, outcome
+            self._last = self._tallies.setdefault((credential, outcome), Tally())
+        self._last.number += 1
 
 
 class RouteMeter:

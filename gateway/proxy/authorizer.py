@@ -196,6 +196,7 @@ class Authorizer:
         self, question: DecisionContext, reading: ParsedHeaders, target: Target, route: Route
     ) -> Principal:
         """Authenticate the caller, with the store if needed."""
+        question.waited = True
         try:
             presented = self._presented(question, reading, target, route)
             credential, organization, now = presented.credential, presented.organization, self._clock.now()

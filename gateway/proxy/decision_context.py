@@ -34,6 +34,7 @@ class DecisionContext:
         principal: The proven caller, if a credential was looked for.
         permit: The proof that the caller may do this.
         started: Monotonic seconds at the beginning.
+        waited: The decision waited for a Task, as memory did not answer.
         hold: What it has taken of its route's limits; None where the route has none, or its phase has not run.
         shadowed: The refusal that applies if the route's rule is enforced; None if there is none or it is enforced.
     """
@@ -53,11 +54,13 @@ class DecisionContext:
         "shadowed",
         "started",
         "target",
+        "waited",
     )
 
     def __init__(self, head: RequestHead, request_id: bytes, started: float) -> None:
         self.head = head
         self.started = started
+        self.waited = False
         self.hold: Hold | None = None
         self.own_id = self.request_id = request_id
         self.reading: ParsedHeaders | None = None

@@ -22,6 +22,7 @@ class Exchange(DecisionContext):
         decided: Monotonic seconds when the caller was let through; 0 when it has not been.
         sent: The same when the request was sent, for the first time; 0 when it was not.
         headed: The same when the final head of the upstream's answer came; 0 when it has not.
+        ended: The same when all of it had come; 0 when that was later than its head, or has not been.
         cors: The field lines that the policy of its route adds to the answer; empty where there is none.
         status: Status of the answer; 499 when the client left before there was one.
         reason: Why it was refused, as a bounded word; empty when it was not.
@@ -43,6 +44,7 @@ class Exchange(DecisionContext):
         "decided",
         "delivered",
         "detail",
+        "ended",
         "growth",
         "head_refused",
         "headed",
@@ -57,7 +59,7 @@ class Exchange(DecisionContext):
         super().__init__(inbound.head, request_id, started)
         self.inbound = inbound
         self.admission: Admission | None = None
-        self.decided = self.sent = self.headed = 0.0
+        self.decided = self.sent = self.headed = self.ended = 0.0
         self.cors = b""
         self.status = 0
         self.reason = ""

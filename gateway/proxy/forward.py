@@ -175,7 +175,8 @@ class Forwarder:
             place.meter.answered(now - exchange.sent)
             if place.cluster.observers:
                 observe_answer(place.cluster, connection, response.status, now)
-            await self._relay(exchange, connection, response)
+            if not self._answer(exchange, connection, response):
+                await self._rest(exchange, connection, response)
         except UpstreamFault as fault:
             observe_fault(place.cluster, connection, fault)
             raise
@@ -187,58 +188,65 @@ class Forwarder:
                 exchange.stream.over()
                 exchange.stream = None  # they refer to each other
 
-    async def _relay(
-        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead
-    ) -> None:
+    def _answer(self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead) -> bool:
+        """Answer with what has come of the response; return whether that is all of it.
+
+        The rest is relayed, but for a tunnel, which :meth:`_rest` opens.
+        """
         inbound = exchange.inbound
         exchange.status = response.status
         if response.status >= _REFUSED:
             exchange.head_refused = response.status == TOO_LARGE or (
                 response.status in UNCLEAR and not response.keep_alive
             )
-        if self._places is not None and b"set-cookie" in response.first:
-            response = self._moved(exchange, self._places, response)
         if response.status == _SWITCHING:
-            await self._tunnel(exchange, connection, response)
-            return
+            return False
+        if self._places is not None:
+            response = self._moved(exchange, self._places, response)
         has_length = (
             b"content-length" in response.first and response.status != _NO_CONTENT
         )  # RFC 9110 section 8.6
-        pieces = connection.take()
+        pieces, complete = connection.take(), connection.complete
         start = response_start(response, exchange.request_id, exchange.cors)
         if exchange.hold is not None:
             start += exchange.hold.lines(exchange.headed)
-            if not connection.complete:
+            if not complete:
                 exchange.hold.flows_on()
         inbound.answer(
             start,
             response.kind,
             response.length if has_length else None,
             pieces=pieces,
-            complete=connection.complete,
+            complete=complete,
             source=connection,
         )
-        if not connection.complete:
-            stream = exchange.stream
-            if stream is None:
-                stream = exchange.stream = self._streams.begin(exchange)
-            connection.relay(stream.answered(response, pieces, measured=has_length))
-            if inbound.connection.full:
-                connection.pause()
-            await self._rest(exchange, connection)
+        if complete:
+            exchange.ended = exchange.headed  # what lies between is not worth a look at the clock
+            return True
+        stream = exchange.stream
+        if stream is None:
+            stream = exchange.stream = self._streams.begin(exchange)
+        connection.relay(stream.answered(response, pieces, measured=has_length))
+        if inbound.connection.full:
+            connection.pause()
+        return False
 
     @staticmethod
     def _moved(exchange: Exchange, places: CookiePlaces, response: ResponseHead) -> ResponseHead:
         """Return the response with its cookies of our names in our places."""
         route, reading = exchange.route, exchange.reading
-        if route is None or reading is None or route.internal:
+        if b"set-cookie" not in response.first or route is None or reading is None or route.internal:
             return response
         fields = places.moved(response.fields, reading.origin.host)
         return response if fields is None else response.with_fields(fields)
 
-    @staticmethod
-    async def _rest(exchange: Exchange, connection: UpstreamConnection) -> None:
+    async def _rest(self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead) -> None:
         """Let the rest of an answer flow until either side ends, or what let the caller in does, or the gateway."""
+        if response.status == _SWITCHING:
+            if self._places is not None:
+                response = self._moved(exchange, self._places, response)
+            await self._tunnel(exchange, connection, response)
+            return
         inbound = exchange.inbound
         try:
             await connection.finished()

@@ -146,7 +146,7 @@ class Pipeline:
         if inbound.head.method == b"OPTIONS" and self._answer_preflight(exchange):
             return
         route, permit = await decider.decide(exchange)
-        exchange.decided = time.monotonic()
+        exchange.decided = time.monotonic() if exchange.waited else exchange.started
         if route.cors is not None:
             exchange.cors = route.cors.lines(inbound.head)
         self._meet(exchange, target.path, route, permit)

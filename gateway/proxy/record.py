@@ -10,7 +10,7 @@ Laws:
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authcore.principal import ANONYMOUS
 from gateway.faults import describe
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from gateway.tracing.context import TracePolicy
     from gateway.tracing.ended import Spans
 
-_REFUSED = 400
-_FORBIDDEN = 403
-_SERVER_ERROR = 500
-_OF_UPSTREAM = "upstream_"
+_REFUSED: Final = 400
+_FORBIDDEN: Final = 403
+_SERVER_ERROR: Final = 500
+_OF_UPSTREAM: Final = "upstream_"
 """Beginning of the reasons that the meter of the upstream has counted where they arose."""
 
 
@@ -71,7 +71,7 @@ class Recorder:
 
     def record(self, exchange: Exchange) -> None:
         """Record an exchange that has ended."""
-        now = time.monotonic()
+        now = exchange.ended or time.monotonic()
         route = exchange.route
         meter = self._unrouted if route is None else route.meter
         if route is not None and route.internal:

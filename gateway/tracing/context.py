@@ -102,16 +102,14 @@ class OwnIds:
         """Return the next id."""
         self._number = number = (self._number + _GOLDEN) & _MASK
         digits = _DIGITS
-        return b"".join(
-            (
-                self._prefix,
-                digits[number >> 48],
-                digits[number >> 36 & 0xFFF],
-                digits[number >> 24 & 0xFFF],
-                digits[number >> 12 & 0xFFF],
-                digits[number & 0xFFF],
-                self._last,
-            )
+        return b"%b%b%b%b%b%b%b" % (
+            self._prefix,
+            digits[number >> 48],
+            digits[number >> 36 & 0xFFF],
+            digits[number >> 24 & 0xFFF],
+            digits[number >> 12 & 0xFFF],
+            digits[number & 0xFFF],
+            self._last,
         )
 
 

@@ -15,7 +15,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -83,9 +83,6 @@ class Signal(Generic[T]):
         return error
 
 
-_END: Final[Any] = object()
-
-
 class Drive:
     """Driver of one coroutine: it steps the coroutine from callbacks until it ends.
 
@@ -93,14 +90,11 @@ class Drive:
         waited: The coroutine has waited, so it does not end within the call of ``start``.
     """
 
-    __slots__ = ("_ended", "_pending", "_stepping", "_steps", "_waiting", "waited")
+    __slots__ = ("_pending", "_stepping", "_steps", "_waiting", "waited")
 
-    def __init__(
-        self, coroutine: Coroutine[Any, None, None], ended: Callable[[Exception | None], None]
-    ) -> None:
-        """Prepare to run `coroutine`; `ended` is called once, with the exception that escaped (normally None)."""
+    def __init__(self, coroutine: Coroutine[Any, None, None]) -> None:
+        """Prepare to run `coroutine`."""
         self._steps = coroutine.__await__()
-        self._ended = ended
         self._waiting: Signal[Any] | None = None
         self._pending: BaseException | None = None
         self._stepping = False
@@ -124,14 +118,25 @@ class Drive:
             self._waiting = None
             self._step(error)
 
+    def ended(self, escaped: Exception | None) -> None:
+        """Handle the end of the coroutine, with the exception that escaped (normally None); called once."""
+        raise NotImplementedError
+
     def _step(self, error: BaseException | None) -> None:
         self._stepping = True
         escaped: Exception | None = None
+        signal: Any = None
         try:
             while True:
-                # next() with a default reports the end without raising StopIteration, and most exchanges end here.
-                signal = next(self._steps, _END) if error is None else self._steps.throw(error)
-                if self._pending is None or signal is _END:
+                waits = False
+                if error is None:
+                    for signal in self._steps:  # noqa: B007 -- one step: a loop finds the end without StopIteration
+                        waits = True
+                        break
+                else:
+                    signal = self._steps.throw(error)
+                    waits = True
+                if self._pending is None or not waits:
                     break
                 error, self._pending = self._pending, None
         except StopIteration:
@@ -139,14 +144,31 @@ class Drive:
         except Exception as failure:  # noqa: BLE001 -- handed to `ended`, which reports it
             escaped = failure
         else:
-            if signal is not _END:
+            if waits:
                 self._stepping = False
                 self.waited = True
                 self._waiting = signal
                 signal.park(self)
                 return
         self._stepping = False
-        self._ended(escaped)
+        self.ended(escaped)
+
+
+class CallbackDrive(Drive):
+    """Driver of one coroutine that calls a function at its end."""
+
+    __slots__ = ("_call",)
+
+    def __init__(
+        self, coroutine: Coroutine[Any, None, None], call: Callable[[Exception | None], object]
+    ) -> None:
+        """`call` gets the exception that escaped (normally None)."""
+        super().__init__(coroutine)
+        self._call = call
+
+    def ended(self, escaped: Exception | None) -> None:
+        """Call the function."""
+        self._call(escaped)
 
 
 def settled(task: asyncio.Task[T]) -> Signal[T]:
@@ -198,7 +220,7 @@ async def attend(work: Coroutine[Any, None, T]) -> T:
         if not ended.done():
             ended.set_result(escaped)
 
-    drive = Drive(run(), settle)
+    drive = CallbackDrive(run(), settle)
     drive.start()
     try:
         escaped = await ended

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from gateway.wire.framing import LAST_CHUNK, UPGRADE, chunk
+from gateway.wire.framing import LAST_CHUNK, UPGRADE, chunk, chunked
 from gateway.wire.messages import BodyKind, ProtocolError, RequestHead
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from gateway.wire.flow import Sink, Source
     from gateway.wire.http2_refusal import Http2Refusal
 
-_CLOSE = b"Connection: close\r\n"
-_KEEP = b"Connection: keep-alive\r\n"
-_END = b"\r\n"
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP: Final = b"Connection: keep-alive\r\n"
+_END: Final = b"\r\n"
 
 
 CLOSED: Final = "the client closed the connection"
@@ -222,16 +222,15 @@ class Inbound:
             self.closes = True
             self.connection.write(self.http2.answer(int(start[9:12]), b"".join(pieces)))
             return
-        head = self.head
-        parts = [start]
+        head, framing = self.head, b""
         if kind is BodyKind.CHUNKED or kind is BodyKind.CLOSE:
             if head.minor == 1:
                 self._chunked = True
-                parts.append(b"Transfer-Encoding: chunked\r\n")
+                framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self.bare = True  # an HTTP/1.0 client finds the end by the close
         elif length is not None:
-            parts.append(b"Content-Length: %d\r\n" % length)
+            framing = b"Content-Length: %d\r\n" % length
         # If the rest of the request's body stays unread, the connection cannot be used again: announce the close.
         unread = not self.complete and (self.sink is None or complete)
         self.closes = (
@@ -242,21 +241,16 @@ class Inbound:
             or not head.keep_alive
             or self.connection.draining
         )
-        if self.closes:
-            parts.append(_CLOSE)
-        elif head.minor == 0:
-            parts.append(_KEEP)
-        parts.append(_END)
         for piece in pieces:
             self.sent += len(piece)
-            parts.append(chunk(piece) if self._chunked else piece)
-        if complete:
-            if self._chunked:
-                parts.append(LAST_CHUNK)
-        else:
+        if self._chunked:
+            pieces = chunked(pieces, complete=complete)
+        if not complete:
             self.source = source
         self.pieces.clear()
-        self.connection.write(b"".join(parts))
+        option = _CLOSE if self.closes else _KEEP if head.minor == 0 else b""
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.connection.write(b"%b%b%b\r\n%b" % (start, framing, option, body))
 
     def switch(self, start: bytes, early: bytes) -> asyncio.Transport:
         """Write a 101 and the bytes that the upstream sent behind it; return the transport.

@@ -39,8 +39,6 @@ from gateway.wire.request_line import (
 )
 
 if TYPE_CHECKING:
-    from collections import deque
-
     from gateway.wire.downstream import DownstreamConnection
     from gateway.wire.limits import ClientLimits
     from gateway.wire.messages import RequestHead
@@ -87,7 +85,7 @@ class RequestParser:
         "in_head",
     )
 
-    def __init__(self, connection: DownstreamConnection, limits: ClientLimits, ready: deque[Inbound]) -> None:
+    def __init__(self, connection: DownstreamConnection, limits: ClientLimits, ready: list[Inbound]) -> None:
         self._connection = connection
         self._limits = limits
         self._ready = ready

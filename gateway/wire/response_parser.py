@@ -17,7 +17,6 @@ Laws:
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import httptools
@@ -81,7 +80,7 @@ class ResponseParser:
     def __init__(self, known: KnownHeads) -> None:
         self._known = known
         self._parser: httptools.HttpResponseParser | None = new_response_parser(self)
-        self.heads: deque[ResponseHead] = deque()
+        self.heads: list[ResponseHead] = []
         self._method = b""
         self._used_up = False  # llhttp has read an announcement to close, and would read no further message
         self.expect(b"", upgrade=False)

@@ -30,18 +30,16 @@ class ResponseWaiter:
         self._head: Signal[ResponseHead] | None = None
         self._end: Signal[None] | None = None
 
-    async def head(self) -> ResponseHead:
-        """Return the next response head when there is one.
-
-        Raises:
-            UpstreamFault: there will be none.
-        """
+    def head(self) -> Signal[ResponseHead]:
+        """Return the signal of the next response head; it fails with an UpstreamFault if there will be none."""
+        signal: Signal[ResponseHead] = Signal()
         if self._reader.heads:
-            return self._reader.heads.popleft()
-        if self._failure is not None:
-            raise self._failure
-        self._head = Signal()
-        return await self._head
+            signal.set(self._reader.heads.pop(0))
+        elif self._failure is not None:
+            signal.fail(self._failure)
+        else:
+            self._head = signal
+        return signal
 
     async def end(self) -> None:
         """Return when the response has ended.
@@ -68,7 +66,7 @@ class ResponseWaiter:
         if head is not None:
             if self._reader.heads:
                 self._head = None
-                head.set(self._reader.heads.popleft())
+                head.set(self._reader.heads.pop(0))
             elif self._failure is not None:
                 self._head = None
                 head.fail(self._failure)

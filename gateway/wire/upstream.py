@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.drive import Signal
     from gateway.wire.endpoint import Endpoint
     from gateway.wire.flow import Sink, Source
     from gateway.wire.known_heads import KnownHeads
@@ -182,11 +183,10 @@ class UpstreamConnection:
             self._outlet.write(LAST_CHUNK)
         self._time()
 
-    def response(self) -> Coroutine[Any, Any, ResponseHead]:
-        """Return the next response head when awaited: interim heads first, the final one last.
+    def response(self) -> Signal[ResponseHead]:
+        """Return the signal of the next response head: interim heads first, the final one last.
 
-        Raises:
-            UpstreamFault: there will be none.
+        It fails with an UpstreamFault if there will be none.
         """
         return self._handover.head()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from gateway.wire.deadlines import Deadlines
-from gateway.wire.drive import Drive
+from gateway.wire.drive import CallbackDrive
 from gateway.wire.first_message import Unreadable
 from gateway.wire.frames import Frames
 from gateway.wire.threshold import Threshold
@@ -55,7 +55,7 @@ class Scene:
         self.sent = b""
         self.let_in = False
         self.escaped: list[Exception | None] = []
-        Drive(self._judge(), self.escaped.append).start()
+        CallbackDrive(self._judge(), self.escaped.append).start()
 
     async def _judge(self) -> None:
         try:

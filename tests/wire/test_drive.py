@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.wire.drive import Abandoned, Drive, Signal, offload
+from gateway.wire.drive import Abandoned, CallbackDrive, Signal, offload
 
 
 class Ran:
@@ -13,7 +13,7 @@ class Ran:
 
     def __init__(self, work: Any) -> None:
         self.ends: list[Exception | None] = []
-        self.drive = Drive(work, self.ends.append)
+        self.drive = CallbackDrive(work, self.ends.append)
         self.drive.start()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.wire.deadlines import Deadlines
-from gateway.wire.drive import Drive
+from gateway.wire.drive import CallbackDrive
 from gateway.wire.endpoint import Authority, Endpoint
 from gateway.wire.faults import PoolExhausted, UpstreamUnreachable
 from gateway.wire.messages import RequestHead
@@ -41,7 +41,7 @@ class _Asked:
         self.got: UpstreamConnection | None = None
         self.error: Exception | None = None
         self.gone = False
-        self.drive: Drive | None = None
+        self.drive: CallbackDrive | None = None
 
 
 class _Gone(Exception):
@@ -120,7 +120,7 @@ class Pool(RuleBasedStateMachine):
         def ended(error: Exception | None) -> None:
             one.error = error
 
-        one.drive = Drive(acquire(), ended)
+        one.drive = CallbackDrive(acquire(), ended)
         self._turn(one.drive.start)
 
     @initialize(to=st.lists(ENDPOINTS, min_size=OPEN, max_size=OPEN))

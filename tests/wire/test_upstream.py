@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.wire.deadlines import Deadlines
-from gateway.wire.drive import Drive
+from gateway.wire.drive import CallbackDrive
 from gateway.wire.faults import UpstreamLost
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.messages import RequestHead
@@ -47,7 +47,7 @@ class Asked:
             head_timeout=1,
             body_timeout=1,
         )
-        Drive(self._await(), lambda _: None).start()
+        CallbackDrive(self._await(), lambda _: None).start()
 
     async def _await(self) -> None:
         try:
