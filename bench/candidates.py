@@ -32,6 +32,7 @@ class Site:
         database_url: The gateway's database.
         token: An access token.
         api_key: An API key.
+        tokens: An access token of each of many users.
     """
 
     work: Path
@@ -40,6 +41,7 @@ class Site:
     database_url: str
     token: str
     api_key: str
+    tokens: tuple[str, ...] = ()
 
     def configure(self, name: str, port: int, called: str = "", **more: object) -> Path:
         """Fill in one of ``configs/`` with `more` values, write it under the name `called`, and return its path."""

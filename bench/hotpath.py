@@ -19,6 +19,7 @@ import uvloop
 
 from authcore.credentials import BearerToken
 from authcore.store.rows import Subject
+from bench.field_sets import CALLERS, varied
 from config.settings import Settings
 from gateway.app import Gateway
 from gateway.wire.known_heads import KnownHeads
@@ -85,9 +86,9 @@ def main(requests: int, rounds: int, profile: bool) -> None:  # noqa: FBT001 -- 
 
 
 async def _main(requests: int, rounds: int, *, profile: bool) -> None:
-    exchange, token = await stage()
+    exchange, tokens = await stage()
     for load in LOADS:
-        messages = [load.make(number, token) for number in range(requests)]
+        messages = [load.make(number, tokens) for number in range(requests)]
         exchange(messages[:500], load.answers)
         if profile:
             profiler = cProfile.Profile()
@@ -99,20 +100,27 @@ async def _main(requests: int, rounds: int, *, profile: bool) -> None:
         click.echo(f"{load.name:28} {1e6 * best / requests:6.2f} us a request")
 
 
-def _terse(_: int, token: bytes) -> bytes:
-    return TERSE % token
+def _terse(_: int, tokens: list[bytes]) -> bytes:
+    return TERSE % tokens[0]
 
 
-def _browser(number: int, token: bytes) -> bytes:
-    return BROWSER % (number, token)
+def _browser(number: int, tokens: list[bytes]) -> bytes:
+    return BROWSER % (number, tokens[0])
+
+
+def _varied(number: int, tokens: list[bytes]) -> bytes:
+    """Return a request with a head that the one before did not have: field set, path and caller differ."""
+    credential = f"Authorization: Bearer {tokens[number % len(tokens)].decode()}"
+    return varied(number, "/api/varied/%d", [credential]).encode()
 
 
 def _answer(number: int) -> bytes:
     """Return an answer with a head that no other answer has, as a busy upstream sends them."""
     return (
-        b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 23 Nov 2026 00:00:00 GMT\r\nContent-Type: text/plain\r\n"
+        b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Mon, 23 Nov 2026 00:%02d:%02d GMT\r\nContent-Type: text/plain\r\n"
         b'Content-Length: %d\r\nLast-Modified: Mon, 23 Nov 2026 00:00:00 GMT\r\nETag: "%d"\r\n'
-        b"Connection: keep-alive\r\nAccept-Ranges: bytes\r\n\r\n" % (100 + number, number)
+        b"Connection: keep-alive\r\nAccept-Ranges: bytes\r\n\r\n"
+        % (number // 60 % 60, number % 60, 100 + number, number)
     ) + b"x" * (100 + number)
 
 
@@ -121,12 +129,12 @@ class Load(NamedTuple):
 
     Attributes:
         name: Its name in tables.
-        make: Returns the request of a number, with a token.
+        make: Returns the request of a number, with one of the callers' tokens.
         answers: The upstream's answers.
     """
 
     name: str
-    make: Callable[[int, bytes], bytes]
+    make: Callable[[int, list[bytes]], bytes]
     answers: list[bytes]
 
 
@@ -134,6 +142,7 @@ LOADS: Final = (
     Load("terse client", _terse, [ANSWER]),
     Load("browser", _browser, [ANSWER]),
     Load("browser, answers that vary", _browser, [_answer(number) for number in range(1000)]),
+    Load("every head differs", _varied, [_answer(number) for number in range(1000)]),
 )
 
 
@@ -143,8 +152,11 @@ def _timed(exchange: Exchange, messages: list[bytes], answers: list[bytes]) -> f
     return time.perf_counter() - began
 
 
-async def stage(**groups: Any) -> tuple[Exchange, bytes]:
-    """Build a gateway whose store knows every user and whose upstream is a list of bytes; `groups` are settings."""
+async def stage(**groups: Any) -> tuple[Exchange, list[bytes]]:
+    """Build a gateway whose upstream is a list of bytes; return the exchange, and a token of each caller.
+
+    Its store knows every user. `groups` are settings.
+    """
     gateway = await Gateway.start(
         Settings.model_validate(
             {
@@ -160,10 +172,14 @@ async def stage(**groups: Any) -> tuple[Exchange, bytes]:
     )
     cast("Any", gateway._domain.identity.authenticator._principals)._store = Known()  # noqa: SLF001 -- the gateway is ours
     now = time.time()
-    token = gateway._domain.tokens.issue_access(  # noqa: SLF001
-        user_id=uuid4(), organization_id=uuid4(), email="", role_id=None, is_super_admin=False, now=now
-    ).encode()
-    await gateway._domain.identity.authenticator.authenticate(BearerToken(token), None, now)  # noqa: SLF001
+    tokens = [
+        gateway._domain.tokens.issue_access(  # noqa: SLF001
+            user_id=uuid4(), organization_id=uuid4(), email="", role_id=None, is_super_admin=False, now=now
+        ).encode()
+        for _ in range(CALLERS)
+    ]
+    for token in tokens:
+        await gateway._domain.identity.authenticator.authenticate(BearerToken(token), None, now)  # noqa: SLF001
     near, far = Wire(), Wire()
     outbox = gateway._listener.outbox = WriteBuffers(lambda _: None)  # noqa: SLF001 -- flushed by hand: no turn of the loop ends
     connection = gateway._listener.protocol()  # noqa: SLF001
@@ -186,10 +202,10 @@ async def stage(**groups: Any) -> tuple[Exchange, bytes]:
             near.written.clear()
             far.written.clear()
 
-    pass_through(TERSE % token, ANSWER)
+    pass_through(TERSE % tokens[0], ANSWER)
     if b"200 OK" not in b"".join(near.written):
         raise RuntimeError(f"the stage does not stand: {near.written!r}")
-    return exchange, token
+    return exchange, tokens
 
 
 class Known:

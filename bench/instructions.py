@@ -128,10 +128,10 @@ def _total(part: Path) -> int:
 
 async def _exchange() -> None:
     """Exchange the messages of each load; after each part, have valgrind write its counts and begin anew."""
-    exchange, token = await stage()
+    exchange, tokens = await stage()
     gc.disable()
     for load in LOADS:
-        messages = [load.make(number, token) for number in range(WARM + COUNTED)]
+        messages = [load.make(number, tokens) for number in range(WARM + COUNTED)]
         for part in (messages[:WARM], messages[WARM:]):
             exchange(part, load.answers)
             subprocess.run(["callgrind_control", "--dump", str(os.getpid())], check=True, capture_output=True)  # noqa: ASYNC221, S603, S607 -- nothing else runs here

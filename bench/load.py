@@ -7,13 +7,12 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from bench.field_sets import every
 from bench.machine import LOAD, pinned
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
-
-VARIED: Final = 1000
-"""Number of paths of a varied load."""
 
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
 
@@ -30,7 +29,7 @@ class Load:
         download: Bytes of body in each response.
         secure: It is sent by TLS, to the candidates that listen with it.
         brief: Each request has a connection of its own.
-        varied: Requests go through many paths (``%d`` in the path), whose responses differ in length.
+        varied: The head of each request differs (:mod:`bench.field_sets`), and so does that of each response.
     """
 
     name: str
@@ -55,19 +54,35 @@ class Measured:
 
 
 def run(  # noqa: PLR0913 -- the parts of one run
-    load: Load, port: int, headers: dict[str, str], seconds: float, work: Path, *, core: int | None = LOAD
+    load: Load,
+    port: int,
+    headers: Sequence[Mapping[str, str]],
+    seconds: float,
+    work: Path,
+    *,
+    core: int | None = LOAD,
 ) -> Measured:
-    """Send `load` to 127.0.0.1:`port` for `seconds`, from one core (None: from any core)."""
+    """Send `load` to 127.0.0.1:`port` for `seconds`, from one core (None: from any core).
+
+    `headers` are those of each caller; only a varied load is sent by more than the first.
+    """
     script = work / f"{load.name}.lua"
-    lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items()]
+    lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in headers[0].items()]
     if load.brief:
         lines.append('wrk.headers["Connection"] = "close"')
     if load.upload:
         lines += ['wrk.method = "POST"', f'wrk.body = string.rep("x", {load.upload})']
     path = load.path
     if load.varied:
-        lines += ["local number = 0", "request = function()", f"  number = (number + 7) % {VARIED}"]
-        lines += [f'  return wrk.format(nil, string.format("{load.path}", number))', "end"]
+        credentials = [_line(caller) for caller in headers]
+        requests = [request.replace("\r\n", "\\r\\n") for request in every(path, credentials)]
+        lines = ["local requests = {", *(f"  '{request}'," for request in requests), "}", "local number = 0"]
+        lines += [
+            "request = function()",
+            "  number = number % #requests + 1",
+            "  return requests[number]",
+            "end",
+        ]
         path = load.path % 0
     script.write_text("\n".join(lines))
     command = [
@@ -86,6 +101,11 @@ def run(  # noqa: PLR0913 -- the parts of one run
         text=True,
     )
     return _parse(done.stdout)
+
+
+def _line(caller: Mapping[str, str]) -> str:
+    """Return the field line of a caller's credential; some field without one, for a candidate that asks for none."""
+    return next((f"{name}: {value}" for name, value in caller.items()), "Accept-Charset: utf-8")
 
 
 def _parse(text: str) -> Measured:

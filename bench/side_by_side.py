@@ -14,7 +14,8 @@ import click
 
 from bench.candidates import COMPILED, PAIR, Site, program
 from bench.certificates import write_pair
-from bench.load import VARIED, Load, run
+from bench.field_sets import PATHS
+from bench.load import Load, run
 from bench.machine import LOAD, accepted, children_seconds, free_port, start
 from bench.report import Row
 from bench.world import world
@@ -62,7 +63,9 @@ class SideBySide:
         before, opened = process.cpu_seconds(), accepted(self.site.upstream)[0]
         began, busy = time.monotonic(), self._load_seconds()
         aimed = replace(load, path=candidate.path + load.path)
-        measured = run(aimed, port, dict(candidate.headers(self.site)), seconds, self.work)
+        tokens = self.site.tokens if load.varied else (self.site.token,)
+        callers = [candidate.headers(replace(self.site, token=token)) for token in tokens]
+        measured = run(aimed, port, callers, seconds, self.work)
         used = process.cpu_seconds() - before
         busy = (self._load_seconds() - busy) / (time.monotonic() - began)
         opened = (
@@ -99,7 +102,7 @@ def upstream(stack: contextlib.ExitStack, work: Path) -> tuple[int, Running]:
         (files / name).mkdir(parents=True)
         (files / name / "x").write_bytes(b"x" * size)
     (files / "api" / "varied").mkdir()
-    for number in range(VARIED):  # each has another length, so that no two response heads are equal
+    for number in range(PATHS):  # each has another length, so that no two response heads are equal
         (files / "api" / "varied" / str(number)).write_bytes(b"x" * (100 + number))
     for name in ("medium", "large"):
         (files / f"{name}.bin").write_bytes(b"x" * (65_536 if name == "medium" else 1 << 20))

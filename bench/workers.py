@@ -105,7 +105,7 @@ def main(*, rounds: int, seconds: int, pinned: bool) -> None:
         for turn in range(rounds + 1):
             for number, (process, port) in running.items():
                 used = process.cpu_seconds()
-                measured = run(LOAD, port, headers, seconds, work, core=None)
+                measured = run(LOAD, port, [headers], seconds, work, core=None)
                 used = process.cpu_seconds() - used
                 if turn:
                     found[number].append((measured.rate, used / measured.requests * 1e6))

@@ -186,6 +186,10 @@ LONGER_MODULES: Final = {
         390,
         "one class: what a client connection does in each of its states, which all share its attributes",
     ),
+    "gateway/wire/request_parser.py": (
+        310,
+        "one class: llhttp's callbacks, and the limits of a request, over the same attributes",
+    ),
     "gateway/wire/response_parser.py": (
         360,
         "one class: llhttp's callbacks, and what is done where llhttp and the RFC differ",

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
 _METHODS: Final = {BearerToken: AuthMethod.JWT, CookieToken: AuthMethod.COOKIE}
 _NOWHERE: Final = b"-" * 17
+_NEVER_CACHED: Final = (Ticket, SocketToken, CookieTwins)
+"""A tuple: ``isinstance`` with a union, compiled, makes the union anew in each call."""
 
 
 class Authenticator:
@@ -96,7 +98,7 @@ class Authenticator:
             credential: What the caller presented.
             organization: The organization the caller asks to act in; None for the credential's own.
         """
-        if isinstance(credential, Ticket | SocketToken | CookieTwins):
+        if isinstance(credential, _NEVER_CACHED):
             return None
         return self._digest(credential, organization)
 

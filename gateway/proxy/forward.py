@@ -23,8 +23,8 @@ from gateway.metrics.meters import STALE
 from gateway.proxy.attempts import deliver
 from gateway.proxy.choosing import choose, observe_answer, observe_fault
 from gateway.proxy.grown import TOO_LARGE, UNCLEAR
-from gateway.proxy.headers import interim_start, response_start
 from gateway.proxy.places import whole
+from gateway.proxy.response_headers import interim_start, response_start
 from gateway.proxy.streams import StreamEnded
 from gateway.traffic.retry import SAFE
 from gateway.wire.faults import UpstreamFault, UpstreamLost

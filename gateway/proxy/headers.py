@@ -1,4 +1,4 @@
-"""Header policy: which field lines are forwarded, removed and added, in both directions; one pure module for all.
+"""Header policy: which field lines of a request are forwarded, removed and added; one pure module for all.
 
 Laws:
 
@@ -9,7 +9,8 @@ Laws:
   naming them.
 - A name that folds onto a name that decides (``Content_Length``, ``X.API.Key``) without being that name is dropped.
 - A control byte in an injected value that decides is an error, and sends no header; in names it becomes a space.
-- Only the wire writes framing fields and Connection. A 426 alone keeps its Upgrade, and the option that goes with it.
+- Only the wire writes framing fields and Connection.
+- Of heads of one shape (:mod:`gateway.wire.templates`), the lines that pass are determined once.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ from authcore.identity_headers import DASHED, FAMILIES, HEADERS, HOSTED, display
 from authcore.principal import AuthMethod
 from gateway.cookies import without_ours
 from gateway.faults import UnsafeIdentity
-from gateway.proxy.clock import http_date
 from gateway.proxy.loops import LoopMark
+from gateway.proxy.pieces import Pieces
 from gateway.tracing.context import TracePolicy
 from gateway.traffic.deadline import STEERING
-from gateway.wire.framing import FIRST_FINAL, HOP_BY_HOP, connection_tokens
+from gateway.wire.framing import HOP_BY_HOP, connection_tokens
+from gateway.wire.messages import RequestHead
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from authcore.identity_headers import IdentityHeader
     from authcore.principal import Principal
-    from gateway.wire.messages import FieldLine, RequestHead, ResponseHead
 
 
 FORWARDED: Final = frozenset(
@@ -74,6 +75,9 @@ def fold(name: bytes) -> bytes:
     """Return the name as the most careless server would compare it: lower case, all but letters and digits ``-``."""
     return name.lower().translate(DASHED)
 
+
+_TREATMENTS: Final = 32
+"""Most ways of treating the lines of one shape that are remembered."""
 
 EVERYTHING_SENT: Final[frozenset[str]] = frozenset()
 """No identity header is withheld."""
@@ -135,6 +139,28 @@ class HeaderPolicy:
         Left out are lines whose names fold onto one of `replaced`, the credential if `strip`, and our own cookies
         unless `ours`. A request of HTTP/1.0 without Host gets `authority` (RFC 9112 section 3.2).
         """
+        template = head.template
+        if template is None:
+            return self._passing(head, replaced, authority, strip=strip, ours=ours)
+        cookie = head.first.get(b"cookie") if self.cookies and not ours else None
+        if cookie is not None and without_ours(cookie) != cookie:  # its value does not pass as it came
+            return self._passing(head, replaced, authority, strip=strip, ours=ours)
+        known = template.notes
+        if not isinstance(known, dict) or len(known) >= _TREATMENTS:
+            known = template.notes = {}
+        treatment = (strip, ours, replaced)
+        pieces: Pieces | None = known.get(treatment)
+        if pieces is None:
+            like = RequestHead(template.marked())
+            like.index()
+            passing = self._passing(like, replaced, authority, strip=strip, ours=ours)
+            pieces = known[treatment] = Pieces(passing)
+        return pieces.fill(head.values)
+
+    def _passing(
+        self, head: RequestHead, replaced: frozenset[bytes], authority: bytes, *, strip: bool, ours: bool
+    ) -> bytes:
+        """Return the same, line by line."""
         rid = self.cookies and not ours and b"cookie" in head.first
         named = connection_tokens(head) - {b"host"}
         if strip:
@@ -222,75 +248,3 @@ class HeaderPolicy:
             value = displayed(value)
         value = value.strip()
         return b"%b: %b\r\n" % (self._names[header.key], value.encode("utf-8")) if value else b""
-
-
-_RESPONSE_DROPS: Final = HOP_BY_HOP | {b"content-length", b"x-request-id"}
-
-
-def response_start(head: ResponseHead, request_id: bytes, cors: bytes = b"") -> bytes:
-    """Return the start of the client's response: status line, the upstream's fields that pass, and the request id.
-
-    A Date is added if the upstream gave none (RFC 9110 section 6.6.1). The lines of a CORS policy, if there are any,
-    replace the upstream's own.
-    """
-    notes = head.notes
-    if cors:
-        if not isinstance(notes, tuple):
-            notes = head.notes = (_passing(head, without=_CORS),)
-        start: bytes = notes[0]
-    elif isinstance(notes, bytes):  # computed before, for a response with the same lines
-        start = notes
-    else:
-        start = head.notes = _passing(head)
-    if start.startswith(_DATELESS):
-        return b"%bDate: %b\r\nX-Request-ID: %b\r\n%b" % (start[1:], http_date(), request_id, cors)
-    return b"%bX-Request-ID: %b\r\n%b" % (start, request_id, cors)
-
-
-_CORS: Final = (b"access-control-",)
-_WITHOUT_CONTROLS: Final = bytes.maketrans(bytes(range(0x20)) + b"\x7f", b" " * 9 + b"\t" + b" " * 23)
-_UPGRADE_REQUIRED: Final = 426
-_DATELESS: Final = b"\0"
-"""Prefix of a remembered start that still needs a Date."""
-
-
-def _status_line(head: ResponseHead) -> bytes:
-    """Return the status line for the client; control bytes in the reason phrase are spaces (RFC 9112 section 4)."""
-    return b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase.translate(_WITHOUT_CONTROLS))
-
-
-def _passing(head: ResponseHead, *, without: tuple[bytes, ...] = ()) -> bytes:
-    """Return the status line and the lines that pass; without those whose names begin with one of `without`."""
-    named = connection_tokens(head) - _RESPONSE_DROPS
-    parts = [_status_line(head)]
-    dated = head.status < FIRST_FINAL
-    for name, value in head.fields:
-        lower = _LOWERED.get(name)
-        if lower is None:
-            lower = _lowered(name)
-        if lower and not (named and lower in named) and not (without and lower.startswith(without)):
-            parts.append(b"%b: %b\r\n" % (name, value))
-            dated = dated or lower == b"date"
-    if head.status == _UPGRADE_REQUIRED and b"upgrade" in head.first:
-        parts.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % b", ".join(head.every(b"upgrade")))
-    return b"".join(parts) if dated else _DATELESS + b"".join(parts)
-
-
-_LOWERED: Final[dict[bytes, bytes]] = {}
-"""Memo of response field names: as received -> in lower case, or empty if they never pass. Bounded."""
-
-
-def _lowered(name: bytes) -> bytes:
-    lower = name.lower()
-    if lower in _RESPONSE_DROPS:
-        lower = b""
-    if len(_LOWERED) < _REMEMBERED and len(name) <= _LONGEST:
-        _LOWERED[name] = lower
-    return lower
-
-
-def interim_start(head: ResponseHead) -> bytes:
-    """Return the head of an interim response, without its final CRLF."""
-    dropped = _RESPONSE_DROPS | connection_tokens(head)
-    fields: list[FieldLine] = [line for line in head.fields if line[0].lower() not in dropped]
-    return _status_line(head) + b"".join(b"%b: %b\r\n" % line for line in fields)

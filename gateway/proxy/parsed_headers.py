@@ -93,6 +93,8 @@ class ParsedHeaders:
 
     def organization(self, head: RequestHead) -> UUID | None:
         """Return the organization asked for; raises as :func:`~gateway.credentials.read_organization`."""
+        if ORGANIZATION not in head.first:
+            return None
         if self._organization is None:
             self._organization = (read_organization(head, lenient=self._laws.lenient),)
         return self._organization[0]
@@ -103,7 +105,11 @@ class ParsedHeaders:
 
         Such a line is not forwarded: the upstream might act on it.
         """
-        return principal is not ANONYMOUS and contradicts_organization(head, principal.organization_id)
+        return (
+            ORGANIZATION in head.first
+            and principal is not ANONYMOUS
+            and contradicts_organization(head, principal.organization_id)
+        )
 
     def passing(  # noqa: PLR0913 -- the ways in which routes differ
         self,

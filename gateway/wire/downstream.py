@@ -93,7 +93,7 @@ class DownstreamConnection:
         self._state: int = NEW
         self._outlet: WriteBuffer | None = None  # from OPENED to LOST
         self._queue: list[Inbound] = []  # a short list, which compiled code reads faster than a deque
-        self._reader = RequestParser(self, listener.limits, self._queue)
+        self._reader = RequestParser(self, listener.limits, self._queue, listener.templates)
         self._head_seconds = listener.limits.head_seconds
         self._stalled = False  # it was dropped since its client took nothing
         self._full = self._paused = False  # flow control: written too much; reading is paused

@@ -1,22 +1,32 @@
-"""Memo of an upstream's response heads: one that comes again in the same bytes is not parsed again."""
+"""Memo of an upstream's response heads: a head that it knows, or knows the shape of, is not parsed by llhttp.
+
+A head is looked for in the same bytes first, and then among heads that differ in the values of some fields
+(:mod:`~gateway.wire.templates`).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+from gateway.wire.messages import BodyKind
+from gateway.wire.templates import FIXED_IN_RESPONSES, Templates
 
 if TYPE_CHECKING:
     from gateway.wire.messages import ResponseHead
 
 _KNOWN: Final = 128
 _KNOWN_BYTES: Final = 2048
+_MOST_DIGITS: Final = 18
+"""As in :func:`~gateway.wire.framing.parse_length`."""
 
 
 class KnownHeads:
     """Memo of one upstream's response heads by their bytes. It is bounded, and cleared as a whole when full."""
 
-    __slots__ = ("_heads", "_last", "_last_head")
+    __slots__ = ("_heads", "_last", "_last_head", "_templates")
 
     def __init__(self) -> None:
+        self._templates = Templates(FIXED_IN_RESPONSES)
         self._heads: dict[bytes, ResponseHead] = {}
         self._last = b""
         self._last_head: ResponseHead | None = None
@@ -30,13 +40,35 @@ class KnownHeads:
         start = raw[:end]
         head = self._heads.get(start)
         if head is None:
-            return None
+            head = self._alike(start)
+            if head is None:
+                return None
+            self._keep(start, head)
         self._last, self._last_head = start, head
         return end, head
 
     def add(self, raw: bytes, head: ResponseHead) -> None:
         """Add a head that was parsed and passed every check."""
+        self._templates.learn(raw[9:12], raw, raw.find(b"\r\n"), head)
+        self._keep(raw, head)
+
+    def _keep(self, raw: bytes, head: ResponseHead) -> None:
         if len(raw) <= _KNOWN_BYTES:
             if len(self._heads) >= _KNOWN:
                 self._heads.clear()
             self._heads[raw] = head
+
+    def _alike(self, raw: bytes) -> ResponseHead | None:
+        """Return a head whose shape is known; None if it is not, or announces its length in an unusual form."""
+        values: list[bytes] = []
+        template = self._templates.find(raw[9:12], raw, 0, len(raw), values)
+        if template is None or template.like is None:
+            return None
+        head = template.like.without_fields()
+        template.fill(head, values)
+        if head.kind is BodyKind.LENGTH:
+            length = head.first[b"content-length"]
+            if not length.isdigit() or length.startswith(b"0") or len(length) > _MOST_DIGITS:
+                return None
+            head.length = int(length)
+        return head

@@ -1,7 +1,8 @@
 """Memo of a client's field lines: a request that repeats them is not parsed again, but for its request line.
 
-Most clients send the same field lines again and again over one connection. Parsing is a function of the bytes; where
-anything else could matter (a body, an upgrade, an expectation, a close) the lines are not remembered.
+Most clients send the same field lines again and again over one connection. Others send lines of one shape, in which
+some values vary (:mod:`~gateway.wire.templates`). Parsing is a function of the bytes; where anything else could matter
+(a body, an upgrade, an expectation, a close) the lines are not remembered.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from gateway.wire.messages import BodyKind
+from gateway.wire.messages import BodyKind, RequestHead
 
 if TYPE_CHECKING:
-    from gateway.wire.messages import RequestHead
+    from gateway.wire.templates import Templates
 
 _LINE: Final = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[A-Za-z0-9._~!$&'()*+,=:@/?%-]*) HTTP/1\.1")
 """A plain request line (section 3): the only form that is parsed without llhttp."""
@@ -22,22 +23,23 @@ _REMEMBERED_BYTES: Final = 4096
 
 
 class KnownLines:
-    """Memo of one client connection's last plain request."""
+    """Memo of one client connection's last plain request, and of the shapes of all its listener's."""
 
-    __slots__ = ("_block", "_head", "_head_bytes", "_line", "_target_bytes")
+    __slots__ = ("_block", "_head", "_head_bytes", "_line", "_target_bytes", "_templates")
 
-    def __init__(self, head_bytes: int, target_bytes: int) -> None:
+    def __init__(self, templates: Templates, head_bytes: int, target_bytes: int) -> None:
         """Requests with a head of more than `head_bytes`, or a target of more than `target_bytes`, are not found."""
+        self._templates = templates
         self._head_bytes = head_bytes
         self._target_bytes = target_bytes
         self._line = self._block = b""
         self._head: RequestHead | None = None
 
     def find(self, raw: bytes) -> RequestHead | None:
-        """Return the head of a whole request whose lines equal the last one's; None if `raw` is anything else."""
+        """Return the head of a whole request whose lines are known, or of a known shape; None if `raw` is another."""
         block = self._block
         if not block or not raw.endswith(block):
-            return None
+            return self._alike(raw)
         end = len(raw) - len(block)
         if len(self._line) != end or not raw.startswith(self._line):
             line, head = _LINE.fullmatch(raw, 0, end), self._head
@@ -48,6 +50,28 @@ class KnownLines:
                 return None
             self._line, self._head = raw[:end], head.with_line(method, target)
         return self._head
+
+    def _alike(self, raw: bytes) -> RequestHead | None:
+        """Return the head of a whole request whose lines are of a known shape; None if `raw` is anything else."""
+        size = len(raw)
+        if size > self._head_bytes:
+            return None
+        end = raw.find(b"\r")
+        values: list[bytes] = []
+        template = self._templates.find(b"%d" % raw.count(b"\n"), raw, end, size, values)
+        if template is None:
+            return None
+        line = _LINE.fullmatch(raw, 0, end)
+        if line is None:
+            return None
+        method, target = line.groups()
+        if len(target) > self._target_bytes:
+            return None
+        head = RequestHead(method=method, target=target)
+        template.fill(head, values)
+        if size - end <= _REMEMBERED_BYTES:
+            self._line, self._block, self._head = raw[:end], raw[end:], head
+        return head
 
     def remember(self, raw: bytes, head: RequestHead) -> None:
         """Remember the field lines of `raw`, which was exactly one request, if llhttp need not parse them again."""
@@ -62,3 +86,4 @@ class KnownLines:
             and raw.find(b"\r\n\r\n") == len(raw) - 4
         ):
             self._line, self._block, self._head = raw[:end], block, head
+            self._templates.learn(b"%d" % raw.count(b"\n"), block, 0, head)

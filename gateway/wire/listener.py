@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from gateway.wire.downstream import DownstreamConnection
 from gateway.wire.proxy_protocol import ProxyPrelude
 from gateway.wire.states import in_states
+from gateway.wire.templates import FIXED_IN_REQUESTS, Templates
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,6 +44,7 @@ class Listener:
         idled: The number of connections closed because they were idle.
         draining: Every answer announces that its connection closes.
         ended: Connections without a request are closed too.
+        templates: The shapes of its clients' requests.
     """
 
     serve: Callable[[Inbound], Coroutine[object, None, None]]
@@ -60,6 +62,7 @@ class Listener:
     idled: int = 0
     draining: bool = False
     ended: bool = False
+    templates: Templates = field(default_factory=lambda: Templates(FIXED_IN_REQUESTS))
     _refused: set[DownstreamConnection] = field(default_factory=set)
     _by_network: dict[str, int] = field(default_factory=dict)
 

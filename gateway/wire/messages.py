@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from gateway.wire.templates import Template
+
 READ_OF_RESPONSES: Final = frozenset(
     {b"connection", b"content-length", b"keep-alive", b"set-cookie", b"transfer-encoding", b"upgrade"}
 )
@@ -66,15 +68,19 @@ class Fields:
         first: The first value of each name, by lower-case name.
         repeated: All values of each name that occurs more than once.
         notes: What one reader derived from the lines; None before it did. It is the only attribute that changes later.
+        template: The template that the lines were split by; None if llhttp parsed them.
+        values: The values that vary among heads of that template.
     """
 
-    __slots__ = ("fields", "first", "notes", "repeated")
+    __slots__ = ("fields", "first", "notes", "repeated", "template", "values")
 
     def __init__(self, fields: list[FieldLine] | None = None) -> None:
         self.fields: list[FieldLine] = [] if fields is None else fields
         self.first: dict[bytes, bytes] = {}
         self.repeated: dict[bytes, list[bytes]] = {}
         self.notes: object = None
+        self.template: Template | None = None
+        self.values: list[bytes] = []
 
     def index(self) -> None:
         """Fill ``first`` and ``repeated`` from ``fields``; called once, when the head is complete."""
@@ -138,6 +144,8 @@ class RequestHead(Fields):
         head.first = self.first
         head.repeated = self.repeated
         head.notes = self.notes
+        head.template = self.template
+        head.values = self.values
         head.method = method
         head.target = target
         head.minor = self.minor
@@ -171,13 +179,19 @@ class ResponseHead(Fields):
 
     def with_fields(self, fields: list[FieldLine]) -> ResponseHead:
         """Return this head with other field lines, which must agree in the names of ``READ_OF_RESPONSES``."""
-        head = ResponseHead(fields, status=self.status, minor=self.minor)
+        head = self.without_fields()
+        head.fields = fields
+        head.index()
+        return head
+
+    def without_fields(self) -> ResponseHead:
+        """Return a head with this one's status line and framing, and without field lines."""
+        head = ResponseHead(status=self.status, minor=self.minor)
         head.phrase = self.phrase
         head.keep_alive = self.keep_alive
         head.rest_seconds = self.rest_seconds
         head.kind = self.kind
         head.length = self.length
-        head.index()
         return head
 
     def index(self) -> None:

@@ -6,7 +6,7 @@ Laws:
 - ``read`` raises the first violation and must not be called again after that. ``current`` is then the request in which
   it occurred, or None.
 - A piece that is parsed ends with the head it holds, or with the body, so that every request begins a piece.
-- Repeated bytes are not parsed again (:mod:`~gateway.wire.known_lines`).
+- Lines that came before, or lines of a shape that did, are not parsed by llhttp (:mod:`~gateway.wire.known_lines`).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from gateway.wire.downstream import DownstreamConnection
     from gateway.wire.limits import ClientLimits
     from gateway.wire.messages import RequestHead
+    from gateway.wire.templates import Templates
 
 EARLY: Final = "bytes behind an upgrade request"
 URI_TOO_LONG: Final = 414
@@ -85,7 +86,13 @@ class RequestParser:
         "in_head",
     )
 
-    def __init__(self, connection: DownstreamConnection, limits: ClientLimits, ready: list[Inbound]) -> None:
+    def __init__(
+        self,
+        connection: DownstreamConnection,
+        limits: ClientLimits,
+        ready: list[Inbound],
+        templates: Templates,
+    ) -> None:
         self._connection = connection
         self._limits = limits
         self._ready = ready
@@ -97,7 +104,7 @@ class RequestParser:
         self._chunks: ChunkLines | None = None
         self._declined: Inbound | None = None
         self._spoken = False
-        self._known = KnownLines(limits.head_bytes, limits.target_bytes)
+        self._known = KnownLines(templates, limits.head_bytes, limits.target_bytes)
         self.current: Inbound | None = None
         self.in_head = False
         self.held = b""
@@ -212,13 +219,14 @@ class RequestParser:
             raise ProtocolError(BAD_REQUEST, "chunk framing without a body")
 
     def _repeated(self, raw: bytes) -> bool:
-        """Take a request whose field lines equal the last one's; return False if `raw` is anything else."""
-        head = self._known.find(raw)
-        if head is None:
+        """Take a request whose field lines, or their shape, are known; return False if `raw` is anything else."""
+        ready = self._ready
+        head = None if ready and not ready[-1].head.keep_alive else self._known.find(raw)
+        if head is None:  # or the last request ends the connection, and llhttp refuses what follows
             return False
         inbound = Inbound(self._connection, head)
         inbound.complete = True
-        self._ready.append(inbound)
+        ready.append(inbound)
         return True
 
     # -- llhttp's callbacks ------------------------------------------------------------------------------------

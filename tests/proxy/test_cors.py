@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from config.groups.browsers import Cors
 from gateway.proxy.cors import CorsPolicy, build_policy
-from gateway.proxy.headers import response_start
+from gateway.proxy.response_headers import response_start
 from gateway.wire.messages import RequestHead, ResponseHead
 
 EXACT, WILD = "https://app.example.com", "https://*.example.org:8443"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from authcore.principal import ANONYMOUS, AuthMethod, Principal
 from config.groups.serving import Header
 from gateway.faults import UnsafeIdentity
-from gateway.proxy.headers import FORWARDED, MANAGED_PREFIXES, HeaderPolicy, fold, response_start
+from gateway.proxy.headers import FORWARDED, MANAGED_PREFIXES, HeaderPolicy, fold
+from gateway.proxy.response_headers import response_start
 from gateway.wire.framing import HOP_BY_HOP
 from gateway.wire.messages import RequestHead, ResponseHead
 
