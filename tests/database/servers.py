@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -247,6 +248,12 @@ class Forwarder:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}?{query}"
 
 
+def _accepts(path: Path) -> bool:
+    """Tell whether a server listens on the Unix socket `path`, which exists a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 @contextmanager
 def pgbouncer(folder: Path, server: str, **settings: object) -> Iterator[str]:
     """Run a pooler before the server whose socket is in the folder `server`; return the folder of its own socket."""
@@ -270,7 +277,7 @@ def pgbouncer(folder: Path, server: str, **settings: object) -> Iterator[str]:
     process = spawn([path, "-q", str(folder / "ini")])
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not (folder / ".s.PGSQL.6432").exists():
+        while not _accepts(folder / ".s.PGSQL.6432"):
             assert process.poll() is None, "pgbouncer did not start"
             assert time.monotonic() < deadline
             time.sleep(0.01)
