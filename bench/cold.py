@@ -26,14 +26,13 @@ import asyncpg
 import click
 import uvloop
 
-from authcore.crypto.keyring import KeyRing
 from authcore.identity.api_keys import prefixes
 from authcore.store.keys import PresentedKey, read_candidates
 from authcore.store.subjects import SubjectQuestion, read_subjects
-from authcore.tokens.issuer import Tokens
 from bench.candidates import COMPILED, CONFIGS, Site, gateway_environment
 from bench.constant_rate import Line, percentile, request_bytes
 from bench.crowd import Crowd
+from bench.domain import SECRET, day_tokens
 from bench.machine import LOAD, UNDER_TEST, Running, describe, free_port, start
 from bench.side_by_side import require, upstream
 from gateway.dev.postgres import EmbeddedPostgres
@@ -41,7 +40,6 @@ from gateway.dev.postgres import EmbeddedPostgres
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SECRET: Final = "a-secret-of-the-benchmark-and-of-nobody-else"  # noqa: S105 -- of nobody else
 USERS: Final = 20_000
 CONNECTIONS: Final = 256
 FLOOD_SECONDS: Final = 4
@@ -57,13 +55,7 @@ class Callers:
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
-        self._tokens = Tokens(
-            KeyRing(SECRET.encode()),
-            issuer="whatomate",
-            leeway_seconds=0,
-            access_seconds=86_400,
-            refresh_seconds=90_000,
-        )
+        self._tokens = day_tokens(SECRET)
         self._now = int(time.time())
         self._numbers = count()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authcore.accounts.accounts import Accounts
 from authcore.accounts.invitations import Invitations
@@ -18,7 +18,20 @@ from authcore.tokens.issuer import Tokens
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+SECRET: Final = "a-secret-of-the-benchmark-and-of-nobody-else"  # noqa: S105 -- of nobody else
+"""The shared JWT secret of benchmarks whose gateways need the same one."""
 PASSWORD = "a password for the bench"  # noqa: S105 -- of a database that is gone in a minute
+
+
+def day_tokens(secret: str) -> Tokens:
+    """Return the issuer and verifier of tokens that `secret` signs; an access token lives for a day."""
+    return Tokens(
+        KeyRing(secret.encode()),
+        issuer="whatomate",
+        leeway_seconds=0,
+        access_seconds=86_400,
+        refresh_seconds=90_000,
+    )
 
 
 @asynccontextmanager
@@ -34,13 +47,7 @@ async def domain(url: str, secret: str) -> AsyncIterator[tuple[Accounts, Tokens]
         statement_timeout_seconds=5,
     )
     passwords = Passwords(min_length=8, cost=4, workers=1, queue=8)
-    tokens = Tokens(
-        KeyRing(secret.encode()),
-        issuer="whatomate",
-        leeway_seconds=0,
-        access_seconds=86_400,
-        refresh_seconds=90_000,
-    )
+    tokens = day_tokens(secret)
     try:
         accounts = Accounts(
             store, passwords, Sessions(store, tokens), SignInThrottle(store), Invitations(store, tokens)

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from bench.candidates import COMPILED
+from bench.domain import SECRET
 from bench.machine import TICKS, describe, free_port
 from bench.world import world
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parents[1]
 REST_SECONDS: Final = 2.0
 STARTING_SECONDS: Final = 30.0
-SECRET: Final = "a secret of the footprint's gateways, of 40 characters"  # noqa: S105 -- of a database that is gone soon
 _PROGRAM: Final = (
     "import atexit, os, sys\n"
     "atexit.register(lambda: os.write({write}, ' '.join(sys.modules).encode()))\n"

@@ -24,13 +24,12 @@ from uuid import uuid4
 import click
 
 from authcore.credentials import BearerToken
-from authcore.crypto.keyring import KeyRing
 from authcore.identity.api_keys import ApiKeys, LastUsed
 from authcore.identity.authenticator import Authenticator
 from authcore.identity.verdict_cache import Limits, VerdictCache
 from authcore.passwords.hasher import Passwords
-from authcore.tokens.issuer import Tokens
 from bench import callers, revocation
+from bench.domain import SECRET, day_tokens
 from bench.machine import LOAD, UNDER_TEST, describe
 from bench.rows import Rows
 from config.groups.serving import Header
@@ -41,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from authcore.principal import Principal
+    from authcore.tokens.issuer import Tokens
 
-SECRET: Final = "a-secret-of-the-benchmark-and-of-nobody-else"  # noqa: S105 -- of nobody else
 PRINCIPALS: Final = 100_000
 ROUNDS: Final = 9
 HITS: Final = 100_000
@@ -52,13 +51,7 @@ WHAT: Final = ("hit", "memory", "revocation", "flood", "recovery")
 
 def build(rows: Rows) -> tuple[Authenticator, Tokens, VerdictCache]:
     """Build an authenticator over `rows`, wired as in the gateway."""
-    tokens = Tokens(
-        KeyRing(SECRET.encode()),
-        issuer="whatomate",
-        leeway_seconds=0,
-        access_seconds=86_400,
-        refresh_seconds=90_000,
-    )
+    tokens = day_tokens(SECRET)
     memory = VerdictCache(
         Limits(cache_seconds=3600, cache_entries=PRINCIPALS, cache_bytes=1 << 40, stale_seconds=300)
     )

@@ -30,7 +30,7 @@ from authcore.moments import moment
 from authcore.passwords.hasher import Passwords
 from authcore.store.postgres import PostgresStore
 from bench.crowd import Crowd
-from bench.domain import PASSWORD, domain
+from bench.domain import PASSWORD, SECRET, domain
 from gateway.dev.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from authcore.accounts.accounts import Accounts
     from authcore.tokens.issuer import Tokens
 
-SECRET: Final = "a-secret-of-the-benchmark-and-of-nobody-else"  # noqa: S105 -- of nobody else
 TIMES: Final = 8
 """How often each verdict is asked for: PostgreSQL considers a generic plan from the sixth time on."""
 TOGETHER: Final = 32

@@ -19,6 +19,7 @@ from typing import Final
 import click
 
 from bench.candidates import program
+from bench.domain import SECRET
 from bench.machine import LOAD, UNDER_TEST, describe, free_port, start
 from bench.traffic import Nodes
 
@@ -45,7 +46,7 @@ def _gateway(work: Path, port: int, upstream: int, redis: int) -> dict[str, str]
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
         "GATEWAY_ADMIN_LISTEN": "127.0.0.1:0",
         "GATEWAY_DATABASE_URL": "postgresql://nobody@127.0.0.1:9/none",  # a public route asks nobody
-        "GATEWAY_JWT_SECRET": "a-secret-of-the-benchmark-and-of-nobody-else",
+        "GATEWAY_JWT_SECRET": SECRET,
         "GATEWAY_ROUTES": str(routes),
         "GATEWAY_LIMITS_URL": f"redis://127.0.0.1:{redis}/0",
         "GATEWAY_LIMITS_REPLICAS": "2",

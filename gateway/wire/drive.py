@@ -119,7 +119,10 @@ class Drive:
             self._step(error)
 
     def ended(self, escaped: Exception | None) -> None:
-        """Handle the end of the coroutine, with the exception that escaped (normally None); called once."""
+        """Handle the end of the coroutine, with the exception that escaped (normally None); called once.
+
+        Each subclass does. The class is no ABC, since compiled code calls this method directly.
+        """
         raise NotImplementedError
 
     def _step(self, error: BaseException | None) -> None:

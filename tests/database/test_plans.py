@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bench.crowd import Crowd
-from bench.plans import SECRET, TOGETHER, look
+from bench.domain import SECRET
+from bench.plans import TOGETHER, look
 from gateway.dev.postgres import EmbeddedPostgres
 from tests.support.databases import execute, finish
 
