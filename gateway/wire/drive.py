@@ -55,7 +55,9 @@ class Signal(Generic[T]):
         if not self.done:
             self.done = True
             self._error = error
+            origin = error.__traceback__
             self._wake()
+            error.__traceback__ = origin  # see Drive.throw
 
     def _wake(self) -> None:
         drive, self._drive = self._drive, None
@@ -102,21 +104,28 @@ class Drive:
 
     def start(self) -> None:
         """Run to the first await of an unset signal, or to the end."""
-        self._step(None)
+        self._step()
 
     def resume(self, signal: Signal[Any]) -> None:
         """Continue after `signal`; a signal that is no longer awaited is ignored."""
         if signal is self._waiting:
             self._waiting = None
-            self._step(None)
+            self._step()
 
     def throw(self, error: BaseException) -> None:
-        """Raise `error` where the coroutine waits, or at its next await if it is running now."""
+        """Raise `error` where the coroutine waits, or at its next await if it is running now.
+
+        Its traceback is afterwards what it was. Else it would refer to the coroutine's frames, they to the frames that
+        called them, and these to the error: a cycle, which holds all of the request until the garbage collector comes.
+        """
         if self._stepping:
             self._pending = error
         elif self._waiting is not None:
             self._waiting = None
-            self._step(error)
+            self._pending = error
+            origin = error.__traceback__
+            self._step()
+            error.__traceback__ = origin
 
     def ended(self, escaped: Exception | None) -> None:
         """Handle the end of the coroutine, with the exception that escaped (normally None); called once.
@@ -125,23 +134,22 @@ class Drive:
         """
         raise NotImplementedError
 
-    def _step(self, error: BaseException | None) -> None:
+    def _step(self) -> None:
         self._stepping = True
         escaped: Exception | None = None
         signal: Any = None
         try:
             while True:
                 waits = False
-                if error is None:
+                if self._pending is None:
                     for signal in self._steps:  # noqa: B007 -- one step: a loop finds the end without StopIteration
                         waits = True
                         break
                 else:
-                    signal = self._steps.throw(error)
+                    signal = self._steps.throw(self._taken(self._pending))
                     waits = True
                 if self._pending is None or not waits:
                     break
-                error, self._pending = self._pending, None
         except StopIteration:
             pass
         except Exception as failure:  # noqa: BLE001 -- handed to `ended`, which reports it
@@ -155,6 +163,11 @@ class Drive:
                 return
         self._stepping = False
         self.ended(escaped)
+
+    def _taken(self, error: BaseException) -> BaseException:
+        """Return the pending error, which nothing of the drive refers to any more: see `throw`."""
+        self._pending = None
+        return error
 
 
 class CallbackDrive(Drive):
