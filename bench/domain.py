@@ -11,6 +11,7 @@ from authcore.accounts.sessions import Sessions
 from authcore.crypto.keyring import KeyRing
 from authcore.passwords.hasher import Passwords
 from authcore.sign_in_throttle import SignInThrottle
+from authcore.store.attempts import AttemptLimits
 from authcore.store.migrate import migrate
 from authcore.store.postgres import PostgresStore
 from authcore.tokens.issuer import Tokens
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 SECRET: Final = "a-secret-of-the-benchmark-and-of-nobody-else"  # noqa: S105 -- of nobody else
 """The shared JWT secret of benchmarks whose gateways need the same one."""
 PASSWORD = "a password for the bench"  # noqa: S105 -- of a database that is gone in a minute
+_LIMITS: Final = AttemptLimits(address_free_failures=100_000)
+"""All callers of a benchmark are registered from one address."""
 
 
 def day_tokens(secret: str) -> Tokens:
@@ -50,7 +53,11 @@ async def domain(url: str, secret: str) -> AsyncIterator[tuple[Accounts, Tokens]
     tokens = day_tokens(secret)
     try:
         accounts = Accounts(
-            store, passwords, Sessions(store, tokens), SignInThrottle(store), Invitations(store, tokens)
+            store,
+            passwords,
+            Sessions(store, tokens),
+            SignInThrottle(store, _LIMITS),
+            Invitations(store, tokens),
         )
         yield accounts, tokens
     finally:

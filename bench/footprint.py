@@ -86,6 +86,7 @@ def gateway(tree: Path, url: str) -> Iterator[tuple[subprocess.Popen[bytes], int
         "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:9",
         "GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": "0",
         "GATEWAY_LOG_ACCESS": "false",
+        "GATEWAY_LIMIT_CONNECTIONS_PER_ADDRESS": "0",
     }
     read, write = os.pipe()
     process = subprocess.Popen(  # noqa: S603 -- the gateway
@@ -127,7 +128,11 @@ def cpu_seconds(pid: int) -> float:
 
 
 def idle_cost(pid: int, port: int, number: int) -> float:
-    """Return the KiB that an idle connection costs, of `number` that were each answered once."""
+    """Return the KiB that an idle connection costs, of `number` that were each answered once: 502, as no upstream is there.
+
+    Raises:
+        click.ClickException: one was answered otherwise, such as 503 for too many connections.
+    """
     before = memory(pid)["Rss"]
     with ExitStack() as closing:
         for _ in range(number):
@@ -135,7 +140,8 @@ def idle_cost(pid: int, port: int, number: int) -> float:
             client.sendall(
                 b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
             )
-            client.recv(4096)
+            if b" 502 " not in (answer := client.recv(4096)).partition(b"\r\n")[0]:
+                raise click.ClickException(f"a connection was answered by {answer[:80]!r}")
         time.sleep(1)
         return (memory(pid)["Rss"] - before) * 1024 / number
 
