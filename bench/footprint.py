@@ -128,7 +128,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def idle_cost(pid: int, port: int, number: int) -> float:
-    """Return the KiB that an idle connection costs, of `number` that were each answered once: 502, as no upstream is there.
+    """Return the KiB that an idle connection costs, of `number` that were each answered 502: there is no upstream.
 
     Raises:
         click.ClickException: one was answered otherwise, such as 503 for too many connections.

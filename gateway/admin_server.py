@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
@@ -96,7 +97,7 @@ class Page(NamedTuple):
     body: bytes
     media: str = JSON
     status: int = 200
-    headers: Mapping[str, str] = {}
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class AdminServer:

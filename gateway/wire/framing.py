@@ -22,6 +22,9 @@ NOT_IMPLEMENTED: Final = 501
 VERSION_NOT_SUPPORTED: Final = 505
 EXPECTATION_FAILED: Final = 417
 
+MOST_DIGITS: Final = 18
+"""Of a Content-Length: so many fit a signed 64-bit number."""
+
 _NO_CONTENT: Final = 204
 _NOT_MODIFIED: Final = 304
 FIRST_INTERIM: Final = 100
@@ -157,7 +160,7 @@ def parse_length(value: bytes, status: int) -> int:
     Raises:
         ProtocolError: with `status`, the value is anything else.
     """
-    if not value.isdigit() or len(value) > 18:  # noqa: PLR2004 -- 18 digits fit a signed 64-bit number
+    if not value.isdigit() or len(value) > MOST_DIGITS:
         raise ProtocolError(status, "malformed content-length field")
     return int(value)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gateway.wire.framing import MOST_DIGITS
 from gateway.wire.messages import BodyKind
 from gateway.wire.templates import FIXED_IN_RESPONSES, Templates
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
 _KNOWN: Final = 128
 _KNOWN_BYTES: Final = 2048
-_MOST_DIGITS: Final = 18
-"""As in :func:`~gateway.wire.framing.parse_length`."""
 
 
 class KnownHeads:
@@ -68,7 +67,7 @@ class KnownHeads:
         template.fill(head, values)
         if head.kind is BodyKind.LENGTH:
             length = head.first[b"content-length"]
-            if not length.isdigit() or length.startswith(b"0") or len(length) > _MOST_DIGITS:
+            if not length.isdigit() or length.startswith(b"0") or len(length) > MOST_DIGITS:
                 return None
             head.length = int(length)
         return head
