@@ -31,6 +31,8 @@ ORGANIZATION_MALFORMED: Final = "X-Organization-ID is not a UUID"
 _UUID: Final = re.compile(rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _OF_TOKENS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 """The characters of a token68 before its padding (RFC 9110 section 11.2)."""
+_SAME: Final = bytes(byte if byte in _OF_TOKENS else _OF_TOKENS[0] for byte in range(256))
+"""A translation that leaves those characters alone, and every other byte not."""
 
 
 class HeaderFields(Protocol):
@@ -77,7 +79,7 @@ def _bearer(value: bytes) -> bytes:
     scheme, _, rest = value.partition(b" ")
     token = rest.lstrip(b" ")
     body = token.rstrip(b"=")
-    if scheme.lower() != b"bearer" or not body or body.translate(None, _OF_TOKENS):
+    if scheme.lower() != b"bearer" or not body or body.translate(_SAME) != body:
         raise CredentialMalformed
     return token
 

@@ -85,7 +85,7 @@ class Authenticator:
         self._last_used = last_used
         self._memory = memory
         self._foreign = foreign
-        self._secret = secrets.token_bytes(32)
+        self._keyed = blake2b(key=secrets.token_bytes(32), digest_size=16)
 
     def key_of(self, credential: Credential | CookieTwins, organization: UUID | None) -> bytes | None:
         """Return the cache key of a credential; None for one that opens a socket, which is never cached.
@@ -201,7 +201,9 @@ class Authenticator:
         else:
             kind, proof = b"k", credential.key
         where = _NOWHERE if organization is None else b"+" + organization.bytes
-        return blake2b(kind + where + proof, key=self._secret, digest_size=16).digest()
+        digest = self._keyed.copy()  # a new one would mix in its key again
+        digest.update(kind + where + proof)
+        return digest.digest()
 
     async def _open(self, token: bytes, now: float) -> Principal:
         """Prove a token that is to open a socket: a ticket or an access token, whichever it turns out to be.
