@@ -48,6 +48,8 @@ _OF_ONE_CALLER: Final = frozenset({b"authorization", b"cookie", b"set-cookie", b
 _PLAIN: Final = bytes(byte if byte in range(0x20, 0x7F) else 0x20 for byte in range(256))
 """Translation that changes every value but those of visible ASCII and spaces."""
 
+_SPACE: Final = 0x20
+
 MARK: Final = b"\1"
 """Byte on either side of a gap's number in :meth:`Template.marked`; no value of a parsed head has it."""
 
@@ -96,18 +98,25 @@ class Template:
 
     def split(self, raw: bytes, at: int, values: list[bytes]) -> int:
         """Append to `values` those of a head of this shape that begins at `at`; return its end, or -1 if it is none."""
-        if not raw.startswith(self._before, at):
+        begin, at = at, at + len(self._before)
+        if (
+            raw[begin:at] != self._before
+        ):  # startswith(…, begin) would parse its arguments, which takes longer
             return -1
-        at += len(self._before)
         for after in self._after:
             end = raw.find(b"\r", at)
-            if end <= at or not raw.startswith(after, end):
+            if end <= at:
                 return -1
             value = raw[at:end]
-            if value.translate(_PLAIN) != value or value.strip() != value:
+            at = end + len(after)
+            if (
+                raw[end:at] != after
+                or value.translate(_PLAIN) != value
+                or value[0] == _SPACE
+                or value[-1] == _SPACE
+            ):
                 return -1
             values.append(value)
-            at = end + len(after)
         return at
 
     def fill(self, head: Fields, values: list[bytes]) -> None:
