@@ -32,7 +32,7 @@ _UUID: Final = re.compile(rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12
 _OF_TOKENS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 """The characters of a token68 before its padding (RFC 9110 section 11.2)."""
 _SAME: Final = bytes(byte if byte in _OF_TOKENS else _OF_TOKENS[0] for byte in range(256))
-"""A translation that leaves those characters alone, and every other byte not."""
+"""A translation that leaves those characters alone, and changes every other byte."""
 
 
 class HeaderFields(Protocol):

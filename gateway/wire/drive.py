@@ -115,8 +115,9 @@ class Drive:
     def throw(self, error: BaseException) -> None:
         """Raise `error` where the coroutine waits, or at its next await if it is running now.
 
-        Its traceback is afterwards what it was. Else it would refer to the coroutine's frames, they to the frames that
-        called them, and these to the error: a cycle, which holds all of the request until the garbage collector comes.
+        After a coroutine that waited, the error's traceback is what it was before. Else it would refer to the
+        coroutine's frames, they to the frames that called them, and these to the error: a cycle, which holds all of the
+        request until the garbage collector comes. So an error is reported before the coroutine waits again.
         """
         if self._stepping:
             self._pending = error
