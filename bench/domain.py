@@ -19,7 +19,7 @@ from authcore.tokens.issuer import Tokens
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-SECRET: Final = "a-secret-of-the-benchmark-and-of-nobody-else"  # noqa: S105 -- of nobody else
+SECRET: Final = "a-secret-of-the-benchmark-and-of-nobody-else"  # noqa: S105 -- signs for databases of benchmarks alone
 """The shared JWT secret of benchmarks whose gateways need the same one."""
 PASSWORD = "a password for the bench"  # noqa: S105 -- of a database that is gone in a minute
 _LIMITS: Final = AttemptLimits(address_free_failures=100_000)

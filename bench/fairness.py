@@ -26,7 +26,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import click
 
-from bench.domain import SECRET
+from bench.domain import PASSWORD, SECRET
 from bench.flood import create_key, login, register
 from bench.machine import describe
 from gateway.dev.postgres import EmbeddedPostgres
@@ -34,7 +34,6 @@ from gateway.dev.postgres import EmbeddedPostgres
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-PASSWORD: Final = "a password for the bench"  # noqa: S105 -- of a database that is gone in a minute
 OWNER, FLOODER, VICTIM = "owner@example.com", "flooder@example.com", "victim@example.com"
 FLOODS: Final = ("login", "register", "keys")
 NEIGHBOUR: Final = "login at the flood's address"

@@ -98,10 +98,9 @@ class Template:
 
     def split(self, raw: bytes, at: int, values: list[bytes]) -> int:
         """Append to `values` those of a head of this shape that begins at `at`; return its end, or -1 if it is none."""
+        # Slices are compared: startswith(…, begin) parses its arguments, which takes longer.
         begin, at = at, at + len(self._before)
-        if (
-            raw[begin:at] != self._before
-        ):  # startswith(…, begin) would parse its arguments, which takes longer
+        if raw[begin:at] != self._before:
             return -1
         for after in self._after:
             end = raw.find(b"\r", at)

@@ -111,6 +111,34 @@ def test_an_error_thrown_in_while_it_runs_is_kept_for_the_next_wait() -> None:
     assert (steps, ran.ends) == (["still running", "thrown"], [None])
 
 
+@pytest.mark.parametrize("way", ["failed", "thrown"])
+def test_an_error_that_was_handled_keeps_no_frame_of_the_coroutine(way: str) -> None:
+    error = ValueError("no")
+    try:
+        raise error
+    except ValueError:
+        origin = error.__traceback__
+    signal: Signal[None] = Signal()
+    handled: list[tuple[bool, bool]] = []
+
+    async def work() -> None:
+        try:
+            await signal
+        except ValueError as raised:
+            handled.append((raised is error, raised.__traceback__ is origin))
+
+    ran = Ran(work())
+    if way == "failed":
+        signal.fail(error)
+    else:
+        ran.drive.throw(error)
+    assert (handled, ran.ends) == (
+        [(True, False)],
+        [None],
+    )  # where it is handled, its traceback tells the way
+    assert error.__traceback__ is origin
+
+
 def test_what_escapes_is_handed_over_once() -> None:
     error = ValueError("escaped")
 
