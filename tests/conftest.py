@@ -5,17 +5,14 @@ What they hand out is in tests/support.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from gateway.dev.postgres import EmbeddedPostgres
-from tests.support.databases import execute, finish, fresh_database, named
+from tests.support.databases import execute, finish, fresh_database, named, server_folder
 from tests.support.peers import Client, Upstream
 from tests.support.worlds import populated, starter
 
@@ -33,13 +30,8 @@ settings.load_profile("any machine")
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """The server, by its own database ``gateway``; tests take `database_url` or `migrated_url` instead."""
-    directory = Path(tempfile.mkdtemp(prefix="whatomate-tests-"))
-    directory.chmod(0o755)  # as root the server is another user, who must get in
-    try:
-        with EmbeddedPostgres(directory, durable=False) as postgres:
-            yield postgres.url
-    finally:
-        shutil.rmtree(directory)
+    with server_folder("whatomate-tests-") as folder, EmbeddedPostgres(folder, durable=False) as postgres:
+        yield postgres.url
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +10,11 @@ from bench.crowd import Crowd
 from bench.domain import SECRET
 from bench.plans import TOGETHER, look
 from gateway.dev.postgres import EmbeddedPostgres
-from tests.support.databases import execute, finish
+from tests.support.databases import execute, finish, server_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from bench.plans import Seen
 
@@ -38,11 +37,8 @@ class Crowded:
 
 @pytest.fixture(scope="module")
 def crowded() -> Iterator[Crowded]:
-    with tempfile.TemporaryDirectory(prefix="crowd-", dir="/tmp") as work:
-        Path(work).chmod(0o755)  # the server is never root
-        folder = Path(work) / "postgres"
-        with EmbeddedPostgres(folder, durable=False) as postgres:
-            yield Crowded(postgres, folder / "postgres.log")
+    with server_folder("crowd-") as folder, EmbeddedPostgres(folder, durable=False) as postgres:
+        yield Crowded(postgres, folder / "postgres.log")
 
 
 @pytest.fixture(scope="module")

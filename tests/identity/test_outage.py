@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +22,7 @@ from authcore.store.circuit import ended
 from authcore.store.migrate import migrate
 from gateway.dev.postgres import EmbeddedPostgres
 from tests.support.calls import ask_at, bearer, get, is_refusal, post
-from tests.support.databases import execute, finish, named
+from tests.support.databases import execute, finish, named, server_folder
 from tests.support.processes import Process, eventually
 from tests.support.worlds import PASSWORD
 
@@ -40,13 +38,8 @@ WAYS = ["stopped", "killed", "paused"]
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedPostgres]:
     """A server of this module's own, to be stopped and killed."""
-    directory = Path(tempfile.mkdtemp(prefix="whatomate-outage-"))
-    directory.chmod(0o755)  # as root the server is another user, who must get in
-    try:
-        with EmbeddedPostgres(directory, durable=False) as postgres:
-            yield postgres
-    finally:
-        shutil.rmtree(directory)
+    with server_folder("whatomate-outage-") as folder, EmbeddedPostgres(folder, durable=False) as postgres:
+        yield postgres
 
 
 @pytest.fixture

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -13,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
 T = TypeVar("T")
+
+# A file system in memory, where Linux has one, and the bytes the tests' databases may come to in it.
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of an unguessable name is made in it
+_MEMORY_BYTES = 2 << 30
 
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
@@ -42,6 +50,22 @@ async def fetch(url: str, statement: str) -> Any:
 def named(url: str, database: str) -> str:
     """The same server's URL with another database in it."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+@contextmanager
+def server_folder(prefix: str) -> Iterator[Path]:
+    """Make a folder for a server's files, in memory if there is room; it is removed in the end.
+
+    A fresh database for each test is a few hundred files made and removed. Where ext4 has just removed many files, it
+    looks at each of their inodes before it makes one: that was a third of all processor time of the suite.
+    """
+    in_memory = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _MEMORY_BYTES
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_MEMORY if in_memory else None))
+    folder.chmod(0o755)  # as root the server is another user, who must get in
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def fresh_database(server: str, template: str) -> Iterator[str]:
