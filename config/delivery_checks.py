@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from authcore.identity_headers import ALL, withheld
 from config.delivery import STALE
-from config.routes import DEFAULT_UPSTREAM
+from config.route_plan import DEFAULT_UPSTREAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from config.groups.health import EjectionEntry, HealthEntry
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.routes import UpstreamEntry
     from config.settings import Settings
 

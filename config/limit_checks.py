@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from config.groups.limiting import Limits
-    from config.route_file import PlannedRoute, RoutePlan
+    from config.route_plan import PlannedRoute, RoutePlan
     from config.settings import Settings
 
 NETWORK: Final = "network"

@@ -34,7 +34,7 @@ from config.layers import (
     why,
 )
 from config.names import foreign_names, misspelled
-from config.route_file import RoutesRefused, read_plan
+from config.route_plan import RoutesRefused, read_plan
 from config.settings import Settings
 
 if TYPE_CHECKING:

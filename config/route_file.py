@@ -9,7 +9,6 @@ Laws:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -19,54 +18,21 @@ from config.former_names import take_former_name
 from config.health_checks import entry_problems as entry_health_problems
 from config.limit_checks import limit_problems
 from config.loop_checks import loop_problems
-from config.overlaps import MatchClaim, overlaps
+from config.overlaps import overlaps
 from config.route_checks import entry_problems
+from config.route_plan import DEFAULT_UPSTREAM, Case, PlannedRoute, RoutePlan, RoutesRefused
 from config.route_reader import RouteReader
 from config.route_text import read_text
-from config.routes import DEFAULT_UPSTREAM
 from config.tls_checks import entry_problems as entry_tls_problems
 from config.traffic_checks import balance_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from config.limits import LimitEntry
-    from config.patterns import PathPattern
     from config.route_checks import Problem
     from config.routes import RouteEntry, UpstreamEntry
     from config.settings import Settings
-
-
-class RoutesRefused(Exception):
-    """A route file that cannot be used.
-
-    Attributes:
-        problems: Each problem as one line, ``file:line: what is wrong and what to do``; never empty.
-    """
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One path of one host with its methods: a part of a route's match condition.
-
-    Attributes:
-        host: A host, a wildcard, or empty for any host.
-        methods: The methods as written; None for any.
-        path: The path pattern.
-        prefix: It was written as a prefix: other spellings of the path are meant as well.
-    """
-
-    host: str
-    methods: tuple[str, ...] | None
-    path: PathPattern
-    prefix: bool = False
-
-    def __str__(self) -> str:
-        return f"{' '.join(self.methods or ('*',))} {self.host}{self.path}"
 
 
 def _cases(entry: RouteEntry) -> Iterator[Case]:
@@ -77,64 +43,12 @@ def _cases(entry: RouteEntry) -> Iterator[Case]:
                 yield Case(host, methods, path, is_prefix)
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRoute:
-    """Route of a plan, and where it was written.
-
-    Attributes:
-        entry: The route as written.
-        cases: Its match condition, split into one path of one host each.
-        origin: ``file:line``.
-        layer: 0 for a route of the preset, 1 for one of the file.
-    """
-
-    entry: RouteEntry
-    cases: tuple[Case, ...]
-    origin: str
-    layer: int
-
-    @property
-    def allows_anonymous(self) -> bool:
-        """True if it admits callers without a credential."""
-        return self.entry.auth != "required"
-
-    def claims(self, owner: int) -> Iterator[MatchClaim]:
-        """Yield its match conditions for the overlap check."""
-        for case in self.cases:
-            methods = None if case.methods is None else frozenset(with_head(case.methods))
-            yield MatchClaim(case.host, case.path, methods, self.layer, self.allows_anonymous, owner)
-
-
-@dataclass(frozen=True, slots=True)
-class RoutePlan:
-    """Upstreams and routes that a gateway forwards to, and the limits that they name.
-
-    Attributes:
-        hosted_limits: Names of the limits of the gateway's own endpoints; None for those of the settings.
-        former: Each ``file:line`` at which the upstream of GATEWAY_UPSTREAM_URL has its former name.
-    """
-
-    upstreams: dict[str, UpstreamEntry]
-    routes: tuple[PlannedRoute, ...]
-    limits: dict[str, LimitEntry] = field(default_factory=dict)
-    hosted_limits: tuple[str, ...] | None = None
-    former: tuple[str, ...] = ()
-
-
-def with_head(methods: Iterable[str]) -> list[str]:
-    """Return methods as routes accept them: GET includes HEAD (RFC 9110 section 9.3.2)."""
-    named = list(methods)
-    return [*named, "HEAD"] if "GET" in named else named
-
-
-def read_plan(settings: Settings) -> RoutePlan | None:
-    """Return the configured plan; None if neither route file nor preset is set.
+def read_layers(settings: Settings) -> RoutePlan:
+    """Return the plan of the preset and the route file of `settings`.
 
     Raises:
         RoutesRefused: with every problem found.
     """
-    if settings.routes is None and settings.preset == "none":
-        return None
     problems: list[tuple[str, int, str]] = []
     upstreams: dict[str, UpstreamEntry | None] = {}
     routes: dict[str, PlannedRoute] = {}

@@ -8,13 +8,12 @@ Laws:
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from config.delivery import RoutePolicies, UpstreamPolicies
 from config.entries import Entry, Name, Some
-from config.former_names import PRESENT
 from config.groups.browsers import Cors
 from config.groups.health import HealthKeys
 from config.groups.tls import TlsEntry
@@ -31,6 +30,7 @@ from config.groups.traffic import (
 )
 from config.limits import LimitEntry
 from config.patterns import PathPattern
+from config.route_plan import DEFAULT_UPSTREAM
 from config.route_values import (
     FieldName,
     HeaderValue,
@@ -45,11 +45,6 @@ from config.route_values import (
     Seconds,
     Urls,
 )
-
-DEFAULT_UPSTREAM: Final = PRESENT
-"""Name of the upstream of ``GATEWAY_UPSTREAM_URL``, unless the file defines it."""
-HOSTED_UPSTREAM: Final = "gateway"
-"""Name of the gateway's own application in log and metrics."""
 
 
 class UpstreamEntry(Entry, UpstreamPolicies, HealthKeys):

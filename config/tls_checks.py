@@ -15,7 +15,7 @@ from config.listener_checks import collide
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.settings import Settings
 
 DAY_SECONDS: Final = 86_400.0

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.routes import UpstreamEntry
     from config.settings import Settings
 

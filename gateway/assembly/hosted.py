@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from config.routes import HOSTED_UPSTREAM
+from config.route_plan import HOSTED_UPSTREAM
 from gateway.assembly.browsers import session_cookies
 from gateway.assembly.signing import identity_keys
 from gateway.assembly.sso import build_desk

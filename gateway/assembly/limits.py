@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from config.limits import LimitEntry
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.settings import Settings
     from gateway.assembly.shared_limits import SharedLimits
     from gateway.background import BackgroundTasks

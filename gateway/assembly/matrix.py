@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from authcore.authorize import Requirement
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.routes import RouteEntry
 
 NOBODY: Final = "nobody"

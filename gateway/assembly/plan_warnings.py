@@ -1,6 +1,6 @@
 """Warnings about a route plan: what loads, and is perhaps not what was meant.
 
-A mistake that no plan may have is a problem of ``config.route_file`` instead, and keeps the plan from loading.
+A mistake that no plan may have is a problem of :mod:`config.route_file` instead, and keeps the plan from loading.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from config.health_checks import health_doubts
 from config.limit_checks import planned_limit_doubts
 from config.overlaps import ClaimIndex
 from config.patterns import Relation, compare
-from config.routes import DEFAULT_UPSTREAM, HOSTED_UPSTREAM
+from config.route_plan import DEFAULT_UPSTREAM, HOSTED_UPSTREAM
 from config.traffic_checks import balance_doubts
 from gateway.assembly.delivery_warnings import delivery_warnings
 from gateway.assembly.route_compiler import requirement_of
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from config.overlaps import MatchClaim
-    from config.route_file import PlannedRoute, RoutePlan
+    from config.route_plan import PlannedRoute, RoutePlan
     from config.settings import Settings
 
 

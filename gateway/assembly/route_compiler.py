@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from authcore.authorize import AUTHENTICATED, OPTIONAL, PUBLIC, Requirement
 from authcore.identity_headers import withheld
 from config.patterns import PathPattern
-from config.route_file import RoutesRefused
+from config.route_plan import RoutesRefused
 from gateway.assembly.deliveries import of_route
 from gateway.proxy.cors import build_policy
 from gateway.proxy.hash_key import parse_hash_key
@@ -19,7 +19,7 @@ from gateway.proxy.routes import Pattern, Route, of_method
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from config.route_file import PlannedRoute, RoutePlan
+    from config.route_plan import PlannedRoute, RoutePlan
     from config.routes import RouteEntry
     from config.settings import Settings
     from gateway.assembly.limits import PlannedLimits

@@ -6,8 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
-from config.route_file import read_plan
-from config.routes import DEFAULT_UPSTREAM
+from config.route_plan import DEFAULT_UPSTREAM, read_plan
 from gateway.assembly.limits import Limiting
 from gateway.assembly.route_compiler import planned_rules, preflights_of, refuse_hosted
 from gateway.endpoints.hosted import hosted_endpoints
@@ -18,7 +17,7 @@ from gateway.proxy.routes import Pattern, Route, RouteTable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.settings import Settings
     from gateway.assembly.limits import PlannedLimits
     from gateway.endpoints.endpoint import Endpoint

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from config.route_file import RoutesRefused, read_plan
+from config.route_plan import RoutesRefused, read_plan
 from gateway.assembly.limits import Limiting
 from gateway.assembly.plan_warnings import plan_warnings
 from gateway.assembly.routes import build_routes
 
 if TYPE_CHECKING:
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.settings import Settings
     from gateway.assembly.upstreams import Upstreams
     from gateway.metrics import Metrics

@@ -19,7 +19,7 @@ import structlog
 
 from authcore.identity_headers import ALL, withheld
 from config.groups.traffic import EndpointEntry
-from config.routes import DEFAULT_UPSTREAM
+from config.route_plan import DEFAULT_UPSTREAM
 from gateway.assembly.deliveries import Deliveries, flat
 from gateway.assembly.watching import watch_over, watch_policy
 from gateway.logs.limited import LimitedEvents
@@ -34,7 +34,7 @@ from gateway.wire.tls import UpstreamTls, UpstreamTlsTerms
 
 if TYPE_CHECKING:
     from config.groups.tls import TlsEntry
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.routes import UpstreamEntry
     from config.settings import Settings
     from gateway.metrics import Metrics

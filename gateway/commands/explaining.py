@@ -15,7 +15,7 @@ import click
 import structlog
 
 from config.load import REQUIRED
-from config.route_file import RoutesRefused
+from config.route_plan import RoutesRefused
 from gateway.commands.opening import settings_for
 from gateway.commands.running import ask_running
 

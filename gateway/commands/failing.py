@@ -15,7 +15,7 @@ from authcore.store.migrate import MigrationChanged
 from authcore.store.schema import SchemaUnfit
 from authcore.store.triggers import TriggersRefused
 from config.load import ConfigError
-from config.route_file import RoutesRefused
+from config.route_plan import RoutesRefused
 from gateway.commands.advice import advised
 from gateway.commands.opening import refusal
 

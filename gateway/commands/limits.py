@@ -11,7 +11,7 @@ from authcore.networks import UNKNOWN, network
 from authcore.quotas import window
 from config.limit_checks import all_limits, names_for
 from config.load import load_settings
-from config.route_file import read_plan
+from config.route_plan import read_plan
 from gateway.assembly.quotas import usual_quotas
 from gateway.commands.listing import Field, listed
 from gateway.commands.opening import administer, note, run_with
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from authcore.store.waiting import Waiting
     from config.limits import LimitEntry
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.settings import Settings
     from gateway.commands.listing import Row
     from gateway.commands.office import Office

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from config.load import ConfigError, load_settings
-from config.route_file import read_plan
+from config.route_plan import read_plan
 from config.routes import schema
 from gateway.commands.listing import Field, as_text, json_option, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from gateway.commands.listing import Row
 
 

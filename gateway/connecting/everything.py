@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from authcore.store.dialled_loop import Dial
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.settings import Settings
     from gateway.wire.dns_client import LookupFailed
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from config.loop_checks import loop_problems
-from config.routes import DEFAULT_UPSTREAM
+from config.route_plan import DEFAULT_UPSTREAM
 from gateway.assembly.upstreams import authority_of, tls_terms
 from gateway.wire.dialler import destination, over, race
 from gateway.wire.dns_client import LookupFailed
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from config.groups.tls import TlsEntry
-    from config.route_file import RoutePlan
+    from config.route_plan import RoutePlan
     from config.settings import Settings
     from gateway.wire.endpoint import Authority
     from gateway.wire.resolver import Resolver

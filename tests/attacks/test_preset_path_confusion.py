@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from config.route_file import read_plan
+from config.route_plan import read_plan
 from config.settings import Settings
 from tests.support.calls import ask, bearer, is_refusal, request
 from tests.support.peers import Client, Message

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from config.route_file import RoutesRefused
+from config.route_plan import RoutesRefused
 from tests.support.admin import readings
 from tests.support.calls import ask, bearer, get, is_refusal, request
 from tests.support.peers import PATIENCE, Client

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from config.route_file import RoutePlan, RoutesRefused, read_plan
+from config.route_plan import RoutePlan, RoutesRefused, read_plan
 from config.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from config.groups.health import EjectionEntry, HealthEntry, statuses
 from config.health_checks import health_doubts
-from config.route_file import read_plan
+from config.route_plan import read_plan
 from gateway.traffic.health import HealthPolicy
 from gateway.traffic.outliers import EjectionPolicy
 from tests.config.loading import load, problems_of

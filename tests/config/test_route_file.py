@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
@@ -14,12 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import route_checks
-from config.route_file import RoutePlan, preset_text
+from config.route_file import preset_text
 from config.route_text import read_text
 from config.routes import schema
 from gateway.proxy.headers import FORWARDED, MANAGED_PREFIXES
 from tests.config.loading import GOOD, load, problems_of
 from tests.config.planning import planned, problems
+
+if TYPE_CHECKING:
+    from config.route_plan import RoutePlan
 
 METHODS = "'GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE' or 'OPTIONS'"
 ASKS = "`require` asks for permissions, and `auth: public` lets in who has none"

@@ -11,7 +11,7 @@ import pytest
 
 from config.certificates import client_identity, read_certificate
 from config.load import ConfigError
-from config.route_file import read_plan
+from config.route_plan import read_plan
 from config.tls_checks import certificate_doubts, tls_doubts
 from tests.config.loading import load, problems_of
 from tests.support.certificates import Authority

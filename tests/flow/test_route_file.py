@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from config.route_file import RoutesRefused
+from config.route_plan import RoutesRefused
 from tests.support.calls import ask, bearer, get, is_refusal, post, request
 from tests.support.identities import verifier
 from tests.support.peers import Client, Upstream
