@@ -6,20 +6,64 @@ Law: the secret of a credential is never part of its ``repr``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 
-@dataclass(frozen=True, slots=True)
-class BearerToken:
+class Proof:
+    """Bytes that a caller presents; its class says where they were found. Two are equal if both are.
+
+    It is written out, and not a frozen dataclass: one is made for every request whose credential differs from the last.
+
+    Attributes:
+        secret: The bytes, as they were sent.
+    """
+
+    __slots__ = ("secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret: Final = secret
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other one is of the same class and has the same bytes."""
+        return isinstance(other, Proof) and type(other) is type(self) and other.secret == self.secret
+
+    def __hash__(self) -> int:
+        """Return the hash of the bytes."""
+        return hash(self.secret)
+
+    def __repr__(self) -> str:
+        """Return the name of the class alone."""
+        return f"{type(self).__name__}()"
+
+
+class BearerToken(Proof):
     """A JWT from ``Authorization: Bearer`` (RFC 6750 section 2.1)."""
 
-    token: bytes = field(repr=False)
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class CookieToken:
+class CookieToken(Proof):
     """The same JWT from a cookie. A browser sends it unasked, so it does not prove that the user meant it."""
 
-    token: bytes = field(repr=False)
+    __slots__ = ()
+
+
+class ApiKey(Proof):
+    """An API key from ``X-API-Key``."""
+
+    __slots__ = ()
+
+
+class Ticket(Proof):
+    """A WebSocket ticket from ``/ws?token=``: the only token that may stand in a query."""
+
+    __slots__ = ()
+
+
+class SocketToken(Proof):
+    """A token that is to open a WebSocket, from its query or its first message: a ticket or an access token."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +75,6 @@ class CookieTwins:
     """
 
     tokens: tuple[bytes, ...] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """An API key from ``X-API-Key``."""
-
-    key: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A WebSocket ticket from ``/ws?token=``: the only token that may stand in a query."""
-
-    token: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SocketToken:
-    """A token that is to open a WebSocket, from its query or its first message: a ticket or an access token."""
-
-    token: bytes = field(repr=False)
 
 
 Credential = BearerToken | CookieToken | ApiKey | Ticket | SocketToken

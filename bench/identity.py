@@ -131,7 +131,7 @@ async def _memory(role: str) -> list[str]:
     total = resident() - empty
     # The credentials belong to the benchmark, not to the cache: a list of objects with one bytes object each.
     ours = sys.getsizeof(credentials) + sum(
-        sys.getsizeof(one) + sys.getsizeof(one.token) for one in credentials
+        sys.getsizeof(one) + sys.getsizeof(one.secret) for one in credentials
     )
     cached = total - ours
     for credential in credentials:

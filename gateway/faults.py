@@ -22,6 +22,8 @@ from authcore.quotas import Period
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ORGANIZATION_MALFORMED: Final = "X-Organization-ID is not a UUID"
+
 
 class GatewayFault(Exception):
     """Base class of the gateway's own refusals, which concern the request rather than the caller."""

@@ -20,7 +20,6 @@ PACKAGES: Final = ("authcore", "config", "gateway")
 GROUND: Final = {
     "cookie_places",
     "cookies",
-    "credentials",
     "csrf",
     "faults",
     "gc_tuning",

@@ -269,7 +269,7 @@ class Sessions:
             StoreUnavailable: the database does not answer; the session goes on.
         """
         try:
-            claims = self._tokens.verify(token.token, AccessClaims, now)
+            claims = self._tokens.verify(token.secret, AccessClaims, now)
         except TokenRejected:
             return None
         if claims.session_id is None or not await self._end(claims.user_id, claims.session_id, now):
@@ -283,7 +283,7 @@ class Sessions:
         token issued before.
         """
         try:
-            claims = self._tokens.verify(token.token, AccessClaims, now)
+            claims = self._tokens.verify(token.secret, AccessClaims, now)
         except TokenRejected:
             return None
         return None if claims.session_id is not None else claims.issued_at or 0.0

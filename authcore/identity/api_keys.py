@@ -120,7 +120,7 @@ class ApiKeys:
             Overloaded: too many proofs are waiting.
             StoreUnavailable: the database does not answer.
         """
-        key = parse(credential.key)
+        key = parse(credential.secret)
         digest = hmac.digest(self._secret, key, "sha256")
         for row in await self._store.api_key_candidates(prefixes(key), digest):
             if row.is_proved or await self._proves(key, digest, row, now, address):

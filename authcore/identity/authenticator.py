@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from authcore.tokens.issuer import Tokens
 
 
+_KINDS: Final[dict[type, bytes]] = {BearerToken: b"t", CookieToken: b"c", ApiKey: b"k"}
 _METHODS: Final = {BearerToken: AuthMethod.JWT, CookieToken: AuthMethod.COOKIE}
 _NOWHERE: Final = b"-" * 17
 _NEVER_CACHED: Final = (Ticket, SocketToken, CookieTwins)
@@ -162,7 +163,7 @@ class Authenticator:
             IssuerUnavailable: it is a foreign issuer's token, and that issuer's keys cannot be fetched.
         """
         if isinstance(credential, SocketToken):
-            return await self._open(credential.token, now)
+            return await self._open(credential.secret, now)
         if isinstance(credential, Ticket):
             return await self._admit(credential, now)
         key = self._digest(credential, organization)
@@ -172,7 +173,7 @@ class Authenticator:
         # The token is parsed and verified before anything is loaded for it: a forged one costs no task and no memory.
         load: Callable[[], Awaitable[Verdict]]
         if isinstance(credential, ApiKey):
-            api_keys.parse(credential.key)
+            api_keys.parse(credential.secret)
             load = partial(
                 self._principals.resolve,
                 partial(self._principals.of_key, credential, organization, now, address),
@@ -180,7 +181,7 @@ class Authenticator:
         elif self._is_foreign(credential):
             load = await self._stranger(credential, organization, now)
         else:
-            claims = self._tokens.verify(credential.token, AccessClaims, now)
+            claims = self._tokens.verify(credential.secret, AccessClaims, now)
             method = _METHODS[type(credential)]
             load = partial(
                 self._principals.resolve, partial(self._principals.of_token, method, claims, organization)
@@ -194,15 +195,10 @@ class Authenticator:
 
     def _digest(self, credential: BearerToken | CookieToken | ApiKey, organization: UUID | None) -> bytes:
         # The parts before the credential have fixed lengths, so no two different inputs give the same bytes.
-        if isinstance(credential, BearerToken):
-            kind, proof = b"t", credential.token
-        elif isinstance(credential, CookieToken):
-            kind, proof = b"c", credential.token
-        else:
-            kind, proof = b"k", credential.key
+        kind = _KINDS[type(credential)]
         where = _NOWHERE if organization is None else b"+" + organization.bytes
         digest = self._keyed.copy()  # a new one would mix in its key again
-        digest.update(kind + where + proof)
+        digest.update(kind + where + credential.secret)
         return digest.digest()
 
     async def _open(self, token: bytes, now: float) -> Principal:
@@ -216,7 +212,7 @@ class Authenticator:
 
     async def _admit(self, ticket: Ticket, now: float) -> Principal:
         """Prove a ticket, load its principal, and use the ticket up."""
-        claims = self._tokens.verify(ticket.token, TicketClaims, now)
+        claims = self._tokens.verify(ticket.secret, TicketClaims, now)
         verdict = await self._principals.resolve(
             partial(self._principals.of_token, AuthMethod.WS, claims, None)
         )
@@ -224,7 +220,7 @@ class Authenticator:
             raise verdict.refusal or AuthError
         # The ticket is identified by its digest, not by its jti: Whatomate's tickets have none.
         until = moment(claims.expires_at + self._tokens.leeway_seconds)
-        if not await self._tickets.use_ticket(jws.signing_digest(ticket.token), until):
+        if not await self._tickets.use_ticket(jws.signing_digest(ticket.secret), until):
             raise TicketUsed
         return verdict.principal
 
@@ -232,7 +228,7 @@ class Authenticator:
         return (
             self._foreign is not None
             and isinstance(credential, BearerToken)
-            and self._foreign.claims(credential.token)
+            and self._foreign.claims(credential.secret)
         )
 
     async def _stranger(
@@ -242,7 +238,7 @@ class Authenticator:
         foreign = self._foreign
         if foreign is None:
             raise TokenRejected
-        stranger = await foreign.verify(credential.token, now)
+        stranger = await foreign.verify(credential.secret, now)
 
         async def find(rows: set[UUID]) -> Principal:
             rows.add(foreign.row)

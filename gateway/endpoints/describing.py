@@ -18,10 +18,16 @@ from pydantic.json_schema import models_json_schema
 
 from authcore import errors
 from authcore.principal import AuthMethod
-from gateway.credentials import ORGANIZATION_MALFORMED
 from gateway.endpoints.endpoint import Endpoint
 from gateway.endpoints.examples import body_example, curl_line
-from gateway.faults import BadRequest, ContentTooLarge, CsrfRefused, UnsupportedMediaType, describe
+from gateway.faults import (
+    ORGANIZATION_MALFORMED,
+    BadRequest,
+    ContentTooLarge,
+    CsrfRefused,
+    UnsupportedMediaType,
+    describe,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -100,4 +100,4 @@ async def end_session_url(
 def _session_of(services: Services, token: RefreshToken | BearerToken, now: float) -> UUID | None:
     if isinstance(token, RefreshToken):
         return services.tokens.verify(token.token, RefreshClaims, now).session_id
-    return services.tokens.verify(token.token, AccessClaims, now).session_id
+    return services.tokens.verify(token.secret, AccessClaims, now).session_id

@@ -32,11 +32,11 @@ from authcore.authorize import OPTIONAL, authorize, permit_in_shadow
 from authcore.credentials import ApiKey, BearerToken, CookieToken, CookieTwins, SocketToken, Ticket
 from authcore.errors import AuthError, CredentialMissing, PermissionDenied, TokenRejected
 from authcore.principal import ANONYMOUS, AuthMethod
-from gateway.credentials import read_ticket
 from gateway.faults import CsrfRefused, LoopDetected, MethodNotAllowed, NotFound, OriginRefused
 from gateway.limits.hold import Hold
 from gateway.limits.keys import CallerKeys
 from gateway.proxy.browsers import own_page_line
+from gateway.proxy.credentials import read_ticket
 from gateway.proxy.matching import host_of
 from gateway.proxy.memo import CredentialMemo, PermitMemo, UpstreamHeadersMemo
 from gateway.proxy.parsed_headers import ORGANIZATION, ParsedHeaders
@@ -223,7 +223,7 @@ class Authorizer:
             if ticket is not None:
                 question.credential = kind = _KINDS[Ticket]
                 opens = route.message and question.head.upgrade
-                return CredentialMemo(SocketToken(ticket.token) if opens else ticket, None, kind, None)
+                return CredentialMemo(SocketToken(ticket.secret) if opens else ticket, None, kind, None)
         presented = reading.presented
         if presented is None or not presented.counts_on(route):
             credential = reading.credential(question.head)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from authcore.credentials import CookieToken
 from authcore.principal import ANONYMOUS
 from gateway.cookies import NO_COOKIES, OurCookies
-from gateway.credentials import contradicts_organization, read_credential, read_organization
+from gateway.proxy.credentials import contradicts_organization, read_credential, read_organization
 from gateway.tracing.context import TRACEPARENT, read_context
 from gateway.wire.framing import connection_tokens
 
@@ -86,13 +86,13 @@ class ParsedHeaders:
         self.preflight = b"origin" in head.first and b"access-control-request-method" in head.first
 
     def credential(self, head: RequestHead) -> Credential | CookieTwins:
-        """Return the presented credential; raises as :func:`~gateway.credentials.read_credential`."""
+        """Return the presented credential; raises as :func:`~gateway.proxy.credentials.read_credential`."""
         if self._credential is None:
             self._credential = read_credential(head, self.cookies)
         return self._credential
 
     def organization(self, head: RequestHead) -> UUID | None:
-        """Return the organization asked for; raises as :func:`~gateway.credentials.read_organization`."""
+        """Return the organization asked for; raises as :func:`~gateway.proxy.credentials.read_organization`."""
         if ORGANIZATION not in head.first:
             return None
         if self._organization is None:
@@ -149,5 +149,7 @@ class ParsedHeaders:
         """
         credential = self.credential(head) if counted is None else counted
         return (
-            b"Authorization: Bearer %b\r\n" % credential.token if isinstance(credential, CookieToken) else b""
+            b"Authorization: Bearer %b\r\n" % credential.secret
+            if isinstance(credential, CookieToken)
+            else b""
         )

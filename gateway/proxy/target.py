@@ -9,7 +9,6 @@ of a target.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
@@ -29,17 +28,19 @@ _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _AMBIGUOUS: Final = re.compile(rb"//|[\\;#?]|[\x00-\x1f\x7f]|(?:^|/)\.{1,2}(?:/|$)")
 
 
-@dataclass(frozen=True, slots=True)
 class Target:
-    """Parsed request target.
+    """Parsed request target. It is no frozen dataclass, since one is made for each path that is not in the memo.
 
     Attributes:
         path: The canonical path, decoded; ``*`` for the asterisk form.
         forwarded: The origin form that the upstream is sent, as the parser read it.
     """
 
-    path: str
-    forwarded: bytes
+    __slots__ = ("forwarded", "path")
+
+    def __init__(self, path: str, forwarded: bytes) -> None:
+        self.path: Final = path
+        self.forwarded: Final = forwarded
 
 
 _REMEMBERED: Final = 2048

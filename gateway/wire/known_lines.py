@@ -7,7 +7,6 @@ some values vary (:mod:`~gateway.wire.templates`). Parsing is a function of the 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from gateway.wire.messages import BodyKind, RequestHead
@@ -15,8 +14,11 @@ from gateway.wire.messages import BodyKind, RequestHead
 if TYPE_CHECKING:
     from gateway.wire.templates import Templates
 
-_LINE: Final = re.compile(rb"(GET|HEAD|DELETE|OPTIONS) (/[A-Za-z0-9._~!$&'()*+,=:@/?%-]*) HTTP/1\.1")
-"""A plain request line (section 3): the only form that is parsed without llhttp."""
+_METHODS: Final = frozenset({b"GET", b"HEAD", b"DELETE", b"OPTIONS"})
+_PARTS: Final = 3
+_OF_TARGETS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=:@/?%"
+_SAME: Final = bytes(byte if byte in _OF_TARGETS else _OF_TARGETS[0] for byte in range(256))
+"""A translation that leaves those characters alone, and changes every other byte."""
 
 _REMEMBERED_BYTES: Final = 4096
 """The largest block of field lines that a connection remembers: an idle connection must stay small."""
@@ -42,35 +44,35 @@ class KnownLines:
             return self._alike(raw)
         end = len(raw) - len(block)
         if len(self._line) != end or not raw.startswith(self._line):
-            line, head = _LINE.fullmatch(raw, 0, end), self._head
-            if line is None or head is None or len(raw) > self._head_bytes:
+            line, head = raw[:end], self._head
+            parts = _parts(line)
+            if parts is None or head is None or len(raw) > self._head_bytes:
                 return None
-            method, target = line.groups()
-            if len(target) > self._target_bytes:
+            if len(parts[1]) > self._target_bytes:
                 return None
-            self._line, self._head = raw[:end], head.with_line(method, target)
+            self._line, self._head = line, head.with_line(parts[0], parts[1])
         return self._head
 
     def _alike(self, raw: bytes) -> RequestHead | None:
         """Return the head of a whole request whose lines are of a known shape; None if `raw` is anything else."""
         size = len(raw)
-        if size > self._head_bytes:
-            return None
         end = raw.find(b"\r")
+        if end < 0 or size > self._head_bytes:
+            return None
         values: list[bytes] = []
-        template = self._templates.find(b"%d" % raw.count(b"\n"), raw, end, size, values)
+        template = self._templates.lately(raw, end, size, values)
         if template is None:
+            template = self._templates.find(_key(raw), raw, end, size, values)
+            if template is None:
+                return None
+        line = raw[:end]
+        parts = _parts(line)
+        if parts is None or len(parts[1]) > self._target_bytes:
             return None
-        line = _LINE.fullmatch(raw, 0, end)
-        if line is None:
-            return None
-        method, target = line.groups()
-        if len(target) > self._target_bytes:
-            return None
-        head = RequestHead(method=method, target=target)
+        head = RequestHead(method=parts[0], target=parts[1])
         template.fill(head, values)
         if size - end <= _REMEMBERED_BYTES:
-            self._line, self._block, self._head = raw[:end], raw[end:], head
+            self._line, self._block, self._head = line, raw[end:], head
         return head
 
     def remember(self, raw: bytes, head: RequestHead) -> None:
@@ -82,8 +84,22 @@ class KnownLines:
             plain
             and len(block) <= _REMEMBERED_BYTES
             and b"expect" not in head.first
-            and _LINE.fullmatch(raw, 0, end)
+            and _parts(raw[:end]) is not None
             and raw.find(b"\r\n\r\n") == len(raw) - 4
         ):
             self._line, self._block, self._head = raw[:end], block, head
-            self._templates.learn(b"%d" % raw.count(b"\n"), block, 0, head)
+            self._templates.learn(_key(raw), block, 0, head)
+
+
+def _parts(line: bytes) -> list[bytes] | None:
+    """Return method, target and version of a plain request line, which is parsed without llhttp; None for any other."""
+    parts = line.split(b" ")
+    if len(parts) != _PARTS or parts[0] not in _METHODS or parts[2] != b"HTTP/1.1":
+        return None
+    target = parts[1]
+    return parts if target.startswith(b"/") and target.translate(_SAME) == target else None
+
+
+def _key(raw: bytes) -> bytes:
+    """Return what heads of one shape have in common: their number of lines."""
+    return b"%d" % raw.count(b"\n")

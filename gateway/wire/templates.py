@@ -30,6 +30,8 @@ LONGEST: Final = 4096
 """The longest head that is learnt from, in bytes, without its request line."""
 _EACH: Final = 8
 """Most templates with the same key."""
+_LATELY: Final = 4
+"""Most templates that are tried before a key is made."""
 _KEYS: Final = 64
 """Most keys. All templates are forgotten when there are more."""
 
@@ -63,7 +65,7 @@ class Template:
         notes: What one reader derived from the shape; None before it did.
     """
 
-    __slots__ = ("_after", "_before", "_fields", "_first", "_names", "like", "notes", "varying")
+    __slots__ = ("_after", "_before", "_fields", "_first", "_lengths", "_names", "like", "notes", "varying")
 
     def __init__(self, block: bytes, at: int, head: Fields, varying: list[int]) -> None:
         """Learn from a head.
@@ -85,11 +87,13 @@ class Template:
             if lower in self._first:
                 self._first[lower] = b""
         pieces: list[bytes] = []
+        self._lengths: list[int] = []
         begin = 0
         for index, (name, value) in enumerate(head.fields):
             at += 2 + len(name) + 2
             if index in varying:
                 pieces.append(block[begin:at])
+                self._lengths.append(max(len(value), 1))
                 begin = at + len(value)
             at += len(value)
         pieces.append(block[begin:])
@@ -98,24 +102,24 @@ class Template:
 
     def split(self, raw: bytes, at: int, values: list[bytes]) -> int:
         """Append to `values` those of a head of this shape that begins at `at`; return its end, or -1 if it is none."""
-        # Slices are compared: startswith(…, begin) parses its arguments, which takes longer.
+        # Slices are compared: startswith(…, begin) parses its arguments, which takes longer. And so does a search: most
+        # values have the length that the last one had. A plain value has no CR, so both find the same end.
         begin, at = at, at + len(self._before)
         if raw[begin:at] != self._before:
             return -1
-        for after in self._after:
-            end = raw.find(b"\r", at)
-            if end <= at:
-                return -1
+        lengths = self._lengths
+        for number, after in enumerate(self._after):
+            end = at + lengths[number]
+            if raw[end : end + len(after)] != after:
+                end = raw.find(b"\r", at)
+                if end <= at or raw[end : end + len(after)] != after:
+                    return -1
+                lengths[number] = end - at
             value = raw[at:end]
-            at = end + len(after)
-            if (
-                raw[end:at] != after
-                or value.translate(_PLAIN) != value
-                or value[0] == _SPACE
-                or value[-1] == _SPACE
-            ):
+            if value.translate(_PLAIN) != value or value[0] == _SPACE or value[-1] == _SPACE:
                 return -1
             values.append(value)
+            at = end + len(after)
         return at
 
     def fill(self, head: Fields, values: list[bytes]) -> None:
@@ -174,16 +178,28 @@ def _are_framed_alike(like: ResponseHead, head: Fields) -> bool:
 class Templates:
     """Templates of one listener's requests, or of one upstream's responses: bounded."""
 
-    __slots__ = ("_fixed", "_known")
+    __slots__ = ("_fixed", "_known", "_lately")
 
     def __init__(self, fixed: frozenset[bytes]) -> None:
         """`fixed` are the lower-case names of the fields that never vary."""
         self._fixed = fixed
         self._known: dict[bytes, list[Template]] = {}
+        self._lately: list[Template] = []
 
     def __len__(self) -> int:
         """Return the number of templates."""
         return sum(map(len, self._known.values()))
+
+    def lately(self, raw: bytes, at: int, end: int, values: list[bytes]) -> Template | None:
+        """Return what :meth:`find` does if it is one of the few that took the last heads, without a key."""
+        lately = self._lately
+        for place, template in enumerate(lately):
+            if template.split(raw, at, values) == end:
+                if place:
+                    lately[place], lately[place - 1] = lately[place - 1], template
+                return template
+            values.clear()
+        return None
 
     def find(self, key: bytes, raw: bytes, at: int, end: int, values: list[bytes]) -> Template | None:
         """Return the template that takes the bytes of `raw` between `at` and `end`, all of them; None if none does.
@@ -202,6 +218,9 @@ class Templates:
             if template.split(raw, at, values) == end:
                 if place:
                     known[place], known[place - 1] = known[place - 1], template
+                if len(self._lately) >= _LATELY:
+                    self._lately.pop()
+                self._lately.insert(0, template)
                 return template
             values.clear()
         return None
@@ -217,6 +236,7 @@ class Templates:
         if known is None:
             if len(self._known) >= _KEYS:
                 self._known.clear()
+                self._lately.clear()
             known = self._known[key] = []
         for place, template in enumerate(known):
             wider = template.widened(block, at, head, self._fixed)

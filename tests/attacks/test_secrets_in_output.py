@@ -14,7 +14,7 @@ from authcore.accounts.token_pairs import TokenPair
 from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken
 from authcore.store.rows import ApiKeyRow, LoginRow, NewUser
 from config.settings import Settings
-from gateway.credentials import read_credential
+from gateway.proxy.credentials import read_credential
 from gateway.wire.messages import RequestHead
 from tests.support.calls import bearer, claims_of, get, post, request
 from tests.support.peers import PATIENCE, Client

@@ -112,12 +112,12 @@ async def test_a_ticket_opens_its_organization_for_its_seconds(world: World) -> 
     for other in (authenticator, world.new_authenticator()):
         with pytest.raises(TicketUsed):
             await other.authenticate(ticket, None, NOW + 20)
-    assert recalled(authenticator, BearerToken(ticket.token), None, NOW) is None
+    assert recalled(authenticator, BearerToken(ticket.secret), None, NOW) is None
     with pytest.raises(TokenExpired):
         await authenticator.authenticate(ticket, None, NOW + 30)
-    assert ticket.token.decode() not in repr(ticket)
+    assert ticket.secret.decode() not in repr(ticket)
     with pytest.raises(TokenWrongKind):
-        await authenticator.authenticate(Ticket(bearer(world, user, organization).token), None, NOW)
+        await authenticator.authenticate(Ticket(bearer(world, user, organization).secret), None, NOW)
 
 
 async def test_a_user_who_is_gone_off_or_removed_is_refused(world: World) -> None:
@@ -325,10 +325,10 @@ async def test_memory_tells_organizations_credentials_and_kinds_apart(world: Wor
     await authenticator.authenticate(ApiKey(key), None, NOW)
     assert recalled(authenticator, token, other, NOW) is None
     assert recalled(authenticator, token, organization, NOW) is None
-    assert recalled(authenticator, ApiKey(token.token), None, NOW) is None
+    assert recalled(authenticator, ApiKey(token.secret), None, NOW) is None
     assert recalled(authenticator, BearerToken(key), None, NOW) is None
-    assert recalled(authenticator, BearerToken(token.token + b"="), None, NOW) is None
-    assert recalled(authenticator, BearerToken(other.bytes + token.token), None, NOW) is None
+    assert recalled(authenticator, BearerToken(token.secret + b"="), None, NOW) is None
+    assert recalled(authenticator, BearerToken(other.bytes + token.secret), None, NOW) is None
 
 
 def keys_of(authenticator: Authenticator) -> list[bytes]:

@@ -14,19 +14,17 @@ Laws (the precedence is the contract's):
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
 
 from authcore.credentials import ApiKey, BearerToken, CookieToken, CookieTwins, Credential, Ticket
 from authcore.errors import CredentialAmbiguous, CredentialMalformed, CredentialMissing
 from gateway.cookies import ACCESS, NO_COOKIES, OurCookies
-from gateway.faults import BadRequest
+from gateway.faults import ORGANIZATION_MALFORMED, BadRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-ORGANIZATION_MALFORMED: Final = "X-Organization-ID is not a UUID"
+    from gateway.wire.messages import Fields
 
 _UUID: Final = re.compile(rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _OF_TOKENS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
@@ -35,18 +33,7 @@ _SAME: Final = bytes(byte if byte in _OF_TOKENS else _OF_TOKENS[0] for byte in r
 """A translation that leaves those characters alone, and changes every other byte."""
 
 
-class HeaderFields(Protocol):
-    """Protocol of a request head, as far as it is read here; ``first`` is keyed by lower-case name."""
-
-    @property
-    def first(self) -> Mapping[bytes, bytes]:
-        """The first field line of each name."""
-
-    def occurs_twice(self, name: bytes) -> bool:
-        """Return whether a name has more than one field line."""
-
-
-def read_credential(fields: HeaderFields, cookies: OurCookies = NO_COOKIES) -> Credential | CookieTwins:
+def read_credential(fields: Fields, cookies: OurCookies = NO_COOKIES) -> Credential | CookieTwins:
     """Return the caller's credential, from a header or else from `cookies`.
 
     Raises:
@@ -84,7 +71,7 @@ def _bearer(value: bytes) -> bytes:
     return token
 
 
-def read_ticket(fields: HeaderFields, query: bytes) -> Ticket | None:
+def read_ticket(fields: Fields, query: bytes) -> Ticket | None:
     """Return the WebSocket ticket in a query (``token=…``), if there is one.
 
     Raises:
@@ -101,7 +88,7 @@ def read_ticket(fields: HeaderFields, query: bytes) -> Ticket | None:
     return Ticket(tokens[0])
 
 
-def read_organization(fields: HeaderFields, *, lenient: bool = False) -> UUID | None:
+def read_organization(fields: Fields, *, lenient: bool = False) -> UUID | None:
     """Return the organization that the caller asks for (``X-Organization-ID``); None if absent or empty.
 
     If `lenient`, a value that is no UUID counts as absent too.
@@ -121,7 +108,7 @@ def read_organization(fields: HeaderFields, *, lenient: bool = False) -> UUID | 
     return UUID(value.decode("ascii"))
 
 
-def contradicts_organization(fields: HeaderFields, organization: UUID | None) -> bool:
+def contradicts_organization(fields: Fields, organization: UUID | None) -> bool:
     """Return whether ``X-Organization-ID`` differs from `organization`; only a UUID's canonical spelling can agree."""
     value = fields.first.get(b"x-organization-id")
     if value is None:
