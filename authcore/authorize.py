@@ -45,6 +45,8 @@ class Requirement:
 PUBLIC: Final = Requirement(public=True)
 AUTHENTICATED: Final = Requirement()
 OPTIONAL: Final = Requirement(optional=True)
+_ANONYMOUS: Final = AuthMethod.ANONYMOUS
+"""A constant: compiled code finds it at hand, and a member of an enumeration through its metaclass."""
 
 
 def asks_at_least(one: Requirement, other: Requirement) -> bool:
@@ -72,7 +74,7 @@ def authorize(principal: Principal, requirement: Requirement) -> Permit:
         PermissionDenied: a permission is missing (the message names it), or the authentication method is not accepted.
     """
     if not requirement.public:
-        if principal.method is AuthMethod.ANONYMOUS:
+        if principal.method is _ANONYMOUS:
             if requirement.optional:
                 return Permit(_PERMIT_KEY, principal)
             raise CredentialMissing

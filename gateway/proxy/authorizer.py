@@ -68,6 +68,8 @@ _KINDS: Final = {
 }
 
 _NONE: Final[frozenset[bytes]] = frozenset()
+_COOKIE: Final = AuthMethod.COOKIE
+"""A constant: compiled code finds it at hand, and a member of an enumeration through its metaclass."""
 _WITHHELD: Final = frozenset({ORGANIZATION})
 VERDICTS: Final = (AuthError, CsrfRefused, OriginRefused)
 """Verdicts on a caller: a refusal, or the impossibility to decide. Only these refusals are forwarded in shadow."""
@@ -336,7 +338,7 @@ class Authorizer:
             passing = reading.passing(
                 question.head, authority, strip=route.strip_credential, edits=route.edits, without=without
             )
-            if principal.method is AuthMethod.COOKIE and not route.strip_credential:
+            if principal.method is _COOKIE and not route.strip_credential:
                 passing += reading.bearer(question.head, question.cookie)
         laws = self._laws
         if route.internal:
