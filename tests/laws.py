@@ -178,7 +178,7 @@ LONGER_MODULES: Final = {
         "the start of a gateway is one function, with the reason for the place of each line",
     ),
     "gateway/proxy/authorizer.py": (
-        367,
+        368,
         "one class: the phases of a decision, in the order in which they run",
     ),
     "gateway/wire/downstream.py": (

@@ -68,8 +68,7 @@ _KINDS: Final = {
 }
 
 _NONE: Final[frozenset[bytes]] = frozenset()
-_COOKIE: Final = AuthMethod.COOKIE
-"""A constant: compiled code finds it at hand, and a member of an enumeration through its metaclass."""
+_COOKIE: Final = AuthMethod.COOKIE  # compiled code finds a member of an enumeration through its metaclass
 _WITHHELD: Final = frozenset({ORGANIZATION})
 VERDICTS: Final = (AuthError, CsrfRefused, OriginRefused)
 """Verdicts on a caller: a refusal, or the impossibility to decide. Only these refusals are forwarded in shadow."""
