@@ -1,4 +1,4 @@
-"""Route plan: upstreams, routes and limits that a gateway forwards by, read of route file and preset.
+"""Route plan: upstreams, routes and limits that a gateway forwards by, from route file and preset.
 
 Law: without route file and preset nothing of them is imported: neither their model nor YAML.
 """

@@ -84,17 +84,22 @@ def is_demanding(header: Mapping[str, object]) -> bool:
     return "crit" in header or "b64" in header
 
 
-def prove(token: bytes, keys: Iterable[Key]) -> dict[str, object]:
+def prove(token: bytes, header: Mapping[str, object], keys: Iterable[Key]) -> dict[str, object]:
     """Return the payload of a bounded token if one of `keys` made its signature, by the algorithm that it names.
 
+    Args:
+        token: The token, as :func:`bounded` returned it.
+        header: Its header, as :func:`read_header` returned it: the keys were chosen by it.
+        keys: The keys that may have made its signature.
+
     Raises:
-        TokenMalformed: a segment is not base64url, or header or payload is no JSON object.
+        TokenMalformed: a segment is not base64url, or the payload is no JSON object.
         TokenRejected: none of the keys made the signature, or the header demands an extension.
     """
     signed, _, signature = token.rpartition(b".")
-    header, proof = read_header(token), _segment(signature)
     if is_demanding(header):
         raise TokenRejected
+    proof = _segment(signature)
     algorithm = header.get("alg")
     for key in keys:
         if key.algorithm == algorithm and key.verifies(signed, proof):

@@ -33,6 +33,6 @@ async def prove_remotely(
     if kid is None and found:
         # No name tells that a new key signed it: that shows by the signature alone.
         with suppress(TokenRejected):
-            return jws.prove(token, found)
+            return jws.prove(token, header, found)
         found = await keys.renewed(algorithm, now)
-    return jws.prove(token, found)
+    return jws.prove(token, header, found)

@@ -59,6 +59,6 @@ async def _signer(foreign: ForeignIssuer, token: bytes, now: float) -> Key | Non
         return None
     for key in await foreign.keys.candidates(header.get("alg"), header.get("kid"), now):
         with suppress(TokenRejected):
-            jws.prove(token, (key,))
+            jws.prove(token, header, (key,))
             return key
     return None

@@ -78,7 +78,7 @@ def _signer(ring: KeyRing, token: bytes, header: Mapping[str, object]) -> Key | 
         return None
     for key in ring.candidates(header.get("alg"), header.get("kid")):
         with suppress(TokenRejected):
-            jws.prove(token, (key,))
+            jws.prove(token, header, (key,))
             return key
     return None
 
