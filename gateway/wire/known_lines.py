@@ -65,6 +65,7 @@ class KnownLines:
             template = self._templates.find(_key(raw), raw, end, size, values)
             if template is None:
                 return None
+            self._templates.took(template)
         line = raw[:end]
         parts = _parts(line)
         if parts is None or len(parts[1]) > self._target_bytes:

@@ -226,6 +226,8 @@ class RequestParser:
             return False
         inbound = Inbound(self._connection, head)
         inbound.complete = True
+        self._spoken = True
+        self._unfinished = 0
         ready.append(inbound)
         return True
 

@@ -13,8 +13,8 @@ Laws:
 - Fields that frame a message, concern its connection or name its host never vary. Content-Length of a response is an
   exception: it may vary as a positive number in its canonical form.
 - Fields of one caller (``_OF_ONE_CALLER``) always vary, so that no template holds a credential.
-- Number and size of templates are bounded. A head of a new shape takes the place of the template with its key that was
-  of least use, so a peer that invents shapes costs others no more than the full parser.
+- Number and size of templates are bounded. A head of a new shape takes the place of the template with its key that took
+  the fewest heads lately, so a peer that invents shapes takes no busy shape's place.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ LONGEST: Final = 4096
 """The longest head that is learnt from, in bytes, without its request line."""
 _EACH: Final = 8
 """Most templates with the same key."""
+_TAKES: Final = 1024
+"""Heads that the templates of a set take until all counts of them are halved."""
 _LATELY: Final = 4
 """Most templates that are tried before a key is made."""
 _KEYS: Final = 64
@@ -61,11 +63,23 @@ class Template:
 
     Attributes:
         varying: The indexes of the lines whose values vary, in order.
+        uses: Heads that it took; halved whenever all of a set's have taken ``_TAKES`` more.
         like: The start line and the framing of the shape, if it is a response's; else None.
         notes: What one reader derived from the shape; None before it did.
     """
 
-    __slots__ = ("_after", "_before", "_fields", "_first", "_lengths", "_names", "like", "notes", "varying")
+    __slots__ = (
+        "_after",
+        "_before",
+        "_fields",
+        "_first",
+        "_lengths",
+        "_names",
+        "like",
+        "notes",
+        "uses",
+        "varying",
+    )
 
     def __init__(self, block: bytes, at: int, head: Fields, varying: list[int]) -> None:
         """Learn from a head.
@@ -77,6 +91,7 @@ class Template:
             varying: The indexes of the lines whose values vary, in order.
         """
         self.varying = varying
+        self.uses = 0
         self.notes: object = None
         self.like = head.without_fields() if isinstance(head, ResponseHead) else None
         self._names = [head.fields[index][0].lower() for index in varying]
@@ -103,7 +118,7 @@ class Template:
     def split(self, raw: bytes, at: int, values: list[bytes]) -> int:
         """Append to `values` those of a head of this shape that begins at `at`; return its end, or -1 if it is none."""
         # Slices are compared: startswith(…, begin) parses its arguments, which takes longer. And so does a search: most
-        # values have the length that the last one had. A plain value has no CR, so both find the same end.
+        # values have the length that the last one had. A plain value has no CR, so either finds its end or refuses.
         begin, at = at, at + len(self._before)
         if raw[begin:at] != self._before:
             return -1
@@ -175,16 +190,21 @@ def _are_framed_alike(like: ResponseHead, head: Fields) -> bool:
     )
 
 
+def _uses(template: Template) -> int:
+    return template.uses
+
+
 class Templates:
     """Templates of one listener's requests, or of one upstream's responses: bounded."""
 
-    __slots__ = ("_fixed", "_known", "_lately")
+    __slots__ = ("_fixed", "_known", "_lately", "_takes")
 
     def __init__(self, fixed: frozenset[bytes]) -> None:
         """`fixed` are the lower-case names of the fields that never vary."""
         self._fixed = fixed
         self._known: dict[bytes, list[Template]] = {}
         self._lately: list[Template] = []
+        self._takes = 0
 
     def __len__(self) -> int:
         """Return the number of templates."""
@@ -195,11 +215,27 @@ class Templates:
         lately = self._lately
         for place, template in enumerate(lately):
             if template.split(raw, at, values) == end:
+                self._count(template)
                 if place:
                     lately[place], lately[place - 1] = lately[place - 1], template
                 return template
             values.clear()
         return None
+
+    def _count(self, template: Template) -> None:
+        template.uses += 1
+        self._takes += 1
+        if self._takes >= _TAKES:
+            self._takes = 0
+            for known in self._known.values():
+                for one in known:
+                    one.uses //= 2
+
+    def took(self, template: Template) -> None:
+        """Let :meth:`lately` try a template that :meth:`find` has found, first."""
+        if len(self._lately) >= _LATELY:
+            self._lately.pop()
+        self._lately.insert(0, template)
 
     def find(self, key: bytes, raw: bytes, at: int, end: int, values: list[bytes]) -> Template | None:
         """Return the template that takes the bytes of `raw` between `at` and `end`, all of them; None if none does.
@@ -216,11 +252,9 @@ class Templates:
             return None
         for place, template in enumerate(known):
             if template.split(raw, at, values) == end:
+                self._count(template)
                 if place:
                     known[place], known[place - 1] = known[place - 1], template
-                if len(self._lately) >= _LATELY:
-                    self._lately.pop()
-                self._lately.insert(0, template)
                 return template
             values.clear()
         return None
@@ -241,9 +275,10 @@ class Templates:
         for place, template in enumerate(known):
             wider = template.widened(block, at, head, self._fixed)
             if wider is not None:
+                wider.uses = template.uses
                 known[place] = wider
                 return
         if len(known) >= _EACH:
-            known.pop()
+            known.remove(min(known, key=_uses))
         varying = [index for index, (name, _) in enumerate(head.fields) if name.lower() in _OF_ONE_CALLER]
         known.append(Template(block, at, head, varying))

@@ -137,6 +137,26 @@ def requests_seen(templates: Templates, raw: bytes) -> tuple[list[RequestHead], 
     return heads, (seen, fault)
 
 
+def conversation_seen(templates: Templates, reads: Iterable[bytes]) -> tuple[int, bytes, object]:
+    """What a parser makes of several readings: how many requests, what it writes by itself, and its refusal."""
+    ready: list[Inbound] = []
+    stage = Stage()
+    parser = RequestParser(stage.client, LIMITS, ready, templates)
+    seen, fault = 0, None
+    try:
+        for raw in reads:
+            parser.read(raw)
+            seen += len(ready)
+            ready.clear()
+    except ProtocolError as error:
+        fault = error.status
+    stage.turn()
+    written = bytes(stage.down.written)
+    parser.close()
+    stage.end()
+    return seen, written, fault
+
+
 def known_to_requests(blocks: Iterable[bytes]) -> Templates:
     templates = Templates(FIXED_IN_REQUESTS)
     for block in blocks:
@@ -318,6 +338,42 @@ def test_bytes_without_a_line_end_are_parsed_as_by_llhttp_after_known_heads(raw:
     for number in range(3):
         requests_seen(templates, ask % number)
     assert requests_seen(templates, raw)[1] == requests_seen(Templates(FIXED_IN_REQUESTS), raw)[1]
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"],
+        [b"\r\n", b"GET / HTTP/1.1\r\nHost: e\r\nAccept: 7\r\nX-A: b\r\n\r\n"] * LIMITS.head_bytes,
+    ],
+    ids=["the preface of HTTP/2", "empty lines between requests"],
+)
+def test_what_follows_a_request_of_a_known_shape_is_parsed_as_after_one_of_llhttp(
+    behind: list[bytes],
+) -> None:
+    ask = b"GET / HTTP/1.1\r\nHost: e\r\nAccept: %d\r\nX-A: b\r\n\r\n"
+    templates = Templates(FIXED_IN_REQUESTS)
+    for number in range(3):
+        requests_seen(templates, ask % number)
+    reads = [ask % 3, *behind]
+    assert conversation_seen(templates, reads) == conversation_seen(Templates(FIXED_IN_REQUESTS), reads)
+
+
+def test_a_busy_shape_outlasts_those_that_a_peer_invents() -> None:
+    templates = Templates(FIXED_IN_REQUESTS)
+    ask = b"GET / HTTP/1.1\r\nHost: e\r\nAccept: %d\r\n%b: a\r\n\r\n"
+    for shape in range(7):
+        for number in range(2):
+            requests_seen(templates, ask % (number, b"X-%d" % shape))
+    taken = []
+    for burst in range(50):
+        for number in range(20):
+            (head,), _ = requests_seen(templates, ask % (number, b"X-Busy"))
+            taken.append(head.template is not None)
+        for invented in range(4):
+            for number in range(3):
+                requests_seen(templates, ask % (number, b"X-%d-%d" % (burst, invented)))
+    assert taken.count(False) == 2  # it was learnt, and widened, once
 
 
 @pytest.mark.parametrize("shapes", [1, 4, 5, 8])

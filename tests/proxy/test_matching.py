@@ -113,7 +113,7 @@ def test_the_tree_finds_what_the_plainest_search_finds(table: list[One], host: s
 @pytest.mark.parametrize("number", [5, 500, 5000])
 def test_a_search_looks_at_segments_not_at_rules(number: int) -> None:
     """Counted, not timed: which segments of rules a search compares."""
-    table = [One(PathPattern.parse(f"/api/v{place}/things/{{id}}")) for place in range(number)]
+    table = [One(PathPattern.parse(f"/api/v{place}/things/{{id}}/parts")) for place in range(number)]
     tree = Tree([*table, One(PathPattern.parse("/api/*"))])
     compared: list[str] = []
 
@@ -132,8 +132,8 @@ def test_a_search_looks_at_segments_not_at_rules(number: int) -> None:
                 count(below)
 
     count(tree._anywhere)  # noqa: SLF001 - there is no other way to its nodes
-    assert tree.find("", b"GET", f"/api/v{number - 1}/things/7", set()) is table[-1]
-    assert compared == ["api", f"v{number - 1}", "things"]
+    assert tree.find("", b"GET", f"/api/v{number - 1}/things/7/parts", set()) is table[-1]
+    assert compared == ["api", f"v{number - 1}", "things", "parts"]
     compared.clear()
     assert tree.find("", b"GET", "/api/none/such", set()) is not None
     assert compared == ["api"]
