@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 GATEWAY: Final = "deployment/gateway-whatomate-gateway"
 WHATOMATE: Final = "deployment/whatomate"
-TYPING: Final = 60
+TYPING: Final = 120
 """Seconds after which a command has hung."""
 
 

@@ -13,7 +13,7 @@ import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.support.calls import GET, ask_at, get
 from tests.support.peers import Client
@@ -29,13 +29,19 @@ STARTING = 60
 """Seconds a process of its own may take to start, on a machine that is busy."""
 
 
+_GIVEN: Final[set[int]] = set()
+
+
 def free_port() -> int:
-    """Return a port of the loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """Return a port of the loopback that nothing listens on, another one each time."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
         assert isinstance(port, int)
-        return port
+        if port not in _GIVEN:
+            _GIVEN.add(port)
+            return port
 
 
 def children(pid: int) -> list[int]:
