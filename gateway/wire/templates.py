@@ -212,15 +212,7 @@ class Templates:
 
     def lately(self, raw: bytes, at: int, end: int, values: list[bytes]) -> Template | None:
         """Return what :meth:`find` does if it is one of the few that took the last heads, without a key."""
-        lately = self._lately
-        for place, template in enumerate(lately):
-            if template.split(raw, at, values) == end:
-                self._count(template)
-                if place:
-                    lately[place], lately[place - 1] = lately[place - 1], template
-                return template
-            values.clear()
-        return None
+        return self._among(self._lately, raw, at, end, values)
 
     def _count(self, template: Template) -> None:
         template.uses += 1
@@ -248,13 +240,17 @@ class Templates:
             values: Gets the values that vary.
         """
         known = self._known.get(key)
-        if known is None:
-            return None
-        for place, template in enumerate(known):
+        return None if known is None else self._among(known, raw, at, end, values)
+
+    def _among(
+        self, some: list[Template], raw: bytes, at: int, end: int, values: list[bytes]
+    ) -> Template | None:
+        """Return the template of `some` that takes the head, and move it up by one place."""
+        for place, template in enumerate(some):
             if template.split(raw, at, values) == end:
                 self._count(template)
                 if place:
-                    known[place], known[place - 1] = known[place - 1], template
+                    some[place], some[place - 1] = some[place - 1], template
                 return template
             values.clear()
         return None
