@@ -273,8 +273,11 @@ class Templates:
             if wider is not None:
                 wider.uses = template.uses
                 known[place] = wider
+                self._lately = [wider if one is template else one for one in self._lately]
                 return
         if len(known) >= _EACH:
-            known.remove(min(known, key=_uses))
+            idle = min(known, key=_uses)
+            known.remove(idle)
+            self._lately = [one for one in self._lately if one is not idle]
         varying = [index for index, (name, _) in enumerate(head.fields) if name.lower() in _OF_ONE_CALLER]
         known.append(Template(block, at, head, varying))
