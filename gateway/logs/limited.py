@@ -11,6 +11,7 @@ Laws:
 
 from __future__ import annotations
 
+import math
 import time
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -47,7 +48,7 @@ class LimitedEvents:
     def _limited(self, write: Callable[..., object], event: str, key: str, fields: dict[str, object]) -> bool:
         now, kind = self._clock(), (event, key)
         with self._lock:
-            logged, left_out = self._kinds.get(kind, (now - self._seconds, 0))
+            logged, left_out = self._kinds.get(kind, (-math.inf, 0))
             if now - logged < self._seconds:
                 self._kinds[kind] = (logged, left_out + 1)
                 return False

@@ -102,7 +102,13 @@ async def test_a_request_that_finds_no_descriptor_is_503_and_no_fault_of_the_ups
     upstream.script = slow
     async with AsyncExitStack() as stack:
         async with asyncio.timeout(STARTING):
-            clients = [await stack.enter_async_context(Client(address)) for _ in range(40)]
+            async with AsyncExitStack() as first:
+                for _ in range(5):
+                    await first.enter_async_context(Client(address))
+                await ask_admin(admin, "/metrics")
+                clients = [await stack.enter_async_context(Client(address)) for _ in range(40)]
+                await ask_admin(admin, "/metrics")
+            # Those that left made low numbers free: the lowest free one says nothing about how many are open.
             resource.prlimit(
                 process.pid, resource.RLIMIT_NOFILE, (130, HARD)
             )  # 66 of them without the reserve

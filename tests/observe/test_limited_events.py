@@ -35,6 +35,15 @@ def test_the_first_of_a_kind_is_logged_and_repetitions_are_counted_into_the_next
     ]
 
 
+def test_the_first_is_logged_whatever_the_clock_says() -> None:
+    clock = Clock()
+    for number in range(500):  # of half of these less 0.1, the difference is less than 0.1
+        clock.now = number / 7
+        with capture_logs() as lines:
+            assert LimitedEvents(0.1, clock).warning("disk_full")
+        assert len(lines) == 1
+
+
 def test_kinds_do_not_silence_each_other() -> None:
     events = LimitedEvents(60, Clock())
     with capture_logs() as lines:

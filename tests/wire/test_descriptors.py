@@ -1,0 +1,84 @@
+"""Count of open file descriptors: a low number that is free again hides none of those above it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.wire import descriptors
+from gateway.wire.descriptors import DIALS, RESERVE, OpenFiles, are_descriptors_scarce
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BY_SIZE, BY_READING = "/proc/self/fd", "/proc/self/fdinfo"
+"""The second names the descriptors as well, and its size is 0 as that of the first was before Linux 6.2."""
+
+
+@pytest.fixture
+def sockets() -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(socket.socket()) for _ in range(50)]
+
+
+@pytest.mark.parametrize("folder", [BY_SIZE, BY_READING])
+def test_each_descriptor_counts_whatever_its_number(sockets: list[socket.socket], folder: str) -> None:
+    before = OpenFiles(folder).number()
+    for one in sockets[:20]:
+        one.close()
+    assert OpenFiles(folder).number() == before - 20
+
+
+def test_a_folder_that_has_to_be_read_is_read_at_most_four_times_a_second(
+    sockets: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("gateway.wire.descriptors.time.monotonic", lambda: now)
+    files = OpenFiles(BY_READING)
+    before = files.number()
+    for one in sockets:
+        one.close()
+    now = 100.2
+    assert files.number() == before
+    now = 100.25
+    assert files.number() == before - len(sockets)
+
+
+@pytest.mark.parametrize("folder", [BY_SIZE, BY_READING])
+def test_the_reserve_is_kept_though_low_numbers_are_free(
+    sockets: list[socket.socket], folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for one in sockets[:20]:
+        one.close()
+    number = OpenFiles(folder).number()
+    monkeypatch.setattr(descriptors, "_OPEN", OpenFiles(folder))
+    monkeypatch.setattr(DIALS, "under_way", 5)
+    monkeypatch.setattr(descriptors, "descriptor_limit", lambda: number + 5 + RESERVE + 1)
+    assert not are_descriptors_scarce()
+    monkeypatch.setattr(DIALS, "under_way", 6)
+    assert are_descriptors_scarce()
+
+
+def test_without_any_descriptor_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descriptors, "_OPEN", OpenFiles(BY_READING))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        assert are_descriptors_scarce()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_where_nothing_tells_the_number_the_system_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descriptors, "_OPEN", OpenFiles(str(tmp_path / "no-proc")))
+    assert not are_descriptors_scarce()
