@@ -15,6 +15,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from config.files import read_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -134,7 +136,7 @@ def check_key(path: Path, certificate: Certificate | None) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         raise FileUnusable(f"{path} cannot be read: {error.strerror}") from error
 

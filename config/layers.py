@@ -11,16 +11,19 @@ Laws:
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_origin
 
+from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import BaseModel, SecretStr
-from pydantic_settings import DotEnvSettingsSource
 
 from authcore.identity_headers import HEADERS
+from config.files import read_file
 from config.service_links import is_service_link
 from config.settings import Settings
 from config.text import is_utf8
@@ -156,23 +159,32 @@ class Layers:
 
 def read_value(path: Path) -> str:
     """Return the text of a file without the final line end that an editor leaves behind."""
-    return path.read_bytes().decode("utf-8").removesuffix("\n").removesuffix("\r")
+    return read_file(path).decode("utf-8").removesuffix("\n").removesuffix("\r")
 
 
-def read_env_file(path: Path) -> dict[str, str]:
-    """Return the assignments of a ``.env`` file; empty if there is none."""
-    if not path.is_file():
-        return {}
-    source = DotEnvSettingsSource(Settings, env_file=path, env_file_encoding="utf-8", case_sensitive=True)
-    return {name: value for name, value in source.env_vars.items() if value is not None}
+def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Read a ``.env`` file once: it may be a pipe.
+
+    Returns:
+        Its assignments, none if there is no such file or one is lost, and a problem for each line that loses one.
+
+    Raises:
+        OSError: It cannot be read.
+        UnicodeError: It is not UTF-8.
+    """
+    if not os.path.lexists(path):
+        return {}, []
+    text = read_file(path).decode("utf-8-sig")
+    problems = _lost_lines(path, text)
+    if problems:
+        return {}, problems
+    written = dotenv_values(stream=StringIO(text, newline=None))
+    return {name: value for name, value in written.items() if value is not None}, []
 
 
-def unreadable_lines(path: Path) -> list[str]:
-    """Return a problem for each line of a ``.env`` file that is no assignment: a setting in it would be lost."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8") as lines:
-        bindings = list(parse_stream(lines))
+def _lost_lines(path: Path, text: str) -> list[str]:
+    """Return a problem for each line of a ``.env`` file that is no assignment, and for each setting set twice."""
+    bindings = list(parse_stream(StringIO(text, newline=None)))
     problems = [
         f"{path}, line {binding.original.line}: cannot be read; write NAME=value, and quote a value that holds spaces, "
         "quotes or #"

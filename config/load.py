@@ -30,7 +30,6 @@ from config.layers import (
     SECRETS_DIRECTORY,
     Layers,
     read_env_file,
-    unreadable_lines,
     why,
 )
 from config.names import foreign_names, misspelled
@@ -126,12 +125,10 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
     layers.add(overrides, "passed by the program")
     layers.add(environment, ENVIRONMENT)
     try:
-        unreadable = unreadable_lines(env_file)
-        layers.problems += unreadable
-        written = {} if unreadable else read_env_file(env_file)
+        written, lost = read_env_file(env_file)
     except (OSError, UnicodeError) as error:
-        layers.problems.append(f"{env_file}: cannot be read: {why(error)}")
-        written = {}
+        written, lost = {}, [f"{env_file}: cannot be read: {why(error)}"]
+    layers.problems += lost
     layers.add(written, str(env_file))
     if spans_can_be_made():
         layers.add(endpoints(environment), ENVIRONMENT)

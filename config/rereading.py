@@ -1,6 +1,10 @@
 """Secret reader: it reads a setting's file again while the program runs, for secrets that rotate in a file.
 
-Law: a file that cannot be read at the moment, or is empty, is being replaced; the last value stays in use.
+Laws:
+
+- A file that cannot be read at the moment, or is empty, is being replaced; the last value stays in use.
+- A pipe is read once, at the start: whoever wrote the secret into it has gone, and to wait for another would stop the
+  gateway.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ def reread(settings: Settings, name: str, value: str) -> Callable[[], str]:
 
     def read() -> str:
         try:
-            found = read_value(path)
+            found = read_value(path) if path.is_file() else ""
         except (OSError, UnicodeError):
             found = ""
         last[0] = found or last[0]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from config.checks import hash_problems, identity_problems
 from config.delivery_checks import failover_problems
+from config.files import read_file
 from config.former_names import take_former_name
 from config.health_checks import entry_problems as entry_health_problems
 from config.limit_checks import limit_problems
@@ -106,7 +107,7 @@ def _sources(settings: Settings) -> Iterator[tuple[str, bytes]]:
         yield f"preset {settings.preset}", preset_text(settings.preset)
     if settings.routes is not None:
         try:
-            raw = settings.routes.read_bytes()
+            raw = read_file(settings.routes)
         except OSError as error:
             raise RoutesRefused([f"{settings.routes}:1: cannot be read: {error.strerror}"]) from error
         yield str(settings.routes), raw

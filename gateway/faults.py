@@ -169,6 +169,7 @@ TABLE: Final[Mapping[type[errors.AuthError], tuple[int, tuple[tuple[str, str], .
     errors.RefreshUserUnknown: (401, _INVALID),
     errors.SessionUnknown: (404, ()),
     errors.SlugTaken: (409, ()),
+    errors.SlugUnacceptable: (400, ()),
     errors.NameAmbiguous: (409, ()),
     errors.LastAdministrator: (409, ()),
     errors.ApiKeysExhausted: (409, ()),

@@ -40,7 +40,14 @@ STATUS = {
         401,
     ),
     **dict.fromkeys(
-        ("CredentialAmbiguous", "PasswordUnacceptable", "EmailUnacceptable", "NameUnacceptable"), 400
+        (
+            "CredentialAmbiguous",
+            "PasswordUnacceptable",
+            "EmailUnacceptable",
+            "NameUnacceptable",
+            "SlugUnacceptable",
+        ),
+        400,
     ),
     **dict.fromkeys(
         ("EmailTaken", "AlreadyMember", "SlugTaken", "ApiKeysExhausted", "InvitationsExhausted"), 409

@@ -9,12 +9,11 @@ Laws:
 
 from __future__ import annotations
 
-import re
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from authcore import permissions
-from authcore.accounts.texts import acceptable_email, acceptable_name, is_searchable
+from authcore.accounts.texts import acceptable_email, acceptable_name, acceptable_slug, is_searchable, slug_of
 from authcore.accounts.user_lookup import logins_of
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import (
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
     from authcore.passwords.hasher import Passwords
     from authcore.store.protocol import AccountStore
     from authcore.store.rows import ApiKeyListing
-
-_SLUG_LENGTH: Final = 100
 
 
 class Administration:
@@ -80,16 +77,17 @@ class Administration:
 
         Raises:
             NameUnacceptable: empty, too long or with control characters.
+            SlugUnacceptable: not one that names an organization in a URL or a command.
             SlugTaken: another organization has this slug. Without a slug given, a free one is derived from the name.
             StoreUnavailable: the database does not answer.
         """
         name = acceptable_name(name)
         roles = list(permissions.ROLES.values())
-        wanted = slug or _slug(name)
+        wanted = slug_of(name) if slug is None else acceptable_slug(slug)
         created = await self._store.add_organization(name, wanted, roles)
         if created is None and slug is None:
-            unique = f"{wanted[: _SLUG_LENGTH - 9]}-{secrets.token_hex(4)}"
-            created = await self._store.add_organization(name, unique, roles)
+            unlike = f"{wanted}-{secrets.token_hex(4)}"
+            created = await self._store.add_organization(name, unlike, roles)
         if created is None:
             raise SlugTaken
         return created
@@ -289,8 +287,3 @@ class Administration:
         if role_id is None and name is not None:
             raise RoleUnknown
         return role_id
-
-
-def _slug(name: str) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return words[: _SLUG_LENGTH - 9].strip("-") or "organization"

@@ -38,6 +38,13 @@ class NameUnacceptable(AuthError):
     message = "Name is not acceptable"
 
 
+class SlugUnacceptable(AuthError):
+    """A new slug that is over 100 characters, looks like an id, or is not words of a-z and 0-9 with - between."""
+
+    reason = Reason.INVALID
+    message = "Slug is not acceptable"
+
+
 class EmailTaken(AuthError):
     """Registration with an existing e-mail and another password."""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from config.files import read_file
 from config.route_plan import RoutesRefused, read_plan
 from gateway.assembly.limits import Limiting
 from gateway.assembly.plan_warnings import plan_warnings
@@ -161,6 +162,6 @@ class Routing:
         if self._settings.routes is None:
             return None
         try:
-            return hashlib.sha256(self._settings.routes.read_bytes()).digest()
+            return hashlib.sha256(read_file(self._settings.routes)).digest()
         except OSError:
             return None

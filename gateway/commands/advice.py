@@ -25,6 +25,7 @@ from authcore.errors import (
     RoleUnknown,
     SessionUnknown,
     SlugTaken,
+    SlugUnacceptable,
     UserUnknown,
 )
 from authcore.store.migrate import MigrationChanged
@@ -50,6 +51,7 @@ NEXT: Final[Mapping[type[Exception], str]] = {
     AlreadyMember: "nothing is left to do",
     NotAMember: "`users add-to` makes the user a member of that organization; `users show` lists their own",
     SlugTaken: "choose another with --slug",
+    SlugUnacceptable: "give up to 100 of a-z, 0-9 and single -, such as acme-berlin, and not an id",
     PasswordUnacceptable: "choose another; GATEWAY_PASSWORD_MIN_LENGTH is the shortest, and 72 bytes the longest",
     EmailUnproved: "`users vouch --email` says that the e-mail is the account's",
     EmailUnacceptable: "give an address such as ada@example.com",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.status.causes import ENDPOINT_FAULTS, bounds, causes
+from gateway.status.causes import BAD, ENDPOINT_FAULTS, bounds, causes
 from gateway.status.recent import quantile
 from gateway.status.text import Cell, age, bar, number, seconds, span, table, tell
 
@@ -63,11 +63,12 @@ def endpoints(snapshot: Snapshot, colours: Mapping[str, str]) -> str:
         for address, one in now["addresses"].items():
             words = [word for key, word in ENDPOINT_FAULTS if one.get(key)]
             state = ", ".join(words) or ("is not used" if one["behind"] else "in use")
+            unremarkable = "dim" if colours.get(f"upstream {name}") == BAD else "good"
             rows.append(
                 (
                     Cell(tell(address)),
                     Cell(tell(name)),
-                    Cell(tell(state), colours.get(f"endpoint {name} {address}", "good")),
+                    Cell(tell(state), colours.get(f"endpoint {name} {address}", unremarkable)),
                     Cell(number(one["active"])),
                     Cell(number(one["open"])),
                     Cell(number(one.get("requests", 0))),

@@ -21,6 +21,7 @@ from authcore.errors import (
     PasswordUnacceptable,
     RoleUnknown,
     SlugTaken,
+    SlugUnacceptable,
     SubjectUnknown,
     UserDisabled,
     UserUnknown,
@@ -382,6 +383,25 @@ async def test_the_admin_of_a_new_organization_gets_every_permission_there_is(ow
         **{name: role.permissions for name, role in ROLES.items()},
         "admin": ROLES["admin"].permissions | {"loyalty:read"},
     }
+
+
+@pytest.mark.parametrize(
+    "slug",
+    [
+        *("", " ", "Acme", "a b", "a/b", "..", "-a", "a-", "a--b", "a_b", "é", "a\n", "a\0", "a" * 101),
+        *("00000000-0000-4000-8000-000000000001", "00000000000040008000000000000001"),
+    ],
+)
+async def test_a_slug_is_words_with_hyphens_between_and_no_id(world: World, slug: str) -> None:
+    with pytest.raises(SlugUnacceptable):
+        await world.accounts.administration.create_organization("Acme", slug)
+
+
+async def test_a_name_that_is_an_id_has_a_slug_that_is_none(world: World) -> None:
+    name = "00000000-0000-4000-8000-000000000001"
+    organization = await world.accounts.administration.create_organization(name)
+    (row,) = await world.sql("SELECT slug FROM organizations WHERE id = $1", organization)
+    assert row["slug"] == f"organization-{name}"
 
 
 async def test_slugs_are_made_unique_unless_chosen(world: World) -> None:

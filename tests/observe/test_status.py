@@ -302,6 +302,19 @@ def test_each_cause_there_is_has_an_entry_in_the_runbook_and_colours_what_it_is_
     assert "GATEWAY_LIMIT_CONNECTIONS" in page
 
 
+@pytest.mark.parametrize(
+    ("upstream", "colour"),
+    [({}, "good"), ({"failing": 3}, "dim"), ({"awaiting": 2}, "dim"), ({"away": 1}, "good")],
+)
+def test_an_endpoint_is_not_called_good_while_its_upstream_fails(
+    upstream: dict[str, int], colour: str
+) -> None:
+    told = everything_wrong()
+    at_work = {"open": 1, "behind": 0, "active": 1}
+    told["upstreams"] = {"some": {**told["upstreams"]["some"], **upstream, "addresses": {"a:1": at_work}}}
+    assert f'<td data-title="state" class="{colour}">in use</td>' in render(told)
+
+
 def test_failures_stand_apart_from_denials() -> None:
     page = render(everything_wrong())
     sections = dict(re.findall(r'<section id="(\w+)">(.*?)</section>', page, re.DOTALL))
