@@ -54,7 +54,7 @@ def is_compiled(package: Path = _PACKAGE) -> bool:
 
 def _commit() -> str | None:
     """Return the commit that a build wrote into ``commit.txt``, that pip noted, or that is checked out."""
-    found = written_commit(_PACKAGE) or _installed() or _checked_out(_PACKAGE.parent)
+    found = written_commit(_PACKAGE) or _installed() or checked_out_commit(_PACKAGE.parent)
     return found[:_COMMIT_DIGITS] if found else None
 
 
@@ -75,7 +75,10 @@ def _installed() -> str | None:
     return commit if isinstance(commit, str) else None
 
 
-def _checked_out(root: Path) -> str | None:
+def checked_out_commit(root: Path) -> str | None:
+    """Return the commit of the checkout that has its packages in `root`, or compiled there; None if it is none."""
+    if root.name == "tree" and root.parent.name.startswith(".compiled"):  # where a checkout has it compiled
+        root = root.parents[1]
     git = shutil.which("git")
     if git is None or not (root / ".git").exists():
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -13,7 +14,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.commands.tree import described
-from gateway.version import is_compiled, written_commit
+from gateway.version import checked_out_commit, is_compiled, written_commit
 from tests.support.processes import PROCESS_SECONDS
 from tests.support.programs import program
 
@@ -147,3 +148,26 @@ def test_the_commit_that_a_build_has_written_is_read(tmp_path: Path) -> None:
     assert written_commit(tmp_path) is None
     (tmp_path / "commit.txt").write_text("0123456789abcdef0123\n", encoding="ascii")
     assert written_commit(tmp_path) == "0123456789abcdef0123"
+
+
+def test_the_commit_of_a_checkout_is_that_of_its_compiled_tree_and_of_nothing_else_in_it(
+    tmp_path: Path,
+) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (
+        ("init", "-q"),
+        (*who, "commit", "-q", "--allow-empty", "-m", "first"),
+        ("rev-parse", "HEAD"),
+    ):
+        done = subprocess.run(["git", "-C", tmp_path, *command], capture_output=True, text=True, check=True)
+    commit = done.stdout.strip()
+    assert len(commit) == 40
+    for folder in (".compiled/tree", ".compiled-newest/tree", ".venv/lib", "tree"):
+        (tmp_path / folder).mkdir(parents=True)
+    assert checked_out_commit(tmp_path) == commit
+    assert checked_out_commit(tmp_path / ".compiled" / "tree") == commit
+    assert checked_out_commit(tmp_path / ".compiled-newest" / "tree") == commit
+    assert checked_out_commit(tmp_path / ".venv" / "lib") is None
+    assert checked_out_commit(tmp_path / "tree") is None
