@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
+from config.files import unreadable
 from config.tls_checks import admin_tls, listener_tls, upstream_tls
 
 if TYPE_CHECKING:
@@ -53,7 +54,5 @@ def _unreadable(url: str, parameters: tuple[str, ...]) -> Iterator[str]:
     query = parse_qs(urlsplit(url).query)
     for parameter in parameters:
         for path in query.get(parameter, ()):
-            try:
-                Path(path).open("rb").close()
-            except OSError as error:
-                yield f"the file of {parameter} cannot be read: {error.strerror}"
+            if (why := unreadable(Path(path))) is not None:
+                yield f"the file of {parameter} cannot be read: {why}"

@@ -11,7 +11,6 @@ Laws:
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from dataclasses import dataclass, field
 from io import StringIO
@@ -95,8 +94,11 @@ class Layers:
         for name, value in layer.items():
             if called == ENVIRONMENT and is_service_link(name, value):
                 continue
-            if not is_utf8(value) and (name in FIELDS or name.removesuffix(_FILE) in FIELDS):
-                self.problems.append(f"{name}: is not UTF-8 text")
+            is_ours = name == SECRETS_DIRECTORY or name in FIELDS or name.removesuffix(_FILE) in FIELDS
+            if is_ours and (not is_utf8(value) or "\0" in value):
+                self.problems.append(
+                    f"{name}: {'has a NUL in it' if is_utf8(value) else 'is not UTF-8 text'}"
+                )
             elif name in FIELDS:
                 twin = layer.get(name + _FILE)
                 if twin and value:
@@ -116,6 +118,8 @@ class Layers:
 
     def add_directory(self, directory: str) -> None:
         """Add a folder of files, each named like a setting, below the layers so far."""
+        if "\0" in directory:  # a problem of its layer
+            return
         try:
             entries = sorted(Path(directory).iterdir())
         except OSError as error:
@@ -124,6 +128,7 @@ class Layers:
             )
             return
         layer: dict[str, str] = {}
+        files: dict[str, Path] = {}
         for entry in entries:  # Kubernetes adds hidden folders beside the files, which are links into them
             name = entry.name.upper()
             if entry.is_dir() or entry.name.startswith("."):
@@ -135,11 +140,12 @@ class Layers:
                 self.problems.append(f"{name}: is two files in {directory}, in capitals and not; keep one")
             try:
                 layer[name] = read_value(entry)
+                files[name] = entry
             except (OSError, UnicodeError) as error:
                 self.unreadable.append(f"{name}: cannot read {entry}: {why(error)}")
         known = set(self.values)
         self.add(layer, f"a file in {directory}")
-        self.files |= {name: Path(directory, name) for name in layer if name in self.values.keys() - known}
+        self.files |= {name: path for name, path in files.items() if name in self.values.keys() - known}
 
     def _add_file(self, name: str, path: str, layer: Mapping[str, str]) -> None:
         if not path or layer.get(name):
@@ -159,22 +165,36 @@ class Layers:
 
 def read_value(path: Path) -> str:
     """Return the text of a file without the final line end that an editor leaves behind."""
-    return read_file(path).decode("utf-8").removesuffix("\n").removesuffix("\r")
+    return _text(path).removesuffix("\n").removesuffix("\r")
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file, without the byte order mark that programs of Windows put before it."""
+    return read_file(path, pipes=True).decode("utf-8-sig")
 
 
 def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Read a ``.env`` file once: it may be a pipe.
+    """Read a ``.env`` file.
 
     Returns:
-        Its assignments, none if there is no such file or one is lost, and a problem for each line that loses one.
+        Its assignments and its problems. Without a file there are none, and with a problem there are no assignments.
 
     Raises:
         OSError: It cannot be read.
         UnicodeError: It is not UTF-8.
     """
-    if not os.path.lexists(path):
+    try:
+        text = _text(path)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise
         return {}, []
-    text = read_file(path).decode("utf-8-sig")
+    except IsADirectoryError as error:
+        if (path / "pyvenv.cfg").exists():  # a virtual environment that somebody has called so
+            return {}, []
+        raise OSError(
+            error.errno, "it is a folder; Docker makes one where the file of a mount is missing"
+        ) from error
     problems = _lost_lines(path, text)
     if problems:
         return {}, problems
@@ -191,7 +211,7 @@ def _lost_lines(path: Path, text: str) -> list[str]:
         for binding in bindings
         if binding.error or (binding.value is None and (binding.key or "").startswith(PREFIX))
     ]
-    written = Counter(binding.key for binding in bindings if binding.key in FIELDS)
+    written = Counter(binding.key for binding in bindings if binding.key and binding.key.startswith(PREFIX))
     for name in [name for name, times in written.items() if times > 1]:
         lines_of = [str(binding.original.line) for binding in bindings if binding.key == name]
         problems.append(f"{name}: is set in lines {' and '.join(lines_of)} of {path}; keep one of them")

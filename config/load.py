@@ -111,6 +111,22 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
     return settings
 
 
+def require_no_pipes(settings: Settings, env_file: Path = ENV_FILE) -> None:
+    """Check that each process of several can read the files of the settings, which it does itself.
+
+    Raises:
+        ConfigError: one of them is a pipe, from which the first process takes all.
+    """
+    files = {**settings.files, str(env_file): env_file}
+    piped = [
+        f"{name}: {path} is a pipe, which one process can read; with --workers, name a file"
+        for name, path in files.items()
+        if path.is_fifo()
+    ]
+    if piped:
+        raise ConfigError(piped)
+
+
 def _route_problems(settings: Settings) -> list[str]:
     """Return the problems of route file and preset, in the order of their lines."""
     try:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from config.entries import Entry
 from config.routes import RouteEntry, RouteFile
+from config.text import printable
 
 if TYPE_CHECKING:
     from config.limits import LimitEntry
@@ -98,5 +99,5 @@ class RouteReader:
 
 
 def _path_text(place: tuple[str | int, ...]) -> str:
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{printable(part)}" for part in place)
     return text.removeprefix(".") or "the file"

@@ -86,8 +86,8 @@ class Administration:
         wanted = slug_of(name) if slug is None else acceptable_slug(slug)
         created = await self._store.add_organization(name, wanted, roles)
         if created is None and slug is None:
-            unlike = f"{wanted}-{secrets.token_hex(4)}"
-            created = await self._store.add_organization(name, unlike, roles)
+            marked = slug_of(name, secrets.token_hex(4))
+            created = await self._store.add_organization(name, marked, roles)
         if created is None:
             raise SlugTaken
         return created

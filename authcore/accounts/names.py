@@ -6,13 +6,13 @@ Law: a name that several have is refused, with the candidates and their ids. An 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from authcore.accounts.texts import is_searchable
+from authcore.accounts.texts import as_id, is_searchable
 from authcore.errors import NameAmbiguous, OrganizationUnknown, RoleUnknown, UserUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from uuid import UUID
 
     from authcore.store.directory_rows import NamedRow
     from authcore.store.postgres import PostgresStore
@@ -32,7 +32,7 @@ class Names:
             NameAmbiguous: there are several, and none is spelled exactly so.
             StoreUnavailable: the database does not answer.
         """
-        user_id = _as_id(text)
+        user_id = as_id(text)
         if user_id is not None:
             if not await self._store.user_exists(user_id):
                 raise UserUnknown
@@ -50,7 +50,7 @@ class Names:
             NameAmbiguous: there are several.
             StoreUnavailable: the database does not answer.
         """
-        organization_id = _as_id(text)
+        organization_id = as_id(text)
         if organization_id is not None:
             if not await self._store.organization_exists(organization_id):
                 raise OrganizationUnknown
@@ -72,13 +72,6 @@ class Names:
         if not found:
             raise RoleUnknown(f"The organization has no role {text!r}")
         return _the_one("role", text, found)
-
-
-def _as_id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _the_one(kind: str, text: str, found: Sequence[NamedRow]) -> UUID:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from uuid import UUID
 
 from authcore.errors import EmailUnacceptable, NameUnacceptable, SlugUnacceptable
 
 SLUG_LENGTH: Final = 100
 _LENGTH: Final = 255
 _SLUG: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z")
-_ID: Final = re.compile(r"[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\Z")
 # The mail server decides which addresses exist. These patterns exclude what could break a header, a log or a query.
 _EMAIL: Final = re.compile(r"[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+@[^\s@\x00-\x20\x7f-\x9f\ud800-\udfff]+\Z")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _UNWRITABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
+
+
+def as_id(text: str) -> UUID | None:
+    """Return the id that `text` is, with hyphens or without; None if it is none."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def is_searchable(email: str) -> bool:
@@ -52,15 +60,16 @@ def acceptable_slug(slug: str) -> str:
     """Return `slug`.
 
     Raises:
-        SlugUnacceptable: it is too long, is not words of a-z and 0-9 with hyphens between, or would be taken for an id.
+        SlugUnacceptable: it is too long, is not words of a-z and 0-9 with a hyphen between, or is an id.
     """
-    if len(slug) > SLUG_LENGTH or _SLUG.match(slug) is None or _ID.match(slug) is not None:
+    if len(slug) > SLUG_LENGTH or _SLUG.match(slug) is None or as_id(slug) is not None:
         raise SlugUnacceptable
     return slug
 
 
-def slug_of(name: str) -> str:
-    """Return the slug of an organization's name, short enough that something may be added to tell it from another."""
-    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    slug = words[: SLUG_LENGTH - 9].strip("-") or "organization"
-    return slug if _ID.match(slug) is None else f"organization-{slug}"
+def slug_of(name: str, mark: str = "") -> str:
+    """Return a slug for an organization's name, which ends with `mark` to tell it from another's."""
+    room = SLUG_LENGTH - len(mark) - 1
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:room].strip("-") or "organization"
+    slug = f"{words}-{mark}" if mark else words
+    return slug if as_id(slug) is None else f"organization-{slug}"

@@ -77,6 +77,8 @@ def _read(directory: Path) -> Snapshot:
         for path in sorted(directory.iterdir()):
             if path.name.startswith(".") or not (path.suffix == ".pem" or path.name in {SIGNING, REVOKED}):
                 continue
+            if path.is_fifo():  # opening it would wait for its writer
+                raise KeysUnusable(f"{path.name} is a pipe, and is read more than once; write a file")
             with path.open("rb") as file:
                 files[path.name] = file.read(MOST_BYTES + 1)
             if len(files[path.name]) > MOST_BYTES:

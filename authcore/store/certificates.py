@@ -27,5 +27,6 @@ def require_readable(url: str) -> None:
         for path in query.get(name, ()):
             try:
                 Path(path).open("rb").close()
-            except OSError as error:
-                raise CertificateUnreadable(f"the file of {name} cannot be read: {error.strerror}") from error
+            except (OSError, ValueError) as error:  # a ValueError for a NUL in the name
+                why = error.strerror if isinstance(error, OSError) else "its name has a NUL in it"
+                raise CertificateUnreadable(f"the file of {name} cannot be read: {why}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -25,13 +25,12 @@ from gateway.assembly.key_ring import ring_of
 from gateway.commands.opening import note, settings_for, warn
 from gateway.commands.progress import working
 from gateway.commands.tokens import EMPTY, signer_of, tokens_of
+from gateway.commands.typed import given_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from config.settings import Settings
-
-_MOST_CHARACTERS: Final = 65_536
 
 
 @click.command("check-config")
@@ -86,13 +85,9 @@ def _token_in(file: TextIO) -> str:
     """Return the token of a file.
 
     Raises:
-        click.UsageError: there is none in it.
+        click.UsageError: there is none in it, or it cannot be one.
     """
-    try:
-        text = file.read(_MOST_CHARACTERS)
-    except UnicodeError:
-        raise click.UsageError("--token: the file is not UTF-8 text") from None
-    token = text.lstrip().removeprefix("Bearer ").strip()
+    token = given_text(file, "--token").lstrip().removeprefix("Bearer ").strip()
     if not token:
         raise click.UsageError(f"--token: {EMPTY}")
     return token

@@ -23,7 +23,9 @@ def orgs() -> None:
 
 @orgs.command("create")
 @click.argument("name")
-@click.option("--slug", help="A unique short name; made of NAME when not given.")
+@click.option(
+    "--slug", help="A unique short name of a-z, 0-9 and single hyphens; made of NAME when not given."
+)
 def create_organization(name: str, slug: str | None) -> None:
     """Create the organization NAME with its roles admin, manager and agent, and print its id."""
     click.echo(administer(lambda office: office.create_organization(name, slug)))

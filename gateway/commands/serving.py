@@ -14,7 +14,7 @@ from authcore.store.migrate import grant_to as give_rights
 from authcore.store.migrate import migrate as apply_migrations
 from authcore.store.migrate import pending
 from authcore.store.migrate import remove_triggers as remove
-from config.load import REQUIRED
+from config.load import REQUIRED, require_no_pipes
 from gateway.addresses import CannotListen
 from gateway.assembly.key_ring import ring_of
 from gateway.commands.opening import migrating, note, record_migration, settings_for
@@ -34,6 +34,8 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
     """Run the gateway until SIGTERM or SIGINT."""
     settings = settings_for(REQUIRED)
     ring_of(settings, time.time())  # unusable keys are refused before anything has started
+    if workers > 1:
+        require_no_pipes(settings)
     # Only serving needs the data plane's imports.
     from gateway.app import run  # noqa: PLC0415 - see above
     from gateway.supervisor import parent_gone  # noqa: PLC0415 - see above

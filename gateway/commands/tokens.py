@@ -19,6 +19,7 @@ from authcore.tokens.inspection import inspect as explained
 from authcore.tokens.issuer import Tokens
 from gateway.assembly.key_ring import ring_of
 from gateway.commands.opening import SECRET, settings_for
+from gateway.commands.typed import given_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +62,7 @@ def inspect(text: str) -> None:
     """
     settings = settings_for(SECRET)
     if text == "-":
-        text = sys.stdin.read()
+        text = given_text(sys.stdin, "standard input")
     text = text.lstrip().removeprefix("Bearer ").strip()
     if not text:
         raise click.UsageError(NOTHING)

@@ -1,11 +1,32 @@
-"""Passwords that are typed at a terminal."""
+"""Text that is given to a command: passwords typed at a terminal, and what standard input or a file holds."""
 
 from __future__ import annotations
 
 import getpass
 import warnings
+from typing import TYPE_CHECKING, Final
 
 import click
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+_MOST_CHARACTERS: Final = 65_536
+
+
+def given_text(file: TextIO, name: str) -> str:
+    """Return what `file` holds, which the option or argument `name` stands for.
+
+    Raises:
+        click.UsageError: it is not UTF-8, or has more characters than any token or password.
+    """
+    try:
+        text = file.read(_MOST_CHARACTERS + 1)
+    except UnicodeError:
+        raise click.UsageError(f"{name}: this is not UTF-8 text") from None
+    if len(text) > _MOST_CHARACTERS:
+        raise click.UsageError(f"{name}: this has more than {_MOST_CHARACTERS:,} characters")
+    return text
 
 
 def typed_password() -> str:

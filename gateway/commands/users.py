@@ -15,7 +15,7 @@ import click
 from authcore.store.directory_rows import UserFilter
 from gateway.commands.listing import Field, aligned, as_text, json_option, listed, text_of
 from gateway.commands.opening import HEARD, administer, at_desk, id_of, note, run_with
-from gateway.commands.typed import typed_password
+from gateway.commands.typed import given_text, typed_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -282,7 +282,7 @@ def _password(*, from_stdin: bool, generated: bool) -> str:
     if generated:
         return secrets.token_urlsafe(18)
     if from_stdin:
-        return sys.stdin.read().removesuffix("\n").removesuffix("\r")
+        return given_text(sys.stdin, "--password-stdin").removesuffix("\n").removesuffix("\r")
     return typed_password()
 
 

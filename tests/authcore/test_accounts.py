@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from authcore.accounts.texts import as_id
 from authcore.credentials import PasswordLogin, RefreshToken
 from authcore.errors import (
     AlreadyMember,
@@ -390,6 +391,7 @@ async def test_the_admin_of_a_new_organization_gets_every_permission_there_is(ow
     [
         *("", " ", "Acme", "a b", "a/b", "..", "-a", "a-", "a--b", "a_b", "é", "a\n", "a\0", "a" * 101),
         *("00000000-0000-4000-8000-000000000001", "00000000000040008000000000000001"),
+        "0000-0000-0000-0000-0000-0000-0000-0001",
     ],
 )
 async def test_a_slug_is_words_with_hyphens_between_and_no_id(world: World, slug: str) -> None:
@@ -397,11 +399,20 @@ async def test_a_slug_is_words_with_hyphens_between_and_no_id(world: World, slug
         await world.accounts.administration.create_organization("Acme", slug)
 
 
-async def test_a_name_that_is_an_id_has_a_slug_that_is_none(world: World) -> None:
-    name = "00000000-0000-4000-8000-000000000001"
-    organization = await world.accounts.administration.create_organization(name)
-    (row,) = await world.sql("SELECT slug FROM organizations WHERE id = $1", organization)
-    assert row["slug"] == f"organization-{name}"
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("00000000-0000-4000-8000-000000000001", "organization-00000000-0000-4000-8000-000000000001"),
+        ("Deadbeef deadbeef deadbeef deadbeef", "organization-deadbeef-deadbeef-deadbeef-deadbeef"),
+        ("deadbeef deadbeef deadbeef", "deadbeef-deadbeef-deadbeef"),
+    ],
+)
+async def test_no_slug_that_is_made_of_a_name_is_an_id(world: World, name: str, slug: str) -> None:
+    for _ in range(2):  # the second has a mark behind it, of hexadecimal digits
+        organization = await world.accounts.administration.create_organization(name)
+        (row,) = await world.sql("SELECT slug FROM organizations WHERE id = $1", organization)
+        assert slug.removeprefix("organization-") in row["slug"]
+        assert as_id(row["slug"]) is None
 
 
 async def test_slugs_are_made_unique_unless_chosen(world: World) -> None:

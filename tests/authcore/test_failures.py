@@ -11,6 +11,7 @@ import pytest
 from asyncpg import exceptions as pg
 
 from authcore.errors import StoreUnavailable
+from authcore.store.certificates import require_readable
 from authcore.store.failures import ABSENT, CertificateUnreadable, classify, is_mistake
 from authcore.store.kinds import ADVICE, Kind
 from authcore.store.pool import SILENT, translated
@@ -168,3 +169,12 @@ async def test_a_database_that_is_not_there_is_named(postgres_url: str) -> None:
         in classify(outage.value.__cause__).sentence
     )
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [("/nonexistent/ca.pem", "No such file or directory"), ("%00", "its name has a NUL in it")],
+)
+def test_a_certificate_that_cannot_be_read_is_named_by_its_parameter(path: str, why: str) -> None:
+    with pytest.raises(CertificateUnreadable, match=f"^the file of sslrootcert cannot be read: {why}$"):
+        require_readable(f"postgresql://a@b/c?sslrootcert={path}")

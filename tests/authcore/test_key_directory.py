@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -184,6 +185,13 @@ def test_other_files_are_nobodys_keys(tmp_path: Path) -> None:
     (tmp_path / "README").write_text("hunter2")
     (tmp_path / "..data").mkdir()
     assert [key.kid for key in parsed(tmp_path).keys] == [kid]
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    write(tmp_path, "a.pem")
+    os.mkfifo(tmp_path / "b.pem")
+    with pytest.raises(KeysUnusable, match=r"^b\.pem is a pipe"):
+        take_snapshot(tmp_path)
 
 
 def test_the_two_halves_of_a_pair_are_one_key(tmp_path: Path) -> None:

@@ -123,6 +123,12 @@ def test_two_ways_of_giving_the_password_are_refused(run: Run) -> None:
     refused(result, 2, "--password-stdin and --generate-password exclude each other")
 
 
+def test_a_password_without_an_end_is_refused(run: Run) -> None:
+    options = ("--email", "a@b.c", "--name", "A", "--organization", str(uuid4()))
+    result = run("users", "create", *options, "--password-stdin", typed="x" * 65_537)
+    refused(result, 2, "--password-stdin: this has more than 65,536 characters")
+
+
 def test_an_operator_can_let_somebody_sign_in_at_once(on: Run, migrated_url: str) -> None:
     async def fail(times: int) -> bool:
         store = await open_store(migrated_url)

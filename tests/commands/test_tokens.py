@@ -14,7 +14,7 @@ from authcore.crypto import jws
 from authcore.crypto.keyring import KeyRing
 from authcore.crypto.pem import generate_pem, parse_pem
 from authcore.tokens.issuer import Tokens
-from tests.support.commands import PREVIOUS, SECRET, Run
+from tests.support.commands import PREVIOUS, SECRET, Run, refused
 from tests.support.issuers import AUDIENCE, ISSUER, Provider, provider, two_keys
 
 __all__ = ["provider"]
@@ -149,3 +149,8 @@ def test_inspecting_needs_the_secret(run: Run) -> None:
     result = run("token", "inspect", "x")
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: GATEWAY_JWT_SECRET: required")
+
+
+def test_a_token_without_an_end_is_refused(run: Run) -> None:
+    result = run("token", "inspect", typed="x" * 65_537, GATEWAY_JWT_SECRET=SECRET)
+    refused(result, 2, "standard input: this has more than 65,536 characters")

@@ -143,6 +143,12 @@ def test_what_a_route_cannot_mean_is_refused(tmp_path: Path, line: str, told: st
     assert any(told in problem for problem in problems(tmp_path, text))
 
 
+def test_a_problem_is_one_line_and_moves_no_cursor(tmp_path: Path) -> None:
+    found = problems(tmp_path, 'upstreams: {"a\\nb\\x1b[2Jü": {url: 5}}')
+    assert all(problem.isprintable() for problem in found), found
+    assert any("upstreams.a\\nb\\x1b[2Jü" in problem for problem in found), found
+
+
 def test_two_routes_without_an_order_are_an_error_that_names_both_lines(tmp_path: Path) -> None:
     (problem,) = problems(
         tmp_path,

@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,6 @@ from gateway.wire.descriptors import DIALS, RESERVE, OpenFiles, are_descriptors_
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BY_SIZE, BY_READING = "/proc/self/fd", "/proc/self/fdinfo"
 """The second names the descriptors as well, and its size is 0 as that of the first was before Linux 6.2."""
@@ -48,6 +48,36 @@ def test_a_folder_that_has_to_be_read_is_read_at_most_four_times_a_second(
     assert files.number() == before
     now = 100.25
     assert files.number() == before - len(sockets)
+
+
+def test_what_is_opened_between_two_readings_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.wire.descriptors.time.monotonic", lambda: 100.0)
+    files = OpenFiles(BY_READING)
+    before = files.number()
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(socket.socket())
+        assert files.number() > before + 90
+
+
+def test_reading_takes_a_fiftieth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([100.0, 100.1, 105.0, 105.1, 110.1, 200.0])  # each reading takes a tenth of a second
+    monkeypatch.setattr("gateway.wire.descriptors.time.monotonic", lambda: next(moments))
+    readings = []
+
+    def read(folder: Path) -> Iterator[Path]:
+        readings.append(folder)
+        return iter(())
+
+    files = OpenFiles(BY_READING)
+    monkeypatch.setattr(Path, "iterdir", read)
+    files.number()
+    files.number()  # at 105.0: 4.9 s after a tenth of a second
+    assert len(readings) == 1
+    files.number()  # at 105.1
+    assert len(readings) == 2
 
 
 @pytest.mark.parametrize("folder", [BY_SIZE, BY_READING])
