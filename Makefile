@@ -147,9 +147,10 @@ dist: $(STAMP) .tools/.installed .dist-tools/.installed ## what is published, in
 	@.dist-tools/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r requirements-dist.lock
 	@touch $@
 
-test-compiled: $(TREE)/.built ## what speaks HTTP, tested again with the warm path compiled
+test-compiled: $(TREE)/.built ## what speaks HTTP, and the commands, tested again with the warm path compiled
 	@TESTS_COMPILED=1 PYTHONPATH=$(TREE)/tree:. $(BIN)/pytest -n 2 --dist loadfile -rs \
-		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/release/test_bare_root.py tests/test_compiled.py $(ARGS)
+		tests/wire tests/proxy tests/flow tests/attacks tests/fuzz tests/commands tests/observe \
+		tests/release/test_bare_root.py tests/test_compiled.py $(ARGS)
 
 test-oldest: test-compiled ## for the oldest Python: test-compiled, and what it leaves out that depends on the Python
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests/authcore tests/config tests/commands tests/observe $(ARGS)

@@ -10,6 +10,7 @@ import ast
 import asyncio
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -63,6 +64,21 @@ def test_what_a_compiled_class_body_names_is_imported_at_run_time(path: Path) ->
     assert [
         (line, names & absent) for line, names in annotations_of_class_bodies(tree) if names & absent
     ] == []
+
+
+@pytest.mark.parametrize("path", COMPILED, ids=str)
+def test_the_cause_of_an_error_is_set_in_words_that_are_compiled(path: Path) -> None:
+    # mypyc leaves the `from` of a `raise` out, and the access record's detail names the cause.
+    lost = [
+        node.lineno
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.Raise) and node.cause is not None and ast.unparse(node.cause) != "None"
+        if not (
+            node.exc is not None
+            and re.match(rf"caused\(.*, {ast.unparse(node.cause)}\)$", ast.unparse(node.exc))
+        )
+    ]
+    assert lost == []
 
 
 def test_the_bases_of_compiled_classes_are_compiled() -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement
 from config.route_plan import DEFAULT_UPSTREAM, read_plan
-from gateway.assembly.limits import Limiting
 from gateway.assembly.route_compiler import planned_rules, preflights_of, refuse_hosted
 from gateway.endpoints.hosted import hosted_endpoints
-from gateway.metrics import Metrics
 from gateway.proxy.cors import build_policy
 from gateway.proxy.routes import Pattern, Route, RouteTable
 
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from gateway.assembly.limits import PlannedLimits
     from gateway.endpoints.endpoint import Endpoint
     from gateway.limits.limit import RouteLimits
+    from gateway.metrics import Metrics
     from gateway.proxy.upstreams import Upstream
 
 TICKET_PATH = "/ws"
@@ -70,8 +69,7 @@ def check_routes(settings: Settings) -> RoutePlan | None:
     """
     plan = read_plan(settings)
     if plan is not None:
-        limits = Limiting(settings).planned(plan)
-        refuse_hosted(plan, _hosted_routes(settings, Metrics(), cast("Upstream", None), limits))
+        refuse_hosted(plan, (endpoint.path for endpoint in hosted_endpoints(settings)))
     return plan
 
 

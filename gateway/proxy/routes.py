@@ -26,6 +26,7 @@ from gateway.proxy.matching import Tree
 from gateway.proxy.prefixes import PrefixGuard
 from gateway.proxy.rewriting import Rewrite
 from gateway.proxy.upstreams import Upstream
+from gateway.wire.faults import caused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -116,7 +117,8 @@ class Pattern:
                 methods = of_method(*match["methods"].split("|")) if match["methods"] else None
                 return cls(PathPattern.parse(match["path"]), methods)
         except ValueError as error:
-            raise ValueError(f"{text!r} is not of the form [METHOD[|METHOD] ]/path[/*]: {error}") from error
+            wrong = ValueError(f"{text!r} is not of the form [METHOD[|METHOD] ]/path[/*]: {error}")
+            raise caused(wrong, error) from error
         raise ValueError(f"{text!r} is not of the form [METHOD[|METHOD] ]/path[/*]")
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 CUT_OFF: Final = "the upstream closed the connection before its response had ended"
 UNSENT: Final = "the upstream closed the connection before a request was sent on it"
+
+_Error = TypeVar("_Error", bound=BaseException)
+
+
+def caused(error: _Error, cause: BaseException) -> _Error:
+    """Return `error`, caused by `cause`: what is compiled leaves the ``from`` of a ``raise`` out."""
+    error.__cause__ = cause
+    return error
 
 
 class UpstreamFault(Exception):

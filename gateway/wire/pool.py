@@ -28,6 +28,7 @@ from gateway.wire.faults import (
     UpstreamNotConnected,
     UpstreamTimedOut,
     UpstreamUnreachable,
+    caused,
 )
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.states import in_states
@@ -225,14 +226,15 @@ class UpstreamPool:
         try:
             return await settled(dial)
         except ssl.SSLError as error:
-            raise upstream_fault(error) from error
+            raise caused(upstream_fault(error), error) from error
         except TimeoutError as error:
-            raise UpstreamNotConnected(self._too_late()) from error
+            raise caused(UpstreamNotConnected(self._too_late()), error) from error
         except OSError as error:
             if error.errno in NO_ROOM:
-                raise DescriptorsExhausted(_NO_DESCRIPTOR) from error
+                raise caused(DescriptorsExhausted(_NO_DESCRIPTOR), error) from error
             words = error.strerror or str(error) or type(error).__name__
-            raise UpstreamUnreachable(f"the upstream cannot be reached: {words}") from error
+            unreachable = UpstreamUnreachable(f"the upstream cannot be reached: {words}")
+            raise caused(unreachable, error) from error
         except BaseException:
             # The exchange is gone. The dial goes on, so the count stays right and the next exchange can use the
             # connection.

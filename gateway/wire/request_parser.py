@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 import httptools
 
 from gateway.wire.chunk_lines import ChunkLines
+from gateway.wire.faults import caused
 from gateway.wire.framing import (
     BAD_REQUEST,
     VERSION_NOT_SUPPORTED,
@@ -174,7 +175,7 @@ class RequestParser:
             if self._declined is not None:
                 self._carry_on(self._declined)
         except httptools.HttpParserError as error:
-            raise refusal(error, begun, self.current) from error
+            raise caused(refusal(error, begun, self.current), error) from error
         self._begun = b""
         self._check_progress()
         if self.in_head:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 import httptools
 
 from gateway.wire.chunk_lines import ChunkLines, end_of_heads, without_white_space
+from gateway.wire.faults import caused
 from gateway.wire.framing import check_response, check_switch, connection_tokens, rest_seconds
 from gateway.wire.messages import BodyKind, ProtocolError, ResponseHead
 from gateway.wire.request_line import end_of_head, new_response_parser
@@ -191,14 +192,14 @@ class ResponseParser:
             self.early = raw[switched.args[0] :]
         except httptools.HttpParserError as error:
             if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
-                raise error.__context__ from error
+                raise caused(error.__context__, error) from error
             if self._used_up and self.final is None and self._interim > interim:
                 self._feed(raw[end_of_heads(raw, self._interim - interim) :])
             elif self._is_of_a_trailer(str(error)):
                 self._closes = self._used_up = True
                 self._complete()
             else:
-                raise ProtocolError(BAD_GATEWAY, str(error)) from error
+                raise caused(ProtocolError(BAD_GATEWAY, str(error)), error) from error
 
     def _is_of_a_trailer(self, words: str) -> bool:
         """Return whether llhttp's `words` refuse a trailer that looks like framing."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from gateway.wire.faults import UNSENT, UpstreamLost, UpstreamMalformed, UpstreamTimedOut
+from gateway.wire.faults import UNSENT, UpstreamLost, UpstreamMalformed, UpstreamTimedOut, caused
 from gateway.wire.framing import LAST_CHUNK, chunk, chunked, request_framing
 from gateway.wire.messages import BodyKind, ProtocolError
 from gateway.wire.response_parser import ResponseParser
@@ -340,8 +340,7 @@ class UpstreamConnection:
             reader.feed(data)
         except ProtocolError as error:
             fault = UpstreamMalformed(f"the upstream's response is malformed: {error}")
-            fault.__cause__ = error
-            self._handover.fail(fault)
+            self._handover.fail(caused(fault, error))
             reader.excess = True
             self.abort()
         else:
