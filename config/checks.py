@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import BY_KEY, CLIENT_CERTIFICATE, DASHED, FAMILIES, HOSTED, SESSION, SIGNED
+from config.browser_checks import cookies, cors
 from config.database_checks import database_urls, migrate_password, pool_sizes
 from config.delivery_checks import DELIVERY, delivery
 from config.extras import admin_token, collector, limits_can_be_shared, redis_can_be_asked
@@ -176,20 +177,6 @@ def hash_problems(hash_by: str | None, settings: Settings) -> Iterator[str]:
         yield f"{name} is an identity header, and a client's is removed; use `user` or `organization`"
 
 
-def _cookies(settings: Settings) -> Iterator[tuple[str, str]]:
-    if settings.cookie.only and not settings.cookies:
-        yield "GATEWAY_COOKIE_ONLY", "on without GATEWAY_COOKIES=on leaves no place for tokens"
-
-
-def _cors(settings: Settings) -> Iterator[tuple[str, str]]:
-    # Any page can make itself a null origin, by a sandboxed frame: that would be every page, with cookies.
-    if settings.cors.credentials and "null" in settings.cors.origins:
-        yield (
-            "GATEWAY_CORS_ORIGINS",
-            "null is every page that likes; not together with GATEWAY_CORS_CREDENTIALS",
-        )
-
-
 def _decision(settings: Settings) -> Iterator[tuple[str, str]]:
     path = settings.decision.path
     if path and not settings.trusted_proxies:
@@ -276,8 +263,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     ((), _headers),
     (("GATEWAY_UPSTREAM_IDENTITY",), _identity),
     (("GATEWAY_UPSTREAM_HASH_BY",), _hash_key),
-    (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), _cookies),
-    (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), _cors),
+    (("GATEWAY_COOKIES", "GATEWAY_COOKIE_ONLY"), cookies),
+    (("GATEWAY_CORS_ORIGINS", "GATEWAY_CORS_CREDENTIALS"), cors),
     ((), _route_sources),
     (("GATEWAY_SIGNED_IDENTITY", "GATEWAY_SIGNED_KEY", "GATEWAY_SIGNED_PUBLISHED_KEYS"), _signed),
     (("GATEWAY_TRACE_ENDPOINT",), collector),

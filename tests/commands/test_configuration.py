@@ -55,6 +55,34 @@ def test_a_proof_without_a_token_says_so(run: Run, typed: str) -> None:
     assert result.stdout == ""
 
 
+ENOUGH = {
+    "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",
+    "GATEWAY_JWT_SECRET": SECRET,
+    "GATEWAY_UPSTREAM_URL": "http://app:3000",
+}
+
+
+def test_check_config_takes_a_preset_and_a_route_file(run: Run, tmp_path: Path) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("routes:\n  - {name: open, match: {path: /open}, auth: public}\n")
+    for more in ({}, {"GATEWAY_PRESET": "whatomate"}, {"GATEWAY_ROUTES": str(routes)}):
+        assert run("check-config", **ENOUGH, **more).exit_code == 0
+    routes.write_text("routes:\n  - {name: ours, match: {path: /api/auth/login}, auth: public}\n")
+    result = run("check-config", **ENOUGH, GATEWAY_ROUTES=str(routes))
+    assert result.exit_code == 2
+    assert "/api/auth/login is answered by the gateway itself" in result.stderr
+
+
+def test_check_config_warns_where_whatomates_pages_cannot_sign_in(run: Run) -> None:
+    warning = "warning: GATEWAY_COOKIES: off, and Whatomate's pages sign in by cookies alone"
+    for more, warned in (
+        ({"GATEWAY_PRESET": "whatomate"}, True),
+        ({"GATEWAY_PRESET": "whatomate", "GATEWAY_COOKIES": "on"}, False),
+        ({}, False),
+    ):
+        assert (warning in run("check-config", **ENOUGH, **more).stderr) is warned
+
+
 def test_check_config_shows_what_holds_and_no_secret(run: Run) -> None:
     result = run(
         "check-config",
