@@ -131,7 +131,8 @@ def test_check_config_has_no_doubt_about_the_example_of_the_presets_page(run: Ru
     """What falls to the preset's route for all else asks for roles:write, and with that for all there is."""
     page = (Path(__file__).parents[2] / "docs/preset.md").read_text()
     [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    result = run("check-config", **GOOD, GATEWAY_ROUTES=put(tmp_path, example), GATEWAY_PRESET="whatomate")
+    environment = {**GOOD, "GATEWAY_PRESET": "whatomate", "GATEWAY_COOKIES": "on"}
+    result = run("check-config", **environment, GATEWAY_ROUTES=put(tmp_path, example))
     assert (result.exit_code, result.stderr) == (0, "")
 
 

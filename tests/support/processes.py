@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.subprocess
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import sys
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -29,19 +31,27 @@ STARTING = 60
 """Seconds a process of its own may take to start, on a machine that is busy."""
 
 
-_GIVEN: Final[set[int]] = set()
+_LOWEST_PORT, _SLOTS, _PORTS_OF_A_SLOT = 10_000, 16, 1_400
+
+
+def _ports() -> Iterator[int]:
+    """Yield ports that no other process of pytest-xdist takes, and that the system gives to nobody who asks for any."""
+    slot = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SLOTS
+    begin = random.randrange(_PORTS_OF_A_SLOT)  # noqa: S311 -- another test run may be under way, no secret
+    for number in itertools.count(begin):
+        yield _LOWEST_PORT + slot * _PORTS_OF_A_SLOT + number % _PORTS_OF_A_SLOT
+
+
+_PORTS: Final = _ports()
 
 
 def free_port() -> int:
     """Return a port of the loopback that nothing listens on, another one each time."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        assert isinstance(port, int)
-        if port not in _GIVEN:
-            _GIVEN.add(port)
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("the ports never end")
 
 
 def children(pid: int) -> list[int]:
