@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -46,8 +47,8 @@ class OpenFiles:
 
     Linux tells it as the size of the folder that lists them, since 6.2. Elsewhere the folder is read, at most four
     times a second and for at most a fiftieth of the time: a thousand take half a millisecond or more. Between two
-    readings the lowest free number tells of what was opened since. By itself it is no count: a client that leaves makes
-    a low number free, beneath those of all who came after it.
+    readings, and where there is no such folder, the lowest free number tells of what is open. By itself it is no count:
+    a client that leaves makes a low number free, beneath those of all who came after it.
     """
 
     def __init__(self, folder: str = _FOLDER) -> None:
@@ -59,16 +60,17 @@ class OpenFiles:
         """Return how many are open.
 
         Raises:
-            OSError: The folder cannot be read; with ``EMFILE`` or ``ENFILE``, for want of a descriptor.
+            OSError: There is no descriptor to find it out by.
         """
-        number = self._folder.stat().st_size if sys.platform == "linux" else 0
-        if number:
-            return number
-        begun = time.monotonic()
-        if begun >= self._next:
-            self._listed = sum(1 for _ in self._folder.iterdir())
-            ended = time.monotonic()
-            self._next = ended + max(_LISTED_SECONDS, _SPARING * (ended - begun))
+        with suppress(FileNotFoundError):
+            number = self._folder.stat().st_size if sys.platform == "linux" else 0
+            if number:
+                return number
+            begun = time.monotonic()
+            if begun >= self._next:
+                self._listed = sum(1 for _ in self._folder.iterdir())
+                ended = time.monotonic()
+                self._next = ended + max(_LISTED_SECONDS, _SPARING * (ended - begun))
         lowest_free = os.open(os.devnull, os.O_RDONLY)
         os.close(lowest_free)
         return max(self._listed, lowest_free)
@@ -112,5 +114,5 @@ def are_descriptors_scarce() -> bool:
     try:
         number = _OPEN.number()
     except OSError as error:
-        return error.errno in NO_ROOM  # without /proc nothing is known until the system refuses one
+        return error.errno in NO_ROOM
     return number + DIALS.under_way >= limit - RESERVE

@@ -107,8 +107,7 @@ def test_without_any_descriptor_there_is_no_room(monkeypatch: pytest.MonkeyPatch
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_where_nothing_tells_the_number_the_system_decides(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(descriptors, "_OPEN", OpenFiles(str(tmp_path / "no-proc")))
-    assert not are_descriptors_scarce()
+def test_without_a_folder_that_lists_them_the_lowest_free_number_counts(tmp_path: Path) -> None:
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    assert OpenFiles(str(tmp_path / "no-proc")).number() == lowest_free
