@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.wire import descriptors
 from gateway.wire.descriptors import DIALS, RESERVE, OpenFiles, are_descriptors_scarce
 
 if TYPE_CHECKING:
@@ -80,31 +79,36 @@ def test_reading_takes_a_fiftieth_of_the_time_at_most(monkeypatch: pytest.Monkey
     assert len(readings) == 2
 
 
-@pytest.mark.parametrize("folder", [BY_SIZE, BY_READING])
+@contextmanager
+def at_most(number: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 def test_the_reserve_is_kept_though_low_numbers_are_free(
-    sockets: list[socket.socket], folder: str, monkeypatch: pytest.MonkeyPatch
+    sockets: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for one in sockets[:20]:
         one.close()
-    number = OpenFiles(folder).number()
-    monkeypatch.setattr(descriptors, "_OPEN", OpenFiles(folder))
-    monkeypatch.setattr(DIALS, "under_way", 5)
-    monkeypatch.setattr(descriptors, "descriptor_limit", lambda: number + 5 + RESERVE + 1)
-    assert not are_descriptors_scarce()
-    monkeypatch.setattr(DIALS, "under_way", 6)
-    assert are_descriptors_scarce()
+    with at_most(OpenFiles().number() + 5 + RESERVE + 1):
+        monkeypatch.setattr(DIALS, "under_way", 5)
+        assert not are_descriptors_scarce()
+        monkeypatch.setattr(DIALS, "under_way", 6)
+        assert are_descriptors_scarce()
 
 
-def test_without_any_descriptor_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(descriptors, "_OPEN", OpenFiles(BY_READING))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def test_without_any_descriptor_there_is_no_room() -> None:
     lowest_free = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
-    try:
+    files = OpenFiles(BY_READING)
+    with at_most(lowest_free):
         assert are_descriptors_scarce()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with pytest.raises(OSError, match="Too many open files"):
+            files.number()
 
 
 def test_without_a_folder_that_lists_them_the_lowest_free_number_counts(tmp_path: Path) -> None:
