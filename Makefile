@@ -153,7 +153,7 @@ test-compiled: $(TREE)/.built ## what speaks HTTP, and the commands, tested agai
 		tests/release/test_bare_root.py tests/test_compiled.py $(ARGS)
 
 test-oldest: test-compiled ## for the oldest Python: test-compiled, and what it leaves out that depends on the Python
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests/authcore tests/config tests/commands tests/observe $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -rs tests/authcore tests/config $(ARGS)
 
 instructions: $(TREE)/.built ## the instructions of a request on the warm path, held to bench/instructions.json; needs valgrind
 	@$(BIN)/python -P -m bench.instructions $(ARGS)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import getpass
 import warnings
-from typing import TYPE_CHECKING, Final
+from typing import Final, TextIO
 
 import click
-
-if TYPE_CHECKING:
-    from typing import TextIO
 
 _MOST_CHARACTERS: Final = 65_536
 

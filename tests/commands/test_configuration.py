@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.commands.checking import check_config
-from tests.support.commands import PREVIOUS, SECRET, Run, refused
+from tests.support.commands import ENOUGH, PREVIOUS, SECRET, Run, refused
 from tests.support.databases import execute, finish
 
 NOBODY = "0b7d6f3e-6a43-4a5c-9d0e-5f1a2b3c4d5e"
@@ -53,13 +53,6 @@ def test_a_proof_without_a_token_says_so(run: Run, typed: str) -> None:
     assert result.exit_code == 2
     assert "Error: --token: no token was given" in result.stderr
     assert result.stdout == ""
-
-
-ENOUGH = {
-    "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",
-    "GATEWAY_JWT_SECRET": SECRET,
-    "GATEWAY_UPSTREAM_URL": "http://app:3000",
-}
 
 
 def test_check_config_takes_a_preset_and_a_route_file(run: Run, tmp_path: Path) -> None:

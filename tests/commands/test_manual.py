@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -153,15 +152,14 @@ def test_the_commit_that_a_build_has_written_is_read(tmp_path: Path) -> None:
 def test_the_commit_of_a_checkout_is_that_of_its_compiled_tree_and_of_nothing_else_in_it(
     tmp_path: Path,
 ) -> None:
-    if shutil.which("git") is None:
-        pytest.skip("git is not installed")
+    git = program("git")
     who = ("-c", "user.name=a", "-c", "user.email=a@b")
     for command in (
         ("init", "-q"),
         (*who, "commit", "-q", "--allow-empty", "-m", "first"),
         ("rev-parse", "HEAD"),
     ):
-        done = subprocess.run(["git", "-C", tmp_path, *command], capture_output=True, text=True, check=True)
+        done = subprocess.run([git, "-C", tmp_path, *command], capture_output=True, text=True, check=True)
     commit = done.stdout.strip()
     assert len(commit) == 40
     for folder in (".compiled/tree", ".compiled-newest/tree", ".venv/lib", "tree"):

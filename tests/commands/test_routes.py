@@ -10,16 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from config.routes import schema
-from tests.support.commands import SECRET, refused
+from tests.support.commands import ENOUGH, refused
 
 if TYPE_CHECKING:
     from tests.support.commands import Run
-
-GOOD = {
-    "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",
-    "GATEWAY_JWT_SECRET": SECRET,
-    "GATEWAY_UPSTREAM_URL": "http://app:3000",
-}
 
 
 def put(folder: Path, text: str) -> str:
@@ -33,7 +27,7 @@ def test_check_config_tells_every_mistake_with_file_and_line(run: Run, tmp_path:
         tmp_path,
         "routes:\n  - name: a\n    match: {path: /a}\n  - {name: b, auth: public, match: {path: b}}\n",
     )
-    result = run("check-config", **GOOD, GATEWAY_ROUTES=path, GATEWAY_DATABASE_POOL_MAX="0")
+    result = run("check-config", **ENOUGH, GATEWAY_ROUTES=path, GATEWAY_DATABASE_POOL_MAX="0")
     refused(
         result,
         2,
@@ -47,19 +41,19 @@ def test_check_config_tells_every_mistake_with_file_and_line(run: Run, tmp_path:
 def test_check_config_refuses_a_route_for_what_is_hosted(run: Run, tmp_path: Path) -> None:
     path = put(tmp_path, "routes:\n  - {name: a, auth: public, match: {path: /api/auth/login}}\n")
     told = "route a: /api/auth/login is answered by the gateway itself, and cannot be routed"
-    refused(run("check-config", **GOOD, GATEWAY_ROUTES=path), 2, f"{path}:2: {told}")
+    refused(run("check-config", **ENOUGH, GATEWAY_ROUTES=path), 2, f"{path}:2: {told}")
 
 
 def test_serve_does_not_begin_with_a_file_that_is_wrong(run: Run, tmp_path: Path) -> None:
     path = put(tmp_path, "routes: [{name: a, match: {path: /a}}]")
-    refused(run("serve", **GOOD, GATEWAY_ROUTES=path), 2, f"{path}:1: routes[0].auth: is missing")
+    refused(run("serve", **ENOUGH, GATEWAY_ROUTES=path), 2, f"{path}:1: routes[0].auth: is missing")
 
 
 def test_check_config_takes_what_is_right_and_warns_of_a_permission_nobody_knows(
     run: Run, tmp_path: Path
 ) -> None:
     path = put(tmp_path, "routes: [{name: a, auth: required, require: contacts:raed, match: {path: /a}}]")
-    result = run("check-config", **GOOD, GATEWAY_ROUTES=path, GATEWAY_PRESET="whatomate")
+    result = run("check-config", **ENOUGH, GATEWAY_ROUTES=path, GATEWAY_PRESET="whatomate")
     assert result.exit_code == 0
     assert f"GATEWAY_ROUTES={path}" in result.stdout.splitlines()
     assert "GATEWAY_PRESET=whatomate" in result.stdout.splitlines()
@@ -74,17 +68,17 @@ routes: [{name: billing, auth: required, match: {path: /billing/*}, upstream: bi
 
 def test_check_config_refuses_an_upstream_that_no_route_leads_to(run: Run, tmp_path: Path) -> None:
     path = put(tmp_path, BILLING)
-    alone = run("check-config", **GOOD, GATEWAY_ROUTES=path)
+    alone = run("check-config", **ENOUGH, GATEWAY_ROUTES=path)
     assert alone.exit_code == 2
     assert "Error: no route leads to GATEWAY_UPSTREAM_URL: its paths are 404" in alone.stderr
     assert "add a last route: {name: rest, match: {path: /*}, auth: required}" in alone.stderr
     assert (
         "no route leads"
-        not in run("check-config", **GOOD, GATEWAY_ROUTES=path, GATEWAY_PRESET="whatomate").stderr
+        not in run("check-config", **ENOUGH, GATEWAY_ROUTES=path, GATEWAY_PRESET="whatomate").stderr
     )
     rest = BILLING.strip().removesuffix("]") + ", {name: rest, match: {path: /*}, auth: required}]"
-    assert "no route leads" not in run("check-config", **GOOD, GATEWAY_ROUTES=put(tmp_path, rest)).stderr
-    no_default = {**GOOD, "GATEWAY_UPSTREAM_URL": ""}
+    assert "no route leads" not in run("check-config", **ENOUGH, GATEWAY_ROUTES=put(tmp_path, rest)).stderr
+    no_default = {**ENOUGH, "GATEWAY_UPSTREAM_URL": ""}
     assert "no route leads" not in run("check-config", **no_default, GATEWAY_ROUTES=path).stderr
     unused = put(tmp_path, BILLING.replace("{billing:", "{reports: {url: 'http://reports:1'}, billing:"))
     assert (
@@ -117,13 +111,13 @@ def test_check_config_warns_of_a_path_above_a_weaker_one_and_takes_its_own_advic
     run: Run, tmp_path: Path, match: str, line: str
 ) -> None:
     path = put(tmp_path, ADMIN.replace("MATCH", match).replace("UPSTREAM", ""))
-    told = run("check-config", **GOOD, GATEWAY_ROUTES=path).stderr
+    told = run("check-config", **ENOUGH, GATEWAY_ROUTES=path).stderr
     assert f"{path}:4: route admin: other spellings of /billing/" in told
     assert f"fall to route rest, {path}:6, which asks for less; write {line}" in told
     assert told.count("other spellings") == 1
     advised = line.removeprefix("match: ")
     path = put(tmp_path, ADMIN.replace("MATCH", advised).replace("UPSTREAM", ""))
-    result = run("check-config", **GOOD, GATEWAY_ROUTES=path)
+    result = run("check-config", **ENOUGH, GATEWAY_ROUTES=path)
     assert (result.exit_code, "other spellings" in result.stderr) == (0, False)
 
 
@@ -131,7 +125,7 @@ def test_check_config_has_no_doubt_about_the_example_of_the_presets_page(run: Ru
     """What falls to the preset's route for all else asks for roles:write, and with that for all there is."""
     page = (Path(__file__).parents[2] / "docs/preset.md").read_text()
     [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    environment = {**GOOD, "GATEWAY_PRESET": "whatomate", "GATEWAY_COOKIES": "on"}
+    environment = {**ENOUGH, "GATEWAY_PRESET": "whatomate", "GATEWAY_COOKIES": "on"}
     result = run("check-config", **environment, GATEWAY_ROUTES=put(tmp_path, example))
     assert (result.exit_code, result.stderr) == (0, "")
 
@@ -152,7 +146,7 @@ def test_check_config_does_not_warn_where_nothing_weaker_is_behind(run: Run, tmp
         )
         .replace("match: {path: /billing/admin}", "match: {path: /billing/admin/users}"),
     ):
-        result = run("check-config", **GOOD, GATEWAY_ROUTES=put(tmp_path, file))
+        result = run("check-config", **ENOUGH, GATEWAY_ROUTES=put(tmp_path, file))
         assert result.exit_code == 0, result.stderr
         assert "other spellings" not in result.stderr, file
 

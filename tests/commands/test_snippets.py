@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 
 from config.layers import FIELDS
 from tests.support.certificates import Authority
-from tests.support.commands import SECRET
+from tests.support.commands import ENOUGH
 from tests.support.programs import program
 
 if TYPE_CHECKING:
@@ -41,11 +41,6 @@ SNIPPETS: Final = [
 CHART: Final = ROOT / "helm/whatomate-gateway"
 VALUES: Final = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 DEFAULTS: Final = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
-GOOD: Final = {
-    "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",
-    "GATEWAY_JWT_SECRET": SECRET,
-    "GATEWAY_UPSTREAM_URL": "http://app:3000",
-}
 
 
 def of(*languages: str) -> pytest.MarkDecorator:
@@ -119,7 +114,7 @@ def test_a_route_file_passes_check_config_and_values_of_the_chart_its_schema(
         text = re.sub(rf"(?<={key}_file: )[\w/.]+", str(made), text)
     upstreams = "" if "\nupstreams:" in f"\n{text}" else "upstreams: {billing: {url: http://billing:9000}}\n"
     path.write_text(upstreams + text, encoding="utf-8")
-    result = run("check-config", **GOOD, GATEWAY_ROUTES=str(path), GATEWAY_PRESET="whatomate")
+    result = run("check-config", **ENOUGH, GATEWAY_ROUTES=str(path), GATEWAY_PRESET="whatomate")
     assert result.exit_code == 0, result.output
     assert "no route leads to GATEWAY_UPSTREAM_URL" not in result.stderr
 

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 SECRET = "a-secret-of-thirty-two-bytes-or-more-0123"
 
 
+ENOUGH = {
+    "GATEWAY_DATABASE_URL": "postgresql://u@db/whatomate",
+    "GATEWAY_JWT_SECRET": SECRET,
+    "GATEWAY_UPSTREAM_URL": "http://app:3000",
+}
+"""What serving needs to be told, and nothing that answers."""
+
 PREVIOUS = "the-secret-before-that-one-of-32-bytes-or-more"
 
 

@@ -7,7 +7,6 @@ import asyncio.subprocess
 import itertools
 import json
 import os
-import random
 import signal
 import socket
 import sys
@@ -37,8 +36,7 @@ _LOWEST_PORT, _SLOTS, _PORTS_OF_A_SLOT = 10_000, 16, 1_400
 def _ports() -> Iterator[int]:
     """Yield ports that no other process of pytest-xdist takes, and that the system gives to nobody who asks for any."""
     slot = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _SLOTS
-    begin = random.randrange(_PORTS_OF_A_SLOT)  # noqa: S311 -- another test run may be under way, no secret
-    for number in itertools.count(begin):
+    for number in itertools.count(os.getpid()):  # another test run may be under way, and begins elsewhere
         yield _LOWEST_PORT + slot * _PORTS_OF_A_SLOT + number % _PORTS_OF_A_SLOT
 
 
