@@ -19,6 +19,7 @@ from gateway.endpoints.endpoint import Endpoint
 from gateway.endpoints.recording import record_request
 from gateway.faults import INTERNAL, Fault, GatewayFault, describe
 from gateway.logs.verdicts import detail_of
+from gateway.security_fields import SECURITY_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -88,7 +89,7 @@ def make_application(  # noqa: PLR0913 -- its collaborators by position, its set
         for method in endpoint.methods:
             application.router.add_route(method, endpoint.path, _bound(endpoint, services, header_names))
     application.on_response_prepare.append(services.cookies.write)
-    application.on_response_prepare.append(_unsigned)
+    application.on_response_prepare.append(_finish)
     return application
 
 
@@ -110,7 +111,8 @@ def _bound(endpoint: Endpoint[Any], services: Services, header_names: Mapping[st
     return handle
 
 
-async def _unsigned(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.popall(
-        "Server", None
-    )  # which library answers, and of which version, is nobody's business
+async def _finish(_request: web.Request, response: web.StreamResponse) -> None:
+    headers = response.headers
+    headers.popall("Server", None)  # which library answers, and of which version, is nobody's business
+    for name, value in SECURITY_FIELDS:
+        headers.setdefault(name, value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gateway.faults import Fault, describe
 from gateway.proxy.clock import http_date
 from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, WaitedTooLong, WaitingRoomFull
+from gateway.security_fields import SECURITY_FIELDS
 from gateway.wire.drive import Abandoned
 from gateway.wire.faults import (
     DescriptorsExhausted,
@@ -80,7 +81,7 @@ def answer_start(fault: Fault, request_id: bytes) -> bytes:
         f"Date: {http_date().decode('ascii')}",
         "Cache-Control: no-store",
         f"X-Request-ID: {request_id.decode('ascii')}",
-        *(f"{name}: {value}" for name, value in fault.headers),
+        *(f"{name}: {value}" for name, value in (*SECURITY_FIELDS, *fault.headers)),
     ]
     return "\r\n".join([*lines, ""]).encode("ascii")
 
