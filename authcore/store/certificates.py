@@ -5,6 +5,7 @@ The driver raises a bare ``FileNotFoundError`` for such a file, the same as for 
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -25,8 +26,21 @@ def require_readable(url: str) -> None:
     query = parse_qs(urlsplit(url).query)
     for name in _NAMES:
         for path in query.get(name, ()):
-            try:
-                Path(path).open("rb").close()
-            except (OSError, ValueError) as error:  # a ValueError for a NUL in the name
-                why = error.strerror if isinstance(error, OSError) else "its name has a NUL in it"
-                raise CertificateUnreadable(f"the file of {name} cannot be read: {why}") from error
+            why = _unreadable(path)
+            if why:
+                raise CertificateUnreadable(f"the file of {name} cannot be read: {why}")
+
+
+def _unreadable(path: str) -> str:
+    """Return why a file cannot be read; empty if it can."""
+    try:
+        if stat.S_ISFIFO(Path(path).stat().st_mode):
+            return (
+                "it is a pipe, and is read more than once; name a file"  # opening it would wait for a writer
+            )
+        Path(path).open("rb").close()
+    except OSError as error:
+        return error.strerror or "it failed"
+    except ValueError:
+        return "its name has a NUL in it"
+    return ""

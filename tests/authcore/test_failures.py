@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import socket
 import ssl
+from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
@@ -17,6 +19,9 @@ from authcore.store.kinds import ADVICE, Kind
 from authcore.store.pool import SILENT, translated
 from tests.support.databases import execute, named
 from tests.support.domain import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DRIVER = sorted(
     (
@@ -178,3 +183,10 @@ async def test_a_database_that_is_not_there_is_named(postgres_url: str) -> None:
 def test_a_certificate_that_cannot_be_read_is_named_by_its_parameter(path: str, why: str) -> None:
     with pytest.raises(CertificateUnreadable, match=f"^the file of sslrootcert cannot be read: {why}$"):
         require_readable(f"postgresql://a@b/c?sslrootcert={path}")
+
+
+def test_a_pipe_in_the_place_of_a_certificate_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "ca.pem"
+    os.mkfifo(pipe)
+    with pytest.raises(CertificateUnreadable, match="the file of sslrootcert cannot be read: it is a pipe"):
+        require_readable(f"postgresql://a@b/c?sslrootcert={pipe}")
