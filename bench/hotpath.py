@@ -24,7 +24,7 @@ from config.settings import Settings
 from gateway.app import Gateway
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.upstream import UpstreamConnection
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,20 +181,20 @@ async def stage(**groups: Any) -> tuple[Exchange, list[bytes]]:
     for token in tokens:
         await gateway._domain.identity.authenticator.authenticate(BearerToken(token), None, now)  # noqa: SLF001
     near, far = Wire(), Wire()
-    outbox = gateway._listener.outbox = WriteBuffers(lambda _: None)  # noqa: SLF001 -- flushed by hand: no turn of the loop ends
+    write_batch = gateway._listener.write_batch = WriteBatch(lambda _: None)  # noqa: SLF001 -- flushed by hand: no turn of the loop ends
     connection = gateway._listener.protocol()  # noqa: SLF001
     connection.connection_made(near)
     pool = gateway._upstreams.now["upstream"].pool  # noqa: SLF001 -- the gateway is ours
-    upstream = UpstreamConnection(gateway._deadlines, outbox, KnownHeads(), lambda _: None)  # noqa: SLF001
+    upstream = UpstreamConnection(gateway._deadlines, write_batch, KnownHeads(), lambda _: None)  # noqa: SLF001
     upstream.connection_made(far)
     pool.unused.add(upstream)
     pool.open += 1
 
     def pass_through(message: bytes, answer: bytes) -> None:
         connection.data_received(message)
-        outbox.flush()
+        write_batch.flush()
         upstream.data_received(answer)
-        outbox.flush()
+        write_batch.flush()
 
     def exchange(messages: list[bytes], answers: list[bytes]) -> None:
         for message, answer in zip(messages, cycle(answers), strict=False):

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.inbound import Inbound
     from gateway.wire.messages import RequestHead
-    from gateway.wire.write_buffer import WriteBuffers
+    from gateway.wire.write_buffer import WriteBatch
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
@@ -113,14 +113,14 @@ class AdminServer:
         pages: Mapping[tuple[str, str], Callable[[Asked], Awaitable[Page]]],
         access: Access | None,
         deadlines: Deadlines,
-        outbox: WriteBuffers,
+        write_batch: WriteBatch,
     ) -> None:
         """Answer `pages` by method and path, GET for HEAD too; `access` of None lets every request pass."""
         self._pages = pages
         self._access = access
         self._servers: list[asyncio.Server] = []
         self.address = ("", 0)
-        self.listener = Listener(self._serve, LIMITS, deadlines, outbox, exempt=lambda _: False)
+        self.listener = Listener(self._serve, LIMITS, deadlines, write_batch, exempt=lambda _: False)
 
     async def open(self, listen: str, tls: ssl.SSLContext | None = None) -> None:
         """Listen on ``host:port``, the value of GATEWAY_ADMIN_LISTEN; by TLS with a context.

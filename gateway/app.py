@@ -48,7 +48,7 @@ from gateway.status.recent import NOTE_SECONDS
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.descriptors import raise_descriptor_limit
 from gateway.wire.tunnel import Tunnels
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -122,17 +122,17 @@ class Gateway:
         records = open_records(settings, metrics, closing)
         access_log = records.access_log
         # Before all connections: client, upstream and hosted ones share one timer and one flush per loop turn.
-        deadlines, outbox = self._begin_turns()
+        deadlines, batch = self._begin_turns()
         # Before all that connects by names: the database and the upstreams.
         resolver = build_resolver(settings, metrics)
         closing.callback(resolver.close)
         # Before the hosted application and the authorizer, which hold parts of it. It needs no database to be there.
         domain = await self._open_domain(resolver)
         # Before the upstreams: closing them ends exchanges, and a hosted one must still find its application.
-        application, hosted = build_hosted(settings, domain, metrics, access_log.verdicts, deadlines, outbox)
+        application, hosted = build_hosted(settings, domain, metrics, access_log.verdicts, deadlines, batch)
         closing.push_async_callback(application.close)
         closing.callback(hosted.pool.close)
-        upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, outbox, resolver)
+        upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, batch, resolver)
         self._tls.upstreams = upstreams
         closing.callback(upstreams.close)
         # After the upstreams, so that tunnels are aborted before the connections that they consist of are closed.
@@ -158,7 +158,7 @@ class Gateway:
         )
         # After the pipeline: from here on a reloaded table reaches the authorizer.
         routing.serve(pipeline.decider)
-        listener = self._listener = build_listener(settings, pipeline, deadlines, outbox, metrics)
+        listener = self._listener = build_listener(settings, pipeline, deadlines, batch, metrics)
         drain = self._drain = self._build_drain(listener, tunnels, streams)
         # After everything that counts: it registers the metrics of all parts.
         report = publish(
@@ -194,12 +194,12 @@ class Gateway:
             self.metrics, self._readiness, domain.identity, report, explain, besides, runbook
         )
 
-    def _begin_turns(self) -> tuple[Deadlines, WriteBuffers]:
+    def _begin_turns(self) -> tuple[Deadlines, WriteBatch]:
         """Begin what all connections of this loop share."""
         deadlines = self._deadlines = Deadlines()
         deadlines.start()
         self._closing.callback(deadlines.stop)
-        return deadlines, WriteBuffers(asyncio.get_running_loop().call_soon)
+        return deadlines, WriteBatch(asyncio.get_running_loop().call_soon)
 
     async def _open_domain(self, resolver: Resolver) -> Domain:
         closing = self._closing
@@ -220,7 +220,7 @@ class Gateway:
         settings, closing = self._settings, self._closing
         shared = self._admin_socket is not None
         access = None if shared else build_access(settings, admin_refusals(self.metrics.registry))
-        server = AdminServer(admin.pages(), access, listener.deadlines, listener.outbox)
+        server = AdminServer(admin.pages(), access, listener.deadlines, listener.write_batch)
         closing.push_async_callback(server.close)
         if self._admin_socket is not None:
             await server.open_unix(str(self._admin_socket))

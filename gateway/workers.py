@@ -46,7 +46,7 @@ from gateway.supervisor import Stopping, Supervisor
 from gateway.wire.asking import ask_unix
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.messages import ProtocolError
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -182,8 +182,8 @@ class Workers:
         deadlines = Deadlines()
         deadlines.start()
         closing.callback(deadlines.stop)
-        outbox = WriteBuffers(asyncio.get_running_loop().call_soon)
-        server = AdminServer(pages, access, deadlines, outbox)
+        write_batch = WriteBatch(asyncio.get_running_loop().call_soon)
+        server = AdminServer(pages, access, deadlines, write_batch)
         closing.push_async_callback(server.close)
         tls = admin_tls(self._settings)
         if tls is not None:

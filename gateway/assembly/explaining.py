@@ -22,7 +22,7 @@ from gateway.proxy.explain import PEER, Asked, Explainer
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import PoolLimits, UpstreamPool
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -104,10 +104,10 @@ async def explain_once(settings: Settings, document: bytes) -> dict[str, object]
     """
     domain = await build_domain(settings)
     metrics = Metrics()
-    deadlines, outbox = Deadlines(), WriteBuffers(_never)
-    upstreams = Upstreams(settings, metrics, deadlines, outbox)
+    deadlines, write_batch = Deadlines(), WriteBatch(_never)
+    upstreams = Upstreams(settings, metrics, deadlines, write_batch)
     try:
-        routing = Routing(settings, metrics, upstreams, _nowhere(metrics, deadlines, outbox))
+        routing = Routing(settings, metrics, upstreams, _nowhere(metrics, deadlines, write_batch))
         return await build_explain(settings, domain, lambda: routing.table)(document)
     finally:
         upstreams.close()
@@ -119,7 +119,7 @@ def _never(_flush: object) -> None:
     """Schedule nothing: an explained request is never sent."""
 
 
-def _nowhere(metrics: Metrics, deadlines: Deadlines, outbox: WriteBuffers) -> Upstream:
+def _nowhere(metrics: Metrics, deadlines: Deadlines, write_batch: WriteBatch) -> Upstream:
     """Return a stand-in for the hosted application: an explained request is never sent."""
 
     async def dial(_protocol: object, _to: object) -> NoReturn:
@@ -128,7 +128,7 @@ def _nowhere(metrics: Metrics, deadlines: Deadlines, outbox: WriteBuffers) -> Up
     limits = PoolLimits(connections=1, pending=0, idle_seconds=1, connect_timeout_seconds=1)
     return Upstream(
         HOSTED_UPSTREAM,
-        UpstreamPool(dial, limits, deadlines, outbox),
+        UpstreamPool(dial, limits, deadlines, write_batch),
         head_timeout_seconds=1,
         body_timeout_seconds=1,
         meter=metrics.upstream(HOSTED_UPSTREAM),

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.upstream import UpstreamConnection
-    from gateway.wire.write_buffer import WriteBuffers
+    from gateway.wire.write_buffer import WriteBatch
 
 HOSTED_IDLE_SECONDS: Final = 60
 HOSTED_SECONDS: Final = 30
@@ -172,7 +172,7 @@ def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of, and 
     metrics: Metrics,
     verdicts: Verdicts,
     deadlines: Deadlines,
-    outbox: WriteBuffers,
+    write_batch: WriteBatch,
 ) -> tuple[HostedApplication, Upstream]:
     """Build the application behind ``/api/auth``, as an upstream that is reached through a pair of sockets."""
     endpoints, services = hosted_endpoints(settings), _services(settings, domain)
@@ -191,7 +191,7 @@ def build_hosted(  # noqa: PLR0913, PLR0917 -- what an upstream is made of, and 
 
     application = HostedApplication(settings, make)
     places, limits = _places(settings)
-    pool = UpstreamPool(application.dial, limits, deadlines, outbox)
+    pool = UpstreamPool(application.dial, limits, deadlines, write_batch)
     return application, Upstream(
         HOSTED_UPSTREAM,
         pool,

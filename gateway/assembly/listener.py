@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.proxy.pipeline import Pipeline
     from gateway.wire.deadlines import Deadlines
-    from gateway.wire.write_buffer import WriteBuffers
+    from gateway.wire.write_buffer import WriteBatch
 
 _SHARE_OF_REFUSED: Final = 8
 
@@ -66,7 +66,7 @@ def fitted_connections(settings: Settings) -> Fitted:
 
 
 def build_listener(
-    settings: Settings, pipeline: Pipeline, deadlines: Deadlines, outbox: WriteBuffers, metrics: Metrics
+    settings: Settings, pipeline: Pipeline, deadlines: Deadlines, write_batch: WriteBatch, metrics: Metrics
 ) -> Listener:
     """Build the state that the public listener's connections share."""
     limit, timeout, proxy = settings.limit, settings.timeout, settings.proxy
@@ -99,7 +99,7 @@ def build_listener(
         serve=pipeline.serve,
         limits=limits,
         deadlines=deadlines,
-        outbox=outbox,
+        write_batch=write_batch,
         exempt=Origins(settings.trusted_proxies, unix=settings.unix.trusted).trusts,
         network=network,
         prefaced=prefaced if proxy.protocol_from or proxy.protocol_unix else None,

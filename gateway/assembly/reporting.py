@@ -64,7 +64,7 @@ def snapshot(  # noqa: PLR0913, PLR0917 -- the parts with a state
         "clients": listed(listener.open),
         "tunnels": repr(tunnels),
         "pools": {name: repr(pool) for name, pool in pools.items()},
-        "upstream_connections": {name: listed(pool.connections) for name, pool in pools.items()},
+        "upstream_connections": {name: listed(pool.lifetimes.connections) for name, pool in pools.items()},
         "database": repr(domain.store),
         "identity": repr(domain.identity),
         "routes": repr(routing.table),

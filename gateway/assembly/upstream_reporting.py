@@ -43,7 +43,11 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
         ("opened", "Connections opened.", lambda pool: pool.opened),
         ("closed", "Connections opened and gone.", lambda pool: pool.closed),
         ("failed", "Connections that could not be opened.", lambda pool: pool.failed),
-        ("retired", "Connections ended because of their age, or as a name moved.", lambda pool: pool.retired),
+        (
+            "retired",
+            "Connections ended because of their age, or as a name moved.",
+            lambda pool: pool.lifetimes.retired,
+        ),
     )
     for name, meaning, read in counts:
         metrics.read_counters(

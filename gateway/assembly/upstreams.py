@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from gateway.metrics import Metrics
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.resolver import Resolver
-    from gateway.wire.write_buffer import WriteBuffers
+    from gateway.wire.write_buffer import WriteBatch
 
 _SECURE: Final = "https://"
 _UNIX: Final = "unix:"
@@ -73,7 +73,7 @@ class Upstreams:
         settings: Settings,
         metrics: Metrics,
         deadlines: Deadlines,
-        outbox: WriteBuffers,
+        write_batch: WriteBatch,
         resolver: Resolver | None = None,
     ) -> None:
         """Without `resolver` nothing can be sent to names; it is for explaining, which sends nothing."""
@@ -81,7 +81,7 @@ class Upstreams:
         self._resolver = resolver
         self._metrics = metrics
         self._deadlines = deadlines
-        self._outbox = outbox
+        self._write_batch = write_batch
         self._specs: dict[str, _Spec] = {}
         self._deliveries = Deliveries()
         self.now: dict[str, Upstream] = {}
@@ -166,10 +166,10 @@ class Upstreams:
             self._resolver,
             handshake_seconds=spec.limits.connect_timeout_seconds,
         )
-        pool = UpstreamPool(endpoints.dial, spec.limits, self._deadlines, self._outbox, tls)
+        pool = UpstreamPool(endpoints.dial, spec.limits, self._deadlines, self._write_batch, tls)
         cluster = Cluster(spec.balance)
         watch_over(name, spec.watch, endpoints, cluster)
-        pool.endpoints, endpoints.retire = endpoints, pool.retire
+        pool.endpoints, endpoints.retire = endpoints, pool.lifetimes.retire
         return pool, cluster
 
     def settle(self, planned: dict[str, tuple[_Spec, Upstream]]) -> None:

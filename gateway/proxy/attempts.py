@@ -102,7 +102,7 @@ class Attempts:
         self._pause = 0.0
         self.causes: list[str] = []
         self.repetition = Repetition(exchange.inbound, delivery.retry)
-        self.reach = Reach(exchange, upstream, delivery, look=not self.repetition.harmless)
+        self.reach = Reach(exchange, upstream, delivery, must_be_alive=not self.repetition.harmless)
 
     # -- the deadline ------------------------------------------------------------------------------------------
 

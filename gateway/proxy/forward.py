@@ -95,18 +95,18 @@ class Forwarder:
         inbound = exchange.inbound
         pool, meter, cluster = upstream.pool, upstream.meter, upstream.cluster
         replayable = inbound.head.method in SAFE and inbound.head.kind is BodyKind.NONE
-        endpoint, strict = (None, False) if cluster.plain else choose(exchange, upstream, exchange.decided)
-        connection = (
-            pool.unused.lend(endpoint)
-            if replayable
-            else pool.unused.lend_lasting(endpoint, room=pool.has_room)
+        endpoint, only_that_endpoint = (
+            (None, False) if cluster.plain else choose(exchange, upstream, exchange.decided)
         )
+        connection = pool.idle_connection(must_be_alive=not replayable, endpoint=endpoint)
         if connection is not None:
-            exchange.sent = exchange.decided  # what lies between is not worth a look at the clock
+            exchange.sent = exchange.decided  # nothing was awaited since: the clock is not read again
             meter.at_once += 1
         else:
             try:
-                connection = await pool.acquire(look=not replayable, to=endpoint, strict=strict)
+                connection = await pool.acquire(
+                    must_be_alive=not replayable, endpoint=endpoint, only_that_endpoint=only_that_endpoint
+                )
             finally:
                 exchange.sent = time.monotonic()
                 meter.waits.add(exchange.sent - exchange.decided)
@@ -119,7 +119,9 @@ class Forwarder:
             else:
                 return
             meter.retried(STALE)
-            connection = await pool.acquire(fresh=True, to=endpoint, strict=strict)
+            connection = await pool.acquire(
+                fresh=True, endpoint=endpoint, only_that_endpoint=only_that_endpoint
+            )
 
     async def attempt(  # noqa: PLR0913, PLR0917 -- what is sent, where, and under which terms
         self,
@@ -203,9 +205,8 @@ class Forwarder:
             return False
         if self._places is not None:
             response = self._moved(exchange, self._places, response)
-        has_length = (
-            b"content-length" in response.first and response.status != _NO_CONTENT
-        )  # RFC 9110 section 8.6
+        # RFC 9110 section 8.6
+        has_length = b"content-length" in response.first and response.status != _NO_CONTENT
         pieces, complete = connection.take(), connection.complete
         start = response_start(response, exchange.request_id, exchange.cors)
         if exchange.hold is not None:
@@ -221,7 +222,7 @@ class Forwarder:
             source=connection,
         )
         if complete:
-            exchange.ended = exchange.headed  # what lies between is not worth a look at the clock
+            exchange.ended = exchange.headed  # nothing was awaited since: the clock is not read again
             return True
         stream = exchange.stream
         if stream is None:

@@ -69,13 +69,15 @@ class Reach:
         waited: Seconds that the request waited for an upstream to come back.
     """
 
-    __slots__ = ("_delivery", "_exchange", "_look", "avoid", "place", "waited")
+    __slots__ = ("_delivery", "_exchange", "_must_be_alive", "avoid", "place", "waited")
 
-    def __init__(self, exchange: Exchange, upstream: Upstream, delivery: Delivery, *, look: bool) -> None:
-        """With `look`, the request is not put on a connection that the upstream has closed already."""
+    def __init__(
+        self, exchange: Exchange, upstream: Upstream, delivery: Delivery, *, must_be_alive: bool
+    ) -> None:
+        """With `must_be_alive`, the request is not put on a connection that the upstream has closed already."""
         self._exchange = exchange
         self._delivery = delivery
-        self._look = look
+        self._must_be_alive = must_be_alive
         self.place = upstream
         self.avoid: list[Endpoint] = []
         self.waited = 0.0
@@ -114,16 +116,27 @@ class Reach:
     async def _lent(self, place: Upstream, *, fresh: bool) -> UpstreamConnection:
         """Return a connection of one upstream's pool; the first one of the request is measured."""
         exchange = self._exchange
-        endpoint, strict = self._endpoint(place)
+        endpoint, only_that_endpoint = self._endpoint(place)
         if exchange.sent:
-            return await place.pool.acquire(fresh=fresh, look=self._look, to=endpoint, strict=strict)
-        connection = None if fresh else place.pool.idle_connection(look=self._look, to=endpoint)
+            return await place.pool.acquire(
+                fresh=fresh,
+                must_be_alive=self._must_be_alive,
+                endpoint=endpoint,
+                only_that_endpoint=only_that_endpoint,
+            )
+        connection = (
+            None
+            if fresh
+            else place.pool.idle_connection(must_be_alive=self._must_be_alive, endpoint=endpoint)
+        )
         if connection is not None:
             exchange.sent = exchange.decided
             place.meter.at_once += 1
             return connection
         try:
-            return await place.pool.acquire(look=self._look, to=endpoint, strict=strict)
+            return await place.pool.acquire(
+                must_be_alive=self._must_be_alive, endpoint=endpoint, only_that_endpoint=only_that_endpoint
+            )
         finally:
             exchange.sent = time.monotonic()
             place.meter.waits.add(exchange.sent - exchange.decided)
@@ -159,7 +172,7 @@ class Reach:
     def at_hand(self) -> UpstreamConnection | None:
         """Return an idle connection to the upstream itself, if there is one."""
         exchange, place = self._exchange, self._delivery.upstreams[0]
-        connection = place.pool.idle_connection(look=self._look)
+        connection = place.pool.idle_connection(must_be_alive=self._must_be_alive)
         if connection is not None and not exchange.sent:
             exchange.sent = time.monotonic()
             place.meter.at_once += 1

@@ -91,7 +91,7 @@ class DownstreamConnection:
         self._limits, self._deadlines = listener.limits, listener.deadlines
         # Of the connection.
         self._state: int = NEW
-        self._outlet: WriteBuffer | None = None  # from OPENED to LOST
+        self._write_buffer: WriteBuffer | None = None  # from OPENED to LOST
         self._queue: list[Inbound] = []  # a short list, which compiled code reads faster than a deque
         self._reader = RequestParser(self, listener.limits, self._queue, listener.templates)
         self._head_seconds = listener.limits.head_seconds
@@ -120,7 +120,7 @@ class DownstreamConnection:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection and its transport; refuse it if there are too many."""
         self._state = DOWNSTREAM.after(self._state, OPENED)
-        self._outlet = WriteBuffer(self._listener.outbox, cast("asyncio.Transport", transport))
+        self._write_buffer = WriteBuffer(self._listener.write_batch, cast("asyncio.Transport", transport))
         if not self.peer and isinstance(name := transport.get_extra_info("peername"), tuple):
             self.peer = str(name[0])
         self._deadlines.watched.add(self)
@@ -138,7 +138,7 @@ class DownstreamConnection:
         self._state = DOWNSTREAM.after(self._state, LOST)
         self._listener.leave(self)
         self._deadlines.watched.discard(self)
-        self._outlet = None
+        self._write_buffer = None
         self._queue.clear()
         self._reader.close()
         if not switched:  # the tunnel's exchange hears of it from the tunnel
@@ -150,8 +150,8 @@ class DownstreamConnection:
         Finished answers are still written.
         """
         self._state = DOWNSTREAM.after(self._state, DROP)
-        if self._outlet is not None:
-            self._buffered = self._outlet.buffered()
+        if self._write_buffer is not None:
+            self._buffered = self._write_buffer.buffered()
             self.deadline = self._deadlines.after(self._limits.write_seconds)
         return False
 
@@ -178,8 +178,8 @@ class DownstreamConnection:
     def pause_writing(self) -> None:
         """Pause the source of the answer: the client takes it more slowly than it comes."""
         self._full = True
-        if self._outlet is not None:
-            self._buffered = self._outlet.buffered()
+        if self._write_buffer is not None:
+            self._buffered = self._write_buffer.buffered()
         self.deadline = self._deadlines.after(self._limits.write_seconds)
         if self._active is not None and self._active.source is not None:
             self._active.source.pause()
@@ -200,7 +200,7 @@ class DownstreamConnection:
 
     def expire(self) -> None:
         """Handle the passed deadline; the state of the connection determines which deadline it was."""
-        full, left = self._full, self._outlet.buffered() if self._outlet is not None else 0
+        full, left = self._full, self._write_buffer.buffered() if self._write_buffer is not None else 0
         if self._full and not full:
             return  # buffered() flushed, the transport called pause_writing(), and that set a write deadline
         if left and (full or self._state >= LINGERING):
@@ -278,11 +278,11 @@ class DownstreamConnection:
         if inbound is None or drive is None:
             return
         inbound.source = inbound.sink = None
-        if self._outlet is None or self._state >= LINGERING:
+        if self._write_buffer is None or self._state >= LINGERING:
             return
         if inbound.bare and inbound.aborted:
             self._state = DOWNSTREAM.after(self._state, DROP)
-            self._outlet.reset()
+            self._write_buffer.reset()
         elif not inbound.answered or inbound.aborted:
             self.abort()
         elif inbound.closes or not inbound.complete:
@@ -298,8 +298,8 @@ class DownstreamConnection:
 
     def regulate(self) -> None:
         """Pause or resume reading: the only place that decides this (see the laws above)."""
-        active, outlet = self._active, self._outlet
-        if outlet is None or self._state == SWITCHED:
+        active, buffer = self._active, self._write_buffer
+        if buffer is None or self._state == SWITCHED:
             return
         if self._state >= LINGERING:
             pause = False
@@ -309,12 +309,12 @@ class DownstreamConnection:
             pause = self._full
         else:
             pause = active.sink is None or active.held
-        if pause is not self._paused and not outlet.transport.is_closing():
+        if pause is not self._paused and not buffer.transport.is_closing():
             self._paused = pause
             if pause:
-                outlet.transport.pause_reading()
+                buffer.transport.pause_reading()
             else:
-                outlet.transport.resume_reading()
+                buffer.transport.resume_reading()
         if active is not None and self._state < LINGERING and not self._full:
             due = self._state == SERVING and not (active.complete or active.expecting or pause)
             latest = self._deadlines.after(self._limits.body_seconds) if due else None
@@ -322,20 +322,20 @@ class DownstreamConnection:
 
     def _close(self, *, linger: bool) -> None:
         """Write out the buffer and close; with `linger`, read and drop received bytes for a while first."""
-        outlet = self._outlet
+        buffer = self._write_buffer
         self._queue.clear()
-        if outlet is None:
+        if buffer is None:
             return
-        self._buffered = outlet.buffered()
-        if linger and outlet.transport.can_write_eof():
+        self._buffered = buffer.buffered()
+        if linger and buffer.transport.can_write_eof():
             self._state = DOWNSTREAM.after(self._state, LINGER)
-            outlet.transport.write_eof()
+            buffer.transport.write_eof()
             self._buffered = sys.maxsize  # larger than any buffer, so that the first expiry sees progress
             self.deadline = self._deadlines.after(LINGER_SECONDS)
             self.regulate()
         else:
             self._state = DOWNSTREAM.after(self._state, CLOSE)
-            outlet.close()
+            buffer.close()
             self.deadline = self._deadlines.after(self._limits.write_seconds)
 
     def close_if_idle(self) -> None:
@@ -345,9 +345,9 @@ class DownstreamConnection:
 
     def abort(self) -> None:
         """Drop the connection at once; the client may still receive what was written before."""
-        if self._outlet is not None:
+        if self._write_buffer is not None:
             self._state = DOWNSTREAM.after(self._state, DROP)
-            self._outlet.abort()
+            self._write_buffer.abort()
 
     def hasten(self, seconds: float) -> None:
         """Wait for no longer than `seconds` for the rest of the head that is being read."""
@@ -370,14 +370,14 @@ class DownstreamConnection:
         Raises:
             ClientGone: the connection is closed already, or closing: the client has ended its side.
         """
-        if self._outlet is None or self._state >= LINGERING:
+        if self._write_buffer is None or self._state >= LINGERING:
             raise ClientGone(CLOSED)
         self._state = DOWNSTREAM.after(self._state, SWITCH)
-        self._outlet.write(head)
+        self._write_buffer.write(head)
         self.deadline = None
-        return self._outlet.give_away()
+        return self._write_buffer.give_away()
 
     def write(self, piece: bytes) -> None:
         """Write bytes of the active exchange's answer."""
-        if self._outlet is not None:
-            self._outlet.write(piece)
+        if self._write_buffer is not None:
+            self._write_buffer.write(piece)

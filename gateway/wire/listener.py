@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.inbound import Inbound
     from gateway.wire.limits import ClientLimits
-    from gateway.wire.write_buffer import WriteBuffers
+    from gateway.wire.write_buffer import WriteBatch
 
 
 TOO_MANY_OF_NETWORK: Final = "too many connections from this network"
@@ -50,7 +50,7 @@ class Listener:
     serve: Callable[[Inbound], Coroutine[object, None, None]]
     limits: ClientLimits
     deadlines: Deadlines
-    outbox: WriteBuffers
+    write_batch: WriteBatch
     exempt: Callable[[str], bool]
     network: Callable[[str], str] = str
     prefaced: Callable[[str], bool] | None = None

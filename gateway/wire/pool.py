@@ -4,46 +4,43 @@ Laws:
 
 - At most ``connections`` are open or opening. At most ``pending`` exchanges wait for one, in order, none longer than
   the connect timeout; a further exchange is refused at once (:class:`PoolExhausted`).
-- An exchange that asks for an endpoint gets a connection to it, as long as the bound and the endpoint let it: where
-  all are in use it takes the next that is released, unless it has to be that endpoint, or that endpoint has far fewer.
+- An exchange that asks for an endpoint gets a connection to it if the pool has one that is idle, or room for one more.
+- If the pool is full, the exchange takes the next connection that is released, whatever its endpoint is. That
+  connection is closed, and one to the asked endpoint opened, if the exchange accepts no other endpoint, if the other
+  endpoint is out of use, or if the asked one has less than half as many connections.
 - A connection is lent to one exchange and comes back by ``release``, whatever happened to it.
-- A connection that has reached its longest life is closed when it is unused, and not lent again otherwise. The life is
-  up to a tenth shorter, by chance, so that connections opened together do not end together.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import ssl
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gateway.wire.descriptors import DIALS, NO_ROOM, are_descriptors_scarce
+from gateway.wire.descriptors import DIALS, are_descriptors_scarce
+from gateway.wire.dial_faults import NO_DESCRIPTOR, dial_fault
 from gateway.wire.drive import Signal, settled
 from gateway.wire.faults import (
     DescriptorsExhausted,
     PoolExhausted,
-    UpstreamNotConnected,
     UpstreamTimedOut,
-    UpstreamUnreachable,
-    caused,
 )
 from gateway.wire.known_heads import KnownHeads
+from gateway.wire.lifetimes import Lifetimes
+from gateway.wire.released import is_alive, suits
 from gateway.wire.states import in_states
-from gateway.wire.tls import upstream_fault
 from gateway.wire.unused import UnusedConnections
 from gateway.wire.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable
 
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.endpoint import Endpoint
     from gateway.wire.round_robin import Endpoints
     from gateway.wire.tls import UpstreamTls
-    from gateway.wire.write_buffer import WriteBuffers
+    from gateway.wire.write_buffer import WriteBatch
 
     Dial = Callable[
         [Callable[[], UpstreamConnection], Endpoint | None],
@@ -51,10 +48,6 @@ if TYPE_CHECKING:
     ]
 
 MAX_IDLE: Final = 512
-_NO_DESCRIPTOR: Final = "the process has no file descriptor left for a connection to the upstream"
-_JITTER: Final = 0.1
-_FEWER: Final = 2
-"""An endpoint has far fewer connections than another one if it has so many times fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +72,7 @@ class UpstreamPool:
         open: Number of connections that are open or opening now.
         unused: The open connections that nobody uses.
         tls: TLS towards the upstream; None without it.
-        retired: Number of connections that were not used again because of their age, or because a name moved.
+        lifetimes: The open connections, lent and unused.
         endpoints: The addresses that ``dial`` leads to; None if it leads elsewhere.
     """
 
@@ -88,7 +81,7 @@ class UpstreamPool:
         dial: Dial,
         limits: PoolLimits,
         deadlines: Deadlines,
-        outbox: WriteBuffers,
+        write_batch: WriteBatch,
         tls: UpstreamTls | None = None,
     ) -> None:
         """`dial` opens a transport for the protocol that its first argument makes, as ``loop.create_connection`` does.
@@ -99,29 +92,25 @@ class UpstreamPool:
         self.tls = tls
         self.limits = limits
         self._deadlines = deadlines
-        self._outbox = outbox
+        self._write_batch = write_batch
         self.unused = UnusedConnections()
         self._waiting: deque[Signal[UpstreamConnection | None]] = deque()
         self._known = KnownHeads()
         self._closed = False
-        self._every: dict[UpstreamConnection, asyncio.TimerHandle | None] = {}
-        """All open connections, each with the timer that ends its life."""
-        self.opened = self.failed = self.closed = self.retired = 0
+        self.lifetimes = Lifetimes(self.unused)
+        self.opened = self.failed = self.closed = 0
         self.open = 0
         self.endpoints: Endpoints | None = None
 
     def __repr__(self) -> str:
-        states = "".join(f", {count} {state}" for state, count in in_states(self._every).items())
-        dialling = self.open - len(self._every)
+        states = "".join(
+            f", {count} {state}" for state, count in in_states(self.lifetimes.connections).items()
+        )
+        dialling = self.open - len(self.lifetimes.connections)
         return (
             f"<upstream pool: {self.open} of {self.limits.connections} connections ({dialling} opening{states}), "
             f"{self.idle} to lend, {len(self._waiting)} exchanges waiting{', closed' if self._closed else ''}>"
         )
-
-    @property
-    def connections(self) -> Collection[UpstreamConnection]:
-        """The open connections, lent and unused."""
-        return self._every
 
     @property
     def idle(self) -> int:
@@ -138,20 +127,29 @@ class UpstreamPool:
         """Number of exchanges that wait for a connection."""
         return len(self._waiting)
 
-    def idle_connection(self, *, look: bool, to: Endpoint | None = None) -> UpstreamConnection | None:
-        """Lend an unused connection; None if there is none. `look` and `to` are as in :meth:`acquire`."""
-        return self.unused.lend_lasting(to, room=self.has_room) if look else self.unused.lend(to)
+    def idle_connection(
+        self, *, must_be_alive: bool, endpoint: Endpoint | None = None
+    ) -> UpstreamConnection | None:
+        """Lend an unused connection; None if there is none. The arguments are as in :meth:`acquire`."""
+        if must_be_alive:
+            return self.unused.lend_lasting(endpoint, room=self.has_room)
+        return self.unused.lend(endpoint)
 
     async def acquire(
-        self, *, fresh: bool = False, look: bool = False, to: Endpoint | None = None, strict: bool = False
+        self,
+        *,
+        fresh: bool = False,
+        must_be_alive: bool = False,
+        endpoint: Endpoint | None = None,
+        only_that_endpoint: bool = False,
     ) -> UpstreamConnection:
         """Lend a connection: an idle one (unless `fresh`), else a new one, else the next that is released.
 
         Args:
             fresh: No connection that was used before, as long as the bound lets one be opened.
-            look: No used connection that the upstream may have closed: for requests that cannot be sent again.
-            to: The endpoint that it should lead to.
-            strict: Of those that are released, only one that leads there will do.
+            must_be_alive: No used connection that the upstream may have closed: for requests that cannot be sent again.
+            endpoint: The endpoint that it should lead to.
+            only_that_endpoint: A released connection to another endpoint does not suffice.
 
         Raises:
             PoolExhausted: too many exchanges are waiting already.
@@ -160,24 +158,28 @@ class UpstreamPool:
             DescriptorsExhausted: the process has no descriptor left.
         """
         if not fresh:
-            unused = self.idle_connection(look=look, to=to)
+            unused = self.idle_connection(must_be_alive=must_be_alive, endpoint=endpoint)
             if unused is not None:
                 return unused
-        if to is None:
-            connection = await self._next(None, look=look, strict=False)
+        if endpoint is None:
+            connection = await self._next(None, must_be_alive=must_be_alive, only_that_endpoint=False)
         else:
-            to.active += 1
-            try:
-                connection = await self._next(to, look=look, strict=strict)
-            finally:
-                to.active -= 1
-        endpoint = connection.endpoint
-        if endpoint is not None:
             endpoint.active += 1
-            endpoint.requests += 1
+            try:
+                connection = await self._next(
+                    endpoint, must_be_alive=must_be_alive, only_that_endpoint=only_that_endpoint
+                )
+            finally:
+                endpoint.active -= 1
+        there = connection.endpoint
+        if there is not None:
+            there.active += 1
+            there.requests += 1
         return connection
 
-    async def _next(self, to: Endpoint | None, *, look: bool, strict: bool) -> UpstreamConnection:
+    async def _next(
+        self, endpoint: Endpoint | None, *, must_be_alive: bool, only_that_endpoint: bool
+    ) -> UpstreamConnection:
         """Return a new connection, or the next that is released."""
         while not self.has_room:
             longest = self.unused.longest()
@@ -186,10 +188,11 @@ class UpstreamPool:
                 continue
             released = await self._queue()
             if released is not None:
-                if not (look and not _lasts(released)) and _suits(released, to, strict=strict):
+                alive = not must_be_alive or is_alive(released)
+                if alive and suits(released, endpoint, only_that_endpoint=only_that_endpoint):
                     return released
                 self._drop(released)
-        return await self._connect(to)
+        return await self._connect(endpoint)
 
     def _drop(self, connection: UpstreamConnection) -> None:
         """Close a connection that is not lent. Its room is free at once, and is the caller's."""
@@ -210,53 +213,39 @@ class UpstreamPool:
             return await signal
         finally:
             timer.cancel()
-            if (
-                signal in self._waiting
-            ):  # it timed out, or an error was thrown in: the next exchange takes its turn
+            # If it still waits, it timed out or an error was thrown in: the next exchange takes its turn.
+            if signal in self._waiting:
                 self._waiting.remove(signal)
 
-    async def _connect(self, to: Endpoint | None) -> UpstreamConnection:
+    async def _connect(self, endpoint: Endpoint | None) -> UpstreamConnection:
         """Open a connection. The dial counts against the bound until it has failed or its connection is lost."""
         if are_descriptors_scarce():
-            raise DescriptorsExhausted(_NO_DESCRIPTOR)
+            raise DescriptorsExhausted(NO_DESCRIPTOR)
         DIALS.under_way += 1
         self.open += 1
-        dial = asyncio.get_running_loop().create_task(self._dialled(to))
+        dial = asyncio.get_running_loop().create_task(self._dialled(endpoint))
         dial.add_done_callback(DIALS.ended)
         try:
             return await settled(dial)
-        except ssl.SSLError as error:
-            raise caused(upstream_fault(error), error) from error
-        except TimeoutError as error:
-            raise caused(UpstreamNotConnected(self._too_late()), error) from error
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                raise caused(DescriptorsExhausted(_NO_DESCRIPTOR), error) from error
-            words = error.strerror or str(error) or type(error).__name__
-            unreachable = UpstreamUnreachable(f"the upstream cannot be reached: {words}")
-            raise caused(unreachable, error) from error
+        except OSError as error:  # TLS errors and timeouts are such too
+            fault = dial_fault(error, "" if self.endpoints is None else self.endpoints.awaited)
+            raise fault from error
         except BaseException:
             # The exchange is gone. The dial goes on, so the count stays right and the next exchange can use the
             # connection.
-            dial.add_done_callback(self._spare)
+            dial.add_done_callback(self._adopt)
             raise
 
-    def _too_late(self) -> str:
-        name = "" if self.endpoints is None else self.endpoints.awaited
-        if name:
-            return f"no name server answered for {name} in time"
-        return "the upstream did not accept a connection in time"
-
-    async def _dialled(self, to: Endpoint | None) -> UpstreamConnection:
+    async def _dialled(self, endpoint: Endpoint | None) -> UpstreamConnection:
         made: list[UpstreamConnection] = []
 
         def make() -> UpstreamConnection:
-            made.append(UpstreamConnection(self._deadlines, self._outbox, self._known, self._forget))
+            made.append(UpstreamConnection(self._deadlines, self._write_batch, self._known, self._forget))
             return made[-1]
 
         try:
             async with asyncio.timeout(self.limits.connect_timeout_seconds):
-                _, connection = await self._dial(make, to)
+                _, connection = await self._dial(make, endpoint)
         except BaseException:
             for one in made:  # when the time was up, its transport may have been connected already
                 one.disown()
@@ -266,34 +255,10 @@ class UpstreamPool:
             raise
         self.opened += 1
         if connection.is_open:
-            self._every[connection] = self._life(connection)
+            self.lifetimes.begin(connection, self.limits.max_age_seconds)
         return connection
 
-    def _life(self, connection: UpstreamConnection) -> asyncio.TimerHandle | None:
-        """Start the timer that ends a connection's life, if it has an end."""
-        seconds = self.limits.max_age_seconds * (1 - _JITTER * random.random())  # noqa: S311 -- no secret
-        loop = asyncio.get_running_loop()
-        return loop.call_later(seconds, self._retire, connection) if seconds else None
-
-    def retire(self, endpoint: Endpoint, most: int | None) -> None:
-        """Use `most` connections to an endpoint, or all, no more: the longest unused are closed first."""
-        unused = [connection for connection in self.unused if connection.endpoint is endpoint]
-        busy = [
-            connection
-            for connection in self._every
-            if connection.endpoint is endpoint and not connection.retired and connection not in unused
-        ]
-        for connection in [*unused, *busy][:most]:
-            self._retire(connection)
-
-    def _retire(self, connection: UpstreamConnection) -> None:
-        """Close a connection if it is unused; else let it not be lent again."""
-        self.retired += 1
-        connection.retired = True
-        if self.unused.withdraw(connection):
-            connection.abort()
-
-    def _spare(self, dial: asyncio.Task[UpstreamConnection]) -> None:
+    def _adopt(self, dial: asyncio.Task[UpstreamConnection]) -> None:
         """Return the connection of a dial to the pool, as the exchange that caused it is gone."""
         if dial.cancelled() or dial.exception() is not None:
             return
@@ -301,7 +266,7 @@ class UpstreamPool:
         if connection.retired:
             connection.abort()
         elif connection.is_open:
-            self._keep(connection)
+            self._lend_or_idle(connection)
 
     def release(self, connection: UpstreamConnection) -> None:
         """Take a connection back: it is lent again if it is reusable, and dropped if not."""
@@ -310,11 +275,11 @@ class UpstreamPool:
         if self._closed or not connection.reusable:
             connection.abort()
             return
-        self._keep(connection)
+        self._lend_or_idle(connection)
 
-    def _keep(self, connection: UpstreamConnection) -> None:
+    def _lend_or_idle(self, connection: UpstreamConnection) -> None:
         """Lend a connection to a waiting exchange; make it idle if none waits."""
-        connection.rest(self.limits.idle_seconds)
+        connection.become_idle(self.limits.idle_seconds)
         if not self._hand_over(connection):
             if self._closed or len(self.unused) >= MAX_IDLE:
                 connection.abort()
@@ -343,9 +308,7 @@ class UpstreamPool:
     def _uncount(self, connection: UpstreamConnection) -> None:
         self.open -= 1
         self.closed += 1
-        timer = self._every.pop(connection, None)
-        if timer is not None:
-            timer.cancel()
+        self.lifetimes.end(connection)
         self.unused.withdraw(connection)
         if connection.endpoint is not None:
             connection.endpoint.open -= 1
@@ -365,20 +328,3 @@ class UpstreamPool:
             self.endpoints.close()
         for connection in self.unused.clear():
             connection.abort()
-
-
-def _lasts(released: UpstreamConnection) -> bool:
-    """Return whether the upstream has not closed a connection that was released, and is not expected to."""
-    return released.is_lasting(doubtful=False) and released.is_silent
-
-
-def _suits(released: UpstreamConnection, to: Endpoint | None, *, strict: bool) -> bool:
-    """Return whether an exchange that wants `to` takes a connection that was released, where there is no room.
-
-    Else it is closed, and one to `to` is opened in its place: an endpoint that is new, or is back, would get none as
-    long as all connections are in use.
-    """
-    there = released.endpoint
-    if to is None or there is None or there is to:
-        return True
-    return not strict and there.available and (to.open + to.dialling) * _FEWER >= there.open

@@ -94,13 +94,13 @@ def loss(error: Exception | None, *, at_first: bool) -> UpstreamFault:
     return UpstreamLost(CUT_OFF)
 
 
-def ended_by_peer(outlet: WriteBuffer | None) -> bool:
+def ended_by_peer(buffer: WriteBuffer | None) -> bool:
     """Return whether a connection that has ended was ended by its peer, not cut off: True for one without TLS.
 
     A FIN proves nothing under TLS, since anybody on the way can send one; the peer's ``close_notify`` does (RFC 8446
     section 6.1).
     """
-    secured: ssl.SSLObject | None = None if outlet is None else outlet.transport.get_extra_info("ssl_object")
+    secured: ssl.SSLObject | None = None if buffer is None else buffer.transport.get_extra_info("ssl_object")
     if secured is None:
         return True
     try:

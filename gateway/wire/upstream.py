@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from gateway.wire.flow import Sink, Source
     from gateway.wire.known_heads import KnownHeads
     from gateway.wire.messages import RequestHead, ResponseHead
-    from gateway.wire.write_buffer import WriteBuffers
+    from gateway.wire.write_buffer import WriteBatch
 
     Lost = Callable[["UpstreamConnection"], None]
 
@@ -76,28 +76,28 @@ class UpstreamConnection:
         touched: A byte of the present response has arrived.
         endpoint: The address that it leads to; None if it leads to the gateway's own application.
         retired: It is not used for another exchange.
-        rested: The time at which the last exchange ended.
+        idle_since: The time at which the last exchange ended.
     """
 
-    def __init__(self, deadlines: Deadlines, outbox: WriteBuffers, known: KnownHeads, lost: Lost) -> None:
+    def __init__(self, deadlines: Deadlines, write_batch: WriteBatch, known: KnownHeads, lost: Lost) -> None:
         """`lost` is called once, when the connection is gone; `known` is shared by the upstream's connections."""
         # Of the process: shared by all connections.
         self._deadlines = deadlines
-        self._outbox = outbox
+        self._write_batch = write_batch
         # Of the connection.
         self._lost = lost
         self._state: int = NEW
-        self._outlet: WriteBuffer | None = None  # from OPENED to LOST
+        self._write_buffer: WriteBuffer | None = None  # from OPENED to LOST
         self._reader = ResponseParser(known)
-        self._handover = ResponseWaiter(self._reader)
+        self._responses = ResponseWaiter(self._reader)
         self._full = self._paused = False  # flow control: written too much; reading is paused
         self.deadline: float | None = None
         self.served = 0
         self.retired = False
-        self.rested = 0.0
+        self.idle_since = 0.0
         self.endpoint: Endpoint | None = None
         # Of the exchange: `send` sets them anew.
-        self._before = 0  # writes that left the outlet before the request
+        self._writes_before = 0  # writes that left the buffer before the request
         self._chunked = False  # the request's body is sent chunked
         self._head_timeout = self._body_timeout = 0.0
         self._source: Source | None = None
@@ -138,17 +138,17 @@ class UpstreamConnection:
         framing = request_framing(head)
         if self._chunked:
             pieces = chunked(pieces, complete=complete)
-        outlet = self._outlet
-        if outlet is None or self._state != IDLE:  # the connection was lost after it was lent
-            self._handover.fail(UpstreamLost(UNSENT))
+        buffer = self._write_buffer
+        if buffer is None or self._state != IDLE:  # the connection was lost after it was lent
+            self._responses.fail(UpstreamLost(UNSENT))
             return
         event = ASK if complete else OFFER if not pieces and b"expect" in head.first else ASK_PART
         self._state = UPSTREAM.after(self._state, event)
-        self._before = outlet.writes_flushed
-        outlet.write(b"".join((start, framing, *pieces)) if pieces else start + framing)
-        self._time()
+        self._writes_before = buffer.writes_flushed
+        buffer.write(b"".join((start, framing, *pieces)) if pieces else start + framing)
+        self._update_deadline()
 
-    def _time(self) -> None:
+    def _update_deadline(self) -> None:
         """Set the deadline if it is the upstream's turn, else clear it."""
         state = self._state
         if self._paused:
@@ -168,27 +168,27 @@ class UpstreamConnection:
 
     def body(self, piece: bytes) -> None:
         """Write a piece of the request's body."""
-        if self._outlet is None or not IDLE < self._state <= SPENT:
+        if self._write_buffer is None or not IDLE < self._state <= SPENT:
             return
         self._state = UPSTREAM.after(self._state, PIECE)
-        self._outlet.write(chunk(piece) if self._chunked else piece)
-        self._time()
+        self._write_buffer.write(chunk(piece) if self._chunked else piece)
+        self._update_deadline()
 
     def end(self) -> None:
         """Write the end of the request's body."""
-        if self._outlet is None or not IDLE < self._state <= SPENT:
+        if self._write_buffer is None or not IDLE < self._state <= SPENT:
             return
         self._state = UPSTREAM.after(self._state, SENT)
         if self._chunked:
-            self._outlet.write(LAST_CHUNK)
-        self._time()
+            self._write_buffer.write(LAST_CHUNK)
+        self._update_deadline()
 
     def response(self) -> Signal[ResponseHead]:
         """Return the signal of the next response head: interim heads first, the final one last.
 
         It fails with an UpstreamFault if there will be none.
         """
-        return self._handover.head()
+        return self._responses.head()
 
     @property
     def complete(self) -> bool:
@@ -206,7 +206,7 @@ class UpstreamConnection:
 
     def finished(self) -> Coroutine[Any, Any, None]:
         """Return, when awaited, once the response is relayed to its end; raises UpstreamFault if it broke off."""
-        return self._handover.end()
+        return self._responses.end()
 
     def switch(self) -> tuple[asyncio.Transport, bytes]:
         """Return the transport after a 101, and the bytes that came behind it.
@@ -214,11 +214,11 @@ class UpstreamConnection:
         Raises:
             UpstreamLost: the connection is closed already.
         """
-        if self._outlet is None:
+        if self._write_buffer is None:
             raise UpstreamLost("the upstream closed the connection behind its 101")
         self._state = UPSTREAM.after(self._state, SWITCH)
         self.deadline = None
-        return self._outlet.give_away(), self._reader.early
+        return self._write_buffer.give_away(), self._reader.early
 
     @property
     def reusable(self) -> bool:
@@ -229,35 +229,35 @@ class UpstreamConnection:
     @property
     def is_open(self) -> bool:
         """True if the transport can still be written to."""
-        return self._outlet is not None and not self._outlet.transport.is_closing()
+        return self._write_buffer is not None and not self._write_buffer.transport.is_closing()
 
     @property
     def is_silent(self) -> bool:
         """True if the upstream has sent nothing that the event loop has not read, not even its end of the stream."""
-        return self._outlet is not None and is_silent(self._outlet.transport)
+        return self._write_buffer is not None and is_silent(self._write_buffer.transport)
 
     def is_lasting(self, *, doubtful: bool) -> bool:
         """Return whether the upstream is expected to keep this idle connection; see :meth:`Endpoint.keeps`."""
         endpoint = self.endpoint
-        unused = self._deadlines.now - self.rested
+        unused = self._deadlines.now - self.idle_since
         return endpoint is None or endpoint.keeps(self.served, unused, doubtful=doubtful)
 
     def has_ended(self, answers: int) -> None:
         """Note that the upstream has closed this connection after so many answers, without announcing it."""
         if self.endpoint is not None:
-            self.endpoint.has_ended(answers, self._deadlines.now - self.rested)
+            self.endpoint.has_ended(answers, self._deadlines.now - self.idle_since)
 
     @property
     def full(self) -> bool:
         """True if the transport's write buffer is full."""
         return self._full
 
-    def rest(self, idle_seconds: float) -> None:
+    def become_idle(self, idle_seconds: float) -> None:
         """Become idle, ready for the next ``send``: for `idle_seconds`, or for less if the upstream closes earlier."""
         if self._paused:  # the last piece filled the client, and the exchange that would resume it is over
             self.resume()
         self._state = UPSTREAM.after(self._state, REST)
-        self.rested = self._deadlines.now
+        self.idle_since = self._deadlines.now
         self._source = None
         self._reader.sink = None
         final = self._reader.final
@@ -266,24 +266,24 @@ class UpstreamConnection:
 
     def pause(self) -> None:
         """Stop reading the response until ``resume``; the deadline is suspended."""
-        if self._outlet is not None and self.is_open:
+        if self._write_buffer is not None and self.is_open:
             self._paused = True
-            self._outlet.transport.pause_reading()
+            self._write_buffer.transport.pause_reading()
             self.deadline = None
 
     def resume(self) -> None:
         """Continue reading the response."""
-        if self._outlet is not None and self.is_open:
+        if self._write_buffer is not None and self.is_open:
             self._paused = False
-            self._outlet.transport.resume_reading()
-            self._time()
+            self._write_buffer.transport.resume_reading()
+            self._update_deadline()
 
     def abort(self) -> None:
         """Drop the connection at once. The sink is detached first: a close-delimited body must not look complete."""
         self._reader.sink = None
-        if self._outlet is not None:
+        if self._write_buffer is not None:
             self._state = UPSTREAM.after(self._state, DROP)
-            self._outlet.drop()
+            self._write_buffer.drop()
 
     def disown(self) -> None:
         """Drop a connection whose dial has failed: it was never lent, so its loss is not reported."""
@@ -296,15 +296,15 @@ class UpstreamConnection:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the connection and its transport."""
         self._state = UPSTREAM.after(self._state, OPENED)
-        self._outlet = WriteBuffer(self._outbox, cast("asyncio.Transport", transport))
+        self._write_buffer = WriteBuffer(self._write_batch, cast("asyncio.Transport", transport))
         self._deadlines.watched.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Unregister the connection, and end or fail the response."""
         self._deadlines.watched.discard(self)
-        outlet = self._outlet
-        if exc is not None and outlet is not None and self._expects_bytes():
-            rest = unread(outlet.transport)
+        buffer = self._write_buffer
+        if exc is not None and buffer is not None and self._expects_bytes():
+            rest = unread(buffer.transport)
             if rest:
                 self.data_received(rest)
         expecting, broken = self._expects_bytes(), self._state == BROKEN
@@ -313,11 +313,11 @@ class UpstreamConnection:
         elif expecting and not self.touched:
             self.has_ended(self.served - 1)
         self._state = UPSTREAM.after(self._state, LOST)
-        self._outlet = None
-        if expecting and exc is None and ended_by_peer(outlet) and self._reader.ended_by_close():
-            self._handover.deliver()
+        self._write_buffer = None
+        if expecting and exc is None and ended_by_peer(buffer) and self._reader.ended_by_close():
+            self._responses.deliver()
         elif expecting or broken:
-            self._handover.fail(loss(exc, at_first=self.served == 1 and not self.touched))
+            self._responses.fail(loss(exc, at_first=self.served == 1 and not self.touched))
         self._lost(self)
         self._reader.close()
 
@@ -330,8 +330,8 @@ class UpstreamConnection:
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, then resume the exchange once."""
-        reader, outlet = self._reader, self._outlet
-        if outlet is None or not self._expects_bytes() or outlet.writes_flushed == self._before:
+        reader, buffer = self._reader, self._write_buffer
+        if buffer is None or not self._expects_bytes() or buffer.writes_flushed == self._writes_before:
             reader.excess = True
             self.abort()
             return
@@ -340,7 +340,7 @@ class UpstreamConnection:
             reader.feed(data)
         except ProtocolError as error:
             fault = UpstreamMalformed(f"the upstream's response is malformed: {error}")
-            self._handover.fail(caused(fault, error))
+            self._responses.fail(caused(fault, error))
             reader.excess = True
             self.abort()
         else:
@@ -351,14 +351,14 @@ class UpstreamConnection:
                     self._state = UPSTREAM.after(self._state, ANSWER)
             elif reader.heads and self._state == OFFERING:
                 self._state = UPSTREAM.after(self._state, INTERIM)
-            self._time()
-        self._handover.deliver()
+            self._update_deadline()
+        self._responses.deliver()
 
     def pause_writing(self) -> None:
         """Pause the source: the upstream takes the body more slowly than it comes."""
         self._full = True
         if self._state > IDLE:
-            self._time()
+            self._update_deadline()
         if self._source is not None:
             self._source.pause()
 
@@ -366,12 +366,12 @@ class UpstreamConnection:
         """Resume the source: the upstream has caught up."""
         self._full = False
         if self._state > IDLE:
-            self._time()
+            self._update_deadline()
         if self._source is not None:
             self._source.resume()
 
     def expire(self) -> None:
         """Drop the connection: its idle time is over, or a head or the next piece of a body is late."""
         if self._expects_bytes():
-            self._handover.fail(UpstreamTimedOut("the upstream did not answer in time"))
+            self._responses.fail(UpstreamTimedOut("the upstream did not answer in time"))
         self.abort()

@@ -5,9 +5,9 @@ has just gone to sleep again, at the price of an interrupt to another core. In a
 the others find it awake. Pieces for one transport that come in one turn leave in one write. Laws:
 
 - Bytes written to one transport leave in the order in which they were written, whether they waited or not.
-- A write waits at most for the end of the loop's turn, and for at most ``MOST`` other outlets. No transport has more
+- A write waits at most for the end of the loop's turn, and for at most ``MOST`` other buffers. No transport has more
   than ``LARGEST`` bytes waiting: a larger piece is written at once, so that its writer notices a slow peer.
-- A transport is closed, measured and given away through its outlet, which flushes first. Where asyncio closes it by
+- A transport is closed, measured and given away through its buffer, which flushes first. Where asyncio closes it by
   itself, after ``eof_received``, its protocol flushes there.
 - A failure of one transport does not delay the others.
 """
@@ -29,8 +29,8 @@ MOST: Final = 64
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
-class WriteBuffers:
-    """Outlets with waiting bytes, of all connections of one loop."""
+class WriteBatch:
+    """Write buffers that wait to be flushed together, of all connections of one loop."""
 
     __slots__ = ("_holding", "_later")
 
@@ -39,23 +39,23 @@ class WriteBuffers:
         self._later = later
         self._holding: list[WriteBuffer] = []
 
-    def add(self, outlet: WriteBuffer) -> None:
-        """Flush `outlet` at the end of this turn, or as soon as ``MOST`` outlets wait."""
+    def add(self, buffer: WriteBuffer) -> None:
+        """Flush `buffer` at the end of this turn, or as soon as ``MOST`` buffers wait."""
         if not self._holding:
             self._later(self.flush)
-        self._holding.append(outlet)
+        self._holding.append(buffer)
         if len(self._holding) >= MOST:
             self.flush()
 
     def flush(self) -> None:
-        """Flush every waiting outlet."""
+        """Flush every waiting buffer."""
         holding, self._holding = self._holding, []
-        for outlet in holding:
+        for buffer in holding:
             try:
-                outlet.flush()
+                buffer.flush()
             except Exception as error:  # noqa: BLE001 -- reported; the others must not wait for it
                 report("a transport let an exception escape", error)
-                outlet.transport.abort()
+                buffer.transport.abort()
 
 
 class WriteBuffer:
@@ -66,10 +66,10 @@ class WriteBuffer:
         writes_flushed: How many writes left it, those included that were dropped because the transport was closing.
     """
 
-    __slots__ = ("_outbox", "_waiting", "transport", "writes_flushed")
+    __slots__ = ("_waiting", "_write_batch", "transport", "writes_flushed")
 
-    def __init__(self, outbox: WriteBuffers, transport: asyncio.Transport) -> None:
-        self._outbox = outbox
+    def __init__(self, write_batch: WriteBatch, transport: asyncio.Transport) -> None:
+        self._write_batch = write_batch
         self.transport = transport
         self._waiting = b""
         self.writes_flushed = 0
@@ -84,7 +84,7 @@ class WriteBuffer:
             self._waiting = waiting + piece
         else:
             self._waiting = piece
-            self._outbox.add(self)
+            self._write_batch.add(self)
 
     def flush(self) -> None:
         """Write what waits; it is dropped if the transport is closing."""

@@ -18,7 +18,7 @@ from gateway.wire.limits import ClientLimits
 from gateway.wire.listener import Listener
 from gateway.wire.messages import BodyKind, ProtocolError
 from gateway.wire.upstream import UpstreamConnection
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,8 +101,8 @@ class Stage:
         self.lost = 0
         self.opened = 0
         self.due: list[Callable[[], None]] = []
-        self.outbox = WriteBuffers(self.due.append)
-        self.listener = Listener(self._serve, LIMITS, self.deadlines, self.outbox, lambda _: False)
+        self.write_batch = WriteBatch(self.due.append)
+        self.listener = Listener(self._serve, LIMITS, self.deadlines, self.write_batch, lambda _: False)
         self.client = self.listener.connection("")
         self.down = Wire()
         self.client.connection_made(self.down)
@@ -112,7 +112,7 @@ class Stage:
         if self.upstream is None or self.up is None or self.up.closing:
             self._drop_upstream()
             self.up = Wire()
-            self.upstream = UpstreamConnection(self.deadlines, self.outbox, self.known, self._count_lost)
+            self.upstream = UpstreamConnection(self.deadlines, self.write_batch, self.known, self._count_lost)
             self.upstream.connection_made(self.up)
             self.opened += 1
         return self.upstream
@@ -174,7 +174,7 @@ class Stage:
                 await connection.finished()
         finally:
             if connection.reusable:
-                connection.rest(10)
+                connection.become_idle(10)
             else:
                 connection.abort()
 

@@ -7,7 +7,7 @@ from typing import NoReturn
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.pool import PoolLimits, UpstreamPool
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 
 
 async def _dial(_protocol: object, _to: object) -> NoReturn:
@@ -15,5 +15,5 @@ async def _dial(_protocol: object, _to: object) -> NoReturn:
 
 
 NOWHERE = Upstream(
-    "nowhere", UpstreamPool(_dial, PoolLimits(1, 1, 1, 1), Deadlines(), WriteBuffers(print)), 1, 1
+    "nowhere", UpstreamPool(_dial, PoolLimits(1, 1, 1, 1), Deadlines(), WriteBatch(print)), 1, 1
 )

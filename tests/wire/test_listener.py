@@ -9,7 +9,7 @@ from gateway.wire.deadlines import Deadlines
 from gateway.wire.downstream import DownstreamConnection
 from gateway.wire.limits import ClientLimits
 from gateway.wire.listener import Listener
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 
 if TYPE_CHECKING:
     from gateway.wire.inbound import Inbound
@@ -28,7 +28,7 @@ LIMITS = ClientLimits(
 
 
 def listener() -> Listener:
-    return Listener(nobody, LIMITS, Deadlines(), WriteBuffers(lambda _: None), lambda _: False, network)
+    return Listener(nobody, LIMITS, Deadlines(), WriteBatch(lambda _: None), lambda _: False, network)
 
 
 async def nobody(inbound: Inbound) -> None:

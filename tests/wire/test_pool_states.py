@@ -17,7 +17,7 @@ from gateway.wire.endpoint import Authority, Endpoint
 from gateway.wire.faults import PoolExhausted, UpstreamUnreachable
 from gateway.wire.messages import RequestHead
 from gateway.wire.pool import PoolLimits, UpstreamPool
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 from tests.fuzz.stage import Wire
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Pool(RuleBasedStateMachine):
         self.open = OPEN
         self.beyond = False
         self.pool = UpstreamPool(
-            self._dial, PoolLimits(OPEN, WAITING, 1000, 1000), Deadlines(), WriteBuffers(self.due.append)
+            self._dial, PoolLimits(OPEN, WAITING, 1000, 1000), Deadlines(), WriteBatch(self.due.append)
         )
 
     async def _dial(
@@ -110,7 +110,9 @@ class Pool(RuleBasedStateMachine):
         self.every.append(one)
 
         async def acquire() -> None:
-            got = one.got = await self.pool.acquire(fresh=fresh, look=look, to=one.to, strict=one.strict)
+            got = one.got = await self.pool.acquire(
+                fresh=fresh, must_be_alive=look, endpoint=one.to, only_that_endpoint=one.strict
+            )
             if one.strict and got.served:  # one that was opened is where its dial ended
                 assert got.endpoint is one.to
             if not fresh and one.to is not None and got.endpoint is not one.to and got.served:
@@ -188,7 +190,7 @@ class Pool(RuleBasedStateMachine):
 
     @rule(endpoint=ENDPOINTS, most=st.none() | st.integers(1, 2))
     def a_name_moves(self, endpoint: int, most: int | None) -> None:
-        self._turn(lambda: self.pool.retire(self.endpoints[endpoint], most))
+        self._turn(lambda: self.pool.lifetimes.retire(self.endpoints[endpoint], most))
 
     # -- laws ------------------------------------------------------------------------------------------------------
 
@@ -203,7 +205,7 @@ class Pool(RuleBasedStateMachine):
     def the_bound_holds(self) -> None:
         assert self.pool.open <= OPEN
         assert not self.beyond, "a connection was opened beyond the bound"
-        assert len(self.dials) + len(self.pool.connections) == self.pool.open
+        assert len(self.dials) + len(self.pool.lifetimes.connections) == self.pool.open
 
     @invariant()
     def nobody_waits_while_there_is_room_or_an_unused_connection(self) -> None:
@@ -225,7 +227,7 @@ class Pool(RuleBasedStateMachine):
             waiting = [one for one in self.waiting if one.to is endpoint]
             assert endpoint.active == len(lent) + len(waiting)
             assert endpoint.idle == sum(one.endpoint is endpoint for one in self.pool.unused)
-            assert endpoint.open == sum(one.endpoint is endpoint for one in self.pool.connections)
+            assert endpoint.open == sum(one.endpoint is endpoint for one in self.pool.lifetimes.connections)
             assert endpoint.requests == sum(
                 one.got is not None and one.got.endpoint is endpoint for one in self.every
             )

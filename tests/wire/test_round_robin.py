@@ -16,7 +16,7 @@ from gateway.wire.known_heads import KnownHeads
 from gateway.wire.round_robin import Endpoints
 from gateway.wire.tls import UpstreamTls, UpstreamTlsTerms
 from gateway.wire.upstream import UpstreamConnection
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 from tests.support.swallowing import swallowing
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Stage:
         async with asyncio.timeout(PATIENCE):
             transport, _ = await self.endpoints.dial(
                 lambda: UpstreamConnection(
-                    Deadlines(), WriteBuffers(loop.call_soon), KnownHeads(), self.lost.append
+                    Deadlines(), WriteBatch(loop.call_soon), KnownHeads(), self.lost.append
                 )
             )
         self._stack.callback(transport.close)

@@ -21,7 +21,7 @@ from gateway.wire.request_parser import MAX_AHEAD
 from gateway.wire.states import IllegalEvent, StateTable
 from gateway.wire.tunnel_states import TUNNEL, TUNNEL_END
 from gateway.wire.upstream_states import UPSTREAM
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 from tests.fuzz.stage import LIMITS, Wire
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class ClientConnections(RuleBasedStateMachine):
         self.due: list[Any] = []
         self.exchanges = Exchanges()
         self.listener = Listener(
-            self.exchanges.serve, LIMITS, Deadlines(), WriteBuffers(self.due.append), lambda _: False
+            self.exchanges.serve, LIMITS, Deadlines(), WriteBatch(self.due.append), lambda _: False
         )
         self.connection = self.listener.connection("")
         self.wire = Narrow()
@@ -453,7 +453,7 @@ class One:
     def __init__(self) -> None:
         self.exchanges = Exchanges()
         listener = Listener(
-            self.exchanges.serve, LIMITS, Deadlines(), WriteBuffers(lambda _: None), lambda _: False
+            self.exchanges.serve, LIMITS, Deadlines(), WriteBatch(lambda _: None), lambda _: False
         )
         self.connection = listener.connection("")
         self.connection.connection_made(Narrow())

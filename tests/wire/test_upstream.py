@@ -12,7 +12,7 @@ from gateway.wire.faults import UpstreamLost
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.messages import RequestHead
 from gateway.wire.upstream import UpstreamConnection
-from gateway.wire.write_buffer import WriteBuffers
+from gateway.wire.write_buffer import WriteBatch
 from tests.fuzz.stage import Wire
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Asked:
         self.wire = Wire()
         self.lost: list[UpstreamConnection] = []
         self.connection = UpstreamConnection(
-            Deadlines(), WriteBuffers(self.due.append), KnownHeads(), self.lost.append
+            Deadlines(), WriteBatch(self.due.append), KnownHeads(), self.lost.append
         )
         self.connection.connection_made(self.wire)
         self.heads: list[ResponseHead] = []
@@ -88,7 +88,7 @@ def test_the_second_request_of_a_connection_is_held_to_the_same_law() -> None:
     asked = Asked()
     asked.turn()
     asked.connection.data_received(ANSWER)
-    asked.connection.rest(1)
+    asked.connection.become_idle(1)
     asked.ask()
     asked.connection.data_received(ANSWER)
     assert len(asked.heads) == 1
@@ -99,7 +99,7 @@ def test_a_request_on_a_connection_that_is_closing_is_lost_not_stuck() -> None:
     asked = Asked()
     asked.turn()
     asked.connection.data_received(ANSWER)
-    asked.connection.rest(1)
+    asked.connection.become_idle(1)
     asked.wire.closing = True  # the loop has seen the end, and says so in its next turn
     asked.ask()
     asked.turn()

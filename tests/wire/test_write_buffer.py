@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.write_buffer import LARGEST, MOST, WriteBuffer, WriteBuffers
+from gateway.wire.write_buffer import LARGEST, MOST, WriteBatch, WriteBuffer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class Turns:
 
     def __init__(self) -> None:
         self.due: list[Callable[[], None]] = []
-        self.outbox = WriteBuffers(self.due.append)
+        self.write_batch = WriteBatch(self.due.append)
 
     def turn(self) -> None:
         due, self.due[:] = list(self.due), []
@@ -56,7 +56,7 @@ class Turns:
 
 def test_what_is_written_leaves_at_the_end_of_the_turn() -> None:
     turns, transport = Turns(), Told()
-    WriteBuffer(turns.outbox, transport).write(b"a")
+    WriteBuffer(turns.write_batch, transport).write(b"a")
     assert transport.log == []
     turns.turn()
     assert transport.log == [("write", b"a")]
@@ -66,7 +66,7 @@ def test_all_transports_are_written_to_in_one_turn_that_is_asked_for_once() -> N
     turns = Turns()
     log: list[Any] = []
     for name in "abc":
-        WriteBuffer(turns.outbox, Told(name, log)).write(b"x")
+        WriteBuffer(turns.write_batch, Told(name, log)).write(b"x")
     assert len(turns.due) == 1
     turns.turn()
     assert log == [("a", b"x"), ("b", b"x"), ("c", b"x")]
@@ -74,45 +74,45 @@ def test_all_transports_are_written_to_in_one_turn_that_is_asked_for_once() -> N
 
 def test_what_is_written_in_the_next_turn_is_not_forgotten() -> None:
     turns, transport = Turns(), Told()
-    outlet = WriteBuffer(turns.outbox, transport)
+    buffer = WriteBuffer(turns.write_batch, transport)
     for piece in (b"a", b"b"):
-        outlet.write(piece)
+        buffer.write(piece)
         turns.turn()
     assert transport.log == [("write", b"a"), ("write", b"b")]
 
 
 def test_pieces_of_one_turn_leave_in_one_write() -> None:
     turns, transport = Turns(), Told()
-    outlet = WriteBuffer(turns.outbox, transport)
-    outlet.write(b"head ")
-    outlet.write(b"body")
+    buffer = WriteBuffer(turns.write_batch, transport)
+    buffer.write(b"head ")
+    buffer.write(b"body")
     turns.turn()
     assert transport.log == [("write", b"head body")]
 
 
 def test_a_large_piece_does_not_wait_and_pushes_out_what_does() -> None:
     transport = Told()
-    outlet = WriteBuffer(Turns().outbox, transport)
-    outlet.write(b"head")
-    outlet.write(b"x" * LARGEST)
+    buffer = WriteBuffer(Turns().write_batch, transport)
+    buffer.write(b"head")
+    buffer.write(b"x" * LARGEST)
     assert transport.log == [("write", b"head"), ("write", b"x" * LARGEST)]
 
 
 def test_nothing_that_waits_is_lost_when_the_transport_is_closed_dropped_measured_or_given_away() -> None:
     for leave in (WriteBuffer.close, WriteBuffer.abort, WriteBuffer.buffered, WriteBuffer.give_away):
         transport = Told()
-        outlet = WriteBuffer(Turns().outbox, transport)
-        outlet.write(b"last words")
-        left = leave(outlet)
+        buffer = WriteBuffer(Turns().write_batch, transport)
+        buffer.write(b"last words")
+        left = leave(buffer)
         assert transport.log[0] == ("write", b"last words"), leave
         assert left in (None, len(b"last words"), transport), leave
 
 
 def test_what_waits_is_dropped_with_its_transport_when_that_is_asked_for() -> None:
     turns, transport = Turns(), Told()
-    outlet = WriteBuffer(turns.outbox, transport)
-    outlet.write(b"never mind")
-    outlet.drop()
+    buffer = WriteBuffer(turns.write_batch, transport)
+    buffer.write(b"never mind")
+    buffer.drop()
     turns.turn()
     assert transport.log == [("abort", None)]
 
@@ -121,7 +121,7 @@ def test_a_burst_does_not_wait_for_its_last_one() -> None:
     turns = Turns()
     log: list[Any] = []
     for number in range(MOST + 1):
-        WriteBuffer(turns.outbox, Told(str(number), log)).write(b"x")
+        WriteBuffer(turns.write_batch, Told(str(number), log)).write(b"x")
     assert len(log) == MOST
     turns.turn()
     assert [name for name, _ in log] == [str(number) for number in range(MOST + 1)]
@@ -135,25 +135,25 @@ async def test_a_transport_that_raises_keeps_nobody_else_waiting() -> None:
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     turns, broken, other = Turns(), Broken(), Told()
-    outlets = [WriteBuffer(turns.outbox, transport) for transport in (broken, other)]
-    for outlet in outlets:
-        outlet.write(b"x")
+    buffers = [WriteBuffer(turns.write_batch, transport) for transport in (broken, other)]
+    for buffer in buffers:
+        buffer.write(b"x")
     turns.turn()
     assert other.log == [("write", b"x")]
     assert broken.log == [("abort", None)]
     assert [str(context["exception"]) for context in told] == ["of all things: b'x'"]
-    outlets[1].write(b"y")
+    buffers[1].write(b"y")
     turns.turn()
     assert other.log[-1] == ("write", b"y")
 
 
 def test_a_transport_that_is_closing_is_not_written_to() -> None:
     turns, transport = Turns(), Told()
-    outlet = WriteBuffer(turns.outbox, transport)
-    outlet.write(b"too late")
+    buffer = WriteBuffer(turns.write_batch, transport)
+    buffer.write(b"too late")
     transport.over = True
     turns.turn()
-    outlet.write(b"x" * (LARGEST + 1))
+    buffer.write(b"x" * (LARGEST + 1))
     assert transport.log == []
 
 
@@ -161,13 +161,13 @@ def test_a_transport_that_is_closing_is_not_written_to() -> None:
 def test_order_is_kept_and_never_more_than_a_little_waits(steps: list[int]) -> None:
     # A number is a piece of so many bytes; 0 ends a turn.
     turns, transport = Turns(), Told()
-    outlet = WriteBuffer(turns.outbox, transport)
+    buffer = WriteBuffer(turns.write_batch, transport)
     written = b""
     for number, size in enumerate(steps):
         if size:
             piece = bytes([number % 256]) * size
             written += piece
-            outlet.write(piece)
+            buffer.write(piece)
             assert len(written) - transport.get_write_buffer_size() <= LARGEST
         else:
             turns.turn()
