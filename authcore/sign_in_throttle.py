@@ -69,7 +69,7 @@ class SignInThrottle:
         self._under_way: dict[str, set[asyncio.Future[None]]] = {}
         self._owed: LRUCache[str, list[_Debt]] = LRUCache(_DEBTORS)
 
-    async def judge(  # noqa: PLR0913 - an attempt, by name
+    async def throttled(  # noqa: PLR0913 - an attempt, by name
         self,
         prove: Callable[[Lane], Awaitable[T | None]],
         *,

@@ -145,13 +145,6 @@ def gateway_environment(site: Site, port: int) -> dict[str, str]:
     }
 
 
-def _packaged(name: str, *arguments: str) -> Callable[[Site, int], list[str]]:
-    def command(_site: Site, _port: int) -> list[str]:
-        return [str(program(name)), *arguments]
-
-    return command
-
-
 def _secured(build: Callable[[Site, int], dict[str, str]]) -> Callable[[Site, int], dict[str, str]]:
     """Return the environment of a build that listens with TLS."""
 

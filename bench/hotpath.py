@@ -221,7 +221,6 @@ class Known:
         return Subject(
             user_id=user_id,
             organization_id=organization_id,
-            home_organization_id=organization_id,
             email="someone@example.com",
             full_name="Some One",
             is_active=True,

@@ -39,7 +39,6 @@ class Rows:
         return Subject(
             user_id=UUID(int=user_id.int),
             organization_id=UUID(int=organization_id.int),
-            home_organization_id=UUID(int=organization_id.int),
             email=f"someone.{user_id.int % 10**8}@example.com",
             full_name=f"Some One {user_id.int % 10**8}",
             is_active=True,

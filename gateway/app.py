@@ -157,7 +157,7 @@ class Gateway:
             spans=records.spans,
         )
         # After the pipeline: from here on a reloaded table reaches the authorizer.
-        routing.serve(pipeline.decider)
+        routing.serve(pipeline.authorizer)
         listener = self._listener = build_listener(settings, pipeline, deadlines, batch, metrics)
         drain = self._drain = self._build_drain(listener, tunnels, streams)
         # After everything that counts: it registers the metrics of all parts.

@@ -178,10 +178,6 @@ LONGER_MODULES: Final = {
         370,
         "the start of a gateway is one function, with the reason for the place of each line",
     ),
-    "gateway/proxy/authorizer.py": (
-        368,
-        "one class: the phases of a decision, in the order in which they run",
-    ),
     "gateway/wire/downstream.py": (
         390,
         "one class: what a client connection does in each of its states, which all share its attributes",

@@ -232,7 +232,7 @@ class Accounts:
             return await self._passwords.verify(current, before, lane) or None
 
         email, address = row.email, visit.address
-        if not await self._attempts.judge(prove, email=email, address=address, now=now, has_session=True):
+        if not await self._attempts.throttled(prove, email=email, address=address, now=now, has_session=True):
             raise CurrentPasswordWrong
         after = await self._passwords.hash(new, Lane(network(visit.address), Work.PASSWORD))
         # bcrypt took a while. Tokens issued during it were issued before the change, so its time is added to `now`.
@@ -252,7 +252,7 @@ class Accounts:
         """Return the account of `email`; None, at the same cost, if there is none or the password does not match."""
         if not is_searchable(email):
             email = ""
-        return await self._attempts.judge(
+        return await self._attempts.throttled(
             lambda lane: self._prove(email, password, lane), email=email, address=visit.address, now=now
         )
 

@@ -49,7 +49,7 @@ async def hash_new(  # noqa: PLR0913 - the hash, and the attempt it is
         StoreUnavailable: the database does not answer.
     """
     passwords.check(password)
-    hashed = await attempts.judge(
+    hashed = await attempts.throttled(
         lambda lane: passwords.hash(password, lane),
         email=email,
         address=visit.address,
@@ -71,7 +71,7 @@ async def count_failure(attempts: SignInThrottle, invitation: str, visit: Visit,
     """
     digest = sha256(invitation.encode(errors="replace")).hexdigest()
     subject = f"invitation {digest}"
-    await attempts.judge(_refuted, email=subject, address=visit.address, now=now, work=Work.INVITATION)
+    await attempts.throttled(_refuted, email=subject, address=visit.address, now=now, work=Work.INVITATION)
 
 
 async def _refuted(_: Lane) -> None:

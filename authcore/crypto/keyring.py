@@ -172,9 +172,5 @@ class KeyRing:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def retires(self, key: Key) -> bool:
-        """Tell whether `key` has gone from its source and still verifies what it signed."""
-        return key.thumbprint in self._retired
-
     def __repr__(self) -> str:
         return f"KeyRing(keys={len(self._keys)})"

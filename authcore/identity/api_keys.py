@@ -98,19 +98,6 @@ class ApiKeys:
         self._proving: dict[bytes, asyncio.Task[bool]] = {}
         self._proofs = self._unstored = 0
 
-    async def verify(self, credential: ApiKey, now: float, address: str = "") -> ApiKeyRow:
-        """Prove a key and return its row.
-
-        Raises:
-            ApiKeyRejected: malformed, unknown, switched off or expired (by subclass).
-            Throttled: a proof is needed, and too many attempts have failed from this address.
-            Overloaded: too many proofs are waiting.
-            StoreUnavailable: the database does not answer.
-        """
-        row = await self.prove(credential, now, address)
-        judge(row, now)
-        return row
-
     async def prove(self, credential: ApiKey, now: float, address: str = "") -> ApiKeyRow:
         """Return the row of a key, be it switched on or off; `address` is where its caller is.
 
@@ -151,7 +138,9 @@ class ApiKeys:
         else:
             # Counted for this network alone: a client that knows the beginning of a key shuts out nobody elsewhere.
             subject = f"key {prefixes(key)[0]} {place}"
-            proved = await self._attempts.judge(tried, email=subject, address=address, now=now, work=Work.KEY)
+            proved = await self._attempts.throttled(
+                tried, email=subject, address=address, now=now, work=Work.KEY
+            )
         if not proved:
             return False
         try:
@@ -176,7 +165,7 @@ class ApiKeys:
         )
 
 
-def judge(row: ApiKeyRow, now: float) -> None:
+def require_active(row: ApiKeyRow, now: float) -> None:
     """Hold a proved key against its state.
 
     Raises:

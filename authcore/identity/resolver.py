@@ -119,7 +119,7 @@ class PrincipalResolver:
         row = await self._api_keys.prove(credential, now, address)
         rows.remove(UNKNOWN_KEY)
         rows.update((row.id, *row.parents))
-        api_keys.judge(row, now)
+        api_keys.require_active(row, now)
         subject = row.owner
         if subject is None:  # not read with the key
             subject = await self._subject(row.user_id, row.organization_id, rows)

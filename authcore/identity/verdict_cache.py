@@ -253,11 +253,14 @@ class VerdictCache:
         )
         yield MetricSample("dropped", "Principals dropped by a change.", lambda: good.dropped, counts=True)
         yield MetricSample(
-            "overtaken", "Loads that a change made worthless.", lambda: self._overtaken, counts=True
+            "overtaken",
+            "Loads whose result was discarded, as a row had changed meanwhile.",
+            lambda: self._overtaken,
+            counts=True,
         )
         yield MetricSample(
             "gaps",
-            "Times that changes could go unheard and all was questioned.",
+            "Times that the LISTEN connection was lost, and every verdict became stale.",
             lambda: self._gaps,
             counts=True,
         )

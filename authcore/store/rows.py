@@ -35,7 +35,6 @@ class Subject:
 
     user_id: UUID
     organization_id: UUID
-    home_organization_id: UUID
     email: str
     full_name: str
     is_active: bool

@@ -27,7 +27,7 @@ def subject_of(user: str, organization: str, session: str) -> str:
     oldest counts. A role of another organization grants nothing here.
     """
     return f"""
-SELECT u.id AS user_id, u.organization_id AS home_organization_id, u.email, coalesce(u.full_name, '') AS full_name,
+SELECT u.id AS user_id, u.email, coalesce(u.full_name, '') AS full_name,
        coalesce(u.is_active, false) AS is_active, coalesce(u.is_super_admin, false) AS is_super_admin,
        o.id IS NOT NULL AS organization_exists,
        m.id IS NOT NULL OR (u.organization_id = {organization} AND NOT EXISTS (
@@ -121,7 +121,6 @@ def subject(row: Any, organization_id: UUID) -> Subject:
     return Subject(
         user_id=row["user_id"],
         organization_id=organization_id,
-        home_organization_id=row["home_organization_id"],
         email=row["email"],
         full_name=row["full_name"],
         is_active=row["is_active"],

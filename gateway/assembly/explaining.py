@@ -14,7 +14,7 @@ from authcore.identity_headers import SIGNED
 from config.route_plan import HOSTED_UPSTREAM
 from gateway.assembly.domain import build_domain
 from gateway.assembly.routing import Routing
-from gateway.assembly.serving import build_decider
+from gateway.assembly.serving import build_authorizer
 from gateway.assembly.upstreams import Upstreams
 from gateway.faults import BadRequest
 from gateway.metrics import Metrics
@@ -57,13 +57,13 @@ def build_explain(
     settings: Settings, domain: Domain, table: Callable[[], RouteTable]
 ) -> Callable[[bytes], Awaitable[dict[str, object]]]:
     """Return the function that explains a document, by the routes that `table` returns."""
-    decider, _ = build_decider(settings, domain, table(), Metrics(), limiting=False)
+    authorizer, upstream_start = build_authorizer(settings, domain, table(), Metrics(), limiting=False)
 
     def current() -> Any:
-        decider.routes = table()
-        return decider
+        authorizer.routes = table()
+        return authorizer
 
-    explainer = Explainer(current, domain.tokens, signed=settings.header.names()[SIGNED])
+    explainer = Explainer(current, upstream_start, domain.tokens, signed=settings.header.names()[SIGNED])
 
     async def explain(document: bytes) -> dict[str, object]:
         try:

@@ -69,7 +69,7 @@ class Routing:
         self._hosted = hosted
         self.limits = Limiting(settings) if limits is None else limits
         self._reading = asyncio.Lock()
-        self._decider: Authorizer | None = None
+        self._authorizer: Authorizer | None = None
         self._seen, self._digest = self._look(), self._content()
         self._latest = self._seen
         self.table = self._build(read_plan(settings))
@@ -87,9 +87,9 @@ class Routing:
         )
         metrics.read_gauge("gateway_routes", "Routes in force.", lambda: self.table.size)
 
-    def serve(self, decider: Authorizer) -> None:
-        """Name the decider that gets every further table."""
-        self._decider = decider
+    def serve(self, authorizer: Authorizer) -> None:
+        """Name the authorizer that gets every further table."""
+        self._authorizer = authorizer
 
     async def look(self) -> None:
         """Reload if the file has changed."""
@@ -120,8 +120,8 @@ class Routing:
                 self._refused(because, [f"{type(error).__name__}: {error}"])
                 return False
             self.table = table
-            if self._decider is not None:
-                self._decider.routes = table
+            if self._authorizer is not None:
+                self._authorizer.routes = table
             self.loaded, self.whole = time.time(), True
             self._metrics.route_reloads.labels("ok").inc()
             log.info(

@@ -27,6 +27,7 @@ from gateway.proxy.record import Recorder
 from gateway.proxy.shedding import Shedder
 from gateway.proxy.sockets import Sockets
 from gateway.proxy.streams import Streams
+from gateway.proxy.upstream_start import UpstreamStart
 from gateway.tracing.context import TracePolicy
 
 if TYPE_CHECKING:
@@ -64,19 +65,23 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
         log.warning(
             "shadow", meaning="nothing is refused but what the gateway hosts", because="GATEWAY_SHADOW"
         )
-    decider, laws = build_decider(settings, domain, routes, metrics)
+    authorizer, upstream_start = build_authorizer(settings, domain, routes, metrics)
+    header_policy = upstream_start.header_policy
     path = settings.decision.path
     quotas = (
         None if domain.quotas is None else QuotaGate(domain.quotas.ledger, domain.clock, domain.quotas.learn)
     )
     return Pipeline(
-        decider=decider,
-        decisions=ForwardAuth(path, decider, laws, quotas) if path else None,
+        authorizer=authorizer,
+        upstream_start=upstream_start,
+        forward_auth=ForwardAuth(path, authorizer, upstream_start, quotas) if path else None,
         forwarder=forwarder,
-        admission=build_admission(settings, decider, forwarder, sockets, deadlines, metrics, quotas),
-        recorder=Recorder(metrics, access_log, laws.trace, spans, refusal_recorder(settings, domain.trail)),
+        admission=build_admission(settings, authorizer, forwarder, sockets, deadlines, metrics, quotas),
+        recorder=Recorder(
+            metrics, access_log, header_policy.trace, spans, refusal_recorder(settings, domain.trail)
+        ),
         metrics=metrics,
-        heads=Heads(laws),
+        heads=Heads(header_policy),
         whole_by=lambda: deadlines.after(settings.timeout.hosted_request_seconds),
         cors=build_policy(settings.cors),
         quotas=quotas,
@@ -98,32 +103,31 @@ def _build_shedder(settings: Settings, deadlines: Deadlines, metrics: Metrics) -
     return shedder
 
 
-def build_decider(
+def build_authorizer(
     settings: Settings, domain: Domain, routes: RouteTable, metrics: Metrics, *, limiting: bool = True
-) -> tuple[Authorizer, HeaderPolicy]:
-    """Build the decider, and the header policy that turns its permits into headers.
+) -> tuple[Authorizer, UpstreamStart]:
+    """Build the authorizer, and the builder of upstream requests that takes its permits.
 
     Unless `limiting`, what it decides takes nothing of limits.
     """
-    laws = HeaderPolicy(
+    header_policy = HeaderPolicy(
         settings.header.names(),
         cookies=settings.cookies,
         trace=TracePolicy(records=settings.trace.endpoint is not None, sample=settings.trace.sample),
         lenient=settings.is_lenient_about_organizations,
         loop=domain.loop,
     )
-    decider = Authorizer(
+    authorizer = Authorizer(
         routes=routes,
         authenticator=domain.identity.authenticator,
-        laws=laws,
+        header_policy=header_policy,
         origins=Origins(settings.trusted_proxies, _unreadable_hops(metrics), unix=settings.unix.trusted),
         metrics=metrics,
         clock=domain.clock,
         browsers=BrowserPolicy(csrf_tokens(settings)) if settings.cookies else None,
-        signing=build_signing(settings),
         limiting=limiting,
     )
-    return decider, laws
+    return authorizer, UpstreamStart(header_policy, build_signing(settings))
 
 
 _UNREADABLE = {
@@ -184,7 +188,7 @@ def build_forwarder(
 
 def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
     settings: Settings,
-    decider: Authorizer,
+    authorizer: Authorizer,
     forwarder: Forwarder,
     sockets: Sockets,
     deadlines: Deadlines,
@@ -193,7 +197,7 @@ def build_admission(  # noqa: PLR0913, PLR0917 -- the parts it is made of
 ) -> Admission:
     """Build the admission of sockets by their first message."""
     admission = Admission(
-        decider,
+        authorizer,
         forwarder,
         sockets,
         deadlines,

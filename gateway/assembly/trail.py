@@ -60,7 +60,7 @@ def refusal_recorder(settings: Settings, trail: Trail) -> Callable[[Exchange], N
             organization_id=principal.organization_id,
             api_key_id=principal.key_id,
             session_id=principal.session_id,
-            address=None if exchange.reading is None else exchange.reading.origin.client,
+            address=None if exchange.parsed is None else exchange.parsed.origin.client,
             user_agent=exchange.head.first.get(b"user-agent", b"").decode("utf-8", "replace"),
             request_id=exchange.request_id.decode("ascii"),
             details={"path": None if exchange.target is None else exchange.target.path},

@@ -28,8 +28,8 @@ from gateway.proxy.upstreams import Upstream
 from gateway.traffic.cluster import BalancePolicy, Cluster
 from gateway.traffic.watch import WatchPolicy
 from gateway.wire.endpoint import Authority
+from gateway.wire.endpoint_dialler import EndpointDialler
 from gateway.wire.pool import PoolLimits, UpstreamPool
-from gateway.wire.round_robin import Endpoints
 from gateway.wire.tls import UpstreamTls, UpstreamTlsTerms
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Upstreams:
                 todo="name the authority of its certificate, and leave `insecure` out",
             )
         tls = None if spec.tls is None else UpstreamTls(spec.tls)
-        endpoints = Endpoints(
+        endpoints = EndpointDialler(
             _authorities(spec, tls),
             self._resolver,
             handshake_seconds=spec.limits.connect_timeout_seconds,

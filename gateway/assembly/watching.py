@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.proxy.upstreams import Upstream
     from gateway.traffic.cluster import Cluster
     from gateway.wire.endpoint import Endpoint
-    from gateway.wire.round_robin import Endpoints
+    from gateway.wire.endpoint_dialler import EndpointDialler
 
 
 def watch_policy(default: Health, entry: UpstreamEntry | None, *, ours: bool) -> WatchPolicy:
@@ -62,7 +62,7 @@ def _ejection(entry: EjectionEntry) -> EjectionPolicy:
     )
 
 
-def watch_over(name: str, policy: WatchPolicy, endpoints: Endpoints, cluster: Cluster) -> Watch:
+def watch_over(name: str, policy: WatchPolicy, endpoints: EndpointDialler, cluster: Cluster) -> Watch:
     """Make the watch over the endpoints of the upstream `name`, which has them from now on, as the cluster has."""
     watch = cluster.watch = Watch(name, policy, time.monotonic)
 

@@ -35,7 +35,7 @@ def of_decisions(path: str) -> Sequence[Operation]:
     asked = {
         "nginx": "Decide for nginx `auth_request`: `X-Original-Method`, `X-Original-URI`, `Host`",
         "forward": "Decide for Traefik ForwardAuth and Caddy forward_auth: `X-Forwarded-Method`, `-Uri`, `-Host`",
-        "envoy": "Decide for Envoy ext_authz: the question's own method, `Host`, and what follows its path",
+        "envoy": "Decide for Envoy ext_authz: the decision request's own method, `Host`, and what follows its path",
     }
     return [
         Operation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from authcore.figures import Histogram
     from gateway.metrics.meters import RouteMeter, Sizes, UpstreamMeter
 
-_PARTIES = ("upstream", "gateway")
+UPSTREAM: Final = "upstream"
+GATEWAY: Final = "gateway"
+PARTIES: Final = (UPSTREAM, GATEWAY)
+"""The parties that can have failed a request: values of the label ``blame``."""
 
 
 def histogram(
@@ -91,7 +94,7 @@ class RouteFamilies(Collector):
             for label, number in by_label.items():
                 requests.add_metric([name, *label], number)
             if number := sum(by_label.values()):
-                for party in _PARTIES:
+                for party in PARTIES:
                     failed = sum(count for (blame, _), count in meter.failures.items() if blame == party)
                     failures.add_metric([name, party], failed)
                 for kind in KINDS:

@@ -94,7 +94,7 @@ class Admission:
 
     def __init__(  # noqa: PLR0913 -- its collaborators, and its settings by name
         self,
-        decider: Authorizer,
+        authorizer: Authorizer,
         forwarder: Forwarder,
         sockets: Sockets,
         deadlines: Deadlines,
@@ -106,7 +106,7 @@ class Admission:
         """Create the judge.
 
         Args:
-            decider: Judges tokens.
+            authorizer: Judges tokens.
             forwarder: Sends handshakes to upstreams.
             sockets: Watches over the sockets of callers.
             deadlines: When the first messages are due.
@@ -114,7 +114,7 @@ class Admission:
             most: How many of those there may be at the same time.
             quotas: Charges a socket to the caller that its message proves; None if quotas are off.
         """
-        self._decider = decider
+        self._authorizer = authorizer
         self._forwarder = forwarder
         self._sockets = sockets
         self._deadlines = deadlines
@@ -158,7 +158,7 @@ class Admission:
             if token is None:
                 threshold.open()
                 return None
-            permit = await self._decider.admit(exchange, token)
+            permit = await self._authorizer.admit(exchange, token)
             if self._quotas is not None and exchange.route is not None and _must_prove(exchange):
                 await self._quotas.charge(exchange, exchange.route, permit)
         except Exception as error:  # noqa: BLE001 -- any exception denies

@@ -197,11 +197,11 @@ class Attempts:
             AuthError: what let the caller in has ended.
         """
         now = time.monotonic()
-        if now - self._decided <= YOUNG_SECONDS or forwarder.judge is None:
+        if now - self._decided <= YOUNG_SECONDS or forwarder.reauthorize is None:
             return start
         is_let_in = False
         try:
-            start = await forwarder.judge(self._exchange)
+            start = await forwarder.reauthorize(self._exchange)
             is_let_in = True
         finally:
             if not is_let_in:

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 from typing import Final
 
-NOBODY: Final = ""
-UPSTREAM: Final = "upstream"
-GATEWAY: Final = "gateway"
-PARTIES: Final = (UPSTREAM, GATEWAY)
+from gateway.metrics.families import GATEWAY, UPSTREAM
 
+NOBODY: Final = ""
 _OF_CLIENTS: Final = frozenset({"not_implemented", "http_version", "too_many_of_network"})
 """Reasons for statuses of 500 and above that are the client's doing."""
 _INTERNAL: Final = "internal"

@@ -45,7 +45,7 @@ class BrowserPolicy:
         self._csrf = csrf
 
     def check(
-        self, question: DecisionContext, reading: ParsedHeaders, principal: Principal, route: Route
+        self, context: DecisionContext, parsed: ParsedHeaders, principal: Principal, route: Route
     ) -> None:
         """Refuse a request that a page may have sent against its user's will.
 
@@ -53,24 +53,20 @@ class BrowserPolicy:
             CsrfRefused: the CSRF token is missing, or is not the session's.
             OriginRefused: a page of another origin sent the request.
         """
-        head = question.head
-        if (
-            route.cookies
-            and head.method not in _SAFE
-            and not _is_welcome(head, reading, route, stranger=True)
-        ):
+        head = context.head
+        if route.cookies and head.method not in _SAFE and not _is_welcome(head, parsed, route, stranger=True):
             raise OriginRefused("Pages of this origin may not sign in here; see GATEWAY_CORS_ORIGINS")
         if principal.method is not AuthMethod.COOKIE:
             return
         if head.method not in _SAFE:
-            cookies = reading.cookies.every(CSRF)
-            own_page = len(cookies) > 1 and proves_own_page(head, reading, route)
+            cookies = parsed.cookies.every(CSRF)
+            own_page = len(cookies) > 1 and proves_own_page(head, parsed, route)
             sent = tuple(head.every(b"x-csrf-token"))
             self._csrf.check(sent, cookies, principal.session_id, own_page=own_page)
-        elif _is_handshake(head) and not _is_welcome(head, reading, route, stranger=False):
+        elif _is_handshake(head) and not _is_welcome(head, parsed, route, stranger=False):
             raise OriginRefused("Pages of this origin may not open a WebSocket; see GATEWAY_CORS_ORIGINS")
 
-    def proof(self, head: RequestHead, reading: ParsedHeaders, principal: Principal) -> int:
+    def proof(self, head: RequestHead, parsed: ParsedHeaders, principal: Principal) -> int:
         """Return how strongly a request by cookie proves that its user meant it, independent of the page that sent it.
 
         Returns:
@@ -79,15 +75,15 @@ class BrowserPolicy:
         if head.method in _SAFE:
             return BOUND
         sent = tuple(head.every(b"x-csrf-token"))
-        return self._csrf.proof(sent, reading.cookies.every(CSRF), principal.session_id)
+        return self._csrf.proof(sent, parsed.cookies.every(CSRF), principal.session_id)
 
 
-def own_page_line(head: RequestHead, reading: ParsedHeaders, route: Route) -> bytes:
+def own_page_line(head: RequestHead, parsed: ParsedHeaders, route: Route) -> bytes:
     """Return the line that reports this proof to the gateway's own application; empty if there is no proof."""
-    return _OWN_PAGE if proves_own_page(head, reading, route) else b""
+    return _OWN_PAGE if proves_own_page(head, parsed, route) else b""
 
 
-def proves_own_page(head: RequestHead, reading: ParsedHeaders, route: Route) -> bool:
+def proves_own_page(head: RequestHead, parsed: ParsedHeaders, route: Route) -> bool:
     """Return whether a request proves that a page of this host, or one that may use cookies, sent it."""
     if head.occurs_twice(b"origin") or head.occurs_twice(b"sec-fetch-site"):
         return False
@@ -96,7 +92,7 @@ def proves_own_page(head: RequestHead, reading: ParsedHeaders, route: Route) -> 
         return site == b"same-origin"
     if _may_use_cookies(origin, route):
         return site is None or site in _OF_PAGES
-    return _is_here(origin, reading) and (site is None or site == b"same-origin")
+    return _is_here(origin, parsed) and (site is None or site == b"same-origin")
 
 
 def _is_handshake(head: RequestHead) -> bool:
@@ -104,7 +100,7 @@ def _is_handshake(head: RequestHead) -> bool:
     return head.upgrade or b"upgrade" in head.first or b"sec-websocket-key" in head.first
 
 
-def _is_welcome(head: RequestHead, reading: ParsedHeaders, route: Route, *, stranger: bool) -> bool:
+def _is_welcome(head: RequestHead, parsed: ParsedHeaders, route: Route, *, stranger: bool) -> bool:
     """Return whether the sending page is of this origin or may use cookies; `stranger` if the request does not say."""
     named = b"origin" in head.first
     if not named and b"sec-fetch-site" not in head.first:
@@ -115,7 +111,7 @@ def _is_welcome(head: RequestHead, reading: ParsedHeaders, route: Route, *, stra
     site = head.first.get(b"sec-fetch-site")
     if site is not None:  # browsers send it, and no page can set it
         return site in _OURS and not head.occurs_twice(b"sec-fetch-site")
-    return origin is not None and _is_here(origin, reading)
+    return origin is not None and _is_here(origin, parsed)
 
 
 def _may_use_cookies(origin: bytes, route: Route) -> bool:
@@ -123,7 +119,7 @@ def _may_use_cookies(origin: bytes, route: Route) -> bool:
     return cors is not None and cors.credentials and cors.allows(origin)
 
 
-def _is_here(origin: bytes, reading: ParsedHeaders) -> bool:
+def _is_here(origin: bytes, parsed: ParsedHeaders) -> bool:
     scheme, _, authority = origin.lower().partition(b"://")
-    here = reading.origin.host.lower().removesuffix(_DEFAULT_PORTS.get(scheme, b""))
+    here = parsed.origin.host.lower().removesuffix(_DEFAULT_PORTS.get(scheme, b""))
     return bool(authority) and authority == here

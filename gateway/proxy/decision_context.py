@@ -1,7 +1,7 @@
 """Decision context: one request as the authorizer sees it, and what its phases have found.
 
-The pipeline's exchanges are questions, and so are the requests that other proxies describe or that an operator asks
-about. :mod:`gateway.proxy.authorizer` sees no more of a request than this.
+An exchange of the pipeline is a decision context. Requests that another proxy describes, and those that an operator
+asks about, have one as well. :mod:`gateway.proxy.authorizer` sees no more of a request than this.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class DecisionContext:
         head: The request's head; if another proxy describes the request, the described head.
         own_id: The gateway's id of the request, 32 hexadecimal digits.
         request_id: The id for logs and clients: a trusted peer's, else the same.
-        reading: The parsed field lines.
+        parsed: The parsed field lines.
         target: The canonical path, and the bytes to forward.
         route: The matched route.
         credential: The kind of credential that counted; empty if none was looked for.
@@ -46,9 +46,9 @@ class DecisionContext:
         "head",
         "hold",
         "own_id",
+        "parsed",
         "permit",
         "principal",
-        "reading",
         "request_id",
         "route",
         "shadowed",
@@ -63,7 +63,7 @@ class DecisionContext:
         self.waited = False
         self.hold: Hold | None = None
         self.own_id = self.request_id = request_id
-        self.reading: ParsedHeaders | None = None
+        self.parsed: ParsedHeaders | None = None
         self.target: Target | None = None
         self.route: Route | None = None
         self.principal: Principal | None = None

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Exchange(DecisionContext):
-    """One object per request: the question whether it may pass, and what came of it.
+    """Exchange of one request: its decision context, and what came of it.
 
     Attributes:
         inbound: The request as it arrives and the answer as it leaves.
@@ -33,7 +33,7 @@ class Exchange(DecisionContext):
         head_refused: The upstream may have refused it for the size of its head.
         stream: Its body, or its answer's, while that flows; None for what was complete at once.
         delivered: What its route's traffic policy did with it; None if nothing.
-        growth: By how much its head grew here; None where that is nobody's question.
+        growth: By how much its head grew here; None where it is not reported.
     """
 
     __slots__ = (

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.proxy.authorizer import Authorizer
     from gateway.proxy.delivery import Delivery
     from gateway.proxy.routes import Route
+    from gateway.proxy.upstream_start import UpstreamStart
 
 PEER: Final = "192.0.2.1"
 """Peer of an explained request that names none, for the trust in proxies: an address that nobody has (RFC 5737)."""
@@ -74,10 +75,18 @@ class Asked:
 class Explainer:
     """Explainer of requests under the current routes."""
 
-    def __init__(self, decider: Callable[[], Authorizer], tokens: Tokens, *, signed: str) -> None:
-        """`decider` returns one with the current routes; `signed` names a further field whose value is secret."""
+    def __init__(
+        self,
+        authorizer: Callable[[], Authorizer],
+        upstream_start: UpstreamStart,
+        tokens: Tokens,
+        *,
+        signed: str,
+    ) -> None:
+        """`authorizer` returns one with the current routes; `signed` names a further field whose value is secret."""
         self._secret = _SECRET | {signed.lower()}
-        self._decider = decider
+        self._authorizer = authorizer
+        self._upstream_start = upstream_start
         self._tokens = tokens
 
     async def explain(self, asked: Asked, now: float) -> dict[str, object]:
@@ -86,18 +95,18 @@ class Explainer:
         Raises:
             BadRequest: it cannot be a request.
         """
-        question = DecisionContext(
+        context = DecisionContext(
             self._head(asked, now), secrets.token_hex(16).encode("ascii"), time.monotonic()
         )
-        decider = self._decider()
+        authorizer = self._authorizer()
         explanation: dict[str, object] = {
             "request": {"method": asked.method, "target": asked.target, "host": asked.host}
         }
         try:
-            decider.read(question, asked.client)
-            question.target = parse_target(question.head)
-            route, permit = await attend(decider.decide(question))
-            start = decider.prepare(question, permit)
+            authorizer.read(context, asked.client)
+            context.target = parse_target(context.head)
+            route, permit = await attend(authorizer.decide(context))
+            start = self._upstream_start.prepare(context, permit)
         except (AuthError, GatewayFault, ProtocolError) as error:
             fault = refuse(error)
             verdict: dict[str, object] = {
@@ -106,20 +115,20 @@ class Explainer:
                 "reason": str(fault.reason),
                 "message": fault.message,
             }
-            return {**explanation, "verdict": verdict | _missing(error), **_learnt(question)}
+            return {**explanation, "verdict": verdict | _missing(error), **_learnt(context)}
         verdict = {"allowed": True}
-        if question.shadowed is not None:
-            fault = refuse(question.shadowed)
+        if context.shadowed is not None:
+            fault = refuse(context.shadowed)
             verdict["shadow"] = {
                 "status": fault.status,
                 "reason": str(fault.reason),
                 "message": fault.message,
-            } | _missing(question.shadowed)
+            } | _missing(context.shadowed)
         return {
             **explanation,
             "verdict": verdict,
-            **_learnt(question),
-            "upstream": self._sent(route, start, question.head) | {"balance": _balance(route, question)},
+            **_learnt(context),
+            "upstream": self._sent(route, start, context.head) | {"balance": _balance(route, context)},
         }
 
     def _head(self, asked: Asked, now: float) -> RequestHead:
@@ -206,7 +215,7 @@ def _policy(delivery: Delivery | None) -> dict[str, object]:
     return {"policy": policy}
 
 
-def _balance(route: Route, question: DecisionContext) -> dict[str, object]:
+def _balance(route: Route, context: DecisionContext) -> dict[str, object]:
     """Return how an endpoint is chosen; with a key, which one it belongs to."""
     upstream = route.upstream
     cluster, policy, hash_key = upstream.cluster, upstream.cluster.policy, upstream.hash_key
@@ -214,7 +223,7 @@ def _balance(route: Route, question: DecisionContext) -> dict[str, object]:
     if policy.zone:
         explanation |= {"zone": policy.zone, "zone_spill_over": policy.spill_over}
     if hash_key is not None:
-        key = hash_key.of(question)
+        key = hash_key.of(context)
         chosen = None if key is None else cluster.choose(time.monotonic(), key)
         explanation |= {"hash_by": str(hash_key), "endpoint": None if chosen is None else chosen.name}
     return explanation
@@ -228,23 +237,23 @@ def _missing(error: Exception) -> dict[str, object]:
     return {}
 
 
-def _learnt(question: DecisionContext) -> dict[str, object]:
+def _learnt(context: DecisionContext) -> dict[str, object]:
     """Return what the phases that ran have found."""
     explanation: dict[str, object] = {}
-    if question.target is not None:
-        explanation["path"] = question.target.path
-    if question.route is not None:
-        explanation["route"] = _route(question.route)
-    if question.credential:
-        explanation["credential"] = question.credential
-    principal = question.principal if question.permit is None else question.permit.principal
+    if context.target is not None:
+        explanation["path"] = context.target.path
+    if context.route is not None:
+        explanation["route"] = _route(context.route)
+    if context.credential:
+        explanation["credential"] = context.credential
+    principal = context.principal if context.permit is None else context.permit.principal
     if principal is not None:
         explanation["principal"] = _principal(principal)
-    limits = None if question.route is None else question.route.limits
-    if limits is not None and question.reading is not None:
-        permitted = None if question.permit is None else question.permit.principal
-        client = question.reading.origin.client
-        explanation["limits"] = explained(limits, client, permitted, question.started)
+    limits = None if context.route is None else context.route.limits
+    if limits is not None and context.parsed is not None:
+        permitted = None if context.permit is None else context.permit.principal
+        client = context.parsed.origin.client
+        explanation["limits"] = explained(limits, client, permitted, context.started)
     return explanation
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from gateway.wire.tunnel import Tunnels
     from gateway.wire.upstream import UpstreamConnection
 
-    Judge = Callable[[Exchange], Coroutine[Any, Any, bytes]]
+    Reauthorize = Callable[[Exchange], Coroutine[Any, Any, bytes]]
 
 _SWITCHING: Final = 101
 _REFUSED: Final = 400
@@ -62,7 +62,7 @@ class Forwarder:
         self, tunnels: Tunnels, sockets: Sockets, streams: Streams, places: CookiePlaces | None = None
     ) -> None:
         """`places` are the cookies', where they are on."""
-        self.judge: Judge | None = None
+        self.reauthorize: Reauthorize | None = None
         self._places = places
         self._tunnels = tunnels
         self._sockets = sockets
@@ -235,10 +235,10 @@ class Forwarder:
     @staticmethod
     def _moved(exchange: Exchange, places: CookiePlaces, response: ResponseHead) -> ResponseHead:
         """Return the response with its cookies of our names in our places."""
-        route, reading = exchange.route, exchange.reading
-        if b"set-cookie" not in response.first or route is None or reading is None or route.internal:
+        route, parsed = exchange.route, exchange.parsed
+        if b"set-cookie" not in response.first or route is None or parsed is None or route.internal:
             return response
-        fields = places.moved(response.fields, reading.origin.host)
+        fields = places.moved(response.fields, parsed.origin.host)
         return response if fields is None else response.with_fields(fields)
 
     async def _rest(self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead) -> None:

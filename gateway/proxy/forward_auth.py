@@ -6,7 +6,7 @@ endpoint            asked by                             the request it is about
 ``<path>/nginx``    nginx ``auth_request``               ``X-Original-Method``, ``-URI``; ``Host``
 ``<path>/forward``  Traefik ForwardAuth,                 ``X-Forwarded-Method``, ``-Uri``, ``-Host``
                     Caddy forward_auth
-``<path>/envoy…``   Envoy ext_authz over HTTP            the question's own method and ``Host``, and
+``<path>/envoy…``   Envoy ext_authz over HTTP            the decision request's method and ``Host``, and
                                                          what follows the prefix of its path
 ==================  ===================================  ============================================
 
@@ -18,10 +18,10 @@ Laws:
 - A description is believed only from a trusted peer, and only if it is there exactly once. One that is missing, doubled
   or ambiguous is refused. There is no default, which would be a way in. Of each proxy only those fields are read that
   it always sets over the client's (for nginx, those that its configuration has to name).
-- A question that holds an identity header is refused: a proxy's question does not contain what the proxy removes or
+- A decision request that holds an identity header is refused: it does not contain what the proxy removes or
   replaces, so what it contains would reach the service. nginx, above all, cannot remove the client's headers by prefix.
 - The described request passes the same phases as a forwarded one, with its own method and path. Its field lines, and so
-  its credential, are those of the question.
+  its credential, are those of the decision request.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from gateway.wire.messages import BodyKind
 if TYPE_CHECKING:
     from gateway.proxy.authorizer import Authorizer
     from gateway.proxy.exchange import Exchange
-    from gateway.proxy.headers import HeaderPolicy
     from gateway.proxy.quotas import QuotaGate
     from gateway.proxy.routes import Route
+    from gateway.proxy.upstream_start import UpstreamStart
     from gateway.wire.messages import RequestHead
 
 NGINX: Final = "nginx"
@@ -65,7 +65,7 @@ class IdentityClaimed(GatewayFault):
 
 
 class NotDescribed(GatewayFault):
-    """The question cannot be understood, or may not be believed."""
+    """The decision request cannot be understood, or may not be believed."""
 
     status = _FORBIDDEN
     reason = "not_described"
@@ -86,11 +86,15 @@ class ForwardAuth:
     """Forward-auth endpoints.
 
     Attributes:
-        prefix: The start of every question's target.
+        prefix: The start of every decision request's target.
     """
 
     def __init__(
-        self, path: str, decider: Authorizer, laws: HeaderPolicy, quotas: QuotaGate | None = None
+        self,
+        path: str,
+        authorizer: Authorizer,
+        upstream_start: UpstreamStart,
+        quotas: QuotaGate | None = None,
     ) -> None:
         """Serve the endpoints below `path`; `quotas` charges the described requests."""
         self._quotas = quotas
@@ -98,14 +102,15 @@ class ForwardAuth:
         self._nginx = self.prefix + NGINX.encode()
         self._forward = self.prefix + FORWARD.encode()
         self._envoy = self.prefix + ENVOY.encode()
-        self._decider = decider
-        self._laws = laws
+        self._authorizer = authorizer
+        self._upstream_start = upstream_start
+        self._header_policy = upstream_start.header_policy
 
     async def answer(self, exchange: Exchange) -> None:
-        """Answer a question with 200, or raise the refusal.
+        """Answer a decision request with 200, or raise the refusal.
 
         Raises:
-            NotDescribed: the question cannot be understood, or may not be believed.
+            NotDescribed: the decision request cannot be understood, or may not be believed.
             IdentityClaimed: an identity header of the client's would go through.
             ProtocolError: the described target is ambiguous.
             GatewayFault: as of :meth:`~gateway.proxy.authorizer.Authorizer.decide`.
@@ -116,28 +121,28 @@ class ForwardAuth:
         exchange.decision = endpoint = self._endpoint(asked.target)
         if inbound.fault is not None:
             raise inbound.fault
-        reading = self._decider.read(exchange, inbound.connection.peer)
-        if not reading.origin.trusted:
+        parsed = self._authorizer.read(exchange, inbound.connection.peer)
+        if not parsed.origin.trusted:
             raise NotDescribed(
                 "Decisions are for trusted proxies: add this one's network to GATEWAY_TRUSTED_PROXIES"
             )
-        claimed = self._laws.names_identity(asked)
+        claimed = self._header_policy.names_identity(asked)
         if claimed is not None:
             raise IdentityClaimed(
                 f"{claimed.decode('ascii', 'replace')} is an identity header's name: the proxy has to remove it, "
-                "or to leave it out of its question if services may have it (docs/integrations)"
+                "or to leave it out of its decision request if services may have it (docs/integrations)"
             )
         exchange.head = head = self._described(endpoint, asked)
         exchange.target = parse_target(head)
-        route, permit = await self._decider.decide(exchange)
-        contradicted = reading.contradicts(asked, permit.principal)
+        route, permit = await self._authorizer.decide(exchange)
+        contradicted = parsed.contradicts(asked, permit.principal)
         if contradicted and endpoint != ENVOY and not route.shadow:
             raise NotDescribed(
                 "X-Organization-ID is not the organization that the caller acts in, and the proxy would send it on"
             )
         if self._quotas is not None:
             await self._quotas.charge(exchange, route, permit)
-        identity = self._decider.identity(exchange, route, permit)
+        identity = self._upstream_start.identity(exchange, route, permit)
         exchange.status = _OK
         start = b"HTTP/1.1 200 OK\r\nDate: %b\r\nCache-Control: no-store\r\n%b%bX-Request-ID: %b\r\n" % (
             http_date(),
@@ -187,7 +192,7 @@ class ForwardAuth:
         answer lacks (a user without a role has no ``X-User-Role``). Envoy's configuration has to remove other spellings
         of them: Envoy does not send us all field lines.
         """
-        names = self._laws.absent(identity)
+        names = self._header_policy.absent(identity)
         if contradicted:
             names = (*names, _ORGANIZATION)
         return _removed((*names, *_CREDENTIALS) if route.strip_credential else names)

@@ -38,16 +38,16 @@ class Growth(NamedTuple):
 class Heads:
     """Reporter of refused heads."""
 
-    def __init__(self, laws: HeaderPolicy) -> None:
-        """`laws` determines which lines are identity headers."""
-        self._laws = laws
+    def __init__(self, header_policy: HeaderPolicy) -> None:
+        """`header_policy` determines which lines are identity headers."""
+        self._header_policy = header_policy
         self._events = LimitedEvents()
 
     def refused(self, exchange: Exchange, route: Route, start: bytes) -> None:
         """Measure and report a request that an upstream refused; `start` was sent, and the framing after it."""
         head = exchange.head
         growth = Growth(
-            _length(head), len(start) + len(request_framing(head)), self._laws.identity_bytes(start)
+            _length(head), len(start) + len(request_framing(head)), self._header_policy.identity_bytes(start)
         )
         unclear = exchange.status in UNCLEAR
         if route.internal or (unclear and growth.sent < SMALLEST_LIMIT):

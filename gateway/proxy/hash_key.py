@@ -32,28 +32,28 @@ class HashKey:
     def __str__(self) -> str:
         return f"{self.by}:{self.name.decode('ascii')}" if self.name else self.by
 
-    def of(self, question: DecisionContext) -> bytes | None:
+    def of(self, context: DecisionContext) -> bytes | None:
         """Return the key of a request; None if it has none."""
         if self.by == "header":
-            key = question.head.first.get(self.name)
+            key = context.head.first.get(self.name)
         elif self.by == "cookie":
-            key = self._cookie(question)
+            key = self._cookie(context)
         elif self.by == "address":
-            key = None if question.reading is None else question.reading.origin.client.encode()
+            key = None if context.parsed is None else context.parsed.origin.client.encode()
         else:
-            key = self._caller(question)
+            key = self._caller(context)
         return key[:_LONGEST] if key else None
 
-    def _cookie(self, question: DecisionContext) -> bytes | None:
-        for line in question.head.every(b"cookie"):
+    def _cookie(self, context: DecisionContext) -> bytes | None:
+        for line in context.head.every(b"cookie"):
             for pair in line.split(b";"):
                 name, equals, value = pair.strip(b" \t").partition(b"=")
                 if equals and name == self.name:
                     return value
         return None
 
-    def _caller(self, question: DecisionContext) -> bytes | None:
-        principal = question.principal if question.permit is None else question.permit.principal
+    def _caller(self, context: DecisionContext) -> bytes | None:
+        principal = context.principal if context.permit is None else context.permit.principal
         if principal is None:
             return None
         caller = principal.user_id if self.by == "user" else principal.organization_id

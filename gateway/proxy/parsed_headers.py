@@ -39,8 +39,8 @@ class ParsedHeaders:
     """Parsed headers of one set of field lines from one peer.
 
     Attributes:
-        presented: The credential memo; None before a credential was looked for.
-        ruling: The permit memo; None before a permit was made.
+        credential_memo: The credential memo; None before a credential was looked for.
+        permit_memo: The permit memo; None before a permit was made.
         keys: The memo of its keys of limits; None before a request met a route with limits.
         sent: The upstream-headers memo; None before a request was forwarded.
         origin: Where the request came from.
@@ -51,33 +51,33 @@ class ParsedHeaders:
 
     __slots__ = (
         "_credential",
-        "_laws",
+        "_header_policy",
         "_organization",
         "cookies",
+        "credential_memo",
         "keys",
         "origin",
+        "permit_memo",
         "preflight",
-        "presented",
-        "ruling",
         "sent",
         "trace",
     )
 
-    def __init__(self, head: RequestHead, origin: Origin, laws: HeaderPolicy) -> None:
+    def __init__(self, head: RequestHead, origin: Origin, header_policy: HeaderPolicy) -> None:
         """Parse what every request needs.
 
         Raises:
             TooManyCookies: there are more cookies than any browser stores.
         """
-        self._laws = laws
+        self._header_policy = header_policy
         self._credential: Credential | CookieTwins | None = None
         self._organization: tuple[UUID | None] | None = None
-        self.presented: CredentialMemo | None = None
-        self.ruling: PermitMemo | None = None
+        self.credential_memo: CredentialMemo | None = None
+        self.permit_memo: PermitMemo | None = None
         self.sent: UpstreamHeadersMemo | None = None
         self.keys: CallerKeys | None = None
         self.cookies = NO_COOKIES
-        if laws.cookies and b"cookie" in head.first:
+        if header_policy.cookies and b"cookie" in head.first:
             self.cookies = OurCookies(head.every(b"cookie"))
         self.origin = origin
         self.trace = read_context(head)
@@ -96,7 +96,7 @@ class ParsedHeaders:
         if ORGANIZATION not in head.first:
             return None
         if self._organization is None:
-            self._organization = (read_organization(head, lenient=self._laws.lenient),)
+            self._organization = (read_organization(head, lenient=self._header_policy.lenient),)
         return self._organization[0]
 
     @staticmethod
@@ -131,13 +131,14 @@ class ParsedHeaders:
             edits: The route's header edits; their lines are added.
             without: Further folded names to leave out.
         """
-        laws = self._laws
-        replaced = laws.trace.withheld(head, self.trace) | without
+        header_policy = self._header_policy
+        replaced = header_policy.trace.withheld(head, self.trace) | without
         if edits is None:
-            return laws.passing(head, strip=strip, ours=ours, replaced=replaced, authority=authority)
+            return header_policy.passing(head, strip=strip, ours=ours, replaced=replaced, authority=authority)
         replaced |= edits.replaced
         return (
-            laws.passing(head, strip=strip, ours=ours, replaced=replaced, authority=authority) + edits.lines
+            header_policy.passing(head, strip=strip, ours=ours, replaced=replaced, authority=authority)
+            + edits.lines
         )
 
     def bearer(self, head: RequestHead, counted: CookieToken | None) -> bytes:

@@ -4,14 +4,16 @@
 
     observe( rescue(
        target      = read(head)                     400
+       preflight(target)                            204 403   of CORS, where a policy covers it
        route       = match(target)                  404 405   from here
        limit(network)                               429
        credential  = read_credential(headers)       400 401
        principal   = await authenticate(credential) 401, store unreachable 503
        permit      = authorize(principal, route)    403
        limit(caller)                                429       to here: authorizer.py
+       admit(body length, load)                     413 503
        charge(permit)                               429       where quotas are on
-       request     = prepare(exchange, permit)      413 500
+       start       = prepare(exchange, permit)      400 500 508   upstream_start.py
        response    = await send(request)            502 503 504
        relay(response)
     )) -> one record, always
@@ -20,7 +22,8 @@ Laws:
 
 - Only ``authorize`` makes a permit and only a permit opens ``prepare``: the check cannot be forgotten.
 - Everything is decided from the head. The body is taken, and an expectation forwarded, after the permit.
-- Any exception denies: it ends in ``_rescue``, which answers or breaks off, and never forwards.
+- Any exception denies: it ends in ``_rescue``, which answers or breaks off, and never forwards. One exception: on a
+  route in shadow a refusal of the caller, and an outage of the store, are recorded, and the request is forwarded.
 - The coroutine is driven by hand (:mod:`gateway.wire.drive`): work that needs the event loop goes through ``offload``.
 """
 
@@ -62,6 +65,7 @@ if TYPE_CHECKING:
     from gateway.proxy.record import Recorder
     from gateway.proxy.routes import Route
     from gateway.proxy.shedding import Shedder
+    from gateway.proxy.upstream_start import UpstreamStart
     from gateway.wire.inbound import Inbound
 
 CLIENT_CLOSED: Final = 499
@@ -78,8 +82,9 @@ class Pipeline:
     def __init__(  # noqa: PLR0913 -- the collaborators of the phases, each used by one
         self,
         *,
-        decider: Authorizer,
-        decisions: ForwardAuth | None,
+        authorizer: Authorizer,
+        upstream_start: UpstreamStart,
+        forward_auth: ForwardAuth | None,
         forwarder: Forwarder,
         admission: Admission,
         recorder: Recorder,
@@ -96,10 +101,11 @@ class Pipeline:
         `whole_by` returns the loop's time by which a request for a hosted endpoint that comes now has to be there.
         """
         self._whole_by = whole_by
-        self.decider = decider
-        self._decisions = decisions
+        self.authorizer = authorizer
+        self._upstream_start = upstream_start
+        self._forward_auth = forward_auth
         self.forwarder = forwarder
-        forwarder.judge = self._judge_again
+        forwarder.reauthorize = self._reauthorize
         self._admission = admission
         self.recorder = recorder
         self._metrics = metrics
@@ -130,13 +136,13 @@ class Pipeline:
             self.recorder.record(exchange)
 
     async def _forward(self, exchange: Exchange) -> None:
-        inbound, decider, head = exchange.inbound, self.decider, exchange.head
-        if self._decisions is not None and head.target.startswith(self._decisions.prefix):
-            await self._decisions.answer(exchange)
+        inbound, authorizer, head = exchange.inbound, self.authorizer, exchange.head
+        if self._forward_auth is not None and head.target.startswith(self._forward_auth.prefix):
+            await self._forward_auth.answer(exchange)
             return
         if inbound.fault is not None:
             raise inbound.fault
-        decider.read(exchange, inbound.connection.peer, inbound.connection.secured)
+        authorizer.read(exchange, inbound.connection.peer, inbound.connection.secured)
         exchange.target = target = parse_target(head)
         if target.path == "*":
             exchange.status = 204
@@ -145,18 +151,18 @@ class Pipeline:
             return
         if inbound.head.method == b"OPTIONS" and self._answer_preflight(exchange):
             return
-        route, permit = await decider.decide(exchange)
+        route, permit = await authorizer.decide(exchange)
         exchange.decided = time.monotonic() if exchange.waited else exchange.started
         if route.cors is not None:
             exchange.cors = route.cors.lines(inbound.head)
-        self._meet(exchange, target.path, route, permit)
+        self._admit(exchange, target.path, route, permit)
         if self._quotas is not None:
             await self._quotas.charge(exchange, route, permit)
-        start = decider.prepare(exchange, permit)
         if route.internal:
             inbound.whole_by = self._whole_by()
-            await self._host(exchange, route, b"%b%b: %b\r\n" % (start, EXCHANGE_HEADER, exchange.own_id))
+            await self._host(exchange, route, self._hosted_start(exchange, permit))
             return
+        start = self._upstream_start.prepare(exchange, permit)
         try:
             if route.message and head.upgrade:
                 await self._admission.send(exchange, route, start)
@@ -166,7 +172,7 @@ class Pipeline:
             if exchange.head_refused:
                 self._heads.refused(exchange, route, start)
 
-    def _meet(self, exchange: Exchange, path: str, route: Route, permit: Permit) -> None:
+    def _admit(self, exchange: Exchange, path: str, route: Route, permit: Permit) -> None:
         """Bound the body of a permitted request, and shed the request if the process has too much to do.
 
         Raises:
@@ -179,33 +185,33 @@ class Pipeline:
             raise ContentTooLarge(f"Request body larger than {limit} bytes")
         if self._shedder is not None:
             try:
-                self._shedder.meet(exchange.head, path, route, permit)
+                self._shedder.admit(exchange.head, path, route, permit)
             except Shed:
                 if exchange.hold is not None:  # what is shed takes nothing of rate limits
                     exchange.hold.withdraw(time.monotonic())
                 raise
 
-    async def _judge_again(self, exchange: Exchange) -> bytes:
-        """Judge the caller of a request that has waited, and return the start of its next attempt."""
-        _, permit = await self.decider.decide(exchange)
-        return self.decider.prepare(exchange, permit)
+    async def _reauthorize(self, exchange: Exchange) -> bytes:
+        """Decide again about a request that has waited, and return the start of its next attempt."""
+        _, permit = await self.authorizer.decide(exchange)
+        return self._upstream_start.prepare(exchange, permit)
 
     async def _host(self, exchange: Exchange, route: Route, start: bytes) -> None:
         """Have the gateway's own application answer, when there is a place for the caller's network.
 
         Whoever had to wait for longer than the watch over streams does is judged again.
         """
-        places, reading = route.upstream.places, exchange.reading
-        if places is None or reading is None:
+        places, parsed = route.upstream.places, exchange.parsed
+        if places is None or parsed is None:
             await self.forwarder.send(exchange, route.upstream, start)
             return
         if not exchange.inbound.complete:
             await self.forwarder.gather(exchange)
-        place = await places.enter(reading.origin.client, route.name)
+        place = await places.enter(parsed.origin.client, route.name)
         try:
             now = time.monotonic()
             if now - exchange.decided > YOUNG_SECONDS:  # what let it in may have ended meanwhile
-                _, permit = await self.decider.decide(exchange)
+                _, permit = await self.authorizer.decide(exchange)
                 start = self._hosted_start(exchange, permit)
             exchange.decided = now  # what it waited for its place is no time of the upstream's
             await self.forwarder.send(exchange, route.upstream, start)
@@ -214,13 +220,14 @@ class Pipeline:
 
     def _hosted_start(self, exchange: Exchange, permit: Permit) -> bytes:
         """Return the start of a request to the gateway's own application, with the exchange's id."""
-        return b"%b%b: %b\r\n" % (self.decider.prepare(exchange, permit), EXCHANGE_HEADER, exchange.own_id)
+        start = self._upstream_start.prepare(exchange, permit)
+        return b"%b%b: %b\r\n" % (start, EXCHANGE_HEADER, exchange.own_id)
 
     def _answer_preflight(self, exchange: Exchange) -> bool:
         """Answer a CORS preflight if a policy covers what it asks for; else it goes on like any request."""
-        if exchange.reading is None or not exchange.reading.preflight:
+        if exchange.parsed is None or not exchange.parsed.preflight:
             return False
-        asked = self.decider.asked_about(exchange)
+        asked = self.authorizer.asked_about(exchange)
         policy = self._cors if asked is None else asked.cors
         if policy is None:
             return False

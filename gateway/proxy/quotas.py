@@ -40,7 +40,7 @@ class QuotaGate:
         self._clock = clock
         self._learn = learn
 
-    async def charge(self, question: DecisionContext, route: Route, permit: Permit) -> None:
+    async def charge(self, context: DecisionContext, route: Route, permit: Permit) -> None:
         """Charge a request, in a driven coroutine.
 
         Raises:
@@ -57,8 +57,8 @@ class QuotaGate:
             self._ledger.charge(key, organization, now)
         except AuthError as refusal:
             if not route.shadow:
-                if question.hold is not None:
-                    question.hold.withdraw(time.monotonic())
+                if context.hold is not None:
+                    context.hold.withdraw(time.monotonic())
                 raise
-            if question.shadowed is None:
-                question.shadowed = refusal
+            if context.shadowed is None:
+                context.shadowed = refusal

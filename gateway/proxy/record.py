@@ -114,7 +114,7 @@ class Recorder:
 
     def _add_spans(self, spans: Spans, exchange: Exchange, now: float) -> None:
         """Hand the request to `spans` if its trace is sampled."""
-        context = None if exchange.reading is None else exchange.reading.trace
+        context = None if exchange.parsed is None else exchange.parsed.trace
         if context.sampled if context is not None else self._trace.samples(exchange.own_id):
             spans.add(_ended(exchange, now))
 
@@ -131,16 +131,16 @@ def _find_blame(exchange: Exchange, meter: RouteMeter) -> None:
 
 
 def _line(exchange: Exchange, now: float) -> dict[str, object]:
-    inbound, route, reading, target = exchange.inbound, exchange.route, exchange.reading, exchange.target
+    inbound, route, parsed, target = exchange.inbound, exchange.route, exchange.parsed, exchange.target
     line: dict[str, object] = {
         "time": time.time(),
         "level": "error" if exchange.blame else "info",
         "event": "request",
         "request_id": exchange.request_id.decode("ascii"),
         "trace_id": (
-            exchange.own_id if reading is None or reading.trace is None else reading.trace.trace_id
+            exchange.own_id if parsed is None or parsed.trace is None else parsed.trace.trace_id
         ).decode("ascii"),
-        "client": inbound.connection.peer if reading is None else reading.origin.client,
+        "client": inbound.connection.peer if parsed is None else parsed.origin.client,
         "method": exchange.head.method.decode("ascii"),
         "path": None if target is None else target.path,
         "status": exchange.status,
@@ -161,7 +161,7 @@ def _line(exchange: Exchange, now: float) -> dict[str, object]:
     if exchange.permit is not None and (principal := exchange.permit.principal) is not ANONYMOUS:
         line["user_id"] = principal.user_id
         line["organization_id"] = principal.organization_id
-    if reading is not None and reading.sent is not None and reading.sent.contradicted and exchange.sent:
+    if parsed is not None and parsed.sent is not None and parsed.sent.contradicted and exchange.sent:
         line["organization_header"] = "ignored"
     if exchange.shadowed is not None:
         line["shadow"] = _reason(exchange.shadowed)
@@ -189,12 +189,12 @@ def _add_delivery(line: dict[str, object], delivered: Delivered | None) -> None:
 
 
 def _ended(exchange: Exchange, now: float) -> Ended:
-    inbound, route, reading, target = exchange.inbound, exchange.route, exchange.reading, exchange.target
+    inbound, route, parsed, target = exchange.inbound, exchange.route, exchange.parsed, exchange.target
     principal = None if exchange.permit is None else exchange.permit.principal
     known = principal is not None and principal is not ANONYMOUS
     return Ended(
         own_id=exchange.own_id,
-        context=None if reading is None else reading.trace,
+        context=None if parsed is None else parsed.trace,
         ended_at=time.time(),
         started=exchange.started,
         decided=exchange.decided,
@@ -206,7 +206,7 @@ def _ended(exchange: Exchange, now: float) -> Ended:
         status=exchange.status,
         route="" if route is None else route.name,
         upstream="" if route is None else route.upstream.name,
-        client=inbound.connection.peer if reading is None else reading.origin.client,
+        client=inbound.connection.peer if parsed is None else parsed.origin.client,
         credential=exchange.credential,
         user_id=principal.user_id if known and principal is not None else None,
         organization_id=principal.organization_id if known and principal is not None else None,

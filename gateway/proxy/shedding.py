@@ -84,7 +84,7 @@ class Shedder:
         self._looked = self._busy = 0.0
         self.level = 0
 
-    def meet(self, head: RequestHead, path: str, route: Route, permit: Permit) -> None:
+    def admit(self, head: RequestHead, path: str, route: Route, permit: Permit) -> None:
         """Let a permitted request pass, or shed it.
 
         Raises:

@@ -24,9 +24,9 @@ class Signing:
         self._signer = signer
         self._name = name.encode("ascii")
 
-    def line(self, question: DecisionContext, route: Route, permit: Permit, sent: bytes) -> bytes:
+    def line(self, context: DecisionContext, route: Route, permit: Permit, sent: bytes) -> bytes:
         """Return the line for a request whose target is `sent`; empty for an anonymous one, or if none is sent."""
-        principal, target = permit.principal, question.target
+        principal, target = permit.principal, context.target
         if principal is ANONYMOUS or route.internal or target is None or SIGNED in route.withheld:
             return b""
         # Sign the rewritten path: the upstream verifies the path that it receives, not the client's.
@@ -34,6 +34,6 @@ class Signing:
         return b"%b: %b\r\n" % (
             self._name,
             self._signer.sign(
-                principal, route.upstream.name, question.head.method, path, question.request_id, time.time()
+                principal, route.upstream.name, context.head.method, path, context.request_id, time.time()
             ),
         )

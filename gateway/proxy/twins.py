@@ -43,13 +43,13 @@ class Twins:
         self._cookies = cookies
 
     async def tell_apart(
-        self, question: DecisionContext, reading: ParsedHeaders, organization: UUID | None, now: float
+        self, context: DecisionContext, parsed: ParsedHeaders, organization: UUID | None, now: float
     ) -> Principal:
-        """Return the principal of the cookie that counts, and set ``question.cookie`` to that cookie.
+        """Return the principal of the cookie that counts, and set ``context.cookie`` to that cookie.
 
         Args:
-            question: The request.
-            reading: Its field lines.
+            context: The request.
+            parsed: Its field lines.
             organization: The organization that the caller asks to act in; None for the cookie's own.
             now: POSIX seconds.
 
@@ -68,10 +68,10 @@ class Twins:
                 refusal = refusal or error
                 continue
             proven = (
-                BOUND if self._browsers is None else self._browsers.proof(question.head, reading, principal)
+                BOUND if self._browsers is None else self._browsers.proof(context.head, parsed, principal)
             )
             if proven > best:
-                best, counts, question.cookie = proven, principal, token
+                best, counts, context.cookie = proven, principal, token
             if proven == BOUND:
                 break
         if counts is None:

@@ -15,15 +15,15 @@ EXTENSIONS: Final = frozenset({b"sec-websocket-extensions"})
 """Extensions that are not offered to an upstream where first messages are read: only it could read compressed ones."""
 
 
-def is_unproven(question: DecisionContext, error: AuthError) -> bool:
+def is_unproven(context: DecisionContext, error: AuthError) -> bool:
     """Return whether a handshake that is refused with `error` may be anonymous: its first message authenticates it.
 
     A browser sends an expired cookie by itself, so it counts as none. A described handshake may not be anonymous: the
     gateway would not see its messages.
     """
-    if question.decision or not question.head.upgrade:
+    if context.decision or not context.head.upgrade:
         return False
-    if question.credential == "cookie":
+    if context.credential == "cookie":
         return isinstance(error, TokenRejected | UserDisabled)
     return isinstance(error, CredentialMissing)
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.endpoint import Endpoint
-    from gateway.wire.round_robin import Endpoints
+    from gateway.wire.endpoint_dialler import EndpointDialler
     from gateway.wire.tls import UpstreamTls
     from gateway.wire.write_buffer import WriteBatch
 
@@ -100,7 +100,7 @@ class UpstreamPool:
         self.lifetimes = Lifetimes(self.unused)
         self.opened = self.failed = self.closed = 0
         self.open = 0
-        self.endpoints: Endpoints | None = None
+        self.endpoints: EndpointDialler | None = None
 
     def __repr__(self) -> str:
         states = "".join(

@@ -161,10 +161,6 @@ class Resolver:
             record.timer.cancel()
             record.timer = None
 
-    def is_looking_up(self, name: str) -> bool:
-        """Return whether a lookup of `name` is under way."""
-        return self._record(name).lookup is not None
-
     def close(self) -> None:
         """End all lookups, and begin no more."""
         self._closed = True

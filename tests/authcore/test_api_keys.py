@@ -26,7 +26,16 @@ from authcore.identity.api_keys import LastUsed
 from tests.support.domain import NOW, hashed
 
 if TYPE_CHECKING:
+    from authcore.identity.api_keys import ApiKeys
+    from authcore.store.rows import ApiKeyRow
     from tests.support.domain import World
+
+
+async def active(keys: ApiKeys, credential: ApiKey, now: float) -> ApiKeyRow:
+    """What the resolver does with a key: it proves it, and requires that it is active."""
+    row = await keys.prove(credential, now)
+    api_keys.require_active(row, now)
+    return row
 
 
 def test_a_minted_key_has_the_form_and_is_new() -> None:
@@ -57,7 +66,7 @@ def test_a_minted_key_has_the_form_and_is_new() -> None:
 )
 async def test_what_has_not_the_form_is_refused_unasked(world: World, key: bytes) -> None:
     with pytest.raises(ApiKeyMalformed):
-        await world.new_api_keys().verify(ApiKey(key), NOW)
+        await active(world.new_api_keys(), ApiKey(key), NOW)
     assert world.passwords.pool.started == 0
 
 
@@ -65,7 +74,7 @@ async def test_a_created_key_proves_itself_and_is_kept_by_hash_only(world: World
     organization = await world.organization()
     user = await world.user(organization)
     row, key = await world.accounts.administration.create_api_key(user, organization, "integration")
-    proved = await world.new_api_keys().verify(ApiKey(key.encode()), NOW)
+    proved = await active(world.new_api_keys(), ApiKey(key.encode()), NOW)
     assert (proved.id, proved.user_id, proved.organization_id) == (row.id, user, organization)
     (stored,) = await world.sql("SELECT * FROM api_keys")
     assert stored["key_prefix"] == key[4:20]
@@ -80,7 +89,7 @@ async def test_keys_of_both_prefix_widths_prove_themselves(world: World) -> None
     proofs = world.new_api_keys()
     for length in (8, 16):
         key, key_id = await world.key(user, organization, prefix_length=length)
-        assert (await proofs.verify(ApiKey(key), NOW)).id == key_id
+        assert (await active(proofs, ApiKey(key), NOW)).id == key_id
 
 
 async def test_of_keys_with_one_prefix_each_proves_itself(world: World) -> None:
@@ -97,10 +106,10 @@ async def test_of_keys_with_one_prefix_each_proves_itself(world: World) -> None:
             hashed(key),
         )
     proofs = world.new_api_keys()
-    ids = {(await proofs.verify(ApiKey(key.encode()), NOW)).id for key in (first, second)}
+    ids = {(await active(proofs, ApiKey(key.encode()), NOW)).id for key in (first, second)}
     assert len(ids) == 2
     with pytest.raises(ApiKeyRejected):
-        await proofs.verify(ApiKey(b"whm_" + b"ab" * 4 + b"3" * 24), NOW)
+        await active(proofs, ApiKey(b"whm_" + b"ab" * 4 + b"3" * 24), NOW)
 
 
 async def test_a_key_that_is_off_expired_or_deleted_is_refused(world: World) -> None:
@@ -109,16 +118,16 @@ async def test_a_key_that_is_off_expired_or_deleted_is_refused(world: World) -> 
     proofs = world.new_api_keys()
     off, _ = await world.key(user, organization, is_active=False)
     with pytest.raises(ApiKeyRevoked):
-        await proofs.verify(ApiKey(off), NOW)
+        await active(proofs, ApiKey(off), NOW)
     ending, _ = await world.key(user, organization, expires_at=datetime.fromtimestamp(NOW, UTC))
-    await proofs.verify(ApiKey(ending), NOW - 0.01)
+    await active(proofs, ApiKey(ending), NOW - 0.01)
     with pytest.raises(ApiKeyExpired):
-        await proofs.verify(ApiKey(ending), NOW)
+        await active(proofs, ApiKey(ending), NOW)
     deleted, key_id = await world.key(user, organization)
-    await proofs.verify(ApiKey(deleted), NOW)
+    await active(proofs, ApiKey(deleted), NOW)
     await world.sql("UPDATE api_keys SET deleted_at = now() WHERE id = $1", key_id)
     with pytest.raises(ApiKeyRejected):
-        await proofs.verify(ApiKey(deleted), NOW)
+        await active(proofs, ApiKey(deleted), NOW)
 
 
 async def test_the_state_of_a_key_is_told_to_its_owner_only(world: World) -> None:
@@ -126,7 +135,7 @@ async def test_the_state_of_a_key_is_told_to_its_owner_only(world: World) -> Non
     user = await world.user(organization)
     off, _ = await world.key(user, organization, is_active=False)
     with pytest.raises(ApiKeyRejected) as refusal:
-        await world.new_api_keys().verify(ApiKey(off[:-2] + b"00"), NOW)
+        await active(world.new_api_keys(), ApiKey(off[:-2] + b"00"), NOW)
     assert type(refusal.value) is ApiKeyRejected
 
 
@@ -137,11 +146,11 @@ async def test_bcrypt_proves_a_key_once_until_its_hash_changes(world: World) -> 
     proofs = world.new_api_keys()
     before = world.passwords.pool.started
     for _ in range(5):
-        await proofs.verify(ApiKey(key), NOW)
+        await active(proofs, ApiKey(key), NOW)
     assert world.passwords.pool.started == before + 1
     await world.sql("UPDATE api_keys SET key_hash = $1 WHERE id = $2", hashed("another"), key_id)
     with pytest.raises(ApiKeyRejected):
-        await proofs.verify(ApiKey(key), NOW)
+        await active(proofs, ApiKey(key), NOW)
 
 
 async def test_a_wrong_key_is_never_remembered_as_right(world: World) -> None:
@@ -152,10 +161,10 @@ async def test_a_wrong_key_is_never_remembered_as_right(world: World) -> None:
     proofs = world.new_api_keys()
     for one in (wrong, key, wrong):
         if one is key:
-            await proofs.verify(ApiKey(one), NOW)
+            await active(proofs, ApiKey(one), NOW)
         else:
             with pytest.raises(ApiKeyRejected):
-                await proofs.verify(ApiKey(one), NOW)
+                await active(proofs, ApiKey(one), NOW)
 
 
 async def test_a_row_that_holds_no_hash_proves_nothing(world: World) -> None:
@@ -165,7 +174,7 @@ async def test_a_row_that_holds_no_hash_proves_nothing(world: World) -> None:
     for rubbish in ("", "x", "$2a$31$" + "." * 53, key.decode()):
         await world.sql("UPDATE api_keys SET key_hash = $1", rubbish)
         with pytest.raises(ApiKeyRejected):
-            await world.new_api_keys().verify(ApiKey(key), NOW)
+            await active(world.new_api_keys(), ApiKey(key), NOW)
 
 
 async def test_administration_lists_revokes_and_refuses_what_is_not_there(world: World) -> None:
@@ -180,7 +189,7 @@ async def test_administration_lists_revokes_and_refuses_what_is_not_there(world:
     assert list(await world.accounts.administration.list_api_keys(elsewhere)) == []
     await world.accounts.administration.revoke_api_key(row.id)
     with pytest.raises(ApiKeyRevoked):
-        await world.new_api_keys().verify(ApiKey(key.encode()), NOW)
+        await active(world.new_api_keys(), ApiKey(key.encode()), NOW)
     with pytest.raises(ApiKeyUnknown):
         await world.accounts.administration.revoke_api_key(UUID(int=1))
     with pytest.raises(NotAMember):

@@ -262,7 +262,7 @@ async def test_work_that_was_not_done_is_not_counted(world: World) -> None:
 
     for _ in range(20):
         with pytest.raises(Overloaded):
-            await attempts.judge(overloaded, email="user@example.com", address=AWAY, now=NOW)
+            await attempts.throttled(overloaded, email="user@example.com", address=AWAY, now=NOW)
     assert [row["level"] for row in await world.sql("SELECT level FROM gateway_sign_in_failures")] == [
         0,
         0,
@@ -283,11 +283,11 @@ async def test_an_outage_while_the_password_is_looked_up_is_no_failure(world: Wo
 
     for _ in range(20):
         with pytest.raises(StoreUnavailable):
-            await attempts.judge(away, email="user@example.com", address=AWAY, now=NOW)
+            await attempts.throttled(away, email="user@example.com", address=AWAY, now=NOW)
     for _ in range(UNHELD.free_failures):  # and what does fail is counted from none
-        assert await attempts.judge(wrong_one, email="USER@example.com", address=AWAY, now=NOW) is None
+        assert await attempts.throttled(wrong_one, email="USER@example.com", address=AWAY, now=NOW) is None
     with pytest.raises(Throttled):
-        await attempts.judge(wrong_one, email="user@example.com", address=AWAY, now=NOW)
+        await attempts.throttled(wrong_one, email="user@example.com", address=AWAY, now=NOW)
 
 
 NO_ROOM = """

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gateway.logs.verdicts import detail_of
-from gateway.proxy.blame import PARTIES, blame
+from gateway.metrics.families import PARTIES
+from gateway.proxy.blame import blame
 from gateway.wire.faults import UpstreamLost, UpstreamTimedOut
 from tests.support.admin import admin
 from tests.support.calls import ask, bearer, get

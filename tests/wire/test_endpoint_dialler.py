@@ -12,8 +12,8 @@ import pytest
 from gateway.traffic.watch import Watch, WatchPolicy
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.endpoint import Authority
+from gateway.wire.endpoint_dialler import EndpointDialler
 from gateway.wire.known_heads import KnownHeads
-from gateway.wire.round_robin import Endpoints
 from gateway.wire.tls import UpstreamTls, UpstreamTlsTerms
 from gateway.wire.upstream import UpstreamConnection
 from gateway.wire.write_buffer import WriteBatch
@@ -44,10 +44,10 @@ class Stage:
         self.accepted: list[str] = []
         self.servers: dict[str, asyncio.Server] = {}
         self.lost: list[UpstreamConnection] = []
-        self.lead_to(Endpoints([Authority(host, self.port) for host in hosts], now=lambda: self.now))
+        self.lead_to(EndpointDialler([Authority(host, self.port) for host in hosts], now=lambda: self.now))
         self._stack = AsyncExitStack()
 
-    def lead_to(self, endpoints: Endpoints) -> None:
+    def lead_to(self, endpoints: EndpointDialler) -> None:
         """Take other endpoints, which are watched as those of a gateway are."""
         self.endpoints = endpoints
         self.watch = Watch("test", WatchPolicy(), lambda: self.now)
@@ -178,7 +178,7 @@ async def test_of_addresses_that_all_swallow_one_stays_once_the_time_is_up() -> 
 async def test_an_address_of_the_family_that_is_not_served_is_passed_over() -> None:
     async with Stage("127.0.0.1") as stage:
         port = stage.port
-        stage.lead_to(Endpoints([Authority("::1", port), Authority("127.0.0.1", port)], now=lambda: 0))
+        stage.lead_to(EndpointDialler([Authority("::1", port), Authority("127.0.0.1", port)], now=lambda: 0))
         assert [await stage.reached() for _ in range(3)] == ["127.0.0.1"] * 3
 
 
@@ -212,7 +212,7 @@ async def test_an_address_that_hangs_in_its_handshake_leaves_time_for_the_next()
     async with Stage(A, B) as stage:
         tls = UpstreamTls(UpstreamTlsTerms(insecure=True))
         both = [Authority(host, stage.port, tls) for host in (A, B)]
-        stage.lead_to(Endpoints(both, now=lambda: stage.now, handshake_seconds=0.6))
+        stage.lead_to(EndpointDialler(both, now=lambda: stage.now, handshake_seconds=0.6))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1.2):
                 await stage.reached()  # a server that is silent, as both are

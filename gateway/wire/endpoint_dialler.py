@@ -1,4 +1,4 @@
-"""Round-robin load balancer of one upstream's new connections, over its addresses.
+"""Dialler of one upstream's endpoints: it opens a connection to the wanted one, or to that with the fewest connections.
 
 Laws:
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from gateway.wire.upstream import UpstreamConnection
 
 
-class Endpoints(AddressBook):
-    """Load balancer of one upstream's connections.
+class EndpointDialler(AddressBook):
+    """Dialler of one upstream's endpoints.
 
     Attributes:
         handshake_seconds: Seconds that several endpoints share for TLS; None for no bound.
@@ -50,7 +50,7 @@ class Endpoints(AddressBook):
         *,
         handshake_seconds: float | None = None,
     ) -> None:
-        """Create a load balancer over the addresses in `authorities`; without `resolver`, names have none.
+        """Create a dialler of the addresses in `authorities`; without `resolver`, names have none.
 
         Several endpoints share `handshake_seconds` for TLS, so that one that hangs leaves time for the next.
         """
