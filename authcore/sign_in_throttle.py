@@ -38,12 +38,13 @@ from authcore.fair_queue import Lane, Work
 from authcore.moments import moment
 from authcore.networks import network
 from authcore.refusal_pace import RefusalPace
-from authcore.store.attempts import AttemptLimits, NewAttempt
+from authcore.store.attempt_rows import AttemptLimits, CountedName, NewAttempt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from authcore.store.attempts import AttemptRows, Reserved
+    from authcore.store.attempt_rows import Reserved
+    from authcore.store.attempts import AttemptRows
 
 T = TypeVar("T")
 
@@ -79,6 +80,7 @@ class SignInThrottle:
         has_session: bool = False,
         work: Work = Work.LOGIN,
         keeps: bool = False,
+        kind: CountedName = CountedName.EMAIL,
     ) -> T | None:
         """Let `prove` try, when its turn has come, and return what it returns: None is a failure.
 
@@ -89,6 +91,7 @@ class SignInThrottle:
             now: POSIX seconds.
             has_session: The caller has a session of the account already.
             work: What is tried.
+            kind: What `email` is, if the attempt is at no account: keys and invitations have counters of their own.
             keeps: A success goes on counting with the address: so does work that anybody may ask for.
 
         Raises:
@@ -105,10 +108,12 @@ class SignInThrottle:
             at=moment(now),
             known_since=moment(now - self._limits.known_seconds),
             has_session=has_session,
+            kind=kind,
         )
-        await self._pay(email)
+        name = f"{kind} {email}"
+        await self._pay(name)
         reservation = await self._store.reserve_attempt(attempt, self._limits)
-        while reservation.reserved is None and await self._others_end(email, began):
+        while reservation.reserved is None and await self._others_end(name, began):
             attempt = replace(attempt, at=moment(now + loop.time() - began))
             reservation = await self._store.reserve_attempt(attempt, self._limits)
         if reservation.reserved is None:
@@ -116,11 +121,11 @@ class SignInThrottle:
         if reservation.wait_seconds > 0:
             await asyncio.sleep(reservation.wait_seconds)
         is_alone = not self._trying[attempt.network]
-        with self._proving(email, attempt.network):
+        with self._proving(name, attempt.network):
             at = attempt.at + timedelta(seconds=reservation.wait_seconds)
             lane = Lane(attempt.network, Work.KNOWN if reservation.is_known else work)
             proved = await self._settled(
-                prove, lane, email, _Debt(reservation.reserved, at, forgives=False), keeps=keeps
+                prove, lane, name, _Debt(reservation.reserved, at, forgives=False), keeps=keeps
             )
         if proved is None and is_alone and work is Work.LOGIN and reservation.wait_seconds <= 0:
             self._pace.failed(loop.time() - began)
@@ -138,7 +143,7 @@ class SignInThrottle:
         self,
         prove: Callable[[Lane], Awaitable[T | None]],
         lane: Lane,
-        email: str,
+        name: str,
         counted: _Debt,
         *,
         keeps: bool,
@@ -147,43 +152,43 @@ class SignInThrottle:
         try:
             proved = await prove(lane)
         except Overloaded:  # nobody looked at the password
-            self._owe(email, counted)
+            self._owe(name, counted)
             with suppress(StoreUnavailable):
-                await self._pay(email)
+                await self._pay(name)
             raise
         except StoreUnavailable:  # nor could anybody; it is not there to take it back either
-            self._owe(email, counted)
+            self._owe(name, counted)
             raise
         if proved is not None:
             reserved = replace(counted.reserved, counted_address=None) if keeps else counted.reserved
-            self._owe(email, counted._replace(reserved=reserved, forgives=True))
-            await self._pay(email)
+            self._owe(name, counted._replace(reserved=reserved, forgives=True))
+            await self._pay(name)
         return proved
 
-    def _owe(self, email: str, debt: _Debt) -> None:
-        self._owed[email.lower()] = [*self._owed.get(email.lower(), ()), debt]
+    def _owe(self, name: str, debt: _Debt) -> None:
+        self._owed[name.lower()] = [*self._owed.get(name.lower(), ()), debt]
 
-    async def _pay(self, email: str) -> None:
+    async def _pay(self, name: str) -> None:
         """Take back the attempts of an e-mail that an outage left counted.
 
         Raises:
             StoreUnavailable: The store does not answer yet; they stay owed.
         """
-        owed = self._owed.pop(email.lower(), [])
+        owed = self._owed.pop(name.lower(), [])
         while owed:
             debt = owed[-1]
             take_back = self._store.forgive_attempts if debt.forgives else self._store.return_attempt
             try:
                 await take_back(debt.reserved, debt.at, self._limits)
             except BaseException:
-                self._owed[email.lower()] = [*owed, *self._owed.get(email.lower(), ())]
+                self._owed[name.lower()] = [*owed, *self._owed.get(name.lower(), ())]
                 raise
             owed.pop()
 
     @contextmanager
-    def _proving(self, email: str, network: str) -> Iterator[None]:
+    def _proving(self, name: str, network: str) -> Iterator[None]:
         """Let those who wait for this attempt's end know of it."""
-        key, ended = email.lower(), asyncio.get_running_loop().create_future()
+        key, ended = name.lower(), asyncio.get_running_loop().create_future()
         self._under_way.setdefault(key, set()).add(ended)
         self._trying[network] += 1
         try:
@@ -197,13 +202,13 @@ class SignInThrottle:
             if not self._under_way[key]:
                 del self._under_way[key]
 
-    async def _others_end(self, email: str, since: float) -> bool:
+    async def _others_end(self, name: str, since: float) -> bool:
         """Wait for the attempts being proved right now for that e-mail to end; False when there are none.
 
         Of several sign-ins at once with the right password those that come last would be refused for the sake of those
         that are only counted, and about to be forgiven.
         """
-        others = self._under_way.get(email.lower())
+        others = self._under_way.get(name.lower())
         patience = since + self._limits.hold_seconds - asyncio.get_running_loop().time()
         if not others or patience <= 0:
             return False

@@ -11,7 +11,7 @@ from authcore.accounts.sessions import Sessions
 from authcore.crypto.keyring import KeyRing
 from authcore.passwords.hasher import Passwords
 from authcore.sign_in_throttle import SignInThrottle
-from authcore.store.attempts import AttemptLimits
+from authcore.store.attempt_rows import AttemptLimits
 from authcore.store.migrate import migrate
 from authcore.store.postgres import PostgresStore
 from authcore.tokens.issuer import Tokens

@@ -79,13 +79,15 @@ class OurCookies:
         Raises:
             CredentialAmbiguous: there are more than ``MOST_TWINS``.
         """
-        value = self._values.get(name)
-        if not value:
-            return ()
-        others = self._others.get(name, ())
-        if len(others) >= MOST_TWINS:
+        values = self.unbounded(name)
+        if len(values) > MOST_TWINS:
             raise CredentialAmbiguous
-        return (value, *others)
+        return values
+
+    def unbounded(self, name: bytes) -> tuple[bytes, ...]:
+        """Return the same values, however many there are; at most ``MOST``."""
+        value = self._values.get(name)
+        return (value, *self._others.get(name, ())) if value else ()
 
     def __bool__(self) -> bool:
         """Whether the request has any cookie of ours, even an empty one."""

@@ -25,6 +25,7 @@ from authcore.errors import (
     CurrentPasswordWrong,
     EmailTaken,
     InvitationRejected,
+    InvitationRequired,
     LoginRejected,
     NotAMember,
     OrganizationUnknown,
@@ -100,7 +101,8 @@ class Accounts:
 
         Raises:
             RegistrationClosed: nobody may register.
-            InvitationRequired: registration needs an invitation, and none was sent.
+            InvitationRequired: registration needs an invitation, and none was sent; or the e-mail exists, the password
+                is right, and the user was removed from the organization.
             InvitationRejected: the invitation is not good, or not for this (by subclass).
             OrganizationUnknown: there is no such organization.
             EmailUnacceptable: not an address.
@@ -139,6 +141,8 @@ class Accounts:
             raise EmailTaken
         if not row.is_active:
             raise UserDisabled
+        if spending is None and await self._store.was_removed(row.user_id, place.organization_id):
+            raise InvitationRequired
         if not await self._store.add_member(row.user_id, place.organization_id, place.role_id, spending):
             raise AlreadyMember
         await self._counterpart.forget_permissions(row.user_id, place.organization_id)

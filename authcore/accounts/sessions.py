@@ -265,11 +265,13 @@ class Sessions:
     async def close_bearer(self, token: BearerToken, now: float) -> EndedSession | None:
         """End and return the session of an access token. A token that does not verify, or has no session, ends nothing.
 
+        An expired token ends its session as well: its client has asked to be signed out.
+
         Raises:
             StoreUnavailable: the database does not answer; the session goes on.
         """
         try:
-            claims = self._tokens.verify(token.secret, AccessClaims, now)
+            claims = self._tokens.verify(token.secret, AccessClaims, now, expired=True)
         except TokenRejected:
             return None
         if claims.session_id is None or not await self._end(claims.user_id, claims.session_id, now):
@@ -341,7 +343,8 @@ class Sessions:
         return await self._store.note_passwords()
 
     async def _end(self, user_id: UUID, session_id: UUID, now: float) -> bool:
-        ended = await self._store.end_session(user_id, session_id, moment(now))
+        expired = moment(now - self._tokens.leeway_seconds)
+        ended = await self._store.end_session(user_id, session_id, moment(now), expired)
         if ended:
             self._tell(Change(rows=(session_id,)))
         return ended

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from authcore.errors import LoginRejected
 from authcore.fair_queue import Work
+from authcore.store.attempt_rows import CountedName
 
 if TYPE_CHECKING:
     from authcore.accounts.token_pairs import TokenPair
@@ -70,8 +71,14 @@ async def count_failure(attempts: SignInThrottle, invitation: str, visit: Visit,
         StoreUnavailable: the database does not answer.
     """
     digest = sha256(invitation.encode(errors="replace")).hexdigest()
-    subject = f"invitation {digest}"
-    await attempts.throttled(_refuted, email=subject, address=visit.address, now=now, work=Work.INVITATION)
+    await attempts.throttled(
+        _refuted,
+        email=digest,
+        address=visit.address,
+        now=now,
+        work=Work.INVITATION,
+        kind=CountedName.INVITATION,
+    )
 
 
 async def _refuted(_: Lane) -> None:

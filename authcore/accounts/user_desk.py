@@ -208,7 +208,7 @@ class UserDesk(Names):
             StoreUnavailable: the database does not answer.
         """
         owner = await self._store.session_owner(session_id)
-        if owner is None or not await self._store.end_session(owner, session_id, moment(now)):
+        if owner is None or not await self._store.end_session(owner, session_id, moment(now), moment(now)):
             raise SessionUnknown
         await self._drop([session_id])
 

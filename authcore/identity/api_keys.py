@@ -25,6 +25,7 @@ from authcore.figures import MetricSample
 from authcore.moments import moment
 from authcore.networks import network
 from authcore.passwords.stored_hashes import StoredHashes
+from authcore.store.attempt_rows import CountedName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -137,9 +138,9 @@ class ApiKeys:
             proved = await tried(Lane(place, Work.KEY))
         else:
             # Counted for this network alone: a client that knows the beginning of a key shuts out nobody elsewhere.
-            subject = f"key {prefixes(key)[0]} {place}"
+            subject = f"{prefixes(key)[0]} {place}"
             proved = await self._attempts.throttled(
-                tried, email=subject, address=address, now=now, work=Work.KEY
+                tried, email=subject, address=address, now=now, work=Work.KEY, kind=CountedName.KEY
             )
         if not proved:
             return False

@@ -5,6 +5,9 @@ Laws:
 - An e-mail is matched without regard to case and to spaces around it, and stored as given. No constraint of Whatomate's
   enforces that, so creating a user takes an advisory lock on the folded e-mail.
 - Likewise a membership: a lock on the user, so that two at once make one row.
+- An invitation is spent before the membership is written: its inviter may be the user who comes back with it, and is
+  judged by what they may do without it.
+- A user who was removed from an organization comes back by an invitation or by an administrator, not by registering.
 """
 
 from __future__ import annotations
@@ -81,6 +84,11 @@ SELECT EXISTS (SELECT FROM user_organizations
         AND NOT EXISTS (SELECT FROM user_organizations WHERE user_id = $1 AND organization_id = $2
                         UNION ALL SELECT FROM gateway_former_memberships WHERE user_id = $1 AND organization_id = $2))
 """
+_WAS_REMOVED: Final = f"""
+SELECT EXISTS (SELECT FROM user_organizations WHERE user_id = $1 AND organization_id = $2 AND deleted_at IS NOT NULL
+               UNION ALL SELECT FROM gateway_former_memberships WHERE user_id = $1 AND organization_id = $2)
+    AND NOT ({_IS_MEMBER.strip().removeprefix("SELECT ")})
+"""  # noqa: S608 - of the statement above
 # Whatomate may hold a unique index over the pair that counts deleted rows: the deleted row is given back its life.
 _REVIVE_MEMBER: Final = """
 UPDATE user_organizations SET deleted_at = NULL, role_id = $3, is_default = false, updated_at = now()
@@ -192,11 +200,15 @@ class AccountRows(Subjects):
             await connection.execute(_LOCK_USER, str(user_id))
             if await connection.fetchval(_IS_MEMBER, user_id, organization_id):
                 return False
-            if await connection.fetchval(_REVIVE_MEMBER, user_id, organization_id, role_id) is None:
-                await connection.execute(_ADD_MEMBER, user_id, organization_id, role_id)
             if spending is not None:
                 await spend(connection, spending, user_id)
+            if await connection.fetchval(_REVIVE_MEMBER, user_id, organization_id, role_id) is None:
+                await connection.execute(_ADD_MEMBER, user_id, organization_id, role_id)
             return True
+
+    async def was_removed(self, user_id: UUID, organization_id: UUID) -> bool:
+        """Return whether the user was a member of the organization, and has been removed from it."""
+        return bool(await self._pool.fetchval(_WAS_REMOVED, user_id, organization_id))
 
     async def password_of(self, user_id: UUID) -> PasswordRow | None:
         """Return the user's e-mail and password hash; None when there is no such user."""

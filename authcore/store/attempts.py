@@ -11,15 +11,16 @@ Laws:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from authcore.store.attempt_rows import Reservation, Reserved
 from authcore.store.emails import folded
 from authcore.store.session_statements import UNCHANGED
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from authcore.store.attempt_rows import AttemptLimits, NewAttempt
     from authcore.store.pool import DatabasePool
 
 _PURGE_ROWS: Final = 10_000
@@ -69,8 +70,8 @@ WITH law AS (
            $10::double precision AS free, $11::double precision AS free_of_address),
 asked AS (
     SELECT sha256(convert_to('address ' || $2::text, 'UTF8')) AS address,
-           sha256(convert_to('email ' || {folded("$1::text")}, 'UTF8')) AS email,
-           sha256(convert_to('email ' || {folded("$1")}, 'UTF8'))
+           sha256(convert_to($13::text || ' ' || {folded("$1::text")}, 'UTF8')) AS email,
+           sha256(convert_to($13 || ' ' || {folded("$1")}, 'UTF8'))
                || sha256(convert_to('pair ' || coalesce($3::text, $2), 'UTF8')) AS pair),
 known AS (
     SELECT $3 IS NOT NULL OR EXISTS (
@@ -150,84 +151,6 @@ SELECT count(*) FROM gone
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptLimits:
-    """Limits of the sign-in throttle.
-
-    Attributes:
-        free_failures: Failures of one e-mail within the window that cost no wait.
-        address_free_failures: The same of one address, over all e-mails.
-        window_seconds: In this time a full bucket leaks empty.
-        delay_seconds: The first wait; each failure after it doubles the next.
-        delay_max_seconds: The longest wait.
-        hold_seconds: A wait up to this is served by the gateway; past it the attempt is refused.
-        known_seconds: An address where a sign-in succeeded is known for this long.
-        known_addresses: Known addresses of one e-mail at most; the newest stay.
-    """
-
-    free_failures: int = 5
-    address_free_failures: int = 50
-    window_seconds: float = 3600
-    delay_seconds: float = 1
-    delay_max_seconds: float = 900
-    hold_seconds: float = 2
-    known_seconds: float = 30 * 86_400
-    known_addresses: int = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewAttempt:
-    """An attempt that asks for its turn.
-
-    Attributes:
-        address: Where it comes from.
-        network: What of that is counted as one client.
-        known_since: Addresses used since then are known.
-        has_session: It is counted with those of the account's sessions, instead of with those of its e-mail.
-    """
-
-    email: str
-    address: str
-    network: str
-    at: datetime
-    known_since: datetime
-    has_session: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """The counters in which an attempt has been counted.
-
-    Attributes:
-        address: Where the attempt comes from.
-        counted_address: The address's own counter; None where it was passed.
-        counted_email: The e-mail's own counter; None where it was passed.
-    """
-
-    address: bytes
-    counted_address: bytes | None
-    counted_email: bytes | None
-    email: bytes
-    pair: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """When an attempt's turn is.
-
-    Attributes:
-        reserved: Where it has been counted; None when it is refused.
-        wait_seconds: From now to its turn.
-        is_known: It comes from where the e-mail was signed in before, or with a session of it.
-        passed_seconds: How long a stranger would have to wait in its place; None where one would be let through.
-    """
-
-    reserved: Reserved | None
-    wait_seconds: float
-    is_known: bool = False
-    passed_seconds: float | None = None
-
-
 class AttemptRows:
     """Reads and writes of counters."""
 
@@ -249,6 +172,7 @@ class AttemptRows:
             limits.free_failures,
             limits.address_free_failures,
             attempt.address,
+            attempt.kind,
         )
         if row is None:  # it has no table to be missing from; and if it had, nobody would be let through
             return Reservation(None, 0)

@@ -127,8 +127,8 @@ class SessionStore(SubjectReader, Protocol):
     async def family(self, digest: bytes) -> SessionRow | None:
         """Return the family a token belongs to."""
 
-    async def end_session(self, user_id: UUID, session_id: UUID, at: datetime) -> bool:
-        """End one of the user's sessions; False when they have no such live one."""
+    async def end_session(self, user_id: UUID, session_id: UUID, at: datetime, over: datetime) -> bool:
+        """End one of the user's sessions that had not expired by `over`; False when they have no such live one."""
 
     async def end_sessions(
         self, user_id: UUID, but: UUID | None, at: datetime, over: datetime
@@ -218,6 +218,9 @@ class AccountStore(SubjectReader, Protocol):
 
         With `spending` an invitation is used up by that, or ``InvitationSpent`` raised and nothing done.
         """
+
+    async def was_removed(self, user_id: UUID, organization_id: UUID) -> bool:
+        """Return whether the user was a member of the organization, and has been removed from it."""
 
     async def add_member(
         self, user_id: UUID, organization_id: UUID, role_id: UUID | None, spending: Spend | None = None

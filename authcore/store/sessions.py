@@ -32,7 +32,7 @@ SELECT s.id, s.created_at FROM gateway_refresh_tokens t JOIN gateway_sessions s 
 
 _END: Final = """
 UPDATE gateway_sessions SET revoked_at = $3
-WHERE id = $2 AND user_id = $1 AND revoked_at IS NULL AND expires_at > $3 RETURNING id
+WHERE id = $2 AND user_id = $1 AND revoked_at IS NULL AND expires_at > $4 RETURNING id
 """
 
 _PURGE_BATCH: Final = 2000
@@ -164,9 +164,9 @@ class SessionRows:
         row = await self._pool.fetchrow(_FAMILY, digest)
         return None if row is None else SessionRow(**row)
 
-    async def end_session(self, user_id: UUID, session_id: UUID, at: datetime) -> bool:
-        """End a live session of the user; False if they have none of that id."""
-        return bool(await self._pool.fetch(_END, user_id, session_id, at))
+    async def end_session(self, user_id: UUID, session_id: UUID, at: datetime, over: datetime) -> bool:
+        """End a session of the user that had not expired by `over`; False if they have none of that id."""
+        return bool(await self._pool.fetch(_END, user_id, session_id, at, over))
 
     async def end_sessions(
         self, user_id: UUID, but: UUID | None, at: datetime, over: datetime

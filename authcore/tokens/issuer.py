@@ -145,13 +145,14 @@ class Tokens:
 
     # -- verify ---------------------------------------------------------------------------------------------------
 
-    def verify(self, token: str | bytes, kind: type[C], now: float) -> C:
+    def verify(self, token: str | bytes, kind: type[C], now: float, *, expired: bool = False) -> C:
         """Prove a token and return its claims.
 
         Args:
             token: The compact serialization.
             kind: The claims asked for, such as ``AccessClaims``.
             now: POSIX seconds.
+            expired: A token past its ``exp`` is accepted too.
 
         Raises:
             TokenMalformed: not a JWT, or claims of the wrong type.
@@ -163,7 +164,11 @@ class Tokens:
         claims = parse_claims(payload)
         if not isinstance(claims, kind):
             raise TokenWrongKind
-        self.check(payload, claims, now)
+        try:
+            self.check(payload, claims, now)
+        except TokenExpired:
+            if not expired:
+                raise
         return claims
 
     def _proved(self, token: bytes) -> dict[str, object]:
@@ -180,10 +185,10 @@ class Tokens:
         """
         if claims.issuer != self.issuer or payload.get("aud") is not None:
             raise TokenRejected
-        if claims.expires_at + self.leeway_seconds <= now:
-            raise TokenExpired
         if claims.not_before is not None and claims.not_before > now + self.leeway_seconds:
             raise TokenRejected
+        if claims.expires_at + self.leeway_seconds <= now:
+            raise TokenExpired
 
 
 def ends_at(now: float, seconds: int, not_after: float) -> int:

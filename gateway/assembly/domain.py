@@ -21,7 +21,7 @@ from authcore.identity.service import Identity
 from authcore.identity.verdict_cache import Limits
 from authcore.passwords.hasher import Passwords
 from authcore.sign_in_throttle import SignInThrottle
-from authcore.store.attempts import AttemptLimits
+from authcore.store.attempt_rows import AttemptLimits
 from authcore.tokens.issuer import Tokens
 from gateway.assembly.database import build_redis, listen_address, open_store
 from gateway.assembly.key_ring import ring_of

@@ -9,12 +9,13 @@ Laws:
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringConstraints
 
+from authcore.accounts.texts import is_searchable
 from authcore.errors import PermissionDenied
 from authcore.store.trail import TrailFilter
 from gateway.endpoints.bodies import read_query, success
@@ -30,19 +31,35 @@ if TYPE_CHECKING:
     from gateway.endpoints.services import Services
 
 LARGEST_PAGE: Final = 200
-_Text = Annotated[str, StringConstraints(max_length=255)]
+
+
+def _storable(text: str) -> str:
+    if not is_searchable(text):
+        raise ValueError("no row holds such a text")
+    return text
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it is before the year 1 or after the year 9999 in UTC") from None
+
+
+_Text = Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)]
+_Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class AuditQuery(BaseModel):
     """Which records are listed; all that is given must hold."""
 
-    since: AwareDatetime | None = Field(
-        None, description="What happened from then on; RFC 3339 with an offset."
-    )
-    until: AwareDatetime | None = Field(None, description="What happened before then.")
+    since: _Moment | None = Field(None, description="What happened from then on; RFC 3339 with an offset.")
+    until: _Moment | None = Field(None, description="What happened before then.")
     user: UUID | None = Field(None, description="What this user did, or what was done to them.")
     email: _Text | None = Field(None, description="The e-mail that a sign-in named, in any case.")
-    organization: UUID | None = Field(None, description="For a super admin: of this organization alone.")
+    organization: UUID | None = Field(
+        None, description="For a super admin's token: of this organization alone."
+    )
     event: _Text | None = Field(None, description="One event, such as `sign_in`.")
     outcome: Literal["success", "refused", "failed"] | None = Field(None, description="One outcome.")
     before: Annotated[int, Field(ge=1, lt=2**63)] | None = Field(
@@ -87,7 +104,7 @@ async def list_records(services: Services, request: web.Request, caller: Caller)
     """Answer with a page of records."""
     asked = read_query(request, AuditQuery)
     organization = asked.organization
-    if caller.identity.get("user_super_admin") != "true":
+    if caller.key_id is not None or caller.identity.get("user_super_admin") != "true":
         if organization not in {None, caller.organization_id}:
             raise PermissionDenied("Only a super admin reads another organization's records")
         organization = caller.organization_id
@@ -133,7 +150,7 @@ ENDPOINTS: Final = (
         path="/api/auth/audit",
         tag="Audit trail",
         summary="List who signed in and changed what, the last first",
-        detail="Of the organization acted in; for a super admin, of all. docs/audit-trail.md has the events.",
+        detail="Of the organization acted in; for a super admin's token, of all. docs/audit-trail.md has the events.",
         access=permission("audit_logs:read"),
         handler=list_records,
         organization="any",

@@ -16,14 +16,12 @@ Laws:
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
 from authcore.credentials import BearerToken, RefreshToken
-from authcore.errors import CredentialAmbiguous
 from authcore.identity.twins import newest_first
 from authcore.tokens.claims import RefreshClaims
 from gateway.cookie_places import PATHS
@@ -221,14 +219,15 @@ class SessionCookies(NoCookies):
         return [one for _, one in sorted(meant, key=lambda each: -each[0])]
 
     def leaving(self, request: web.Request) -> list[RefreshToken | BearerToken]:
-        """Return all tokens unverified: logging out needs no proof, and the pipeline has checked the page's origin."""
+        """Return all tokens unverified: logging out needs no proof, and the pipeline has checked the page's origin.
+
+        There may be more of them than identify a caller: cookies that another host has planted do not keep the session.
+        """
         cookies = _cookies(request)
-        found: list[RefreshToken | BearerToken] = []
-        with suppress(CredentialAmbiguous):
-            found += [RefreshToken(value.decode("latin-1")) for value in cookies.every(REFRESH)]
-        with suppress(CredentialAmbiguous):
-            found += [BearerToken(value) for value in cookies.every(ACCESS)]
-        return found
+        return [
+            *(RefreshToken(value.decode("latin-1")) for value in cookies.unbounded(REFRESH)),
+            *(BearerToken(value) for value in cookies.unbounded(ACCESS)),
+        ]
 
     async def write(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the cookies that `request` was marked with to its response."""

@@ -273,3 +273,18 @@ async def test_a_bomb_of_cookies_is_refused_and_no_more(gate: Gateway, upstream:
             is_refusal(await ask(gate, get(target, line)), 431)
     assert upstream.seen == b""
     assert (await ask(gate, get("/public", "Cookie: " + "; ".join(["a=1"] * 150)))).status == 200
+
+
+async def test_planted_cookies_do_not_keep_a_session_that_its_user_ends(gate: Gateway) -> None:
+    jar = await signed_in(gate)
+    token = jar.values["whm_access"]
+    planted = "; ".join(
+        f"{name}=planted{number}"
+        for name in ("whm_access", "whm_refresh")
+        for number in range(MOST_TWINS + 4)
+    )
+    answer = await ask(
+        gate, post(LOGOUT, {}, f"Cookie: {planted}; {jar.sent_to(LOGOUT).removeprefix('Cookie: ')}")
+    )
+    assert answer.status == 200
+    is_refusal(await ask(gate, get("/api/x", bearer(token))), 401)

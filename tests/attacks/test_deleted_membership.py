@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from tests.support.calls import ask, bearer, get, post
+from tests.support.accounts import new_invitation
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
@@ -58,6 +59,26 @@ async def test_a_membership_that_is_deleted_for_good_raises_nobodys_rights(
     again = post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD})
     assert (await ask(gateway, again)).status in {401, 403}
     assert upstream.requests == []
+
+
+@pytest.mark.parametrize(
+    "how", [ENDS[0], "UPDATE user_organizations SET deleted_at = now() WHERE user_id = $1"]
+)
+async def test_a_removed_member_does_not_come_back_by_registering(
+    world: World, start: Start, how: str
+) -> None:
+    gateway = await start(world.url)
+    contacts = get("/api/contacts", bearer(world.token(world.agent)))
+    assert (await ask(gateway, contacts)).status == 200
+    await end(world, how)
+    again = {"email": "agent@example.com", "password": PASSWORD, "full_name": "A"}
+    for organization in (str(world.home), str(world.home).upper()):
+        answer = await ask(gateway, post("/api/auth/register", {**again, "organization_id": organization}))
+        is_refusal(answer, 403, "Registration is by invitation: send the invitation that you were given")
+    assert (await ask(gateway, contacts)).status == 401
+    invitation = await new_invitation(gateway, world)
+    await granted(gateway, post("/api/auth/register", {**again, "invitation": invitation}))
+    assert (await ask(gateway, contacts)).status == 200
 
 
 async def test_a_user_without_any_row_still_belongs_to_the_home_organization(

@@ -10,6 +10,7 @@ import pytest
 from authcore.accounts.invitations import Invitations
 from tests.support.accounts import new_invitation, register_by
 from tests.support.calls import ask, bearer, granted, is_refusal, post
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -74,6 +75,45 @@ async def test_a_user_with_an_account_does_not_join_by_the_invitation_of_a_forme
     is_refusal(await ask(gate, joining), 403, UNFIT)
     await world.sql("UPDATE users SET is_active = true WHERE id = $1", world.admin)
     await granted(gate, joining)  # the inviter is back, and the invitation was not used up
+
+
+@pytest.mark.parametrize(
+    "end", ["no member", "no member, for good", "an agent now", "without one permission of the role"]
+)
+async def test_an_inviter_does_not_come_back_by_an_invitation_of_their_own(
+    gate: Gateway, world: World, end: str
+) -> None:
+    invitation = await new_invitation(gate, world, role_id=await admin_role(world))
+    await world.sql(ENDS[end], world.admin)
+    await world.sql("UPDATE users SET role_id = NULL WHERE id = $1", world.admin)
+    back = register_by(invitation, email="admin@example.com", password=PASSWORD)
+    assert (await ask(gate, back)).status in {403, 409}
+    (row,) = await world.sql(
+        "SELECT count(*) AS number FROM user_organizations m JOIN custom_roles r ON r.id = m.role_id "
+        "WHERE m.user_id = $1 AND m.deleted_at IS NULL AND r.name = 'admin'",
+        world.admin,
+    )
+    assert row["number"] == 0
+
+
+async def test_a_former_super_admin_does_not_enter_by_an_invitation_of_their_own(
+    gate: Gateway, world: World
+) -> None:
+    (role,) = await world.sql(
+        "SELECT id FROM custom_roles WHERE organization_id = $1 AND name = 'admin'", world.other
+    )
+    line = bearer(world.token(world.root, is_super_admin=True))
+    made = post(
+        "/api/auth/invitations", {"role_id": str(role["id"])}, line, f"X-Organization-ID: {world.other}"
+    )
+    invitation = (await granted(gate, made))["invitation"]
+    await world.sql("UPDATE users SET is_super_admin = false WHERE id = $1", world.root)
+    is_refusal(
+        await ask(gate, register_by(invitation, email="root@example.com", password=PASSWORD)), 403, UNFIT
+    )
+    assert not await world.sql(
+        "SELECT FROM user_organizations WHERE user_id = $1 AND organization_id = $2", world.root, world.other
+    )
 
 
 async def test_a_role_that_has_grown_beyond_its_inviter_is_not_granted(gate: Gateway, world: World) -> None:

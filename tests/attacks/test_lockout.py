@@ -95,3 +95,13 @@ async def test_the_wait_ends(world: World, start: Start) -> None:
     # As if the longest wait had passed.
     await world.sql("UPDATE gateway_sign_in_failures SET open_at = open_at - interval '601 seconds'")
     await granted(gate, login_from("203.0.113.9"))
+
+
+async def test_a_sign_in_that_is_named_like_a_key_shuts_no_key_out(world: World, start: Start) -> None:
+    gate = await start(world.url, **STRICT)
+    await world.sql("DELETE FROM gateway_api_key_digests")  # bcrypt has to prove the key again
+    for number in range(12):
+        for name in (f"key {world.api_key[4:20]} {HOME}", f"{world.api_key[4:20]} {HOME}"):
+            await ask(gate, login_from(f"198.51.100.{number}", "a guess", name))
+    answer = await ask(gate, get("/api/contacts", f"X-API-Key: {world.api_key}", f"X-Forwarded-For: {HOME}"))
+    assert answer.status == 200

@@ -19,7 +19,7 @@ from authcore.permissions import ROLES
 from authcore.principal import ANONYMOUS
 from authcore.quotas import Ask, Batch, Period, Place
 from authcore.quotas import Kind as Quoted
-from authcore.store.attempts import AttemptLimits, NewAttempt, Reserved
+from authcore.store.attempt_rows import AttemptLimits, NewAttempt, Reserved
 from authcore.store.directory_rows import UserFilter
 from authcore.store.invitations import InvitationRow
 from authcore.store.rows import NewApiKey, NewUser
@@ -106,7 +106,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     ),
     "adopt_foreign_token": lambda store: store.adopt_foreign_token(SESSION, REFRESH, AT),
     "family": lambda store: store.family(b"a"),
-    "end_session": lambda store: store.end_session(ONE, ONE, AT),
+    "end_session": lambda store: store.end_session(ONE, ONE, AT, AT),
     "end_sessions": lambda store: store.end_sessions(ONE, None, AT, AT),
     "is_live": lambda store: store.is_live(ONE, AT, AT),
     "sessions": lambda store: store.sessions(ONE, None, AT, AT),
@@ -125,6 +125,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "replace_password": lambda store: store.replace_password(
         ONE, before="a", after="b", but=None, at=AT, over=AT
     ),
+    "was_removed": lambda store: store.was_removed(ONE, ONE),
     "note_passwords": lambda store: store.note_passwords(),
     "role_grants": lambda store: store.role_grants(ONE, ONE),
     "add_invitation": lambda store: store.add_invitation(INVITATION, b"a"),

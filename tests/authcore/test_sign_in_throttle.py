@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from authcore.errors import LoginRejected, Overloaded, StoreUnavailable, Throttled
 from authcore.networks import network
 from authcore.sign_in_throttle import SignInThrottle
-from authcore.store.attempts import AttemptLimits, NewAttempt, Reservation
+from authcore.store.attempt_rows import AttemptLimits, NewAttempt, Reservation
 from tests.support.databases import execute, finish
 from tests.support.domain import NOW, PASSWORD, World, open_store
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from authcore.passwords.hasher import Passwords
-from authcore.store.attempts import AttemptLimits, NewAttempt
+from authcore.store.attempt_rows import AttemptLimits, NewAttempt
 from tests.support.commands import Run, refused
 from tests.support.databases import execute, fetch, finish
 from tests.support.domain import open_store

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authcore.store.attempts import AttemptLimits, NewAttempt
+from authcore.store.attempt_rows import AttemptLimits, NewAttempt
 from tests.support.calls import ask, get
 from tests.support.commands import refused
 from tests.support.databases import execute, finish

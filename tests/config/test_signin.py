@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authcore.accounts.invitations import INVITATION_SECONDS, Registration
-from authcore.store.attempts import AttemptLimits
+from authcore.store.attempt_rows import AttemptLimits
 from config.settings import Settings
 from tests.config.loading import load, problems_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from tests.support.accounts import sign_in
 from tests.support.calls import (
@@ -290,3 +290,26 @@ async def test_an_upstream_is_told_the_session_only_under_a_name_it_was_given(
         assert f"\r\n{name}: {session(pair)}\r\n".encode() in upstream.seen
         (one,) = await listed(named, pair)
         assert one["current"] is True
+
+
+async def test_an_expired_access_token_signs_its_client_out(world: World, start: Start) -> None:
+    gate = await start(world.url)
+    pair = await sign_in(gate)
+    claims = claims_of(pair["access_token"])
+    past = world.token(
+        world.agent, now=time.time() - 2 * 86_400, session_id=UUID(claims["sid"]), email="agent@example.com"
+    )
+    is_refusal(await ask(gate, get("/api/contacts", bearer(past))), 401)
+    assert (await ask(gate, post(LOGOUT, {}, bearer(past)))).status == 200
+    is_refusal(await ask(gate, refresh(pair)), 401)
+
+
+async def test_a_forged_expired_token_ends_no_session(world: World, start: Start) -> None:
+    gate = await start(world.url)
+    pair = await sign_in(gate)
+    claims = claims_of(pair["access_token"])
+    past = world.token(
+        world.agent, now=time.time() - 2 * 86_400, session_id=UUID(claims["sid"]), email="agent@example.com"
+    )
+    assert (await ask(gate, post(LOGOUT, {}, bearer(past[:-8] + "AAAAAAAA")))).status == 200
+    await granted(gate, refresh(pair))

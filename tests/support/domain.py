@@ -20,7 +20,7 @@ from authcore.identity.verdict_cache import Limits, VerdictCache
 from authcore.passwords.hasher import Passwords
 from authcore.sign_in_throttle import SignInThrottle
 from authcore.store.address import Address
-from authcore.store.attempts import AttemptLimits
+from authcore.store.attempt_rows import AttemptLimits
 from authcore.store.postgres import PostgresStore
 from authcore.store.session_rows import Visit
 from authcore.tokens.issuer import Tokens
