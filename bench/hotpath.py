@@ -28,6 +28,7 @@ from gateway.wire.write_buffer import WriteBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from uuid import UUID
 
     Exchange = Callable[[list[bytes], list[bytes]], None]
@@ -216,6 +217,7 @@ class Known:
         user_id: UUID,
         organization_id: UUID,
         session_id: UUID | None = None,  # noqa: ARG002 -- no session ends here
+        founded_at: datetime | None = None,  # noqa: ARG002 -- nobody signs out here
     ) -> Subject:
         """Return the user."""
         return Subject(

@@ -32,6 +32,7 @@ class Rows:
         user_id: UUID,
         organization_id: UUID,
         session_id: UUID | None = None,  # noqa: ARG002 -- no session ends here
+        founded_at: datetime | None = None,  # noqa: ARG002 -- nobody signs out here
     ) -> Subject:
         """Return a new subject, like a row from the wire: it shares no object with another subject."""
         place = self.organizations.index(organization_id)

@@ -210,9 +210,12 @@ class Accounts:
         new: str,
         now: float,
         session_id: UUID | None = None,
+        founded_at: float | None = None,
         visit: Visit = NOWHERE,
     ) -> None:
         """Replace a user's password, and end all of their sessions except the current one.
+
+        Without a `session_id`, `founded_at` is when the caller's token was issued, POSIX seconds.
 
         Raises:
             PasswordUnacceptable: the new one is too short or too long.
@@ -220,6 +223,7 @@ class Accounts:
             Throttled: too many attempts have failed, from this address or in the user's sessions.
             CurrentPasswordWrong: the current one is another.
             SubjectUnknown: the user is gone.
+            TokenRevoked: the session is over, or all sessions were ended since the token was issued.
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer.
         """
@@ -242,7 +246,12 @@ class Accounts:
         # bcrypt took a while. Tokens issued during it were issued before the change, so its time is added to `now`.
         changed_at = now + asyncio.get_running_loop().time() - began
         if not await self._sessions.change_password(
-            user_id, before=before, after=after, except_session=session_id, now=changed_at
+            user_id,
+            before=before,
+            after=after,
+            except_session=session_id,
+            founded_at=founded_at,
+            now=changed_at,
         ):
             raise CurrentPasswordWrong  # another request has changed the password since the look-up
 

@@ -26,10 +26,12 @@ from authcore.errors import (
     OrganizationUnknown,
     RoleUnknown,
     SlugTaken,
+    TokenRevoked,
     UserUnknown,
 )
 from authcore.fair_queue import OWN, Lane, Work
 from authcore.identity import api_keys
+from authcore.moments import moment
 from authcore.networks import network
 from authcore.store.origins import Origin
 from authcore.store.rows import ApiKeyPage, Change, NewApiKey, NewUser
@@ -165,17 +167,22 @@ class Administration:
         expires_at: datetime | None = None,
         *,
         parent_id: UUID | None = None,
+        session_id: UUID | None = None,
+        founded_at: float | None = None,
         address: str | None = None,
     ) -> tuple[ApiKeyListing, str]:
         """Create an API key that acts as a user in an organization; the key's text is returned only here.
 
         One made with another key, `parent_id`, ends with that. It is hashed in the turn of the network of `address`.
+        `session_id` is the session of the token that it is made with; without one, `founded_at` is when the token was
+        issued, POSIX seconds. What has ended by the time that the key is hashed makes none.
 
         Raises:
             UserUnknown: there is no such user.
             OrganizationUnknown: there is no such organization.
             NotAMember: the user may not act there.
             ApiKeyRevoked: the key that it is made with is good no more.
+            TokenRevoked: the session is over, or the user may not act there any more.
             ApiKeysExhausted: the user has as many keys there as one may have.
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer.
@@ -200,10 +207,12 @@ class Administration:
             key_hash=await api_keys.hash_key(key, self._passwords.pool, lane),
             expires_at=expires_at,
             parent_id=parent_id,
+            session_id=session_id,
+            founded_at=None if founded_at is None else moment(founded_at),
         )
         row = await self._store.add_api_key(new)
         if row is None:
-            raise ApiKeyRevoked
+            raise TokenRevoked if parent_id is None else ApiKeyRevoked
         self._tell_of_key(row.id)
         return row, key
 

@@ -312,22 +312,37 @@ class Sessions:
             now - self._tokens.leeway_seconds
         )  # with leeway, their tokens are accepted past their exp
         ended = await self._store.end_sessions(user_id, except_session, moment(now), expired)
-        self._tell(Change(rows=tuple(ended)))
+        self._tell(Change(rows=(user_id, *ended)))
         return len(ended)
 
-    async def change_password(
-        self, user_id: UUID, *, before: str, after: str, except_session: UUID | None, now: float
+    async def change_password(  # noqa: PLR0913 - which password for which, what goes on, and when, by name
+        self,
+        user_id: UUID,
+        *,
+        before: str,
+        after: str,
+        except_session: UUID | None,
+        founded_at: float | None = None,
+        now: float,
     ) -> bool:
         """Replace a user's password hash and end all sessions but one; return False if `before` is no longer the hash.
 
-        The remaining session then counts as begun under the new hash. All of this happens, or none of it.
+        The remaining session then counts as begun under the new hash. All of this happens, or none of it. Without a
+        session, `founded_at` is when the token was issued that asks for it.
 
         Raises:
+            TokenRevoked: the remaining session is over, or all were ended since the token was issued.
             StoreUnavailable: the database does not answer.
         """
         expired = moment(now - self._tokens.leeway_seconds)
         ended = await self._store.replace_password(
-            user_id, before=before, after=after, but=except_session, at=moment(now), over=expired
+            user_id,
+            before=before,
+            after=after,
+            but=except_session,
+            founded_at=None if founded_at is None else moment(founded_at),
+            at=moment(now),
+            over=expired,
         )
         if ended is None:
             return False

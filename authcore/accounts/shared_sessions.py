@@ -157,12 +157,24 @@ class SharedSessions(Sessions):
         await self._drop_ended()
         return ended
 
-    async def change_password(
-        self, user_id: UUID, *, before: str, after: str, except_session: UUID | None, now: float
+    async def change_password(  # noqa: PLR0913 - which password for which, what goes on, and when, by name
+        self,
+        user_id: UUID,
+        *,
+        before: str,
+        after: str,
+        except_session: UUID | None,
+        founded_at: float | None = None,
+        now: float,
     ) -> bool:
         """As :meth:`Sessions.change_password`."""
         changed = await super().change_password(
-            user_id, before=before, after=after, except_session=except_session, now=now
+            user_id,
+            before=before,
+            after=after,
+            except_session=except_session,
+            founded_at=founded_at,
+            now=now,
         )
         await self._drop_ended()
         return changed

@@ -3,7 +3,8 @@
 Laws:
 
 - Everything a verdict depends on is noted as a row, so that a change of the row drops the verdict.
-- A token of a session is good while its session is: both are read in one statement.
+- A token of a session is good while its session is: both are read in one statement. A token of Whatomate's, which is of
+  no session, is good until all sessions of its user are ended.
 - A credential whose own organization no longer admits its user opens no other one. An API key never does.
 - When lenient, an organization that the caller may not act in counts as not asked for, as it does for Whatomate. A key
   whose owner may act there is refused all the same: Whatomate would act there, and the key must not act elsewhere
@@ -35,10 +36,12 @@ from authcore.errors import (
 )
 from authcore.identity import api_keys
 from authcore.identity.verdict_cache import UNKNOWN_KEY, Verdict
+from authcore.moments import moment
 from authcore.principal import AuthMethod, Principal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from datetime import datetime
     from uuid import UUID
 
     from authcore.credentials import ApiKey
@@ -87,7 +90,9 @@ class PrincipalResolver:
         """Return the principal of the proved claims of a token that was presented by `method`."""
         elsewhere = None if organization in {None, claims.organization_id} else organization
         # Both are asked for before either is awaited: they share a statement.
-        asked = self._subject(claims.user_id, claims.organization_id, rows, claims.session_id)
+        asked = self._subject(
+            claims.user_id, claims.organization_id, rows, claims.session_id, _founding(method, claims)
+        )
         there: Subject | None = None
         if elsewhere is None:
             subject = await asked
@@ -155,12 +160,17 @@ class PrincipalResolver:
         return there
 
     async def _subject(
-        self, user_id: UUID, organization_id: UUID, rows: set[UUID], session_id: UUID | None = None
+        self,
+        user_id: UUID,
+        organization_id: UUID,
+        rows: set[UUID],
+        session_id: UUID | None = None,
+        founded_at: datetime | None = None,
     ) -> Subject | None:
         rows.update((user_id, self._shared(organization_id)))
         if session_id is not None:
             rows.add(session_id)
-        subject = await self._store.subject(user_id, organization_id, session_id)
+        subject = await self._store.subject(user_id, organization_id, session_id, founded_at)
         if subject is not None:
             self._note(subject, rows)
         return subject
@@ -214,3 +224,10 @@ class PrincipalResolver:
 
     def _shared(self, row: UUID) -> UUID:
         return self._ids.setdefault(row, row)
+
+
+def _founding(method: AuthMethod, claims: AccessClaims | TicketClaims) -> datetime | None:
+    """Return when a token without a session was issued; None for others, and for a foreign issuer's."""
+    if claims.session_id is not None or method is AuthMethod.FOREIGN:
+        return None
+    return moment(claims.issued_at or 0.0)

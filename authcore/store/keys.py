@@ -78,6 +78,7 @@ _LISTING: Final = f"""id, user_id, organization_id, name, key_prefix, coalesce(i
     {readable_or_null("last_used_at")} AS last_used_at, {readable_or_null("expires_at")} AS expires_at,
     {readable("created_at")} AS created_at"""
 
+# Its maker, and what the maker asked with, are judged here: bcrypt took a while since they were looked at.
 # Older Whatomate databases have varchar(8) there, newer ones varchar(16); a column's typmod is its width plus 4.
 _ADD_KEY: Final = f"""
 WITH made AS (
@@ -89,7 +90,9 @@ WITH made AS (
            $5, least($6, parent.expires_at, before.expires_at), true, now(), now()
     FROM (SELECT $7::uuid AS id) asked LEFT JOIN api_keys parent ON parent.id = asked.id AND parent.deleted_at IS NULL
     {key_lineage.BEFORE.format(key="asked.id")}
-    WHERE asked.id IS NULL OR (parent.is_active AND before.is_active)
+    CROSS JOIN LATERAL ({subject_of("$2::uuid", "$1::uuid", "$8::uuid", "$9::timestamptz")}) maker
+    WHERE (asked.id IS NULL OR (parent.is_active AND before.is_active)) AND maker.is_active
+        AND NOT maker.is_session_over AND maker.organization_exists AND (maker.is_member OR maker.is_super_admin)
     RETURNING {_LISTING}),
 linked AS (INSERT INTO gateway_api_key_parents (key_id, parent_id) SELECT id, $7 FROM made WHERE $7 IS NOT NULL)
 SELECT * FROM made
@@ -186,7 +189,7 @@ class KeyRows:
         return int(await self._pool.fetchval(_PURGE_LINKS, _PURGE_BATCH))
 
     async def add_api_key(self, key: NewApiKey) -> ApiKeyListing | None:
-        """Keep a new API key, for no longer than its parent; None where that is good no more."""
+        """Keep a new API key, for no longer than its parent; None if its parent, maker or session is good no more."""
         row = await self._pool.fetchrow(
             _ADD_KEY,
             key.organization_id,
@@ -196,6 +199,8 @@ class KeyRows:
             key.key_hash,
             key.expires_at,
             key.parent_id,
+            key.session_id,
+            key.founded_at,
         )
         return None if row is None else ApiKeyListing(**row)
 

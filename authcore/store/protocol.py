@@ -45,9 +45,16 @@ class SubjectReader(Protocol):
     """The reads behind every authenticated request."""
 
     async def subject(
-        self, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
+        self,
+        user_id: UUID,
+        organization_id: UUID,
+        session_id: UUID | None = None,
+        founded_at: datetime | None = None,
     ) -> Subject | None:
-        """Return the user as seen in the organization, and what became of a session of theirs; None: no such user."""
+        """Return the user as seen in the organization, and what became of a session of theirs; None: no such user.
+
+        Without a session, `founded_at` is when the credential was issued: it ends as all sessions of the user do.
+        """
 
 
 class TicketStore(Protocol):
@@ -147,8 +154,11 @@ class SessionStore(SubjectReader, Protocol):
         but: UUID | None,
         at: datetime,
         over: datetime,
+        founded_at: datetime | None = None,
     ) -> Sequence[UUID] | None:
         """Replace the password hash `before`, and end sessions as :meth:`end_sessions` does; None when it is another.
+
+        ``TokenRevoked``, and nothing done, if the session `but` is over, or all were ended since `founded_at`.
 
         With None for `before` whatever hash there is is replaced, and None is returned when there is no such user.
 

@@ -29,7 +29,8 @@ class Subject:
         assigned_role_id: The same, though the role be deleted or another organization's, and so grant nothing.
         permissions: ``resource:action`` of that role, sorted; for a super admin, the whole catalogue.
         session_began_at: When the session asked about began; None when none was asked about, or the user has no such.
-        is_session_over: A session was asked about, and the user has no such one or it has been ended.
+        is_session_over: A session was asked about, and the user has no such one or it has been ended; or a credential
+            without a session, and all sessions of the user were ended since it was issued.
         attributes: The values that rows of :mod:`authcore.identity_headers` select, by key; empty ones left out.
     """
 
@@ -167,6 +168,8 @@ class NewApiKey:
 
     Attributes:
         parent_id: The key that it is made with, if any, whose end is its own.
+        session_id: The session of the token that it is made with; None without one.
+        founded_at: When a token without a session was issued that it is made with; None otherwise.
     """
 
     user_id: UUID
@@ -176,6 +179,8 @@ class NewApiKey:
     key_hash: str = field(repr=False)
     expires_at: datetime | None
     parent_id: UUID | None = None
+    session_id: UUID | None = None
+    founded_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

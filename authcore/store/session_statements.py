@@ -114,6 +114,14 @@ SELECT token.family AS id, coalesce(s.created_at, $5) AS created_at
 FROM token LEFT JOIN gateway_sessions s ON s.id = token.family
 """  # noqa: S608 - of the constants above
 
+# Locks the gate, so that no sign-out comes between this look and what follows it in the transaction.
+IS_OVER: Final = f"""
+WITH {_GATE.format(user="$1::uuid")}
+SELECT gate.at > $3::timestamptz OR EXISTS (
+    SELECT FROM gateway_sessions s WHERE s.id = $2::uuid AND s.user_id = $1 AND s.revoked_at IS NOT NULL)
+FROM gate
+"""  # noqa: S608 - of the constants above
+
 SIGN_OUT: Final = """
 INSERT INTO gateway_sign_outs (user_id, at) VALUES ($1, $2)
 ON CONFLICT (user_id) DO UPDATE SET at = greatest(gateway_sign_outs.at, excluded.at)

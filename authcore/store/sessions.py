@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from authcore.errors import TokenRevoked
 from authcore.store import session_statements as statements
 from authcore.store.session_rows import Rotated, SessionListing, SessionRow
 
@@ -189,16 +190,23 @@ class SessionRows:
         but: UUID | None,
         at: datetime,
         over: datetime,
+        founded_at: datetime | None = None,
     ) -> Sequence[UUID] | None:
         """Replace the password hash `before` by `after` and end sessions as :meth:`end_sessions` does.
 
-        `before` is None for whatever hash there is, and for none.
+        `before` is None for whatever hash there is, and for none. `founded_at` is when a token without a session was
+        issued that asks for it.
+
+        Raises:
+            TokenRevoked: The session `but` is over, or all sessions were ended since `founded_at`. Nothing is changed.
 
         Returns:
             The ids of the ended sessions; None, and nothing is changed, if the user's hash is not `before`, or there is
             no such user.
         """
         async with self._pool.transaction() as connection:
+            if await connection.fetchval(statements.IS_OVER, user_id, but, founded_at):
+                raise TokenRevoked
             await connection.execute(statements.SIGN_OUT, user_id, at)
             row = await connection.fetchrow(statements.REPLACE_HASH, user_id, before, after, but, at, over)
         return row["ended"] if row is not None and row["is_changed"] else None

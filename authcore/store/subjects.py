@@ -12,6 +12,7 @@ from authcore.store.session_statements import UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from authcore.store.gathering import Gathering
     from authcore.store.pool import DatabasePool
@@ -20,8 +21,11 @@ _SELECTED: Final = "".join(f",\n       ({one.select})::text AS header_{one.key}"
 """What the table of identity headers selects."""
 
 
-def subject_of(user: str, organization: str, session: str) -> str:
+def subject_of(user: str, organization: str, session: str, founded: str = "NULL::timestamptz") -> str:
     """Return the statement of a subject; the arguments are the SQL of its ids.
+
+    `founded` is that of when a credential without a session was issued: it is over if all sessions of the user were
+    ended since.
 
     The membership is by the law of ``rows.Subject.is_member``. Of several live rows (no constraint forbids them) the
     oldest counts. A role of another organization grants nothing here.
@@ -43,6 +47,8 @@ SELECT u.id AS user_id, u.email, coalesce(u.full_name, '') AS full_name,
              WHERE p.deleted_at IS NULL AND coalesce(u.is_super_admin, false)) AS permissions,
        s.created_at AS session_began_at,
        {session} IS NOT NULL AND (s.id IS NULL OR s.revoked_at IS NOT NULL OR NOT {UNCHANGED})
+           OR {founded} IS NOT NULL AND EXISTS (
+               SELECT FROM gateway_sign_outs o WHERE o.user_id = u.id AND o.at > {founded})
            AS is_session_over{_SELECTED}
 FROM users u
 LEFT JOIN organizations o ON o.id = {organization} AND o.deleted_at IS NULL
@@ -61,9 +67,10 @@ WHERE u.id = {user} AND u.deleted_at IS NULL
 # subselect has no length that the planner sees: the statement is planned once, and not anew for each.
 _SUBJECTS: Final = f"""
 SELECT asked.place, found.*
-FROM unnest((SELECT $1::uuid[]), (SELECT $2::uuid[]), (SELECT $3::uuid[]))
-    WITH ORDINALITY AS asked (user_id, organization_id, session_id, place)
-CROSS JOIN LATERAL ({subject_of("asked.user_id", "asked.organization_id", "asked.session_id")} OFFSET 0) found
+FROM unnest((SELECT $1::uuid[]), (SELECT $2::uuid[]), (SELECT $3::uuid[]), (SELECT $4::timestamptz[]))
+    WITH ORDINALITY AS asked (user_id, organization_id, session_id, founded_at, place)
+CROSS JOIN LATERAL (
+    {subject_of("asked.user_id", "asked.organization_id", "asked.session_id", "asked.founded_at")} OFFSET 0) found
 """  # noqa: S608 - of the statement above
 
 _HOME: Final = """
@@ -92,11 +99,17 @@ class Reader(Protocol):
 
 
 class SubjectQuestion(NamedTuple):
-    """Which subject is asked for."""
+    """Which subject is asked for.
+
+    Attributes:
+        session_id: The session that the credential is of.
+        founded_at: When a credential without a session was issued; None if no sign-out ends it.
+    """
 
     user_id: UUID
     organization_id: UUID
     session_id: UUID | None = None
+    founded_at: datetime | None = None
 
 
 async def read_subjects(reader: Reader, questions: Sequence[SubjectQuestion]) -> Sequence[Subject | None]:
@@ -144,10 +157,17 @@ class Subjects:
     _asked: Gathering[SubjectQuestion, Subject | None]
 
     async def subject(
-        self, user_id: UUID, organization_id: UUID, session_id: UUID | None = None
+        self,
+        user_id: UUID,
+        organization_id: UUID,
+        session_id: UUID | None = None,
+        founded_at: datetime | None = None,
     ) -> Subject | None:
-        """Return the user as a member of the organization, with the state of a session; None if unknown."""
-        return await self._asked.ask(SubjectQuestion(user_id, organization_id, session_id))
+        """Return the user as a member of the organization, with the state of a session; None if unknown.
+
+        Without a session, `founded_at` is when the credential was issued; see :class:`SubjectQuestion`.
+        """
+        return await self._asked.ask(SubjectQuestion(user_id, organization_id, session_id, founded_at))
 
     async def home(self, user_id: UUID) -> UUID | None:
         """Return the organization a user lands in: the home, else the default membership, else the first."""

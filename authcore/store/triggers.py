@@ -58,14 +58,18 @@ TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
             "password_fingerprint",
         ),
     ),
+    "gateway_sign_outs": ("r.user_id::text", ()),
 }
 
 _NOT_NOTIFIED: Final = {
     ("gateway_sessions", "INSERT"): "false",
     ("gateway_sessions", "DELETE"): "r.expires_at > now()",
+    ("gateway_sign_outs", "INSERT"): "r.at > 'epoch'",
+    ("gateway_sign_outs", "DELETE"): "false",
 }
 """(table, event) -> condition for a row to be notified, if not all are. Sessions that begin or have expired change no
-verdict, and hundreds of them are inserted or purged at once."""
+verdict, and hundreds of them are inserted or purged at once. Nor does a row by which a session begins that is the first
+of its user, or one that is purged."""
 
 _SOURCES: Final = {
     "INSERT": (

@@ -94,11 +94,20 @@ class Office(Administration):
         expires_at: datetime | None = None,
         *,
         parent_id: UUID | None = None,
+        session_id: UUID | None = None,
+        founded_at: float | None = None,
         address: str | None = None,
     ) -> tuple[ApiKeyListing, str]:
         """As ``Administration.create_api_key``."""
         row, key = await super().create_api_key(
-            user_id, organization_id, name, expires_at, parent_id=parent_id, address=address
+            user_id,
+            organization_id,
+            name,
+            expires_at,
+            parent_id=parent_id,
+            session_id=session_id,
+            founded_at=founded_at,
+            address=address,
         )
         await self._trail.record(
             Event.CREATE_API_KEY,

@@ -139,8 +139,8 @@ async def get(services: Services, request: web.Request, caller: Caller) -> web.R
 
 async def create(services: Services, request: web.Request, caller: Caller) -> web.Response:
     """Create a key that acts as the caller, and show it."""
-    body = await read_body(request, CreateKeyBody)
-    if body.expires_at is not None and not await services.now() < body.expires_at.timestamp() < LATEST:
+    body, now = await read_body(request, CreateKeyBody), await services.now()
+    if body.expires_at is not None and not now < body.expires_at.timestamp() < LATEST:
         raise BadRequest("expires_at must be in the future, and before the year 9999")
     row, key = await services.accounts.administration.create_api_key(
         caller.user_id,
@@ -148,6 +148,8 @@ async def create(services: Services, request: web.Request, caller: Caller) -> we
         body.name,
         body.expires_at,
         parent_id=caller.key_id,
+        session_id=caller.session_id,
+        founded_at=services.founding(caller, now),
         address=caller.visit.address,
     )
     facts_of(request).target, facts_of(request).details = row.id, {"name": row.name}

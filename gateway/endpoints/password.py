@@ -45,13 +45,14 @@ class PasswordBody(BaseModel):
 
 async def change(services: Services, request: web.Request, caller: Caller) -> web.Response:
     """Replace the caller's password, and end all of their sessions except this one."""
-    body = await read_body(request, PasswordBody)
+    body, now = await read_body(request, PasswordBody), await services.now()
     await services.accounts.change_password(
         user_id=caller.user_id,
         current=body.current_password,
         new=body.new_password,
-        now=await services.now(),
+        now=now,
         session_id=caller.session_id,
+        founded_at=services.founding(caller, now),
         visit=caller.visit,
     )
     return success(MessageAnswer(message="Password changed successfully"))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from authcore.quotas import Kind, Period, Standing
     from authcore.store.clock import DatabaseClock
     from authcore.tokens.issuer import Tokens
+    from gateway.endpoints.caller import Caller
     from gateway.endpoints.cookies import CookiePolicy
     from gateway.endpoints.openapi import Description
     from gateway.endpoints.sso_desk import SsoDesk
@@ -68,3 +69,7 @@ class Services:
     async def now(self) -> float:
         """Return the time, POSIX seconds, by the shared clock."""
         return await self.clock.sure()
+
+    def founding(self, caller: Caller, now: float) -> float | None:
+        """Return when the caller's token was issued, POSIX seconds; None if it is of a session, or is none of ours."""
+        return None if caller.bearer is None else self.sessions.founding(caller.bearer, now)

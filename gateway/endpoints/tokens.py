@@ -114,7 +114,7 @@ async def logout(services: Services, request: web.Request, visitor: Visitor) -> 
 async def switch(services: Services, request: web.Request, caller: Caller) -> web.Response:
     """Issue tokens for another organization, in the session of the caller's token."""
     body, now = await read_body(request, SwitchBody), await services.now()
-    bearer, own, facts = caller.bearer, caller.organization_id, facts_of(request)
+    own, facts = caller.organization_id, facts_of(request)
     facts.target, facts.details = body.organization_id, {"from": str(own)}
     switched = await services.accounts.switch(
         caller.user_id,
@@ -122,7 +122,7 @@ async def switch(services: Services, request: web.Request, caller: Caller) -> we
         now,
         caller.session_id,
         caller.visit,
-        founded_at=None if bearer is None else services.sessions.founding(bearer, now),
+        founded_at=services.founding(caller, now),
         of=(own, token_end(services, caller)),
     )
     facts.sign_in(switched)

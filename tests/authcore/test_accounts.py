@@ -15,6 +15,7 @@ from authcore.errors import (
     AuthError,
     EmailTaken,
     EmailUnacceptable,
+    InvitationRequired,
     LoginRejected,
     NameUnacceptable,
     NotAMember,
@@ -167,17 +168,23 @@ async def test_a_home_without_a_membership_row_is_a_membership(world: World) -> 
         await register(world, organization, "user@example.com")
 
 
-async def test_a_removed_member_may_join_again_even_under_a_unique_index(own_world: World) -> None:
+async def test_an_administrator_adds_a_removed_member_again_even_under_a_unique_index(
+    own_world: World,
+) -> None:
     organization = await own_world.organization()
     user = await own_world.user(organization, role="admin")
     await own_world.sql(
         "CREATE UNIQUE INDEX IF NOT EXISTS idx_user_org ON user_organizations (user_id, organization_id)"
     )
     await own_world.sql("UPDATE user_organizations SET deleted_at = now()")
-    signed_in = await register(own_world, organization, "user@example.com")
-    assert signed_in.user.id == user
-    assert signed_in.user.role is not None
-    assert signed_in.user.role.name == "agent"
+    with pytest.raises(InvitationRequired):
+        await register(own_world, organization, "user@example.com")
+    await own_world.accounts.administration.add_member(user, organization, "agent")
+    subject = await own_world.store.subject(user, organization)
+    assert subject is not None
+    assert (subject.is_member, subject.role) == (True, "agent")
+    with pytest.raises(AlreadyMember):
+        await register(own_world, organization, "user@example.com")
 
 
 async def test_a_disabled_user_is_told_so_for_the_right_password_only(world: World) -> None:
