@@ -20,6 +20,8 @@ _QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80
 _EXTENSION: Final = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
 _EXTENDED: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")+\r\n")
 """A chunk size with extensions, in the grammar of RFC 9112 section 7.1.1 with its "bad" white space."""
+_PLAIN: Final = re.compile(rb"[0-9A-Fa-f]+\r?\n")
+"""A chunk size alone. ``int`` would read signs, prefixes, underscores and white space as well."""
 _PADDED: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]+\r\n")
 _WHITE: Final = re.compile(rb"[ \t]")
 _HELD: Final = re.compile(rb"[; \t]")
@@ -106,11 +108,9 @@ class ChunkLines:
             digits = match.group(1)
             self._sized(int(digits, 16))
             return (digits + b"\r\n")[min(passed, len(digits)) :]
-        try:
-            size = int(line, 16)
-        except ValueError:
+        if _PLAIN.fullmatch(line) is None:
             return self._extended(line, passed, part)
-        self._sized(size)
+        self._sized(int(line, 16))
         return None if passed + len(part) == len(line) else line[passed:]
 
     def _begin(self, line: bytes, part: bytes) -> bytes | None:

@@ -4,6 +4,7 @@ Laws:
 
 - Heads are appended to ``heads`` in order, interim ones included; ``final`` is the last. Body pieces go to the sink
   once there is one, and wait in ``pieces`` until then.
+- Bytes behind a 101 are ``early``, in whatever pieces it came: they are the other protocol's (RFC 9110 section 7.8).
 - Bytes behind the end of a response are ``excess``: they are not parsed, and the connection is not used again.
 - Where llhttp reads an announcement to close, the connection is not used again either. It reads more of them than RFC
   9112 section 9.3 (Proxy-Connection, trailers, interim heads), and then refuses all that follows.
@@ -66,6 +67,7 @@ class ResponseParser:
         "_lines",
         "_method",
         "_parser",
+        "_switched",
         "_tail",
         "_upgrade",
         "_used_up",
@@ -99,6 +101,7 @@ class ResponseParser:
         self._interim = 0
         self._tail = b""  # what came last of a head that has not ended
         self._chunks: ChunkLines | None = None
+        self._switched = False  # a 101 was read
         self._closes = False  # a close was announced, in whatever part of the response
         self._chunk_begins = False  # a chunk's size was read, and nothing of the chunk
         self.heads.clear()
@@ -129,6 +132,9 @@ class ResponseParser:
             return
         at = 0
         while self.final is None and at < len(raw):
+            if self._switched:
+                self.early += raw[at:]
+                return
             end = end_of_head(raw, at, self._tail, len(raw))
             self._parse(raw[at:end])
             self._tail = (self._tail + raw[at:end])[-3:] if self._head is not None else b""
@@ -311,6 +317,7 @@ class ResponseParser:
             if not self._upgrade:
                 raise ProtocolError(BAD_GATEWAY, "101 to a request that asked for no upgrade")
             check_switch(head)
+            self._switched = True
         else:
             self.final = head
             head.rest_seconds = rest_seconds(head)

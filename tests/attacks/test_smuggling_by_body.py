@@ -29,6 +29,9 @@ def length(value: bytes, *more: bytes) -> bytes:
 CHUNK_TRICKS = {
     "no size": b"\r\nabc\r\n0\r\n\r\n",
     "negative": b"-1\r\na\r\n0\r\n\r\n",
+    "negative, larger than its line": b"-6\r\nabc\r\n0\r\n\r\n",
+    "negative and large": b"-ffff\r\nabc\r\n0\r\n\r\n",
+    "minus nought": b"-0\r\nabc\r\n0\r\n\r\n",
     "0x": b"0x3\r\nabc\r\n0\r\n\r\n",
     "plus": b"+3\r\nabc\r\n0\r\n\r\n",
     "space": b"3 \r\nabc\r\n0\r\n\r\n",

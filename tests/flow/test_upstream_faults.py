@@ -509,3 +509,33 @@ async def test_an_upload_over_the_upstreams_limit_is_answered_as_the_upstream_di
         with suppress(asyncio.CancelledError):
             await sending
     assert (answer.status, answer.body) == (400, b"Error when parsing request")
+
+
+@pytest.mark.parametrize("size", [b"-6", b"-ffff", b"+6", b"0x6", b"1_0"])
+@pytest.mark.parametrize("cut", [0, 1, 3])
+async def test_a_chunk_size_that_is_none_breaks_its_answer_off_and_harms_no_other(
+    start: Start, upstream: Upstream, size: bytes, cut: int
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await read_head(reader)
+        if b"/good" in asked.start:
+            writer.write(OK)
+            return
+        body = size + b"\r\nhello\r\n0\r\n\r\n"
+        writer.write(head + body[:cut])
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(body[cut:])
+        await reader.read()
+
+    upstream.script = script
+    gateway = await start()
+    async with Client(gateway.address) as client:
+        await client.send(GET)
+        answered = await client.closed()
+        assert b"hello" not in answered
+        assert not answered.endswith(b"0\r\n\r\n")
+    async with Client(gateway.address) as client:
+        assert (await client.exchange(GET.replace(b" / ", b" /good "))).status == 200

@@ -46,6 +46,50 @@ async def test_the_handshake_passes_and_bytes_flow_both_ways(client: Client, ups
         assert asked.split(b"\r\n").count(line) == 1
 
 
+FRAME = b"\x81\x05hello"
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+
+
+@pytest.mark.parametrize("interim", [b"", EARLY_HINTS])
+@pytest.mark.parametrize("cut", [1, 10, len(SWITCH) - 4, len(SWITCH) - 1, len(SWITCH)])
+async def test_bytes_behind_a_101_are_the_sockets_however_it_is_cut(
+    client: Client, upstream: Upstream, interim: bytes, cut: int
+) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        for piece in (interim + SWITCH[:cut], SWITCH[cut:] + FRAME, FRAME):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        await reader.read()
+
+    upstream.script = script
+    await client.send(ASK)
+    if interim:
+        assert (await read_head(client.reader)).status == 103
+    assert (await read_head(client.reader)).status == 101
+    assert await asyncio.wait_for(client.reader.readexactly(14), PATIENCE) == FRAME + FRAME
+
+
+async def test_an_interim_answer_that_is_cut_before_a_101_loses_nothing(
+    client: Client, upstream: Upstream
+) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        whole = EARLY_HINTS + SWITCH + FRAME
+        for piece in (whole[:20], whole[20:]):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        await reader.read()
+
+    upstream.script = script
+    await client.send(ASK)
+    assert (await read_head(client.reader)).status == 103
+    assert (await read_head(client.reader)).status == 101
+    assert await asyncio.wait_for(client.reader.readexactly(7), PATIENCE) == FRAME
+
+
 async def test_half_close_passes_in_both_directions(client: Client, upstream: Upstream) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)

@@ -75,6 +75,32 @@ def test_a_body_is_read_alike_wherever_it_is_cut_and_ends_where_it_ends(
     assert (reader.body, reader.whole) == (carried, True)
 
 
+SIZES = st.text("0123456789abcdefABCDEFxX_+- \t", min_size=1, max_size=6).map(str.encode)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize(
+    "size", [b"-6", b"-ff", b"-0", b"+5", b"+ 5", b"0x5", b"0X5", b"1_0", b"_", b"- 6", b"\x0b5", b"5\x0c"]
+)
+def test_a_size_that_is_more_than_digits_is_left_for_the_parser_to_refuse(
+    size: bytes, *, padded: bool
+) -> None:
+    raw = size + b"\r\nhello\r\n0\r\n\r\n"
+    chunks = ChunkLines(padded=padded)
+    passed, end = chunks.scan(raw)
+    assert (passed, end, chunks.blind) == (raw, len(raw), True)
+
+
+@given(SIZES, st.binary(max_size=20), st.lists(st.integers(0, 60), max_size=4), st.booleans())
+def test_a_scan_ends_whatever_the_size_says(size: bytes, body: bytes, cuts: list[int], padded: bool) -> None:
+    chunks, at, raw = ChunkLines(padded=padded), 0, size + b"\r\n" + body + b"\r\n"
+    for cut in sorted({cut % (len(raw) + 1) for cut in cuts} | {len(raw)}):
+        before = at
+        if not chunks.over:
+            _, at = chunks.scan(raw[:cut], at)
+        assert before <= at <= cut
+
+
 @given(st.binary(max_size=120), st.lists(st.integers(0, 200), max_size=6))
 def test_nothing_is_added_and_only_a_line_loses_bytes(raw: bytes, cuts: list[int]) -> None:
     passed, end, chunks = scanned(raw, cuts)
