@@ -159,7 +159,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 LINES_OF_A_MODULE: Final = 300
 LONGER_MODULES: Final = {
     "authcore/accounts/sessions.py": (
-        450,
+        465,
         "one class: everything that begins, continues, lists and ends a session, over one store",
     ),
     "authcore/store/pool.py": (
@@ -171,7 +171,7 @@ LONGER_MODULES: Final = {
         "one class: how a connection is lent, opened, waited for and taken back, over the same lists and counts",
     ),
     "authcore/accounts/accounts.py": (
-        310,
+        325,
         "one service: all that a person does with an account, of which a third is its errors by name",
     ),
     "gateway/app.py": (

@@ -43,7 +43,7 @@ from authcore.tokens.claims import InvitationClaims, TokenKind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from authcore.store.protocol import InvitationStore
+    from authcore.store.invitation_protocol import InvitationStore
     from authcore.tokens.issuer import Tokens
 
 INVITATION_SECONDS: Final = 7 * 86_400

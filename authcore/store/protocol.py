@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from authcore.permissions import SystemRole
     from authcore.session_states import Reuse
-    from authcore.store.invitations import Found, InvitationRow, Spend
+    from authcore.store.invitations import Spend
     from authcore.store.rows import (
         ApiKeyListing,
         ApiKeyPage,
@@ -270,34 +270,3 @@ class AccountStore(SubjectReader, Protocol):
 
     async def revoke_api_key(self, key_id: UUID) -> bool:
         """Switch a key off; False when there is no such key."""
-
-
-class InvitationStore(SubjectReader, Protocol):
-    """Invitations, and the roles they are for."""
-
-    async def organization_exists(self, organization_id: UUID) -> bool:
-        """As ``AccountStore.organization_exists``."""
-
-    async def role_id(self, organization_id: UUID, name: str | None) -> UUID | None:
-        """As ``AccountStore.role_id``."""
-
-    async def role_grants(self, organization_id: UUID, role_id: UUID) -> frozenset[str] | None:
-        """Return what a role of the organization's permits; None when it has no such role."""
-
-    async def add_invitation(self, row: InvitationRow, digest: bytes) -> None:
-        """Keep a new invitation."""
-
-    async def find_invitation(self, digest: bytes, email: str) -> Found | None:
-        """Return what has become of an invitation; None when there is none of that digest."""
-
-    async def has_invitations(self, inviter: UUID, number: int, at: datetime) -> bool:
-        """Return whether a user has made `number` invitations whose time is not over, used or not."""
-
-    async def open_invitations(self, organization_id: UUID, at: datetime) -> Sequence[InvitationRow]:
-        """Return the organization's invitations that may still be used, newest first."""
-
-    async def revoke_invitation(self, organization_id: UUID, invitation_id: UUID, at: datetime) -> bool:
-        """Take one of the organization's open invitations back; False when there is no such one."""
-
-    async def purge_invitations(self, before: datetime) -> int:
-        """Forget the invitations that expired before then; return how many."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gateway.proxy.traffic_faults import DeadlinePassed
 from gateway.traffic.outcomes import ANSWERED, RESET, TIMED_OUT
-from gateway.wire.faults import UpstreamTimedOut
+from gateway.wire.faults import ExpectationUnanswered, UpstreamTimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,8 @@ def observe_fault(cluster: Cluster, connection: UpstreamConnection, fault: Upstr
     """Report how an endpoint failed an exchange, unless it had merely closed a connection that was unused."""
     endpoint = connection.endpoint
     if endpoint is None:
+        return
+    if isinstance(fault, ExpectationUnanswered):
         return
     if isinstance(fault, (UpstreamTimedOut, DeadlinePassed)):
         cluster.observed(endpoint, TIMED_OUT, 0, time.monotonic())

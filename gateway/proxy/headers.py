@@ -82,6 +82,8 @@ _TREATMENTS: Final = 32
 EVERYTHING_SENT: Final[frozenset[str]] = frozenset()
 """No identity header is withheld."""
 
+_NEVER_NAMED: Final = frozenset({b"host", b"expect"})
+
 
 class HeaderPolicy:
     """Header policy, compiled for one configuration of header names."""
@@ -162,7 +164,8 @@ class HeaderPolicy:
     ) -> bytes:
         """Return the same, line by line."""
         rid = self.cookies and not ours and b"cookie" in head.first
-        named = connection_tokens(head) - {b"host"}
+        # A Connection field takes away neither what routes the request nor what its body waits for.
+        named = connection_tokens(head) - _NEVER_NAMED
         if strip:
             named |= CREDENTIALS
         if head.minor == 0:

@@ -28,6 +28,13 @@ class UpstreamTimedOut(UpstreamFault):
     """The upstream was silent for longer than its timeout."""
 
 
+class ExpectationUnanswered(UpstreamTimedOut):
+    """The upstream did not answer Expect, and the client waited for that: it says nothing about the endpoint.
+
+    A server may ignore the field (RFC 9110 section 10.1.1), and then any client could make it look silent.
+    """
+
+
 class UpstreamNotConnected(UpstreamTimedOut):
     """No connection could be opened in time: nothing was sent."""
 

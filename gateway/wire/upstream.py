@@ -17,7 +17,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from gateway.wire.faults import UNSENT, UpstreamLost, UpstreamMalformed, UpstreamTimedOut, caused
+from gateway.wire.faults import (
+    UNSENT,
+    ExpectationUnanswered,
+    UpstreamLost,
+    UpstreamMalformed,
+    UpstreamTimedOut,
+    caused,
+)
 from gateway.wire.framing import LAST_CHUNK, chunk, chunked, request_framing
 from gateway.wire.messages import BodyKind, ProtocolError
 from gateway.wire.response_parser import ResponseParser
@@ -142,7 +149,8 @@ class UpstreamConnection:
         if buffer is None or self._state != IDLE:  # the connection was lost after it was lent
             self._responses.fail(UpstreamLost(UNSENT))
             return
-        event = ASK if complete else OFFER if not pieces and b"expect" in head.first else ASK_PART
+        offers = not pieces and b"expect" in head.first and head.minor == 1  # else the field was not sent on
+        event = ASK if complete else OFFER if offers else ASK_PART
         self._state = UPSTREAM.after(self._state, event)
         self._writes_before = buffer.writes_flushed
         buffer.write(b"".join((start, framing, *pieces)) if pieces else start + framing)
@@ -372,6 +380,9 @@ class UpstreamConnection:
 
     def expire(self) -> None:
         """Drop the connection: its idle time is over, or a head or the next piece of a body is late."""
-        if self._expects_bytes():
+        if self._state == OFFERING:
+            silence = "the upstream did not answer Expect in time, and the client sent no body"
+            self._responses.fail(ExpectationUnanswered(silence))
+        elif self._expects_bytes():
             self._responses.fail(UpstreamTimedOut("the upstream did not answer in time"))
         self.abort()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.admin import admin
-from tests.support.calls import ask, get
+from tests.support.calls import ask, get, request
 from tests.support.peers import Upstream, read_head
 
 if TYPE_CHECKING:
@@ -47,3 +47,33 @@ async def test_whoever_provokes_failures_takes_no_upstream_from_others(
         report = (await admin(gateway, "/status.json")).json()["upstreams"]["app"]
         ejected = sum(one["ejected"] for one in report["addresses"].values())
         assert (ejected, report["panic"]) == ((2, 0) if path == "/break" else (0, 0))
+
+
+async def wait_for_the_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that knows nothing of 100: it answers when the body is there."""
+    while True:
+        message = await read_head(reader)
+        if length := int(message.one("Content-Length") or 0):
+            await reader.readexactly(length)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+async def test_a_client_that_waits_for_100_takes_no_endpoint_from_others(
+    start: Start, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(Upstream(script=wait_for_the_body)) for _ in range(3)]
+        routes = [{"name": "all", "match": {"path": "/*"}, "auth": "public", "upstream": "app"}]
+        upstream = {
+            "url": [f"http://127.0.0.1:{node.port}" for node in nodes],
+            "ejection": {"base_seconds": 60, "failures": 2},
+        }
+        file = tmp_path / "routes.yaml"
+        file.write_text(json.dumps({"upstreams": {"app": upstream}, "routes": routes}))
+        gateway = await start(routes=file, upstream={"url": None, "head_timeout_seconds": 0.2})
+        for lines in (("Expect: 100-continue",), ("Expect: 100-continue", "Connection: expect")):
+            raw = request("POST", "/x", *lines, "Content-Length: 5")
+            assert [(await ask(gateway, raw)).status for _ in range(9)] == [504] * 9
+        report = (await admin(gateway, "/status.json")).json()["upstreams"]["app"]
+        assert sum(one["ejected"] for one in report["addresses"].values()) == 0
+        assert (await ask(gateway, get("/x"))).status == 200

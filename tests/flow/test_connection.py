@@ -126,6 +126,36 @@ async def test_an_expectation_of_a_1_0_client_means_nothing(
     assert upstream.requests[0].body == b"hi"
 
 
+async def test_a_1_0_client_that_expects_and_sends_no_body_is_late_itself(
+    start: Start, upstream: Upstream
+) -> None:
+    gateway = await start(timeout={"body_seconds": 0.3}, upstream={"head_timeout_seconds": 30})
+    async with Client(gateway.address) as client:
+        await client.send(b"POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert (await client.response()).status == 408
+
+
+@pytest.mark.parametrize("options", [b"expect", b"close, Expect", b"EXPECT,host"])
+async def test_a_connection_field_does_not_take_the_expectation_away(
+    client: Client, upstream: Upstream, options: bytes
+) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await read_head(reader)
+        assert head.one("Expect") == "100-continue"
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert await reader.readexactly(2) == b"hi"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+
+    upstream.script = script
+    await client.send(
+        b"POST / HTTP/1.1\r\nHost: e\r\nConnection: %b\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        % options
+    )
+    assert (await client.response(interim=True)).status == 100
+    assert (await client.exchange(b"hi")).body == b"ok"
+
+
 async def test_an_http_1_0_client_gets_a_streamed_body_delimited_by_the_close(
     client: Client, upstream: Upstream
 ) -> None:
