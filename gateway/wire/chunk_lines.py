@@ -8,6 +8,8 @@ RFC 9112 section 7.1.1 allows that white space and wants it read; llhttp refuses
   what a client is sent is framed anew. A request's is refused.
 - A line that it cannot read is passed on as it came, and so is all that follows: llhttp refuses it.
 - Of a line that has not ended, nothing is held back but what follows its first semicolon or white space.
+- One scan takes at most ``MOST`` lines. Each costs the parser and the writer a call: chunks of one byte would keep the
+  event loop from everybody else for as long as they come.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ _PADDED: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]+\r\n")
 _WHITE: Final = re.compile(rb"[ \t]")
 _HELD: Final = re.compile(rb"[; \t]")
 _CRLF: Final = 2
+MOST: Final = 256
+"""Framing lines that are taken in one turn of the event loop: about 2 ms of work."""
+LARGE_BYTES: Final = 4096
+"""A first read up to this is parsed whole: it has few chunks."""
 _LONGEST: Final = 16_384
 """A longer line is passed on as it comes; the limits on framing without a body refuse it."""
 
@@ -38,10 +44,21 @@ def end_of_heads(raw: bytes, number: int) -> int:
     return end
 
 
+def end_of_chunked_head(raw: bytes) -> int:
+    """Return where the first head of `raw` ends, if a large part of a chunked body follows it; else 0.
+
+    Such a body is parsed by turns. Whatever is small is parsed with its head, in one call.
+    """
+    if len(raw) <= LARGE_BYTES:
+        return 0
+    end = raw.find(b"\r\n\r\n") + 4
+    return end if end > 3 and b"chunked" in raw[:end].lower() else 0  # noqa: PLR2004 -- 3 where nothing was found
+
+
 def without_white_space(raw: bytes, *, heads: int) -> bytes:
     """Return `raw` without white space in the framing lines of the body behind its first `heads` heads of responses."""
     start = end_of_heads(raw, heads)
-    piece, end = ChunkLines(padded=True).scan(raw, start)
+    piece, end = ChunkLines(padded=True).scan_whole(raw, start)
     return b"".join((raw[:start], piece, raw[end:]))
 
 
@@ -65,12 +82,15 @@ class ChunkLines:
         self.blind = self.over = False
 
     def scan(self, raw: bytes, at: int = 0) -> tuple[bytes, int]:
-        """Return what llhttp may be fed of `raw` from `at` on, and the index behind the bytes that were scanned."""
+        """Return what llhttp may be fed of `raw` from `at` on, and the index behind the bytes that were scanned.
+
+        That is the end of `raw`, or of the body, or of ``MOST`` lines.
+        """
         if self.over:  # llhttp expects more
             self.over, self.blind = False, True
         pieces: list[bytes] = []
-        begin, end = at, len(raw)
-        while at < end and not self.over:
+        begin, end, lines = at, len(raw), 0
+        while at < end and not self.over and lines < MOST:
             if self.blind:
                 at = end
             elif self._left:
@@ -78,6 +98,7 @@ class ChunkLines:
                 self._left -= step
                 at += step
             else:
+                lines += 1
                 newline = raw.find(b"\n", at)
                 stop = end if newline < 0 else newline + 1
                 whole = newline >= 0
@@ -89,6 +110,14 @@ class ChunkLines:
                 at = stop
         pieces.append(raw[begin:at])
         return b"".join(pieces) if len(pieces) > 1 else pieces[0], at
+
+    def scan_whole(self, raw: bytes, at: int) -> tuple[bytes, int]:
+        """Do the same for all of `raw`, which is small, however many lines it has."""
+        pieces: list[bytes] = []
+        while at < len(raw) and not self.over:
+            piece, at = self.scan(raw, at)
+            pieces.append(piece)
+        return b"".join(pieces), at
 
     def pass_all(self) -> None:
         """Note that llhttp has been fed all that was scanned, so that nothing of the present line is held back."""

@@ -6,7 +6,7 @@ Laws: those of :mod:`gateway.wire.tunnel`, for one direction.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gateway.wire.frames import Frames
 from gateway.wire.tunnel_states import (
@@ -25,6 +25,10 @@ from gateway.wire.tunnel_states import (
 if TYPE_CHECKING:
     from gateway.wire.flow import Owner
     from gateway.wire.tunnel import Tunnel
+
+
+TURN_BYTES: Final = 65_536
+"""A read of so much is the last one of this side in its turn of the event loop."""
 
 
 class End(asyncio.Protocol):
@@ -66,10 +70,24 @@ class End(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Write received bytes to the peer, or drop them if the socket is being closed here."""
         self._tunnel.passed(self, len(data))
+        if len(data) >= TURN_BYTES:
+            self._yield_turn()
         if self._tunnel.parted:
             self.drop(data)
         else:
             self.pass_on(data)
+
+    def _yield_turn(self) -> None:
+        """Read on in a later turn of the loop: a peer that sends without pause must not delay the other connections."""
+        if not (self.waits or self.transport.is_closing()):
+            self.waits = True
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        self.waits = False
+        if not self.transport.is_closing() and (self.parted or not self.peer.full):
+            self.transport.resume_reading()
 
     def pass_on(self, data: bytes) -> None:
         """Write bytes of this side to the other."""

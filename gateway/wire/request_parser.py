@@ -65,7 +65,8 @@ class RequestParser:
     Attributes:
         current: The request being read, from its first byte to its last.
         in_head: The head of `current` is not complete.
-        held: Received bytes that are not parsed yet, because enough requests are ready.
+        held: Received bytes that are not parsed yet, because enough requests are ready, or enough chunks were parsed in
+            this turn of the event loop.
     """
 
     __deletable__ = ("_connection",)  # for mypyc, whose attributes cannot be deleted otherwise
@@ -118,7 +119,7 @@ class RequestParser:
         del self._connection
 
     def read(self, raw: bytes) -> None:
-        """Parse what is ``held`` and then `raw`, piece by piece, until enough requests are ready; hold the rest.
+        """Parse what is ``held`` and then `raw`, piece by piece, until it is enough for one turn; hold the rest.
 
         Raises:
             ProtocolError: a request violates a law.
@@ -133,9 +134,13 @@ class RequestParser:
             rested = self.current is None
             if rested and at == 0 and self._repeated(raw):
                 return
-            if self._chunks is not None:
-                piece, at = self._chunks.scan(raw, at)
+            chunks = self._chunks
+            if chunks is not None:
+                piece, at = chunks.scan(raw, at)
                 self._parse(piece, rested=False)
+                if at < size and not chunks.over:
+                    self.held = raw[at:]  # in a later turn of the loop: others are served meanwhile
+                    return
             else:
                 current = self.current
                 if current is None or self.in_head:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 
-from gateway.wire.chunk_lines import ChunkLines, end_of_heads, without_white_space
+from gateway.wire.chunk_lines import ChunkLines, end_of_chunked_head, end_of_heads, without_white_space
 from gateway.wire.faults import caused
 from gateway.wire.framing import check_response, check_switch, connection_tokens, rest_seconds
 from gateway.wire.messages import BodyKind, ProtocolError, ResponseHead
@@ -53,6 +53,7 @@ class ResponseParser:
         pieces: Body received before there was a sink.
         sink: The receiver of the body.
         early: Bytes that came behind a 101, for the tunnel.
+        held: Received bytes that are not parsed yet, because enough chunks were parsed in this turn of the event loop.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class ResponseParser:
         "excess",
         "final",
         "heads",
+        "held",
         "pieces",
         "sink",
     )
@@ -110,7 +112,7 @@ class ResponseParser:
         self.excess = False
         self.pieces: list[bytes] = []
         self.sink: Sink | None = None
-        self.early = b""
+        self.early = self.held = b""
 
     def _renew(self) -> None:
         self._parser = new_response_parser(self)
@@ -121,15 +123,21 @@ class ResponseParser:
         self._parser = None
 
     def feed(self, raw: bytes) -> None:
-        """Parse received bytes.
+        """Parse what is ``held`` and then `raw`, until it is enough for one turn; hold the rest.
 
         Raises:
             ProtocolError: the response violates a law.
         """
         if not self._fed:
-            if not self._repeated(raw):
-                self._begin(raw)
-            return
+            if self._repeated(raw):
+                return
+            end = end_of_chunked_head(raw)
+            self._begin(raw[:end] if end else raw)
+            if not end:
+                return
+            raw = raw[end:]
+        if self.held:
+            raw, self.held = self.held + raw, b""
         at = 0
         while self.final is None and at < len(raw):
             if self._switched:
@@ -143,10 +151,15 @@ class ResponseParser:
                 self._chunks = ChunkLines(padded=True)
         if at < len(raw):
             rest = raw[at:] if at else raw
-            if self._chunks is not None:
-                piece, end = self._chunks.scan(rest)
-                rest = piece if end == len(rest) else piece + rest[end:]
-            self._parse(rest)
+            self._parse(rest if self._chunks is None else self._scanned(self._chunks, rest))
+
+    def _scanned(self, chunks: ChunkLines, rest: bytes) -> bytes:
+        """Return what may be parsed of a chunked body now, and hold the rest."""
+        piece, end = chunks.scan(rest)
+        if end < len(rest) and not chunks.over:
+            self.held = rest[end:]
+            return piece
+        return piece if end == len(rest) else piece + rest[end:]
 
     def _begin(self, raw: bytes) -> None:
         """Parse a response's first bytes; again without white space in chunk extensions, which llhttp refuses."""
@@ -168,7 +181,7 @@ class ResponseParser:
             self._remember(raw)
         elif self._is_chunked():
             self._chunks = ChunkLines(padded=True)
-            self._chunks.scan(raw, end_of_heads(raw, self._interim + 1))
+            self._chunks.scan_whole(raw, end_of_heads(raw, self._interim + 1))
             if clean is raw:
                 self._chunks.pass_all()
 

@@ -15,6 +15,7 @@ that came with the head, and ``relay`` the rest -> ``finished``. Laws:
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.wire.faults import (
@@ -60,7 +61,6 @@ from gateway.wire.upstream_states import (
 from gateway.wire.write_buffer import WriteBuffer
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Coroutine
 
     from gateway.wire.deadlines import Deadlines
@@ -283,7 +283,10 @@ class UpstreamConnection:
         """Continue reading the response."""
         if self._write_buffer is not None and self.is_open:
             self._paused = False
-            self._write_buffer.transport.resume_reading()
+            if self._reader.held:
+                self._yield_turn()
+            else:
+                self._write_buffer.transport.resume_reading()
             self._update_deadline()
 
     def abort(self) -> None:
@@ -360,7 +363,21 @@ class UpstreamConnection:
             elif reader.heads and self._state == OFFERING:
                 self._state = UPSTREAM.after(self._state, INTERIM)
             self._update_deadline()
+            if reader.held:
+                self._yield_turn()
         self._responses.deliver()
+
+    def _yield_turn(self) -> None:
+        """Parse on in a later turn of the loop: a body of tiny chunks must not delay the other connections."""
+        if self._write_buffer is not None and self.is_open:
+            self._write_buffer.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._parse_on)
+
+    def _parse_on(self) -> None:
+        if self._write_buffer is None or not self.is_open or not self._reader.held or self._paused:
+            return  # gone, or resumed and parsed on meanwhile, or `resume` parses on
+        self._write_buffer.transport.resume_reading()
+        self.data_received(b"")
 
     def pause_writing(self) -> None:
         """Pause the source: the upstream takes the body more slowly than it comes."""

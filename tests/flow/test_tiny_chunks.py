@@ -1,0 +1,129 @@
+"""Bodies and sockets of many tiny pieces: they pass whole, and others are served between their pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gateway.wire.chunk_lines import MOST
+from gateway.wire.ends import TURN_BYTES
+from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.sockets import ASK, SWITCH
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+    from tests.support.peers import Upstream
+
+NUMBER = 40_000
+HEAD = b"POST /big HTTP/1.1\r\nHost: e\r\nTransfer-Encoding: chunked\r\n\r\n"
+GET = b"GET /small HTTP/1.1\r\nHost: e\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+ANSWER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+LAST = b"0\r\n\r\n"
+TURNS = 40
+"""Turns of the loop within which a request is answered, whatever else goes on."""
+
+
+def tiny(number: int, extension: bytes = b"") -> bytes:
+    return b"".join(b"1%b\r\n%c\r\n" % (extension, 97 + n % 26) for n in range(number))
+
+
+@pytest.mark.parametrize("extension", [b"", b" ; a=b"])
+async def test_a_body_of_tiny_chunks_arrives_whole_and_so_does_what_follows_it(
+    client: Client, upstream: Upstream, extension: bytes
+) -> None:
+    answer = await client.exchange(HEAD + tiny(NUMBER, extension) + LAST + GET)
+    assert answer.status == 200
+    assert upstream.requests[0].body == bytes(97 + n % 26 for n in range(NUMBER))
+    assert (await client.response()).status == 200
+    assert upstream.requests[1].start == b"GET /small HTTP/1.1"
+
+
+@pytest.mark.parametrize("extension", [b"", b" ; a=b"])
+@pytest.mark.parametrize("number", [MOST - 1, MOST, MOST + 1, 5 * MOST, NUMBER])
+async def test_an_answer_of_tiny_chunks_arrives_whole_and_its_connection_goes_on(
+    client: Client, upstream: Upstream, extension: bytes, number: int
+) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_head(reader)
+            writer.write(ANSWER + tiny(number, extension) + LAST)
+            await writer.drain()
+
+    upstream.script = script
+    for _ in range(2):
+        answer = await client.exchange(GET)
+        assert answer.body == bytes(97 + n % 26 for n in range(number))
+    assert upstream.connections == 1
+
+
+async def test_a_flood_of_tiny_chunks_keeps_nobody_waiting(gateway: Gateway, upstream: Upstream) -> None:
+    taken = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        if b"/small" in (await read_head(reader)).start:
+            writer.write(OK)
+            await writer.drain()
+            return
+        while piece := await reader.read(1 << 16):
+            taken += piece.count(b"\r\n") // 2
+
+    upstream.script = script
+    async with Client(gateway.address) as flood:
+        await flood.send(HEAD)
+
+        async def send() -> None:
+            with suppress(ConnectionError):
+                while True:
+                    await flood.send(tiny(4 * NUMBER))
+
+        sending = asyncio.create_task(send())
+        async with asyncio.timeout(PATIENCE):
+            while taken < 10 * MOST:
+                await asyncio.sleep(0)
+        for _ in range(5):
+            async with Client(gateway.address) as other:
+                before = taken
+                assert (await other.exchange(GET)).status == 200
+                assert taken - before <= TURNS * MOST
+        sending.cancel()
+
+
+async def test_a_flood_through_a_socket_is_read_by_turns(gateway: Gateway, upstream: Upstream) -> None:
+    taken = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        if b"/small" in (await read_head(reader)).start:
+            writer.write(OK)
+            await writer.drain()
+            return
+        writer.write(SWITCH)
+        while piece := await reader.read(1 << 20):
+            taken += len(piece)
+
+    upstream.script = script
+    async with Client(gateway.address) as flood:
+        await flood.send(ASK)
+        assert (await read_head(flood.reader)).status == 101
+        pings = b"\x89\x80abcd" * 100_000
+
+        async def send() -> None:
+            with suppress(ConnectionError):
+                while True:
+                    await flood.send(pings)
+
+        sending = asyncio.create_task(send())
+        async with asyncio.timeout(PATIENCE):
+            while taken < 10 * TURN_BYTES:
+                await asyncio.sleep(0)
+        for _ in range(5):
+            async with Client(gateway.address) as other:
+                before = taken
+                assert (await other.exchange(GET)).status == 200
+                assert taken - before <= TURNS * 4 * TURN_BYTES
+        sending.cancel()
