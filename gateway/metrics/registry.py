@@ -45,6 +45,7 @@ KNOWN_DROPS: Final = (
     ("499", "write_timeout"),
     ("503", "too_many_connections"),
     ("503", "too_many_of_network"),
+    ("503", "too_many_uploads"),
     ("503", "descriptors"),
     ("503", "upstream_busy"),
     ("503", "upstream_breaker"),

@@ -15,7 +15,7 @@ from typing import Final
 from gateway.metrics.families import GATEWAY, UPSTREAM
 
 NOBODY: Final = ""
-_OF_CLIENTS: Final = frozenset({"not_implemented", "http_version", "too_many_of_network"})
+_OF_CLIENTS: Final = frozenset({"not_implemented", "http_version", "too_many_of_network", "too_many_uploads"})
 """Reasons for statuses of 500 and above that are the client's doing."""
 _INTERNAL: Final = "internal"
 _SERVER_ERROR: Final = 500

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gateway.proxy.delivery import Delivered
     from gateway.proxy.grown import Growth
     from gateway.proxy.streams import Stream
+    from gateway.proxy.uploads import Upload
     from gateway.wire.inbound import Inbound
 
 
@@ -33,6 +34,7 @@ class Exchange(DecisionContext):
         head_refused: The upstream may have refused it for the size of its head.
         stream: Its body, or its answer's, while that flows; None for what was complete at once.
         delivered: What its route's traffic policy did with it; None if nothing.
+        upload: Its count among its network's uploads; None if its body was there when it was sent on.
         growth: By how much its head grew here; None where it is not reported.
     """
 
@@ -53,6 +55,7 @@ class Exchange(DecisionContext):
         "sent",
         "status",
         "stream",
+        "upload",
     )
 
     def __init__(self, inbound: Inbound, request_id: bytes, started: float) -> None:
@@ -69,4 +72,5 @@ class Exchange(DecisionContext):
         self.head_refused = False
         self.stream: Stream | None = None
         self.growth: Growth | None = None
+        self.upload: Upload | None = None
         self.delivered: Delivered | None = None

@@ -11,7 +11,7 @@
        principal   = await authenticate(credential) 401, store unreachable 503
        permit      = authorize(principal, route)    403
        limit(caller)                                429       to here: authorizer.py
-       admit(body length, load)                     413 503
+       admit(body length, load, uploads)            413 503
        charge(permit)                               429       where quotas are on
        start       = prepare(exchange, permit)      400 500 508   upstream_start.py
        response    = await send(request)            502 503 504
@@ -133,6 +133,8 @@ class Pipeline:
             self.in_flight -= 1
             if exchange.hold is not None:
                 exchange.hold.release()
+            if exchange.upload is not None:
+                exchange.upload.over()
             self.recorder.record(exchange)
 
     async def _forward(self, exchange: Exchange) -> None:
@@ -178,6 +180,7 @@ class Pipeline:
         Raises:
             ContentTooLarge: the body is, or announces to be, larger than the route accepts.
             Shed: other requests come first.
+            TooManyUploads: the client's network has too many uploads at work.
         """
         inbound = exchange.inbound
         inbound.limit = limit = route.body_limit
@@ -190,6 +193,9 @@ class Pipeline:
                 if exchange.hold is not None:  # what is shed takes nothing of rate limits
                     exchange.hold.withdraw(time.monotonic())
                 raise
+        if not (inbound.complete or route.internal) and exchange.parsed is not None:
+            client, upstream = exchange.parsed.origin.client, route.upstream
+            exchange.upload = upstream.uploads.begin(inbound, client, upstream.pool.limits.connections)
 
     async def _reauthorize(self, exchange: Exchange) -> bytes:
         """Decide again about a request that has waited, and return the start of its next attempt."""

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from gateway.faults import Fault, describe
 from gateway.proxy.clock import http_date
-from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, WaitedTooLong, WaitingRoomFull
+from gateway.proxy.traffic_faults import (
+    BreakerOpen,
+    DeadlinePassed,
+    TooManyUploads,
+    WaitedTooLong,
+    WaitingRoomFull,
+)
 from gateway.security_fields import SECURITY_FIELDS
 from gateway.wire.drive import Abandoned
 from gateway.wire.faults import (
@@ -45,6 +51,9 @@ class _Row:
 _UPSTREAM: dict[type[UpstreamFault], _Row] = {
     PoolExhausted: _Row(503, "The upstream is busy, try again shortly", "upstream_busy"),
     BreakerOpen: _Row(503, "The upstream has too many requests, try again shortly", "upstream_breaker"),
+    TooManyUploads: _Row(
+        503, "Too many uploads come from your network at once, try again shortly", "too_many_uploads"
+    ),
     WaitingRoomFull: _Row(503, "The upstream is away, try again shortly", "upstream_waiting"),
     DeadlinePassed: _Row(504, "The answer did not begin in time", "upstream_deadline"),
     UpstreamUnreachable: _Row(502, "The upstream cannot be reached", "upstream_unreachable"),

@@ -9,6 +9,10 @@ class BreakerOpen(UpstreamFault):
     """The upstream has as many requests at work as its breaker allows."""
 
 
+class TooManyUploads(UpstreamFault):
+    """The client's network holds its share of the upstream's connections with bodies that are still coming."""
+
+
 class WaitingRoomFull(UpstreamFault):
     """The upstream cannot be reached, and as many requests as may wait for it do so already."""
 

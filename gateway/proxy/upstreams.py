@@ -8,6 +8,7 @@ from gateway.metrics import UpstreamMeter
 from gateway.proxy.delivery import Delivery
 from gateway.proxy.hash_key import HashKey
 from gateway.proxy.places import Places
+from gateway.proxy.uploads import Uploads
 from gateway.traffic.cluster import Cluster
 from gateway.wire.pool import UpstreamPool
 
@@ -28,6 +29,7 @@ class Upstream:
         delivery: The traffic policy of its requests; None if none is configured.
         terms: The same, whether or not something is configured: what a route's own policy is made from.
         cluster: Its endpoints, and which of them a request goes to.
+        uploads: Its requests whose bodies are still coming.
         hash_key: What of a request its endpoint follows from; None where the cluster's policy chooses.
     """
 
@@ -43,3 +45,4 @@ class Upstream:
     terms: Delivery | None = None
     cluster: Cluster = field(default_factory=Cluster)
     hash_key: HashKey | None = None
+    uploads: Uploads = field(default_factory=Uploads)

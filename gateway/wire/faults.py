@@ -64,4 +64,4 @@ class DescriptorsExhausted(Exception):
 
 
 class PoolExhausted(UpstreamFault):
-    """Every connection is busy, and the queue of waiting exchanges is full."""
+    """Every connection is busy, and the queue of waiting exchanges is full or was waited in for too long."""

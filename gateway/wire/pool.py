@@ -3,7 +3,7 @@
 Laws:
 
 - At most ``connections`` are open or opening. At most ``pending`` exchanges wait for one, in order, none longer than
-  the connect timeout; a further exchange is refused at once (:class:`PoolExhausted`).
+  the connect timeout; a further exchange, and one that waited so long, are refused (:class:`PoolExhausted`).
 - An exchange that asks for an endpoint gets a connection to it if the pool has one that is idle, or room for one more.
 - If the pool is full, the exchange takes the next connection that is released, whatever its endpoint is. That
   connection is closed, and one to the asked endpoint opened, if the exchange accepts no other endpoint, if the other
@@ -24,7 +24,6 @@ from gateway.wire.drive import Signal, settled
 from gateway.wire.faults import (
     DescriptorsExhausted,
     PoolExhausted,
-    UpstreamTimedOut,
 )
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.lifetimes import Lifetimes
@@ -152,8 +151,8 @@ class UpstreamPool:
             only_that_endpoint: A released connection to another endpoint does not suffice.
 
         Raises:
-            PoolExhausted: too many exchanges are waiting already.
-            UpstreamTimedOut: connecting or waiting took too long.
+            PoolExhausted: too many exchanges are waiting already, or this one waited too long.
+            UpstreamTimedOut: connecting took too long.
             UpstreamUnreachable: connecting failed.
             DescriptorsExhausted: the process has no descriptor left.
         """
@@ -206,7 +205,7 @@ class UpstreamPool:
         signal: Signal[UpstreamConnection | None] = Signal()
         timer = asyncio.get_running_loop().call_later(
             self.limits.connect_timeout_seconds,
-            lambda: signal.fail(UpstreamTimedOut("no connection to the upstream became free in time")),
+            lambda: signal.fail(PoolExhausted("no connection to the upstream became free in time")),
         )
         self._waiting.append(signal)
         try:

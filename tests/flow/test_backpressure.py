@@ -202,7 +202,7 @@ async def test_a_request_that_waited_in_vain_leaves_the_line(start: Start, upstr
         for _ in range(3):  # each time both places are free again
             assert [
                 answer.status for answer in await asyncio.gather(one.exchange(GET), two.exchange(GET))
-            ] == [504, 504]
+            ] == [503, 503]
 
 
 async def test_a_connection_is_idle_after_a_slow_answer_too(start: Start, upstream: Upstream) -> None:

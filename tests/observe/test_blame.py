@@ -152,6 +152,7 @@ def test_a_detail_never_ends_in_empty_parentheses(
     [
         (200, "", False, ""),
         (503, "too_many_of_network", False, ""),
+        (503, "too_many_uploads", False, ""),
         (503, "too_many_connections", False, "gateway"),
         (503, "overloaded", True, "gateway"),
         (500, "", True, "gateway"),
