@@ -6,14 +6,14 @@ import ssl
 from typing import Final
 
 from gateway.wire.descriptors import NO_ROOM
-from gateway.wire.faults import DescriptorsExhausted, UpstreamNotConnected, UpstreamUnreachable, caused
+from gateway.wire.faults import DescriptorsExhausted, UpstreamNotConnected, UpstreamUnreachable
 from gateway.wire.tls import upstream_fault
 
 NO_DESCRIPTOR: Final = "the process has no file descriptor left for a connection to the upstream"
 
 
 def dial_fault(error: OSError, unresolved: str) -> Exception:
-    """Return the fault of a dial that ended with `error`, which is its cause.
+    """Return the fault of a dial that ended with `error`.
 
     Args:
         error: What the event loop, OpenSSL or the resolver raised.
@@ -22,10 +22,6 @@ def dial_fault(error: OSError, unresolved: str) -> Exception:
     Returns:
         An UpstreamFault, or DescriptorsExhausted.
     """
-    return caused(_fault(error, unresolved), error)
-
-
-def _fault(error: OSError, unresolved: str) -> Exception:
     if isinstance(error, ssl.SSLError):
         return upstream_fault(error)
     if isinstance(error, TimeoutError):

@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT, UNAVAILABLE = 408, 503
 LINGER_SECONDS: Final = 2.0
-"""After a refusal, received bytes are read and dropped for this long: a reset would destroy the answer on its way."""
+"""A refused client is read from until nothing came for so long: a reset would destroy the answer on its way."""
+LONGEST_LINGER_SECONDS: Final = 30.0
 
 
 class _Serving(Drive):
@@ -95,7 +96,8 @@ class DownstreamConnection:
         self._queue: list[Inbound] = []  # a short list, which compiled code reads faster than a deque
         self._reader = RequestParser(self, listener.limits, self._queue, listener.templates)
         self._head_seconds = listener.limits.head_seconds
-        self._stalled = False  # it was dropped since its client took nothing
+        self._stalled = False  # dropped because the client read nothing until the write deadline
+        self._lingers_until = 0.0
         self._full = self._paused = False  # flow control: written too much; reading is paused
         self._buffered = 0  # bytes that the client had not taken when its write deadline was set
         self.deadline: float | None = None
@@ -158,6 +160,7 @@ class DownstreamConnection:
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, then serve the requests they completed."""
         if self._state > SERVING:
+            self._linger_on()
             return
         last = self._queue[-1] if self._queue else self._active
         if last is not None and last.head.upgrade:
@@ -174,6 +177,11 @@ class DownstreamConnection:
                 self._wait_for_the_next()
         elif self._state == HEAD and not self._reader.in_head:
             self._state = DOWNSTREAM.after(self._state, QUEUE)
+
+    def _linger_on(self) -> None:
+        """Read and drop bytes for some more time: a client that still sends has not seen its answer."""
+        if self._state == LINGERING and self._write_buffer is not None and not self._write_buffer.buffered():
+            self.deadline = min(self._deadlines.after(LINGER_SECONDS), self._lingers_until)
 
     def pause_writing(self) -> None:
         """Pause the source of the answer: the client takes it more slowly than it comes."""
@@ -332,6 +340,7 @@ class DownstreamConnection:
             buffer.transport.write_eof()
             self._buffered = sys.maxsize  # larger than any buffer, so that the first expiry sees progress
             self.deadline = self._deadlines.after(LINGER_SECONDS)
+            self._lingers_until = self._deadlines.after(LONGEST_LINGER_SECONDS)
             self.regulate()
         else:
             self._state = DOWNSTREAM.after(self._state, CLOSE)

@@ -24,6 +24,7 @@ from gateway.wire.drive import Signal, settled
 from gateway.wire.faults import (
     DescriptorsExhausted,
     PoolExhausted,
+    caused,
 )
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.lifetimes import Lifetimes
@@ -228,7 +229,7 @@ class UpstreamPool:
             return await settled(dial)
         except OSError as error:  # TLS errors and timeouts are such too
             fault = dial_fault(error, "" if self.endpoints is None else self.endpoints.awaited)
-            raise fault from error
+            raise caused(fault, error) from error
         except BaseException:
             # The exchange is gone. The dial goes on, so the count stays right and the next exchange can use the
             # connection.

@@ -232,6 +232,16 @@ async def test_answers_that_are_still_to_be_taken_outlast_the_linger(gateway: Ga
         assert (await client.response()).status == 400
 
 
+async def test_a_refused_upload_is_read_for_as_long_as_it_comes(start: Start) -> None:
+    gateway = await start(limit={"body_bytes": 1000})
+    async with Client(gateway.address) as client:
+        await client.send(b"POST /health HTTP/1.1\r\nHost: e\r\nContent-Length: 100000000\r\n\r\n")
+        for _ in range(35):  # longer than the linger without a byte
+            await asyncio.sleep(0.1)
+            await client.send(b"z" * 10_000)
+        assert (await client.response()).status == 413
+
+
 async def test_an_upload_behind_an_early_head_is_not_silence(start: Start, upstream: Upstream) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
