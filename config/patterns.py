@@ -5,10 +5,13 @@
     /api/users            this path
     /api/users/{id}       any one non-empty segment in place of {id}
     /api/*                /api and everything below it
+    /files/{name:opaque}  any one last segment, which the server splits off before it decodes it
 
 Laws:
 
 - A pattern is written decoded, and is matched with the one canonical path of a request, segment by segment.
+- Only a last segment may be opaque. Which requests a pattern matches is the same with and without: only targets that
+  are refused everywhere else are accepted besides (:mod:`gateway.proxy.target`).
 - A pattern is more specific than another if the other matches all of its paths too. Two patterns *cross* if they share
   some paths and neither covers the other: then the patterns determine no order.
 """
@@ -24,7 +27,7 @@ DEEPEST: Final = 32
 """Most segments of a pattern."""
 
 _SEGMENT: Final = re.compile(r"(?!\.{1,2}\Z)[^\x00-\x20\x7f/?#*\\;%{}]*")
-_PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,31})\}")
+_PARAMETER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,31})(:opaque)?\}")
 
 
 class Relation(Enum):
@@ -45,15 +48,17 @@ class PathPattern:
         segments: The texts between the slashes; None for any one non-empty segment.
         below: Everything below matches too.
         names: The name of each parameter, and the index of its segment.
+        opaque: The last segment is a parameter that may hold encoded slashes and the like.
     """
 
     segments: tuple[str | None, ...]
     below: bool
     names: tuple[tuple[str, int], ...] = ()
+    opaque: bool = False
 
     @classmethod
     def parse(cls, text: str) -> PathPattern:
-        """Parse ``/path``, with ``{name}`` for a segment and a final ``/*`` for everything below.
+        """Parse ``/path``, with ``{name}`` for a segment, and a final ``{name:opaque}`` or ``/*``.
 
         Raises:
             ValueError: the text has another form; the message says what to write.
@@ -68,11 +73,14 @@ class PathPattern:
             raise ValueError(f"should have at most {DEEPEST} segments")
         segments: list[str | None] = []
         names: dict[str, int] = {}
+        opaque = False
         for place, part in enumerate(parts):
             parameter = _PARAMETER.fullmatch(part)
             if parameter is not None:
                 if parameter[1] in names:
                     raise ValueError(f"names {{{parameter[1]}}} twice")
+                if opaque := parameter[2] is not None:
+                    _check_is_last(parameter[1], last=place == len(parts) - 1 and not below)
                 names[parameter[1]] = place
                 segments.append(None)
                 continue
@@ -84,7 +92,7 @@ class PathPattern:
                     "a * stands only at the very end, after a /"
                 )
             segments.append(part)
-        return cls(tuple(segments), below, tuple(names.items()))
+        return cls(tuple(segments), below, tuple(names.items()), opaque)
 
     @property
     def folded(self) -> tuple[str | None, ...]:
@@ -92,12 +100,19 @@ class PathPattern:
         return tuple(None if segment is None else segment.lower() for segment in self.segments)
 
     def __str__(self) -> str:
-        named = {place: f"{{{name}}}" for name, place in self.names}
+        mark = ":opaque" if self.opaque else ""
+        last = len(self.segments) - 1
+        named = {place: f"{{{name}{mark if place == last else ''}}}" for name, place in self.names}
         parts = [
             named.get(place, "{}") if segment is None else segment
             for place, segment in enumerate(self.segments)
         ]
         return "/" + "/".join([*parts, "*"] if self.below else parts)
+
+
+def _check_is_last(name: str, *, last: bool) -> None:
+    if not last:
+        raise ValueError(f"{{{name}:opaque}} should be the last segment, with nothing below it")
 
 
 def compare(one: PathPattern, other: PathPattern) -> Relation:

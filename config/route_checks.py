@@ -70,6 +70,9 @@ def _about_paths(entry: RouteEntry) -> Iterator[Problem]:
     if entry.strip_prefix is not None and entry.rewrite is not None:
         yield ("rewrite",), "`strip_prefix` and `rewrite` together; keep one of them"
     for path in (path for match in entry.match for path, _ in match.patterns):
+        if path.opaque and (entry.strip_prefix or entry.rewrite):
+            key = "strip_prefix" if entry.strip_prefix else "rewrite"
+            yield (key,), f"{path} is forwarded as it came, which is what opaque means; leave out `{key}`"
         if entry.strip_prefix is not None:
             prefix = tuple(entry.strip_prefix.lower()[1:].split("/"))
             if path.folded[: len(prefix)] != prefix:

@@ -50,13 +50,19 @@ def _guarded(text: str) -> str:
         raise ValueError(
             "should be a path such as /billing/admin, without a / or /* at its end: what is below is meant anyway"
         )
+    if pattern.opaque:
+        raise ValueError(
+            "should have no {name:opaque}, which is for `path` alone: a prefix has more below it"
+        )
     return text
 
 
 def _rewrite(text: str) -> str:
-    PathPattern.parse(text)
+    pattern = PathPattern.parse(text)
     if not text.isascii():
         raise ValueError("should be ASCII: it is sent as it is written")
+    if pattern.opaque:
+        raise ValueError("should have {name} without :opaque: that is for `match`")
     return text
 
 

@@ -120,7 +120,9 @@ class Match(Entry):
 
     path: Paths | None = Field(
         None,
-        description="/path, /path/{name} for any one segment, /path/* for the path and everything below; or several.",
+        description="/path, /path/{name} for any one segment, /path/* for the path and everything below; or several. "
+        "/path/{name:opaque} takes a last segment with encoded slashes and the like, for a server that splits the path "
+        "before it decodes.",
     )
     prefix: Prefixes | None = Field(
         None,

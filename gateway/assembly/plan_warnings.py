@@ -5,6 +5,7 @@ A mistake that no plan may have is a problem of :mod:`config.route_file` instead
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import asks_at_least
@@ -110,7 +111,7 @@ def _other_spellings(plan: RoutePlan) -> Iterator[str]:
         for case, claim in zip(planned.cases, some, strict=True):
             weaker = None if case.prefix else _weaker(plan, planned, list(index.wider(claim)))
             if weaker is not None:
-                path = "/" + str(case.path).strip("/").removesuffix("/*")
+                path = "/" + str(replace(case.path, opaque=False)).strip("/").removesuffix("/*")
                 quoted = f'"{path}"' if "{" in path else path
                 yield (
                     f"{planned.origin}: route {planned.entry.name}: other spellings of {path}, such as {path}/, "

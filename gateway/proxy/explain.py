@@ -104,7 +104,7 @@ class Explainer:
         }
         try:
             authorizer.read(context, asked.client)
-            context.target = parse_target(context.head)
+            context.target = parse_target(context.head, opaque=authorizer.routes.opaque)
             route, permit = await attend(authorizer.decide(context))
             start = self._upstream_start.prepare(context, permit)
         except (AuthError, GatewayFault, ProtocolError) as error:

@@ -133,7 +133,7 @@ class ForwardAuth:
                 "or to leave it out of its decision request if services may have it (docs/integrations)"
             )
         exchange.head = head = self._described(endpoint, asked)
-        exchange.target = parse_target(head)
+        exchange.target = parse_target(head, opaque=self._authorizer.routes.opaque)
         route, permit = await self._authorizer.decide(exchange)
         contradicted = parsed.contradicts(asked, permit.principal)
         if contradicted and endpoint != ENVOY and not route.shadow:

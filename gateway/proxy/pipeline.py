@@ -145,7 +145,7 @@ class Pipeline:
         if inbound.fault is not None:
             raise inbound.fault
         authorizer.read(exchange, inbound.connection.peer, inbound.connection.secured)
-        exchange.target = target = parse_target(head)
+        exchange.target = target = parse_target(head, opaque=authorizer.routes.opaque)
         if target.path == "*":
             exchange.status = 204
             start = b"%bDate: %b\r\nX-Request-ID: %b\r\n" % (_ASTERISK, http_date(), exchange.request_id)

@@ -136,6 +136,13 @@ class PrefixGuard(Generic[R]):
                 break  # a rule of a host goes before those of wider hosts, whatever the path
         return rule
 
+    def spelt(self, host: str, method: bytes, path: str) -> list[R]:
+        """Return the rule of each prefix that a path spells, by the hosts that they are for."""
+        segments = segments_of(path)
+        roots = (self._roots.get(name) for name in (host, f"*.{host.partition('.')[2]}", ""))
+        found = (_deepest(root, segments, 0, method) for root in roots if root is not None)
+        return [rule for rule in found if rule is not None]
+
     def _may_give_way(self, rule: R) -> bool:
         """Return whether some prefix takes precedence over `rule`; looked up once for each rule of the table."""
         known = self._concerns.get(id(rule))

@@ -7,6 +7,8 @@ Laws:
 - The most specific rule wins, in the order of :mod:`gateway.proxy.matching`. Hosted routes come before any rule.
 - A rule that needs a credential matches in any case (``/API/users`` is not outside ``/api``); a rule that admits
   anonymous callers matches exactly.
+- A path with an encoded segment is taken by a rule that declares it opaque, and by no other. It is refused where one of
+  its decodings is a hosted path, or falls under a rule that is not the same or a wider one.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import Requirement
-from config.patterns import PathPattern
-from gateway.faults import MethodNotAllowed, NotFound
+from config.patterns import PathPattern, Relation, compare
+from gateway.faults import GatewayFault, MethodNotAllowed, NotFound
 from gateway.limits.limit import RouteLimits
 from gateway.metrics import RouteMeter
 from gateway.proxy.cors import CorsPolicy
@@ -25,6 +27,7 @@ from gateway.proxy.header_edits import HeaderEdits
 from gateway.proxy.matching import Tree
 from gateway.proxy.prefixes import PrefixGuard
 from gateway.proxy.rewriting import Rewrite
+from gateway.proxy.target import is_encoded, readings, refusal_of
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.faults import caused
 
@@ -127,6 +130,9 @@ def of_method(*names: str) -> frozenset[bytes]:
     return frozenset(name.encode() for name in (*names, *(["HEAD"] if "GET" in names else [])))
 
 
+_AROUND: Final = frozenset({Relation.SAME, Relation.WIDER})
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     path: PathPattern
@@ -144,6 +150,7 @@ class RouteTable:
     Attributes:
         hosted: The routes of each path that the gateway answers itself.
         by_host: Some rule names a host, so `match` needs the request's host.
+        opaque: Some rule has an opaque segment, so targets are parsed with it.
         size: How many routes there are besides the hosted ones.
     """
 
@@ -194,6 +201,8 @@ class RouteTable:
         ]
         self._guard = PrefixGuard(prefixes, endings=endings) if prefixes else None
         self.by_host = self._tree.by_host
+        # Without routes of their own, preflights have one route whatever their path, and none can be refused by it.
+        self.opaque = self._each and any(rule.path.opaque for rule in compiled)
 
     def __repr__(self) -> str:
         return (
@@ -207,28 +216,55 @@ class RouteTable:
         Raises:
             NotFound: no route matches.
             MethodNotAllowed: a route matches, but not for this method.
+            ProtocolError: 400, the path has an encoded segment, and its route declares none.
         """
         if preflight and not self._each:
             return self._given(self._preflight)
         known = self._remembered.get((method, path, host))
         if known is not None:
             return self._given(known.preflight) if preflight else known.route
-        hosted = self._of_hosted(method, path)
-        if hosted is not None:
-            return self._given(self._preflight) if preflight else hosted
+        if self.opaque and is_encoded(path):
+            rule = self._of_opaque(method, path, host)
+        else:
+            hosted = self._of_hosted(method, path)
+            if hosted is not None:
+                return self._given(self._preflight) if preflight else hosted
+            rule = self._of_rules(method, path, host)
+        if len(method) + len(path) + len(host) <= _LONGEST:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[method, path, host] = rule
+        return self._given(rule.preflight) if preflight else rule.route
+
+    def _of_rules(self, method: bytes, path: str, host: str) -> _Rule:
         refused: set[bytes] = set()
         rule = self._tree.find(host, method, path, refused)
         if rule is None:
             if refused:
                 raise MethodNotAllowed(", ".join(sorted(name.decode() for name in refused)))
             raise NotFound("Not found")
-        if self._guard is not None:
-            rule = self._guard.hold(rule, host, method, path)
-        if len(method) + len(path) + len(host) <= _LONGEST:
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
-            self._remembered[method, path, host] = rule
-        return self._given(rule.preflight) if preflight else rule.route
+        return rule if self._guard is None else self._guard.hold(rule, host, method, path)
+
+    def _of_opaque(self, method: bytes, path: str, host: str) -> _Rule:
+        rule = self._tree.find(host, method, path, set())
+        if rule is None or not rule.path.opaque:
+            raise refusal_of(path)
+        for reading in (path, *readings(path)):
+            if self._is_of_another(rule, method, reading, host):
+                raise refusal_of(path)
+        return rule
+
+    def _is_of_another(self, rule: _Rule, method: bytes, path: str, host: str) -> bool:
+        """Return whether a path belongs to what is neither `rule` nor wider than it."""
+        try:
+            if self._of_hosted(method, path) is not None:
+                return True
+        except GatewayFault:
+            return True
+        found = self._tree.find(host, method, path, set())
+        spelt = [] if self._guard is None else self._guard.spelt(host, method, path)
+        others = spelt if found is None else [found, *spelt]
+        return any(compare(other.path, rule.path) not in _AROUND for other in others)
 
     def _of_hosted(self, method: bytes, path: str) -> Route | None:
         fixed, routes = path, self.hosted.get(path.lower())

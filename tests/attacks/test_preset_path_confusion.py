@@ -125,7 +125,12 @@ def test_the_preset_protects_endpoints_to_ask_for() -> None:
 async def test_a_spelling_with_two_readings_reaches_nobody(gate: Gateway, upstream: Upstream) -> None:
     # The refusal looks at the target alone: one method for each path is enough.
     paths = {path: method for method, path in PROTECTED}
+    # A tag's name may hold an encoded ; or #: one reading, and one that asks for the same permission
+    names = {
+        f"{path}{more}" for path in paths if path.startswith("/api/tags/") for more in ("%3b.js", "%23.js")
+    }
     asks = [(method, target) for path, method in paths.items() for target in ambiguous(path)]
+    asks = [(method, target) for method, target in asks if target not in names]
     assert len(asks) > 7000
     for method, target, answer in await asked(gate, asks):
         assert answer.status == 400, (method, target, answer.start)

@@ -22,6 +22,8 @@ def patterns(draw: st.DrawFn) -> PathPattern:
     parts = [f"{{p{place}}}" if part == "{}" else part for place, part in enumerate(parts)]
     if draw(st.booleans()):
         return PathPattern.parse("/" + "/".join([*parts, "*"]))
+    if parts and parts[-1].startswith("{") and draw(st.booleans()):
+        return PathPattern.parse("/" + "/".join([*parts[:-1], parts[-1].replace("}", ":opaque}")]))
     return PathPattern.parse("/" + "/".join([*parts, *([""] if draw(st.booleans()) or not parts else [])]))
 
 

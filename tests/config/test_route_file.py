@@ -115,6 +115,7 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
             "a final /* stands for what is below, and /a/{id} has nothing below",
         ),
         ("{auth: public, rewrite: /b/../c}", "segment '..' should be plain text"),
+        ("{auth: public, rewrite: '/b/{id:opaque}'}", "should have {name} without :opaque"),
         ("{auth: public, rewrite: /caf\u00e9}", "should be ASCII"),
         ("{auth: public, headers: {set: {X-User-ID: x}}}", "X-User-ID is a header of the gateway's own"),
         ("{auth: public, headers: {add: {x_user.id: x}}}", "x_user.id is a header of the gateway's own"),
@@ -181,11 +182,27 @@ def test_a_name_stands_for_one_route(tmp_path: Path) -> None:
         ("match: {prefix: /a/*}", "should be a path such as /billing/admin, without a / or /*"),
         ("match: {prefix: /}", "should be a path such as /billing/admin, without a / or /*"),
         ("match: {prefix: a}", "routes[0].match.prefix[0]: should begin with /"),
+        ("match: {prefix: '/a/{b:opaque}'}", "should have no {name:opaque}, which is for `path` alone"),
         ("match: {prefix: /c/d}, strip_prefix: /c/d/e", "/c/d/* is not below /c/d/e"),
         ("match: {prefix: /c}, rewrite: /d", "/c/* has paths below, all of which would become /d"),
     ],
 )
 def test_what_a_prefix_cannot_mean_is_refused(tmp_path: Path, rest: str, told: str) -> None:
+    text = f"routes: [{{name: r, auth: required, {rest}}}]"
+    assert any(told in problem for problem in problems(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("rest", "told"),
+    [
+        ("match: {path: '/a/{b:opaque}/c'}", "{b:opaque} should be the last segment, with nothing below it"),
+        ("match: {path: '/a/{b:opaque}/*'}", "{b:opaque} should be the last segment, with nothing below it"),
+        ("match: {path: '/a/{b:regex}'}", "segment '{b:regex}' should be plain text"),
+        ("match: {path: '/a/{b:opaque}'}, strip_prefix: /a", "/a/{b:opaque} is forwarded as it came"),
+        ("match: {path: '/a/{b:opaque}'}, rewrite: '/{b}'", "/a/{b:opaque} is forwarded as it came"),
+    ],
+)
+def test_what_an_opaque_segment_cannot_mean_is_refused(tmp_path: Path, rest: str, told: str) -> None:
     text = f"routes: [{{name: r, auth: required, {rest}}}]"
     assert any(told in problem for problem in problems(tmp_path, text))
 
