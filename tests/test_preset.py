@@ -19,7 +19,7 @@ from gateway.cli import main
 from gateway.metrics import Metrics
 from gateway.proxy.routes import RouteTable
 from tests.proxy.nowhere import NOWHERE
-from tests.support.calls import bearer, request
+from tests.support.calls import ask, bearer, is_refusal, request
 from tests.support.peers import Client
 from tests.support.worlds import PASSWORD
 from tests.whatomate_endpoints import Endpoint, read_table, stricter_section
@@ -222,6 +222,52 @@ async def test_an_unlisted_endpoint_is_for_role_writers_until_a_line_of_the_file
     gate = await start(world.url, preset="whatomate", routes=routes)
     async with Client(gate.address) as client:
         assert (await client.exchange(raw)).status == 200
+
+
+async def test_the_pages_that_choose_an_account_may_list_accounts(
+    world: World, start: Start, upstream: Upstream
+) -> None:
+    gate = await start(world.url, preset="whatomate")
+    pages = (
+        "templates",
+        "flows.whatsapp",
+        "campaigns",
+        "call_logs",
+        "ivr_flows",
+        "chat",
+        "contacts",
+        "accounts",
+    )
+    for page in pages:
+        user = await add_user(world, await add_role(world, f"reads {page}", {f"{page}:read"}))
+        answer = await ask(gate, request("GET", "/api/accounts", bearer(world.token(user))))
+        assert answer.status == 200, (page, answer.body)
+    stranger = await add_user(world, await add_role(world, "reads tags", {"tags:read"}))
+    is_refusal(await ask(gate, request("GET", "/api/accounts", bearer(world.token(stranger)))), 403)
+
+
+async def test_agents_change_canned_responses_once_the_lines_of_the_page_open_them(
+    world: World, start: Start, tmp_path: Path
+) -> None:
+    agent = bearer(world.token(world.agent))
+    asks = [
+        request("POST", "/api/canned-responses", agent, body=b"{}"),
+        request("PUT", f"/api/canned-responses/{ID}", agent, body=b"{}"),
+        request("DELETE", f"/api/canned-responses/{ID}", agent),
+    ]
+    gate = await start(world.url, preset="whatomate")
+    for raw in asks:
+        is_refusal(await ask(gate, raw), 403)
+    (lines,) = re.findall(
+        r"```yaml\n(routes:\n  - name: canned-responses-write\n.*?)```",
+        PAGE.read_text(encoding="utf-8"),
+        re.DOTALL,
+    )
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(lines, encoding="utf-8")
+    gate = await start(world.url, preset="whatomate", routes=routes)
+    for raw in asks:
+        assert (await ask(gate, raw)).status == 200
 
 
 async def add_role(world: World, name: str, permissions: set[str]) -> str:

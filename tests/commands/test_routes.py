@@ -121,13 +121,15 @@ def test_check_config_warns_of_a_path_above_a_weaker_one_and_takes_its_own_advic
     assert (result.exit_code, "other spellings" in result.stderr) == (0, False)
 
 
-def test_check_config_has_no_doubt_about_the_example_of_the_presets_page(run: Run, tmp_path: Path) -> None:
+def test_check_config_has_no_doubt_about_the_examples_of_the_presets_page(run: Run, tmp_path: Path) -> None:
     """What falls to the preset's route for all else asks for roles:write, and with that for all there is."""
     page = (Path(__file__).parents[2] / "docs/preset.md").read_text()
-    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 2
     environment = {**ENOUGH, "GATEWAY_PRESET": "whatomate", "GATEWAY_COOKIES": "on"}
-    result = run("check-config", **environment, GATEWAY_ROUTES=put(tmp_path, example))
-    assert (result.exit_code, result.stderr) == (0, "")
+    for example in examples:
+        result = run("check-config", **environment, GATEWAY_ROUTES=put(tmp_path, example))
+        assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_check_config_does_not_warn_where_nothing_weaker_is_behind(run: Run, tmp_path: Path) -> None:
