@@ -31,6 +31,18 @@ def cookie_doubts(settings: Settings) -> Iterator[tuple[str, str]]:
         )
 
 
+def cors_doubts(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield a warning where pages of other origins may call, and can sign nobody in."""
+    if settings.cookies and settings.cors.origins and not settings.cors.credentials:
+        yield (
+            "GATEWAY_CORS_CREDENTIALS",
+            (
+                "off, so pages of GATEWAY_CORS_ORIGINS may neither sign in here nor send cookies; set it to on if they "
+                "are to"
+            ),
+        )
+
+
 def cors(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield a problem where any page could call with cookies."""
     # Any page can make itself a null origin, by a sandboxed frame: that would be every page, with cookies.

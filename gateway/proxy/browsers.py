@@ -55,7 +55,7 @@ class BrowserPolicy:
         """
         head = context.head
         if route.cookies and head.method not in _SAFE and not _is_welcome(head, parsed, route, stranger=True):
-            raise OriginRefused("Pages of this origin may not sign in here; see GATEWAY_CORS_ORIGINS")
+            raise _refused(head, route, "sign in here")
         if principal.method is not AuthMethod.COOKIE:
             return
         if head.method not in _SAFE:
@@ -64,7 +64,7 @@ class BrowserPolicy:
             sent = tuple(head.every(b"x-csrf-token"))
             self._csrf.check(sent, cookies, principal.session_id, own_page=own_page)
         elif _is_handshake(head) and not _is_welcome(head, parsed, route, stranger=False):
-            raise OriginRefused("Pages of this origin may not open a WebSocket; see GATEWAY_CORS_ORIGINS")
+            raise _refused(head, route, "open a WebSocket by cookie")
 
     def proof(self, head: RequestHead, parsed: ParsedHeaders, principal: Principal) -> int:
         """Return how strongly a request by cookie proves that its user meant it, independent of the page that sent it.
@@ -76,6 +76,16 @@ class BrowserPolicy:
             return BOUND
         sent = tuple(head.every(b"x-csrf-token"))
         return self._csrf.proof(sent, parsed.cookies.every(CSRF), principal.session_id)
+
+
+def _refused(head: RequestHead, route: Route, what: str) -> OriginRefused:
+    """Return the refusal of a page's request, which names the setting that it lacks."""
+    cors = route.cors
+    if cors is not None and not cors.credentials and cors.allows(origin_of(head)):
+        return OriginRefused(
+            f"Pages of this origin may call, but not {what}: GATEWAY_CORS_CREDENTIALS is off"
+        )
+    return OriginRefused(f"Pages of this origin may not {what}; see GATEWAY_CORS_ORIGINS")
 
 
 def own_page_line(head: RequestHead, parsed: ParsedHeaders, route: Route) -> bytes:

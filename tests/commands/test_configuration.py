@@ -76,6 +76,20 @@ def test_check_config_warns_where_whatomates_pages_cannot_sign_in(run: Run) -> N
         assert (warning in run("check-config", **ENOUGH, **more).stderr) is warned
 
 
+def test_check_config_warns_where_pages_of_other_origins_cannot_sign_in(run: Run) -> None:
+    warning = (
+        "warning: GATEWAY_CORS_CREDENTIALS: off, so pages of GATEWAY_CORS_ORIGINS may neither sign in here"
+    )
+    pages = {"GATEWAY_CORS_ORIGINS": "https://app.example.com"}
+    for more, warned in (
+        ({"GATEWAY_COOKIES": "on", **pages}, True),
+        ({"GATEWAY_COOKIES": "on", **pages, "GATEWAY_CORS_CREDENTIALS": "on"}, False),
+        ({"GATEWAY_COOKIES": "on"}, False),
+        (pages, False),
+    ):
+        assert (warning in run("check-config", **ENOUGH, **more).stderr) is warned
+
+
 def test_check_config_shows_what_holds_and_no_secret(run: Run) -> None:
     result = run(
         "check-config",

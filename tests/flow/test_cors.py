@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.calls import ask, bearer, get, is_refusal, post, request
 from tests.support.peers import Client, read_head
+from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     import asyncio
@@ -166,3 +167,25 @@ async def test_repeated_requests_are_told_apart_by_their_origin(gate: Gateway, u
             answer = await client.exchange(get("/x", origin))
             allowed = answer.one("Access-Control-Allow-Origin")
             assert allowed == (None if origin == EVIL else origin.removeprefix("Origin: "))
+
+
+# -- which setting is missing -------------------------------------------------------------------------------------
+
+
+async def test_a_page_that_may_not_sign_in_is_told_which_setting_it_lacks(world: World, start: Start) -> None:
+    listed, stranger = "GATEWAY_CORS_CREDENTIALS is off", "see GATEWAY_CORS_ORIGINS"
+    gate = await start(world.url, cookies=True, cors={"origins": (APP,)})
+    form = {"email": "agent@example.com", "password": PASSWORD}
+    for lines, missing in (
+        ((ORIGIN,), listed),
+        ((ORIGIN, "Sec-Fetch-Site: cross-site"), listed),
+        ((EVIL,), stranger),
+        ((ORIGIN, ORIGIN), stranger),
+        (("Origin: null",), stranger),
+    ):
+        refusal = await ask(gate, post("/api/auth/login", form, *lines))
+        is_refusal(refusal, 403)
+        assert missing in refusal.json()["message"], lines
+    gate = await start(world.url, cookies=True, cors={"origins": (APP,), "credentials": True})
+    assert (await ask(gate, post("/api/auth/login", form, ORIGIN))).status == 200
+    is_refusal(await ask(gate, post("/api/auth/login", form, EVIL)), 403)
