@@ -230,7 +230,7 @@ class Administration:
     async def find_api_keys(
         self, organization_id: UUID, search: str, *, limit: int, offset: int
     ) -> ApiKeyPage:
-        """Return the organization's keys whose name holds `search` in any case, newest first.
+        """Return the organization's keys whose name or prefix holds `search` in any case, newest first.
 
         Raises:
             StoreUnavailable: the database does not answer.

@@ -102,15 +102,13 @@ _KEYS: Final = f"""
 SELECT {_LISTING} FROM api_keys WHERE organization_id = $1 AND deleted_at IS NULL ORDER BY created_at DESC, id
 """  # noqa: S608 - only a constant is interpolated
 
+_FOUND: Final = """organization_id = $1 AND deleted_at IS NULL
+    AND (strpos(lower(name), lower($2)) > 0 OR strpos(lower(key_prefix), lower($2)) > 0)"""
 _FIND: Final = f"""
 SELECT {_LISTING}, count(*) OVER () AS total FROM api_keys
-WHERE organization_id = $1 AND deleted_at IS NULL AND strpos(lower(name), lower($2)) > 0
-ORDER BY created_at DESC, id LIMIT $3 OFFSET $4
-"""  # noqa: S608 - only a constant is interpolated
-_COUNT: Final = """
-SELECT count(*) FROM api_keys
-WHERE organization_id = $1 AND deleted_at IS NULL AND strpos(lower(name), lower($2)) > 0
-"""
+WHERE {_FOUND} ORDER BY created_at DESC, id LIMIT $3 OFFSET $4
+"""  # noqa: S608 - of constants of ours
+_COUNT: Final = f"SELECT count(*) FROM api_keys WHERE {_FOUND}"  # noqa: S608 - of a constant of ours
 
 _KEY: Final = f"""
 SELECT {_LISTING} FROM api_keys WHERE organization_id = $1 AND id = $2 AND deleted_at IS NULL
@@ -215,7 +213,7 @@ class KeyRows:
     async def find_api_keys(
         self, organization_id: UUID, search: str, *, limit: int, offset: int
     ) -> ApiKeyPage:
-        """Return the organization's keys whose name holds `search` in any case, newest first."""
+        """Return the organization's keys whose name or prefix holds `search` in any case, newest first."""
         rows = await self._pool.fetch(_FIND, organization_id, search, limit, offset)
         if not rows:  # past the last page there is still a total
             return ApiKeyPage([], int(await self._pool.fetchval(_COUNT, organization_id, search)))

@@ -255,7 +255,7 @@ class AccountStore(SubjectReader, Protocol):
     async def find_api_keys(
         self, organization_id: UUID, search: str, *, limit: int, offset: int
     ) -> ApiKeyPage:
-        """Return the organization's keys whose name holds `search` in any case, newest first."""
+        """Return the organization's keys whose name or prefix holds `search` in any case, newest first."""
 
     async def api_key(self, organization_id: UUID, key_id: UUID) -> ApiKeyListing | None:
         """Return one of the organization's keys."""

@@ -41,7 +41,9 @@ LARGEST_PAGE: Final = 100
 _LAST_PAGE: Final = 1_000_000
 
 
-def _number(default: int, most: int) -> Callable[[object], int]:
+def _number(default: int, most: int, *, beyond: int) -> Callable[[object], int]:
+    """Return a reader of numbers from 1 to `most`; a larger one is `beyond`, and whatever else `default`."""
+
     def bounded(text: object) -> int:
         if (
             not isinstance(text, str)
@@ -49,7 +51,8 @@ def _number(default: int, most: int) -> Callable[[object], int]:
             or len(text) > len(str(_LAST_PAGE))
         ):
             return default
-        return min(int(text), most) or default
+        number = int(text)
+        return beyond if number > most else number or default
 
     return bounded
 
@@ -74,12 +77,12 @@ class SwitchKeyBody(BaseModel):
 class PageQuery(BaseModel):
     """Which of the keys are listed. Text that is no number counts as absent, as it does for Whatomate."""
 
-    search: str = Field("", description="Part of the name.")
-    page: Annotated[int, BeforeValidator(_number(1, _LAST_PAGE))] = Field(
+    search: str = Field("", description="Part of the name, or of the prefix.")
+    page: Annotated[int, BeforeValidator(_number(1, _LAST_PAGE, beyond=_LAST_PAGE))] = Field(
         1, description="The first is 1. Other text counts as absent."
     )
-    limit: Annotated[int, BeforeValidator(_number(PAGE_SIZE, LARGEST_PAGE))] = Field(
-        PAGE_SIZE, description=f"Keys on a page; {LARGEST_PAGE} at most. Other text counts as absent."
+    limit: Annotated[int, BeforeValidator(_number(PAGE_SIZE, LARGEST_PAGE, beyond=PAGE_SIZE))] = Field(
+        PAGE_SIZE, description=f"Keys on a page, from 1 to {LARGEST_PAGE}. Anything else counts as absent."
     )
 
 
@@ -116,7 +119,7 @@ _NO_ID: Final = "Invalid API key ID"
 
 
 async def list_keys(services: Services, request: web.Request, caller: Caller) -> web.Response:
-    """Answer with a page of keys whose name holds ``search``."""
+    """Answer with a page of keys whose name or prefix holds ``search``."""
     asked = PageQuery(
         **{name: request.query[name] for name in PageQuery.model_fields if name in request.query}
     )

@@ -81,6 +81,7 @@ async def test_keys_are_listed_by_pages_newest_first_and_searched_as_text(
         world.home,
         world.admin,
     )
+    await world.sql("UPDATE api_keys SET key_prefix = '5eA5cHed' WHERE name = 'key 9'")
     await world.sql("UPDATE api_keys SET name = '100%_Sure\\' WHERE name = 'key 7'")
 
     async def listed(query: str) -> dict[str, Any]:
@@ -93,9 +94,12 @@ async def test_keys_are_listed_by_pages_newest_first_and_searched_as_text(
     assert len(third["api_keys"]) == 21
     beyond = await listed("page=9&limit=50")
     assert (beyond["api_keys"], beyond["total"]) == ([], 121)
-    assert (await listed("limit=100000"))["limit"] == 100
+    assert (await listed("limit=100"))["limit"] == 100
+    assert (await listed(f"page={10**6 + 1}"))["api_keys"] == []
     for nonsense in (
         "page=0&limit=0",
+        "limit=101",
+        "limit=100000",
         "page=-1&limit=-1",
         "page=x&limit=%00",
         "page=&limit=1e3",
@@ -111,8 +115,12 @@ async def test_keys_are_listed_by_pages_newest_first_and_searched_as_text(
         ("%5C", 1),
         ("%00", 0),
         ("%25", 1),
+        ("5eA5cHed", 1),
+        ("EA5C", 1),
+        ("5eA5cHed0", 0),
     ):
         assert (await listed(f"search={search}"))["total"] == total, search
+        assert (await listed(f"search={search}&page=2"))["total"] == total, search
 
 
 @pytest.mark.parametrize(
