@@ -74,7 +74,7 @@ class CsrfTokens:
             return
         if session_id is None:
             if len(cookies) > 1:
-                raise CsrfRefused("There are several cookies whm_csrf: refresh, or sign in again")
+                raise CsrfRefused("there are several cookies whm_csrf: refresh, or sign in again")
         elif not self._is_of(session_id, token):
             raise CsrfRefused("X-CSRF-Token is not this session's: refresh, or sign in again")
 

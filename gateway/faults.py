@@ -91,10 +91,16 @@ class OriginRefused(GatewayFault):
 
 
 class CsrfRefused(GatewayFault):
-    """An unsafe request is authenticated by cookie, and nothing proves that its user meant it."""
+    """An unsafe request is authenticated by cookie, and nothing proves that its user meant it.
+
+    Its message begins as Whatomate's does, which is all of Whatomate's.
+    """
 
     status = 403
     reason = "csrf"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"CSRF token mismatch: {why}")
 
 
 class AdminHostRefused(GatewayFault):

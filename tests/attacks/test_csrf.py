@@ -50,6 +50,7 @@ async def test_an_unsafe_method_needs_the_sessions_token(
     ):
         refusal = await ask(gate, request(method, f"/api/x?X-CSRF-Token={token}&whm_csrf={token}", *lines))
         is_refusal(refusal, 403)
+        assert refusal.json()["message"].startswith("CSRF token mismatch: ")
         assert token.encode() not in refusal.body
     assert upstream.seen == b""
     assert (await ask(gate, request(method, "/api/x", cookie, jar.csrf))).status == 200
