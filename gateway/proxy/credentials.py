@@ -4,6 +4,8 @@ Laws (the precedence is the contract's):
 
 - ``X-API-Key``, when present, is the credential: a bearer token beside it does not rescue a bad key.
 - Two field lines of one kind are refused: one might be checked here and the other used upstream.
+- A field with an empty value counts as absent, as it does for Whatomate. It is not forwarded
+  (:mod:`gateway.proxy.headers`). Beside another one of its kind it is refused as any second one is.
 - A cookie is used if there is neither, and only where cookies are on. If there are several of its name, all are
   returned: proving them shows which one counts (:mod:`gateway.proxy.twins`).
 - A query is read only for a WebSocket ticket, and only if the route allows it; a credential in the headers beside it is
@@ -44,10 +46,10 @@ def read_credential(fields: Fields, cookies: OurCookies = NO_COOKIES) -> Credent
     if fields.occurs_twice(b"x-api-key") or fields.occurs_twice(b"authorization"):
         raise CredentialAmbiguous
     key = fields.first.get(b"x-api-key")
-    if key is not None:
+    if key:
         return ApiKey(key)
     value = fields.first.get(b"authorization")
-    if value is None:
+    if not value:
         tokens = cookies.every(ACCESS)
         if not tokens:
             raise CredentialMissing
@@ -83,7 +85,10 @@ def read_ticket(fields: Fields, query: bytes) -> Ticket | None:
     tokens = [value.encode("latin-1") for name, value in pairs if name == "token"]
     if not tokens:
         return None
-    if len(tokens) > 1 or b"authorization" in fields.first or b"x-api-key" in fields.first:
+    for name in (b"authorization", b"x-api-key"):
+        if fields.first.get(name) or fields.occurs_twice(name):
+            raise CredentialAmbiguous
+    if len(tokens) > 1:
         raise CredentialAmbiguous
     return Ticket(tokens[0])
 

@@ -10,6 +10,8 @@ Laws:
 - A name that folds onto a name that decides (``Content_Length``, ``X.API.Key``) without being that name is dropped.
 - A control byte in an injected value that decides is an error, and sends no header; in names it becomes a space.
 - Only the wire writes framing fields and Connection.
+- A credential's field with an empty value is removed: it counts as absent (:mod:`gateway.proxy.credentials`), and the
+  upstream is sent no second one beside the token of a cookie.
 - Of heads of one shape (:mod:`gateway.wire.templates`), the lines that pass are determined once.
 """
 
@@ -175,6 +177,7 @@ class HeaderPolicy:
         for name, value in head.fields:
             if (
                 passes(name)
+                and (value or name.lower() not in CREDENTIALS)
                 and not (named and name.lower() in named)
                 and not (replaced and fold(name) in replaced)
             ):
