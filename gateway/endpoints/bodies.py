@@ -32,9 +32,8 @@ def success(content: object) -> web.Response:
     if isinstance(content, BaseModel):
         content = content.model_dump(exclude_unset=True)
     return web.Response(
-        body=orjson.dumps(
-            {"status": "success", "data": content}, default=str
-        ),  # asyncpg has a UUID of its own
+        # asyncpg has a UUID of its own. UTC is Z, as Go writes it.
+        body=orjson.dumps({"status": "success", "data": content}, default=str, option=orjson.OPT_UTC_Z),
         content_type="application/json",
         headers={"Cache-Control": "no-store"},
     )

@@ -66,6 +66,7 @@ async def test_registering_makes_a_member_with_the_default_role_and_signs_them_i
     assert user["role"]["id"] == user["role_id"]
     assert {"resource": "chat", "action": "read"} in user["role"]["permissions"]
     assert content["expires_in"] == 3600
+    assert user["created_at"].endswith("Z")  # as Go writes UTC
     assert b"$2a$" not in answer.body
     assert b"password" not in answer.body
     stored = (await world.sql("SELECT * FROM users WHERE id = $1", UUID(user["id"])))[0]

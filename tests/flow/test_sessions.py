@@ -86,6 +86,7 @@ async def test_users_see_their_own_live_sessions_and_which_one_they_are_in(
         *("id", "organization_id", "device", "address", "created_at", "last_used_at", "expires_at", "current")
     }
     assert first["created_at"] <= first["last_used_at"] < first["expires_at"]
+    assert all(first[name].endswith("Z") for name in ("created_at", "last_used_at", "expires_at"))
 
 
 async def test_a_refresh_tells_where_a_session_was_last_used(gate: Gateway, world: World) -> None:
