@@ -1,14 +1,16 @@
-"""A server on fasthttp's defaults, as Whatomate's was before mid-2026: which heads fit, and what is said of others."""
+"""A server on fasthttp, as Whatomate's is: which heads fit its defaults, and which paths its hooks read."""
 
 from __future__ import annotations
 
 import json
+from itertools import product
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.calls import ask, bearer, get
+from tests.support.calls import ask, bearer, get, request
 from tests.support.fasthttp import fasthttp_server
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ func main() {
 		panic(err)
 	}
 	fmt.Println(listener.Addr().(*net.TCPAddr).Port)
-	fasthttp.Serve(listener, func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString("ok") })
+	fasthttp.Serve(listener, func(ctx *fasthttp.RequestCtx) { ctx.SetBody(ctx.Path()) })
 }
 """
 SIGNED: dict[str, Any] = {"identity": "HS256", "key": "a-secret-of-the-identities-and-of-nobody-else"}
@@ -156,3 +158,21 @@ async def answers(
                 if answer.status == 431:
                     refused.append((len(raw), size))
     return statuses, refused
+
+
+async def test_a_hook_that_reads_the_normalized_path_sees_the_tag_of_every_name_that_is_let_in(
+    world: World, pair: Any
+) -> None:
+    """Whatomate's authentication looks at ``Path()``, which fasthttp decodes and then normalizes."""
+    gate, _ = await pair(None, signed=False)
+    root = bearer(world.token(world.root))
+    pieces = ("..", ".", "a", "%2F", "%2f", "%5C", "%2e", "%252F", "%252e", "%3B", "%3F", "%23", "%25", "%09")
+    let_in = 0
+    for name in ("".join(some) for size in (1, 2, 3) for some in product(pieces, repeat=size)):
+        answer = await ask(gate, request("PUT", f"/api/tags/{name}", root))
+        if answer.status == 200:
+            let_in += 1
+            assert answer.body == b"/api/tags/" + unquote_to_bytes(name), name
+        else:
+            assert answer.status == 400, name
+    assert let_in > 1000
