@@ -30,7 +30,8 @@ _PLAIN: Final = re.compile(rb"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+
 _QUERY: Final = re.compile(rb"[\x21\x22\x24-\x7e]*")
 """Any printable byte but ``#``: a query is opaque here, and forwarded as it is."""
 
-_ABSOLUTE: Final = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+_ABSOLUTE: Final = re.compile(rb"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
+_DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _OPAQUE: Final = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+")
@@ -120,8 +121,12 @@ def _origin_form(head: RequestHead) -> bytes:
     match = _ABSOLUTE.fullmatch(head.target)
     if match is None:
         raise _bad("request target is neither a path nor an http URL")
-    authority, rest = match.groups()
-    if authority.lower() != head.first.get(b"host", b"").lower():
+    scheme, authority, rest = match.groups()
+    port = _DEFAULT_PORTS[
+        scheme.lower()
+    ]  # with and without it the two are one authority: RFC 9110 section 4.2.3
+    host = head.first.get(b"host", b"")
+    if authority.lower().removesuffix(port) != host.lower().removesuffix(port):
         raise _bad("request target and host field name different authorities")
     return rest if rest.startswith(b"/") else b"/" + rest
 

@@ -120,7 +120,8 @@ def test_an_unambiguous_path_is_decoded_and_forwarded_byte_exact(target: bytes, 
         *(
             b"http://other.test/",
             b"http://u@gateway.test/",
-            b"http://gateway.test:80/",
+            b"http://gateway.test:81/",
+            b"https://gateway.test:80/",
             b"http://gateway.test//a",
         ),
         *(
@@ -144,6 +145,8 @@ def test_a_target_with_another_reading_is_refused(target: bytes) -> None:
         (b"HTTPS://GATEWAY.test/a", b"/a"),
         (b"http://gateway.test", b"/"),
         (b"http://gateway.test?a", b"/?a"),
+        (b"http://gateway.test:80/a", b"/a"),
+        (b"https://gateway.test:443/a", b"/a"),
     ],
 )
 def test_an_absolute_form_is_forwarded_as_its_origin_form(target: bytes, forwarded: bytes) -> None:
