@@ -303,7 +303,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """Return the maker of the event loop: uvloop's wherever there is one."""
     if sys.platform == "win32":
         return None
-    import uvloop  # noqa: PLC0415 -- not to be had on Windows
+    import uvloop  # noqa: PLC0415 -- uvloop has no build for Windows
 
     return uvloop.new_event_loop
 

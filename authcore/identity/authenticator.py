@@ -38,8 +38,8 @@ from authcore.errors import (
     TokenWrongKind,
 )
 from authcore.identity import api_keys
+from authcore.identity.newest_token import newest_first
 from authcore.identity.resolver import PrincipalResolver
-from authcore.identity.twins import newest_first
 from authcore.moments import moment
 from authcore.principal import AuthMethod
 from authcore.tokens.claims import AccessClaims, TicketClaims

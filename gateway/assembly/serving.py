@@ -19,7 +19,7 @@ from gateway.proxy.cors import build_policy
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.forward_auth import ForwardAuth
 from gateway.proxy.forwarded import Origins
-from gateway.proxy.grown import Heads
+from gateway.proxy.head_size_report import Heads
 from gateway.proxy.headers import HeaderPolicy
 from gateway.proxy.pipeline import Pipeline
 from gateway.proxy.quotas import QuotaGate

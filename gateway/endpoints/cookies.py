@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlencode
 
 from authcore.credentials import BearerToken, RefreshToken
-from authcore.identity.twins import newest_first
+from authcore.identity.newest_token import newest_first
 from authcore.tokens.claims import RefreshClaims
 from gateway.cookie_places import PATHS
 from gateway.cookies import ACCESS, CSRF, REFRESH, OurCookies

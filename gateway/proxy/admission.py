@@ -25,7 +25,7 @@ from gateway.limits.refusal import LimitExceeded
 from gateway.proxy.sockets import UNAUTHORIZED
 from gateway.wire.drive import Abandoned
 from gateway.wire.first_message import Unreadable
-from gateway.wire.threshold import Threshold
+from gateway.wire.first_message_gate import FirstMessageGate
 from gateway.wire.websocket_auth import FAILED, POLICY, read_auth
 
 if TYPE_CHECKING:
@@ -143,40 +143,40 @@ class Admission:
         finally:
             self.waiting.discard(exchange)
 
-    def threshold(self, exchange: Exchange) -> Threshold:
-        """Return the threshold at which the client of an exchange waits."""
+    def gate(self, exchange: Exchange) -> FirstMessageGate:
+        """Return the gate at which the client of an exchange waits."""
         due = _must_prove(exchange) and not _in_shadow(exchange)
-        return Threshold(self._deadlines, self._seconds if due else None)
+        return FirstMessageGate(self._deadlines, self._seconds if due else None)
 
-    async def attend(self, exchange: Exchange, tunnel: Tunnel, threshold: Threshold) -> Socket | None:
+    async def attend(self, exchange: Exchange, tunnel: Tunnel, gate: FirstMessageGate) -> Socket | None:
         """Judge the first message; return the watched socket of the user that it authenticates, or None."""
         try:
-            message = await threshold.message()
+            message = await gate.message()
             if message is None:
                 return None
             token = _token_in(message, must=_must_prove(exchange))
             if token is None:
-                threshold.open()
+                gate.open()
                 return None
             permit = await self._authorizer.admit(exchange, token)
             if self._quotas is not None and exchange.route is not None and _must_prove(exchange):
                 await self._quotas.charge(exchange, exchange.route, permit)
         except Exception as error:  # noqa: BLE001 -- any exception denies
-            self._refuse(exchange, tunnel, threshold, error)
+            self._refuse(exchange, tunnel, gate, error)
             return None
         self.waiting.discard(exchange)
         exchange.permit = permit
         socket = self._sockets.opened(tunnel, permit, self._sockets.now(), like_ticket=True)
-        threshold.open()
+        gate.open()
         return socket
 
-    def _refuse(self, exchange: Exchange, tunnel: Tunnel, threshold: Threshold, error: Exception) -> None:
+    def _refuse(self, exchange: Exchange, tunnel: Tunnel, gate: FirstMessageGate, error: Exception) -> None:
         """Close a socket because of `error`; on a route in shadow, record it instead."""
         if isinstance(error, Unreadable) and _in_shadow(exchange):
             error = MessageRefused(str(error))
         if isinstance(error, GatewayFault | errors.AuthError) and _in_shadow(exchange):
             exchange.shadowed = error
-            threshold.open()
+            gate.open()
             return
         code, text, reason = INTERNAL, "internal error", "internal"
         if isinstance(error, Unreadable):

@@ -21,11 +21,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gateway.proxy.delivery import Delivered
-from gateway.proxy.reach import UNREACHED, Reach, asleep
 from gateway.proxy.repetition import Repetition
 from gateway.proxy.retry_after import seconds_after
 from gateway.proxy.streams import YOUNG_SECONDS
 from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, TryTimedOut
+from gateway.proxy.upstream_selection import UNREACHED, UpstreamSelection, asleep
 from gateway.traffic.deadline import Deadline
 from gateway.wire.faults import UpstreamFault, UpstreamLost
 from gateway.wire.messages import ProtocolError
@@ -66,7 +66,7 @@ class Attempts:
     """Attempts of one request.
 
     Attributes:
-        reach: Where its connections lead.
+        selection: Where its connections lead.
         repetition: Whether it may be sent again.
         causes: Why it was sent again, each time.
     """
@@ -84,8 +84,8 @@ class Attempts:
         "_upstream",
         "_was_stale",
         "causes",
-        "reach",
         "repetition",
+        "selection",
     )
 
     def __init__(self, exchange: Exchange, upstream: Upstream, delivery: Delivery) -> None:
@@ -102,7 +102,9 @@ class Attempts:
         self._pause = 0.0
         self.causes: list[str] = []
         self.repetition = Repetition(exchange.inbound, delivery.retry)
-        self.reach = Reach(exchange, upstream, delivery, must_be_alive=not self.repetition.harmless)
+        self.selection = UpstreamSelection(
+            exchange, upstream, delivery, must_be_alive=not self.repetition.harmless
+        )
 
     # -- the deadline ------------------------------------------------------------------------------------------
 
@@ -147,10 +149,10 @@ class Attempts:
 
     def delivered(self) -> Delivered | None:
         """Return what the record says of the attempts; None if the policy had nothing to do."""
-        reach = self.reach
-        stood_in = "" if reach.place.name == self._upstream.name else reach.place.name
-        if self.causes or reach.waited or stood_in:
-            return Delivered(self.causes, reach.waited, stood_in)
+        selection = self.selection
+        stood_in = "" if selection.place.name == self._upstream.name else selection.place.name
+        if self.causes or selection.waited or stood_in:
+            return Delivered(self.causes, selection.waited, stood_in)
         return None
 
     # -- one attempt after the other -----------------------------------------------------------------------------
@@ -168,11 +170,11 @@ class Attempts:
             self._begin_try()
             try:
                 connection = await self._connection()
-                if self.causes or self.reach.waited:
+                if self.causes or self.selection.waited:
                     start = await self._judged(forwarder, connection, start)
                 head = start if deadline is None else start + deadline.line(time.monotonic())
                 if await forwarder.attempt(
-                    exchange, self._upstream, self.reach.place, connection, head, self
+                    exchange, self._upstream, self.selection.place, connection, head, self
                 ):
                     return
             except UpstreamFault as error:
@@ -183,9 +185,9 @@ class Attempts:
             if fault is not None and not self._again(cause):
                 raise fault
             if connection is not None and connection.endpoint is not None and cause != "stale":
-                self.reach.avoid.append(connection.endpoint)
+                self.selection.avoid.append(connection.endpoint)
             exchange.inbound.detach()
-            self.reach.place.meter.retried(cause)
+            self.selection.place.meter.retried(cause)
             self.causes.append(cause)
             if self._pause:
                 await asleep(self._pause)
@@ -205,26 +207,26 @@ class Attempts:
             is_let_in = True
         finally:
             if not is_let_in:
-                self.reach.place.pool.release(connection)
+                self.selection.place.pool.release(connection)
         self._decided = now
         return start
 
     async def _connection(self) -> UpstreamConnection:
         """Return a connection, waiting for the upstream to come back if the policy does."""
-        reach, fresh = self.reach, bool(self.causes)
+        selection, fresh = self.selection, bool(self.causes)
         if not self._delivery.wait_seconds:
-            return await reach.connection(fresh=fresh)
-        if reach.is_awaited:
-            connection = None if fresh else reach.at_hand()
+            return await selection.connection(fresh=fresh)
+        if selection.is_awaited:
+            connection = None if fresh else selection.at_hand()
             if connection is not None:
                 return connection
         else:
             try:
-                return await reach.connection(fresh=fresh)
+                return await selection.connection(fresh=fresh)
             except UNREACHED:
                 pass  # it waits, outside of the handler
         self._end_try()
-        connection = await reach.patient()
+        connection = await selection.patient()
         self._begin_try()
         return connection
 

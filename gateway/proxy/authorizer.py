@@ -32,13 +32,13 @@ from authcore.credentials import ApiKey, BearerToken, CookieToken, CookieTwins, 
 from authcore.errors import AuthError, CredentialMissing, PermissionDenied, TokenRejected
 from authcore.principal import ANONYMOUS
 from gateway.faults import CsrfRefused, MethodNotAllowed, NotFound, OriginRefused
-from gateway.limits.hold import Hold
 from gateway.limits.keys import CallerKeys
+from gateway.limits.limit_reservation import LimitReservation
 from gateway.proxy.credentials import read_ticket
+from gateway.proxy.duplicate_cookies import DuplicateCookies
 from gateway.proxy.matching import host_of
 from gateway.proxy.memo import CredentialMemo, PermitMemo
 from gateway.proxy.parsed_headers import ParsedHeaders
-from gateway.proxy.twins import Twins
 from gateway.proxy.unproven import is_same, is_unproven
 from gateway.wire.drive import offload
 
@@ -191,7 +191,7 @@ class Authorizer:
             memo = self._presented(context, parsed, target, route)
             credential, organization, now = memo.credential, memo.organization, self._clock.now()
             if isinstance(credential, CookieTwins):
-                twins = Twins(self._authenticator, self._browsers, credential)
+                twins = DuplicateCookies(self._authenticator, self._browsers, credential)
                 return await offload(twins.tell_apart(context, parsed, organization, now))
             where = parsed.origin.client
             return await offload(self._authenticator.authenticate(credential, organization, now, where))
@@ -282,14 +282,14 @@ def _enter(context: DecisionContext, limits: RouteLimits, parsed: ParsedHeaders)
     keys = parsed.keys
     if keys is None:
         keys = parsed.keys = CallerKeys(parsed.origin.client)
-    hold = context.hold = Hold(limits, keys, context.started, concurrent=not context.decision)
+    hold = context.hold = LimitReservation(limits, keys, context.started, concurrent=not context.decision)
     try:
         hold.enter()
     finally:
         context.shadowed = hold.shadowed
 
 
-def _settle(context: DecisionContext, hold: Hold, principal: Principal, now: float) -> None:
+def _settle(context: DecisionContext, hold: LimitReservation, principal: Principal, now: float) -> None:
     """Take of the limits that count callers: the phase limit(caller)."""
     try:
         hold.settle(principal, now)

@@ -7,7 +7,7 @@ Laws (the precedence is the contract's):
 - A field with an empty value counts as absent, as it does for Whatomate. It is not forwarded
   (:mod:`gateway.proxy.headers`). Beside another one of its kind it is refused as any second one is.
 - A cookie is used if there is neither, and only where cookies are on. If there are several of its name, all are
-  returned: proving them shows which one counts (:mod:`gateway.proxy.twins`).
+  returned: proving them shows which one counts (:mod:`gateway.proxy.duplicate_cookies`).
 - A query is read only for a WebSocket ticket, and only if the route allows it; a credential in the headers beside it is
   refused as a second one.
 - Only these names count, in any case; a name that merely folds onto one (``X_API_Key``) is neither read nor forwarded.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from authcore.credentials import CookieToken
     from authcore.principal import Permit, Principal
-    from gateway.limits.hold import Hold
+    from gateway.limits.limit_reservation import LimitReservation
     from gateway.proxy.parsed_headers import ParsedHeaders
     from gateway.proxy.routes import Route
     from gateway.proxy.target import Target
@@ -61,7 +61,7 @@ class DecisionContext:
         self.head = head
         self.started = started
         self.waited = False
-        self.hold: Hold | None = None
+        self.hold: LimitReservation | None = None
         self.own_id = self.request_id = request_id
         self.parsed: ParsedHeaders | None = None
         self.target: Target | None = None

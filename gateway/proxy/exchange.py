@@ -9,7 +9,7 @@ from gateway.proxy.decision_context import DecisionContext
 if TYPE_CHECKING:
     from gateway.proxy.admission import Admission
     from gateway.proxy.delivery import Delivered
-    from gateway.proxy.grown import Growth
+    from gateway.proxy.head_size_report import Growth
     from gateway.proxy.streams import Stream
     from gateway.proxy.uploads import Upload
     from gateway.wire.inbound import Inbound
@@ -28,7 +28,8 @@ class Exchange(DecisionContext):
         status: Status of the answer; 499 when the client left before there was one.
         reason: Why it was refused, as a bounded word; empty when it was not.
         detail: The same for people, in logs only.
-        blame: Who failed it, ``upstream`` or ``gateway``; empty when nobody did (:mod:`gateway.proxy.blame`).
+        blame: Who failed it, ``upstream`` or ``gateway``; empty when nobody did
+            (:mod:`gateway.proxy.fault_attribution`).
         admission: Who reads the first message of its WebSocket; None where nobody does.
         attempts: How often a connection to the upstream was used for it.
         head_refused: The upstream may have refused it for the size of its head.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.metrics.meters import STALE
 from gateway.proxy.attempts import deliver
 from gateway.proxy.choosing import choose, observe_answer, observe_fault
-from gateway.proxy.grown import TOO_LARGE, UNCLEAR
+from gateway.proxy.head_size_report import TOO_LARGE, UNCLEAR
 from gateway.proxy.places import whole
 from gateway.proxy.response_headers import interim_start, response_start
 from gateway.proxy.streams import StreamEnded
@@ -272,8 +272,8 @@ class Forwarder:
         near = inbound.switch(start, early)
         tunnel = self._tunnels.open()
         admission = exchange.admission
-        threshold = None if admission is None else admission.threshold(exchange)
-        tunnel.join((near, inbound.connection), (far, connection), early, threshold)
+        gate = None if admission is None else admission.gate(exchange)
+        tunnel.join((near, inbound.connection), (far, connection), early, gate)
         like_ticket = exchange.credential == "ws"
         watched = [
             self._sockets.opened(
@@ -285,8 +285,8 @@ class Forwarder:
             )
         ]
         try:
-            if admission is not None and threshold is not None:
-                watched.append(await admission.attend(exchange, tunnel, threshold))
+            if admission is not None and gate is not None:
+                watched.append(await admission.attend(exchange, tunnel, gate))
             await tunnel.ended()
         finally:
             for socket in watched:

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from gateway.proxy.cors import CorsPolicy
     from gateway.proxy.forward import Forwarder
     from gateway.proxy.forward_auth import ForwardAuth
-    from gateway.proxy.grown import Heads
+    from gateway.proxy.head_size_report import Heads
     from gateway.proxy.quotas import QuotaGate
     from gateway.proxy.record import Recorder
     from gateway.proxy.routes import Route

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from authcore.principal import ANONYMOUS
 from gateway.faults import describe
 from gateway.logs import masked, redacted_query
-from gateway.proxy.blame import blame
+from gateway.proxy.fault_attribution import blame
 from gateway.tracing.ended import Ended
 
 if TYPE_CHECKING:

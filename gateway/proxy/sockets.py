@@ -7,8 +7,8 @@ Laws:
   rows, regardless of the writer; while it does not, every socket is judged every second.
 - What is heard is looked up before it counts: changed rows name suspects, and one statement judges a thousand of them.
   A storm of changes costs no statement for each.
-- A socket is suspect from the moment it opens: what was heard between its verdict and then concerned nobody yet. A
-  key that was revoked in between ends it too. A stream opens here when it has lasted for a while.
+- A socket is checked once right after it is registered: a change between its authentication and its registration was
+  notified to no socket. A stream is registered when it has lasted for a while.
 - An outage closes nothing. Suspects remain so until the store answers.
 - A token's expiry ends the socket it opened. A ticket's does not, since it lives for seconds: its session counts, and
   ``max_seconds``. So it is with an access token in a ticket's place, if it is of a session. Sockets of public routes
@@ -246,7 +246,7 @@ class Sockets:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self, now: float, clock: float) -> None:
-        """Close those whose time is over, and those of the suspects who may be there no more.
+        """Close those whose time is over, and those of the suspects whose access has ended.
 
         Raises:
             StoreUnavailable: They cannot be judged now, and remain suspects.

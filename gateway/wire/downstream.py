@@ -4,8 +4,8 @@ A request and its answer are an :class:`Inbound`. The connection queues each one
 it by driving the coroutine that the listener's ``serve`` makes for it. Laws:
 
 - Answers leave in the order of their requests, whatever arrives meanwhile.
-- A request that violates a law is served like any other, with ``fault`` set. The same code answers and records it,
-  nothing of it is forwarded, and the connection closes after the answer.
+- A request that violates HTTP/1.1 or a limit is served like any other, with ``fault`` set. The same code answers and
+  records it, nothing of it is forwarded, and the connection closes after the answer.
 - Reading stops in four cases: more requests wait than are parsed ahead; the client does not take its answers; a body is
   due that has no sink yet (so no body is read, beyond what arrived with the head, before the gateway has decided); the
   sink is full. Otherwise reading goes on, so that a client that leaves is noticed.

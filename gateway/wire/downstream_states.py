@@ -19,7 +19,7 @@ HEAD: Final = 2
 SERVING: Final = 3
 """A request is being served. Its body, and further requests, may arrive meanwhile."""
 REFUSING: Final = 4
-"""A request broke a law. Received bytes are dropped; queued requests are served, and the refused one is the last."""
+"""A request was malformed, over a limit or late. Received bytes are dropped, and it is the last that is served."""
 SWITCHED: Final = 5
 """The transport was given to a tunnel."""
 LINGERING: Final = 6
@@ -38,7 +38,7 @@ SERVE: Final = 2
 ANSWERED: Final = 3
 """Its answer is written, and the connection is used on."""
 REFUSE: Final = 4
-"""A request broke a law, or is late."""
+"""A request was malformed, over a limit or late."""
 SWITCH: Final = 5
 """A 101 was written."""
 LINGER: Final = 6

@@ -26,8 +26,8 @@ from gateway.wire.tunnel_states import GONE, HALF, JOIN, NEW, OVER, PART, PARTIN
 
 if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
+    from gateway.wire.first_message_gate import FirstMessageGate
     from gateway.wire.flow import Owner
-    from gateway.wire.threshold import Threshold
 
 FRAME_SECONDS: Final = 0.5
 """How long an unfinished frame may take to end when its socket is closed here."""
@@ -50,7 +50,7 @@ class Tunnel:
         self._idle_seconds = idle_seconds
         self._state: int = NEW
         self._ended: Signal[None] = Signal()
-        self._threshold: Threshold | None = None
+        self._gate: FirstMessageGate | None = None
         self.deadline: float | None = None
         self.up = 0
         self.down = 0
@@ -70,12 +70,12 @@ class Tunnel:
         client: tuple[asyncio.Transport, Owner],
         upstream: tuple[asyncio.Transport, Owner],
         early: bytes = b"",
-        threshold: Threshold | None = None,
+        gate: FirstMessageGate | None = None,
     ) -> None:
         """Start passing bytes between two transports, each given with the connection that owned it.
 
         `early` holds the bytes that the upstream sent behind its 101; they are written to the client already. With a
-        `threshold`, the client's bytes wait until it opens.
+        `gate`, the client's bytes wait until it opens.
         """
         self._state = TUNNEL.after(self._state, JOIN)
         near, far = End(self, *client), End(self, *upstream)
@@ -87,9 +87,9 @@ class Tunnel:
         self.touch()
         for end in (near, far):
             end.transport.set_protocol(end)
-        if threshold is not None:
-            self._threshold = threshold
-            threshold.stand_before(self, near)
+        if gate is not None:
+            self._gate = gate
+            gate.stand_before(self, near)
         for end, full in ((near, upstream[1].full), (far, client[1].full)):
             end.peer.full = full
             if end.transport.is_closing():
@@ -143,8 +143,8 @@ class Tunnel:
             return
         self._far.part(close_frame(code, text, masked=False))
         self._near.part(close_frame(GOING_AWAY, "", masked=True))
-        if self._threshold is not None:
-            self._threshold.give_up()
+        if self._gate is not None:
+            self._gate.give_up()
         loop = asyncio.get_running_loop()
         loop.call_later(FRAME_SECONDS, self._cut)
         loop.call_later(ANSWER_SECONDS, self.hang_up)

@@ -8,9 +8,10 @@ that came with the head, and ``relay`` the rest -> ``finished``. Laws:
 - ``reusable`` is true only if both messages ended where their framing requires and both sides want to go on
   (RFC 9112 section 9.3).
 - Every failure reaches the exchange as one :class:`~gateway.wire.faults.UpstreamFault`, once.
-- The deadline runs while it is the upstream's turn: not while its response is held back here, nor before its final head
-  while the client owes the body; but while it does not take the body, or has not answered whether it wants it (RFC 9110
-  section 10.1.1).
+- The deadline runs while the upstream must act: it owes the response, does not read the body, or has not answered
+  Expect (RFC 9110 section 10.1.1).
+- The deadline is paused while the response is held back for a slow client, and before the response's head while the
+  client owes the body.
 """
 
 from __future__ import annotations

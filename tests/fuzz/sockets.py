@@ -7,8 +7,8 @@ import asyncio
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.drive import CallbackDrive
 from gateway.wire.first_message import Unreadable
+from gateway.wire.first_message_gate import FirstMessageGate
 from gateway.wire.frames import Frames
-from gateway.wire.threshold import Threshold
 from gateway.wire.tunnel import Tunnel
 from gateway.wire.websocket_auth import read_auth
 from tests.fuzz.stage import Wire
@@ -48,10 +48,8 @@ class Scene:
         self.deadlines = Deadlines()
         self.near, self.far = Given(), Given()
         self.tunnel = Tunnel(self.deadlines, 60)
-        self.threshold = Threshold(self.deadlines, 5)
-        self.tunnel.join(
-            (self.near, Owner(full=False)), (self.far, Owner(full=False)), threshold=self.threshold
-        )
+        self.gate = FirstMessageGate(self.deadlines, 5)
+        self.tunnel.join((self.near, Owner(full=False)), (self.far, Owner(full=False)), gate=self.gate)
         self.sent = b""
         self.let_in = False
         self.escaped: list[Exception | None] = []
@@ -59,7 +57,7 @@ class Scene:
 
     async def _judge(self) -> None:
         try:
-            message = await self.threshold.message()
+            message = await self.gate.message()
             good = message is not None and read_auth(message) == GOOD
         except Unreadable as refusal:
             self.tunnel.close(refusal.code, str(refusal), refusal.reason)
@@ -68,7 +66,7 @@ class Scene:
                 return
             self.let_in = good
             if good:
-                self.threshold.open()
+                self.gate.open()
             else:
                 self.tunnel.close(1008, "no", "no")
 

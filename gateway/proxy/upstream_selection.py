@@ -1,4 +1,4 @@
-"""Reach of one request under a traffic policy: which upstream it gets a connection to, and how it waits for one.
+"""Selection of the upstream of one request under a traffic policy, and the wait for one that is away.
 
 Laws:
 
@@ -60,8 +60,8 @@ def is_usable(upstream: Upstream) -> bool:
     return not endpoints or any(endpoint.available for endpoint in endpoints)
 
 
-class Reach:
-    """Reach of one request.
+class UpstreamSelection:
+    """Selection of the upstream of one request.
 
     Attributes:
         place: The upstream that the last connection leads to.

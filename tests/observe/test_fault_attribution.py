@@ -10,7 +10,7 @@ import pytest
 
 from gateway.logs.verdicts import detail_of
 from gateway.metrics.families import PARTIES
-from gateway.proxy.blame import blame
+from gateway.proxy.fault_attribution import blame
 from gateway.wire.faults import UpstreamLost, UpstreamTimedOut
 from tests.support.admin import admin
 from tests.support.calls import ask, bearer, get

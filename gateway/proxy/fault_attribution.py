@@ -1,4 +1,4 @@
-"""Blame: who failed a request, decided by its reason and not by the hundred of its status.
+"""Attribution of failures: which party failed a request, by its reason and not by the class of its status.
 
 Laws:
 

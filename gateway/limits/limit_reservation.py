@@ -1,4 +1,4 @@
-"""Hold of one request: what it has taken of the limits of its route.
+"""Reservation of one request: what it has taken of the limits of its route.
 
 Laws:
 
@@ -44,8 +44,8 @@ class Grant:
         self.at_work = False
 
 
-class Hold:
-    """Hold of one request on the limits of its route.
+class LimitReservation:
+    """Reservation of one request on the limits of its route.
 
     Attributes:
         settled: The limits that count callers have been asked.

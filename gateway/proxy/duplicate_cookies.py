@@ -1,4 +1,4 @@
-"""Twins: several access cookies of one request, and the choice of the one that counts.
+"""Several access cookies of one request, and the choice of the one that counts.
 
 A browser keeps cookies of one name apart by path, by domain and, since RFC 6265bis, by whether a Domain was given. It
 sends all of them and does not say where each was set. Laws:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gateway.proxy.parsed_headers import ParsedHeaders
 
 
-class Twins:
+class DuplicateCookies:
     """Chooser among the access cookies of one request."""
 
     def __init__(

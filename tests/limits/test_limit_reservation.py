@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from authcore.principal import ANONYMOUS, AuthMethod, Principal
 from gateway.limits.buckets import Window
-from gateway.limits.hold import Hold
 from gateway.limits.keys import CallerKeys, key_of, network_key
 from gateway.limits.limit import Limit, RouteLimits
+from gateway.limits.limit_reservation import LimitReservation
 from gateway.limits.refusal import ConcurrencyExceeded, LimitExceeded
 
 PARTS: Final = ("network", "user", "api_key", "organization", "route")
@@ -30,7 +30,7 @@ def caller(number: int) -> Principal:
 
 
 def ask(route: RouteLimits, address: str, principal: Principal, now: float) -> bool:
-    hold = Hold(route, CallerKeys(address), now)
+    hold = LimitReservation(route, CallerKeys(address), now)
     try:
         hold.enter()
         hold.settle(principal, now)
@@ -99,7 +99,7 @@ def test_what_the_network_granted_is_given_back_less_what_has_drained_since() ->
     user = Limit("each", ("user",), [Window(1, 1e9, 1)])
     route, principal = RouteLimits("r", [network, user]), caller(1)
     assert ask(route, "192.0.2.1", principal, 0.0)
-    hold = Hold(route, CallerKeys("192.0.2.1"), 0.0)
+    hold = LimitReservation(route, CallerKeys("192.0.2.1"), 0.0)
     hold.enter()
     with pytest.raises(LimitExceeded):
         hold.settle(principal, 0.25)  # the caller took a quarter of a second to authenticate
@@ -109,7 +109,7 @@ def test_what_the_network_granted_is_given_back_less_what_has_drained_since() ->
 
 def test_a_hold_settles_once_whatever_is_asked_again() -> None:
     user = Limit("each", ("user",), [Window(1, 1e9, 5)])
-    hold = Hold(RouteLimits("r", [user]), CallerKeys("192.0.2.1"), 0.0)
+    hold = LimitReservation(RouteLimits("r", [user]), CallerKeys("192.0.2.1"), 0.0)
     for _ in range(3):
         hold.enter()
         hold.settle(caller(1), 0.0)
@@ -123,11 +123,11 @@ def test_requests_at_work_never_pass_the_bound_and_none_is_lost(events: list[str
     few = Limit("few", ("user",), [], concurrency=3, counts_long=counts_long)
     never = Limit("never", ("user",), [Window(1, 1e9, 1)])
     route, failing = RouteLimits("r", [few]), RouteLimits("f", [few, never], cost=2)
-    at_work: list[tuple[Hold, bool]] = []
+    at_work: list[tuple[LimitReservation, bool]] = []
     for event in events:
         counted = sum(1 for _, flows in at_work if counts_long or not flows)
         if event == "begin":
-            hold = Hold(route, CallerKeys("192.0.2.1"), 0.0)
+            hold = LimitReservation(route, CallerKeys("192.0.2.1"), 0.0)
             if counted == 3:
                 with pytest.raises(ConcurrencyExceeded):
                     hold.settle(caller(1), 0.0)
@@ -136,7 +136,7 @@ def test_requests_at_work_never_pass_the_bound_and_none_is_lost(events: list[str
                 at_work.append((hold, False))
         elif event == "fail":
             with pytest.raises(LimitExceeded):
-                Hold(failing, CallerKeys("192.0.2.1"), 0.0).settle(caller(1), 0.0)
+                LimitReservation(failing, CallerKeys("192.0.2.1"), 0.0).settle(caller(1), 0.0)
         elif at_work:
             hold, _ = at_work.pop(0)
             if event == "flow":

@@ -1,13 +1,13 @@
 """Protocol of a WebSocket client's transport until the client's first message has been judged.
 
-The upstream has switched protocols and may send. Until the threshold is opened, only control frames of the client go
+The upstream has switched protocols and may send. Until the gate is opened, only control frames of the client go
 on. Laws:
 
 - Held bytes go on unchanged and in order, or not at all.
 - No more is read than can be held (:mod:`gateway.wire.first_message`), and nothing is read while the message is being
   judged: the client meets backpressure.
 - The message is due within ``seconds``. The judgement has no deadline here.
-- :meth:`Threshold.message` returns once: with the message, or because there will be none.
+- :meth:`FirstMessageGate.message` returns once: with the message, or because there will be none.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LATE: Final = "not authenticated in time"
 
 
-class Threshold(asyncio.BufferedProtocol):
+class FirstMessageGate(asyncio.BufferedProtocol):
     """The protocol of a client's transport before its first message is let through.
 
     Attributes:
