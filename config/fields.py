@@ -64,7 +64,11 @@ def _upstream_url(value: str) -> str:
 
 
 def _key_set_url(value: str) -> str:
-    url = urlsplit(value)
+    try:
+        url = urlsplit(value)
+        _ = url.port
+    except ValueError:  # its text has a part of the URL
+        raise ValueError("should be https://host/path, without a user and a fragment") from None
     if url.hostname is None or url.username is not None or url.fragment:
         raise ValueError("should be https://host/path, without a user and a fragment")
     loopback = url.hostname == "localhost" or url.hostname.startswith("127.") or url.hostname == "::1"
@@ -96,8 +100,8 @@ def _host_name(value: str) -> str:
 
 def _name_server(value: str) -> str:
     plain_ipv6 = value.count(":") > 1 and not value.startswith("[")
-    url = urlsplit(f"//[{value}]" if plain_ipv6 else f"//{value}")
     try:
+        url = urlsplit(f"//[{value}]" if plain_ipv6 else f"//{value}")
         ip_address(url.hostname or "")
         whole = url.port != 0 and not (url.path or url.query or url.fragment or url.username)
     except ValueError:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from config.files import unreadable
 from config.tls_checks import admin_tls, listener_tls, upstream_tls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from config.checks import Check
     from config.settings import Settings
@@ -32,8 +32,8 @@ _OF_DATABASES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _OF_REDIS: Final = ("ssl_ca_certs",)
 
 
-def serving_files(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield (setting, problem) for each file that serving would not be able to use."""
+def serving_files(settings: Settings, refused: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Yield (setting, problem) for each file that serving would not be able to use, but for the settings `refused`."""
     for name, listen in (("GATEWAY_LISTEN", listen) for listen in settings.listen):
         folder = Path(listen.removeprefix("unix:")).parent
         if listen.startswith("unix:") and not folder.is_dir():
@@ -44,14 +44,14 @@ def serving_files(settings: Settings) -> Iterator[tuple[str, str]]:
         ("GATEWAY_WHATOMATE_REDIS_URL", settings.whatomate.redis_url, _OF_REDIS),
         ("GATEWAY_LIMITS_URL", settings.limits.url, _OF_REDIS),
     ):
-        if url is not None:
+        if url is not None and name not in refused:
             for problem in _unreadable(url.get_secret_value(), parameters):
                 yield name, f"{problem}; check the path in the URL, and that this user may read the file"
 
 
 def _unreadable(url: str, parameters: tuple[str, ...]) -> Iterator[str]:
     """Yield each file of a URL's parameters that cannot be read, without its path: the URL is a secret."""
-    query = parse_qs(urlsplit(url).query)
+    query = parse_qs(url.partition("?")[2].partition("#")[0])
     for parameter in parameters:
         for path in query.get(parameter, ()):
             if (why := unreadable(Path(path))) is not None:

@@ -11,6 +11,7 @@ problem never contains a secret.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +47,8 @@ REQUIRED: Final = frozenset(HINTS)
 
 ENV_FILE: Final = Path(".env")
 _QUOTED_CHARACTERS: Final = 60
+_LOGIN: Final = re.compile(r"://[^/?#]*@", re.DOTALL)
+"""A URL with a user, and a password perhaps: no problem quotes it, whichever setting it is in."""
 
 
 class ConfigError(Exception):
@@ -96,9 +99,10 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
     for name, problem in (*foreign_names(settings), *contradictions(settings, refused)):
         problems[f"{name}: {problem}"] = None
     of_files = dict.fromkeys(layers.unreadable)
+    judged = {problem.partition(":")[0] for problem in problems}
     for name, problem in (
         *contradictions(settings, refused, FILE_CHECKS),
-        *(serving_files(settings) if serves else ()),
+        *(serving_files(settings, judged) if serves else ()),
         *(() if more_files is None else more_files(settings)),
     ):
         of_files[f"{name}: {problem}"] = None
@@ -186,16 +190,16 @@ def _name(detail: ErrorDetails) -> str:
 
 
 def _describe(name: str, detail: ErrorDetails, values: Mapping[str, str]) -> str:
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = _LOGIN.sub("://…@", detail["msg"].removeprefix("Value error, ").removeprefix("Input "))
     if (
         name == "GATEWAY_TRUSTED_PROXIES"
     ):  # both members of the union report an error; one message serves for both
         message = "should be a network, such as 10.0.0.0/8 or 2001:db8::/32, with no bit set after the prefix"
     place = next((part for part in detail["loc"] if isinstance(part, int)), None)
     entry = "" if place is None else f"entry {place + 1} "
-    if name in SECRETS:
-        return f"{entry}{message}"
     quoted = str(detail["input"]) if name in LISTS else values.get(name, "")
+    if name in SECRETS or _LOGIN.search(quoted):
+        return f"{entry}{message}"
     quoted = repr(quoted if len(quoted) <= _QUOTED_CHARACTERS else quoted[:_QUOTED_CHARACTERS] + "…")
     meaning = FIELDS[name].description if name in FIELDS else None
     return f"{entry}{message}, is {quoted}" + (f" ({meaning.rstrip('.')})" if meaning else "")

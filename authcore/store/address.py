@@ -4,6 +4,7 @@ Laws:
 
 - URL and password are asked for anew each time, so that a secret that rotates in a file is the new one here; names are
   resolved by `dial`, else by the driver, anew.
+- Of several hosts the first is taken that answers and is what the URL asks for (:mod:`authcore.store.hosts`).
 - A connection says of its server what :class:`Server` has, before it is used for anything else.
 - Behind a pooler statements are not prepared, unless a setting allows it: in transaction mode the next
   transaction has another server connection, where the name of a statement is unknown, or another program's.
@@ -18,17 +19,21 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncpg
 
+from authcore.database_url import parse
 from authcore.store.certificates import require_readable
-from authcore.store.dialled_loop import dialled_loop
 from authcore.store.failures import classify
+from authcore.store.hosts import Hosts
 from authcore.store.kinds import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from authcore.database_url import DatabaseUrl
     from authcore.store.dialled_loop import Dial
 
+PROGRAM: Final = "whatomate-gateway"
+"""What the names of connections begin with, unless the URL has an ``application_name``."""
 _ASK: Final = (
     "SELECT pg_postmaster_start_time() AS started, current_setting('transaction_read_only')::bool AS read_only, "
     "pg_backend_pid() AS process"
@@ -103,17 +108,18 @@ class Address:
     ) -> None:
         """Call `url` and `password` for each connection; `password` replaces one in the URL. `dial` opens it by TCP.
 
+        `connect_timeout_seconds` is the limit of each host, unless the URL has one of its own.
+
         Raises:
-            ValueError: The URL is not a PostgreSQL URL.
+            ValueError: The URL is not a PostgreSQL URL, or has what cannot be honoured.
         """
-        if not url().startswith(("postgresql://", "postgres://")):
-            raise ValueError("the database URL is not a postgresql:// URL")  # not repeated: it has a password
+        parse(url())
         self._url = url
         self._password = password
         self._connect_timeout = connect_timeout_seconds
         self._statement_timeout = statement_timeout_seconds
         self._cache = statement_cache
-        self._dial = dial
+        self._hosts = Hosts(dial)
         self.is_pooled = False
 
     @property
@@ -126,42 +132,61 @@ class Address:
         self.is_pooled = True
         return not self.keeps_statements
 
-    async def open(self, name: str) -> Opened:
-        """Open a connection, which the server lists by `name`.
+    @property
+    def further_seconds(self) -> float:
+        """Time that the hosts of the URL behind the first one may take besides, in seconds."""
+        try:
+            url = parse(self._url())
+        except ValueError:  # what a file has at the moment; to open a connection raises it
+            return 0
+        return (len(url.hosts) - 1) * (url.connect_seconds or self._connect_timeout)
+
+    async def open(self, name: str, longest_seconds: float | None = None) -> Opened:
+        """Open a connection, which the server lists by `name`; a host has `longest_seconds` at most.
 
         Raises:
             Exception: whatever :data:`authcore.store.failures.DRIVER_ERRORS` lists.
         """
-        async with asyncio.timeout(self._connect_timeout):
-            keeps = self.keeps_statements
-            connection = await self._connect(name, keeps=keeps)
-            try:
-                found = await self._ask(connection, keeps=keeps)
-                if found is None:
-                    self.is_pooled = True
-                    connection.terminate()
-                    connection = await self._connect(name, keeps=False)
-                    found = await self._ask(connection, keeps=False)
-            except BaseException:
+        url = parse(self._url())
+        require_readable(url.parameters)
+        seconds = url.connect_seconds or self._connect_timeout
+        return await self._hosts.open(
+            url,
+            seconds if longest_seconds is None else min(seconds, longest_seconds),
+            lambda options: self._open(url, name, options),
+            lambda opened: opened.is_read_only,
+        )
+
+    async def _open(self, url: DatabaseUrl, name: str, options: dict[str, Any]) -> Opened:
+        """Open a connection to one host."""
+        keeps = self.keeps_statements
+        connection = await self._connect(url, name, options, keeps=keeps)
+        try:
+            found = await self._ask(connection, keeps=keeps)
+            if found is None:
+                self.is_pooled = True
                 connection.terminate()
-                raise
-        now = asyncio.get_running_loop().time()
+                connection = await self._connect(url, name, options, keeps=False)
+                found = await self._ask(connection, keeps=False)
+        except BaseException:
+            connection.terminate()
+            raise
         if found is None:
+            connection.terminate()
             raise asyncpg.InterfaceError("the pooler lost the first statement of a connection")
+        now = asyncio.get_running_loop().time()
         return Opened(connection, found, now, now)
 
-    async def _connect(self, name: str, *, keeps: bool) -> asyncpg.Connection[asyncpg.Record]:
-        options: dict[str, Any] = {} if self._password is None else {"password": self._password()}
-        url = self._url()
-        require_readable(url)
-        if self._dial is not None:
-            options["loop"] = dialled_loop(self._dial)
-        return await asyncpg.connect(
+    async def _connect(
+        self, url: DatabaseUrl, name: str, options: dict[str, Any], *, keeps: bool
+    ) -> asyncpg.Connection[asyncpg.Record]:
+        password = None if self._password is None else self._password()
+        return await connect(
             url,
-            timeout=self._connect_timeout,
+            name,
+            password,
             command_timeout=self._statement_timeout,
             statement_cache_size=_STATEMENTS if keeps else 0,
-            server_settings={"application_name": name},
             **options,
         )
 
@@ -180,3 +205,21 @@ class Address:
         if row["process"] != connection.get_server_pid() and may_change:
             return None
         return Server(row["started"], row["read_only"])
+
+
+async def connect(
+    url: DatabaseUrl, name: str, password: str | None, **options: Any
+) -> asyncpg.Connection[asyncpg.Record]:
+    """Open a connection by the driver, with `options` of a host; the time limit is the caller's.
+
+    `password` replaces one in the URL. The server lists the connection by `name`, whose beginning is that of the URL.
+    """
+    name = name.replace(PROGRAM, url.application_name or PROGRAM, 1)
+    return await asyncpg.connect(
+        url.dsn,
+        user=url.user,
+        password=url.password if password is None else password,
+        database=url.database,
+        server_settings={"application_name": name},
+        **{"timeout": None, **options},
+    )

@@ -7,28 +7,26 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import Final
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING, Final
 
 from authcore.store.failures import CertificateUnreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _NAMES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
 
-def require_readable(url: str) -> None:
-    """Check that the files of the parameters ``ssl…`` in `url` can be read.
+def require_readable(parameters: Mapping[str, str]) -> None:
+    """Check that the files of the parameters ``ssl…`` of a URL can be read.
 
     Raises:
         CertificateUnreadable: One cannot; the text has the parameter and the reason, and not the path.
     """
-    if "ssl" not in url:
-        return
-    query = parse_qs(urlsplit(url).query)
     for name in _NAMES:
-        for path in query.get(name, ()):
-            why = _unreadable(path)
-            if why:
-                raise CertificateUnreadable(f"the file of {name} cannot be read: {why}")
+        why = _unreadable(parameters[name]) if name in parameters else ""
+        if why:
+            raise CertificateUnreadable(f"the file of {name} cannot be read: {why}")
 
 
 def _unreadable(path: str) -> str:

@@ -8,22 +8,33 @@ method alone. The name stays the one that a certificate is verified for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import socket
-
-Dial = Callable[[str, int], "Awaitable[socket.socket]"]
-"""Returns a connected socket for a host and a port; raises ``OSError``."""
+    from collections.abc import Awaitable, Callable, Collection
 
 
-class _DialledLoop:
-    """Event loop that connects by a dialler; everything else is the running loop's."""
+class Dial(Protocol):
+    """Opener of TCP connections."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, dial: Dial) -> None:
-        self._loop = loop
+    def __call__(self, host: str, port: int, but: Collection[str] = ()) -> Awaitable[socket.socket]:
+        """Return a socket that is connected to an address of `host` that is none of `but`; raise ``OSError`` else."""
+
+
+class DialledLoop:
+    """Event loop that connects by a dialler; everything else is the running loop's.
+
+    Attributes:
+        peer: The address that it has connected to last; None before.
+    """
+
+    def __init__(self, dial: Dial, but: Collection[str] = ()) -> None:
+        """Connect to no address in `but`."""
+        self._loop = asyncio.get_running_loop()
         self._dial = dial
+        self._but = but
+        self.peer: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
@@ -38,16 +49,12 @@ class _DialledLoop:
         """As ``loop.create_connection``."""
         if host is None:
             return await self._loop.create_connection(protocol, **options)
-        connected = await self._dial(host, port)
-        if options.get("ssl"):
-            options.setdefault("server_hostname", host)
+        connected = await self._dial(host, port, self._but)
         try:
+            self.peer = str(connected.getpeername()[0])
+            if options.get("ssl"):
+                options.setdefault("server_hostname", host)
             return await self._loop.create_connection(protocol, sock=connected, **options)
         except BaseException:
             connected.close()
             raise
-
-
-def dialled_loop(dial: Dial) -> Any:
-    """Return the running event loop, with TCP connections opened by `dial`."""
-    return _DialledLoop(asyncio.get_running_loop(), dial)

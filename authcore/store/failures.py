@@ -17,6 +17,7 @@ from typing import Final
 import asyncpg
 from asyncpg import exceptions as pg
 
+from authcore.database_url import UrlRefused
 from authcore.store.kinds import ADVICE, Kind, kind_of_state
 from authcore.store.schema import SchemaUnfit
 
@@ -58,12 +59,20 @@ _OF_CONNECTIONS: Final = (
 )
 
 
+_UNSTORABLE: Final = frozenset({"22P05", "22021"})
+"""SQLSTATEs of a text with a character that the database's encoding does not have."""
+
+
 class CircuitOpen(ConnectionError):
     """The database has not answered recently, so it was not asked again."""
 
 
 class NoConnection(TimeoutError):
     """Every connection that the pool may open was in use until the time limit."""
+
+
+class HostsSilent(TimeoutError):
+    """None of the hosts of the URL answered; the text says how many, and names none."""
 
 
 class CertificateUnreadable(OSError):
@@ -85,6 +94,11 @@ class Failure:
     sqlstate: str | None
     words: str
     advice: str
+
+    @property
+    def is_of_text(self) -> bool:
+        """True if a text was sent that no row of this database can hold. This says nothing about the database."""
+        return self.sqlstate in _UNSTORABLE
 
     @property
     def public(self) -> str:
@@ -165,6 +179,8 @@ _TYPES: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...],
 def _words(error: BaseException | None, kind: Kind) -> str:
     if error is None:
         return "nothing more is known"
+    if isinstance(error, UrlRefused | HostsSilent):
+        return str(error)
     if kind in _PERSONAL:
         return f"{type(error).__name__}, whose text is not repeated"
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):

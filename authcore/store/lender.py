@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
+from authcore.store.address import PROGRAM
 from authcore.store.connections import Connections
 from authcore.store.failures import DRIVER_ERRORS, NoConnection, classify
 from authcore.store.kinds import Kind
@@ -36,7 +37,7 @@ IDLE_SECONDS: Final = 300.0
 _FIRST_PAUSE: Final = 0.25
 _LAST_PAUSE: Final = 30.0
 _RETRY_SECONDS: Final = 0.1
-_NAME: Final = "whatomate-gateway"
+_NAME: Final = PROGRAM
 
 
 class Lender:
@@ -102,7 +103,9 @@ class Lender:
         self._waiters.append(waiter)
         self._open_more()
         try:
-            async with asyncio.timeout(self._acquire_timeout):
+            # Where no connection is open, one may be found at the last host only.
+            further = 0 if self.open.every else self._address.further_seconds
+            async with asyncio.timeout(self._acquire_timeout + further):
                 return await waiter
         except TimeoutError:
             self._take_back(waiter)
@@ -217,14 +220,14 @@ class Lender:
         """See soon where the address leads."""
         self._wake.set()
 
-    async def probe(self) -> None:
-        """Ask for a sign of life by one more connection; that there are too many is one.
+    async def probe(self, seconds: float) -> None:
+        """Ask for a sign of life by one more connection, each host for `seconds`; that there are too many is one.
 
         Raises:
             Exception: whatever :data:`authcore.store.failures.DRIVER_ERRORS` lists.
         """
         try:
-            one = await self._address.open(_NAME)
+            one = await self._address.open(_NAME, seconds)
         except DRIVER_ERRORS as error:
             if classify(error).kind is not Kind.CONNECTIONS:
                 raise

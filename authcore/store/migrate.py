@@ -11,23 +11,25 @@ Laws:
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-import asyncpg
-
+from authcore.database_url import parse
 from authcore.permissions import CATALOGUE
 from authcore.store import grants, schema, triggers
+from authcore.store.address import connect
 from authcore.store.certificates import require_readable
+from authcore.store.hosts import Hosts
 from authcore.store.pool import translated
 from authcore.store.schema import SchemaUnfit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+
+    from authcore.store.dialled_loop import Dial
 
 TRIGGERS: Final = "triggers"
 """What :func:`migrate` calls them among the names of what it has applied."""
@@ -35,7 +37,9 @@ TRIGGERS: Final = "triggers"
 _MAKES_TABLES: Final = "0001_whatomate_tables"
 
 _LOCK: Final = 0x57676D67_6D696772  # any 64-bit number of our own
-_CONNECT_SECONDS: Final = 10
+CONNECT_SECONDS: Final = 10.0
+"""For each host of the URL, unless it has a ``connect_timeout``."""
+_NAME: Final = "whatomate-gateway migrate"
 # A statement waits this long for a lock that a running Whatomate holds, then gives up: a waiting DDL statement would
 # make every later query of that table wait behind it.
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
@@ -44,6 +48,8 @@ _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS gateway_migrations (
     name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
 """
+ENCODING: Final = "SELECT current_setting('server_encoding')"
+"""Statement that asks for the encoding of a database."""
 _APPLIED: Final = "SELECT name, checksum FROM gateway_migrations"
 _RECORD: Final = "INSERT INTO gateway_migrations (name, checksum) VALUES ($1, $2)"
 _SEED: Final = "INSERT INTO permissions (resource, action, description) VALUES ($1, $2, $3)"
@@ -73,10 +79,13 @@ def migrations() -> list[Migration]:
     return [Migration(one.name.removesuffix(".sql"), one.read_text(encoding="utf-8")) for one in files]
 
 
-async def migrate(url: str, *, with_triggers: bool = True, password: str | None = None) -> list[str]:
+async def migrate(
+    url: str, *, with_triggers: bool = True, password: str | None = None, dial: Dial | None = None
+) -> list[str]:
     """Apply what is pending and return the names; empty when the database is up to date.
 
     With `with_triggers`, the database is made to tell of changed rows too (:mod:`authcore.store.triggers`).
+    `dial` opens the connection by TCP, else the driver.
 
     Raises:
         StoreUnavailable: the database does not answer.
@@ -84,7 +93,7 @@ async def migrate(url: str, *, with_triggers: bool = True, password: str | None 
         MigrationChanged: the database was migrated by other files of the same names.
         SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs. Nothing was applied.
     """
-    async with _connected(url, password) as connection, connection.transaction():
+    async with _connected(url, password, dial) as connection, connection.transaction():
         # Of the transaction: given back by its end, however that comes. No time limit: the others are at work.
         await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
         await connection.execute(_LOCK_TIMEOUT)
@@ -102,7 +111,9 @@ async def migrate(url: str, *, with_triggers: bool = True, password: str | None 
         return names
 
 
-async def grant_to(url: str, role: str, *, run: bool, password: str | None = None) -> list[str]:
+async def grant_to(
+    url: str, role: str, *, run: bool, password: str | None = None, dial: Dial | None = None
+) -> list[str]:
     """Give `role` the rights that serving needs, where everything is migrated; return the statements.
 
     Without `run` they are only returned.
@@ -110,25 +121,27 @@ async def grant_to(url: str, role: str, *, run: bool, password: str | None = Non
     Raises:
         StoreUnavailable: the database does not answer, or refuses: there is no such role, say.
     """
-    async with _connected(url, password) as connection, connection.transaction():
+    async with _connected(url, password, dial) as connection, connection.transaction():
         if run:
             return await grants.grant(connection, role)
         return await grants.statements_on(connection, role)
 
 
-async def remove_triggers(url: str, *, password: str | None = None) -> bool:
+async def remove_triggers(url: str, *, password: str | None = None, dial: Dial | None = None) -> bool:
     """Remove the triggers; False when there were none.
 
     Raises:
         StoreUnavailable: the database does not answer.
     """
-    async with _connected(url, password) as connection, connection.transaction():
+    async with _connected(url, password, dial) as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
         await connection.execute(_LOCK_TIMEOUT)
         return await triggers.remove(connection)
 
 
-async def pending(url: str, *, with_triggers: bool = True, password: str | None = None) -> list[str]:
+async def pending(
+    url: str, *, with_triggers: bool = True, password: str | None = None, dial: Dial | None = None
+) -> list[str]:
     """Return the names of what :func:`migrate` would apply, changing nothing.
 
     Raises:
@@ -136,10 +149,20 @@ async def pending(url: str, *, with_triggers: bool = True, password: str | None 
         MigrationChanged: the database was migrated by other files of the same names.
         SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs.
     """
-    async with _connected(url, password) as connection:
+    async with _connected(url, password, dial) as connection:
         names = await pending_on(connection)
         await _require_fit(connection, names)
         return [*names, TRIGGERS] if with_triggers and not await triggers.are_installed(connection) else names
+
+
+async def encoding_of(url: str, *, password: str | None = None, dial: Dial | None = None) -> str:
+    """Return the encoding of the database, such as ``UTF8``.
+
+    Raises:
+        StoreUnavailable: the database does not answer.
+    """
+    async with _connected(url, password, dial) as connection:
+        return str(await connection.fetchval(ENCODING))
 
 
 async def pending_on(connection: Any) -> list[str]:
@@ -178,22 +201,19 @@ async def _seed(connection: Any) -> None:
 
 
 @asynccontextmanager
-async def _connected(url: str, password: str | None) -> AsyncIterator[Any]:
+async def _connected(url: str, password: str | None, dial: Dial | None) -> AsyncIterator[Any]:
     """Lend a connection. It keeps no statement prepared: behind a pooler the next one may have another server's."""
-    options: dict[str, Any] = {} if password is None else {"password": password}
     with translated(connecting=True):
-        require_readable(url)
-        connection = await asyncio.wait_for(
-            asyncpg.connect(
-                url,
-                statement_cache_size=0,
-                server_settings={"application_name": "whatomate-gateway migrate"},
-                **options,
-            ),
-            _CONNECT_SECONDS,
+        parsed = parse(url)
+        require_readable(parsed.parameters)
+        connection = await Hosts(dial).open(
+            parsed,
+            parsed.connect_seconds or CONNECT_SECONDS,
+            lambda options: connect(parsed, _NAME, password, statement_cache_size=0, **options),
+            lambda _: False,
         )
     with translated():
         try:
             yield connection
         finally:
-            await connection.close(timeout=_CONNECT_SECONDS)
+            await connection.close(timeout=CONNECT_SECONDS)

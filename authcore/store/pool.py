@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PROBE_SECONDS: Final = 1
+_PROBE_SECONDS: Final = 1.0
+"""For each host of the URL."""
 _LOST: Final = frozenset({"26000", "42P05"})
 """SQLSTATEs of a prepared statement that the server does not have; it was not run."""
 
@@ -159,8 +160,7 @@ class DatabasePool:
 
     async def _ask_for_life(self) -> None:
         try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                await self._lender.probe()
+            await self._lender.probe(_PROBE_SECONDS)
         except DRIVER_ERRORS:
             self._lender.open.retire()  # their server does not answer
             raise
@@ -168,7 +168,7 @@ class DatabasePool:
     # -- failures --------------------------------------------------------------------------------------------------
 
     def _note(self, failure: Failure) -> None:
-        if failure.kind is not Kind.CIRCUIT and not self._closed:
+        if not (self._closed or failure.kind is Kind.CIRCUIT or failure.is_of_text):
             self.failing[failure.kind] = failure
             self._met[failure.kind] = time.monotonic()
             self._watcher.failed(failure)

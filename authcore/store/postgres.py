@@ -280,6 +280,14 @@ class PostgresStore(
         """
         return await self._pool.look_at_schema()
 
+    async def encoding(self) -> str:
+        """Return the encoding of the database, such as ``UTF8``.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return str(await self._pool.fetchval(migrate.ENCODING))
+
     async def most_connections(self) -> int | None:
         """Return how many connections the server has for this user and database; None behind a pooler.
 

@@ -39,9 +39,11 @@ class Database(Group):
     )
     pool_min: int = Field(1, ge=0, le=1000, description="Connections kept open.")
     pool_max: int = Field(10, ge=1, le=1000, description="Connections at most, per process.")
-    connect_timeout_seconds: Seconds = Field(5, description="To open a connection.")
+    connect_timeout_seconds: Seconds = Field(5, description="To open a connection, for each host of the URL.")
     acquire_timeout_seconds: Seconds = Field(
-        3, description="To wait for a free connection before answering 503."
+        3,
+        description="To wait for a free connection before answering 503; where none is open, the URL's hosts behind "
+        "the first have their time besides.",
     )
     statement_timeout_seconds: Seconds = Field(5, description="For one statement to answer.")
     skew_seconds: Seconds = Field(

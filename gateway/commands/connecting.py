@@ -13,7 +13,7 @@ from authcore.store.kinds import ADVICE, Kind
 from authcore.store.migrate import MigrationChanged, pending
 from authcore.store.schema import REMEDY, SchemaUnfit
 from gateway.commands.advice import advised
-from gateway.commands.opening import migration_setting, migration_target
+from gateway.commands.opening import migration_setting, migration_target, warn_of_encoding
 from gateway.connecting.store import opened_once
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ async def database_findings(settings: Settings, dial: Dial | None = None) -> lis
     if database.listen_url is not None:
         found += [f"GATEWAY_DATABASE_LISTEN_URL: {one}" async for one in _of_listening(settings, dial)]
     if settings.migrate.database_url is not None:
-        found += [f"GATEWAY_MIGRATE_DATABASE_URL: {one}" async for one in _of_migrating(settings)]
+        found += [f"GATEWAY_MIGRATE_DATABASE_URL: {one}" async for one in _of_migrating(settings, dial)]
     return found
 
 
@@ -54,6 +54,7 @@ async def _of_serving(settings: Settings, dial: Dial | None) -> AsyncIterator[st
             yield f"migrations are pending: {', '.join(waiting)}; run migrate"
         if store.is_read_only:
             yield f"the database takes no writes; {ADVICE[Kind.READ_ONLY]}"
+        warn_of_encoding(await store.encoding())
         most = None if gaps or store.lacking else await store.most_connections()
         if most is not None and most < settings.database.pool_max:
             yield (
@@ -74,10 +75,10 @@ async def _of_listening(settings: Settings, dial: Dial | None) -> AsyncIterator[
         await store.close()
 
 
-async def _of_migrating(settings: Settings) -> AsyncIterator[str]:
+async def _of_migrating(settings: Settings, dial: Dial | None) -> AsyncIterator[str]:
     url, password = migration_target(settings)
     try:
-        await pending(url, password=password)
+        await pending(url, password=password, dial=dial)
     except StoreUnavailable as error:
         yield classify(error.__cause__).of(migration_setting(settings)).sentence
     except (MigrationChanged, SchemaUnfit) as error:

@@ -19,6 +19,7 @@ import click
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import StoreUnavailable
 from authcore.passwords.hasher import Passwords
+from authcore.store.address import StatementCache
 from authcore.store.failures import classify
 from authcore.store.kinds import Kind as FailureKind
 from authcore.store.postgres import PostgresStore
@@ -29,6 +30,7 @@ from gateway.assembly.database import build_redis
 from gateway.commands.office import Desk, Office
 from gateway.commands.progress import working
 from gateway.commands.recording import CommandTrail
+from gateway.connecting.dialling import dialling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from authcore.accounts.user_desk import UserDesk
+    from authcore.store.dialled_loop import Dial
     from config.settings import Settings
 
 T = TypeVar("T")
@@ -59,6 +62,15 @@ def note(text: str) -> None:
 def warn(text: str) -> None:
     """Print a warning of a probable mistake on standard error."""
     note(f"warning: {text}")
+
+
+def warn_of_encoding(encoding: str) -> None:
+    """Warn of a database that cannot hold every character."""
+    if encoding != "UTF8":
+        warn(
+            f"the database's encoding is {encoding}, not UTF8: names and e-mails with other characters are "
+            "refused, and escaped in the audit trail; move it to a database with ENCODING 'UTF8'"
+        )
 
 
 def settings_for(required: frozenset[str]) -> Settings:
@@ -145,17 +157,18 @@ class Opened(NamedTuple):
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Opened]:
     """Yield the services over the configured database; close them afterwards."""
-    database = settings.database
-    store = await PostgresStore.connect(
-        database_url(settings),
-        password=None if database.password is None else database.password.get_secret_value,
-        pool_min=0,
-        pool_max=2,
-        connect_timeout_seconds=database.connect_timeout_seconds,
-        acquire_timeout_seconds=database.connect_timeout_seconds,
-        statement_timeout_seconds=database.statement_timeout_seconds,
-    )
-    redis = build_redis(settings)
+    with dialling(settings) as dial:
+        store = await _store(
+            settings, database_url(settings), secret(settings.database.password), dial, most=2
+        )
+        async with _services(settings, store, dial) as services:
+            yield services
+
+
+@asynccontextmanager
+async def _services(settings: Settings, store: PostgresStore, dial: Dial) -> AsyncIterator[Opened]:
+    """Yield the services over a store, which is closed afterwards."""
+    redis = build_redis(settings, dial)
     password = settings.password
     passwords = Passwords(min_length=password.min_length, cost=password.cost, workers=1, queue=8)
     counterpart = redis or NO_COUNTERPART
@@ -180,20 +193,40 @@ async def opened(settings: Settings) -> AsyncIterator[Opened]:
 async def record_migration(settings: Settings, **details: object) -> None:
     """Record what the role that migrates has changed, with its own rights."""
     url, password = migration_target(settings)
-    seconds = settings.database.connect_timeout_seconds
-    store = await PostgresStore.connect(
+    with dialling(settings) as dial:
+        store = await _store(settings, url, password, dial, most=1)
+        try:
+            await CommandTrail(store, is_on=settings.audit.table).record(Event.MIGRATE, details=details)
+        finally:
+            await store.close()
+
+
+async def _store(
+    settings: Settings, url: str, password: str | None, dial: Dial, *, most: int
+) -> PostgresStore:
+    """Return a store of `most` connections at most, with the settings of a serving gateway."""
+    database = settings.database
+    return await PostgresStore.connect(
         url,
         password=None if password is None else lambda: password,
         pool_min=0,
-        pool_max=1,
-        connect_timeout_seconds=seconds,
-        acquire_timeout_seconds=seconds,
-        statement_timeout_seconds=settings.database.statement_timeout_seconds,
+        pool_max=most,
+        connect_timeout_seconds=database.connect_timeout_seconds,
+        acquire_timeout_seconds=database.connect_timeout_seconds,
+        statement_timeout_seconds=database.statement_timeout_seconds,
+        statement_cache=StatementCache(database.statement_cache),
+        dial=dial,
     )
-    try:
-        await CommandTrail(store, is_on=settings.audit.table).record(Event.MIGRATE, details=details)
-    finally:
-        await store.close()
+
+
+def run_dialling(settings: Settings, work: Callable[[Dial], Awaitable[T]]) -> T:
+    """Run `work` with the opener of TCP connections that the settings configure; return its result."""
+
+    async def run() -> T:
+        with dialling(settings) as dial:
+            return await work(dial)
+
+    return asyncio.run(run())
 
 
 def run_with(work: Callable[[Opened, float], Awaitable[T]], required: frozenset[str] = DATABASE) -> T:

@@ -6,19 +6,29 @@ import asyncio
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from authcore.store.migrate import encoding_of, pending
 from authcore.store.migrate import grant_to as give_rights
 from authcore.store.migrate import migrate as apply_migrations
-from authcore.store.migrate import pending
 from authcore.store.migrate import remove_triggers as remove
 from config.load import REQUIRED, require_no_pipes
 from gateway.addresses import CannotListen
 from gateway.assembly.key_ring import ring_of
-from gateway.commands.opening import migrating, note, record_migration, settings_for
+from gateway.commands.opening import (
+    migrating,
+    note,
+    record_migration,
+    run_dialling,
+    settings_for,
+    warn_of_encoding,
+)
 from gateway.commands.progress import working
+
+if TYPE_CHECKING:
+    from authcore.store.dialled_loop import Dial
 
 _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
 
@@ -43,8 +53,10 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
 
     if migrate:
         with migrating(settings) as (url, password), working(_MIGRATING):
-            applied = asyncio.run(
-                apply_migrations(url, with_triggers=settings.database.triggers, password=password)
+            triggers = settings.database.triggers
+            applied = run_dialling(
+                settings,
+                lambda dial: apply_migrations(url, with_triggers=triggers, password=password, dial=dial),
             )
             if applied:
                 asyncio.run(record_migration(settings, applied=applied))
@@ -90,20 +102,25 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
     triggers = settings.database.triggers
     if grant_to is not None and print_grants:
         with migrating(settings) as (url, password):
-            statements = asyncio.run(give_rights(url, grant_to, run=False, password=password))
+            statements = run_dialling(
+                settings, lambda dial: give_rights(url, grant_to, run=False, password=password, dial=dial)
+            )
         for statement in statements:
             click.echo(f"{statement};")
         return
     if remove_triggers:
         with migrating(settings) as (url, password), working(_MIGRATING):
-            removed = asyncio.run(remove(url, password=password))
+            removed = run_dialling(settings, lambda dial: remove(url, password=password, dial=dial))
             if removed:
                 asyncio.run(record_migration(settings, removed=["triggers"]))
         note("removed the triggers" if removed else "there are no triggers")
         return
     with migrating(settings) as (url, password), working("waiting for the database" if check else _MIGRATING):
-        names = asyncio.run(
-            (pending if check else apply_migrations)(url, with_triggers=triggers, password=password)
+        names = run_dialling(
+            settings,
+            lambda dial: (_checked if check else apply_migrations)(
+                url, with_triggers=triggers, password=password, dial=dial
+            ),
         )
     for name in names:
         click.echo(f"{'pending' if check else 'applied'} {name}")
@@ -113,7 +130,16 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
         asyncio.run(record_migration(settings, applied=names))
     if grant_to is not None and not check:
         with migrating(settings) as (url, password):
-            asyncio.run(give_rights(url, grant_to, run=True, password=password))
+            run_dialling(
+                settings, lambda dial: give_rights(url, grant_to, run=True, password=password, dial=dial)
+            )
             asyncio.run(record_migration(settings, granted_to=grant_to))
         note(f"gave {grant_to} the rights that serving needs")
     sys.exit(1 if check and names else 0)
+
+
+async def _checked(url: str, *, with_triggers: bool, password: str | None, dial: Dial) -> list[str]:
+    """Return what is pending, and warn of a database that cannot hold every character."""
+    names = await pending(url, with_triggers=with_triggers, password=password, dial=dial)
+    warn_of_encoding(await encoding_of(url, password=password, dial=dial))
+    return names

@@ -13,11 +13,11 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from gateway.connecting.dialling import resolving
 from gateway.connecting.services import service_checks
+from gateway.connecting.store import further_seconds
 from gateway.connecting.upstreams import upstream_checks
 from gateway.wire.dialler import connect
-from gateway.wire.dns_client import DnsClient
-from gateway.wire.resolver import Resolver, ResolverLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -26,23 +26,10 @@ if TYPE_CHECKING:
     from authcore.store.dialled_loop import Dial
     from config.route_plan import RoutePlan
     from config.settings import Settings
-    from gateway.wire.dns_client import LookupFailed
 
 LONGEST_SECONDS: Final = 15.0
-"""A check that is not done by then is a finding, whatever deadlines it has of its own."""
-
-
-class _Quiet:
-    """Receiver of what happens to names: findings say it."""
-
-    def changed(self, name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
-        """See :class:`gateway.wire.resolver.ResolverEvents`."""
-
-    def failed(self, name: str, error: LookupFailed, used: tuple[str, ...]) -> None:
-        """See :class:`gateway.wire.resolver.ResolverEvents`."""
-
-    def recovered(self, name: str) -> None:
-        """See :class:`gateway.wire.resolver.ResolverEvents`."""
+"""A check that is not done by then is a finding, whatever deadlines it has of its own. The hosts of a database URL
+behind the first one have their time besides."""
 
 
 async def connection_findings(
@@ -55,19 +42,17 @@ async def connection_findings(
 
     `database` checks the database, with a dialler of its connections.
     """
-    limits = settings.resolver
-    client = DnsClient(limits.servers, timeout_seconds=limits.timeout_seconds)
-    resolver = Resolver(client.look_up, ResolverLimits(), _Quiet())
-    dial = partial(connect, resolver)
-    checks: list[tuple[str, Coroutine[Any, Any, list[str]]]] = [
-        ("GATEWAY_DATABASE_URL", database(settings, dial)),
-        *upstream_checks(settings, plan, resolver),
-        *service_checks(settings, resolver, dial),
-    ]
-    try:
-        found = await asyncio.gather(*(_bounded(name, check, longest_seconds) for name, check in checks))
-    finally:
-        resolver.close()
+    with resolving(settings) as resolver:
+        dial = partial(connect, resolver)
+        checks: list[tuple[str, Coroutine[Any, Any, list[str]]]] = [
+            *upstream_checks(settings, plan, resolver),
+            *service_checks(settings, resolver, dial),
+        ]
+        further = further_seconds(settings)
+        found = await asyncio.gather(
+            _bounded("GATEWAY_DATABASE_URL", database(settings, dial), longest_seconds + further),
+            *(_bounded(name, check, longest_seconds) for name, check in checks),
+        )
     return list(dict.fromkeys(line for lines in found for line in lines))
 
 

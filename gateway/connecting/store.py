@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authcore.database_url import parse
 from authcore.store.address import StatementCache
+from authcore.store.migrate import CONNECT_SECONDS
 from authcore.store.postgres import PostgresStore
 
 if TYPE_CHECKING:
@@ -28,3 +30,15 @@ async def opened_once(settings: Settings, url: SecretStr | None, dial: Dial | No
         statement_cache=StatementCache(database.statement_cache),
         dial=dial,
     )
+
+
+def further_seconds(settings: Settings) -> float:
+    """Return the time that all hosts of the database's URLs, but the first of each, may take besides."""
+    database = settings.database
+    urls = [
+        parse(url.get_secret_value())
+        for url in (database.url, database.listen_url, settings.migrate.database_url)
+        if url is not None
+    ]
+    longest = max(database.connect_timeout_seconds, CONNECT_SECONDS)
+    return sum((len(url.hosts) - 1) * (url.connect_seconds or longest) for url in urls)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from errno import EADDRNOTAVAIL
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -18,7 +19,7 @@ from aiohappyeyeballs import start_connection
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import TypeVar
 
     from gateway.wire.resolver import Resolver
@@ -108,10 +109,13 @@ async def over(
         raise
 
 
-async def connect(resolver: Resolver, host: str, port: int) -> socket.socket:
-    """Return a socket that is connected to the first address of `host` that accepts.
+async def connect(resolver: Resolver, host: str, port: int, but: Collection[str] = ()) -> socket.socket:
+    """Return a socket that is connected to the first address of `host` that accepts and is none of `but`.
 
     Raises:
-        OSError: the name has no address, or none of its addresses accepts.
+        OSError: the name has no such address, or none of them accepts.
     """
-    return await race([destination(address, port) for address in await resolver.resolve(host)], [])
+    addresses = [address for address in await resolver.resolve(host) if address not in but]
+    if not addresses:
+        raise OSError(EADDRNOTAVAIL, f"{host} has no other address")
+    return await race([destination(address, port) for address in addresses], [])

@@ -61,6 +61,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "echo": lambda store: store.echo("a", "b"),
     "limits": lambda store: store.limits(),
     "ping": lambda store: store.ping(),
+    "encoding": lambda store: store.encoding(),
     "most_connections": lambda store: store.most_connections(),
     "look_at_schema": lambda store: store.look_at_schema(),
     "subject": lambda store: store.subject(ONE, ONE),

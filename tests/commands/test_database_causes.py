@@ -128,7 +128,7 @@ async def test_each_cause_is_named_by_commands_and_by_readyz(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     limit = 0.5 if kind in {Kind.TIMEOUT, Kind.CONNECTIONS} else 10  # of those two, one is waited for
-    monkeypatch.setattr("authcore.store.migrate._CONNECT_SECONDS", limit)
+    monkeypatch.setattr("authcore.store.migrate.CONNECT_SECONDS", limit)
     monkeypatch.setenv("GATEWAY_DATABASE_CONNECT_TIMEOUT_SECONDS", str(limit))
     with silent() as mute:
         where = "postgresql://" + url.format(place=address, silent=mute)
@@ -197,6 +197,26 @@ async def test_several_hosts_with_their_ports_are_one_address(
     for command in (("migrate", "--check"), ("check-config", "--connect")):
         result = await ask(*command, GATEWAY_DATABASE_URL=where)
         assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize("frozen", ["first", "second", "both"])
+async def test_a_silent_host_of_several_leaves_time_for_the_others(
+    frozen: str, address: str, ask: Callable[..., Awaitable[Result]]
+) -> None:
+    with silent() as mute, silent() as other:
+        places = {"first": (mute, address), "second": (address, mute), "both": (mute, other)}[frozen]
+        where = (
+            f"postgresql://gateway@{','.join(places)}/whatomate"
+            "?target_session_attrs=read-write&connect_timeout=1"
+        )
+        for command in (("migrate", "--check"), ("check-config", "--connect"), ("orgs", "list")):
+            result = await ask(
+                *command, GATEWAY_DATABASE_URL=where, GATEWAY_DATABASE_ACQUIRE_TIMEOUT_SECONDS="0.1"
+            )
+            if frozen == "both":
+                names(result, Kind.TIMEOUT, "none of the 2 hosts answered within 1 s")
+            else:
+                assert result.exit_code == 0, result.stderr
 
 
 # -- causes that a statement meets ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -9,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.commands import refused
-from tests.support.databases import execute, fetch, finish
+from tests.support.commands import SECRET, refused
+from tests.support.databases import execute, fetch, finish, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,3 +114,22 @@ def test_migrate_needs_one_of_two_urls_and_says_so(run: Run) -> None:
 def as_role(url: str, role: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}"))
+
+
+async def test_a_database_that_is_not_utf8_is_warned_of(run: Run, postgres_url: str, service: str) -> None:
+    name = f"latin_{uuid4().hex[:8]}"
+    made = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'"
+    await execute(postgres_url, made)
+    environment = {
+        "GATEWAY_DATABASE_URL": named(postgres_url, name),
+        "GATEWAY_JWT_SECRET": SECRET,
+        "GATEWAY_UPSTREAM_URL": f"http://{service}",
+    }
+    warning = "warning: the database's encoding is LATIN1, not UTF8: "
+    try:
+        for arguments in (("migrate",), ("migrate", "--check"), ("check-config", "--connect")):
+            result = await asyncio.to_thread(run, *arguments, **environment)
+            assert result.exit_code == 0, result.stderr
+            assert (warning in result.stderr) == (len(arguments) > 1)
+    finally:
+        await execute(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")

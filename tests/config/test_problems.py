@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -128,7 +128,7 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
         ({"GATEWAY_UPSTREAM_URL": "http://app:80/base"}, "GATEWAY_UPSTREAM_URL: should be http://host:port"),
         (
             {"GATEWAY_DATABASE_URL": "postgresql://u:a/b@db/x"},
-            "GATEWAY_DATABASE_URL: should be postgresql://user:",
+            "GATEWAY_DATABASE_URL: ends too early; should be postgresql://user:",
         ),
         ({"GATEWAY_DATABASE_URL": "mysql://db/x"}, "GATEWAY_DATABASE_URL: should begin with postgresql://"),
         (
@@ -290,7 +290,16 @@ def test_a_command_that_does_not_serve_reads_no_file_of_serving(tmp_path: Path) 
             "postgresql://u:p@hunter2/w@db/x",
             "ends too early; should be postgresql://user:password@host:5432/name; ",
         ),
-        ("postgresql://u:hunter2/w@db:5432/x", "should be postgresql://user:password@host"),
+        ("postgresql://u:hunter2/w@db:5432/x", "ends too early; should be postgresql://user:password@host"),
+        (
+            "postgresql://u:p@hunter2@db:5432/x",
+            "has more than one @ before the host; an @ in the user or the",
+        ),
+        ("postgresql://u:hunter2@[db/x", "should be postgresql://user:password@host"),
+        ("postgresql://u:hunter2@a,,b/x", "has an empty host in its list; should be postgresql://"),
+        ("postgresql://u:hunter2@a,b/x?port=1,2,3", "has 3 ports behind the ? for 2 hosts"),
+        ("postgresql://u:hunter2@db/x?port=0", "should be postgresql://user:password@host"),
+        ("postgresql://u:hunter2%00@db/x", "has a NUL in it"),
         ("postgresql://u:1/hunter2@db/x", "ends too early"),
         ("postgresql://u:1#hunter2@db/x", "ends too early"),
         ("postgresql://u:1?hunter2@db/x", "should be postgresql://user:password@host"),
@@ -330,15 +339,49 @@ def test_a_database_url_that_is_written_wrongly_is_named_without_its_password(
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://u:p@ss@db/x",
         "postgresql://u:p%40ss%2Fw@db/x",
         "postgresql://u@a:1,b:2/x?target_session_attrs=read-write&sslmode=verify-full",
         "postgresql://u@db/x?sslmode=verify_ca&options=-c%20search_path%3Dw&user=me@tenant",
         "postgresql:///x?host=/run/postgresql&statement_timeout=5000",
+        "postgresql://u:se\N{ACCOUNT OF}cret@db/x",
+        "postgresql://u:sim[ple@db:5432/x",
+        "postgresql://u:p]a[ss@[::1]:5432,db/x",
     ],
 )
 def test_a_database_url_that_the_driver_reads_is_taken(url: str) -> None:
     assert load({"GATEWAY_DATABASE_URL": url}).database.url is not None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("channel_binding=require", "gssencmode=require", "hostaddr=192.0.2.1", "load_balance_hosts=random"),
+        *(
+            "require_auth=scram-sha-256",
+            "requirepeer=postgres",
+            "service=w",
+            "servicefile=/w",
+            "ssl=1",
+            "sslsni=0",
+        ),
+        *("replication=database", "client_encoding=LATIN1", "sslcertmode=require", "sslcompression=1"),
+    ],
+)
+def test_a_parameter_of_libpq_that_cannot_be_honoured_is_refused_by_name(query: str) -> None:
+    (found,) = problems_of({"GATEWAY_DATABASE_URL": f"postgresql://u:hunter2@db/x?{query}"})
+    assert found.startswith(f"GATEWAY_DATABASE_URL: {query.partition('=')[0]} cannot be honoured: ")
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "abc", "3601", "9" * 5000])
+def test_a_time_limit_that_is_none_is_refused(value: str) -> None:
+    (found,) = problems_of({"GATEWAY_DATABASE_URL": f"postgresql://u@db/x?connect_timeout={value}"})
+    assert "connect_timeout should be a number of seconds from 1 to 3600" in found
+
+
+def test_the_certificates_of_the_system_are_refused_with_what_to_name() -> None:
+    (found,) = problems_of({"GATEWAY_DATABASE_URL": "postgresql://u@db/x?sslrootcert=system"})
+    assert "sslrootcert=system cannot be honoured; name the file of this machine's certificates" in found
 
 
 # -- what is never shown ----------------------------------------------------------------------------------------
@@ -359,6 +402,34 @@ def test_no_secret_is_in_a_problem_or_in_the_settings_repr() -> None:
     shown = f"{settings!r} {settings}"
     assert SECRET not in shown
     assert "hunter2" not in shown
+
+
+_ODD: Final = ("hunter2@hunter2", "hunter2\N{ACCOUNT OF}cret", "hunter2[ple", "hunter2]ple", "hunter2")
+
+
+@pytest.mark.parametrize("password", _ODD)
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        *(
+            (name, "http")
+            for name in ("GATEWAY_UPSTREAM_URL", "GATEWAY_TRACE_ENDPOINT", "GATEWAY_METRICS_ENDPOINT")
+        ),
+        *((name, "redis") for name in ("GATEWAY_WHATOMATE_REDIS_URL", "GATEWAY_LIMITS_URL")),
+        *((name, "mysql") for name in ("GATEWAY_DATABASE_URL", "GATEWAY_MIGRATE_DATABASE_URL")),
+        *(
+            ("GATEWAY_ISSUER_JWKS_URL", "https"),
+            ("GATEWAY_CORS_ORIGINS", "https"),
+            ("GATEWAY_LISTEN", "http"),
+        ),
+        *(("GATEWAY_UPSTREAM_RETRY_WHEN", "http"), ("GATEWAY_DATABASE_POOL_MAX", "postgresql")),
+    ],
+)
+def test_no_problem_quotes_the_login_of_a_url(name: str, scheme: str, password: str) -> None:
+    for url in (f"{scheme}://gw:{password}@127.0.0.1:80x/0", f"{scheme}://gw:{password}@127.0.0.1:80/0?x=1"):
+        found = problems_of({name: url})
+        assert any(one.startswith(f"{name}: ") for one in found), found
+        assert "hunter2" not in "".join(found)
 
 
 # -- settings that need each other ---------------------------------------------------------------------------------
