@@ -39,11 +39,12 @@ from authcore.moments import moment
 from authcore.networks import network
 from authcore.refusal_pace import RefusalPace
 from authcore.store.attempt_rows import AttemptLimits, CountedName, NewAttempt
+from authcore.store.failures import classify
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from authcore.store.attempt_rows import Reserved
+    from authcore.store.attempt_rows import Reservation, Reserved
     from authcore.store.attempts import AttemptRows
 
 T = TypeVar("T")
@@ -112,10 +113,10 @@ class SignInThrottle:
         )
         name = f"{kind} {email}"
         await self._pay(name)
-        reservation = await self._store.reserve_attempt(attempt, self._limits)
+        reservation = await self._reserve(attempt)
         while reservation.reserved is None and await self._others_end(name, began):
             attempt = replace(attempt, at=moment(now + loop.time() - began))
-            reservation = await self._store.reserve_attempt(attempt, self._limits)
+            reservation = await self._reserve(attempt)
         if reservation.reserved is None:
             raise await self._throttled(reservation.wait_seconds, began)
         if reservation.wait_seconds > 0:
@@ -133,6 +134,15 @@ class SignInThrottle:
         if proved is None and reservation.passed_seconds is not None:
             raise await self._throttled(reservation.passed_seconds, began)
         return proved
+
+    async def _reserve(self, attempt: NewAttempt) -> Reservation:
+        """Count an attempt; one for an e-mail that no row of the database can hold as one without an e-mail."""
+        try:
+            return await self._store.reserve_attempt(attempt, self._limits)
+        except StoreUnavailable as outage:
+            if not attempt.email or not classify(outage.__cause__).is_of_text:
+                raise
+        return await self._store.reserve_attempt(replace(attempt, email=""), self._limits)
 
     async def _throttled(self, seconds: float, began: float) -> Throttled:
         """Return the refusal of an attempt that may be made again in `seconds`, when it has taken its time."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
 
 from authcore.accounts.texts import is_searchable
-from authcore.errors import OrganizationUnknown, UserUnknown
+from authcore.errors import OrganizationUnknown, StoreUnavailable, UserUnknown
+from authcore.store.failures import classify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,6 +65,15 @@ async def find_person(store: People, who: str, organization: UUID | None) -> tup
 
 
 async def logins_of(store: AccountStore, email: str) -> Sequence[LoginRow]:
-    """Return the users with that e-mail: first those stored exactly so, then any case and surrounding spaces."""
-    found, trimmed = await store.logins(email), email.strip()
+    """Return the users with that e-mail: first those stored exactly so, then any case and surrounding spaces.
+
+    Of an e-mail that no row of the database can hold there are none.
+    """
+    trimmed = email.strip()
+    try:
+        found = await store.logins(email)
+    except StoreUnavailable as outage:
+        if classify(outage.__cause__).is_of_text:
+            return ()
+        raise
     return found or (await store.logins(trimmed) if trimmed != email else ())

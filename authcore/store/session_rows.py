@@ -23,7 +23,7 @@ class Visit:
     """Origin of a request that uses a session.
 
     Attributes:
-        device: What the client calls itself, without what no screen shows.
+        device: What the client calls itself, in ASCII.
         address: The client's address, as the gateway judged it.
     """
 
@@ -32,8 +32,12 @@ class Visit:
 
     @classmethod
     def of(cls, device: str, address: str) -> Self:
-        """Return the origin by what a client sent, shortened, and without control characters and invalid text."""
-        return cls(_printable(device)[:_DEVICE_LENGTH].strip(), _printable(address)[:_ADDRESS_LENGTH].strip())
+        """Return the origin by what a client sent, shortened, and without control characters and invalid text.
+
+        Characters of the device that are not ASCII are escaped: there are databases that cannot hold them.
+        """
+        plain = _printable(device).encode("ascii", "backslashreplace").decode("ascii")
+        return cls(plain[:_DEVICE_LENGTH].strip(), _printable(address)[:_ADDRESS_LENGTH].strip())
 
 
 NOWHERE: Final = Visit()

@@ -2,7 +2,8 @@
 
 Laws:
 
-- Records leave in the order in which they came, each once. A batch is handed out unchanged until it is written.
+- Records leave in the order in which they came, each once. A batch is handed out unchanged until it is written, given
+  up, or refused for what is in it.
 - What finds no room is counted. A record ``records_lost`` with the number takes its place, before all later ones.
 - At most `most` records wait, and one that says how many were lost.
 """
@@ -78,6 +79,13 @@ class RecordBuffer:
         if self._missing:
             self._waiting.append(_gap(self._missing, "buffer_full", self._missing_since, self._missing_until))
             self._missing = 0
+
+    def instead(self, batch: Batch, records: Sequence[AuditRecord]) -> None:
+        """Hand out `records` next: forms of the first ones of a batch that the database has refused whole."""
+        if batch is not self._batch:
+            raise RuntimeError("the batch is not the one under way")
+        self._number += 1
+        self._batch = Batch(self._number, tuple(records))
 
     def spoil(self, batch: Batch) -> None:
         """Give up a batch that the database refuses for what is in it; the loss is the next record."""

@@ -4,6 +4,7 @@ Laws:
 
 - Recording waits for nothing and never fails a request. The database may be away: records wait in a bounded buffer.
 - A batch is written once, whatever answers are lost. What is lost is counted, and the trail says so itself.
+- A record that the database refuses costs no other: its texts are escaped, and if that is no use, it alone is lost.
 - Refusals are bounded by a minute's allowance; successes never are.
 - No password, token, API key or cookie comes here: texts of clients are cleaned, and masked where they look like one.
 """
@@ -24,12 +25,13 @@ from authcore.figures import MetricSample
 from authcore.moments import moment
 from authcore.networks import network
 from authcore.store.failures import classify
+from authcore.store.kinds import Kind
 from authcore.trail import AuditRecord, Event, Outcome
 from gateway.logs import masked
 from gateway.logs.limited import LimitedEvents
 from gateway.trail.allowance import Allowance
 from gateway.trail.buffer import RecordBuffer
-from gateway.trail.texts import clean
+from gateway.trail.texts import clean, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from authcore.store.trail import TrailFilter
     from authcore.trail import ChainedRow, Place
+    from gateway.trail.buffer import Batch
 
 GAP_SECONDS: Final = 0.1
 """Between two statements, at least: what comes meanwhile is written together."""
@@ -198,8 +201,11 @@ class Trail:
                 try:
                     self._last = await self._store.append_trail(self._writer, batch.number, batch.records)
                 except StoreUnavailable as error:
-                    self._note(classify(error.__cause__).sentence)
-                    return False
+                    failure = classify(error.__cause__)
+                    if failure.kind is not Kind.ROWS:
+                        self._note(failure.sentence)
+                        return False
+                    self._lighten(batch, failure.sentence)
                 except Exception:
                     log.exception("audit_batch_refused", records=len(batch.records))
                     self._buffer.spoil(batch)
@@ -207,6 +213,17 @@ class Trail:
                     self._note("")
                     self._buffer.wrote(batch)
         return True
+
+    def _lighten(self, batch: Batch, refusal: str) -> None:
+        """Escape the texts of a batch that was refused for what is in it; then halve it, and give up a record alone."""
+        records = tuple(map(plain, batch.records))
+        if records != batch.records:
+            self._buffer.instead(batch, records)
+        elif len(records) > 1:
+            self._buffer.instead(batch, records[: len(records) // 2])
+        else:
+            log.error("audit_batch_refused", records=1, error=refusal)
+            self._buffer.spoil(batch)
 
     def _note(self, trouble: str) -> None:
         if trouble and not self._trouble:

@@ -65,6 +65,16 @@ class Buffering(RuleBasedStateMachine):
         self.buffer.spoil(self.under_way)
         self.under_way = None
 
+    @precondition(lambda self: self.under_way is not None)
+    @rule()
+    def halve(self) -> None:
+        assert self.under_way is not None
+        records = self.under_way.records[: max(1, len(self.under_way.records) // 2)]
+        self.buffer.instead(self.under_way, records)
+        number, self.under_way = self.under_way.number, self.buffer.batch()
+        assert self.under_way is not None
+        assert (self.under_way.number, self.under_way.records) == (number + 1, records)
+
     @invariant()
     def it_is_bounded(self) -> None:
         assert len(self.buffer) <= MOST + 1
