@@ -245,6 +245,62 @@ def test_the_migration_runs_before_the_pods_and_needs_nothing_that_comes_after_i
     assert {"name": "GATEWAY_DATABASE_TRIGGERS", "value": "false"} in pod["containers"][0]["env"]
 
 
+FROM_SECRET = {"secretKeyRef": {"name": "db", "key": "password"}}
+PASSWORD = {"name": "GATEWAY_DATABASE_PASSWORD", "valueFrom": FROM_SECRET}
+
+
+def job_env(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The variables of the Job: each with its value, or where that is from; none is there twice."""
+    (container,) = the("Job", rendered(values, folder))["spec"]["template"]["spec"]["containers"]
+    env = {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
+    assert len(env) == len(container["env"])
+    return env
+
+
+def test_the_migration_has_the_configuration_of_the_gateway(tmp_path: Path) -> None:
+    values = {
+        **LEAST,
+        "secrets": {"existing": "gateway"},
+        "config": {
+            **LEAST["config"],
+            "GATEWAY_AUDIT_TABLE": False,
+            "GATEWAY_FOREIGN_NAMES": "GATEWAY_API",
+            "GATEWAY_RESOLVER_SERVERS": "10.0.0.2",
+            "GATEWAY_DATABASE_STATEMENT_CACHE": "off",
+        },
+        "extraEnv": [
+            PASSWORD,
+            {"name": "GATEWAY_DATABASE_URL_FILE", "value": "/mounted/by/the/gateway/alone"},
+            {"name": "OTEL_EXPORTER_OTLP_HEADERS", "value": "a=b"},
+        ],
+    }
+    assert job_env(values, tmp_path) == {
+        "GATEWAY_SECRETS_DIR": "/run/secrets/gateway",
+        "GATEWAY_AUDIT_TABLE": "false",
+        "GATEWAY_DATABASE_STATEMENT_CACHE": "off",
+        "GATEWAY_FOREIGN_NAMES": "GATEWAY_API",
+        "GATEWAY_RESOLVER_SERVERS": "10.0.0.2",
+        "GATEWAY_DATABASE_PASSWORD": FROM_SECRET,
+    }
+
+
+@pytest.mark.parametrize(
+    "migrations",
+    [
+        {"secrets": {"existing": "owner"}},
+        {"secrets": {"create": {"GATEWAY_MIGRATE_DATABASE_URL": "postgresql://owner:x@db/w"}}},
+        {"extraEnv": [{"name": "GATEWAY_DATABASE_PASSWORD_FILE", "value": "/own"}]},
+    ],
+    ids=["Secret of theirs", "Secret that it makes", "variable of its own"],
+)
+def test_the_migration_takes_no_password_of_the_gateways_beside_its_own(
+    migrations: dict[str, Any], tmp_path: Path
+) -> None:
+    env = job_env({**LEAST, "extraEnv": [PASSWORD], "migrations": migrations}, tmp_path)
+    assert "GATEWAY_DATABASE_PASSWORD" not in env
+    assert ("GATEWAY_DATABASE_PASSWORD_FILE" in env) == ("extraEnv" in migrations)
+
+
 OWNER = "postgresql://owner:x@db/w"
 
 
