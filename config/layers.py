@@ -198,7 +198,8 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
     problems = _lost_lines(path, text)
     if problems:
         return {}, problems
-    written = dotenv_values(stream=StringIO(text, newline=None))
+    # Without interpolation: a $ in a secret stands for itself, as in the environment and in files.
+    written = dotenv_values(stream=StringIO(text, newline=None), interpolate=False)
     return {name: value for name, value in written.items() if value is not None}, []
 
 

@@ -113,6 +113,16 @@ def test_the_env_file_may_name_files_too(tmp_path: Path) -> None:
     assert load(tmp=tmp_path).jwt.issuer == "from-a-file"
 
 
+@pytest.mark.parametrize("quote", ["", "'", '"'])
+def test_a_dollar_in_the_env_file_stands_for_itself(quote: str, tmp_path: Path) -> None:
+    secret = f"aa$bb${{HOME}}cc${{NOT_SET:-dd}}{SECRET}"
+    (tmp_path / ".env").write_text(f"GATEWAY_JWT_SECRET={quote}{secret}{quote}\n")
+    environment = {name: value for name, value in GOOD.items() if name != "GATEWAY_JWT_SECRET"}
+    found = load(environment, tmp=tmp_path, bare=True).jwt.secret
+    assert found is not None
+    assert found.get_secret_value() == secret
+
+
 def test_the_processs_environment_is_the_default_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
