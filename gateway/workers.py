@@ -18,7 +18,6 @@ import asyncio
 import signal
 import socket
 import sys
-import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,7 +27,7 @@ import structlog
 
 from config.notification import wished_notification
 from gateway import logs
-from gateway.addresses import UnixFile
+from gateway.addresses import UnixFile, socket_folder
 from gateway.admin_access import build_access
 from gateway.admin_server import TEXT, AdminServer, Page
 from gateway.app import loop_factory
@@ -79,7 +78,7 @@ class Workers:
         """Run until SIGTERM or SIGINT; return the exit code.
 
         Raises:
-            CannotListen: an address is in use, or is not this machine's.
+            CannotListen: an address is in use, or is not this machine's; or workers can have no sockets.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -88,7 +87,7 @@ class Workers:
             loop.add_signal_handler(number, self._pass_on, number)
         async with AsyncExitStack() as closing:
             public, self._listen = self._hold(closing)
-            self._folder = Path(closing.enter_context(tempfile.TemporaryDirectory(prefix="gateway-")))
+            self._folder = closing.enter_context(socket_folder(self._socket(self._number - 1).name))
             await self._answer_for_all(closing)
             log.info("listening", public=public, workers=self._number)
             speaking = speak_for_workers(wished_notification(), self._all_answer, self._stopping.begun)
