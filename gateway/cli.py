@@ -154,7 +154,13 @@ class Commands(click.Group):
             for number, argument in odd:
                 if not is_utf8(argument):  # it may be a secret, so it is not quoted
                     raise click.UsageError(f"argument {number} is not UTF-8 text", ctx)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except OSError as error:  # --help and --version print here
+            from gateway.commands.failing import report  # noqa: PLC0415 -- as below
+
+            report(error)
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, and print its error if it raises one."""

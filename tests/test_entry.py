@@ -81,6 +81,9 @@ def handles(process: int) -> bool:
         ("keys list >&-", 0, ""),
         ("keys list <&- >&-", 0, ""),
         ("keys list >/dev/full", 1, "standard output cannot be written: No space left on device"),
+        ("--version >/dev/full", 1, "standard output cannot be written: No space left on device"),
+        ("--help >/dev/full", 1, "standard output cannot be written: No space left on device"),
+        ("users list --help >/dev/full", 1, "standard output cannot be written: No space left on device"),
         ("keys generate >/dev/full", 1, "standard output cannot be written: No space left on device"),
     ],
 )
