@@ -90,7 +90,7 @@ async def test_a_connection_has_the_name_that_the_url_gives_it(postgres_url: str
         try:
             assert await opened.connection.fetchval("SELECT current_setting('application_name')") == name
         finally:
-            opened.connection.terminate()
+            await opened.connection.close()
 
 
 async def test_what_libpq_takes_opens_a_connection(postgres_url: str) -> None:
@@ -101,10 +101,10 @@ async def test_what_libpq_takes_opens_a_connection(postgres_url: str) -> None:
     with pytest.raises(asyncpg.PostgresError, match="unrecognized configuration parameter"):
         await asyncpg.connect(url)  # the reason why they are left out
     opened = await address_of(url).open("a test")
-    opened.connection.terminate()
+    await opened.connection.close()
 
 
 async def test_a_password_with_brackets_and_odd_letters_reaches_the_server(postgres_url: str) -> None:
     url = postgres_url.replace("gateway@", "gateway:se\N{ACCOUNT OF}[cret]@")
     opened = await address_of(url).open("a test")
-    opened.connection.terminate()
+    await opened.connection.close()

@@ -98,7 +98,7 @@ async def test_a_host_that_answers_is_reached_past_any_that_are_silent(
             ports.insert(place, way.port)
             url = url_of(ports, database)
             address = address_of(url, connect_timeout_seconds=SECONDS)
-            (await address.open("a test")).connection.terminate()
+            await (await address.open("a test")).connection.close()
             store = await open_store(url, connect_timeout_seconds=SECONDS, acquire_timeout_seconds=SECONDS)
             await store.ping()
             await store.close()
@@ -125,10 +125,10 @@ async def test_the_host_that_worked_last_is_tried_first(migrated_url: str) -> No
             url = url_of([mute.port, first.port, second.port], database)
             address = address_of(url, connect_timeout_seconds=SECONDS)
             for _ in range(3):
-                (await address.open("a test")).connection.terminate()
+                await (await address.open("a test")).connection.close()
             assert (mute.taken, first.connections, second.connections) == (1, 3, 0)
             first.hold()
-            (await address.open("a test")).connection.terminate()
+            await (await address.open("a test")).connection.close()
             assert (mute.taken, second.connections) == (1, 1)
 
 
@@ -190,7 +190,7 @@ async def test_what_the_url_asks_for_is_found_among_all_hosts(
             address = address_of(url, connect_timeout_seconds=SECONDS)
             for _ in range(2):
                 opened = await address.open("a test")
-                opened.connection.terminate()
+                await opened.connection.close()
                 assert opened.server.read_only is is_standby
 
 
@@ -199,7 +199,7 @@ async def test_a_primary_serves_where_no_standby_is_left_of_those_preferred(pair
         with Mute() as mute:
             url = url_of([primary.port, mute.port], "postgres", "prefer-standby")
             opened = await address_of(url, connect_timeout_seconds=SECONDS).open("a test")
-            opened.connection.terminate()
+            await opened.connection.close()
             assert not opened.server.read_only
             assert (mute.taken, primary.connections) == (1, 2)
 
@@ -213,7 +213,7 @@ async def test_a_standby_is_left_for_the_primary_before_it_when_any_will_do(pair
         primary.go_on()
         found.append(await address.open("a test"))
         for one in found:
-            one.connection.terminate()
+            await one.connection.close()
         assert [one.server.read_only for one in found] == [True, False]
 
 
@@ -241,7 +241,7 @@ async def test_each_address_of_a_name_is_tried_as_a_host_is(migrated_url: str, d
         url = f"postgresql://gateway@db.test:{way.port}/{database}"
         address = address_of(url, connect_timeout_seconds=2 * SECONDS, dial=dial)
         for _ in range(3):
-            (await address.open("a test")).connection.terminate()
+            await (await address.open("a test")).connection.close()
         assert way.connections == 3
         if not dropping:
             assert [one.taken for one in mutes] == [1, 1]
