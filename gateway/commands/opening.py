@@ -27,10 +27,10 @@ from authcore.trail import Event
 from config.checks import HINTS
 from config.load import REQUIRED, ConfigError, load_settings
 from gateway.assembly.database import build_redis
+from gateway.assembly.dialling import dialling
 from gateway.commands.office import Desk, Office
 from gateway.commands.progress import working
 from gateway.commands.recording import CommandTrail
-from gateway.connecting.dialling import dialling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

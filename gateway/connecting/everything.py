@@ -13,7 +13,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from gateway.connecting.dialling import resolving
+from gateway.assembly.dialling import resolving
 from gateway.connecting.services import service_checks
 from gateway.connecting.store import further_seconds
 from gateway.connecting.upstreams import upstream_checks
