@@ -55,7 +55,8 @@ class Principal:
         permissions: Every ``resource:action`` granted; for a super admin, all there are.
         is_super_admin: Has every permission in every organization.
         key_id: The API key used, for ``AuthMethod.API_KEY`` only.
-        parents: The API keys that this one comes from: it ends with each of them.
+        parents: The rows that the credential rests on besides its own: the API keys that a key comes from, or the
+            identity provider that its session is founded on. It ends with each of them.
         expires_at: POSIX seconds after which the credential is no longer good; None if it never expires.
         until: POSIX seconds until when what this opens may stay open, for a ticket that is of no session; None for
             no such end.

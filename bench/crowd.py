@@ -61,6 +61,18 @@ _FILL: Final = (
               now() - make_interval(secs => n % 86400), now(), now() + interval '7 days', false,
               sha256(convert_to('$2a$10$' || repeat('x', 53), 'UTF8'))
        FROM generate_series(0, $1 - 1) n""",
+    """INSERT INTO sso_providers (id, organization_id, provider, client_id, is_enabled)
+       SELECT md5('provider' || n)::uuid, md5('organization' || n)::uuid, 'google', 'client', true
+       FROM generate_series(0, $2 - 1) n, (SELECT $1::bigint) unused""",
+    """UPDATE users u SET sso_provider = 'google', sso_provider_id = 'account ' || n
+       FROM generate_series(0, $1 - 1, 2) n, (SELECT $2::bigint) unused WHERE u.id = md5('user' || n)::uuid""",
+    """INSERT INTO gateway_sso_identities (user_id, provider, issuer, account)
+       SELECT md5('user' || n)::uuid, 'google', 'https://id.example', 'account ' || n
+       FROM generate_series(0, $1 - 1, 2) n, (SELECT $2::bigint) unused""",
+    """INSERT INTO gateway_sso_sessions (session_id, provider_id, issuer, subject, sid, account)
+       SELECT md5('session' || n)::uuid, md5('provider' || n % $2)::uuid, 'https://id.example', 'account ' || n, '',
+              'account ' || n
+       FROM generate_series(0, $1 - 1, 2) n""",
     """INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at)
        SELECT sha256(convert_to('refresh' || n, 'UTF8')), md5('session' || n)::uuid, now(), now() + interval '7 days'
        FROM generate_series(0, $1 - 1) n, (SELECT $2::bigint) unused""",

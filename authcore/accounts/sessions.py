@@ -9,7 +9,8 @@ Laws:
 - A second use that the table calls theft ends the family, and every token of it is refused from then on.
 - A refresh token that Whatomate issued (genuine, and without the gateway's own claim) enters a family once.
 - No token outlives its session, and no session outlives the absolute lifetime.
-- The token's organization is preserved. A user who was removed from it is signed in to their home organization.
+- The token's organization is preserved. A user who was removed from it is signed in to their home organization, but
+  for a session that stays in one organization.
 - Whatever ends a session announces it in this process at once; the database announces it to the others.
 - A user can neither end a session of another user nor learn that it exists.
 - A session that ended by time is stored for one day more: a forgotten token of Whatomate's would be accepted again.
@@ -420,7 +421,7 @@ class Sessions:
         if subject.may_act:
             return subject, began_at
         home = await self._store.home(subject.user_id)
-        subject = None if home is None else await self._store.subject(claims.user_id, home)
+        subject = None if home is None else await self._store.subject(claims.user_id, home, claims.session_id)
         if subject is None or not subject.may_act or not subject.is_active:
             raise RefreshRejected
         return subject, began_at

@@ -222,6 +222,16 @@ class UserDesk(Names):
         await self._drop(ended)
         return len(ended)
 
+    async def end_provider_sessions(self, provider: str, now: float) -> int:
+        """End all sessions that a kind of identity provider began, of all users, and return how many.
+
+        Raises:
+            StoreUnavailable: the database does not answer; those that it has not ended go on.
+        """
+        ended = await self._store.end_sso_sessions(provider, moment(now), self._expired(now))
+        await self._drop(ended)
+        return len(ended)
+
     async def _drop(self, ended: Sequence[UUID]) -> None:
         """Have Whatomate forget the refresh tokens of ended sessions; without an answer they end there by time."""
         try:

@@ -5,6 +5,8 @@ Laws:
 - Everything a verdict depends on is noted as a row, so that a change of the row drops the verdict.
 - A token of a session is good while its session is: both are read in one statement. A token of Whatomate's, which is of
   no session, is good until all sessions of its user are ended.
+- A session that stays in one organization (``Subject.session_bound_to``) acts in no other: that is refused, where
+  Whatomate would act there, and counts as not asked for otherwise when lenient.
 - A credential whose own organization no longer admits its user opens no other one. An API key never does.
 - When lenient, an organization that the caller may not act in counts as not asked for, as it does for Whatomate. A key
   whose owner may act there is refused all the same: Whatomate would act there, and the key must not act elsewhere
@@ -97,7 +99,9 @@ class PrincipalResolver:
         if elsewhere is None:
             subject = await asked
         else:
-            subject, there = await asyncio.gather(asked, self._subject(claims.user_id, elsewhere, rows))
+            subject, there = await asyncio.gather(
+                asked, self._subject(claims.user_id, elsewhere, rows, claims.session_id)
+            )
         if subject is None:
             raise SubjectUnknown
         if subject.is_session_over:
@@ -113,6 +117,7 @@ class PrincipalResolver:
             expires_at=claims.expires_at
             + (self._leeway_seconds if leeway_seconds is None else leeway_seconds),
             session_id=claims.session_id,
+            parents=() if subject.session_provider_id is None else (subject.session_provider_id,),
             until=None if claims.until is None else claims.until + self._leeway_seconds,
         )
 
@@ -151,7 +156,7 @@ class PrincipalResolver:
         """Return the subject to act as: `there`, as seen in another organization that was asked for, if it may."""
         if there is None:
             raise SubjectUnknown  # deleted between the two reads
-        if self._lenient and not there.may_act:
+        if self._lenient and not there.is_admitted:
             return subject
         if not there.organization_exists and there.is_super_admin:
             raise OrganizationUnknown  # other callers do not learn which organizations exist
@@ -178,6 +183,8 @@ class PrincipalResolver:
     def _note(self, subject: Subject, rows: set[UUID]) -> None:
         """Note the rows that a subject was read from, but for that of a session."""
         rows.update((subject.user_id, self._shared(subject.organization_id)))
+        if subject.session_provider_id is not None:
+            rows.add(self._shared(subject.session_provider_id))
         if subject.assigned_role_id is not None:
             rows.add(self._shared(subject.assigned_role_id))
 

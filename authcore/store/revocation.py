@@ -37,12 +37,12 @@ FROM (
     FROM unnest((SELECT $1::uuid[]), (SELECT $2::uuid[]), (SELECT $3::uuid[]), (SELECT $4::uuid[]))
         WITH ORDINALITY AS h (user_id, organization_id, session_id, key_id, place)
     LEFT JOIN LATERAL (
-        SELECT id, organization_id, is_active, is_super_admin, password_hash
+        SELECT id, organization_id, is_active, is_super_admin, password_hash, sso_provider, sso_provider_id
         FROM users WHERE id = h.user_id AND deleted_at IS NULL OFFSET 0) u ON true
     LEFT JOIN LATERAL (
         SELECT id FROM organizations WHERE id = h.organization_id AND deleted_at IS NULL OFFSET 0) o ON true
     LEFT JOIN LATERAL (
-        SELECT id, revoked_at, expires_at, password_fingerprint
+        SELECT id, user_id, revoked_at, expires_at, password_fingerprint
         FROM gateway_sessions WHERE id = h.session_id AND user_id = h.user_id OFFSET 0) s ON true
     LEFT JOIN LATERAL (
         SELECT id, is_active, expires_at FROM api_keys WHERE id = h.key_id AND deleted_at IS NULL OFFSET 0) k ON true

@@ -31,6 +31,8 @@ class Subject:
         session_began_at: When the session asked about began; None when none was asked about, or the user has no such.
         is_session_over: A session was asked about, and the user has no such one or it has been ended; or a credential
             without a session, and all sessions of the user were ended since it was issued.
+        session_bound_to: The organization that the session stays in; None for any, and if no session was asked about.
+        session_provider_id: The row of the identity provider that the session is founded on; None if on none.
         attributes: The values that rows of :mod:`authcore.identity_headers` select, by key; empty ones left out.
     """
 
@@ -48,12 +50,19 @@ class Subject:
     assigned_role_id: UUID | None = None
     session_began_at: datetime | None = None
     is_session_over: bool = False
+    session_bound_to: UUID | None = None
+    session_provider_id: UUID | None = None
     attributes: tuple[tuple[str, str], ...] = ()
 
     @property
-    def may_act(self) -> bool:
+    def is_admitted(self) -> bool:
         """The organization exists, and the user belongs to it or needs not to."""
         return self.organization_exists and (self.is_member or self.is_super_admin)
+
+    @property
+    def may_act(self) -> bool:
+        """The organization admits the user, and the session that was asked about does not stay in another one."""
+        return self.is_admitted and self.session_bound_to in {None, self.organization_id}
 
 
 @dataclass(frozen=True, slots=True)

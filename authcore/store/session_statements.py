@@ -5,8 +5,11 @@ Laws:
 - One row for each user decides between what begins a session and what ends all of them (:data:`_GATE`): both lock it
   first, in ``gateway_sign_outs``. What ends all of them then looks with a new statement, so that it sees every session
   that began before; what begins one goes by what it finds in the row, which is what the last ending left there.
-- A session is over when its user's password hash is another than the one it began under (:data:`UNCHANGED`), whoever
-  wrote that. Of a session from before this was noted nothing is known, and it goes on.
+- A session is over while what it was founded on is not what it was (:data:`UNCHANGED`), whoever changed that: the
+  user's password hash; for a session of single sign-on the provider's row, which has to be enabled, and the user's
+  binding to the account there. Of a session from before this was noted nothing is known, and it goes on.
+- A session that stays in one organization (``bound_to``) is over while its user is a super admin: the provider that a
+  row alone names speaks for no super admin.
 """
 
 from __future__ import annotations
@@ -15,8 +18,19 @@ from typing import Final
 
 FINGERPRINT: Final = "sha256(convert_to(coalesce(u.password_hash, ''), 'UTF8'))"
 """Of the password hash of the user `u`."""
-UNCHANGED: Final = f"coalesce(s.password_fingerprint = {FINGERPRINT}, true)"
-"""The session `s` began under the password hash that its user `u` has."""
+# A provider by its row's URLs is another one when its token_url is, which is noted as the issuer. A gateway of before
+# 0030 notes no account.
+_PROVIDER: Final = """NOT EXISTS (
+    SELECT FROM gateway_sso_sessions noted WHERE noted.session_id = s.id AND NOT (
+        (noted.bound_to IS NULL OR NOT coalesce(u.is_super_admin, false)) AND EXISTS (
+            SELECT FROM sso_providers p JOIN gateway_sso_identities i ON i.user_id = s.user_id
+                AND i.provider = p.provider AND i.issuer = noted.issuer
+                AND i.account = coalesce(noted.account, i.account)
+            WHERE p.id = noted.provider_id AND p.is_enabled AND p.deleted_at IS NULL
+                AND (noted.bound_to IS NULL OR p.token_url = noted.issuer)
+                AND u.sso_provider = i.provider AND u.sso_provider_id = i.account)))"""
+UNCHANGED: Final = f"(coalesce(s.password_fingerprint = {FINGERPRINT}, true) AND {_PROVIDER})"
+"""What the session `s` of the user `u` was founded on is what it was: the password hash, and the provider if any."""
 
 # The row as it is once locked, whatever the statement's snapshot showed.
 _GATE: Final = """gate AS (

@@ -63,8 +63,8 @@ RETURNING user_id
 """
 
 _NOTE_SESSION: Final = """
-INSERT INTO gateway_sso_sessions (session_id, provider_id, issuer, subject, sid) VALUES ($1, $2, $3, $4, $5)
-RETURNING session_id
+INSERT INTO gateway_sso_sessions (session_id, provider_id, issuer, subject, sid, account, bound_to)
+VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING session_id
 """
 _LEFT: Final = "SELECT EXISTS (SELECT FROM gateway_sso_logouts WHERE digest = ANY ($1::bytea[]) AND at >= $2)"
 _NOTE_LOGOUT: Final = """
@@ -76,9 +76,16 @@ _SESSIONS: Final = """
 SELECT s.user_id, s.id FROM gateway_sso_sessions n JOIN gateway_sessions s ON s.id = n.session_id
 WHERE n.issuer = $1 AND ($2 = '' OR n.subject = $2) AND ($3 = '' OR n.sid = $3) AND s.revoked_at IS NULL
 """
-_SESSION: Final = (
-    "SELECT session_id, provider_id, issuer, subject, sid FROM gateway_sso_sessions WHERE session_id = $1"
-)
+# In batches, as there may be many: one statement over all could run into its time limit.
+_END_OF_PROVIDER: Final = """
+UPDATE gateway_sessions SET revoked_at = $2 WHERE id IN (
+    SELECT s.id FROM gateway_sso_sessions n JOIN sso_providers p ON p.id = n.provider_id
+    JOIN gateway_sessions s ON s.id = n.session_id
+    WHERE p.provider = $1 AND s.revoked_at IS NULL AND s.expires_at > $3 LIMIT 2000) RETURNING id
+"""
+_SESSION: Final = """
+SELECT session_id, provider_id, issuer, subject, sid, account, bound_to FROM gateway_sso_sessions WHERE session_id = $1
+"""
 _PURGE_SESSIONS: Final = """
 WITH gone AS (DELETE FROM gateway_sso_sessions n
               WHERE n.begun_at < $1 AND NOT EXISTS (SELECT FROM gateway_sessions s WHERE s.id = n.session_id)
@@ -114,7 +121,7 @@ class SsoRows:
     ) -> bool:
         """Note a session, then return whether none of `logouts` was noted at `since` or later."""
         noted = (session.session_id, session.provider_id, session.issuer, session.subject, session.sid)
-        await self._pool.fetch(_NOTE_SESSION, *noted)
+        await self._pool.fetch(_NOTE_SESSION, *noted, session.account, session.bound_to)
         return not await self._pool.fetchval(_LEFT, list(logouts), since)
 
     async def note_sso_logout(self, digest: bytes, at: datetime) -> None:
@@ -126,6 +133,13 @@ class SsoRows:
         return [
             (row["user_id"], row["id"]) for row in await self._pool.fetch(_SESSIONS, issuer, subject, sid)
         ]
+
+    async def end_sso_sessions(self, provider: str, at: datetime, over: datetime) -> Sequence[UUID]:
+        """End every session that a kind of provider began and that had not expired by `over`; return their ids."""
+        ended: list[UUID] = []
+        while batch := await self._pool.fetch(_END_OF_PROVIDER, provider, at, over):
+            ended += [row["id"] for row in batch]
+        return ended
 
     async def sso_session(self, session_id: UUID) -> ProviderSession | None:
         """Return what is noted about a session; None if no provider began it."""

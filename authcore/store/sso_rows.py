@@ -80,6 +80,8 @@ class ProviderSession:
         issuer: Who signed the user in.
         subject: ``sub`` of the ID token, or the user's id there.
         sid: The provider's own session; empty if it names none.
+        account: The user's id there, to which their account here was bound; None from before that was noted.
+        bound_to: The organization that the session stays in, whose row alone names the provider; None for any.
     """
 
     session_id: UUID
@@ -87,6 +89,8 @@ class ProviderSession:
     issuer: str
     subject: str
     sid: str
+    account: str | None
+    bound_to: UUID | None
 
 
 class SsoStore(AccountStore, TicketStore, Protocol):

@@ -49,7 +49,8 @@ SELECT u.id AS user_id, u.email, coalesce(u.full_name, '') AS full_name,
        {session} IS NOT NULL AND (s.id IS NULL OR s.revoked_at IS NOT NULL OR NOT {UNCHANGED})
            OR {founded} IS NOT NULL AND EXISTS (
                SELECT FROM gateway_sign_outs o WHERE o.user_id = u.id AND o.at > {founded})
-           AS is_session_over{_SELECTED}
+           AS is_session_over, n.bound_to AS session_bound_to,
+       n.provider_id AS session_provider_id{_SELECTED}
 FROM users u
 LEFT JOIN organizations o ON o.id = {organization} AND o.deleted_at IS NULL
 LEFT JOIN LATERAL (
@@ -59,6 +60,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN custom_roles r ON r.id = coalesce(m.role_id, CASE WHEN u.organization_id = {organization} THEN u.role_id END)
     AND r.organization_id = {organization} AND r.deleted_at IS NULL
 LEFT JOIN gateway_sessions s ON s.id = {session} AND s.user_id = u.id
+LEFT JOIN gateway_sso_sessions n ON n.session_id = s.id
 WHERE u.id = {user} AND u.deleted_at IS NULL
 """  # noqa: S608 - of SQL of ours
 
@@ -146,6 +148,8 @@ def subject(row: Any, organization_id: UUID) -> Subject:
         permissions=tuple(sorted(granted | ALL if row["is_super_admin"] else granted)),
         session_began_at=row["session_began_at"],
         is_session_over=row["is_session_over"],
+        session_bound_to=row["session_bound_to"],
+        session_provider_id=row["session_provider_id"],
         attributes=tuple((one.key, text) for one in SELECTED if (text := row[f"header_{one.key}"])),
     )
 

@@ -39,7 +39,7 @@ TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "organizations": (_ID, ("updated_at", "settings", "name", "slug")),
     "users": (
         _ID,
-        ("updated_at", "settings", "is_available", "sso_provider", "sso_provider_id"),
+        ("updated_at", "settings", "is_available"),
     ),
     "user_organizations": ("r.user_id::text || '/' || r.organization_id::text", ("updated_at", "is_default")),
     "custom_roles": (_ID, ("updated_at", "description", "is_default", "is_system")),
@@ -59,6 +59,21 @@ TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ),
     ),
     "gateway_sign_outs": ("r.user_id::text", ()),
+    "gateway_sso_identities": ("r.user_id::text", ("noted_at",)),
+    "sso_providers": (
+        _ID,
+        (
+            *(
+                "created_at",
+                "updated_at",
+                "client_id",
+                "client_secret",
+                "allow_auto_create",
+                "default_role_name",
+            ),
+            *("allowed_domains", "auth_url", "user_info_url"),
+        ),
+    ),
 }
 
 _NOT_NOTIFIED: Final = {
@@ -66,10 +81,11 @@ _NOT_NOTIFIED: Final = {
     ("gateway_sessions", "DELETE"): "r.expires_at > now()",
     ("gateway_sign_outs", "INSERT"): "r.at > 'epoch'",
     ("gateway_sign_outs", "DELETE"): "false",
+    ("sso_providers", "INSERT"): "false",
 }
 """(table, event) -> condition for a row to be notified, if not all are. Sessions that begin or have expired change no
-verdict, and hundreds of them are inserted or purged at once. Nor does a row by which a session begins that is the first
-of its user, or one that is purged."""
+verdict, and hundreds of them are inserted or purged at once; no session is founded on a provider that is new. Nor does
+a row by which a session begins that is the first of its user, or one that is purged."""
 
 _SOURCES: Final = {
     "INSERT": (

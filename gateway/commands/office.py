@@ -247,3 +247,9 @@ class Desk(UserDesk):
         ended = await super().end_sessions(user_id, now)
         await self.trail.record(Event.END_SESSIONS, target=user_id, details={"sessions": ended})
         return ended
+
+    async def end_provider_sessions(self, provider: str, now: float) -> int:
+        """As ``UserDesk.end_provider_sessions``."""
+        ended = await super().end_provider_sessions(provider, now)
+        await self.trail.record(Event.END_SESSIONS, details={"sessions": ended, "provider": provider})
+        return ended

@@ -53,15 +53,22 @@ def list_sessions(*, user: str | None, organization: str | None) -> Sequence[Row
 @sessions.command("end")
 @click.argument("session_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option("--user", help="All sessions of this user: the e-mail or id.")
-def end(session_id: UUID | None, user: str | None) -> None:
-    """End the session ID, or all sessions of a user. Sockets of an ended session are closed."""
-    if (session_id is None) == (user is None):
-        raise click.UsageError("name one session by its ID, or a user by --user")
+@click.option(
+    "--provider",
+    type=click.Choice(["google", "microsoft", "github", "facebook", "custom"]),
+    help="All sessions that this kind of identity provider began, of all users.",
+)
+def end(session_id: UUID | None, user: str | None, provider: str | None) -> None:
+    """End the session ID, or all sessions of a user or a provider. Sockets of an ended session are closed."""
+    if [session_id, user, provider].count(None) != 2:  # noqa: PLR2004 - one of the three
+        raise click.UsageError("name one session by its ID, a user by --user, or a provider by --provider")
 
     async def work(desk: UserDesk, now: float) -> int:
         if session_id is not None:
             await desk.end_session(session_id, now)
             return 1
+        if provider is not None:
+            return await desk.end_provider_sessions(provider, now)
         return await desk.end_sessions(await desk.user(user or ""), now)
 
     ended = at_desk(work)

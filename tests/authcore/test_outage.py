@@ -54,7 +54,9 @@ INVITATION = InvitationRow(
 )
 COUNT = Place(Quoted.API_KEY, ONE, Period.DAY, NOW)
 BINDING = Binding(user_id=ONE, provider="google", issuer="https://a", account="1")
-PROVIDER_SESSION = ProviderSession(session_id=ONE, provider_id=ONE, issuer="https://a", subject="1", sid="")
+PROVIDER_SESSION = ProviderSession(
+    session_id=ONE, provider_id=ONE, issuer="https://a", subject="1", sid="", account="1", bound_to=None
+)
 RESERVED = Reserved(b"a", b"b", b"b", b"c", b"d")
 
 CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
@@ -160,6 +162,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "note_sso_session": lambda store: store.note_sso_session(PROVIDER_SESSION, [b"a"], AT),
     "note_sso_logout": lambda store: store.note_sso_logout(b"a", AT),
     "sso_sessions": lambda store: store.sso_sessions("https://a", "1", ""),
+    "end_sso_sessions": lambda store: store.end_sso_sessions("google", AT, AT),
     "sso_session": lambda store: store.sso_session(ONE),
     "purge_sso": lambda store: store.purge_sso(AT),
     "append_trail": lambda store: store.append_trail(ONE, 1, [AuditRecord(at=AT, event="a", outcome="b")]),

@@ -250,7 +250,7 @@ async def test_an_older_gateways_constraints_become_indexes_and_its_rows_stay(
     every = migrations.migrations()
     with monkeypatch.context() as older:
         older.setattr(migrations, "migrations", lambda: [one for one in every if one.name < "0009"])
-        await migrate(database_url)
+        await migrate(database_url, with_triggers=False)  # those of now are on tables that came later
     connection = await asyncpg.connect(database_url)
     try:
         assert {row[0] for row in await connection.fetch(UNIQUE_COLUMNS, ["users", "organizations"])} == {

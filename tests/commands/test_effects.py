@@ -11,6 +11,7 @@ from aiohttp import ClientSession, WSMsgType
 
 from tests.support.accounts import sign_in
 from tests.support.calls import ask, bearer, claims_of, get, post
+from tests.support.openid import Traveller, hosting, landed
 from tests.support.peers import PATIENCE
 from tests.support.worlds import PASSWORD
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from gateway.app import Gateway
     from tests.support.commands import Run
+    from tests.support.openid import OpenId
     from tests.support.worlds import Start, World
 
 NEW_PASSWORD = "another password of theirs"
@@ -133,6 +135,26 @@ async def test_a_session_is_listed_and_ended_and_the_other_goes_on(command: Any,
     await command("sessions", "end", "--user", "agent@example.com")
     await becomes(401, gate, get("/api/contacts", bearer(spared["access_token"])))
     assert await command("sessions", "list", "--user", "agent@example.com", "--organization", "home") == ""
+
+
+async def test_the_sessions_that_a_provider_began_are_ended_together_and_no_others(
+    command: Any, world: World, start: Start, idp: OpenId
+) -> None:
+    gate = await hosting(world, start, idp)
+    by_provider = [landed(await Traveller(gate).sign_in(idp))["access_token"] for _ in range(2)]
+    by_password = (await sign_in(gate))["access_token"]
+    await command("sessions", "end", "--provider", "google")
+    for token in (*by_provider, by_password):
+        assert (await ask(gate, get("/api/contacts", bearer(token)))).status == 200
+    await command("sessions", "end", "--provider", "custom")
+    for token in by_provider:
+        await becomes(401, gate, get("/api/contacts", bearer(token)))
+    assert (await ask(gate, get("/api/contacts", bearer(by_password)))).status == 200
+    listed = json.loads(await command("audit-log", "--json", "--event", "end_sessions"))
+    assert [one["details"] for one in listed] == [
+        {"sessions": 2, "provider": "custom"},
+        {"sessions": 0, "provider": "google"},
+    ]
 
 
 async def test_a_member_who_is_removed_is_out_of_that_organization_at_once_and_at_home_still(

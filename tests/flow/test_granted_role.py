@@ -177,6 +177,7 @@ def test_every_command_works(migrated_url: str, tmp_path: Path, monkeypatch: pyt
     run("audit-log list")
     run("audit-log verify")
     run("sessions end", "--user", person[1])
+    run("sessions end", "--provider", "google")
     run("users vouch", *person)
     run("api-keys create", "--user", person[1], *there, "--name", "ci")
     key = run("api-keys list", *there).stdout.split("\t")[0]

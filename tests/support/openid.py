@@ -22,6 +22,7 @@ from tests.support.issuers import loaded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from uuid import UUID
 
     from gateway.app import Gateway
     from tests.support.peers import Message
@@ -227,6 +228,16 @@ async def enable(world: World, kind: str, **columns: Any) -> None:
     places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
     insert = f"INSERT INTO sso_providers ({names}) VALUES ({places})"  # noqa: S608 -- names of the test's own
     await world.sql(insert, *row.values())
+
+
+async def by_row(world: World, idp: OpenId, organization: UUID, **columns: Any) -> None:
+    """Make `idp` the custom provider that a row of the organization names by its URLs."""
+    urls = {
+        "auth_url": f"{idp.url}/authorize",
+        "token_url": f"{idp.url}/token",
+        "user_info_url": f"{idp.url}/userinfo",
+    }
+    await enable(world, "custom", organization_id=organization, **urls, **columns)
 
 
 async def vouch(world: World, *names: str) -> None:

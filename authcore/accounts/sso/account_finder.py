@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.accounts.sso.linking import choose_account
-from authcore.errors import SsoAccountNotMade, SsoNotLinked, UserDisabled
+from authcore.errors import NotAMember, SsoAccountNotMade, SsoNotLinked, UserDisabled
 from authcore.store.origins import Origin
 from authcore.store.rows import NewUser
 from authcore.store.sso_rows import Binding
@@ -37,6 +37,7 @@ class AccountFinder:
         Raises:
             SsoRefused: the rules give the identity no account (by subclass).
             UserDisabled: the account is switched off.
+            NotAMember: the provider speaks for one organization, and the user may not act there.
             StoreUnavailable: the database does not answer.
         """
         user_id = await self._chosen(configured, identity)
@@ -63,6 +64,10 @@ class AccountFinder:
             return None
         if not account.is_active:
             raise UserDisabled
+        if configured.stays_in is not None:
+            subject = await self._store.subject(account.user_id, configured.stays_in)
+            if subject is None or not subject.may_act:  # at home there, and removed from it
+                raise NotAMember
         if account.noted_issuer != identity.issuer:
             await self._bind(account.user_id, identity)
         return account.user_id

@@ -38,6 +38,11 @@ class Configured:
     client: Client
     is_named: bool
 
+    @property
+    def stays_in(self) -> UUID | None:
+        """The organization that everything stays in which this provider founds; None for any."""
+        return None if self.is_named else self.row.organization_id
+
 
 class ConfiguredProviders:
     """Reader of the enabled rows."""

@@ -48,10 +48,19 @@ class Departures:
         self._sessions = sessions
         self._configured = configured
 
-    async def note(
-        self, session_id: UUID, user_id: UUID, identity: Identity, sign_in: SignIn, now: float
+    async def note(  # noqa: PLR0913 - the session, by name where it stays
+        self,
+        session_id: UUID,
+        user_id: UUID,
+        identity: Identity,
+        sign_in: SignIn,
+        now: float,
+        *,
+        bound_to: UUID | None,
     ) -> None:
         """Note which provider began a session; it is ended if the provider logged the user out meanwhile.
+
+        The session stays in the organization `bound_to`, if that is not None.
 
         Raises:
             SsoStateRejected: it did, since the sign-in began.
@@ -63,6 +72,8 @@ class Departures:
             issuer=identity.issuer,
             subject=identity.subject,
             sid=identity.sid,
+            account=identity.account,
+            bound_to=bound_to,
         )
         logouts = [_digest("sub", identity.issuer, identity.subject)]
         if identity.sid:

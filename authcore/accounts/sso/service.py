@@ -6,6 +6,7 @@ Laws:
 - The row that a sign-in began with is the row that it ends with; a row that was switched off meanwhile ends nothing.
 - The session is an ordinary one. It is refused if all of the user's sessions were ended, or the provider logged the
   user out, since the sign-in began.
+- What a provider founds that no operator has named stays in the organization whose row names it.
 """
 
 from __future__ import annotations
@@ -154,9 +155,10 @@ class SingleSignOn:
         grant = Grant(callback.code, sign_in.verifier, callback.url)
         identity = await found.provider.identify(found.client, grant, sign_in, now)
         user_id = await self._accounts.find(found, identity)
-        subject = await self._acting(user_id)
+        stays = found.stays_in
+        subject = await self._acting(user_id, await self._store.home(user_id) if stays is None else stays)
         pair = await self._open(subject, sign_in.begun_at, now, visit)
-        await self.departures.note(pair.session_id, user_id, identity, sign_in, now)
+        await self.departures.note(pair.session_id, user_id, identity, sign_in, now, bound_to=stays)
         return pair, subject
 
     async def _open(self, subject: Subject, begun_at: float, now: float, visit: Visit) -> TokenPair:
@@ -165,9 +167,8 @@ class SingleSignOn:
         except TokenRevoked:
             raise SsoStateRejected("all sessions of the user were ended since the sign-in began") from None
 
-    async def _acting(self, user_id: UUID) -> Subject:
-        home = await self._store.home(user_id)
-        subject = None if home is None else await self._store.subject(user_id, home)
+    async def _acting(self, user_id: UUID, organization_id: UUID | None) -> Subject:
+        subject = None if organization_id is None else await self._store.subject(user_id, organization_id)
         if subject is None or not subject.may_act:
             raise NotAMember
         if not subject.is_active:
