@@ -48,6 +48,7 @@ class Mapped:
         leeway_seconds: Clock skew forgiven.
         token_bytes: A token has so many bytes at most.
         takes_unproved: Accounts are found by an e-mail that nobody proved of them.
+        custom_issuer: The custom provider of single sign-on that an operator has named; empty if none.
     """
 
     issuer: str
@@ -59,6 +60,7 @@ class Mapped:
     leeway_seconds: float = 0
     token_bytes: int = jws.MAX_TOKEN_BYTES
     takes_unproved: bool = False
+    custom_issuer: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +79,11 @@ class Users(Protocol):
     async def home(self, user_id: UUID) -> UUID | None:
         """Return the organization a user lands in."""
 
-    async def holders(self, email: str) -> Sequence[Holder]:
-        """Return the accounts with the e-mail in any case: those that it was proved of first."""
+    async def holders(self, email: str, custom_issuer: str = "") -> Sequence[Holder]:
+        """Return the accounts with the e-mail in any case: those that it was proved of first.
+
+        Of what custom providers say, that of `custom_issuer` is a proof.
+        """
 
 
 class ForeignIssuer:
@@ -155,7 +160,8 @@ class ForeignIssuer:
         """
         user_id = stranger.user_id
         if user_id is None:
-            user_id = self._one_of(await self._users.holders(stranger.email or ""))
+            holders = await self._users.holders(stranger.email or "", self._mapped.custom_issuer)
+            user_id = self._one_of(holders)
         organization = stranger.organization_id or await self._users.home(user_id)
         if organization is None:
             raise SubjectUnknown

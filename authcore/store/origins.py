@@ -3,7 +3,10 @@
 Laws:
 
 - An origin is of one account and one e-mail: where the account's e-mail is changed, nothing is proved of the new one.
-- An account that single sign-on of Whatomate's made or linked (``sso_provider``) has an address that a provider proved.
+- An account that single sign-on of Whatomate's made or linked (``sso_provider``) has an address that a provider proved,
+  but for two kinds: ``custom`` is whatever an organization's administrator wrote into a row, and of ``microsoft``
+  Whatomate believes any tenant. These count where the gateway has bound the account (``gateway_sso_identities``): a
+  custom one for the issuer that an operator has named.
 - Who vouches for a whole organization vouches for nobody who registered by themselves; for those, one by one.
 """
 
@@ -28,9 +31,10 @@ class Origin(StrEnum):
     INVITATION = "invitation"
     """It was for the account's e-mail."""
     PROVIDER = "provider"
-    """An identity provider had verified the e-mail when the gateway made the account for its user."""
+    """An identity provider that an operator has named had verified the e-mail when the gateway made the account for its
+    user. What another provider says counts in its own organization alone."""
     REGISTRATION = "registration"
-    """Nobody has proved the e-mail."""
+    """Nobody has proved the e-mail to the whole installation."""
 
 
 _NOTE: Final = """
@@ -40,8 +44,11 @@ ON CONFLICT (user_id) DO UPDATE SET email = excluded.email, origin = excluded.or
 
 # By its JSON: a database of Whatomate's may be older than the column.
 _HOLDERS: Final = f"""
-SELECT u.id, coalesce(o.origin <> 'registration', false) OR coalesce(to_jsonb(u) ->> 'sso_provider', '') <> ''
-    AS is_proved
+SELECT u.id, coalesce(o.origin <> 'registration', false)
+    OR coalesce(to_jsonb(u) ->> 'sso_provider', '') NOT IN ('', 'custom', 'microsoft')
+    OR EXISTS (SELECT FROM gateway_sso_identities i WHERE i.user_id = u.id
+        AND i.provider = to_jsonb(u) ->> 'sso_provider' AND i.account = to_jsonb(u) ->> 'sso_provider_id'
+        AND (i.provider <> 'custom' OR i.issuer = $2)) AS is_proved
 FROM users u LEFT JOIN gateway_account_origins o ON o.user_id = u.id AND {folded("o.email")} = {folded("u.email")}
 WHERE {folded("u.email")} = {folded("$1::text")} AND u.deleted_at IS NULL
 ORDER BY is_proved DESC, u.created_at, u.id LIMIT 5
@@ -91,9 +98,13 @@ class OriginRows:
 
     _pool: DatabasePool
 
-    async def holders(self, email: str) -> Sequence[Holder]:
-        """Return the accounts with an e-mail in any case: those that it was proved of first; five at most."""
-        return [Holder(row["id"], row["is_proved"]) for row in await self._pool.fetch(_HOLDERS, email)]
+    async def holders(self, email: str, custom_issuer: str = "") -> Sequence[Holder]:
+        """Return the accounts with an e-mail in any case: those that it was proved of first; five at most.
+
+        `custom_issuer` is the custom provider that an operator has named; empty if none.
+        """
+        rows = await self._pool.fetch(_HOLDERS, email, custom_issuer)
+        return [Holder(row["id"], row["is_proved"]) for row in rows]
 
     async def vouch(self, emails: Sequence[str], organization_id: UUID | None = None) -> Vouched:
         """Note that an operator knows whose e-mails these are: `emails`, or those of the accounts of an organization.

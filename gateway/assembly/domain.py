@@ -206,5 +206,6 @@ def build_foreign(settings: Settings, users: Users, resolver: Resolver | None = 
         leeway_seconds=issuer.leeway_seconds,
         token_bytes=issuer.token_bytes,
         takes_unproved=issuer.unproved_email,
+        custom_issuer=settings.provider.custom_issuer or "",
     )
     return ForeignIssuer(keys, mapped, users)

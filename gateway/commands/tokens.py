@@ -42,7 +42,7 @@ class _Nobody:
     async def home(self, _user_id: UUID) -> UUID | None:
         return None
 
-    async def holders(self, _email: str) -> Sequence[Holder]:
+    async def holders(self, _email: str, _custom_issuer: str = "") -> Sequence[Holder]:
         return ()
 
 

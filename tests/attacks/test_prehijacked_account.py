@@ -8,12 +8,14 @@ import pytest
 
 from tests.support.accounts import new_invitation, register_by
 from tests.support.calls import ask, bearer, get, granted, is_refusal, post
+from tests.support.openid import Traveller, by_row, enable, landed
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from gateway.app import Gateway
     from tests.support.issuers import Provider
+    from tests.support.openid import OpenId
     from tests.support.peers import Upstream
     from tests.support.worlds import Start, World
 
@@ -84,6 +86,48 @@ async def test_an_operators_account_is_proved_and_so_is_one_of_whatomates_single
     user = await planted(gate, world)
     await world.sql("UPDATE users SET sso_provider = 'google' WHERE id = $1", user)
     assert (await ask(gate, comes(provider))).status == 200
+
+
+@pytest.mark.parametrize("kind", ["custom", "microsoft"])
+async def test_what_whatomate_believes_of_a_provider_that_anybody_may_run_proves_nothing(
+    gate: Gateway, world: World, provider: Provider, kind: str
+) -> None:
+    """Its custom provider is what an organization's administrator writes into a row, and it believes any tenant."""
+    user = await planted(gate, world)
+    await world.sql("UPDATE users SET sso_provider = $2, sso_provider_id = '7' WHERE id = $1", user, kind)
+    is_refusal(await ask(gate, comes(provider)), 401, UNPROVED)
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_a_custom_provider_proves_an_address_if_an_operator_has_named_it(
+    world: World, start: Start, provider: Provider, idp: OpenId, upstream: Upstream, *, named: bool
+) -> None:
+    """An administrator of another organization has the provider make the account, before its owner comes."""
+    await by_row(world, idp, world.other, allow_auto_create=True, default_role_name="agent")
+    idp.user = {"sub": "subject 1", "email": VICTIM, "email_verified": True}
+    issuer = {"issuer": provider.settings(), "registration": "closed"}
+    gate = await start(world.url, **idp.settings(**({} if named else {"custom_issuer": None})), **issuer)
+    made = landed(await Traveller(gate).sign_in(idp))
+    landed(await Traveller(gate).sign_in(idp))
+    user = (await granted(gate, get("/api/auth/whoami", bearer(made["access_token"]))))["user_id"]
+    if not named:
+        is_refusal(await ask(gate, comes(provider)), 401, UNPROVED)
+        await world.store.vouch([VICTIM])
+    assert (await ask(gate, comes(provider))).status == 200
+    assert upstream.requests[-1].one("X-User-ID") == user
+
+
+async def test_what_a_custom_provider_bound_proves_an_address_for_its_named_issuer_alone(
+    world: World, start: Start, provider: Provider, idp: OpenId
+) -> None:
+    await enable(world, "custom")
+    await world.sql("DELETE FROM gateway_account_origins")
+    unproved = {"issuer": provider.settings(), "registration": "closed"}
+    gate = await start(world.url, **idp.settings(unproved_email=True), **unproved)
+    landed(await Traveller(gate).sign_in(idp))
+    assert (await ask(gate, comes(provider, "agent@example.com"))).status == 200
+    another = await start(world.url, **idp.settings(custom_issuer="https://id.example"), **unproved)
+    is_refusal(await ask(another, comes(provider, "agent@example.com")), 401, UNPROVED)
 
 
 async def test_nothing_is_proved_of_an_address_that_an_account_was_given_later(

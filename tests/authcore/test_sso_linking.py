@@ -75,14 +75,27 @@ def test_an_account_is_linked_by_a_verified_e_mail_that_is_proved_to_be_its_own(
 
 
 def test_what_whatomate_bound_is_taken_with_its_e_mail_alone() -> None:
+    google = replace(IDENTITY, kind=Kind.GOOGLE)
+    for own, is_named in ((google, True), (IDENTITY, False)):
+        by_whatomate = replace(BOUND, provider=own.kind, noted_issuer="", is_proved=False)
+        assert chosen(by_whatomate, identity=own, is_named=is_named) == BOUND.user_id
+        for identity, account in (
+            (replace(own, email=None), by_whatomate),
+            (own, replace(by_whatomate, has_email=False)),
+        ):
+            with pytest.raises(SsoRefused):
+                chosen(
+                    account, identity=identity, is_named=is_named, row=replace(ROW, allow_auto_create=True)
+                )
+
+
+def test_what_whatomate_bound_by_a_row_is_not_taken_for_an_issuer_that_an_operator_has_named() -> None:
+    """The row may have been any organization's, and its provider may have said any id."""
     by_whatomate = replace(BOUND, noted_issuer="", is_proved=False)
-    assert chosen(by_whatomate) == BOUND.user_id
-    for identity, account in (
-        (replace(IDENTITY, email=None), by_whatomate),
-        (IDENTITY, replace(by_whatomate, has_email=False)),
-    ):
-        with pytest.raises(SsoRefused):
-            chosen(account, identity=identity, row=replace(ROW, allow_auto_create=True))
+    with pytest.raises(SsoNotLinked):
+        chosen(by_whatomate)
+    assert chosen(replace(by_whatomate, is_proved=True)) == BOUND.user_id
+    assert chosen(by_whatomate, takes_unproved=True) == BOUND.user_id
 
 
 def test_what_is_bound_elsewhere_is_not_linked() -> None:
@@ -161,5 +174,5 @@ def test_no_rows_give_somebody_elses_account(
     )
     assert noted or (email is not None and found.has_email)
     assert found.noted_issuer in {"", IDENTITY.issuer} or not found.noted_issuer
-    assert noted or found.provider_account == "7" or found.is_proved or takes_unproved
+    assert noted or found.is_proved or takes_unproved or (found.provider_account == "7" and not is_named)
     assert is_named or (found.organization_id == HOME and not found.is_super_admin)

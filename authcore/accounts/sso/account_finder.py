@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from authcore.accounts.sso.configured import Configured
     from authcore.accounts.sso.identities import Identity
-    from authcore.store.sso_rows import ProviderRow, SsoStore
+    from authcore.store.sso_rows import SsoStore
 
 _DEFAULT_ROLE: Final = "agent"
 
@@ -42,7 +42,7 @@ class AccountFinder:
         """
         user_id = await self._chosen(configured, identity)
         if user_id is None:
-            user_id = await self._make(configured.row, identity)
+            user_id = await self._make(configured, identity)
             if user_id is not None:
                 await self._bind(user_id, identity)
                 return user_id
@@ -79,8 +79,12 @@ class AccountFinder:
         if not await self._store.bind_account(bound):
             raise SsoNotLinked("the account was bound to another user meanwhile")
 
-    async def _make(self, row: ProviderRow, identity: Identity) -> UUID | None:
-        """Make an account in the row's organization; None if the e-mail is taken by now."""
+    async def _make(self, configured: Configured, identity: Identity) -> UUID | None:
+        """Make an account in the row's organization; None if the e-mail is taken by now.
+
+        What a provider says that no operator has named proves the e-mail to nobody else: its organization writes that.
+        """
+        row = configured.row
         role = row.default_role_name or _DEFAULT_ROLE
         role_id = await self._store.role_id(row.organization_id, role)
         if role_id is None:
@@ -95,6 +99,6 @@ class AccountFinder:
                 full_name=identity.name,
                 organization_id=row.organization_id,
                 role_id=role_id,
-                origin=Origin.PROVIDER,
+                origin=Origin.PROVIDER if configured.is_named else Origin.REGISTRATION,
             )
         )

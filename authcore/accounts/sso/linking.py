@@ -5,7 +5,8 @@ Laws, in this order:
 - The row's ``allowed_domains`` name the domains of verified e-mails that may come; without any, all may.
 - An account that the gateway bound to the identity is the one, whatever the e-mail is by now.
 - Otherwise the e-mail decides, and only a verified one. An account that Whatomate bound to the identity is the one if
-  it has that e-mail.
+  it has that e-mail, but not for a custom provider that an operator has named: Whatomate bound it by a row, which may
+  have been another organization's.
 - An account that is bound to another user, or to another provider, is nobody else's.
 - An account with the e-mail is linked only if somebody proved the account's e-mail, too: a person who registers an
   address first must not own the account of the person who comes for it (:mod:`authcore.store.origins`).
@@ -69,11 +70,18 @@ def choose_account(
         return None
     if not accounts:
         raise SsoUserUnknown("no account has the e-mail, and allow_auto_create is off")
-    found = _by_email(identity, accounts, takes_unproved=takes_unproved)
+    found = _by_email(
+        identity,
+        accounts,
+        takes_bound=not (is_named and identity.kind is Kind.CUSTOM),
+        takes_unproved=takes_unproved,
+    )
     return _spoken_for(row, found, is_named=is_named)
 
 
-def _by_email(identity: Identity, accounts: Sequence[AccountRow], *, takes_unproved: bool) -> AccountRow:
+def _by_email(
+    identity: Identity, accounts: Sequence[AccountRow], *, takes_bound: bool, takes_unproved: bool
+) -> AccountRow:
     if len(accounts) > 1:
         raise SsoNotLinked("several accounts have the e-mail, or another account is bound to the identity")
     (one,) = accounts
@@ -87,7 +95,7 @@ def _by_email(identity: Identity, accounts: Sequence[AccountRow], *, takes_unpro
         raise SsoNotLinked(f"the account is bound to the provider {_known(one.provider)}")
     if one.provider_account and one.provider_account != identity.account:
         raise SsoNotLinked("the account is bound to another user of the provider")
-    if one.provider_account or one.is_proved or takes_unproved:
+    if (one.provider_account and takes_bound) or one.is_proved or takes_unproved:
         return one
     raise SsoNotLinked(
         "nobody proved the account's e-mail: `users vouch --email` says that it is the account's"
