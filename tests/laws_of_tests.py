@@ -38,10 +38,6 @@ PRIVATE_REACHES: Final[dict[tuple[str, str], str]] = {
     ("tests/fuzz/test_repeats.py", "_queue"): "shows that the repeats, which this file tests, are taken",
     ("tests/fuzz/test_repeats.py", "_reader"): "shows that the repeats, which this file tests, are taken",
     ("tests/fuzz/test_repeats.py", "_repeated"): "shows that the repeats, which this file tests, are taken",
-    (
-        "tests/identity/test_one_clock.py",
-        "_pool",
-    ): "a second clock, by readings of the test's, reads the same pool",
     ("tests/observe/reference.py", "_collector_to_names"): "prometheus-client has no other list of labels",
     (
         "tests/proxy/test_matching.py",

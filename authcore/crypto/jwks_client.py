@@ -8,7 +8,8 @@ Laws:
 - The last good set is used until a newer one is fetched, however long that takes. A set without a usable key is not
   good.
 - Only asymmetric keys for the accepted algorithms are used: a secret in a published set is no secret.
-- There is no HTTP and no clock in here: the fetch function and ``now`` are passed in.
+- There is no HTTP and no clock in here: the fetch function and ``now`` are passed in. ``now`` is a reading of a steady
+  clock: one that was set ahead once and back would have the set fetched no more until then.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ async def prove_remotely(
 ) -> dict[str, object]:
     """Return the payload of a token that a key of the issuer has signed; `most` bounds its bytes.
 
+    `now` is a reading of the steady clock by which `keys` are followed.
+
     Raises:
         TokenRejected: it is no JWS, demands an extension, or no key of the issuer has signed it.
         IssuerUnavailable: the key set cannot be fetched, so that the token cannot be judged.

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _UNPROVED: Final = "its signature is by no key of its issuer's key set"
 _REJECTED: Final = (
-    "its audience is not in GATEWAY_ISSUER_AUDIENCE, its e-mail is not verified, or it is not valid yet (nbf)"
+    "its audience is not in GATEWAY_ISSUER_AUDIENCE, its e-mail is not verified, or it is not valid yet (nbf in the "
+    "future, or iat far in it)"
 )
 
 
@@ -30,7 +31,7 @@ async def inspect_foreign(foreign: ForeignIssuer, token: str, now: float) -> Ins
     except TokenRejected:
         return Inspection("it is not a JWT that this program can read")
     try:
-        signer = await _signer(foreign, bounded, now)
+        signer = await _signer(foreign, bounded)
     except IssuerUnavailable:
         why = foreign.keys.problem or "it holds no such key"
         return Inspection(f"its issuer's key set does not tell: {why}", None, header, payload)
@@ -48,7 +49,7 @@ async def inspect_foreign(foreign: ForeignIssuer, token: str, now: float) -> Ins
     return Inspection(reason, None, header, payload, signer)
 
 
-async def _signer(foreign: ForeignIssuer, token: bytes, now: float) -> Key | None:
+async def _signer(foreign: ForeignIssuer, token: bytes) -> Key | None:
     """Return the key of the issuer's set that made a token's signature; None if none did.
 
     Raises:
@@ -57,7 +58,7 @@ async def _signer(foreign: ForeignIssuer, token: bytes, now: float) -> Key | Non
     header = jws.read_header(token)
     if jws.is_demanding(header):
         return None
-    for key in await foreign.keys.candidates(header.get("alg"), header.get("kid"), now):
+    for key in await foreign.keys.candidates(header.get("alg"), header.get("kid"), foreign.steady()):
         with suppress(TokenRejected):
             jws.prove(token, header, (key,))
             return key

@@ -2,7 +2,8 @@
 
 Laws:
 
-- ``iss`` is the issuer's to the letter, ``aud`` names this gateway, ``exp`` is there: a token without them is refused.
+- ``iss`` is the issuer's to the letter, ``aud`` names this gateway, ``exp`` is there: a token without them is refused,
+  and so is one whose ``iat`` is far in the future.
 - The signature comes first; ``iss`` before it only chooses whose keys are asked.
 - A token says who somebody is, and nothing of what they may: organization membership, role and permissions are this
   installation's. Nobody is created.
@@ -21,11 +22,11 @@ from uuid import uuid4
 from authcore.crypto import jws
 from authcore.crypto.remote_proof import prove_remotely
 from authcore.errors import EmailUnproved, SubjectUnknown, TokenExpired, TokenMalformed, TokenRejected
-from authcore.tokens.claims import AccessClaims, moment, text, uuid
+from authcore.tokens.claims import AccessClaims, check_issued, moment, text, uuid
 from authcore.tokens.openid_claims import audiences, verified_email
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from uuid import UUID
 
     from authcore.crypto.jwks_client import JwksClient
@@ -94,15 +95,18 @@ class ForeignIssuer:
         leeway_seconds: Clock skew forgiven.
         row: Stands for it among the rows that a verdict came from.
         token_bytes: A token has so many bytes at most.
+        steady: The clock by which `keys` are followed.
     """
 
-    def __init__(self, keys: JwksClient, mapped: Mapped, users: Users) -> None:
+    def __init__(self, keys: JwksClient, mapped: Mapped, users: Users, steady: Callable[[], float]) -> None:
+        """`steady` is a clock that nobody sets, in seconds."""
         self.keys = keys
         self.leeway_seconds = mapped.leeway_seconds
         self.row = uuid4()
         self.token_bytes = mapped.token_bytes
         self._mapped = mapped
         self._users = users
+        self.steady = steady
 
     def claims(self, token: bytes) -> bool:
         """Tell whether a token says that it is this issuer's, which proves nothing yet."""
@@ -120,7 +124,7 @@ class ForeignIssuer:
             TokenRejected: it is not to be believed (by subclass).
             IssuerUnavailable: The key set cannot be fetched, so the token cannot be judged.
         """
-        payload = await prove_remotely(token, self.keys, now, self._mapped.token_bytes)
+        payload = await prove_remotely(token, self.keys, self.steady(), self._mapped.token_bytes)
         expires_at = self._check(payload, now)
         mapped = self._mapped
         return Stranger(
@@ -141,6 +145,7 @@ class ForeignIssuer:
             raise TokenExpired
         if not_before is not None and not_before > now + mapped.leeway_seconds:
             raise TokenRejected
+        check_issued(payload, now + mapped.leeway_seconds)
         return expires_at
 
     def _email(self, payload: Mapping[str, object]) -> str:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.store.attempt_rows import Reservation, Reserved
+from authcore.store.attempt_statements import RESERVE, TAKE_BACK
 from authcore.store.emails import folded
-from authcore.store.session_statements import UNCHANGED
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,106 +26,6 @@ if TYPE_CHECKING:
 _PURGE_ROWS: Final = 10_000
 _SESSION: Final = "session"
 """Stands for the address in the pair of an e-mail and a session of it. No address is spelled so."""
-
-# One more in a bucket. When its turn is further away than the gateway holds a request there is no row: refused. A
-# bucket that is not full is open since ever, and not since now: the clock of another replica may be behind ours.
-_COUNT: Final = """
-    INSERT INTO gateway_sign_in_failures AS f (subject, level, seen_at, slot_at, open_at, expires_at)
-    SELECT subject, 1, now, now, CASE WHEN delay > '0' THEN now + delay ELSE 'epoch' END,
-           greatest(now + delay, now + make_interval(secs => law.span / {free}))
-    FROM law, ({asking}) asking (subject),
-         make_interval(secs => CASE WHEN {free} <= 1 THEN least(first, longest) ELSE 0 END) delay
-    ON CONFLICT (subject) DO UPDATE SET (level, seen_at, slot_at, open_at, expires_at) = (
-        SELECT counted.level, now, slot_at, CASE WHEN delay > '0' THEN slot_at + delay ELSE 'epoch' END,
-               greatest(slot_at + delay, now + make_interval(secs => counted.level * law.span / {free}))
-        FROM law,
-             LATERAL (SELECT greatest(0, extract(epoch FROM now - f.seen_at)) * {free} / law.span AS leaked) past,
-             LATERAL (SELECT 1 + greatest(0, f.level - leaked) AS level, greatest(now, f.open_at) AS slot_at) counted,
-             make_interval(secs => CASE WHEN ceil(counted.level) < {free} THEN 0
-                 ELSE least(longest, first * power(2, least(60, ceil(counted.level) - {free}))) END) delay)
-    WHERE f.open_at <= (SELECT now + hold FROM law)
-    RETURNING slot_at"""
-
-_OF_ADDRESS: Final = _COUNT.format(
-    free="free_of_address",
-    asking="SELECT address FROM asked, shut, law WHERE coalesce(until <= now + hold, true)",
-)
-_OF_EMAIL: Final = _COUNT.format(
-    free="free", asking="SELECT email FROM asked, known, of_address WHERE NOT known.here"
-)
-_OF_PAIR: Final = _COUNT.format(
-    free="free",
-    asking="SELECT pair FROM asked, known, shut, law, (SELECT count(*) AS counted FROM of_address) before "
-    "WHERE (known.here AND coalesce(until <= now + CASE WHEN passed > now + hold THEN '0' ELSE hold END, true)) "
-    "OR (before.counted > 0 AND EXISTS (SELECT FROM of_email))",
-)
-
-# Each counter asks only when the one before it has counted: so they are locked in this order, and what one refuses the
-# next does not count. `shut` is the look before: it spares the first what a later one is going to refuse. Where a
-# stranger would be refused, one who is known is not held either: a wrong password would be answered later.
-_RESERVE: Final = f"""
-WITH law AS (
-    SELECT $4::timestamptz AS now, $5::timestamptz AS known_since, $6::double precision AS span,
-           $7::double precision AS first, $8::double precision AS longest, make_interval(secs => $9) AS hold,
-           $10::double precision AS free, $11::double precision AS free_of_address),
-asked AS (
-    SELECT sha256(convert_to('address ' || $2::text, 'UTF8')) AS address,
-           sha256(convert_to($13::text || ' ' || {folded("$1::text")}, 'UTF8')) AS email,
-           sha256(convert_to($13 || ' ' || {folded("$1")}, 'UTF8'))
-               || sha256(convert_to('pair ' || coalesce($3::text, $2), 'UTF8')) AS pair),
-known AS (
-    SELECT $3 IS NOT NULL OR EXISTS (
-        SELECT FROM gateway_sign_in_addresses k
-        WHERE k.email = asked.email AND k.address = asked.address AND k.seen_at > known_since)
-        OR EXISTS (
-        SELECT FROM users u JOIN gateway_sessions s ON s.user_id = u.id
-        WHERE {folded("u.email")} = {folded("$1")} AND u.deleted_at IS NULL AND s.address = nullif($12::text, '')
-            AND s.revoked_at IS NULL AND s.expires_at > now AND {UNCHANGED}) AS here
-    FROM asked, law),
-shut AS (
-    SELECT max(open_at) FILTER (WHERE subject = pair OR NOT here) AS until,
-           max(open_at) FILTER (WHERE subject <> pair AND here AND $3 IS NULL) AS passed
-    FROM gateway_sign_in_failures, asked, known WHERE subject IN (address, email, pair)),
-of_address AS ({_OF_ADDRESS}),
-of_email AS ({_OF_EMAIL}),
-of_pair AS ({_OF_PAIR})
-SELECT address, CASE WHEN EXISTS (SELECT FROM of_address) THEN address END AS counted_address,
-       CASE WHEN here THEN NULL ELSE email END AS counted_email, email, pair, here,
-       CASE WHEN passed > now + hold THEN extract(epoch FROM greatest(passed, until) - now)::double precision
-           END AS passed_seconds,
-       EXISTS (SELECT FROM of_pair) AS is_reserved,
-       extract(epoch FROM CASE WHEN EXISTS (SELECT FROM of_pair) THEN greatest(
-           (SELECT slot_at FROM of_address), (SELECT slot_at FROM of_email), (SELECT slot_at FROM of_pair))
-           ELSE greatest(until, passed) END - now)::double precision AS wait_seconds
-FROM asked, known, shut, law
-"""  # noqa: S608 - of the constants above
-
-# What is taken back of the pair is taken back of the e-mail: one attempt, or all of it when the attempt succeeded ($5
-# null). Then the address is known from now on, and the oldest is forgotten for it. Locked in order.
-_TAKE_BACK: Final = """
-WITH given (place, subject, taken, free) AS (
-    SELECT 1, $10::bytea, 1::double precision, $7::double precision
-    UNION ALL
-    SELECT place, pair.subject, coalesce($5::double precision, f.level), $6::double precision
-    FROM (VALUES (2, $2::bytea), (3, $3::bytea)) pair (place, subject), gateway_sign_in_failures f
-    WHERE f.subject = $3),
-locked AS (
-    SELECT f.subject, f.level - taken AS level, free
-    FROM gateway_sign_in_failures f JOIN given ON given.subject = f.subject ORDER BY place FOR UPDATE OF f),
-remembered AS (
-    INSERT INTO gateway_sign_in_addresses AS k (email, address, seen_at)
-    SELECT $8::bytea, $1, $4::timestamptz WHERE $5 IS NULL
-    ON CONFLICT (email, address) DO UPDATE SET seen_at = greatest(excluded.seen_at, k.seen_at)),
-replaced AS (
-    DELETE FROM gateway_sign_in_addresses WHERE $5 IS NULL AND email = $8 AND address IN (
-        SELECT address FROM gateway_sign_in_addresses WHERE email = $8 AND address <> $1
-        ORDER BY seen_at DESC OFFSET $9 FOR UPDATE SKIP LOCKED))
-UPDATE gateway_sign_in_failures f
-SET level = greatest(0, locked.level),
-    open_at = CASE WHEN ceil(locked.level) < free THEN 'epoch' ELSE f.open_at END,
-    expires_at = CASE WHEN locked.level <= 0 THEN $4 ELSE f.expires_at END
-FROM locked WHERE f.subject = locked.subject
-"""
 
 # The subject of a pair begins with that of its e-mail.
 _FORGET: Final = f"""
@@ -159,7 +59,7 @@ class AttemptRows:
     async def reserve_attempt(self, attempt: NewAttempt, limits: AttemptLimits) -> Reservation:
         """Judge an attempt and count it."""
         row = await self._pool.fetchrow(
-            _RESERVE,
+            RESERVE,
             attempt.email,
             attempt.network,
             _SESSION if attempt.has_session else None,
@@ -195,7 +95,7 @@ class AttemptRows:
         self, reserved: Reserved, at: datetime, limits: AttemptLimits, taken: float | None
     ) -> None:
         await self._pool.fetch(
-            _TAKE_BACK,
+            TAKE_BACK,
             reserved.address,
             reserved.counted_email,
             reserved.pair,

@@ -250,9 +250,9 @@ class PostgresStore(
         row = await self._pool.fetchrow(_LIMITS)
         return ConnectionLimits(-1, -1) if row is None else ConnectionLimits(row["server"], row["role"])
 
-    def clock(self, local: Callable[[], float]) -> DatabaseClock:
-        """Return the database's clock, reckoned from the `local` one."""
-        return DatabaseClock(self._pool, local)
+    def clock(self, local: Callable[[], float], steady: Callable[[], float]) -> DatabaseClock:
+        """Return the database's clock, reckoned by a `steady` one; before it was measured, the `local` one."""
+        return DatabaseClock(self._pool, local, steady)
 
     def figures(self) -> Iterable[MetricSample]:
         """What to publish."""

@@ -32,10 +32,12 @@ _PROVIDER: Final = """NOT EXISTS (
 UNCHANGED: Final = f"(coalesce(s.password_fingerprint = {FINGERPRINT}, true) AND {_PROVIDER})"
 """What the session `s` of the user `u` was founded on is what it was: the password hash, and the provider if any."""
 
-# The row as it is once locked, whatever the statement's snapshot showed.
+# The row as it is once locked, whatever the statement's snapshot showed. A time of more than a minute to come was
+# written by a clock that was wrong. It is brought down, or nothing could be founded until then.
 _GATE: Final = """gate AS (
     INSERT INTO gateway_sign_outs (user_id, at) VALUES ({user}, 'epoch')
-    ON CONFLICT (user_id) DO UPDATE SET at = gateway_sign_outs.at RETURNING at)"""
+    ON CONFLICT (user_id) DO UPDATE SET
+        at = least(gateway_sign_outs.at, $5::timestamptz + interval '1 minute') RETURNING at)"""
 
 OPEN: Final = f"""
 WITH {_GATE.format(user="$2::uuid")},
@@ -138,7 +140,8 @@ FROM gate
 
 SIGN_OUT: Final = """
 INSERT INTO gateway_sign_outs (user_id, at) VALUES ($1, $2)
-ON CONFLICT (user_id) DO UPDATE SET at = greatest(gateway_sign_outs.at, excluded.at)
+ON CONFLICT (user_id) DO UPDATE SET
+    at = greatest(least(gateway_sign_outs.at, excluded.at + interval '1 minute'), excluded.at)
 """
 
 END_ALL: Final = """

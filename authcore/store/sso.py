@@ -66,10 +66,15 @@ _NOTE_SESSION: Final = """
 INSERT INTO gateway_sso_sessions (session_id, provider_id, issuer, subject, sid, account, bound_to)
 VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING session_id
 """
-_LEFT: Final = "SELECT EXISTS (SELECT FROM gateway_sso_logouts WHERE digest = ANY ($1::bytea[]) AND at >= $2)"
+# No sign-in is on its way for a day: a later time was written by a clock that was wrong.
+_LEFT: Final = """
+SELECT EXISTS (SELECT FROM gateway_sso_logouts WHERE digest = ANY ($1::bytea[])
+    AND at >= $2::timestamptz AND at < $2 + interval '1 day')
+"""
 _NOTE_LOGOUT: Final = """
 INSERT INTO gateway_sso_logouts (digest, at) VALUES ($1, $2)
-ON CONFLICT (digest) DO UPDATE SET at = greatest(gateway_sso_logouts.at, excluded.at)
+ON CONFLICT (digest) DO UPDATE SET
+    at = greatest(least(gateway_sso_logouts.at, excluded.at + interval '1 minute'), excluded.at)
 RETURNING digest
 """
 _SESSIONS: Final = """

@@ -23,7 +23,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uuid import UUID
 
-from authcore.errors import TokenMalformed
+from authcore.errors import TokenMalformed, TokenRejected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +33,8 @@ _BARE_UUID: Final = re.compile(r"[0-9a-f]{32}\Z")
 _SESSION: Final = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]\Z")
 _LATEST: Final = 253_402_300_800  # 10000-01-01: no date type reaches further
 _TEXT_LENGTH: Final = 1024
+AHEAD_SECONDS: Final = 900
+"""An ``iat`` may be so far in the future: the clock of whoever issued the token may be ahead."""
 
 
 class TokenKind(StrEnum):
@@ -219,6 +221,18 @@ def moment(payload: Mapping[str, object], name: str) -> float | None:
     if not 0 <= value < _LATEST or not math.isfinite(value):
         raise TokenMalformed
     return value
+
+
+def check_issued(payload: Mapping[str, object], now: float) -> None:
+    """Check that a token was not issued long after `now`: a clock that was far ahead made it last for as long as that.
+
+    Raises:
+        TokenMalformed: ``iat`` is no moment.
+        TokenRejected: it was.
+    """
+    issued_at = moment(payload, "iat")
+    if issued_at is not None and issued_at > now + AHEAD_SECONDS:
+        raise TokenRejected
 
 
 def uuid(payload: Mapping[str, object], name: str, *, bare: bool = False) -> UUID | None:

@@ -101,4 +101,4 @@ def _why_invalid(tokens: Tokens, error: TokenRejected, payload: Mapping[str, obj
         return "a claim is missing or of the wrong type"
     if payload.get("iss") != tokens.issuer:
         return f"its issuer is not {tokens.issuer!r}"
-    return "it is for another audience, or not valid yet (nbf in the future)"
+    return "it is for another audience, or not valid yet (nbf in the future, or iat far in it)"

@@ -4,8 +4,9 @@ Laws:
 
 - Verification either returns claims or raises a ``TokenRejected``: no input makes it raise anything else.
 - The signature is verified first; no claim is used or revealed before it.
-- There is no clock: ``exp`` and ``nbf`` are compared with the ``now`` passed in. ``iat`` is informative only (RFC 7519
-  section 4.1.6): an issuer whose clock is ahead is not locked out.
+- There is no clock: ``exp``, ``nbf`` and ``iat`` are compared with the ``now`` passed in. An issuer whose clock is
+  ahead is not locked out, but what it issued more than a quarter of an hour in the future is refused: it would last for
+  as long as the clock was ahead.
 - A token names its session. An access token carries no ``jti``: Whatomate's rule would make it a refresh token.
 - Access tokens and tickets fit into the first message of a WebSocket, which Whatomate limits to 512 bytes. They name
   their session by ``s``, and long claims are spelled shorter without losing meaning (:func:`_fitting`).
@@ -21,7 +22,7 @@ from uuid import UUID, uuid4
 
 from authcore.crypto import jws
 from authcore.errors import TokenExpired, TokenRejected, TokenWrongKind
-from authcore.tokens.claims import AnyClaims, TokenKind, parse_claims, short_session
+from authcore.tokens.claims import AnyClaims, TokenKind, check_issued, parse_claims, short_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -187,6 +188,7 @@ class Tokens:
             raise TokenRejected
         if claims.not_before is not None and claims.not_before > now + self.leeway_seconds:
             raise TokenRejected
+        check_issued(payload, now + self.leeway_seconds)
         if claims.expires_at + self.leeway_seconds <= now:
             raise TokenExpired
 

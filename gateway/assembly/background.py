@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from authcore.crypto.key_directory import KeysUnusable
 from gateway.assembly.quotas import GAP_SECONDS
+from gateway.assembly.steady_clock import steady
 from gateway.assembly.watches import (
     CLOCK_SECONDS,
     COMPARE_SECONDS,
@@ -44,7 +44,7 @@ def begin_background(
     """Schedule all background tasks, in one of `processes`."""
     every, identity, sessions, attempts = tasks.every, domain.identity, domain.sessions, domain.attempts
     invitations, now = domain.invitations, domain.clock.now
-    clock = ClockWatch(domain.clock, skew_seconds=settings.database.skew_seconds, steady=time.monotonic)
+    clock = ClockWatch(domain.clock, skew_seconds=settings.database.skew_seconds, steady=steady)
     tasks.once("measure_clock", clock.look)
     every(CLOCK_SECONDS, "measure_clock", clock.look)
     most = settings.database.pool_max
@@ -104,7 +104,7 @@ async def follow_keys(domain: Domain, sockets: Sockets) -> None:
         sockets.withdraw()
 
     try:
-        taken = await domain.rotation.check(time.time(), withdrawn)
+        taken = await domain.rotation.check(steady(), withdrawn)
     except KeysUnusable as error:
         log.error("keys_not_taken", problem=str(error), until="the key directory is mended")  # noqa: TRY400 - the problem says it all
     else:
@@ -119,7 +119,7 @@ async def follow_keys(domain: Domain, sockets: Sockets) -> None:
 async def follow_issuer(foreign: ForeignIssuer) -> None:
     """Fetch the key set when it is due; log when it cannot be fetched, and when it can be again."""
     before = foreign.keys.problem
-    await foreign.keys.follow(time.time())
+    await foreign.keys.follow(steady())
     problem = foreign.keys.problem
     if problem and not before:
         log.warning("issuer_keys_not_fetched", problem=problem, until="the key set can be had")

@@ -27,6 +27,7 @@ from gateway.assembly.database import build_redis, listen_address, open_store
 from gateway.assembly.key_ring import ring_of
 from gateway.assembly.quotas import build_quotas
 from gateway.assembly.sso import build_outbound, build_sso
+from gateway.assembly.steady_clock import steady
 from gateway.assembly.trail import build_trail
 from gateway.assembly.watches import unusable_hash_events
 from gateway.proxy.loops import LoopMark
@@ -81,7 +82,7 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
     """
     if settings.database.url is None or settings.jwt.secret is None:
         raise ValueError("GATEWAY_DATABASE_URL and GATEWAY_JWT_SECRET are required")
-    ring, rotation = ring_of(settings, time.time())
+    ring, rotation = ring_of(settings, steady())
     dial = None if resolver is None else partial(connect, resolver)
     store = await open_store(settings, dial)
     tokens = _build_tokens(settings, ring)
@@ -113,7 +114,7 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
         tell=identity.hear,
     )
     outbound = build_outbound(settings, resolver)
-    clock, sso = store.clock(time.time), build_sso(settings, store, sessions, outbound)
+    clock, sso = store.clock(time.time, steady), build_sso(settings, store, sessions, outbound)
     signing_in = (passwords, attempts, invitations, sessions, accounts)
     beside = (
         redis,
@@ -208,4 +209,4 @@ def build_foreign(settings: Settings, users: Users, resolver: Resolver | None = 
         takes_unproved=issuer.unproved_email,
         custom_issuer=settings.provider.custom_issuer or "",
     )
-    return ForeignIssuer(keys, mapped, users)
+    return ForeignIssuer(keys, mapped, users, steady)

@@ -11,6 +11,7 @@ from authcore.accounts.sso.departures import Departures
 from authcore.accounts.sso.registry import ProviderOptions, Registry
 from authcore.accounts.sso.service import SingleSignOn
 from authcore.accounts.sso.states import SignInStates
+from gateway.assembly.steady_clock import steady
 from gateway.endpoints.sso_desk import SsoDesk
 from gateway.outbound.addresses import AddressPolicy
 
@@ -64,7 +65,7 @@ def build_configured(
 ) -> ConfiguredProviders:
     """Build the reader of the enabled providers."""
     key = settings.provider.secret_key
-    registry = Registry(outbound, _options(settings))
+    registry = Registry(outbound, _options(settings), steady)
     return ConfiguredProviders(store, registry, None if key is None else key.get_secret_value().encode())
 
 

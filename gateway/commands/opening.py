@@ -238,7 +238,7 @@ def run_with(work: Callable[[Opened, float], Awaitable[T]], required: frozenset[
 
     async def run() -> T:
         async with opened(settings) as services:
-            return await work(services, await services.store.clock(time.time).sure())
+            return await work(services, await services.store.clock(time.time, time.monotonic).sure())
 
     with working("waiting for the database"):
         return asyncio.run(run())

@@ -60,7 +60,7 @@ async def _key_set(settings: Settings, resolver: Resolver) -> list[str]:
         cache_seconds=issuer.cache_seconds,
         cooldown_seconds=issuer.cooldown_seconds,
     )
-    await keys.refresh(time.time())
+    await keys.refresh(time.monotonic())
     if not keys.problem:
         return []
     return [
@@ -97,7 +97,7 @@ async def _provider(configured: ConfiguredProviders, kind: Kind) -> list[str]:
     try:
         provider = (await configured.of(kind)).provider
         if isinstance(provider, OpenIdProvider):
-            await provider.fetch(time.time())
+            await provider.fetch()
     except SsoNotConfigured as error:
         return [
             f"GATEWAY_SSO: provider {kind}: {error.why}; mend it in Whatomate (settings, SSO), or disable it there"

@@ -91,7 +91,7 @@ async def end_session_url(
             session_id = _session_of(services, token, now)
             if session_id is not None:
                 back = desk.url(visitor, LOGIN)
-                return await desk.service.departures.end_session_url(session_id, back, now)
+                return await desk.service.departures.end_session_url(session_id, back)
         except (errors.TokenRejected, errors.StoreUnavailable):
             continue
     return None

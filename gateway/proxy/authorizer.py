@@ -178,7 +178,7 @@ class Authorizer:
         """Return the cached principal; None if the cache has none, or has a refusal."""
         try:
             key = self._presented(context, parsed, target, route).key
-            return None if key is None else self._authenticator.recall(key, time.time() + self._clock.ahead)
+            return None if key is None else self._authenticator.recall(key, self._clock.now())
         except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate
             return None
 

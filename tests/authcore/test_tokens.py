@@ -200,7 +200,7 @@ def test_a_first_message_with_a_token_of_ours_stays_below_512_bytes(
             session_id=session,
         )
         assert len(first_message(token)) < 512, length
-        claims = TOKENS.verify(token, AccessClaims, NOW)
+        claims = TOKENS.verify(token, AccessClaims, 9_999_999_999)
         assert (claims.user_id, claims.organization_id, claims.role_id) == (USER, ORGANIZATION, role)
         assert (claims.is_super_admin, claims.session_id, claims.is_ours) == (root, session, True)
         theirs = read(token)
@@ -327,6 +327,16 @@ def test_a_token_that_is_not_good_yet_is_refused_but_for_the_leeway() -> None:
 
 def test_a_token_of_an_issuer_whose_clock_is_ahead_is_taken() -> None:
     TOKENS.verify(sign(whatomate(iat=NOW + 600)), AccessClaims, NOW)
+
+
+@pytest.mark.parametrize("leeway", [0, 5])
+def test_a_token_that_was_issued_far_in_the_future_is_refused(leeway: float) -> None:
+    """By a clock that was wrong for a moment: such a token would last for as long as the clock was ahead."""
+    tokens, latest = make_tokens(leeway=leeway), NOW + leeway + 900
+    for kind, changes in zip(KINDS, ({}, {"jti": "x"}, {"sub": "ws"}), strict=True):
+        tokens.verify(sign(whatomate(iat=latest, exp=latest + 3600, **changes)), kind, NOW)
+        with pytest.raises(TokenRejected):
+            tokens.verify(sign(whatomate(iat=latest + 1, exp=latest + 3600, **changes)), kind, NOW)
 
 
 def test_the_clock_of_the_machine_is_not_asked() -> None:

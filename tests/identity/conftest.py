@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.commands import run
+from tests.support.issuers import provider
 from tests.support.loops import pytest_asyncio_loop_factories
 from tests.support.processes import Process, ended, spawn
 from tests.support.worlds import SECRET
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tests.support.peers import Upstream
     from tests.support.worlds import World
 
-__all__ = ["pytest_asyncio_loop_factories", "run"]
+__all__ = ["provider", "pytest_asyncio_loop_factories", "run"]
 
 
 @pytest.fixture

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from authcore.store.clock import DatabaseClock
-from tests.support.calls import ask_at, bearer, get, post
+import pytest
+
+from authcore.errors import TokenRevoked
+from tests.support.calls import ask, ask_at, bearer, claims_of, get, post
+from tests.support.issuers import AUDIENCE
 from tests.support.processes import eventually
 from tests.support.programs import program
 from tests.support.sockets import Far, auth, frame, opened
@@ -17,14 +21,18 @@ from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
+    from tests.support.issuers import Provider
     from tests.support.peers import Upstream
     from tests.support.processes import Process
-    from tests.support.worlds import World
+    from tests.support.worlds import Start, World
 
     Gateways = Callable[..., Awaitable[list[Process]]]
 
+YEAR = 365 * 86_400
 SIGN_IN = post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD})
+WRONG = post("/api/auth/login", {"email": "both@example.com", "password": "wrong"})
 
 
 def faked(seconds: int) -> dict[str, str]:
@@ -127,7 +135,103 @@ async def test_what_one_gateway_counts_the_other_takes_for_the_present(
     assert row["near"]
 
 
+# -- a clock that is wrong for a moment -----------------------------------------------------------------------------
+
+
+def settable(place: Path) -> dict[str, str]:
+    """The environment in which a program sees a wall clock that is ahead by what stands in a file."""
+    preloaded = faked(0)
+    del preloaded["FAKETIME"]
+    return {**preloaded, "FAKETIME_TIMESTAMP_FILE": str(place), "FAKETIME_CACHE_DURATION": "1"}
+
+
+async def test_a_wall_clock_that_was_a_year_ahead_for_a_moment_leaves_nothing_behind(
+    gateways: Gateways, provider: Provider, tmp_path: Path
+) -> None:
+    place = tmp_path / "ahead"
+    place.write_text("+0\n")
+    issuer = {
+        f"ISSUER_{name.upper()}": value
+        for name, value in provider.settings(audience=AUDIENCE, cooldown_seconds="0.2").items()
+        if isinstance(value, str)
+    }
+    settings = {"PASSWORD_COST": "4", "ISSUER_CACHE_SECONDS": "10", **issuer}
+    (gateway,) = await gateways(1, await asyncio.to_thread(settable, place), **settings)
+
+    async def shows(year: int) -> bool:
+        """Whether the gateway's wall clock is so many years ahead, as its Date says."""
+        date = (await ask_at(gateway.address, get("/api/x"))).one("Date") or ""
+        return abs(parsedate_to_datetime(date).timestamp() - time.time() - year * YEAR) < 3600
+
+    await granted(gateway, SIGN_IN)  # the database's clock is known from now on
+    asked = provider.asked
+    place.write_text("+365d\n")
+    await eventually(partial(shows, 1))
+    pair = await granted(gateway, SIGN_IN)
+    for token in (pair["access_token"], pair["refresh_token"]):
+        assert abs(claims_of(token)["iat"] - time.time()) < 60
+    assert [(await ask_at(gateway.address, WRONG)).status for _ in range(10)][-1] == 429
+
+    async def is_fetched(more_than: int) -> bool:
+        return provider.asked > more_than
+
+    await eventually(partial(is_fetched, asked))
+    place.write_text("+0\n")
+    await eventually(partial(shows, 0))
+    refused = await ask_at(gateway.address, WRONG)
+    assert int(refused.one("Retry-After") or "0") <= 900
+    await eventually(partial(is_fetched, provider.asked))
+
+
+async def test_a_counter_that_a_wrong_clock_has_shut_is_open(world: World, start: Start) -> None:
+    gate = await start(world.url)
+    for _ in range(3):
+        await ask(gate, WRONG)
+    later = "now() + interval '1 year'"
+    await world.sql(
+        f"UPDATE gateway_sign_in_failures SET seen_at = {later}, slot_at = {later}, open_at = {later}, "  # noqa: S608 - ours
+        f"expires_at = {later}"
+    )
+    for email in ("agent@example.com", "both@example.com"):
+        assert (
+            await ask(gate, post("/api/auth/login", {"email": email, "password": PASSWORD}))
+        ).status == 200
+    assert [(await ask(gate, WRONG)).status for _ in range(10)][-1] == 429
+    (row,) = await world.sql(
+        "SELECT max(seen_at) < now() + interval '1 hour' AS seen, max(open_at) < now() + interval '1 hour' AS open "
+        "FROM gateway_sign_in_failures"
+    )
+    assert (row["seen"], row["open"]) == (True, True)
+
+
+async def test_a_sign_out_that_a_wrong_clock_dated_ahead_stands_in_the_way_for_a_minute(world: World) -> None:
+    now = time.time()
+    await world.sessions.close_others(world.agent, None, now + YEAR)
+    subject = await world.store.subject(world.agent, world.home)
+    assert subject is not None
+    with pytest.raises(TokenRevoked):
+        await world.sessions.open(subject, now, founded_at=now - 1)
+    with pytest.raises(TokenRevoked):
+        await world.sessions.open(subject, now + 59, founded_at=now + 58)
+    await world.sessions.open(subject, now + 120, founded_at=now + 119)
+    await world.sessions.close_others(world.agent, None, now + YEAR)
+    await world.sessions.close_others(world.agent, None, now + 180)
+    await world.sessions.open(subject, now + 300, founded_at=now + 299)
+    with pytest.raises(TokenRevoked):
+        await world.sessions.open(subject, now + 300, founded_at=now + 180)
+
+
 # -- the reckoning ------------------------------------------------------------------------------------------------
+
+
+class Hand:
+    """A clock that shows readings in turn, and the last one from then on."""
+
+    def __init__(self, *readings: float) -> None:
+        self.readings = list(readings)
+
+    def __call__(self) -> float:
+        return self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
 
 
 def ahead_of_time(seconds: float) -> float:
@@ -136,7 +240,7 @@ def ahead_of_time(seconds: float) -> float:
 
 async def test_the_databases_time_is_known_before_it_is_needed(world: World) -> None:
     for ahead in (0, 86_400, -3600):
-        clock = world.store.clock(partial(ahead_of_time, ahead))
+        clock = world.store.clock(partial(ahead_of_time, ahead), time.monotonic)
         assert not clock.measured
         assert abs(await clock.sure() - time.time()) < 1
         assert clock.measured
@@ -148,17 +252,32 @@ async def test_the_databases_time_is_known_before_it_is_needed(world: World) -> 
 async def test_a_measurement_that_took_long_is_not_believed_while_something_better_is_known(
     world: World,
 ) -> None:
-    readings = iter([100.0, 100.2, 200.0, 300.0, 400.0, 399.0])
-    clock = DatabaseClock(world.store._pool, lambda: next(readings))  # noqa: SLF001 - no other clock has this pool
+    steady = Hand(100.0, 100.2, 100.1)
+    clock = world.store.clock(time.time, steady)
     await clock.measure()
-    ahead = clock.ahead
-    for _ in range(2):  # a hundred seconds; and a clock that was set back meanwhile
+    before = clock.now()
+    for readings in ((200.0, 300.0, 100.1), (100.0, 100.8, 100.1)):
+        steady.readings[:] = readings
         await clock.measure()
-        assert clock.ahead == ahead
+        assert clock.now() == before
+
+
+async def test_no_wall_clock_that_is_set_changes_the_time(world: World) -> None:
+    """It is a year ahead for a moment between two measurements; what is issued then would last for a year."""
+    wall = Hand(time.time())
+    clock = world.store.clock(wall, time.monotonic)
+    await clock.measure()
+    for years in (1, -1, 0):
+        wall.readings[:] = [time.time() + years * YEAR]
+        assert abs(clock.now() - time.time()) < 60
+        assert abs(await clock.sure() - time.time()) < 60
+        skew = await clock.measure()
+        assert abs(skew - years * YEAR) < 60
+        assert abs(clock.now() - time.time()) < 60
 
 
 async def test_without_a_database_the_local_clock_must_do(world: World) -> None:
     await world.store.close()
-    clock = world.store.clock(lambda: 7.0)
+    clock = world.store.clock(lambda: 7.0, lambda: 0.0)
     assert await clock.sure() == 7.0
     assert not clock.measured

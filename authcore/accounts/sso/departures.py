@@ -82,7 +82,7 @@ class Departures:
             await self._sessions.close_one(user_id, session_id, now)
             raise SsoStateRejected("the provider has logged the user out since the sign-in began")
 
-    async def end_session_url(self, session_id: UUID, back: str, now: float) -> str | None:
+    async def end_session_url(self, session_id: UUID, back: str) -> str | None:
         """Return where a browser signs out of the provider that began a session; None if there is no such place.
 
         `back` is where the provider sends the browser then.
@@ -95,7 +95,7 @@ class Departures:
             return None
         with suppress(SsoProviderFailed, SsoNotConfigured):
             found = await self._configured.of_row(noted.provider_id)
-            endpoints = await found.provider.endpoints(now)
+            endpoints = await found.provider.endpoints()
             if endpoints.end_session:
                 leaving = {"client_id": found.client.id, "post_logout_redirect_uri": back}
                 return with_query(endpoints.end_session, leaving)

@@ -43,9 +43,8 @@ class GitHub:
             ways=(POST,),
         )
 
-    async def endpoints(self, now: float) -> Endpoints:
+    async def endpoints(self) -> Endpoints:
         """Return its endpoints."""
-        del now
         return self._endpoints
 
     async def identify(self, client: Client, grant: Grant, sign_in: SignIn, now: float) -> Identity:
@@ -100,9 +99,8 @@ class DescribedProvider:
         self._settings = settings
         self.scopes = settings.scopes
 
-    async def endpoints(self, now: float) -> Endpoints:
+    async def endpoints(self) -> Endpoints:
         """Return its endpoints."""
-        del now
         return self._settings.endpoints
 
     async def identify(self, client: Client, grant: Grant, sign_in: SignIn, now: float) -> Identity:

@@ -20,7 +20,7 @@ from authcore.crypto.key_set_fetch import KeySetFetch
 from authcore.errors import SsoProviderFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from authcore.outbound import Outbound
 
@@ -57,7 +57,11 @@ class Endpoints:
 
 
 class Discovery:
-    """Cache of one provider's document and key set."""
+    """Cache of one provider's document and key set.
+
+    Attributes:
+        steady: The clock by which both become due, and by which the key set is followed.
+    """
 
     def __init__(  # noqa: PLR0913 -- its settings by name
         self,
@@ -68,6 +72,7 @@ class Discovery:
         names: frozenset[str] | None = None,
         cache_seconds: float,
         cooldown_seconds: float,
+        steady: Callable[[], float],
     ) -> None:
         """Prepare; nothing is fetched yet.
 
@@ -78,7 +83,9 @@ class Discovery:
             names: What the document may call the issuer; None for `issuer` alone.
             cache_seconds: A document and a key set are used for so long.
             cooldown_seconds: An unknown ``kid`` has the key set fetched again at most this often.
+            steady: A clock that nobody sets, in seconds, by which document and key set become due.
         """
+        self.steady = steady
         self._outbound = outbound
         self._issuer = issuer
         self._hosts = hosts
@@ -90,13 +97,14 @@ class Discovery:
         self._due = 0.0
         self._lock = asyncio.Lock()
 
-    async def current(self, now: float) -> tuple[Endpoints, JwksClient]:
+    async def current(self) -> tuple[Endpoints, JwksClient]:
         """Return the endpoints and the client of the key set.
 
         Raises:
             SsoProviderFailed: the document cannot be fetched or used, and there is no older one.
         """
         async with self._lock:
+            now = self.steady()
             if self._found is None or now >= self._due:
                 self._due = now + RETRY_SECONDS
                 try:

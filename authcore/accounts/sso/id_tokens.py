@@ -61,15 +61,18 @@ async def verify_id_token(  # noqa: PLR0913 -- the token, and what it is verifie
     access_token: str,
     begun_at: float,
     now: float,
+    steady: float,
 ) -> dict[str, object]:
     """Return the claims of an ID token that was issued for a sign-in.
+
+    `steady` is a reading of the clock by which `keys` are followed; `now` is the time.
 
     Raises:
         SsoIdentityRejected: it is not to be believed.
         SsoProviderFailed: the key set cannot be fetched.
     """
     try:
-        claims = await _proved(token, keys, now)
+        claims = await _proved(token, keys, steady)
         issued_at = _checked(claims, expected, now)
         sent = text(claims, "nonce") or ""
         if "events" in claims:
@@ -89,16 +92,16 @@ async def verify_id_token(  # noqa: PLR0913 -- the token, and what it is verifie
 
 
 async def verify_logout_token(
-    token: str, keys: JwksClient, expected: Expected, now: float
+    token: str, keys: JwksClient, expected: Expected, now: float, steady: float
 ) -> dict[str, object]:
-    """Return the claims of a logout token.
+    """Return the claims of a logout token; `now` and `steady` are as of :func:`verify_id_token`.
 
     Raises:
         SsoIdentityRejected: it is not to be believed.
         SsoProviderFailed: the key set cannot be fetched.
     """
     try:
-        claims = await _proved(token, keys, now)
+        claims = await _proved(token, keys, steady)
         if _checked(claims, expected, now) + LOGOUT_SECONDS <= now:
             raise SsoIdentityRejected("it was issued too long ago")
         events = claims.get("events")
@@ -121,10 +124,10 @@ def subject_of(claims: Mapping[str, object], claim: str = "sub") -> str:
     return value if value.isascii() and value.isprintable() else ""
 
 
-async def _proved(token: str, keys: JwksClient, now: float) -> dict[str, object]:
-    await keys.follow(now)
+async def _proved(token: str, keys: JwksClient, steady: float) -> dict[str, object]:
+    await keys.follow(steady)
     try:
-        return await prove_remotely(token, keys, now, TOKEN_BYTES)
+        return await prove_remotely(token, keys, steady, TOKEN_BYTES)
     except IssuerUnavailable as error:
         raise SsoProviderFailed(keys.problem or "the provider's key set cannot be had") from error
 

@@ -40,7 +40,7 @@ class Provider(Protocol):
     def scopes(self) -> tuple[str, ...]:
         """What is asked for."""
 
-    async def endpoints(self, now: float) -> Endpoints:
+    async def endpoints(self) -> Endpoints:
         """Return its endpoints.
 
         Raises:
@@ -95,24 +95,24 @@ class OpenIdProvider:
         self._discovery = discovery
         self._settings = settings
 
-    async def endpoints(self, now: float) -> Endpoints:
+    async def endpoints(self) -> Endpoints:
         """Return its endpoints, as its document has them."""
-        return (await self._discovery.current(now))[0]
+        return (await self._discovery.current())[0]
 
-    async def fetch(self, now: float) -> None:
+    async def fetch(self) -> None:
         """Fetch the document and the key set, to find out whether both can be used.
 
         Raises:
             SsoProviderFailed: one of them cannot.
         """
-        _, keys = await self._discovery.current(now)
-        await keys.refresh(now)
+        _, keys = await self._discovery.current()
+        await keys.refresh(self._discovery.steady())
         if keys.problem:
             raise SsoProviderFailed(keys.problem)
 
     async def identify(self, client: Client, grant: Grant, sign_in: SignIn, now: float) -> Identity:
         """Exchange a code, verify the ID token and return its user."""
-        endpoints, keys = await self._discovery.current(now)
+        endpoints, keys = await self._discovery.current()
         hosts = self._settings.hosts
         tokens = await fetch_tokens(self._outbound, endpoints.token, hosts, client, grant, endpoints.ways)
         if not tokens.id:
@@ -125,6 +125,7 @@ class OpenIdProvider:
             access_token=tokens.access,
             begun_at=sign_in.begun_at,
             now=now,
+            steady=self._discovery.steady(),
         )
         described: Mapping[str, object] = claims
         if "email" not in claims and endpoints.profile:
@@ -138,8 +139,9 @@ class OpenIdProvider:
             SsoIdentityRejected: it is not to be believed.
             SsoProviderFailed: it cannot be judged now.
         """
-        endpoints, keys = await self._discovery.current(now)
-        claims = await verify_logout_token(token, keys, self._expected(endpoints, client), now)
+        endpoints, keys = await self._discovery.current()
+        expected, steady = self._expected(endpoints, client), self._discovery.steady()
+        claims = await verify_logout_token(token, keys, expected, now, steady)
         issuer, token_id = str(claims["iss"]), str(claims["jti"])
         return Logout(issuer, subject_of(claims), text(claims, "sid") or "", token_id)
 

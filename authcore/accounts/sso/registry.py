@@ -16,6 +16,8 @@ from authcore.accounts.sso.urls import hosts_of
 from authcore.errors import SsoNotConfigured, SsoProviderFailed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from authcore.accounts.sso.providers import Provider
     from authcore.outbound import Outbound
     from authcore.store.sso_rows import ProviderRow
@@ -59,8 +61,10 @@ class ProviderOptions:
 class Registry:
     """Registry of providers."""
 
-    def __init__(self, outbound: Outbound, options: ProviderOptions) -> None:
+    def __init__(self, outbound: Outbound, options: ProviderOptions, steady: Callable[[], float]) -> None:
+        """`steady` is a clock that nobody sets, in seconds: by it documents and key sets become due."""
         self._outbound = outbound
+        self._steady = steady
         self._options = options
         self._made: dict[Kind, tuple[tuple[str, str, str], Provider]] = {}
 
@@ -128,6 +132,7 @@ class Registry:
             names=names,
             cache_seconds=options.cache_seconds,
             cooldown_seconds=options.cooldown_seconds,
+            steady=self._steady,
         )
         settings = OpenIdSettings(
             kind=kind,

@@ -112,7 +112,7 @@ class SingleSignOn:
             StoreUnavailable: the database does not answer.
         """
         found = await self.configured.of(kind)
-        endpoints = await found.provider.endpoints(now)
+        endpoints = await found.provider.endpoints()
         binding = next(iter(bindings), None) or self._states.new_binding()
         sign_in = self._states.begin(binding, found.row.id, callback, now)
         parameters = {
@@ -146,7 +146,7 @@ class SingleSignOn:
         found = await self.configured.of(kind)
         if found.row.id != sign_in.provider_id:
             raise SsoStateRejected("the sign-in began for another provider, or for another row of it")
-        _check_issuer(callback.issuer, await found.provider.endpoints(now))
+        _check_issuer(callback.issuer, await found.provider.endpoints())
         if callback.error:
             known = callback.error if callback.error in _KNOWN_ERRORS else "an error of its own"
             raise SsoDenied(f"the provider answers with {known}")
