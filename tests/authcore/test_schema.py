@@ -274,6 +274,48 @@ async def test_an_older_gateways_constraints_become_indexes_and_its_rows_stay(
         await connection.close()
 
 
+SESSION_OF_BEFORE = """
+INSERT INTO sso_providers (id, organization_id, provider, is_enabled, token_url)
+    VALUES (md5($1)::uuid, (SELECT id FROM organizations), $1, true,
+            CASE $1 WHEN 'custom' THEN 'https://id.test/token' END);
+INSERT INTO users (id, organization_id, email, full_name, sso_provider, sso_provider_id)
+    VALUES (md5($1)::uuid, (SELECT id FROM organizations), $1, 'A', $1, '7');
+INSERT INTO gateway_account_origins (user_id, email, origin) VALUES (md5($1)::uuid, $1, 'provider');
+INSERT INTO gateway_sso_identities (user_id, provider, issuer, account)
+    VALUES (md5($1)::uuid, $1, 'https://id.test/token', '7');
+INSERT INTO gateway_sessions (id, user_id, organization_id, created_at, expires_at)
+    VALUES (md5($1)::uuid, md5($1)::uuid, (SELECT id FROM organizations), now(), now() + interval '1 day');
+INSERT INTO gateway_sso_sessions (session_id, provider_id, issuer, subject, sid)
+    VALUES (md5($1)::uuid, md5($1)::uuid, 'https://id.test/token', '7', '')
+"""
+
+
+async def test_a_session_of_single_sign_on_from_before_is_founded_on_what_is_known_of_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = migrations.migrations()
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "migrations", lambda: [one for one in every if one.name < "0030"])
+        await migrate(database_url)
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute("INSERT INTO organizations (name, slug) VALUES ('A', 'a')")
+        for kind in ("custom", "google"):
+            await connection.execute(SESSION_OF_BEFORE.replace("$1", f"'{kind}'"))
+        await migrate(database_url)
+        rows = await connection.fetch(
+            "SELECT u.sso_provider, n.account, n.bound_to IS NOT NULL AS is_bound, o.origin "
+            "FROM gateway_sso_sessions n JOIN users u ON u.id = n.session_id "
+            "JOIN gateway_account_origins o ON o.user_id = u.id ORDER BY 1"
+        )
+        assert [tuple(row) for row in rows] == [
+            ("custom", "7", True, "registration"),
+            ("google", "7", False, "provider"),
+        ]
+    finally:
+        await connection.close()
+
+
 async def test_triggers_need_no_other_columns(sparse_url: str) -> None:
     connection = await asyncpg.connect(sparse_url)
     row: Any = await triggers.are_installed(connection)

@@ -250,8 +250,12 @@ def test_what_is_not_there_is_named(on: Run, user: str, arguments: tuple[str, ..
 
 
 def test_one_session_or_those_of_a_user_are_ended_and_not_both(on: Run) -> None:
-    for arguments in ((), (str(uuid4()), "--user", EMAIL)):
-        refused(on("sessions", "end", *arguments), 2, "name one session by its ID, or a user by --user")
+    for arguments in ((), (str(uuid4()), "--user", EMAIL), ("--user", EMAIL, "--provider", "google")):
+        refused(
+            on("sessions", "end", *arguments),
+            2,
+            "name one session by its ID, a user by --user, or a provider by --provider",
+        )
 
 
 def test_organizations_are_listed_by_name(on: Run, user: str, organization: str) -> None:
