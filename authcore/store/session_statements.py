@@ -37,10 +37,10 @@ UNCHANGED: Final = f"(coalesce(s.password_fingerprint = {FINGERPRINT}, true) AND
 _GATE: Final = """gate AS (
     INSERT INTO gateway_sign_outs (user_id, at) VALUES ({user}, 'epoch')
     ON CONFLICT (user_id) DO UPDATE SET
-        at = least(gateway_sign_outs.at, $5::timestamptz + interval '1 minute') RETURNING at)"""
+        at = least(gateway_sign_outs.at, {now}::timestamptz + interval '1 minute') RETURNING at)"""
 
 OPEN: Final = f"""
-WITH {_GATE.format(user="$2::uuid")},
+WITH {_GATE.format(user="$2::uuid", now="$5")},
 session AS (
     INSERT INTO gateway_sessions
         (id, user_id, organization_id, created_at, last_used_at, expires_at, device, address, password_fingerprint,
@@ -115,7 +115,7 @@ SELECT session_id, state, effect, successor FROM turned
 
 # A token that was entered before stays in its family: a second caller that enters it gets that family.
 ENTER: Final = f"""
-WITH {_GATE.format(user="$3::uuid")},
+WITH {_GATE.format(user="$3::uuid", now="$5")},
 token AS (
     INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at)
     SELECT $1, $2, $5, $6 FROM gate
@@ -132,7 +132,7 @@ FROM token LEFT JOIN gateway_sessions s ON s.id = token.family
 
 # Locks the gate, so that no sign-out comes between this look and what follows it in the transaction.
 IS_OVER: Final = f"""
-WITH {_GATE.format(user="$1::uuid")}
+WITH {_GATE.format(user="$1::uuid", now="$4")}
 SELECT gate.at > $3::timestamptz OR EXISTS (
     SELECT FROM gateway_sessions s WHERE s.id = $2::uuid AND s.user_id = $1 AND s.revoked_at IS NOT NULL)
 FROM gate

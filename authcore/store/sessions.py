@@ -205,7 +205,7 @@ class SessionRows:
             no such user.
         """
         async with self._pool.transaction() as connection:
-            if await connection.fetchval(statements.IS_OVER, user_id, but, founded_at):
+            if await connection.fetchval(statements.IS_OVER, user_id, but, founded_at, at):
                 raise TokenRevoked
             await connection.execute(statements.SIGN_OUT, user_id, at)
             row = await connection.fetchrow(statements.REPLACE_HASH, user_id, before, after, but, at, over)

@@ -57,6 +57,8 @@ REQUEST_TIMEOUT, UNAVAILABLE = 408, 503
 LINGER_SECONDS: Final = 2.0
 """A refused client is read from until nothing came for so long: a reset would destroy the answer on its way."""
 LONGEST_LINGER_SECONDS: Final = 30.0
+LINGER_BYTES: Final = 64 << 20
+"""Nor is it read from for longer in all, or for more bytes."""
 
 
 class _Serving(Drive):
@@ -97,7 +99,7 @@ class DownstreamConnection:
         self._reader = RequestParser(self, listener.limits, self._queue, listener.templates)
         self._head_seconds = listener.limits.head_seconds
         self._stalled = False  # dropped because the client read nothing until the write deadline
-        self._lingers_until = 0.0
+        self._lingers_until, self._dropped = 0.0, 0
         self._full = self._paused = False  # flow control: written too much; reading is paused
         self._buffered = 0  # bytes that the client had not taken when its write deadline was set
         self.deadline: float | None = None
@@ -160,7 +162,7 @@ class DownstreamConnection:
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, then serve the requests they completed."""
         if self._state > SERVING:
-            self._linger_on()
+            self._linger_on(len(data))
             return
         last = self._queue[-1] if self._queue else self._active
         if last is not None and last.head.upgrade:
@@ -178,9 +180,14 @@ class DownstreamConnection:
         elif self._state == HEAD and not self._reader.in_head:
             self._state = DOWNSTREAM.after(self._state, QUEUE)
 
-    def _linger_on(self) -> None:
+    def _linger_on(self, count: int) -> None:
         """Read and drop bytes for some more time: a client that still sends has not seen its answer."""
-        if self._state == LINGERING and self._write_buffer is not None and not self._write_buffer.buffered():
+        self._dropped += count
+        if self._dropped > LINGER_BYTES:
+            self.abort()
+        elif (
+            self._state == LINGERING and self._write_buffer is not None and not self._write_buffer.buffered()
+        ):
             self.deadline = min(self._deadlines.after(LINGER_SECONDS), self._lingers_until)
 
     def pause_writing(self) -> None:
