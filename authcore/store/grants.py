@@ -13,6 +13,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from authcore.store import namespaces
+from authcore.store.namespaces import quoted
+
 READ: Final = (
     *("organizations", "custom_roles", "permissions", "role_permissions", "users"),
     *("user_organizations", "api_keys", "gateway_migrations", "gateway_former_memberships"),
@@ -53,13 +56,13 @@ def statements(database: str, schema: str, role: str) -> list[str]:
     PUBLIC may connect to a database by default; then the first statement changes nothing, and gives a user who owns
     the tables but not the database a warning instead of an error.
     """
-    to, place = f"TO {_quoted(role)}", _quoted(schema)
+    to, place = f"TO {quoted(role)}", quoted(schema)
 
     def listed(tables: tuple[str, ...]) -> str:
-        return ", ".join(f"{place}.{_quoted(table)}" for table in tables)
+        return ", ".join(f"{place}.{quoted(table)}" for table in tables)
 
     return [
-        f"GRANT CONNECT ON DATABASE {_quoted(database)} {to}",
+        f"GRANT CONNECT ON DATABASE {quoted(database)} {to}",
         f"GRANT USAGE ON SCHEMA {place} {to}",
         f"GRANT SELECT ON {listed(READ)} {to}",
         f"GRANT INSERT ON {listed(INSERTED)} {to}",
@@ -74,18 +77,22 @@ def statements(database: str, schema: str, role: str) -> list[str]:
 
 
 async def statements_on(connection: Any, role: str) -> list[str]:
-    """Return the statements for the database and the schema of `connection`."""
-    place = await connection.fetchrow("SELECT current_database() AS database, current_schema() AS schema")
-    return statements(place["database"], place["schema"], role)
+    """Return the statements for the database of `connection`, and for the schema in which it finds the tables.
+
+    Raises:
+        SchemaUnfit: There is no such schema, or there are several.
+    """
+    database = await connection.fetchval("SELECT current_database()::text")
+    return statements(database, await namespaces.home(connection), role)
 
 
 async def grant(connection: Any, role: str) -> list[str]:
-    """Give `role` what it needs, in the caller's transaction, and return the statements."""
+    """Give `role` what it needs, in the caller's transaction, and return the statements.
+
+    Raises:
+        SchemaUnfit: As :func:`statements_on`.
+    """
     given = await statements_on(connection, role)
     for statement in given:
         await connection.execute(statement)
     return given
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -6,7 +6,9 @@ Laws:
 - Any number of processes may migrate at once; one does, the others wait and find nothing to do.
 - A file that was applied never changes: its checksum is stored, and one that differs stops the migration.
 - Whatomate's tables are made where there are none, and left as they are where they exist; tables that do not have what
-  the statements here need (:mod:`authcore.store.schema`) stop the migration before anything is written.
+  the statements here need (:mod:`authcore.store.schema`) stop the migration before anything is written. So do tables
+  that ``search_path`` finds in another schema than the one it makes tables in (:mod:`authcore.store.namespaces`).
+- Where nothing is to be done, nothing is written.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from authcore.database_url import parse
 from authcore.permissions import CATALOGUE
-from authcore.store import grants, schema, triggers
+from authcore.store import grants, namespaces, schema, triggers
 from authcore.store.address import connect
 from authcore.store.certificates import require_readable
 from authcore.store.hosts import Hosts
@@ -91,14 +93,16 @@ async def migrate(
         StoreUnavailable: the database does not answer.
         TriggersRefused: the database's user may not install triggers. Nothing was applied.
         MigrationChanged: the database was migrated by other files of the same names.
-        SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs. Nothing was applied.
+        SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs, or are in another schema than the
+            one in which tables would be made. Nothing was applied.
     """
     async with _connected(url, password, dial) as connection, connection.transaction():
         # Of the transaction: given back by its end, however that comes. No time limit: the others are at work.
         await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
         await connection.execute(_LOCK_TIMEOUT)
         names = await pending_on(connection)
-        await _require_fit(connection, names)
+        if not await _to_do(connection, names, with_triggers=with_triggers):
+            return []
         await connection.execute(_TABLE)
         todo = [one for one in migrations() if one.name in names]
         for migration in todo:
@@ -120,6 +124,7 @@ async def grant_to(
 
     Raises:
         StoreUnavailable: the database does not answer, or refuses: there is no such role, say.
+        SchemaUnfit: the tables are in no schema of the search_path, or in several.
     """
     async with _connected(url, password, dial) as connection, connection.transaction():
         if run:
@@ -132,10 +137,12 @@ async def remove_triggers(url: str, *, password: str | None = None, dial: Dial |
 
     Raises:
         StoreUnavailable: the database does not answer.
+        SchemaUnfit: the search_path leads to no schema, so there is no telling.
     """
     async with _connected(url, password, dial) as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
         await connection.execute(_LOCK_TIMEOUT)
+        await namespaces.current(connection)
         return await triggers.remove(connection)
 
 
@@ -147,12 +154,10 @@ async def pending(
     Raises:
         StoreUnavailable: the database does not answer.
         MigrationChanged: the database was migrated by other files of the same names.
-        SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs.
+        SchemaUnfit: :func:`migrate` would raise it.
     """
     async with _connected(url, password, dial) as connection:
-        names = await pending_on(connection)
-        await _require_fit(connection, names)
-        return [*names, TRIGGERS] if with_triggers and not await triggers.are_installed(connection) else names
+        return await _to_do(connection, await pending_on(connection), with_triggers=with_triggers)
 
 
 async def encoding_of(url: str, *, password: str | None = None, dial: Dial | None = None) -> str:
@@ -182,10 +187,15 @@ async def gaps_on(connection: Any, names: Sequence[str]) -> schema.Gaps:
     return await schema.gaps(connection, makes_tables=_MAKES_TABLES in names)
 
 
-async def _require_fit(connection: Any, names: Sequence[str]) -> None:
+async def _to_do(connection: Any, names: Sequence[str], *, with_triggers: bool) -> list[str]:
+    """Return what is to be done where the migrations `names` are pending, after a check that it can be done there."""
     gaps = await gaps_on(connection, names)
     if gaps:
         raise SchemaUnfit(str(gaps))
+    installs = with_triggers and not await triggers.are_installed(connection)
+    if names or installs:
+        await namespaces.require_one(connection)
+    return [*names, TRIGGERS] if installs else list(names)
 
 
 async def _seed(connection: Any) -> None:

@@ -29,6 +29,7 @@ from authcore.errors import (
     UserUnknown,
 )
 from authcore.store.migrate import MigrationChanged
+from authcore.store.namespaces import Misplaced, NoNamespace
 from authcore.store.schema import REMEDY, SchemaUnfit
 from authcore.store.triggers import TriggersRefused
 
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 NEXT: Final[Mapping[type[Exception], str]] = {
     MigrationChanged: "run the version of the gateway that migrated this database, or a later one",
     SchemaUnfit: REMEDY,
+    Misplaced: "let the search_path of this role begin with the schema of Whatomate's tables: ALTER ROLE name SET "
+    "search_path = schema, or ?options=-csearch_path%3Dschema in the URL",
+    NoNamespace: "let the search_path of this role name the schema of Whatomate's tables, mostly public: ALTER ROLE "
+    "name SET search_path = public, or ?options=-csearch_path%3Dpublic in the URL, and grant it USAGE on that schema",
     TriggersRefused: "let the owner of Whatomate's tables run migrate, or set GATEWAY_DATABASE_TRIGGERS=off and accept "
     "that revocations hold after GATEWAY_IDENTITY_CACHE_SECONDS",
     OrganizationUnknown: "`orgs list` shows those there are; `orgs create NAME` makes one and prints its id",

@@ -17,9 +17,11 @@ from gateway.commands.opening import migration_setting, migration_target, warn_o
 from gateway.connecting.store import opened_once
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from authcore.store.dialled_loop import Dial
+    from authcore.store.postgres import PostgresStore
+    from authcore.store.schema import Gaps
     from config.settings import Settings
 
 
@@ -46,14 +48,11 @@ async def _of_serving(settings: Settings, dial: Dial | None) -> AsyncIterator[st
     except MigrationChanged as error:
         yield advised(error)
     else:
-        if store.lacking:
-            yield f"its user lacks {', '.join(store.lacking)}; {ADVICE[Kind.PRIVILEGE]}"
-        if gaps:
-            yield f"{gaps}; {REMEDY}"
-        if waiting:
-            yield f"migrations are pending: {', '.join(waiting)}; run migrate"
-        if store.is_read_only:
-            yield f"the database takes no writes; {ADVICE[Kind.READ_ONLY]}"
+        for one in _of_tables(store, waiting, gaps):
+            yield one
+        if waiting and not gaps and settings.migrate.database_url is None:
+            async for one in _of_migrating(settings, dial):
+                yield one
         warn_of_encoding(await store.encoding())
         most = None if gaps or store.lacking else await store.most_connections()
         if most is not None and most < settings.database.pool_max:
@@ -63,6 +62,17 @@ async def _of_serving(settings: Settings, dial: Dial | None) -> AsyncIterator[st
             )
     finally:
         await store.close()
+
+
+def _of_tables(store: PostgresStore, waiting: Sequence[str], gaps: Gaps) -> Iterator[str]:
+    if store.lacking:
+        yield f"its user lacks {', '.join(store.lacking)}; {ADVICE[Kind.PRIVILEGE]}"
+    if gaps:
+        yield f"{gaps}; {REMEDY}"
+    if waiting:
+        yield f"migrations are pending: {', '.join(waiting)}; run migrate"
+    if store.is_read_only:
+        yield f"the database takes no writes; {ADVICE[Kind.READ_ONLY]}"
 
 
 async def _of_listening(settings: Settings, dial: Dial | None) -> AsyncIterator[str]:

@@ -15,6 +15,7 @@ from gateway.connecting.everything import connection_findings
 from tests.config.loading import load
 from tests.support.certificates import Authority
 from tests.support.commands import PREVIOUS, SECRET
+from tests.support.databases import execute
 from tests.support.issuers import AUDIENCE, ISSUER, by_hmac
 from tests.support.name_server import name_server
 from tests.support.openid import LOOPBACK, enable
@@ -326,6 +327,17 @@ async def test_a_pool_that_is_larger_than_the_server_has_connections_is_named(ch
         "connections for this user, and GATEWAY_DATABASE_POOL_MAX is 1000; lower GATEWAY_DATABASE_POOL_MAX"
         in found
     )
+
+
+async def test_a_search_path_by_which_migrate_would_refuse_is_named(check: Check, migrated_url: str) -> None:
+    await execute(migrated_url, "CREATE SCHEMA gw", "DELETE FROM gateway_migrations WHERE name LIKE '0028%'")
+    url = f"{migrated_url}&options=-csearch_path%3Dgw,public"
+    pending, place = findings(await check("--connect", GATEWAY_DATABASE_URL=url))
+    assert "migrations are pending: 0028" in pending
+    assert "tables are in schema public, and new ones would be made in schema gw" in place
+    owner = {"GATEWAY_MIGRATE_DATABASE_URL": url}
+    pending, place = findings(await check("--connect", **owner))
+    assert place.startswith("GATEWAY_MIGRATE_DATABASE_URL: by search_path the tables are in schema public")
 
 
 # -- the secret ------------------------------------------------------------------------------------------------------

@@ -111,6 +111,26 @@ def test_migrate_needs_one_of_two_urls_and_says_so(run: Run) -> None:
     assert "is for GATEWAY_MIGRATE_DATABASE_URL, which is not set" in stray.stderr
 
 
+def test_a_search_path_that_does_not_begin_with_whatomates_schema_is_refused_with_what_to_do(
+    run: Run, migrated_url: str
+) -> None:
+    finish(
+        execute(migrated_url, "CREATE SCHEMA gw", "DELETE FROM gateway_migrations WHERE name LIKE '0028%'")
+    )
+    there = {"GATEWAY_DATABASE_URL": f"{migrated_url}&options=-csearch_path%3Dgw,public"}
+    for arguments in (("migrate",), ("migrate", "--check")):
+        refused(
+            run(*arguments, **there),
+            1,
+            "by search_path the tables are in schema public, and new ones would be made in schema gw, where they hide "
+            "those",
+        )
+    nowhere = {"GATEWAY_DATABASE_URL": f"{migrated_url}&options=-csearch_path%3Dnonexist"}
+    for line in ("--check", "--remove-triggers", "--grant-to somebody --print-grants"):
+        result = run("migrate", *line.split(), **nowhere)
+        refused(result, 1, "the search_path, nonexist, leads to no schema that there is and that may be used")
+
+
 def as_role(url: str, role: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}"))
