@@ -156,7 +156,7 @@ def test_a_column_that_a_header_comes_from_is_reported(column: str) -> None:
     table, name = column.split(".")
     assert table in TABLES
     made = "\n".join(
-        statement for statement in statements() if f"FUNCTION gateway_changed_{table}()" in statement
+        statement for statement in statements("public") if f"FUNCTION gateway_changed_{table}()" in statement
     )
     unwatched = re.search(r"- ARRAY\[(.*?)\]::text\[\]", made)
     assert unwatched is not None

@@ -17,6 +17,7 @@ from authcore.moments import moment
 from authcore.store.changes import Changes, Hearing
 from authcore.store.circuit import ended
 from authcore.store.rows import Change
+from authcore.store.triggers import TRIGGER_NOTES, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -160,10 +161,13 @@ class Identity:
     def staleness(self) -> Mapping[str, object]:
         """The bound on how long a revocation may go unnoticed, in words for an operator."""
         pushed = self.hearing is Hearing.PUSHED
+        seen = self._changes.triggers
+        note = TRIGGER_NOTES.get(seen) if seen is not State.MISSING else None  # `changes` says that
         return {
             "bound_by": "push" if pushed else "time",
             "changes": str(self.hearing),
             "at_most_seconds": 0.0 if pushed else self._limits.cache_seconds,
+            **({} if note is None else {"triggers": note}),
         }
 
     def figures(self) -> Mapping[str, Iterable[MetricSample]]:

@@ -102,6 +102,7 @@ class Changes:
 
     Attributes:
         hearing: Its present state.
+        triggers: The state of the triggers as last seen.
         tried: Set as soon as the first attempt to connect has succeeded or failed.
     """
 
@@ -112,6 +113,7 @@ class Changes:
         self._store = store
         self._pause = 0.0
         self.hearing = Hearing.AWAY
+        self.triggers = triggers.State.MISSING
         self.tried = asyncio.Event()
         self._messages = self._connected = self._lost = 0
         self._called = self._echoed = 0.0  # when an echo was sent and received, by the loop's clock
@@ -178,9 +180,8 @@ class Changes:
         """Check for a second: the connection and the triggers by one query, and the delivery by an echo."""
         begun = asyncio.get_running_loop().time()
         async with asyncio.timeout(KEEPALIVE_SECONDS):
-            row = await opened.connection.fetchrow(triggers.COUNT, list(triggers.NAMES))
-        is_complete = row is not None and row["count"] == triggers.TRIGGERS
-        marks = row["marks"] if row else ""
+            seen = await triggers.look(opened.connection)
+        self.triggers, marks = seen.state, seen.marks
         self._pause = 0.0
         if self.hearing is not Hearing.PUSHED:
             # Before the gap ends, as identities that are read again then need a closed circuit.
@@ -190,7 +191,7 @@ class Changes:
         self._marks = marks
         is_sent = await self._echo(opened, ended)
         if not ended.is_set():
-            if not is_complete:
+            if self.triggers is triggers.State.MISSING:
                 self._turn(Hearing.UNTRIGGERED)
             elif self._is_proven:
                 self._turn(Hearing.PUSHED)

@@ -6,7 +6,7 @@ Laws:
 - The gateway's own tables may be read and written whole; ``gateway_migrations`` may only be read.
 - A test revokes each right in turn: some statement needs it, and no statement needs another.
 - The audit trail may be read, and is written by calling ``FUNCTIONS``: no row of it can be changed or deleted.
-- Triggers need no right here: their functions run with the rights of their owner (SECURITY DEFINER).
+- Triggers need no right here: what they write they write with the rights of their owner (SECURITY DEFINER).
 """
 
 from __future__ import annotations

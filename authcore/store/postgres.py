@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from authcore.errors import StoreUnavailable
-from authcore.figures import MetricSample
-from authcore.store import migrate, rights
+from authcore.store import rights, triggers
 from authcore.store.accounts import AccountRows
 from authcore.store.address import Address, StatementCache
 from authcore.store.attempts import AttemptRows
 from authcore.store.clock import DatabaseClock
 from authcore.store.directory import DirectoryRows
 from authcore.store.gathering import Gathering
+from authcore.store.guarded_pool import GuardedPool
 from authcore.store.invitations import InvitationRows
 from authcore.store.keys import KeyRows, read_candidates
-from authcore.store.kinds import Kind
 from authcore.store.operations import OperationRows
 from authcore.store.origins import OriginRows
-from authcore.store.pool import DatabasePool
 from authcore.store.quotas import QuotaRows
 from authcore.store.revocation import RevocationRows
-from authcore.store.schema import Gaps, SchemaUnfit
 from authcore.store.sessions import SessionRows
 from authcore.store.shared_sessions import SharedSessionRows
 from authcore.store.sso import SsoRows
@@ -34,13 +29,14 @@ from authcore.store.user_lookup import UserLookupRows
 from authcore.store.waiting import WaitingRows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from authcore.figures import HistogramSample
+    from authcore.figures import HistogramSample, MetricSample
     from authcore.store.address import Server
     from authcore.store.dialled_loop import Dial
     from authcore.store.failures import Failure
-    from authcore.store.pool import Connection
+    from authcore.store.kinds import Kind
+    from authcore.store.schema import Gaps
     from authcore.store.watcher import Watcher
 
 LOOK_SECONDS: Final = 10.0
@@ -63,60 +59,6 @@ class ConnectionLimits(NamedTuple):
     role: int
 
 
-class _GuardedPool(DatabasePool):
-    """A pool that lends nothing while Whatomate's tables are known to lack what the statements need.
-
-    A statement would be answered there with an error, or with values of another type.
-    """
-
-    gaps = Gaps()
-    lacking: tuple[str, ...] = ()
-    """Rights that the database's user was last found to lack."""
-    _pending: Sequence[str] = ()
-
-    @property
-    def is_read_only(self) -> bool:
-        """Whether the server is known to refuse writes."""
-        return self._lender.open.is_read_only
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """As ``DatabasePool.connection``."""
-        if self.gaps:
-            raise StoreUnavailable from SchemaUnfit(str(self.gaps))
-        async with super().connection() as connection:
-            yield connection
-
-    async def look_at_schema(self) -> tuple[Sequence[str], Gaps]:
-        """Return the pending migrations and what is lacking, and be guarded by that from now on.
-
-        While rights are lacking both are as they were: without rights there is no telling.
-        """
-        async with super().connection() as connection:
-            self.lacking = await rights.lacking(connection)
-            if not self.lacking:
-                self._pending = await migrate.pending_on(connection)
-                self.gaps = await migrate.gaps_on(connection, self._pending)
-        return self._pending, self.gaps
-
-    def _is_over(self, kind: Kind, now: float) -> bool:
-        """As ``DatabasePool._is_over``; a right or a table that is still lacking is not over."""
-        if (kind is Kind.PRIVILEGE and self.lacking) or (
-            kind is Kind.SCHEMA and (self.gaps or self._pending)
-        ):
-            return False
-        return super()._is_over(kind, now)
-
-    def figures(self) -> Iterable[MetricSample]:
-        """As ``DatabasePool.figures``, and whether the disk is full."""
-        yield from super().figures()
-        yield MetricSample(
-            "disk_full",
-            "1 while writes find the database's disk full.",
-            lambda: float(Kind.DISK_FULL in self.failing),
-        )
-
-
 class PostgresStore(
     AccountRows,
     SessionRows,
@@ -137,9 +79,9 @@ class PostgresStore(
 ):
     """Everything the domain asks of its database."""
 
-    _pool: _GuardedPool
+    _pool: GuardedPool
 
-    def __init__(self, pool: _GuardedPool) -> None:
+    def __init__(self, pool: GuardedPool) -> None:
         self._pool = pool
         self._asked = Gathering(partial(read_subjects, pool))
         self._presented = Gathering(partial(read_candidates, pool))
@@ -184,7 +126,7 @@ class PostgresStore(
             dial=dial,
         )
         return cls(
-            _GuardedPool(
+            GuardedPool(
                 address,
                 pool_min=pool_min,
                 pool_max=pool_max,
@@ -287,6 +229,15 @@ class PostgresStore(
             StoreUnavailable: the database does not answer.
         """
         return str(await self._pool.fetchval(migrate.ENCODING))
+
+    async def look_at_triggers(self) -> triggers.State:
+        """Return the state of the triggers that notify of changes.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        async with self._pool.connection() as connection:
+            return (await triggers.look(connection)).state
 
     async def most_connections(self) -> int | None:
         """Return how many connections the server has for this user and database; None behind a pooler.

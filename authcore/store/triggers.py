@@ -11,17 +11,20 @@ Laws:
   Columns that an identity header comes from always are: :mod:`authcore.identity_headers` overrides the table here.
 - They are not part of the migrations: without them the database is complete, and revocations take longer. Installing is
   idempotent, and takes no lock if the same triggers exist.
+- Both families are one set with one version: installed, enabled, watched and removed together. Triggers of a later
+  version are not replaced; what an older program cannot read of theirs is "everything" to it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from asyncpg import InsufficientPrivilegeError
 
 from authcore.identity_headers import columns_of
-from authcore.store import former_memberships
+from authcore.store import former_memberships, namespaces
 from authcore.store.rows import Change
 
 if TYPE_CHECKING:
@@ -127,32 +130,56 @@ _BRANCH: Final = """IF TG_OP = '{event}' THEN
                     FROM (SELECT DISTINCT row_id FROM ({source}) named) each_once) numbered) parted
         GROUP BY total, part;"""
 
-_INSTALLED: Final = """
-SELECT count(*) FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-WHERE p.proname LIKE 'gateway\\_changed\\_%' AND t.tgenabled IN ('O', 'A')
-    AND t.tgrelid IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
-    AND obj_description(p.oid, 'pg_proc') = $2
-"""
-
-# As _INSTALLED, but for triggers of any version, as this program may be older or newer than they are. The marks change
-# as soon as any trigger is disabled, enabled or created again.
-COUNT: Final = """
-SELECT count(*), coalesce(string_agg(t.oid || '.' || t.xmin, ' ' ORDER BY t.oid), '') AS marks
-FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-WHERE p.proname LIKE 'gateway\\_changed\\_%' AND t.tgenabled IN ('O', 'A')
-    AND t.tgrelid IN (SELECT to_regclass(name) FROM unnest($1::text[]) AS name)
+_STATE: Final = """
+SELECT count(*) AS found, coalesce(string_agg(t.oid || '.' || t.xmin, ' ' ORDER BY t.oid), '') AS marks,
+    count(*) FILTER (WHERE t.tgenabled = 'A' AND one.comment = $3) AS own,
+    min(coalesce(substring(one.comment FROM '^version ([0-9]{1,9}) '), '0')::int) AS oldest,
+    max(coalesce(substring(one.comment FROM '^version ([0-9]{1,9}) '), '0')::int) AS newest
+FROM unnest($1::text[], $2::text[]) AS wanted (relation, name)
+JOIN pg_trigger t ON t.tgrelid = to_regclass(wanted.relation) AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A')
+JOIN pg_proc p ON p.oid = t.tgfoid AND p.proname ~ '^gateway_(changed|noted)_'
+CROSS JOIN LATERAL (SELECT obj_description(p.oid, 'pg_proc') AS comment) one
 """
 
 NAMES: Final = tuple(TABLES)
-TRIGGERS: Final = len(TABLES) * (len(_SOURCES) + 1)
+_WANTED: Final = (
+    *((table, f"{_PREFIX}{event.lower()}") for table in TABLES for event in (*_SOURCES, "TRUNCATE")),
+    *((former_memberships.TABLE, name) for name in former_memberships.NAMES),
+)
+
+
+class State(StrEnum):
+    """State of the triggers in a database, seen from this program."""
+
+    CURRENT = "current"
+    """They are those of this program."""
+    DIFFERENT = "older or altered"
+    """They notify, but migrate would replace them."""
+    NEWER = "newer"
+    """They notify, and are of a later program: they may notify more than this one reads, and migrate leaves them."""
+    MISSING = "missing"
+    """Some are missing or disabled."""
+
+
+TRIGGER_NOTES: Final = {
+    State.DIFFERENT: "the triggers are of an older version, or altered; run migrate, with this version of the gateway",
+    State.NEWER: "the triggers are of a newer version of the gateway; run that one, or take them away with migrate "
+    "--remove-triggers and run migrate with this one",
+    State.MISSING: "triggers that tell of changes are missing or disabled; run migrate",
+}
+"""What an operator is to do about triggers, by their state."""
 
 
 class TriggersRefused(RuntimeError):
     """Error: the database user has no right to install triggers."""
 
 
-def statements() -> Iterable[str]:
-    """Yield the statements that make every trigger, with its function."""
+class TriggersNewer(TriggersRefused):
+    """Error: triggers of a later program are there, and incomplete; older ones would miss what those notify."""
+
+
+def statements(schema: str) -> Iterable[str]:
+    """Yield the statements that make every trigger, with its function, on the tables of `schema`."""
     for table, (row_id, ignored) in TABLES.items():
         unwatched = [column for column in ignored if column not in columns_of(table)]
         row = f"{row_id} AS row_id, to_jsonb(r) - ARRAY[{', '.join(map(repr, unwatched))}]::text[] AS rest"
@@ -175,30 +202,71 @@ def statements() -> Iterable[str]:
                 f"FOR EACH STATEMENT EXECUTE FUNCTION {_PREFIX}{table}()"
             )
             yield f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"
-    yield from former_memberships.statements()
+    yield from former_memberships.statements(schema)
 
 
-_VERSION: Final = hashlib.sha256("\n".join(statements()).encode()).hexdigest()
+VERSION: Final = 1
+"""Number of these triggers: the next one whenever a statement changes. Triggers of before have none."""
+HASH: Final = hashlib.sha256("\n".join(statements("schema")).encode()).hexdigest()
+_COMMENT: Final = f"version {VERSION} {HASH}"
+
+
+class Seen(NamedTuple):
+    """What a database says of the triggers.
+
+    Attributes:
+        state: Seen from this program.
+        marks: They change as soon as any trigger is disabled, enabled or created again.
+        found: How many there are and are enabled.
+        newest: The highest version among them; 0 for those of before the versions.
+    """
+
+    state: State
+    marks: str
+    found: int
+    newest: int
+
+
+async def look(connection: Any) -> Seen:
+    """Return what the database says of the triggers."""
+    tables, names = zip(*_WANTED, strict=True)
+    row = await connection.fetchrow(_STATE, tables, names, _COMMENT)
+    if row["found"] < len(_WANTED):
+        state = State.MISSING
+    elif row["own"] == len(_WANTED):
+        state = State.CURRENT
+    else:
+        state = State.NEWER if row["oldest"] > VERSION else State.DIFFERENT
+    return Seen(state, row["marks"], row["found"], row["newest"] or 0)
 
 
 async def are_installed(connection: Any) -> bool:
-    """Return whether exactly the triggers of this program are installed and enabled."""
-    return bool(await connection.fetchval(_INSTALLED, list(NAMES), _VERSION) == TRIGGERS)
+    """Return whether exactly the triggers of this program, or those of a later one, are installed and enabled."""
+    return (await look(connection)).state in {State.CURRENT, State.NEWER}
 
 
 async def install(connection: Any) -> bool:
-    """Install the triggers in the caller's transaction; return False if they were installed already.
+    """Install the triggers in the caller's transaction; return False if they, or later ones, were installed already.
 
     Raises:
         TriggersRefused: The database user does not own the tables.
+        TriggersNewer: A later program's are there, and some of them are missing or disabled.
+        SchemaUnfit: The tables are in several schemas.
     """
-    if await are_installed(connection):
+    seen = await look(connection)
+    if seen.state in {State.CURRENT, State.NEWER}:
         return False
+    if seen.newest > VERSION:
+        raise TriggersNewer(
+            f"triggers of version {seen.newest} are there, not all of them or not all enabled; this program's are "
+            f"version {VERSION}"
+        )
+    functions = (*(f"{_PREFIX}{table}" for table in NAMES), former_memberships.FUNCTION)
     try:
-        for statement in statements():
+        for statement in statements(await namespaces.home(connection)):
             await connection.execute(statement)
-        for table in NAMES:
-            await connection.execute(f"COMMENT ON FUNCTION {_PREFIX}{table}() IS '{_VERSION}'")
+        for function in functions:
+            await connection.execute(f"COMMENT ON FUNCTION {function}() IS '{_COMMENT}'")
     except InsufficientPrivilegeError as error:
         raise TriggersRefused(f"the database's user may not install triggers: {error}") from error
     return True
@@ -206,11 +274,11 @@ async def install(connection: Any) -> bool:
 
 async def remove(connection: Any) -> bool:
     """Remove the triggers in the caller's transaction; return False if there were none."""
-    found = await connection.fetchval(COUNT, list(NAMES))
+    seen = await look(connection)
     for table in NAMES:
         await connection.execute(f"DROP FUNCTION IF EXISTS {_PREFIX}{table}() CASCADE")
     await former_memberships.remove(connection)
-    return bool(found)
+    return bool(seen.found)
 
 
 def parse(payload: str) -> Change:

@@ -31,7 +31,7 @@ from authcore.errors import (
 from authcore.store.migrate import MigrationChanged
 from authcore.store.namespaces import Misplaced, NoNamespace
 from authcore.store.schema import REMEDY, SchemaUnfit
-from authcore.store.triggers import TriggersRefused
+from authcore.store.triggers import TriggersNewer, TriggersRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,8 @@ NEXT: Final[Mapping[type[Exception], str]] = {
     "name SET search_path = public, or ?options=-csearch_path%3Dpublic in the URL, and grant it USAGE on that schema",
     TriggersRefused: "let the owner of Whatomate's tables run migrate, or set GATEWAY_DATABASE_TRIGGERS=off and accept "
     "that revocations hold after GATEWAY_IDENTITY_CACHE_SECONDS",
+    TriggersNewer: "run migrate of the version that installed them, or of a later one; `migrate "
+    "--remove-triggers` takes them away",
     OrganizationUnknown: "`orgs list` shows those there are; `orgs create NAME` makes one and prints its id",
     UserUnknown: "`users list` shows those there are; `users create` makes a user",
     SessionUnknown: "`sessions list` shows those that are live",

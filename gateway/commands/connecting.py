@@ -12,6 +12,7 @@ from authcore.store.failures import classify
 from authcore.store.kinds import ADVICE, Kind
 from authcore.store.migrate import MigrationChanged, pending
 from authcore.store.schema import REMEDY, SchemaUnfit
+from authcore.store.triggers import TRIGGER_NOTES
 from gateway.commands.advice import advised
 from gateway.commands.opening import migration_setting, migration_target, warn_of_encoding
 from gateway.connecting.store import opened_once
@@ -53,6 +54,10 @@ async def _of_serving(settings: Settings, dial: Dial | None) -> AsyncIterator[st
         if waiting and not gaps and settings.migrate.database_url is None:
             async for one in _of_migrating(settings, dial):
                 yield one
+        elif settings.database.triggers and not (gaps or store.lacking):
+            note = TRIGGER_NOTES.get(await store.look_at_triggers())
+            if note is not None:
+                yield note
         warn_of_encoding(await store.encoding())
         most = None if gaps or store.lacking else await store.most_connections()
         if most is not None and most < settings.database.pool_max:

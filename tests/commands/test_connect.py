@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
+from authcore.store.migrate import migrate
 from gateway.commands.connecting import database_findings
 from gateway.connecting.everything import connection_findings
 from tests.config.loading import load
@@ -338,6 +339,21 @@ async def test_a_search_path_by_which_migrate_would_refuse_is_named(check: Check
     owner = {"GATEWAY_MIGRATE_DATABASE_URL": url}
     pending, place = findings(await check("--connect", **owner))
     assert place.startswith("GATEWAY_MIGRATE_DATABASE_URL: by search_path the tables are in schema public")
+
+
+async def test_triggers_that_are_missing_or_of_another_version_are_named(
+    check: Check, migrated_url: str
+) -> None:
+    for change, words in {
+        "DROP TRIGGER gateway_noted_delete ON user_organizations": "triggers that tell of changes are missing",
+        "COMMENT ON FUNCTION gateway_changed_users() IS 'x'": "the triggers are of an older version, or altered",
+    }.items():
+        await execute(migrated_url, change)
+        (found,) = findings(await check("--connect"))
+        assert found.startswith(f"GATEWAY_DATABASE_URL: {words}")
+        assert (await check("--connect", GATEWAY_DATABASE_TRIGGERS="off")).exit_code == 0
+        await migrate(migrated_url)
+        assert (await check("--connect")).exit_code == 0
 
 
 # -- the secret ------------------------------------------------------------------------------------------------------

@@ -158,6 +158,25 @@ async def test_a_lost_listener_comes_back_and_what_it_missed_holds(
     assert (await gate.status())["changes"]["lost"] >= 1
 
 
+async def test_triggers_of_another_version_are_noted_and_all_is_pushed(
+    world: World, gateways: Callable[..., Awaitable[list[Process]]]
+) -> None:
+    await world.sql("COMMENT ON FUNCTION gateway_changed_users() IS 'of an older gateway'")
+    (gate,) = await gateways(1)
+
+    async def pushed() -> bool:
+        return bool((await gate.status())["changes"]["pushed"] == 1)
+
+    await eventually(pushed)
+    answer = await gate.ready()
+    assert answer.status == 200
+    noted = answer.json()["revocation"]
+    assert (noted["changes"], noted["triggers"]) == (
+        "pushed",
+        "the triggers are of an older version, or altered; run migrate, with this version of the gateway",
+    )
+
+
 async def test_without_triggers_time_bounds_staleness_and_that_is_told(
     world: World, gateways: Callable[..., Awaitable[list[Process]]]
 ) -> None:
