@@ -19,6 +19,7 @@ from asyncpg import exceptions as pg
 
 from authcore.database_url import UrlRefused
 from authcore.store.kinds import ADVICE, Kind, kind_of_state
+from authcore.store.rights import RowsHidden
 from authcore.store.schema import SchemaUnfit
 
 _OF_THE_DRIVER: Final = (
@@ -30,8 +31,8 @@ _OF_THE_DRIVER: Final = (
 _PERSONAL: Final = frozenset({Kind.ROWS, Kind.ADDRESS})
 _IMPERSONAL: Final = frozenset(
     {
-        *(Kind.PRIVILEGE, Kind.SCHEMA, Kind.READ_ONLY, Kind.DISK_FULL, Kind.MEMORY, Kind.LOCKED),
-        *(Kind.CANCELLED, Kind.CONFLICT, Kind.NO_DATABASE, Kind.TIMEOUT, Kind.POOLER),
+        *(Kind.PRIVILEGE, Kind.ROW_SECURITY, Kind.SCHEMA, Kind.READ_ONLY, Kind.DISK_FULL, Kind.MEMORY),
+        *(Kind.LOCKED, Kind.CANCELLED, Kind.CONFLICT, Kind.NO_DATABASE, Kind.TIMEOUT, Kind.POOLER),
     }
 )
 """Kinds whose texts name objects and settings only; the texts of all others may name a host or a user."""
@@ -157,6 +158,7 @@ _TYPES: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...],
     (CircuitOpen, Kind.CIRCUIT),
     (NoConnection, Kind.CONNECTIONS),
     (SchemaUnfit, Kind.SCHEMA),
+    (RowsHidden, Kind.ROW_SECURITY),
     (CertificateUnreadable, Kind.TLS),
     (TimeoutError, Kind.TIMEOUT),
     (socket.gaierror, Kind.UNKNOWN_HOST),

@@ -13,6 +13,7 @@ from authcore.figures import MetricSample
 from authcore.store import migrate, rights
 from authcore.store.kinds import Kind
 from authcore.store.pool import DatabasePool
+from authcore.store.rights import Lacking, RowsHidden
 from authcore.store.schema import Gaps, SchemaUnfit
 
 if TYPE_CHECKING:
@@ -22,15 +23,16 @@ if TYPE_CHECKING:
 
 
 class GuardedPool(DatabasePool):
-    """A pool that lends nothing while Whatomate's tables are known to lack what the statements need.
+    """A pool that lends nothing while Whatomate's tables are known to lack what the statements need, or to hide rows.
 
-    A statement would be answered there with an error, or with values of another type.
+    A statement would be answered there with an error, with values of another type, or as if a user did not exist.
     """
 
     gaps = Gaps()
-    lacking: tuple[str, ...] = ()
-    """Rights that the database's user was last found to lack."""
+    lacking = Lacking()
+    """What the database's user was last found to lack."""
     _pending: Sequence[str] = ()
+    _has_looked = False
 
     @property
     def is_read_only(self) -> bool:
@@ -42,8 +44,17 @@ class GuardedPool(DatabasePool):
         """As ``DatabasePool.connection``."""
         if self.gaps:
             raise StoreUnavailable from SchemaUnfit(str(self.gaps))
+        self._require_rows()
         async with super().connection() as connection:
+            if not self._has_looked:  # a command looks at nothing else, and a gateway has not looked yet
+                self.lacking = Lacking(hidden=await rights.hidden(connection))
+                self._has_looked = True
+                self._require_rows()
             yield connection
+
+    def _require_rows(self) -> None:
+        if self.lacking.hidden:
+            raise StoreUnavailable from RowsHidden(Lacking(hidden=self.lacking.hidden).words)
 
     async def look_at_schema(self) -> tuple[Sequence[str], Gaps]:
         """Return the pending migrations and what is lacking, and be guarded by that from now on.
@@ -51,7 +62,7 @@ class GuardedPool(DatabasePool):
         While rights are lacking both are as they were: without rights there is no telling.
         """
         async with super().connection() as connection:
-            self.lacking = await rights.lacking(connection)
+            self.lacking, self._has_looked = await rights.lacking(connection), True
             if not self.lacking:
                 self._pending = await migrate.pending_on(connection)
                 self.gaps = await migrate.gaps_on(connection, self._pending)
@@ -59,9 +70,12 @@ class GuardedPool(DatabasePool):
 
     def _is_over(self, kind: Kind, now: float) -> bool:
         """As ``DatabasePool._is_over``; a right or a table that is still lacking is not over."""
-        if (kind is Kind.PRIVILEGE and self.lacking) or (
-            kind is Kind.SCHEMA and (self.gaps or self._pending)
-        ):
+        lasting = {
+            Kind.PRIVILEGE: self.lacking.rights,
+            Kind.ROW_SECURITY: self.lacking.hidden,
+            Kind.SCHEMA: self.gaps or self._pending,
+        }
+        if lasting.get(kind):
             return False
         return super()._is_over(kind, now)
 

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     NO_ROLE = "no_role"
     PARAMETER = "parameter"
     PRIVILEGE = "privilege"
+    ROW_SECURITY = "row_security"
     SCHEMA = "schema"
     READ_ONLY = "read_only"
     CONNECTIONS = "too_many_connections"
@@ -58,6 +59,8 @@ ADVICE: Final[Mapping[Kind, str]] = {
     Kind.PARAMETER: "check what stands behind the ? of GATEWAY_DATABASE_URL; a pooler takes only those parameters that "
     "its ignore_startup_parameters names, and ALTER ROLE ... SET works in their place",
     Kind.PRIVILEGE: "let the owner of the tables run migrate --grant-to with the user of GATEWAY_DATABASE_URL",
+    Kind.ROW_SECURITY: "the gateway has to see every row: ALTER ROLE ... BYPASSRLS for the user of "
+    "GATEWAY_DATABASE_URL, a policy for it with USING (true), or ALTER TABLE ... DISABLE ROW LEVEL SECURITY",
     Kind.SCHEMA: "run migrate, with this version of the gateway; check that search_path leads to Whatomate's tables",
     Kind.READ_ONLY: "let GATEWAY_DATABASE_URL lead to the primary (of several hosts: target_session_attrs=read-write), "
     "or end default_transaction_read_only",
@@ -116,6 +119,7 @@ _WORDS: Final = (
     ("42704", "configuration parameter", Kind.PARAMETER),
     ("22023", "parameter", Kind.PARAMETER),
     ("42501", "set parameter", Kind.PARAMETER),
+    ("42501", "row-level security", Kind.ROW_SECURITY),
     ("08", "unsupported startup parameter", Kind.PARAMETER),
     ("08", "no more connections allowed", Kind.CONNECTIONS),
     ("08", "too many connections", Kind.CONNECTIONS),

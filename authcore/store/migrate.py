@@ -45,6 +45,8 @@ _NAME: Final = "whatomate-gateway migrate"
 # A statement waits this long for a lock that a running Whatomate holds, then gives up: a waiting DDL statement would
 # make every later query of that table wait behind it.
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
+# Row-level security is then an error and not a table that seems to be empty, which would be filled.
+_EVERY_ROW: Final = "SET LOCAL row_security = off"
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS gateway_migrations (
@@ -100,6 +102,7 @@ async def migrate(
         # Of the transaction: given back by its end, however that comes. No time limit: the others are at work.
         await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
         await connection.execute(_LOCK_TIMEOUT)
+        await connection.execute(_EVERY_ROW)
         names = await pending_on(connection)
         if not await _to_do(connection, names, with_triggers=with_triggers):
             return []
@@ -156,7 +159,8 @@ async def pending(
         MigrationChanged: the database was migrated by other files of the same names.
         SchemaUnfit: :func:`migrate` would raise it.
     """
-    async with _connected(url, password, dial) as connection:
+    async with _connected(url, password, dial) as connection, connection.transaction():
+        await connection.execute(_EVERY_ROW)
         return await _to_do(connection, await pending_on(connection), with_triggers=with_triggers)
 
 

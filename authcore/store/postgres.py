@@ -158,8 +158,8 @@ class PostgresStore(
         return self._pool.server
 
     @property
-    def lacking(self) -> Sequence[str]:
-        """Rights that the database's user lacked at the last look, such as ``DELETE on gateway_sessions``."""
+    def lacking(self) -> rights.Lacking:
+        """What the database's user lacked at the last look."""
         return self._pool.lacking
 
     @property

@@ -1,17 +1,21 @@
-"""Rights of the database's user, compared with what the statements need.
+"""Rights of the database's user, and rows that it sees, compared with what the statements need.
 
 Laws:
 
 - Compared is what the statements would meet: tables by ``search_path``, columns one by one, rights however they came
   (to the user, a role that they are in, everybody).
+- Row-level security that may hide a row, or refuse to write one, is named with the table: to a statement a user whose
+  row is hidden is a stranger. Policies that let every row pass hide none. What it hides behind a view is not seen here.
 - A table, column or function that is not there is ``schema``'s to name, not a right that is missing.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from authcore.store.grants import ADDED_TO, FUNCTIONS, INSERTED, OWN, READ, UPDATED
+from authcore.store.kinds import ADVICE, Kind
 from authcore.store.schema import NEEDED
 
 if TYPE_CHECKING:
@@ -77,18 +81,93 @@ WHERE NOT has_schema_privilege(n.oid, 'USAGE')
 """
 
 
-async def lacking(connection: Any) -> tuple[str, ...]:
-    """Return the rights that the user of `connection` lacks, each as ``INSERT on gateway_sessions``; none, mostly.
+# For each command a policy has to let every row pass, and no restrictive one may stand beside it. pg_policy has r, a, w
+# and d for the commands, and * for all. Of a and w what is written is checked too, by USING where there is no CHECK.
+_HIDDEN: Final = """
+WITH mine AS (
+    SELECT polrelid, polcmd, polpermissive, pg_get_expr(polqual, polrelid) AS passes,
+        coalesce(pg_get_expr(polwithcheck, polrelid), pg_get_expr(polqual, polrelid)) AS writes
+    FROM pg_policy
+    WHERE 0 = ANY (polroles)
+        OR EXISTS (SELECT FROM unnest(polroles) AS one (role) WHERE pg_has_role(one.role, 'USAGE')))
+SELECT asked.name FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (name, commands, place)
+JOIN pg_class c ON c.oid = to_regclass(asked.name) AND row_security_active(c.oid)
+WHERE EXISTS (
+    SELECT FROM regexp_split_to_table(asked.commands, '') AS command
+    WHERE EXISTS (SELECT FROM mine WHERE polrelid = c.oid AND NOT polpermissive AND polcmd::text IN ('*', command))
+        OR NOT EXISTS (
+            SELECT FROM mine WHERE polrelid = c.oid AND polpermissive AND polcmd::text IN ('*', command)
+                AND (command = 'a' OR passes = 'true') AND (command IN ('r', 'd') OR writes = 'true')))
+ORDER BY asked.place
+"""
+_COMMANDS: Final = {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}
 
-    Of a right on some columns of a table, the columns stand in brackets: ``UPDATE (is_active) on api_keys``.
+
+def _commands() -> Iterator[tuple[str, str]]:
+    for table in dict.fromkeys(right.table for right in NEEDS if right.privilege in _COMMANDS):
+        privileges = dict.fromkeys(right.privilege for right in NEEDS if right.table == table)
+        yield table, "".join(_COMMANDS[privilege] for privilege in privileges)
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """What the database's user lacks; its text is for an operator.
+
+    Attributes:
+        rights: Each as ``INSERT on gateway_sessions``. Of a right on some columns of a table, the columns stand in
+            brackets: ``UPDATE (is_active) on api_keys``.
+        hidden: Tables of which row-level security may hide rows.
     """
+
+    rights: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.rights or self.hidden)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of failure that a statement meets."""
+        return Kind.PRIVILEGE if self.rights else Kind.ROW_SECURITY
+
+    @property
+    def advice(self) -> str:
+        """What an operator does about it."""
+        kinds = [Kind.PRIVILEGE] * bool(self.rights) + [Kind.ROW_SECURITY] * bool(self.hidden)
+        return "; ".join(ADVICE[kind] for kind in kinds)
+
+    @property
+    def words(self) -> str:
+        """What is lacking, without the advice."""
+        rights = [f"its user lacks {', '.join(self.rights)}"] * bool(self.rights)
+        return "; ".join(
+            [*rights, *([f"row-level security hides rows of {', '.join(self.hidden)}"] * bool(self.hidden))]
+        )
+
+    def __str__(self) -> str:
+        return f"{self.words}; {self.advice}"
+
+
+class RowsHidden(RuntimeError):
+    """Row-level security hides rows from the gateway: no statement is run, as it would take users for strangers."""
+
+
+async def hidden(connection: Any) -> tuple[str, ...]:
+    """Return the tables of which row-level security may hide rows from the user of `connection`."""
+    tables, commands = zip(*_commands(), strict=True)
+    return tuple(row["name"] for row in await connection.fetch(_HIDDEN, tables, commands))
+
+
+async def lacking(connection: Any) -> Lacking:
+    """Return what the user of `connection` lacks; mostly nothing."""
     closed = [f"USAGE on schema {row['nspname']}" for row in await connection.fetch(_CLOSED)]
     tables, columns, privileges = zip(*NEEDS, strict=True)
     found: dict[tuple[str, str], list[str]] = {}
     lacking_rows = await connection.fetch(_LACKING, tables, columns, privileges)
     for row in (*lacking_rows, *await connection.fetch(_UNCALLABLE, list(FUNCTIONS))):
         found.setdefault((row["privilege"], row["name"]), []).append(row["part"])
-    return (*closed, *(_named(privilege, table, parts) for (privilege, table), parts in found.items()))
+    rights = (*closed, *(_named(privilege, table, parts) for (privilege, table), parts in found.items()))
+    return Lacking(rights, await hidden(connection))
 
 
 def _named(privilege: str, table: str, columns: list[str]) -> str:

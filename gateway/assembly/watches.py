@@ -9,8 +9,8 @@ import structlog
 from authcore.errors import StoreUnavailable
 from authcore.passwords.stored_hashes import MAX_COST, Unusable
 from authcore.store.failures import classify
-from authcore.store.kinds import ADVICE, Kind
 from authcore.store.migrate import MigrationChanged
+from authcore.store.rights import Lacking
 from authcore.store.schema import REMEDY
 from gateway.logs.limited import LimitedEvents
 
@@ -93,7 +93,7 @@ class SchemaWatch:
     def __init__(self, store: PostgresStore) -> None:
         self._store = store
         self._lacked = ""
-        self._rights: list[str] = []
+        self._lacking = Lacking()
 
     async def begin(self) -> None:
         """Log, at the start, the reason for which ``/readyz`` is not ready, if there is one."""
@@ -123,10 +123,15 @@ class SchemaWatch:
             log.warning("not_ready", reason=self._lacked, until=REMEDY)
         elif lacked and not self._lacked:
             log.info("schema_fits")
-        before, self._rights = self._rights, list(self._store.lacking)
-        if self._rights and self._rights != before:
-            log.warning("rights_missing", rights=self._rights, until=ADVICE[Kind.PRIVILEGE])
-        elif before and not self._rights:
+        before, self._lacking = self._lacking, self._store.lacking
+        if self._lacking and self._lacking != before:
+            log.warning(
+                "rights_missing",
+                rights=list(self._lacking.rights),
+                hidden=list(self._lacking.hidden),
+                until=self._lacking.advice,
+            )
+        elif before and not self._lacking:
             log.info("rights_complete")
         return list(pending)
 

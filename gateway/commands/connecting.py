@@ -71,7 +71,7 @@ async def _of_serving(settings: Settings, dial: Dial | None) -> AsyncIterator[st
 
 def _of_tables(store: PostgresStore, waiting: Sequence[str], gaps: Gaps) -> Iterator[str]:
     if store.lacking:
-        yield f"its user lacks {', '.join(store.lacking)}; {ADVICE[Kind.PRIVILEGE]}"
+        yield str(store.lacking)
     if gaps:
         yield f"{gaps}; {REMEDY}"
     if waiting:

@@ -7,7 +7,8 @@ Laws:
 - A database that is away, or refuses, makes ``strict`` unready at once. ``serving`` stays ready for as long as known
   callers are served without it, ``GATEWAY_IDENTITY_STALE_SECONDS``, and reports the problem all the same.
 - A database that refuses writes, since it is read-only or its disk is full, is not in order, and the check says which.
-- So is one whose user lacks a right that a statement needs; the check names each right and its table.
+- So is one whose user lacks a right that a statement needs, or does not see every row; the check names each right and
+  table.
 - Nothing here names a host, a user or a password.
 """
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from authcore.store.failures import Failure
+    from authcore.store.rights import Lacking
 
     class Store(Protocol):
         """Store protocol of the readiness check."""
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
             """True if the database is known to refuse writes."""
 
         @property
-        def lacking(self) -> Sequence[str]:
-            """Rights that the database's user lacks."""
+        def lacking(self) -> Lacking:
+            """What the database's user lacks."""
 
         @property
         def failing(self) -> Mapping[Kind, Failure]:
@@ -151,8 +153,7 @@ class Readiness:
     def _refusal(self) -> str | None:
         """Return why a database that answers refuses statements, in words; None when it is not known to."""
         if self._store.lacking:
-            rights = ", ".join(self._store.lacking)
-            return f"refuses ({Kind.PRIVILEGE}): its user lacks {rights}; {ADVICE[Kind.PRIVILEGE]}"
+            return f"refuses ({self._store.lacking.kind}): {self._store.lacking}"
         if self._store.is_read_only:
             return _READ_ONLY
         full = self._store.failing.get(Kind.DISK_FULL)

@@ -66,6 +66,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "encoding": lambda store: store.encoding(),
     "most_connections": lambda store: store.most_connections(),
     "look_at_schema": lambda store: store.look_at_schema(),
+    "look_at_triggers": lambda store: store.look_at_triggers(),
     "subject": lambda store: store.subject(ONE, ONE),
     "home": lambda store: store.home(ONE),
     "highest_password_cost": lambda store: store.highest_password_cost(),
@@ -205,7 +206,15 @@ async def test_with_no_database_every_call_says_unavailable(name: str) -> None:
 
 async def test_without_its_tables_every_call_says_unavailable(database_url: str) -> None:
     store = await open_store(database_url)
-    for name in set(CALLS) - {"ping", "look_at_schema", "echo", "encoding", "limits", "most_connections"}:
+    for name in set(CALLS) - {
+        "ping",
+        "look_at_schema",
+        "look_at_triggers",
+        "echo",
+        "encoding",
+        "limits",
+        "most_connections",
+    }:
         with pytest.raises(StoreUnavailable):
             await CALLS[name](store)
     await store.close()
