@@ -59,9 +59,10 @@ class GuardedPool(DatabasePool):
     async def look_at_schema(self) -> tuple[Sequence[str], Gaps]:
         """Return the pending migrations and what is lacking, and be guarded by that from now on.
 
-        While rights are lacking both are as they were: without rights there is no telling.
+        While rights are lacking both are as they were: without rights there is no telling. It is a transaction, which a
+        pooler in statement mode refuses.
         """
-        async with super().connection() as connection:
+        async with super().connection() as connection, connection.transaction():
             self.lacking, self._has_looked = await rights.lacking(connection), True
             if not self.lacking:
                 self._pending = await migrate.pending_on(connection)

@@ -72,7 +72,8 @@ ADVICE: Final[Mapping[Kind, str]] = {
     Kind.CONFLICT: "try again: the transaction collided with another one",
     Kind.CANCELLED: "check who cancels statements, and the role's statement_timeout",
     Kind.POOLER: "a pooler in transaction mode gives each transaction another server connection: set "
-    "GATEWAY_DATABASE_STATEMENT_CACHE=off, and GATEWAY_DATABASE_LISTEN_URL to PostgreSQL itself",
+    "GATEWAY_DATABASE_STATEMENT_CACHE=off, and GATEWAY_DATABASE_LISTEN_URL to PostgreSQL itself; one in statement mode "
+    "(PgBouncer's pool_mode) has no transactions and cannot be used",
     Kind.ROWS: "compare the tables with those that Whatomate and migrate create: a column or constraint differs",
     Kind.ADDRESS: "write GATEWAY_DATABASE_URL as postgresql://user:password@host:5432/name, its password %-encoded",
     Kind.CIRCUIT: "look for an earlier event store_unavailable: it says why the database did not answer",
@@ -121,6 +122,11 @@ _WORDS: Final = (
     ("42501", "set parameter", Kind.PARAMETER),
     ("42501", "row-level security", Kind.ROW_SECURITY),
     ("08", "unsupported startup parameter", Kind.PARAMETER),
+    (
+        "08",
+        "transaction blocks not allowed",
+        Kind.POOLER,
+    ),  # the driver reports it as the end of a connection, 08003
     ("08", "no more connections allowed", Kind.CONNECTIONS),
     ("08", "too many connections", Kind.CONNECTIONS),
     ("08", "query_wait_timeout", Kind.CONNECTIONS),

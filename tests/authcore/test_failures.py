@@ -102,6 +102,17 @@ def test_while_connecting_nothing_is_an_answer(kind: type[Exception]) -> None:
         (pg.InvalidPasswordError("password authentication failed"), Kind.PASSWORD),
         (pg.InvalidCatalogNameError('database "x" does not exist'), Kind.NO_DATABASE),
         (pg.InsufficientPrivilegeError("permission denied for table users"), Kind.PRIVILEGE),
+        (
+            pg.InsufficientPrivilegeError('new row violates row-level security policy for table "users"'),
+            Kind.ROW_SECURITY,
+        ),
+        (
+            asyncpg.ConnectionDoesNotExistError(
+                "connection was closed in the middle of operation: transaction blocks not allowed in statement "
+                "pooling mode"
+            ),
+            Kind.POOLER,
+        ),
         (pg.UndefinedTableError('relation "users" does not exist'), Kind.SCHEMA),
         (pg.UndefinedColumnError('column "a" does not exist'), Kind.SCHEMA),
         (pg.UndefinedFunctionError("function a() does not exist"), Kind.SCHEMA),

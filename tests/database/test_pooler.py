@@ -6,11 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
+from authcore.errors import StoreUnavailable
+from authcore.store.failures import classify
+from authcore.store.kinds import Kind
 from authcore.store.migrate import migrate, pending
+from gateway.commands.connecting import database_findings
+from tests.config.loading import load
 from tests.database.gateways import status_of, status_of_sign_in
 from tests.database.servers import pgbouncer
 from tests.support.admin import is_pushed, readiness
 from tests.support.calls import ask_at, bearer, get, post
+from tests.support.commands import SECRET
 from tests.support.databases import execute, named
 from tests.support.domain import open_store
 from tests.support.processes import eventually
@@ -124,6 +132,37 @@ async def test_with_an_address_of_its_own_the_listener_hears_behind_any_pooler(
         return await status_of(gateway, token) == 401
 
     await eventually(refused)
+
+
+async def test_a_pooler_in_statement_mode_is_named_before_anybody_signs_in(
+    folder: Path, world: World, start: Start
+) -> None:
+    parts = urlsplit(world.url)
+    socket = parse_qs(parts.query)["host"][0]
+    words = "transaction blocks not allowed in statement pooling mode"
+    with pgbouncer(folder / "b", socket, pool_mode="statement") as host:
+        pooled = f"postgresql://gateway@/{parts.path[1:]}?host={host}&port=6432"
+        settings = load(
+            {
+                "GATEWAY_DATABASE_URL": pooled,
+                "GATEWAY_JWT_SECRET": SECRET,
+                "GATEWAY_UPSTREAM_URL": "http://127.0.0.1:1",
+            }
+        )
+        (found,) = await database_findings(settings)
+        assert found.startswith("GATEWAY_DATABASE_URL: the database refuses: ")
+        assert words in found
+        assert "statement mode" in found.partition("; ")[2]
+        gateway = await start(pooled)
+        page = await readiness(gateway)
+        assert page["ready"] is False
+        assert page["checks"]["database"].startswith("refuses (pooler): ")
+        ending = post("/api/auth/logout-all", {}, bearer(world.token(world.agent)))
+        assert (await ask_at(gateway.address, ending)).status == 503
+        for attempt in (migrate, pending):
+            with pytest.raises(StoreUnavailable) as raised:
+                await attempt(pooled)
+            assert classify(raised.value.__cause__).kind is Kind.POOLER
 
 
 async def test_migrations_by_way_of_a_pooler_are_right(
