@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
-from authcore.store import rights, triggers
+from authcore.store import migrate, rights, triggers
 from authcore.store.accounts import AccountRows
 from authcore.store.address import Address, StatementCache
 from authcore.store.attempts import AttemptRows
