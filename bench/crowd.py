@@ -61,6 +61,9 @@ _FILL: Final = (
               now() - make_interval(secs => n % 86400), now(), now() + interval '7 days', false,
               sha256(convert_to('$2a$10$' || repeat('x', 53), 'UTF8'))
        FROM generate_series(0, $1 - 1) n""",
+    """INSERT INTO gateway_sign_outs (user_id, at)
+       SELECT md5('user' || n)::uuid, CASE WHEN n % 10 = 0 THEN now() - interval '9 days' ELSE 'epoch' END
+       FROM generate_series(0, $1 - 1) n, (SELECT $2::bigint) unused""",
     """INSERT INTO sso_providers (id, organization_id, provider, client_id, is_enabled)
        SELECT md5('provider' || n)::uuid, md5('organization' || n)::uuid, 'google', 'client', true
        FROM generate_series(0, $2 - 1) n, (SELECT $1::bigint) unused""",

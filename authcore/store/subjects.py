@@ -25,7 +25,7 @@ def subject_of(user: str, organization: str, session: str, founded: str = "NULL:
     """Return the statement of a subject; the arguments are the SQL of its ids.
 
     `founded` is that of when a credential without a session was issued: it is over if all sessions of the user were
-    ended since.
+    ended since. Tokens are dated by the second, so one of the same second is not.
 
     The membership is by the law of ``rows.Subject.is_member``. Of several live rows (no constraint forbids them) the
     oldest counts. A role of another organization grants nothing here.
@@ -48,7 +48,8 @@ SELECT u.id AS user_id, u.email, coalesce(u.full_name, '') AS full_name,
        s.created_at AS session_began_at,
        {session} IS NOT NULL AND (s.id IS NULL OR s.revoked_at IS NOT NULL OR NOT {UNCHANGED})
            OR {founded} IS NOT NULL AND EXISTS (
-               SELECT FROM gateway_sign_outs o WHERE o.user_id = u.id AND o.at > {founded})
+               SELECT FROM gateway_sign_outs o
+               WHERE o.user_id = u.id AND date_trunc('second', o.at) > {founded})
            AS is_session_over, n.bound_to AS session_bound_to,
        n.provider_id AS session_provider_id{_SELECTED}
 FROM users u
