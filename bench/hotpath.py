@@ -173,6 +173,8 @@ async def stage(**groups: Any) -> tuple[Exchange, list[bytes]]:
     )
     cast("Any", gateway._domain.identity.authenticator._principals)._store = Known()  # noqa: SLF001 -- the gateway is ours
     now = time.time()
+    clock = gateway._domain.clock  # noqa: SLF001 -- as it is where a database has answered once
+    clock.epoch, clock.measured = now - clock.steady(), True
     tokens = [
         gateway._domain.tokens.issue_access(  # noqa: SLF001
             user_id=uuid4(), organization_id=uuid4(), email="", role_id=None, is_super_admin=False, now=now

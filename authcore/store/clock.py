@@ -34,20 +34,22 @@ class DatabaseClock:
     Attributes:
         skew: Seconds that this machine's wall clock was ahead of the database's when it was measured.
         measured: It has been measured.
+        steady: The steady clock, in seconds.
+        epoch: What the database's clock was when the steady one was 0, POSIX seconds; 0 before it was measured.
     """
 
     def __init__(self, pool: DatabasePool, local: Callable[[], float], steady: Callable[[], float]) -> None:
         """`local` reads this machine's wall clock, POSIX seconds; `steady` a clock that nobody sets, in seconds."""
         self._pool = pool
         self._local = local
-        self._steady = steady
-        self._epoch = 0.0  # what the database's clock was when the steady one was 0
+        self.steady = steady
+        self.epoch = 0.0
         self.skew = 0.0
         self.measured = False
 
     def now(self) -> float:
         """Return the time, POSIX seconds; by the local clock before the first measurement."""
-        return self._steady() + self._epoch if self.measured else self._local()
+        return self.steady() + self.epoch if self.measured else self._local()
 
     async def sure(self) -> float:
         """Return the time, measured now if it never was; by the local clock where no database answers."""
@@ -65,11 +67,11 @@ class DatabaseClock:
             StoreUnavailable: the database does not answer.
         """
         async with self._pool.connection() as connection:
-            asked = self._steady()
+            asked = self.steady()
             database_time: float = await connection.fetchval(_ASK)
-            answered = self._steady()
+            answered = self.steady()
         if not self.measured or answered - asked < _SLOW_SECONDS:
-            self._epoch = database_time - (asked + answered) / 2
+            self.epoch = database_time - (asked + answered) / 2
             self.measured = True
         self.skew = self._local() - self.now()
         return self.skew
