@@ -93,6 +93,7 @@ WITH made AS (
     CROSS JOIN LATERAL ({subject_of("$2::uuid", "$1::uuid", "$8::uuid", "$9::timestamptz")}) maker
     WHERE (asked.id IS NULL OR (parent.is_active AND before.is_active)) AND maker.is_active
         AND NOT maker.is_session_over AND maker.organization_exists AND (maker.is_member OR maker.is_super_admin)
+        AND coalesce(maker.session_bound_to = $1, true)
     RETURNING {_LISTING}),
 linked AS (INSERT INTO gateway_api_key_parents (key_id, parent_id) SELECT id, $7 FROM made WHERE $7 IS NOT NULL)
 SELECT * FROM made

@@ -133,8 +133,9 @@ FROM token LEFT JOIN gateway_sessions s ON s.id = token.family
 # Locks the gate, so that no sign-out comes between this look and what follows it in the transaction.
 IS_OVER: Final = f"""
 WITH {_GATE.format(user="$1::uuid", now="$4")}
-SELECT gate.at > $3::timestamptz OR EXISTS (
-    SELECT FROM gateway_sessions s WHERE s.id = $2::uuid AND s.user_id = $1 AND s.revoked_at IS NOT NULL)
+SELECT gate.at > $3::timestamptz OR ($2::uuid IS NOT NULL AND NOT EXISTS (
+    SELECT FROM gateway_sessions s JOIN users u ON u.id = s.user_id
+    WHERE s.id = $2 AND s.user_id = $1 AND s.revoked_at IS NULL AND {UNCHANGED}))
 FROM gate
 """  # noqa: S608 - of the constants above
 

@@ -1,0 +1,102 @@
+"""What a session of single sign-on rests on is judged again in the write: bcrypt takes a while after the first look."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authcore.errors import TokenRevoked
+from authcore.store.rows import NewApiKey
+from authcore.store.sso_rows import ProviderSession
+from tests.support.domain import NOW
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from tests.support.domain import World
+
+ISSUER = "https://id.test/token"
+
+
+async def signed_on(world: World, user: UUID, organization: UUID, *, is_bound: bool = True) -> UUID:
+    """Begin a session of the user by a provider that a row of `organization` names, and return its id."""
+    (provider,) = await world.sql(
+        "INSERT INTO sso_providers (organization_id, provider, is_enabled, token_url) "
+        "VALUES ($1, 'custom', true, $2) RETURNING id",
+        organization,
+        ISSUER,
+    )
+    await world.sql("UPDATE users SET sso_provider = 'custom', sso_provider_id = '7' WHERE id = $1", user)
+    await world.sql(
+        "INSERT INTO gateway_sso_identities (user_id, provider, issuer, account) VALUES ($1, 'custom', $2, '7')",
+        user,
+        ISSUER,
+    )
+    session = (await world.login()).tokens.session_id
+    noted = ProviderSession(
+        session_id=session,
+        provider_id=provider["id"],
+        issuer=ISSUER,
+        subject="7",
+        sid="",
+        account="7",
+        bound_to=organization if is_bound else None,
+    )
+    assert await world.store.note_sso_session(noted, [], datetime.fromtimestamp(NOW, UTC))
+    return session
+
+
+async def makes_a_key(world: World, user: UUID, organization: UUID, session: UUID) -> bool:
+    key = NewApiKey(
+        user_id=user,
+        organization_id=organization,
+        name="k",
+        prefix="0123456789abcdef",
+        key_hash="x",
+        expires_at=None,
+        session_id=session,
+    )
+    return await world.store.add_api_key(key) is not None
+
+
+@pytest.mark.parametrize("is_bound", [True, False])
+async def test_a_session_makes_keys_where_it_may_act_and_nowhere_else(world: World, is_bound: bool) -> None:
+    home, other = await world.organization(), await world.organization("Other")
+    user = await world.user(home)
+    await world.sql("INSERT INTO user_organizations (user_id, organization_id) VALUES ($1, $2)", user, other)
+    session = await signed_on(world, user, home, is_bound=is_bound)
+    assert await makes_a_key(world, user, home, session)
+    assert await makes_a_key(world, user, other, session) is not is_bound
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [
+        "SELECT",
+        "UPDATE sso_providers SET is_enabled = false",
+        "UPDATE sso_providers SET deleted_at = now()",
+        "UPDATE sso_providers SET token_url = 'https://other.test/token'",
+        "UPDATE users SET sso_provider_id = '8'",
+        "UPDATE users SET is_super_admin = true",
+        "UPDATE gateway_sessions SET revoked_at = now()",
+        "DELETE FROM gateway_sessions",
+    ],
+)
+async def test_a_session_without_what_founded_it_writes_nothing(world: World, meanwhile: str) -> None:
+    home = await world.organization()
+    user = await world.user(home)
+    session = await signed_on(world, user, home)
+    ((before,),) = await world.sql("SELECT password_hash FROM users WHERE id = $1", user)
+    await world.sql(meanwhile)
+    at = datetime.fromtimestamp(NOW, UTC)
+    change = world.store.replace_password(user, before=before, after="new", but=session, at=at, over=at)
+    if meanwhile == "SELECT":
+        assert await makes_a_key(world, user, home, session)
+        assert await change is not None
+        return
+    assert not await makes_a_key(world, user, home, session)
+    with pytest.raises(TokenRevoked):
+        await change
+    assert await world.sql("SELECT FROM users WHERE password_hash = $1", before)
