@@ -155,7 +155,11 @@ class Sessions:
             ended = await self._store.trim_sessions(user_id, self._most, moment(now))
         if ended:
             self._displaced += len(ended)
-            self._tell(Change(rows=tuple(ended)))
+            await self._announce(*ended)
+
+    async def _announce(self, *rows: UUID) -> None:
+        """Tell of sessions that have ended, and of their user where all of the user's ended."""
+        self._tell(Change(rows=rows))
 
     def figures(self) -> Iterable[MetricSample]:
         """What to publish."""
@@ -215,9 +219,9 @@ class Sessions:
         )
         if rotated is None:
             raise RefreshRevoked
-        return self._outcome(rotated, pair, token, now)
+        return await self._outcome(rotated, pair, token, now)
 
-    def _outcome(self, rotated: Rotated, pair: TokenPair, token: RefreshToken, now: float) -> TokenPair:
+    async def _outcome(self, rotated: Rotated, pair: TokenPair, token: RefreshToken, now: float) -> TokenPair:
         match Effect(rotated.effect):
             case Effect.ISSUE:
                 return pair
@@ -226,7 +230,7 @@ class Sessions:
             case Effect.RENEW:
                 return renew(rotated, token, pair, now)
             case Effect.END:
-                self._tell(Change(rows=(rotated.session_id,)))
+                await self._announce(rotated.session_id)
                 raise RefreshReused(rotated.session_id)
             case Effect.REFUSE:
                 raise RefreshExpired if rotated.state == State.EXPIRED else RefreshRevoked
@@ -250,7 +254,7 @@ class Sessions:
         rotated = await self._store.rotate_refresh_token(digest, Event.LOGOUT, self._transitions, at)
         if rotated is None or rotated.effect != Effect.END:
             return None
-        self._tell(Change(rows=(rotated.session_id,)))
+        await self._announce(rotated.session_id)
         return EndedSession(claims.user_id, claims.organization_id, rotated.session_id)
 
     async def forget_successors(self, now: float) -> int:
@@ -313,7 +317,7 @@ class Sessions:
             now - self._tokens.leeway_seconds
         )  # with leeway, their tokens are accepted past their exp
         ended = await self._store.end_sessions(user_id, except_session, moment(now), expired)
-        self._tell(Change(rows=(user_id, *ended)))
+        await self._announce(user_id, *ended)
         return len(ended)
 
     async def change_password(  # noqa: PLR0913 - which password for which, what goes on, and when, by name
@@ -347,7 +351,7 @@ class Sessions:
         )
         if ended is None:
             return False
-        self._tell(Change(rows=(user_id, *ended)))
+        await self._announce(user_id, *ended)
         return True
 
     async def note_passwords(self) -> int:
@@ -362,7 +366,7 @@ class Sessions:
         expired = moment(now - self._tokens.leeway_seconds)
         ended = await self._store.end_session(user_id, session_id, moment(now), expired)
         if ended:
-            self._tell(Change(rows=(session_id,)))
+            await self._announce(session_id)
         return ended
 
     # -- look -----------------------------------------------------------------------------------------------------

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.accounts.token_pairs import TokenPair
-    from authcore.credentials import BearerToken
     from authcore.session_states import Reuse
     from authcore.store.protocol import SharedSessionStore
     from authcore.store.rows import Change, Subject
@@ -56,11 +55,6 @@ class SharedSessions(Sessions):
         tell: Callable[[Change], None],
     ) -> None:
         """Arguments as of :class:`Sessions`."""
-
-        def note(change: Change) -> None:
-            self._ended.extend(change.rows)
-            tell(change)
-
         super().__init__(
             store,
             tokens,
@@ -68,10 +62,9 @@ class SharedSessions(Sessions):
             reuse=reuse,
             session_seconds=session_seconds,
             most=most,
-            tell=note,
+            tell=tell,
         )
         self._counterpart = counterpart
-        self._ended: list[UUID] = []
 
     async def open(  # noqa: PLR0913 - what it rests on, by name
         self,
@@ -88,7 +81,6 @@ class SharedSessions(Sessions):
             subject, now, visit, password_hash=password_hash, founded_at=founded_at, until=until
         )
         await self._publish(pair, now)
-        await self._drop_ended()
         return pair
 
     async def extend(
@@ -117,10 +109,7 @@ class SharedSessions(Sessions):
             await self._note_use_of_successor(digest_of(token), now)
         try:
             pair = await super().refresh(token, now, visit)
-        except RefreshReused:
-            await self._drop_ended()
-            raise
-        except RefreshRevoked:
+        except (RefreshReused, RefreshRevoked):
             raise
         except Exception:
             if taken is Taken.TAKEN:  # the token was not used after all
@@ -137,47 +126,7 @@ class SharedSessions(Sessions):
         except RefreshRejected:  # no id of it is anywhere
             return None
         await self._counterpart.drop([claims.jti])
-        await self._drop_ended()
         return ended
-
-    async def close_bearer(self, token: BearerToken, now: float) -> EndedSession | None:
-        """As :meth:`Sessions.close_bearer`."""
-        ended = await super().close_bearer(token, now)
-        await self._drop_ended()
-        return ended
-
-    async def close_one(self, user_id: UUID, session_id: UUID, now: float) -> None:
-        """As :meth:`Sessions.close_one`."""
-        await super().close_one(user_id, session_id, now)
-        await self._drop_ended()
-
-    async def close_others(self, user_id: UUID, except_session: UUID | None, now: float) -> int:
-        """As :meth:`Sessions.close_others`."""
-        ended = await super().close_others(user_id, except_session, now)
-        await self._drop_ended()
-        return ended
-
-    async def change_password(  # noqa: PLR0913 - which password for which, what goes on, and when, by name
-        self,
-        user_id: UUID,
-        *,
-        before: str,
-        after: str,
-        except_session: UUID | None,
-        founded_at: float | None = None,
-        now: float,
-    ) -> bool:
-        """As :meth:`Sessions.change_password`."""
-        changed = await super().change_password(
-            user_id,
-            before=before,
-            after=after,
-            except_session=except_session,
-            founded_at=founded_at,
-            now=now,
-        )
-        await self._drop_ended()
-        return changed
 
     async def _note_use_of_successor(self, digest: bytes, now: float) -> None:
         """Mark the token of `digest` as superseded if its successor was used at Whatomate.
@@ -203,10 +152,9 @@ class SharedSessions(Sessions):
         except StoreUnavailable:
             return  # the pair is good here; Whatomate may refuse it
 
-    async def _drop_ended(self) -> None:
-        ended, self._ended = self._ended, []
-        if ended:
-            try:
-                await self._counterpart.drop(await self._store.published_of(ended))
-            except StoreUnavailable:
-                return  # the sessions have ended here; at Whatomate their refresh tokens end by time
+    async def _announce(self, *rows: UUID) -> None:
+        await super()._announce(*rows)
+        try:
+            await self._counterpart.drop(await self._store.published_of(rows))
+        except StoreUnavailable:
+            return  # the sessions have ended here; at Whatomate their refresh tokens end by time
