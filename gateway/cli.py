@@ -157,7 +157,7 @@ class Commands(click.Group):
         try:
             return super().parse_args(ctx, args)
         except OSError as error:  # --help and --version print here
-            from gateway.commands.failing import report  # noqa: PLC0415 -- as below
+            from gateway.commands.failing import report  # noqa: PLC0415 -- dear, and only a failure needs it
 
             report(error)
             raise
@@ -169,7 +169,7 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
-            from gateway.commands.failing import report  # noqa: PLC0415 -- it imports what raises them
+            from gateway.commands.failing import report  # noqa: PLC0415 -- dear, and only a failure needs it
 
             report(error)
             raise

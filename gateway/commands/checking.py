@@ -54,8 +54,8 @@ def check_config(*, connect: bool, token: TextIO | None) -> None:
     """
     settings = settings_for(REQUIRED)
     ring_of(settings, time.time())
-    from gateway.assembly.plan_warnings import off_the_air, plan_warnings  # noqa: PLC0415 - as below
-    from gateway.assembly.routes import check_routes  # noqa: PLC0415 - only serving needs the data plane
+    from gateway.assembly.plan_warnings import off_the_air, plan_warnings  # noqa: PLC0415 - only serving needs the data plane
+    from gateway.assembly.routes import check_routes  # noqa: PLC0415 - as above
     from gateway.assembly.signing import identity_keys  # noqa: PLC0415 - as above
 
     identity_keys(settings)

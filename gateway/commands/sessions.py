@@ -60,7 +60,7 @@ def list_sessions(*, user: str | None, organization: str | None) -> Sequence[Row
 )
 def end(session_id: UUID | None, user: str | None, provider: str | None) -> None:
     """End the session ID, or all sessions of a user or a provider. Sockets of an ended session are closed."""
-    if [session_id, user, provider].count(None) != 2:  # noqa: PLR2004 - one of the three
+    if sum(one is not None for one in (session_id, user, provider)) != 1:
         raise click.UsageError("name one session by its ID, a user by --user, or a provider by --provider")
 
     async def work(desk: UserDesk, now: float) -> int:

@@ -51,8 +51,10 @@ def end_of_chunked_head(raw: bytes) -> int:
     """
     if len(raw) <= LARGE_BYTES:
         return 0
-    end = raw.find(b"\r\n\r\n") + 4
-    return end if end > 3 and b"chunked" in raw[:end].lower() else 0  # noqa: PLR2004 -- 3 where nothing was found
+    found = raw.find(b"\r\n\r\n")
+    if found < 0 or b"chunked" not in raw[:found].lower():
+        return 0
+    return found + len(b"\r\n\r\n")
 
 
 def without_white_space(raw: bytes, *, heads: int) -> bytes:
