@@ -22,7 +22,7 @@ from tests.support.calls import ask, bearer, is_refusal, post, request
 from tests.support.peers import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tests.support.peers import Upstream
@@ -156,29 +156,36 @@ async def test_a_tag_of_any_name_is_changed_and_deleted_by_who_may(
                 assert upstream.requests[-1].start == f"{method} {target} HTTP/1.1".encode()
 
 
+async def all_are_refused(
+    targets: Iterable[tuple[str, str]],
+    world: World,
+    start: Start,
+    upstream: Upstream,
+    *,
+    reason: bytes = b"",
+) -> None:
+    """Each method and target is refused to a caller with every right, for a reason, and none is forwarded."""
+    gate = await start(world.url, preset="whatomate")
+    root = bearer(world.token(world.root))
+    for method, target in targets:
+        answer = await ask(gate, request(method, target, root))
+        assert answer.status == 400, (method, target, answer.start)
+        assert reason in answer.body
+    assert upstream.seen == b""
+
+
 async def test_no_encoded_name_leads_out_of_its_segment(
     world: World, start: Start, upstream: Upstream
 ) -> None:
-    gate = await start(world.url, preset="whatomate")
-    root = bearer(world.token(world.root))
-    for segment in UPWARDS:
-        for method in ("PUT", "DELETE"):
-            answer = await ask(gate, request(method, f"{TAGS}{segment}", root))
-            assert answer.status == 400, (method, segment, answer.start)
-    assert upstream.seen == b""
+    targets = [(method, f"{TAGS}{segment}") for segment in UPWARDS for method in ("PUT", "DELETE")]
+    await all_are_refused(targets, world, start, upstream)
 
 
 async def test_an_encoded_segment_of_any_other_route_is_refused_with_every_right(
     world: World, start: Start, upstream: Upstream
 ) -> None:
-    gate = await start(world.url, preset="whatomate")
-    root = bearer(world.token(world.root))
-    for name in NAMES:
-        for method, target in elsewhere(quote(name, safe="")):
-            answer = await ask(gate, request(method, target, root))
-            assert answer.status == 400, (method, target, answer.start)
-            assert b"mbiguous request target" in answer.body
-    assert upstream.seen == b""
+    targets = [one for name in NAMES for one in elsewhere(quote(name, safe=""))]
+    await all_are_refused(targets, world, start, upstream, reason=b"mbiguous request target")
 
 
 @given(

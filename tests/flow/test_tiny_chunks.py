@@ -14,6 +14,8 @@ from tests.support.peers import PATIENCE, Client, read_head
 from tests.support.sockets import ASK, SWITCH
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.app import Gateway
     from tests.support.peers import Upstream
 
@@ -62,70 +64,65 @@ async def test_an_answer_of_tiny_chunks_arrives_whole_and_its_connection_goes_on
     assert upstream.connections == 1
 
 
-async def test_a_flood_of_tiny_chunks_keeps_nobody_waiting(gateway: Gateway, upstream: Upstream) -> None:
-    taken = 0
+async def flood_of(flood: Client, piece: bytes) -> None:
+    """Send a piece again and again, until nobody takes it any more."""
+    with suppress(ConnectionError):
+        while True:
+            await flood.send(piece)
 
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal taken
+
+async def is_served_between(
+    gateway: Gateway, flood: Client, piece: bytes, taken: Taken, *, most: int
+) -> None:
+    """While a flood goes on, each of a few others is answered before the upstream has taken `most` more of it."""
+    sending = asyncio.create_task(flood_of(flood, piece))
+    async with asyncio.timeout(PATIENCE):
+        while taken.number < taken.enough:
+            await asyncio.sleep(0)
+    for _ in range(5):
+        async with Client(gateway.address) as other:
+            before = taken.number
+            assert (await other.exchange(GET)).status == 200
+            assert taken.number - before <= most
+    sending.cancel()
+
+
+class Taken:
+    """Upstream's script: it answers what is small, and counts what it takes of anything else.
+
+    Attributes:
+        number: Chunks, or bytes, that were taken so far.
+        enough: Of how many on the flood is known to flow.
+    """
+
+    def __init__(self, answer: bytes, count: Callable[[bytes], int], enough: int) -> None:
+        """A large request is given `answer`; `count` says how much there is in what was read."""
+        self.number = 0
+        self.enough = enough
+        self._answer = answer
+        self._count = count
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if b"/small" in (await read_head(reader)).start:
             writer.write(OK)
             await writer.drain()
             return
-        while piece := await reader.read(1 << 16):
-            taken += piece.count(b"\r\n") // 2
+        writer.write(self._answer)
+        while piece := await reader.read(1 << 20):
+            self.number += self._count(piece)
 
-    upstream.script = script
+
+async def test_a_flood_of_tiny_chunks_keeps_nobody_waiting(gateway: Gateway, upstream: Upstream) -> None:
+    upstream.script = taken = Taken(b"", lambda piece: piece.count(b"\r\n") // 2, 10 * MOST)
     async with Client(gateway.address) as flood:
         await flood.send(HEAD)
-
-        async def send() -> None:
-            with suppress(ConnectionError):
-                while True:
-                    await flood.send(tiny(4 * NUMBER))
-
-        sending = asyncio.create_task(send())
-        async with asyncio.timeout(PATIENCE):
-            while taken < 10 * MOST:
-                await asyncio.sleep(0)
-        for _ in range(5):
-            async with Client(gateway.address) as other:
-                before = taken
-                assert (await other.exchange(GET)).status == 200
-                assert taken - before <= TURNS * MOST + BUFFERED
-        sending.cancel()
+        await is_served_between(gateway, flood, tiny(4 * NUMBER), taken, most=TURNS * MOST + BUFFERED)
 
 
 async def test_a_flood_through_a_socket_is_read_by_turns(gateway: Gateway, upstream: Upstream) -> None:
-    taken = 0
-
-    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal taken
-        if b"/small" in (await read_head(reader)).start:
-            writer.write(OK)
-            await writer.drain()
-            return
-        writer.write(SWITCH)
-        while piece := await reader.read(1 << 20):
-            taken += len(piece)
-
-    upstream.script = script
+    upstream.script = taken = Taken(SWITCH, len, 10 * TURN_BYTES)
     async with Client(gateway.address) as flood:
         await flood.send(ASK)
         assert (await read_head(flood.reader)).status == 101
         pings = b"\x89\x80abcd" * 100_000
-
-        async def send() -> None:
-            with suppress(ConnectionError):
-                while True:
-                    await flood.send(pings)
-
-        sending = asyncio.create_task(send())
-        async with asyncio.timeout(PATIENCE):
-            while taken < 10 * TURN_BYTES:
-                await asyncio.sleep(0)
-        for _ in range(5):
-            async with Client(gateway.address) as other:
-                before = taken
-                assert (await other.exchange(GET)).status == 200
-                assert taken - before <= TURNS * 4 * TURN_BYTES
-        sending.cancel()
+        await is_served_between(gateway, flood, pings, taken, most=TURNS * 4 * TURN_BYTES)
