@@ -66,15 +66,15 @@ TABLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "sso_providers": (
         _ID,
         (
-            *(
-                "created_at",
-                "updated_at",
-                "client_id",
-                "client_secret",
-                "allow_auto_create",
-                "default_role_name",
-            ),
-            *("allowed_domains", "auth_url", "user_info_url"),
+            "created_at",
+            "updated_at",
+            "client_id",
+            "client_secret",
+            "allow_auto_create",
+            "default_role_name",
+            "allowed_domains",
+            "auth_url",
+            "user_info_url",
         ),
     ),
 }

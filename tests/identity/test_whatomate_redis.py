@@ -481,3 +481,15 @@ async def test_a_name_server_that_is_silent_is_a_redis_that_is_away() -> None:
         assert await client.take("a") is Taken.UNKNOWN
         assert client.trouble == "away: no answer in time"
         await client.close()
+
+
+async def test_a_session_too_many_leaves_no_id_behind_whatever_began_the_newer_one(
+    world: World, start: Start, server: Server
+) -> None:
+    gate = await start(world.url, whatomate={"redis_url": server.url}, token={"sessions": 1})
+    for newer in (LOGIN, refresh(of_whatomate(world, server))):
+        before = (await granted(gate, LOGIN))["refresh_token"]
+        assert server.has(before)
+        after = (await granted(gate, newer))["refresh_token"]
+        assert not server.has(before)
+        assert server.has(after)
