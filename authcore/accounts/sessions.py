@@ -257,16 +257,6 @@ class Sessions:
         await self._announce(rotated.session_id)
         return EndedSession(claims.user_id, claims.organization_id, rotated.session_id)
 
-    async def forget_successors(self, now: float) -> int:
-        """Forget the pairs that nobody may ask for again, and return how many.
-
-        Raises:
-            StoreUnavailable: the database does not answer.
-        """
-        return await self._store.forget_successors(self._moments(now), self._reuse)
-
-    # -- a user's own ------------------------------------------------------------------------------------------
-
     async def close_bearer(self, token: BearerToken, now: float) -> EndedSession | None:
         """End and return the session of an access token. A token that does not verify, or has no session, ends nothing.
 
@@ -313,10 +303,7 @@ class Sessions:
         Raises:
             StoreUnavailable: the database does not answer; all of them go on.
         """
-        expired = moment(
-            now - self._tokens.leeway_seconds
-        )  # with leeway, their tokens are accepted past their exp
-        ended = await self._store.end_sessions(user_id, except_session, moment(now), expired)
+        ended = await self._store.end_sessions(user_id, except_session, moment(now), self._expired(now))
         await self._announce(user_id, *ended)
         return len(ended)
 
@@ -339,7 +326,6 @@ class Sessions:
             TokenRevoked: the remaining session is over, or all were ended since the token was issued.
             StoreUnavailable: the database does not answer.
         """
-        expired = moment(now - self._tokens.leeway_seconds)
         ended = await self._store.replace_password(
             user_id,
             before=before,
@@ -347,7 +333,7 @@ class Sessions:
             but=except_session,
             founded_at=None if founded_at is None else moment(founded_at),
             at=moment(now),
-            over=expired,
+            over=self._expired(now),
         )
         if ended is None:
             return False
@@ -363,8 +349,7 @@ class Sessions:
         return await self._store.note_passwords()
 
     async def _end(self, user_id: UUID, session_id: UUID, now: float) -> bool:
-        expired = moment(now - self._tokens.leeway_seconds)
-        ended = await self._store.end_session(user_id, session_id, moment(now), expired)
+        ended = await self._store.end_session(user_id, session_id, moment(now), self._expired(now))
         if ended:
             await self._announce(session_id)
         return ended
@@ -389,6 +374,14 @@ class Sessions:
 
     # -- forget ---------------------------------------------------------------------------------------------------
 
+    async def forget_successors(self, now: float) -> int:
+        """Forget the pairs that nobody may ask for again, and return how many.
+
+        Raises:
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._store.forget_successors(self._moments(now), self._reuse)
+
     async def purge(self, now: float) -> int:
         """Delete tokens and sessions that ended by time, and return how many sessions.
 
@@ -397,6 +390,10 @@ class Sessions:
         """
         # With leeway a token is accepted past its exp, and a forgotten one of Whatomate's would be accepted again.
         return await self._store.purge_sessions(moment(now - _PURGE_GRACE_SECONDS))
+
+    def _expired(self, now: float) -> datetime:
+        """Return the cut-off: a token whose ``exp`` is at or before it is accepted no more, the leeway included."""
+        return moment(now - self._tokens.leeway_seconds)
 
     def _over(self, now: float) -> datetime:
         """Return the cut-off: a session that began at or before it is over now."""
@@ -456,8 +453,8 @@ class Sessions:
         return Moments(
             now=moment(now),
             raced_since=moment(now - self._grace_seconds),
-            token_over=moment(now - self._tokens.leeway_seconds),
-            session_over=moment(now - self._session_seconds),
+            token_over=self._expired(now),
+            session_over=self._over(now),
         )
 
 
