@@ -11,6 +11,7 @@ import bcrypt
 import pytest
 
 from tests.support.calls import ask, bearer, get, is_refusal, post, whatomate_token
+from tests.support.processes import eventually
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
@@ -178,7 +179,11 @@ async def test_a_key_that_shares_a_prefix_is_not_the_key(
     await add_key(world, first)
     is_refusal(await ask(gate, get(PATH, key(second))), 401, BAD_KEY)
     own = await add_key(world, second)
-    await ask(gate, get(PATH, key(second)))
+
+    async def is_found() -> bool:
+        return (await ask(gate, get(PATH, key(second)))).status == 200
+
+    await eventually(is_found)  # once the database's word of the new key has arrived
     assert upstream.requests[-1].one("X-Auth-Key-ID") == str(own)
 
 
