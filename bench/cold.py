@@ -30,7 +30,8 @@ from authcore.identity.api_keys import prefixes
 from authcore.store.keys import PresentedKey, read_candidates
 from authcore.store.subjects import SubjectQuestion, read_subjects
 from bench.candidates import COMPILED, CONFIGS, Site, gateway_environment
-from bench.constant_rate import Line, percentile, request_bytes
+from bench.connection import Connection
+from bench.constant_rate import percentile, request_bytes
 from bench.crowd import Crowd
 from bench.domain import SECRET, day_tokens
 from bench.machine import LOAD, UNDER_TEST, Running, describe, free_port, start
@@ -115,7 +116,7 @@ class Stage:
             self.gateways[build] = (process, port, admin)
 
 
-def first_uses(line: Line, requests: Sequence[bytes]) -> Iterator[float]:
+def first_uses(connection: Connection, requests: Sequence[bytes]) -> Iterator[float]:
     """Send requests one after the other, and yield the seconds of each.
 
     Raises:
@@ -123,8 +124,8 @@ def first_uses(line: Line, requests: Sequence[bytes]) -> Iterator[float]:
     """
     for request in requests:
         began = time.perf_counter()
-        line.socket.send(request)
-        while not (status := line.read(line.recv(4096))):
+        connection.socket.send(request)
+        while not (status := connection.read(connection.recv(4096))):
             pass
         if status != 200:  # noqa: PLR2004 -- OK
             raise RuntimeError(f"a first use was answered {status}")
@@ -139,14 +140,14 @@ def alone(stage: Stage, rounds: int, each: int) -> None:
         of_token, of_key = uvloop.run(stage.callers.ask_alone(stage.url, numbers))
         found = {"the statement of a token": of_token, "the statement of an API key": of_key}
         for build, (_, port, _) in stage.gateways.items():
-            line = Line(port)
+            connection = Connection(port)
             tokens = [stage.callers.by_token() for _ in numbers]
-            found[f"{build}, token"] = list(first_uses(line, tokens))
+            found[f"{build}, token"] = list(first_uses(connection, tokens))
             found[f"{build}, API key"] = list(
-                first_uses(line, [stage.callers.by_key(number) for number in numbers])
+                first_uses(connection, [stage.callers.by_key(number) for number in numbers])
             )
-            found[f"{build}, token again"] = list(first_uses(line, tokens))
-            line.socket.close()
+            found[f"{build}, token again"] = list(first_uses(connection, tokens))
+            connection.socket.close()
         if turn:
             for name, seconds in found.items():
                 taken.setdefault(name, []).extend(seconds)
@@ -157,8 +158,12 @@ def alone(stage: Stage, rounds: int, each: int) -> None:
 
 def send(port: int, requests: Sequence[bytes], rate: float) -> tuple[float, list[float], Counter[int]]:
     """Send requests at a constant rate; return the seconds in all, of each from when it was due, and the statuses."""
-    lines = [Line(port) for _ in range(CONNECTIONS)]
-    by_number, free, poll = {line.socket.fileno(): line for line in lines}, deque(lines), select.epoll()
+    connections = [Connection(port) for _ in range(CONNECTIONS)]
+    by_number, free, poll = (
+        {connection.socket.fileno(): connection for connection in connections},
+        deque(connections),
+        select.epoll(),
+    )
     for number in by_number:
         poll.register(number, select.EPOLLIN)
     latencies, statuses, sent = array("d"), Counter[int](), 0
@@ -168,19 +173,19 @@ def send(port: int, requests: Sequence[bytes], rate: float) -> tuple[float, list
     last = began + len(requests) / rate + LATE_SECONDS
     while len(latencies) < len(requests) and time.monotonic() < last:
         while free and sent < len(requests) and began + sent / rate <= time.monotonic():
-            line = free.popleft()
-            line.due = began + sent / rate
-            line.socket.send(requests[sent])
+            connection = free.popleft()
+            connection.due = began + sent / rate
+            connection.socket.send(requests[sent])
             sent += 1
         for number, _ in poll.poll(0.0005):
-            line = by_number[number]
-            if status := line.read(line.recv(4096)):
-                latencies.append(time.monotonic() - line.due)
+            connection = by_number[number]
+            if status := connection.read(connection.recv(4096)):
+                latencies.append(time.monotonic() - connection.due)
                 statuses[status] += 1
-                free.append(line)
+                free.append(connection)
     gc.enable()
-    for line in lines:
-        line.socket.close()
+    for connection in connections:
+        connection.socket.close()
     return time.monotonic() - began, sorted(latencies), statuses
 
 

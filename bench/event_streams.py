@@ -18,7 +18,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from bench.constant_rate import HEAD_END
+from bench.connection import HEAD_END
 
 PUBLISH: Final = b"PUBLISH"
 """What a client sends on a connection straight to the upstream to have an event sent."""

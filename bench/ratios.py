@@ -21,7 +21,7 @@ from bench import constant_rate, streaming
 from bench.__main__ import LOADS, WARM_UP_SECONDS, versions
 from bench.bars import BARS, FIRST, SOCKET_BARS, Spread, cpu_per_request, ratio, taking_part
 from bench.candidates import CANDIDATES
-from bench.machine import describe
+from bench.machine import LOAD, describe
 from bench.outcome import Latency, Outcome, Rate, Reached, load, save
 from bench.ratio_page import ALIKE, DIRECT, PAGE, plot, text, written
 from bench.side_by_side import NEEDED, SideBySide, require
@@ -177,7 +177,7 @@ def _latencies(run: SideBySide, results: Results, rounds: int, seconds: int) -> 
             path = candidate.path if candidate else ""
             request = constant_rate.request_bytes(f"{path}/things", headers)
             port = run.processes[name][1] if candidate else run.site.upstream
-            found.append(constant_rate.run(port, rate, seconds, CONNECTIONS, request))
+            found.append(constant_rate.run(port, rate, seconds, CONNECTIONS, request, core=LOAD))
         click.echo(f"constant rates, round {number + 1} of {rounds}", err=True)
     return [
         Latency(

@@ -23,7 +23,8 @@ from array import array
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
-from bench.constant_rate import HEAD_END, percentile
+from bench.connection import HEAD_END
+from bench.constant_rate import percentile
 from bench.machine import LOAD, pinned
 
 if TYPE_CHECKING:
