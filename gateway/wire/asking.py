@@ -35,6 +35,8 @@ async def ask_unix(
     answer = ResponseParser(KnownHeads())
     answer.expect(method, upgrade=False)
     answer.feed(received)
+    while answer.held:  # it stops after some chunks, so that a loop that serves others goes on
+        answer.feed(b"")
     answer.ended_by_close()
     head = answer.final
     if head is None or not answer.complete:

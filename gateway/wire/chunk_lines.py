@@ -121,10 +121,6 @@ class ChunkLines:
             pieces.append(piece)
         return b"".join(pieces), at
 
-    def pass_all(self) -> None:
-        """Note that llhttp has been fed all that was scanned, so that nothing of the present line is held back."""
-        self._passed = len(self._line)
-
     def _line_to(self, part: bytes, *, whole: bool) -> bytes | None:
         """Take the next part of a line; return what of it may be passed on, or None if it is all of it as it came."""
         line = self._line + part

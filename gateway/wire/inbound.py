@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP: Final = b"Connection: keep-alive\r\n"
 _END: Final = b"\r\n"
+_CONTINUE: Final = b"HTTP/1.1 100 "
 
 
 CLOSED: Final = "the client closed the connection"
@@ -191,8 +192,11 @@ class Inbound:
     # -- the answer ------------------------------------------------------------------------------------------
 
     def interim(self, head: bytes) -> None:
-        """Write an interim response's head (RFC 9110 section 15.2); an HTTP/1.0 client gets none."""
-        self._urged = True
+        """Write an interim response's head (RFC 9110 section 15.2); an HTTP/1.0 client gets none.
+
+        A 100 tells the client to send its body. Others do not: it goes on waiting, and is not late.
+        """
+        self._urged = self._urged or head.startswith(_CONTINUE)
         if self.head.minor == 1:
             self.connection.write(head + _END)
         self.connection.regulate()

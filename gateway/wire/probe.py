@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from gateway.wire.descriptors import DIALS, NO_ROOM, are_descriptors_scarce
 from gateway.wire.dialler import over, race
@@ -86,12 +86,28 @@ class _Answer(asyncio.Protocol):
         self._reader = ResponseParser(KnownHeads())
         self._reader.expect(b"GET", upgrade=False)
         self._body = b""
+        self._transport: asyncio.Transport | None = None
         self.judged: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes, and judge what there is."""
+        """Parse received bytes, as many as one turn of the loop takes, and judge what there is."""
         if self.judged.done():
             return
+        self._parse(data)
+        if self._reader.held and self._transport is not None:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._parse_on)
+
+    def _parse_on(self) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self.data_received(b"")
+
+    def _parse(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
         except ProtocolError as error:
@@ -101,6 +117,9 @@ class _Answer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Judge an answer that ends here, or lacks its end."""
+        self._transport = None
+        while self._reader.held and not self.judged.done():
+            self._parse(b"")
         self._reader.ended_by_close()
         self._look()
         if isinstance(exc, ssl.SSLError):

@@ -307,6 +307,13 @@ class RequestParser:
     def on_message_complete(self) -> None:
         """End a request by its framing."""
         if self.current is not None:
-            self._chunks = None
+            if self._chunks is not None:
+                self._chunks = None
+                self._forget_trailers(self.current.head)
             self.current.received_end()
             self.current = None
+
+    def _forget_trailers(self, head: RequestHead) -> None:
+        """Take a new parser if a trailer has ended this one: trailers decide nothing (RFC 9110 section 6.5.1)."""
+        if head.keep_alive and self._parser is not None and not self._parser.should_keep_alive():
+            self._parser = new_parser(self)

@@ -53,6 +53,7 @@ class ResponseParser:
         pieces: Body received before there was a sink.
         sink: The receiver of the body.
         early: Bytes that came behind a 101, for the tunnel.
+        has_progressed: The bytes that were parsed last held some of the body.
         held: Received bytes that are not parsed yet, because enough chunks were parsed in this turn of the event loop.
     """
 
@@ -76,6 +77,7 @@ class ResponseParser:
         "early",
         "excess",
         "final",
+        "has_progressed",
         "heads",
         "held",
         "pieces",
@@ -108,8 +110,7 @@ class ResponseParser:
         self._chunk_begins = False  # a chunk's size was read, and nothing of the chunk
         self.heads.clear()
         self.final: ResponseHead | None = None
-        self.complete = False
-        self.excess = False
+        self.complete = self.excess = self.has_progressed = False
         self.pieces: list[bytes] = []
         self.sink: Sink | None = None
         self.early = self.held = b""
@@ -128,6 +129,7 @@ class ResponseParser:
         Raises:
             ProtocolError: the response violates a law.
         """
+        self.has_progressed = False
         if not self._fed:
             if self._repeated(raw):
                 return
@@ -172,18 +174,25 @@ class ResponseParser:
             clean = without_white_space(raw, heads=self._interim + 1) if self._is_chunked() else raw
             if clean == raw:
                 raise
-            self._renew()
-            self.expect(self._method, upgrade=self._upgrade)
-            self._parse(clean)
+            self._begin_anew(clean)
         if self._head is not None:
             self._tail = raw[-3:]
         elif self.complete and not self.excess and not self._interim:
             self._remember(raw)
         elif self._is_chunked():
-            self._chunks = ChunkLines(padded=True)
-            self._chunks.scan_whole(raw, end_of_heads(raw, self._interim + 1))
-            if clean is raw:
-                self._chunks.pass_all()
+            start, chunks = end_of_heads(raw, self._interim + 1), ChunkLines(padded=True)
+            passed = raw[:start] + chunks.scan_whole(raw, start)[0]
+            if (
+                passed != clean
+            ):  # llhttp was fed the beginning of an extension, whose white space it would refuse
+                self._begin_anew(passed)
+            self._chunks = chunks
+
+    def _begin_anew(self, raw: bytes) -> None:
+        """Forget what was parsed of a response, and parse `raw` in its place."""
+        self._renew()
+        self.expect(self._method, upgrade=self._upgrade)
+        self._parse(raw)
 
     def _is_chunked(self) -> bool:
         """Return whether a chunked body has begun and not ended."""
@@ -201,7 +210,7 @@ class ResponseParser:
 
     def _feed(self, raw: bytes) -> None:
         """Pass bytes to llhttp, and what it leaves behind an interim head to a new one."""
-        interim = self._interim
+        interim, rest = self._interim, b""
         if self._used_up:
             self._renew()
         try:
@@ -213,12 +222,14 @@ class ResponseParser:
             if isinstance(error, httptools.HttpParserCallbackError) and error.__context__ is not None:
                 raise caused(error.__context__, error) from error
             if self._used_up and self.final is None and self._interim > interim:
-                self._feed(raw[end_of_heads(raw, self._interim - interim) :])
+                rest = raw[end_of_heads(raw, self._interim - interim) :]
             elif self._is_of_a_trailer(str(error)):
                 self._closes = self._used_up = True
                 self._complete()
             else:
                 raise caused(ProtocolError(BAD_GATEWAY, str(error)), error) from error
+        if rest:  # not within the handler: a fault of ours found there would have its context from this one
+            self._feed(rest)
 
     def _is_of_a_trailer(self, words: str) -> bool:
         """Return whether llhttp's `words` refuse a trailer that looks like framing."""
@@ -342,6 +353,7 @@ class ResponseParser:
         """Pass a piece of the body to the sink, or store it until there is one."""
         self._framed = 0
         self._chunk_begins = False
+        self.has_progressed = True
         if self.complete:
             self.excess = True
         elif self.final is None:  # an interim response, which has no body

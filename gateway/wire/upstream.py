@@ -17,7 +17,7 @@ that came with the head, and ``relay`` the rest -> ``finished``. Laws:
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gateway.wire.faults import (
     UNSENT,
@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from gateway.wire.write_buffer import WriteBatch
 
     Lost = Callable[["UpstreamConnection"], None]
+
+_CONTINUE: Final = 100
 
 
 class UpstreamConnection:
@@ -356,17 +358,29 @@ class UpstreamConnection:
             reader.excess = True
             self.abort()
         else:
-            if reader.complete:
-                self._state = UPSTREAM.after(self._state, END)
-            elif reader.final is not None:
-                if self._state < EARLY:
-                    self._state = UPSTREAM.after(self._state, ANSWER)
-            elif reader.heads and self._state == OFFERING:
-                self._state = UPSTREAM.after(self._state, INTERIM)
-            self._update_deadline()
+            self._advance(reader)
             if reader.held:
                 self._yield_turn()
         self._responses.deliver()
+
+    def _advance(self, reader: ResponseParser) -> None:
+        """Change the state by what was parsed, and set the deadline anew if it was progress.
+
+        A part of a head, an interim response, and framing without a body are none: an upstream that trickles them
+        would never be late.
+        """
+        if reader.complete:
+            self._state = UPSTREAM.after(self._state, END)
+        elif reader.final is not None:
+            if self._state < EARLY:
+                self._state = UPSTREAM.after(self._state, ANSWER)
+            elif not reader.has_progressed:
+                return
+        elif self._state == OFFERING and any(head.status == _CONTINUE for head in reader.heads):
+            self._state = UPSTREAM.after(self._state, INTERIM)
+        else:
+            return
+        self._update_deadline()
 
     def _yield_turn(self) -> None:
         """Parse on in a later turn of the loop: a body of tiny chunks must not delay the other connections."""

@@ -51,6 +51,22 @@ async def test_the_request_after_trailers_is_its_own(client: Client, upstream: U
 
 
 @pytest.mark.parametrize(
+    "trailer", ["Connection: close", "Proxy-Connection: close", "Connection: keep-alive"]
+)
+async def test_a_trailer_does_not_end_the_connection(
+    client: Client, upstream: Upstream, trailer: str
+) -> None:
+    for number in range(3):
+        await client.send(with_trailers(chunked("/health"), trailer))
+        assert (await client.response()).status == 200
+        await client.send(
+            request("GET", f"/after{number}", f"X-{number}-{trailer[0]}: of a shape that is new")
+        )
+        assert (await client.response()).status == 200
+    assert len(upstream.requests) == 6
+
+
+@pytest.mark.parametrize(
     "trailers",
     [
         ("X-A: 1",) * 200,

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from tests.support.peers import Upstream
     from tests.support.worlds import Start
 
+    Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
 GET = b"GET / HTTP/1.1\r\nHost: e\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 2\r\n\r\nhi"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 SIZE = 8 << 20
 
 
@@ -47,6 +50,79 @@ async def test_an_upstream_that_does_not_answer_is_504(start: Start, upstream: U
     gateway = await start(upstream={"head_timeout_seconds": 0.3})
     async with Client(gateway.address) as client:
         assert (await client.exchange(GET)).status == 504
+
+
+def trickling(first: bytes, again: bytes, last: bytes = b"", times: int = 1_000) -> Script:
+    """Answer with `first`, then `again` so many times, one each 50 ms, and `last`."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        with suppress(ConnectionError):
+            for raw in (first, *[again] * times, last):
+                writer.write(raw)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        await reader.read()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        trickling(b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+        trickling(b"", b"HTTP/1.1 102 Processing\r\n\r\n", OK, times=31),
+        trickling(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nX: ", b"a"),
+    ],
+    ids=["a head", "interim responses", "both"],
+)
+async def test_an_upstream_that_trickles_its_head_is_504(
+    start: Start, upstream: Upstream, script: Script
+) -> None:
+    upstream.script = script
+    gateway = await start(upstream={"head_timeout_seconds": 0.5})
+    async with Client(gateway.address) as client:
+        await client.send(GET)
+        answer = await read_head(client.reader)
+        while answer.status < 200:
+            answer = await read_head(client.reader)
+        assert answer.status == 504
+
+
+@pytest.mark.parametrize(
+    ("framing", "again"),
+    [(b"5;", b"a"), (b"0\r\nX: ", b"a"), (b"0\r\n", b"X: y\r\n")],
+    ids=["an extension", "a trailer", "trailers"],
+)
+async def test_an_upstream_that_trickles_framing_breaks_the_answer_off(
+    start: Start, upstream: Upstream, framing: bytes, again: bytes
+) -> None:
+    upstream.script = trickling(CHUNKED + b"5\r\nhello\r\n" + framing, again)
+    gateway = await start(upstream={"body_timeout_seconds": 0.5})
+    async with Client(gateway.address) as client:
+        await client.send(GET)
+        assert (await read_head(client.reader)).status == 200
+        assert await client.closed() == b"5\r\nhello\r\n"
+
+
+async def test_an_upstream_that_trickles_its_body_is_heard_to_the_end(
+    start: Start, upstream: Upstream
+) -> None:
+    upstream.script = trickling(CHUNKED, b"1\r\na\r\n", b"0\r\n\r\n", times=20)
+    gateway = await start(upstream={"head_timeout_seconds": 0.5, "body_timeout_seconds": 0.5})
+    async with Client(gateway.address) as client:
+        assert (await client.exchange(GET)).body == 20 * b"a"
+
+
+async def test_a_client_that_waits_for_100_is_not_late_behind_another_interim_response(
+    start: Start, upstream: Upstream
+) -> None:
+    upstream.script = replying(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    gateway = await start(upstream={"head_timeout_seconds": 0.3}, timeout={"body_seconds": 0.3})
+    async with Client(gateway.address) as client:
+        await client.send(b"PUT / HTTP/1.1\r\nHost: e\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert (await read_head(client.reader)).status == 103
+        assert (await read_head(client.reader)).status == 504
 
 
 async def test_an_upstream_that_stalls_in_its_body_breaks_the_answer_off(

@@ -184,3 +184,12 @@ async def test_without_a_descriptor_nothing_is_known(upstream: Upstream) -> None
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert upstream.raw == []
+
+
+@pytest.mark.parametrize("then", ["wait", "close"])
+async def test_a_body_of_many_small_chunks_is_searched_to_its_end(upstream: Upstream, then: str) -> None:
+    body = b"".join(b"3\r\nok\n\r\n" for _ in range(2_000)) + b"5\r\nready\r\n"
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    upstream.script = answering(head + body + b"0\r\n\r\n", then=then)
+    assert await probed(upstream, replace(TERMS, body=b"ready")) == Probed("ok")
+    assert (await probed(upstream, replace(TERMS, body=b"absent"))).outcome == "body"
