@@ -90,6 +90,7 @@ class Authorizer:
         """`browsers` is the cookie policy, or None. Unless `limiting`, limits count nothing and refuse nothing."""
         self._limiting = limiting
         self._clock = clock
+        self._steady = clock.steady
         self.routes = routes
         self._authenticator = authenticator
         self._header_policy = header_policy
@@ -179,7 +180,7 @@ class Authorizer:
         try:
             key, clock = self._presented(context, parsed, target, route).key, self._clock
             # As `now` does, without a call of interpreted code for each request.
-            now = clock.steady() + clock.epoch if clock.measured else clock.now()
+            now = self._steady() + clock.epoch if clock.measured else clock.now()
             return None if key is None else self._authenticator.recall(key, now)
         except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate
             return None

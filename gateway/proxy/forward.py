@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     Reauthorize = Callable[[Exchange], Coroutine[Any, Any, bytes]]
 
 _SWITCHING: Final = 101
+_monotonic: Final = time.monotonic  # compiled, what a module holds is looked up by name each time
 _REFUSED: Final = 400
 _NO_CONTENT: Final = 204
 
@@ -173,7 +174,7 @@ class Forwarder:
             if attempts is not None and not attempts.accepts(response):
                 observe_answer(place.cluster, connection, response.status, time.monotonic())
                 return False
-            exchange.headed = now = time.monotonic()
+            exchange.headed = now = _monotonic()
             place.meter.answered(now - exchange.sent)
             if place.cluster.observers:
                 observe_answer(place.cluster, connection, response.status, now)

@@ -32,17 +32,18 @@ _NO_LINGER: Final = struct.pack("ii", 1, 0)
 class WriteBatch:
     """Write buffers that wait to be flushed together, of all connections of one loop."""
 
-    __slots__ = ("_holding", "_later")
+    __slots__ = ("_flush", "_holding", "_later")
 
     def __init__(self, later: Callable[[Callable[[], None]], object]) -> None:
         """`later` schedules a call for the end of the loop's present turn, as ``loop.call_soon`` does."""
         self._later = later
+        self._flush = self.flush  # made once: a bound method for each turn of the loop costs more than the call
         self._holding: list[WriteBuffer] = []
 
     def add(self, buffer: WriteBuffer) -> None:
         """Flush `buffer` at the end of this turn, or as soon as ``MOST`` buffers wait."""
         if not self._holding:
-            self._later(self.flush)
+            self._later(self._flush)
         self._holding.append(buffer)
         if len(self._holding) >= MOST:
             self.flush()
