@@ -95,8 +95,8 @@ class SharedLimits:
                 meaning="closed limits refuse"
                 if self._closed
                 else "each process grants its share of every limit",
-                advice="check that Redis or Valkey runs, that GATEWAY_LIMITS_URL names it (rediss:// for TLS), and "
-                "that it answers within GATEWAY_LIMITS_TIMEOUT_SECONDS",
+                advice="check that Redis or Valkey runs, that GATEWAY_LIMITS_URL names it (rediss:// for TLS), that "
+                "it takes writes of its user, and that it answers within GATEWAY_LIMITS_TIMEOUT_SECONDS",
             )
         self.book.is_away = True
 
@@ -121,7 +121,9 @@ class SharedLimits:
         """Return the metrics to publish."""
         book = self.book
         yield MetricSample(
-            "up", "1 while the store of shared limits answers.", lambda: float(not book.is_away)
+            "up",
+            "1 while the store of shared limits answers and takes writes.",
+            lambda: float(not book.is_away),
         )
         yield MetricSample("leases", "Leases of callers.", lambda: len(book))
         yield MetricSample("leased_units", "Units held as leases.", lambda: book.held)

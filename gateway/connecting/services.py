@@ -145,7 +145,7 @@ async def _limits_store(settings: Settings, dial: Dial) -> list[str]:
         return [
             (
                 f"GATEWAY_LIMITS_URL: {words_of(error)}; check host, port, password and database, that its user may "
-                "run scripts, and GATEWAY_LIMITS_TIMEOUT_SECONDS"
+                "run scripts and write, and GATEWAY_LIMITS_TIMEOUT_SECONDS"
             )
         ]
     finally:

@@ -5,6 +5,8 @@ Laws:
 - An exchange takes ``timeout_seconds`` at most, with all that it takes to connect.
 - Each key is settled in one step on the server (a script), by the server's clock. Keys drain by themselves: what no
   process uses any more expires.
+- A ping proves all that an exchange takes. A full server, a replica, and a user without the right to write run a script
+  that writes nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 _PORT: Final = 26_379
 _PROBE: Final = "gateway:limit"
+_PROBE_WINDOW: Final = (0, 0, 1, 1)
+"""Nothing settled and nothing wanted, of one window: as an exchange does, the script then reads, writes and expires."""
 _EXCHANGE: Final = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
@@ -122,13 +126,13 @@ class RedisStore:
         return [Grant(int(units), [float(owed) for owed in each]) for units, *each in answers]
 
     async def ping(self) -> None:
-        """Ask for a sign of life.
+        """Let the store do all that an exchange takes, on a key of no limit that expires after a second.
 
         Raises:
-            Exception: there is none.
+            Exception: it does not answer, or refuses a part of it, as one that takes no writes does.
         """
         async with asyncio.timeout(self._timeout):
-            await self._client.eval(_EXCHANGE, 1, _PROBE, 0, 0)
+            await self._client.eval(_EXCHANGE, 1, _PROBE, *_PROBE_WINDOW)
 
     async def close(self) -> None:
         """Close every connection."""

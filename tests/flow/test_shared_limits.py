@@ -67,6 +67,10 @@ async def up(gate: Gateway) -> bool:
     return bool(families["gateway_limits_store_up"][0].value)
 
 
+async def failed(gate: Gateway) -> float:
+    return float((await metrics(gate))["gateway_limits_store_failures"][0].value)
+
+
 async def test_two_gateways_at_once_grant_one_limit_and_a_bounded_overshoot(
     start: Start, server: RedisServer
 ) -> None:
@@ -187,6 +191,28 @@ async def test_without_the_store_open_grants_its_share_and_closed_answers_503(
     assert (await admin(gate, "/readyz")).status in {200, 503}
     server.begin()
     await eventually(lambda: up(gate))
+
+
+async def test_a_store_that_takes_no_writes_stays_away_until_it_does(
+    start: Start, server: RedisServer
+) -> None:
+    """It answers a PING and every script that only reads: no sign of that opens a closed limit."""
+    (gate,) = await gates(start, server, 1, store_away="closed")
+    server.client.config_set("maxmemory", 1)
+    await statuses(gate, 1)
+    failures = 0.0
+
+    async def asked_again() -> bool:
+        return await failed(gate) >= failures + 2
+
+    for _ in range(2):
+        await eventually(asked_again)
+        failures = await failed(gate)
+        assert not await up(gate)
+        assert Counter(await statuses(gate, 8)) == {503: 8}
+    server.client.config_set("maxmemory", 0)
+    await eventually(lambda: up(gate))
+    assert Counter(await statuses(gate, 8)) == {200: 8}
 
 
 async def test_a_limit_of_the_route_file_has_its_own_way_without_the_store(

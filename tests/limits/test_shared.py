@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from redis.exceptions import ResponseError
 
 from gateway.limits.buckets import Window
 from gateway.limits.limit import Limit
@@ -276,7 +277,7 @@ async def check(url: str) -> None:
 async def test_a_redis_counts_as_the_plain_store_does(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         await check(server.url)
-        left = server.client.keys("*")
+        left = server.client.keys("gateway:limit:*")
         assert len(left) == 2
         assert all(0 < server.client.ttl(key) <= 86_402 for key in left), "what nobody uses expires"
 
@@ -289,7 +290,7 @@ async def test_a_cluster_counts_as_the_plain_store_does(tmp_path: Path) -> None:
 async def test_a_master_is_found_by_its_sentinel(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server, redis_sentinel(tmp_path, server) as port:
         await check(f"redis+sentinel://127.0.0.1:{port}/limits/0")
-        assert server.client.dbsize() == 2
+        assert len(server.client.keys("gateway:limit:*")) == 2
 
 
 async def test_credentials_of_a_master_are_read_as_a_url_has_them(tmp_path: Path) -> None:
@@ -300,4 +301,43 @@ async def test_credentials_of_a_master_are_read_as_a_url_has_them(tmp_path: Path
         await check(f"redis+sentinel://limits%40store:p%3Aw%2F%25%40@127.0.0.1:{port}/limits")
         users = {event["username"] for event in server.client.acl_log()}
         assert not users, "nobody was refused"
-        assert server.client.dbsize() == 2
+        assert len(server.client.keys("gateway:limit:*")) == 2
+
+
+NO_WRITES: Final = {
+    "full": ("CONFIG", "SET", "maxmemory", "1"),
+    "replica": ("REPLICAOF", "127.0.0.1", "1"),
+    "no HSET": ("ACL", "SETUSER", "default", "-hset"),
+    "no PEXPIRE": ("ACL", "SETUSER", "default", "-pexpire"),
+}
+
+
+@pytest.mark.parametrize("breaking", NO_WRITES.values(), ids=NO_WRITES)
+async def test_a_store_that_refuses_exchanges_answers_no_ping(
+    tmp_path: Path, breaking: tuple[str, ...]
+) -> None:
+    with redis_server(tmp_path) as server:
+        store, limit = RedisStore(server.url, timeout_seconds=10), slow_limit()
+        try:
+            await store.ping()
+            server.client.execute_command(*breaking)
+            with pytest.raises(ResponseError):
+                await store.exchange(asks_of(limit, 0, 1))
+            with pytest.raises(ResponseError):
+                await store.ping()
+        finally:
+            await store.close()
+
+
+async def test_the_rights_that_the_page_names_are_enough(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        rights = ("+eval", "+hget", "+hset", "+pexpire", "+time", "+client|setname", "~gateway:limit*")
+        server.client.execute_command("ACL", "SETUSER", "limits", "on", ">secret", *rights)
+        store = RedisStore(f"redis://limits:secret@127.0.0.1:{server.port}/0", timeout_seconds=10)
+        try:
+            await store.ping()
+            (grant,) = await store.exchange(asks_of(slow_limit(), 0, 1))
+            assert grant.units == 1
+            assert 0 < server.client.pttl("gateway:limit") <= 1000, "the probe leaves nothing behind"
+        finally:
+            await store.close()
