@@ -130,7 +130,7 @@ class Gateway:
         domain = await self._open_domain(resolver)
         # Before the upstreams: closing them ends exchanges, and a hosted one must still find its application.
         application, hosted = build_hosted(settings, domain, metrics, access_log.verdicts, deadlines, batch)
-        closing.push_async_callback(application.close)
+        closing.push_async_callback(application.close, self._is_hurried)
         closing.callback(hosted.pool.close)
         upstreams = self._upstreams = Upstreams(settings, metrics, deadlines, batch, resolver)
         self._tls.upstreams = upstreams
@@ -284,6 +284,9 @@ class Gateway:
         """Let :meth:`stop` wait for nothing any more."""
         if self._drain is not None:
             self._drain.hurry()
+
+    def _is_hurried(self) -> bool:
+        return self._drain is not None and self._drain.is_hurried
 
 
 def run(

@@ -54,6 +54,11 @@ class Drain:
         self._hurried = asyncio.Event()
         self.begun = False
 
+    @property
+    def is_hurried(self) -> bool:
+        """Whether nothing is waited for any more."""
+        return self._hurried.is_set()
+
     def hurry(self) -> None:
         """End the present stage, and all later ones, at once."""
         self._hurried.set()

@@ -5,18 +5,20 @@ Laws:
 - The application is imported and made when it is dialled for the first time, in a thread: other requests are served
   meanwhile, and a gateway that nobody signs in at holds none of it in memory.
 - What its settings may have wrong is found at the start.
+- After the drain nobody awaits its answers: what is still at work then has ``LAST_SECONDS`` to end, and nothing after a
+  second signal. Then it is cancelled, also where its client had left long before.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
+from authcore.store.circuit import ended
 from config.route_plan import HOSTED_UPSTREAM
 from gateway.assembly.browsers import session_cookies
 from gateway.assembly.signing import identity_keys
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from aiohttp import web
+    from aiohttp.typedefs import Handler
 
     from config.settings import Settings
     from gateway.assembly.domain import Domain
@@ -53,6 +56,11 @@ OUR_HEAD_BYTES, OUR_FIELDS = 65_536, 32
 """Most bytes and fields that the gateway adds to a head: identity with every permission, forwarded fields, framing."""
 HOSTED_KEEPALIVE_SECONDS = 3600
 """Longer than the pool's idle time, so that the pool decides when a connection closes."""
+LAST_SECONDS: Final = 1.0
+"""What is at work after the drain may take so long: a statement that commits is then recorded as what it did."""
+_LOOK_SECONDS: Final = 0.02
+_SHUTDOWN_SECONDS: Final = 0.1
+"""What aiohttp may wait for connections on which nothing is at work. Of 0 it would make no limit."""
 
 log = structlog.get_logger()
 
@@ -65,6 +73,7 @@ class HostedApplication:
         self._settings = settings
         self._make = make
         self._making: asyncio.Task[web.AppRunner] | None = None
+        self._at_work: set[asyncio.Task[Any]] = set()
         self._closed = False
 
     async def dial(
@@ -92,20 +101,38 @@ class HostedApplication:
         await loop.connect_accepted_socket(runner.server, theirs)
         return await over(ours, protocol)
 
-    async def close(self) -> None:
-        """Stop the application, if it was made."""
+    async def close(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
+        """Stop the application, if it was made; `is_hurried` returns whether nothing is to be waited for any more."""
         self._closed = True
         making, self._making = self._making, None
         if making is None:
             return
         making.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await (await making).cleanup()
+        await asyncio.wait((making,))
+        if making.cancelled() or making.exception() is not None:
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + LAST_SECONDS
+        while self._at_work and not is_hurried() and loop.time() < until:
+            await asyncio.wait([*self._at_work], timeout=_LOOK_SECONDS)
+        # aiohttp forgets the handler of a connection that is lost, so the ones to cancel are listed here.
+        await asyncio.gather(*(ended(task) for task in self._at_work))
+        await making.result().cleanup()
 
     async def _run(self) -> web.AppRunner:
         application = await asyncio.to_thread(self._make)
         from aiohttp import web  # noqa: PLC0415 -- the thread has imported it
 
+        @web.middleware
+        async def listed(request: web.Request, handler: Handler) -> web.StreamResponse:
+            task = cast("asyncio.Task[Any]", asyncio.current_task())
+            self._at_work.add(task)
+            try:
+                return await handler(request)
+            finally:
+                self._at_work.discard(task)
+
+        application.middlewares.insert(0, listed)
         limit = self._settings.limit
         # The pipeline enforces the limits. The application must never reach limits of its own: it logs what it refuses.
         runner = web.AppRunner(
@@ -116,6 +143,7 @@ class HostedApplication:
             max_line_size=limit.head_bytes + OUR_HEAD_BYTES,
             max_field_size=limit.head_bytes + OUR_HEAD_BYTES,
             max_headers=limit.fields + OUR_FIELDS,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()
         return runner

@@ -101,6 +101,7 @@ class Trail:
         self._trouble = ""
         self._events = LimitedEvents()
         self._last: Place | None = None
+        self._closed = False
 
     @property
     def is_on(self) -> bool:
@@ -159,7 +160,9 @@ class Trail:
             if record.facts:
                 parts["details"] = record.facts
             log.info(event, **parts)
-        if self._to_table:
+        if self._to_table and self._closed:
+            log.error("audit_records_lost", records=1, error="it came after the trail was closed")
+        elif self._to_table:
             if not self._buffer.add(record):
                 self._events.warning(
                     "audit_records_lost",
@@ -255,6 +258,7 @@ class Trail:
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
                 await self.flush()
+        self._closed = True
         if len(self._buffer):
             log.error(
                 "audit_records_lost", records=len(self._buffer), error=self._trouble or "no answer in time"
