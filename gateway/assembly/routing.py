@@ -6,6 +6,8 @@ Laws:
   event loop. A request that has its route keeps it, and its upstream's pool, to the end.
 - A plan that is refused changes nothing: every problem is logged, a metric reports it, and the old table stays.
 - The file is checked by name, so a link that is moved to another file (a ConfigMap) counts as a change of it.
+- A plan that is refused is read again after a pause, until it is good: a certificate that it names may come later, and
+  a failure to read may pass. What has not changed is neither logged nor counted again.
 """
 
 from __future__ import annotations
@@ -35,7 +37,14 @@ if TYPE_CHECKING:
 LOOK_SECONDS: Final = 0.5
 """The file's state is checked this often, and the file is read once two checks in a row found the same state."""
 
+AGAIN_SECONDS: Final = 5.0
+"""A plan that was refused is read again after this."""
+SPARING: Final = 50
+"""The pause is longer where reading takes long: at most one part in so many of the time is spent on it."""
+
 _Seen = tuple[int, ...] | None
+
+_AGAIN: Final = "again"
 
 log = structlog.get_logger()
 
@@ -72,6 +81,8 @@ class Routing:
         self._authorizer: Authorizer | None = None
         self._seen, self._digest = self._look(), self._content()
         self._latest = self._seen
+        self._problems: list[str] = []
+        self._again_at = 0.0
         self.table = self._build(read_plan(settings))
         self.loaded = time.time()
         self.whole = True
@@ -92,12 +103,15 @@ class Routing:
         self._authorizer = authorizer
 
     async def look(self) -> None:
-        """Reload if the file has changed."""
-        if self._settings.routes is None:
-            return
+        """Reload if the file has changed, or was refused and it is time to try again."""
         before, self._latest = self._latest, self._look()
-        if self._latest == self._seen or self._latest != before:
-            return  # unchanged, or being written just now: half a file may be a valid one
+        if self._latest != before:
+            return  # being written just now: half a file may be a valid one
+        if not self.whole and time.monotonic() >= self._again_at:
+            await self.reload(_AGAIN)
+            return
+        if self._latest == self._seen:
+            return
         digest = await asyncio.to_thread(self._content)
         if digest != self._digest:
             await self.reload("change")
@@ -107,17 +121,17 @@ class Routing:
     async def reload(self, because: str) -> bool:
         """Read the plan again, and swap the table; return whether the plan was good."""
         async with self._reading:
+            begun = time.monotonic()
             self._seen = self._look()
             self._digest = await asyncio.to_thread(self._content)
             try:
                 plan = await asyncio.to_thread(read_plan, self._settings)
                 table = self._build(plan)
             except RoutesRefused as error:
-                self._refused(because, error.problems)
+                self._refused(because, error.problems, begun)
                 return False
-            except Exception as error:
-                log.exception("routes_refused", because=because)
-                self._refused(because, [f"{type(error).__name__}: {error}"])
+            except Exception as error:  # noqa: BLE001 -- _refused() logs it
+                self._refused(because, [f"{type(error).__name__}: {error}"], begun, error)
                 return False
             self.table = table
             if self._authorizer is not None:
@@ -129,12 +143,22 @@ class Routing:
             )
             return True
 
-    def _refused(self, because: str, problems: list[str]) -> None:
-        self.whole = False
+    def _refused(
+        self, because: str, problems: list[str], begun: float, error: Exception | None = None
+    ) -> None:
+        now = time.monotonic()
+        self._again_at = now + max(AGAIN_SECONDS, SPARING * (now - begun))
+        if because == _AGAIN and problems == self._problems:
+            return
+        self.whole, self._problems = False, problems
         self._metrics.route_reloads.labels("refused").inc()
         for problem in problems:
             log.error(
-                "routes_refused", because=because, problem=problem, kept="the routes that were in force"
+                "routes_refused",
+                because=because,
+                problem=problem,
+                kept="the routes that were in force",
+                exc_info=error,
             )
 
     def _build(self, plan: RoutePlan | None) -> RouteTable:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.assembly import routing
 from tests.support.admin import all_listening, ask_admin, readings
 from tests.support.calls import ask, get, is_refusal
+from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
 from tests.support.processes import serving
 from tests.support.sockets import ASK, echoing
@@ -55,6 +57,12 @@ def swap(folder: Path) -> None:
     """A new link is renamed over ..data."""
     (folder / "..data_tmp").symlink_to("..2026_2")
     (folder / "..data_tmp").replace(folder / "..data")
+
+
+def without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every look read a refused file again."""
+    monkeypatch.setattr(routing, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(routing, "SPARING", 0)
 
 
 async def until(what: Callable[[], Awaitable[bool]]) -> None:
@@ -157,6 +165,62 @@ async def test_the_swap_of_a_config_map_is_a_change(start: Start, upstream: Upst
         return (await ask(gate, get("/b"))).status == 200
 
     await until(found)
+
+
+async def test_a_file_that_was_refused_for_anothers_sake_is_taken_when_that_has_come(
+    start: Start,
+    upstream: Upstream,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A ConfigMap names the authority that a Secret brings a little later."""
+    without_a_pause(monkeypatch)
+    put(file, "routes: [{name: a, auth: public, match: {path: /a}}]")
+    gate = await start(routes=file)
+    authority = file.with_name("late-authority.pem")
+    put(
+        file,
+        "upstreams: {secured: {url: 'https://127.0.0.1:1', tls: {ca_file: " + str(authority) + "}}}\n"
+        "routes: [{name: b, auth: public, match: {path: /b}}]",
+    )
+    assert not await gate.routing.reload("test")
+    for _ in range(4):
+        await gate.routing.look()
+    told = await readings(gate)
+    assert told['gateway_routes_reloads_total{outcome="refused"}'] == 1, "what has not changed is no news"
+    assert capsys.readouterr().out.count("routes_refused") == 1
+    is_refusal(await ask(gate, get("/b")), 404)
+    Authority(file.parent, "late")
+    for _ in range(2):
+        await gate.routing.look()
+    assert (await ask(gate, get("/b"))).status == 200
+    assert (await readings(gate))["gateway_routes_reload_ok"] == 1
+
+
+async def test_a_refused_file_whose_problem_is_another_one_says_so(
+    start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(file, "routes: [{name: a, auth: public, match: {path: /a}}]")
+    gate = await start(routes=file)
+    authority = file.with_name("authority.pem")
+    put(
+        file,
+        "upstreams: {secured: {url: 'https://127.0.0.1:1', tls: {ca_file: " + str(authority) + "}}}\n"
+        "routes: [{name: b, auth: public, match: {path: /b}}]",
+    )
+    assert not await gate.routing.reload("test")
+    capsys.readouterr()
+    put(authority, "no certificate")
+    for _ in range(3):
+        await gate.routing.look()
+    assert "routes_refused" not in capsys.readouterr().out, "there is a pause before it is read again"
+    without_a_pause(monkeypatch)
+    assert not await gate.routing.reload("test")
+    capsys.readouterr()
+    authority.unlink()
+    await gate.routing.look()
+    assert capsys.readouterr().out.count("routes_refused") == 1
 
 
 async def test_a_touched_file_with_the_same_content_is_no_reload(start: Start, file: Path) -> None:
