@@ -1,4 +1,4 @@
-"""Builder of the public listener, with GATEWAY_LIMIT_CONNECTIONS fitted to the file descriptors that there may be."""
+"""Builder of the public listener: it fits connections and TLS handshakes to the descriptors that there may be."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gateway.wire.descriptors import RESERVE, descriptor_limit
 from gateway.wire.limits import MOST_REFUSED, ClientLimits
 from gateway.wire.listener import Listener
 from gateway.wire.proxy_protocol import REFUSED
+from gateway.wire.tls_acceptor import OF_A_HANDSHAKE
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.wire.write_buffer import WriteBatch
 
 _SHARE_OF_REFUSED: Final = 8
+_SHARE_OF_HANDSHAKES: Final = 8
 
 log = structlog.get_logger()
 
@@ -32,37 +34,47 @@ class Fitted(NamedTuple):
     Attributes:
         clients: Client connections at most.
         refused: Refused connections at most that stay open until their answer is read.
+        handshakes: TLS handshakes under way at most; 0 without TLS.
     """
 
     clients: int
     refused: int
+    handshakes: int
 
 
 def fitted_connections(settings: Settings) -> Fitted:
-    """Return how many connections there may be; fewer than the setting where descriptors are too few.
+    """Return how many connections there may be; fewer than the settings where descriptors are too few.
 
-    A client has one descriptor, and so has each upstream connection and each refused connection that lingers. The last
-    get an eighth at most, the upstreams what they may have, at most half of the rest.
+    A client has one descriptor, and so has each upstream connection and each refused connection that lingers; a TLS
+    handshake has two. Refused connections get an eighth at most, and so do handshakes; the upstreams what they may
+    have, at most half of the rest.
     """
     wanted, limit = settings.limit.connections, descriptor_limit()
+    handshakes = settings.tls.handshakes if settings.tls.cert_file else 0
     if limit is None:
-        return Fitted(wanted, MOST_REFUSED)
-    room = max(limit - RESERVE - settings.database.pool_max, 1)
+        return Fitted(wanted, MOST_REFUSED, handshakes)
+    upstreams, apart = settings.upstream.connections, RESERVE + settings.database.pool_max
+    enough = wanted + upstreams + MOST_REFUSED + OF_A_HANDSHAKE * handshakes + apart
+    room = max(limit - apart, 1)
     refused = min(MOST_REFUSED, room // _SHARE_OF_REFUSED)
-    room -= refused
-    fitting = max(room - min(settings.upstream.connections, room // 2), 1)
-    if wanted <= fitting:
-        return Fitted(wanted, refused)
-    enough = wanted + settings.upstream.connections + MOST_REFUSED + RESERVE + settings.database.pool_max
-    log.warning(
-        "connections_fitted",
-        setting="GATEWAY_LIMIT_CONNECTIONS",
-        wanted=wanted,
-        fitted=fitting,
-        descriptors=limit,
-        advice=f"raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) above {enough}, or lower the setting",
-    )
-    return Fitted(fitting, refused)
+    shaking = min(handshakes, max(room // (_SHARE_OF_HANDSHAKES * OF_A_HANDSHAKE), 1))
+    room -= refused + OF_A_HANDSHAKE * shaking
+    fitting = min(wanted, max(room - min(upstreams, room // 2), 1))
+    for setting, asked, fitted in (
+        ("GATEWAY_LIMIT_CONNECTIONS", wanted, fitting),
+        ("GATEWAY_TLS_HANDSHAKES", handshakes, shaking),
+    ):
+        if fitted < asked:
+            log.warning(
+                "connections_fitted",
+                setting=setting,
+                wanted=asked,
+                fitted=fitted,
+                descriptors=limit,
+                advice=f"raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) above {enough}, or lower the "
+                "setting",
+            )
+    return Fitted(fitting, refused, shaking)
 
 
 def build_listener(
@@ -77,6 +89,7 @@ def build_listener(
         target_bytes=limit.target_bytes,
         connections=fitted.clients,
         refused=fitted.refused,
+        handshakes=fitted.handshakes,
         connections_per_address=limit.connections_per_address,
         head_seconds=timeout.head_seconds,
         idle_seconds=timeout.idle_seconds,

@@ -60,10 +60,13 @@ class ListenerTls:
     def _accept(self, listener: Listener, sockets: list[socket.socket]) -> TlsAcceptor:
         if self.server is None:
             raise RuntimeError("there is no certificate")
-        tls = self._settings
         listener.secured = lambda transport: client_lines(transport, CLIENT_CERTIFICATE)
         self._acceptor = TlsAcceptor(
-            listener, self.server, sockets, seconds=tls.handshake_seconds, most=tls.handshakes
+            listener,
+            self.server,
+            sockets,
+            seconds=self._settings.handshake_seconds,
+            most=listener.limits.handshakes,
         )
         return self._acceptor
 

@@ -8,6 +8,9 @@ from typing import Final
 MOST_REFUSED: Final = 256
 """Most refused connections that stay open until their answer is read; further ones are dropped after it is written."""
 
+MOST_HANDSHAKES: Final = 512
+"""Most TLS handshakes under way, where descriptors suffice for them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
@@ -17,6 +20,7 @@ class ClientLimits:
         connections: Most connections of all clients together.
         refused: Most refused connections that stay open until their answer is read; further ones are dropped.
         connections_per_address: Most connections of one address; 0 for no limit.
+        handshakes: Most TLS handshakes under way.
     """
 
     head_bytes: int
@@ -29,3 +33,4 @@ class ClientLimits:
     body_seconds: float
     write_seconds: float
     refused: int = MOST_REFUSED
+    handshakes: int = MOST_HANDSHAKES

@@ -5,6 +5,7 @@ Laws:
 - A connection is nobody's before its handshake is complete: no limit of clients counts it, and nothing of it is parsed.
 - A handshake has a deadline from the accept to its end. Of more than `most` under way the oldest gives way: it has had
   the longest time, and one that needs two round trips is seldom the oldest.
+- No connection is accepted by a descriptor of the reserve (:mod:`gateway.wire.descriptors`).
 - A PROXY header of a trusted network comes before the handshake, in clear, and within the same deadline.
 - Who speaks HTTP to this port is answered 400 in HTTP; who speaks anything else is closed.
 - A client whose handshake fails is sent the alert that says why.
@@ -19,6 +20,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
+from gateway.wire.descriptors import NO_ROOM, are_descriptors_scarce
 from gateway.wire.proxy_protocol import MOST_BYTES, MalformedHeader, parse
 from gateway.wire.tls_server import alert_of
 
@@ -33,7 +35,9 @@ HANDSHAKE: Final = 0x16
 SHUTDOWN_SECONDS: Final = 2.0
 """How long the peer's ``close_notify`` is waited for; data that it still sends is dropped meanwhile."""
 PAUSE_SECONDS: Final = 0.5
-"""Pause after an accept that the system refused, as with too many open files."""
+"""Pause before the next accept, where the system refused one or only the reserve of descriptors is left."""
+OF_A_HANDSHAKE: Final = 2
+"""Descriptors of a handshake: that of its connection, and one by which the alert is sent if it fails."""
 _AT_ONCE: Final = 64
 _LINGER_SECONDS: Final = 1.0
 _PLAIN: Final = b'{"status":"error","message":"This port speaks TLS; use https://","data":null}'
@@ -110,6 +114,9 @@ class TlsAcceptor:
 
     def _accept(self, listening: socket.socket) -> None:
         for _ in range(_AT_ONCE):
+            if are_descriptors_scarce():
+                self._pause(listening)
+                return
             try:
                 plain, address = listening.accept()
             except (BlockingIOError, InterruptedError):
@@ -117,9 +124,7 @@ class TlsAcceptor:
             except ConnectionError:
                 continue
             except OSError:  # too many open files: a later turn may find some closed
-                self._failed("refused_by_system")
-                self._loop.remove_reader(listening)
-                self._loop.call_later(PAUSE_SECONDS, self._go_on, listening)
+                self._pause(listening)
                 return
             plain.settimeout(0)
             if len(self._opening) >= self._most:
@@ -130,6 +135,11 @@ class TlsAcceptor:
             task = self._loop.create_task(self._open(plain, str(address[0])))
             self._opening[task] = None
             task.add_done_callback(self._ended)
+
+    def _pause(self, listening: socket.socket) -> None:
+        self._failed("refused_by_system")
+        self._loop.remove_reader(listening)
+        self._loop.call_later(PAUSE_SECONDS, self._go_on, listening)
 
     def _go_on(self, listening: socket.socket) -> None:
         if not self._closed:
@@ -143,13 +153,16 @@ class TlsAcceptor:
 
     async def _open(self, plain: socket.socket, peer: str) -> None:
         """Open one connection, or count why it was not opened."""
-        under = plain.dup()  # the event loop closes its own at the first error, before the alert was sent
+        under: socket.socket | None = None
         opened = False
         try:
             async with asyncio.timeout(self._seconds):
                 client = await self._preface(plain, peer)
                 first = await self._first_byte(plain)
                 if first == HANDSHAKE:
+                    under = (
+                        plain.dup()
+                    )  # the event loop closes its own at the first error, before the alert was sent
                     await self._shake_hands(plain, client)
                     opened = True
                 else:
@@ -160,18 +173,20 @@ class TlsAcceptor:
                         await self._answer_plainly(plain)
         except ssl.SSLError as error:
             self._failed(_reason(error))
-            with suppress(OSError):
-                under.send(alert_of(error))
-                under.shutdown(socket.SHUT_WR)
+            if under is not None:
+                with suppress(OSError):
+                    under.send(alert_of(error))
+                    under.shutdown(socket.SHUT_WR)
         except MalformedHeader as error:
             self._failed("preface")
             self._listener.unprefaced("malformed", str(error), peer)
         except TimeoutError:
             self._failed("timeout")
-        except OSError:
-            self._failed("closed")
+        except OSError as error:
+            self._failed("refused_by_system" if error.errno in NO_ROOM else "closed")
         finally:
-            under.close()
+            if under is not None:
+                under.close()
             if not opened:
                 plain.close()
 

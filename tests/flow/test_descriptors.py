@@ -7,7 +7,7 @@ import os
 import re
 import resource
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.admin import ask_admin
 from tests.support.calls import GET
+from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Client
 from tests.support.processes import STARTING, free_port
 from tests.support.worlds import NOWHERE, SECRET
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 SOFT, HARD = 128, 200
 
 
-@pytest.fixture
-async def few(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Serving]:
+@asynccontextmanager
+async def serving_with_few(upstream: Upstream, tmp_path: Path, **variables: str) -> AsyncIterator[Serving]:
     """A gateway that may have few descriptors: the process, its address, its admin address, and its log."""
     port, admin, log = free_port(), free_port(), tmp_path / "log"
     command = f'ulimit -Sn {SOFT} && ulimit -Hn {HARD} && exec "$0" -m gateway serve'
@@ -46,8 +47,10 @@ async def few(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Serving]:
                 "GATEWAY_JWT_SECRET": SECRET,
                 "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{upstream.port}",
                 "GATEWAY_TIMEOUT_DRAIN_DELAY_SECONDS": "0",
+                **variables,
             },
             stdout=output,
+            stderr=output,
         )
     try:
         async with asyncio.timeout(STARTING):
@@ -59,6 +62,12 @@ async def few(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Serving]:
         if process.returncode is None:
             process.kill()
             await asyncio.wait_for(process.wait(), PATIENCE)
+
+
+@pytest.fixture
+async def few(upstream: Upstream, tmp_path: Path) -> AsyncIterator[Serving]:
+    async with serving_with_few(upstream, tmp_path) as serving:
+        yield serving
 
 
 async def test_the_hard_limit_is_used_and_connections_are_fitted_to_it(few: Serving) -> None:
@@ -149,3 +158,28 @@ async def test_refused_clients_take_nothing_from_the_upstreams_of_those_that_wer
             for client in good:
                 await client.send(GET)
             assert [(await client.response()).status for client in good] == [200] * number
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16"], ids=["nothing", "a handshake begun"])
+async def test_handshakes_that_never_end_take_nothing_from_the_admin_listener_and_other_clients(
+    upstream: Upstream, tmp_path: Path, sent: bytes
+) -> None:
+    authority = Authority(tmp_path)
+    pair = authority.issue("gateway.example")
+    tls = {"GATEWAY_TLS_CERT_FILE": str(pair.certificate), "GATEWAY_TLS_KEY_FILE": str(pair.key)}
+    async with AsyncExitStack() as stack:
+        _, address, admin, log = await stack.enter_async_context(serving_with_few(upstream, tmp_path, **tls))
+        async with asyncio.timeout(STARTING):
+            for _ in range(2):
+                for _ in range(HARD):
+                    silent = await stack.enter_async_context(Client(address))
+                    await silent.send(sent)
+                for path in ("/livez", "/metrics"):
+                    assert (await ask_admin(admin, path))[0] == 200
+                async with Client(address, authority.client()) as client:
+                    assert (await client.exchange(GET)).status == 200
+            _, page = await ask_admin(admin, "/metrics")
+        under_way = float(page.partition("\ngateway_tls_handshakes_under_way ")[2].split()[0])
+        assert 0 < 2 * under_way < HARD / 8
+        assert b"never retrieved" not in log.read_bytes()
+        assert b"Too many open files" not in log.read_bytes()
