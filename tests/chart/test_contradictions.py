@@ -177,6 +177,46 @@ def test_the_policy_lets_out_to_the_ports_of_every_url_in_the_values(tmp_path: P
     }
 
 
+@pytest.mark.parametrize(
+    ("url", "ports"),
+    [
+        ("redis+sentinel://s1:26380,s2/mymaster", {26379, 26380, 6379}),
+        ("rediss+sentinel://limits:p%2C1@s1/mymaster/0", {26379, 6379}),
+        ("redis+cluster://s1:7000", {7000}),
+        ("redis+cluster://s1", {6379}),
+        ("redis://:word@[fd00::1]:6380/0?protocol=3", {6380}),
+        ("postgresql:///w?host=db&port=6432&user=u", {6432}),
+        ("postgres://a:p@db:5433/w?sslmode=require&port=6432", {6432}),
+        ("postgresql://db/w?port=6432%2C6433,", {5432, 6432, 6433}),
+        ("postgresql://a:p@db1:6432,db2:6433,db3/w", {5432, 6432, 6433}),
+        ("postgresql:///w?host=db", {5432}),
+        ("postgresql://db:6432/w?application_name=port", {6432}),
+        ("postgresql://db:6432\n", {6432}),
+        ("https://a.example:8443,http://b.example", {80, 8443}),
+        ("http://collector:4318#x", {4318}),
+        ("https://[fd00::1]/keys", {443}),
+    ],
+)
+def test_the_policy_reads_a_url_as_the_gateway_does(url: str, ports: set[int], tmp_path: Path) -> None:
+    values = {
+        "config": {"GATEWAY_UPSTREAM_URL": "unix:/run/x.sock"},
+        "extraEnv": [{"name": "SOME_URL", "value": url}],
+        "networkPolicy": {"egressPorts": []},
+    }
+    policy = the("NetworkPolicy", rendered(over(LEAST, values), tmp_path))["spec"]
+    assert {one["port"] for rule in policy["egress"] for one in rule["ports"]} == {53} | ports
+
+
+@pytest.mark.parametrize(
+    "servers", ["10.0.0.10:5353,[fd00::1]:5354,fd00::53,10.0.0.11:53", ["10.0.0.10:5353", "[fd00::1]:5354"]]
+)
+def test_the_policy_lets_out_to_name_servers_at_other_ports(servers: object, tmp_path: Path) -> None:
+    values = {"config": {"GATEWAY_RESOLVER_SERVERS": servers}}
+    policy = the("NetworkPolicy", rendered(over(LEAST, values), tmp_path))["spec"]
+    opened = {(one["port"], one["protocol"]) for one in policy["egress"][0]["ports"]}
+    assert opened == {(port, protocol) for port in (53, 5353, 5354) for protocol in ("UDP", "TCP")}
+
+
 # -- Prometheus in another namespace ------------------------------------------------------------------------------
 
 ELSEWHERE = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
