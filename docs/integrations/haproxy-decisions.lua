@@ -52,7 +52,7 @@ core.register_action("decide", { "http-req" }, function(txn, url)
         end
     end
     for name, values in pairs(answer.headers) do
-        if is_identity(name) or name == "x-request-id" then
+        if is_identity(name) or name == "x-request-id" or name == "x-organization-id" then
             txn.http:req_set_header(name, values[0])
         end
     end

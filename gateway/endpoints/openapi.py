@@ -34,7 +34,9 @@ def of_decisions(path: str) -> Sequence[Operation]:
     """Return the operations below `path` that the pipeline answers itself, for other proxies."""
     asked = {
         "nginx": "Decide for nginx `auth_request`: `X-Original-Method`, `X-Original-URI`, `Host`",
+        "nginx/organization": "The same, where nginx replaces the client's `X-Organization-ID` by the answer's",
         "forward": "Decide for Traefik ForwardAuth and Caddy forward_auth: `X-Forwarded-Method`, `-Uri`, `-Host`",
+        "forward/organization": "The same, where the proxy replaces the client's `X-Organization-ID` by the answer's",
         "envoy": "Decide for Envoy ext_authz: the decision request's own method, `Host`, and what follows its path",
     }
     return [

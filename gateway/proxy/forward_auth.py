@@ -10,6 +10,9 @@ endpoint            asked by                             the request it is about
                                                          what follows the prefix of its path
 ==================  ===================================  ============================================
 
+``<path>/nginx/organization`` and ``<path>/forward/organization`` are the same for a proxy that replaces the client's
+``X-Organization-ID`` by the answer's.
+
 Laws:
 
 - The answers are 200 with the identity headers, 401, 403 and 503, and no others: nginx takes any other for an error of
@@ -20,6 +23,9 @@ Laws:
   it always sets over the client's (for nginx, those that its configuration has to name).
 - A decision request that holds an identity header is refused: it does not contain what the proxy removes or
   replaces, so what it contains would reach the service. nginx, above all, cannot remove the client's headers by prefix.
+- A client's X-Organization-ID is never passed on beside another organization: the answer replaces it where the proxy
+  says, by the path that it asks, that it lets it; Envoy removes it; with the others the request is refused. The path is
+  the proxy's configuration. A field or a query could be the client's.
 - The described request passes the same phases as a forwarded one, with its own method and path. Its field lines, and so
   its credential, are those of the decision request.
 """
@@ -31,11 +37,13 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.faults import Fault, GatewayFault
 from gateway.proxy.clock import http_date
+from gateway.proxy.parsed_headers import ORGANIZATION
 from gateway.proxy.target import parse_target
 from gateway.wire.framing import HOST
 from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
+    from authcore.principal import Principal
     from gateway.proxy.authorizer import Authorizer
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.quotas import QuotaGate
@@ -54,7 +62,8 @@ _TARGET: Final = re.compile(rb"/[\x21-\x7e]*")
 _OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _SERVER_ERROR, _UNAVAILABLE = 200, 400, 401, 403, 500, 503
 _TOO_MANY = 429
 _CREDENTIALS: Final = ("authorization", "x-api-key")
-_ORGANIZATION: Final = "x-organization-id"
+_REPLACING: Final = b"/organization"
+"""What follows the path of an endpoint where the proxy replaces the client's X-Organization-ID by the answer's."""
 
 
 class IdentityClaimed(GatewayFault):
@@ -62,6 +71,13 @@ class IdentityClaimed(GatewayFault):
 
     status = _BAD_REQUEST
     reason = "identity_claimed"
+
+
+class OrganizationPassedOn(GatewayFault):
+    """The client's X-Organization-ID is not the caller's organization, and the asking proxy would send it on."""
+
+    status = _FORBIDDEN
+    reason = "organization_passed_on"
 
 
 class NotDescribed(GatewayFault):
@@ -112,13 +128,15 @@ class ForwardAuth:
         Raises:
             NotDescribed: the decision request cannot be understood, or may not be believed.
             IdentityClaimed: an identity header of the client's would go through.
+            OrganizationPassedOn: another organization's X-Organization-ID would go through.
             ProtocolError: the described target is ambiguous.
             GatewayFault: as of :meth:`~gateway.proxy.authorizer.Authorizer.decide`.
             AuthError: as of :meth:`~gateway.proxy.authorizer.Authorizer.decide`.
         """
         inbound = exchange.inbound
         asked = inbound.head
-        exchange.decision = endpoint = self._endpoint(asked.target)
+        endpoint, replaces = self._endpoint(asked.target)
+        exchange.decision = endpoint
         if inbound.fault is not None:
             raise inbound.fault
         parsed = self._authorizer.read(exchange, inbound.connection.peer)
@@ -136,9 +154,12 @@ class ForwardAuth:
         exchange.target = parse_target(head, opaque=self._authorizer.routes.opaque)
         route, permit = await self._authorizer.decide(exchange)
         contradicted = parsed.contradicts(asked, permit.principal)
-        if contradicted and endpoint != ENVOY and not route.shadow:
-            raise NotDescribed(
-                "X-Organization-ID is not the organization that the caller acts in, and the proxy would send it on"
+        replaced = _organization(asked, permit.principal, contradicted=contradicted) if replaces else b""
+        if contradicted and not replaced and endpoint != ENVOY and not route.shadow:
+            raise OrganizationPassedOn(
+                "X-Organization-ID is not the organization that the caller acts in, and the proxy would send it on: "
+                f"let the proxy ask {self.prefix.decode()}{endpoint}/organization, and replace the client's "
+                "X-Organization-ID by the answer's (docs/integrations)"
             )
         if self._quotas is not None:
             await self._quotas.charge(exchange, route, permit)
@@ -147,20 +168,22 @@ class ForwardAuth:
         start = b"HTTP/1.1 200 OK\r\nDate: %b\r\nCache-Control: no-store\r\n%b%bX-Request-ID: %b\r\n" % (
             http_date(),
             identity,
-            self._removal(identity, route, contradicted=contradicted) if endpoint == ENVOY else b"",
+            self._removal(identity, route, contradicted=contradicted) if endpoint == ENVOY else replaced,
             exchange.request_id,
         )
         inbound.answer(start, BodyKind.LENGTH, 0, pieces=[], complete=True)
 
-    def _endpoint(self, target: bytes) -> str:
-        path = target.partition(b"?")[0]  # Caddy leaves the client's query in the target; it is not read here
-        if path == self._nginx:
-            return NGINX
-        if path == self._forward:
-            return FORWARD
+    def _endpoint(self, target: bytes) -> tuple[str, bool]:
+        """Return the endpoint, and whether the proxy replaces the client's X-Organization-ID by the answer's."""
         if target.startswith(self._envoy):
-            return ENVOY
-        return "unknown"
+            return ENVOY, False
+        path = target.partition(b"?")[0]  # Caddy leaves the client's query in the target; it is not read here
+        asked = path.removesuffix(_REPLACING)
+        if asked == self._nginx:
+            return NGINX, asked != path
+        if asked == self._forward:
+            return FORWARD, asked != path
+        return "unknown", False
 
     def _described(self, endpoint: str, asked: RequestHead) -> RequestHead:
         """Return the head of the described request."""
@@ -194,8 +217,19 @@ class ForwardAuth:
         """
         names = self._header_policy.absent(identity)
         if contradicted:
-            names = (*names, _ORGANIZATION)
+            names = (*names, ORGANIZATION.decode())
         return _removed((*names, *_CREDENTIALS) if route.strip_credential else names)
+
+
+def _organization(asked: RequestHead, principal: Principal, *, contradicted: bool) -> bytes:
+    """Return the line that replaces the client's X-Organization-ID; empty if the client sent none.
+
+    It is the client's own value, or, where that is contradicted, the organization that `principal` acts in.
+    """
+    value = asked.first.get(ORGANIZATION)
+    if contradicted:
+        value = str(principal.organization_id).encode()
+    return b"X-Organization-ID: %b\r\n" % value if value else b""
 
 
 def _removed(names: tuple[str, ...]) -> bytes:

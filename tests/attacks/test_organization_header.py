@@ -261,37 +261,77 @@ async def test_a_membership_that_begins_or_ends_counts_at_once_when_lenient(
     await until(world.home)
 
 
-@pytest.mark.parametrize("endpoint", ["nginx", "forward", "envoy"])
-async def test_a_proxy_that_would_send_it_on_is_refused_or_has_it_removed(
-    world: World, start: Start, endpoint: str
-) -> None:
-    gate = await start(
+def described(endpoint: str, path: str = PATH) -> list[str]:
+    """The target and the lines of a question about `path`."""
+    if endpoint.startswith("envoy"):
+        return [f"/decisions/envoy{path}"]
+    if endpoint.startswith("nginx"):
+        return [f"/decisions/{endpoint}", "X-Original-Method: GET", f"X-Original-URI: {path}"]
+    lines = ("X-Forwarded-Method: GET", f"X-Forwarded-Uri: {path}", "X-Forwarded-Host: gateway.test")
+    return [f"/decisions/{endpoint}", *lines]
+
+
+@pytest.fixture
+async def decider(world: World, start: Start) -> Gateway:
+    return await start(
         world.url,
         organization_header="lenient",
         decision={"path": "/decisions"},
         trusted_proxies=["127.0.0.0/8"],
     )
-    described = {
-        "nginx": ("/decisions/nginx", "X-Original-Method: GET", f"X-Original-URI: {PATH}"),
-        "forward": (
-            "/decisions/forward",
-            "X-Forwarded-Method: GET",
-            f"X-Forwarded-Uri: {PATH}",
-            "X-Forwarded-Host: gateway.test",
-        ),
-        "envoy": (f"/decisions/envoy{PATH}",),
-    }
-    target, *lines = described[endpoint]
+
+
+@pytest.mark.parametrize("endpoint", ["nginx", "forward", "envoy"])
+async def test_a_proxy_that_would_send_it_on_is_refused_or_has_it_removed(
+    world: World, decider: Gateway, endpoint: str
+) -> None:
+    target, *lines = described(endpoint)
     token = bearer(world.token(world.agent))
     for organization in (world.other, f"urn:uuid:{world.other}"):
-        answer = await ask(gate, get(target, *lines, token, at(organization)))
+        answer = await ask(decider, get(target, *lines, token, at(organization)))
         if endpoint == "envoy":
             assert answer.status == 200
             assert "x-organization-id" in str(answer.one("X-Envoy-Auth-Headers-To-Remove")).split(",")
         else:
-            assert answer.status == 403
+            is_refusal(answer, 403)
+            assert f"/decisions/{endpoint}/organization" in answer.json()["message"]
     for harmless in ("", world.home):
-        assert (await ask(gate, get(target, *lines, token, at(harmless)))).status == 200
+        assert (await ask(decider, get(target, *lines, token, at(harmless)))).status == 200
+
+
+@pytest.mark.parametrize("endpoint", ["nginx/organization", "forward/organization"])
+async def test_a_proxy_that_replaces_it_is_given_the_organization_that_the_caller_acts_in(
+    world: World, decider: Gateway, endpoint: str
+) -> None:
+    target, *lines = described(endpoint)
+    for user, sent, answered in (
+        (world.agent, at(world.other), world.home),
+        (world.agent, at(f"urn:uuid:{world.other}"), world.home),
+        (world.agent, at("nonsense"), world.home),
+        (world.agent, at(world.home), world.home),
+        (world.both, at(world.other), world.other),
+        (world.agent, at(""), None),
+        (world.agent, "X-Usual: none", None),
+    ):
+        for _ in range(2):  # from the store, and from memory
+            answer = await ask(decider, get(target, *lines, bearer(world.token(user)), sent))
+            assert answer.status == 200
+            assert answer.one("X-Organization-ID") == (None if answered is None else str(answered))
+            assert answer.one("X-Org-ID") == str(answered or world.home)
+    twice = await ask(decider, get(target, *lines, bearer(world.token(world.both)), *[at(world.other)] * 2))
+    is_refusal(twice, 403, "More than one X-Organization-ID")
+    target, *lines = described(endpoint, "/assets/app.js")  # nobody acts anywhere: as through the gateway
+    answer = await ask(decider, get(target, *lines, at(world.other)))
+    assert (answer.status, answer.one("X-Organization-ID")) == (200, str(world.other))
+
+
+async def test_no_client_says_for_its_proxy_that_it_replaces_it(world: World, decider: Gateway) -> None:
+    """Caddy leaves the client's query in the target of its question, and field lines may be the client's."""
+    for endpoint in ("nginx", "forward"):
+        target, *lines = described(endpoint)
+        token = bearer(world.token(world.agent))
+        for question in (f"{target}?organization", f"{target}?/organization", f"{target}?x=/organization"):
+            is_refusal(await ask(decider, get(question, *lines, token, at(world.other))), 403)
 
 
 async def test_the_record_says_that_the_organization_was_ignored(

@@ -161,6 +161,8 @@ async def test_an_unknown_endpoint_says_which_there_are(start: Start) -> None:
         "/decisions/apache",
         "/decisions/nginx/",
         "/decisions/forward/x",
+        "/decisions/nginx/organization/",
+        "/decisions/organization",
     ):
         is_refusal(
             await ask(gate, get(target)),

@@ -66,7 +66,8 @@ async def test_decisions_are_described_where_they_are_made(world: World, start: 
     document = await described(gate)
     validate(document)
     told = {path for _, path in operations(document) if path.startswith("/decide")}
-    assert told == {"/decide/nginx", "/decide/forward", "/decide/envoy"}
+    replacing = {"/decide/nginx/organization", "/decide/forward/organization"}
+    assert told == {"/decide/nginx", "/decide/forward", "/decide/envoy", *replacing}
     for line in ("X-Nothing: here", bearer(world.token(world.agent)), bearer("x.y.z")):
         question = get("/decide/nginx", "X-Original-Method: GET", "X-Original-URI: /api/contacts", line)
         answer = await ask(gate, question)

@@ -283,3 +283,21 @@ async def test_what_the_gateway_hosts_is_answered_by_the_gateway(
         answer = await ask(address, get("/api/api-keys", bearer(world.token(world.admin))))
         assert answer.status == 200
         assert upstream.seen == b""
+
+
+@PROXIES
+async def test_an_organization_that_the_caller_may_not_use_counts_as_absent(
+    world: World, start: Start, upstream: Upstream, tmp_path: Path, proxy: str
+) -> None:
+    gateway = await start(world.url, organization_header="lenient", **ON)
+    async with running(proxy, tmp_path, gateway.address[1], upstream.port) as address:
+        for user, sent, acted_in in (
+            (world.agent, world.other, world.home),
+            (world.agent, f"urn:uuid:{world.other}", world.home),
+            (world.both, world.other, world.other),
+        ):
+            raw = get("/api/x", bearer(world.token(user)), f"X-Organization-ID: {sent}")
+            assert (await ask(address, raw)).status == 200
+            seen = upstream.requests[-1]
+            assert seen.one("X-Org-ID") == str(acted_in)
+            assert seen.one("X-Organization-ID") in {str(acted_in), None}
