@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authcore.identity_headers import FAMILIES, HEADERS
+from gateway.endpoints.hosted import ENDPOINTS
 from tests.integrations.proxies import ON, RECIPES, running
 from tests.support.calls import bearer, get, request
-from tests.support.peers import Client
+from tests.support.peers import Client, Upstream
 from tests.support.spellings import AMBIGUOUS, ANOTHER_SPELLING
 from tests.support.worlds import NOWHERE
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from tests.support.peers import Message, Upstream
+    from tests.support.peers import Message
     from tests.support.worlds import Start, World
 
     Edge = Callable[..., Any]
@@ -283,6 +284,27 @@ async def test_what_the_gateway_hosts_is_answered_by_the_gateway(
         answer = await ask(address, get("/api/api-keys", bearer(world.token(world.admin))))
         assert answer.status == 200
         assert upstream.seen == b""
+
+
+@PROXIES
+async def test_each_endpoint_that_the_gateway_may_host_is_asked_of_the_gateway(
+    upstream: Upstream, tmp_path: Path, proxy: str
+) -> None:
+    """Whatever the settings: an endpoint that an example leaves out would be answered by the service."""
+    async with (
+        Upstream() as gateway,
+        running(proxy, tmp_path, gateway.port, upstream.port) as address,
+        Client(address) as client,
+    ):
+        upstream.requests.clear()
+        for endpoint in ENDPOINTS:
+            target = endpoint.path.replace("{id}", str(UUID(int=7)))
+            body = None if endpoint.method == "GET" else b"{}"
+            assert (await client.exchange(request(endpoint.method, target, body=body))).status == 200
+            seen = gateway.requests[-1]
+            assert seen.start.decode() == f"{endpoint.method} {target} HTTP/1.1"
+            assert seen.body == (body or b"")
+        assert upstream.requests == []
 
 
 @PROXIES
