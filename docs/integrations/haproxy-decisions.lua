@@ -51,9 +51,18 @@ core.register_action("decide", { "http-req" }, function(txn, url)
             txn.http:req_del_header(name)
         end
     end
+    local set = {}
     for name, values in pairs(answer.headers) do
         if is_identity(name) or name == "x-request-id" or name == "x-organization-id" then
             txn.http:req_set_header(name, values[0])
+            set[name] = values[0]
+        end
+    end
+    -- HAProxy says nothing where its buffer has no room for a header (tune.maxrewrite): the service would not see it.
+    local forwarded = txn.http:req_get_headers()
+    for name, value in pairs(set) do
+        if not forwarded[name] or forwarded[name][0] ~= value then
+            return refuse(txn, 503, nil)
         end
     end
 end, 1)
