@@ -31,6 +31,7 @@ core.register_action("decide", { "http-req" }, function(txn, url)
         ["x-forwarded-uri"] = { txn.sf:pathq() },
         ["x-forwarded-host"] = { txn.sf:req_hdr("host") },
         ["x-forwarded-for"] = { txn.sf:src() },
+        ["x-forwarded-proto"] = { txn.sf:req_hdr("x-forwarded-proto") }, -- HAProxy's own: it is set before
     }
     for _, name in ipairs(SENT) do
         if sent[name] then

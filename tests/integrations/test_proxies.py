@@ -307,6 +307,40 @@ async def test_each_endpoint_that_the_gateway_may_host_is_asked_of_the_gateway(
         assert upstream.requests == []
 
 
+WHERE_FROM = (
+    *("X-Forwarded-For: 192.0.2.66", "X-Forwarded-Proto: gopher", "X-Forwarded-Host: forged.test"),
+    *("Forwarded: for=192.0.2.66;host=forged.test;proto=gopher", "X-Real-IP: 192.0.2.66"),
+    "X-Request-ID: forged-by-client",
+)
+
+
+@PROXIES
+async def test_where_a_request_came_from_and_its_id_are_not_the_clients_to_say(
+    world: World, start: Start, upstream: Upstream, tmp_path: Path, proxy: str
+) -> None:
+    async def heard(gateway: int, by: Upstream, raw: bytes) -> Message:
+        async with running(proxy, tmp_path, gateway, upstream.port) as address:
+            assert (await ask(address, raw)).status == 200
+        return by.requests[-1]
+
+    async with Upstream() as recorder:
+        lines = (*WHERE_FROM, bearer(world.token(world.agent)))
+        gateway = await start(world.url, **ON)
+        by_service = await heard(gateway.address[1], upstream, get("/api/x", *lines))
+        by_gateway = await heard(recorder.port, recorder, get("/api/auth/whoami", *lines))
+        for seen in (by_service, by_gateway):
+            assert seen.one("X-Forwarded-Proto") == "http"
+            assert seen.one("X-Forwarded-Host") in {"gateway.test", None}  # Host says it as well
+            hops = (seen.one("X-Forwarded-For") or "").split(", ")
+            assert "192.0.2.66" not in hops
+            # Envoy names its own node where the client's address is of the loopback.
+            assert hops[0] == "127.0.0.1" or proxy == "envoy"
+            assert seen.one("X-Real-IP") in {"127.0.0.1", None}
+            assert seen.one("Forwarded") is None
+        for seen in (*upstream.requests, *recorder.requests):
+            assert seen.one("X-Request-ID") != "forged-by-client"
+
+
 @PROXIES
 async def test_an_organization_that_the_caller_may_not_use_counts_as_absent(
     world: World, start: Start, upstream: Upstream, tmp_path: Path, proxy: str
