@@ -25,6 +25,7 @@ from gateway.proxy.places import whole
 from gateway.proxy.refusals import refuse
 from gateway.proxy.target import parse_target
 from gateway.wire.drive import offload
+from gateway.wire.farewell import END_SECONDS
 from gateway.wire.inbound import ClientGone
 from gateway.wire.limits import ClientLimits
 from gateway.wire.listener import Listener
@@ -138,6 +139,7 @@ class AdminServer:
                 sock=one,
                 ssl=tls,
                 ssl_handshake_timeout=None if tls is None else HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=None if tls is None else END_SECONDS,
             )
             self._servers.append(server)
 

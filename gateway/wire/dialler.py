@@ -91,8 +91,11 @@ async def over(
     *,
     context: ssl.SSLContext | None = None,
     server_hostname: str | None = None,
+    end_seconds: float | None = None,
 ) -> tuple[asyncio.Transport, Made]:
     """Return a transport over a connected socket; with `context` it speaks TLS to `server_hostname`.
+
+    The end of TLS may take `end_seconds`, the write of what is buffered included; None for the event loop's default.
 
     Raises:
         OSError: the handshake failed.
@@ -102,7 +105,11 @@ async def over(
         if connected.family == socket.AF_UNIX:
             return await loop.create_unix_connection(make, sock=connected)
         return await loop.create_connection(
-            make, sock=connected, ssl=context, server_hostname=server_hostname if context else None
+            make,
+            sock=connected,
+            ssl=context,
+            server_hostname=server_hostname if context else None,
+            ssl_shutdown_timeout=end_seconds if context else None,
         )
     except BaseException:
         connected.close()

@@ -351,7 +351,7 @@ class DownstreamConnection:
             self.regulate()
         else:
             self._state = DOWNSTREAM.after(self._state, CLOSE)
-            buffer.close()
+            buffer.close(self._deadlines)
             self.deadline = self._deadlines.after(self._limits.write_seconds)
 
     def close_if_idle(self) -> None:

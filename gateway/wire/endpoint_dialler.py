@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from gateway.wire.address_book import AddressBook
 from gateway.wire.dialler import RACE_SECONDS, over, race
 from gateway.wire.endpoint import by_turns
+from gateway.wire.farewell import END_SECONDS
 
 if TYPE_CHECKING:
     import socket
@@ -112,7 +113,9 @@ class EndpointDialler(AddressBook):
         if tls is None:
             return await over(connected, protocol)
         name = tls.server_name(authority.host)
-        opened = await over(connected, protocol, context=tls.context, server_hostname=name)
+        opened = await over(
+            connected, protocol, context=tls.context, server_hostname=name, end_seconds=END_SECONDS
+        )
         tls.opened(opened[0])
         return opened
 

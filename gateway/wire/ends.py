@@ -21,6 +21,7 @@ from gateway.wire.tunnel_states import (
     STOPPING,
     TUNNEL_END,
 )
+from gateway.wire.unread import unread
 
 if TYPE_CHECKING:
     from gateway.wire.flow import Owner
@@ -132,12 +133,11 @@ class End(asyncio.Protocol):
         if self.peer.transport.is_closing():
             return False
         if self.peer.finished:
-            self.peer.transport.close()
+            self._tunnel.end(self.peer.transport)
             return False
-        if not self.transport.can_write_eof():  # under TLS there is no end of one direction alone
-            return False
-        if self.peer.transport.can_write_eof():
-            self.peer.transport.write_eof()
+        if not (self.transport.can_write_eof() and self.peer.transport.can_write_eof()):
+            return False  # under TLS there is no end of one direction alone: the end of either ends both
+        self.peer.transport.write_eof()
         return True
 
     @property
@@ -158,6 +158,14 @@ class End(asyncio.Protocol):
             self.peer.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on what was received last, and end as by :meth:`lost`."""
+        if not self.peer.transport.is_closing():
+            rest = unread(self.transport, exc)
+            if rest:
+                self.data_received(rest)
+        self.lost(exc)
+
+    def lost(self, exc: Exception | None) -> None:
         """Let the peer write out its buffer, and notify the owner and the tunnel."""
         self.peer.finish()
         self._owner.connection_lost(exc)
@@ -172,11 +180,11 @@ class End(asyncio.Protocol):
         if self._tunnel.parted and self.peer.parted:
             return  # this side has been sent its Close frame, and has time to answer
         if not self.transport.is_closing():
-            self.transport.close()
+            self._tunnel.end(self.transport)
 
     def hang_up(self) -> None:
         """Close the transport; drop it at once if its write buffer is not empty."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         elif not self.transport.is_closing():
-            self.transport.close()
+            self._tunnel.end(self.transport)

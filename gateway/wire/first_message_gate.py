@@ -143,7 +143,7 @@ class FirstMessageGate(asyncio.BufferedProtocol):
         end, self._end = self._end, None
         self._leave()
         if end is not None:
-            end.connection_lost(exc)
+            end.lost(exc)  # what it sent last was not judged, and goes nowhere
 
     def expire(self) -> None:
         """The message is late."""

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from gateway.wire.descriptors import NO_ROOM, are_descriptors_scarce
+from gateway.wire.farewell import END_SECONDS
 from gateway.wire.proxy_protocol import MOST_BYTES, MalformedHeader, parse
 from gateway.wire.tls_server import alert_of
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 HANDSHAKE: Final = 0x16
 """First byte of a TLS record with a handshake (RFC 8446 section 5.1)."""
-SHUTDOWN_SECONDS: Final = 2.0
-"""How long the peer's ``close_notify`` is waited for; data that it still sends is dropped meanwhile."""
 PAUSE_SECONDS: Final = 0.5
 """Pause before the next accept, where the system refused one or only the reserve of descriptors is left."""
 OF_A_HANDSHAKE: Final = 2
@@ -180,6 +179,10 @@ class TlsAcceptor:
         except MalformedHeader as error:
             self._failed("preface")
             self._listener.unprefaced("malformed", str(error), peer)
+        except (
+            ValueError
+        ):  # the event loop asks for the client's certificate, which has a name that is not ASCII
+            self._failed("client_certificate")
         except TimeoutError:
             self._failed("timeout")
         except OSError as error:
@@ -227,7 +230,7 @@ class TlsAcceptor:
             plain,
             ssl=self._tls.context,
             ssl_handshake_timeout=self._seconds,
-            ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            ssl_shutdown_timeout=END_SECONDS,
         )
         self.handshakes += 1
         secured: ssl.SSLObject = transport.get_extra_info("ssl_object")

@@ -7,7 +7,7 @@ Both transports are taken from their connections and given to the two ends of a 
 - A socket that is closed here gets a Close frame on both sides (RFC 6455 section 7.1.2), and nothing behind it. A side
   in the middle of a frame gets it at the frame's end. A side that has not ended within a second is dropped.
 - When one end finishes sending (FIN), only that is passed on. The tunnel is over when both have finished, or one is
-  lost.
+  lost. Where a side speaks TLS, there is no end of one direction alone: either side's end is the end of both.
 - The connections' ``connection_lost`` is called when their transports are gone, as if they still owned them.
 - A tunnel in which no bytes pass in either direction for ``idle_seconds`` is closed. There is no limit on its total
   time.
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.wire.drive import Signal
 from gateway.wire.ends import End
+from gateway.wire.farewell import close
 from gateway.wire.frames import GOING_AWAY, close_frame
 from gateway.wire.states import in_states
 from gateway.wire.tunnel_states import GONE, HALF, JOIN, NEW, OVER, PART, PARTING, TUNNEL
@@ -100,6 +101,10 @@ class Tunnel:
                 end.transport.pause_reading()
             else:
                 end.transport.resume_reading()
+
+    def end(self, transport: asyncio.Transport) -> None:
+        """Close one of the transports when its peer has taken everything."""
+        close(transport, self._deadlines)
 
     async def ended(self) -> None:
         """Return when both transports are gone."""

@@ -317,15 +317,18 @@ class UpstreamConnection:
         """Unregister the connection, and end or fail the response."""
         self._deadlines.watched.discard(self)
         buffer = self._write_buffer
-        if exc is not None and buffer is not None and self._expects_bytes():
-            rest = unread(buffer.transport)
-            if rest:
-                self.data_received(rest)
-        expecting, broken = self._expects_bytes(), self._state == BROKEN
-        if self._state == IDLE:
-            self.has_ended(self.served)
-        elif expecting and not self.touched:
-            self.has_ended(self.served - 1)
+        self._take_last(unread(buffer.transport, exc) if buffer and self._expects_bytes() else b"", exc)
+
+    def _take_last(self, rest: bytes, exc: Exception | None) -> None:
+        """Parse what was received last, by turns of the loop; then end or fail the response."""
+        if (rest or self._reader.held) and self._expects_bytes():
+            self.data_received(rest)
+        buffer, expecting, broken = self._write_buffer, self._expects_bytes(), self._state == BROKEN
+        if expecting and self._reader.held:
+            asyncio.get_running_loop().call_soon(self._take_last, b"", exc)
+            return
+        if self._state == IDLE or (expecting and not self.touched):
+            self.has_ended(self.served - int(expecting))
         self._state = UPSTREAM.after(self._state, LOST)
         self._write_buffer = None
         if expecting and exc is None and ended_by_peer(buffer) and self._reader.ended_by_close():

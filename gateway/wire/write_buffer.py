@@ -19,10 +19,13 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from gateway.wire.drive import report
+from gateway.wire.farewell import close, untaken
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+
+    from gateway.wire.deadlines import Deadlines
 
 LARGEST: Final = 16_384
 MOST: Final = 64
@@ -100,14 +103,17 @@ class WriteBuffer:
             self.transport.write(piece)
 
     def buffered(self) -> int:
-        """Flush, and return how many bytes the peer has not taken."""
-        self.flush()
-        return self.transport.get_write_buffer_size()
+        """Flush, and return how much the peer has not taken, as :func:`~gateway.wire.farewell.untaken` measures it.
 
-    def close(self) -> None:
+        It is 0 if the peer has taken everything, and falls whenever it takes something. Without TLS it counts bytes.
+        """
+        self.flush()
+        return untaken(self.transport)
+
+    def close(self, deadlines: Deadlines) -> None:
         """Flush, and close the transport when the peer has taken everything."""
         self.flush()
-        self.transport.close()
+        close(self.transport, deadlines)
 
     def abort(self) -> None:
         """Flush, and drop the transport at once; the peer may still receive what was written before."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.wire.deadlines import Deadlines
 from gateway.wire.write_buffer import LARGEST, MOST, WriteBatch, WriteBuffer
 
 if TYPE_CHECKING:
@@ -99,7 +100,12 @@ def test_a_large_piece_does_not_wait_and_pushes_out_what_does() -> None:
 
 
 def test_nothing_that_waits_is_lost_when_the_transport_is_closed_dropped_measured_or_given_away() -> None:
-    for leave in (WriteBuffer.close, WriteBuffer.abort, WriteBuffer.buffered, WriteBuffer.give_away):
+    for leave in (
+        lambda buffer: buffer.close(Deadlines()),
+        WriteBuffer.abort,
+        WriteBuffer.buffered,
+        WriteBuffer.give_away,
+    ):
         transport = Told()
         buffer = WriteBuffer(Turns().write_batch, transport)
         buffer.write(b"last words")
