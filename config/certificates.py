@@ -6,6 +6,7 @@ Law: no text of a problem contains a byte of a key.
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from config.files import read_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -54,13 +56,15 @@ def read_certificate(path: Path) -> Certificate:
     """Return the first certificate of a PEM file.
 
     Raises:
-        FileUnusable: the file cannot be read, or has no certificate.
+        FileUnusable: the file cannot be read, has no certificate, or one with names that cannot be read.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd serial numbers and the like are for the peer to judge
             found = x509.load_pem_x509_certificate(_read(path))
             names = _names(found)
+    except x509.UnsupportedGeneralNameType as error:
+        raise FileUnusable(f"{path} has a certificate with alternative names that cannot be read") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise FileUnusable(f"{path} has no certificate in PEM") from error
     return Certificate(
@@ -75,16 +79,23 @@ def client_identity(der: bytes) -> tuple[str, tuple[str, ...]]:
     """Return the subject (RFC 4514) of a certificate that was verified, and its alternative names as ``DNS:name``.
 
     What is not printable ASCII is percent-encoded, and in names the comma and the space too: a list of them can be
-    split at commas.
+    split at commas. A part that cannot be read is empty. OpenSSL accepts more than can be read here: T61String in
+    another character set than UTF-8, and alternative names of rare kinds.
     """
+    subject = ""
+    found: Iterable[x509.GeneralName] = ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        certificate = x509.load_der_x509_certificate(der)
-        subject = quote(certificate.subject.rfc4514_string(), safe=_PRINTABLE + ", ")
-        try:
-            found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except (x509.ExtensionNotFound, ValueError):
-            return subject, ()
+        with suppress(*_UNREADABLE):
+            subject = quote(
+                x509.load_der_x509_certificate(der).subject.rfc4514_string(), safe=_PRINTABLE + ", "
+            )
+        with suppress(*_UNREADABLE):
+            found = (
+                x509.load_der_x509_certificate(der)
+                .extensions.get_extension_for_class(x509.SubjectAlternativeName)
+                .value
+            )
     names = [
         f"{label}:{quote(str(name.value), safe=_PRINTABLE)}"
         for label, kind in _KINDS
@@ -94,6 +105,7 @@ def client_identity(der: bytes) -> tuple[str, tuple[str, ...]]:
     return subject, tuple(names)
 
 
+_UNREADABLE: Final = (ValueError, x509.ExtensionNotFound, x509.UnsupportedGeneralNameType)
 _PRINTABLE: Final = "!\"#$&'()*+-./:;<=>?@[\\]^_`{|}~"
 _KINDS: Final = (
     ("DNS", x509.DNSName),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from config.certificates import client_identity, read_certificate
+from config.certificates import FileUnusable, client_identity, read_certificate
 from config.load import ConfigError
 from config.route_plan import read_plan
 from config.tls_checks import certificate_doubts, tls_doubts
@@ -208,3 +208,9 @@ def test_the_admin_listener_and_the_redirect_have_what_they_need(authority: Auth
     load({**files, **plain})
     (problem,) = problems_of({**files, **plain, "GATEWAY_LISTEN": "127.0.0.1:9080"})
     assert problem == "GATEWAY_TLS_REDIRECT_LISTEN: 0.0.0.0:9080 is taken by GATEWAY_LISTEN"
+
+
+def test_a_file_whose_names_cannot_be_read_is_refused_by_its_path(tmp_path: Path) -> None:
+    pair = Authority(tmp_path).issue_odd(names=bytes.fromhex("3009a507a1050c03616263"))
+    with pytest.raises(FileUnusable, match=rf"^{pair.certificate} has .* names that cannot be read$"):
+        read_certificate(pair.certificate)

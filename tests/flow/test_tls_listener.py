@@ -122,6 +122,43 @@ async def test_a_client_certificate_reaches_the_upstream_and_nobody_can_claim_on
     assert b"root" not in upstream.seen
 
 
+ODD_NAMES = bytes.fromhex("3009a507a1050c03616263")
+"""An ediPartyName (RFC 5280 section 4.2.1.6)."""
+
+
+async def test_a_certificate_that_can_only_be_read_in_part_lets_its_owner_in_with_that_part(
+    start: Start, authority: Authority, upstream: Upstream
+) -> None:
+    gateway = await start(
+        tls=listener_of(
+            authority.issue("gateway.example"), client_auth="required", client_ca_file=str(authority.file)
+        )
+    )
+    for odd, subject in (
+        (authority.issue_odd(subject="Björk".encode("latin-1")), None),
+        (authority.issue_odd(subject=b"Bjork", names=ODD_NAMES), "CN=Bjork"),
+    ):
+        async with Client(gateway.address, authority.client(odd)) as client:
+            assert (await client.exchange(GET)).status == 200
+        assert upstream.requests[-1].one(SUBJECT) == subject
+        assert upstream.requests[-1].one(SANS) is None
+
+
+async def test_a_certificate_that_the_event_loop_cannot_read_is_a_failed_handshake_that_is_counted(
+    start: Start, authority: Authority
+) -> None:
+    gateway = await start(
+        tls=listener_of(
+            authority.issue("gateway.example"), client_auth="required", client_ca_file=str(authority.file)
+        )
+    )
+    odd = authority.issue_odd(names=b"\x30\x03\x82\x01\x80")
+    with pytest.raises((OSError, asyncio.IncompleteReadError)):
+        async with Client(gateway.address, authority.client(odd)) as client:
+            await client.exchange(GET)
+    await until_failed(gateway, "client_certificate")
+
+
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 async def test_without_the_certificate_that_is_demanded_nothing_is_read(
     start: Start, authority: Authority, upstream: Upstream, tmp_path: Path, version: str

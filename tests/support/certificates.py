@@ -12,10 +12,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+ECDSA_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
+"""The algorithm of a signature, as DER."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,24 @@ class Authority:
         pair = Pair(self._folder / f"{self._issued}.crt", self._folder / f"{self._issued}.key")
         pair.certificate.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
         pair.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return pair
+
+    def issue_odd(self, *, subject: bytes = b"odd", names: bytes = b"\x30\x00") -> Pair:
+        """Issue a certificate whose subject is a T61String of these bytes, and whose alternative names are this DER."""
+        pair = self.issue(subject="x" * len(subject))
+        found = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+        public = found.public_key()
+        assert isinstance(public, ec.EllipticCurvePublicKey)
+        builder = self._builder(found.subject, public, timedelta(days=-1), timedelta(days=30))
+        made = builder.add_extension(
+            x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, names), critical=False
+        ).sign(self._key, hashes.SHA256())
+        utf8, t61 = bytes([0x0C, len(subject)]), bytes([0x14, len(subject)])
+        content = made.tbs_certificate_bytes.replace(utf8 + b"x" * len(subject), t61 + subject)
+        signature = self._key.sign(content, ec.ECDSA(hashes.SHA256()))
+        rest = ECDSA_WITH_SHA256 + bytes([0x03, len(signature) + 1, 0]) + signature
+        der = b"\x30\x82" + (len(content) + len(rest)).to_bytes(2, "big") + content + rest
+        pair.certificate.write_text(ssl.DER_cert_to_PEM_cert(der))
         return pair
 
     def _builder(
