@@ -42,6 +42,7 @@ from gateway.assembly.upstreams import Upstreams
 from gateway.background import BackgroundTasks, attempt
 from gateway.draining import Drain
 from gateway.listening import Listening, Names
+from gateway.logs.escaped import report_escaped
 from gateway.metrics import Metrics, admin_refusals
 from gateway.notify_socket import NotifySocket
 from gateway.status.recent import NOTE_SECONDS
@@ -316,6 +317,7 @@ async def _run(
 ) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    report_escaped(loop)
     signals: list[int] = []
     gateway: Gateway | None = None
 
