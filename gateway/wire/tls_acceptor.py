@@ -179,9 +179,8 @@ class TlsAcceptor:
         except MalformedHeader as error:
             self._failed("preface")
             self._listener.unprefaced("malformed", str(error), peer)
-        except (
-            ValueError
-        ):  # the event loop asks for the client's certificate, which has a name that is not ASCII
+        except ValueError:
+            # uvloop asks for the client's certificate, which has a name that is not ASCII.
             self._failed("client_certificate")
         except TimeoutError:
             self._failed("timeout")

@@ -22,9 +22,9 @@ class Secured(Given):
 
     def __init__(self, authority: Authority) -> None:
         super().__init__()
-        to, fro = MemoryBIO(), MemoryBIO()
-        server = authority.server("gateway.example").wrap_bio(to, fro, server_side=True)
-        self.client = authority.client().wrap_bio(fro, to, server_hostname="gateway.example")
+        to, back = MemoryBIO(), MemoryBIO()
+        server = authority.server("gateway.example").wrap_bio(to, back, server_side=True)
+        self.client = authority.client().wrap_bio(back, to, server_hostname="gateway.example")
         for side in (self.client, server, self.client, server):
             with suppress(SSLWantReadError):
                 side.do_handshake()
