@@ -86,16 +86,11 @@ def client_identity(der: bytes) -> tuple[str, tuple[str, ...]]:
     found: Iterable[x509.GeneralName] = ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        certificate = x509.load_der_x509_certificate(der)
         with suppress(*_UNREADABLE):
-            subject = quote(
-                x509.load_der_x509_certificate(der).subject.rfc4514_string(), safe=_PRINTABLE + ", "
-            )
+            subject = quote(certificate.subject.rfc4514_string(), safe=_PRINTABLE + ", ")
         with suppress(*_UNREADABLE):
-            found = (
-                x509.load_der_x509_certificate(der)
-                .extensions.get_extension_for_class(x509.SubjectAlternativeName)
-                .value
-            )
+            found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     names = [
         f"{label}:{quote(str(name.value), safe=_PRINTABLE)}"
         for label, kind in _KINDS

@@ -159,17 +159,12 @@ class TlsAcceptor:
                 client = await self._preface(plain, peer)
                 first = await self._first_byte(plain)
                 if first == HANDSHAKE:
-                    under = (
-                        plain.dup()
-                    )  # the event loop closes its own at the first error, before the alert was sent
+                    # The event loop closes its own at the first error, before the alert was sent.
+                    under = plain.dup()
                     await self._shake_hands(plain, client)
                     opened = True
                 else:
-                    self._failed(
-                        "closed" if first is None else "plain_http" if _is_letter(first) else "no_tls"
-                    )
-                    if first is not None and _is_letter(first):
-                        await self._answer_plainly(plain)
+                    await self._refuse(plain, first)
         except ssl.SSLError as error:
             self._failed(_reason(error))
             if under is not None:
@@ -191,6 +186,16 @@ class TlsAcceptor:
                 under.close()
             if not opened:
                 plain.close()
+
+    async def _refuse(self, plain: socket.socket, first: int | None) -> None:
+        """Count a connection that begins no handshake; answer one whose first byte is that of an HTTP request."""
+        if first is None:
+            self._failed("closed")
+        elif _is_letter(first):
+            self._failed("plain_http")
+            await self._answer_plainly(plain)
+        else:
+            self._failed("no_tls")
 
     async def _preface(self, plain: socket.socket, peer: str) -> str:
         """Take the PROXY header off a connection whose peer writes one; return the client's address, or nothing."""
