@@ -30,8 +30,8 @@ class Leases(Protocol):
     def take(self, limit: Limit, bucket: Bucket, cost: int, now: float) -> None:
         """Take `cost` units, which :meth:`wait` has just granted."""
 
-    def give_back(self, limit: Limit, bucket: Bucket, cost: int, taken: float, now: float) -> None:
-        """Give back `cost` units that were taken at `taken`."""
+    def give_back(self, limit: Limit, bucket: Bucket, cost: int, now: float) -> None:
+        """Give back `cost` units that were taken."""
 
     def left(self, limit: Limit, bucket: Bucket, window: int, now: float) -> tuple[int, float]:
         """Return the units that are left in a window, and the seconds until there is one more."""

@@ -4,7 +4,8 @@ Laws:
 
 - Asking (:meth:`Limit.wait`) changes nothing; :meth:`Limit.take` takes, and :meth:`Limit.give_back` is its opposite.
   All three are synchronous: between the question and the taking nothing else can happen.
-- What is given back is never more than what the bucket still holds of it.
+- What is given back is given back whole, and never more than the bucket still holds. While a request waits for its
+  verdict the bucket drains as it would without it, so a key gets at most, beyond its rate, what drains in that time.
 - A shared store is asked by :class:`~gateway.limits.leases.Leases`, from memory as well: no request waits for it.
 """
 
@@ -113,14 +114,14 @@ class Limit:
             bucket.drained[number] = max(bucket.drained[number], now) + cost * window.interval
             number += 1  # noqa: SIM113 -- see above
 
-    def give_back(self, bucket: Bucket, cost: int, taken: float, now: float) -> None:
-        """Give back what is left of `cost` units that were taken at `taken`."""
+    def give_back(self, bucket: Bucket, cost: int, now: float) -> None:
+        """Give back `cost` units that were taken, as far as the bucket has not drained by `now`."""
         if self.leases is not None:
-            self.leases.give_back(self, bucket, cost, taken, now)
+            self.leases.give_back(self, bucket, cost, now)
             return
-        number, since = 0, max(now - taken, 0.0)
+        number = 0
         for window in self.windows:
-            bucket.drained[number] -= max(cost * window.interval - since, 0.0)
+            bucket.drained[number] = max(bucket.drained[number] - cost * window.interval, now)
             number += 1  # noqa: SIM113 -- see above
 
     def left(self, bucket: Bucket | None, window: int, now: float) -> tuple[int, float]:

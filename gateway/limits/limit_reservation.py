@@ -148,7 +148,7 @@ class LimitReservation:
         grant = taken
         while grant is not None:
             if grant.granted and grant.limit.windows:
-                grant.limit.give_back(grant.bucket, self._route.cost, self._at, now)
+                grant.limit.give_back(grant.bucket, self._route.cost, now)
             grant = grant.before
 
     def withdraw(self, now: float) -> None:

@@ -180,7 +180,7 @@ class LeaseBook:
         covered = min(lease.debt, lease.held + grant.units)
         lease.held += grant.units - covered
         lease.debt -= covered
-        lease.source.counted(lease.bucket, covered + max(0, ask.settled))
+        lease.source.restore(lease.bucket, covered + max(0, ask.settled), now)
 
     @staticmethod
     def failed(ask: Ask) -> None:
@@ -234,10 +234,10 @@ class SharedLimit:
             return min(longest, UNKNOWN_SECONDS)
         return longest
 
-    def counted(self, bucket: Bucket, units: int) -> None:
-        """Give debts back to the process's own share: the store has counted them."""
+    def restore(self, bucket: Bucket, units: int, now: float) -> None:
+        """Give units back to the process's own share: the store has counted them, or their requests were refused."""
         for number, window in enumerate(self._share):
-            bucket.drained[number] -= units * window.interval
+            bucket.drained[number] = max(bucket.drained[number] - units * window.interval, now)
 
     def _want(self, lease: Lease, cost: int, now: float) -> None:
         lease.seen, lease.cost = now, max(lease.cost, cost)
@@ -262,12 +262,15 @@ class SharedLimit:
         if lease.held * 2 <= lease.size:
             book.wake()
 
-    def give_back(self, _limit: Limit, bucket: Bucket, cost: int, _taken: float, _now: float) -> None:
-        """Give back `cost` units."""
+    def give_back(self, _limit: Limit, bucket: Bucket, cost: int, now: float) -> None:
+        """Give `cost` units back to what they came from: a debt, the share while the store is away, or the lease."""
         lease = self._lease(bucket)
         if lease.debt >= cost:
             lease.debt -= cost
-        elif not self._book.is_away:
+            self.restore(bucket, cost, now)
+        elif self._book.is_away and not self._closed and any(drained > now for drained in bucket.drained):
+            self.restore(bucket, cost, now)
+        else:
             lease.held += cost
             if not lease.is_listed:
                 self._book.add(lease)

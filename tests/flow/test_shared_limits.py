@@ -1,6 +1,6 @@
 """Limits that several gateways count together in a real Redis, while it is there, away, killed, slow and silent.
 
-The limits drain so slowly that no test sees it, and count the client's network: nothing here needs a database.
+The limits drain so slowly that no test sees it. Most count the client's network, and need no database.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.support.admin import admin, metrics
-from tests.support.calls import GET
+from tests.support.calls import GET, bearer, get
 from tests.support.peers import Client
 from tests.support.processes import eventually
 from tests.support.redises import RedisServer, redis_server
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gateway.app import Gateway
     from tests.support.peers import Message
-    from tests.support.worlds import Start
+    from tests.support.worlds import Start, World
 
 MOST: Final = 120
 LIMIT: Final = {"network": f"{MOST}/d", "public": True, "replicas": 2, "timeout_seconds": 10}
@@ -238,3 +238,31 @@ async def test_a_limit_of_the_route_file_has_its_own_way_without_the_store(
     async with Client(gate.address) as client:
         assert (await client.exchange(GET)).status == 200
         assert (await client.exchange(GET.replace(b" / ", b" /strict "))).status == 503
+
+
+@pytest.mark.parametrize("store", ["there", "away", "silent"])
+async def test_a_user_who_is_refused_uses_up_nothing_of_the_network(
+    start: Start, server: RedisServer, tmp_path: Path, world: World, upstream: Any, store: str
+) -> None:
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(
+        f"upstreams:\n  upstream: {{url: 'http://127.0.0.1:{upstream.port}'}}\n"
+        "limits:\n  net: {key: network, rate: 20/d}\n  mine: {key: user, rate: 2/d}\n"
+        "routes:\n  - {name: all, match: {path: /}, auth: required, limits: [net, mine]}\n"
+    )
+    if store == "away":
+        server.kill()
+    elif store == "silent":
+        server.pause()
+    seconds = 0.5 if store == "away" else 30
+    limits = {"url": server.url, "timeout_seconds": seconds}
+    gate = await start(world.url, limits=limits, routes=routes, preset="none")
+    try:
+        async with Client(gate.address) as client:
+            agent, admin = bearer(world.token(world.agent)), bearer(world.token(world.admin))
+            answers = Counter([(await client.exchange(get("/", agent))).status for _ in range(60)])
+            assert answers == {200: 2, 429: 58}
+            assert [(await client.exchange(get("/", admin))).status for _ in range(2)] == [200, 200]
+    finally:
+        if store == "silent":
+            server.go_on()

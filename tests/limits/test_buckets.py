@@ -81,7 +81,7 @@ class GcraMachine(RuleBasedStateMachine):
             return
         before = [max(drained, float(self.now)) for drained in bucket.drained]
         self.limit.take(bucket, cost, float(self.now))
-        self.limit.give_back(bucket, cost, float(self.now), float(self.now))
+        self.limit.give_back(bucket, cost, float(self.now))
         assert [max(drained, float(self.now)) for drained in bucket.drained] == before
 
     def levels(self, key: bytes) -> list[Level]:
@@ -127,6 +127,41 @@ def test_over_any_span_a_key_gets_at_most_its_burst_and_what_drained(
         for at, cost in granted[first:]:
             total += cost
             assert total <= burst + Fraction(units, seconds) * (at - granted[first][0])
+
+
+@given(
+    window=st.sampled_from(WINDOWS),
+    steps=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 3), st.booleans()), max_size=60),
+    flight=st.integers(0, 100),
+)
+def test_what_is_given_back_costs_nobody_and_gains_at_most_what_drains_until_then(
+    window: tuple[int, int, int], steps: list[tuple[int, int, bool]], flight: int
+) -> None:
+    """Some requests are refused `flight` ticks after they took; the model counts the others alone."""
+    limit, bucket, model = Limit("any", ("user",), [Window(*window)]), Bucket(b"u", 1), Level(*window)
+    now, taken = Fraction(1000), list[tuple[Fraction, int]]()
+
+    def give_back(until: Fraction) -> None:
+        while taken and taken[0][0] + flight * TICK <= until:
+            at, cost = taken.pop(0)
+            limit.give_back(bucket, cost, float(at + flight * TICK))
+
+    for ticks, cost, is_refused in steps:
+        now += ticks * TICK
+        give_back(now)
+        if limit.wait(bucket, cost, float(now)) == 0:
+            limit.take(bucket, cost, float(now))
+            if is_refused:
+                taken.append((now, cost))
+            else:
+                model.flow(now)
+                model.level += cost
+    give_back(now + flight * TICK)
+    now += flight * TICK
+    model.flow(now)
+    owed = max(bucket.drained[0] - float(now), 0.0)
+    alone = model.level / model.rate
+    assert alone - flight * TICK <= owed <= alone
 
 
 @given(back=st.floats(0, 1e9), cost=st.integers(1, 4))
@@ -249,7 +284,7 @@ def test_requests_on_their_way_use_the_limit_that_they_met_after_others_took_its
         bucket = limit.buckets.find(b"u%d" % (number % 3), now)
         if limit.wait(bucket, 1, now) == 0:
             limit.take(bucket, 1, now)
-            limit.give_back(bucket, 1, now, now)
+            limit.give_back(bucket, 1, now)
         assert all(limit.left(bucket, window, now)[0] >= 0 for window in range(len(limit.windows)))
 
 

@@ -94,17 +94,19 @@ def test_a_request_takes_of_every_limit_or_of_none(
         ] == counts
 
 
-def test_what_the_network_granted_is_given_back_less_what_has_drained_since() -> None:
-    network = Limit("net", ("network",), [Window(1, 1, 10)])
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.25, 5.0])
+def test_what_the_network_granted_is_given_back_whole_however_long_the_verdicts_took(seconds: float) -> None:
+    network = Limit("net", ("network",), [Window(100, 1, 100)])
     user = Limit("each", ("user",), [Window(1, 1e9, 1)])
     route, principal = RouteLimits("r", [network, user]), caller(1)
     assert ask(route, "192.0.2.1", principal, 0.0)
-    hold = LimitReservation(route, CallerKeys("192.0.2.1"), 0.0)
-    hold.enter()
-    with pytest.raises(LimitExceeded):
-        hold.settle(principal, 0.25)  # the caller took a quarter of a second to authenticate
-    bucket = network.buckets.every()[0]
-    assert bucket.drained == [1.25]
+    holds = [LimitReservation(route, CallerKeys("192.0.2.1"), 10.0) for _ in range(100)]
+    for hold in holds:
+        hold.enter()
+    for hold in holds:
+        with pytest.raises(LimitExceeded):
+            hold.settle(principal, 10.0 + seconds)
+    assert network.left(network.buckets.every()[0], 0, 10.0 + seconds)[0] == 100
 
 
 def test_a_hold_settles_once_whatever_is_asked_again() -> None:

@@ -138,14 +138,55 @@ def test_a_request_dearer_than_a_lease_passes_all_the_same() -> None:
     assert passed == 2
 
 
+def give_back(process: Process, now: float, cost: int = 1) -> None:
+    process.limit.give_back(process.bucket(now), cost, now)
+
+
 def test_what_is_given_back_can_be_taken_again() -> None:
     store, one = Store(), Process(1)
     for _ in range(50):
         assert one.ask(5.0) == 1
-        one.limit.give_back(one.bucket(5.0), 1, 5.0, 5.0)
+        give_back(one, 5.0)
         one.exchange(store, 5.0)
     one.exchange(store, 5.0, last=True)
     assert store.counted == 0
+
+
+@pytest.mark.parametrize("cost", [1, 3])
+def test_what_is_given_back_can_be_taken_again_before_the_store_has_answered(cost: int) -> None:
+    store, one = Store(), Process(1)
+    assert one.ask(5.0, 1, cost) == 1
+    (under_way,) = one.book.asks(5.0)
+    for _ in range(50):
+        assert one.ask(5.0, 1, cost) == 1
+        give_back(one, 5.0, cost)
+    one.book.granted(under_way, store.exchange(under_way, 5.0), 5.0)
+    one.exchange(store, 5.0, last=True)
+    assert store.counted == cost
+
+
+@pytest.mark.parametrize("cost", [1, 3])
+def test_what_is_given_back_can_be_taken_again_while_the_store_is_away(cost: int) -> None:
+    one = Process(2)
+    one.book.is_away = True
+    for _ in range(50):
+        assert one.ask(5.0, 1, cost) == 1
+        give_back(one, 5.0, cost)
+    assert one.ask(5.0, 99) == BURST / 2
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_lease_that_is_given_back_while_the_store_is_away_is_the_lease_of_before(closed: bool) -> None:
+    store, one = Store(), Process(1, closed=closed)
+    one.ask(5.0)
+    one.exchange(store, 5.0)
+    held = one.book.held
+    assert held > 0
+    one.book.is_away = True
+    for _ in range(50):
+        assert one.ask(5.0) == 1
+        give_back(one, 5.0)
+    assert one.book.held == held
 
 
 class Replicas(RuleBasedStateMachine):
@@ -169,6 +210,21 @@ class Replicas(RuleBasedStateMachine):
     @rule(which=st.integers(0, 2), times=st.integers(1, 30))
     def requests_come(self, which: int, times: int) -> None:
         self.passed += self.of(which).ask(self.now, times)
+
+    @rule(which=st.integers(0, 2), times=st.integers(1, 30))
+    def requests_come_that_another_limit_refuses(self, which: int, times: int) -> None:
+        process = self.of(which)
+        for _ in range(times):
+            if process.ask(self.now):
+                give_back(process, self.now)
+
+    @rule(which=st.integers(0, 2), seconds=st.sampled_from([0.01, 0.5]))
+    def a_request_is_refused_after_an_exchange(self, which: int, seconds: float) -> None:
+        process = self.of(which)
+        if process.ask(self.now):
+            process.exchange(self.store, self.now)
+            self.now += seconds
+            give_back(process, self.now)
 
     @rule(seconds=st.sampled_from([0.01, 0.1, 0.5, 2.0]))
     def time_passes(self, seconds: float) -> None:
