@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from config.extras import is_admin_token
 from config.rereading import reread
 from gateway.faults import AdminHostRefused, AdminTokenRefused
+from gateway.logs import quoted
 from gateway.logs.limited import LimitedEvents
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Access:
         else:
             return
         self._count(reason)
-        host = head.first.get(b"host", b"").decode("ascii", "backslashreplace")[:_LOGGED]
+        host = quoted(head.first.get(b"host", b"").decode("latin-1"), _LOGGED)
         self._events.warning("admin_refused", key=reason, reason=reason, host=host, peer=peer)
 
 

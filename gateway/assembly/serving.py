@@ -11,6 +11,7 @@ from authcore.store.changes import Hearing
 from gateway.assembly.browsers import cookie_places, csrf_tokens
 from gateway.assembly.signing import build_signing
 from gateway.assembly.trail import refusal_recorder
+from gateway.logs import quoted
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.admission import Admission
 from gateway.proxy.authorizer import Authorizer
@@ -155,7 +156,7 @@ def _unreadable_hops(metrics: Metrics) -> Callable[[str, str, str, str], None]:
             field=field,
             part=part,
             peer=peer,
-            element=element[:_ELEMENT_CHARACTERS].encode("ascii", "backslashreplace").decode("ascii"),
+            element=quoted(element, _ELEMENT_CHARACTERS),
             advice=_UNREADABLE[part],
         )
 

@@ -10,6 +10,6 @@ Laws:
 
 from gateway.logs.access import AccessLog, Record
 from gateway.logs.events import configure
-from gateway.logs.redaction import masked, redacted_query
+from gateway.logs.redaction import masked, quoted, redacted_query
 
-__all__ = ["AccessLog", "Record", "configure", "masked", "redacted_query"]
+__all__ = ["AccessLog", "Record", "configure", "masked", "quoted", "redacted_query"]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Record = dict[str, object]
 
 BATCH: Final = 128
-_QUOTING: Final = ("path", "query", "detail", "shadow_detail")
-"""Fields that may quote what the client sent or the text of an error."""
+_QUOTING: Final = ("request_id", "method", "path", "query", "detail", "shadow_detail")
+"""Fields that may quote what the client or a proxy sent, or the text of an error."""
 
 
 class AccessLog:

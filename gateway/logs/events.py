@@ -10,6 +10,7 @@ import orjson
 import structlog
 
 from authcore.store.failures import classify, is_of_connections
+from gateway.logs.redaction import masked
 from gateway.logs.text import escaped, spelled_out
 from gateway.logs.writer import MAX_PENDING, Writer, standard_output
 
@@ -94,8 +95,8 @@ class _Queued:
         self._writer = writer
 
     def write(self, line: bytes, /) -> int:
-        """Queue a line."""
-        self._writer.put(1, lambda: line, most=_EVENTS_PENDING)
+        """Queue a line, with what looks like a credential masked: an event may quote a client or an upstream."""
+        self._writer.put(1, lambda: masked(line.decode()).encode(), most=_EVENTS_PENDING)
         return len(line)
 
     def flush(self) -> None:

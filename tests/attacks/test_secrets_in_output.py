@@ -55,6 +55,7 @@ async def serving(world: World, upstream: Upstream) -> AsyncIterator[tuple[Proce
             "GATEWAY_UPSTREAM_URL": f"http://127.0.0.1:{upstream.port}",
             "GATEWAY_LOG_LEVEL": "debug",
             "GATEWAY_PASSWORD_COST": "4",
+            "GATEWAY_TRUSTED_PROXIES": "127.0.0.0/8",
         },
     )
     assert process.stdout is not None
@@ -106,6 +107,11 @@ async def test_nothing_secret_leaves_by_log_metric_or_error(world: World, upstre
                 ),
                 post("/api/auth/logout", {"refresh_token": handed_out["refresh_token"]}),
                 request("POST", "/api/auth/login", "Content-Encoding: gzip", body=wrong.encode()),
+                get("/health", f"X-Forwarded-For: {world.api_key}"),
+                get("/health", f"Forwarded: proto={world.api_key};host={world.api_key}"),
+                get("/health", f"X-Forwarded-Host: {world.api_key}%"),
+                get("/health", f"X-Request-ID: {world.api_key}"),
+                request(world.api_key, "/health"),
             ):
                 answer = await client.exchange(raw)
                 if answer.status != 200:
@@ -117,11 +123,15 @@ async def test_nothing_secret_leaves_by_log_metric_or_error(world: World, upstre
             metrics = (await client.exchange(get("/metrics", bearer(ADMIN_TOKEN)))).body
             answers += (await client.exchange(get("/metrics", bearer(ADMIN_TOKEN[:-1])))).body
             ready = (await client.exchange(get("/readyz"))).body
+            foreign_host = f"GET /readyz HTTP/1.1\r\nHost: {world.api_key}\r\n\r\n"
+            answers += (await client.exchange(foreign_host.encode())).body
         process.terminate()
         assert process.stdout is not None
         log = await asyncio.wait_for(process.stdout.read(), 2 * PATIENCE)
         assert await process.wait() == 0
     assert log.count(b'"request"') > 10
+    for event in (b'"forwarded_unreadable"', b'"admin_refused"'):
+        assert event in log
     assert b"gateway_admin_refusals_total" in metrics
     secrets = [
         ADMIN_TOKEN,

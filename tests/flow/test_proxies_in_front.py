@@ -76,3 +76,14 @@ async def test_what_cannot_be_read_is_reported_as_what_it_should_be(
     assert (event["field"], event["part"], event["element"]) == (field, part, element)
     assert advice in event["advice"]
     assert upstream.requests[0].one("X-Forwarded-Proto") == "http"
+
+
+@pytest.mark.parametrize("before", ["", "x" * 50])
+async def test_a_credential_that_a_proxy_states_as_an_address_is_masked_before_it_is_cut(
+    start: Start, world: World, before: str
+) -> None:
+    gate = await start(trusted_proxies=TRUSTED)
+    with capture_logs() as events:
+        await ask(gate, get("/health", f"X-Forwarded-For: {before}{world.api_key}"))
+    (event,) = [one for one in events if one["event"] == "forwarded_unreadable"]
+    assert event["element"] == f"{before}***"
