@@ -194,6 +194,7 @@ def _ended(exchange: Exchange, now: float) -> Ended:
     known = principal is not None and principal is not ANONYMOUS
     return Ended(
         own_id=exchange.own_id,
+        request_id=masked(exchange.request_id.decode("ascii")),
         context=None if parsed is None else parsed.trace,
         ended_at=time.time(),
         started=exchange.started,
@@ -201,7 +202,7 @@ def _ended(exchange: Exchange, now: float) -> Ended:
         sent=exchange.sent,
         headed=exchange.headed,
         ended=now,
-        method=exchange.head.method.decode("ascii"),
+        method=masked(exchange.head.method.decode("ascii")),
         path="" if target is None else masked(target.path),
         status=exchange.status,
         route="" if route is None else route.name,

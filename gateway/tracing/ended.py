@@ -17,6 +17,7 @@ class Ended:
 
     Attributes:
         own_id: The gateway's id of the request; its second half is the id of the upstream's span.
+        request_id: The id that the log, the answer and the upstream have.
         context: The trace it belonged to; None if it began one.
         ended_at: POSIX seconds.
         started: Monotonic seconds, as are ``decided``, ``sent``, ``headed`` and ``ended``; 0 for a phase not reached.
@@ -37,6 +38,7 @@ class Ended:
     """
 
     own_id: bytes
+    request_id: str
     context: Context | None
     ended_at: float
     started: float

@@ -195,7 +195,7 @@ def _of_request(ended: Ended) -> dict[str, str | int]:
         "gateway.route": ended.route,
         "gateway.credential": ended.credential,
         "gateway.reason": ended.reason,
-        "gateway.request_id": ended.own_id.decode("ascii"),
+        "gateway.request_id": ended.request_id,
         "user.id": "" if ended.user_id is None else str(ended.user_id),
         "gateway.organization_id": "" if ended.organization_id is None else str(ended.organization_id),
     }

@@ -17,6 +17,7 @@ from config.load import ConfigError, load_settings
 from gateway.tracing import spans as tracing
 from gateway.tracing.spans import SpanSender
 from tests.observe.collecting import Collector, attributes, listening
+from tests.observe.recording import Written, records
 from tests.observe.scraping import scraped, value
 from tests.observe.traces import PARENT, TRACE, VALID
 from tests.support.calls import ask, bearer, get
@@ -79,6 +80,21 @@ async def test_a_request_is_one_server_span_with_a_child_for_each_phase(
     assert moments == sorted(moments)
     assert client.end_time_unix_nano == server.end_time_unix_nano
     await counted(gateway, outcome="sent")
+
+
+async def test_a_span_has_the_request_id_of_the_log_where_a_trusted_proxy_gave_it(
+    start: Start, collector: Collector, written: Written
+) -> None:
+    gateway = await start(
+        trace={"endpoint": collector.url}, trusted_proxies=["127.0.0.0/8"], log={"access": True}
+    )
+    answer = await ask(gateway, get("/health", f"traceparent: {VALID}", "X-Request-ID: edge-id-0001"))
+    await ask(gateway, get("/health", f"traceparent: {VALID}"))
+    await collector.received(2)
+    first, second = [record["request_id"] for record in await records(gateway, written)]
+    spans = [attributes(span)["gateway.request_id"] for span in collector.spans if span.name == "GET public"]
+    assert spans == [first, second]
+    assert answer.one("X-Request-ID") == first == "edge-id-0001"
 
 
 async def test_a_refusal_and_a_failure_say_why(
