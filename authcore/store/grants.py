@@ -7,6 +7,7 @@ Laws:
 - A test revokes each right in turn: some statement needs it, and no statement needs another.
 - The audit trail may be read, and is written by calling ``FUNCTIONS``: no row of it can be changed or deleted.
 - Triggers need no right here: what they write they write with the rights of their owner (SECURITY DEFINER).
+- Rights are given to one role that is there. PostgreSQL reads "public" as every role, in quotes too.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ OWN: Final = (
 )
 ADDED_TO: Final = ("gateway_used_tickets", "gateway_api_key_parents", "gateway_sso_sessions")
 """Tables of the gateway whose rows are inserted and deleted, and never updated."""
+_ROLE: Final = "SELECT quote_ident($1::text)::regrole"
+"""It fails as GRANT does where there is no such role; ``public`` and ``none`` never are roles."""
 FUNCTIONS: Final = ("gateway_audit_append(uuid, bigint, jsonb)", "gateway_audit_upkeep(integer)")
 """Functions that statements call, which have the rights of their owner."""
 
@@ -81,16 +84,19 @@ async def statements_on(connection: Any, role: str) -> list[str]:
 
     Raises:
         SchemaUnfit: There is no such schema, or there are several.
+        asyncpg.UndefinedObjectError: There is no such role.
     """
+    schema = await namespaces.home(connection)
+    await connection.fetchval(_ROLE, role)
     database = await connection.fetchval("SELECT current_database()::text")
-    return statements(database, await namespaces.home(connection), role)
+    return statements(database, schema, role)
 
 
 async def grant(connection: Any, role: str) -> list[str]:
     """Give `role` what it needs, in the caller's transaction, and return the statements.
 
     Raises:
-        SchemaUnfit: As :func:`statements_on`.
+        SchemaUnfit, asyncpg.UndefinedObjectError: As :func:`statements_on`.
     """
     given = await statements_on(connection, role)
     for statement in given:

@@ -81,11 +81,29 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
     sys.exit(code)
 
 
+def _one_role(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
+    """Refuse what PostgreSQL does not read as the name of a role, in quotes either.
+
+    Raises:
+        click.BadParameter: it is empty, or a word for all roles or none.
+    """
+    if name == "public":
+        raise click.BadParameter(
+            "public stands for every role of the database; name the one role that serves"
+        )
+    if name in {"", "none"}:
+        raise click.BadParameter("name the role that serves: the user of GATEWAY_DATABASE_URL")
+    return name
+
+
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; fail when something is pending.")
 @click.option("--remove-triggers", is_flag=True, help="Only remove the triggers that tell of changed rows.")
 @click.option(
-    "--grant-to", metavar="ROLE", help="Afterwards give ROLE the rights that serving needs, and no others."
+    "--grant-to",
+    metavar="ROLE",
+    callback=_one_role,
+    help="Afterwards give ROLE the rights that serving needs, and no others.",
 )
 @click.option(
     "--print-grants", is_flag=True, help="With --grant-to: only print the statements that give them."

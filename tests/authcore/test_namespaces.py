@@ -104,7 +104,7 @@ async def test_rights_are_given_where_the_tables_are(
     await migrate(database_url)
     await connection.execute("SET search_path = gw, public")
     assert await home(connection) == "public"
-    assert '"public"."users"' in " ".join(await statements_on(connection, "somebody"))
+    assert '"public"."users"' in " ".join(await statements_on(connection, "pg_monitor"))
 
 
 async def test_a_path_that_leads_nowhere_is_named(database_url: str) -> None:

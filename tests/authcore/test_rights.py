@@ -14,7 +14,7 @@ from authcore.errors import StoreUnavailable
 from authcore.store.grants import grant
 from authcore.store.kinds import Kind
 from authcore.store.rights import NEEDS, Right, lacking
-from tests.support.databases import execute, finish
+from tests.support.databases import execute, fetch, finish
 from tests.support.domain import open_store
 from tests.support.schemas import statements
 
@@ -39,6 +39,21 @@ def role(migrated_url: str) -> Iterator[str]:
     finish(give())
     yield name
     finish(execute(migrated_url, f"DROP OWNED BY {name}", f"DROP ROLE {name}"))
+
+
+@pytest.mark.parametrize("name", ["public", "none", "", "nobody_here"])
+async def test_rights_are_given_to_nobody_but_a_role_that_is_there(migrated_url: str, name: str) -> None:
+    before = await acl(migrated_url)
+    connection = await asyncpg.connect(migrated_url)
+    with pytest.raises(asyncpg.PostgresError):
+        await grant(connection, name)
+    await connection.close()
+    assert await acl(migrated_url) == before
+
+
+async def acl(url: str) -> str:
+    """The rights on all tables."""
+    return str(await fetch(url, "SELECT array_agg((oid, relacl)::text ORDER BY oid) FROM pg_class"))
 
 
 def as_role(url: str, role: str) -> str:

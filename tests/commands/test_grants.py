@@ -83,3 +83,32 @@ def test_printing_needs_a_role(run: Run, database_url: str) -> None:
     result = run("migrate", "--print-grants", GATEWAY_DATABASE_URL=database_url)
     assert result.exit_code == 2
     assert "--grant-to" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["public", "none", ""])
+@pytest.mark.parametrize("printed", [(), ("--print-grants",)])
+def test_a_word_that_is_no_role_to_postgresql_is_a_usage_error(
+    run: Run, database_url: str, role: str, name: str, printed: tuple[str, ...]
+) -> None:
+    result = run("migrate", "--grant-to", name, *printed, GATEWAY_DATABASE_URL=database_url)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "name the" in result.stderr
+
+
+def test_no_statements_are_printed_for_a_role_that_is_not_there(run: Run, database_url: str) -> None:
+    assert run("migrate", GATEWAY_DATABASE_URL=database_url).exit_code == 0
+    result = run("migrate", "--grant-to", "nobody_here", "--print-grants", GATEWAY_DATABASE_URL=database_url)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert 'role "nobody_here" does not exist' in result.stderr
+
+
+def test_a_role_with_a_name_that_has_to_be_quoted_gets_the_rights(run: Run, database_url: str) -> None:
+    for name in (f'PUBLIC "{uuid4().hex[:8]}"', "7" * 8, "-", "Current_User"):
+        quoted = '"' + name.replace('"', '""') + '"'
+        finish(execute(database_url, f"CREATE ROLE {quoted}"))
+        try:
+            result = run("migrate", "--grant-to", name, GATEWAY_DATABASE_URL=database_url)
+            assert result.exit_code == 0, result.stderr
+            assert has(database_url, name, "users", "SELECT")
+        finally:
+            finish(execute(database_url, f"DROP OWNED BY {quoted}", f"DROP ROLE {quoted}"))
