@@ -5,6 +5,7 @@ Laws:
 - A parameter of libpq is honoured, left out as it changes nothing here, or refused by its name; none is passed to the
   server, which knows none of them. Any other parameter is a setting of the server, such as ``search_path``.
 - What follows the ``?`` wins over what stands before it, as in libpq.
+- A ``+`` is a plus everywhere: the URL is percent-encoded and is no form. A test has libpq itself read the same URLs.
 - No message has a part of the URL in it but the name of a parameter: the rest may be of a password.
 """
 
@@ -14,7 +15,7 @@ import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,7 +61,8 @@ class DatabaseUrl:
     @property
     def dsn(self) -> str:
         """URL of the parameters alone."""
-        return f"postgresql://?{urlencode(self.parameters)}" if self.parameters else "postgresql://"
+        query = urlencode(self.parameters, quote_via=quote)
+        return f"postgresql://?{query}" if query else "postgresql://"
 
 
 _FORM: Final = (
@@ -184,12 +186,8 @@ def parse(url: str) -> DatabaseUrl:
         application_name=query.pop("application_name", None),
         parameters=query,
     )
-    texts = (
-        found.user,
-        found.password,
-        found.database,
-        *(text for key, text in query.items() if key not in _FILES),
-    )
+    rest = (text for key, text in query.items() if key not in _FILES)
+    texts = (found.user, found.password, found.database, *rest)
     if any("\0" in (part or "") for part in texts):
         raise UrlRefused("has a NUL in it")
     return found
@@ -205,15 +203,18 @@ def problem_of(url: str) -> str | None:
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    try:
-        return parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text))
-    except ValueError:
-        raise UrlRefused(_FORM) from None
+    """Return the parameters behind the ``?``, decoded: one ``=`` in each, and at most one ``&`` behind the last."""
+    parts = [part.partition("=") for part in text.removesuffix("&").split("&")] if text else []
+    if any(not (name and equals) for name, equals, _ in parts):
+        raise UrlRefused(_FORM)
+    if any("=" in value for _, _, value in parts):
+        raise UrlRefused("has a second = in a parameter behind the ?; an = in a value is written %3D")
+    return [(unquote(name), unquote(value)) for name, _, value in parts]
 
 
 def _honoured(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the parameters that are honoured. The last one of a name wins, and an empty one counts as not set."""
-    found = {key: value for key, value in pairs if value}
+    found = {key: value for key, value in dict(pairs).items() if value}
     if found.get("ssl") == "true":  # as of JDBC; libpq reads it in URLs too
         del found["ssl"]
         found.setdefault("sslmode", "require")

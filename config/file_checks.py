@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
+from authcore.database_url import UrlRefused, parse
 from config.files import unreadable
 from config.tls_checks import admin_tls, listener_tls, upstream_tls
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from config.checks import Check
     from config.settings import Settings
@@ -45,14 +46,23 @@ def serving_files(settings: Settings, refused: Collection[str] = ()) -> Iterator
         ("GATEWAY_LIMITS_URL", settings.limits.url, _OF_REDIS),
     ):
         if url is not None and name not in refused:
-            for problem in _unreadable(url.get_secret_value(), parameters):
+            for problem in _unreadable(_parameters(url.get_secret_value()), parameters):
                 yield name, f"{problem}; check the path in the URL, and that this user may read the file"
 
 
-def _unreadable(url: str, parameters: tuple[str, ...]) -> Iterator[str]:
+def _parameters(url: str) -> Mapping[str, str]:
+    """Return the parameters of a URL as its reader decodes them: redis-py as a form, where a ``+`` is a space."""
+    if not url.startswith("postgres"):
+        return dict(parse_qsl(url.partition("?")[2].partition("#")[0]))
+    try:
+        return parse(url).parameters
+    except UrlRefused:  # another check says so
+        return {}
+
+
+def _unreadable(given: Mapping[str, str], parameters: tuple[str, ...]) -> Iterator[str]:
     """Yield each file of a URL's parameters that cannot be read, without its path: the URL is a secret."""
-    query = parse_qs(url.partition("?")[2].partition("#")[0])
     for parameter in parameters:
-        for path in query.get(parameter, ()):
-            if (why := unreadable(Path(path))) is not None:
-                yield f"the file of {parameter} cannot be read: {why}"
+        path = given.get(parameter)
+        if path is not None and (why := unreadable(Path(path))) is not None:
+            yield f"the file of {parameter} cannot be read: {why}"

