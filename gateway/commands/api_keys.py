@@ -12,6 +12,7 @@ from authcore.identity.api_keys import PREFIX
 from authcore.moments import moment
 from gateway.commands.listing import Field, listed
 from gateway.commands.opening import HEARD, administer, at_desk, id_of, note, run_with
+from gateway.commands.parameters import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,22 +23,6 @@ if TYPE_CHECKING:
     from authcore.store.rows import ApiKeyListing
     from gateway.commands.listing import Row
     from gateway.commands.opening import Opened
-
-
-class Moment(click.ParamType[datetime]):
-    """Parameter type of a moment in RFC 3339 with an offset: without one, the time zone would have to be guessed."""
-
-    name = "date-time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Parse `value`."""
-        try:
-            moment = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a moment such as 2030-12-31T23:59:59Z", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"{value!r} has no time zone; write 2030-12-31T23:59:59Z", param, ctx)
-        return moment
 
 
 @click.group("api-keys")

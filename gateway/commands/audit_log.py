@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import sys
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -16,44 +15,18 @@ from authcore.store.trail import TrailFilter
 from authcore.trail import Event, Outcome, Place
 from gateway.commands.listing import Field, as_text, json_option, listed
 from gateway.commands.opening import id_of, note, run_with
+from gateway.commands.parameters import ROW_NUMBER, Moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from authcore.trail import ChainedRow
     from gateway.commands.listing import Row
     from gateway.commands.opening import Opened
 
-_AGO: Final = re.compile(r"([0-9]{1,6})([mhd])")
-_UNITS: Final = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _PLACE: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 MOST: Final = 10_000
-
-
-class When(click.ParamType[datetime]):
-    """Parameter type of a moment: RFC 3339 with an offset, or so long ago (``90m``, ``24h``, ``7d``)."""
-
-    name = "moment"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Parse `value`."""
-        moment = _read(str(value))
-        if moment is None:
-            way = "write 2026-11-28T03:00:00Z, or 90m, 24h, 7d for so long ago"
-            self.fail(f"{value!r} is no moment; {way}", param, ctx)
-        return moment
-
-
-def _read(text: str) -> datetime | None:
-    """Return the moment that `text` is; None if it is none, or has no time zone."""
-    ago = _AGO.fullmatch(text)
-    try:
-        if ago is not None:
-            return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
-        moment = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        return None
-    return None if moment.tzinfo is None else moment
 
 
 class NotedRow(click.ParamType[Place]):
@@ -85,14 +58,16 @@ def audit_log() -> None:
 
 
 @audit_log.command("list")
-@click.option("--since", type=When(), help="From then on: 2026-11-28T03:00:00Z, or 90m, 24h, 7d ago.")
-@click.option("--until", type=When(), help="Before then.")
+@click.option(
+    "--since", type=Moment(ago=True), help="From then on: 2026-11-28T03:00:00Z, or 90m, 24h, 7d ago."
+)
+@click.option("--until", type=Moment(ago=True), help="Before then.")
 @click.option("--user", help="What this user did, or what was done to them: the e-mail or id.")
 @click.option("--email", help="The e-mail that a sign-in named.")
 @click.option("--organization", help="Only of this one: its id, slug or name.")
 @click.option("--event", type=click.Choice([one.value for one in Event]), help="Only this event.")
 @click.option("--outcome", type=click.Choice([one.value for one in Outcome]), help="Only this outcome.")
-@click.option("--before", type=click.IntRange(1), metavar="SEQ", help="Only rows with a lower number.")
+@click.option("--before", type=ROW_NUMBER, metavar="SEQ", help="Only rows with a lower number.")
 @click.option("--limit", type=click.IntRange(1, MOST), default=100, show_default=True, help="Rows at most.")
 @listed(
     Field("seq", "its number"),

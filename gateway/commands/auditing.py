@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.commands.opening import note
+from gateway.commands.parameters import FiniteRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,8 +64,8 @@ def _bound(name: str, between: click.ParamType[Any], default: float, meaning: st
     "--known-email", default="", metavar="EMAIL", help="An account, to compare with e-mails that have none."
 )
 @_bound("--requests", click.IntRange(1, 10_000), 400, "Requests at most.")
-@_bound("--rate", click.FloatRange(0.1, 1000), 20, "Requests a second at most.")
-@_bound("--timeout-seconds", click.FloatRange(0.1, 60), 10, "Until an answer is given up.")
+@_bound("--rate", FiniteRange(0.1, 1000), 20, "Requests a second at most.")
+@_bound("--timeout-seconds", FiniteRange(0.1, 60), 10, "Until an answer is given up.")
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "sarif"]), default="text", show_default=True
 )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from gateway.commands.parameters import host_and_port
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,10 +35,10 @@ def _address(
 ) -> tuple[str, int] | None:
     if value is None:
         return None
-    host, _, port = value.rpartition(":")
-    if not port.isdigit() or int(port) not in _PORT:
+    address = host_and_port(value, usual="127.0.0.1", ports=_PORT)
+    if address is None:
         raise click.BadParameter("should be host:port, such as 127.0.0.1:8082")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return address
 
 
 def _method(_context: click.Context, _parameter: click.Parameter, value: str) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 import click
 
 from gateway.commands.opening import settings_for
+from gateway.commands.parameters import FiniteRange
 
 _OK: Final = 200
 _MOST_BYTES: Final = 2000
@@ -19,7 +20,7 @@ _MOST_BYTES: Final = 2000
 
 @click.command()
 @click.option("--ready", is_flag=True, help="Ask whether it can do its job, not only whether it lives.")
-@click.option("--timeout-seconds", type=click.FloatRange(0.1, 60), default=3, show_default=True)
+@click.option("--timeout-seconds", type=FiniteRange(0.1, 60), default=3, show_default=True)
 def health(*, ready: bool, timeout_seconds: float) -> None:
     """Ask the gateway that listens on GATEWAY_ADMIN_LISTEN whether it is alive; print its answer."""
     admin = settings_for(frozenset()).admin

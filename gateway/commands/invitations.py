@@ -10,9 +10,9 @@ import click
 from authcore.accounts.invitations import Invitations
 from authcore.errors import RoleUnknown
 from authcore.trail import Event
-from gateway.commands.api_keys import Moment
 from gateway.commands.listing import Field, listed, text_of
 from gateway.commands.opening import DATABASE, SECRET, id_of, note, run_with
+from gateway.commands.parameters import Moment
 from gateway.commands.tokens import tokens_of
 
 if TYPE_CHECKING:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gateway.commands.opening import Opened
 
 _NONE: Final = "none"
+_DIGITS: Final = 20
+"""More than any number of requests has; Python reads no number of thousands of digits."""
 
 
 class Amount(click.ParamType["int | str"]):
@@ -34,7 +36,7 @@ class Amount(click.ParamType["int | str"]):
         text = str(value)
         if text == _NONE:
             return text
-        if not (text.isascii() and text.isdigit() and int(text) <= MOST):
+        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS and int(text) <= MOST):
             self.fail(f"{text!r} is neither a number of requests up to {MOST} nor {_NONE}", param, ctx)
         return int(text)
 
