@@ -43,6 +43,7 @@ _REFS: Final = "#/components/schemas/{model}"
 _OF_ACCESS: Final = (
     errors.CredentialMissing(),
     errors.CredentialMalformed(),
+    errors.CredentialAmbiguous(),
     errors.TokenRejected(),
     errors.UserDisabled(),
 )

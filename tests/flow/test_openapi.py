@@ -148,6 +148,21 @@ async def test_a_refusal_that_everybody_meets_is_described_everywhere(world: Wor
             holds(document, method, path, unavailable)
 
 
+async def test_what_cannot_be_decided_on_is_refused_as_described(world: World, start: Start) -> None:
+    gate = await start(world.url)
+    document = await described(gate)
+    root = bearer(world.token(world.root))
+    for (method, path), operation in operations(document).items():
+        ambiguous = ((root, root), ("X-API-Key: a", "X-API-Key: b"))
+        for lines in ambiguous if operation["security"] else ():
+            answer = await ask(gate, request(method, path.replace("{id}", str(uuid4())), *lines))
+            is_refusal(answer, 400, "More than one credential of the same kind")
+            holds(document, method, path, answer)
+        for bad in ("%00", "%2e%2e", "a%2fb", "%ff", "%zz") if "{id}" in path else ():
+            answer = await ask(gate, request(method, path.replace("{id}", bad), root))
+            holds(document, method, path, answer)
+
+
 async def test_bodies_are_refused_as_described(world: World, start: Start) -> None:
     gate = await start(world.url)
     document = await described(gate)
