@@ -122,6 +122,7 @@ def retry_policy(words: Words) -> RetryPolicy | None:
         on_stale=STALE in when,
         on_connect=CONNECT in when,
         on_reset=RESET in when,
+        on_timeout=bool(when),  # without a cause nothing is sent twice, whatever an attempt may take
         statuses=frozenset(int(word) for word in when if word.isdecimal()),
         attempts=words["retry_attempts"],
         try_seconds=words["retry_try_timeout_seconds"],

@@ -27,7 +27,7 @@ from gateway.proxy.streams import YOUNG_SECONDS
 from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, TryTimedOut
 from gateway.proxy.upstream_selection import UNREACHED, UpstreamSelection, asleep
 from gateway.traffic.deadline import Deadline
-from gateway.wire.faults import UpstreamFault, UpstreamLost
+from gateway.wire.faults import UpstreamFault
 from gateway.wire.messages import ProtocolError
 
 if TYPE_CHECKING:
@@ -82,7 +82,6 @@ class Attempts:
         "_retries",
         "_try",
         "_upstream",
-        "_was_stale",
         "causes",
         "repetition",
         "selection",
@@ -98,7 +97,6 @@ class Attempts:
         self._try: asyncio.TimerHandle | None = None  # when the attempt has taken too long
         self._retries = 0
         self._is_retry = False  # the present attempt is counted as a retry
-        self._was_stale = False
         self._pause = 0.0
         self.causes: list[str] = []
         self.repetition = Repetition(exchange.inbound, delivery.retry)
@@ -181,7 +179,8 @@ class Attempts:
                 fault = error
             finally:
                 self._end_try()
-            cause = "status" if fault is None else self._cause(fault, connection)
+            waits = self._delivery.wait_seconds > 0  # then it has waited for a connection already
+            cause = "status" if fault is None else self.repetition.cause(fault, connection, waits=waits)
             if fault is not None and not self._again(cause):
                 raise fault
             if connection is not None and connection.endpoint is not None and cause != "stale":
@@ -260,28 +259,11 @@ class Attempts:
             self._late = None
         return True
 
-    def _cause(self, fault: UpstreamFault, connection: UpstreamConnection | None) -> str:
-        """Return the cause for which a failed attempt is followed by another; empty if it is not."""
-        retry = self._delivery.retry
-        if self.repetition.is_over:
-            return ""
-        if connection is None:
-            waits = self._delivery.wait_seconds > 0  # then it has waited for a connection already
-            if retry is not None and retry.on_connect and not waits and isinstance(fault, UNREACHED):
-                return "connect"
-            return "timeout" if isinstance(fault, TryTimedOut) else ""
-        if isinstance(fault, UpstreamLost) and not connection.touched:
-            if connection.served > 1 and not self._was_stale and self.repetition.can_after_stale():
-                return "stale"
-            return "reset" if retry is not None and retry.on_reset and self.repetition.can() else ""
-        return "timeout" if isinstance(fault, TryTimedOut) and self.repetition.can() else ""
-
     def _again(self, cause: str, *, at_least: float = 0.0) -> bool:
         """Return whether another attempt may follow, and count it; it begins after ``_pause`` seconds."""
         retry, deadline = self._delivery.retry, self._deadline
         self._pause = 0.0
         if cause == "stale":
-            self._was_stale = True
             return True
         if not cause or retry is None or self._retries + 1 >= retry.attempts:
             return False

@@ -1,16 +1,21 @@
-"""Repetition of one request: whether it may be sent a second time, and what is stored for that."""
+"""Repetition of one request: whether it may be sent a second time and for which cause, and what is stored for that."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from gateway.proxy.stored_body import StoredBody
+from gateway.proxy.traffic_faults import TryTimedOut
+from gateway.proxy.upstream_selection import UNREACHED
 from gateway.traffic.retry import SAFE
+from gateway.wire.faults import UpstreamLost
 from gateway.wire.messages import BodyKind
 
 if TYPE_CHECKING:
     from gateway.traffic.retry import RetryPolicy
+    from gateway.wire.faults import UpstreamFault
     from gateway.wire.inbound import Inbound
+    from gateway.wire.upstream import UpstreamConnection
 
 _KEY: Final = b"idempotency-key"
 
@@ -24,11 +29,12 @@ class Repetition:
         harmless: A second request does no harm, by its method and its fields, and can be sent, by its body's size.
     """
 
-    __slots__ = ("_bodiless", "_inbound", "_retry", "body", "committed", "harmless")
+    __slots__ = ("_bodiless", "_inbound", "_retry", "_was_stale", "body", "committed", "harmless")
 
     def __init__(self, inbound: Inbound, retry: RetryPolicy | None) -> None:
         self._inbound = inbound
         self._retry = retry
+        self._was_stale = False
         self.body: StoredBody | None = None
         self.committed = False
         head = inbound.head
@@ -62,3 +68,27 @@ class Repetition:
         if retry is None or retry.on_stale:
             return (self._inbound.head.method in SAFE and self._bodiless) or self.can()
         return retry.on_reset and self.can()
+
+    def cause(self, fault: UpstreamFault, connection: UpstreamConnection | None, *, waits: bool) -> str:
+        """Return the cause for which a failed attempt may be followed by another; empty if it may not.
+
+        Args:
+            fault: How the attempt failed.
+            connection: The connection that it was sent on; None if there was none, and nothing was sent.
+            waits: The attempt has waited for a connection by another policy, so that it is not opened again.
+        """
+        retry = self._retry
+        if self.is_over:
+            return ""
+        if isinstance(fault, TryTimedOut):
+            may_follow = retry is not None and retry.on_timeout and (connection is None or self.can())
+            return "timeout" if may_follow else ""
+        if connection is None:
+            is_opened_again = retry is not None and retry.on_connect and not waits
+            return "connect" if is_opened_again and isinstance(fault, UNREACHED) else ""
+        if isinstance(fault, UpstreamLost) and not connection.touched:
+            if connection.served > 1 and not self._was_stale and self.can_after_stale():
+                self._was_stale = True
+                return "stale"
+            return "reset" if retry is not None and retry.on_reset and self.can() else ""
+        return ""

@@ -29,6 +29,7 @@ class RetryPolicy:
         on_reset: A connection that ended before any byte of a response is repeated.
         statuses: Responses with these statuses are repeated.
         attempts: Most attempts of one request, the first included.
+        on_timeout: An attempt that took longer than `try_seconds` is repeated.
         try_seconds: Longest time of one attempt, until the head of its response; 0 for no such bound.
         backoff_seconds: Bound of the first pause.
         backoff_max_seconds: Bound of any pause.
@@ -49,6 +50,7 @@ class RetryPolicy:
         "on_connect",
         "on_reset",
         "on_stale",
+        "on_timeout",
         "statuses",
         "try_seconds",
     )
@@ -59,6 +61,7 @@ class RetryPolicy:
         on_stale: bool = True,
         on_connect: bool = False,
         on_reset: bool = False,
+        on_timeout: bool = False,
         statuses: frozenset[int] = frozenset(),
         attempts: int = 2,
         try_seconds: float = 0.0,
@@ -72,6 +75,7 @@ class RetryPolicy:
         self.on_stale = on_stale
         self.on_connect = on_connect
         self.on_reset = on_reset
+        self.on_timeout = on_timeout
         self.statuses = statuses
         self.attempts = attempts
         self.try_seconds = try_seconds

@@ -368,6 +368,20 @@ async def test_a_route_has_its_own_policy_key_by_key(routed: RouteFileStart, ups
         assert all((message.one(FIELD) is not None) == (target == "/often") for message in flaky.seen)
 
 
+async def test_a_route_without_retries_has_none_for_its_upstreams_time_of_an_attempt(
+    routed: RouteFileStart, upstream: Upstream
+) -> None:
+    retry = "when: [503], repeat: idempotency-key, try_timeout_seconds: 0.3, backoff_seconds: 0.001"
+    gate = await routed((OWN % (upstream.port, 9)).replace("when: [503], backoff_seconds: 0.001", retry))
+    upstream.script = flaky = Flaky(SILENCE)
+    for target, times in (("/", 3), ("/never", 1)):
+        flaky.seen.clear()
+        raw = request("POST", target, "Idempotency-Key: 7", body=b"pay")
+        assert (await ask(gate, raw)).status == 504
+        await flaky.has(times)
+        assert len(flaky.seen) == times
+
+
 async def test_a_reload_keeps_the_counts_and_takes_the_new_bounds(
     routed: RouteFileStart, upstream: Upstream, tmp_path: Path
 ) -> None:

@@ -215,6 +215,21 @@ async def test_a_post_that_takes_too_long_is_504_and_sent_once(start: Start, ups
     assert flaky.methods == [b"POST"]
 
 
+@pytest.mark.parametrize("when", ["off", "stale", "503"])
+async def test_off_sends_nothing_twice_though_an_attempt_may_take_only_so_long(
+    start: Start, upstream: Upstream, when: str
+) -> None:
+    upstream.script = flaky = Flaky(SILENCE)
+    policy = {"retry_when": when, "retry_repeat": "idempotency-key", "retry_try_timeout_seconds": 0.3}
+    gateway = await start(upstream={**policy, "retry_attempts": 3, **EAGER})
+    times = 1 if when == "off" else 3
+    for raw in (get("/"), request("POST", "/", KEY, body=b"hi")):
+        flaky.seen.clear()
+        assert (await ask(gateway, raw)).status == 504
+        await flaky.has(times)
+        assert len(flaky.seen) == times
+
+
 async def test_a_short_retry_after_is_waited_for_and_a_long_one_is_the_clients(
     start: Start, upstream: Upstream
 ) -> None:
