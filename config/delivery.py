@@ -113,7 +113,11 @@ class RouteRetryEntry(_Policy):
         None, ge=0, le=16_777_216, description="Largest body that is stored for a repetition; 0: none is."
     )
     try_timeout_seconds: float | None = Field(
-        None, ge=0, le=86_400, allow_inf_nan=False, description="Of one attempt, until its head. 0: none."
+        None,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Of one attempt: connecting, and the upstream's silence. 0: none.",
     )
     backoff_seconds: Short | None = Field(None, description="Bound of the first pause, which doubles.")
     backoff_max_seconds: Short | None = Field(None, description="Bound of any pause.")

@@ -41,8 +41,8 @@ class Delivering(Group):
         ge=0,
         le=86_400,
         allow_inf_nan=False,
-        description="Longest time of one attempt, connecting included, until the head of its answer; then it is sent "
-        "again, or 504. 0: GATEWAY_UPSTREAM_HEAD_TIMEOUT_SECONDS alone.",
+        description="Longest time of one attempt: for connecting, and from the end of the request to the head of its "
+        "answer; then it is sent again, or 504. 0: GATEWAY_UPSTREAM_HEAD_TIMEOUT_SECONDS alone.",
     )
     retry_backoff_seconds: Short = Field(
         0.025,

@@ -9,6 +9,7 @@ attempt. Laws:
   a policy. Every other one needs room in the budget, an attempt that is left, and time.
 - What let the caller in may end while the request waits: an attempt that begins later than a stream is watched is
   judged again first.
+- A deadline that passes is the endpoint's silence only if the endpoint had the whole request for half of that time.
 - Errors of timers are thrown into the request where it waits, as a client's leaving is.
 - Whatever became of a request, it is counted out, and its timers end.
 """
@@ -20,11 +21,12 @@ import random
 import time
 from typing import TYPE_CHECKING, Final
 
+from gateway.proxy.attempt_timer import AttemptTimer
 from gateway.proxy.delivery import Delivered
 from gateway.proxy.repetition import Repetition
 from gateway.proxy.retry_after import seconds_after
 from gateway.proxy.streams import YOUNG_SECONDS
-from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, TryTimedOut
+from gateway.proxy.traffic_faults import BreakerOpen, DeadlinePassed, EndpointLate
 from gateway.proxy.upstream_selection import UNREACHED, UpstreamSelection, asleep
 from gateway.traffic.deadline import Deadline
 from gateway.wire.faults import UpstreamFault
@@ -35,10 +37,13 @@ if TYPE_CHECKING:
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.forward import Forwarder
     from gateway.proxy.upstreams import Upstream
+    from gateway.wire.flow import Sink
     from gateway.wire.messages import ResponseHead
     from gateway.wire.upstream import UpstreamConnection
 
 _REQUEST_TIMEOUT: Final = 408
+_LATE: Final = 0.5
+"""The share of the deadline after which an endpoint that has the whole request is late itself."""
 
 
 async def deliver(
@@ -80,7 +85,7 @@ class Attempts:
         "_late",
         "_pause",
         "_retries",
-        "_try",
+        "_timer",
         "_upstream",
         "causes",
         "repetition",
@@ -94,7 +99,7 @@ class Attempts:
         self._decided = exchange.decided  # when its caller was judged last
         self._deadline: Deadline | None = None
         self._late: asyncio.TimerHandle | None = None  # when the deadline passes
-        self._try: asyncio.TimerHandle | None = None  # when the attempt has taken too long
+        self._timer: AttemptTimer | None = None
         self._retries = 0
         self._is_retry = False  # the present attempt is counted as a retry
         self._pause = 0.0
@@ -112,7 +117,10 @@ class Attempts:
         Raises:
             DeadlinePassed: it is over already.
         """
-        seconds = self._delivery.deadline_seconds
+        seconds, retry = self._delivery.deadline_seconds, self._delivery.retry
+        try_seconds = 0.0 if retry is None else retry.try_seconds
+        if seconds or try_seconds:
+            self._timer = AttemptTimer(self._exchange.inbound.connection, try_seconds)
         if not seconds:
             return
         deadline = self._deadline = Deadline(self._exchange.started + seconds)
@@ -128,14 +136,16 @@ class Attempts:
             return
         is_owed = not (inbound.complete or inbound.expecting or inbound.held or inbound.sink is None)
         if is_owed:
-            self._throw(
+            inbound.connection.throw(
                 ProtocolError(_REQUEST_TIMEOUT, "the request did not arrive within the route's deadline")
             )
-        else:
-            self._throw(DeadlinePassed("the answer did not begin within the route's deadline"))
-
-    def _throw(self, error: Exception) -> None:
-        self._exchange.inbound.connection.throw(error)
+            return
+        late = "the answer did not begin within the route's deadline"
+        whole = None if self._timer is None else self._timer.whole_since
+        is_endpoint_late = whole is not None and (
+            time.monotonic() - whole >= _LATE * self._delivery.deadline_seconds
+        )
+        inbound.connection.throw(EndpointLate(late) if is_endpoint_late else DeadlinePassed(late))
 
     def over(self) -> None:
         """End the timers, and the retry if the last attempt was one."""
@@ -171,6 +181,8 @@ class Attempts:
                 if self.causes or self.selection.waited:
                     start = await self._judged(forwarder, connection, start)
                 head = start if deadline is None else start + deadline.line(time.monotonic())
+                if self._timer is not None and exchange.inbound.complete:
+                    self._timer.sent(time.monotonic())
                 if await forwarder.attempt(
                     exchange, self._upstream, self.selection.place, connection, head, self
                 ):
@@ -230,20 +242,23 @@ class Attempts:
         return connection
 
     def _begin_try(self) -> None:
-        retry = self._delivery.retry
-        if retry is not None and retry.try_seconds:
-            late = TryTimedOut("the head of the response did not come within the time of one attempt")
-            self._try = asyncio.get_running_loop().call_later(retry.try_seconds, self._throw, late)
+        if self._timer is not None:
+            self._timer.begin()
 
     def _end_try(self) -> None:
-        if self._try is not None:
-            self._try.cancel()
-            self._try = None
+        if self._timer is not None:
+            self._timer.over()
 
     def _end_retry(self) -> None:
         if self._is_retry:
             self._is_retry = False
             self._delivery.breaker.end_retry()
+
+    def towards(self, connection: UpstreamConnection) -> Sink:
+        """Return what the rest of the request's body is passed to, on its way to `connection`."""
+        body = self.repetition.body
+        sink: Sink = connection if body is None else body.towards(connection)
+        return sink if self._timer is None else self._timer.towards(sink)
 
     def accepts(self, response: ResponseHead) -> bool:
         """Return whether the client gets a final response; False if the request is to be sent again for its status."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from gateway.proxy.traffic_faults import DeadlinePassed
+from gateway.proxy.traffic_faults import DeadlinePassed, EndpointLate
 from gateway.traffic.outcomes import ANSWERED, RESET, TIMED_OUT
 from gateway.wire.faults import ExpectationUnanswered, UpstreamTimedOut
 
@@ -40,13 +40,17 @@ def observe_answer(cluster: Cluster, connection: UpstreamConnection, status: int
 
 
 def observe_fault(cluster: Cluster, connection: UpstreamConnection, fault: UpstreamFault) -> None:
-    """Report how an endpoint failed an exchange, unless it had merely closed a connection that was unused."""
+    """Report how an endpoint failed an exchange.
+
+    Nothing is reported if it had merely closed a connection that was unused, or if the time was not its own: it was
+    asked whether it wants the body, or a deadline passed that began long before it had the request.
+    """
     endpoint = connection.endpoint
     if endpoint is None:
         return
     if isinstance(fault, ExpectationUnanswered):
         return
-    if isinstance(fault, (UpstreamTimedOut, DeadlinePassed)):
+    if isinstance(fault, (UpstreamTimedOut, EndpointLate)):
         cluster.observed(endpoint, TIMED_OUT, 0, time.monotonic())
-    elif connection.touched or connection.served == 1:
+    elif not isinstance(fault, DeadlinePassed) and (connection.touched or connection.served == 1):
         cluster.observed(endpoint, RESET, 0, time.monotonic())

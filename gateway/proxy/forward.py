@@ -164,7 +164,7 @@ class Forwarder:
             if not inbound.complete:
                 exchange.stream = self._streams.begin(exchange)
                 connection.feed_from(inbound)
-                inbound.pipe(connection if body is None else body.towards(connection))
+                inbound.pipe(connection if attempts is None else attempts.towards(connection))
             response = await connection.response()
             while response.interim:
                 if attempts is not None:

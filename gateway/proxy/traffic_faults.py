@@ -25,7 +25,11 @@ class WaitedTooLong(UpstreamFault):
 
 
 class DeadlinePassed(UpstreamFault):
-    """The answer did not begin within the route's whole deadline."""
+    """The answer did not begin within the route's whole deadline. It says nothing about the endpoint."""
+
+
+class EndpointLate(DeadlinePassed):
+    """The same, where the endpoint had the whole request for at least half of the deadline: it was silent."""
 
 
 class TryTimedOut(UpstreamTimedOut):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.admin import admin
 from tests.support.calls import ask, get, request
-from tests.support.peers import Upstream, read_head
+from tests.support.peers import Client, Upstream, read_head
 
 if TYPE_CHECKING:
-    import asyncio
     from pathlib import Path
 
     from tests.support.worlds import Start
@@ -74,6 +74,48 @@ async def test_a_client_that_waits_for_100_takes_no_endpoint_from_others(
         for lines in (("Expect: 100-continue",), ("Expect: 100-continue", "Connection: expect")):
             raw = request("POST", "/x", *lines, "Content-Length: 5")
             assert [(await ask(gateway, raw)).status for _ in range(9)] == [504] * 9
+        report = (await admin(gateway, "/status.json")).json()["upstreams"]["app"]
+        assert sum(one["ejected"] for one in report["addresses"].values()) == 0
+        assert (await ask(gateway, get("/x"))).status == 200
+
+
+WAITING = (
+    (request("POST", "/x", "Expect: 100-continue", "Content-Length: 5"), b"", 504),
+    (request("POST", "/x", "Content-Length: 5"), b"hi", 408),
+)
+"""Requests whose body is owed: none of it came, for want of a 100; and a part of it. And the status of the answer."""
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"retry": {"try_timeout_seconds": 0.5}},
+        {"deadline_seconds": 1},
+        {"retry": {"try_timeout_seconds": 0.5}, "deadline_seconds": 1},
+    ],
+)
+async def test_a_client_that_owes_its_body_takes_no_endpoint_from_others_by_a_policys_time(
+    start: Start, tmp_path: Path, policy: dict[str, Any]
+) -> None:
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(Upstream(script=wait_for_the_body)) for _ in range(3)]
+        routes = [{"name": "all", "match": {"path": "/*"}, "auth": "public", "upstream": "app"}]
+        upstream = {
+            "url": [f"http://127.0.0.1:{node.port}" for node in nodes],
+            "ejection": {"base_seconds": 60, "failures": 1},
+            **policy,
+        }
+        file = tmp_path / "routes.yaml"
+        file.write_text(json.dumps({"upstreams": {"app": upstream}, "routes": routes}))
+        gateway = await start(
+            routes=file, upstream={"url": None, "head_timeout_seconds": 1}, timeout={"body_seconds": 1}
+        )
+        for head, part, status in WAITING:
+            clients = [await stack.enter_async_context(Client(gateway.address)) for _ in range(6)]
+            for client in clients:
+                await client.send(head + part)
+            answers = await asyncio.gather(*(client.response() for client in clients))
+            assert [answer.status for answer in answers] == [status] * 6
         report = (await admin(gateway, "/status.json")).json()["upstreams"]["app"]
         assert sum(one["ejected"] for one in report["addresses"].values()) == 0
         assert (await ask(gateway, get("/x"))).status == 200

@@ -257,6 +257,48 @@ async def test_no_more_than_the_share_is_ejected(begin: Begin, nodes: list[Node]
     assert page['gateway_upstream_ejections_withheld_total{cause="status",upstream="app"}'] > 0
 
 
+@pytest.mark.parametrize(
+    "policy", [{"deadline_seconds": 1}, {"retry": {"when": "off", "try_timeout_seconds": 1}}]
+)
+async def test_one_that_hangs_is_ejected_where_a_policys_time_alone_ends_its_requests(
+    begin: Begin, nodes: list[Node], policy: dict[str, Any]
+) -> None:
+    site = await begin(nodes, ejection={"failures": 2, **LONG}, **policy)
+    nodes[0].does = "hang"
+    while not await site.away(nodes[0]):
+        assert set(await site.ask(4)) <= {200, 504}
+    assert await site.ask(10) == [200] * 10
+    assert await site.ejections("timeout") == 1
+
+
+async def test_an_endpoint_that_had_its_request_for_less_than_half_of_the_deadline_is_not_ejected(
+    begin: Begin, nodes: list[Node]
+) -> None:
+    for node in nodes:
+        node.does = "hang"
+    site = await begin(
+        nodes,
+        ejection={"failures": 1, **LONG},
+        deadline_seconds=3,
+        retry={"try_timeout_seconds": 1.8, "attempts": 2, "budget_floor": 9, "backoff_seconds": 0.001},
+    )
+    assert await site.ask(1) == [504]
+    assert sorted(len(node.calls) for node in nodes) == [0, 1, 1]
+    assert sum([await site.away(node) for node in nodes]) == 1
+
+
+async def test_a_body_that_comes_late_leaves_its_endpoint_blameless(begin: Begin, nodes: list[Node]) -> None:
+    site = await begin(nodes, ejection={"failures": 1, **LONG}, deadline_seconds=3)
+    for node in nodes:
+        node.does = "hang"
+    async with Client(site.gateway.address) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 2\r\n\r\na")
+        await asyncio.sleep(1.6)  # more than half of the deadline
+        await client.send(b"b")
+        assert (await client.response()).status == 504
+    assert not any([await site.away(node) for node in nodes])
+
+
 async def test_an_only_endpoint_is_used_however_it_fails(begin: Begin, nodes: list[Node]) -> None:
     site = await begin(nodes[:1], ejection={"failures": 1, **LONG})
     nodes[0].does = "503"

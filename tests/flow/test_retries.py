@@ -230,6 +230,39 @@ async def test_off_sends_nothing_twice_though_an_attempt_may_take_only_so_long(
         assert len(flaky.seen) == times
 
 
+@pytest.mark.parametrize("stored", [False, True])
+async def test_a_body_may_take_longer_than_an_attempt(start: Start, upstream: Upstream, stored: bool) -> None:
+    gateway = await start(
+        upstream={
+            "retry_try_timeout_seconds": 0.5,
+            "retry_repeat": "idempotent" if stored else "safe",
+            **EAGER,
+        }
+    )
+    async with Client(gateway.address) as client:
+        await client.send(b"PUT / HTTP/1.1\r\nHost: e\r\nContent-Length: 4\r\n\r\n")
+        for piece in (b"a", b"b", b"c", b"d"):
+            await asyncio.sleep(0.3)
+            await client.send(piece)
+        assert (await client.response()).status == 200
+    assert [message.body for message in upstream.requests] == [b"abcd"]
+
+
+async def test_the_time_of_an_attempt_counts_again_once_the_body_is_there(
+    start: Start, upstream: Upstream
+) -> None:
+    upstream.script = flaky = Flaky(SILENCE, OK)
+    policy = {"retry_try_timeout_seconds": 0.3, "retry_repeat": "idempotent", "retry_attempts": 10}
+    gateway = await start(upstream={**policy, **EAGER})
+    async with Client(gateway.address) as client:
+        await client.send(b"PUT / HTTP/1.1\r\nHost: e\r\nContent-Length: 2\r\n\r\na")
+        await asyncio.sleep(0.4)
+        await client.send(b"b")
+        assert (await client.response()).body == b"ok"
+    assert len(flaky.seen) >= 2
+    assert {message.body for message in flaky.seen} == {b"ab"}
+
+
 async def test_a_short_retry_after_is_waited_for_and_a_long_one_is_the_clients(
     start: Start, upstream: Upstream
 ) -> None:

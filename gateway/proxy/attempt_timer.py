@@ -1,0 +1,95 @@
+"""Timer of one attempt: it ends an attempt whose upstream is late, and knows since when the upstream owes the answer.
+
+Laws:
+
+- The time counts while the upstream has to act: while a connection to it is opened, and once it was sent the whole
+  request. It does not count while the client owes its body.
+- The time is one sum for each attempt, whatever it counted for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from gateway.proxy.traffic_faults import TryTimedOut
+
+if TYPE_CHECKING:
+    from gateway.wire.downstream import DownstreamConnection
+    from gateway.wire.flow import Sink
+
+
+class AttemptTimer:
+    """Timer of the attempts of one request, one after the other.
+
+    It is a :class:`~gateway.wire.flow.Sink` as well: it passes a body on, and so it sees the end of it.
+
+    Attributes:
+        whole_since: Monotonic seconds since when the upstream has the whole request; None while it does not have it.
+    """
+
+    __slots__ = ("_begun", "_client", "_is_over", "_left", "_seconds", "_sink", "_timer", "whole_since")
+
+    def __init__(self, client: DownstreamConnection, seconds: float) -> None:
+        """The request of `client` is ended when an attempt took `seconds`; with 0 no attempt is."""
+        self._client = client
+        self._seconds = self._left = seconds
+        self._begun = 0.0  # when the time began to count; of no meaning while it does not
+        self._is_over = True
+        self._is_over = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._sink: Sink | None = None
+        self.whole_since: float | None = None
+
+    def begin(self) -> None:
+        """Begin the time of an attempt: it counts from now on."""
+        self.whole_since = None
+        self._left = self._seconds
+        self._is_over = False
+        self._count()
+
+    def sent(self, now: float) -> None:
+        """Note that the upstream is sent the whole request at `now`, in monotonic seconds."""
+        self.whole_since = now
+
+    def towards(self, sink: Sink) -> AttemptTimer:
+        """Return what passes the rest of the body on to `sink`; until its end the time does not count."""
+        self._sink = sink
+        if self._timer is not None:
+            self._left -= time.monotonic() - self._begun
+            self._stop()
+        return self
+
+    def body(self, piece: bytes) -> None:
+        """Pass a piece on."""
+        if self._sink is not None:
+            self._sink.body(piece)
+
+    def end(self) -> None:
+        """Pass the end on; the time counts again, unless the attempt is over."""
+        if self._sink is not None:
+            self._sink.end()
+        self.whole_since = time.monotonic()
+        self._count()
+
+    def over(self) -> None:
+        """End the time of the attempt. What is left of the body is passed on all the same."""
+        self._stop()
+        self._is_over = True
+
+    def _count(self) -> None:
+        if self._seconds and not self._is_over:
+            self._begun = time.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(max(self._left, 0.0), self._expire)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        self._timer = None
+        self._client.throw(
+            TryTimedOut("the head of the response did not come within the time of one attempt")
+        )
