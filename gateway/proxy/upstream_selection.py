@@ -93,21 +93,25 @@ class UpstreamSelection:
         Raises:
             UpstreamFault: there is none.
         """
-        delivery = self._delivery
+        delivery, failover = self._delivery, self._delivery.failover
         if len(delivery.upstreams) == 1:
             return await self._lent(delivery.upstreams[0], fresh=fresh)
         first: Exception | None = None
-        order = delivery.failover.order(time.monotonic())
+        order = failover.order(time.monotonic())
         for number in sorted(order, key=lambda number: not is_usable(delivery.upstreams[number])):
-            place = delivery.upstreams[number]
+            place, began = delivery.upstreams[number], time.monotonic()
+            failover.begin(number, began)
             try:
                 connection = await self._lent(place, fresh=fresh)
             except _HANDED_ON as error:
                 first = first or error
-                if delivery.failover.failed(number, time.monotonic()):
+                if failover.failed(number, began, time.monotonic()):
                     log.warning("upstream_away", upstream=place.name, error=str(error))
+            except BaseException:
+                failover.left(number, time.monotonic())
+                raise
             else:
-                if delivery.failover.reached(number):
+                if failover.reached(number):
                     log.info("upstream_back", upstream=place.name)
                 self.place = place
                 return connection

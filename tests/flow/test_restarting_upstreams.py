@@ -335,6 +335,18 @@ async def test_a_second_upstream_stands_in_until_the_first_is_back(
         assert value(await scraped(gate), "gateway_upstream_away", upstream="first") == 0
 
 
+async def test_an_outage_that_many_requests_meet_is_one(routed: RouteFileStart, upstream: Upstream) -> None:
+    async with Upstream() as second:
+        gate = await routed(TWO % (upstream.port, second.port))
+        async with away(upstream) as returned:
+            answers = await asyncio.gather(*(ask(gate, get("/")) for _ in range(10)))
+            assert [answer.status for answer in answers] == [200] * 10
+            async with returned, asyncio.timeout(PATIENCE):  # after one wait of a second, and not of a minute
+                while not returned.requests:
+                    assert (await ask(gate, get("/"))).status == 200
+                    await asyncio.sleep(0.05)
+
+
 async def test_without_any_upstream_the_answer_is_502(routed: RouteFileStart, upstream: Upstream) -> None:
     async with Upstream() as second:
         gate = await routed(TWO % (upstream.port, second.port))

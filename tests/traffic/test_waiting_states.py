@@ -55,37 +55,67 @@ class RoomStates(RuleBasedStateMachine):
 
 
 class FailoverStates(RuleBasedStateMachine):
-    """Two stand-ins; requests come, and places fail and are reached."""
+    """Two stand-ins; requests try places, and reach them, fail, or leave, each after any time."""
 
     def __init__(self) -> None:
         super().__init__()
         self.failover = Failover(3)
         self.now = 1000.0
-        self.away: dict[int, tuple[int, float]] = {}  # failures in a row, and until when it is passed over
+        self.away: dict[int, tuple[int, float]] = {}  # failures in a row, and when the next try is due
+        self.passed: dict[int, float] = {}  # until when others pass it over, because of a try
+        self.tries: list[tuple[int, float]] = []  # the place, and when it began
+
+    def wait(self, failures: int) -> float:
+        return min(LONGEST_SECONDS, 2.0 ** (failures - 1))
 
     @rule(seconds=st.floats(0, 100))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
-    @rule()
-    def a_request_comes(self) -> None:
-        order = self.failover.order(self.now)
-        there = [place for place in range(3) if place not in self.away or self.away[place][1] <= self.now]
-        assert order == there + [place for place in range(3) if place not in there]
-        if there and there[0] in self.away:
-            failures, _ = self.away[there[0]]
-            self.away[there[0]] = (failures, self.now + min(LONGEST_SECONDS, 2.0 ** (failures - 1)))
-
     @rule(place=st.integers(0, 2))
-    def fails(self, place: int) -> None:
-        failures = min(self.away.get(place, (0, 0.0))[0] + 1, 7)
-        assert self.failover.failed(place, self.now) is (place not in self.away)
-        self.away[place] = (failures, self.now + min(LONGEST_SECONDS, 2.0 ** (failures - 1)))
+    def a_try_begins(self, place: int) -> None:
+        if place in self.away and max(self.away[place][1], self.passed.get(place, 0.0)) <= self.now:
+            self.passed[place] = self.now + LONGEST_SECONDS
+        self.failover.begin(place, self.now)
+        self.tries.append((place, self.now))
 
-    @rule(place=st.integers(0, 2))
-    def is_reached(self, place: int) -> None:
+    @precondition(lambda self: self.tries)
+    @rule(number=st.integers(0, 20))
+    def one_fails(self, number: int) -> None:
+        place, began = self.tries.pop(number % len(self.tries))
+        failures, due = self.away.get(place, (0, 0.0))
+        assert self.failover.failed(place, began, self.now) is (place not in self.away)
+        if place not in self.away or began >= due:
+            failures = min(failures + 1, 7)
+            self.away[place] = failures, self.now + self.wait(failures)
+            self.passed.pop(place, None)
+
+    @precondition(lambda self: self.tries)
+    @rule(number=st.integers(0, 20))
+    def one_is_left(self, number: int) -> None:
+        place, _ = self.tries.pop(number % len(self.tries))
+        self.failover.left(place, self.now)
+        if place in self.away and place in self.passed:
+            failures, _ = self.away[place]
+            self.away[place] = failures, self.now + self.wait(failures)
+            del self.passed[place]
+
+    @precondition(lambda self: self.tries)
+    @rule(number=st.integers(0, 20))
+    def one_is_reached(self, number: int) -> None:
+        place, _ = self.tries.pop(number % len(self.tries))
         assert self.failover.reached(place) is (place in self.away)
         self.away.pop(place, None)
+        self.passed.pop(place, None)
+
+    @invariant()
+    def those_that_are_passed_over_come_last(self) -> None:
+        there = [
+            place
+            for place in range(3)
+            if place not in self.away or max(self.away[place][1], self.passed.get(place, 0.0)) <= self.now
+        ]
+        assert self.failover.order(self.now) == there + [place for place in range(3) if place not in there]
 
     @invariant()
     def the_same_are_away(self) -> None:
@@ -100,13 +130,27 @@ TestFailoverStates.settings = settings(max_examples=60, stateful_step_count=30, 
 
 def test_one_request_tries_an_upstream_whose_time_is_over() -> None:
     failover = Failover(2)
-    failover.failed(0, 10.0)
+    failover.failed(0, 10.0, 10.0)
     assert failover.order(10.5) == [1, 0]
     assert failover.order(11.0) == [0, 1]
-    assert failover.order(11.0) == [1, 0]
-    failover.failed(0, 11.0)
-    assert failover.order(12.5) == [1, 0]
-    assert failover.order(13.0) == [0, 1]
+    failover.begin(0, 11.0)
+    assert failover.order(11.0) == failover.order(40.0) == [1, 0], "however long it takes"
+    failover.failed(0, 11.0, 41.0)
+    assert failover.order(42.5) == [1, 0]
+    assert failover.order(43.0) == [0, 1]
+    failover.begin(0, 43.0)
+    failover.left(0, 44.0)
+    assert failover.order(45.9) == [1, 0]
+    assert failover.order(46.0) == [0, 1]
+
+
+def test_one_outage_counts_once_however_many_requests_meet_it() -> None:
+    failover = Failover(2)
+    for place in (0, 1, 0, 1):
+        failover.failed(place, 10.0, 10.1)  # they began together
+        failover.failed(place, 10.2, 10.2)  # and then, with all of them away, nobody waits
+    assert failover.order(11.0) == [0, 1]
+    assert failover.failures == [1, 1]
 
 
 def test_a_deadline_is_announced_in_whole_milliseconds_and_never_as_none() -> None:
