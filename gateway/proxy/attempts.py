@@ -149,6 +149,7 @@ class Attempts:
 
     def over(self) -> None:
         """End the timers, and the retry if the last attempt was one."""
+        self.selection.over()
         self._end_try()
         self._end_retry()
         if self._late is not None:

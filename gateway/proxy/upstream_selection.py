@@ -7,6 +7,7 @@ Laws:
 - An endpoint at a bound of the breaker gets no request, whatever else is chosen by.
 - If none can be reached and the policy waits, the request joins the upstream's waiting room. It leaves it when the
   upstream is reached, when its client leaves, or when a deadline passes. Its body is not read meanwhile.
+- A request's time until its first connection is its wait, whatever failed before; the upstream's own time begins then.
 - Whoever finds others waiting waits behind them, unless an idle connection proves that the upstream is there.
 """
 
@@ -69,7 +70,7 @@ class UpstreamSelection:
         waited: Seconds that the request waited for an upstream to come back.
     """
 
-    __slots__ = ("_delivery", "_exchange", "_must_be_alive", "avoid", "place", "waited")
+    __slots__ = ("_delivery", "_exchange", "_has_tried", "_must_be_alive", "avoid", "place", "waited")
 
     def __init__(
         self, exchange: Exchange, upstream: Upstream, delivery: Delivery, *, must_be_alive: bool
@@ -78,6 +79,7 @@ class UpstreamSelection:
         self._exchange = exchange
         self._delivery = delivery
         self._must_be_alive = must_be_alive
+        self._has_tried = False
         self.place = upstream
         self.avoid: list[Endpoint] = []
         self.waited = 0.0
@@ -118,32 +120,40 @@ class UpstreamSelection:
         raise first or UpstreamUnreachable("there is no upstream")
 
     async def _lent(self, place: Upstream, *, fresh: bool) -> UpstreamConnection:
-        """Return a connection of one upstream's pool; the first one of the request is measured."""
-        exchange = self._exchange
+        """Return a connection of one upstream's pool; the time until the request's first one is measured."""
         endpoint, only_that_endpoint = self._endpoint(place)
-        if exchange.sent:
-            return await place.pool.acquire(
-                fresh=fresh,
-                must_be_alive=self._must_be_alive,
-                endpoint=endpoint,
-                only_that_endpoint=only_that_endpoint,
-            )
+        is_first_try, self._has_tried = not self._has_tried, True
         connection = (
             None
             if fresh
             else place.pool.idle_connection(must_be_alive=self._must_be_alive, endpoint=endpoint)
         )
-        if connection is not None:
-            exchange.sent = exchange.decided
-            place.meter.at_once += 1
-            return connection
-        try:
-            return await place.pool.acquire(
-                must_be_alive=self._must_be_alive, endpoint=endpoint, only_that_endpoint=only_that_endpoint
+        if connection is None:
+            connection = await place.pool.acquire(
+                fresh=fresh,
+                must_be_alive=self._must_be_alive,
+                endpoint=endpoint,
+                only_that_endpoint=only_that_endpoint,
             )
-        finally:
+        elif is_first_try:
+            self._exchange.sent = (
+                self._exchange.decided
+            )  # nothing was awaited since: the clock is not read again
+            place.meter.at_once += 1
+        self._measure(place)
+        return connection
+
+    def _measure(self, place: Upstream) -> None:
+        """Note how long the request waited for its first connection, if that was not noted before."""
+        exchange = self._exchange
+        if not exchange.sent:
             exchange.sent = time.monotonic()
             place.meter.waits.add(exchange.sent - exchange.decided)
+
+    def over(self) -> None:
+        """Note that the request ends; if it never had a connection, it has waited for one until now."""
+        if self._has_tried:
+            self._measure(self.place)
 
     def _endpoint(self, place: Upstream) -> tuple[Endpoint | None, bool]:
         """Return the endpoint for the next attempt, and whether it has to be that one; see :func:`choose`.

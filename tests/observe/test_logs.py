@@ -20,7 +20,7 @@ from gateway.logs.redaction import masked
 from gateway.logs.text import access_line, spelled_out
 from gateway.logs.writer import MAX_PENDING, Writer
 from tests.observe.recording import Written, records
-from tests.observe.scraping import reads
+from tests.observe.scraping import reads, scraped, value
 from tests.support.calls import ask, bearer, get, request
 from tests.support.flaky import BUSY, CUT, EAGER, OK, Flaky
 from tests.support.peers import PATIENCE, Client, Upstream
@@ -108,6 +108,35 @@ async def test_a_record_tells_what_a_traffic_policy_did(
     assert (again["attempts"], again["retried"], again["status"]) == (3, ["status", "reset"], 200)
     assert waited["waited_ms"] > 0
     assert {"retried", "waited_ms", "failover"}.isdisjoint(plain)
+
+
+async def test_the_wait_for_an_upstream_is_no_time_of_its_own(
+    start: Start, upstream: Upstream, written: Written
+) -> None:
+    gateway = await start(upstream={"wait_seconds": 30}, log={"access": True})
+    await upstream.__aexit__(None, None, None)
+    waiting = asyncio.create_task(ask(gateway, get("/")))
+    await reads(gateway, "gateway_upstream_awaiting", 1)
+    async with Upstream(port=upstream.port):
+        await asyncio.wait_for(waiting, PATIENCE)
+        page = await scraped(gateway)
+        (record,) = await records(gateway, written)
+    assert record["connect_ms"] >= record["waited_ms"] > 0
+    assert value(page, "gateway_upstream_wait_seconds_sum") * 1000 == pytest.approx(
+        record["connect_ms"], abs=0.01
+    )
+    phases = [record[f"{name}_ms"] for name in ("authenticate", "connect", "upstream", "relay")]
+    assert sum(phases) == pytest.approx(record["duration_ms"], abs=0.01)
+
+
+async def test_an_upstream_that_is_never_reached_has_no_time_of_its_own(
+    start: Start, upstream: Upstream, written: Written
+) -> None:
+    await upstream.__aexit__(None, None, None)
+    gateway = await start(upstream={"wait_seconds": 0.3}, log={"access": True})
+    assert (await ask(gateway, get("/"))).status == 502
+    (record,) = await records(gateway, written)
+    assert record["connect_ms"] >= record["waited_ms"] > record["upstream_ms"]
 
 
 async def test_a_refusal_tells_why_and_how_far_it_came(start: Start, world: World, written: Written) -> None:
