@@ -4,7 +4,8 @@ Laws:
 
 - An upstream that cannot be reached, or none of whose endpoints is available, hands the request on to the next one by
   priority.
-- An endpoint at a bound of the breaker gets no request, whatever else is chosen by.
+- An endpoint at a bound of the breaker gets no request, whatever else is chosen by, and also where it takes the place
+  of one that cannot be reached.
 - If none can be reached and the policy waits, the request joins the upstream's waiting room. It leaves it when the
   upstream is reached, when its client leaves, or when a deadline passes. Its body is not read meanwhile.
 - A request's time until its first connection is its wait, whatever failed before; the upstream's own time begins then.
@@ -28,9 +29,12 @@ from gateway.wire.drive import Signal
 from gateway.wire.faults import UpstreamNotConnected, UpstreamTlsFailed, UpstreamUnreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.proxy.delivery import Delivery
     from gateway.proxy.exchange import Exchange
     from gateway.proxy.upstreams import Upstream
+    from gateway.traffic.breaker import Breaker
     from gateway.wire.endpoint import Endpoint
     from gateway.wire.upstream import UpstreamConnection
 
@@ -120,28 +124,46 @@ class UpstreamSelection:
         raise first or UpstreamUnreachable("there is no upstream")
 
     async def _lent(self, place: Upstream, *, fresh: bool) -> UpstreamConnection:
-        """Return a connection of one upstream's pool; the time until the request's first one is measured."""
-        endpoint, only_that_endpoint = self._endpoint(place)
-        is_first_try, self._has_tried = not self._has_tried, True
-        connection = (
-            None
-            if fresh
-            else place.pool.idle_connection(must_be_alive=self._must_be_alive, endpoint=endpoint)
-        )
-        if connection is None:
-            connection = await place.pool.acquire(
-                fresh=fresh,
-                must_be_alive=self._must_be_alive,
-                endpoint=endpoint,
-                only_that_endpoint=only_that_endpoint,
+        """Return a connection of one upstream's pool; the time until the request's first one is measured.
+
+        Raises:
+            BreakerOpen: every endpoint that can be reached has as much at work as it may have.
+        """
+        breaker = self._breaker(place)
+        passed_over: list[Endpoint] = []
+        while True:
+            endpoint, only_that_endpoint = self._endpoint(place, passed_over)
+            is_first_try, self._has_tried = not self._has_tried, True
+            connection = (
+                None
+                if fresh
+                else place.pool.idle_connection(must_be_alive=self._must_be_alive, endpoint=endpoint)
             )
-        elif is_first_try:
-            self._exchange.sent = (
-                self._exchange.decided
-            )  # nothing was awaited since: the clock is not read again
-            place.meter.at_once += 1
-        self._measure(place)
-        return connection
+            if connection is None:
+                connection = await place.pool.acquire(
+                    fresh=fresh,
+                    must_be_alive=self._must_be_alive,
+                    endpoint=endpoint,
+                    only_that_endpoint=only_that_endpoint,
+                )
+            elif is_first_try:
+                self._exchange.sent = (
+                    self._exchange.decided
+                )  # nothing was awaited since: the clock is not read again
+                place.meter.at_once += 1
+            there = connection.endpoint
+            if there is None or there is endpoint or not breaker.is_over(there.active):
+                self._measure(place)
+                return connection
+            # The pool led to another endpoint than the chosen one, and others had its last places meanwhile.
+            place.pool.release(connection)
+            if endpoint is None:
+                breaker.refuse(ENDPOINTS)
+                raise BreakerOpen("the endpoint has reached the breaker's bound")
+            passed_over.append(endpoint)
+
+    def _breaker(self, place: Upstream) -> Breaker:
+        return self._delivery.breaker if place.terms is None else place.terms.breaker
 
     def _measure(self, place: Upstream) -> None:
         """Note how long the request waited for its first connection, if that was not noted before."""
@@ -155,20 +177,24 @@ class UpstreamSelection:
         if self._has_tried:
             self._measure(self.place)
 
-    def _endpoint(self, place: Upstream) -> tuple[Endpoint | None, bool]:
+    def _endpoint(
+        self, place: Upstream, passed_over: Sequence[Endpoint] = ()
+    ) -> tuple[Endpoint | None, bool]:
         """Return the endpoint for the next attempt, and whether it has to be that one; see :func:`choose`.
+
+        It is none of `passed_over`, which were asked for and not reached.
 
         Raises:
             BreakerOpen: every endpoint has as much at work as it may have.
         """
         cluster = place.cluster
         full: list[Endpoint] = []
-        breaker = self._delivery.breaker if place.terms is None else place.terms.breaker
+        breaker = self._breaker(place)
         if breaker.bounds_endpoints:
             full = [
                 one
                 for one in cluster.endpoints
-                if breaker.is_full(one.active, one.open + one.dialling, one.idle)
+                if one in passed_over or breaker.is_full(one.active, one.open + one.dialling, one.idle)
             ]
             if full and len(full) == len(cluster.endpoints):
                 breaker.refuse(ENDPOINTS)
@@ -184,9 +210,14 @@ class UpstreamSelection:
         return chosen
 
     def at_hand(self) -> UpstreamConnection | None:
-        """Return an idle connection to the upstream itself, if there is one."""
+        """Return an idle connection to the upstream itself, if there is one.
+
+        Raises:
+            BreakerOpen: every endpoint has as much at work as it may have.
+        """
         exchange, place = self._exchange, self._delivery.upstreams[0]
-        connection = place.pool.idle_connection(must_be_alive=self._must_be_alive)
+        endpoint = self._endpoint(place)[0] if self._breaker(place).bounds_endpoints else None
+        connection = place.pool.idle_connection(must_be_alive=self._must_be_alive, endpoint=endpoint)
         if connection is not None and not exchange.sent:
             exchange.sent = time.monotonic()
             place.meter.at_once += 1

@@ -83,7 +83,14 @@ class Breaker:
         """
         if self.endpoint_requests and active >= self.endpoint_requests:
             return True
-        return bool(self.endpoint_connections) and not unused and connections >= self.endpoint_connections
+        most = self.endpoint_connections
+        return bool(most) and (active >= most or (not unused and connections >= most))
+
+    def is_over(self, active: int) -> bool:
+        """Return whether `active` requests at work at an endpoint, each on its connection, are more than may be."""
+        return bool(self.endpoint_requests and active > self.endpoint_requests) or bool(
+            self.endpoint_connections and active > self.endpoint_connections
+        )
 
     def refuse(self, kind: str) -> None:
         """Count a request that is refused because of the bound `kind`."""

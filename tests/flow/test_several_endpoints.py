@@ -146,6 +146,33 @@ async def test_an_endpoint_at_its_bound_gets_no_more_and_all_at_it_are_503(
     assert value(page, "gateway_faults_total", reason="upstream_breaker") == 1
 
 
+@pytest.mark.parametrize("bound", ["endpoint_requests", "endpoint_connections"])
+@pytest.mark.parametrize("dead", [0, 1])
+async def test_an_endpoint_keeps_its_bound_where_it_stands_in_for_one_that_refuses(
+    routed: RouteFileStart, three: list[Upstream], bound: str, dead: int
+) -> None:
+    live, *gone = three[: 1 + dead]
+    live.script = gate = Gate()
+    for one in gone:
+        await one.__aexit__(None, None, None)
+    gateway = await routed(policy([live, *gone], f"breaker: {{{bound}: 2}}"))
+    for _ in range(2):  # before it is known that the other one refuses, and after that
+        calls = [asyncio.create_task(ask(gateway, request("POST", "/", body=b""))) for _ in range(8)]
+        done, held = await asyncio.wait(calls, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        async with asyncio.timeout(PATIENCE):
+            while len(held) > 2:
+                more, held = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
+                done |= more
+            while gate.held < 2:
+                await asyncio.sleep(0.005)
+        assert {call.result().status for call in done} == {503}
+        assert gate.held == 2
+        gate.open.set()
+        assert {answer.status for answer in await asyncio.gather(*held)} == {200}
+        gate.open.clear()
+        gate.held = 0
+
+
 async def test_an_upstream_without_an_available_endpoint_is_stood_in_for(
     routed: RouteFileStart, three: list[Upstream], upstream: Upstream
 ) -> None:
