@@ -196,7 +196,7 @@ class Pipeline:
                 raise
         if not (inbound.complete or route.internal) and exchange.parsed is not None:
             client, upstream = exchange.parsed.origin.client, route.upstream
-            exchange.upload = upstream.uploads.begin(inbound, client, upstream.pool.limits.connections)
+            exchange.upload = upstream.uploads.begin(inbound, client, upstream.capacity)
 
     async def _reauthorize(self, exchange: Exchange) -> bytes:
         """Decide again about a request that has waited, and return the start of its next attempt."""

@@ -10,7 +10,7 @@ class BreakerOpen(UpstreamFault):
 
 
 class TooManyUploads(UpstreamFault):
-    """The client's network holds its share of the upstream's connections with bodies that are still coming."""
+    """The client's network holds its share of the upstream's capacity with bodies that are still coming."""
 
 
 class WaitingRoomFull(UpstreamFault):

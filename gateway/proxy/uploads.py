@@ -1,10 +1,10 @@
-"""Share of an upstream's connections that the uploads of one client network may hold.
+"""Share of an upstream's capacity that the uploads of one client network may hold.
 
 A request is sent on while its body comes, so that bodies of any size pass in constant memory. A client that sends its
-bodies slowly thus holds connections. Laws:
+bodies slowly thus holds connections, and places in the breaker's bounds. Laws:
 
-- Requests of one network whose bodies are still coming hold at most half of the pool's connections. One more is
-  refused, so that other clients get the other half.
+- Requests of one network whose bodies are still coming are at most half of what the upstream can have at work. One more
+  is refused, so that other clients get the other half.
 - A request whose body has come whole counts no longer, however long its answer takes.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.wire.inbound import Inbound
 
 _SHARE: Final = 2
-"""The part of the connections that one network has: one in so many."""
+"""The part of the capacity that one network has: one in so many."""
 
 
 class Uploads:
@@ -30,20 +30,20 @@ class Uploads:
     def __init__(self) -> None:
         self._of: dict[str, set[Inbound]] = {}
 
-    def begin(self, inbound: Inbound, client: str, connections: int) -> Upload:
+    def begin(self, inbound: Inbound, client: str, capacity: int) -> Upload:
         """Count an upload; its end is counted by :meth:`Upload.over`.
 
         Args:
             inbound: The request.
             client: The client's address.
-            connections: Most connections of the upstream's pool.
+            capacity: Most requests that the upstream can have at work.
 
         Raises:
             TooManyUploads: the client's network has its share of them at work.
         """
         place = network(client)
         coming = self._of.setdefault(place, set())
-        most = max(1, connections // _SHARE)
+        most = max(1, capacity // _SHARE)
         if len(coming) >= most:
             coming.difference_update([one for one in coming if one.complete])
             if len(coming) >= most:

@@ -46,3 +46,11 @@ class Upstream:
     cluster: Cluster = field(default_factory=Cluster)
     hash_key: HashKey | None = None
     uploads: Uploads = field(default_factory=Uploads)
+
+    @property
+    def capacity(self) -> int:
+        """Most requests that it can have at work: the least of its bounds, of the pool and of its breaker."""
+        connections = self.pool.limits.connections
+        if self.terms is None:
+            return connections
+        return min(connections, self.terms.breaker.capacity(len(self.cluster.endpoints)) or connections)

@@ -73,6 +73,15 @@ class Breaker:
         """True if there is a bound for each endpoint."""
         return bool(self.endpoint_requests or self.endpoint_connections)
 
+    def capacity(self, endpoints: int) -> int:
+        """Return the most requests at work, of all so many endpoints together; 0 for no bound."""
+        bounds = (
+            self.requests,
+            self.endpoint_requests * endpoints,
+            self.endpoint_connections * endpoints,
+        )
+        return min([bound for bound in bounds if bound], default=0)
+
     def is_full(self, active: int, connections: int, unused: int) -> bool:
         """Return whether an endpoint takes no further request.
 

@@ -6,6 +6,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.calls import ask, get, is_refusal
 from tests.support.peers import Client
 
@@ -55,6 +57,31 @@ async def test_slow_uploads_of_one_network_leave_connections_to_others(
         again = await upload(stack, gate)
         await again.send(b"y" * 59)
         assert (await again.response()).status == 200
+
+
+@pytest.mark.parametrize("bound", ["requests", "endpoint_requests", "endpoint_connections"])
+async def test_slow_uploads_of_one_network_leave_room_in_the_breaker_to_others(
+    start: Start, upstream: Upstream, bound: str
+) -> None:
+    gate = await start(
+        upstream={"connections": POOL, f"breaker_{bound}": 4}, trusted_proxies=["127.0.0.1/32"]
+    )
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await upload(stack, gate)
+        async with asyncio.timeout(10):
+            while upstream.seen.count(b"POST /slow") < 2:
+                await asyncio.sleep(0.01)
+        for _ in range(POOL):
+            late = await upload(stack, gate)
+            is_refusal(
+                await late.response(),
+                503,
+                "Too many uploads come from your network at once, try again shortly",
+            )
+        other = await upload(stack, gate, b"198.51.100.7")
+        await other.send(b"y" * 59)
+        assert (await other.response()).status == 200
 
 
 async def test_requests_whose_bodies_are_there_count_as_no_uploads(start: Start, upstream: Upstream) -> None:
