@@ -1,4 +1,4 @@
-"""Checks of the traffic policies of a route plan: values that contradict each other."""
+"""Checks of the traffic policies of a route plan: values that contradict each other, and those without an effect."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from authcore.identity_headers import ALL, withheld
 from config.delivery import STALE
 from config.route_plan import DEFAULT_UPSTREAM
+from config.traffic_checks import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
+    from config.route_plan import RoutePlan
     from config.routes import UpstreamEntry
     from config.settings import Settings
 
@@ -26,6 +28,16 @@ DELIVERY: Final = (
     "GATEWAY_UPSTREAM_WAIT_SECONDS",
 )
 """The settings that :func:`delivery` looks at."""
+_TIMES: Final = (
+    "connect_timeout_seconds",
+    "head_timeout_seconds",
+    "body_timeout_seconds",
+    "retry_try_timeout_seconds",
+    "deadline_seconds",
+    "wait_seconds",
+)
+_LEAST_SECONDS: Final = 0.001
+"""Hardly anything ends in less than a millisecond, so hardly anybody means less."""
 Problem = tuple[tuple[str, ...], str]
 
 
@@ -83,6 +95,56 @@ def policy_problems(words: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "wait_seconds",
             f"{words['wait_seconds']:g} is more than the deadline, {deadline:g}, which ends the wait",
         )
+
+
+def policy_doubts(words: Mapping[str, Any], written: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield what has no effect in the settings of an upstream's group, or none that is meant: the key, and the message.
+
+    Args:
+        words: The settings in force, by key.
+        written: The keys that are written at the place in question; the others are inherited.
+    """
+    attempt, head = words["retry_try_timeout_seconds"], words["head_timeout_seconds"]
+    if attempt >= head and {"retry_try_timeout_seconds", "head_timeout_seconds"} & set(written):
+        yield (
+            "retry_try_timeout_seconds",
+            f"{attempt:g} is no less than the timeout of the head, {head:g}, which repeats nothing; lower it",
+        )
+    if attempt and not words["retry_when"] and "retry_try_timeout_seconds" in written:
+        yield (
+            "retry_try_timeout_seconds",
+            f"{attempt:g} repeats nothing with retries off, and ends the one attempt with 504; leave it out",
+        )
+    for key in _TIMES:
+        if key in written and 0 < words[key] < _LEAST_SECONDS:
+            yield (
+                key,
+                f"{words[key]:g} seconds are over before anything can come; use {_LEAST_SECONDS:g} or more",
+            )
+
+
+def delivery_doubts(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield every (setting, warning) about a traffic policy of the settings that has no effect."""
+    upstream = settings.upstream
+    for key, doubt in policy_doubts(upstream.model_dump(), upstream.model_fields_set):
+        yield f"GATEWAY_UPSTREAM_{key.upper()}", doubt
+
+
+def failover_doubts(plan: RoutePlan, settings: Settings) -> Iterator[str]:
+    """Yield a line for each upstream that stands in for another one and is nowhere else."""
+
+    def places(name: str) -> set[tuple[str, str, int]]:
+        entry = plan.upstreams.get(name)
+        urls = (settings.upstream.url,) if entry is None else entry.urls
+        return {place_of(url) for url in urls if url}
+
+    for name, entry in plan.upstreams.items():
+        for other in entry.failover or ():
+            if places(other) and places(other) <= places(name):
+                yield (
+                    f"upstream {name}: failover: {other} has no other URL than {name} itself, so it is away with it; "
+                    "name one that is elsewhere, or leave it out"
+                )
 
 
 def delivery(settings: Settings) -> Iterator[tuple[str, str]]:

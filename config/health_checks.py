@@ -67,9 +67,31 @@ def _problems(
         yield ("panic_percent",), problem
 
 
+_NO_STATUSES: Final = (
+    "have no effect, for no failures of answers eject (failures: 0); raise that, or leave them out"
+)
+
+
+def ejection_doubts(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield every (setting, warning) about terms of ejection in the settings that have no effect."""
+    upstream = settings.upstream
+    if "ejection_statuses" in upstream.model_fields_set and not upstream.ejections(None).failures:
+        yield "GATEWAY_UPSTREAM_EJECTION_STATUSES", _NO_STATUSES
+
+
 def health_doubts(plan: RoutePlan | None, settings: Settings) -> Iterator[str]:
-    """Yield a line for each upstream whose share of ejections, rounded down, is none of its endpoints."""
+    """Yield a line for each upstream whose terms of ejection have no effect.
+
+    Its share, rounded down, is none of its endpoints, or its statuses are of a kind that ejects none.
+    """
     for name, entry in {} if plan is None else plan.upstreams.items():
+        own = entry.ejection
+        if (
+            own is not None
+            and "statuses" in own.model_fields_set
+            and not settings.upstream.ejections(own).failures
+        ):
+            yield f"upstream {name}: ejection.statuses {_NO_STATUSES}"
         percent = settings.upstream.ejections(entry.ejection).max_percent
         number = len(entry.urls)
         if number > 1 and number * percent < _WHOLE:

@@ -23,7 +23,7 @@ def balance_problems(upstream: UpstreamEntry) -> Iterator[str]:
         yield "every weight is 0, so no endpoint would get requests"
     spellings: defaultdict[tuple[str, str, int], list[str]] = defaultdict(list)
     for url in upstream.urls:
-        spellings[_place(url)].append(url)
+        spellings[place_of(url)].append(url)
     where = "" if upstream.endpoints is not None else "in `endpoints`, "
     for first, *more in spellings.values():
         if more:
@@ -31,7 +31,7 @@ def balance_problems(upstream: UpstreamEntry) -> Iterator[str]:
             yield f"{first} is there twice{other}; give it once, {where}with a greater weight"
 
 
-def _place(url: str) -> tuple[str, str, int]:
+def place_of(url: str) -> tuple[str, str, int]:
     """Return what is equal for every spelling of a URL: case of the host, a port left out, a final slash."""
     parts = urlsplit(url)
     if parts.scheme not in _PORTS:

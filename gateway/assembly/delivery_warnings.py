@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from config.delivery import IDEMPOTENT, KEYED, STALE
-from config.delivery_checks import policy_problems
+from config.delivery_checks import failover_doubts, policy_doubts, policy_problems
 from gateway.assembly.deliveries import flat
 
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from config.route_plan import RoutePlan
     from config.settings import Settings
+
+_OF_ROUTES: Final = {"retry", "deadline_seconds", "head_timeout_seconds", "body_timeout_seconds"}
+"""Keys of a route that are policies, or bound them."""
 
 
 def delivery_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
@@ -25,17 +28,28 @@ def delivery_warnings(plan: RoutePlan, settings: Settings) -> Iterator[str]:
         words[name] = {**defaults, **entered, **flat(entered)}
         if entered.keys() & {"retry", "deadline_seconds", "wait_seconds"}:
             yield from (f"upstream {name}: {problem}" for problem in _odd(words[name]))
+        doubts = policy_doubts(words[name], {*entered, *flat(entered)})
+        yield from (f"upstream {name}: {_spelled(key)}: {doubt}" for key, doubt in doubts)
     for planned in plan.routes:
-        entered = planned.entry.model_dump(exclude_none=True, include={"retry", "deadline_seconds"})
-        if entered:
-            own = {**words.get(planned.entry.upstream, defaults), **entered, **flat(entered)}
-            yield from (f"{planned.origin}: route {planned.entry.name}: {problem}" for problem in _odd(own))
+        entered = planned.entry.model_dump(exclude_none=True, include=_OF_ROUTES)
+        own = {**words.get(planned.entry.upstream, defaults), **entered, **flat(entered)}
+        where = f"{planned.origin}: route {planned.entry.name}"
+        if entered.keys() & {"retry", "deadline_seconds"}:
+            yield from (f"{where}: {problem}" for problem in _odd(own))
+        doubts = policy_doubts(own, {*entered, *flat(entered)})
+        yield from (f"{where}: {_spelled(key)}: {doubt}" for key, doubt in doubts)
+    yield from failover_doubts(plan, settings)
+
+
+def _spelled(key: str) -> str:
+    """Return a setting's key as the route file has it: ``retry_attempts`` is ``retry.attempts``."""
+    policy, _, rest = key.partition("_")
+    return f"{policy}.{rest}" if policy in {"retry", "breaker"} else key
 
 
 def _odd(words: Mapping[str, Any]) -> Iterator[str]:
     for key, problem in policy_problems(words):
-        policy, _, rest = key.partition("_")
-        yield f"{f'{policy}.{rest}' if policy in {'retry', 'breaker'} else key}: {problem}"
+        yield f"{_spelled(key)}: {problem}"
     widened = set(words["retry_repeat"]) & {IDEMPOTENT, KEYED}
     if widened and not words["retry_body_bytes"]:
         yield "retry.body_bytes: 0 stores no body, so a PUT or POST with one is not repeated all the same"

@@ -16,6 +16,8 @@ import click
 
 from authcore.tokens.inspection import inspect as explained
 from config.browser_checks import cookie_doubts, cors_doubts
+from config.delivery_checks import delivery_doubts
+from config.health_checks import ejection_doubts
 from config.issuer_checks import doubts
 from config.limit_checks import limit_doubts
 from config.listing import listing
@@ -59,7 +61,10 @@ def check_config(*, connect: bool, token: TextIO | None) -> None:
     from gateway.assembly.signing import identity_keys  # noqa: PLC0415 - as above
 
     identity_keys(settings)
-    doubtful = (cookie_doubts, cors_doubts, doubts, sso_doubts, limit_doubts)
+    doubtful = (
+        *(cookie_doubts, cors_doubts, doubts, sso_doubts, limit_doubts),
+        *(delivery_doubts, ejection_doubts),
+    )
     for name, doubt in (one for doubts_of in doubtful for one in doubts_of(settings)):
         warn(f"{name}: {doubt}")
     plan = check_routes(settings)

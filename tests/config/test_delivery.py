@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from config.delivery_checks import delivery_doubts
+from config.health_checks import ejection_doubts
 from config.settings import Settings
 from gateway.assembly.plan_warnings import plan_warnings
 from tests.config.loading import GOOD, load, problems_of
@@ -111,6 +113,15 @@ def test_a_routes_budget_is_its_upstreams(tmp_path: Path) -> None:
         ("retry: {backoff_seconds: 9}", "retry.backoff_seconds: is more"),
         ("retry: {when: reset, repeat: idempotent, body_bytes: 0}", "retry.body_bytes: 0 stores"),
         ("retry: {repeat: idempotent}", "retry.when: names no cause"),
+        ("retry: {try_timeout_seconds: 60}", "retry.try_timeout_seconds: 60 is no less than the timeout"),
+        (
+            "retry: {try_timeout_seconds: 5}, head_timeout_seconds: 5",
+            "retry.try_timeout_seconds: 5 is no less than the timeout of the head, 5",
+        ),
+        ("retry: {when: off, try_timeout_seconds: 2}", "retry.try_timeout_seconds: 2 repeats nothing"),
+        ("retry: {try_timeout_seconds: 1.0e-300}", "retry.try_timeout_seconds: 1e-300 seconds are over"),
+        ("head_timeout_seconds: 1.0e-300", "head_timeout_seconds: 1e-300 seconds are over"),
+        ("deadline_seconds: 0.0001", "deadline_seconds: 0.0001 seconds are over"),
     ],
 )
 @pytest.mark.parametrize("of_route", [False, True])
@@ -120,6 +131,55 @@ def test_what_is_doubtful_is_a_warning(tmp_path: Path, policy: str, warning: str
     found = list(plan_warnings(plan, Settings.model_validate({})))
     assert [text for text in found if warning in text]
     assert any("upstream two" in text for text in found)  # nothing leads there
+
+
+def test_a_time_of_attempts_that_is_inherited_is_not_doubted(tmp_path: Path) -> None:
+    plan = planned(
+        tmp_path, FRAME % ("retry: {try_timeout_seconds: 2}", "failover: one", "retry: {when: off}")
+    )
+    settings = Settings.model_validate({"upstream": {"retry_try_timeout_seconds": 70}})
+    assert not [text for text in plan_warnings(plan, settings) if "try_timeout" in text]
+
+
+@pytest.mark.parametrize(
+    ("url", "doubtful"),
+    [("'http://one'", True), ("'http://ONE:80/'", True), ("['http://one', 'http://three']", False)],
+)
+def test_an_upstream_that_stands_in_from_the_same_place_is_doubtful(
+    tmp_path: Path, url: str, doubtful: bool
+) -> None:
+    text = (FRAME % ("failover: two", "pending: 1", "credential: pass")).replace('"http://two"', url)
+    found = list(plan_warnings(planned(tmp_path, text), Settings.model_validate({})))
+    assert any("failover: two has no other URL" in one for one in found) == doubtful
+
+
+@pytest.mark.parametrize(
+    ("words", "doubtful"),
+    [
+        ("statuses: [500], failures: 0, connect_failures: 0", True),
+        ("failures: 0", False),
+        ("statuses: [500], connect_failures: 0", False),
+    ],
+)
+def test_statuses_that_eject_nobody_are_doubtful(tmp_path: Path, words: str, doubtful: bool) -> None:
+    plan = planned(tmp_path, FRAME % (f"ejection: {{{words}}}", "failover: one", "credential: pass"))
+    found = list(plan_warnings(plan, Settings.model_validate({})))
+    assert any("upstream one: ejection.statuses have no effect" in one for one in found) == doubtful
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"RETRY_TRY_TIMEOUT_SECONDS": "60"}, "RETRY_TRY_TIMEOUT_SECONDS"),
+        ({"RETRY_WHEN": "off", "RETRY_TRY_TIMEOUT_SECONDS": "2"}, "RETRY_TRY_TIMEOUT_SECONDS"),
+        ({"HEAD_TIMEOUT_SECONDS": "1e-300"}, "HEAD_TIMEOUT_SECONDS"),
+        ({"EJECTION_STATUSES": "500", "EJECTION_FAILURES": "0"}, "EJECTION_STATUSES"),
+    ],
+)
+def test_settings_without_an_effect_are_doubtful(settings: dict[str, Any], name: str) -> None:
+    loaded = load({**GOOD, **{f"GATEWAY_UPSTREAM_{key}": value for key, value in settings.items()}})
+    ((setting, _),) = [*delivery_doubts(loaded), *ejection_doubts(loaded)]
+    assert setting == f"GATEWAY_UPSTREAM_{name}"
 
 
 def test_an_upstream_that_stands_in_is_reached(tmp_path: Path) -> None:
