@@ -37,7 +37,6 @@ class AttemptTimer:
         self._seconds = self._left = seconds
         self._begun = 0.0  # when the time began to count; of no meaning while it does not
         self._is_over = True
-        self._is_over = True
         self._timer: asyncio.TimerHandle | None = None
         self._sink: Sink | None = None
         self.whole_since: float | None = None

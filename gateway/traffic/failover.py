@@ -57,9 +57,8 @@ class Failover:
 
     def left(self, place: int, now: float) -> None:
         """Note that a try has ended without a result, as its request did; the next one comes after as long a time."""
-        if (
-            self.failures[place] and self.back[place] > self.due[place]
-        ):  # it was that try that the others wait for
+        is_the_try = self.back[place] > self.due[place]  # the one that the others wait for
+        if self.failures[place] and is_the_try:
             self.back[place] = self.due[place] = now + self._wait(place)
 
     def reached(self, place: int) -> bool:
