@@ -4,7 +4,9 @@ Laws:
 
 - ``put`` never blocks. The queue is bounded; what exceeds it is dropped and counted, and a line reports it as soon as
   something can be written again.
-- Batches are written in the order they were put, each by one ``write``: lines of different origin do not mix.
+- Batches are written in the order they were put, by this thread alone: lines of different origin do not mix.
+- A line that a failed write has cut is ended before the next line begins. It counts as dropped.
+- A file that takes nothing now is waited for: an ``O_NONBLOCK`` one, which another process may have made so, as well.
 - The file has no buffer of Python's: a thread that hangs in a write must not hang the end of the process.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import io
 import queue
+import select
 import sys
 import threading
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
@@ -23,13 +26,14 @@ if TYPE_CHECKING:
 
 MAX_PENDING: Final = 50_000
 END_SECONDS: Final = 5
+_LINE_END: Final = ord("\n")
 
 
 class Out(Protocol):
     """Binary output that bytes are written to."""
 
     def write(self, piece: bytes, /) -> int | None:
-        """Write some of the bytes, and return how many."""
+        """Write some of the bytes, and return how many; None if it does not block, and takes none now."""
 
 
 class Writer:
@@ -46,7 +50,8 @@ class Writer:
         self._tell = tell
         self._queue: queue.SimpleQueue[tuple[int, Render] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._put = self._taken = 0
+        self._put = self._taken = self._reported = 0
+        self._is_cut = False
         self.written = self.dropped = 0
 
     @property
@@ -79,25 +84,45 @@ class Writer:
             self._thread = None
 
     def _write_all(self) -> None:
-        reported = 0
         while (batch := self._queue.get()) is not None:
             number, render = batch
+            lost = number
             try:
-                lines = render()
-                if self.dropped > reported:
-                    lines += self._tell(self.dropped - reported)
-                    reported = self.dropped
-                self._write(lines)
-                self.written += number
-            except (OSError, ValueError):  # the reader is gone; the gateway goes on serving
-                self.dropped += number
+                lost = min(number, self._write(render()))
+                dropped = self.dropped
+                if (
+                    dropped > self._reported
+                    and not lost
+                    and not self._write(self._tell(dropped - self._reported))
+                ):
+                    self._reported = dropped
+            except ValueError:  # the file is closed
+                pass
+            self.dropped += lost
+            self.written += number - lost
             self._taken += number
 
-    def _write(self, lines: bytes) -> None:
-        rest = memoryview(lines)
-        while rest:
-            count = self._out.write(bytes(rest) if len(rest) < len(lines) else lines)
-            rest = rest[count or 0 :]
+    def _write(self, lines: bytes) -> int:
+        """Write lines; return how many of them are not, or not whole, in the file, since it refused them."""
+        rest = memoryview(b"\n" + lines if self._is_cut else lines)
+        try:
+            while rest:
+                count = self._out.write(bytes(rest))
+                if count is None:
+                    _wait_until_writable(self._out)
+                elif count:
+                    self._is_cut = rest[count - 1] != _LINE_END
+                    rest = rest[count:]
+        except OSError:  # the reader is gone, or the disk is full; the gateway goes on serving
+            return bytes(rest).count(b"\n", 1 if len(rest) > len(lines) else 0)
+        return 0
+
+
+def _wait_until_writable(out: Out) -> None:
+    if isinstance(out, io.FileIO):
+        writable = select.poll()
+        writable.register(out.fileno(), select.POLLOUT)
+        writable.poll()
 
 
 def standard_output() -> Out:

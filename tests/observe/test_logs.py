@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -343,6 +344,88 @@ def test_a_write_that_takes_some_is_gone_on_with() -> None:
     writer.put(1, lambda: b"0123456789" * 3)
     writer.stop()
     assert b"".join(taken) == b"0123456789" * 3
+
+
+class Disk:
+    """A file on a disk that has room for so many bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.content = room, b""
+
+    def write(self, piece: bytes, /) -> int:
+        taken = piece[: self.room]
+        if not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.room -= len(taken)
+        self.content += taken
+        return len(taken)
+
+
+def _put_lines(writer: Writer, *, begin: int, end: int) -> None:
+    """Write lines of ten bytes, four in a batch, and wait until they are written or dropped."""
+    writer.start()
+    for first in range(begin, end, 4):
+        batch = b"".join(b"line %04d\n" % number for number in range(first, first + 4))
+        writer.put(4, lambda batch=batch: batch)  # type: ignore[misc]
+    writer.stop()
+
+
+@pytest.mark.parametrize("cut", [0, 3, 8, 10, 25, 40])
+def test_after_a_full_disk_every_lost_line_is_counted_and_the_next_one_begins_a_line(cut: int) -> None:
+    disk = Disk(400 + cut)
+    writer = Writer(disk, lambda records: b"dropped %d\n" % records)
+    _put_lines(writer, begin=0, end=100)
+    assert (writer.written, writer.dropped) == (40 + cut // 10, 60 - cut // 10)
+    disk.room = 10_000
+    _put_lines(writer, begin=100, end=108)
+    lines = disk.content.splitlines()
+    assert [int(line.removeprefix(b"dropped ")) for line in lines if b"dropped" in line] == [60 - cut // 10]
+    whole = [b"line %04d" % number for number in (*range(40 + cut // 10), *range(100, 108))]
+    assert [line for line in lines if line.startswith(b"line") and len(line) == 9] == whole
+    assert len(lines) == len(whole) + 1 + bool(cut % 10)
+    assert b"" not in lines
+
+
+def test_a_report_of_dropped_records_that_is_cut_is_made_again() -> None:
+    disk = Disk(0)
+    writer = Writer(disk, lambda records: b"dropped %d\n" % records)
+    _put_lines(writer, begin=0, end=8)
+    disk.room = 40 + 5  # the next batch, and half of the report
+    _put_lines(writer, begin=8, end=12)
+    assert disk.content.endswith(b"line 0011\ndropp")
+    disk.room = 10_000
+    _put_lines(writer, begin=12, end=16)
+    assert disk.content.endswith(b"\ndropp\nline 0012\nline 0013\nline 0014\nline 0015\ndropped 8\n")
+    assert (writer.written, writer.dropped) == (8, 8)
+
+
+def test_a_pipe_that_does_not_block_and_is_full_is_waited_for() -> None:
+    class Counting(io.FileIO):
+        tries = 0
+
+        def write(self, piece: Any, /) -> int:
+            self.tries += 1
+            return super().write(piece)
+
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with io.FileIO(reading) as reader, Counting(writing, "wb") as out:
+        filling = bytes(1 << 20)
+        filled = os.write(writing, filling)
+        writer = Writer(out, lambda _: b"")
+        writer.start()
+        line = b"x" * 100 + b"\n"
+        writer.put(1, lambda: line)
+        while not out.tries:
+            time.sleep(0.001)
+        time.sleep(0.05)
+        assert out.tries == 1
+        received = bytearray()
+        while len(received) < filled + len(line):
+            received += reader.read(65_536) or b""
+        writer.stop()
+    assert received[filled:] == line
+    assert (writer.written, writer.dropped) == (1, 0)
 
 
 def test_records_and_events_of_one_process_do_not_mix(tmp_path: Any) -> None:
