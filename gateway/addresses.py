@@ -7,18 +7,12 @@ import os
 import shutil
 import socket
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Final
 
 _UNIX: Final = "unix:"
-LONGEST_PATH: Final = 107
-"""Bytes that the name of a Unix socket has at most (``sun_path``, unix(7))."""
 _TRIES: Final = 16
 """How often a port is chosen that is free for IPv4 and IPv6 alike."""
 
@@ -39,36 +33,6 @@ class CannotListen(Exception):
         else:
             advice = f"set {setting} to an address of this machine, such as 127.0.0.1:8080 or 0.0.0.0:8080"
         super().__init__(f"{setting}={address}: {error.strerror or error}; {advice}")
-
-
-class CannotHoldSockets(CannotListen):
-    """There is no folder for the sockets of workers."""
-
-    def __init__(self, why: str) -> None:
-        """`why` says what the matter is."""
-        Exception.__init__(
-            self, f"--workers: {why}; set TMPDIR to a folder with a short path in which this user may write"
-        )
-
-
-@contextmanager
-def socket_folder(longest_name: str) -> Iterator[Path]:
-    """Make a temporary folder for Unix sockets, the longest called `longest_name`; remove it at the end.
-
-    Raises:
-        CannotHoldSockets: there is no temporary folder to write to, or its path is too long for a socket.
-    """
-    try:
-        folder = TemporaryDirectory(prefix="gateway-")
-    except OSError as error:
-        raise CannotHoldSockets(f"no folder for the workers' sockets: {error.strerror or error}") from error
-    with folder as name:
-        path = Path(name)
-        if len(os.fsencode(path / longest_name)) > LONGEST_PATH:
-            raise CannotHoldSockets(
-                f"the path of the temporary folder is too long for sockets: {path.parent}"
-            )
-        yield path
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from gateway.wire.messages import BodyKind
 from gateway.wire.proxy_protocol import UNIX
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Awaitable, Callable, Mapping
 
@@ -106,7 +107,7 @@ class AdminServer:
 
     Attributes:
         listener: The state that its connections share.
-        address: Host and port of its first TCP socket; empty and 0 on a Unix socket.
+        address: Host and port of its first TCP socket; empty and 0 without one.
     """
 
     def __init__(
@@ -120,6 +121,8 @@ class AdminServer:
         self._pages = pages
         self._access = access
         self._servers: list[asyncio.Server] = []
+        self._adopting: set[asyncio.Task[object]] = set()
+        self._is_closed = False
         self.address = ("", 0)
         self.listener = Listener(self._serve, LIMITS, deadlines, write_batch, exempt=lambda _: False)
 
@@ -143,10 +146,17 @@ class AdminServer:
             )
             self._servers.append(server)
 
-    async def open_unix(self, path: str) -> None:
-        """Listen on a Unix socket, which is made."""
+    def adopt(self, connection: socket.socket) -> None:
+        """Serve a connection that the parent of workers has made; once the server is closed, close it."""
+        if self._is_closed:
+            connection.close()
+            return
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_unix_server(lambda: self.listener.protocol(UNIX), path))
+        adopting = loop.create_task(
+            loop.connect_accepted_socket(lambda: self.listener.protocol(UNIX), connection)
+        )
+        self._adopting.add(adopting)
+        adopting.add_done_callback(self._adopting.discard)
 
     async def close(self) -> None:
         """Accept no more, let what is being answered end for a moment, and drop the rest."""
@@ -154,6 +164,7 @@ class AdminServer:
         await drain.finish(self._close_servers)
 
     def _close_servers(self) -> None:
+        self._is_closed = True
         for server in self._servers:
             server.close()
 

@@ -53,7 +53,6 @@ from gateway.wire.write_buffer import WriteBatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from config.settings import Settings
     from gateway.assembly.domain import Domain
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from gateway.status.report import Report
     from gateway.wire.listener import Listener
     from gateway.wire.resolver import Resolver
+    from gateway.worker_channel import WorkerTerms
 
     Explain = Callable[[bytes], Awaitable[dict[str, object]]]
 
@@ -83,12 +83,12 @@ class Gateway:
         routing: Its routes, which can be read again.
     """
 
-    def __init__(self, settings: Settings, processes: int = 1) -> None:
+    def __init__(self, settings: Settings, worker: WorkerTerms | None = None) -> None:
         """Hold `settings`; use :meth:`start`."""
         self._settings = settings
-        self._processes = processes
+        self._worker = worker
+        self._processes = 1 if worker is None else worker.processes
         self._drain: Drain | None = None
-        self._admin_socket: Path | None = None
         self._closing = AsyncExitStack()
         self._reload: Callable[[], None] = lambda: None
         self._snapshot: Callable[[], dict[str, object]] = dict
@@ -99,16 +99,15 @@ class Gateway:
         self._tls = ListenerTls(settings, self.metrics)
 
     @classmethod
-    async def start(cls, settings: Settings, admin_socket: Path | None = None, processes: int = 1) -> Self:
+    async def start(cls, settings: Settings, worker: WorkerTerms | None = None) -> Self:
         """Build a gateway and let it listen. The database may be away: it is then unready, not dead.
 
-        With `admin_socket` it is a worker, one of `processes`: its admin listener is there, and it shares its port.
+        As a `worker` it shares its port with others, and its admin listener has the connections that its parent sends.
 
         Raises:
             CannotListen: an address is in use, or is not this machine's.
         """
-        self = cls(settings, processes)
-        self._admin_socket = admin_socket
+        self = cls(settings, worker)
         try:
             await self._start()
         except BaseException:
@@ -219,12 +218,12 @@ class Gateway:
 
     async def _listen(self, admin: AdminListener, listener: Listener, drain: Drain) -> None:
         settings, closing = self._settings, self._closing
-        shared = self._admin_socket is not None
+        shared = self._worker is not None
         access = None if shared else build_access(settings, admin_refusals(self.metrics.registry))
         server = AdminServer(admin.pages(), access, listener.deadlines, listener.write_batch)
         closing.push_async_callback(server.close)
-        if self._admin_socket is not None:
-            await server.open_unix(str(self._admin_socket))
+        if self._worker is not None:
+            self._worker.channel.accept(server.adopt)
         else:
             await server.open(settings.admin.listen, self._tls.admin_context)
             self.admin_address = server.address
@@ -290,17 +289,12 @@ class Gateway:
         return self._drain is not None and self._drain.is_hurried
 
 
-def run(
-    settings: Settings,
-    until: Callable[[], Awaitable[None]] | None = None,
-    admin_socket: Path | None = None,
-    processes: int = 1,
-) -> int:
-    """Run a gateway until SIGTERM or SIGINT, or `until` returns; return the exit code."""
+def run(settings: Settings, worker: WorkerTerms | None = None) -> int:
+    """Run a gateway, or a `worker`, until SIGTERM or SIGINT, or its parent is gone; return the exit code."""
     logs.configure(settings.log.level, settings.log.format)
     raise_descriptor_limit()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(_run(settings, until, admin_socket, processes))
+        return runner.run(_run(settings, worker))
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -312,9 +306,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _run(
-    settings: Settings, until: Callable[[], Awaitable[None]] | None, admin_socket: Path | None, processes: int
-) -> int:
+async def _run(settings: Settings, worker: WorkerTerms | None) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     report_escaped(loop)
@@ -331,7 +323,7 @@ async def _run(
         loop.add_signal_handler(number, heard, number)
     loop.add_signal_handler(signal.SIGHUP, lambda: None if gateway is None else gateway.reload())
     loop.add_signal_handler(signal.SIGUSR1, lambda: None if gateway is None else gateway.log_state())
-    starting = loop.create_task(Gateway.start(settings, admin_socket, processes))
+    starting = loop.create_task(Gateway.start(settings, worker))
     asked = loop.create_task(stopping.wait())
     await asyncio.wait((starting, asked), return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
@@ -342,14 +334,16 @@ async def _run(
         return 0
     gateway = starting.result()
     gc_tuning.settle(lambda: gateway.loads)
-    log.info("listening", public=gateway.public, admin=admin_socket or gateway.admin_address)
-    notify = NotifySocket(wished_notification() if admin_socket is None else Notification())
+    if worker is None:
+        log.info("listening", public=gateway.public, admin=gateway.admin_address)
+    else:
+        log.info("listening", public=gateway.public)
+        watching = loop.create_task(_set_after(worker.channel.parent_gone, stopping))
+    notify = NotifySocket(wished_notification() if worker is None else Notification())
     notify.ready()
-    if until is not None:
-        watching = loop.create_task(_set_after(until, stopping))
     await stopping.wait()
     notify.stopping()
-    if until is not None:
+    if worker is not None:
         watching.cancel()
     # SIGTERM comes from what also balances the load; Ctrl-C from a person, who need not be waited for.
     delay = settings.timeout.drain_delay_seconds if signals[:1] == [signal.SIGTERM] else 0
@@ -364,6 +358,6 @@ async def _run(
     return 0
 
 
-async def _set_after(until: Callable[[], Awaitable[None]], event: asyncio.Event) -> None:
-    await until()
+async def _set_after(other: asyncio.Event, event: asyncio.Event) -> None:
+    await other.wait()
     event.set()

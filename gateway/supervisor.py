@@ -11,7 +11,6 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -153,17 +152,3 @@ async def _first(seconds: float, *awaitables: Awaitable[object]) -> None:
     await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for one in waiting:
         one.cancel()
-
-
-async def parent_gone() -> None:
-    """Return when the parent is: it holds the other end of this worker's standard input, and never writes."""
-    loop = asyncio.get_running_loop()
-    gone = asyncio.Event()
-
-    def readable() -> None:
-        if not os.read(0, 1):
-            loop.remove_reader(0)
-            gone.set()
-
-    loop.add_reader(0, readable)
-    await gone.wait()

@@ -2,14 +2,15 @@
 
 The parent serves nothing: it holds the port, has its supervisors run the workers (:mod:`gateway.supervisor`), and
 answers on the admin listener for all of them. Every worker is a whole gateway that listens on the same port
-(SO_REUSEPORT: the kernel spreads connections) and has its own admin listener on a unix socket. Laws:
+(SO_REUSEPORT: the kernel spreads connections) and has an admin listener that the parent alone can ask
+(:mod:`gateway.worker_channel`). Laws:
 
 - One admin address: ``/metrics`` holds the samples of all workers together, ``/metrics/workers`` side by side, with the
   label ``worker``; ``/status`` holds each one's; ``/readyz`` is ready when all are.
 - What a worker had counted at the last scrape is not lost when it dies.
 - One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all ended by themselves.
 - SIGHUP and SIGUSR1 reach every worker that serves; one that is just starting reads what there is anyway.
-- No orphans: a worker whose parent is gone reads the end of its standard input, and stops.
+- No orphans: a worker whose parent is gone reads the end of its channel, and stops.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -27,7 +27,7 @@ import structlog
 
 from config.notification import wished_notification
 from gateway import logs
-from gateway.addresses import UnixFile, socket_folder
+from gateway.addresses import UnixFile
 from gateway.admin_access import build_access
 from gateway.admin_server import TEXT, AdminServer, Page
 from gateway.app import loop_factory
@@ -42,10 +42,11 @@ from gateway.notify_socket import speak_for_workers
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import explained, together
 from gateway.supervisor import Stopping, Supervisor
-from gateway.wire.asking import ask_unix
+from gateway.wire.asking import ask
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.messages import ProtocolError
 from gateway.wire.write_buffer import WriteBatch
+from gateway.worker_channel import ParentEnd
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -68,7 +69,7 @@ class Workers:
         self._stopping = Stopping()
         self._listen: list[str] = []
         self._inherited: list[int] = []
-        self._folder = Path()
+        self._channels: dict[int, ParentEnd] = {}
         self._answering = 0
         self._parent_metrics = ParentMetrics(wanted=number, answering=lambda: self._answering)
         self._together = Together()
@@ -78,7 +79,7 @@ class Workers:
         """Run until SIGTERM or SIGINT; return the exit code.
 
         Raises:
-            CannotListen: an address is in use, or is not this machine's; or workers can have no sockets.
+            CannotListen: an address is in use, or is not this machine's.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,7 +88,6 @@ class Workers:
             loop.add_signal_handler(number, self._pass_on, number)
         async with AsyncExitStack() as closing:
             public, self._listen = self._hold(closing)
-            self._folder = closing.enter_context(socket_folder(self._socket(self._number - 1).name))
             await self._answer_for_all(closing)
             log.info("listening", public=public, workers=self._number)
             speaking = speak_for_workers(wished_notification(), self._all_answer, self._stopping.begun)
@@ -101,14 +101,12 @@ class Workers:
         return all(looks)
 
     def _pass_on(self, received: signal.Signals) -> None:
-        """Send a signal to every worker that serves. One without its socket yet might die of it."""
+        """Send a signal to every worker that serves. One that takes no connections yet might die of it."""
         for supervisor in self._supervisors:
             process = supervisor.process
-            if (
-                process is not None
-                and process.returncode is None
-                and self._socket(supervisor.number).exists()
-            ):
+            if process is None or process.returncode is not None:
+                continue
+            if self._channels[supervisor.number].is_served:
                 process.send_signal(received)
 
     def _hold(self, closing: AsyncExitStack) -> tuple[Names, list[str]]:
@@ -151,19 +149,19 @@ class Workers:
         )
 
     async def _start(self, number: int) -> asyncio.subprocess.Process:
-        self._socket(number).unlink(missing_ok=True)
+        if number in self._channels:
+            self._channels[number].close()
+        channel = self._channels[number] = ParentEnd()
         arguments = ["serve", "--workers", str(self._number), "--listen", ",".join(self._listen)]
-        arguments += ["--admin-socket", str(self._socket(number))]
-        return await asyncio.create_subprocess_exec(
-            # -P: a folder `gateway` or `config` in the current folder is none of ours.
-            *(sys.executable, "-P", "-m", "gateway", *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            pass_fds=self._inherited,
-            start_new_session=True,  # a Ctrl-C is the parent's to pass on, once
-        )
-
-    def _socket(self, number: int) -> Path:
-        return self._folder / f"{number}.sock"
+        with channel.far:
+            arguments += ["--channel", str(channel.far.fileno())]
+            return await asyncio.create_subprocess_exec(
+                # -P: a folder `gateway` or `config` in the current folder is none of ours.
+                *(sys.executable, "-P", "-m", "gateway", *arguments),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=[*self._inherited, channel.far.fileno()],
+                start_new_session=True,  # a Ctrl-C is the parent's to pass on, once
+            )
 
     # -- the admin listener, for all ---------------------------------------------------------------------------
 
@@ -197,8 +195,11 @@ class Workers:
         self, number: int, path: str, document: bytes | None = None, *, seconds: float = ASKING_SECONDS
     ) -> tuple[int, bytes]:
         """Ask a worker's admin listener, with a JSON document or without; 503 when it does not answer in `seconds`."""
+        channel = self._channels.get(number)
         try:
-            found = await ask_unix(self._socket(number), path, document, seconds=seconds)
+            if channel is None:
+                raise ConnectionRefusedError
+            found = await ask(channel.connect(), path, document, seconds=seconds)
         except (OSError, ProtocolError):
             return 503, b'{"ready":false,"checks":{"worker":"does not answer"}}'
         self._supervisors[number].serving = True  # an answer to anybody is a sign of life

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -39,8 +38,8 @@ _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on one port."
 )
 @click.option("--listen", hidden=True, help="What a worker listens on.")
-@click.option("--admin-socket", hidden=True, type=click.Path(path_type=Path), help="Its own admin listener.")
-def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path | None) -> None:
+@click.option("--channel", hidden=True, type=int, help="Descriptor of its channel to its parent.")
+def serve(*, migrate: bool, workers: int, listen: str | None, channel: int | None) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
     settings = settings_for(REQUIRED)
     ring_of(settings, time.time())  # unusable keys are refused before anything has started
@@ -48,7 +47,7 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
         require_no_pipes(settings)
     # Only serving needs the data plane's imports.
     from gateway.app import run  # noqa: PLC0415 - see above
-    from gateway.supervisor import parent_gone  # noqa: PLC0415 - see above
+    from gateway.worker_channel import WorkerEnd, WorkerTerms  # noqa: PLC0415 - see above
     from gateway.workers import run_workers  # noqa: PLC0415 - see above
 
     if migrate:
@@ -63,14 +62,12 @@ def serve(*, migrate: bool, workers: int, listen: str | None, admin_socket: Path
         for name in applied:
             note(f"applied {name}")
     try:
-        if admin_socket is not None:
+        if channel is not None:
             code = run(
                 settings
                 if listen is None
                 else settings.model_copy(update={"listen": tuple(listen.split(","))}),
-                parent_gone,
-                admin_socket,
-                workers,
+                WorkerTerms(WorkerEnd(channel), workers),
             )
         elif workers > 1:
             code = run_workers(settings, workers)

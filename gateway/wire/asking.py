@@ -1,4 +1,4 @@
-"""Client of a Unix socket: it sends one request of the gateway's own to another process, and reads the whole answer."""
+"""Client of a local socket: it sends one request of the gateway's own to another process, and reads the answer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from gateway.wire.known_heads import KnownHeads
 from gateway.wire.response_parser import ResponseParser
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import socket
 
 
-async def ask_unix(
-    path: Path, target: str, document: bytes | None = None, *, seconds: float
+async def ask(
+    connection: socket.socket, target: str, document: bytes | None = None, *, seconds: float
 ) -> tuple[int, bytes]:
-    """Send GET, or POST with a JSON document, to the server of a Unix socket; return status and body.
+    """Send GET, or POST with a JSON document, on a connection, and close it; return status and body.
 
     Raises:
-        OSError: the server does not listen, or closed before its answer had ended; also TimeoutError after `seconds`.
+        OSError: the server closed before its answer had ended; also TimeoutError after `seconds`.
         ProtocolError: its answer is malformed.
     """
     method = b"GET" if document is None else b"POST"
@@ -26,7 +26,7 @@ async def ask_unix(
     if document is not None:
         lines += [b"Content-Type: application/json", b"Content-Length: %d" % len(document)]
     async with asyncio.timeout(seconds):
-        reader, writer = await asyncio.open_unix_connection(path)
+        reader, writer = await asyncio.open_unix_connection(sock=connection)
         try:
             writer.write(b"\r\n".join([*lines, b"", document or b""]))
             received = await reader.read()

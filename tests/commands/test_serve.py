@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 30
 
 
 @pytest.fixture
@@ -102,36 +101,3 @@ def test_serve_does_not_start_on_a_short_secret(environment: dict[str, str], tmp
     assert result.returncode == 2
     assert result.stderr.startswith("Error: GATEWAY_JWT_SECRET: only 5 bytes long")
     assert result.stdout == ""
-
-
-@pytest.mark.parametrize(
-    ("folder", "problem"),
-    [
-        ("x" * 120, "the path of the temporary folder is too long for sockets: "),
-        (None, "no folder for the workers' sockets: "),
-    ],
-    ids=["too long", "none that can be written to"],
-)
-def test_workers_that_can_have_no_sockets_are_an_error_at_the_start(
-    folder: str | None, problem: str, environment: dict[str, str], tmp_path: Path
-) -> None:
-    program = "from gateway.entry import main; main('whatomate-gateway')"
-    if folder is None:  # nobody can write there, whoever runs the tests
-        program = f"import tempfile; tempfile.tempdir = '/proc/self/nowhere'; {program}"
-    else:
-        (tmp_path / folder).mkdir()
-        environment["TMPDIR"] = str(tmp_path / folder)
-    done = subprocess.run(
-        [sys.executable, "-c", program, "serve", "--workers", "2"],
-        env=environment,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 1
-    (line,) = [line for line in done.stderr.splitlines() if line]
-    assert line.startswith(f"Error: --workers: {problem}")
-    assert line.endswith("; set TMPDIR to a folder with a short path in which this user may write")
-    assert "listening" not in done.stdout

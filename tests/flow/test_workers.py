@@ -95,6 +95,41 @@ async def test_workers_do_not_outlive_their_parent(upstream: Upstream) -> None:
         await gone(workers)
 
 
+async def test_workers_have_nothing_in_the_folder_of_temporary_files(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    """So a cleaner of such files takes nothing away, and a parent that was killed leaves nothing behind."""
+    folder = tmp_path / ("x" * 120)  # a socket could have no path in it
+    folder.mkdir()
+    async with serving(upstream, "--workers", "2", TMPDIR=str(folder)) as (process, _, admin):
+        await all_listening(admin, 2)
+        assert not list(folder.iterdir())
+        folder.rmdir()
+        first = children(process.pid)
+        os.kill(first[0], signal.SIGKILL)
+        async with asyncio.timeout(STARTING):
+            while len(set(children(process.pid)) - set(first)) == 0:
+                await asyncio.sleep(0.1)
+        await all_listening(admin, 2)
+        workers = children(process.pid)
+        process.kill()
+        await process.wait()
+        await gone(workers)
+
+
+async def test_a_reload_reaches_each_worker_that_has_begun_to_serve(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    async with serving(upstream, "--workers", "2", log=log) as (process, _, admin):
+        await all_listening(admin, 2)
+        process.send_signal(signal.SIGUSR1)
+        async with asyncio.timeout(PATIENCE):
+            while log.read_text().count('"event":"state"') < 2:
+                await asyncio.sleep(0.05)
+        assert await deaths(admin) == 0
+
+
 async def test_one_of_them_explains_for_all(upstream: Upstream) -> None:
     document = json.dumps({"method": "GET", "path": "/api/x"}).encode()
     question = (
