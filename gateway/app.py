@@ -291,7 +291,7 @@ class Gateway:
 
 def run(settings: Settings, worker: WorkerTerms | None = None) -> int:
     """Run a gateway, or a `worker`, until SIGTERM or SIGINT, or its parent is gone; return the exit code."""
-    logs.configure(settings.log.level, settings.log.format)
+    logs.configure(settings.log.level, settings.log.format, None if worker is None else worker.log_turns)
     raise_descriptor_limit()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_run(settings, worker))

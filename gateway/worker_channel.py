@@ -112,7 +112,9 @@ class WorkerTerms(NamedTuple):
     Attributes:
         channel: Its end of the channel to the parent.
         processes: How many workers there are.
+        log_turns: Descriptor of the file by which they take turns at the log.
     """
 
     channel: WorkerEnd
     processes: int
+    log_turns: int

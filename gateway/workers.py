@@ -10,6 +10,7 @@ answers on the admin listener for all of them. Every worker is a whole gateway t
 - What a worker had counted at the last scrape is not lost when it dies.
 - One graceful stop: SIGTERM reaches every worker, and the parent goes last, with 0 when they all ended by themselves.
 - SIGHUP and SIGUSR1 reach every worker that serves; one that is just starting reads what there is anyway.
+- One log: parent and workers write to standard output in turns, so that no line is cut by another one.
 - No orphans: a worker whose parent is gone reads the end of its channel, and stops.
 """
 
@@ -63,7 +64,9 @@ log = structlog.get_logger()
 class Workers:
     """The parent."""
 
-    def __init__(self, settings: Settings, number: int) -> None:
+    def __init__(self, settings: Settings, number: int, log_turns: int) -> None:
+        """Hold the settings, the number of workers, and the file by which they take turns at the log."""
+        self._log_turns = log_turns
         self._settings = settings
         self._number = number
         self._stopping = Stopping()
@@ -154,12 +157,12 @@ class Workers:
         channel = self._channels[number] = ParentEnd()
         arguments = ["serve", "--workers", str(self._number), "--listen", ",".join(self._listen)]
         with channel.far:
-            arguments += ["--channel", str(channel.far.fileno())]
+            arguments += ["--channel", str(channel.far.fileno()), "--log-turns", str(self._log_turns)]
             return await asyncio.create_subprocess_exec(
                 # -P: a folder `gateway` or `config` in the current folder is none of ours.
                 *(sys.executable, "-P", "-m", "gateway", *arguments),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[*self._inherited, channel.far.fileno()],
+                pass_fds=[*self._inherited, channel.far.fileno(), self._log_turns],
                 start_new_session=True,  # a Ctrl-C is the parent's to pass on, once
             )
 
@@ -276,6 +279,7 @@ class Workers:
 
 def run_workers(settings: Settings, number: int) -> int:
     """Run `number` gateways behind one address until SIGTERM or SIGINT; return the exit code."""
-    logs.configure(settings.log.level, settings.log.format)
+    turns = logs.make_turns()
+    logs.configure(settings.log.level, settings.log.format, turns)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(Workers(settings, number).run())
+        return runner.run(Workers(settings, number, turns).run())

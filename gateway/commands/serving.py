@@ -39,7 +39,10 @@ _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
 )
 @click.option("--listen", hidden=True, help="What a worker listens on.")
 @click.option("--channel", hidden=True, type=int, help="Descriptor of its channel to its parent.")
-def serve(*, migrate: bool, workers: int, listen: str | None, channel: int | None) -> None:
+@click.option("--log-turns", hidden=True, type=int, help="Descriptor by which workers take turns at the log.")
+def serve(
+    *, migrate: bool, workers: int, listen: str | None, channel: int | None, log_turns: int | None
+) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
     settings = settings_for(REQUIRED)
     ring_of(settings, time.time())  # unusable keys are refused before anything has started
@@ -62,12 +65,12 @@ def serve(*, migrate: bool, workers: int, listen: str | None, channel: int | Non
         for name in applied:
             note(f"applied {name}")
     try:
-        if channel is not None:
+        if channel is not None and log_turns is not None:
             code = run(
                 settings
                 if listen is None
                 else settings.model_copy(update={"listen": tuple(listen.split(","))}),
-                WorkerTerms(WorkerEnd(channel), workers),
+                WorkerTerms(WorkerEnd(channel), workers, log_turns),
             )
         elif workers > 1:
             code = run_workers(settings, workers)

@@ -4,12 +4,14 @@ Laws:
 
 - No credential, cookie, query value or body is ever in a record: the code does not put them in. Text that looks like a
   credential all the same is masked when it is written (``redaction``).
-- The loop never waits for the reader of the log: a thread writes (``writer``). What does not fit into its queue is
+- The loop never waits for the reader of the log: a thread writes (``writer``), in turns with other processes that write
+  there (``turns``). What does not fit into its queue is
   dropped and counted, and a line reports it.
 """
 
 from gateway.logs.access import AccessLog, Record
 from gateway.logs.events import configure
 from gateway.logs.redaction import masked, quoted, redacted_query
+from gateway.logs.turns import make_file as make_turns
 
-__all__ = ["AccessLog", "Record", "configure", "masked", "quoted", "redacted_query"]
+__all__ = ["AccessLog", "Record", "configure", "make_turns", "masked", "quoted", "redacted_query"]

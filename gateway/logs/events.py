@@ -12,6 +12,7 @@ import structlog
 from authcore.store.failures import classify, is_of_connections
 from gateway.logs.redaction import masked
 from gateway.logs.text import escaped, spelled_out
+from gateway.logs.turns import SharedTurns
 from gateway.logs.writer import MAX_PENDING, Writer, standard_output
 
 if TYPE_CHECKING:
@@ -29,11 +30,17 @@ _EVENTS_PENDING: Final = 2 * MAX_PENDING
 """Above the bound of access records: events are few and matter more, so a flood of records leaves room for them."""
 
 
-def configure(level: str, form: str = "json") -> None:
-    """Send structlog's and the standard library's events to standard output, as JSON lines or as ``text``."""
+def configure(level: str, form: str = "json", turns: int | None = None) -> None:
+    """Send structlog's and the standard library's events to standard output, as JSON lines or as ``text``.
+
+    Args:
+        level: The least severe level that is written.
+        form: ``json`` or ``text``.
+        turns: Descriptor of the file by which several processes take turns at standard output; None for one process.
+    """
     severity = logging.getLevelNamesMapping()[level.upper()]
     if not _shared:
-        _shared.append(Writer(standard_output(), dropped_line))
+        _shared.append(Writer(standard_output(), dropped_line, None if turns is None else SharedTurns(turns)))
         atexit.register(_shared[0].stop)
     _shared[0].start()
     structlog.configure(

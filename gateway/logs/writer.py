@@ -4,7 +4,8 @@ Laws:
 
 - ``put`` never blocks. The queue is bounded; what exceeds it is dropped and counted, and a line reports it as soon as
   something can be written again.
-- Batches are written in the order they were put, by this thread alone: lines of different origin do not mix.
+- Batches are written in the order they were put, by this thread alone, and one process at a time
+  (:mod:`gateway.logs.turns`): lines of different origin do not mix.
 - A line that a failed write has cut is ended before the next line begins. It counts as dropped.
 - A file that takes nothing now is waited for: an ``O_NONBLOCK`` one, which another process may have made so, as well.
 - The file has no buffer of Python's: a thread that hangs in a write must not hang the end of the process.
@@ -19,8 +20,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
+from gateway.logs.turns import OwnTurns
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from gateway.logs.turns import Turns
 
     Render = Callable[[], bytes]
 
@@ -44,14 +49,17 @@ class Writer:
         dropped: Number of records lost because the reader was slow, or is gone.
     """
 
-    def __init__(self, out: Out, tell: Callable[[int], bytes]) -> None:
-        """`tell` makes the line that reports how many records were dropped."""
+    def __init__(self, out: Out, tell: Callable[[int], bytes], turns: Turns | None = None) -> None:
+        """Write to `out`, in the turns of this process if it shares `out` with others.
+
+        `tell` makes the line that reports how many records were dropped.
+        """
         self._out = out
+        self._turns = OwnTurns() if turns is None else turns
         self._tell = tell
         self._queue: queue.SimpleQueue[tuple[int, Render] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._put = self._taken = self._reported = 0
-        self._is_cut = False
         self.written = self.dropped = 0
 
     @property
@@ -104,17 +112,23 @@ class Writer:
 
     def _write(self, lines: bytes) -> int:
         """Write lines; return how many of them are not, or not whole, in the file, since it refused them."""
-        rest = memoryview(b"\n" + lines if self._is_cut else lines)
-        try:
-            while rest:
-                count = self._out.write(bytes(rest))
-                if count is None:
-                    _wait_until_writable(self._out)
-                elif count:
-                    self._is_cut = rest[count - 1] != _LINE_END
-                    rest = rest[count:]
-        except OSError:  # the reader is gone, or the disk is full; the gateway goes on serving
-            return bytes(rest).count(b"\n", 1 if len(rest) > len(lines) else 0)
+        turns = self._turns
+        with turns:
+            is_cut = turns.is_cut
+            rest = memoryview(b"\n" + lines if is_cut else lines)
+            turns.is_cut = True  # so it is if this process is killed now
+            try:
+                while rest:
+                    count = self._out.write(bytes(rest))
+                    if count is None:
+                        _wait_until_writable(self._out)
+                    elif count:
+                        is_cut = rest[count - 1] != _LINE_END
+                        rest = rest[count:]
+            except OSError:  # the reader is gone, or the disk is full; the gateway goes on serving
+                return bytes(rest).count(b"\n", 1 if len(rest) > len(lines) else 0)
+            finally:
+                turns.is_cut = is_cut
         return 0
 
 

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.admin import all_listening, ask_admin
-from tests.support.calls import GET
+from tests.support.calls import GET, get
 from tests.support.peers import PATIENCE, Client
 from tests.support.processes import STARTING, children, serving
 from tests.support.worlds import NOWHERE, SECRET
@@ -115,6 +115,29 @@ async def test_workers_have_nothing_in_the_folder_of_temporary_files(
         process.kill()
         await process.wait()
         await gone(workers)
+
+
+async def test_the_records_of_several_workers_in_one_pipe_are_whole(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    os.mkfifo(log)
+    pipe = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        async with serving(upstream, "--workers", "2", log=log) as (_, address, admin):
+            await all_listening(admin, 2)
+            for _ in range(8):  # more than the pipe holds, and nobody reads it yet
+                async with Client(address) as client:
+                    for _ in range(40):
+                        assert (await client.exchange(get("/" + "a" * 3000))).status == 200
+            os.set_blocking(pipe, True)
+            written = b""
+            while written.count(b"a" * 3000) < 320:
+                written += await asyncio.to_thread(os.read, pipe, 4_096)
+    finally:
+        os.close(pipe)
+    records = [json.loads(line) for line in written.splitlines()[:-1]]
+    assert sum(record["event"] == "request" for record in records) >= 319
 
 
 async def test_a_reload_reaches_each_worker_that_has_begun_to_serve(

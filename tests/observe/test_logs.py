@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import io
 import json
 import os
+import subprocess
+import sys
+import termios
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from array import array
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.logs import AccessLog, redacted_query
+from gateway.logs import AccessLog, make_turns, redacted_query
 from gateway.logs.access import BATCH
 from gateway.logs.redaction import masked
 from gateway.logs.text import access_line, spelled_out
@@ -27,7 +33,7 @@ from tests.support.flaky import BUSY, CUT, EAGER, OK, Flaky
 from tests.support.peers import PATIENCE, Client, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.support.worlds import Start, World
@@ -447,6 +453,79 @@ def test_records_and_events_of_one_process_do_not_mix(tmp_path: Any) -> None:
             thread.join()
         writer.stop()
     assert set(path.read_bytes().splitlines(keepends=True)) == {line}
+
+
+_WRITES: Final = """
+import io, sys
+from gateway.logs.turns import SharedTurns
+from gateway.logs.writer import Writer
+name, turns, batches = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+writer = Writer(io.FileIO(1, "wb"), lambda records: b"", SharedTurns(turns))
+writer.start()
+for number in range(batches):
+    line = b"%s %06d %s end\\n" % (name.encode(), number, name.encode() * 5000)
+    writer.put(20, lambda line=line: line * 20)
+while writer.pending:
+    pass
+"""
+
+
+@contextmanager
+def one_pipe() -> Iterator[tuple[int, Callable[[str, int], subprocess.Popen[bytes]]]]:
+    """A pipe; yields its end to read, and what starts a process that writes so many batches of 100,000 bytes to it."""
+    reading, writing = os.pipe()
+    turns = make_turns()
+    with ExitStack() as ending:
+        ending.callback(os.close, turns)
+        ending.callback(os.close, reading)
+
+        def write(name: str, batches: int) -> subprocess.Popen[bytes]:
+            arguments = [sys.executable, "-c", _WRITES, name, str(turns), str(batches)]
+            process = subprocess.Popen(arguments, stdout=writing, pass_fds=[turns])
+            ending.callback(process.wait)
+            ending.callback(process.kill)
+            return process
+
+        try:
+            yield reading, write
+        finally:
+            os.close(writing)
+
+
+def _read(pipe: int, number: int) -> list[bytes]:
+    """Read so many lines, in pieces that are smaller than a line."""
+    read = b""
+    while read.count(b"\n") < number:
+        read += os.read(pipe, 4_096)
+    return read.splitlines()
+
+
+def test_lines_of_several_processes_in_one_pipe_are_whole() -> None:
+    with one_pipe() as (pipe, write):
+        for name in "abc":
+            write(name, 10)
+        lines = _read(pipe, 600)
+    for each in (b"a", b"b", b"c"):
+        whole = [b"%b %06d %b end" % (each, number, each * 5000) for number in range(10) for _ in range(20)]
+        assert [line for line in lines if line.startswith(each)] == whole
+    assert len(lines) == 600
+
+
+def test_a_process_that_is_killed_while_it_writes_frees_the_log_and_its_line_is_ended() -> None:
+    with one_pipe() as (pipe, write):
+        killed = write("a", 1)
+        full = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ)
+        while array("i", fcntl.ioctl(pipe, termios.FIONREAD, b"    "))[0] < full:
+            assert killed.poll() is None
+        write("b", 1)
+        killed.kill()
+        killed.wait()
+        whole = full // len(b"a 000000 %b end\n" % (b"a" * 5000))
+        lines = _read(pipe, whole + 1 + 20)
+    assert lines[:whole] == [b"a 000000 %b end" % (b"a" * 5000)] * whole
+    assert lines[whole].startswith(b"a 000000 aaa")
+    assert b"b" not in lines[whole]
+    assert lines[whole + 1 :] == [b"b 000000 %b end" % (b"b" * 5000)] * 20
 
 
 # -- for people ---------------------------------------------------------------------------------------------------
