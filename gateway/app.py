@@ -233,9 +233,12 @@ class Gateway:
         await listening.open(settings.listen, listener, unix, shared=shared)
         self.public = listening.names
         self.address = listening.addresses[0] if listening.addresses else ("", 0)
-        if (listen := settings.tls.redirect_listen) is not None:
+        if settings.tls.redirect_listen is not None:
+            listens = (
+                (settings.tls.redirect_listen,) if self._worker is None else self._worker.redirect_listen
+            )
             plain = self._tls.redirecting(listener, self._pipeline, self.metrics)
-            self.redirect_address = await listening.redirect(listen, plain, unix, shared=shared)
+            self.redirect_address = await listening.redirect(listens, plain, unix, shared=shared)
         closing.push_async_callback(drain.finish, listening.close)
 
     def _begin_background(self, records: Records, report: Report, drain: Drain) -> None:

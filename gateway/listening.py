@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BACKLOG: Final = 2048
 INHERITED: Final = "fd:"
 """Begins a listen address that is the number of an inherited descriptor. No setting can have it."""
-
+REDIRECT: Final = "GATEWAY_TLS_REDIRECT_LISTEN"
 
 Names = tuple[str, int] | list[tuple[str, int] | str]
 
@@ -64,15 +64,21 @@ class Listening:
             self.servers.append(self.tls(listener, secured))
 
     async def redirect(
-        self, listen: str, listener: Listener, unix: UnixFile, *, shared: bool
+        self, listens: Sequence[str], listener: Listener, unix: UnixFile, *, shared: bool
     ) -> tuple[str, int]:
-        """Listen at the address of GATEWAY_TLS_REDIRECT_LISTEN too, for a listener of its own; return the address.
+        """Listen at GATEWAY_TLS_REDIRECT_LISTEN too, for a listener of its own; return the first address.
+
+        Args:
+            listens: The setting, or the addresses that the parent of workers has bound for it.
+            listener: Serves its connections.
+            unix: As for :meth:`open`.
+            shared: As for :meth:`open`.
 
         Raises:
             CannotListen: the system refuses the address.
         """
-        plain = Listening(setting="GATEWAY_TLS_REDIRECT_LISTEN")
-        await plain.open((listen,), listener, unix, shared=shared)
+        plain = Listening(setting=REDIRECT)
+        await plain.open(listens, listener, unix, shared=shared)
         self.servers += plain.servers
         return plain.addresses[0]
 

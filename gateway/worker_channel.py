@@ -113,8 +113,10 @@ class WorkerTerms(NamedTuple):
         channel: Its end of the channel to the parent.
         processes: How many workers there are.
         log_turns: Descriptor of the file by which they take turns at the log.
+        redirect_listen: The addresses that the parent has bound for GATEWAY_TLS_REDIRECT_LISTEN; empty without it.
     """
 
     channel: WorkerEnd
     processes: int
     log_turns: int
+    redirect_listen: tuple[str, ...]

@@ -36,7 +36,7 @@ from gateway.assembly.routing import LOOK_SECONDS
 from gateway.assembly.tls import admin_tls, look_at
 from gateway.background import BackgroundTasks
 from gateway.faults import UnsupportedMediaType
-from gateway.listening import BACKLOG, INHERITED, Listening
+from gateway.listening import BACKLOG, INHERITED, REDIRECT, Listening
 from gateway.logs.limited import LimitedEvents
 from gateway.metrics import CONTENT_TYPE, ParentMetrics, Together, add_up, admin_refusals, merged
 from gateway.notify_socket import speak_for_workers
@@ -50,6 +50,8 @@ from gateway.wire.write_buffer import WriteBatch
 from gateway.worker_channel import ParentEnd
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from config.settings import Settings
     from gateway.admin_server import Asked
     from gateway.listening import Names
@@ -71,6 +73,7 @@ class Workers:
         self._number = number
         self._stopping = Stopping()
         self._listen: list[str] = []
+        self._redirect_listen: list[str] = []
         self._inherited: list[int] = []
         self._channels: dict[int, ParentEnd] = {}
         self._answering = 0
@@ -84,13 +87,15 @@ class Workers:
         Raises:
             CannotListen: an address is in use, or is not this machine's.
         """
-        loop = asyncio.get_running_loop()
+        settings, loop = self._settings, asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.hear, number)
         for number in (signal.SIGHUP, signal.SIGUSR1):
             loop.add_signal_handler(number, self._pass_on, number)
         async with AsyncExitStack() as closing:
-            public, self._listen = self._hold(closing)
+            public, self._listen = self._hold(settings.listen, "GATEWAY_LISTEN", closing)
+            if settings.tls.redirect_listen is not None:
+                _, self._redirect_listen = self._hold((settings.tls.redirect_listen,), REDIRECT, closing)
             await self._answer_for_all(closing)
             log.info("listening", public=public, workers=self._number)
             speaking = speak_for_workers(wished_notification(), self._all_answer, self._stopping.begun)
@@ -112,27 +117,27 @@ class Workers:
             if self._channels[supervisor.number].is_served:
                 process.send_signal(received)
 
-    def _hold(self, closing: AsyncExitStack) -> tuple[Names, list[str]]:
-        """Bind the public addresses; return what the log names, and what the workers listen on.
+    def _hold(self, listens: Sequence[str], setting: str, closing: AsyncExitStack) -> tuple[Names, list[str]]:
+        """Bind the public addresses `listens` of a setting; return what the log names, and what the workers listen on.
 
         A TCP port is bound without listening: workers may share it, and nobody else may have it. A Unix socket cannot
         be bound twice: the parent listens on it, and every worker inherits it.
         """
         settings = self._settings
-        listening = Listening()
+        listening = Listening(setting=setting)
         closing.callback(listening.close)
-        held = listening.bind(settings.listen, UnixFile(settings.unix.mode, settings.unix.owner), shared=True)
-        listens = []
+        held = listening.bind(listens, UnixFile(settings.unix.mode, settings.unix.owner), shared=True)
+        addresses = []
         for one in held:
             closing.callback(one.close)
             if one.family == socket.AF_UNIX:
                 one.listen(BACKLOG)
                 self._inherited.append(one.fileno())
-                listens.append(f"{INHERITED}{one.fileno()}")
+                addresses.append(f"{INHERITED}{one.fileno()}")
             else:
                 host, port = one.getsockname()[:2]
-                listens.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        return listening.names, listens
+                addresses.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        return listening.names, addresses
 
     def _supervisor(self, number: int) -> Supervisor:
         timeout = self._settings.timeout
@@ -156,6 +161,8 @@ class Workers:
             self._channels[number].close()
         channel = self._channels[number] = ParentEnd()
         arguments = ["serve", "--workers", str(self._number), "--listen", ",".join(self._listen)]
+        if self._redirect_listen:
+            arguments += ["--redirect-listen", ",".join(self._redirect_listen)]
         with channel.far:
             arguments += ["--channel", str(channel.far.fileno()), "--log-turns", str(self._log_turns)]
             return await asyncio.create_subprocess_exec(

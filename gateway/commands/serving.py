@@ -38,10 +38,17 @@ _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes on one port."
 )
 @click.option("--listen", hidden=True, help="What a worker listens on.")
+@click.option("--redirect-listen", hidden=True, default="", help="Where it leads to TLS.")
 @click.option("--channel", hidden=True, type=int, help="Descriptor of its channel to its parent.")
 @click.option("--log-turns", hidden=True, type=int, help="Descriptor by which workers take turns at the log.")
-def serve(
-    *, migrate: bool, workers: int, listen: str | None, channel: int | None, log_turns: int | None
+def serve(  # noqa: PLR0913 -- click passes each option by its name
+    *,
+    migrate: bool,
+    workers: int,
+    listen: str | None,
+    redirect_listen: str,
+    channel: int | None,
+    log_turns: int | None,
 ) -> None:
     """Run the gateway until SIGTERM or SIGINT."""
     settings = settings_for(REQUIRED)
@@ -70,7 +77,9 @@ def serve(
                 settings
                 if listen is None
                 else settings.model_copy(update={"listen": tuple(listen.split(","))}),
-                WorkerTerms(WorkerEnd(channel), workers, log_turns),
+                WorkerTerms(
+                    WorkerEnd(channel), workers, log_turns, tuple(filter(None, redirect_listen.split(",")))
+                ),
             )
         elif workers > 1:
             code = run_workers(settings, workers)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.commands import SECRET
 
 if TYPE_CHECKING:
@@ -86,6 +87,29 @@ def test_serve_says_which_setting_names_an_address_that_is_taken(
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"Error: GATEWAY_LISTEN={address}: ")
+
+
+@pytest.mark.parametrize("setting", ["GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN", "GATEWAY_TLS_REDIRECT_LISTEN"])
+def test_workers_do_not_start_while_any_address_is_taken(
+    setting: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    pair = Authority(tmp_path).issue("gateway.example")
+    tls = {"GATEWAY_TLS_CERT_FILE": str(pair.certificate), "GATEWAY_TLS_KEY_FILE": str(pair.key)}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = subprocess.run(
+            [sys.executable, "-m", "gateway", "serve", "--workers", "2"],
+            env=environment | tls | {setting: address},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"Error: {setting}={address}: ")
+    assert "worker_died" not in result.stdout
 
 
 def test_serve_does_not_start_on_a_short_secret(environment: dict[str, str], tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.admin import all_listening
 from tests.support.certificates import Authority
 from tests.support.peers import Client
+from tests.support.processes import free_port, serving
 from tests.support.secured import listener_of
 
 if TYPE_CHECKING:
@@ -89,6 +91,23 @@ async def test_the_challenge_of_acme_is_served_as_routes_have_it(
         )
         assert (await client.exchange(climbing)).status in {400, 401}
     assert len(upstream.requests) == 1
+
+
+async def test_workers_share_the_plain_port(upstream: Upstream, tmp_path: Path) -> None:
+    pair = Authority(tmp_path).issue("gateway.example")
+    port = free_port()
+    tls = {
+        "GATEWAY_TLS_CERT_FILE": str(pair.certificate),
+        "GATEWAY_TLS_KEY_FILE": str(pair.key),
+        "GATEWAY_TLS_REDIRECT_LISTEN": f":{port}",
+    }
+    async with serving(upstream, "--workers", "2", log=None, **tls) as (_, _, admin):
+        await all_listening(admin, 2)
+        for host in ("127.0.0.1", "::1"):
+            for _ in range(10):
+                async with Client((host, port)) as client:
+                    answer = await client.exchange(b"GET /a HTTP/1.1\r\nHost: gateway.example\r\n\r\n")
+                assert (answer.status, answer.one("Location")) == (308, "https://gateway.example/a")
 
 
 async def test_the_plain_port_counts_with_the_limits_of_the_other(start: Start, tmp_path: Path) -> None:
