@@ -19,7 +19,7 @@ import structlog
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from gateway.metrics import ParentMetrics
 
@@ -152,3 +152,21 @@ async def _first(seconds: float, *awaitables: Awaitable[object]) -> None:
     await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for one in waiting:
         one.cancel()
+
+
+async def first_true(questions: Sequence[Coroutine[object, object, bool]]) -> int | None:
+    """Return the place of the first question that is answered by True, and ask no further; None if none is."""
+
+    async def place_of(place: int) -> int | None:
+        return place if await questions[place] else None
+
+    asking = [asyncio.ensure_future(place_of(place)) for place in range(len(questions))]
+    try:
+        for done in asyncio.as_completed(asking):
+            place = await done
+            if place is not None:
+                return place
+    finally:
+        for one in asking:
+            one.cancel()
+    return None

@@ -42,7 +42,7 @@ from gateway.metrics import CONTENT_TYPE, ParentMetrics, Together, add_up, admin
 from gateway.notify_socket import speak_for_workers
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.report import explained, together
-from gateway.supervisor import Stopping, Supervisor
+from gateway.supervisor import Stopping, Supervisor, first_true
 from gateway.wire.asking import ask
 from gateway.wire.deadlines import Deadlines
 from gateway.wire.messages import ProtocolError
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
 ASKING_SECONDS: Final = 5
 _STARTING_POLL_SECONDS: Final = 0.2
+_AWAY: Final = (503, b'{"ready":false,"checks":{"worker":"does not answer"}}')
 
 log = structlog.get_logger()
 
@@ -211,7 +212,7 @@ class Workers:
                 raise ConnectionRefusedError
             found = await ask(channel.connect(), path, document, seconds=seconds)
         except (OSError, ProtocolError):
-            return 503, b'{"ready":false,"checks":{"worker":"does not answer"}}'
+            return _AWAY
         self._supervisors[number].serving = True  # an answer to anybody is a sign of life
         return found
 
@@ -246,10 +247,11 @@ class Workers:
         return {str(number): orjson.loads(body) for number, (_, body) in enumerate(answers)}
 
     async def _explain(self, asked: Asked) -> Page:
-        """Let one of them explain: they all have the same routes."""
+        """Let the first that gives a sign of life explain: they all have the same routes."""
         if not asked.is_json:
             raise UnsupportedMediaType("Send a JSON document, as application/json")
-        status, body = await self._ask(0, "/explain", asked.body)
+        number = await first_true([self._lives(one, ASKING_SECONDS) for one in range(self._number)])
+        status, body = _AWAY if number is None else await self._ask(number, "/explain", asked.body)
         return Page(body, status=status)
 
     async def _lives(self, number: int, seconds: float) -> bool:
@@ -275,7 +277,7 @@ class Workers:
         own = self._parent_metrics
         pages = self._together.read(await self._pages())
         # In a thread: adding up large pages takes a second, in which no sign of life would be heard.
-        page = await asyncio.to_thread(add_up, pages, (own.process, own.registry))
+        page = await asyncio.to_thread(add_up, pages, (own.shared, own.registry))
         return Page(page, CONTENT_TYPE)
 
     async def _metrics_of_each(self, _asked: Asked) -> Page:

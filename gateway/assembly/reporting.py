@@ -223,13 +223,13 @@ def publish_clients(metrics: Metrics, pipeline: Pipeline, listener: Listener, tu
     ):
         metrics.read_gauge(name, meaning, gauge)
     for name, meaning, count in (
-        ("gateway_connections_opened", "Client connections opened.", lambda: listener.opened),
+        ("gateway_connections_opened", "Client connections opened.", lambda: listener.counts.opened),
         (
             "gateway_connections_closed",
             "Client connections closed.",
-            lambda: listener.opened - len(listener.open),
+            lambda: listener.counts.opened - len(listener.open),
         ),
-        ("gateway_connections_idled", "Client connections closed as idle.", lambda: listener.idled),
+        ("gateway_connections_idled", "Client connections closed as idle.", lambda: listener.counts.idled),
         ("gateway_tunnels_opened", "WebSocket tunnels opened.", lambda: tunnels.opened),
     ):
         metrics.read_counter(name, meaning, count)

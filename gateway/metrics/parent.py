@@ -17,16 +17,21 @@ class ParentMetrics:
 
     Attributes:
         registry: Those that no worker has.
-        process: Those of the process and of Python, which are added to the workers'.
+        shared: Those that workers have too, and that are taken together with theirs: of the process, of Python, and
+            whether all are ready.
         died: Counter of workers that had to be replaced.
     """
 
     def __init__(self, *, wanted: int, answering: Callable[[], int]) -> None:
         """`answering` returns how many workers have answered lately."""
         registry = self.registry = CollectorRegistry()
-        self.process = CollectorRegistry()
-        ProcessCollector(registry=self.process)
-        GCCollector(registry=self.process)
+        self.shared = CollectorRegistry()
+        ProcessCollector(registry=self.shared)
+        GCCollector(registry=self.shared)
+        # Of the workers that answer the smallest value counts, and this one: a worker that is silent is not ready.
+        Gauge("gateway_ready", "Whether all workers may be.", registry=self.shared).set_function(
+            lambda: answering() >= wanted
+        )
         Gauge("gateway_workers", "Workers there should be.", registry=registry).set(wanted)
         Gauge(
             "gateway_workers_answering", "Workers that answered this scrape.", registry=registry

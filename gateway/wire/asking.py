@@ -26,7 +26,11 @@ async def ask(
     if document is not None:
         lines += [b"Content-Type: application/json", b"Content-Length: %d" % len(document)]
     async with asyncio.timeout(seconds):
-        reader, writer = await asyncio.open_unix_connection(sock=connection)
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=connection)
+        except BaseException:
+            connection.close()
+            raise
         try:
             writer.write(b"\r\n".join([*lines, b"", document or b""]))
             received = await reader.read()

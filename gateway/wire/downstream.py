@@ -228,7 +228,7 @@ class DownstreamConnection:
         elif self._state >= LINGERING:
             self.abort()
         elif self._state == IDLE:
-            self._listener.idled += 1
+            self._listener.counts.idled += 1
             self.abort()
         elif self._state <= SERVING:
             self._break(ProtocolError(REQUEST_TIMEOUT, "the request did not arrive in time"))

@@ -27,9 +27,24 @@ def _unheard(_reason: str, _why: str, _peer: str) -> None:
     """Report to nobody."""
 
 
+@dataclass(slots=True)
+class ConnectionCounts:
+    """Counts of client connections.
+
+    Attributes:
+        opened: How many were opened so far.
+        idled: How many were closed because they were idle.
+    """
+
+    opened: int = 0
+    idled: int = 0
+
+
 @dataclass(slots=True, repr=False)
 class Listener:
     """Listener: the shared state of one listening socket's connections.
+
+    A copy (``dataclasses.replace``) serves another socket, with the same connections, counts and limits.
 
     Attributes:
         serve: Makes the coroutine that serves a request.
@@ -40,8 +55,7 @@ class Listener:
         preludes: Connections whose PROXY header has not been read.
         secured: Returns the field lines about the client certificate of a TLS connection; None if none is one.
         open: The open connections.
-        opened: The number of connections opened so far.
-        idled: The number of connections closed because they were idle.
+        counts: How many connections there have been.
         draining: Every answer announces that its connection closes.
         ended: Connections without a request are closed too.
         templates: The shapes of its clients' requests.
@@ -58,8 +72,7 @@ class Listener:
     preludes: set[ProxyPrelude] = field(default_factory=set)
     secured: Callable[[asyncio.BaseTransport], bytes | None] | None = None
     open: set[DownstreamConnection] = field(default_factory=set)
-    opened: int = 0
-    idled: int = 0
+    counts: ConnectionCounts = field(default_factory=ConnectionCounts)
     draining: bool = False
     ended: bool = False
     templates: Templates = field(default_factory=lambda: Templates(FIXED_IN_REQUESTS))
@@ -91,7 +104,7 @@ class Listener:
     ) -> str | None:
         """Register a connection; return the reason if it is one too many, else None."""
         self.open.add(connection)
-        self.opened += 1
+        self.counts.opened += 1
         if self.secured is not None and transport is not None:
             connection.secured = self.secured(transport)
         peer, most = connection.peer, self.limits.connections_per_address

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.admin import all_listening
 from tests.support.certificates import Authority
-from tests.support.peers import Client
+from tests.support.peers import PATIENCE, Client
 from tests.support.processes import free_port, serving
-from tests.support.secured import listener_of
+from tests.support.secured import counted, listener_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +93,24 @@ async def test_the_challenge_of_acme_is_served_as_routes_have_it(
         )
         assert (await client.exchange(climbing)).status in {400, 401}
     assert len(upstream.requests) == 1
+
+
+async def test_connections_of_the_plain_port_are_counted_when_they_open_and_when_they_close(
+    redirecting: Gateway,
+) -> None:
+    def counts() -> tuple[float, ...]:
+        names = ("connections", "connections_opened_total", "connections_closed_total")
+        return tuple(counted(redirecting, f"gateway_{name}") for name in names)
+
+    async with AsyncExitStack() as held:
+        for _ in range(3):
+            await held.enter_async_context(Client(redirecting.redirect_address))
+        async with asyncio.timeout(PATIENCE):
+            while counts() != (3, 3, 0):
+                await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE):
+        while counts() != (0, 3, 3):
+            await asyncio.sleep(0.01)
 
 
 async def test_workers_share_the_plain_port(upstream: Upstream, tmp_path: Path) -> None:

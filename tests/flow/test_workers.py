@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.peers import Upstream
+    from tests.support.worlds import World
 
 
 def alive(pid: int) -> bool:
@@ -153,18 +154,38 @@ async def test_a_reload_reaches_each_worker_that_has_begun_to_serve(
         assert await deaths(admin) == 0
 
 
-async def test_one_of_them_explains_for_all(upstream: Upstream) -> None:
+async def test_one_that_answers_explains_for_all(upstream: Upstream) -> None:
     document = json.dumps({"method": "GET", "path": "/api/x"}).encode()
     question = (
         b"POST /explain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n%b"
+        b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
     )
-    async with serving(upstream, "--workers", "2") as (_, _, admin):
+    async with serving(upstream, "--workers", "2") as (process, _, admin):
         await all_listening(admin, 2)
-        async with Client(admin) as client:
-            answer = await client.exchange(question % (len(document), document))
-        assert answer.status == 200, answer.body
-        assert json.loads(answer.body)["verdict"]["status"] == 401
+        for hung in (None, *children(process.pid)):
+            if hung is not None:
+                os.kill(hung, signal.SIGSTOP)
+            async with Client(admin) as client:
+                answer = await client.exchange(question % (len(document), document))
+            assert answer.status == 200, answer.body
+            assert json.loads(answer.body)["verdict"]["status"] == 401
+            if hung is not None:
+                os.kill(hung, signal.SIGCONT)
+
+
+async def test_while_one_hangs_the_metric_of_readiness_is_zero_as_the_page_says(
+    upstream: Upstream, world: World
+) -> None:
+    async with serving(upstream, "--workers", "2", GATEWAY_DATABASE_URL=world.url) as (process, _, admin):
+        async with asyncio.timeout(STARTING):
+            while "\ngateway_ready 1.0\n" not in (await ask_admin(admin, "/metrics"))[1]:
+                await asyncio.sleep(0.1)
+        assert (await ask_admin(admin, "/readyz"))[0] == 200
+        os.kill(children(process.pid)[1], signal.SIGSTOP)
+        assert (await ask_admin(admin, "/readyz"))[0] == 503
+        _, page = await ask_admin(admin, "/metrics")
+        assert "\ngateway_workers_answering 1.0\n" in page
+        assert "\ngateway_ready 0.0\n" in page
 
 
 async def test_one_token_and_one_list_of_hosts_stand_before_all_of_them(upstream: Upstream) -> None:
