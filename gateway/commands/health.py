@@ -1,17 +1,21 @@
 """Command ``health``: a probe of a running gateway, for machines without curl.
 
-Law: the exit code is 0 if the answer is yes, and 1 if it is no or there is none; no secret and no database is needed.
+Laws:
+
+- The exit code is 0 if the answer is yes, and 1 if it is no or there is none.
+- It reads where the gateway listens, and judges nothing else of the configuration; no secret and no database is needed.
 """
 
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import ssl
 from typing import Final
 
 import click
 
-from gateway.commands.opening import settings_for
+from config.admin_address import admin_address
 from gateway.commands.parameters import FiniteRange
 
 _OK: Final = 200
@@ -23,16 +27,13 @@ _MOST_BYTES: Final = 2000
 @click.option("--timeout-seconds", type=FiniteRange(0.1, 60), default=3, show_default=True)
 def health(*, ready: bool, timeout_seconds: float) -> None:
     """Ask the gateway that listens on GATEWAY_ADMIN_LISTEN whether it is alive; print its answer."""
-    admin = settings_for(frozenset()).admin
-    listen = admin.listen
+    listen, is_tls = admin_address()
     host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
-        host = "127.0.0.1"
+    host = _reachable(host.strip("[]"))
     path = "/readyz" if ready else "/livez"
     connection = http.client.HTTPConnection(host, int(port), timeout=timeout_seconds)
     scheme = "http"
-    if admin.tls_cert_file is not None:
+    if is_tls:
         scheme = "https"
         connection = http.client.HTTPSConnection(
             host, int(port), timeout=timeout_seconds, context=_unproved()
@@ -51,6 +52,17 @@ def health(*, ready: bool, timeout_seconds: float) -> None:
     if status != _OK:
         raise click.ClickException(f"{path} answers {status}: {body}")
     click.echo(body)
+
+
+def _reachable(host: str) -> str:
+    """Return the host at which this machine reaches a listener on `host`: the loopback if that is every address."""
+    try:
+        address = ipaddress.ip_address(host or "0.0.0.0")  # noqa: S104 - compared with, not bound to
+    except ValueError:  # a name
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 -- IP's
 
 
 def _unproved() -> ssl.SSLContext:
