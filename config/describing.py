@@ -115,6 +115,8 @@ serves.
 
 A configuration that does not hold is refused whole, naming every problem, with exit code 2. `whatomate-gateway
 check-config` tries it and prints what holds, with secrets hidden; `whatomate-gateway settings` lists what is below.
+`whatomate-gateway health` alone asks a running gateway all the same: it reads `GATEWAY_ADMIN_LISTEN` and whether TLS is
+spoken there, and judges nothing else.
 
 A name that begins with `GATEWAY_` and is no setting is such a problem, wherever it is written: a mistyped setting would
 be a lock that is not turned. So are names in other letters than capitals (`gateway_listen`) and names with a mistyped

@@ -271,7 +271,6 @@ def test_a_foreign_token_fits_into_a_head(run: Run) -> None:
         ("check-config",),
         ("migrate", "--check"),
         ("dev",),
-        ("health",),
         ("token", "inspect"),
         ("keys", "list"),
         ("orgs", "create", "Acme"),
