@@ -4,11 +4,13 @@ Laws:
 
 - The id of a refresh token is written to where Whatomate looks for it when the token is issued. It is used up there
   before the token is used here: of two uses at the same time on the two sides, one succeeds.
+- The token's row has the id before it is written, and the session is looked at after. So an end that comes in between
+  deletes the id, or the look does: neither leaves one behind that is good at Whatomate.
 - A token whose id was written and is gone, and which no gateway has used, was used or logged out at Whatomate. It is
   refused, and no session ends for it.
 - A successor that Whatomate has used counts as used. A second use of the token before it is theft after the grace.
 - Where the id cannot be looked up, the gateway's own table decides alone. A use that fails writes the id back.
-- When a session ends, the ids of its unused tokens are deleted.
+- When a session ends, the ids of its unused tokens are deleted. When a token is used, its id is gone after the use.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import math
 from typing import TYPE_CHECKING
 
 from authcore.accounts.sessions import Sessions
-from authcore.accounts.token_pairs import digest_of
+from authcore.accounts.token_pairs import TokenPairs, digest_of
 from authcore.counterpart import NO_COUNTERPART, Counterpart, Taken
 from authcore.credentials import RefreshToken
 from authcore.errors import RefreshRejected, RefreshReused, RefreshRevoked, StoreUnavailable
@@ -65,6 +67,8 @@ class SharedSessions(Sessions):
             tell=tell,
         )
         self._counterpart = counterpart
+        is_offering = counterpart is not NO_COUNTERPART
+        self._pairs = TokenPairs(tokens, session_seconds=session_seconds, is_offering=is_offering)
 
     async def open(  # noqa: PLR0913 - what it rests on, by name
         self,
@@ -113,8 +117,10 @@ class SharedSessions(Sessions):
             raise
         except Exception:
             if taken is Taken.TAKEN:  # the token was not used after all
-                await self._counterpart.add(claims.jti, claims.user_id, int(claims.expires_at - now))
+                await self._write(digest_of(token), claims, int(claims.expires_at - now))
             raise
+        if taken is not Taken.TAKEN:  # whoever issued it may have written its id since
+            await self._counterpart.drop([claims.jti])
         await self._publish(pair, now)
         return pair
 
@@ -145,12 +151,22 @@ class SharedSessions(Sessions):
             return
         digest = digest_of(RefreshToken(pair.refresh_token))
         try:
-            if not await self._store.is_published(digest) and await self._counterpart.add(
-                claims.jti, claims.user_id, pair.refresh_expires_in
-            ):
-                await self._store.mark_published(digest, claims.jti)
+            is_published = await self._store.is_published(digest)
         except StoreUnavailable:
             return  # the pair is good here; Whatomate may refuse it
+        if not is_published:
+            await self._write(digest, claims, pair.refresh_expires_in)
+
+    async def _write(self, digest: bytes, claims: RefreshClaims, seconds: int) -> None:
+        """Write the id of a token, for so many seconds; delete it again if the token's session is over by then."""
+        if not await self._counterpart.add(claims.jti, claims.user_id, seconds):
+            return
+        try:
+            is_good = await self._store.mark_published(digest, claims.jti)
+        except StoreUnavailable:
+            return  # its row has the id all the same: what ends the session will find it
+        if not is_good:
+            await self._counterpart.drop([claims.jti])
 
     async def _announce(self, *rows: UUID) -> None:
         await super()._announce(*rows)

@@ -13,6 +13,7 @@ import json
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
+from uuid import uuid4
 
 from authcore.crypto.jws import signing_digest
 from authcore.crypto.sealing import seal, unseal
@@ -54,9 +55,18 @@ class TokenPair:
 class TokenPairs:
     """Issuer of token pairs."""
 
-    def __init__(self, tokens: Tokens, *, session_seconds: float) -> None:
+    def __init__(self, tokens: Tokens, *, session_seconds: float, is_offering: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            tokens: Issues tokens.
+            session_seconds: The absolute lifetime of a session.
+            is_offering: The ids of refresh tokens are to be written for a Whatomate server. It knows of no end of what
+                is refreshed, so a token with such an end is none of them.
+        """
         self._tokens = tokens
         self._session_seconds = session_seconds
+        self._is_offering = is_offering
 
     def issue(
         self,
@@ -73,6 +83,7 @@ class TokenPairs:
         """
         tokens = self._tokens
         over_at = min(session.created_at.timestamp() + self._session_seconds, until)
+        jti = str(uuid4())
         access = tokens.issue_access(
             user_id=subject.user_id,
             organization_id=subject.organization_id,
@@ -93,6 +104,7 @@ class TokenPairs:
             session_id=session.id,
             not_after=over_at,
             until=until,
+            jti=jti,
         )
         access_end = ends_at(now, tokens.access_seconds, over_at)
         refresh_end = ends_at(now, tokens.refresh_seconds, over_at)
@@ -105,6 +117,7 @@ class TokenPairs:
             access_expires_at=moment(access_end),
             retry_until=moment(access_end + RETRY_SECONDS),
             sealed=None if follows is None else seal(copy, follows.token),
+            offer=jti if self._is_offering and until == math.inf else None,
         )
 
 

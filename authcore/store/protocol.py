@@ -189,8 +189,8 @@ class SharedSessionStore(SessionStore, Protocol):
     async def is_published(self, digest: bytes) -> bool:
         """Return whether the id of a token was written into Whatomate's Redis."""
 
-    async def mark_published(self, digest: bytes, jti: str) -> None:
-        """Note that it was."""
+    async def mark_published(self, digest: bytes, jti: str) -> bool:
+        """Note that it was; False, noting nothing, if the token has been used, or its session is over."""
 
     async def was_used_elsewhere(self, digest: bytes, *, is_ours: bool) -> bool:
         """Return whether a token whose id has gone was used at Whatomate."""
@@ -202,7 +202,7 @@ class SharedSessionStore(SessionStore, Protocol):
         """Note that the token that followed was used."""
 
     async def published_of(self, sessions: Sequence[UUID]) -> Sequence[str]:
-        """Return the ids of the unused tokens of sessions."""
+        """Return the ids of the unused tokens of sessions that were written, or are about to be."""
 
 
 class AccountStore(SubjectReader, Protocol):

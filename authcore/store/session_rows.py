@@ -75,6 +75,7 @@ class NewRefreshToken:
         access_expires_at: When the access token of its pair expires.
         retry_until: Until when the client that it is made for may ask for its pair again.
         sealed: The pair it belongs to, encrypted for the bearer of the token that it follows; None if not stored.
+        offer: Its id, which is to be written where a Whatomate server looks for it; None if it is not to be.
     """
 
     digest: bytes = field(repr=False)
@@ -83,6 +84,7 @@ class NewRefreshToken:
     access_expires_at: datetime | None = None
     retry_until: datetime | None = None
     sealed: bytes | None = field(default=None, repr=False)
+    offer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,8 @@ session AS (
     WHERE u.id = $2 AND u.deleted_at IS NULL AND coalesce({FINGERPRINT} = $9::bytea, true)
         AND coalesce(gate.at < $10::timestamptz, true)
     RETURNING id)
-INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at) SELECT $4, id, $5, $6 FROM session
-RETURNING family
+INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at, whatomate_offer)
+SELECT $4, id, $5, $6, $11 FROM session RETURNING family
 """  # noqa: S608 - of the constants above
 
 EXTEND: Final = f"""
@@ -59,8 +59,8 @@ WITH session AS (
         device = $7, address = $8
     FROM users u
     WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND u.id = s.user_id AND {UNCHANGED} RETURNING s.id)
-INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at) SELECT $4, id, $5, $6 FROM session
-RETURNING family
+INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at, whatomate_offer)
+SELECT $4, id, $5, $6, $9 FROM session RETURNING family
 """  # noqa: S608 - of the constants above
 
 # FOR UPDATE returns the rows as they are once locked (PostgreSQL re-evaluates the query on their newest versions), and
@@ -98,8 +98,8 @@ before AS (
     UPDATE gateway_refresh_tokens t SET superseded_at = $3
     FROM turned WHERE t.digest = turned.follows AND turned.effect = 'issue'),
 added AS (
-    INSERT INTO gateway_refresh_tokens (digest, family, follows, issued_at, expires_at)
-    SELECT $11::bytea, session_id, digest, $3, $12::timestamptz FROM turned WHERE effect = 'issue'),
+    INSERT INTO gateway_refresh_tokens (digest, family, follows, issued_at, expires_at, whatomate_offer)
+    SELECT $11::bytea, session_id, digest, $3, $12::timestamptz, $19::text FROM turned WHERE effect = 'issue'),
 used AS (
     UPDATE gateway_sessions s SET last_used_at = $3,
         expires_at = greatest(s.expires_at, $18::timestamptz,

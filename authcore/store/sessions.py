@@ -92,7 +92,8 @@ class SessionRows:
             False, and nothing is written, if the user has another password hash by now, or all their sessions were
             ended since the token was issued.
         """
-        row = await self._pool.fetchrow(statements.OPEN, *_written(session, token), proved, founded_at)
+        grounds = proved, founded_at
+        row = await self._pool.fetchrow(statements.OPEN, *_written(session, token), *grounds, token.offer)
         return row is not None
 
     async def trim_sessions(self, user_id: UUID, most: int, at: datetime) -> Sequence[UUID]:
@@ -104,7 +105,7 @@ class SessionRows:
 
     async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
         """Add a token to a live family of the user; False, and nothing is written, if the family is over."""
-        return bool(await self._pool.fetch(statements.EXTEND, *_written(session, token)))
+        return bool(await self._pool.fetch(statements.EXTEND, *_written(session, token), token.offer))
 
     async def rotate_refresh_token(  # noqa: PLR0913 - what decides, by position; what is written, by name
         self,
@@ -135,6 +136,7 @@ class SessionRows:
             visit and visit.address,
             successor and successor.retry_until,
             successor and successor.access_expires_at,
+            successor and successor.offer,
         )
         return None if row is None else Rotated(**row)
 

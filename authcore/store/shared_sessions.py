@@ -1,8 +1,16 @@
-"""Statements about the refresh tokens that were published to Whatomate's Redis."""
+"""Statements about refresh tokens and Whatomate's Redis: offered with the token, published once they were written.
+
+Laws:
+
+- A token's id is in its row before anything writes it into Redis. What ends the session afterwards finds it there.
+- A token counts as published only if its id was written while it was unused and its session was live.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+from authcore.store.session_statements import UNCHANGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +22,16 @@ if TYPE_CHECKING:
 _PUBLISHED: Final = (
     "SELECT EXISTS (SELECT FROM gateway_refresh_tokens WHERE digest = $1 AND whatomate_jti IS NOT NULL)"
 )
-_PUBLISH: Final = "UPDATE gateway_refresh_tokens SET whatomate_jti = $2 WHERE digest = $1"
+# A token without a row is one of Whatomate's that no session has begun with: there is nothing that has ended.
+_PUBLISH: Final = f"""
+WITH found AS (
+    SELECT t.digest, t.used_at IS NULL AND s.revoked_at IS NULL AND {UNCHANGED} AS is_good
+    FROM gateway_refresh_tokens t JOIN gateway_sessions s ON s.id = t.family LEFT JOIN users u ON u.id = s.user_id
+    WHERE t.digest = $1),
+noted AS (
+    UPDATE gateway_refresh_tokens t SET whatomate_jti = $2 FROM found WHERE t.digest = found.digest AND found.is_good)
+SELECT coalesce(bool_and(is_good), true) FROM found
+"""  # noqa: S608 - of a constant of ours
 _UNUSED: Final = (
     "SELECT used_at IS NULL AND whatomate_jti IS NOT NULL FROM gateway_refresh_tokens WHERE digest = $1"
 )
@@ -26,8 +43,8 @@ _SUPERSEDE: Final = (
     "UPDATE gateway_refresh_tokens SET superseded_at = $2 WHERE digest = $1 AND superseded_at IS NULL"
 )
 _OF_SESSIONS: Final = """
-SELECT whatomate_jti FROM gateway_refresh_tokens
-WHERE family = ANY($1::uuid[]) AND used_at IS NULL AND whatomate_jti IS NOT NULL
+SELECT coalesce(whatomate_jti, whatomate_offer) AS jti FROM gateway_refresh_tokens
+WHERE family = ANY($1::uuid[]) AND used_at IS NULL AND coalesce(whatomate_jti, whatomate_offer) IS NOT NULL
 """
 
 
@@ -40,9 +57,14 @@ class SharedSessionRows:
         """Return whether the id of a token was written into Whatomate's Redis."""
         return bool(await self._pool.fetchval(_PUBLISHED, digest))
 
-    async def mark_published(self, digest: bytes, jti: str) -> None:
-        """Note that the id `jti` of a token was written."""
-        await self._pool.fetchval(_PUBLISH, digest, jti)
+    async def mark_published(self, digest: bytes, jti: str) -> bool:
+        """Note that the id `jti` of a token was written.
+
+        Returns:
+            False, and nothing is noted, if the token has been used by now, or its session is over: then the id is to be
+            deleted again.
+        """
+        return bool(await self._pool.fetchval(_PUBLISH, digest, jti))
 
     async def was_used_elsewhere(self, digest: bytes, *, is_ours: bool) -> bool:
         """Return whether a token whose id has gone was used at Whatomate: it was published, and is unused here.
@@ -62,5 +84,5 @@ class SharedSessionRows:
         await self._pool.fetchval(_SUPERSEDE, digest, at)
 
     async def published_of(self, sessions: Sequence[UUID]) -> list[str]:
-        """Return the ids of the unused tokens of sessions, as far as they were written."""
-        return [row["whatomate_jti"] for row in await self._pool.fetch(_OF_SESSIONS, list(sessions))]
+        """Return the ids of the unused tokens of sessions that were written, or are about to be."""
+        return [row["jti"] for row in await self._pool.fetch(_OF_SESSIONS, list(sessions))]

@@ -93,17 +93,19 @@ class Tokens:
         session_id: UUID | None = None,
         not_after: float = math.inf,
         until: float = math.inf,
+        jti: str | None = None,
     ) -> str:
         """Sign a refresh token. It is good only once the store knows its digest.
 
-        `until` is the end of all that is refreshed with it, and with what comes of that.
+        `until` is the end of all that is refreshed with it, and with what comes of that. `jti` is its id; without one
+        it is given a new one.
         """
         return self.sign(
             {
                 **_identity(user_id, organization_id, email, role_id, is_super_admin=is_super_admin),
                 **self._times(now, self.refresh_seconds, not_after),
                 **({} if session_id is None else {"sid": str(session_id)}),
-                "jti": str(uuid4()),
+                "jti": jti or str(uuid4()),
                 **_until(until),
                 "token_use": TokenKind.REFRESH,
             }

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 import redis
 
@@ -24,7 +25,17 @@ from gateway.wire.dialler import connect
 from gateway.wire.dns_client import DnsClient
 from gateway.wire.resolver import Resolver, ResolverLimits
 from tests.support.admin import admin, metrics
-from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post, whatomate_token
+from tests.support.calls import (
+    ask,
+    bearer,
+    claims_of,
+    get,
+    granted,
+    is_refusal,
+    post,
+    request,
+    whatomate_token,
+)
 from tests.support.certificates import Authority
 from tests.support.name_server import NameServer, name_server
 from tests.support.programs import program
@@ -42,6 +53,10 @@ if TYPE_CHECKING:
 
 LOGIN = post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD})
 REVOKED = "Refresh token has been revoked"
+BLOCKED = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+)
 
 
 class Server:
@@ -199,6 +214,116 @@ async def test_once_the_successor_was_used_at_whatomate_an_older_token_is_theft(
     is_refusal(await ask(gate, refresh(first["refresh_token"])), 401, REVOKED)
     access = bearer(pair["access_token"])
     is_refusal(await ask(gate, get("/api/contacts", access)), 401)
+
+
+class Crossing:
+    """A road to a server's Unix socket on which one write of a refresh token's id is held, before it or after it."""
+
+    def __init__(self, held: str) -> None:
+        self._held = held
+        self._is_armed = False
+        self.reached, self.cleared = asyncio.Event(), asyncio.Event()
+
+    def arm(self) -> None:
+        """Hold the next write."""
+        self._is_armed = True
+
+    async def _hold(self) -> None:
+        self.reached.set()
+        await self.cleared.wait()
+
+    async def lead(self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_unix_connection(str(server.socket))
+        with suppress(ConnectionError):
+            while piece := await reader.read(65_536):
+                is_held = self._is_armed and b"\r\nSET\r\n" in piece
+                if is_held:
+                    self._is_armed = False
+                if is_held and self._held == "the write":
+                    await self._hold()
+                back.write(piece)
+                answer = await there.read(65_536)
+                if is_held and self._held == "its answer":
+                    await self._hold()
+                writer.write(answer)
+        back.close()
+        writer.close()
+
+
+@pytest.mark.parametrize("held", ["the write", "its answer"])
+@pytest.mark.parametrize("how", ["logout", "logout-all", "end of the session", "use of the token"])
+async def test_what_comes_while_the_id_of_a_token_is_written_leaves_nothing_good_at_whatomate(
+    world: World, start: Start, server: Server, how: str, held: str
+) -> None:
+    crossing = Crossing(held)
+    elsewhere = await start(world.url, whatomate={"redis_url": server.url})
+    async with await asyncio.start_server(partial(crossing.lead, server), "127.0.0.1", 0) as road:
+        port = road.sockets[0].getsockname()[1]
+        slow = await start(
+            world.url,
+            whatomate={"redis_url": f"redis://127.0.0.1:{port}", "redis_timeout_seconds": 10},
+        )
+        first = await granted(slow, LOGIN)
+        line = bearer(first["access_token"])
+        crossing.arm()
+        refreshing = asyncio.create_task(granted(slow, refresh(first["refresh_token"])))
+        async with asyncio.timeout(30):
+            await crossing.reached.wait()
+        (row,) = await world.sql("SELECT id FROM gateway_sessions")
+        if how == "use of the token":  # by another tab, which is given the same pair
+            pair = await granted(elsewhere, refresh(first["refresh_token"]))
+            pair = await granted(elsewhere, refresh(pair["refresh_token"]))
+            await granted(elsewhere, post("/api/auth/logout-all", {}, bearer(pair["access_token"])))
+        else:
+            ending = {
+                "logout": request("POST", "/api/auth/logout", line),
+                "logout-all": post("/api/auth/logout-all", {}, line),
+                "end of the session": request("DELETE", f"/api/auth/sessions/{row['id']}", line),
+            }[how]
+            await granted(elsewhere, ending)
+        crossing.cleared.set()
+        await refreshing
+        assert server.client.keys("refresh:*") == []
+
+
+async def test_an_id_that_is_written_late_is_gone_once_its_token_was_used(
+    world: World, start: Start, server: Server
+) -> None:
+    """The use finds no id, waits for the session's row, and meanwhile whoever issued the token writes the id."""
+    first = await granted(await start(world.url), LOGIN)
+    gate = await start(world.url, whatomate={"redis_url": server.url})
+    token = first["refresh_token"]
+    connection = await asyncpg.connect(world.url)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM gateway_sessions FOR UPDATE")
+            using = asyncio.create_task(granted(gate, refresh(token)))
+            async with asyncio.timeout(30):
+                while await connection.fetchval(BLOCKED) == 0:
+                    await asyncio.sleep(0.01)
+            server.client.set(f"refresh:{claims_of(token)['jti']}", str(world.agent))
+        pair = await using
+    finally:
+        await connection.close()
+    assert not server.has(token)
+    assert server.has(pair["refresh_token"])
+
+
+async def test_an_id_that_could_not_be_noted_as_written_goes_with_its_session(
+    gate: Gateway, server: Server, world: World
+) -> None:
+    await world.sql(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; END $$"
+    )
+    await world.sql(
+        "CREATE TRIGGER fail BEFORE UPDATE OF whatomate_jti ON gateway_refresh_tokens FOR EACH ROW "
+        "WHEN (NEW.whatomate_jti IS NOT NULL) EXECUTE FUNCTION fail()"
+    )
+    pair = await granted(gate, LOGIN)
+    assert server.has(pair["refresh_token"])
+    await granted(gate, post("/api/auth/logout-all", {}, bearer(pair["access_token"])))
+    assert not server.has(pair["refresh_token"])
 
 
 @pytest.mark.parametrize("how", ["logout", "logout-all", "theft"])
