@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 import click
 
-from authcore.credentials import ApiKey, BearerToken, PasswordLogin, Ticket
+from authcore.accounts.sessions import Sessions
+from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToken, Ticket
 from authcore.errors import AuthError
 from authcore.identity.api_keys import ApiKeys, LastUsed, derive_secret
 from authcore.identity.authenticator import Authenticator
@@ -29,14 +30,17 @@ from authcore.identity.verdict_cache import Limits, VerdictCache
 from authcore.moments import moment
 from authcore.passwords.hasher import Passwords
 from authcore.store.postgres import PostgresStore
+from authcore.store.session_statements import MOST_TOKENS
 from bench.crowd import Crowd
 from bench.domain import PASSWORD, SECRET, domain
 from gateway.dev.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+    from uuid import UUID
 
     from authcore.accounts.accounts import Accounts
+    from authcore.accounts.token_pairs import TokenPair
     from authcore.tokens.issuer import Tokens
 
 TIMES: Final = 8
@@ -120,12 +124,20 @@ async def _explained(url: str) -> AsyncIterator[None]:
 class Verdicts:
     """Verdicts of each kind, about users of a crowd."""
 
-    def __init__(
-        self, crowd: Crowd, store: PostgresStore, accounts: Accounts, tokens: Tokens, email: str
+    def __init__(  # noqa: PLR0913, PLR0917 -- its collaborators
+        self,
+        crowd: Crowd,
+        store: PostgresStore,
+        accounts: Accounts,
+        tokens: Tokens,
+        email: str,
+        user_id: UUID,
     ) -> None:
-        """`email` is that of a user whose password is ``bench.domain.PASSWORD``."""
+        """`email` and `user_id` are those of a user whose password is ``bench.domain.PASSWORD``."""
         self._crowd, self._store, self._accounts, self._tokens = crowd, store, accounts, tokens
-        self._email = email
+        self._email, self._user = email, user_id
+        self._sessions = Sessions(store, tokens)
+        self._pair: TokenPair | None = None
         self._number = 0
         self._now = time.time()
         passwords = Passwords(min_length=8, cost=4, workers=1, queue=8)
@@ -150,11 +162,32 @@ class Verdicts:
             "ticket": self._by_ticket,
             "open sockets": self._revoked,
             "sign-in": lambda: self._sign_in(self._email, PASSWORD),
+            "refresh": self._refresh,
+            "switch of organization": self._switch,
             "wrong sign-in": lambda: self._sign_in(f"user{self._next()}@example.com", "wrong"),
         }
 
     async def _sign_in(self, email: str, password: str) -> object:
         return await self._accounts.login(PasswordLogin(email, password), self._now)
+
+    async def _session(self) -> TokenPair:
+        """Return the last tokens of a session that has more of them than are stored of one."""
+        if self._pair is None:
+            self._pair = (await self._accounts.login(PasswordLogin(self._email, PASSWORD), self._now)).tokens
+            for _ in range(MOST_TOKENS):
+                await self._refresh()
+        return self._pair
+
+    async def _refresh(self) -> object:
+        token = RefreshToken((await self._session()).refresh_token)
+        self._now += 1
+        self._pair = await self._sessions.refresh(token, self._now)
+        return self._pair
+
+    async def _switch(self) -> object:
+        session = (await self._session()).session_id
+        self._now += 1
+        return await self._accounts.switch(self._user, self._crowd.organization(0), self._now, session)
 
     def _next(self) -> int:
         self._number = (self._number + 7919) % self._crowd.users
@@ -197,7 +230,7 @@ async def look(url: str, log: Path, crowd: Crowd) -> Seen:
     seen: dict[str, dict[str, Looked]] = {}
     async with domain(url, SECRET) as (accounts, tokens), _explained(url):
         email = f"bench{time.monotonic_ns()}@example.com"
-        await accounts.register(
+        registered = await accounts.register(
             email=email,
             password=PASSWORD,
             full_name="Bench",
@@ -212,7 +245,7 @@ async def look(url: str, log: Path, crowd: Crowd) -> Seen:
             acquire_timeout_seconds=60,
             statement_timeout_seconds=60,
         )
-        verdicts = Verdicts(crowd, store, accounts, tokens, email)
+        verdicts = Verdicts(crowd, store, accounts, tokens, email, registered.user.id)
         written = Log(log)
         try:
             for kind, ask in verdicts.kinds().items():

@@ -6,7 +6,8 @@ Laws:
   decides by it in one statement, under the locks of the token and its family. Two refreshes at once make one pair.
 - The store holds digests, never tokens. A client that raced itself, or lost the answer, gets the same pair again, from
   a copy that was sealed under the used token. The copy is deleted when nobody may ask for it any more.
-- A second use that the table calls theft ends the family, and every token of it is refused from then on.
+- A second use that the table calls theft ends the family, and every token of it is refused from then on. So does the
+  use of a token that was used so many tokens ago that its row is gone.
 - A refresh token that Whatomate issued (genuine, and without the gateway's own claim) enters a family once.
 - No token outlives its session, and no session outlives the absolute lifetime.
 - The token's organization is preserved. A user who was removed from it is signed in to their home organization, but
@@ -24,20 +25,17 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from authcore.accounts.token_pairs import TokenPairs, digest_of, renew, reopen
+from authcore.accounts.token_pairs import TokenPairs, digest_of, proved, renew, reopen
 from authcore.errors import (
     RefreshExpired,
     RefreshRejected,
     RefreshReused,
     RefreshRevoked,
     RefreshUserUnknown,
-    RefreshWrongKind,
     SessionUnknown,
     StoreUnavailable,
-    TokenExpired,
     TokenRejected,
     TokenRevoked,
-    TokenWrongKind,
     UserDisabled,
 )
 from authcore.figures import MetricSample
@@ -139,7 +137,7 @@ class Sessions:
         session = SessionRow(uuid4(), moment(now))
         pair, token = self._pairs.issue(subject, session, now, until=until)
         if not await self._store.open_session(
-            _use(session.id, subject, visit),
+            NewSession.of(session.id, subject, visit),
             token,
             proved=None if password_hash is None else sha256(password_hash.encode()).digest(),
             founded_at=None if founded_at is None else moment(founded_at),
@@ -185,9 +183,14 @@ class Sessions:
             raise TokenRevoked
         session = SessionRow(session_id, subject.session_began_at)
         pair, token = self._pairs.issue(subject, session, now, until=until)
-        if not await self._store.extend_session(_use(session_id, subject, visit), token):
+        displaced = await self._store.extend_session(NewSession.of(session_id, subject, visit), token)
+        if displaced is None:
             raise TokenRevoked
+        await self._displace(displaced)
         return pair
+
+    async def _displace(self, jtis: Sequence[str]) -> None:
+        """Take notice of unused tokens whose rows made way for another."""
 
     async def refresh(self, token: RefreshToken, now: float, visit: Visit = NOWHERE) -> TokenPair:
         """Trade a refresh token for a new pair.
@@ -200,7 +203,7 @@ class Sessions:
             UserDisabled: the user is switched off.
             StoreUnavailable: the database does not answer; the token stays good.
         """
-        claims, digest = self._verified(token, now), digest_of(token)
+        claims, digest = proved(self._tokens, token, now), digest_of(token)
         subject, began_at = await self._subject(claims)
         session = await self._session(claims, digest, began_at, visit, now)
         if session is None:
@@ -218,7 +221,8 @@ class Sessions:
             visit=visit,
         )
         if rotated is None:
-            raise RefreshRevoked
+            raise RefreshReused(session.id) if await self._is_reused(claims, now) else RefreshRevoked
+        await self._displace(rotated.displaced)
         return await self._outcome(rotated, pair, token, now)
 
     async def _outcome(self, rotated: Rotated, pair: TokenPair, token: RefreshToken, now: float) -> TokenPair:
@@ -244,7 +248,7 @@ class Sessions:
             StoreUnavailable: the database does not answer; the session goes on.
         """
         try:
-            claims = self._verified(token, now)
+            claims = proved(self._tokens, token, now)
         except RefreshRejected:
             return None
         digest = digest_of(token)
@@ -252,6 +256,8 @@ class Sessions:
             await self._enter(claims, digest, NOWHERE, now)
         at = self._moments(now)
         rotated = await self._store.rotate_refresh_token(digest, Event.LOGOUT, self._transitions, at)
+        if rotated is None and claims.session_id is not None and await self._is_reused(claims, now):
+            return EndedSession(claims.user_id, claims.organization_id, claims.session_id)
         if rotated is None or rotated.effect != Effect.END:
             return None
         await self._announce(rotated.session_id)
@@ -401,15 +407,15 @@ class Sessions:
 
     # -- what a rotation needs ------------------------------------------------------------------------------------
 
-    def _verified(self, token: RefreshToken, now: float) -> RefreshClaims:
-        try:
-            return self._tokens.verify(token.token, RefreshClaims, now)
-        except TokenExpired as error:
-            raise RefreshExpired from error
-        except TokenWrongKind as error:
-            raise RefreshWrongKind from error
-        except TokenRejected as error:
-            raise RefreshRejected from error
+    async def _is_reused(self, claims: RefreshClaims, now: float) -> bool:
+        """End the session of a token without a row if the row made way after its use, and return whether it did."""
+        session, at = claims.session_id, moment(claims.issued_at or 0)
+        if session is None or not await self._store.use_forgotten_token(
+            claims.user_id, session, at, moment(now)
+        ):
+            return False
+        await self._announce(session)
+        return True
 
     async def _subject(self, claims: RefreshClaims) -> tuple[Subject, datetime | None]:
         """Return the user as they are now, where they may act; and when the token's session began."""
@@ -456,9 +462,3 @@ class Sessions:
             token_over=self._expired(now),
             session_over=self._over(now),
         )
-
-
-def _use(session_id: UUID, subject: Subject, visit: Visit) -> NewSession:
-    return NewSession(
-        id=session_id, user_id=subject.user_id, organization_id=subject.organization_id, visit=visit
-    )

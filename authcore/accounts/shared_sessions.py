@@ -19,7 +19,7 @@ import math
 from typing import TYPE_CHECKING
 
 from authcore.accounts.sessions import Sessions
-from authcore.accounts.token_pairs import TokenPairs, digest_of
+from authcore.accounts.token_pairs import TokenPairs, digest_of, proved
 from authcore.counterpart import NO_COUNTERPART, Counterpart, Taken
 from authcore.credentials import RefreshToken
 from authcore.errors import RefreshRejected, RefreshReused, RefreshRevoked, StoreUnavailable
@@ -28,7 +28,7 @@ from authcore.store.session_rows import NOWHERE
 from authcore.tokens.claims import RefreshClaims
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from uuid import UUID
 
     from authcore.accounts.token_pairs import TokenPair
@@ -103,7 +103,7 @@ class SharedSessions(Sessions):
 
     async def refresh(self, token: RefreshToken, now: float, visit: Visit = NOWHERE) -> TokenPair:
         """As :meth:`Sessions.refresh`; a token that Whatomate has used is ``RefreshRevoked``."""
-        claims = self._verified(token, now)
+        claims = proved(self._tokens, token, now)
         taken = await self._counterpart.take(claims.jti)
         if taken is Taken.GONE and await self._store.was_used_elsewhere(
             digest_of(token), is_ours=claims.is_ours
@@ -128,7 +128,7 @@ class SharedSessions(Sessions):
         """As :meth:`Sessions.close`."""
         ended = await super().close(token, now)
         try:
-            claims = self._verified(token, now)
+            claims = proved(self._tokens, token, now)
         except RefreshRejected:  # no id of it is anywhere
             return None
         await self._counterpart.drop([claims.jti])
@@ -167,6 +167,9 @@ class SharedSessions(Sessions):
             return  # its row has the id all the same: what ends the session will find it
         if not is_good:
             await self._counterpart.drop([claims.jti])
+
+    async def _displace(self, jtis: Sequence[str]) -> None:
+        await self._counterpart.drop(jtis)
 
     async def _announce(self, *rows: UUID) -> None:
         await super()._announce(*rows)

@@ -17,9 +17,18 @@ from uuid import uuid4
 
 from authcore.crypto.jws import signing_digest
 from authcore.crypto.sealing import seal, unseal
-from authcore.errors import RefreshRevoked
+from authcore.errors import (
+    RefreshExpired,
+    RefreshRejected,
+    RefreshRevoked,
+    RefreshWrongKind,
+    TokenExpired,
+    TokenRejected,
+    TokenWrongKind,
+)
 from authcore.moments import moment
 from authcore.store.session_rows import NewRefreshToken
+from authcore.tokens.claims import RefreshClaims
 from authcore.tokens.issuer import ends_at
 
 if TYPE_CHECKING:
@@ -143,6 +152,22 @@ def renew(rotated: Rotated, token: RefreshToken, fresh: TokenPair, now: float) -
     """
     successor = reopen(rotated, token, now)
     return replace(successor, access_token=fresh.access_token, expires_in=fresh.expires_in)
+
+
+def proved(tokens: Tokens, token: RefreshToken, now: float) -> RefreshClaims:
+    """Return the claims of a refresh token that `tokens` verifies.
+
+    Raises:
+        RefreshRejected: malformed, expired, of another kind or wrongly signed (by subclass).
+    """
+    try:
+        return tokens.verify(token.token, RefreshClaims, now)
+    except TokenExpired as error:
+        raise RefreshExpired from error
+    except TokenWrongKind as error:
+        raise RefreshWrongKind from error
+    except TokenRejected as error:
+        raise RefreshRejected from error
 
 
 def digest_of(token: RefreshToken) -> bytes:

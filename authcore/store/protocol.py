@@ -107,8 +107,11 @@ class SessionStore(SubjectReader, Protocol):
     async def trim_sessions(self, user_id: UUID, most: int, at: datetime) -> Sequence[UUID]:
         """End the sessions of the user beyond the `most` that were used last, and return which."""
 
-    async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
-        """Give a live family of the user one more token; False, changing nothing, when it is over."""
+    async def extend_session(self, session: NewSession, token: NewRefreshToken) -> Sequence[str] | None:
+        """Give a live family of the user one more token; None, changing nothing, when it is over.
+
+        The ids of unused tokens that made way for it are returned, so far as they were written for Whatomate.
+        """
 
     async def rotate_refresh_token(  # noqa: PLR0913 - what decides, by position; what is written, by name
         self,
@@ -122,6 +125,11 @@ class SessionStore(SubjectReader, Protocol):
         visit: Visit | None = None,
     ) -> Rotated | None:
         """Let `event` happen to a token, by the `laws` of its states; None when there is no such token."""
+
+    async def use_forgotten_token(
+        self, user_id: UUID, session_id: UUID, issued_at: datetime, at: datetime
+    ) -> bool:
+        """End the session of a token that has no row because it made way after its use; else return False."""
 
     async def adopt_foreign_token(
         self, session: NewSession, foreign: NewRefreshToken, foreign_issued_at: datetime

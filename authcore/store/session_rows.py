@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from authcore.store.rows import Subject
+
 _DEVICE_LENGTH: Final = 256
 _ADDRESS_LENGTH: Final = 64
 
@@ -65,6 +67,13 @@ class NewSession:
     user_id: UUID
     organization_id: UUID
     visit: Visit
+
+    @classmethod
+    def of(cls, session_id: UUID, subject: Subject, visit: Visit) -> Self:
+        """Return the session of a user in the organization that they are seen in."""
+        return cls(
+            id=session_id, user_id=subject.user_id, organization_id=subject.organization_id, visit=visit
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +143,11 @@ class Rotated:
         state: The state it was in, by the table's name for it.
         effect: What happened, by the table's name for it.
         successor: The sealed pair that followed it; None if no copy is stored.
+        displaced: The ids, written for Whatomate, of unused tokens whose rows made way for the new one.
     """
 
     session_id: UUID
     state: str
     effect: str
     successor: bytes | None = field(repr=False)
+    displaced: Sequence[str] = ()

@@ -8,6 +8,9 @@ Laws:
 - A session is over while what it was founded on is not what it was (:data:`UNCHANGED`), whoever changed that: the
   user's password hash; for a session of single sign-on the provider's row, which has to be enabled, and the user's
   binding to the account there. Of a session from before this was noted nothing is known, and it goes on.
+- A family has :data:`MOST_TOKENS` rows, or a few more where several were added at once: the statement that adds one
+  deletes those beyond, superseded ones first, the oldest first. The session has the time up to which used tokens may
+  have lost their rows. Its first token stays: one of Whatomate's without a row would be entered again.
 - A session that stays in one organization (``bound_to``) is over while its user is a super admin: the provider that a
   row alone names speaks for no super admin.
 """
@@ -39,6 +42,24 @@ _GATE: Final = """gate AS (
     ON CONFLICT (user_id) DO UPDATE SET
         at = least(gateway_sign_outs.at, {now}::timestamptz + interval '1 minute') RETURNING at)"""
 
+MOST_TOKENS: Final = 100
+# Beside those that are ranked stand the first token, the new one, the used one and the one before it. Of an array the
+# planner expects few: it looks them up by their index. Locked rows are passed over, as by TRIM below.
+_BOUND: Final = f"""ranked AS (
+    SELECT t.digest FROM gateway_refresh_tokens t JOIN {{family}} ON t.family = {{family}}.session_id
+    WHERE t.issued_at > {{family}}.began_at {{but}}
+    ORDER BY t.superseded_at IS NULL DESC, t.issued_at DESC OFFSET {MOST_TOKENS - 4}),
+beyond AS (
+    SELECT digest FROM gateway_refresh_tokens WHERE digest = ANY (ARRAY(SELECT digest FROM ranked))
+    FOR UPDATE SKIP LOCKED),
+gone AS (
+    DELETE FROM gateway_refresh_tokens WHERE digest = ANY (ARRAY(SELECT digest FROM beyond))
+    RETURNING issued_at, used_at, coalesce(whatomate_jti, whatomate_offer) AS jti)"""  # noqa: S608 - of the constant
+_BUT_USED: Final = """AND turned.effect = 'issue' AND t.digest <> turned.digest
+        AND t.digest IS DISTINCT FROM turned.follows"""
+_FORGOTTEN: Final = "greatest(s.forgotten_until, (SELECT max(issued_at) FROM gone WHERE used_at IS NOT NULL))"
+_DISPLACED: Final = "ARRAY(SELECT jti FROM gone WHERE used_at IS NULL AND jti IS NOT NULL) AS displaced"
+
 OPEN: Final = f"""
 WITH {_GATE.format(user="$2::uuid", now="$5")},
 session AS (
@@ -54,20 +75,26 @@ SELECT $4, id, $5, $6, $11 FROM session RETURNING family
 """  # noqa: S608 - of the constants above
 
 EXTEND: Final = f"""
-WITH session AS (
+WITH found AS (
+    SELECT s.id AS session_id, s.created_at AS began_at FROM gateway_sessions s JOIN users u ON u.id = s.user_id
+    WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND {UNCHANGED} FOR UPDATE OF s),
+{_BOUND.format(family="found", but="")},
+session AS (
     UPDATE gateway_sessions s SET organization_id = $3, last_used_at = $5, expires_at = greatest(s.expires_at, $6),
-        device = $7, address = $8
-    FROM users u
-    WHERE s.id = $1 AND s.user_id = $2 AND s.revoked_at IS NULL AND u.id = s.user_id AND {UNCHANGED} RETURNING s.id)
-INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at, whatomate_offer)
-SELECT $4, id, $5, $6, $9 FROM session RETURNING family
+        device = $7, address = $8, forgotten_until = {_FORGOTTEN}
+    FROM found WHERE s.id = found.session_id),
+added AS (
+    INSERT INTO gateway_refresh_tokens (digest, family, issued_at, expires_at, whatomate_offer)
+    SELECT $4::bytea, session_id, $5, $6, $9::text FROM found)
+SELECT {_DISPLACED} FROM found
 """  # noqa: S608 - of the constants above
 
 # FOR UPDATE returns the rows as they are once locked (PostgreSQL re-evaluates the query on their newest versions), and
 # so does each UPDATE after it: what the statement's snapshot showed of them decides nothing.
 TURN: Final = f"""
 WITH found AS (
-    SELECT t.digest, t.follows, t.successor, s.id AS session_id, {FINGERPRINT} AS fingerprint,
+    SELECT t.digest, t.follows, t.successor, s.id AS session_id, s.created_at AS began_at,
+        {FINGERPRINT} AS fingerprint,
         CASE WHEN t.reused_at IS NOT NULL THEN 'reused'
              WHEN s.revoked_at IS NOT NULL OR NOT {UNCHANGED} THEN 'revoked'
              WHEN t.expires_at <= $5 OR s.created_at <= $6 THEN 'expired'
@@ -100,18 +127,25 @@ before AS (
 added AS (
     INSERT INTO gateway_refresh_tokens (digest, family, follows, issued_at, expires_at, whatomate_offer)
     SELECT $11::bytea, session_id, digest, $3, $12::timestamptz, $19::text FROM turned WHERE effect = 'issue'),
+{_BOUND.format(family="turned", but=_BUT_USED)},
 used AS (
     UPDATE gateway_sessions s SET last_used_at = $3,
         expires_at = greatest(s.expires_at, $18::timestamptz,
             CASE turned.effect WHEN 'issue' THEN $12::timestamptz END),
         organization_id = $14::uuid, device = $15::text, address = $16::text,
-        password_fingerprint = coalesce(s.password_fingerprint, turned.fingerprint)
+        password_fingerprint = coalesce(s.password_fingerprint, turned.fingerprint), forgotten_until = {_FORGOTTEN}
     FROM turned WHERE s.id = turned.session_id AND turned.effect IN ('issue', 'renew')),
 ended AS (
     UPDATE gateway_sessions s SET revoked_at = $3
     FROM turned WHERE s.id = turned.session_id AND turned.effect = 'end')
-SELECT session_id, state, effect, successor FROM turned
+SELECT session_id, state, effect, successor, {_DISPLACED} FROM turned
 """  # noqa: S608 - of the constants above
+
+# A token of the session without a row, issued up to then, was used before its row was deleted.
+USE_FORGOTTEN: Final = """
+UPDATE gateway_sessions SET revoked_at = $4
+WHERE id = $1 AND user_id = $2 AND forgotten_until >= $3 AND revoked_at IS NULL RETURNING id
+"""
 
 # A token that was entered before stays in its family: a second caller that enters it gets that family.
 ENTER: Final = f"""

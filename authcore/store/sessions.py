@@ -103,9 +103,15 @@ class SessionRows:
         """
         return [row["id"] for row in await self._pool.fetch(statements.TRIM, user_id, most, at)]
 
-    async def extend_session(self, session: NewSession, token: NewRefreshToken) -> bool:
-        """Add a token to a live family of the user; False, and nothing is written, if the family is over."""
-        return bool(await self._pool.fetch(statements.EXTEND, *_written(session, token), token.offer))
+    async def extend_session(self, session: NewSession, token: NewRefreshToken) -> Sequence[str] | None:
+        """Add a token to a live family of the user.
+
+        Returns:
+            The ids, written for Whatomate, of unused tokens whose rows made way; None, and nothing is written, if the
+            family is over.
+        """
+        row = await self._pool.fetchrow(statements.EXTEND, *_written(session, token), token.offer)
+        return None if row is None else row["displaced"]
 
     async def rotate_refresh_token(  # noqa: PLR0913 - what decides, by position; what is written, by name
         self,
@@ -139,6 +145,13 @@ class SessionRows:
             successor and successor.offer,
         )
         return None if row is None else Rotated(**row)
+
+    async def use_forgotten_token(
+        self, user_id: UUID, session_id: UUID, issued_at: datetime, at: datetime
+    ) -> bool:
+        """End the session of a token without a row if the row was deleted after the token's use; else return False."""
+        row = await self._pool.fetchrow(statements.USE_FORGOTTEN, session_id, user_id, issued_at, at)
+        return row is not None
 
     async def adopt_foreign_token(
         self, session: NewSession, foreign: NewRefreshToken, foreign_issued_at: datetime

@@ -128,6 +128,7 @@ async def switch(services: Services, request: web.Request, caller: Caller) -> we
     facts.sign_in(switched)
     # A browser that stays where it is keeps the refresh token that it has, and its life.
     stays = own == body.organization_id and caller.session_id is not None
+    facts.skipped = stays  # nothing has changed
     return answer_signed_in(services, request, caller, switched, shows=False, renews=not stays)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from authcore.store.session_statements import MOST_TOKENS
 from tests.support.accounts import sign_in
 from tests.support.admin import metrics
 from tests.support.calls import ask, bearer, get, granted, is_refusal, post
@@ -41,3 +44,68 @@ async def test_a_session_too_many_ends_the_one_used_longest_ago_and_no_rows_are_
     assert await lives(gate, other), "nobody else's"
     (displaced,) = (await metrics(gate))["gateway_sessions_displaced"]
     assert displaced.value == 11
+
+
+async def rows(world: World) -> int:
+    (row,) = await world.sql("SELECT count(*) AS number FROM gateway_refresh_tokens")
+    return int(row["number"])
+
+
+async def refreshed(gate: Gateway, pair: dict[str, Any], times: int) -> dict[str, Any]:
+    for _ in range(times):
+        pair = await granted(gate, post("/api/auth/refresh", {"refresh_token": pair["refresh_token"]}))
+    return pair
+
+
+async def switched(gate: Gateway, world: World, pair: dict[str, Any]) -> dict[str, Any]:
+    body = {"organization_id": str(world.other)}
+    return await granted(gate, post("/api/auth/switch-org", body, bearer(pair["access_token"])))
+
+
+async def test_a_session_that_is_refreshed_without_end_has_so_many_rows(world: World, start: Start) -> None:
+    gate = await start(world.url)
+    pair = await refreshed(gate, await sign_in(gate), MOST_TOKENS + 20)
+    assert await rows(world) == MOST_TOKENS
+    assert await lives(gate, await refreshed(gate, pair, 1))
+
+
+@pytest.mark.parametrize("use", ["refresh", "logout"])
+async def test_a_token_used_so_long_ago_that_its_row_is_gone_ends_its_session_all_the_same(
+    world: World, start: Start, use: str
+) -> None:
+    """A thief who refreshes fast must not make the owner's token a forgotten one that proves no theft."""
+    gate = await start(world.url)
+    stolen = await refreshed(gate, await sign_in(gate), 1)
+    thief = await refreshed(gate, stolen, MOST_TOKENS + 20)
+    other = await sign_in(gate)
+    answer = await ask(gate, post(f"/api/auth/{use}", {"refresh_token": stolen["refresh_token"]}))
+    assert answer.status == (401 if use == "refresh" else 200)
+    assert not await lives(gate, thief)
+    is_refusal(await ask(gate, post("/api/auth/refresh", {"refresh_token": thief["refresh_token"]})), 401)
+    assert await lives(gate, other)
+
+
+async def test_a_session_that_is_given_tokens_beside_without_end_has_so_many_rows(
+    world: World, start: Start
+) -> None:
+    gate = await start(world.url)
+    await world.accounts.administration.add_member(world.agent, world.other)
+    first = await sign_in(gate)
+    beside = [await switched(gate, world, first) for _ in range(MOST_TOKENS + 20)]
+    assert MOST_TOKENS - 2 <= await rows(world) <= MOST_TOKENS
+    # One that was never used makes way and is refused; that is no theft, and ends nothing.
+    is_refusal(await ask(gate, post("/api/auth/refresh", {"refresh_token": beside[0]["refresh_token"]})), 401)
+    last = await refreshed(gate, beside[-1], 1)
+    assert await lives(gate, last)
+    # The first token of a session stays.
+    assert await lives(gate, await refreshed(gate, first, 1))
+
+
+async def test_tokens_that_are_used_make_way_before_those_that_are_not(world: World, start: Start) -> None:
+    """A client that sleeps in one organization goes on, however often another refreshes in another."""
+    gate = await start(world.url)
+    await world.accounts.administration.add_member(world.agent, world.other)
+    sleeping = await refreshed(gate, await sign_in(gate), 2)
+    await refreshed(gate, await switched(gate, world, sleeping), MOST_TOKENS + 20)
+    assert await rows(world) == MOST_TOKENS
+    assert await lives(gate, await refreshed(gate, sleeping, 1))

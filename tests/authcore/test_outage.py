@@ -105,6 +105,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "mark_used": lambda store: store.mark_used([ONE], AT),
     "open_session": lambda store: store.open_session(SESSION, REFRESH),
     "extend_session": lambda store: store.extend_session(SESSION, REFRESH),
+    "use_forgotten_token": lambda store: store.use_forgotten_token(ONE, ONE, AT, AT),
     "rotate_refresh_token": lambda store: store.rotate_refresh_token(
         b"a", "logout", [[], [], [], []], MOMENTS
     ),

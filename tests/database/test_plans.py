@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from authcore.store.session_statements import MOST_TOKENS
 from bench.crowd import Crowd
 from bench.domain import SECRET
 from bench.plans import TOGETHER, look
@@ -83,6 +84,18 @@ def test_a_verdict_reads_a_few_rows_of_each_table_however_many_there_are(seen: S
 )
 def test_a_verdict_is_one_statement(seen: Seen, kind: str) -> None:
     assert len(seen[kind]) == 1
+
+
+@pytest.mark.parametrize("kind", ["refresh", "switch of organization"])
+def test_what_adds_a_token_reads_the_rows_of_its_family_and_no_others(seen: Seen, kind: str) -> None:
+    read = {
+        how: rows
+        for looked in seen[kind].values()
+        for how, rows in looked.scans.items()
+        if how.endswith("on gateway_refresh_tokens")
+    }
+    assert read
+    assert {how: rows for how, rows in read.items() if rows > MOST_TOKENS + 1} == {}
 
 
 def test_a_missing_index_is_seen(crowded: Crowded) -> None:

@@ -96,6 +96,7 @@ async def test_what_a_user_does_to_sessions_is_recorded(world: World, gate: Gate
     switched = await one(world, "switch_organization")
     assert (switched.organization_id, switched.target) == (world.other, str(world.other))
     assert switched.facts == {"from": str(world.home)}
+    await granted(gate, post("/api/auth/switch-org", {"organization_id": str(world.home)}, token))
     await granted(gate, post("/api/auth/logout", {"refresh_token": second["refresh_token"]}))
     left = await one(world, "logout")
     assert (left.user_id, left.organization_id) == (world.both, world.home)
@@ -105,6 +106,7 @@ async def test_what_a_user_does_to_sessions_is_recorded(world: World, gate: Gate
     ended = await one(world, "end_sessions")
     assert (ended.user_id, ended.facts) == (world.both, {"sessions": 1})
     assert len(await records(world.store, event="logout")) == 1, "what ends no session is no logout"
+    assert len(await records(world.store, event="switch_organization")) == 1, "who stays switches nothing"
 
 
 async def test_a_refresh_is_recorded_only_when_its_token_was_used_before(world: World, start: Start) -> None:

@@ -19,6 +19,7 @@ import pytest
 import redis
 
 from authcore.counterpart import Taken
+from authcore.store.session_statements import MOST_TOKENS
 from authcore.store.whatomate_redis import CONNECTIONS, PAUSE_SECONDS, WhatomateRedis
 from gateway.assembly.names import NameEvents
 from gateway.wire.dialler import connect
@@ -618,3 +619,20 @@ async def test_a_session_too_many_leaves_no_id_behind_whatever_began_the_newer_o
         after = (await granted(gate, newer))["refresh_token"]
         assert not server.has(before)
         assert server.has(after)
+
+
+async def test_a_token_that_makes_way_for_others_of_its_session_leaves_no_id_behind(
+    gate: Gateway, server: Server, world: World
+) -> None:
+    await world.accounts.administration.add_member(world.agent, world.other)
+    first = await granted(gate, LOGIN)
+    switch = post(
+        "/api/auth/switch-org", {"organization_id": str(world.other)}, bearer(first["access_token"])
+    )
+    pairs = [first, *[await granted(gate, switch) for _ in range(MOST_TOKENS + 5)]]
+    known = [pair for pair in pairs if server.has(pair["refresh_token"])]
+    (row,) = await world.sql("SELECT count(*) AS number FROM gateway_refresh_tokens")
+    assert len(known) == row["number"] < len(pairs)
+    last = await granted(gate, refresh(pairs[-1]["refresh_token"]))
+    await granted(gate, post("/api/auth/logout-all", {}, bearer(last["access_token"])))
+    assert server.client.keys("refresh:*") == []
