@@ -3,6 +3,8 @@
 Laws:
 
 - A caller with ``audit_logs:read`` sees the records of the organization that they act in; a super admin those of all.
+- What is shown of a switch to the readers of one organization names no other: where it came from and where it was to
+  lead is another tenant's.
 - A page is bounded, and begins after the last row of the one before: rows that are written meanwhile move no page.
 - What is asked for wrongly is refused: a filter that is passed over would show what nobody asked for.
 """
@@ -18,6 +20,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, StringCons
 from authcore.accounts.texts import is_searchable
 from authcore.errors import PermissionDenied
 from authcore.store.trail import TrailFilter
+from authcore.trail import Event
 from gateway.endpoints.bodies import read_query, success
 from gateway.endpoints.describing import Answer
 from gateway.endpoints.endpoint import Endpoint, permission
@@ -104,7 +107,8 @@ async def list_records(services: Services, request: web.Request, caller: Caller)
     """Answer with a page of records."""
     asked = read_query(request, AuditQuery)
     organization = asked.organization
-    if caller.key_id is not None or caller.identity.get("user_super_admin") != "true":
+    is_of_all = caller.key_id is None and caller.identity.get("user_super_admin") == "true"
+    if not is_of_all:
         if organization not in {None, caller.organization_id}:
             raise PermissionDenied("Only a super admin reads another organization's records")
         organization = caller.organization_id
@@ -122,22 +126,22 @@ async def list_records(services: Services, request: web.Request, caller: Caller)
     page = rows[: asked.limit]
     return success(
         AuditPageAnswer(
-            records=[_answer(row) for row in page],
+            records=[_answer(row, None if is_of_all else organization) for row in page],
             next=page[-1].seq if len(rows) > len(page) else None,
         )
     )
 
 
-def _answer(row: ChainedRow) -> AuditRecordAnswer:
-    record = row.record
+def _answer(row: ChainedRow, organization: UUID | None) -> AuditRecordAnswer:
+    """Return a record as it is shown; to the readers of `organization`, or of all."""
+    record, details = row.record, dict(row.record.facts)
     fields = {name: getattr(record, name) for name in AuditRecordAnswer.model_fields if hasattr(record, name)}
-    own = {
-        "seq": row.seq,
-        "written_at": row.written_at,
-        "hash": row.hash.hex(),
-        "details": dict(record.facts),
-    }
-    return AuditRecordAnswer(**{**fields, **own})
+    if organization is not None and record.event == Event.SWITCH_ORGANIZATION:
+        own = str(organization)
+        fields["target"] = own if record.target == own else None
+        details = {name: one for name, one in details.items() if name != "from" or one == own}
+    more = {"seq": row.seq, "written_at": row.written_at, "hash": row.hash.hex(), "details": details}
+    return AuditRecordAnswer(**{**fields, **more})
 
 
 def _is_written(settings: Settings) -> bool:

@@ -3,7 +3,8 @@
 Laws:
 
 - An endpoint that declares an event is recorded once for each request: when it succeeds, and when the domain refuses.
-  A request that cannot be read (400, 413, 415) tries nothing, and is not recorded.
+  A handler that does the same for several users adds facts for each, and each is a record.
+- A request that cannot be read (400, 413, 415) tries nothing, and is not recorded.
 - What a handler adds is an id, an e-mail, or a number: never a password, a token or a key.
 """
 
@@ -37,6 +38,7 @@ class Facts:
 
     Attributes:
         skipped: The request is not recorded: it has changed nothing, or is one of too many.
+        further: Facts of what the request did besides, a record each.
     """
 
     user_id: UUID | None = None
@@ -46,6 +48,7 @@ class Facts:
     target: object = None
     details: dict[str, object] = field(default_factory=dict)
     skipped: bool = False
+    further: list[Facts] = field(default_factory=list)
 
     def sign_in(self, signed_in: SignedIn) -> None:
         """Add the user who is signed in, and their session."""
@@ -87,21 +90,22 @@ def record_request(
         facts.user_id = facts.user_id or sender.user_id
         facts.organization_id = facts.organization_id or sender.organization_id
         facts.session_id = facts.session_id or sender.session_id
-    trail.record(
-        endpoint.event,
-        outcome,
-        reason=reason,
-        user_id=facts.user_id,
-        email=named_email(facts.email),
-        organization_id=facts.organization_id,
-        api_key_id=sender.key_id if isinstance(sender, Caller) else None,
-        session_id=facts.session_id,
-        target=_target(request, facts),
-        address=sender.visit.address,
-        user_agent=sender.visit.device,
-        request_id=request_id_of(request),
-        details={**_why(error), **facts.details},
-    )
+    for one in (facts, *facts.further):
+        trail.record(
+            endpoint.event,
+            outcome,
+            reason=reason,
+            user_id=one.user_id,
+            email=named_email(one.email),
+            organization_id=one.organization_id,
+            api_key_id=sender.key_id if isinstance(sender, Caller) else None,
+            session_id=one.session_id,
+            target=_target(request, one),
+            address=sender.visit.address,
+            user_agent=sender.visit.device,
+            request_id=request_id_of(request),
+            details={**_why(error), **one.details},
+        )
 
 
 def _target(request: web.Request, facts: Facts) -> str | None:

@@ -29,13 +29,11 @@ from gateway.endpoints.auth_forms import (
 )
 from gateway.endpoints.bodies import read_body, success
 from gateway.endpoints.endpoint import PUBLIC, TOKEN, Endpoint
-from gateway.endpoints.recording import facts_of
+from gateway.endpoints.recording import Facts, facts_of
 from gateway.endpoints.sso_desk import end_session_url
 from gateway.faults import BadRequest, GatewayFault, UnsupportedMediaType
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from aiohttp import web
 
     from authcore.accounts.token_pairs import TokenPair
@@ -91,20 +89,20 @@ async def logout(services: Services, request: web.Request, visitor: Visitor) -> 
         tokens.append(visitor.bearer)
     with suppress(GatewayFault, errors.RefreshMissing):
         tokens.append(await _sent_refresh_token(request))
-    facts = facts_of(request)
-    facts.skipped = True  # unless a session ends: anybody may send anything here
-    ids: list[UUID] = []
+    first = facts_of(request)
+    first.skipped = True  # unless a session ends: anybody may send anything here
     for one in tokens:
         if isinstance(one, RefreshToken):
             ended = await services.sessions.close(one, now)
         else:
             ended = await services.sessions.close_bearer(one, now)
-        if ended is not None:
-            facts.skipped = False
-            facts.user_id, facts.organization_id, facts.session_id = ended
-            ids = [*ids, ended.session_id]
-    if len(ids) > 1:
-        facts.details = {"sessions": ids}
+        if ended is None:
+            continue
+        facts = first if first.skipped else Facts()
+        if facts is not first:  # each session has its record: they may be of several users
+            first.further.append(facts)
+        first.skipped = False
+        facts.user_id, facts.organization_id, facts.session_id = ended
     elsewhere = await end_session_url(services, visitor, tokens, now)
     if elsewhere is None:
         return success(LoggedOutAnswer(status="logged_out"))

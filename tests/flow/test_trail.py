@@ -109,6 +109,16 @@ async def test_what_a_user_does_to_sessions_is_recorded(world: World, gate: Gate
     assert len(await records(world.store, event="switch_organization")) == 1, "who stays switches nothing"
 
 
+async def test_a_logout_is_recorded_for_each_session_that_it_ends(world: World, gate: Gateway) -> None:
+    mine, theirs = await signed_in(gate), await signed_in(gate, "both@example.com")
+    body, line = {"refresh_token": mine["refresh_token"]}, bearer(theirs["access_token"])
+    await granted(gate, post("/api/auth/logout", body, line))
+    found = await recorded(world.store, "logout", 2)
+    assert {record.user_id for record in found} == {world.agent, world.both}
+    assert len({record.session_id for record in found}) == 2
+    assert [record.facts for record in found] == [{}, {}], "the record of one user names nothing of another"
+
+
 async def test_a_refresh_is_recorded_only_when_its_token_was_used_before(world: World, start: Start) -> None:
     gate = await start(world.url, token={"reuse": "strict", "grace_seconds": 0})
     pair = await signed_in(gate)
@@ -346,6 +356,8 @@ async def test_an_administrator_reads_their_own_organization_and_a_super_admin_a
         "switch_organization"
     ]
     assert [one["reason"] for one in await listed(gate, root, "?outcome=refused")] == ["unknown"]
+    (switch,) = await listed(gate, root, "?event=switch_organization")
+    assert switch["details"] == {"from": str(world.home)}
     _, key = await world.accounts.administration.create_api_key(world.root, world.home, "of a super admin")
     for line in (admin, f"X-API-Key: {world.api_key}", f"X-API-Key: {key}"):
         assert (await ask(gate, get(f"{AUDIT}?organization={world.other}", line))).status == 403
@@ -353,6 +365,22 @@ async def test_an_administrator_reads_their_own_organization_and_a_super_admin_a
     assert (await listed(gate, f"X-API-Key: {world.api_key}")) == own
     for line, status in ((bearer(world.token(world.agent)), 403), ("X-Nothing: here", 401)):
         assert (await ask(gate, get(AUDIT, line))).status == status
+
+
+async def test_the_trail_of_one_organization_names_no_other(world: World, gate: Gateway) -> None:
+    """An organization's id is all that registering there asks for."""
+    both = bearer((await signed_in(gate, "both@example.com"))["access_token"])
+    await granted(gate, post("/api/auth/switch-org", {"organization_id": str(world.other)}, both))
+    agent = bearer((await signed_in(gate))["access_token"])
+    refused = await ask(gate, post("/api/auth/switch-org", {"organization_id": str(world.other)}, agent))
+    assert refused.status == 403
+    await recorded(world.store, "switch_organization", 2)
+    for mine, theirs in ((world.home, world.other), (world.other, world.home)):
+        _, key = await world.accounts.administration.create_api_key(world.root, mine, "a reader")
+        found = await listed(gate, f"X-API-Key: {key}", "?event=switch_organization")
+        assert [one["organization_id"] for one in found] == [str(mine)]
+        assert str(theirs) not in repr(found)
+        assert str(mine) in (found[0]["target"], found[0]["details"].get("from"))
 
 
 async def test_pages_follow_each_other_while_records_are_written(world: World, gate: Gateway) -> None:
