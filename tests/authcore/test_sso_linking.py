@@ -120,6 +120,24 @@ def test_an_account_is_made_only_if_the_row_says_so_and_nobody_has_the_e_mail() 
         chosen(FRESH, replace(FRESH, user_id=uuid4()), row=making)
 
 
+def test_of_several_accounts_with_the_e_mail_the_only_proved_one_is_linked_where_none_is_bound() -> None:
+    """Its e-mail in another case, which anybody may register, keeps nobody from their first sign-in."""
+    other = replace(FRESH, user_id=uuid4(), organization_id=OTHER, is_proved=False)
+    for accounts in ((FRESH, other), (other, FRESH), (other, FRESH, replace(other, user_id=uuid4()))):
+        assert chosen(*accounts) == FRESH.user_id
+        with pytest.raises(SsoNotLinked):
+            chosen(*accounts, takes_unproved=True)
+    for beside in (
+        replace(other, is_proved=True),
+        replace(other, provider="custom", provider_account="7"),
+        replace(other, has_email=False, provider="custom", provider_account="7"),
+    ):
+        with pytest.raises(SsoNotLinked):
+            chosen(FRESH, beside)
+    with pytest.raises(SsoNotLinked):
+        chosen(other, replace(other, user_id=uuid4()), row=replace(ROW, allow_auto_create=True))
+
+
 def test_domains_hold_for_bound_accounts_too() -> None:
     row = replace(ROW, allowed_domains=("acme.test", "b.test"))
     assert chosen(BOUND, row=row) == BOUND.user_id
