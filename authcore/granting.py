@@ -1,6 +1,7 @@
 """Law of granting: whether somebody may hand out a role, and what they lack for it.
 
 It is asked when an invitation is made, and again in the transaction that spends it: a right is judged when it is used.
+So is the right to make an API key, in the statement that stores it (:mod:`authcore.store.keys`).
 
 Laws:
 
@@ -12,10 +13,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from authcore.errors import ApiKeyRevoked, PermissionDenied, TokenRevoked
+
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-    from authcore.store.rows import Subject
+    from authcore.errors import AuthError
+    from authcore.store.rows import NewApiKey, Subject
 
 INVITE: Final = "users:write"
 """The permission to invite."""
@@ -31,3 +35,16 @@ def may_invite(inviter: Subject | None) -> bool:
 def lacking(inviter: Subject, granted: AbstractSet[str]) -> frozenset[str]:
     """Return the permissions of a role that the one who would hand it out has not."""
     return frozenset() if inviter.is_super_admin else frozenset(granted) - set(inviter.permissions)
+
+
+def why_no_key(key: NewApiKey, maker: Subject | None) -> AuthError:
+    """Return why a key was not stored: its maker lacks the permission by now, or something has ended."""
+    is_good = maker is not None and maker.is_active and maker.may_act and not maker.is_session_over
+    if (
+        is_good
+        and maker is not None
+        and key.permission is not None
+        and key.permission not in maker.permissions
+    ):
+        return PermissionDenied(missing=(key.permission,))
+    return TokenRevoked() if key.parent_id is None else ApiKeyRevoked()

@@ -18,7 +18,6 @@ from authcore.accounts.user_lookup import logins_of
 from authcore.counterpart import NO_COUNTERPART
 from authcore.errors import (
     AlreadyMember,
-    ApiKeyRevoked,
     ApiKeysExhausted,
     ApiKeyUnknown,
     EmailTaken,
@@ -26,10 +25,10 @@ from authcore.errors import (
     OrganizationUnknown,
     RoleUnknown,
     SlugTaken,
-    TokenRevoked,
     UserUnknown,
 )
 from authcore.fair_queue import OWN, Lane, Work
+from authcore.granting import why_no_key
 from authcore.identity import api_keys
 from authcore.moments import moment
 from authcore.networks import network
@@ -170,12 +169,13 @@ class Administration:
         session_id: UUID | None = None,
         founded_at: float | None = None,
         address: str | None = None,
+        permission: str | None = None,
     ) -> tuple[ApiKeyListing, str]:
         """Create an API key that acts as a user in an organization; the key's text is returned only here.
 
         One made with another key, `parent_id`, ends with that. It is hashed in the turn of the network of `address`.
         `session_id` is the session of the token that it is made with; without one, `founded_at` is when the token was
-        issued, POSIX seconds. What has ended by the time that the key is hashed makes none.
+        issued, POSIX seconds. What has ended once the key is hashed makes none, nor who lacks `permission` by then.
 
         Raises:
             UserUnknown: there is no such user.
@@ -183,6 +183,7 @@ class Administration:
             NotAMember: the user may not act there.
             ApiKeyRevoked: the key that it is made with is good no more.
             TokenRevoked: the session is over, or the user may not act there any more.
+            PermissionDenied: the user lacks the permission by now.
             ApiKeysExhausted: the user has as many keys there as one may have.
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer.
@@ -209,11 +210,14 @@ class Administration:
             parent_id=parent_id,
             session_id=session_id,
             founded_at=None if founded_at is None else moment(founded_at),
+            permission=permission,
+            most=most,
         )
         row = await self._store.add_api_key(new)
         if row is None:
-            raise TokenRevoked if parent_id is None else ApiKeyRevoked
-        self._tell_of_key(row.id)
+            maker = await self._store.subject(user_id, organization_id, session_id, new.founded_at)
+            raise why_no_key(new, maker)
+        self._tell(Change(rows=(row.id,), of_keys=True))
         return row, key
 
     async def list_api_keys(self, organization_id: UUID) -> Sequence[ApiKeyListing]:
@@ -261,7 +265,7 @@ class Administration:
         key = await self._store.switch_api_key(organization_id, key_id, is_active=is_active)
         if key is None:
             raise ApiKeyUnknown
-        self._tell_of_key(key_id)
+        self._tell(Change(rows=(key_id,), of_keys=True))
         return key
 
     async def delete_api_key(self, organization_id: UUID, key_id: UUID) -> None:
@@ -273,7 +277,7 @@ class Administration:
         """
         if not await self._store.delete_api_key(organization_id, key_id):
             raise ApiKeyUnknown
-        self._tell_of_key(key_id)
+        self._tell(Change(rows=(key_id,), of_keys=True))
 
     async def revoke_api_key(self, key_id: UUID) -> None:
         """Switch an API key off.
@@ -284,9 +288,6 @@ class Administration:
         """
         if not await self._store.revoke_api_key(key_id):
             raise ApiKeyUnknown
-        self._tell_of_key(key_id)
-
-    def _tell_of_key(self, key_id: UUID) -> None:
         self._tell(Change(rows=(key_id,), of_keys=True))
 
     async def _role(self, organization_id: UUID, name: str | None) -> UUID | None:

@@ -140,7 +140,7 @@ class Invitations:
             expires_at=moment(int(ends)),
         )
         token = self._signed(row, now)
-        await self._store.add_invitation(row, signing_digest(token))
+        await self._store.add_invitation(row, signing_digest(token), self._most)
         return row, token
 
     async def _has_made_most(self, inviter: UUID, now: float) -> bool:

@@ -20,6 +20,7 @@ from asyncpg import UniqueViolationError
 from authcore import permissions
 from authcore.store.emails import folded
 from authcore.store.invitations import spend
+from authcore.store.locks import LOCK_USER
 from authcore.store.origins import note_origin
 from authcore.store.rows import LoginRow, PasswordRow, RoleProfile, UserProfile
 from authcore.store.subjects import Subjects
@@ -64,9 +65,8 @@ SELECT id FROM custom_roles WHERE organization_id = $1 AND deleted_at IS NULL
 ORDER BY is_system DESC, created_at, id LIMIT 1
 """
 
-# The two-key space of advisory locks is ours by these first keys.
+# Its first key is one of those in locks.py.
 _LOCK_EMAIL: Final = f"SELECT pg_advisory_xact_lock(1466457701, hashtext({folded('$1::text')}))"
-_LOCK_USER: Final = "SELECT pg_advisory_xact_lock(1466457702, hashtext($1::text))"
 
 _EMAIL_TAKEN: Final = f"""
 SELECT EXISTS (SELECT FROM users WHERE {folded("email")} = {folded("$1::text")} AND deleted_at IS NULL)
@@ -197,7 +197,7 @@ class AccountRows(Subjects):
     ) -> bool:
         """Make the user a member; False when they are one already."""
         async with self._pool.transaction() as connection:
-            await connection.execute(_LOCK_USER, str(user_id))
+            await connection.execute(LOCK_USER, str(user_id))
             if await connection.fetchval(_IS_MEMBER, user_id, organization_id):
                 return False
             if spending is not None:

@@ -26,8 +26,8 @@ class InvitationStore(SubjectReader, Protocol):
     async def role_grants(self, organization_id: UUID, role_id: UUID) -> frozenset[str] | None:
         """Return what a role of the organization's permits; None when it has no such role."""
 
-    async def add_invitation(self, row: InvitationRow, digest: bytes) -> None:
-        """Keep a new invitation."""
+    async def add_invitation(self, row: InvitationRow, digest: bytes, most: int | None = None) -> None:
+        """Keep a new invitation; ``InvitationsExhausted`` if its inviter has made `most`."""
 
     async def find_invitation(self, digest: bytes, email: str) -> Found | None:
         """Return what has become of an invitation; None when there is none of that digest."""

@@ -15,9 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from authcore.errors import InvitationSpent, InviterUnfit
+from authcore.errors import InvitationsExhausted, InvitationSpent, InviterUnfit
 from authcore.granting import lacking, may_invite
 from authcore.store.emails import folded
+from authcore.store.locks import LOCK_USER
 from authcore.store.origins import Origin, note_origin
 from authcore.store.subjects import read_subject
 
@@ -131,19 +132,28 @@ class InvitationRows:
 
     _pool: DatabasePool
 
-    async def add_invitation(self, row: InvitationRow, digest: bytes) -> None:
-        """Keep a new invitation."""
-        await self._pool.fetch(
-            _ADD,
-            row.id,
-            digest,
-            row.organization_id,
-            row.role_id,
-            row.email,
-            row.invited_by,
-            row.created_at,
-            row.expires_at,
-        )
+    async def add_invitation(self, row: InvitationRow, digest: bytes, most: int | None = None) -> None:
+        """Keep a new invitation.
+
+        Raises:
+            InvitationsExhausted: Its inviter has made `most`; see :meth:`has_invitations`.
+        """
+        async with self._pool.transaction() as connection:
+            if most is not None and row.invited_by is not None:
+                await connection.execute(LOCK_USER, str(row.invited_by))
+                if await connection.fetchval(_HAS_MADE, row.invited_by, most, row.created_at):
+                    raise InvitationsExhausted
+            await connection.execute(
+                _ADD,
+                row.id,
+                digest,
+                row.organization_id,
+                row.role_id,
+                row.email,
+                row.invited_by,
+                row.created_at,
+                row.expires_at,
+            )
 
     async def find_invitation(self, digest: bytes, email: str) -> Found | None:
         """Return what has become of an invitation; None when there is none of that digest."""

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from authcore.errors import ApiKeysExhausted
 from authcore.store import key_lineage
+from authcore.store.locks import LOCK_USER
 from authcore.store.rows import ApiKeyListing, ApiKeyPage, ApiKeyRow
 from authcore.store.subjects import subject, subject_of
 from authcore.store.timestamps import readable, readable_or_null
@@ -94,6 +96,7 @@ WITH made AS (
     WHERE (asked.id IS NULL OR (parent.is_active AND before.is_active)) AND maker.is_active
         AND NOT maker.is_session_over AND maker.organization_exists AND (maker.is_member OR maker.is_super_admin)
         AND coalesce(maker.session_bound_to = $1, true)
+        AND ($10::text IS NULL OR maker.is_super_admin OR $10 = ANY (maker.permissions))
     RETURNING {_LISTING}),
 linked AS (INSERT INTO gateway_api_key_parents (key_id, parent_id) SELECT id, $7 FROM made WHERE $7 IS NOT NULL)
 SELECT * FROM made
@@ -188,19 +191,30 @@ class KeyRows:
         return int(await self._pool.fetchval(_PURGE_LINKS, _PURGE_BATCH))
 
     async def add_api_key(self, key: NewApiKey) -> ApiKeyListing | None:
-        """Keep a new API key, for no longer than its parent; None if its parent, maker or session is good no more."""
-        row = await self._pool.fetchrow(
-            _ADD_KEY,
-            key.organization_id,
-            key.user_id,
-            key.name,
-            key.prefix,
-            key.key_hash,
-            key.expires_at,
-            key.parent_id,
-            key.session_id,
-            key.founded_at,
-        )
+        """Keep a new API key, for no longer than its parent; None if its parent, maker or session is good no more.
+
+        Raises:
+            ApiKeysExhausted: Its user has as many keys there as `key.most`; see :meth:`has_api_keys`.
+        """
+        async with self._pool.transaction() as connection:
+            if key.most is not None:
+                # Counted by a statement of its own, which sees what came before the lock.
+                await connection.execute(LOCK_USER, str(key.user_id))
+                if await connection.fetchval(_HAS_KEYS, key.user_id, key.most, key.organization_id):
+                    raise ApiKeysExhausted
+            row = await connection.fetchrow(
+                _ADD_KEY,
+                key.organization_id,
+                key.user_id,
+                key.name,
+                key.prefix,
+                key.key_hash,
+                key.expires_at,
+                key.parent_id,
+                key.session_id,
+                key.founded_at,
+                key.permission,
+            )
         return None if row is None else ApiKeyListing(**row)
 
     async def has_api_keys(self, user_id: UUID, organization_id: UUID, number: int) -> bool:

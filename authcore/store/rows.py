@@ -179,6 +179,8 @@ class NewApiKey:
         parent_id: The key that it is made with, if any, whose end is its own.
         session_id: The session of the token that it is made with; None without one.
         founded_at: When a token without a session was issued that it is made with; None otherwise.
+        permission: What its maker may have to do there when it is stored; None for the operator, who needs none.
+        most: Keys that its user may have there; None for any number.
     """
 
     user_id: UUID
@@ -190,6 +192,8 @@ class NewApiKey:
     parent_id: UUID | None = None
     session_id: UUID | None = None
     founded_at: datetime | None = None
+    permission: str | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,7 @@ class Office(Administration):
         session_id: UUID | None = None,
         founded_at: float | None = None,
         address: str | None = None,
+        permission: str | None = None,
     ) -> tuple[ApiKeyListing, str]:
         """As ``Administration.create_api_key``."""
         row, key = await super().create_api_key(
@@ -108,6 +109,7 @@ class Office(Administration):
             session_id=session_id,
             founded_at=founded_at,
             address=address,
+            permission=permission,
         )
         await self._trail.record(
             Event.CREATE_API_KEY,

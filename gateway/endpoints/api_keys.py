@@ -5,7 +5,8 @@ Laws:
 - Every key listed or changed here belongs to the organization that the caller acts in; another's counts as missing.
 - The text of a key is returned once, in the answer that creates it.
 - A key that is switched on again lives on: no other key and no foreign issuer's token does that. Both may end keys.
-- The route has checked the permission (``api_keys:read``, ``:write``, ``:delete``) before an endpoint is reached.
+- The route has checked the permission (``api_keys:read``, ``:write``, ``:delete``) before an endpoint is reached. That
+  to make a key is judged once more when the key is stored: bcrypt takes a while.
 """
 
 from __future__ import annotations
@@ -115,6 +116,7 @@ class ApiKeyPageAnswer(Answer):
     limit: int
 
 
+_WRITE: Final = "api_keys:write"
 _NO_ID: Final = "Invalid API key ID"
 
 
@@ -154,6 +156,7 @@ async def create(services: Services, request: web.Request, caller: Caller) -> we
         session_id=caller.session_id,
         founded_at=services.founding(caller, now),
         address=caller.visit.address,
+        permission=_WRITE,
     )
     facts_of(request).target, facts_of(request).details = row.id, {"name": row.name}
     answer = ApiKeyAnswer.model_validate(row)
@@ -197,7 +200,7 @@ _CREATE: Final = Endpoint(
     path="/api/api-keys",
     tag="API keys",
     summary="Create an API key that acts as the caller, and show it",
-    access=permission("api_keys:write", methods=FOUNDING),
+    access=permission(_WRITE, methods=FOUNDING),
     handler=create,
     event=Event.CREATE_API_KEY,
     organization="any",
@@ -223,7 +226,7 @@ ENDPOINTS: Final = (
     _CREATE,
     replace(
         _CREATE,
-        access=permission("api_keys:write", methods=FOUNDING | {AuthMethod.API_KEY}),
+        access=permission(_WRITE, methods=FOUNDING | {AuthMethod.API_KEY}),
         when=lambda settings: settings.keys.hosted and settings.keys.mint_keys,
     ),
     Endpoint(

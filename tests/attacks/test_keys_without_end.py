@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.support.admin import metrics
 from tests.support.calls import ask, bearer, granted, is_refusal, post, request
@@ -32,6 +36,16 @@ async def test_a_key_too_many_is_refused_and_deleting_makes_no_room_for_a_day(
     is_refusal(await ask(gate, post(KEYS, {"name": "x"}, line)), 409)
     # Of others nobody's keys count.
     await granted(gate, post(KEYS, {"name": "x"}, bearer(world.token(world.root))))
+
+
+@pytest.mark.parametrize(("path", "body"), [(KEYS, {"name": "x"}), (INVITATIONS, {})])
+async def test_asking_for_many_at_once_makes_no_more_than_one_by_one(
+    world: World, start: Start, path: str, body: dict[str, str]
+) -> None:
+    gate = await start(world.url, keys={"per_user": 5}, invitation={"per_user": 5})
+    line = bearer(world.token(world.root))
+    answers = await asyncio.gather(*(ask(gate, post(path, body, line)) for _ in range(20)))
+    assert Counter(one.status for one in answers) == {200: 5, 409: 15}
 
 
 async def test_an_invitation_too_many_is_refused_and_taking_back_makes_no_room(

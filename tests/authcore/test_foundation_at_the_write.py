@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from authcore.errors import TokenRevoked
+from authcore.errors import ApiKeysExhausted, PermissionDenied, TokenRevoked
+from authcore.granting import why_no_key
 from authcore.store.rows import NewApiKey
 from authcore.store.sso_rows import ProviderSession
 from tests.support.domain import NOW
@@ -69,6 +71,43 @@ async def test_a_session_makes_keys_where_it_may_act_and_nowhere_else(world: Wor
     session = await signed_on(world, user, home, is_bound=is_bound)
     assert await makes_a_key(world, user, home, session)
     assert await makes_a_key(world, user, other, session) is not is_bound
+
+
+async def test_a_key_is_stored_only_while_its_maker_may_make_it(world: World) -> None:
+    home = await world.organization()
+    admin, root = await world.user(home, role="admin"), await world.user(home, "r@b.c", is_super_admin=True)
+
+    def new(user: UUID, permission: str | None) -> NewApiKey:
+        key = {"name": "k", "prefix": "0123456789abcdef", "key_hash": "x", "expires_at": None}
+        return NewApiKey(user_id=user, organization_id=home, permission=permission, **key)  # type: ignore[arg-type]
+
+    assert await world.store.add_api_key(new(admin, "api_keys:write"))
+    await world.sql(
+        "DELETE FROM role_permissions USING permissions p "
+        "WHERE p.id = permission_id AND p.resource = 'api_keys' AND p.action = 'write'"
+    )
+    key = new(admin, "api_keys:write")
+    assert await world.store.add_api_key(key) is None
+    assert isinstance(why_no_key(key, await world.store.subject(admin, home)), PermissionDenied)
+    assert await world.store.add_api_key(new(admin, None)), "the operator's need no permission"
+    assert await world.store.add_api_key(new(root, "api_keys:write"))
+
+
+async def test_of_keys_stored_at_once_so_many_are_as_one_may_have(world: World) -> None:
+    home = await world.organization()
+    key = NewApiKey(
+        user_id=await world.user(home),
+        organization_id=home,
+        name="k",
+        prefix="0123456789abcdef",
+        key_hash="x",
+        expires_at=None,
+        most=3,
+    )
+    writes = (world.store.add_api_key(key) for _ in range(10))
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert sum(isinstance(one, ApiKeysExhausted) for one in results) == 7
+    assert len(await world.sql("SELECT FROM api_keys")) == 3
 
 
 @pytest.mark.parametrize(
