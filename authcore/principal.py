@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
 
@@ -40,6 +41,23 @@ FOUNDING: Final = frozenset({AuthMethod.JWT, AuthMethod.COOKIE})
 """Ways of authenticating by which something may be made that outlives the request: a session, a key, an invitation."""
 
 
+@dataclass(frozen=True, slots=True)
+class ForeignProof:
+    """Proof that a foreign issuer's token made: it holds while what it rests on does.
+
+    Attributes:
+        row: The row that stands for the issuer.
+        key: The name of the issuer's key that signed the token (:attr:`authcore.crypto.keyring.Key.name`).
+        email: The e-mail that led to the user; None if the token names the user's id.
+        leeway_seconds: Clock skew forgiven to the issuer.
+    """
+
+    row: UUID
+    key: tuple[str, str | None, str]
+    email: str | None
+    leeway_seconds: float
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Principal:
     """Authenticated caller who acts in one organization.
@@ -55,8 +73,9 @@ class Principal:
         permissions: Every ``resource:action`` granted; for a super admin, all there are.
         is_super_admin: Has every permission in every organization.
         key_id: The API key used, for ``AuthMethod.API_KEY`` only.
-        parents: The rows that the credential rests on besides its own: the API keys that a key comes from, or the
-            identity provider that its session is founded on. It ends with each of them.
+        parents: The rows that the credential rests on besides its own: the API keys that a key comes from, the
+            identity provider that its session is founded on, or the row that stands for a foreign issuer. It ends with
+            each of them.
         expires_at: POSIX seconds after which the credential is no longer good; None if it never expires.
         until: POSIX seconds until when what this opens may stay open, for a ticket that is of no session; None for
             no such end.
@@ -64,6 +83,11 @@ class Principal:
         is_stale: True if the store did not answer and this is a cached verdict past its time.
         attributes: Further values of its identity headers, by key: empty unless a row of
             :mod:`authcore.identity_headers` selects a value of its own.
+        own_organization_id: The credential's own organization, which has to admit the user wherever the credential
+            acts; None unless another one was asked for.
+        founded_at: When a credential was issued that every sign-out of its user ends; None if none does.
+        key_fingerprint: SHA-256 of the hash that the API key was proved against; None without an API key.
+        foreign: What a foreign issuer's token rests on; None for any other credential.
     """
 
     method: AuthMethod
@@ -82,6 +106,10 @@ class Principal:
     attributes: tuple[tuple[str, str], ...] = ()
     parents: tuple[UUID, ...] = ()
     until: float | None = None
+    own_organization_id: UUID | None = None
+    founded_at: datetime | None = None
+    key_fingerprint: bytes | None = None
+    foreign: ForeignProof | None = None
 
 
 ANONYMOUS: Final = Principal(AuthMethod.ANONYMOUS)

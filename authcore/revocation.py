@@ -11,10 +11,12 @@ class RevocationReason(StrEnum):
     USER = "user"
     """The user is switched off or gone."""
     MEMBERSHIP = "membership"
-    """The user no longer belongs to the organization, or the organization is gone."""
+    """The user no longer belongs to the organization or to the credential's own one, or one of them is gone."""
     SESSION = "session"
-    """The session was ended, or is over."""
+    """The session was ended, or is over. Or a token without one is good no more: every session of its user was ended,
+    or the e-mail that a foreign issuer's token found its account by is no longer that account's alone, and proved."""
     KEY = "key"
-    """The API key was switched off, has expired or is gone; or the key that signed the token is revoked."""
+    """The API key was switched off, has expired or is gone, or its row holds another hash, user or organization. Or the
+    key that signed the token is revoked, or has left the set of its issuer."""
     TIME = "time"
     """The credential has expired, or the socket reached the longest time that any may be open."""

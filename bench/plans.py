@@ -14,9 +14,10 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 import asyncpg
 import click
@@ -29,6 +30,7 @@ from authcore.identity.authenticator import Authenticator
 from authcore.identity.verdict_cache import Limits, VerdictCache
 from authcore.moments import moment
 from authcore.passwords.hasher import Passwords
+from authcore.principal import ForeignProof
 from authcore.store.postgres import PostgresStore
 from authcore.store.session_statements import MOST_TOKENS
 from bench.crowd import Crowd
@@ -222,7 +224,17 @@ class Verdicts:
             await self._authenticator.authenticate(BearerToken(one.encode()), None, self._now)
             for one in tokens
         ]
-        return await self._store.revoked_among(known, moment(self._now))
+        # And as many that act in another organization, by a foreign issuer's token that found its user by e-mail.
+        foreign = [
+            replace(
+                one,
+                own_organization_id=one.organization_id,
+                organization_id=self._crowd.organization(0),
+                foreign=ForeignProof(uuid4(), ("RS256", None, ""), one.email, 0),
+            )
+            for one in known
+        ]
+        return await self._store.revoked_among([*known, *foreign], moment(self._now))
 
 
 async def look(url: str, log: Path, crowd: Crowd) -> Seen:

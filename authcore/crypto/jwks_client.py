@@ -78,6 +78,7 @@ class JwksClient:
         self._cache_seconds = cache_seconds
         self._cooldown = cooldown_seconds
         self._keys: tuple[Key, ...] = ()
+        self._names: frozenset[tuple[str, str | None, str]] = frozenset()
         self._due = self._askable = 0.0
         self._flight: asyncio.Task[None] | None = None
         self._fetches = self._failures = 0
@@ -109,6 +110,10 @@ class JwksClient:
         if self._flight is not None or now >= self._askable:
             await self.refresh(now)
         return self._matching(algorithm, None)
+
+    def has(self, name: tuple[str, str | None, str]) -> bool:
+        """Tell whether the key of this name is in the set as it was last fetched."""
+        return name in self._names
 
     def _matching(self, algorithm: object, kid: object) -> list[Key]:
         fitting = [key for key in self._keys if key.algorithm == algorithm]
@@ -145,9 +150,9 @@ class JwksClient:
             lifetime = self._cache_seconds if max_age is None else min(max_age, self._cache_seconds)
             self._due = now + max(lifetime, LEAST_SECONDS)
             self._askable = now + self._cooldown
-            had = {(key.kid, key.thumbprint) for key in self._keys}
+            had, self._names = self._names, frozenset(key.name for key in keys)
             self._keys, self.problem = keys, ""
-            if not had <= {(key.kid, key.thumbprint) for key in keys}:
+            if not had <= self._names:
                 self.lost()
         finally:
             self._flight = None

@@ -96,6 +96,12 @@ def prove(token: bytes, header: Mapping[str, object], keys: Iterable[Key]) -> di
         TokenMalformed: a segment is not base64url, or the payload is no JSON object.
         TokenRejected: none of the keys made the signature, or the header demands an extension.
     """
+    signer(token, header, keys)
+    return unproved(token)
+
+
+def signer(token: bytes, header: Mapping[str, object], keys: Iterable[Key]) -> Key:
+    """Return the key that made a bounded token's signature; arguments and errors are those of :func:`prove`."""
     signed, _, signature = token.rpartition(b".")
     if is_demanding(header):
         raise TokenRejected
@@ -103,7 +109,7 @@ def prove(token: bytes, header: Mapping[str, object], keys: Iterable[Key]) -> di
     algorithm = header.get("alg")
     for key in keys:
         if key.algorithm == algorithm and key.verifies(signed, proof):
-            return unproved(token)
+            return key
     raise TokenRejected
 
 

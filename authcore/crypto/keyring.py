@@ -56,6 +56,11 @@ class Key:
         """
         self.jwk.Algorithm.prepare_key(self.jwk.key)
 
+    @property
+    def name(self) -> tuple[str, str | None, str]:
+        """The algorithm, the kid and the thumbprint: a key of a set is the same one while all three are."""
+        return self.algorithm, self.kid, self.thumbprint
+
     def verifies(self, message: bytes, signature: bytes) -> bool:
         """Return whether this key made the signature of `message`, by its own algorithm."""
         return bool(self.jwk.Algorithm.verify(message, self.jwk.key, signature))

@@ -12,13 +12,16 @@ from authcore.crypto import jws
 from authcore.errors import TokenRejected
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from authcore.crypto.jwks_client import JwksClient
+    from authcore.crypto.keyring import Key
 
 
 async def prove_remotely(
     token: str | bytes, keys: JwksClient, now: float, most: int = jws.MAX_TOKEN_BYTES
-) -> dict[str, object]:
-    """Return the payload of a token that a key of the issuer has signed; `most` bounds its bytes.
+) -> tuple[dict[str, object], Key]:
+    """Return the payload of a token, and the key of the issuer that has signed it; `most` bounds the token's bytes.
 
     `now` is a reading of the steady clock by which `keys` are followed.
 
@@ -35,6 +38,11 @@ async def prove_remotely(
     if kid is None and found:
         # No name tells that a new key signed it: that shows by the signature alone.
         with suppress(TokenRejected):
-            return jws.prove(token, header, found)
+            return _proved(token, header, found)
         found = await keys.renewed(algorithm, now)
-    return jws.prove(token, header, found)
+    return _proved(token, header, found)
+
+
+def _proved(token: bytes, header: Mapping[str, object], keys: Iterable[Key]) -> tuple[dict[str, object], Key]:
+    key = jws.signer(token, header, keys)
+    return jws.unproved(token), key

@@ -41,7 +41,7 @@ from authcore.identity import api_keys
 from authcore.identity.newest_token import newest_first
 from authcore.identity.resolver import PrincipalResolver
 from authcore.moments import moment
-from authcore.principal import AuthMethod
+from authcore.principal import AuthMethod, ForeignProof
 from authcore.tokens.claims import AccessClaims, TicketClaims
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ class Authenticator:
                 await foreign.find(stranger),
                 organization,
                 rows,
-                leeway_seconds=foreign.leeway_seconds,
+                foreign=ForeignProof(foreign.row, stranger.key, stranger.email, foreign.leeway_seconds),
             )
 
         return partial(self._principals.resolve, find)

@@ -22,6 +22,7 @@ from uuid import uuid4
 from authcore.crypto import jws
 from authcore.crypto.remote_proof import prove_remotely
 from authcore.errors import EmailUnproved, SubjectUnknown, TokenExpired, TokenMalformed, TokenRejected
+from authcore.store.origins import ProofRule
 from authcore.tokens.claims import AccessClaims, check_issued, moment, text, uuid
 from authcore.tokens.openid_claims import audiences, verified_email
 
@@ -66,12 +67,17 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stranger:
-    """User named by a foreign token: at least one of `user_id` and `email` is there."""
+    """User named by a foreign token: one of `user_id` and `email` is there.
+
+    Attributes:
+        key: The name of the key that signed the token.
+    """
 
     user_id: UUID | None
     email: str | None
     organization_id: UUID | None
     expires_at: float
+    key: tuple[str, str | None, str]
 
 
 class Users(Protocol):
@@ -94,6 +100,7 @@ class ForeignIssuer:
         keys: Its key set.
         leeway_seconds: Clock skew forgiven.
         row: Stands for it among the rows that a verdict came from.
+        rule: Which accounts an e-mail leads to.
         token_bytes: A token has so many bytes at most.
         steady: The clock by which `keys` are followed.
     """
@@ -104,6 +111,7 @@ class ForeignIssuer:
         self.leeway_seconds = mapped.leeway_seconds
         self.row = uuid4()
         self.token_bytes = mapped.token_bytes
+        self.rule = ProofRule(mapped.custom_issuer, takes_unproved=mapped.takes_unproved)
         self._mapped = mapped
         self._users = users
         self.steady = steady
@@ -124,7 +132,7 @@ class ForeignIssuer:
             TokenRejected: it is not to be believed (by subclass).
             IssuerUnavailable: The key set cannot be fetched, so the token cannot be judged.
         """
-        payload = await prove_remotely(token, self.keys, self.steady(), self._mapped.token_bytes)
+        payload, key = await prove_remotely(token, self.keys, self.steady(), self._mapped.token_bytes)
         expires_at = self._check(payload, now)
         mapped = self._mapped
         return Stranger(
@@ -132,6 +140,7 @@ class ForeignIssuer:
             email=None if mapped.user_id else self._email(payload),
             organization_id=uuid(payload, mapped.organization) if mapped.organization else None,
             expires_at=expires_at,
+            key=key.name,
         )
 
     def _check(self, payload: Mapping[str, object], now: float) -> float:
@@ -165,7 +174,7 @@ class ForeignIssuer:
         """
         user_id = stranger.user_id
         if user_id is None:
-            holders = await self._users.holders(stranger.email or "", self._mapped.custom_issuer)
+            holders = await self._users.holders(stranger.email or "", self.rule.custom_issuer)
             user_id = self._one_of(holders)
         organization = stranger.organization_id or await self._users.home(user_id)
         if organization is None:
@@ -173,7 +182,8 @@ class ForeignIssuer:
         return AccessClaims(user_id=user_id, organization_id=organization, expires_at=stranger.expires_at)
 
     def _one_of(self, holders: Sequence[Holder]) -> UUID:
-        taken = [one for one in holders if one.is_proved or self._mapped.takes_unproved]
+        # store.revocation asks the same in SQL, of many tokens at once.
+        taken = [one for one in holders if one.is_proved or self.rule.takes_unproved]
         if holders and not taken:
             raise EmailUnproved
         if len(taken) != 1:

@@ -11,12 +11,15 @@ Laws:
 - When lenient, an organization that the caller may not act in counts as not asked for, as it does for Whatomate. A key
   whose owner may act there is refused all the same: Whatomate would act there, and the key must not act elsewhere
   unnoticed.
+- What a credential rests on is in its principal, so that what it has opened is judged again by the same conditions
+  (:mod:`authcore.store.revocation`).
 - Values that many principals share (ids, roles, sets of permissions) are stored once.
 """
 
 from __future__ import annotations
 
 import asyncio
+from hashlib import sha256
 from sys import intern
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 
     from authcore.credentials import ApiKey
     from authcore.identity.api_keys import ApiKeys
+    from authcore.principal import ForeignProof
     from authcore.store.protocol import SubjectReader
     from authcore.store.rows import Subject
     from authcore.tokens.claims import AccessClaims, TicketClaims
@@ -87,14 +91,16 @@ class PrincipalResolver:
         organization: UUID | None,
         rows: set[UUID],
         *,
-        leeway_seconds: float | None = None,
+        foreign: ForeignProof | None = None,
     ) -> Principal:
-        """Return the principal of the proved claims of a token that was presented by `method`."""
+        """Return the principal of the proved claims of a token that was presented by `method`.
+
+        `foreign` is what it rests on if it is a foreign issuer's.
+        """
         elsewhere = None if organization in {None, claims.organization_id} else organization
+        founded_at = _founding(method, claims)
         # Both are asked for before either is awaited: they share a statement.
-        asked = self._subject(
-            claims.user_id, claims.organization_id, rows, claims.session_id, _founding(method, claims)
-        )
+        asked = self._subject(claims.user_id, claims.organization_id, rows, claims.session_id, founded_at)
         there: Subject | None = None
         if elsewhere is None:
             subject = await asked
@@ -115,10 +121,17 @@ class PrincipalResolver:
             subject if elsewhere is None else self._acting_in(subject, there),
             user_id=claims.user_id,
             expires_at=claims.expires_at
-            + (self._leeway_seconds if leeway_seconds is None else leeway_seconds),
+            + (self._leeway_seconds if foreign is None else foreign.leeway_seconds),
             session_id=claims.session_id,
-            parents=() if subject.session_provider_id is None else (subject.session_provider_id,),
+            parents=tuple(
+                row
+                for row in (subject.session_provider_id, None if foreign is None else foreign.row)
+                if row is not None
+            ),
             until=None if claims.until is None else claims.until + self._leeway_seconds,
+            own_organization_id=None if elsewhere is None else self._shared(claims.organization_id),
+            founded_at=founded_at,
+            foreign=foreign,
         )
 
     async def of_key(
@@ -150,6 +163,7 @@ class PrincipalResolver:
             expires_at=None if row.expires_at is None else row.expires_at.timestamp(),
             key_id=row.id,
             parents=row.parents,
+            key_fingerprint=sha256(row.key_hash.encode()).digest(),
         )
 
     def _acting_in(self, subject: Subject, there: Subject | None) -> Subject:
@@ -201,6 +215,10 @@ class PrincipalResolver:
         session_id: UUID | None = None,
         parents: tuple[UUID, ...] = (),
         until: float | None = None,
+        own_organization_id: UUID | None = None,
+        founded_at: datetime | None = None,
+        key_fingerprint: bytes | None = None,
+        foreign: ForeignProof | None = None,
     ) -> Principal:
         return Principal(
             method=method,
@@ -218,6 +236,10 @@ class PrincipalResolver:
             parents=parents,
             until=until,
             attributes=subject.attributes,
+            own_organization_id=own_organization_id,
+            founded_at=founded_at,
+            key_fingerprint=key_fingerprint,
+            foreign=foreign,
         )
 
     def _granted(self, subject: Subject) -> frozenset[str]:

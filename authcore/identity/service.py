@@ -14,8 +14,10 @@ from authcore.identity.api_keys import ApiKeys, LastUsed
 from authcore.identity.authenticator import Authenticator
 from authcore.identity.verdict_cache import VerdictCache
 from authcore.moments import moment
+from authcore.revocation import RevocationReason
 from authcore.store.changes import Changes, Hearing
 from authcore.store.circuit import ended
+from authcore.store.origins import ProofRule
 from authcore.store.rows import Change
 from authcore.store.triggers import TRIGGER_NOTES, State
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from authcore.identity.verdict_cache import Limits
     from authcore.passwords.hasher import Passwords
     from authcore.principal import Principal
-    from authcore.revocation import RevocationReason
     from authcore.sign_in_throttle import SignInThrottle
     from authcore.store.address import Address
     from authcore.store.changes import ChangeListener
@@ -136,7 +137,13 @@ class Identity:
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        return await self._store.revoked_among(principals, moment(now))
+        foreign = self.foreign
+        rule = ProofRule() if foreign is None else foreign.rule
+        revoked = dict(await self._store.revoked_among(principals, moment(now), rule))
+        for place, one in enumerate(principals):
+            if one.foreign is not None and (foreign is None or not foreign.keys.has(one.foreign.key)):
+                revoked.setdefault(place, RevocationReason.KEY)
+        return revoked
 
     async def purge_tickets(self, now: float) -> int:
         """Delete used tickets that have expired, and return how many.

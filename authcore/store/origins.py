@@ -42,17 +42,25 @@ INSERT INTO gateway_account_origins (user_id, email, origin) SELECT id, email, $
 ON CONFLICT (user_id) DO UPDATE SET email = excluded.email, origin = excluded.origin, noted_at = now()
 """
 
-# By its JSON: a database of Whatomate's may be older than the column.
-_HOLDERS: Final = f"""
+
+def holders_of(email: str, custom_issuer: str) -> str:
+    """Return the statement of the accounts with an e-mail; the arguments are SQL.
+
+    The provider is read by the row's JSON: a database of Whatomate's may be older than the column.
+    """
+    return f"""
 SELECT u.id, coalesce(o.origin <> 'registration', false)
     OR coalesce(to_jsonb(u) ->> 'sso_provider', '') NOT IN ('', 'custom', 'microsoft')
     OR EXISTS (SELECT FROM gateway_sso_identities i WHERE i.user_id = u.id
         AND i.provider = to_jsonb(u) ->> 'sso_provider' AND i.account = to_jsonb(u) ->> 'sso_provider_id'
-        AND (i.provider <> 'custom' OR i.issuer = $2)) AS is_proved
+        AND (i.provider <> 'custom' OR i.issuer = {custom_issuer})) AS is_proved
 FROM users u LEFT JOIN gateway_account_origins o ON o.user_id = u.id AND {folded("o.email")} = {folded("u.email")}
-WHERE {folded("u.email")} = {folded("$1::text")} AND u.deleted_at IS NULL
+WHERE {folded("u.email")} = {folded(email)} AND u.deleted_at IS NULL
 ORDER BY is_proved DESC, u.created_at, u.id LIMIT 5
-"""  # noqa: S608 - of the folding alone
+"""  # noqa: S608 - of SQL of ours
+
+
+_HOLDERS: Final = holders_of("$1::text", "$2::text")
 
 _VOUCH: Final = f"""
 WITH asked AS (
@@ -79,6 +87,18 @@ class Holder(NamedTuple):
 
     user_id: UUID
     is_proved: bool
+
+
+class ProofRule(NamedTuple):
+    """Rule by which a foreign issuer's e-mail leads to an account.
+
+    Attributes:
+        custom_issuer: The custom provider of single sign-on that an operator has named; empty if none.
+        takes_unproved: Accounts are found by an e-mail that nobody proved of them.
+    """
+
+    custom_issuer: str = ""
+    takes_unproved: bool = False
 
 
 class Vouched(NamedTuple):

@@ -1,4 +1,9 @@
-"""Statement that finds, among many principals at once, those whose access has ended, for the watch over sockets."""
+"""Statement that finds, among many principals at once, those whose access has ended, for the watch over sockets.
+
+Law: what let a caller in is judged by the statements that verdicts come from, of what the principal has noted: a
+revocation that a new request obeys ends what is open. The session's own end, and the API key with those before it, are
+read here.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.revocation import RevocationReason
 from authcore.store import key_lineage
-from authcore.store.session_statements import UNCHANGED
+from authcore.store.origins import ProofRule, holders_of
+from authcore.store.subjects import may_act, subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,40 +21,42 @@ if TYPE_CHECKING:
     from authcore.principal import Principal
     from authcore.store.pool import DatabasePool
 
-# The memberships by the law of rows.Subject.is_member. LATERAL with OFFSET 0 has the rows found by their indexes: the
-# planner read all organizations for a few principals.
+# LATERAL with OFFSET 0 has the rows found by their indexes: the planner read all organizations for a few principals.
+# Columns of a subject that are not used here, such as its permissions, are not computed. The e-mail's accounts are
+# judged as ForeignIssuer does, and CASE spares other principals the search.
 _FALLEN: Final = f"""
 SELECT place, CASE WHEN NOT has_user THEN 'user' WHEN NOT is_member THEN 'membership'
                    WHEN NOT has_session THEN 'session' ELSE 'key' END AS why
 FROM (
-    SELECT h.place, coalesce(u.is_active, false) AS has_user,
-           o.id IS NOT NULL AND (coalesce(u.is_super_admin, false)
-               OR EXISTS (SELECT FROM user_organizations m WHERE m.user_id = h.user_id
-                          AND m.organization_id = h.organization_id AND m.deleted_at IS NULL)
-               OR (u.organization_id = h.organization_id AND NOT EXISTS (SELECT FROM user_organizations gone
-                   WHERE gone.user_id = h.user_id AND gone.organization_id = h.organization_id
-                   UNION ALL SELECT FROM gateway_former_memberships former
-                   WHERE former.user_id = h.user_id AND former.organization_id = h.organization_id))) AS is_member,
-           h.session_id IS NULL OR (s.revoked_at IS NULL AND coalesce(s.expires_at > $5, false) AND {UNCHANGED})
+    SELECT h.place, coalesce(own.is_active, false) AS has_user,
+           coalesce({may_act("own", "h.own_id")}, false)
+               AND (h.elsewhere_id IS NULL OR coalesce({may_act("there", "h.elsewhere_id")}, false)) AS is_member,
+           NOT coalesce(own.is_session_over, true)
+               AND (h.session_id IS NULL OR EXISTS (
+                   SELECT FROM gateway_sessions t WHERE t.id = h.session_id AND t.expires_at > $9::timestamptz))
+               AND CASE WHEN h.email IS NULL THEN true ELSE (
+                   SELECT count(*) = 1 AND bool_and(one.id = h.user_id)
+                   FROM ({holders_of("h.email", "$10::text")}) one WHERE one.is_proved OR $11::boolean) END
                AS has_session,
            h.key_id IS NULL
-               OR (coalesce(k.is_active, false) AND coalesce(k.expires_at > $5, k.id IS NOT NULL)
-                   AND before.is_active AND coalesce(before.expires_at > $5, true)) AS has_key
-    FROM unnest((SELECT $1::uuid[]), (SELECT $2::uuid[]), (SELECT $3::uuid[]), (SELECT $4::uuid[]))
-        WITH ORDINALITY AS h (user_id, organization_id, session_id, key_id, place)
+               OR (coalesce(k.is_active, false) AND coalesce(k.expires_at > $9, k.id IS NOT NULL)
+                   AND before.is_active AND coalesce(before.expires_at > $9, true)) AS has_key
+    FROM unnest((SELECT $1::uuid[]), (SELECT $2::uuid[]), (SELECT $3::uuid[]), (SELECT $4::uuid[]),
+                (SELECT $5::timestamptz[]), (SELECT $6::uuid[]), (SELECT $7::bytea[]), (SELECT $8::text[]))
+        WITH ORDINALITY AS h (user_id, own_id, elsewhere_id, session_id, founded_at, key_id, fingerprint, email, place)
     LEFT JOIN LATERAL (
-        SELECT id, organization_id, is_active, is_super_admin, password_hash, sso_provider, sso_provider_id
-        FROM users WHERE id = h.user_id AND deleted_at IS NULL OFFSET 0) u ON true
+        {subject_of("h.user_id", "h.own_id", "h.session_id", "h.founded_at")} OFFSET 0) own ON true
     LEFT JOIN LATERAL (
-        SELECT id FROM organizations WHERE id = h.organization_id AND deleted_at IS NULL OFFSET 0) o ON true
+        {subject_of("CASE WHEN h.elsewhere_id IS NOT NULL THEN h.user_id END", "h.elsewhere_id", "h.session_id")}
+        OFFSET 0) there ON true
     LEFT JOIN LATERAL (
-        SELECT id, user_id, revoked_at, expires_at, password_fingerprint
-        FROM gateway_sessions WHERE id = h.session_id AND user_id = h.user_id OFFSET 0) s ON true
-    LEFT JOIN LATERAL (
-        SELECT id, is_active, expires_at FROM api_keys WHERE id = h.key_id AND deleted_at IS NULL OFFSET 0) k ON true
+        SELECT id, is_active, expires_at FROM api_keys
+        WHERE id = h.key_id AND user_id = h.user_id AND organization_id = h.own_id AND deleted_at IS NULL
+            AND coalesce(sha256(convert_to(key_hash, 'UTF8')) = h.fingerprint, h.fingerprint IS NULL)
+        OFFSET 0) k ON true
     {key_lineage.BEFORE.format(key="h.key_id")}) standing
 WHERE NOT (has_user AND is_member AND has_session AND has_key)
-"""  # noqa: S608 - of a constant of ours
+"""  # noqa: S608 - of constants of ours
 
 
 class RevocationRows:
@@ -57,15 +65,30 @@ class RevocationRows:
     _pool: DatabasePool
 
     async def revoked_among(
-        self, principals: Sequence[Principal], at: datetime
+        self,
+        principals: Sequence[Principal],
+        at: datetime,
+        rule: ProofRule = ProofRule(),  # noqa: B008 - immutable
     ) -> Mapping[int, RevocationReason]:
-        """Return the index of each of `principals` whose access has ended, and the reason."""
+        """Return the index of each of `principals` whose access has ended, and the reason.
+
+        `rule` is that of the foreign issuer whose tokens are accepted, if any.
+        """
+        own = [one.own_organization_id or one.organization_id for one in principals]
         rows = await self._pool.fetch(
             _FALLEN,
             [one.user_id for one in principals],
-            [one.organization_id for one in principals],
+            own,
+            [
+                None if one.organization_id == home else one.organization_id
+                for one, home in zip(principals, own, strict=True)
+            ],
             [one.session_id for one in principals],
+            [one.founded_at for one in principals],
             [one.key_id for one in principals],
+            [one.key_fingerprint for one in principals],
+            [None if one.foreign is None else one.foreign.email for one in principals],
             at,
+            *rule,
         )
         return {row["place"] - 1: RevocationReason(row["why"]) for row in rows}

@@ -66,6 +66,14 @@ WHERE u.id = {user} AND u.deleted_at IS NULL
 """  # noqa: S608 - of SQL of ours
 
 
+def may_act(subject: str, organization: str) -> str:
+    """Return SQL for ``rows.Subject.may_act``, of a row of :func:`subject_of` and its organization; null of no row."""
+    return (
+        f"({subject}.organization_exists AND ({subject}.is_member OR {subject}.is_super_admin) "
+        f"AND coalesce({subject}.session_bound_to = {organization}, true))"
+    )
+
+
 # OFFSET 0 keeps each question's plan that of a single one, by indexes, however many there are. An array within a
 # subselect has no length that the planner sees: the statement is planned once, and not anew for each.
 _SUBJECTS: Final = f"""

@@ -2,9 +2,10 @@
 
 Laws:
 
-- A socket is closed with 4401, and a stream ended (:mod:`gateway.proxy.streams`), when its session is ended, its user
-  switched off, its membership or API key gone, or its time over. The database notifies changed
-  rows, regardless of the writer; while it does not, every socket is judged every second.
+- A socket is closed with 4401, and a stream ended (:mod:`gateway.proxy.streams`), when its time is over, or when what
+  let it in would be refused to a new request: its session, user, membership or API key, or what else the credential
+  rests on, has ended. The database notifies changed rows, regardless of the writer; while it does not, every socket is
+  judged every second.
 - What is heard is looked up before it counts: changed rows name suspects, and one statement judges a thousand of them.
   A storm of changes costs no statement for each.
 - A socket is checked once right after it is registered: a change between its authentication and its registration was
@@ -91,11 +92,12 @@ class Socket:
         self.number = number
 
     @property
-    def rows(self) -> Iterable[UUID]:
-        """The rows it depends on."""
+    def rows(self) -> set[UUID]:
+        """The rows it depends on, each once."""
         one = self.principal
-        ids = (one.user_id, one.organization_id, one.session_id, one.key_id, *one.parents)
-        return (row for row in ids if row is not None)
+        organizations = (one.organization_id, one.own_organization_id)
+        ids = (one.user_id, *organizations, one.session_id, one.key_id, *one.parents)
+        return {row for row in ids if row is not None}
 
 
 class Sockets:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.accounts import sign_in
-from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
+from tests.support.calls import (
+    ask,
+    bearer,
+    claims_of,
+    get,
+    granted,
+    is_refusal,
+    post,
+    request,
+    whatomate_token,
+)
 from tests.support.issuers import two_keys
 from tests.support.peers import PATIENCE, Client, read_head
-from tests.support.sockets import ASK, SWITCH
+from tests.support.sockets import ASK, SWITCH, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +117,33 @@ async def test_a_session_ended_on_one_gateway_ends_sockets_on_all(
         await is_closed_with_4401(client)
         client.writer.close()
     is_refusal(await ask(gateways[2], get("/api/x", bearer(token))), 401)
+
+
+@pytest.mark.parametrize("by", ["header", "query", "ticket"])
+async def test_a_socket_by_a_token_without_a_session_ends_with_all_sessions_of_its_user(
+    world: World, start: Start, far: Far, by: str
+) -> None:
+    gate = await start(world.url)
+    token = whatomate_token(world.agent, world.home, iat=int(time.time()) - 60)
+    target, lines = "/ws", [bearer(token)] if by == "header" else []
+    if by != "header":
+        ticket = token
+        if by == "ticket":
+            ticket = (await granted(gate, get("/api/auth/ws-token", bearer(token))))["token"]
+            await is_of_a_second_before(claims_of(ticket)["iat"])
+        target = f"/ws?token={ticket}"
+    client = await opened(gate, *lines, target=target)
+    mine = bearer((await sign_in(gate))["access_token"])
+    await granted(gate, request("POST", "/api/auth/logout-all", mine))
+    await is_closed_with_4401(client)
+    client.writer.close()
+    is_refusal(await ask(gate, get("/api/x", bearer(token))), 401)
+
+
+async def is_of_a_second_before(issued_at: float) -> None:
+    """Wait until the second is over in which a token was issued: a sign-out of the same second does not end it."""
+    while time.time() < issued_at + 1:
+        await asyncio.sleep(0.05)
 
 
 async def test_whoever_talks_on_is_heard_by_nobody(world: World, start: Start, far: Far) -> None:

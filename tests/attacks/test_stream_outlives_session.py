@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from authcore.crypto.pem import generate_pem
 from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
 from tests.support.issuers import two_keys
 from tests.support.peers import PATIENCE, Client, read_body, read_head
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gateway.app import Gateway
+    from tests.support.issuers import Provider
     from tests.support.peers import Message, Upstream
     from tests.support.worlds import Start, World
 
@@ -289,6 +291,51 @@ async def test_an_upload_is_refused_and_the_upstream_never_sees_it_whole(
     figures = await metrics(gate)
     assert figures["gateway_streams_revoked_total"] == 1
     assert not any(figures[name] for name in figures if name.startswith("gateway_upstream_failures_total"))
+
+
+EMAIL_CHANGES = {
+    "changed": "UPDATE users SET email = 'another@example.com' WHERE id = $1",
+    "proved no more": "DELETE FROM gateway_account_origins WHERE user_id = $1",
+}
+
+
+@pytest.mark.parametrize("how", EMAIL_CHANGES)
+async def test_a_foreign_issuers_stream_ends_when_its_email_leads_to_the_account_no_more(
+    world: World, start: Start, far: Far, provider: Provider, how: str
+) -> None:
+    gate = await start(world.url, issuer=provider.settings())
+    line = bearer(provider.token())
+    async with Client(gate.address) as client:
+        message = await open_stream(client, line)
+        await watched(gate)
+        await world.sql(EMAIL_CHANGES[how], world.agent)
+        if how != "changed":  # which is notified with the next change of the user
+            await world.sql("UPDATE users SET full_name = 'Agent A' WHERE id = $1", world.agent)
+        await read_body(client.reader, message, until_close=True)
+    is_refusal(await ask(gate, get("/api/x", line)), 401)
+
+
+async def test_a_foreign_issuers_stream_ends_with_the_key_that_signed_its_token_and_no_other_does(
+    world: World, start: Start, far: Far, provider: Provider
+) -> None:
+    provider.keys["second"] = generate_pem("ES256")
+    gate = await start(world.url, issuer=provider.settings())
+    first, second = (bearer(provider.token(kid)) for kid in ("first", "second"))
+    async with Client(gate.address) as client, Client(gate.address) as other:
+        message = await open_stream(client, first)
+        going_on = await open_stream(other, second)
+        await watched(gate, number=2)
+        provider.keys = {"second": provider.keys["second"], "third": generate_pem("ES256")}
+        line = bearer(provider.token("third"))  # has the set fetched again
+        async with asyncio.timeout(PATIENCE):
+            while (await ask(gate, get("/api/auth/whoami", line))).status != 200:
+                await asyncio.sleep(OFTEN)
+        await read_body(client.reader, message, until_close=True)
+        far.piece = b"data: last\n\n"
+        async with asyncio.timeout(PATIENCE):
+            await other.reader.readuntil(far.piece)
+        assert going_on.status == 200
+    is_refusal(await ask(gate, get("/api/x", first)), 401)
 
 
 async def test_a_slow_body_founds_nothing_after_its_caller_has_ended(world: World, start: Start) -> None:

@@ -1,4 +1,7 @@
-"""What is taken away is gone at once, in every process, whoever wrote it; and what is not concerned stays in memory."""
+"""What is taken away is gone at once, in every process, whoever wrote it; and what is not concerned stays in memory.
+
+So it is with what is open: an event stream and an upload end by each revocation that a new request obeys.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from authcore.store.migrate import remove_triggers
-from tests.support.calls import ask_at, bearer, get, is_refusal
+from tests.support.calls import ask_at, bearer, get, is_refusal, request
+from tests.support.peers import PATIENCE, Client, next_request, read_head
 from tests.support.processes import Process, ended, eventually
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 PATH = "/api/contacts"
 OF_OTHER = "WHERE organization_id = (SELECT id FROM organizations WHERE name = 'Other')"
+SOON = "now() + interval '1 second'"
 KINDS: dict[str, tuple[str, str]] = {
     "key revoked": ("key", "UPDATE api_keys SET is_active = false"),
     "key deleted": ("key", "UPDATE api_keys SET deleted_at = now()"),
@@ -28,12 +33,27 @@ KINDS: dict[str, tuple[str, str]] = {
     "membership removed": ("both", f"UPDATE user_organizations SET deleted_at = now() {OF_OTHER}"),  # noqa: S608 - ours
     "membership row deleted": ("both", f"DELETE FROM user_organizations {OF_OTHER}"),  # noqa: S608 - ours
     "organization deleted": ("both", "UPDATE organizations SET deleted_at = now() WHERE name = 'Other'"),
+    "key moved": (
+        "key",
+        "UPDATE api_keys SET organization_id = (SELECT id FROM organizations WHERE name = 'Other')",
+    ),
+    "own membership removed": ("elsewhere", f"UPDATE user_organizations SET deleted_at = now() {OF_OTHER}"),  # noqa: S608 - ours
+    "own organization deleted": (
+        "elsewhere",
+        "UPDATE organizations SET deleted_at = now() WHERE name = 'Other'",
+    ),
+    "signed out everywhere": (
+        "both",
+        f"INSERT INTO gateway_sign_outs SELECT id, {SOON} FROM users WHERE email = 'both@example.com'",  # noqa: S608 - ours
+    ),
 }
 
 
 def line_of(world: World, who: str) -> str:
     if who == "key":
         return f"X-API-Key: {world.api_key}"
+    if who == "elsewhere":
+        return f"{bearer(world.token(world.both, world.other))}\r\nX-Organization-ID: {world.home}"
     return bearer(world.token(world.both, world.other) if who == "both" else world.token(world.agent))
 
 
@@ -71,6 +91,62 @@ async def test_a_revocation_of_any_kind_holds_everywhere_at_once_and_its_end_too
         await eventually(accepted)
 
 
+class Flowing:
+    """An upstream that sends `event` again and again as an event stream, and answers no upload."""
+
+    def __init__(self) -> None:
+        self.event = b"data: 1\n\n"
+
+    async def script(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (head := await next_request(reader)) is not None:
+            if b"/api/stream" in head.start:
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+                )
+                while not writer.is_closing():
+                    writer.write(self.event)
+                    await writer.drain()
+                    await asyncio.sleep(0.02)
+            elif b"/api/upload" in head.start:
+                await reader.read()
+            else:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+async def opened(client: Client, line: str) -> None:
+    await client.send(get("/api/stream", line))
+    assert (await read_head(client.reader)).status == 200
+    await asyncio.wait_for(client.reader.readuntil(b"data: 1\n\n"), PATIENCE)
+
+
+async def test_a_revocation_of_any_kind_ends_what_is_open(
+    world: World, gateways: Callable[..., Awaitable[list[Process]]], upstream: Upstream
+) -> None:
+    far = Flowing()
+    upstream.script = far.script
+    (gate,) = await gateways(1)
+    async with Client(gate.address) as bystander:
+        await opened(bystander, line_of(world, "agent"))
+        for name, (who, statement) in KINDS.items():
+            line = line_of(world, who)
+            backup = await _backup(world)
+            async with Client(gate.address) as events, Client(gate.address) as upload:
+                await opened(events, line)
+                await upload.send(request("POST", "/api/upload", line, "Content-Length: 9") + b"abcd")
+                await world.sql(statement)
+                async with asyncio.timeout(PATIENCE):
+                    assert (await upload.response()).status == 401, name
+                    await events.reader.read(-1)
+            await _restore(world, backup)
+
+            async def accepted(line: str = line) -> bool:
+                return await statuses([gate], line) == [200]
+
+            await eventually(accepted)
+        far.event = b"data: last\n\n"
+        await asyncio.wait_for(bystander.reader.readuntil(far.event), PATIENCE)
+
+
 async def _backup(world: World) -> dict[str, list[Any]]:
     return {
         "users": await world.sql("SELECT id, is_active, deleted_at FROM users"),
@@ -81,6 +157,7 @@ async def _backup(world: World) -> dict[str, list[Any]]:
 
 
 async def _restore(world: World, kept: dict[str, list[Any]]) -> None:
+    await world.sql("UPDATE gateway_sign_outs SET at = 'epoch'")
     for table, rows in kept.items():
         for row in rows:
             columns = dict(row)

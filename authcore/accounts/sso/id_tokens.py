@@ -127,9 +127,10 @@ def subject_of(claims: Mapping[str, object], claim: str = "sub") -> str:
 async def _proved(token: str, keys: JwksClient, steady: float) -> dict[str, object]:
     await keys.follow(steady)
     try:
-        return await prove_remotely(token, keys, steady, TOKEN_BYTES)
+        claims, _ = await prove_remotely(token, keys, steady, TOKEN_BYTES)
     except IssuerUnavailable as error:
         raise SsoProviderFailed(keys.problem or "the provider's key set cannot be had") from error
+    return claims
 
 
 def _checked(claims: Mapping[str, object], expected: Expected, now: float) -> float:
