@@ -7,6 +7,8 @@ Laws:
 - A ticket opens one connection, once, across all replicas. It is used up in the store after every other check has
   passed, and neither its verdict nor its principal is cached.
 - A cached principal is never used past the end of its credential, by the second, nor past the cache's time.
+- An organization that was asked for and ignored makes no principal of its own: one stands for the credential, however
+  many are asked for.
 - An outage of the store is ``StoreUnavailable``, never a verdict, and is not cached. A principal cached before may
   stand in for the store's answer, and is then marked as stale.
 """
@@ -50,7 +52,8 @@ if TYPE_CHECKING:
 
     from authcore.identity.api_keys import ApiKeys, LastUsed
     from authcore.identity.foreign_issuer import ForeignIssuer
-    from authcore.identity.verdict_cache import Verdict, VerdictCache
+    from authcore.identity.verdict import Verdict
+    from authcore.identity.verdict_cache import VerdictCache
     from authcore.principal import Principal
     from authcore.store.protocol import CallerStore, TicketStore
     from authcore.tokens.issuer import Tokens
@@ -172,19 +175,25 @@ class Authenticator:
             return principal
         # The token is parsed and verified before anything is loaded for it: a forged one costs no task and no memory.
         load: Callable[[], Awaitable[Verdict]]
+        own = key if organization is None else self._digest(credential, None)
         if isinstance(credential, ApiKey):
             api_keys.parse(credential.secret)
             load = partial(
                 self._principals.resolve,
+                organization,
+                own,
                 partial(self._principals.of_key, credential, organization, now, address),
             )
         elif self._is_foreign(credential):
-            load = await self._stranger(credential, organization, now)
+            load = await self._stranger(credential, organization, own, now)
         else:
             claims = self._tokens.verify(credential.secret, AccessClaims, now)
             method = _METHODS[type(credential)]
             load = partial(
-                self._principals.resolve, partial(self._principals.of_token, method, claims, organization)
+                self._principals.resolve,
+                organization,
+                own,
+                partial(self._principals.of_token, method, claims, organization),
             )
         principal = await self._memory.fetch(key, now, load)
         if principal.expires_at is not None and principal.expires_at <= now:
@@ -214,7 +223,7 @@ class Authenticator:
         """Prove a ticket, load its principal, and use the ticket up."""
         claims = self._tokens.verify(ticket.secret, TicketClaims, now)
         verdict = await self._principals.resolve(
-            partial(self._principals.of_token, AuthMethod.WS, claims, None)
+            None, b"", partial(self._principals.of_token, AuthMethod.WS, claims, None)
         )
         if verdict.principal is None:
             raise verdict.refusal or AuthError
@@ -232,7 +241,7 @@ class Authenticator:
         )
 
     async def _stranger(
-        self, credential: BearerToken | CookieToken, organization: UUID | None, now: float
+        self, credential: BearerToken | CookieToken, organization: UUID | None, own: bytes, now: float
     ) -> Callable[[], Awaitable[Verdict]]:
         """Prove a foreign token; return the function that loads its user from the store."""
         foreign = self._foreign
@@ -250,4 +259,4 @@ class Authenticator:
                 foreign=ForeignProof(foreign.row, stranger.key, stranger.email, foreign.leeway_seconds),
             )
 
-        return partial(self._principals.resolve, find)
+        return partial(self._principals.resolve, organization, own, find)

@@ -40,7 +40,7 @@ from authcore.errors import (
     UserDisabled,
 )
 from authcore.identity import api_keys
-from authcore.identity.verdict_cache import UNKNOWN_KEY, Verdict
+from authcore.identity.verdict import UNKNOWN_KEY, Verdict
 from authcore.moments import moment
 from authcore.principal import AuthMethod, Principal
 
@@ -73,8 +73,14 @@ class PrincipalResolver:
         self._grants: LRUCache[tuple[UUID | None, bool], frozenset[str]] = LRUCache(_SHARED)
         self._ids: LRUCache[UUID, UUID] = LRUCache(_SHARED)
 
-    async def resolve(self, find: Callable[[set[UUID]], Awaitable[Principal]]) -> Verdict:
-        """Find a principal, and note the rows that were looked at; a refusal is as good a verdict."""
+    async def resolve(
+        self, organization: UUID | None, own: bytes, find: Callable[[set[UUID]], Awaitable[Principal]]
+    ) -> Verdict:
+        """Find a principal, and note the rows that were looked at; a refusal is as good a verdict.
+
+        `organization` is the one asked for, or None: the principal acts in another one only if that was ignored. `own`
+        is the cache key of the credential alone.
+        """
         rows: set[UUID] = set()
         try:
             principal = await find(rows)
@@ -82,7 +88,8 @@ class PrincipalResolver:
             raise
         except AuthError as refusal:
             return Verdict(frozenset(rows), refusal=type(refusal))
-        return Verdict(frozenset(rows), principal)
+        is_ignored = organization not in {None, principal.organization_id}
+        return Verdict(frozenset(rows), principal, alias_of=own if is_ignored else None)
 
     async def of_token(
         self,

@@ -7,6 +7,8 @@ Laws:
 - If a row changes while a load that read it is in flight, the result is not cached, and is returned only to callers
   that were waiting before the change. So an overlapping load cannot bring back what a notification has dropped.
 - Refusals have a cache of their own: a flood of garbage evicts no principal.
+- An organization that a credential asks for and that is ignored has an alias of the credential's own principal, in a
+  third cache: a caller who asks for many evicts no principal and no refusal. It is dropped with the rows it came from.
 - An outage is no verdict. While the store does not answer, a cached principal may be used for ``stale_seconds`` more,
   and is marked as stale. A principal that a change has dropped may not be used, nor one from before a gap that is over.
 """
@@ -16,20 +18,19 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from authcore.errors import AuthError, StoreUnavailable
 from authcore.figures import MetricSample
 from authcore.identity.lru_cache import Cache
+from authcore.identity.verdict import UNKNOWN_KEY
 from authcore.principal import Principal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+    from uuid import UUID
 
+    from authcore.identity.verdict import Verdict
     from authcore.store.rows import Change
-
-UNKNOWN_KEY: Final = UUID(int=0)
-"""Placeholder row of an unknown API key, which has no rows: a change of any API key counts as a change of it."""
 
 _SESSION_BYTES: Final = 190
 _PRINCIPAL_BYTES: Final = 1400
@@ -47,7 +48,7 @@ class Limits:
         cache_entries: The most principals.
         cache_bytes: The most bytes of all principals, approximately.
         refused_seconds: Time to live of a refusal.
-        refused_entries: The most refusals.
+        refused_entries: The most refusals, and the most aliases.
         stale_seconds: How long a principal past its time to live may be used while the store is down; 0 for never.
     """
 
@@ -57,15 +58,6 @@ class Limits:
     refused_seconds: float = 5
     refused_entries: int = 10_000
     stale_seconds: float = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Verdict of the store on a credential: the principal or the refusal, and the rows that it came from."""
-
-    rows: frozenset[UUID]
-    principal: Principal | None = None
-    refusal: type[AuthError] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -88,6 +80,12 @@ class VerdictCache:
             size=limits.refused_entries * _REFUSAL_BYTES,
             weigh=lambda _: _REFUSAL_BYTES,
         )
+        self._aliases: Cache[bytes] = Cache(
+            seconds=limits.cache_seconds,
+            entries=limits.refused_entries,
+            size=limits.refused_entries * _REFUSAL_BYTES,
+            weigh=lambda _: _REFUSAL_BYTES,
+        )
         self._flights: dict[bytes, _Flight] = {}
         self._heard = 0  # the number of changes and gaps so far; a flight stores the number at which it began
         self._all_changed = 0  # the number of the last one that concerned every row
@@ -97,7 +95,7 @@ class VerdictCache:
     def __repr__(self) -> str:
         return (
             f"<verdict cache: {len(self._principals)} principals ({self._principals.size} bytes), "
-            f"{len(self._refusals)} refusals, {len(self._flights)} loads in flight>"
+            f"{len(self._refusals)} refusals, {len(self._aliases)} aliases, {len(self._flights)} loads in flight>"
         )
 
     @property
@@ -113,6 +111,9 @@ class VerdictCache:
         """
         principal = self._principals.get(key, now)
         if principal is None:
+            own = self._aliases.get(key, now)
+            if own is not None:
+                return self._principals.get(own, now)
             refusal = self._refusals.get(key, now)
             if refusal is not None:
                 raise refusal
@@ -160,12 +161,13 @@ class VerdictCache:
         if change.everything or len(self._changed) > _LOGGED_ROWS:
             self._all_changed = self._heard  # this covers every change in the log, so the log can be cleared
             self._changed.clear()
+        caches = (self._principals, self._refusals, self._aliases)
         if change.everything:
-            self._principals.clear()
-            self._refusals.clear()
+            for cache in caches:
+                cache.clear()
             return
         rows = [*change.rows, *([UNKNOWN_KEY] if change.of_keys else [])]
-        for cache in (self._principals, self._refusals):
+        for cache in caches:
             for row in rows:
                 cache.drop_row(row)
             for user, organization in change.memberships:
@@ -177,11 +179,13 @@ class VerdictCache:
         """Begin a gap, in which changes may go unheard: every verdict becomes stale, and may be used as stale."""
         self._gaps += 1
         self._principals.suspect()
+        self._aliases.suspect()
         self._call_into_question()
 
     def end_gap(self) -> None:
         """End a gap: changes are heard again, and no verdict from before may be used, neither fresh nor stale."""
         self._principals.clear()
+        self._aliases.clear()
         self._call_into_question()
 
     def _call_into_question(self) -> None:
@@ -210,6 +214,9 @@ class VerdictCache:
                 self._overtaken += 1
                 return verdict
             self._refusals.drop(key)
+            self._aliases.drop(key)
+            if verdict.alias_of is not None:
+                return self._store_alias(key, verdict.alias_of, verdict, now)
             if verdict.principal is not None:
                 self._principals.put(key, verdict.principal, verdict.rows, now)
             elif verdict.refusal is not None:
@@ -219,6 +226,18 @@ class VerdictCache:
         finally:
             del self._flights[key]
 
+    def _store_alias(self, key: bytes, own: bytes, verdict: Verdict, now: float) -> Verdict:
+        """Store `key` as an alias of `own`, and return the verdict with the principal that is stored there."""
+        self._principals.drop(key)
+        self._aliases.put(key, own, verdict.rows, now)
+        known = self._principals.get(own, now)
+        if known is not None:
+            return replace(verdict, principal=known)
+        if verdict.principal is not None:
+            self._refusals.drop(own)
+            self._principals.put(own, verdict.principal, verdict.rows, now)
+        return verdict
+
     def _is_overtaken(self, rows: Iterable[UUID], begun: int) -> bool:
         """Tell whether a change of one of `rows` was heard after `begun`."""
         return begun < self._all_changed or any(begun < self._changed.get(row, 0) for row in rows)
@@ -226,7 +245,9 @@ class VerdictCache:
     def _find_stale(self, key: bytes, now: float) -> Principal | None:
         if not self._stale_seconds:
             return None
-        entry = self._principals.find_stale(key, now, self._stale_seconds)
+        alias = self._aliases.find_stale(key, now, self._stale_seconds)
+        own = key if alias is None else alias.value
+        entry = self._principals.find_stale(own, now, self._stale_seconds)
         if entry is None:
             return None
         self._stale += 1
@@ -240,6 +261,9 @@ class VerdictCache:
         yield MetricSample("entries", "Principals remembered.", lambda: len(good))
         yield MetricSample("bytes", "Bytes that remembered principals take, about.", lambda: good.size)
         yield MetricSample("refusals", "Refusals remembered.", lambda: len(bad))
+        yield MetricSample(
+            "ignored", "Organizations asked for and ignored that are remembered.", lambda: len(self._aliases)
+        )
         yield MetricSample("loads_in_flight", "Verdicts being loaded.", lambda: len(self._flights))
         yield MetricSample("hits", "Principals found fresh in memory.", lambda: good.hits, counts=True)
         yield MetricSample("refusal_hits", "Refusals found fresh in memory.", lambda: bad.hits, counts=True)

@@ -167,7 +167,12 @@ class Identity(Group):
         description="Memory of cached identities and their headers at most, about; 256 MiB.",
     )
     refused_seconds: Seconds = Field(5, description="A refusal is reused this long before it is read again.")
-    refused_entries: int = Field(10_000, ge=1, le=10_000_000, description="Cached refusals at most.")
+    refused_entries: int = Field(
+        10_000,
+        ge=1,
+        le=10_000_000,
+        description="Cached refusals at most; as many values of X-Organization-ID that were ignored.",
+    )
     stale_seconds: float = Field(
         300,
         ge=0,

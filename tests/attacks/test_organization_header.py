@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from tests.support.calls import ask, bearer, claims_of, get, granted, is_refusal, post
+from tests.support.peers import Client
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
@@ -259,6 +260,21 @@ async def test_a_membership_that_begins_or_ends_counts_at_once_when_lenient(
         world.other,
     )
     await until(world.home)
+
+
+@pytest.mark.parametrize("by", ["token", "key"])
+async def test_organizations_that_are_ignored_evict_nobody(world: World, start: Start, by: str) -> None:
+    gate = await start(world.url, organization_header="lenient", identity={"cache_entries": 10})
+    line = f"X-API-Key: {world.api_key}" if by == "key" else bearer(world.token(world.agent))
+    known = get(PATH, bearer(world.token(world.admin)))
+    assert (await ask(gate, known)).status == 200
+    for _ in range(30):
+        assert (await ask(gate, get(PATH, line, at(uuid4())))).status == 200
+    async with Client(gate.admin_address) as client:
+        page = (await client.exchange(get("/metrics"))).body.decode().splitlines()
+    figures = dict(one.split() for one in page if one.startswith("gateway_identity_"))
+    assert (figures["gateway_identity_entries"], figures["gateway_identity_ignored"]) == ("2.0", "30.0")
+    assert figures["gateway_identity_evicted_total"] == "0.0"
 
 
 def described(endpoint: str, path: str = PATH) -> list[str]:

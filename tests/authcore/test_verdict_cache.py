@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
 from authcore.errors import AuthError, StoreUnavailable, UserDisabled
-from authcore.identity.verdict_cache import Limits, Verdict, VerdictCache
+from authcore.identity.verdict import Verdict
+from authcore.identity.verdict_cache import Limits, VerdictCache
 from authcore.principal import AuthMethod, Principal
 from authcore.store.rows import Change
 
@@ -279,6 +281,79 @@ async def test_an_outage_that_ends_while_one_waits_is_worth_another_try() -> Non
     store.answer = "Ada, after"
     store.gate.set()
     assert (await asking).name == "Ada, after"
+
+
+# -- organizations that are asked for and ignored
+
+
+async def ask_elsewhere(memory: VerdictCache, store: Store, number: int, now: float = 0) -> Principal:
+    """Ask with the credential of KEY for organization `number`, which is ignored."""
+
+    async def load() -> Verdict:
+        verdict = await store.load()
+        return replace(verdict, rows=verdict.rows | {UUID(int=number)}, alias_of=KEY)
+
+    return await memory.fetch(number.to_bytes(16, "big"), now, load)
+
+
+async def test_organizations_that_are_ignored_share_the_credentials_principal_and_evict_nothing() -> None:
+    memory, store = make(cache_entries=3, refused_entries=50), Store()
+    bob = await memory.fetch(b"b" * 16, 0, Store(BOB).load)
+    first = await ask_elsewhere(memory, store, 1000)
+    assert memory.recall(KEY, 1) is first
+    for number in range(1001, 1500):
+        assert await ask_elsewhere(memory, store, number) is first
+        assert memory.recall(number.to_bytes(16, "big"), 1) is first
+    assert memory.recall(b"b" * 16, 1) is bob
+    assert [figure(memory, name) for name in ("entries", "evicted", "ignored", "refusals")] == [2, 0, 50, 0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        Change(memberships=((ADA, UUID(int=1000)),)),
+        Change(rows=(UUID(int=1000),)),
+        Change(rows=(ADA,)),
+        Change(everything=True),
+    ],
+    ids=["the membership", "the organization", "the user", "everything"],
+)
+async def test_an_organization_is_ignored_until_a_row_of_the_verdict_changes(change: Change) -> None:
+    memory, store = make(), Store()
+    await ask_elsewhere(memory, store, 1000)
+    memory.hear(change)
+    assert memory.recall((1000).to_bytes(16, "big"), 1) is None
+
+
+@pytest.mark.parametrize("gap", ["begin_gap", "end_gap"])
+async def test_in_a_gap_no_organization_is_known_to_be_ignored(gap: str) -> None:
+    memory, store = make(), Store()
+    await ask_elsewhere(memory, store, 1000)
+    getattr(memory, gap)()
+    assert memory.recall((1000).to_bytes(16, "big"), 1) is None
+
+
+async def test_an_organization_that_is_no_longer_ignored_has_a_principal_of_its_own() -> None:
+    memory, store, there = make(), Store(), (1000).to_bytes(16, "big")
+    own = await ask_elsewhere(memory, store, 1000)
+    memory.hear(Change(memberships=((ADA, UUID(int=1000)),)))
+    store.answer = "Ada, elsewhere"
+    assert (await memory.fetch(there, 1, store.load)).name == "Ada, elsewhere"
+    recalled = memory.recall(there, 1)
+    assert recalled is not None
+    assert (recalled.name, own.name) == ("Ada, elsewhere", "Ada")
+
+
+async def test_in_an_outage_a_caller_whose_organization_is_ignored_goes_on_too() -> None:
+    memory, store = make(stale_seconds=300), Store()
+    await ask_elsewhere(memory, store, 1000)
+    memory.begin_gap()
+    store.answer = StoreUnavailable()
+    stale = await ask_elsewhere(memory, store, 1000, 31)
+    assert (stale.name, stale.is_stale) == ("Ada", True)
+    memory.end_gap()
+    with pytest.raises(StoreUnavailable):
+        await ask_elsewhere(memory, store, 1000, 32)
 
 
 async def test_a_flood_of_refusals_evicts_no_principal_and_is_bounded() -> None:
