@@ -89,8 +89,7 @@ class Authorizer:
     ) -> None:
         """`browsers` is the cookie policy, or None. Unless `limiting`, limits count nothing and refuse nothing."""
         self._limiting = limiting
-        self._clock = clock
-        self._steady = clock.steady
+        self._clock, self._steady = clock, clock.steady
         self.routes = routes
         self._authenticator = authenticator
         self._header_policy = header_policy
@@ -179,7 +178,7 @@ class Authorizer:
         """Return the cached principal; None if the cache has none, or has a refusal."""
         try:
             key, clock = self._presented(context, parsed, target, route).key, self._clock
-            # As `now` does, without a call of interpreted code for each request.
+            # As `now` does, without interpreted code.
             now = self._steady() + clock.epoch if clock.measured else clock.now()
             return None if key is None else self._authenticator.recall(key, now)
         except Exception:  # noqa: BLE001 -- raised again, and counted, by _authenticate

@@ -367,11 +367,7 @@ class UpstreamConnection:
         self._responses.deliver()
 
     def _advance(self, reader: ResponseParser) -> None:
-        """Change the state by what was parsed, and set the deadline anew if it was progress.
-
-        A part of a head, an interim response, and framing without a body are none: an upstream that trickles them
-        would never be late.
-        """
+        """Change the state by what was parsed. Only progress sets the deadline anew: a trickle would never be late."""
         if reader.complete:
             self._state = UPSTREAM.after(self._state, END)
         elif reader.final is not None:
