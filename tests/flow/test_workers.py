@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ from tests.support.processes import STARTING, children, serving
 from tests.support.worlds import NOWHERE, SECRET
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.peers import Upstream
@@ -38,6 +40,16 @@ async def gone(pids: list[int]) -> None:
     async with asyncio.timeout(PATIENCE):
         while any(alive(pid) for pid in pids):
             await asyncio.sleep(0.05)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process for a while. One that stays stopped outlives its parent."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 async def counted(admin: tuple[str, int]) -> dict[str, float]:
@@ -163,14 +175,11 @@ async def test_one_that_answers_explains_for_all(upstream: Upstream) -> None:
     async with serving(upstream, "--workers", "2") as (process, _, admin):
         await all_listening(admin, 2)
         for hung in (None, *children(process.pid)):
-            if hung is not None:
-                os.kill(hung, signal.SIGSTOP)
-            async with Client(admin) as client:
-                answer = await client.exchange(question % (len(document), document))
+            with nullcontext() if hung is None else stopped(hung):
+                async with Client(admin) as client:
+                    answer = await client.exchange(question % (len(document), document))
             assert answer.status == 200, answer.body
             assert json.loads(answer.body)["verdict"]["status"] == 401
-            if hung is not None:
-                os.kill(hung, signal.SIGCONT)
 
 
 async def test_while_one_hangs_the_metric_of_readiness_is_zero_as_the_page_says(
@@ -181,9 +190,9 @@ async def test_while_one_hangs_the_metric_of_readiness_is_zero_as_the_page_says(
             while "\ngateway_ready 1.0\n" not in (await ask_admin(admin, "/metrics"))[1]:
                 await asyncio.sleep(0.1)
         assert (await ask_admin(admin, "/readyz"))[0] == 200
-        os.kill(children(process.pid)[1], signal.SIGSTOP)
-        assert (await ask_admin(admin, "/readyz"))[0] == 503
-        _, page = await ask_admin(admin, "/metrics")
+        with stopped(children(process.pid)[1]):
+            assert (await ask_admin(admin, "/readyz"))[0] == 503
+            _, page = await ask_admin(admin, "/metrics")
         assert "\ngateway_workers_answering 1.0\n" in page
         assert "\ngateway_ready 0.0\n" in page
 
