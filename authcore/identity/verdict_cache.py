@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Final
 from authcore.errors import AuthError, StoreUnavailable
 from authcore.figures import MetricSample
 from authcore.identity.lru_cache import Cache
-from authcore.identity.verdict import UNKNOWN_KEY
+from authcore.identity.verdict import UNKNOWN_KEY, Verdict
 from authcore.principal import Principal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from uuid import UUID
 
-    from authcore.identity.verdict import Verdict
     from authcore.store.rows import Change
 
 _SESSION_BYTES: Final = 190

@@ -29,6 +29,7 @@ from gateway.commands.progress import working
 if TYPE_CHECKING:
     from authcore.store.dialled_loop import Dial
 
+_DESCRIPTOR: Final = click.IntRange(0, 2**31 - 1)
 _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
 
 
@@ -39,8 +40,10 @@ _MIGRATING: Final = "migrating (waits for transactions that hold these tables)"
 )
 @click.option("--listen", hidden=True, help="What a worker listens on.")
 @click.option("--redirect-listen", hidden=True, default="", help="Where it leads to TLS.")
-@click.option("--channel", hidden=True, type=int, help="Descriptor of its channel to its parent.")
-@click.option("--log-turns", hidden=True, type=int, help="Descriptor by which workers take turns at the log.")
+@click.option("--channel", hidden=True, type=_DESCRIPTOR, help="Descriptor of its channel to its parent.")
+@click.option(
+    "--log-turns", hidden=True, type=_DESCRIPTOR, help="Descriptor by which workers take turns at the log."
+)
 def serve(  # noqa: PLR0913 -- click passes each option by its name
     *,
     migrate: bool,

@@ -83,6 +83,7 @@ ADDED: Final = frozenset(
         "gateway_hosted_waiting",
         "gateway_identity_bytes",
         "gateway_identity_entries",
+        "gateway_identity_ignored",
         "gateway_identity_loads_in_flight",
         "gateway_identity_refusals",
         "gateway_keys_proving",
