@@ -42,8 +42,10 @@ async def traffic(site: Site, token: str) -> AsyncIterator[Counter[str]]:
             finally:
                 await client.__aexit__(None, None, None)
 
+    is_over = asyncio.Event()
+
     async def keep_asking() -> None:
-        while True:
+        while not is_over.is_set():  # Python 3.11 may lose a cancellation in `wait_for`
             await ask()
             await asyncio.sleep(0.01)  # what it has to share is a machine
 
@@ -51,6 +53,7 @@ async def traffic(site: Site, token: str) -> AsyncIterator[Counter[str]]:
     try:
         yield outcomes
     finally:
+        is_over.set()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
