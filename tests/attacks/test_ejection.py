@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,8 +14,10 @@ from tests.support.calls import ask, get, request
 from tests.support.peers import Client, Upstream, read_head
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from gateway.app import Gateway
     from tests.support.worlds import Start
 
 
@@ -58,25 +60,33 @@ async def wait_for_the_body(reader: asyncio.StreamReader, writer: asyncio.Stream
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
-async def test_a_client_that_waits_for_100_takes_no_endpoint_from_others(
-    start: Start, tmp_path: Path
-) -> None:
+@asynccontextmanager
+async def three_endpoints(
+    start: Start, tmp_path: Path, policy: dict[str, Any], **groups: dict[str, Any]
+) -> AsyncIterator[Gateway]:
+    """A gateway before three such servers, none of which is ejected in the end; `policy` is the upstream's."""
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(Upstream(script=wait_for_the_body)) for _ in range(3)]
         routes = [{"name": "all", "match": {"path": "/*"}, "auth": "public", "upstream": "app"}]
-        upstream = {
-            "url": [f"http://127.0.0.1:{node.port}" for node in nodes],
-            "ejection": {"base_seconds": 60, "failures": 2},
-        }
+        upstream = {"url": [f"http://127.0.0.1:{node.port}" for node in nodes], **policy}
         file = tmp_path / "routes.yaml"
         file.write_text(json.dumps({"upstreams": {"app": upstream}, "routes": routes}))
-        gateway = await start(routes=file, upstream={"url": None, "head_timeout_seconds": 0.2})
-        for lines in (("Expect: 100-continue",), ("Expect: 100-continue", "Connection: expect")):
-            raw = request("POST", "/x", *lines, "Content-Length: 5")
-            assert [(await ask(gateway, raw)).status for _ in range(9)] == [504] * 9
+        gateway = await start(routes=file, **groups)
+        yield gateway
         report = (await admin(gateway, "/status.json")).json()["upstreams"]["app"]
         assert sum(one["ejected"] for one in report["addresses"].values()) == 0
         assert (await ask(gateway, get("/x"))).status == 200
+
+
+async def test_a_client_that_waits_for_100_takes_no_endpoint_from_others(
+    start: Start, tmp_path: Path
+) -> None:
+    ejecting = {"ejection": {"base_seconds": 60, "failures": 2}}
+    times = {"url": None, "head_timeout_seconds": 0.2}
+    async with three_endpoints(start, tmp_path, ejecting, upstream=times) as gateway:
+        for lines in (("Expect: 100-continue",), ("Expect: 100-continue", "Connection: expect")):
+            raw = request("POST", "/x", *lines, "Content-Length: 5")
+            assert [(await ask(gateway, raw)).status for _ in range(9)] == [504] * 9
 
 
 WAITING = (
@@ -97,25 +107,15 @@ WAITING = (
 async def test_a_client_that_owes_its_body_takes_no_endpoint_from_others_by_a_policys_time(
     start: Start, tmp_path: Path, policy: dict[str, Any]
 ) -> None:
-    async with AsyncExitStack() as stack:
-        nodes = [await stack.enter_async_context(Upstream(script=wait_for_the_body)) for _ in range(3)]
-        routes = [{"name": "all", "match": {"path": "/*"}, "auth": "public", "upstream": "app"}]
-        upstream = {
-            "url": [f"http://127.0.0.1:{node.port}" for node in nodes],
-            "ejection": {"base_seconds": 60, "failures": 1},
-            **policy,
-        }
-        file = tmp_path / "routes.yaml"
-        file.write_text(json.dumps({"upstreams": {"app": upstream}, "routes": routes}))
-        gateway = await start(
-            routes=file, upstream={"url": None, "head_timeout_seconds": 1}, timeout={"body_seconds": 1}
-        )
+    ejecting = {"ejection": {"base_seconds": 60, "failures": 1}, **policy}
+    times = {"url": None, "head_timeout_seconds": 1}
+    async with (
+        three_endpoints(start, tmp_path, ejecting, upstream=times, timeout={"body_seconds": 1}) as gateway,
+        AsyncExitStack() as stack,
+    ):
         for head, part, status in WAITING:
             clients = [await stack.enter_async_context(Client(gateway.address)) for _ in range(6)]
             for client in clients:
                 await client.send(head + part)
             answers = await asyncio.gather(*(client.response() for client in clients))
             assert [answer.status for answer in answers] == [status] * 6
-        report = (await admin(gateway, "/status.json")).json()["upstreams"]["app"]
-        assert sum(one["ejected"] for one in report["addresses"].values()) == 0
-        assert (await ask(gateway, get("/x"))).status == 200

@@ -70,37 +70,16 @@ def test_serve_migrates_listens_and_leaves_on_sigterm_with_zero(served: subproce
     assert served.wait(10) == 0
 
 
-def test_serve_says_which_setting_names_an_address_that_is_taken(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def serve_on_a_taken_address(
+    setting: str, environment: dict[str, str], folder: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``serve`` with an address in `setting` that is in use; it has to end, and to say so in one line."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         result = subprocess.run(
-            [sys.executable, "-m", "gateway", "serve"],
-            env=environment | {"GATEWAY_LISTEN": address},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    assert result.returncode == 1
-    (line,) = result.stderr.splitlines()
-    assert line.startswith(f"Error: GATEWAY_LISTEN={address}: ")
-
-
-@pytest.mark.parametrize("setting", ["GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN", "GATEWAY_TLS_REDIRECT_LISTEN"])
-def test_workers_do_not_start_while_any_address_is_taken(
-    setting: str, environment: dict[str, str], tmp_path: Path
-) -> None:
-    pair = Authority(tmp_path).issue("gateway.example")
-    tls = {"GATEWAY_TLS_CERT_FILE": str(pair.certificate), "GATEWAY_TLS_KEY_FILE": str(pair.key)}
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-        result = subprocess.run(
-            [sys.executable, "-m", "gateway", "serve", "--workers", "2"],
-            env=environment | tls | {setting: address},
-            cwd=tmp_path,
+            [sys.executable, "-m", "gateway", "serve", *arguments],
+            env=environment | {setting: address},
+            cwd=folder,
             capture_output=True,
             text=True,
             timeout=30,
@@ -109,6 +88,22 @@ def test_workers_do_not_start_while_any_address_is_taken(
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"Error: {setting}={address}: ")
+    return result
+
+
+def test_serve_says_which_setting_names_an_address_that_is_taken(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    serve_on_a_taken_address("GATEWAY_LISTEN", environment, tmp_path)
+
+
+@pytest.mark.parametrize("setting", ["GATEWAY_LISTEN", "GATEWAY_ADMIN_LISTEN", "GATEWAY_TLS_REDIRECT_LISTEN"])
+def test_workers_do_not_start_while_any_address_is_taken(
+    setting: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    pair = Authority(tmp_path).issue("gateway.example")
+    tls = {"GATEWAY_TLS_CERT_FILE": str(pair.certificate), "GATEWAY_TLS_KEY_FILE": str(pair.key)}
+    result = serve_on_a_taken_address(setting, environment | tls, tmp_path, "--workers", "2")
     assert "worker_died" not in result.stdout
 
 
