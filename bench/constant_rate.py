@@ -5,7 +5,7 @@ meanwhile, and its stop is one slow request among thousands. Here a request is d
 whatever became of the others: one that finds no connection free is sent late, and its wait counts.
 
 The generator is a program in C (``constant_rate.c``), compiled when it is first run: it shares a core with the
-upstream, and one in Python filled that core before the gateway had filled its own.
+upstream, and one in Python carried fewer requests a second than the gateway does.
 """
 
 from __future__ import annotations
