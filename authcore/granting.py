@@ -40,11 +40,6 @@ def lacking(inviter: Subject, granted: AbstractSet[str]) -> frozenset[str]:
 def why_no_key(key: NewApiKey, maker: Subject | None) -> AuthError:
     """Return why a key was not stored: its maker lacks the permission by now, or something has ended."""
     is_good = maker is not None and maker.is_active and maker.may_act and not maker.is_session_over
-    if (
-        is_good
-        and maker is not None
-        and key.permission is not None
-        and key.permission not in maker.permissions
-    ):
+    if maker is not None and is_good and key.permission is not None and lacking(maker, {key.permission}):
         return PermissionDenied(missing=(key.permission,))
     return TokenRevoked() if key.parent_id is None else ApiKeyRevoked()

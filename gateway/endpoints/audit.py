@@ -3,8 +3,7 @@
 Laws:
 
 - A caller with ``audit_logs:read`` sees the records of the organization that they act in; a super admin those of all.
-- What is shown of a switch to the readers of one organization names no other: where it came from and where it was to
-  lead is another tenant's.
+- Readers of one organization see a switch of organizations without the ids of others: those are other tenants'.
 - A page is bounded, and begins after the last row of the one before: rows that are written meanwhile move no page.
 - What is asked for wrongly is refused: a filter that is passed over would show what nobody asked for.
 """
