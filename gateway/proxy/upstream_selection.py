@@ -147,9 +147,8 @@ class UpstreamSelection:
                     only_that_endpoint=only_that_endpoint,
                 )
             elif is_first_try:
-                self._exchange.sent = (
-                    self._exchange.decided
-                )  # nothing was awaited since: the clock is not read again
+                # Nothing was awaited since: the clock is not read again.
+                self._exchange.sent = self._exchange.decided
                 place.meter.at_once += 1
             there = connection.endpoint
             if there is None or there is endpoint or not breaker.is_over(there.active):
