@@ -324,7 +324,7 @@ class DownstreamConnection:
             pause = self._full
         else:
             pause = active.sink is None or active.held
-        if pause is not self._paused and not buffer.transport.is_closing():
+        if pause is not self._paused and not buffer.is_closing():
             self._paused = pause
             if pause:
                 buffer.transport.pause_reading()

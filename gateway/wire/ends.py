@@ -40,6 +40,7 @@ class End(asyncio.Protocol):
         full: The write buffer of this transport is full.
         waits: Reading is paused here for now, even if the peer could take bytes.
         transport: The transport.
+        write: Its method of that name, looked up once for all messages; likewise `is_closing`.
         peer: The other end.
     """
 
@@ -53,6 +54,8 @@ class End(asyncio.Protocol):
         self.frames = Frames()
         self.full = self.waits = False  # flow control
         self.transport = transport
+        self.write = transport.write
+        self.is_closing = transport.is_closing
         self.peer: End = self
 
     def __repr__(self) -> str:
@@ -93,8 +96,9 @@ class End(asyncio.Protocol):
     def pass_on(self, data: bytes) -> None:
         """Write bytes of this side to the other."""
         self.frames.feed(data)
-        if not self.peer.transport.is_closing():
-            self.peer.transport.write(data)
+        peer = self.peer
+        if not peer.is_closing():
+            peer.write(data)
 
     def part(self, farewell: bytes) -> None:
         """Write `farewell` to the peer when the present frame ends, and nothing after it."""

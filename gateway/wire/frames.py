@@ -14,7 +14,8 @@ from typing import Final
 GOING_AWAY: Final = 1001
 _CLOSE: Final = 0x8
 _LARGEST_REASON: Final = 123
-_SHORT_LENGTH, _LONG_LENGTH = 126, 127
+_SHORT_LENGTH: Final = 126
+_LONG_LENGTH: Final = 127
 
 
 class Frames:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from gateway.wire.deadlines import SWEEP_SECONDS
 from gateway.wire.drive import Signal
 from gateway.wire.ends import End
 from gateway.wire.farewell import close
@@ -49,6 +50,7 @@ class Tunnel:
     def __init__(self, deadlines: Deadlines, idle_seconds: float) -> None:
         self._deadlines = deadlines
         self._idle_seconds = idle_seconds
+        self._passed_at = 0.0  # the sweeper's clock when bytes passed last
         self._state: int = NEW
         self._ended: Signal[None] = Signal()
         self._gate: FirstMessageGate | None = None
@@ -86,6 +88,7 @@ class Tunnel:
         self._far = far
         self._deadlines.watched.add(self)
         self.touch()
+        self.deadline = self._due()  # bytes do not move it: expire() does
         for end in (near, far):
             end.transport.set_protocol(end)
         if gate is not None:
@@ -112,7 +115,11 @@ class Tunnel:
 
     def touch(self) -> None:
         """Restart the idle timeout: bytes have passed."""
-        self.deadline = self._deadlines.after(self._idle_seconds)
+        self._passed_at = self._deadlines.now
+
+    def _due(self) -> float:
+        """Return when the idle timeout ends if no more bytes pass, rounded up by one sweep (:class:`Deadlines`)."""
+        return self._passed_at + self._idle_seconds + SWEEP_SECONDS
 
     def passed(self, end: End, count: int) -> None:
         """Count bytes that arrived at `end`."""
@@ -123,7 +130,11 @@ class Tunnel:
         self.touch()
 
     def expire(self) -> None:
-        """Drop both transports: no bytes passed for too long."""
+        """Drop both transports if no bytes passed for too long."""
+        due = self._due()
+        if due > self._deadlines.now:
+            self.deadline = due
+            return
         self.idled = True
         self.abort()
 

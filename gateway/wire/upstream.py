@@ -240,7 +240,7 @@ class UpstreamConnection:
     @property
     def is_open(self) -> bool:
         """True if the transport can still be written to."""
-        return self._write_buffer is not None and not self._write_buffer.transport.is_closing()
+        return self._write_buffer is not None and not self._write_buffer.is_closing()
 
     @property
     def is_silent(self) -> bool:

@@ -69,14 +69,17 @@ class WriteBuffer:
 
     Attributes:
         transport: The transport.
+        is_closing: Its method of that name, looked up once, as `write` is.
         writes_flushed: How many writes left it, those included that were dropped because the transport was closing.
     """
 
-    __slots__ = ("_waiting", "_write_batch", "transport", "writes_flushed")
+    __slots__ = ("_transport_write", "_waiting", "_write_batch", "is_closing", "transport", "writes_flushed")
 
     def __init__(self, write_batch: WriteBatch, transport: asyncio.Transport) -> None:
         self._write_batch = write_batch
         self.transport = transport
+        self._transport_write = transport.write
+        self.is_closing = transport.is_closing
         self._waiting = b""
         self.writes_flushed = 0
 
@@ -101,8 +104,8 @@ class WriteBuffer:
 
     def _depart(self, piece: bytes) -> None:
         self.writes_flushed += 1
-        if not self.transport.is_closing():
-            self.transport.write(piece)
+        if not self.is_closing():
+            self._transport_write(piece)
 
     def buffered(self) -> int:
         """Flush, and return how much the peer has not taken, as :func:`~gateway.wire.farewell.untaken` measures it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from ssl import MemoryBIO, SSLWantReadError
 from typing import TYPE_CHECKING, Any
@@ -71,3 +72,29 @@ def test_two_sides_that_keep_up_are_both_read() -> None:
     near.reading = far.reading = False
     Tunnel(Deadlines(), 60).join((near, Owner(full=False)), (far, Owner(full=False)))
     assert (near.reading, far.reading) == (True, True)
+
+
+def test_the_idle_timeout_is_counted_from_the_last_bytes() -> None:
+    near, far = Given(), Given()
+    deadlines = Deadlines()
+    tunnel = Tunnel(deadlines, 60)
+    tunnel.join((near, Owner(full=False)), (far, Owner(full=False)))
+    deadlines.now = 59
+    assert isinstance(far.protocol, asyncio.Protocol)
+    far.protocol.data_received(frame(b"late"))
+    for deadlines.now in (61, 119):
+        sweep(tunnel, deadlines)
+        assert not tunnel.idled
+    deadlines.now = 120
+    sweep(tunnel, deadlines)
+    assert tunnel.idled
+    assert near.closing
+    assert far.closing
+    assert bytes(near.written) == frame(b"late")
+
+
+def sweep(tunnel: Tunnel, deadlines: Deadlines) -> None:
+    """Do what the sweeper does with a deadline that has passed."""
+    if tunnel.deadline is not None and tunnel.deadline <= deadlines.now:
+        tunnel.deadline = None
+        tunnel.expire()
