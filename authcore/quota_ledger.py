@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.errors import QuotaExceeded, QuotaUnknown
-from authcore.quotas import Ask, Batch, Kind, Period, Place, window
+from authcore.quotas import Ask, Batch, Period, Place, SubjectKind, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -111,9 +111,9 @@ class QuotaLedger:
         self._slack = slack
         self._is_open = is_open
         self._wake = wake
-        self._counts: dict[Kind, dict[UUID, list[Count]]] = {kind: {} for kind in Kind}
-        self._keys = self._counts[Kind.API_KEY]
-        self._organizations = self._counts[Kind.ORGANIZATION]
+        self._counts: dict[SubjectKind, dict[UUID, list[Count]]] = {kind: {} for kind in SubjectKind}
+        self._keys = self._counts[SubjectKind.API_KEY]
+        self._organizations = self._counts[SubjectKind.ORGANIZATION]
         self._active: dict[Place, Count] = {}
         self._under_way: Batch | None = None
         self._number = 0
@@ -138,9 +138,9 @@ class QuotaLedger:
         """
         if organization_id is None:
             return
-        counts = self.counts(Kind.ORGANIZATION, organization_id, now)
+        counts = self.counts(SubjectKind.ORGANIZATION, organization_id, now)
         if key_id is not None:
-            counts = self.counts(Kind.API_KEY, key_id, now) + counts
+            counts = self.counts(SubjectKind.API_KEY, key_id, now) + counts
         for count in counts:
             if count.held < cost:
                 self._admit(count, cost, now)
@@ -154,9 +154,9 @@ class QuotaLedger:
         """
         if organization_id is None:
             return True
-        counts = self.counts(Kind.ORGANIZATION, organization_id, now)
+        counts = self.counts(SubjectKind.ORGANIZATION, organization_id, now)
         if key_id is not None:
-            counts = self.counts(Kind.API_KEY, key_id, now) + counts
+            counts = self.counts(SubjectKind.API_KEY, key_id, now) + counts
         is_known = True
         for count in counts:
             if not count.known:
@@ -164,9 +164,9 @@ class QuotaLedger:
                 self._ask_again(count, 1, now)
         return is_known
 
-    def counts(self, kind: Kind, subject: UUID, now: float) -> list[Count]:
+    def counts(self, kind: SubjectKind, subject: UUID, now: float) -> list[Count]:
         """Return the counts of a subject in the windows of `now`."""
-        subjects = self._keys if kind is Kind.API_KEY else self._organizations
+        subjects = self._keys if kind is SubjectKind.API_KEY else self._organizations
         counts = subjects.get(subject)
         if counts is None:
             counts = subjects[subject] = [self._begin(kind, subject, period, now) for period in PERIODS]
@@ -177,7 +177,7 @@ class QuotaLedger:
             ]
         return counts
 
-    def _begin(self, kind: Kind, subject: UUID, period: Period, now: float) -> Count:
+    def _begin(self, kind: SubjectKind, subject: UUID, period: Period, now: float) -> Count:
         starts, ends = window(period, now)
         count = Count(Place(kind, subject, period, starts), ends, self._usual.get((kind, period)))
         return self._active.get(count.place, count)

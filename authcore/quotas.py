@@ -14,8 +14,8 @@ MOST: Final = 2**53
 """The largest quota: up to here every reader of JSON counts exactly."""
 
 
-class Kind(StrEnum):
-    """Kind of a subject: what a quota is of."""
+class SubjectKind(StrEnum):
+    """Kind of a quota subject: an API key or an organization."""
 
     API_KEY = "api_key"
     ORGANIZATION = "organization"
@@ -23,7 +23,7 @@ class Kind(StrEnum):
     @property
     def words(self) -> str:
         """The kind in a sentence."""
-        return "API key" if self is Kind.API_KEY else "organization"
+        return "API key" if self is SubjectKind.API_KEY else "organization"
 
 
 class Period(StrEnum):
@@ -33,7 +33,7 @@ class Period(StrEnum):
     MONTH = "month"
 
 
-Usual = dict[tuple[Kind, Period], int | None]
+Usual = dict[tuple[SubjectKind, Period], int | None]
 """Quotas of subjects that have none of their own; None is no quota."""
 
 
@@ -61,7 +61,7 @@ def window(period: Period, now: float) -> Window:
 class Place(NamedTuple):
     """Place of a count: whose it is and in which window."""
 
-    kind: Kind
+    kind: SubjectKind
     subject: UUID
     period: Period
     starts: float

@@ -23,7 +23,7 @@ class Site:
 
     url: str
     lines: dict[str, str]
-    strangers: Iterator[str]
+    unknown_callers: Iterator[str]
     """Endless credential lines, each of which was never used before."""
 
 

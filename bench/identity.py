@@ -217,7 +217,7 @@ async def _over_sockets(postgres: EmbeddedPostgres, trials: int, seconds: float,
         if returns:
             async with gateways(url, port, 1, every) as addresses:
                 back = [
-                    await revocation.recovery(postgres, addresses[0], site.strangers, way)
+                    await revocation.recovery(postgres, addresses[0], site.unknown_callers, way)
                     for _ in range(returns)
                 ]
                 click.echo(

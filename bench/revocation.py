@@ -117,7 +117,7 @@ async def _until(line: Line, path: str, credential: str, status: int) -> float:
 
 
 async def recovery(
-    server: EmbeddedPostgres, address: tuple[str, int], strangers: Iterator[str], way: str
+    server: EmbeddedPostgres, address: tuple[str, int], unknown_callers: Iterator[str], way: str
 ) -> float:
     """Stop or pause the database for a while; return the seconds from its return until a new caller is accepted."""
     if server.pid is None:
@@ -131,7 +131,7 @@ async def recovery(
         server.stop()
     line = await Line.open(address)
     for _ in range(8):  # requests go on during the outage
-        await line.ask(PATH, next(strangers))
+        await line.ask(PATH, next(unknown_callers))
         await asyncio.sleep(0.5)
     if way == "paused":
         for pid in pids:
@@ -140,7 +140,7 @@ async def recovery(
     else:
         server.start()
     returned = time.perf_counter()
-    known = await _until(line, PATH, next(strangers), 200)
+    known = await _until(line, PATH, next(unknown_callers), 200)
     line.close()
     return known - returned
 
@@ -157,9 +157,9 @@ async def flood(site: Site, address: tuple[str, int], seconds: float) -> list[st
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as aside:
         for number in range(FLOOD_ROUNDS):
             quiet.append(_p99(await _known(site, address, seconds)))
-            strangers = loop.run_in_executor(aside, send_strangers, address, seconds, number)
+            unknown_callers = loop.run_in_executor(aside, send_unknown_callers, address, seconds, number)
             noisy.append(_p99(await _known(site, address, seconds)))
-            refused += await strangers
+            refused += await unknown_callers
     rate = refused / (FLOOD_ROUNDS * seconds)
     ratios = sorted(loud / still for loud, still in zip(noisy, quiet, strict=True))
     return [
@@ -187,12 +187,12 @@ async def _known(site: Site, address: tuple[str, int], seconds: float) -> list[f
     return taken
 
 
-def send_strangers(address: tuple[str, int], seconds: float, number: int) -> int:
+def send_unknown_callers(address: tuple[str, int], seconds: float, number: int) -> int:
     """Run the flood in this process; return how many keys were refused."""
-    return asyncio.run(_strangers(address, seconds, number))
+    return asyncio.run(_send_unknown(address, seconds, number))
 
 
-async def _strangers(address: tuple[str, int], seconds: float, number: int) -> int:
+async def _send_unknown(address: tuple[str, int], seconds: float, number: int) -> int:
     """Send well-formed keys that do not exist, over ten connections."""
     lines = [await Line.open(address) for _ in range(10)]
     begun = time.perf_counter()

@@ -60,8 +60,8 @@ ENVIRONMENT: Final = "environment"
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
-    """A name in a layer that is no setting.
+class UnknownName:
+    """Name in a layer that is no setting.
 
     Attributes:
         name: As it is written there.
@@ -87,7 +87,7 @@ class Layers:
     files: dict[str, Path] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
-    strangers: list[Stranger] = field(default_factory=list)
+    unknown: list[UnknownName] = field(default_factory=list)
 
     def add(self, layer: Mapping[str, str], called: str) -> None:
         """Add `layer` below the layers so far."""
@@ -114,7 +114,7 @@ class Layers:
             elif name.endswith(_FILE) and name.removesuffix(_FILE) in FIELDS:
                 self._add_file(name.removesuffix(_FILE), value, layer)
             elif name != SECRETS_DIRECTORY:
-                self.strangers.append(Stranger(name, value, called))
+                self.unknown.append(UnknownName(name, value, called))
 
     def add_directory(self, directory: str) -> None:
         """Add a folder of files, each named like a setting, below the layers so far."""
@@ -134,7 +134,7 @@ class Layers:
             if entry.is_dir() or entry.name.startswith("."):
                 continue
             if not name.startswith(PREFIX):  # of another program perhaps, so it is not read
-                self.strangers.append(Stranger(entry.name, "", f"a file in {directory}"))
+                self.unknown.append(UnknownName(entry.name, "", f"a file in {directory}"))
                 continue
             if name in layer:
                 self.problems.append(f"{name}: is two files in {directory}, in capitals and not; keep one")

@@ -1,9 +1,9 @@
-"""Judge of names: it decides of each name that is no setting whether it was meant as one.
+"""Check of unknown names: it finds the names that are no settings and were meant as one.
 
 Laws:
 
-- A name that begins with ``GATEWAY_`` is a setting, another program's by ``GATEWAY_FOREIGN_NAMES``, or a mistake: a
-  setting that is not read is a lock that is not turned. It makes no difference where it is written.
+- A name that begins with ``GATEWAY_`` is a setting, another program's by ``GATEWAY_FOREIGN_NAMES``, or a mistake. A
+  misspelt setting would have no effect, which may leave a protection off. This holds for every layer.
 - A name in other letters than capitals, or with another prefix, is a mistake if it spells a setting.
 """
 
@@ -18,7 +18,7 @@ from config.layers import FIELDS, PREFIX, SECRETS_DIRECTORY
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from config.layers import Stranger
+    from config.layers import UnknownName
     from config.settings import Settings
 
 FOREIGN: Final = "GATEWAY_FOREIGN_NAMES"
@@ -40,9 +40,9 @@ _BY_MEANING: Final = {
 """Names that operators of other programs try, and that no likeness of letters leads from."""
 
 
-def misspelled(strangers: Iterable[Stranger], settings: Settings) -> Iterator[str]:
-    """Yield a problem for each of `strangers` that was meant as a setting, with the likely one."""
-    for one in strangers:
+def misspelled(unknown: Iterable[UnknownName], settings: Settings) -> Iterator[str]:
+    """Yield a problem for each of `unknown` that was meant as a setting, with the likely one."""
+    for one in unknown:
         problem = None if _is_foreign(one.name, settings.foreign_names) else _problem(one.name)
         if problem is not None:
             yield (

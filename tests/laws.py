@@ -203,8 +203,9 @@ LINES_OF_A_FUNCTION: Final = 50
 UNUSED_WORDS: Final = {
     *("helper", "helpers", "util", "utils", "manager", "managers", "data", "info", "infos"),
     *("told", "untold", "kept", "unkept", "said", "shown"),
+    *("lender", "office", "desk", "stranger", "strangers"),
 }
-"""Words that no name has: each says that there is something, and not what."""
+"""Words that no name has: each says that there is something and not what, or is a picture of the thing."""
 DICTATED_NAMES: Final = {
     "data_received": "asyncio.Protocol's, with its parameter",
     "feed_data": "the parsers' of httptools",

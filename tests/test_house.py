@@ -63,7 +63,11 @@ BREAKS: Final = [
     (packages_keep_apart, "gateway/x.py", "def f():\n    import tests.conftest"),
     (the_domain_imports_downwards, "authcore/identity/x.py", "from authcore.accounts import texts"),
     (the_domain_imports_downwards, "authcore/crypto/x.py", "import authcore.tokens.claims"),
-    (the_domain_imports_downwards, "authcore/store/x.py", "from authcore.identity.service import Identity"),
+    (
+        the_domain_imports_downwards,
+        "authcore/store/x.py",
+        "from authcore.identity.service import IdentityService",
+    ),
     (the_domain_imports_downwards, "authcore/principal.py", "from authcore.crypto import jws"),
     (rooms_import_downwards, "gateway/proxy/x.py", "from gateway.endpoints import auth"),
     (rooms_import_downwards, "gateway/endpoints/x.py", "from gateway import proxy"),
@@ -113,6 +117,7 @@ BREAKS: Final = [
     (unused_words_stay_unused, "gateway/x.py", "def f(*, said): ..."),
     (unused_words_stay_unused, "gateway/x.py", "for shown in rows: ..."),
     (unused_words_stay_unused, "gateway/kept.py", ""),
+    (unused_words_stay_unused, "gateway/x.py", "class SsoDesk: ..."),
     (
         compiled_attributes_are_no_macros,
         "gateway/wire/drive.py",

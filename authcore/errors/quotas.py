@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from math import ceil
 
 from authcore.errors.reasons import AuthError, Reason
-from authcore.quotas import Kind, Period
+from authcore.quotas import Period, SubjectKind
 
 
 class QuotaExceeded(AuthError):
@@ -24,7 +24,7 @@ class QuotaExceeded(AuthError):
 
     def __init__(
         self,
-        kind: Kind = Kind.ORGANIZATION,
+        kind: SubjectKind = SubjectKind.ORGANIZATION,
         period: Period = Period.DAY,
         most: int | None = None,
         ends: float = 0,

@@ -185,7 +185,7 @@ class Authenticator:
                 partial(self._principals.of_key, credential, organization, now, address),
             )
         elif self._is_foreign(credential):
-            load = await self._stranger(credential, organization, own, now)
+            load = await self._foreign_loader(credential, organization, own, now)
         else:
             claims = self._tokens.verify(credential.secret, AccessClaims, now)
             method = _METHODS[type(credential)]
@@ -240,23 +240,23 @@ class Authenticator:
             and self._foreign.claims(credential.secret)
         )
 
-    async def _stranger(
+    async def _foreign_loader(
         self, credential: BearerToken | CookieToken, organization: UUID | None, own: bytes, now: float
     ) -> Callable[[], Awaitable[Verdict]]:
         """Prove a foreign token; return the function that loads its user from the store."""
         foreign = self._foreign
         if foreign is None:
             raise TokenRejected
-        stranger = await foreign.verify(credential.secret, now)
+        user = await foreign.verify(credential.secret, now)
 
         async def find(rows: set[UUID]) -> Principal:
             rows.add(foreign.row)
             return await self._principals.of_token(
                 AuthMethod.FOREIGN,
-                await foreign.find(stranger),
+                await foreign.find(user),
                 organization,
                 rows,
-                foreign=ForeignProof(foreign.row, stranger.key, stranger.email, foreign.leeway_seconds),
+                foreign=ForeignProof(foreign.row, user.key, user.email, foreign.leeway_seconds),
             )
 
         return partial(self._principals.resolve, organization, own, find)

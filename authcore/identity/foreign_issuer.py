@@ -66,8 +66,8 @@ class Mapped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stranger:
-    """User named by a foreign token: one of `user_id` and `email` is there.
+class ForeignUser:
+    """User whom a foreign token names, before the look-up in the database: one of `user_id` and `email` is there.
 
     Attributes:
         key: The name of the key that signed the token.
@@ -125,7 +125,7 @@ class ForeignIssuer:
         except TokenRejected:
             return False
 
-    async def verify(self, token: bytes, now: float) -> Stranger:
+    async def verify(self, token: bytes, now: float) -> ForeignUser:
         """Prove a token.
 
         Raises:
@@ -135,7 +135,7 @@ class ForeignIssuer:
         payload, key = await prove_remotely(token, self.keys, self.steady(), self._mapped.token_bytes)
         expires_at = self._check(payload, now)
         mapped = self._mapped
-        return Stranger(
+        return ForeignUser(
             user_id=_required(uuid(payload, mapped.user_id)) if mapped.user_id else None,
             email=None if mapped.user_id else self._email(payload),
             organization_id=uuid(payload, mapped.organization) if mapped.organization else None,
@@ -164,7 +164,7 @@ class ForeignIssuer:
             raise TokenRejected
         return email
 
-    async def find(self, stranger: Stranger) -> AccessClaims:
+    async def find(self, user: ForeignUser) -> AccessClaims:
         """Return what a token of ours would say of them.
 
         Raises:
@@ -172,14 +172,14 @@ class ForeignIssuer:
             EmailUnproved: there is, and nobody has proved that the e-mail is theirs.
             StoreUnavailable: the database does not answer.
         """
-        user_id = stranger.user_id
+        user_id = user.user_id
         if user_id is None:
-            holders = await self._users.holders(stranger.email or "", self.rule.custom_issuer)
+            holders = await self._users.holders(user.email or "", self.rule.custom_issuer)
             user_id = self._one_of(holders)
-        organization = stranger.organization_id or await self._users.home(user_id)
+        organization = user.organization_id or await self._users.home(user_id)
         if organization is None:
             raise SubjectUnknown
-        return AccessClaims(user_id=user_id, organization_id=organization, expires_at=stranger.expires_at)
+        return AccessClaims(user_id=user_id, organization_id=organization, expires_at=user.expires_at)
 
     def _one_of(self, holders: Sequence[Holder]) -> UUID:
         # store.revocation asks the same in SQL, of many tokens at once.

@@ -40,7 +40,7 @@ _DIGEST_SECONDS: Final = 90 * 86_400
 """Age at which a key's digest is purged and computed anew, so that digests of old keys and secrets go away."""
 
 
-class Identity:
+class IdentityService:
     """Identity service: the authenticator and everything that it depends on.
 
     Attributes:

@@ -23,7 +23,7 @@ from authcore.database_url import parse
 from authcore.store.certificates import require_readable
 from authcore.store.failures import classify
 from authcore.store.hosts import Hosts
-from authcore.store.kinds import Kind
+from authcore.store.kinds import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +196,7 @@ class Address:
         try:
             row = await connection.fetchrow(_ASK)
         except asyncpg.PostgresError as error:
-            if classify(error).kind is Kind.POOLER and may_change:
+            if classify(error).kind is FailureKind.POOLER and may_change:
                 return None
             raise
         if row is None:

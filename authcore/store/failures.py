@@ -2,7 +2,7 @@
 
 Laws:
 
-- Every error that the driver raises has a kind here. One that is not listed is ``Kind.OTHER``, an outage as well.
+- Every error that the driver raises has a kind here. One that is not listed is ``FailureKind.OTHER``, also an outage.
 - The server's text about rows (a value that is too long, a duplicate key) is not repeated, as it may be personal. The
   driver's text about a URL is not repeated either, as it may contain a password.
 """
@@ -18,30 +18,40 @@ import asyncpg
 from asyncpg import exceptions as pg
 
 from authcore.database_url import UrlRefused
-from authcore.store.kinds import ADVICE, Kind, kind_of_state
+from authcore.store.kinds import ABSENT, ADVICE, FailureKind, kind_of_state
 from authcore.store.rights import RowsHidden
 from authcore.store.schema import SchemaUnfit
 
 _OF_THE_DRIVER: Final = (
-    (ConnectionError, "rejected SSL upgrade", Kind.TLS),
-    (pg.ClientConfigurationError, "root certificate file", Kind.TLS),
+    (ConnectionError, "rejected SSL upgrade", FailureKind.TLS),
+    (pg.ClientConfigurationError, "root certificate file", FailureKind.TLS),
 )
 """(type, part of the message, kind) of errors that the driver raises itself."""
 
-_PERSONAL: Final = frozenset({Kind.ROWS, Kind.ADDRESS})
+_PERSONAL: Final = frozenset({FailureKind.ROWS, FailureKind.ADDRESS})
 _IMPERSONAL: Final = frozenset(
     {
-        *(Kind.PRIVILEGE, Kind.ROW_SECURITY, Kind.SCHEMA, Kind.READ_ONLY, Kind.DISK_FULL, Kind.MEMORY),
-        *(Kind.LOCKED, Kind.CANCELLED, Kind.CONFLICT, Kind.NO_DATABASE, Kind.TIMEOUT, Kind.POOLER),
+        *(
+            FailureKind.PRIVILEGE,
+            FailureKind.ROW_SECURITY,
+            FailureKind.SCHEMA,
+            FailureKind.READ_ONLY,
+            FailureKind.DISK_FULL,
+            FailureKind.MEMORY,
+        ),
+        *(
+            FailureKind.LOCKED,
+            FailureKind.CANCELLED,
+            FailureKind.CONFLICT,
+            FailureKind.NO_DATABASE,
+            FailureKind.TIMEOUT,
+            FailureKind.POOLER,
+        ),
     }
 )
 """Kinds whose texts name objects and settings only; the texts of all others may name a host or a user."""
 
 
-ABSENT: Final = frozenset(
-    {Kind.UNKNOWN_HOST, Kind.REFUSED, Kind.TIMEOUT, Kind.LOST, Kind.STOPPED, Kind.TLS, Kind.CIRCUIT}
-)
-"""Kinds without an answer of the database; all others are an answer."""
 DRIVER_ERRORS: Final = (
     OSError,
     asyncpg.PostgresError,
@@ -91,7 +101,7 @@ class Failure:
         advice: What the operator can do about it.
     """
 
-    kind: Kind
+    kind: FailureKind
     sqlstate: str | None
     words: str
     advice: str
@@ -145,40 +155,40 @@ def is_mistake(error: BaseException) -> bool:
     return isinstance(error, ValueError | OverflowError)
 
 
-def _kind_of(error: BaseException | None, state: str | None) -> Kind:
+def _kind_of(error: BaseException | None, state: str | None) -> FailureKind:
     if state is not None:
         return kind_of_state(state, str(error))
     for kinds, part, kind in _OF_THE_DRIVER:
         if isinstance(error, kinds) and part in str(error):
             return kind
-    return next((kind for types, kind in _TYPES if isinstance(error, types)), Kind.OTHER)
+    return next((kind for types, kind in _TYPES if isinstance(error, types)), FailureKind.OTHER)
 
 
-_TYPES: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], Kind], ...]] = (
-    (CircuitOpen, Kind.CIRCUIT),
-    (NoConnection, Kind.CONNECTIONS),
-    (SchemaUnfit, Kind.SCHEMA),
-    (RowsHidden, Kind.ROW_SECURITY),
-    (CertificateUnreadable, Kind.TLS),
-    (TimeoutError, Kind.TIMEOUT),
-    (socket.gaierror, Kind.UNKNOWN_HOST),
-    (ssl.SSLError, Kind.TLS),
-    (ConnectionRefusedError, Kind.REFUSED),
-    (FileNotFoundError, Kind.REFUSED),  # there is no such unix socket
-    (PermissionError, Kind.REFUSED),
-    (ConnectionError, Kind.LOST),
-    (OSError, Kind.REFUSED),  # several addresses that failed, or no route
-    (pg.TargetServerAttributeNotMatched, Kind.READ_ONLY),
-    (pg.ClientConfigurationError, Kind.ADDRESS),
-    (ValueError, Kind.ADDRESS),
-    (OverflowError, Kind.ADDRESS),
-    (asyncpg.InterfaceError, Kind.LOST),
-    (pg.ProtocolError, Kind.LOST),
-    (asyncpg.InternalClientError, Kind.LOST),
+_TYPES: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], FailureKind], ...]] = (
+    (CircuitOpen, FailureKind.CIRCUIT),
+    (NoConnection, FailureKind.CONNECTIONS),
+    (SchemaUnfit, FailureKind.SCHEMA),
+    (RowsHidden, FailureKind.ROW_SECURITY),
+    (CertificateUnreadable, FailureKind.TLS),
+    (TimeoutError, FailureKind.TIMEOUT),
+    (socket.gaierror, FailureKind.UNKNOWN_HOST),
+    (ssl.SSLError, FailureKind.TLS),
+    (ConnectionRefusedError, FailureKind.REFUSED),
+    (FileNotFoundError, FailureKind.REFUSED),  # there is no such unix socket
+    (PermissionError, FailureKind.REFUSED),
+    (ConnectionError, FailureKind.LOST),
+    (OSError, FailureKind.REFUSED),  # several addresses that failed, or no route
+    (pg.TargetServerAttributeNotMatched, FailureKind.READ_ONLY),
+    (pg.ClientConfigurationError, FailureKind.ADDRESS),
+    (ValueError, FailureKind.ADDRESS),
+    (OverflowError, FailureKind.ADDRESS),
+    (asyncpg.InterfaceError, FailureKind.LOST),
+    (pg.ProtocolError, FailureKind.LOST),
+    (asyncpg.InternalClientError, FailureKind.LOST),
 )
 
 
-def _words(error: BaseException | None, kind: Kind) -> str:
+def _words(error: BaseException | None, kind: FailureKind) -> str:
     if error is None:
         return "nothing more is known"
     if isinstance(error, UrlRefused | HostsSilent):
@@ -187,7 +197,7 @@ def _words(error: BaseException | None, kind: Kind) -> str:
         return f"{type(error).__name__}, whose text is not repeated"
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ssl.SSLError):
         return str(error)
-    if kind is Kind.TIMEOUT:
+    if kind is FailureKind.TIMEOUT:
         return "it took too long"
     # The server's detail may contain values of a row, and the driver adds a hint of its own: neither is repeated.
     message = error.message if isinstance(error, asyncpg.PostgresError) else None

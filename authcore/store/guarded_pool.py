@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from authcore.errors import StoreUnavailable
 from authcore.figures import MetricSample
 from authcore.store import migrate, rights
-from authcore.store.kinds import Kind
+from authcore.store.kinds import FailureKind
 from authcore.store.pool import DatabasePool
 from authcore.store.rights import Lacking, RowsHidden
 from authcore.store.schema import Gaps, SchemaUnfit
@@ -37,7 +37,7 @@ class GuardedPool(DatabasePool):
     @property
     def is_read_only(self) -> bool:
         """Whether the server is known to refuse writes."""
-        return self._lender.open.is_read_only
+        return self._connections.open.is_read_only
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -69,12 +69,12 @@ class GuardedPool(DatabasePool):
                 self.gaps = await migrate.gaps_on(connection, self._pending)
         return self._pending, self.gaps
 
-    def _is_over(self, kind: Kind, now: float) -> bool:
+    def _is_over(self, kind: FailureKind, now: float) -> bool:
         """As ``DatabasePool._is_over``; a right or a table that is still lacking is not over."""
         lasting = {
-            Kind.PRIVILEGE: self.lacking.rights,
-            Kind.ROW_SECURITY: self.lacking.hidden,
-            Kind.SCHEMA: self.gaps or self._pending,
+            FailureKind.PRIVILEGE: self.lacking.rights,
+            FailureKind.ROW_SECURITY: self.lacking.hidden,
+            FailureKind.SCHEMA: self.gaps or self._pending,
         }
         if lasting.get(kind):
             return False
@@ -86,5 +86,5 @@ class GuardedPool(DatabasePool):
         yield MetricSample(
             "disk_full",
             "1 while writes find the database's disk full.",
-            lambda: float(Kind.DISK_FULL in self.failing),
+            lambda: float(FailureKind.DISK_FULL in self.failing),
         )

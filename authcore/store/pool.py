@@ -26,9 +26,9 @@ from asyncpg import exceptions as pg
 from authcore.errors import StoreUnavailable
 from authcore.figures import Histogram, HistogramSample, MetricSample
 from authcore.store.circuit import Circuit
-from authcore.store.failures import ABSENT, DRIVER_ERRORS, Failure, classify, is_mistake
-from authcore.store.kinds import Kind
-from authcore.store.lender import Lender
+from authcore.store.connection_pool import ConnectionPool
+from authcore.store.failures import DRIVER_ERRORS, Failure, classify, is_mistake
+from authcore.store.kinds import ENDED, PASSING, SILENT, FailureKind
 from authcore.store.watcher import Unwatched
 
 if TYPE_CHECKING:
@@ -47,14 +47,6 @@ _PROBE_SECONDS: Final = 1.0
 _LOST: Final = frozenset({"26000", "42P05"})
 """SQLSTATEs of a prepared statement that the server does not have; it was not run."""
 
-SILENT: Final = frozenset({Kind.UNKNOWN_HOST, Kind.REFUSED, Kind.TIMEOUT, Kind.LOST, Kind.STOPPED})
-"""Kinds of failures that count as silence of the server; all others are some answer."""
-ENDED: Final = frozenset({Kind.LOST, Kind.STOPPED})
-"""Kinds of failures that end an open connection."""
-PASSING: Final = ABSENT | {
-    *(Kind.CONNECTIONS, Kind.PASSWORD, Kind.NO_DATABASE, Kind.ADDRESS, Kind.PARAMETER, Kind.POOLER),
-}
-"""Kinds of failures that are over as soon as any statement is answered."""
 QUIET_SECONDS: Final = 15.0
 """Any other failure is over when no statement has met it for this long. Chores write more often than that."""
 
@@ -97,22 +89,20 @@ class DatabasePool:
         self._waiting = 0
         self._waits = Histogram()
         self._circuit = Circuit(self._ask_for_life)
-        self._lender = Lender(
+        self._connections = ConnectionPool(
             address,
             fewest=pool_min,
             most=pool_max,
             acquire_timeout_seconds=acquire_timeout_seconds,
             look_seconds=look_seconds,
         )
-        self._lender.failed = lambda error: self._note(classify(error))
-        self.failing: dict[Kind, Failure] = {}
-        self._met: dict[Kind, float] = {}
+        self._connections.failed = lambda error: self._note(classify(error))
+        self.failing: dict[FailureKind, Failure] = {}
+        self._met: dict[FailureKind, float] = {}
 
     def __repr__(self) -> str:
         failing = f", failing: {', '.join(sorted(self.failing))}" if self.failing else ""
-        return (
-            f"<database pool: {self._lender}, {self._waiting} statements waiting, {self._circuit}{failing}>"
-        )
+        return f"<database pool: {self._connections}, {self._waiting} statements waiting, {self._circuit}{failing}>"
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -140,7 +130,7 @@ class DatabasePool:
         self._waiting += 1
         try:
             with translated(connecting=True):
-                one = await self._lender.acquire()
+                one = await self._connections.acquire()
         finally:
             self._waiting -= 1
             self._waits.add(time.monotonic() - asked)
@@ -151,24 +141,24 @@ class DatabasePool:
             one.connection.terminate()
             raise
         except asyncpg.PostgresError as error:
-            if classify(error).kind in {Kind.READ_ONLY, Kind.POOLER}:
+            if classify(error).kind in {FailureKind.READ_ONLY, FailureKind.POOLER}:
                 one.retired = True
-                self._lender.suspect()
+                self._connections.suspect()
             raise
         finally:
-            self._lender.release(one)
+            self._connections.release(one)
 
     async def _ask_for_life(self) -> None:
         try:
-            await self._lender.probe(_PROBE_SECONDS)
+            await self._connections.probe(_PROBE_SECONDS)
         except DRIVER_ERRORS:
-            self._lender.open.retire()  # their server does not answer
+            self._connections.open.retire()  # their server does not answer
             raise
 
     # -- failures --------------------------------------------------------------------------------------------------
 
     def _note(self, failure: Failure) -> None:
-        if not (self._closed or failure.kind is Kind.CIRCUIT or failure.is_of_text):
+        if not (self._closed or failure.kind is FailureKind.CIRCUIT or failure.is_of_text):
             self.failing[failure.kind] = failure
             self._met[failure.kind] = time.monotonic()
             self._watcher.failed(failure)
@@ -178,17 +168,17 @@ class DatabasePool:
         for kind in [kind for kind in self.failing if self._is_over(kind, now)]:
             self._watcher.recovered(self.failing.pop(kind))
 
-    def _is_over(self, kind: Kind, now: float) -> bool:
+    def _is_over(self, kind: FailureKind, now: float) -> bool:
         """Return whether a failure is over, at a moment when a statement was answered."""
-        if kind is Kind.READ_ONLY:
-            return not self._lender.open.is_read_only
-        if kind is Kind.CONNECTIONS:
-            return self._lender.limit >= self._lender.most
+        if kind is FailureKind.READ_ONLY:
+            return not self._connections.open.is_read_only
+        if kind is FailureKind.CONNECTIONS:
+            return self._connections.limit >= self._connections.most
         return kind in PASSING or now - self._met[kind] >= QUIET_SECONDS
 
     def suspect(self) -> None:
         """Probe in the background whether the database still answers."""
-        if self._lender.open.every and not self._closed:
+        if self._connections.open.every and not self._closed:
             self._circuit.suspect()
 
     async def recover(self) -> None:
@@ -205,23 +195,23 @@ class DatabasePool:
     @property
     def server(self) -> Server | None:
         """The server that statements go to; None before the first."""
-        return self._lender.open.server
+        return self._connections.open.server
 
     async def look(self) -> None:
         """Open a connection to find out where the address leads now, and follow it."""
-        await self._lender.look()
+        await self._connections.look()
 
     def tell_moves(self, moved: Callable[[], None]) -> None:
         """Call `moved` when statements go to another server from now on."""
-        self._lender.open.moved = moved
+        self._connections.open.moved = moved
 
     # -- statements ------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Lend a connection within a transaction: committed at the end, rolled back on any exception."""
-        if self._lender.open.is_read_only:
-            await self._lender.look()
+        if self._connections.open.is_read_only:
+            await self._connections.look()
         async with self.connection() as connection, connection.transaction():
             yield connection
 
@@ -247,7 +237,7 @@ class DatabasePool:
             failure = classify(outage.__cause__)
             if is_lent and failure.kind in ENDED and statement.lstrip().startswith("SELECT"):
                 # All connections that were open may have ended with it: none of them is tried.
-                self._lender.open.retire(lambda one: one.opened < begun)
+                self._connections.open.retire(lambda one: one.opened < begun)
             elif not await self._may_repeat(failure):
                 raise
         async with self.connection() as connection:
@@ -255,42 +245,51 @@ class DatabasePool:
 
     async def _may_repeat(self, failure: Failure) -> bool:
         """Return whether a statement had no effect, and may succeed on another connection."""
-        if failure.kind is Kind.READ_ONLY:
-            await self._lender.look()
-            return not self._lender.open.is_read_only
-        if failure.kind is Kind.POOLER and failure.sqlstate in _LOST and self._address.keep_no_statements():
-            self._lender.open.retire()
+        if failure.kind is FailureKind.READ_ONLY:
+            await self._connections.look()
+            return not self._connections.open.is_read_only
+        if (
+            failure.kind is FailureKind.POOLER
+            and failure.sqlstate in _LOST
+            and self._address.keep_no_statements()
+        ):
+            self._connections.open.retire()
             return True
         return False
 
     def figures(self) -> Iterable[MetricSample]:
         """Return the metrics to publish."""
-        lender = self._lender
-        yield MetricSample("connections", "Database connections open.", lambda: len(lender.open.every))
-        yield MetricSample("connections_idle", "Database connections unused.", lambda: len(lender.open.free))
-        yield MetricSample("connections_max", "Database connections at most.", lambda: lender.most)
+        connections = self._connections
+        yield MetricSample("connections", "Database connections open.", lambda: len(connections.open.every))
+        yield MetricSample(
+            "connections_idle", "Database connections unused.", lambda: len(connections.open.free)
+        )
+        yield MetricSample("connections_max", "Database connections at most.", lambda: connections.most)
         yield MetricSample(
             "connections_allowed",
             "Database connections at most, as long as the database refuses more.",
-            lambda: lender.limit,
+            lambda: connections.limit,
         )
         yield MetricSample(
             "connections_refused",
             "Database connections that were refused since there are too many.",
-            lambda: lender.refused,
+            lambda: connections.refused,
             counts=True,
         )
         yield MetricSample(
             "connections_renewed",
             "Database connections opened in the place of an older one.",
-            lambda: lender.renewed,
+            lambda: connections.renewed,
             counts=True,
         )
         yield MetricSample(
-            "moves", "Times that the address led to another server.", lambda: lender.open.moves, counts=True
+            "moves",
+            "Times that the address led to another server.",
+            lambda: connections.open.moves,
+            counts=True,
         )
         yield MetricSample(
-            "read_only", "1 while the database refuses writes.", lambda: float(lender.open.is_read_only)
+            "read_only", "1 while the database refuses writes.", lambda: float(connections.open.is_read_only)
         )
         yield MetricSample("waiting", "Statements that wait for a connection.", lambda: self._waiting)
         yield from self._circuit.figures()
@@ -303,4 +302,4 @@ class DatabasePool:
         """Close every connection; those in use have a short time to finish."""
         self._closed = True
         await self._circuit.close()
-        await self._lender.close()
+        await self._connections.close()

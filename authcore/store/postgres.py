@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from authcore.store.address import Server
     from authcore.store.dialled_loop import Dial
     from authcore.store.failures import Failure
-    from authcore.store.kinds import Kind
+    from authcore.store.kinds import FailureKind
     from authcore.store.schema import Gaps
     from authcore.store.watcher import Watcher
 
@@ -163,7 +163,7 @@ class PostgresStore(
         return self._pool.lacking
 
     @property
-    def failing(self) -> Mapping[Kind, Failure]:
+    def failing(self) -> Mapping[FailureKind, Failure]:
         """What is the matter with the database at the moment; empty while all is well."""
         return self._pool.failing
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from authcore.errors import ApiKeyUnknown, OrganizationUnknown
-from authcore.quotas import Kind, Period, Place, Standing
+from authcore.quotas import Period, Place, Standing, SubjectKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,7 +108,7 @@ class Listed(NamedTuple):
         most: The quota if it is the subject's own; None for none.
     """
 
-    kind: Kind
+    kind: SubjectKind
     subject: UUID
     period: Period
     name: str
@@ -142,7 +142,7 @@ class QuotaRows:
         usuals = [usual.get((place.kind, place.period)) for place in places]
         return _standings(await self._pool.fetch(_STANDINGS, *_columns(places), usuals))
 
-    async def set_quota(self, kind: Kind, subject: UUID, period: Period, most: int | None) -> None:
+    async def set_quota(self, kind: SubjectKind, subject: UUID, period: Period, most: int | None) -> None:
         """Give an API key or organization a quota of its own; None is no quota, whatever the settings have.
 
         Raises:
@@ -150,9 +150,9 @@ class QuotaRows:
             OrganizationUnknown: there is no such organization.
         """
         if not await self._pool.fetch(_SET, kind.value, subject, period.value, most):
-            raise ApiKeyUnknown if kind is Kind.API_KEY else OrganizationUnknown
+            raise ApiKeyUnknown if kind is SubjectKind.API_KEY else OrganizationUnknown
 
-    async def clear_quotas(self, kind: Kind, subject: UUID, periods: Sequence[Period]) -> list[Period]:
+    async def clear_quotas(self, kind: SubjectKind, subject: UUID, periods: Sequence[Period]) -> list[Period]:
         """Delete a subject's own quotas, so that those of the settings count; return of which periods."""
         rows = await self._pool.fetch(_CLEAR, kind.value, subject, [period.value for period in periods])
         return [Period(row["period"]) for row in rows]
@@ -165,7 +165,7 @@ class QuotaRows:
         rows = await self._pool.fetch(_LIST, organization, _moment(day), _moment(month), _LISTED)
         return [
             Listed(
-                Kind(row["kind"]),
+                SubjectKind(row["kind"]),
                 row["subject"],
                 Period(row["period"]),
                 row["name"],
@@ -193,7 +193,7 @@ def _columns(places: Sequence[Place]) -> tuple[list[object], ...]:
 def _standings(rows: Sequence[Row]) -> dict[Place, Standing]:
     return {
         Place(
-            Kind(row["kind"]), row["subject"], Period(row["period"]), row["starts_at"].timestamp()
+            SubjectKind(row["kind"]), row["subject"], Period(row["period"]), row["starts_at"].timestamp()
         ): Standing(row["used"], row["granted"], row["most"])
         for row in rows
     }

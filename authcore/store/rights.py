@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from authcore.store.grants import ADDED_TO, FUNCTIONS, INSERTED, OWN, READ, UPDATED
-from authcore.store.kinds import ADVICE, Kind
+from authcore.store.kinds import ADVICE, FailureKind
 from authcore.store.schema import NEEDED
 
 if TYPE_CHECKING:
@@ -126,14 +126,14 @@ class Lacking:
         return bool(self.rights or self.hidden)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FailureKind:
         """The kind of failure that a statement meets."""
-        return Kind.PRIVILEGE if self.rights else Kind.ROW_SECURITY
+        return FailureKind.PRIVILEGE if self.rights else FailureKind.ROW_SECURITY
 
     @property
     def advice(self) -> str:
         """What an operator does about it."""
-        kinds = [Kind.PRIVILEGE] * bool(self.rights) + [Kind.ROW_SECURITY] * bool(self.hidden)
+        kinds = [FailureKind.PRIVILEGE] * bool(self.rights) + [FailureKind.ROW_SECURITY] * bool(self.hidden)
         return "; ".join(ADVICE[kind] for kind in kinds)
 
     @property

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class Kind(StrEnum):
-    """What the statements take a column for."""
+class ColumnKind(StrEnum):
+    """Kind of a column: the type that the statements expect of it."""
 
     UUID = "uuid"
     TEXT = "text or varchar"
@@ -30,80 +30,85 @@ class Kind(StrEnum):
     JSON = "jsonb"
 
 
-_FITTING: Final[Mapping[Kind, frozenset[str]]] = {
-    Kind.UUID: frozenset({"uuid"}),
-    Kind.TEXT: frozenset({"text", "varchar", "bpchar", "citext"}),
-    Kind.BOOLEAN: frozenset({"bool"}),
-    Kind.TIME: frozenset({"timestamptz"}),
-    Kind.JSON: frozenset({"json", "jsonb"}),
+_FITTING: Final[Mapping[ColumnKind, frozenset[str]]] = {
+    ColumnKind.UUID: frozenset({"uuid"}),
+    ColumnKind.TEXT: frozenset({"text", "varchar", "bpchar", "citext"}),
+    ColumnKind.BOOLEAN: frozenset({"bool"}),
+    ColumnKind.TIME: frozenset({"timestamptz"}),
+    ColumnKind.JSON: frozenset({"json", "jsonb"}),
 }
 
-_ROW: Final = {"id": Kind.UUID, "created_at": Kind.TIME, "updated_at": Kind.TIME, "deleted_at": Kind.TIME}
+_ROW: Final = {
+    "id": ColumnKind.UUID,
+    "created_at": ColumnKind.TIME,
+    "updated_at": ColumnKind.TIME,
+    "deleted_at": ColumnKind.TIME,
+}
 
-NEEDED: Final[Mapping[str, Mapping[str, Kind]]] = {
-    "organizations": {**_ROW, "name": Kind.TEXT, "slug": Kind.TEXT, "settings": Kind.JSON},
+NEEDED: Final[Mapping[str, Mapping[str, ColumnKind]]] = {
+    "organizations": {**_ROW, "name": ColumnKind.TEXT, "slug": ColumnKind.TEXT, "settings": ColumnKind.JSON},
     "users": {
         **_ROW,
-        "organization_id": Kind.UUID,
-        "email": Kind.TEXT,
-        "password_hash": Kind.TEXT,
-        "full_name": Kind.TEXT,
-        "role_id": Kind.UUID,
-        "settings": Kind.JSON,
-        "is_active": Kind.BOOLEAN,
-        "is_available": Kind.BOOLEAN,
-        "is_super_admin": Kind.BOOLEAN,
-        "sso_provider": Kind.TEXT,
-        "sso_provider_id": Kind.TEXT,
+        "organization_id": ColumnKind.UUID,
+        "email": ColumnKind.TEXT,
+        "password_hash": ColumnKind.TEXT,
+        "full_name": ColumnKind.TEXT,
+        "role_id": ColumnKind.UUID,
+        "settings": ColumnKind.JSON,
+        "is_active": ColumnKind.BOOLEAN,
+        "is_available": ColumnKind.BOOLEAN,
+        "is_super_admin": ColumnKind.BOOLEAN,
+        "sso_provider": ColumnKind.TEXT,
+        "sso_provider_id": ColumnKind.TEXT,
     },
     "user_organizations": {
         **_ROW,
-        "user_id": Kind.UUID,
-        "organization_id": Kind.UUID,
-        "role_id": Kind.UUID,
-        "is_default": Kind.BOOLEAN,
+        "user_id": ColumnKind.UUID,
+        "organization_id": ColumnKind.UUID,
+        "role_id": ColumnKind.UUID,
+        "is_default": ColumnKind.BOOLEAN,
     },
     "custom_roles": {
         **_ROW,
-        "organization_id": Kind.UUID,
-        "name": Kind.TEXT,
-        "description": Kind.TEXT,
-        "is_system": Kind.BOOLEAN,
-        "is_default": Kind.BOOLEAN,
+        "organization_id": ColumnKind.UUID,
+        "name": ColumnKind.TEXT,
+        "description": ColumnKind.TEXT,
+        "is_system": ColumnKind.BOOLEAN,
+        "is_default": ColumnKind.BOOLEAN,
     },
     "permissions": {
-        "id": Kind.UUID,
-        "deleted_at": Kind.TIME,
-        "resource": Kind.TEXT,
-        "action": Kind.TEXT,
-        "description": Kind.TEXT,
+        "id": ColumnKind.UUID,
+        "deleted_at": ColumnKind.TIME,
+        "resource": ColumnKind.TEXT,
+        "action": ColumnKind.TEXT,
+        "description": ColumnKind.TEXT,
     },
-    "role_permissions": {"custom_role_id": Kind.UUID, "permission_id": Kind.UUID},
+    "role_permissions": {"custom_role_id": ColumnKind.UUID, "permission_id": ColumnKind.UUID},
     "api_keys": {
         **_ROW,
-        "organization_id": Kind.UUID,
-        "user_id": Kind.UUID,
-        "name": Kind.TEXT,
-        "key_prefix": Kind.TEXT,
-        "key_hash": Kind.TEXT,
-        "last_used_at": Kind.TIME,
-        "expires_at": Kind.TIME,
-        "is_active": Kind.BOOLEAN,
+        "organization_id": ColumnKind.UUID,
+        "user_id": ColumnKind.UUID,
+        "name": ColumnKind.TEXT,
+        "key_prefix": ColumnKind.TEXT,
+        "key_hash": ColumnKind.TEXT,
+        "last_used_at": ColumnKind.TIME,
+        "expires_at": ColumnKind.TIME,
+        "is_active": ColumnKind.BOOLEAN,
     },
     "sso_providers": {
-        "id": Kind.UUID,
-        "deleted_at": Kind.TIME,
-        "organization_id": Kind.UUID,
-        "provider": Kind.TEXT,
-        "client_id": Kind.TEXT,
-        "client_secret": Kind.TEXT,
-        "is_enabled": Kind.BOOLEAN,
-        "allow_auto_create": Kind.BOOLEAN,
-        "default_role_name": Kind.TEXT,
-        "allowed_domains": Kind.TEXT,
-        "auth_url": Kind.TEXT,
-        "token_url": Kind.TEXT,
-        "user_info_url": Kind.TEXT,
+        "id": ColumnKind.UUID,
+        "deleted_at": ColumnKind.TIME,
+        "organization_id": ColumnKind.UUID,
+        "provider": ColumnKind.TEXT,
+        "client_id": ColumnKind.TEXT,
+        "client_secret": ColumnKind.TEXT,
+        "is_enabled": ColumnKind.BOOLEAN,
+        "allow_auto_create": ColumnKind.BOOLEAN,
+        "default_role_name": ColumnKind.TEXT,
+        "allowed_domains": ColumnKind.TEXT,
+        "auth_url": ColumnKind.TEXT,
+        "token_url": ColumnKind.TEXT,
+        "user_info_url": ColumnKind.TEXT,
     },
 }
 """Table -> column -> what it is taken for."""

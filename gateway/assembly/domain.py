@@ -17,7 +17,7 @@ from authcore.crypto.jwks_client import JwksClient
 from authcore.crypto.key_set_fetch import KeySetFetch
 from authcore.identity.api_keys import derive_secret
 from authcore.identity.foreign_issuer import ForeignIssuer, Mapped
-from authcore.identity.service import Identity
+from authcore.identity.service import IdentityService
 from authcore.identity.verdict_cache import Limits
 from authcore.passwords.hasher import Passwords
 from authcore.sign_in_throttle import SignInThrottle
@@ -62,7 +62,7 @@ class Domain:
     invitations: Invitations
     sessions: Sessions
     accounts: Accounts
-    identity: Identity
+    identity: IdentityService
     redis: WhatomateRedis | None
     quotas: QuotaService | None
     outbound: OutboundClient | None
@@ -89,7 +89,7 @@ async def build_domain(settings: Settings, resolver: Resolver | None = None) -> 
     passwords = _build_passwords(settings)
     attempts = SignInThrottle(store, AttemptLimits(**settings.signin.model_dump()))
     key_secret = settings.keys.secret or settings.jwt.secret
-    identity = Identity(
+    identity = IdentityService(
         store,
         tokens,
         passwords,
@@ -154,7 +154,7 @@ def _build_sessions(
     settings: Settings,
     store: PostgresStore,
     tokens: Tokens,
-    identity: Identity,
+    identity: IdentityService,
     redis: WhatomateRedis | None,
 ) -> Sessions:
     token = settings.token

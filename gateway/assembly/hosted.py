@@ -4,9 +4,9 @@ Laws:
 
 - The application is imported and made when it is dialled for the first time, in a thread: other requests are served
   meanwhile, and a gateway that nobody signs in at holds none of it in memory.
-- What its settings may have wrong is found at the start.
-- After the drain nobody awaits its answers: what is still at work then has ``LAST_SECONDS`` to end, and nothing after a
-  second signal. Then it is cancelled, also where its client had left long before.
+- An error in its settings is raised at the start.
+- After the drain no client awaits an answer. A request that is still at work has ``LAST_SECONDS`` to end, or no time
+  after a second signal. Then it is cancelled, even if its client left long before.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from authcore.store.circuit import ended
 from config.route_plan import HOSTED_UPSTREAM
 from gateway.assembly.browsers import session_cookies
 from gateway.assembly.signing import identity_keys
-from gateway.assembly.sso import build_desk
+from gateway.assembly.sso import build_sso_flow
 from gateway.cookies import ACCESS
 from gateway.endpoints.hosted import hosted_endpoints
 from gateway.endpoints.openapi import describe_operations, of_decisions
@@ -57,10 +57,11 @@ OUR_HEAD_BYTES, OUR_FIELDS = 65_536, 32
 HOSTED_KEEPALIVE_SECONDS = 3600
 """Longer than the pool's idle time, so that the pool decides when a connection closes."""
 LAST_SECONDS: Final = 1.0
-"""What is at work after the drain may take so long: a statement that commits is then recorded as what it did."""
+"""Time for hosted requests after the drain, so that a statement that commits gets its audit record."""
 _LOOK_SECONDS: Final = 0.02
+"""Interval at which the requests at work, and a second signal, are looked for."""
 _SHUTDOWN_SECONDS: Final = 0.1
-"""What aiohttp may wait for connections on which nothing is at work. Of 0 it would make no limit."""
+"""Time that aiohttp may wait for connections without a request. It takes 0 for no limit."""
 
 log = structlog.get_logger()
 
@@ -102,7 +103,7 @@ class HostedApplication:
         return await over(ours, protocol)
 
     async def close(self, is_hurried: Callable[[], bool] = lambda: False) -> None:
-        """Stop the application, if it was made; `is_hurried` returns whether nothing is to be waited for any more."""
+        """Stop the application, if it was made; `is_hurried` returns whether the drain was hurried."""
         self._closed = True
         making, self._making = self._making, None
         if making is None:
@@ -115,7 +116,7 @@ class HostedApplication:
         until = loop.time() + LAST_SECONDS
         while self._at_work and not is_hurried() and loop.time() < until:
             await asyncio.wait([*self._at_work], timeout=_LOOK_SECONDS)
-        # aiohttp forgets the handler of a connection that is lost, so the ones to cancel are listed here.
+        # aiohttp forgets the handler of a lost connection, so the handlers to cancel are listed here.
         await asyncio.gather(*(ended(task) for task in self._at_work))
         await making.result().cleanup()
 
@@ -158,7 +159,7 @@ def _description(settings: Settings, endpoints: Sequence[Endpoint[Any]]) -> Desc
 
 
 def _services(settings: Settings, domain: Domain) -> Callable[..., Services]:
-    """Return what makes the services, given its `description`."""
+    """Return the function that makes the services from the OpenAPI `description`."""
     return partial(
         Services,
         accounts=domain.accounts,
@@ -170,13 +171,13 @@ def _services(settings: Settings, domain: Domain) -> Callable[..., Services]:
         clock=domain.clock,
         trail=domain.trail,
         quotas=domain.quotas,
-        sso=build_desk(settings, domain.sso),
+        sso=build_sso_flow(settings, domain.sso),
         identity_keys=identity_keys(settings),
     )
 
 
 def _places(settings: Settings) -> tuple[Places, PoolLimits]:
-    """Build the places before the application, and the bounds of its pool: whoever has a place has a connection."""
+    """Build the places before the application, and a pool with as many connections."""
     limit = settings.limit
     places = PlaceLimits(
         total=limit.hosted,

@@ -12,7 +12,7 @@ import structlog
 from authcore.errors import StoreUnavailable
 from authcore.figures import MetricSample
 from authcore.quota_ledger import BATCH, PERIODS, QuotaLedger
-from authcore.quotas import Kind, Period, Place, window
+from authcore.quotas import Period, Place, SubjectKind, window
 from authcore.store.failures import classify
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ class QuotaService:
             await asyncio.sleep(self._seconds)
 
     async def settle(self, *, last: bool = False) -> bool:
-        """Settle what there is; return False if the database does not answer. `last` returns the leases."""
+        """Settle the ledger with the database; return False if it does not answer. `last` returns the leases."""
         async with self._turn:
             return await self._settle(last=last)
 
     async def learn(self) -> None:
-        """Have the database asked for counts that are not known yet, and wait for its answer; not when it is away."""
+        """Ask the database for counts that are not known yet, and wait for the answer, unless the database is away."""
         if self._trouble:
             return
         with suppress(TimeoutError):
@@ -106,7 +106,7 @@ class QuotaService:
         self._trouble = trouble
 
     async def close(self) -> None:
-        """Settle what is left and return the leases, if the database answers in time."""
+        """Settle the rest and return the leases, if the database answers in time."""
         try:
             async with asyncio.timeout(_LAST_SECONDS):
                 await self.settle(last=True)
@@ -119,7 +119,7 @@ class QuotaService:
         """Delete windows that are long over; return how many."""
         return await self._store.purge_quotas(self._clock.now())
 
-    async def usage(self, kind: Kind, subject: UUID, now: float) -> dict[Period, Standing]:
+    async def usage(self, kind: SubjectKind, subject: UUID, now: float) -> dict[Period, Standing]:
         """Return where a subject's counts stand, with all that this process let through and without its leases.
 
         Raises:
@@ -159,10 +159,10 @@ def usual_quotas(settings: Settings) -> Usual:
     """Return the quotas of subjects that have none of their own."""
     quota = settings.quota
     return {
-        (Kind.API_KEY, Period.DAY): quota.key_day or None,
-        (Kind.API_KEY, Period.MONTH): quota.key_month or None,
-        (Kind.ORGANIZATION, Period.DAY): quota.organization_day or None,
-        (Kind.ORGANIZATION, Period.MONTH): quota.organization_month or None,
+        (SubjectKind.API_KEY, Period.DAY): quota.key_day or None,
+        (SubjectKind.API_KEY, Period.MONTH): quota.key_month or None,
+        (SubjectKind.ORGANIZATION, Period.DAY): quota.organization_day or None,
+        (SubjectKind.ORGANIZATION, Period.MONTH): quota.organization_month or None,
     }
 
 

@@ -12,7 +12,7 @@ from authcore.accounts.sso.registry import ProviderOptions, Registry
 from authcore.accounts.sso.service import SingleSignOn
 from authcore.accounts.sso.states import SignInStates
 from gateway.assembly.steady_clock import steady
-from gateway.endpoints.sso_desk import SsoDesk
+from gateway.endpoints.sso_flow import SsoFlow
 from gateway.outbound.addresses import AddressPolicy
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ def build_configured(
     return ConfiguredProviders(store, registry, None if key is None else key.get_secret_value().encode())
 
 
-def build_desk(settings: Settings, sso: SingleSignOn | None) -> SsoDesk | None:
-    """Build what the endpoints use; None if single sign-on is not hosted."""
+def build_sso_flow(settings: Settings, sso: SingleSignOn | None) -> SsoFlow | None:
+    """Build the single sign-on flow of the endpoints; None if single sign-on is not hosted."""
     if sso is None:
         return None
     cookie, provider = settings.cookie, settings.provider
-    return SsoDesk(
+    return SsoFlow(
         sso,
         origin=provider.origin,
         base_path=cookie.base_path,

@@ -19,7 +19,7 @@ SLOWED: Final = 429
 """Status of a sign-in that comes too soon (RFC 6585)."""
 _ANSWERS: Final = frozenset({400, 401, 403, 422, SLOWED})
 """Statuses of a sign-in with a wrong password."""
-_STRANGER: Final = "https://attacker.invalid"
+_FOREIGN_ORIGIN: Final = "https://attacker.invalid"
 _TRIES: Final = 4
 _MOST_WRONG: Final = 12
 _APART_SECONDS: Final = 0.05
@@ -45,7 +45,7 @@ async def origins(target: Target) -> list[str]:
     """Ask as pages of other origins would, and see whether they may read the answer."""
     found = []
     for origin in (
-        _STRANGER,
+        _FOREIGN_ORIGIN,
         "null",
         f"https://{target.url.host}.attacker.invalid",
         f"https://attacker{target.url.host}",

@@ -11,14 +11,14 @@ import click
 from authcore.identity.api_keys import PREFIX
 from authcore.moments import moment
 from gateway.commands.listing import Field, listed
-from gateway.commands.opening import HEARD, administer, at_desk, id_of, note, run_with
+from gateway.commands.opening import HEARD, administer, administer_users, id_of, note, run_with
 from gateway.commands.parameters import Moment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from authcore.accounts.user_desk import UserDesk
+    from authcore.accounts.user_administration import UserAdministration
     from authcore.store.directory_rows import KeyEntry
     from authcore.store.rows import ApiKeyListing
     from gateway.commands.listing import Row
@@ -41,9 +41,9 @@ def create(user: str, organization: str, name: str, expires_at: datetime | None)
         raise click.UsageError("--expires-at is in the past")
 
     async def work(services: Opened, _: float) -> tuple[ApiKeyListing, str]:
-        desk = services.desk
-        user_id, where = await desk.user(user), await id_of(organization, desk.organization)
-        return await services.office.create_api_key(user_id, where, name, expires_at)
+        admin = services.users
+        user_id, where = await admin.user(user), await id_of(organization, admin.organization)
+        return await services.administration.create_api_key(user_id, where, name, expires_at)
 
     row, key = run_with(work)
     note(f"key {row.id}, shown this once:")
@@ -102,22 +102,22 @@ def list_keys(
 ) -> Sequence[Row]:
     """List keys, newest first."""
 
-    async def work(desk: UserDesk, now: float) -> Sequence[Row]:
-        found = await desk.api_keys(
-            user_id=None if user is None else await desk.user(user),
-            organization_id=None if organization is None else await desk.organization(organization),
+    async def work(admin: UserAdministration, now: float) -> Sequence[Row]:
+        found = await admin.api_keys(
+            user_id=None if user is None else await admin.user(user),
+            organization_id=None if organization is None else await admin.organization(organization),
             prefix=prefix,
         )
         return [_described(key, moment(now)) for key in found if _expires(key, expiring, moment(now))]
 
-    return [row for row in at_desk(work) if state in {None, row["state"]}]
+    return [row for row in administer_users(work) if state in {None, row["state"]}]
 
 
 @api_keys.command("revoke")
 @click.argument("key_id", metavar="ID", type=click.UUID)
 def revoke(key_id: UUID) -> None:
     """Switch the key ID off."""
-    administer(lambda office: office.revoke_api_key(key_id))
+    administer(lambda admin: admin.revoke_api_key(key_id))
     note(f"key {key_id} is revoked; {HEARD}")
 
 

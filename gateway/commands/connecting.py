@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from authcore.errors import StoreUnavailable
 from authcore.store.failures import classify
-from authcore.store.kinds import ADVICE, Kind
+from authcore.store.kinds import ADVICE, FailureKind
 from authcore.store.migrate import MigrationChanged, pending
 from authcore.store.schema import REMEDY, SchemaUnfit
 from authcore.store.triggers import TRIGGER_NOTES
@@ -63,7 +63,7 @@ async def _of_serving(settings: Settings, dial: Dial | None) -> AsyncIterator[st
         if most is not None and most < settings.database.pool_max:
             yield (
                 f"the server has {most} connections for this user, and GATEWAY_DATABASE_POOL_MAX is "
-                f"{settings.database.pool_max}; {ADVICE[Kind.CONNECTIONS]}"
+                f"{settings.database.pool_max}; {ADVICE[FailureKind.CONNECTIONS]}"
             )
     finally:
         await store.close()
@@ -77,7 +77,7 @@ def _of_tables(store: PostgresStore, waiting: Sequence[str], gaps: Gaps) -> Iter
     if waiting:
         yield f"migrations are pending: {', '.join(waiting)}; run migrate"
     if store.is_read_only:
-        yield f"the database takes no writes; {ADVICE[Kind.READ_ONLY]}"
+        yield f"the database takes no writes; {ADVICE[FailureKind.READ_ONLY]}"
 
 
 async def _of_listening(settings: Settings, dial: Dial | None) -> AsyncIterator[str]:

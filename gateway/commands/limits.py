@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from config.route_plan import RoutePlan
     from config.settings import Settings
     from gateway.commands.listing import Row
-    from gateway.commands.office import Office
     from gateway.commands.opening import Opened
+    from gateway.commands.recorded_services import RecordedAdministration
 
 _FIGURES: Final = ("admitted", "refused", "shadow", "keys")
 
@@ -110,9 +110,9 @@ def unlock(email: str | None, address: str | None) -> None:
     if address is not None and network(address) == UNKNOWN:
         raise click.BadParameter("should be an address such as 192.0.2.1", param_hint="'--address'")
 
-    async def work(office: Office) -> int:
-        forgotten = 0 if email is None else await office.unlock(email.strip())
-        return forgotten + (0 if address is None else await office.unlock_address(address))
+    async def work(admin: RecordedAdministration) -> int:
+        forgotten = 0 if email is None else await admin.unlock(email.strip())
+        return forgotten + (0 if address is None else await admin.unlock_address(address))
 
     note("forgotten" if administer(work) else "nothing had failed")
 
@@ -158,7 +158,7 @@ def _sign_in(one: Waiting) -> Row:
 
 async def _quotas(services: Opened, now: float) -> AsyncIterator[Row]:
     usual = usual_quotas(services.settings)
-    for row in await services.office.list_quotas(None, now) if services.settings.quotas else ():
+    for row in await services.administration.list_quotas(None, now) if services.settings.quotas else ():
         most = row.most if row.is_own else usual.get((row.kind, row.period))
         if most is not None and row.used >= most:
             yield {

@@ -21,15 +21,15 @@ from authcore.errors import StoreUnavailable
 from authcore.passwords.hasher import Passwords
 from authcore.store.address import StatementCache
 from authcore.store.failures import classify
-from authcore.store.kinds import Kind as FailureKind
+from authcore.store.kinds import FailureKind
 from authcore.store.postgres import PostgresStore
 from authcore.trail import Event
 from config.checks import HINTS
 from config.load import REQUIRED, ConfigError, load_settings
 from gateway.assembly.database import build_redis
 from gateway.assembly.dialling import dialling
-from gateway.commands.office import Desk, Office
 from gateway.commands.progress import working
+from gateway.commands.recorded_services import RecordedAdministration, RecordedUserAdministration
 from gateway.commands.recording import CommandTrail
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from authcore.accounts.user_desk import UserDesk
+    from authcore.accounts.user_administration import UserAdministration
     from authcore.store.dialled_loop import Dial
     from config.settings import Settings
 
@@ -141,15 +141,24 @@ def secret(value: SecretStr | None) -> str | None:
 
 
 class Opened(NamedTuple):
-    """What a command works with: the administration service, its store and hasher, the user desk, the trail, settings.
+    """Services of one command, over one open store.
 
-    What the service and the desk change is recorded in the trail; a command records what it changes by the store.
+    Changes by the two administration services are recorded in the trail. A command that changes rows by the store alone
+    records that itself.
+
+    Attributes:
+        administration: Organizations, users, API keys and quotas.
+        store: The store.
+        passwords: The password hasher.
+        users: Users, memberships and sessions.
+        trail: The audit trail.
+        settings: The settings.
     """
 
-    office: Office
+    administration: RecordedAdministration
     store: PostgresStore
     passwords: Passwords
-    desk: Desk
+    users: RecordedUserAdministration
     trail: CommandTrail
     settings: Settings
 
@@ -173,16 +182,17 @@ async def _services(settings: Settings, store: PostgresStore, dial: Dial) -> Asy
     passwords = Passwords(min_length=password.min_length, cost=password.cost, workers=1, queue=8)
     counterpart = redis or NO_COUNTERPART
     trail = CommandTrail(store, is_on=settings.audit.table)
-    desk = Desk(
+    users = RecordedUserAdministration(
         store,
         passwords,
         counterpart,
         leeway_seconds=settings.jwt.leeway_seconds,
         session_seconds=settings.token.session_seconds,
     )
-    desk.trail = trail
+    users.trail = trail
     try:
-        yield Opened(Office(store, passwords, counterpart, trail), store, passwords, desk, trail, settings)
+        administration = RecordedAdministration(store, passwords, counterpart, trail)
+        yield Opened(administration, store, passwords, users, trail, settings)
     finally:
         if redis is not None:
             await redis.close()
@@ -244,14 +254,14 @@ def run_with(work: Callable[[Opened, float], Awaitable[T]], required: frozenset[
         return asyncio.run(run())
 
 
-def administer(work: Callable[[Office], Awaitable[T]]) -> T:
+def administer(work: Callable[[RecordedAdministration], Awaitable[T]]) -> T:
     """As :func:`run_with`, with the administration service alone."""
-    return run_with(lambda services, _: work(services.office))
+    return run_with(lambda services, _: work(services.administration))
 
 
-def at_desk(work: Callable[[UserDesk, float], Awaitable[T]]) -> T:
-    """As :func:`run_with`, with the user desk alone."""
-    return run_with(lambda services, now: work(services.desk, now))
+def administer_users(work: Callable[[UserAdministration, float], Awaitable[T]]) -> T:
+    """As :func:`run_with`, with the user administration alone."""
+    return run_with(lambda services, now: work(services.users, now))
 
 
 async def id_of(text: str, find: Callable[[str], Awaitable[UUID]]) -> UUID:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.commands.listing import Field, listed
-from gateway.commands.opening import administer, at_desk
+from gateway.commands.opening import administer, administer_users
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ def orgs() -> None:
 )
 def create_organization(name: str, slug: str | None) -> None:
     """Create the organization NAME with its roles admin, manager and agent, and print its id."""
-    click.echo(administer(lambda office: office.create_organization(name, slug)))
+    click.echo(administer(lambda admin: admin.create_organization(name, slug)))
 
 
 @orgs.command("list")
@@ -42,4 +42,4 @@ def create_organization(name: str, slug: str | None) -> None:
 )
 def list_organizations() -> Sequence[Row]:
     """List organizations, by name."""
-    return [asdict(row) for row in at_desk(lambda desk, _: desk.organizations())]
+    return [asdict(row) for row in administer_users(lambda admin, _: admin.organizations())]

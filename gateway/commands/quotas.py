@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from authcore.moments import moment
-from authcore.quotas import MOST, Kind, Period, window
+from authcore.quotas import MOST, Period, SubjectKind, window
 from gateway.assembly.quotas import usual_quotas
 from gateway.commands.listing import Field, listed
 from gateway.commands.opening import id_of, note, run_with
@@ -51,11 +51,11 @@ def _check_one(key: UUID | None, organization: str | None) -> None:
         raise click.UsageError("name one of --key and --organization")
 
 
-async def _subject(services: Opened, key: UUID | None, organization: str | None) -> tuple[Kind, UUID]:
+async def _subject(services: Opened, key: UUID | None, organization: str | None) -> tuple[SubjectKind, UUID]:
     """Return what a command is about: an API key, else an organization."""
     if key is not None:
-        return Kind.API_KEY, key
-    return Kind.ORGANIZATION, await id_of(organization or "", services.desk.organization)
+        return SubjectKind.API_KEY, key
+    return SubjectKind.ORGANIZATION, await id_of(organization or "", services.users.organization)
 
 
 @click.group("quotas")
@@ -81,11 +81,11 @@ def set_quotas(
     if not wanted:
         raise click.UsageError("name --day, --month or both")
 
-    async def work(services: Opened, _: float) -> Kind:
+    async def work(services: Opened, _: float) -> SubjectKind:
         kind, subject = await _subject(services, key, organization)
         for period, amount in wanted.items():
             most = amount if isinstance(amount, int) else None
-            await services.office.set_quota(kind, subject, period, most)
+            await services.administration.set_quota(kind, subject, period, most)
         return kind
 
     kind = run_with(work)
@@ -100,7 +100,7 @@ def clear(key: UUID | None, organization: str | None) -> None:
     _check_one(key, organization)
 
     async def work(services: Opened, _: float) -> Sequence[Period]:
-        return await services.office.clear_quotas(*await _subject(services, key, organization))
+        return await services.administration.clear_quotas(*await _subject(services, key, organization))
 
     cleared = run_with(work)
     note(f"cleared: {', '.join(cleared)}" if cleared else "it had no quotas of its own")
@@ -123,9 +123,9 @@ def list_quotas(organization: str | None) -> Sequence[Row]:
     """List quotas and what is used of them today and in this month."""
 
     async def work(services: Opened, now: float) -> Sequence[Row]:
-        where = None if organization is None else await id_of(organization, services.desk.organization)
+        where = None if organization is None else await id_of(organization, services.users.organization)
         usual = usual_quotas(services.settings)
-        return [_described(row, usual, now) for row in await services.office.list_quotas(where, now)]
+        return [_described(row, usual, now) for row in await services.administration.list_quotas(where, now)]
 
     return run_with(work)
 

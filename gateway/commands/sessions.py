@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.commands.listing import Field, listed
-from gateway.commands.opening import HEARD, at_desk, note
+from gateway.commands.opening import HEARD, administer_users, note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from authcore.accounts.user_desk import UserDesk
+    from authcore.accounts.user_administration import UserAdministration
     from authcore.store.directory_rows import SessionEntry
     from gateway.commands.listing import Row
 
@@ -42,12 +42,12 @@ def sessions() -> None:
 def list_sessions(*, user: str | None, organization: str | None) -> Sequence[Row]:
     """List live sessions, those used last first."""
 
-    async def work(desk: UserDesk, now: float) -> Sequence[SessionEntry]:
-        user_id = None if user is None else await desk.user(user)
-        organization_id = None if organization is None else await desk.organization(organization)
-        return await desk.sessions(user_id, organization_id, now)
+    async def work(admin: UserAdministration, now: float) -> Sequence[SessionEntry]:
+        user_id = None if user is None else await admin.user(user)
+        organization_id = None if organization is None else await admin.organization(organization)
+        return await admin.sessions(user_id, organization_id, now)
 
-    return [asdict(row) for row in at_desk(work)]
+    return [asdict(row) for row in administer_users(work)]
 
 
 @sessions.command("end")
@@ -63,13 +63,13 @@ def end(session_id: UUID | None, user: str | None, provider: str | None) -> None
     if sum(one is not None for one in (session_id, user, provider)) != 1:
         raise click.UsageError("name one session by its ID, a user by --user, or a provider by --provider")
 
-    async def work(desk: UserDesk, now: float) -> int:
+    async def work(admin: UserAdministration, now: float) -> int:
         if session_id is not None:
-            await desk.end_session(session_id, now)
+            await admin.end_session(session_id, now)
             return 1
         if provider is not None:
-            return await desk.end_provider_sessions(provider, now)
-        return await desk.end_sessions(await desk.user(user or ""), now)
+            return await admin.end_provider_sessions(provider, now)
+        return await admin.end_sessions(await admin.user(user or ""), now)
 
-    ended = at_desk(work)
+    ended = administer_users(work)
     note(f"ended {ended} session{'' if ended == 1 else 's'}; {HEARD}")

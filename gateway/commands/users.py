@@ -14,14 +14,14 @@ import click
 
 from authcore.store.directory_rows import UserFilter
 from gateway.commands.listing import Field, aligned, as_text, json_option, listed, text_of
-from gateway.commands.opening import HEARD, administer, at_desk, id_of, note, run_with
+from gateway.commands.opening import HEARD, administer, administer_users, id_of, note, run_with
 from gateway.commands.typed import given_text, typed_password
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from authcore.accounts.user_desk import UserDesk
+    from authcore.accounts.user_administration import UserAdministration
     from authcore.store.directory_rows import UserRow
     from authcore.store.origins import Vouched
     from gateway.commands.listing import Row
@@ -64,11 +64,11 @@ def create_user(  # noqa: PLR0913 - the options of the command
     password = _password(from_stdin=password_stdin, generated=generate_password)
 
     async def work(services: Opened, _: float) -> UUID:
-        return await services.office.create_user(
+        return await services.administration.create_user(
             email=email,
             password=password,
             full_name=name,
-            organization_id=await id_of(organization, services.desk.organization),
+            organization_id=await id_of(organization, services.users.organization),
             role=role,
             is_super_admin=super_admin,
         )
@@ -85,7 +85,7 @@ def unlock(email: str) -> None:
 
     Those of the client's address stay: they are other people's too.
     """
-    forgotten = administer(lambda office: office.unlock(email.strip()))
+    forgotten = administer(lambda admin: admin.unlock(email.strip()))
     note("forgotten" if forgotten else "nothing had failed")
 
 
@@ -107,8 +107,8 @@ def vouch(emails: tuple[str, ...], organization: str | None) -> None:
     named = [email.strip() for email in emails]
 
     async def work(services: Opened, _: float) -> Vouched:
-        where = None if organization is None else await id_of(organization, services.desk.organization)
-        return await services.office.vouch(named, where)
+        where = None if organization is None else await id_of(organization, services.users.organization)
+        return await services.administration.vouch(named, where)
 
     vouched, found = run_with(work)
     note(f"vouched for {vouched} of {found} accounts")
@@ -142,16 +142,16 @@ def list_users(
 ) -> Sequence[Row]:
     """List users, by e-mail."""
 
-    async def work(desk: UserDesk, _: float) -> Sequence[UserRow]:
+    async def work(admin: UserAdministration, _: float) -> Sequence[UserRow]:
         wanted = UserFilter(
-            organization_id=None if organization is None else await desk.organization(organization),
+            organization_id=None if organization is None else await admin.organization(organization),
             is_active=_STATES[state],
             is_super_admin=super_admin or None,
             text=search,
         )
-        return await desk.users(wanted)
+        return await admin.users(wanted)
 
-    return [asdict(row) for row in at_desk(work)]
+    return [asdict(row) for row in administer_users(work)]
 
 
 @users.command("show")
@@ -160,11 +160,11 @@ def list_users(
 def show_user(user: str, *, as_json: bool) -> None:
     """Show USER (an e-mail or id): the account, the memberships, and how much is signed in."""
 
-    async def work(desk: UserDesk, now: float) -> tuple[Row, Sequence[Row]]:
-        row, memberships, holdings = await desk.profile(await desk.user(user), now)
+    async def work(admin: UserAdministration, now: float) -> tuple[Row, Sequence[Row]]:
+        row, memberships, holdings = await admin.profile(await admin.user(user), now)
         return {**asdict(row), **asdict(holdings)}, [asdict(one) for one in memberships]
 
-    account, memberships = at_desk(work)
+    account, memberships = administer_users(work)
     if as_json:
         click.echo(as_text({**account, "memberships": memberships}))
         return
@@ -183,10 +183,10 @@ def show_user(user: str, *, as_json: bool) -> None:
 def disable(user: str, *, even_last: bool) -> None:
     """Switch USER (an e-mail or id) off: sessions, sockets, tokens and API keys are good no more."""
 
-    async def work(desk: UserDesk, now: float) -> int:
-        return await desk.disable(await desk.user(user), now, even_last=even_last)
+    async def work(admin: UserAdministration, now: float) -> int:
+        return await admin.disable(await admin.user(user), now, even_last=even_last)
 
-    ended = at_desk(work)
+    ended = administer_users(work)
     note(f"{user} is switched off, {_sessions(ended)} ended; {HEARD}")
 
 
@@ -195,10 +195,10 @@ def disable(user: str, *, even_last: bool) -> None:
 def enable(user: str) -> None:
     """Switch USER (an e-mail or id) on. Sessions that ended stay so; API keys are good again."""
 
-    async def work(desk: UserDesk, _: float) -> None:
-        await desk.enable(await desk.user(user))
+    async def work(admin: UserAdministration, _: float) -> None:
+        await admin.enable(await admin.user(user))
 
-    at_desk(work)
+    administer_users(work)
     note(f"{user} is switched on; {HEARD}")
 
 
@@ -213,10 +213,10 @@ def set_password(user: str, *, password_stdin: bool, generate_password: bool) ->
     """
     password = _password(from_stdin=password_stdin, generated=generate_password)
 
-    async def work(desk: UserDesk, now: float) -> int:
-        return await desk.set_password(await desk.user(user), password, now)
+    async def work(admin: UserAdministration, now: float) -> int:
+        return await admin.set_password(await admin.user(user), password, now)
 
-    ended = at_desk(work)
+    ended = administer_users(work)
     note(f"{user} has a new password, {_sessions(ended)} ended, API keys go on; {HEARD}")
     if generate_password:
         _print_password(password)
@@ -229,10 +229,10 @@ def set_password(user: str, *, password_stdin: bool, generate_password: bool) ->
 def add_to(user: str, organization: str, role: str | None) -> None:
     """Make USER (an e-mail or id) a member of ORGANIZATION (an id, slug or name)."""
 
-    async def work(desk: UserDesk, _: float) -> None:
-        await desk.add_to(await desk.user(user), await desk.organization(organization), role)
+    async def work(admin: UserAdministration, _: float) -> None:
+        await admin.add_to(await admin.user(user), await admin.organization(organization), role)
 
-    at_desk(work)
+    administer_users(work)
     note(f"{user} is a member of {organization}; {HEARD}")
 
 
@@ -243,13 +243,13 @@ def add_to(user: str, organization: str, role: str | None) -> None:
 def remove_from(user: str, organization: str, *, even_last: bool) -> None:
     """End the membership of USER (an e-mail or id) in ORGANIZATION (an id, slug or name), with all access to it."""
 
-    async def work(desk: UserDesk, now: float) -> bool:
-        user_id = await desk.user(user)
-        await desk.remove_from(user_id, await desk.organization(organization), even_last=even_last)
-        row, _, _ = await desk.profile(user_id, now)
+    async def work(admin: UserAdministration, now: float) -> bool:
+        user_id = await admin.user(user)
+        await admin.remove_from(user_id, await admin.organization(organization), even_last=even_last)
+        row, _, _ = await admin.profile(user_id, now)
         return row.is_super_admin
 
-    is_super_admin = at_desk(work)
+    is_super_admin = administer_users(work)
     note(f"{user} is no member of {organization} any more; {HEARD}")
     if is_super_admin:
         note(f"{user} is a super admin, and as such may act in every organization all the same")
@@ -263,11 +263,11 @@ def remove_from(user: str, organization: str, *, even_last: bool) -> None:
 def change_role(user: str, organization: str, role: str, *, even_last: bool) -> None:
     """Give USER (an e-mail or id) in ORGANIZATION (an id, slug or name) another ROLE of it (a name or id)."""
 
-    async def work(desk: UserDesk, _: float) -> None:
-        user_id, organization_id = await desk.user(user), await desk.organization(organization)
-        await desk.set_role(user_id, organization_id, role, even_last=even_last)
+    async def work(admin: UserAdministration, _: float) -> None:
+        user_id, organization_id = await admin.user(user), await admin.organization(organization)
+        await admin.set_role(user_id, organization_id, role, even_last=even_last)
 
-    at_desk(work)
+    administer_users(work)
     note(f"{user} has the role {role} in {organization}; {HEARD}")
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from authcore.accounts.sso.configured import ConfiguredProviders
-    from authcore.accounts.sso.identities import Kind
+    from authcore.accounts.sso.identities import ProviderKind
     from authcore.store.dialled_loop import Dial
     from config.settings import Settings
     from gateway.wire.resolver import Resolver
@@ -93,7 +93,7 @@ async def _providers(settings: Settings, resolver: Resolver, dial: Dial) -> list
         await store.close()
 
 
-async def _provider(configured: ConfiguredProviders, kind: Kind) -> list[str]:
+async def _provider(configured: ConfiguredProviders, kind: ProviderKind) -> list[str]:
     try:
         provider = (await configured.of(kind)).provider
         if isinstance(provider, OpenIdProvider):

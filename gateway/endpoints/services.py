@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from authcore.accounts.invitations import Invitations
     from authcore.accounts.sessions import Sessions
     from authcore.crypto.keyring import KeyRing
-    from authcore.quotas import Kind, Period, Standing
+    from authcore.quotas import Period, Standing, SubjectKind
     from authcore.store.clock import DatabaseClock
     from authcore.tokens.issuer import Tokens
     from gateway.endpoints.caller import Caller
     from gateway.endpoints.cookies import CookiePolicy
     from gateway.endpoints.openapi import Description
-    from gateway.endpoints.sso_desk import SsoDesk
+    from gateway.endpoints.sso_flow import SsoFlow
     from gateway.trail.trail import Trail
 
 
 class UsageReader(Protocol):
     """Reader of what is used of quotas."""
 
-    async def usage(self, kind: Kind, subject: UUID, now: float) -> Mapping[Period, Standing]:
+    async def usage(self, kind: SubjectKind, subject: UUID, now: float) -> Mapping[Period, Standing]:
         """Return where a subject's counts stand in the windows of `now`, POSIX seconds.
 
         Raises:
@@ -63,7 +63,7 @@ class Services:
     clock: DatabaseClock
     trail: Trail
     quotas: UsageReader | None = None
-    sso: SsoDesk | None = None
+    sso: SsoFlow | None = None
     identity_keys: tuple[Mapping[str, str], ...] = ()
 
     async def now(self) -> float:

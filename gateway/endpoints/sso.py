@@ -24,14 +24,14 @@ import structlog
 from pydantic import BaseModel, Field
 
 from authcore import errors
-from authcore.accounts.sso.identities import Kind
+from authcore.accounts.sso.identities import ProviderKind
 from authcore.accounts.sso.service import Callback
 from authcore.trail import Event
 from gateway.endpoints.bodies import read_body, refused, success
 from gateway.endpoints.describing import Answer, MessageAnswer
 from gateway.endpoints.endpoint import PUBLIC, Endpoint
 from gateway.endpoints.recording import facts_of
-from gateway.endpoints.sso_desk import LOGIN
+from gateway.endpoints.sso_flow import LOGIN
 from gateway.logs.limited import LimitedEvents
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.endpoints.caller import Visitor
     from gateway.endpoints.services import Services
-    from gateway.endpoints.sso_desk import SsoDesk
+    from gateway.endpoints.sso_flow import SsoFlow
     from gateway.faults import Fault
 
     Handler = Callable[[Services, web.Request, Visitor], Awaitable[web.Response]]
@@ -81,7 +81,7 @@ class LogoutBody(BaseModel):
 
 async def providers(services: Services, _request: web.Request, _visitor: Visitor) -> web.Response:
     """List the providers that a user can choose from."""
-    kinds = await _desk(services).service.configured.kinds()
+    kinds = await _flow(services).service.configured.kinds()
     return success([ProviderAnswer(provider=kind, name=kind.label).model_dump() for kind in kinds])
 
 
@@ -89,36 +89,36 @@ def send_back(services: Services, fault: Fault) -> web.Response:
     """Return the answer to a fault on the way to a provider or back: the login page shows it."""
     if fault.status not in _SENT_BACK:
         return refused(fault)
-    return _redirect(f"{_desk(services).base_path}{LOGIN}?{urlencode({'sso_error': fault.message})}")
+    return _redirect(f"{_flow(services).base_path}{LOGIN}?{urlencode({'sso_error': fault.message})}")
 
 
-def _beginning(kind: Kind) -> Handler:
+def _beginning(kind: ProviderKind) -> Handler:
     async def begin(services: Services, request: web.Request, visitor: Visitor) -> web.Response:
         """Send the browser to the provider."""
-        desk, now = _desk(services), await services.now()
-        callback = desk.url(visitor, _callback_path(kind))
+        flow, now = _flow(services), await services.now()
+        callback = flow.url(visitor, _callback_path(kind))
         try:
-            there = await desk.service.begin(kind, callback, desk.bindings(request), now)
+            there = await flow.service.begin(kind, callback, flow.bindings(request), now)
         except errors.SsoRefused as error:
             _report(kind, error)
             raise
         response = _redirect(there.url)
-        response.headers.add("Set-Cookie", desk.set_cookie(there.binding))
+        response.headers.add("Set-Cookie", flow.set_cookie(there.binding))
         return response
 
     return begin
 
 
-def _ending(kind: Kind) -> Handler:
+def _ending(kind: ProviderKind) -> Handler:
     async def end(services: Services, request: web.Request, visitor: Visitor) -> web.Response:
         """Begin a session for the user whom the provider sends back."""
         facts = facts_of(request)
         facts.details = {"provider": kind.value}
-        desk, now = _desk(services), await services.now()
+        flow, now = _flow(services), await services.now()
         try:
             callback = Callback(
-                url=desk.url(visitor, _callback_path(kind)),
-                bindings=desk.bindings(request),
+                url=flow.url(visitor, _callback_path(kind)),
+                bindings=flow.bindings(request),
                 state=_one(request, "state"),
                 code=_one(request, "code"),
                 error=_one(request, "error"),
@@ -126,7 +126,7 @@ def _ending(kind: Kind) -> Handler:
             )
             if not callback.state or not (callback.code or callback.error):
                 raise errors.SsoParametersInvalid("the callback has no state, or neither a code nor an error")
-            pair, subject = await desk.service.finish(kind, callback, now, visitor.visit)
+            pair, subject = await flow.service.finish(kind, callback, now, visitor.visit)
             facts.user_id, facts.organization_id = subject.user_id, subject.organization_id
             facts.session_id, facts.email = pair.session_id, subject.email
         except errors.AuthError as error:
@@ -134,17 +134,17 @@ def _ending(kind: Kind) -> Handler:
             raise
         log.info("sso_signed_in", provider=kind, session=str(pair.session_id))
         services.cookies.carry(request, visitor, pair)
-        return _redirect(f"{desk.base_path}{_LANDING}{services.cookies.fragment(pair)}")
+        return _redirect(f"{flow.base_path}{_LANDING}{services.cookies.fragment(pair)}")
 
     return end
 
 
-def _leaving(kind: Kind) -> Handler:
+def _leaving(kind: ProviderKind) -> Handler:
     async def leave(services: Services, request: web.Request, _visitor: Visitor) -> web.Response:
         """End the sessions that the provider says are over."""
         body = await read_body(request, LogoutBody)
         try:
-            ended = await _desk(services).service.departures.leave(
+            ended = await _flow(services).service.departures.leave(
                 kind, body.logout_token, await services.now()
             )
         except errors.SsoIdentityRejected as error:
@@ -160,7 +160,7 @@ def _leaving(kind: Kind) -> Handler:
     return leave
 
 
-def _desk(services: Services) -> SsoDesk:
+def _flow(services: Services) -> SsoFlow:
     if services.sso is None:
         raise RuntimeError("single sign-on is not hosted")
     return services.sso
@@ -189,7 +189,7 @@ def _one(request: web.Request, name: str) -> str:
     return values[0] if values else ""
 
 
-def _report(kind: Kind, error: errors.AuthError) -> None:
+def _report(kind: ProviderKind, error: errors.AuthError) -> None:
     """Log why somebody is not signed in; rarely the same twice, for anybody can cause it."""
     why = error.why if isinstance(error, errors.SsoRefused) else ""
     _refusals.warning(
@@ -202,7 +202,7 @@ def _report(kind: Kind, error: errors.AuthError) -> None:
     )
 
 
-def _callback_path(kind: Kind) -> str:
+def _callback_path(kind: ProviderKind) -> str:
     return f"/api/auth/sso/{kind}/callback"
 
 
@@ -210,7 +210,7 @@ def _is_hosted(settings: Settings) -> bool:
     return settings.sso == "hosted"
 
 
-def _of_kind(kind: Kind) -> Iterator[Endpoint[Visitor]]:
+def _of_kind(kind: ProviderKind) -> Iterator[Endpoint[Visitor]]:
     yield Endpoint(
         method="GET",
         path=f"/api/auth/sso/{kind}/init",
@@ -257,15 +257,15 @@ ENDPOINTS: Final = (
         answers_list=True,
         when=_is_hosted,
     ),
-    *(endpoint for kind in Kind for endpoint in _of_kind(kind)),
+    *(endpoint for kind in ProviderKind for endpoint in _of_kind(kind)),
     Endpoint(
         method="POST",
-        path=f"/api/auth/sso/{Kind.CUSTOM}/backchannel-logout",
+        path=f"/api/auth/sso/{ProviderKind.CUSTOM}/backchannel-logout",
         tag="Single sign-on",
         summary="End the sessions of a user who signed out at the provider",
         detail="For the provider, with a logout token (OpenID Connect Back-Channel Logout).",
         access=PUBLIC,
-        handler=_leaving(Kind.CUSTOM),
+        handler=_leaving(ProviderKind.CUSTOM),
         event=Event.SSO_LOGOUT,
         body=LogoutBody,
         form=True,

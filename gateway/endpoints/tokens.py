@@ -30,7 +30,7 @@ from gateway.endpoints.auth_forms import (
 from gateway.endpoints.bodies import read_body, success
 from gateway.endpoints.endpoint import PUBLIC, TOKEN, Endpoint
 from gateway.endpoints.recording import Facts, facts_of
-from gateway.endpoints.sso_desk import end_session_url
+from gateway.endpoints.sso_flow import end_session_url
 from gateway.faults import BadRequest, GatewayFault, UnsupportedMediaType
 
 if TYPE_CHECKING:

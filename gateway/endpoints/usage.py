@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import Field
 
 from authcore.errors import StoreUnavailable
-from authcore.quotas import Kind, Period, window
+from authcore.quotas import Period, SubjectKind, window
 from gateway.endpoints.bodies import success
 from gateway.endpoints.describing import Answer
 from gateway.endpoints.endpoint import CREDENTIAL, Endpoint
@@ -60,12 +60,12 @@ class UsageAnswer(Answer):
 async def own(services: Services, _request: web.Request, caller: Caller) -> web.Response:
     """Answer with the usage of the caller's organization, and of the API key that asks."""
     now = await services.now()
-    key = None if caller.key_id is None else await _periods(services, Kind.API_KEY, caller.key_id, now)
-    organization = await _periods(services, Kind.ORGANIZATION, caller.organization_id, now)
+    key = None if caller.key_id is None else await _periods(services, SubjectKind.API_KEY, caller.key_id, now)
+    organization = await _periods(services, SubjectKind.ORGANIZATION, caller.organization_id, now)
     return success(UsageAnswer(organization=organization, api_key=key))
 
 
-async def _periods(services: Services, kind: Kind, subject: UUID, now: float) -> PeriodsAnswer:
+async def _periods(services: Services, kind: SubjectKind, subject: UUID, now: float) -> PeriodsAnswer:
     if services.quotas is None:
         raise StoreUnavailable
     standings = await services.quotas.usage(kind, subject, now)

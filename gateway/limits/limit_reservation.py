@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from gateway.limits.keys import CallerKeys
 
 
-class Grant:
-    """What one limit was asked by a request, and what it granted.
+class LimitGrant:
+    """Grant or refusal of one limit for a request.
 
     Attributes:
         limit: The limit.
@@ -36,7 +36,7 @@ class Grant:
 
     __slots__ = ("at_work", "before", "bucket", "granted", "limit")
 
-    def __init__(self, limit: Limit, bucket: Bucket, before: Grant | None, *, granted: bool) -> None:
+    def __init__(self, limit: Limit, bucket: Bucket, before: LimitGrant | None, *, granted: bool) -> None:
         self.limit = limit
         self.bucket = bucket
         self.before = before
@@ -63,7 +63,7 @@ class LimitReservation:
         self._keys = keys
         self._at = now
         self._concurrent = concurrent
-        self._last: Grant | None = None
+        self._last: LimitGrant | None = None
         self._at_work = False
         self.settled = False
         self.shadowed: LimitExceeded | None = None
@@ -102,7 +102,7 @@ class LimitReservation:
             bucket = limit.buckets.find(key, now)
             wait = limit.wait(bucket, cost, now)
             granted = wait <= 0.0 and not (self._concurrent and limit.is_busy(bucket))
-            self._last = Grant(limit, bucket, self._last, granted=granted)
+            self._last = LimitGrant(limit, bucket, self._last, granted=granted)
             if not granted:
                 one = self._refused(limit, wait)
                 if one is not None and (refusal is None or one.seconds > refusal.seconds):
@@ -133,7 +133,7 @@ class LimitReservation:
             self.shadowed = one
         return None
 
-    def _grant(self, grant: Grant, now: float) -> None:
+    def _grant(self, grant: LimitGrant, now: float) -> None:
         limit, bucket = grant.limit, grant.bucket
         limit.admitted += 1
         if limit.windows:
@@ -142,7 +142,7 @@ class LimitReservation:
             bucket.active += 1
             grant.at_work = self._at_work = True
 
-    def _give_back(self, taken: Grant | None, now: float) -> None:
+    def _give_back(self, taken: LimitGrant | None, now: float) -> None:
         """Give back what `taken` and the grants before it took: the request is refused by another limit."""
         self.release()
         grant = taken
@@ -183,7 +183,7 @@ class LimitReservation:
             return b"" if grant.limit.shadow else fields_of(grant.limit, grant.bucket, now)
         policies: list[bytes] = []
         states: list[bytes] = []
-        one: Grant | None = grant
+        one: LimitGrant | None = grant
         while one is not None:
             if not one.limit.shadow:
                 policies.append(one.limit.policy)

@@ -22,7 +22,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from authcore.store.redis_dialling import over_dial
-from gateway.limits.shared import Grant
+from gateway.limits.shared import LeaseGrant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +110,7 @@ class RedisStore:
             pool.connection_class = over_dial(pool.connection_class, self._dial)
         return client
 
-    async def exchange(self, asks: Sequence[Ask]) -> list[Grant]:
+    async def exchange(self, asks: Sequence[Ask]) -> list[LeaseGrant]:
         """Settle leases, each in one step.
 
         Raises:
@@ -123,7 +123,7 @@ class RedisStore:
                 terms = [repr(number) for window in ask.windows for number in (window.interval, window.depth)]
                 pipeline.eval(_EXCHANGE, 1, ask.key, *numbers, *terms)
             answers = await pipeline.execute()
-        return [Grant(int(units), [float(owed) for owed in each]) for units, *each in answers]
+        return [LeaseGrant(int(units), [float(owed) for owed in each]) for units, *each in answers]
 
     async def ping(self) -> None:
         """Let the store do all that an exchange takes, on a key of no limit that expires after a second.

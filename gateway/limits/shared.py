@@ -80,7 +80,7 @@ class Lease:
 
 
 class Ask(NamedTuple):
-    """One lease's part in an exchange.
+    """Request for one lease in an exchange with the store.
 
     Attributes:
         lease: The lease.
@@ -97,8 +97,8 @@ class Ask(NamedTuple):
     wanted: int
 
 
-class Grant(NamedTuple):
-    """The store's answer for one lease: the units that it grants, and by window the seconds that are owed."""
+class LeaseGrant(NamedTuple):
+    """The store's grant for one lease: the units granted, and by window the seconds that are owed."""
 
     units: int
     owed: Sequence[float]
@@ -171,7 +171,7 @@ class LeaseBook:
             return min(max(2 * lease.size, lease.wanted, lease.cost), most)
         return max(lease.size // 2, lease.cost) if lease.spent * 4 < lease.size else lease.size
 
-    def granted(self, ask: Ask, grant: Grant, now: float) -> None:
+    def granted(self, ask: Ask, grant: LeaseGrant, now: float) -> None:
         """Take the store's answer for one lease."""
         lease = ask.lease
         lease.is_under_way, lease.sent = False, 0

@@ -54,7 +54,11 @@ class BrowserPolicy:
             OriginRefused: a page of another origin sent the request.
         """
         head = context.head
-        if route.cookies and head.method not in _SAFE and not _is_welcome(head, parsed, route, stranger=True):
+        if (
+            route.cookies
+            and head.method not in _SAFE
+            and not _is_welcome(head, parsed, route, if_unstated=True)
+        ):
             raise _refused(head, route, "sign in here")
         if principal.method is not AuthMethod.COOKIE:
             return
@@ -63,7 +67,7 @@ class BrowserPolicy:
             own_page = len(cookies) > 1 and proves_own_page(head, parsed, route)
             sent = tuple(head.every(b"x-csrf-token"))
             self._csrf.check(sent, cookies, principal.session_id, own_page=own_page)
-        elif _is_handshake(head) and not _is_welcome(head, parsed, route, stranger=False):
+        elif _is_handshake(head) and not _is_welcome(head, parsed, route, if_unstated=False):
             raise _refused(head, route, "open a WebSocket by cookie")
 
     def proof(self, head: RequestHead, parsed: ParsedHeaders, principal: Principal) -> int:
@@ -110,11 +114,11 @@ def _is_handshake(head: RequestHead) -> bool:
     return head.upgrade or b"upgrade" in head.first or b"sec-websocket-key" in head.first
 
 
-def _is_welcome(head: RequestHead, parsed: ParsedHeaders, route: Route, *, stranger: bool) -> bool:
-    """Return whether the sending page is of this origin or may use cookies; `stranger` if the request does not say."""
+def _is_welcome(head: RequestHead, parsed: ParsedHeaders, route: Route, *, if_unstated: bool) -> bool:
+    """Return whether the sending page is of this origin or may use cookies; `if_unstated` if no field states it."""
     named = b"origin" in head.first
     if not named and b"sec-fetch-site" not in head.first:
-        return stranger
+        return if_unstated
     origin = origin_of(head)
     if origin is not None and _may_use_cookies(origin, route):
         return True

@@ -75,7 +75,7 @@ class Origins:
         self._trusted = tuple(trusted)
         self._unix_trusted = unix
         self._unreadable = unreadable
-        self._strangers: dict[tuple[str, bytes, bytes | None], Origin] = {}
+        self._untrusted: dict[tuple[str, bytes, bytes | None], Origin] = {}
 
     def trusts(self, peer: str) -> bool:
         """Return whether what `peer` states about earlier hops is believed."""
@@ -94,14 +94,14 @@ class Origins:
         host = head.first.get(b"host", b"")
         if self.trusts(peer):
             return self._believed(head, peer, host, secured)
-        known = self._strangers.get((peer, host, secured))
+        known = self._untrusted.get((peer, host, secured))
         if known is None:
             scheme, more = (b"http", b"") if secured is None else (b"https", secured)
             known = _origin([peer], scheme, host, None, more)
             if len(host) <= _LONGEST_HOST:
-                if len(self._strangers) >= _REMEMBERED:
-                    self._strangers.clear()
-                self._strangers[peer, host, secured] = known
+                if len(self._untrusted) >= _REMEMBERED:
+                    self._untrusted.clear()
+                self._untrusted[peer, host, secured] = known
         return known
 
     def _believed(self, head: RequestHead, peer: str, host: bytes, secured: bytes | None) -> Origin:

@@ -59,14 +59,14 @@ log = structlog.get_logger()
 
 
 class Closable(Protocol):
-    """What a socket's bytes go through."""
+    """Protocol of a tunnel or stream that can be closed from here."""
 
     def close(self, code: int, text: str, why: str) -> None:
         """Close it, telling the client `code` and `text`; `why` is for the record."""
 
 
-class Kind:
-    """Kind of what is watched.
+class WatchedKind:
+    """Kind of watched connection, a socket or a stream, with its bound and counts.
 
     Attributes:
         max_seconds: How long one may be open.
@@ -81,11 +81,11 @@ class Kind:
 
 
 class Socket:
-    """One socket or stream of a caller."""
+    """Watched socket or stream, with its caller."""
 
     __slots__ = ("kind", "number", "principal", "tunnel")
 
-    def __init__(self, tunnel: Closable, principal: Principal, kind: Kind, number: int) -> None:
+    def __init__(self, tunnel: Closable, principal: Principal, kind: WatchedKind, number: int) -> None:
         self.tunnel = tunnel
         self.kind = kind
         self.principal = principal
@@ -125,8 +125,8 @@ class Sockets:
         self.now = now
         self._revoked_among = revoked_among
         self._pushed = pushed
-        self.sockets = Kind(max_seconds)
-        self.streams = Kind(stream_max_seconds)
+        self.sockets = WatchedKind(max_seconds)
+        self.streams = WatchedKind(stream_max_seconds)
         self._open: set[Socket] = set()
         self._by_row: dict[UUID, set[Socket]] = {}
         self._suspects: set[Socket] = set()
@@ -148,7 +148,7 @@ class Sockets:
         now: float,
         *,
         like_ticket: bool = False,
-        kind: Kind | None = None,
+        kind: WatchedKind | None = None,
         since: float = math.inf,
     ) -> Socket | None:
         """Watch over a socket from now on; None when it is nobody's.

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from authcore.errors import StoreUnavailable
-from authcore.store.failures import ABSENT, classify
-from authcore.store.kinds import ADVICE, Kind
+from authcore.store.failures import classify
+from authcore.store.kinds import ABSENT, ADVICE, FailureKind
 from authcore.store.migrate import MigrationChanged
 from authcore.store.schema import REMEDY
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
             """What the database's user lacks."""
 
         @property
-        def failing(self) -> Mapping[Kind, Failure]:
+        def failing(self) -> Mapping[FailureKind, Failure]:
             """Present failures of the database, by kind."""
 
         async def look_at_schema(self) -> tuple[Sequence[str], object]:
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
 
 _UNKNOWN = "unknown"
 _READ_ONLY = (
-    f"refuses ({Kind.READ_ONLY}): writes, such as every sign-in, are refused; {ADVICE[Kind.READ_ONLY]}"
+    f"refuses ({FailureKind.READ_ONLY}): writes, such as every sign-in, are refused; "
+    f"{ADVICE[FailureKind.READ_ONLY]}"
 )
 
 log = structlog.get_logger()
@@ -145,7 +146,7 @@ class Readiness:
 
     def _cause(self, failure: Failure) -> Failure:
         """Return the last failure before the circuit opened, if `failure` is that it is open."""
-        if failure.kind is not Kind.CIRCUIT:
+        if failure.kind is not FailureKind.CIRCUIT:
             return failure
         absent = [one for kind, one in self._store.failing.items() if kind in ABSENT]
         return absent[-1] if absent else failure
@@ -156,5 +157,5 @@ class Readiness:
             return f"refuses ({self._store.lacking.kind}): {self._store.lacking}"
         if self._store.is_read_only:
             return _READ_ONLY
-        full = self._store.failing.get(Kind.DISK_FULL)
+        full = self._store.failing.get(FailureKind.DISK_FULL)
         return None if full is None else full.public

@@ -25,7 +25,7 @@ from authcore.figures import MetricSample
 from authcore.moments import moment
 from authcore.networks import network
 from authcore.store.failures import classify
-from authcore.store.kinds import Kind
+from authcore.store.kinds import FailureKind
 from authcore.trail import AuditRecord, Event, Outcome
 from gateway.logs import masked
 from gateway.logs.limited import LimitedEvents
@@ -205,7 +205,7 @@ class Trail:
                     self._last = await self._store.append_trail(self._writer, batch.number, batch.records)
                 except StoreUnavailable as error:
                     failure = classify(error.__cause__)
-                    if failure.kind is not Kind.ROWS:
+                    if failure.kind is not FailureKind.ROWS:
                         self._note(failure.sentence)
                         return False
                     self._lighten(batch, failure.sentence)

@@ -14,9 +14,9 @@ from asyncpg import exceptions as pg
 
 from authcore.errors import StoreUnavailable
 from authcore.store.certificates import require_readable
-from authcore.store.failures import ABSENT, CertificateUnreadable, classify, is_mistake
-from authcore.store.kinds import ADVICE, Kind
-from authcore.store.pool import SILENT, translated
+from authcore.store.failures import CertificateUnreadable, classify, is_mistake
+from authcore.store.kinds import ABSENT, ADVICE, SILENT, FailureKind
+from authcore.store.pool import translated
 from tests.support.databases import execute, named
 from tests.support.domain import open_store
 
@@ -63,81 +63,90 @@ def test_while_connecting_nothing_is_an_answer(kind: type[Exception]) -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (ConnectionRefusedError(111, "Connection refused"), Kind.REFUSED),
-        (OSError("Multiple exceptions: [Errno 111] ..., [Errno 111] ..."), Kind.REFUSED),
-        (FileNotFoundError(2, "No such file or directory"), Kind.REFUSED),
-        (socket.gaierror(-2, "Name or service not known"), Kind.UNKNOWN_HOST),
-        (ssl.SSLCertVerificationError(1, "certificate verify failed"), Kind.TLS),
-        (ConnectionResetError(104, "Connection reset by peer"), Kind.LOST),
-        (TimeoutError(), Kind.TIMEOUT),
-        (OverflowError("connect(): port must be 0-65535."), Kind.ADDRESS),
-        (CertificateUnreadable("the file of sslkey cannot be read: Permission denied"), Kind.TLS),
-        (ConnectionError('PostgreSQL server at "db:5432" rejected SSL upgrade'), Kind.TLS),
-        (pg.ClientConfigurationError('root certificate file "/x/root.crt" does not exist'), Kind.TLS),
-        (asyncpg.InterfaceError("connection is closed"), Kind.LOST),
-        (pg.TargetServerAttributeNotMatched("None of the hosts match"), Kind.READ_ONLY),
+        (ConnectionRefusedError(111, "Connection refused"), FailureKind.REFUSED),
+        (OSError("Multiple exceptions: [Errno 111] ..., [Errno 111] ..."), FailureKind.REFUSED),
+        (FileNotFoundError(2, "No such file or directory"), FailureKind.REFUSED),
+        (socket.gaierror(-2, "Name or service not known"), FailureKind.UNKNOWN_HOST),
+        (ssl.SSLCertVerificationError(1, "certificate verify failed"), FailureKind.TLS),
+        (ConnectionResetError(104, "Connection reset by peer"), FailureKind.LOST),
+        (TimeoutError(), FailureKind.TIMEOUT),
+        (OverflowError("connect(): port must be 0-65535."), FailureKind.ADDRESS),
+        (CertificateUnreadable("the file of sslkey cannot be read: Permission denied"), FailureKind.TLS),
+        (ConnectionError('PostgreSQL server at "db:5432" rejected SSL upgrade'), FailureKind.TLS),
+        (pg.ClientConfigurationError('root certificate file "/x/root.crt" does not exist'), FailureKind.TLS),
+        (asyncpg.InterfaceError("connection is closed"), FailureKind.LOST),
+        (pg.TargetServerAttributeNotMatched("None of the hosts match"), FailureKind.READ_ONLY),
         (
             pg.InvalidAuthorizationSpecificationError('no pg_hba.conf entry for host "::1", no encryption'),
-            Kind.TLS,
+            FailureKind.TLS,
         ),
         (
             pg.InvalidAuthorizationSpecificationError(
                 'pg_hba.conf rejects connection for host "[local]", no encryption'
             ),
-            Kind.PASSWORD,
+            FailureKind.PASSWORD,
         ),
-        (pg.UndefinedObjectError('role "x" does not exist'), Kind.NO_ROLE),
-        (pg.UndefinedObjectError('type "x" does not exist'), Kind.SCHEMA),
-        (pg.UndefinedObjectError('unrecognized configuration parameter "x"'), Kind.PARAMETER),
-        (pg.InvalidParameterValueError('invalid value for parameter "x": "y"'), Kind.PARAMETER),
-        (pg.CantChangeRuntimeParamError('parameter "x" cannot be changed now'), Kind.PARAMETER),
-        (pg.InsufficientPrivilegeError('permission denied to set parameter "x"'), Kind.PARAMETER),
-        (pg.ProtocolViolationError("unsupported startup parameter: search_path"), Kind.PARAMETER),
+        (pg.UndefinedObjectError('role "x" does not exist'), FailureKind.NO_ROLE),
+        (pg.UndefinedObjectError('type "x" does not exist'), FailureKind.SCHEMA),
+        (pg.UndefinedObjectError('unrecognized configuration parameter "x"'), FailureKind.PARAMETER),
+        (pg.InvalidParameterValueError('invalid value for parameter "x": "y"'), FailureKind.PARAMETER),
+        (pg.CantChangeRuntimeParamError('parameter "x" cannot be changed now'), FailureKind.PARAMETER),
+        (pg.InsufficientPrivilegeError('permission denied to set parameter "x"'), FailureKind.PARAMETER),
+        (pg.ProtocolViolationError("unsupported startup parameter: search_path"), FailureKind.PARAMETER),
         (
             pg.ObjectNotInPrerequisiteStateError('database "x" is not currently accepting connections'),
-            Kind.NO_DATABASE,
+            FailureKind.NO_DATABASE,
         ),
-        (pg.IdleInTransactionSessionTimeoutError("terminating connection"), Kind.LOST),
-        (pg.InvalidAuthorizationSpecificationError('role "x" is not permitted to log in'), Kind.PASSWORD),
-        (pg.InvalidPasswordError("password authentication failed"), Kind.PASSWORD),
-        (pg.InvalidCatalogNameError('database "x" does not exist'), Kind.NO_DATABASE),
-        (pg.InsufficientPrivilegeError("permission denied for table users"), Kind.PRIVILEGE),
+        (pg.IdleInTransactionSessionTimeoutError("terminating connection"), FailureKind.LOST),
+        (
+            pg.InvalidAuthorizationSpecificationError('role "x" is not permitted to log in'),
+            FailureKind.PASSWORD,
+        ),
+        (pg.InvalidPasswordError("password authentication failed"), FailureKind.PASSWORD),
+        (pg.InvalidCatalogNameError('database "x" does not exist'), FailureKind.NO_DATABASE),
+        (pg.InsufficientPrivilegeError("permission denied for table users"), FailureKind.PRIVILEGE),
         (
             pg.InsufficientPrivilegeError('new row violates row-level security policy for table "users"'),
-            Kind.ROW_SECURITY,
+            FailureKind.ROW_SECURITY,
         ),
         (
             asyncpg.ConnectionDoesNotExistError(
                 "connection was closed in the middle of operation: transaction blocks not allowed in statement "
                 "pooling mode"
             ),
-            Kind.POOLER,
+            FailureKind.POOLER,
         ),
-        (pg.UndefinedTableError('relation "users" does not exist'), Kind.SCHEMA),
-        (pg.UndefinedColumnError('column "a" does not exist'), Kind.SCHEMA),
-        (pg.UndefinedFunctionError("function a() does not exist"), Kind.SCHEMA),
-        (pg.ReadOnlySQLTransactionError("cannot execute UPDATE in a read-only transaction"), Kind.READ_ONLY),
-        (pg.TooManyConnectionsError("sorry, too many clients already"), Kind.CONNECTIONS),
-        (pg.ProtocolViolationError("no more connections allowed (max_client_conn)"), Kind.CONNECTIONS),
-        (pg.ProtocolViolationError("query_wait_timeout"), Kind.CONNECTIONS),
-        (pg.ProtocolViolationError("query_timeout"), Kind.TIMEOUT),
-        (pg.ProtocolViolationError("client_idle_timeout"), Kind.LOST),
-        (pg.ProtocolViolationError('bind message has 1 result formats but "" has 2'), Kind.POOLER),
-        (pg.InvalidSQLStatementNameError('prepared statement "x" does not exist'), Kind.POOLER),
-        (pg.DuplicatePreparedStatementError('prepared statement "x" already exists'), Kind.POOLER),
-        (pg.DiskFullError("could not extend file"), Kind.DISK_FULL),
-        (pg.LockNotAvailableError("canceling statement due to lock timeout"), Kind.LOCKED),
-        (pg.QueryCanceledError("canceling statement due to statement timeout"), Kind.CANCELLED),
-        (pg.DeadlockDetectedError("deadlock detected"), Kind.CONFLICT),
-        (pg.CannotConnectNowError("the database system is starting up"), Kind.STOPPED),
-        (pg.AdminShutdownError("terminating connection due to administrator command"), Kind.STOPPED),
-        (pg.ConnectionDoesNotExistError("connection was closed in the middle of operation"), Kind.LOST),
-        (pg.NotNullViolationError('null value in column "x"'), Kind.ROWS),
-        (None, Kind.OTHER),
+        (pg.UndefinedTableError('relation "users" does not exist'), FailureKind.SCHEMA),
+        (pg.UndefinedColumnError('column "a" does not exist'), FailureKind.SCHEMA),
+        (pg.UndefinedFunctionError("function a() does not exist"), FailureKind.SCHEMA),
+        (
+            pg.ReadOnlySQLTransactionError("cannot execute UPDATE in a read-only transaction"),
+            FailureKind.READ_ONLY,
+        ),
+        (pg.TooManyConnectionsError("sorry, too many clients already"), FailureKind.CONNECTIONS),
+        (pg.ProtocolViolationError("no more connections allowed (max_client_conn)"), FailureKind.CONNECTIONS),
+        (pg.ProtocolViolationError("query_wait_timeout"), FailureKind.CONNECTIONS),
+        (pg.ProtocolViolationError("query_timeout"), FailureKind.TIMEOUT),
+        (pg.ProtocolViolationError("client_idle_timeout"), FailureKind.LOST),
+        (pg.ProtocolViolationError('bind message has 1 result formats but "" has 2'), FailureKind.POOLER),
+        (pg.InvalidSQLStatementNameError('prepared statement "x" does not exist'), FailureKind.POOLER),
+        (pg.DuplicatePreparedStatementError('prepared statement "x" already exists'), FailureKind.POOLER),
+        (pg.DiskFullError("could not extend file"), FailureKind.DISK_FULL),
+        (pg.LockNotAvailableError("canceling statement due to lock timeout"), FailureKind.LOCKED),
+        (pg.QueryCanceledError("canceling statement due to statement timeout"), FailureKind.CANCELLED),
+        (pg.DeadlockDetectedError("deadlock detected"), FailureKind.CONFLICT),
+        (pg.CannotConnectNowError("the database system is starting up"), FailureKind.STOPPED),
+        (pg.AdminShutdownError("terminating connection due to administrator command"), FailureKind.STOPPED),
+        (
+            pg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+            FailureKind.LOST,
+        ),
+        (pg.NotNullViolationError('null value in column "x"'), FailureKind.ROWS),
+        (None, FailureKind.OTHER),
     ],
     ids=str,
 )
-def test_each_cause_is_named(error: Exception | None, kind: Kind) -> None:
+def test_each_cause_is_named(error: Exception | None, kind: FailureKind) -> None:
     assert classify(error).kind is kind
 
 
@@ -152,7 +161,7 @@ def test_a_failures_words_quote_no_rows_and_no_urls() -> None:
 
 
 def test_every_kind_has_advice_and_only_absence_is_silence() -> None:
-    assert set(ADVICE) == set(Kind)
+    assert set(ADVICE) == set(FailureKind)
     assert SILENT < ABSENT
 
 
@@ -170,7 +179,7 @@ async def test_a_right_that_lacks_is_named_with_its_object(migrated_url: str) ->
     with pytest.raises(StoreUnavailable) as outage:
         await store.logins("a")
     failure = classify(outage.value.__cause__)
-    assert (failure.kind, failure.sqlstate) == (Kind.PRIVILEGE, "42501")
+    assert (failure.kind, failure.sqlstate) == (FailureKind.PRIVILEGE, "42501")
     assert "permission denied for table users" in failure.sentence
     await store.close()
     await execute(migrated_url, "DROP ROLE lacking")

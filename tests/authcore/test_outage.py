@@ -18,7 +18,7 @@ from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
 from authcore.principal import ANONYMOUS
 from authcore.quotas import Ask, Batch, Period, Place
-from authcore.quotas import Kind as Quoted
+from authcore.quotas import SubjectKind as Quoted
 from authcore.store.attempt_rows import AttemptLimits, NewAttempt, Reserved
 from authcore.store.directory_rows import UserFilter
 from authcore.store.invitations import InvitationRow

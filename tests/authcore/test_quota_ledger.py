@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from authcore.errors import AuthError, QuotaExceeded, QuotaUnknown
 from authcore.quota_ledger import QuotaLedger
-from authcore.quotas import Batch, Kind, Period, Place, Standing, Usual, window
+from authcore.quotas import Batch, Period, Place, Standing, SubjectKind, Usual, window
 
 NOON: Final = 1_800_014_400.0
 DAY: Final = 86_400.0
@@ -23,7 +23,7 @@ NO_ONE: Final[Usual] = {}
 
 
 def of(day: int | None = None, month: int | None = None) -> Usual:
-    return {(Kind.ORGANIZATION, Period.DAY): day, (Kind.ORGANIZATION, Period.MONTH): month}
+    return {(SubjectKind.ORGANIZATION, Period.DAY): day, (SubjectKind.ORGANIZATION, Period.MONTH): month}
 
 
 class Counts:
@@ -94,14 +94,14 @@ def test_a_process_alone_lets_through_exactly_the_quota() -> None:
 
 
 def test_a_request_that_one_quota_refuses_is_charged_to_none() -> None:
-    usual: Usual = {(Kind.API_KEY, Period.DAY): 2, (Kind.ORGANIZATION, Period.DAY): 10}
+    usual: Usual = {(SubjectKind.API_KEY, Period.DAY): 2, (SubjectKind.ORGANIZATION, Period.DAY): 10}
     ledger, counts, process = QuotaLedger(usual, slack=5, is_open=True), Counts(usual), uuid4()
     assert taken(ledger, key=KEY, times=20) == 2
     assert taken(ledger, times=20) == 8
     settle(ledger, counts, process, last=True)
     assert {place.kind: used for place, used in counts.used.items() if place.period is Period.DAY} == {
-        Kind.API_KEY: 2,
-        Kind.ORGANIZATION: 10,
+        SubjectKind.API_KEY: 2,
+        SubjectKind.ORGANIZATION: 10,
     }
 
 
@@ -230,7 +230,7 @@ class Replicas(RuleBasedStateMachine):
         which %= len(self.ledgers)
         self.ends += 1
         process, ledger = self.ledgers[which]
-        (count, _) = ledger.counts(Kind.ORGANIZATION, ORGANIZATION, NOON)
+        (count, _) = ledger.counts(SubjectKind.ORGANIZATION, ORGANIZATION, NOON)
         self.debts_lost += count.debt
         if process not in self.unanswered:
             self.debts_lost += count.sent
@@ -252,7 +252,7 @@ class Replicas(RuleBasedStateMachine):
             return
         held = owed = 0
         for process, ledger in self.ledgers:
-            (count, _) = ledger.counts(Kind.ORGANIZATION, ORGANIZATION, NOON)
+            (count, _) = ledger.counts(SubjectKind.ORGANIZATION, ORGANIZATION, NOON)
             held += count.held
             owed += count.debt + (0 if process in self.unanswered else count.sent)
         # What went through is what the database counts, without the leases that nobody has used, and what is owed.

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from authcore.errors import ApiKeyUnknown, OrganizationUnknown
-from authcore.quotas import Ask, Batch, Kind, Period, Place, Standing, Usual, window
+from authcore.quotas import Ask, Batch, Period, Place, Standing, SubjectKind, Usual, window
 from authcore.store.quotas import KEEP_DAYS
 from tests.support.domain import NOW
 from tests.support.worlds import populated
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from authcore.store.postgres import PostgresStore
     from tests.support.worlds import World
 
-USUAL: Final[Usual] = {(Kind.ORGANIZATION, Period.DAY): 100}
+USUAL: Final[Usual] = {(SubjectKind.ORGANIZATION, Period.DAY): 100}
 DAY: Final = window(Period.DAY, NOW).starts
 
 
@@ -31,7 +31,7 @@ async def world(migrated_url: str) -> AsyncIterator[World]:
         yield one
 
 
-def place(subject: UUID, period: Period = Period.DAY, kind: Kind = Kind.ORGANIZATION) -> Place:
+def place(subject: UUID, period: Period = Period.DAY, kind: SubjectKind = SubjectKind.ORGANIZATION) -> Place:
     return Place(kind, subject, period, window(period, NOW).starts)
 
 
@@ -82,28 +82,28 @@ async def test_batches_at_once_add_up_and_never_lease_beyond_the_quota(world: Wo
 
 async def test_a_quota_of_its_own_counts_before_that_of_the_settings(world: World) -> None:
     where, store = place(world.home), world.store
-    await store.set_quota(Kind.ORGANIZATION, world.home, Period.DAY, 5)
+    await store.set_quota(SubjectKind.ORGANIZATION, world.home, Period.DAY, 5)
     assert (await settled(store, where, 1, 1, 0, uuid4())).most == 5
-    await store.set_quota(Kind.ORGANIZATION, world.home, Period.DAY, None)
+    await store.set_quota(SubjectKind.ORGANIZATION, world.home, Period.DAY, None)
     assert (await settled(store, where, 1, 1, 9, uuid4())) == Standing(11, 9, None)
-    assert await store.clear_quotas(Kind.ORGANIZATION, world.home, [*Period]) == [Period.DAY]
-    assert await store.clear_quotas(Kind.ORGANIZATION, world.home, [*Period]) == []
+    assert await store.clear_quotas(SubjectKind.ORGANIZATION, world.home, [*Period]) == [Period.DAY]
+    assert await store.clear_quotas(SubjectKind.ORGANIZATION, world.home, [*Period]) == []
     assert (await settled(store, where, 1, 1, 0, uuid4())).most == 100
 
 
 async def test_quotas_are_of_subjects_that_are_there(world: World) -> None:
     with pytest.raises(OrganizationUnknown):
-        await world.store.set_quota(Kind.ORGANIZATION, world.api_key_id, Period.DAY, 5)
+        await world.store.set_quota(SubjectKind.ORGANIZATION, world.api_key_id, Period.DAY, 5)
     with pytest.raises(ApiKeyUnknown):
-        await world.store.set_quota(Kind.API_KEY, world.home, Period.DAY, 5)
+        await world.store.set_quota(SubjectKind.API_KEY, world.home, Period.DAY, 5)
     await world.sql("UPDATE api_keys SET deleted_at = now() WHERE id = $1", world.api_key_id)
     with pytest.raises(ApiKeyUnknown):
-        await world.store.set_quota(Kind.API_KEY, world.api_key_id, Period.DAY, 5)
+        await world.store.set_quota(SubjectKind.API_KEY, world.api_key_id, Period.DAY, 5)
 
 
 async def test_an_organizations_list_has_its_keys_and_nobody_elses(world: World) -> None:
     store = world.store
-    await store.set_quota(Kind.API_KEY, world.api_key_id, Period.DAY, 5)
+    await store.set_quota(SubjectKind.API_KEY, world.api_key_id, Period.DAY, 5)
     await settled(store, place(world.home), 1, 3, 0, uuid4())
     await settled(store, place(world.other), 1, 4, 0, uuid4())
     yesterday = place(world.home)._replace(starts=DAY - 86_400)
@@ -111,8 +111,8 @@ async def test_an_organizations_list_has_its_keys_and_nobody_elses(world: World)
     month = window(Period.MONTH, NOW).starts
     home = await store.list_quotas(world.home, DAY, month)
     assert [(row.kind, row.subject, row.used, row.is_own, row.most) for row in home] == [
-        (Kind.ORGANIZATION, world.home, 3, False, None),
-        (Kind.API_KEY, world.api_key_id, 0, True, 5),
+        (SubjectKind.ORGANIZATION, world.home, 3, False, None),
+        (SubjectKind.API_KEY, world.api_key_id, 0, True, 5),
     ]
     assert [row.name for row in home] == ["Home", "tests"]
     assert {row.subject for row in await store.list_quotas(None, DAY, month)} == {

@@ -12,7 +12,7 @@ import pytest
 
 from authcore.errors import StoreUnavailable
 from authcore.store.grants import grant
-from authcore.store.kinds import Kind
+from authcore.store.kinds import FailureKind
 from authcore.store.rights import NEEDS, Right, lacking
 from tests.support.databases import execute, fetch, finish
 from tests.support.domain import open_store
@@ -183,7 +183,7 @@ async def test_what_is_refused_for_a_right_is_over_when_the_right_is_there(
             await store.logins("x@example.com")
         await store.look_at_schema()
         assert list(store.lacking.rights) == ["SELECT on users"]
-        assert list(store.failing) == [Kind.PRIVILEGE]
+        assert list(store.failing) == [FailureKind.PRIVILEGE]
         await owner.execute(again)
         await store.look_at_schema()
         assert (list(store.lacking.rights), list(store.failing)) == ([], [])

@@ -12,17 +12,17 @@ from authcore.errors import StoreUnavailable
 from authcore.store import migrate as migrations
 from authcore.store import schema, triggers
 from authcore.store.migrate import migrate, pending
-from authcore.store.schema import NEEDED, Kind, SchemaUnfit
+from authcore.store.schema import NEEDED, ColumnKind, SchemaUnfit
 from tests.support.databases import execute, finish
 from tests.support.domain import open_store
 from tests.support.schemas import OF_2025, SCHEMA, objects, statements
 
 TYPES = {
-    Kind.UUID: "uuid",
-    Kind.TEXT: "varchar(255)",
-    Kind.BOOLEAN: "boolean",
-    Kind.TIME: "timestamptz",
-    Kind.JSON: "jsonb",
+    ColumnKind.UUID: "uuid",
+    ColumnKind.TEXT: "varchar(255)",
+    ColumnKind.BOOLEAN: "boolean",
+    ColumnKind.TIME: "timestamptz",
+    ColumnKind.JSON: "jsonb",
 }
 EVERY_COLUMN = [(table, column) for table, columns in NEEDED.items() for column in columns]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authcore.accounts.sso.identities import Identity, Kind
+from authcore.accounts.sso.identities import ProviderIdentity, ProviderKind
 from authcore.accounts.sso.linking import choose_account
 from authcore.errors import SsoDomainRefused, SsoEmailUnverified, SsoNotLinked, SsoRefused, SsoUserUnknown
 from authcore.store.sso_rows import AccountRow, ProviderRow
@@ -29,8 +29,13 @@ ROW: Final = ProviderRow(
     token_url="",
     profile_url="",
 )
-IDENTITY: Final = Identity(
-    kind=Kind.CUSTOM, issuer="https://id.test", account="7", email="ada@acme.test", name="Ada", subject="7"
+IDENTITY: Final = ProviderIdentity(
+    kind=ProviderKind.CUSTOM,
+    issuer="https://id.test",
+    account="7",
+    email="ada@acme.test",
+    name="Ada",
+    subject="7",
 )
 FRESH: Final = AccountRow(
     user_id=uuid4(),
@@ -49,7 +54,7 @@ BOUND: Final = replace(FRESH, provider="custom", provider_account="7", noted_iss
 def chosen(
     *accounts: AccountRow,
     row: ProviderRow = ROW,
-    identity: Identity = IDENTITY,
+    identity: ProviderIdentity = IDENTITY,
     is_named: bool = True,
     takes_unproved: bool = False,
 ) -> UUID | None:
@@ -75,7 +80,7 @@ def test_an_account_is_linked_by_a_verified_e_mail_that_is_proved_to_be_its_own(
 
 
 def test_what_whatomate_bound_is_taken_with_its_e_mail_alone() -> None:
-    google = replace(IDENTITY, kind=Kind.GOOGLE)
+    google = replace(IDENTITY, kind=ProviderKind.GOOGLE)
     for own, is_named in ((google, True), (IDENTITY, False)):
         by_whatomate = replace(BOUND, provider=own.kind, noted_issuer="", is_proved=False)
         assert chosen(by_whatomate, identity=own, is_named=is_named) == BOUND.user_id

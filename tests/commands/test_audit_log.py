@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authcore.accounts.administration import Administration
-from authcore.accounts.user_desk import UserDesk
-from gateway.commands.office import Desk, Office
+from authcore.accounts.user_administration import UserAdministration
+from gateway.commands.recorded_services import RecordedAdministration, RecordedUserAdministration
 from tests.support.commands import SECRET, refused
 from tests.support.databases import execute, finish
 
@@ -37,7 +37,10 @@ def events(on: Run) -> list[str]:
     return [row["event"] for row in reversed(rows(on))]
 
 
-@pytest.mark.parametrize(("service", "recorded"), [(Administration, Office), (UserDesk, Desk)])
+@pytest.mark.parametrize(
+    ("service", "recorded"),
+    [(Administration, RecordedAdministration), (UserAdministration, RecordedUserAdministration)],
+)
 def test_each_method_that_changes_something_is_recorded(service: type, recorded: type) -> None:
     changing = {
         name

@@ -15,7 +15,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from authcore.store.kinds import ADVICE, Kind
+from authcore.store.kinds import ADVICE, FailureKind
 from authcore.store.migrate import migrate
 from tests.database.servers import servers
 from tests.support.admin import admin
@@ -86,7 +86,7 @@ def ask(run: Run, service: str) -> Callable[..., Awaitable[Result]]:
     return invoke
 
 
-def names(result: Result, kind: Kind, words: str, setting: str = "GATEWAY_DATABASE_URL") -> None:
+def names(result: Result, kind: FailureKind, words: str, setting: str = "GATEWAY_DATABASE_URL") -> None:
     """The command failed, in one line: the cause in the server's or system's words, and what to do."""
     assert result.exit_code != 0, result.output
     assert "Traceback" not in result.output
@@ -96,38 +96,48 @@ def names(result: Result, kind: Kind, words: str, setting: str = "GATEWAY_DATABA
 
 
 CAUSES: Final = [
-    ("gateway@127.0.0.1:1/whatomate", Kind.REFUSED, "Connect call failed"),
-    ("gateway@nowhere.invalid/whatomate", Kind.UNKNOWN_HOST, "[Errno -"),
-    ("gateway@{silent}/whatomate", Kind.TIMEOUT, "it took too long"),
-    ("locked:wrong@{place}/whatomate", Kind.PASSWORD, 'password authentication failed for user "locked"'),
-    ("nobody@{place}/whatomate", Kind.PASSWORD, 'role "nobody" does not exist'),
-    ("gateway@{place}/missing", Kind.NO_DATABASE, 'database "missing" does not exist'),
-    ("gateway@{place}/refusing", Kind.NO_DATABASE, "is not currently accepting connections"),
-    ("gateway@{place}/whatomate?sslmode=require", Kind.TLS, "rejected SSL upgrade"),
-    ("encrypted@{place}/whatomate", Kind.TLS, "no encryption"),
+    ("gateway@127.0.0.1:1/whatomate", FailureKind.REFUSED, "Connect call failed"),
+    ("gateway@nowhere.invalid/whatomate", FailureKind.UNKNOWN_HOST, "[Errno -"),
+    ("gateway@{silent}/whatomate", FailureKind.TIMEOUT, "it took too long"),
+    (
+        "locked:wrong@{place}/whatomate",
+        FailureKind.PASSWORD,
+        'password authentication failed for user "locked"',
+    ),
+    ("nobody@{place}/whatomate", FailureKind.PASSWORD, 'role "nobody" does not exist'),
+    ("gateway@{place}/missing", FailureKind.NO_DATABASE, 'database "missing" does not exist'),
+    ("gateway@{place}/refusing", FailureKind.NO_DATABASE, "is not currently accepting connections"),
+    ("gateway@{place}/whatomate?sslmode=require", FailureKind.TLS, "rejected SSL upgrade"),
+    ("encrypted@{place}/whatomate", FailureKind.TLS, "no encryption"),
     (
         "gateway@{place}/whatomate?sslmode=verify-full&sslrootcert=/none.pem",
-        Kind.TLS,
+        FailureKind.TLS,
         "the file of sslrootcert cannot be read: No such file or directory",
     ),
-    ("limited@{place}/whatomate", Kind.CONNECTIONS, 'too many connections for role "limited"'),
-    ("plain@{place}/private", Kind.PRIVILEGE, 'permission denied for database "private"'),
-    ("gateway@{place}/whatomate?wrong=1", Kind.PARAMETER, 'unrecognized configuration parameter "wrong"'),
-    ("plain@{place}/postgres", Kind.SCHEMA, "the database"),
+    ("limited@{place}/whatomate", FailureKind.CONNECTIONS, 'too many connections for role "limited"'),
+    ("plain@{place}/private", FailureKind.PRIVILEGE, 'permission denied for database "private"'),
+    (
+        "gateway@{place}/whatomate?wrong=1",
+        FailureKind.PARAMETER,
+        'unrecognized configuration parameter "wrong"',
+    ),
+    ("plain@{place}/postgres", FailureKind.SCHEMA, "the database"),
 ]
 
 
 @pytest.mark.parametrize(("url", "kind", "words"), CAUSES, ids=[f"{one[1]}-{one[0]}" for one in CAUSES])
 async def test_each_cause_is_named_by_commands_and_by_readyz(
     url: str,
-    kind: Kind,
+    kind: FailureKind,
     words: str,
     address: str,
     ask: Callable[..., Awaitable[Result]],
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    limit = 0.5 if kind in {Kind.TIMEOUT, Kind.CONNECTIONS} else 10  # of those two, one is waited for
+    limit = (
+        0.5 if kind in {FailureKind.TIMEOUT, FailureKind.CONNECTIONS} else 10
+    )  # of those two, one is waited for
     monkeypatch.setattr("authcore.store.migrate.CONNECT_SECONDS", limit)
     monkeypatch.setenv("GATEWAY_DATABASE_CONNECT_TIMEOUT_SECONDS", str(limit))
     with silent() as mute:
@@ -135,7 +145,7 @@ async def test_each_cause_is_named_by_commands_and_by_readyz(
         gate = await start(
             where, database={"connect_timeout_seconds": limit, "acquire_timeout_seconds": limit}
         )
-        if kind is not Kind.SCHEMA:
+        if kind is not FailureKind.SCHEMA:
             for arguments in (("migrate",), ("migrate", "--check")):
                 names(await ask(*arguments, GATEWAY_DATABASE_URL=where), kind, words)
             owner = {"GATEWAY_DATABASE_URL": f"postgresql://gateway@{address}/whatomate"}
@@ -152,7 +162,7 @@ async def test_each_cause_is_named_by_commands_and_by_readyz(
         ready = await admin(gate, "/readyz")
         checks: Any = ready.json()["checks"]
     assert ready.status == 503
-    if kind is not Kind.SCHEMA:
+    if kind is not FailureKind.SCHEMA:
         assert f"({kind})" in checks["database"]
         assert ADVICE[kind] in checks["database"]
         assert "127.0.0.1" not in checks["database"], "no address to whoever asks"
@@ -186,7 +196,7 @@ async def test_each_command_names_the_cause(
     command: tuple[str, ...], ask: Callable[..., Awaitable[Result]]
 ) -> None:
     result = await ask(*command, GATEWAY_DATABASE_URL="postgresql://gateway@127.0.0.1:1/whatomate")
-    names(result, Kind.REFUSED, "Connect call failed")
+    names(result, FailureKind.REFUSED, "Connect call failed")
     assert result.stdout == ""
 
 
@@ -214,7 +224,7 @@ async def test_a_silent_host_of_several_leaves_time_for_the_others(
                 *command, GATEWAY_DATABASE_URL=where, GATEWAY_DATABASE_ACQUIRE_TIMEOUT_SECONDS="0.1"
             )
             if frozen == "both":
-                names(result, Kind.TIMEOUT, "none of the 2 hosts answered within 1 s")
+                names(result, FailureKind.TIMEOUT, "none of the 2 hosts answered within 1 s")
             else:
                 assert result.exit_code == 0, result.stderr
 
@@ -241,10 +251,12 @@ async def test_a_database_that_takes_no_writes_is_named(
     await execute(migrated_url, f"ALTER ROLE {role} SET default_transaction_read_only = on")
     words = "in a read-only transaction"
     made = await ask("orgs", "create", "Acme", GATEWAY_DATABASE_URL=as_role(migrated_url, role))
-    names(made, Kind.READ_ONLY, words)
-    names(await ask("migrate", GATEWAY_DATABASE_URL=as_role(database_url, role)), Kind.READ_ONLY, words)
+    names(made, FailureKind.READ_ONLY, words)
+    names(
+        await ask("migrate", GATEWAY_DATABASE_URL=as_role(database_url, role)), FailureKind.READ_ONLY, words
+    )
     found = await ask("check-config", "--connect", GATEWAY_DATABASE_URL=as_role(migrated_url, role))
-    names(found, Kind.READ_ONLY, "takes no writes")
+    names(found, FailureKind.READ_ONLY, "takes no writes")
 
 
 async def test_a_lock_that_somebody_holds_is_named(
@@ -260,19 +272,19 @@ async def test_a_lock_that_somebody_holds_is_named(
     try:
         async with holder.transaction():
             await holder.execute("LOCK TABLE users, organizations")
-            names(await ask("migrate", GATEWAY_DATABASE_URL=where), Kind.LOCKED, "due to lock timeout")
+            names(await ask("migrate", GATEWAY_DATABASE_URL=where), FailureKind.LOCKED, "due to lock timeout")
             late = await ask(
                 *("orgs", "create", "Acme"),
                 GATEWAY_DATABASE_URL=where,
                 GATEWAY_DATABASE_STATEMENT_TIMEOUT_SECONDS="0.2",
             )
-            names(late, Kind.TIMEOUT, "it took too long")
+            names(late, FailureKind.TIMEOUT, "it took too long")
             await execute(migrated_url, f"ALTER ROLE {role} SET statement_timeout = '50ms'")
             stopped = await ask("orgs", "create", "Acme", GATEWAY_DATABASE_URL=where)
-            names(stopped, Kind.CANCELLED, "due to statement timeout")
+            names(stopped, FailureKind.CANCELLED, "due to statement timeout")
             await execute(migrated_url, f"ALTER ROLE {role} SET lock_timeout = '20ms'")
             stopped = await ask("orgs", "create", "Acme", GATEWAY_DATABASE_URL=where)
-            names(stopped, Kind.LOCKED, "due to lock timeout")
+            names(stopped, FailureKind.LOCKED, "due to lock timeout")
     finally:
         await holder.close()
 
@@ -281,14 +293,14 @@ async def test_a_role_to_be_granted_to_that_is_missing_is_named(
     migrated_url: str, ask: Callable[..., Awaitable[Result]]
 ) -> None:
     given = await ask("migrate", "--grant-to", "nobody_here", GATEWAY_DATABASE_URL=migrated_url)
-    names(given, Kind.NO_ROLE, 'role "nobody_here" does not exist')
+    names(given, FailureKind.NO_ROLE, 'role "nobody_here" does not exist')
 
 
 async def test_a_migration_without_the_right_to_create_is_named(
     address: str, ask: Callable[..., Awaitable[Result]]
 ) -> None:
     refused = await ask("migrate", GATEWAY_DATABASE_URL=f"postgresql://plain@{address}/postgres")
-    names(refused, Kind.PRIVILEGE, "permission denied for schema public")
+    names(refused, FailureKind.PRIVILEGE, "permission denied for schema public")
 
 
 # -- TLS -----------------------------------------------------------------------------------------------------------
@@ -330,4 +342,4 @@ async def test_a_certificate_that_does_not_hold_is_named(
         for root in (self_signed(other)[0], tmp_path / "server.crt"):  # of another maker; of another host
             for command in (("migrate",), ("check-config", "--connect")):
                 refused = await ask(*command, GATEWAY_DATABASE_URL=where.format(root))
-                names(refused, Kind.TLS, "certificate verify failed")
+                names(refused, FailureKind.TLS, "certificate verify failed")

@@ -11,7 +11,7 @@ import structlog
 
 from authcore.errors import StoreUnavailable
 from authcore.store.failures import Failure, classify
-from authcore.store.kinds import Kind
+from authcore.store.kinds import FailureKind
 from authcore.store.postgres import PostgresStore
 from gateway.assembly.watches import compare_connections
 from tests.database.gateways import value
@@ -36,7 +36,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.failures: list[Failure] = []
-        self.recoveries: list[Kind] = []
+        self.recoveries: list[FailureKind] = []
 
     def failed(self, failure: Failure) -> None:
         self.failures.append(failure)
@@ -67,7 +67,7 @@ async def test_with_fewer_connections_than_asked_for_everybody_is_answered(
     assert value(store, "connections") == value(store, "connections_allowed") == 2
     refused = value(store, "connections_refused")
     assert refused > 0
-    assert {one.kind for one in watch.failures} == {Kind.CONNECTIONS}
+    assert {one.kind for one in watch.failures} == {FailureKind.CONNECTIONS}
     assert (watch.failures[0].sqlstate, "too many connections for role" in watch.failures[0].words) == (
         "53300",
         True,
@@ -79,7 +79,7 @@ async def test_with_fewer_connections_than_asked_for_everybody_is_answered(
         return value(store, "connections_allowed") == 10
 
     await eventually(grown)
-    assert Kind.CONNECTIONS in watch.recoveries
+    assert FailureKind.CONNECTIONS in watch.recoveries
     await store.close()
 
 
@@ -99,7 +99,7 @@ async def test_every_connection_in_use_is_no_silence(migrated_url: str) -> None:
     slow = asyncio.ensure_future(pool.fetchval("SELECT pg_sleep(1)"))
     await asyncio.sleep(0.3)
     outcomes = await asyncio.gather(*(store.ping() for _ in range(5)), return_exceptions=True)
-    assert {classify(one.__cause__).kind for one in outcomes if one is not None} == {Kind.CONNECTIONS}
+    assert {classify(one.__cause__).kind for one in outcomes if one is not None} == {FailureKind.CONNECTIONS}
     await slow
     await store.ping()
     assert value(store, "circuit_opened") == 0
@@ -147,7 +147,7 @@ async def test_a_password_that_rotates_is_read_again_and_one_that_is_refused_is_
         try:
             await store.ping()
         except StoreUnavailable as outage:
-            return classify(outage.__cause__).kind is Kind.PASSWORD
+            return classify(outage.__cause__).kind is FailureKind.PASSWORD
         return False
 
     await eventually(is_refused)
@@ -155,5 +155,5 @@ async def test_a_password_that_rotates_is_read_again_and_one_that_is_refused_is_
     assert "two" not in watch.failures[-1].sentence
     secret.write_text("two")
     await store.ping()
-    assert watch.recoveries[-1] is Kind.PASSWORD
+    assert watch.recoveries[-1] is FailureKind.PASSWORD
     await store.close()

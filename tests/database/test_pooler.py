@@ -10,7 +10,7 @@ import pytest
 
 from authcore.errors import StoreUnavailable
 from authcore.store.failures import classify
-from authcore.store.kinds import Kind
+from authcore.store.kinds import FailureKind
 from authcore.store.migrate import migrate, pending
 from gateway.commands.connecting import database_findings
 from tests.config.loading import load
@@ -162,7 +162,7 @@ async def test_a_pooler_in_statement_mode_is_named_before_anybody_signs_in(
         for attempt in (migrate, pending):
             with pytest.raises(StoreUnavailable) as raised:
                 await attempt(pooled)
-            assert classify(raised.value.__cause__).kind is Kind.POOLER
+            assert classify(raised.value.__cause__).kind is FailureKind.POOLER
 
 
 async def test_migrations_by_way_of_a_pooler_are_right(

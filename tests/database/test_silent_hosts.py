@@ -12,7 +12,7 @@ import pytest
 
 from authcore.errors import StoreUnavailable
 from authcore.store.failures import HostsSilent, classify
-from authcore.store.kinds import Kind
+from authcore.store.kinds import FailureKind
 from authcore.store.migrate import migrate, pending
 from gateway.assembly.names import NameEvents
 from gateway.wire.dialler import connect
@@ -114,7 +114,7 @@ async def test_hosts_that_are_all_silent_are_an_error_that_says_so(dropping: boo
         with pytest.raises(StoreUnavailable) as caught:
             await migrate(f"{url}&connect_timeout=1")
     failure = classify(caught.value.__cause__)
-    assert failure.kind is Kind.TIMEOUT
+    assert failure.kind is FailureKind.TIMEOUT
     assert "none of the 2 hosts answered within 1 s" in failure.public
 
 
@@ -221,7 +221,7 @@ async def test_no_host_that_fits_is_a_read_only_database(pair: list[Server]) -> 
     async with road(pair[1].path) as standby, road(pair[1].path) as other:
         with pytest.raises(Exception, match="target attribute") as caught:
             await address_of(url_of([standby.port, other.port], "postgres")).open("a test")
-        assert classify(caught.value).kind is Kind.READ_ONLY
+        assert classify(caught.value).kind is FailureKind.READ_ONLY
 
 
 @pytest.mark.parametrize("dropping", [False, True], ids=["accepts", "drops"])

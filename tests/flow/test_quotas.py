@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from authcore.quotas import Kind, Period, window
+from authcore.quotas import Period, SubjectKind, window
 from tests.support.admin import count, metrics
 from tests.support.calls import ask, bearer, get, granted, is_refusal
 from tests.support.peers import Client
@@ -197,14 +197,14 @@ async def test_without_the_database_open_goes_on_and_closed_is_503(
 async def test_a_quota_that_is_changed_counts_in_running_gateways(world: World, start: Start) -> None:
     gate = await start(world.url, quotas=True, quota={**SOON, "key_month": 2})
     assert await passed(gate, by_key(world), 4) == 2
-    await world.store.set_quota(Kind.API_KEY, world.api_key_id, Period.MONTH, 5)
+    await world.store.set_quota(SubjectKind.API_KEY, world.api_key_id, Period.MONTH, 5)
 
     async def goes_on() -> bool:
         return await passed(gate, by_key(world), 1) == 1
 
     await eventually(goes_on)
     assert await passed(gate, by_key(world), 9) == 2
-    await world.store.set_quota(Kind.API_KEY, world.api_key_id, Period.MONTH, None)
+    await world.store.set_quota(SubjectKind.API_KEY, world.api_key_id, Period.MONTH, None)
     await eventually(goes_on)
     assert await passed(gate, by_key(world), 20) == 20
 

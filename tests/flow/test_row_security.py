@@ -10,7 +10,7 @@ import pytest
 
 from authcore.errors import StoreUnavailable
 from authcore.store.failures import classify
-from authcore.store.kinds import Kind
+from authcore.store.kinds import FailureKind
 from authcore.store.migrate import migrate, pending
 from authcore.store.rights import NEEDS, hidden
 from tests.support.admin import readiness
@@ -130,9 +130,9 @@ async def test_a_table_whose_rows_are_hidden_is_not_filled_by_a_migration(databa
     for attempt in (migrate, pending):
         with pytest.raises(StoreUnavailable) as raised:
             await attempt(url)
-        assert classify(raised.value.__cause__).kind is Kind.ROW_SECURITY
+        assert classify(raised.value.__cause__).kind is FailureKind.ROW_SECURITY
     store = await open_store(url)
     with pytest.raises(StoreUnavailable) as raised:
         await store.ping()
-    assert classify(raised.value.__cause__).kind is Kind.ROW_SECURITY
+    assert classify(raised.value.__cause__).kind is FailureKind.ROW_SECURITY
     await store.close()

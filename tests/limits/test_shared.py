@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from gateway.limits.buckets import Window
 from gateway.limits.limit import Limit
 from gateway.limits.redis_store import RedisStore
-from gateway.limits.shared import IDLE_SECONDS, Ask, Grant, Lease, LeaseBook
+from gateway.limits.shared import IDLE_SECONDS, Ask, Lease, LeaseBook, LeaseGrant
 from gateway.limits.shared import SharedLimit as Shared
 from tests.support.redises import redis_cluster, redis_sentinel, redis_server
 
@@ -37,14 +37,14 @@ class Store:
         self.level = self.at = 0.0
         self.counted = 0
 
-    def exchange(self, ask: Ask, now: float) -> Grant:
+    def exchange(self, ask: Ask, now: float) -> LeaseGrant:
         self.level = max(0.0, self.level - max(0.0, now - self.at) * UNITS)
         self.at = now
         self.level = min(max(0.0, self.level + ask.settled), 2 * self.burst + 1)
         units = max(0, min(ask.wanted, int(self.burst - self.level + 0.001)))
         self.level += units
         self.counted += ask.settled + units
-        return Grant(units, [self.level / UNITS])
+        return LeaseGrant(units, [self.level / UNITS])
 
 
 class Process:

@@ -7,7 +7,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from authcore.store.failures import classify
-from authcore.store.kinds import ADVICE, Kind
+from authcore.store.kinds import ADVICE, FailureKind
 from gateway.assembly.watches import StoreEvents
 
 
@@ -29,7 +29,7 @@ def test_a_failure_is_logged_once_in_a_while_and_its_end_once() -> None:
             "kind": "password",
             "sqlstate": "28P01",
             "words": 'password authentication failed for user "gw"',
-            "advice": ADVICE[Kind.PASSWORD],
+            "advice": ADVICE[FailureKind.PASSWORD],
         },
         {
             "event": "store_unavailable",
@@ -37,7 +37,7 @@ def test_a_failure_is_logged_once_in_a_while_and_its_end_once() -> None:
             "kind": "disk_full",
             "sqlstate": "53100",
             "words": "could not extend file",
-            "advice": ADVICE[Kind.DISK_FULL],
+            "advice": ADVICE[FailureKind.DISK_FULL],
         },
         {"event": "store_recovered", "log_level": "info", "kind": "password"},
     ]

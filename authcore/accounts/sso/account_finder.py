@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.accounts.sso.configured import Configured
-    from authcore.accounts.sso.identities import Identity
+    from authcore.accounts.sso.identities import ProviderIdentity
     from authcore.store.sso_rows import SsoStore
 
 _DEFAULT_ROLE: Final = "agent"
@@ -31,7 +31,7 @@ class AccountFinder:
         self._store = store
         self._takes_unproved = takes_unproved
 
-    async def find(self, configured: Configured, identity: Identity) -> UUID:
+    async def find(self, configured: Configured, identity: ProviderIdentity) -> UUID:
         """Return the user of an identity, which is bound to it from now on.
 
         Raises:
@@ -51,7 +51,7 @@ class AccountFinder:
             raise SsoAccountNotMade("a deleted account still has the e-mail")
         return user_id
 
-    async def _chosen(self, configured: Configured, identity: Identity) -> UUID | None:
+    async def _chosen(self, configured: Configured, identity: ProviderIdentity) -> UUID | None:
         accounts = await self._store.sso_accounts(identity.kind, identity.account, identity.email)
         account = choose_account(
             configured.row,
@@ -72,14 +72,14 @@ class AccountFinder:
             await self._bind(account.user_id, identity)
         return account.user_id
 
-    async def _bind(self, user_id: UUID, identity: Identity) -> None:
+    async def _bind(self, user_id: UUID, identity: ProviderIdentity) -> None:
         bound = Binding(
             user_id=user_id, provider=identity.kind, issuer=identity.issuer, account=identity.account
         )
         if not await self._store.bind_account(bound):
             raise SsoNotLinked("the account was bound to another user meanwhile")
 
-    async def _make(self, configured: Configured, identity: Identity) -> UUID | None:
+    async def _make(self, configured: Configured, identity: ProviderIdentity) -> UUID | None:
         """Make an account in the row's organization; None if the e-mail is taken by now.
 
         What a provider says that no operator has named proves the e-mail to nobody else: its organization writes that.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from authcore.accounts.sso.exchange import Client
-from authcore.accounts.sso.identities import Kind
+from authcore.accounts.sso.identities import ProviderKind
 from authcore.crypto.whatomate_secrets import SecretUnreadable, read_secret
 from authcore.errors import SsoNotConfigured
 
@@ -53,16 +53,16 @@ class ConfiguredProviders:
         self._registry = registry
         self._secret_key = secret_key
 
-    async def kinds(self) -> Sequence[Kind]:
+    async def kinds(self) -> Sequence[ProviderKind]:
         """Return the kinds of which a row is enabled.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
         found = {row.provider for row in await self._store.sso_providers()}
-        return [kind for kind in Kind if kind in found]
+        return [kind for kind in ProviderKind if kind in found]
 
-    async def of(self, kind: Kind) -> Configured:
+    async def of(self, kind: ProviderKind) -> Configured:
         """Return the provider of a kind.
 
         Raises:
@@ -77,11 +77,11 @@ class ConfiguredProviders:
     async def of_row(self, row_id: UUID) -> Configured:
         """Return the provider of a row; raises as :meth:`of`."""
         for row in await self._store.sso_providers():
-            if row.id == row_id and row.provider in set(Kind):
-                return self._configured(Kind(row.provider), row)
+            if row.id == row_id and row.provider in set(ProviderKind):
+                return self._configured(ProviderKind(row.provider), row)
         raise SsoNotConfigured("the row is no longer the enabled one of its kind")
 
-    def _configured(self, kind: Kind, row: ProviderRow) -> Configured:
+    def _configured(self, kind: ProviderKind, row: ProviderRow) -> Configured:
         if not row.client_id:
             raise SsoNotConfigured("the row has no client_id")
         try:

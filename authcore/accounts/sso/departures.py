@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from authcore.accounts.sessions import Sessions
     from authcore.accounts.sso.configured import ConfiguredProviders
-    from authcore.accounts.sso.identities import Identity, Kind
+    from authcore.accounts.sso.identities import ProviderIdentity, ProviderKind
     from authcore.accounts.sso.states import SignIn
     from authcore.store.sso_rows import SsoStore
 
@@ -52,7 +52,7 @@ class Departures:
         self,
         session_id: UUID,
         user_id: UUID,
-        identity: Identity,
+        identity: ProviderIdentity,
         sign_in: SignIn,
         now: float,
         *,
@@ -101,7 +101,7 @@ class Departures:
                 return with_query(endpoints.end_session, leaving)
         return None
 
-    async def leave(self, kind: Kind, token: str, now: float) -> int:
+    async def leave(self, kind: ProviderKind, token: str, now: float) -> int:
         """End the sessions that a logout token names, and return how many.
 
         Raises:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from authcore.accounts.sso.discovery import Endpoints
 from authcore.accounts.sso.exchange import BASIC, POST, fetch_json, fetch_object, fetch_tokens
 from authcore.accounts.sso.id_tokens import subject_of
-from authcore.accounts.sso.identities import Identity, Kind, usable_email, usable_name
+from authcore.accounts.sso.identities import ProviderIdentity, ProviderKind, usable_email, usable_name
 from authcore.accounts.sso.providers import OPENID
 from authcore.accounts.sso.urls import of_provider
 from authcore.errors import SsoIdentityRejected, TokenRejected
 from authcore.tokens.openid_claims import verified_email
 
 if TYPE_CHECKING:
-    from authcore.accounts.sso.exchange import Client, Grant
+    from authcore.accounts.sso.exchange import AuthorizationGrant, Client
     from authcore.accounts.sso.providers import Provider
     from authcore.accounts.sso.states import SignIn
     from authcore.outbound import Outbound
@@ -47,7 +47,9 @@ class GitHub:
         """Return its endpoints."""
         return self._endpoints
 
-    async def identify(self, client: Client, grant: Grant, sign_in: SignIn, now: float) -> Identity:
+    async def identify(
+        self, client: Client, grant: AuthorizationGrant, sign_in: SignIn, now: float
+    ) -> ProviderIdentity:
         """Exchange a code, and ask for the user and their e-mails."""
         del sign_in, now
         outbound, hosts = self._outbound, self._hosts
@@ -62,8 +64,8 @@ class GitHub:
         emails = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
         primary = next((one for one in emails if one.get("primary") is True), {})
         email = usable_email(primary.get("email"), is_verified=primary.get("verified") is True)
-        return Identity(
-            kind=Kind.GITHUB,
+        return ProviderIdentity(
+            kind=ProviderKind.GITHUB,
             issuer=self._url,
             account=str(number),
             email=email,
@@ -84,7 +86,7 @@ class DescribedSettings:
         trusts_email: Its e-mails count though it does not say that it verified them.
     """
 
-    kind: Kind
+    kind: ProviderKind
     endpoints: Endpoints
     hosts: frozenset[str]
     scopes: tuple[str, ...]
@@ -103,7 +105,9 @@ class DescribedProvider:
         """Return its endpoints."""
         return self._settings.endpoints
 
-    async def identify(self, client: Client, grant: Grant, sign_in: SignIn, now: float) -> Identity:
+    async def identify(
+        self, client: Client, grant: AuthorizationGrant, sign_in: SignIn, now: float
+    ) -> ProviderIdentity:
         """Exchange a code, and ask for the user."""
         del sign_in, now
         outbound, settings = self._outbound, self._settings
@@ -121,7 +125,7 @@ class DescribedProvider:
         except TokenRejected as error:
             raise SsoIdentityRejected("the user's email is no text") from error
         email = usable_email(email, is_verified=True)
-        return Identity(
+        return ProviderIdentity(
             kind=settings.kind,
             issuer=endpoints.token,
             account=account,
@@ -142,7 +146,7 @@ def facebook(
         ways=(POST,),
     )
     settings = DescribedSettings(
-        kind=Kind.FACEBOOK,
+        kind=ProviderKind.FACEBOOK,
         endpoints=endpoints,
         hosts=hosts,
         scopes=("email", "public_profile"),
@@ -162,6 +166,6 @@ def custom_by_urls(
     authorization, token, profile = (of_provider(url, hosts) for url in urls)
     endpoints = Endpoints(authorization=authorization, token=token, profile=profile, ways=(BASIC, POST))
     settings = DescribedSettings(
-        kind=Kind.CUSTOM, endpoints=endpoints, hosts=hosts, scopes=OPENID, trusts_email=trusts_email
+        kind=ProviderKind.CUSTOM, endpoints=endpoints, hosts=hosts, scopes=OPENID, trusts_email=trusts_email
     )
     return DescribedProvider(outbound, settings)

@@ -50,8 +50,14 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """What a provider sent the browser back with, and what the code was asked for with."""
+class AuthorizationGrant:
+    """Authorization code that a browser brought back, and what it is exchanged with (RFC 6749 section 4.1.3, RFC 7636).
+
+    Attributes:
+        code: The code.
+        verifier: The PKCE verifier of the sign-in.
+        callback: The callback URL that the sign-in named.
+    """
 
     code: str = field(repr=False)
     verifier: str = field(repr=False)
@@ -59,7 +65,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class ProviderTokens:
     """Tokens that a provider gave for a code.
 
     Attributes:
@@ -72,8 +78,13 @@ class Tokens:
 
 
 async def fetch_tokens(  # noqa: PLR0913, PLR0917 -- the request by its parts
-    outbound: Outbound, url: str, hosts: frozenset[str], client: Client, grant: Grant, ways: Sequence[str]
-) -> Tokens:
+    outbound: Outbound,
+    url: str,
+    hosts: frozenset[str],
+    client: Client,
+    grant: AuthorizationGrant,
+    ways: Sequence[str],
+) -> ProviderTokens:
     """Exchange a code for tokens; `ways` are those in which the provider lets the client authenticate.
 
     Raises:
@@ -96,7 +107,7 @@ async def fetch_tokens(  # noqa: PLR0913, PLR0917 -- the request by its parts
         raise SsoProviderFailed("the provider's answer has no access token to bear")
     if not isinstance(token, str) or len(token) > _MOST_TEXT:
         raise SsoProviderFailed("the provider's ID token is no text of its size")
-    return Tokens(str(access), token)
+    return ProviderTokens(str(access), token)
 
 
 async def fetch_object(
@@ -124,7 +135,7 @@ async def fetch_json(outbound: Outbound, url: str, hosts: frozenset[str], token:
 
 
 def _token_request(
-    url: str, hosts: frozenset[str], client: Client, grant: Grant, way: str
+    url: str, hosts: frozenset[str], client: Client, grant: AuthorizationGrant, way: str
 ) -> OutboundRequest:
     form = {
         "grant_type": "authorization_code",

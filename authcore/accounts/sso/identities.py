@@ -1,4 +1,4 @@
-"""Identities: what a provider says of a user who has signed in there, as far as it counts."""
+"""Provider identities: the values about a user that an identity provider vouches for, checked and shortened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from authcore.accounts.texts import acceptable_email
 from authcore.errors import EmailUnacceptable
 
 
-class Kind(StrEnum):
+class ProviderKind(StrEnum):
     """Kind of provider, as ``sso_providers.provider`` and ``users.sso_provider`` have it."""
 
     GOOGLE = "google"
@@ -25,17 +25,17 @@ class Kind(StrEnum):
 
 
 _TITLES = {
-    Kind.GOOGLE: "Google",
-    Kind.MICROSOFT: "Microsoft",
-    Kind.GITHUB: "GitHub",
-    Kind.FACEBOOK: "Facebook",
-    Kind.CUSTOM: "Custom SSO",
+    ProviderKind.GOOGLE: "Google",
+    ProviderKind.MICROSOFT: "Microsoft",
+    ProviderKind.GITHUB: "GitHub",
+    ProviderKind.FACEBOOK: "Facebook",
+    ProviderKind.CUSTOM: "Custom SSO",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """User of a provider.
+class ProviderIdentity:
+    """Identity of a user at a provider, as the provider vouches for it.
 
     Attributes:
         kind: The kind of provider.
@@ -47,7 +47,7 @@ class Identity:
         sid: The provider's session, by which it may end ours; empty if it names none.
     """
 
-    kind: Kind
+    kind: ProviderKind
     issuer: str
     account: str
     email: str | None

@@ -20,19 +20,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authcore.accounts.sso.identities import Kind
+from authcore.accounts.sso.identities import ProviderKind
 from authcore.errors import SsoDomainRefused, SsoEmailUnverified, SsoNotLinked, SsoUserUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from authcore.accounts.sso.identities import Identity
+    from authcore.accounts.sso.identities import ProviderIdentity
     from authcore.store.sso_rows import AccountRow, ProviderRow
 
 
 def choose_account(
     row: ProviderRow,
-    identity: Identity,
+    identity: ProviderIdentity,
     accounts: Sequence[AccountRow],
     *,
     is_named: bool,
@@ -74,14 +74,14 @@ def choose_account(
     found = _by_email(
         identity,
         accounts,
-        takes_bound=not (is_named and identity.kind is Kind.CUSTOM),
+        takes_bound=not (is_named and identity.kind is ProviderKind.CUSTOM),
         takes_unproved=takes_unproved,
     )
     return _spoken_for(row, found, is_named=is_named)
 
 
 def _by_email(
-    identity: Identity, accounts: Sequence[AccountRow], *, takes_bound: bool, takes_unproved: bool
+    identity: ProviderIdentity, accounts: Sequence[AccountRow], *, takes_bound: bool, takes_unproved: bool
 ) -> AccountRow:
     if len(accounts) > 1 and all(one.has_email and not one.provider_account for one in accounts):
         # Whoever registers the e-mail in another case must not keep its owner out.
@@ -121,4 +121,4 @@ def _spoken_for(row: ProviderRow, account: AccountRow, *, is_named: bool) -> Acc
 
 
 def _known(provider: str) -> str:
-    return provider if provider in set(Kind) else "another"
+    return provider if provider in set(ProviderKind) else "another"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from authcore.accounts.sso.exchange import fetch_object, fetch_tokens
 from authcore.accounts.sso.id_tokens import Expected, subject_of, verify_id_token, verify_logout_token
-from authcore.accounts.sso.identities import Identity, Kind, usable_email, usable_name
+from authcore.accounts.sso.identities import ProviderIdentity, ProviderKind, usable_email, usable_name
 from authcore.errors import SsoIdentityRejected, SsoProviderFailed, TokenRejected
 from authcore.tokens.claims import text
 from authcore.tokens.openid_claims import verified_email
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from authcore.accounts.sso.discovery import Discovery, Endpoints
-    from authcore.accounts.sso.exchange import Client, Grant, Tokens
+    from authcore.accounts.sso.exchange import AuthorizationGrant, Client, ProviderTokens
     from authcore.accounts.sso.states import SignIn
     from authcore.outbound import Outbound
 
@@ -34,7 +34,7 @@ _EDOV: Final = (True, "true", "1", 1)
 
 
 class Provider(Protocol):
-    """Identity provider, as a sign-in uses it."""
+    """Protocol of an identity provider, as a sign-in uses it."""
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -47,7 +47,9 @@ class Provider(Protocol):
             SsoProviderFailed: they cannot be had.
         """
 
-    async def identify(self, client: Client, grant: Grant, sign_in: SignIn, now: float) -> Identity:
+    async def identify(
+        self, client: Client, grant: AuthorizationGrant, sign_in: SignIn, now: float
+    ) -> ProviderIdentity:
         """Exchange a code, and return the user who signed in.
 
         Raises:
@@ -68,7 +70,7 @@ class OpenIdSettings:
         leeway_seconds: Clock skew forgiven.
     """
 
-    kind: Kind
+    kind: ProviderKind
     hosts: frozenset[str]
     trusts_email: bool = False
     tenants: frozenset[str] = frozenset()
@@ -110,7 +112,9 @@ class OpenIdProvider:
         if keys.problem:
             raise SsoProviderFailed(keys.problem)
 
-    async def identify(self, client: Client, grant: Grant, sign_in: SignIn, now: float) -> Identity:
+    async def identify(
+        self, client: Client, grant: AuthorizationGrant, sign_in: SignIn, now: float
+    ) -> ProviderIdentity:
         """Exchange a code, verify the ID token and return its user."""
         endpoints, keys = await self._discovery.current()
         hosts = self._settings.hosts
@@ -157,20 +161,20 @@ class OpenIdProvider:
         return Expected(issuer=is_issuer, client_id=client.id, leeway_seconds=self._settings.leeway_seconds)
 
     async def _described(
-        self, endpoints: Endpoints, tokens: Tokens, claims: Mapping[str, object]
+        self, endpoints: Endpoints, tokens: ProviderTokens, claims: Mapping[str, object]
     ) -> Mapping[str, object]:
         found = await fetch_object(self._outbound, endpoints.profile, self._settings.hosts, tokens.access)
         if found.get("sub") != claims["sub"]:  # OpenID Connect Core 5.3.2
             raise SsoIdentityRejected("UserInfo describes another user than the ID token")
         return found
 
-    def _identity(self, claims: Mapping[str, object], described: Mapping[str, object]) -> Identity:
+    def _identity(self, claims: Mapping[str, object], described: Mapping[str, object]) -> ProviderIdentity:
         kind = self._settings.kind
-        account = subject_of(claims, "oid" if kind is Kind.MICROSOFT else "sub")
+        account = subject_of(claims, "oid" if kind is ProviderKind.MICROSOFT else "sub")
         if not account:
             raise SsoIdentityRejected("it has no oid: the app registration has to be for accounts of tenants")
         trusted = self._settings.trusts_email or bool(self._settings.tenants)
-        if kind is Kind.MICROSOFT:
+        if kind is ProviderKind.MICROSOFT:
             # email_verified is no claim of Microsoft's: where it is there, an administrator may have mapped it.
             trusted = trusted or claims.get("xms_edov") in _EDOV
             described = {**described, "email_verified": None}
@@ -180,7 +184,7 @@ class OpenIdProvider:
         except TokenRejected as error:
             raise SsoIdentityRejected("its email or sid is no text") from error
         email = usable_email(email, is_verified=True)
-        return Identity(
+        return ProviderIdentity(
             kind=kind,
             issuer=str(claims["iss"]),
             account=account,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.accounts.sso.described_providers import GitHub, custom_by_urls, facebook
 from authcore.accounts.sso.discovery import Discovery
-from authcore.accounts.sso.identities import Kind
+from authcore.accounts.sso.identities import ProviderKind
 from authcore.accounts.sso.providers import OpenIdProvider, OpenIdSettings
 from authcore.accounts.sso.urls import hosts_of
 from authcore.errors import SsoNotConfigured, SsoProviderFailed
@@ -66,11 +66,11 @@ class Registry:
         self._outbound = outbound
         self._steady = steady
         self._options = options
-        self._made: dict[Kind, tuple[tuple[str, str, str], Provider]] = {}
+        self._made: dict[ProviderKind, tuple[tuple[str, str, str], Provider]] = {}
 
-    def is_named(self, kind: Kind) -> bool:
+    def is_named(self, kind: ProviderKind) -> bool:
         """Return whether an operator has named the provider of a kind, and no row of one organization."""
-        return kind is not Kind.CUSTOM or bool(self._options.custom_issuer)
+        return kind is not ProviderKind.CUSTOM or bool(self._options.custom_issuer)
 
     def provider(self, row: ProviderRow) -> Provider:
         """Return the provider of a row.
@@ -78,30 +78,30 @@ class Registry:
         Raises:
             SsoNotConfigured: a custom provider's row has no URLs that can be used.
         """
-        kind = Kind(row.provider)
+        kind = ProviderKind(row.provider)
         urls = (row.auth_url, row.token_url, row.profile_url)
         known = self._made.get(kind)
         if known is None or (not self.is_named(kind) and known[0] != urls):
             known = self._made[kind] = urls, self._make(kind, urls)
         return known[1]
 
-    def _make(self, kind: Kind, urls: tuple[str, str, str]) -> Provider:
+    def _make(self, kind: ProviderKind, urls: tuple[str, str, str]) -> Provider:
         options = self._options
         trusts = kind in options.trusted
         match kind:
-            case Kind.GOOGLE:
+            case ProviderKind.GOOGLE:
                 return self._openid(kind, options.google_url, frozenset(_GOOGLE))
-            case Kind.MICROSOFT:
+            case ProviderKind.MICROSOFT:
                 return self._microsoft()
-            case Kind.GITHUB:
+            case ProviderKind.GITHUB:
                 url = options.github_url
                 api = "https://api.github.com" if url == _GITHUB else f"{url}/api/v3"
                 return GitHub(self._outbound, url, api, hosts_of(url, api))
-            case Kind.FACEBOOK:
+            case ProviderKind.FACEBOOK:
                 url = options.facebook_url
                 graph = "https://graph.facebook.com" if url == _FACEBOOK else url
                 return facebook(self._outbound, url, graph, hosts_of(url, graph), trusts_email=trusts)
-            case Kind.CUSTOM:
+            case ProviderKind.CUSTOM:
                 if options.custom_issuer:
                     return self._openid(kind, options.custom_issuer, options.custom_hosts)
                 return self._custom(urls, trusts_email=trusts)
@@ -112,11 +112,13 @@ class Registry:
         where = "common" if not tenants else "organizations" if len(tenants) > 1 else next(iter(tenants))
         names = frozenset({f"{url}/{{tenantid}}/v2.0", f"{url}/{where}/v2.0"})
         graph = frozenset({"graph.microsoft.com"})
-        return self._openid(Kind.MICROSOFT, f"{url}/{where}/v2.0", graph, names=names, tenants=tenants)
+        return self._openid(
+            ProviderKind.MICROSOFT, f"{url}/{where}/v2.0", graph, names=names, tenants=tenants
+        )
 
     def _openid(
         self,
-        kind: Kind,
+        kind: ProviderKind,
         issuer: str,
         hosts: frozenset[str],
         *,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from authcore.accounts.sso.exchange import Grant
+from authcore.accounts.sso.exchange import AuthorizationGrant
 from authcore.accounts.sso.urls import with_query
 from authcore.errors import (
     NotAMember,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from authcore.accounts.sso.configured import ConfiguredProviders
     from authcore.accounts.sso.departures import Departures
     from authcore.accounts.sso.discovery import Endpoints
-    from authcore.accounts.sso.identities import Kind
+    from authcore.accounts.sso.identities import ProviderKind
     from authcore.accounts.sso.states import SignInStates
     from authcore.accounts.token_pairs import TokenPair
     from authcore.store.rows import Subject
@@ -103,7 +103,9 @@ class SingleSignOn:
         self._states = states
         self._accounts = accounts
 
-    async def begin(self, kind: Kind, callback: str, bindings: Sequence[str], now: float) -> Redirection:
+    async def begin(
+        self, kind: ProviderKind, callback: str, bindings: Sequence[str], now: float
+    ) -> Redirection:
         """Begin a sign-in; `bindings` are those that the browser has already, of other sign-ins.
 
         Raises:
@@ -129,7 +131,7 @@ class SingleSignOn:
         return Redirection(with_query(endpoints.authorization, parameters), binding)
 
     async def finish(
-        self, kind: Kind, callback: Callback, now: float, visit: Visit
+        self, kind: ProviderKind, callback: Callback, now: float, visit: Visit
     ) -> tuple[TokenPair, Subject]:
         """End a sign-in: return the tokens of the session that it begins, and whose it is.
 
@@ -152,7 +154,7 @@ class SingleSignOn:
             raise SsoDenied(f"the provider answers with {known}")
         if not callback.code:
             raise SsoParametersInvalid("the callback has neither a code nor an error")
-        grant = Grant(callback.code, sign_in.verifier, callback.url)
+        grant = AuthorizationGrant(callback.code, sign_in.verifier, callback.url)
         identity = await found.provider.identify(found.client, grant, sign_in, now)
         user_id = await self._accounts.find(found, identity)
         stays = found.stays_in

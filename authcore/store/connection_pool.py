@@ -1,16 +1,17 @@
-"""Connection pool: opens connections to an address that may move, and lends each to one at a time.
+"""Connection pool: it opens database connections to an address that may move, and lends each to one user at a time.
 
 asyncpg's own pool fails the caller when one more connection is refused, has no greatest age, and cannot tell the
 server of one connection from that of another.
 
 Laws:
 
-- What is lent is good as of :mod:`authcore.store.connections`: it leads to the server of the newest connection.
-- Every ``look_seconds`` one connection is opened in the place of the oldest: it shows where the address leads now, and
-  bounds the age of all. While the server is read-only that is every second.
-- What waits for a connection takes one that comes back or one more that is opened, whichever is first. One that is
-  refused ends nobody's waiting while there are others. Refused for their number, no more are asked for than there are,
-  and one more is tried after a pause, which grows.
+- A lent connection leads to the server of the newest connection (:mod:`authcore.store.connections`).
+- Every ``look_seconds`` a new connection replaces the oldest: it shows where the address leads now, and bounds the age
+  of all. While the server is read-only, this happens every second.
+- A waiter gets a returned connection or a new one, whichever comes first. A refused connection fails no waiter while
+  others are open.
+- After a refusal because of too many connections, the pool does not grow. After a pause it tries one more; the pause
+  grows with each refusal.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import asyncpg
 from authcore.store.address import PROGRAM
 from authcore.store.connections import Connections
 from authcore.store.failures import DRIVER_ERRORS, NoConnection, classify
-from authcore.store.kinds import Kind
+from authcore.store.kinds import FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,21 +41,22 @@ _RETRY_SECONDS: Final = 0.1
 _NAME: Final = PROGRAM
 
 
-class Lender:
-    """The connections of a process.
+class ConnectionPool:
+    """Pool of the database connections of one process.
 
     Attributes:
-        limit: How many there may be at the moment: fewer than `most` where the database refused more.
-        open: Those that are open.
-        failed: Called with each error of opening one.
-        refused: Counts connections that were refused for their number.
-        renewed: Counts connections opened in the place of an older one.
+        most: Most connections by the settings.
+        limit: Most connections at the moment: fewer than `most` if the database refused more.
+        open: The open connections.
+        failed: Called with each error of opening a connection.
+        refused: Number of connections refused because there were too many.
+        renewed: Number of connections that replaced an older one.
     """
 
     def __init__(
         self, address: Address, *, fewest: int, most: int, acquire_timeout_seconds: float, look_seconds: float
     ) -> None:
-        """At most `most` are open; idle ones are closed in the end, but for `fewest`."""
+        """Open at most `most` connections; close idle ones after a while, but keep `fewest` of them."""
         self._address = address
         self._fewest = min(fewest, most)
         self.most = self.limit = most
@@ -189,7 +191,7 @@ class Lender:
         loop = asyncio.get_running_loop()
         self._failure = (loop.time(), error.with_traceback(None))
         self.failed(error)
-        if classify(error).kind is Kind.CONNECTIONS:
+        if classify(error).kind is FailureKind.CONNECTIONS:
             self.refused += 1
             self.limit = max(1, len(self.open.every) + self._opening)
             self._grow_later()
@@ -229,7 +231,7 @@ class Lender:
         try:
             one = await self._address.open(_NAME, seconds)
         except DRIVER_ERRORS as error:
-            if classify(error).kind is not Kind.CONNECTIONS:
+            if classify(error).kind is not FailureKind.CONNECTIONS:
                 raise
         else:
             self._take_in(one)
@@ -260,7 +262,8 @@ class Lender:
             return await self._address.open(_NAME)
         except DRIVER_ERRORS as error:
             oldest = self.open.oldest()
-            if classify(error).kind is not Kind.CONNECTIONS or oldest is None or len(self.open.every) == 1:
+            is_full = classify(error).kind is FailureKind.CONNECTIONS
+            if not is_full or oldest is None or len(self.open.every) == 1:
                 raise
         self.open.free.remove(oldest)
         with suppress(*DRIVER_ERRORS):

@@ -1,4 +1,4 @@
-"""Single sign-on as the endpoints use it: the addresses that browsers see, the cookie of a sign-in, and the way out.
+"""Single sign-on flow in browsers: the URLs that they see, the cookie of a sign-in, and the URL of the sign-out.
 
 Law: a sign-in is bound to its browser by a cookie that scripts cannot read and, where cookies are secure, that no other
 host can set (``__Host-``). It is no credential: it is of use only with the provider's answer and the gateway's secret.
@@ -31,15 +31,15 @@ _COOKIE: Final = "whm_sso"
 
 
 @dataclass(frozen=True, slots=True)
-class SsoDesk:
-    """Single sign-on as the endpoints use it.
+class SsoFlow:
+    """Single sign-on flow of the endpoints.
 
     Attributes:
-        service: It.
-        origin: Where browsers find the gateway; None for the host of the request.
+        service: The single sign-on service.
+        origin: Origin of the gateway for browsers; None for the host of the request.
         base_path: What a proxy in front takes off the paths; empty where it takes nothing off.
         is_secure: Cookies are sent over https alone.
-        seconds: For so long a sign-in may be on its way.
+        seconds: Longest time of a sign-in, from its beginning to the callback.
     """
 
     service: SingleSignOn
@@ -83,15 +83,15 @@ async def end_session_url(
 
     The tokens are verified: nobody learns anything about a session that is not theirs.
     """
-    desk = services.sso
-    if desk is None:
+    flow = services.sso
+    if flow is None:
         return None
     for token in tokens:
         try:
             session_id = _session_of(services, token, now)
             if session_id is not None:
-                back = desk.url(visitor, LOGIN)
-                return await desk.service.departures.end_session_url(session_id, back)
+                back = flow.url(visitor, LOGIN)
+                return await flow.service.departures.end_session_url(session_id, back)
         except (errors.TokenRejected, errors.StoreUnavailable):
             continue
     return None

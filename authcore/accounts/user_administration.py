@@ -1,10 +1,11 @@
-"""User desk: the service for an operator's work on users, memberships and sessions, who is no user and has no session.
+"""User administration: the service by which an operator lists and changes users, memberships and sessions.
 
 Laws:
 
-- What an operator typed names exactly one user, organization or role, or nothing is done: by id; a user by e-mail,
-  an organization by slug or name, a role by name. Of several the candidates are named.
-- Running gateways hear of each change from the database, as they do of a user's own. Here nothing is cached.
+- A text that an operator typed has to name exactly one user, organization or role, else nothing is changed. It is an
+  id, the e-mail of a user, the slug or name of an organization, or the name of a role. An error lists the candidates.
+- Running gateways hear of each change from the database, as they do of a user's own. Nothing is cached here.
+- The operator is no user of the installation, and has no session.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from authcore.store.postgres import PostgresStore
 
 
-class UserDesk(Names):
-    """User desk over the store."""
+class UserAdministration(Names):
+    """User administration over the store."""
 
     def __init__(
         self,

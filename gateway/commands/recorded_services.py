@@ -1,6 +1,6 @@
-"""Services of commands: the administration service and the user desk of the operator, whose changes are recorded.
+"""Recorded services of commands: the two administration services, with an audit record after each change.
 
-Law: each method that changes something is recorded here, after it, so that no command needs to think of the trail
+Law: each method that changes something is overridden here and recorded, so that no command has to write the record
 (``tests/commands/test_audit_log.py`` compares the methods).
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from authcore.accounts.administration import Administration
-from authcore.accounts.user_desk import UserDesk
+from authcore.accounts.user_administration import UserAdministration
 from authcore.networks import network
 from authcore.quota_ledger import PERIODS
-from authcore.quotas import Kind, window
+from authcore.quotas import SubjectKind, window
 from authcore.trail import Event
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.commands.recording import CommandTrail
 
 
-class Office(Administration):
+class RecordedAdministration(Administration):
     """Administration service of the operator, who has no session; its changes are recorded."""
 
     def __init__(
@@ -165,7 +165,7 @@ class Office(Administration):
             )
         return vouched
 
-    async def set_quota(self, kind: Kind, subject: UUID, period: Period, most: int | None) -> None:
+    async def set_quota(self, kind: SubjectKind, subject: UUID, period: Period, most: int | None) -> None:
         """As ``PostgresStore.set_quota``."""
         await self._rows.set_quota(kind, subject, period, most)
         details = {"kind": kind.value, "period": period.value, "most": most}
@@ -173,7 +173,7 @@ class Office(Administration):
             Event.SET_QUOTA, target=subject, organization_id=_organization(kind, subject), details=details
         )
 
-    async def clear_quotas(self, kind: Kind, subject: UUID) -> list[Period]:
+    async def clear_quotas(self, kind: SubjectKind, subject: UUID) -> list[Period]:
         """Delete a subject's own quotas; return of which periods."""
         cleared = await self._rows.clear_quotas(kind, subject, PERIODS)
         if cleared:
@@ -192,66 +192,66 @@ class Office(Administration):
         return await self._rows.list_quotas(organization, day, month)
 
 
-def _organization(kind: Kind, subject: UUID) -> UUID | None:
-    return subject if kind is Kind.ORGANIZATION else None
+def _organization(kind: SubjectKind, subject: UUID) -> UUID | None:
+    return subject if kind is SubjectKind.ORGANIZATION else None
 
 
-class Desk(UserDesk):
-    """User desk whose changes are recorded."""
+class RecordedUserAdministration(UserAdministration):
+    """User administration whose changes are recorded."""
 
     trail: CommandTrail
 
     async def disable(self, user_id: UUID, now: float, *, even_last: bool = False) -> int:
-        """As ``UserDesk.disable``."""
+        """As ``UserAdministration.disable``."""
         ended = await super().disable(user_id, now, even_last=even_last)
         await self.trail.record(Event.DISABLE_USER, target=user_id, details={"sessions": ended})
         return ended
 
     async def enable(self, user_id: UUID) -> None:
-        """As ``UserDesk.enable``."""
+        """As ``UserAdministration.enable``."""
         await super().enable(user_id)
         await self.trail.record(Event.ENABLE_USER, target=user_id)
 
     async def set_password(self, user_id: UUID, password: str, now: float) -> int:
-        """As ``UserDesk.set_password``."""
+        """As ``UserAdministration.set_password``."""
         ended = await super().set_password(user_id, password, now)
         await self.trail.record(Event.SET_PASSWORD, target=user_id, details={"sessions": ended})
         return ended
 
     async def add_to(self, user_id: UUID, organization_id: UUID, role: str | None) -> None:
-        """As ``UserDesk.add_to``."""
+        """As ``UserAdministration.add_to``."""
         await super().add_to(user_id, organization_id, role)
         await self.trail.record(
             Event.ADD_MEMBER, target=user_id, organization_id=organization_id, details={"role": role}
         )
 
     async def remove_from(self, user_id: UUID, organization_id: UUID, *, even_last: bool = False) -> None:
-        """As ``UserDesk.remove_from``."""
+        """As ``UserAdministration.remove_from``."""
         await super().remove_from(user_id, organization_id, even_last=even_last)
         await self.trail.record(Event.REMOVE_MEMBER, target=user_id, organization_id=organization_id)
 
     async def set_role(
         self, user_id: UUID, organization_id: UUID, role: str, *, even_last: bool = False
     ) -> None:
-        """As ``UserDesk.set_role``."""
+        """As ``UserAdministration.set_role``."""
         await super().set_role(user_id, organization_id, role, even_last=even_last)
         await self.trail.record(
             Event.CHANGE_ROLE, target=user_id, organization_id=organization_id, details={"role": role}
         )
 
     async def end_session(self, session_id: UUID, now: float) -> None:
-        """As ``UserDesk.end_session``."""
+        """As ``UserAdministration.end_session``."""
         await super().end_session(session_id, now)
         await self.trail.record(Event.END_SESSION, target=session_id, session_id=session_id)
 
     async def end_sessions(self, user_id: UUID, now: float) -> int:
-        """As ``UserDesk.end_sessions``."""
+        """As ``UserAdministration.end_sessions``."""
         ended = await super().end_sessions(user_id, now)
         await self.trail.record(Event.END_SESSIONS, target=user_id, details={"sessions": ended})
         return ended
 
     async def end_provider_sessions(self, provider: str, now: float) -> int:
-        """As ``UserDesk.end_provider_sessions``."""
+        """As ``UserAdministration.end_provider_sessions``."""
         ended = await super().end_provider_sessions(provider, now)
         await self.trail.record(Event.END_SESSIONS, details={"sessions": ended, "provider": provider})
         return ended
