@@ -78,9 +78,7 @@ async def three_endpoints(
         assert (await ask(gateway, get("/x"))).status == 200
 
 
-async def test_a_client_that_waits_for_100_takes_no_endpoint_from_others(
-    start: Start, tmp_path: Path
-) -> None:
+async def test_a_client_that_waits_for_100_gets_no_endpoint_ejected(start: Start, tmp_path: Path) -> None:
     ejecting = {"ejection": {"base_seconds": 60, "failures": 2}}
     times = {"url": None, "head_timeout_seconds": 0.2}
     async with three_endpoints(start, tmp_path, ejecting, upstream=times) as gateway:
@@ -104,7 +102,7 @@ WAITING = (
         {"retry": {"try_timeout_seconds": 0.5}, "deadline_seconds": 1},
     ],
 )
-async def test_a_client_that_owes_its_body_takes_no_endpoint_from_others_by_a_policys_time(
+async def test_a_client_that_holds_its_body_back_gets_no_endpoint_ejected_by_a_policys_time(
     start: Start, tmp_path: Path, policy: dict[str, Any]
 ) -> None:
     ejecting = {"ejection": {"base_seconds": 60, "failures": 1}, **policy}

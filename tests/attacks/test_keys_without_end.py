@@ -39,7 +39,7 @@ async def test_a_key_too_many_is_refused_and_deleting_makes_no_room_for_a_day(
 
 
 @pytest.mark.parametrize(("path", "body"), [(KEYS, {"name": "x"}), (INVITATIONS, {})])
-async def test_asking_for_many_at_once_makes_no_more_than_one_by_one(
+async def test_concurrent_requests_for_keys_or_invitations_do_not_pass_the_greatest_number(
     world: World, start: Start, path: str, body: dict[str, str]
 ) -> None:
     gate = await start(world.url, keys={"per_user": 5}, invitation={"per_user": 5})

@@ -263,7 +263,7 @@ async def test_a_membership_that_begins_or_ends_counts_at_once_when_lenient(
 
 
 @pytest.mark.parametrize("by", ["token", "key"])
-async def test_organizations_that_are_ignored_evict_nobody(world: World, start: Start, by: str) -> None:
+async def test_ignored_organizations_evict_no_cached_caller(world: World, start: Start, by: str) -> None:
     gate = await start(world.url, organization_header="lenient", identity={"cache_entries": 10})
     line = f"X-API-Key: {world.api_key}" if by == "key" else bearer(world.token(world.agent))
     known = get(PATH, bearer(world.token(world.admin)))
@@ -298,7 +298,7 @@ async def decider(world: World, start: Start) -> Gateway:
 
 
 @pytest.mark.parametrize("endpoint", ["nginx", "forward", "envoy"])
-async def test_a_proxy_that_would_send_it_on_is_refused_or_has_it_removed(
+async def test_a_proxy_that_would_forward_another_organization_is_refused_or_removes_the_header(
     world: World, decider: Gateway, endpoint: str
 ) -> None:
     target, *lines = described(endpoint)
@@ -316,7 +316,7 @@ async def test_a_proxy_that_would_send_it_on_is_refused_or_has_it_removed(
 
 
 @pytest.mark.parametrize("endpoint", ["nginx/organization", "forward/organization"])
-async def test_a_proxy_that_replaces_it_is_given_the_organization_that_the_caller_acts_in(
+async def test_a_proxy_that_replaces_the_organization_header_gets_the_callers_organization(
     world: World, decider: Gateway, endpoint: str
 ) -> None:
     target, *lines = described(endpoint)
@@ -341,7 +341,9 @@ async def test_a_proxy_that_replaces_it_is_given_the_organization_that_the_calle
     assert (answer.status, answer.one("X-Organization-ID")) == (200, str(world.other))
 
 
-async def test_no_client_says_for_its_proxy_that_it_replaces_it(world: World, decider: Gateway) -> None:
+async def test_a_client_cannot_state_for_its_proxy_that_the_organization_header_is_replaced(
+    world: World, decider: Gateway
+) -> None:
     """Caddy leaves the client's query in the target of its question, and field lines may be the client's."""
     for endpoint in ("nginx", "forward"):
         target, *lines = described(endpoint)

@@ -62,7 +62,9 @@ async def switched(gate: Gateway, world: World, pair: dict[str, Any]) -> dict[st
     return await granted(gate, post("/api/auth/switch-org", body, bearer(pair["access_token"])))
 
 
-async def test_a_session_that_is_refreshed_without_end_has_so_many_rows(world: World, start: Start) -> None:
+async def test_rows_of_a_session_are_bounded_however_often_it_is_refreshed(
+    world: World, start: Start
+) -> None:
     gate = await start(world.url)
     pair = await refreshed(gate, await sign_in(gate), MOST_TOKENS + 20)
     assert await rows(world) == MOST_TOKENS
@@ -70,7 +72,7 @@ async def test_a_session_that_is_refreshed_without_end_has_so_many_rows(world: W
 
 
 @pytest.mark.parametrize("use", ["refresh", "logout"])
-async def test_a_token_used_so_long_ago_that_its_row_is_gone_ends_its_session_all_the_same(
+async def test_a_second_use_of_a_token_whose_row_was_deleted_ends_its_session(
     world: World, start: Start, use: str
 ) -> None:
     """A thief who refreshes fast must not make the owner's token a forgotten one that proves no theft."""
@@ -85,7 +87,7 @@ async def test_a_token_used_so_long_ago_that_its_row_is_gone_ends_its_session_al
     assert await lives(gate, other)
 
 
-async def test_a_session_that_is_given_tokens_beside_without_end_has_so_many_rows(
+async def test_rows_of_a_session_are_bounded_however_often_it_switches_organizations(
     world: World, start: Start
 ) -> None:
     gate = await start(world.url)
@@ -101,7 +103,9 @@ async def test_a_session_that_is_given_tokens_beside_without_end_has_so_many_row
     assert await lives(gate, await refreshed(gate, first, 1))
 
 
-async def test_tokens_that_are_used_make_way_before_those_that_are_not(world: World, start: Start) -> None:
+async def test_rows_of_used_tokens_are_deleted_before_those_of_unused_ones(
+    world: World, start: Start
+) -> None:
     """A client that sleeps in one organization goes on, however often another refreshes in another."""
     gate = await start(world.url)
     await world.accounts.administration.add_member(world.agent, world.other)

@@ -60,7 +60,7 @@ async def test_slow_uploads_of_one_network_leave_connections_to_others(
 
 
 @pytest.mark.parametrize("bound", ["requests", "endpoint_requests", "endpoint_connections"])
-async def test_slow_uploads_of_one_network_leave_room_in_the_breaker_to_others(
+async def test_slow_uploads_of_one_network_leave_half_of_the_breakers_bound_to_others(
     start: Start, upstream: Upstream, bound: str
 ) -> None:
     gate = await start(

@@ -300,7 +300,7 @@ EMAIL_CHANGES = {
 
 
 @pytest.mark.parametrize("how", EMAIL_CHANGES)
-async def test_a_foreign_issuers_stream_ends_when_its_email_leads_to_the_account_no_more(
+async def test_a_foreign_issuers_stream_ends_when_its_email_no_longer_leads_to_the_account(
     world: World, start: Start, far: Far, provider: Provider, how: str
 ) -> None:
     gate = await start(world.url, issuer=provider.settings())
@@ -315,7 +315,7 @@ async def test_a_foreign_issuers_stream_ends_when_its_email_leads_to_the_account
     is_refusal(await ask(gate, get("/api/x", line)), 401)
 
 
-async def test_a_foreign_issuers_stream_ends_with_the_key_that_signed_its_token_and_no_other_does(
+async def test_a_foreign_issuers_removed_key_ends_its_streams_and_no_others(
     world: World, start: Start, far: Far, provider: Provider
 ) -> None:
     provider.keys["second"] = generate_pem("ES256")

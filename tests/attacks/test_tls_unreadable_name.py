@@ -23,7 +23,7 @@ NAME = b"gateway.example"
 TIMES = 20
 
 
-async def test_a_name_that_is_not_ascii_is_one_event_and_no_traceback(
+async def test_a_server_name_that_is_not_ascii_is_one_event_and_no_traceback(
     tmp_path: Path, upstream: Upstream, capfd: pytest.CaptureFixture[str]
 ) -> None:
     authority, log = Authority(tmp_path), tmp_path / "log"

@@ -131,7 +131,7 @@ QUERIES = st.lists(
 @example("user=a=b")
 @example("user=a&user=")
 @given(QUERIES)
-def test_behind_the_question_mark_the_url_means_what_libpq_reads(query: str) -> None:
+def test_the_query_of_a_database_url_is_read_as_libpq_reads_it(query: str) -> None:
     meant = read_by_libpq(f"postgresql://h/d?{query}")
     try:
         found = parse(f"postgresql://h/d?{query}")
@@ -156,7 +156,7 @@ def test_behind_the_question_mark_the_url_means_what_libpq_reads(query: str) -> 
 
 
 @given(st.text("ab+%2Bcd/", min_size=1).filter(lambda text: "%" not in unquote(text)))
-def test_a_plus_is_a_plus_in_front_of_the_question_mark_too(text: str) -> None:
+def test_a_plus_before_the_query_of_a_database_url_is_a_plus(text: str) -> None:
     name = quote(unquote(text), safe="+")
     meant = read_by_libpq(f"postgresql://{name}:{name}@{name}/{name}")
     found = parse(f"postgresql://{name}:{name}@{name}/{name}")

@@ -93,7 +93,7 @@ async def test_a_key_is_stored_only_while_its_maker_may_make_it(world: World) ->
     assert await world.store.add_api_key(new(root, "api_keys:write"))
 
 
-async def test_of_keys_stored_at_once_so_many_are_as_one_may_have(world: World) -> None:
+async def test_keys_stored_at_the_same_time_do_not_pass_the_greatest_number(world: World) -> None:
     home = await world.organization()
     key = NewApiKey(
         user_id=await world.user(home),

@@ -42,7 +42,7 @@ def role(migrated_url: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", ["public", "none", "", "nobody_here"])
-async def test_rights_are_given_to_nobody_but_a_role_that_is_there(migrated_url: str, name: str) -> None:
+async def test_rights_are_granted_only_to_an_existing_role(migrated_url: str, name: str) -> None:
     before = await acl(migrated_url)
     connection = await asyncpg.connect(migrated_url)
     with pytest.raises(asyncpg.PostgresError):

@@ -296,7 +296,7 @@ async def ask_elsewhere(memory: VerdictCache, store: Store, number: int, now: fl
     return await memory.fetch(number.to_bytes(16, "big"), now, load)
 
 
-async def test_organizations_that_are_ignored_share_the_credentials_principal_and_evict_nothing() -> None:
+async def test_ignored_organizations_share_the_credentials_principal_and_evict_nothing() -> None:
     memory, store = make(cache_entries=3, refused_entries=50), Store()
     bob = await memory.fetch(b"b" * 16, 0, Store(BOB).load)
     first = await ask_elsewhere(memory, store, 1000)
@@ -318,7 +318,9 @@ async def test_organizations_that_are_ignored_share_the_credentials_principal_an
     ],
     ids=["the membership", "the organization", "the user", "everything"],
 )
-async def test_an_organization_is_ignored_until_a_row_of_the_verdict_changes(change: Change) -> None:
+async def test_an_alias_of_an_ignored_organization_is_dropped_when_a_row_of_its_verdict_changes(
+    change: Change,
+) -> None:
     memory, store = make(), Store()
     await ask_elsewhere(memory, store, 1000)
     memory.hear(change)
@@ -326,14 +328,14 @@ async def test_an_organization_is_ignored_until_a_row_of_the_verdict_changes(cha
 
 
 @pytest.mark.parametrize("gap", ["begin_gap", "end_gap"])
-async def test_in_a_gap_no_organization_is_known_to_be_ignored(gap: str) -> None:
+async def test_aliases_of_ignored_organizations_are_not_used_in_a_gap(gap: str) -> None:
     memory, store = make(), Store()
     await ask_elsewhere(memory, store, 1000)
     getattr(memory, gap)()
     assert memory.recall((1000).to_bytes(16, "big"), 1) is None
 
 
-async def test_an_organization_that_is_no_longer_ignored_has_a_principal_of_its_own() -> None:
+async def test_an_organization_that_counts_after_a_change_gets_a_principal_of_its_own() -> None:
     memory, store, there = make(), Store(), (1000).to_bytes(16, "big")
     own = await ask_elsewhere(memory, store, 1000)
     memory.hear(Change(memberships=((ADA, UUID(int=1000)),)))
@@ -344,7 +346,7 @@ async def test_an_organization_that_is_no_longer_ignored_has_a_principal_of_its_
     assert (recalled.name, own.name) == ("Ada, elsewhere", "Ada")
 
 
-async def test_in_an_outage_a_caller_whose_organization_is_ignored_goes_on_too() -> None:
+async def test_a_caller_whose_organization_is_ignored_is_served_during_an_outage_of_the_store() -> None:
     memory, store = make(stale_seconds=300), Store()
     await ask_elsewhere(memory, store, 1000)
     memory.begin_gap()

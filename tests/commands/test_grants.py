@@ -87,7 +87,7 @@ def test_printing_needs_a_role(run: Run, database_url: str) -> None:
 
 @pytest.mark.parametrize("name", ["public", "none", ""])
 @pytest.mark.parametrize("printed", [(), ("--print-grants",)])
-def test_a_word_that_is_no_role_to_postgresql_is_a_usage_error(
+def test_granting_to_a_word_that_is_no_role_is_a_usage_error(
     run: Run, database_url: str, role: str, name: str, printed: tuple[str, ...]
 ) -> None:
     result = run("migrate", "--grant-to", name, *printed, GATEWAY_DATABASE_URL=database_url)

@@ -84,7 +84,7 @@ def test_health_asks_a_name_at_each_of_its_addresses(run: Run) -> None:
     ],
     ids=str,
 )
-def test_health_judges_nothing_but_where_the_gateway_listens(
+def test_health_checks_no_setting_but_the_admin_listeners(
     run: Run, tmp_path: Path, question: tuple[str, ...], other: dict[str, str]
 ) -> None:
     (tmp_path / "half.pem").write_text("-----BEGIN CERTIFICATE-----")
@@ -99,7 +99,7 @@ def test_health_judges_nothing_but_where_the_gateway_listens(
 
 
 @pytest.mark.parametrize("place", ["file", ".env", "secrets", "a .env with a lost line"])
-def test_health_finds_the_address_wherever_a_setting_may_be(run: Run, tmp_path: Path, place: str) -> None:
+def test_health_reads_the_address_from_every_source_of_settings(run: Run, tmp_path: Path, place: str) -> None:
     (tmp_path / "secrets").mkdir()
     with admin(200) as (port, asked):
         address = f"127.0.0.1:{port}\n"
@@ -117,7 +117,7 @@ def test_health_finds_the_address_wherever_a_setting_may_be(run: Run, tmp_path: 
     assert asked == ["/livez"]
 
 
-def test_an_address_that_is_none_is_named(run: Run) -> None:
+def test_health_names_an_invalid_admin_address(run: Run) -> None:
     result = run("health", GATEWAY_ADMIN_LISTEN="8081")
     refused(result, 2, "GATEWAY_ADMIN_LISTEN: should be host:port, such as 0.0.0.0:8080, [::1]:8080 or :8080")
 

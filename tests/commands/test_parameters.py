@@ -93,7 +93,7 @@ def test_an_extreme_of_a_parameter_is_usable_or_a_usage_error(name: str) -> None
             assert value.tzinfo is UTC, text
 
 
-def test_every_command_has_been_looked_at() -> None:
+def test_every_command_has_its_parameters_tested() -> None:
     assert {"whatomate-gateway audit-log list before", "whatomate-gateway migrate grant_to"} <= set(ALL)
     assert len(ALL) > 100
 
@@ -106,7 +106,7 @@ def test_a_list_of_the_trail_between_any_moments_is_a_list(on: Run, text: str) -
 
 
 @pytest.mark.parametrize("moment", ["9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-14:00"])
-def test_what_expires_at_the_end_of_time_is_made_and_listed_or_refused(
+def test_keys_and_invitations_with_an_extreme_expiry_are_made_and_listed_or_refused(
     on: Run, user: str, organization: str, moment: str
 ) -> None:
     of_key = ("api-keys", "create", "--user", user, "--organization", organization, "--name", "ci")
@@ -120,5 +120,5 @@ def test_what_expires_at_the_end_of_time_is_made_and_listed_or_refused(
 
 
 @pytest.mark.parametrize("port", ["\u00b2", "65536", "9" * 5_000, "-1", ""])
-def test_a_port_that_is_none_is_a_usage_error(run: Run, port: str) -> None:
+def test_an_invalid_port_of_an_option_is_a_usage_error(run: Run, port: str) -> None:
     assert run("echo", "--listen", f"127.0.0.1:{port}").exit_code == 2

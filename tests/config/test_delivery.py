@@ -133,7 +133,7 @@ def test_what_is_doubtful_is_a_warning(tmp_path: Path, policy: str, warning: str
     assert any("upstream two" in text for text in found)  # nothing leads there
 
 
-def test_a_time_of_attempts_that_is_inherited_is_not_doubted(tmp_path: Path) -> None:
+def test_an_inherited_time_for_attempts_causes_no_warning(tmp_path: Path) -> None:
     plan = planned(
         tmp_path, FRAME % ("retry: {try_timeout_seconds: 2}", "failover: one", "retry: {when: off}")
     )
@@ -145,9 +145,7 @@ def test_a_time_of_attempts_that_is_inherited_is_not_doubted(tmp_path: Path) -> 
     ("url", "doubtful"),
     [("'http://one'", True), ("'http://ONE:80/'", True), ("['http://one', 'http://three']", False)],
 )
-def test_an_upstream_that_stands_in_from_the_same_place_is_doubtful(
-    tmp_path: Path, url: str, doubtful: bool
-) -> None:
+def test_a_failover_to_the_same_address_causes_a_warning(tmp_path: Path, url: str, doubtful: bool) -> None:
     text = (FRAME % ("failover: two", "pending: 1", "credential: pass")).replace('"http://two"', url)
     found = list(plan_warnings(planned(tmp_path, text), Settings.model_validate({})))
     assert any("failover: two has no other URL" in one for one in found) == doubtful
@@ -161,7 +159,9 @@ def test_an_upstream_that_stands_in_from_the_same_place_is_doubtful(
         ("statuses: [500], connect_failures: 0", False),
     ],
 )
-def test_statuses_that_eject_nobody_are_doubtful(tmp_path: Path, words: str, doubtful: bool) -> None:
+def test_ejection_statuses_without_an_effect_cause_a_warning(
+    tmp_path: Path, words: str, doubtful: bool
+) -> None:
     plan = planned(tmp_path, FRAME % (f"ejection: {{{words}}}", "failover: one", "credential: pass"))
     found = list(plan_warnings(plan, Settings.model_validate({})))
     assert any("upstream one: ejection.statuses have no effect" in one for one in found) == doubtful
@@ -176,7 +176,7 @@ def test_statuses_that_eject_nobody_are_doubtful(tmp_path: Path, words: str, dou
         ({"EJECTION_STATUSES": "500", "EJECTION_FAILURES": "0"}, "EJECTION_STATUSES"),
     ],
 )
-def test_settings_without_an_effect_are_doubtful(settings: dict[str, Any], name: str) -> None:
+def test_traffic_settings_without_an_effect_cause_a_warning(settings: dict[str, Any], name: str) -> None:
     loaded = load({**GOOD, **{f"GATEWAY_UPSTREAM_{key}": value for key, value in settings.items()}})
     ((setting, _),) = [*delivery_doubts(loaded), *ejection_doubts(loaded)]
     assert setting == f"GATEWAY_UPSTREAM_{name}"

@@ -9,7 +9,7 @@ import pytest
 
 from authcore.errors import StoreUnavailable
 from authcore.store.failures import classify
-from authcore.store.pool import ENDED
+from authcore.store.kinds import ENDED
 from tests.database.gateways import value
 from tests.support.databases import execute, fetch
 from tests.support.domain import open_store

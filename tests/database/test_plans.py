@@ -87,7 +87,7 @@ def test_a_verdict_is_one_statement(seen: Seen, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["refresh", "switch of organization"])
-def test_what_adds_a_token_reads_the_rows_of_its_family_and_no_others(seen: Seen, kind: str) -> None:
+def test_adding_a_token_reads_no_rows_of_other_families(seen: Seen, kind: str) -> None:
     read = {
         how: rows
         for looked in seen[kind].values()

@@ -161,7 +161,7 @@ async def test_refused_clients_take_nothing_from_the_upstreams_of_those_that_wer
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16"], ids=["nothing", "a handshake begun"])
-async def test_handshakes_that_never_end_take_nothing_from_the_admin_listener_and_other_clients(
+async def test_unfinished_handshakes_leave_descriptors_to_the_admin_listener_and_other_clients(
     upstream: Upstream, tmp_path: Path, sent: bytes
 ) -> None:
     authority = Authority(tmp_path)

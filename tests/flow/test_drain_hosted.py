@@ -83,7 +83,7 @@ async def test_a_stop_that_is_hurried_gives_a_hosted_request_no_time(
         await stopping
 
 
-async def test_a_stop_that_is_broken_off_says_so_while_a_hosted_request_is_at_work(
+async def test_a_stop_that_is_cancelled_raises_while_a_hosted_request_is_at_work(
     world: World, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`serve` knows by it that something did not end: stop_timed_out, and exit code 1."""

@@ -260,7 +260,7 @@ async def test_no_more_than_the_share_is_ejected(begin: Begin, nodes: list[Node]
 @pytest.mark.parametrize(
     "policy", [{"deadline_seconds": 1}, {"retry": {"when": "off", "try_timeout_seconds": 1}}]
 )
-async def test_one_that_hangs_is_ejected_where_a_policys_time_alone_ends_its_requests(
+async def test_an_endpoint_that_hangs_is_ejected_if_only_a_policys_time_ends_its_requests(
     begin: Begin, nodes: list[Node], policy: dict[str, Any]
 ) -> None:
     site = await begin(nodes, ejection={"failures": 2, **LONG}, **policy)
@@ -271,7 +271,7 @@ async def test_one_that_hangs_is_ejected_where_a_policys_time_alone_ends_its_req
     assert await site.ejections("timeout") == 1
 
 
-async def test_an_endpoint_that_had_its_request_for_less_than_half_of_the_deadline_is_not_ejected(
+async def test_an_endpoint_that_had_a_request_for_less_than_half_of_the_deadline_is_not_ejected(
     begin: Begin, nodes: list[Node]
 ) -> None:
     for node in nodes:
@@ -287,7 +287,9 @@ async def test_an_endpoint_that_had_its_request_for_less_than_half_of_the_deadli
     assert sum([await site.away(node) for node in nodes]) == 1
 
 
-async def test_a_body_that_comes_late_leaves_its_endpoint_blameless(begin: Begin, nodes: list[Node]) -> None:
+async def test_a_late_request_body_does_not_count_against_the_endpoint(
+    begin: Begin, nodes: list[Node]
+) -> None:
     site = await begin(nodes, ejection={"failures": 1, **LONG}, deadline_seconds=3)
     for node in nodes:
         node.does = "hang"

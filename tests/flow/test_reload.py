@@ -167,7 +167,7 @@ async def test_the_swap_of_a_config_map_is_a_change(start: Start, upstream: Upst
     await until(found)
 
 
-async def test_a_file_that_was_refused_for_anothers_sake_is_taken_when_that_has_come(
+async def test_a_route_file_refused_for_a_missing_authority_file_is_loaded_once_that_is_there(
     start: Start,
     upstream: Upstream,
     file: Path,
@@ -198,7 +198,7 @@ async def test_a_file_that_was_refused_for_anothers_sake_is_taken_when_that_has_
     assert (await readings(gate))["gateway_routes_reload_ok"] == 1
 
 
-async def test_a_refused_file_whose_problem_is_another_one_says_so(
+async def test_a_refused_route_file_with_a_new_problem_is_logged_again(
     start: Start, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(file, "routes: [{name: a, auth: public, match: {path: /a}}]")

@@ -335,7 +335,9 @@ async def test_a_second_upstream_stands_in_until_the_first_is_back(
         assert value(await scraped(gate), "gateway_upstream_away", upstream="first") == 0
 
 
-async def test_an_outage_that_many_requests_meet_is_one(routed: RouteFileStart, upstream: Upstream) -> None:
+async def test_an_outage_that_many_requests_meet_counts_once(
+    routed: RouteFileStart, upstream: Upstream
+) -> None:
     async with Upstream() as second:
         gate = await routed(TWO % (upstream.port, second.port))
         async with away(upstream) as returned:
@@ -380,7 +382,7 @@ async def test_a_route_has_its_own_policy_key_by_key(routed: RouteFileStart, ups
         assert all((message.one(FIELD) is not None) == (target == "/often") for message in flaky.seen)
 
 
-async def test_a_route_without_retries_has_none_for_its_upstreams_time_of_an_attempt(
+async def test_a_route_with_retries_off_repeats_nothing_despite_its_upstreams_time_for_attempts(
     routed: RouteFileStart, upstream: Upstream
 ) -> None:
     retry = "when: [503], repeat: idempotency-key, try_timeout_seconds: 0.3, backoff_seconds: 0.001"

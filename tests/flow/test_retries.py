@@ -216,7 +216,7 @@ async def test_a_post_that_takes_too_long_is_504_and_sent_once(start: Start, ups
 
 
 @pytest.mark.parametrize("when", ["off", "stale", "503"])
-async def test_off_sends_nothing_twice_though_an_attempt_may_take_only_so_long(
+async def test_retries_that_are_off_repeat_nothing_even_with_a_time_for_attempts(
     start: Start, upstream: Upstream, when: str
 ) -> None:
     upstream.script = flaky = Flaky(SILENCE)
@@ -248,7 +248,7 @@ async def test_a_body_may_take_longer_than_an_attempt(start: Start, upstream: Up
     assert [message.body for message in upstream.requests] == [b"abcd"]
 
 
-async def test_the_time_of_an_attempt_counts_again_once_the_body_is_there(
+async def test_the_time_of_an_attempt_runs_again_once_the_body_has_come(
     start: Start, upstream: Upstream
 ) -> None:
     upstream.script = flaky = Flaky(SILENCE, OK)

@@ -148,7 +148,7 @@ async def test_an_endpoint_at_its_bound_gets_no_more_and_all_at_it_are_503(
 
 @pytest.mark.parametrize("bound", ["endpoint_requests", "endpoint_connections"])
 @pytest.mark.parametrize("dead", [0, 1])
-async def test_an_endpoint_keeps_its_bound_where_it_stands_in_for_one_that_refuses(
+async def test_an_endpoint_that_replaces_one_that_refuses_keeps_its_bound(
     routed: RouteFileStart, three: list[Upstream], bound: str, dead: int
 ) -> None:
     live, *gone = three[: 1 + dead]

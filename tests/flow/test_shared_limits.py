@@ -241,7 +241,7 @@ async def test_a_limit_of_the_route_file_has_its_own_way_without_the_store(
 
 
 @pytest.mark.parametrize("store", ["there", "away", "silent"])
-async def test_a_user_who_is_refused_uses_up_nothing_of_the_network(
+async def test_a_user_refused_by_a_limit_of_their_own_uses_up_none_of_the_networks_limit(
     start: Start, server: RedisServer, tmp_path: Path, world: World, upstream: Any, store: str
 ) -> None:
     routes = tmp_path / "routes.yaml"

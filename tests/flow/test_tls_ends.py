@@ -99,7 +99,9 @@ async def test_tiny_chunks_whose_upstream_closes_at_once_arrive_whole(
             assert len((await client.response()).body) == number
 
 
-async def test_a_body_that_a_fin_alone_cuts_off_is_never_whole(start: Start, authority: Authority) -> None:
+async def test_a_close_delimited_body_over_tls_without_a_close_notify_is_never_taken_as_whole(
+    start: Start, authority: Authority
+) -> None:
     """What is read of it at the end proves nothing."""
 
     def serve(peer: socket.socket) -> None:

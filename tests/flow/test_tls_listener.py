@@ -126,7 +126,7 @@ ODD_NAMES = bytes.fromhex("3009a507a1050c03616263")
 """An ediPartyName (RFC 5280 section 4.2.1.6)."""
 
 
-async def test_a_certificate_that_can_only_be_read_in_part_lets_its_owner_in_with_that_part(
+async def test_the_owner_of_a_certificate_that_can_be_read_in_part_is_let_in(
     start: Start, authority: Authority, upstream: Upstream
 ) -> None:
     gateway = await start(
@@ -144,7 +144,7 @@ async def test_a_certificate_that_can_only_be_read_in_part_lets_its_owner_in_wit
         assert upstream.requests[-1].one(SANS) is None
 
 
-async def test_a_certificate_that_the_event_loop_cannot_read_is_a_failed_handshake_that_is_counted(
+async def test_a_certificate_that_the_event_loop_cannot_read_is_counted_as_a_failed_handshake(
     start: Start, authority: Authority
 ) -> None:
     gateway = await start(

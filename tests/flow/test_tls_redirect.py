@@ -95,7 +95,7 @@ async def test_the_challenge_of_acme_is_served_as_routes_have_it(
     assert len(upstream.requests) == 1
 
 
-async def test_connections_of_the_plain_port_are_counted_when_they_open_and_when_they_close(
+async def test_connections_of_the_redirecting_port_are_counted_as_opened_and_closed(
     redirecting: Gateway,
 ) -> None:
     def counts() -> tuple[float, ...]:
@@ -113,7 +113,7 @@ async def test_connections_of_the_plain_port_are_counted_when_they_open_and_when
             await asyncio.sleep(0.01)
 
 
-async def test_workers_share_the_plain_port(upstream: Upstream, tmp_path: Path) -> None:
+async def test_workers_share_the_redirecting_port(upstream: Upstream, tmp_path: Path) -> None:
     pair = Authority(tmp_path).issue("gateway.example")
     port = free_port()
     tls = {

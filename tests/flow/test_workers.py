@@ -108,7 +108,7 @@ async def test_workers_do_not_outlive_their_parent(upstream: Upstream) -> None:
         await gone(workers)
 
 
-async def test_workers_have_nothing_in_the_folder_of_temporary_files(
+async def test_workers_make_no_file_in_the_folder_of_temporary_files(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     """So a cleaner of such files takes nothing away, and a parent that was killed leaves nothing behind."""
@@ -166,7 +166,7 @@ async def test_a_reload_reaches_each_worker_that_has_begun_to_serve(
         assert await deaths(admin) == 0
 
 
-async def test_one_that_answers_explains_for_all(upstream: Upstream) -> None:
+async def test_explain_is_answered_by_any_worker_that_lives(upstream: Upstream) -> None:
     document = json.dumps({"method": "GET", "path": "/api/x"}).encode()
     question = (
         b"POST /explain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -182,9 +182,7 @@ async def test_one_that_answers_explains_for_all(upstream: Upstream) -> None:
             assert json.loads(answer.body)["verdict"]["status"] == 401
 
 
-async def test_while_one_hangs_the_metric_of_readiness_is_zero_as_the_page_says(
-    upstream: Upstream, world: World
-) -> None:
+async def test_the_metric_of_readiness_is_zero_while_a_worker_hangs(upstream: Upstream, world: World) -> None:
     async with serving(upstream, "--workers", "2", GATEWAY_DATABASE_URL=world.url) as (process, _, admin):
         async with asyncio.timeout(STARTING):
             while "\ngateway_ready 1.0\n" not in (await ask_admin(admin, "/metrics"))[1]:

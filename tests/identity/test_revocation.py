@@ -119,7 +119,7 @@ async def opened(client: Client, line: str) -> None:
     await asyncio.wait_for(client.reader.readuntil(b"data: 1\n\n"), PATIENCE)
 
 
-async def test_a_revocation_of_any_kind_ends_what_is_open(
+async def test_a_revocation_of_any_kind_ends_open_sockets_and_streams(
     world: World, gateways: Callable[..., Awaitable[list[Process]]], upstream: Upstream
 ) -> None:
     far = Flowing()

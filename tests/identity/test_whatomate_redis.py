@@ -253,7 +253,7 @@ class Crossing:
 
 @pytest.mark.parametrize("held", ["the write", "its answer"])
 @pytest.mark.parametrize("how", ["logout", "logout-all", "end of the session", "use of the token"])
-async def test_what_comes_while_the_id_of_a_token_is_written_leaves_nothing_good_at_whatomate(
+async def test_an_event_during_the_write_of_a_tokens_id_leaves_no_valid_token_at_whatomate(
     world: World, start: Start, server: Server, how: str, held: str
 ) -> None:
     crossing = Crossing(held)
@@ -287,7 +287,7 @@ async def test_what_comes_while_the_id_of_a_token_is_written_leaves_nothing_good
         assert server.client.keys("refresh:*") == []
 
 
-async def test_an_id_that_is_written_late_is_gone_once_its_token_was_used(
+async def test_a_tokens_id_that_is_written_late_is_deleted_once_the_token_was_used(
     world: World, start: Start, server: Server
 ) -> None:
     """The use finds no id, waits for the session's row, and meanwhile whoever issued the token writes the id."""
@@ -312,7 +312,7 @@ async def test_an_id_that_is_written_late_is_gone_once_its_token_was_used(
     assert server.has(pair["refresh_token"])
 
 
-async def test_an_id_that_could_not_be_noted_as_written_goes_with_its_session(
+async def test_a_tokens_id_whose_write_could_not_be_noted_is_deleted_with_its_session(
     gate: Gateway, server: Server, world: World
 ) -> None:
     await world.sql(
@@ -623,7 +623,7 @@ async def test_a_session_too_many_leaves_no_id_behind_whatever_began_the_newer_o
         assert server.has(after)
 
 
-async def test_a_token_that_makes_way_for_others_of_its_session_leaves_no_id_behind(
+async def test_a_token_whose_row_is_deleted_for_a_newer_one_leaves_no_id_in_redis(
     gate: Gateway, server: Server, world: World
 ) -> None:
     await world.accounts.administration.add_member(world.agent, world.other)

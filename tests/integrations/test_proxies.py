@@ -315,7 +315,7 @@ WHERE_FROM = (
 
 
 @PROXIES
-async def test_where_a_request_came_from_and_its_id_are_not_the_clients_to_say(
+async def test_a_client_behind_a_proxy_cannot_set_the_requests_origin_or_id(
     world: World, start: Start, upstream: Upstream, tmp_path: Path, proxy: str
 ) -> None:
     async def heard(gateway: int, by: Upstream, raw: bytes) -> Message:

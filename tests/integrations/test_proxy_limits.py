@@ -35,7 +35,7 @@ SELECT role.id, made.id FROM made, custom_roles role WHERE role.name = 'agent' A
 
 
 @PROXIES
-async def test_an_upload_of_some_size_reaches_the_service_as_it_comes(
+async def test_a_large_upload_is_streamed_through_each_proxy(
     world: World, start: Start, upstream: Upstream, tmp_path: Path, proxy: str
 ) -> None:
     """Nor does an upload take the place of the identity, which is long here, in the proxy's buffer."""
@@ -73,7 +73,7 @@ async def test_an_upload_of_some_size_reaches_the_service_as_it_comes(
 
 
 @PROXIES
-async def test_identity_and_credentials_of_some_length_pass(
+async def test_long_identities_and_credentials_pass_each_proxy(
     world: World, start: Start, upstream: Upstream, tmp_path: Path, proxy: str
 ) -> None:
     await world.sql(PERMISSIONS, world.home)
@@ -146,7 +146,7 @@ async def test_an_event_reaches_the_client_before_the_next_is_sent(
         await events(client.reader, 3, more)
 
 
-async def test_envoy_does_not_count_the_seconds_of_an_answer(
+async def test_the_envoy_example_sets_no_limit_on_the_length_of_an_answer(
     world: World, start: Start, upstream: Upstream, tmp_path: Path
 ) -> None:
     """Unless it is configured otherwise, it ends each at 15 seconds: before its head, and in the middle of it."""
@@ -193,7 +193,7 @@ SILENCES = {
 
 
 @pytest.mark.parametrize("file", sorted(SILENCES))
-def test_no_example_is_less_patient_with_silence_than_the_gateway(file: str) -> None:
+def test_no_examples_timeout_for_silence_is_shorter_than_the_gateways(file: str) -> None:
     text = (EXAMPLES / file).read_text(encoding="utf-8")
     for pattern in SILENCES[file]:
         found = re.findall(rf"^[^#\n]*{pattern}$", text, re.MULTILINE)

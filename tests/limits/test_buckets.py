@@ -134,7 +134,7 @@ def test_over_any_span_a_key_gets_at_most_its_burst_and_what_drained(
     steps=st.lists(st.tuples(st.integers(0, 30), st.integers(1, 3), st.booleans()), max_size=60),
     flight=st.integers(0, 100),
 )
-def test_what_is_given_back_costs_nobody_and_gains_at_most_what_drains_until_then(
+def test_units_given_back_cost_other_requests_nothing_and_gain_at_most_what_drains_meanwhile(
     window: tuple[int, int, int], steps: list[tuple[int, int, bool]], flight: int
 ) -> None:
     """Some requests are refused `flight` ticks after they took; the model counts the others alone."""

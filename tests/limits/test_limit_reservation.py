@@ -95,7 +95,9 @@ def test_a_request_takes_of_every_limit_or_of_none(
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.01, 0.25, 5.0])
-def test_what_the_network_granted_is_given_back_whole_however_long_the_verdicts_took(seconds: float) -> None:
+def test_units_of_the_networks_limit_are_given_back_whole_however_long_the_verdicts_took(
+    seconds: float,
+) -> None:
     network = Limit("net", ("network",), [Window(100, 1, 100)])
     user = Limit("each", ("user",), [Window(1, 1e9, 1)])
     route, principal = RouteLimits("r", [network, user]), caller(1)

@@ -153,7 +153,7 @@ def test_what_is_given_back_can_be_taken_again() -> None:
 
 
 @pytest.mark.parametrize("cost", [1, 3])
-def test_what_is_given_back_can_be_taken_again_before_the_store_has_answered(cost: int) -> None:
+def test_units_given_back_can_be_taken_again_before_the_store_has_answered(cost: int) -> None:
     store, one = Store(), Process(1)
     assert one.ask(5.0, 1, cost) == 1
     (under_way,) = one.book.asks(5.0)
@@ -166,7 +166,7 @@ def test_what_is_given_back_can_be_taken_again_before_the_store_has_answered(cos
 
 
 @pytest.mark.parametrize("cost", [1, 3])
-def test_what_is_given_back_can_be_taken_again_while_the_store_is_away(cost: int) -> None:
+def test_units_given_back_can_be_taken_again_while_the_store_is_away(cost: int) -> None:
     one = Process(2)
     one.book.is_away = True
     for _ in range(50):
@@ -176,7 +176,7 @@ def test_what_is_given_back_can_be_taken_again_while_the_store_is_away(cost: int
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_lease_that_is_given_back_while_the_store_is_away_is_the_lease_of_before(closed: bool) -> None:
+def test_units_of_a_lease_given_back_while_the_store_is_away_return_to_the_lease(closed: bool) -> None:
     store, one = Store(), Process(1, closed=closed)
     one.ask(5.0)
     one.exchange(store, 5.0)
@@ -369,7 +369,7 @@ NO_WRITES: Final = {
 
 
 @pytest.mark.parametrize("breaking", NO_WRITES.values(), ids=NO_WRITES)
-async def test_a_store_that_refuses_exchanges_answers_no_ping(
+async def test_a_ping_of_a_store_that_refuses_exchanges_fails(
     tmp_path: Path, breaking: tuple[str, ...]
 ) -> None:
     with redis_server(tmp_path) as server:

@@ -117,7 +117,7 @@ async def test_a_record_tells_what_a_traffic_policy_did(
     assert {"retried", "waited_ms", "failover"}.isdisjoint(plain)
 
 
-async def test_the_wait_for_an_upstream_is_no_time_of_its_own(
+async def test_the_wait_for_an_upstream_is_not_counted_as_the_upstreams_time(
     start: Start, upstream: Upstream, written: Written
 ) -> None:
     gateway = await start(upstream={"wait_seconds": 30}, log={"access": True})
@@ -136,7 +136,7 @@ async def test_the_wait_for_an_upstream_is_no_time_of_its_own(
     assert sum(phases) == pytest.approx(record["duration_ms"], abs=0.01)
 
 
-async def test_an_upstream_that_is_never_reached_has_no_time_of_its_own(
+async def test_the_wait_for_an_unreachable_upstream_is_logged_as_connecting(
     start: Start, upstream: Upstream, written: Written
 ) -> None:
     await upstream.__aexit__(None, None, None)
@@ -392,7 +392,7 @@ def test_after_a_full_disk_every_lost_line_is_counted_and_the_next_one_begins_a_
     assert b"" not in lines
 
 
-def test_a_report_of_dropped_records_that_is_cut_is_made_again() -> None:
+def test_a_report_of_dropped_records_that_was_cut_is_written_again() -> None:
     disk = Disk(0)
     writer = Writer(disk, lambda records: b"dropped %d\n" % records)
     _put_lines(writer, begin=0, end=8)
@@ -405,7 +405,7 @@ def test_a_report_of_dropped_records_that_is_cut_is_made_again() -> None:
     assert (writer.written, writer.dropped) == (8, 8)
 
 
-def test_a_pipe_that_does_not_block_and_is_full_is_waited_for() -> None:
+def test_the_log_writer_waits_for_a_full_pipe_that_does_not_block() -> None:
     class Counting(io.FileIO):
         tries = 0
 

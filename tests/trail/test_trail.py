@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.support.worlds import World
 
 
-async def test_a_record_that_comes_after_the_trail_was_closed_is_said_to_be_lost(world: World) -> None:
+async def test_a_record_after_the_close_of_the_trail_is_reported_as_lost(world: World) -> None:
     trail = Trail(world.store, time.time, to_log=False)
     trail.record(Event.SIGN_IN, Outcome.SUCCESS)
     with capture_logs() as logged:

@@ -23,7 +23,7 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_the_measure_falls_with_all_that_a_peer_takes_and_is_0_at_the_end(tmp_path: Path) -> None:
+async def test_the_untaken_measure_falls_with_every_byte_a_peer_takes_and_ends_at_0(tmp_path: Path) -> None:
     loop, authority = asyncio.get_running_loop(), Authority(tmp_path)
     made: asyncio.Future[asyncio.Transport] = loop.create_future()
 

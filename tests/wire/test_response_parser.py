@@ -57,14 +57,14 @@ def test_extensions_of_chunks_may_be_cut_anywhere(body: bytes, interim: bytes) -
     ],
 )
 @pytest.mark.parametrize("close", [b"", b"Connection: close\r\n"], ids=["", "close"])
-def test_a_head_that_is_refused_behind_an_interim_one_is_refused_for_what_it_is(
+def test_a_refused_head_behind_an_interim_one_keeps_its_own_reason(
     head: bytes, complaint: str, close: bytes
 ) -> None:
     with pytest.raises(ProtocolError, match=complaint):
         parsed(b"HTTP/1.1 103 X\r\n" + close + b"\r\n" + head)
 
 
-def test_what_was_parsed_last_is_progress_if_it_held_some_of_the_body() -> None:
+def test_bytes_are_progress_of_a_response_only_if_they_hold_some_of_its_body() -> None:
     parser = ResponseParser(KnownHeads())
     parser.expect(b"GET", upgrade=False)
     progress = []
