@@ -5,8 +5,7 @@ Laws:
 - No credential, cookie, query value or body is ever in a record: the code does not put them in. Text that looks like a
   credential all the same is masked when it is written (``redaction``).
 - The loop never waits for the reader of the log: a thread writes (``writer``), in turns with other processes that write
-  there (``turns``). What does not fit into its queue is
-  dropped and counted, and a line reports it.
+  to the same log (``turns``). Records that do not fit into its queue are dropped and counted, and a line reports it.
 """
 
 from gateway.logs.access import AccessLog, Record

@@ -1,4 +1,4 @@
-"""Send the request, relay the answer: everything of a request's path that touches the upstream.
+"""Forwarder: it sends a request to its upstream and relays the answer.
 
 Laws:
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     Reauthorize = Callable[[Exchange], Coroutine[Any, Any, bytes]]
 
 _SWITCHING: Final = 101
-_monotonic: Final = time.monotonic  # compiled, what a module holds is looked up by name each time
+_monotonic: Final = time.monotonic  # compiled, an attribute of a module is looked up by its name in each call
 _REFUSED: Final = 400
 _NO_CONTENT: Final = 204
 

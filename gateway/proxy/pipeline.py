@@ -69,8 +69,8 @@ if TYPE_CHECKING:
     from gateway.wire.inbound import Inbound
 
 CLIENT_CLOSED: Final = 499
-_monotonic: Final = time.monotonic  # compiled, what a module holds is looked up by name each time
 """Status in the log when the client left before its answer, as in nginx; never sent."""
+_monotonic: Final = time.monotonic  # compiled, an attribute of a module is looked up by its name in each call
 
 _ASTERISK: Final = b"HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"
 
@@ -206,7 +206,7 @@ class Pipeline:
     async def _host(self, exchange: Exchange, route: Route, start: bytes) -> None:
         """Have the gateway's own application answer, when there is a place for the caller's network.
 
-        Whoever had to wait for longer than the watch over streams does is judged again.
+        A caller who waited for longer than ``YOUNG_SECONDS`` is judged again.
         """
         places, parsed = route.upstream.places, exchange.parsed
         if places is None or parsed is None:

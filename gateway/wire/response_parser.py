@@ -182,9 +182,8 @@ class ResponseParser:
         elif self._is_chunked():
             start, chunks = end_of_heads(raw, self._interim + 1), ChunkLines(padded=True)
             passed = raw[:start] + chunks.scan_whole(raw, start)[0]
-            if (
-                passed != clean
-            ):  # llhttp was fed the beginning of an extension, whose white space it would refuse
+            if passed != clean:
+                # llhttp was fed the beginning of an extension, whose white space it would refuse.
                 self._begin_anew(passed)
             self._chunks = chunks
 

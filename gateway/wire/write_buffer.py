@@ -40,9 +40,8 @@ class WriteBatch:
     def __init__(self, later: Callable[[Callable[[], None]], object]) -> None:
         """`later` schedules a call for the end of the loop's present turn, as ``loop.call_soon`` does."""
         self._later = later
-        self._flush = (
-            self.flush
-        )  # made once: a bound method for each turn of the loop costs more than the call
+        # Made once: making a bound method in each turn of the loop costs more than the call.
+        self._flush = self.flush
         self._holding: list[WriteBuffer] = []
 
     def add(self, buffer: WriteBuffer) -> None:
