@@ -1,4 +1,4 @@
-"""Builder of the public listener: it fits connections and TLS handshakes to the descriptors that there may be."""
+"""Builder of the public listener: it fits the limits of connections and handshakes to the file descriptors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.wire.descriptors import RESERVE, descriptor_limit
 from gateway.wire.limits import MOST_REFUSED, ClientLimits
 from gateway.wire.listener import Listener
 from gateway.wire.proxy_protocol import REFUSED
-from gateway.wire.tls_acceptor import OF_A_HANDSHAKE
+from gateway.wire.tls_acceptor import HANDSHAKE_DESCRIPTORS
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -45,24 +45,24 @@ class Fitted(NamedTuple):
 def fitted_connections(settings: Settings) -> Fitted:
     """Return how many connections there may be; fewer than the settings where descriptors are too few.
 
-    A client has one descriptor, and so has each upstream connection and each refused connection that lingers; a TLS
-    handshake has two. Refused connections get an eighth at most, and so do handshakes; the upstreams what they may
-    have, at most half of the rest.
+    A client connection takes one descriptor, as do an upstream connection and a refused connection that lingers. A TLS
+    handshake takes two. Refused connections get at most an eighth of the descriptors, and so do handshakes. Upstream
+    connections get what their setting allows, but at most half of the rest.
     """
     wanted, limit = settings.limit.connections, descriptor_limit()
     handshakes = settings.tls.handshakes if settings.tls.cert_file else 0
     if limit is None:
         return Fitted(wanted, MOST_REFUSED, handshakes)
     upstreams, apart = settings.upstream.connections, RESERVE + settings.database.pool_max
-    enough = wanted + upstreams + MOST_REFUSED + OF_A_HANDSHAKE * handshakes + apart
+    enough = wanted + upstreams + MOST_REFUSED + HANDSHAKE_DESCRIPTORS * handshakes + apart
     room = max(limit - apart, 1)
     refused = min(MOST_REFUSED, room // _SHARE_OF_REFUSED)
-    shaking = min(handshakes, max(room // (_SHARE_OF_HANDSHAKES * OF_A_HANDSHAKE), 1))
-    room -= refused + OF_A_HANDSHAKE * shaking
+    fitting_handshakes = min(handshakes, max(room // (_SHARE_OF_HANDSHAKES * HANDSHAKE_DESCRIPTORS), 1))
+    room -= refused + HANDSHAKE_DESCRIPTORS * fitting_handshakes
     fitting = min(wanted, max(room - min(upstreams, room // 2), 1))
     for setting, asked, fitted in (
         ("GATEWAY_LIMIT_CONNECTIONS", wanted, fitting),
-        ("GATEWAY_TLS_HANDSHAKES", handshakes, shaking),
+        ("GATEWAY_TLS_HANDSHAKES", handshakes, fitting_handshakes),
     ):
         if fitted < asked:
             log.warning(
@@ -74,7 +74,7 @@ def fitted_connections(settings: Settings) -> Fitted:
                 advice=f"raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) above {enough}, or lower the "
                 "setting",
             )
-    return Fitted(fitting, refused, shaking)
+    return Fitted(fitting, refused, fitting_handshakes)
 
 
 def build_listener(

@@ -4,8 +4,8 @@ Laws:
 
 - Asking (:meth:`Limit.wait`) changes nothing; :meth:`Limit.take` takes, and :meth:`Limit.give_back` is its opposite.
   All three are synchronous: between the question and the taking nothing else can happen.
-- What is given back is given back whole, and never more than the bucket still holds. While a request waits for its
-  verdict the bucket drains as it would without it, so a key gets at most, beyond its rate, what drains in that time.
+- A request that is refused later gets all of its units back, but never more than the bucket still holds. The bucket
+  drains while the request waits for its verdict, so a key can exceed its rate by at most what drains in that time.
 - A shared store is asked by :class:`~gateway.limits.leases.Leases`, from memory as well: no request waits for it.
 """
 

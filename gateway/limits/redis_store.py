@@ -5,8 +5,8 @@ Laws:
 - An exchange takes ``timeout_seconds`` at most, with all that it takes to connect.
 - Each key is settled in one step on the server (a script), by the server's clock. Keys drain by themselves: what no
   process uses any more expires.
-- A ping proves all that an exchange takes. A full server, a replica, and a user without the right to write run a script
-  that writes nothing.
+- A ping runs the script of an exchange with a write: a full server, a replica, and a user without the right to write
+  would still run a script that only reads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _PORT: Final = 26_379
 _PROBE: Final = "gateway:limit"
 _PROBE_WINDOW: Final = (0, 0, 1, 1)
-"""Nothing settled and nothing wanted, of one window: as an exchange does, the script then reads, writes and expires."""
+"""Arguments of an exchange that settles nothing, asks for nothing and has one window."""
 _EXCHANGE: Final = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
@@ -126,10 +126,10 @@ class RedisStore:
         return [LeaseGrant(int(units), [float(owed) for owed in each]) for units, *each in answers]
 
     async def ping(self) -> None:
-        """Let the store do all that an exchange takes, on a key of no limit that expires after a second.
+        """Run an exchange, with its write, on a key that belongs to no limit and expires after a second.
 
         Raises:
-            Exception: it does not answer, or refuses a part of it, as one that takes no writes does.
+            Exception: the store does not answer, or refuses a part of the exchange, such as the write.
         """
         async with asyncio.timeout(self._timeout):
             await self._client.eval(_EXCHANGE, 1, _PROBE, *_PROBE_WINDOW)

@@ -1,10 +1,10 @@
-"""Timer of one attempt: it ends an attempt whose upstream is late, and knows since when the upstream owes the answer.
+"""Timer of one attempt: it ends an attempt whose upstream is late, and stores when the upstream had the whole request.
 
 Laws:
 
-- The time counts while the upstream has to act: while a connection to it is opened, and once it was sent the whole
-  request. It does not count while the client owes its body.
-- The time is one sum for each attempt, whatever it counted for.
+- The time runs while the gateway waits for the upstream: while a connection is opened, and once the upstream was sent
+  the whole request. It is stopped while the client still has to send its body.
+- All these times of one attempt are added up.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ class AttemptTimer:
     __slots__ = ("_begun", "_client", "_is_over", "_left", "_seconds", "_sink", "_timer", "whole_since")
 
     def __init__(self, client: DownstreamConnection, seconds: float) -> None:
-        """The request of `client` is ended when an attempt took `seconds`; with 0 no attempt is."""
+        """End the request of `client` with ``TryTimedOut`` after `seconds` of an attempt; 0 sets no limit."""
         self._client = client
         self._seconds = self._left = seconds
-        self._begun = 0.0  # when the time began to count; of no meaning while it does not
+        self._begun = 0.0  # when the time began to run, in monotonic seconds; meaningless while it is stopped
         self._is_over = True
         self._timer: asyncio.TimerHandle | None = None
         self._sink: Sink | None = None
         self.whole_since: float | None = None
 
     def begin(self) -> None:
-        """Begin the time of an attempt: it counts from now on."""
+        """Begin an attempt: its time runs from now on."""
         self.whole_since = None
         self._left = self._seconds
         self._is_over = False
         self._count()
 
     def sent(self, now: float) -> None:
-        """Note that the upstream is sent the whole request at `now`, in monotonic seconds."""
+        """Note that the upstream was sent the whole request at `now`, in monotonic seconds."""
         self.whole_since = now
 
     def towards(self, sink: Sink) -> AttemptTimer:
-        """Return what passes the rest of the body on to `sink`; until its end the time does not count."""
+        """Return a sink that passes the rest of the body on to `sink`; the time is stopped until the body ends."""
         self._sink = sink
         if self._timer is not None:
             self._left -= time.monotonic() - self._begun
@@ -66,14 +66,14 @@ class AttemptTimer:
             self._sink.body(piece)
 
     def end(self) -> None:
-        """Pass the end on; the time counts again, unless the attempt is over."""
+        """Pass the end on; the time runs again, unless the attempt is over."""
         if self._sink is not None:
             self._sink.end()
         self.whole_since = time.monotonic()
         self._count()
 
     def over(self) -> None:
-        """End the time of the attempt. What is left of the body is passed on all the same."""
+        """End the attempt's time. The rest of the body is still passed on."""
         self._stop()
         self._is_over = True
 

@@ -9,7 +9,7 @@ attempt. Laws:
   a policy. Every other one needs room in the budget, an attempt that is left, and time.
 - What let the caller in may end while the request waits: an attempt that begins later than a stream is watched is
   judged again first.
-- A deadline that passes is the endpoint's silence only if the endpoint had the whole request for half of that time.
+- A passed deadline counts as silence of the endpoint only if the endpoint had the whole request for half of it.
 - Errors of timers are thrown into the request where it waits, as a client's leaving is.
 - Whatever became of a request, it is counted out, and its timers end.
 """
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _REQUEST_TIMEOUT: Final = 408
 _LATE: Final = 0.5
-"""The share of the deadline after which an endpoint that has the whole request is late itself."""
+"""Share of the deadline for which an endpoint must have had the whole request to be late itself."""
 
 
 async def deliver(
@@ -256,7 +256,7 @@ class Attempts:
             self._delivery.breaker.end_retry()
 
     def towards(self, connection: UpstreamConnection) -> Sink:
-        """Return what the rest of the request's body is passed to, on its way to `connection`."""
+        """Return the sink for the rest of the request's body, which leads to `connection`."""
         body = self.repetition.body
         sink: Sink = connection if body is None else body.towards(connection)
         return sink if self._timer is None else self._timer.towards(sink)

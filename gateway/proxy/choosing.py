@@ -1,4 +1,4 @@
-"""Choice of an endpoint for one attempt, and the report of how the attempt went to who observes the endpoints."""
+"""Choice of the endpoint for one attempt, and the report of its outcome to the observers of the endpoints."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def observe_answer(cluster: Cluster, connection: UpstreamConnection, status: int
 def observe_fault(cluster: Cluster, connection: UpstreamConnection, fault: UpstreamFault) -> None:
     """Report how an endpoint failed an exchange.
 
-    Nothing is reported if it had merely closed a connection that was unused, or if the time was not its own: it was
-    asked whether it wants the body, or a deadline passed that began long before it had the request.
+    Three faults are not reported: a connection that the endpoint had closed while it was unused; no answer to
+    ``Expect: 100-continue``; and a deadline of which the endpoint had the whole request for less than half.
     """
     endpoint = connection.endpoint
     if endpoint is None:

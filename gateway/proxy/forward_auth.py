@@ -23,9 +23,9 @@ Laws:
   it always sets over the client's (for nginx, those that its configuration has to name).
 - A decision request that holds an identity header is refused: it does not contain what the proxy removes or
   replaces, so what it contains would reach the service. nginx, above all, cannot remove the client's headers by prefix.
-- A client's X-Organization-ID is never passed on beside another organization: the answer replaces it where the proxy
-  says, by the path that it asks, that it lets it; Envoy removes it; with the others the request is refused. The path is
-  the proxy's configuration. A field or a query could be the client's.
+- A service never gets an X-Organization-ID of the client's that differs from the organization decided on. A proxy that
+  asks at ``/organization`` replaces it by the answer's value. Envoy removes it. Other proxies would send it on, so the
+  request is refused. Only the path says this: it is configuration, while a field or a query could be the client's.
 - The described request passes the same phases as a forwarded one, with its own method and path. Its field lines, and so
   its credential, are those of the decision request.
 """
@@ -63,7 +63,7 @@ _OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _SERVER_ERROR, _UNAVAILABLE = 200,
 _TOO_MANY = 429
 _CREDENTIALS: Final = ("authorization", "x-api-key")
 _REPLACING: Final = b"/organization"
-"""What follows the path of an endpoint where the proxy replaces the client's X-Organization-ID by the answer's."""
+"""Suffix of the path by which a proxy states that it replaces the client's X-Organization-ID by the answer's."""
 
 
 class IdentityClaimed(GatewayFault):
@@ -74,7 +74,7 @@ class IdentityClaimed(GatewayFault):
 
 
 class OrganizationPassedOn(GatewayFault):
-    """The client's X-Organization-ID is not the caller's organization, and the asking proxy would send it on."""
+    """The client's X-Organization-ID differs from the caller's organization, and the proxy would send it on."""
 
     status = _FORBIDDEN
     reason = "organization_passed_on"

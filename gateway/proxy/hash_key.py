@@ -18,7 +18,7 @@ _LONGEST: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class HashKey:
-    """Which part of a request counts.
+    """Hash key of an upstream: which part of a request it is made of.
 
     Attributes:
         by: The kind of the part: a header, a cookie, the user's id, that of the organization they act in, or the

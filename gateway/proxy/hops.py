@@ -35,7 +35,7 @@ _MOST_TRIES: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One element of Forwarded: what one proxy says of the request that it received.
+    """Hop: one element of Forwarded, in which a proxy describes the request that it received.
 
     Attributes:
         node: Who sent it, as written; empty if the element does not name it.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Rule(Protocol):
-    """Rule of a route table: what a search looks for."""
+    """Rule of a route table, which a search finds."""
 
     @property
     def host(self) -> str:

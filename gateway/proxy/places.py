@@ -141,7 +141,7 @@ class Places:
         self._admit()
 
     def figures(self) -> Iterable[MetricSample]:
-        """Return what to publish."""
+        """Return the metrics to publish."""
         yield MetricSample(
             "taken", "Requests to the gateway's own endpoints that are at work.", lambda: self.taken
         )

@@ -75,7 +75,7 @@ class Repetition:
         Args:
             fault: How the attempt failed.
             connection: The connection that it was sent on; None if there was none, and nothing was sent.
-            waits: The attempt has waited for a connection by another policy, so that it is not opened again.
+            waits: The policy waits for a connection (``wait_seconds``), so opening one is not tried again here.
         """
         retry = self._retry
         if self.is_over:

@@ -2,12 +2,11 @@
 
 Laws:
 
-- A socket is closed with 4401, and a stream ended (:mod:`gateway.proxy.streams`), when its time is over, or when what
-  let it in would be refused to a new request: its session, user, membership or API key, or what else the credential
-  rests on, has ended. The database notifies changed rows, regardless of the writer; while it does not, every socket is
-  judged every second.
-- What is heard is looked up before it counts: changed rows name suspects, and one statement judges a thousand of them.
-  A storm of changes costs no statement for each.
+- A socket is closed with 4401, and a stream ended (:mod:`gateway.proxy.streams`), when its time is over, or when a new
+  request with the same credential would be refused (:mod:`authcore.store.revocation`). The database notifies changed
+  rows, regardless of the writer. While it does not, every socket is checked every second.
+- A notification only selects the sockets to check. One statement checks a thousand of them, so that a storm of changes
+  does not cost a statement each.
 - A socket is checked once right after it is registered: a change between its authentication and its registration was
   notified to no socket. A stream is registered when it has lasted for a while.
 - An outage closes nothing. Suspects remain so until the store answers.

@@ -42,7 +42,7 @@ _LONGEST_BOUNDARY: Final = 3
 
 
 class StreamEnded(GatewayFault):
-    """What let the caller in has ended, or the gateway stops, while a body flows.
+    """Error that ends a body: the caller's access has ended, or the gateway stops.
 
     Attributes:
         whole: The answer is an event stream at an event's boundary, so it may be ended by its framing.
@@ -81,7 +81,7 @@ class Streams:
 
 
 class Stream:
-    """Exchange whose body flows.
+    """Stream: an exchange whose body still flows.
 
     Attributes:
         deadline: When ``expire`` is called next; see :mod:`~gateway.wire.deadlines`.

@@ -25,11 +25,11 @@ class WaitedTooLong(UpstreamFault):
 
 
 class DeadlinePassed(UpstreamFault):
-    """The answer did not begin within the route's whole deadline. It says nothing about the endpoint."""
+    """The answer did not begin within the route's whole deadline. The endpoint is not blamed."""
 
 
 class EndpointLate(DeadlinePassed):
-    """The same, where the endpoint had the whole request for at least half of the deadline: it was silent."""
+    """The deadline passed, and the endpoint had had the whole request for at least half of it."""
 
 
 class TryTimedOut(UpstreamTimedOut):

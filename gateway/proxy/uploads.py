@@ -61,7 +61,7 @@ class Uploads:
 
 
 class Upload:
-    """One upload that counts."""
+    """Counted upload of one client network."""
 
     __slots__ = ("_inbound", "_place", "_uploads")
 
@@ -71,5 +71,5 @@ class Upload:
         self._inbound = inbound
 
     def over(self) -> None:
-        """Count it off, whatever came of it."""
+        """Count the upload off."""
         self._uploads.end(self._place, self._inbound)

@@ -4,12 +4,12 @@ Laws:
 
 - An upstream that cannot be reached, or none of whose endpoints is available, hands the request on to the next one by
   priority.
-- An endpoint at a bound of the breaker gets no request, whatever else is chosen by, and also where it takes the place
-  of one that cannot be reached.
+- An endpoint at a bound of the breaker gets no request. No balancing policy overrides this, nor does a connection to
+  another endpoint that cannot be opened.
 - If none can be reached and the policy waits, the request joins the upstream's waiting room. It leaves it when the
   upstream is reached, when its client leaves, or when a deadline passes. Its body is not read meanwhile.
-- A request's time until its first connection is its wait, whatever failed before; the upstream's own time begins then.
-- Whoever finds others waiting waits behind them, unless an idle connection proves that the upstream is there.
+- The time until a request's first connection is its wait, failed tries included. The upstream's own time begins then.
+- A request that finds others waiting queues behind them, unless an idle connection proves that the upstream is there.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class UpstreamSelection:
             if there is None or there is endpoint or not breaker.is_over(there.active):
                 self._measure(place)
                 return connection
-            # The pool led to another endpoint than the chosen one, and others had its last places meanwhile.
+            # The pool connected to another endpoint than the chosen one, and that one has no place left.
             place.pool.release(connection)
             if endpoint is None:
                 breaker.refuse(ENDPOINTS)
@@ -165,14 +165,14 @@ class UpstreamSelection:
         return self._delivery.breaker if place.terms is None else place.terms.breaker
 
     def _measure(self, place: Upstream) -> None:
-        """Note how long the request waited for its first connection, if that was not noted before."""
+        """Record how long the request waited for its first connection, once."""
         exchange = self._exchange
         if not exchange.sent:
             exchange.sent = time.monotonic()
             place.meter.waits.add(exchange.sent - exchange.decided)
 
     def over(self) -> None:
-        """Note that the request ends; if it never had a connection, it has waited for one until now."""
+        """Record the wait of a request that ends without ever having had a connection."""
         if self._has_tried:
             self._measure(self.place)
 
@@ -181,7 +181,7 @@ class UpstreamSelection:
     ) -> tuple[Endpoint | None, bool]:
         """Return the endpoint for the next attempt, and whether it has to be that one; see :func:`choose`.
 
-        It is none of `passed_over`, which were asked for and not reached.
+        It is none of `passed_over`, to which no connection could be opened.
 
         Raises:
             BreakerOpen: every endpoint has as much at work as it may have.

@@ -1,1 +1,1 @@
-"""Traffic policies: what an upstream is owed. Those that decide do no I/O and have no clock; the prober alone sends."""
+"""Traffic policies: balancing, health, retries and breakers. They do no I/O and have no clock, but for the prober."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class AvailabilityEvents(Protocol):
-    """Receiver of what happens to the endpoints of one upstream."""
+    """Receiver of events of one upstream's endpoints: ejections, returns, checks."""
 
     def ejection(self, change: Change) -> None:
         """Note that an endpoint was ejected, has returned, or was to be ejected and was not."""
@@ -103,7 +103,7 @@ class Availability:
         self._note(self.outliers.connected(name, now), now)
 
     def settle(self, now: float) -> None:
-        """Let those return whose ejections have ended."""
+        """Return endpoints to service whose ejections have ended."""
         self._note(self.outliers.settle(now), now)
 
     def checked(self, name: str, failure: str, policy: HealthPolicy, now: float) -> None:

@@ -74,7 +74,7 @@ class Breaker:
         return bool(self.endpoint_requests or self.endpoint_connections)
 
     def capacity(self, endpoints: int) -> int:
-        """Return the most requests at work, of all so many endpoints together; 0 for no bound."""
+        """Return the most requests at work at all of `endpoints` together; 0 for no bound."""
         bounds = (
             self.requests,
             self.endpoint_requests * endpoints,
@@ -96,7 +96,7 @@ class Breaker:
         return bool(most) and (active >= most or (not unused and connections >= most))
 
     def is_over(self, active: int) -> bool:
-        """Return whether `active` requests at work at an endpoint, each on its connection, are more than may be."""
+        """Return whether `active` requests at an endpoint, each on a connection, are over one of its bounds."""
         return bool(self.endpoint_requests and active > self.endpoint_requests) or bool(
             self.endpoint_connections and active > self.endpoint_connections
         )

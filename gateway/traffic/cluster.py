@@ -35,7 +35,7 @@ _SERVER_ERROR: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class BalancePolicy:
-    """How requests are shared among the endpoints of an upstream.
+    """Balancing policy of an upstream: how requests are shared among its endpoints.
 
     Attributes:
         method: ``least_requests`` or ``round_robin``.

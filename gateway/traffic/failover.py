@@ -4,8 +4,8 @@ Laws:
 
 - The first upstream that is not known to be away gets the request. If all are, they are tried by priority.
 - An upstream that could not be reached is passed over for a second, and twice as long each time, up to a minute.
-- When that time is over, one request tries it; the others pass it over until that try has ended, whatever its length.
-- One outage counts once: a failure is counted if its try began when one was due.
+- When that time is over, one request tries it; the others pass it over until that try has ended, however long it takes.
+- One outage counts once: a failure counts only if its try began at or after the moment when a try was due.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Failover:
 
     Attributes:
         back: By place, monotonic seconds until which it is passed over.
-        due: By place, monotonic seconds at which the next try is due. A failure of a try that began earlier is none.
+        due: By place, monotonic seconds at which the next try is due. Failures of earlier tries do not count.
         failures: By place, how often in a row it could not be reached.
         used: By place, how many requests it was chosen for.
     """
@@ -56,7 +56,7 @@ class Failover:
         return is_news
 
     def left(self, place: int, now: float) -> None:
-        """Note that a try has ended without a result, as its request did; the next one comes after as long a time."""
+        """Note that a try ended without a result because its request did; the next try is after the same pause."""
         is_the_try = self.back[place] > self.due[place]  # the one that the others wait for
         if self.failures[place] and is_the_try:
             self.back[place] = self.due[place] = now + self._wait(place)

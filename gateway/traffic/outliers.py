@@ -28,7 +28,7 @@ _MOST_TIMES: Final = 32
 
 
 class Cause(StrEnum):
-    """What an endpoint is ejected for."""
+    """Cause of an ejection."""
 
     CONNECT = "connect"
     RESET = "reset"
@@ -139,7 +139,7 @@ class Outliers:
         return changes
 
     def settle(self, now: float) -> list[Change]:
-        """Let those return whose ejections have ended; a clock may call this at any time."""
+        """Return endpoints to service whose ejections have ended. It may be called at any time."""
         due = [
             name for name, member in self.members.items() if member.until is not None and member.until <= now
         ]

@@ -30,7 +30,8 @@ class RetryPolicy:
         statuses: Responses with these statuses are repeated.
         attempts: Most attempts of one request, the first included.
         on_timeout: An attempt that took longer than `try_seconds` is repeated.
-        try_seconds: Longest time of one attempt, until the head of its response; 0 for no such bound.
+        try_seconds: Longest time of one attempt, without the time in which the client sends its body
+            (:mod:`gateway.proxy.attempt_timer`); 0 for no such bound.
         backoff_seconds: Bound of the first pause.
         backoff_max_seconds: Bound of any pause.
         after_seconds: Longest ``Retry-After`` that is waited for.

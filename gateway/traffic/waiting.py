@@ -1,4 +1,4 @@
-"""Waiting room before an upstream that restarts: a bounded queue of requests, whose first one tries the door.
+"""Waiting room before an upstream that restarts: a bounded queue of requests, of which the first one tries to connect.
 
 Laws:
 

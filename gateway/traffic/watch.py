@@ -86,7 +86,7 @@ class Watch:
             self.prober.follow(self._endpoints.values())
 
     def configure(self, policy: WatchPolicy) -> None:
-        """Go by other terms from now on; what is known of the endpoints is preserved."""
+        """Replace the terms; the states of the endpoints are preserved."""
         before, self._policy = self._policy, policy
         availability = self.availability
         availability.outliers.policy, availability.panic_percent = policy.ejection, policy.panic_percent
@@ -152,7 +152,7 @@ class Watch:
             self._apply()
 
     def settle(self) -> None:
-        """Let those return whose ejections have ended."""
+        """Return endpoints to service whose ejections have ended."""
         self.availability.settle(self._now())
         self._apply()
 
@@ -172,7 +172,7 @@ class Watch:
         self._apply()
 
     def _apply(self) -> None:
-        """Let the endpoints be as the availability says."""
+        """Apply the availability to the endpoints."""
         availability, slow = self.availability, self._policy.slow_start_seconds
         for name, endpoint in self._endpoints.items():
             endpoint.available = availability.is_available(name)

@@ -162,7 +162,7 @@ class End(asyncio.Protocol):
             self.peer.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Pass on what was received last, and end as by :meth:`lost`."""
+        """Pass the last received bytes on, and end as :meth:`lost` does."""
         if not self.peer.transport.is_closing():
             rest = unread(self.transport, exc)
             if rest:

@@ -1,12 +1,11 @@
-"""End of a transport, under TLS too: it is closed when its peer has taken everything, and not later than that.
+"""Graceful close of a transport, also under TLS: it ends once the peer has taken all buffered bytes.
 
-A plain transport that is closed writes out its buffer and is gone. One with TLS then waits for the peer's
-``close_notify``, and event loops have one timer for both. Below the buffer that a TLS transport measures is another,
-whose size cannot be asked for: the first may stay as it is while the peer takes what is in the second. Laws:
+A closed plain transport writes out its buffer and ends. A TLS transport then also waits for the peer's
+``close_notify``, and event loops have one timer for both. Below the buffer whose size a TLS transport reports is a
+second one, whose size is not reported: the first may not change while the peer takes bytes from the second. Laws:
 
-- A peer that takes bytes has time to take all of them. How long one may take none is decided by the transport's owner.
-- A peer that has taken everything, and answers no ``close_notify``, is dropped ``ANSWER_SECONDS`` later, or up to twice
-  that.
+- A peer that goes on taking bytes has time for all of them. The transport's owner decides how long it may take none.
+- A peer that has taken everything and sends no ``close_notify`` is dropped after ``ANSWER_SECONDS`` to twice that.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ if TYPE_CHECKING:
     from gateway.wire.deadlines import Deadlines
 
 END_SECONDS: Final = 3600.0
-"""The event loop's timer of the end of a TLS connection, which the deadlines of connections come before."""
+"""The event loop's timer for closing TLS. The deadlines of connections are shorter and decide."""
 ANSWER_SECONDS: Final = 2.0
-"""How long the peer's ``close_notify`` is waited for; data that it still sends is dropped meanwhile."""
+"""Time that the peer has to send its ``close_notify``; data that it still sends is dropped."""
 _ALL: Final = 1 << 61
 _TCP_STATE: Final = struct.Struct("=24xI92xQ16xI")
 """Linux's ``struct tcp_info``: ``tcpi_unacked``, ``tcpi_bytes_acked`` and ``tcpi_notsent_bytes``."""
@@ -33,9 +32,9 @@ _TCP_STATE: Final = struct.Struct("=24xI92xQ16xI")
 def untaken(transport: asyncio.Transport) -> int:
     """Return a number that is 0 if the peer has taken everything, and falls whenever it takes something.
 
-    Of a plain transport it is the bytes in its buffer. Of one with TLS it is no number of bytes: the buffer below it
-    can only be seen by what TCP has not sent, and by what the peer has acknowledged. Where the system does not say that
-    (it is not Linux, or no TCP), the TLS transport's own buffer counts alone.
+    For a plain transport it is the number of bytes in its buffer. For TLS it is only a measure: the lower buffer shows
+    itself by what TCP has not sent and what the peer has acknowledged. On a system that does not report these (not
+    Linux), or without TCP, only the TLS transport's own buffer counts.
     """
     size = transport.get_write_buffer_size()
     if transport.get_extra_info("ssl_object") is None:
@@ -57,7 +56,7 @@ def close(transport: asyncio.Transport, deadlines: Deadlines) -> None:
 
 
 class _Farewell:
-    """Watch over a TLS transport that is being closed.
+    """Watch over a closing TLS transport.
 
     Attributes:
         deadline: See :mod:`~gateway.wire.deadlines`.
@@ -70,7 +69,7 @@ class _Farewell:
         self.deadline: float | None = deadlines.after(ANSWER_SECONDS)
 
     def expire(self) -> None:
-        """Drop the transport if its peer had taken everything at the last look as well."""
+        """Drop the transport if its peer had taken everything now and at the last call."""
         taken = untaken(self._transport) == 0
         gone = self._transport.get_extra_info("socket") is None
         if gone or (taken and self._taken):

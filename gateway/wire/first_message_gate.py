@@ -143,7 +143,7 @@ class FirstMessageGate(asyncio.BufferedProtocol):
         end, self._end = self._end, None
         self._leave()
         if end is not None:
-            end.lost(exc)  # what it sent last was not judged, and goes nowhere
+            end.lost(exc)  # its last bytes were not judged, so they are not passed on
 
     def expire(self) -> None:
         """The message is late."""

@@ -194,7 +194,7 @@ class Inbound:
     def interim(self, head: bytes) -> None:
         """Write an interim response's head (RFC 9110 section 15.2); an HTTP/1.0 client gets none.
 
-        A 100 tells the client to send its body. Others do not: it goes on waiting, and is not late.
+        After a 100 the client has to send its body. After any other it may go on waiting, and is not late.
         """
         self._urged = self._urged or head.startswith(_CONTINUE)
         if self.head.minor == 1:

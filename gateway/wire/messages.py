@@ -30,7 +30,7 @@ FieldLine = tuple[bytes, bytes]
 
 
 class BodyKind(Enum):
-    """How the end of a body is found (section 6.3)."""
+    """Framing of a body: how its end is found (section 6.3)."""
 
     NONE = "none"
     LENGTH = "length"

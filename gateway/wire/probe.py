@@ -31,7 +31,7 @@ MOST_BODY_BYTES: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class ProbeTerms:
-    """What a probe sends, and which answers pass.
+    """Terms of a probe: the request that it sends, and the answers that pass.
 
     Attributes:
         target: The request target of the GET.
@@ -75,7 +75,7 @@ OUTCOMES: Final = ("ok", "connect", "tls", "timeout", "reset", "malformed", "sta
 
 
 class _Answer(asyncio.Protocol):
-    """Receiver of one answer, as far as it is looked at.
+    """Protocol that receives the answer of one probe and judges it.
 
     Attributes:
         judged: Set to the result.
@@ -90,7 +90,7 @@ class _Answer(asyncio.Protocol):
         self.judged: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Store the transport, to pause its reading."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:

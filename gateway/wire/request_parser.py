@@ -314,6 +314,6 @@ class RequestParser:
             self.current = None
 
     def _forget_trailers(self, head: RequestHead) -> None:
-        """Take a new parser if a trailer has ended this one: trailers decide nothing (RFC 9110 section 6.5.1)."""
+        """Make a new parser if a trailer has ended this one: trailers decide nothing (RFC 9110 section 6.5.1)."""
         if head.keep_alive and self._parser is not None and not self._parser.should_keep_alive():
             self._parser = new_parser(self)

@@ -53,7 +53,7 @@ class ResolverLimits:
 
 
 class ResolverEvents(Protocol):
-    """Receiver of what happens to names."""
+    """Receiver of events of names: new addresses, failures, recoveries."""
 
     def changed(self, name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         """Note that `name` has other addresses than before."""
@@ -66,7 +66,7 @@ class ResolverEvents(Protocol):
 
 
 class _Record:
-    """What is known about one name. Times are of the event loop's clock."""
+    """Record of one name: its addresses and lookups. Times are of the event loop's clock."""
 
     __slots__ = (
         "addresses",

@@ -7,7 +7,7 @@ Laws:
   the longest time, and one that needs two round trips is seldom the oldest.
 - No connection is accepted by a descriptor of the reserve (:mod:`gateway.wire.descriptors`).
 - A PROXY header of a trusted network comes before the handshake, in clear, and within the same deadline.
-- Who speaks HTTP to this port is answered 400 in HTTP; who speaks anything else is closed.
+- A client that speaks HTTP to this port is answered 400 in HTTP. One that speaks anything else is closed.
 - A client whose handshake fails is sent the alert that says why.
 """
 
@@ -35,8 +35,8 @@ HANDSHAKE: Final = 0x16
 """First byte of a TLS record with a handshake (RFC 8446 section 5.1)."""
 PAUSE_SECONDS: Final = 0.5
 """Pause before the next accept, where the system refused one or only the reserve of descriptors is left."""
-OF_A_HANDSHAKE: Final = 2
-"""Descriptors of a handshake: that of its connection, and one by which the alert is sent if it fails."""
+HANDSHAKE_DESCRIPTORS: Final = 2
+"""Descriptors of a handshake: that of its connection, and a duplicate by which the alert is sent if it fails."""
 _AT_ONCE: Final = 64
 _LINGER_SECONDS: Final = 1.0
 _PLAIN: Final = b'{"status":"error","message":"This port speaks TLS; use https://","data":null}'

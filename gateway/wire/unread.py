@@ -1,4 +1,4 @@
-"""Look into the buffers for what a peer sent and the event loop has not passed on: the kernel's, and the loop's of TLS.
+"""Unread bytes of a connection: those in the kernel's buffer, and those that a TLS transport has not passed on.
 
 An upstream that refuses a body answers and closes while the body still comes. Its kernel then resets the connection.
 The event loop ends a transport at the first failed write, although the answer arrived before the reset. And an upstream

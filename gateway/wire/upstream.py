@@ -320,7 +320,7 @@ class UpstreamConnection:
         self._take_last(unread(buffer.transport, exc) if buffer and self._expects_bytes() else b"", exc)
 
     def _take_last(self, rest: bytes, exc: Exception | None) -> None:
-        """Parse what was received last, by turns of the loop; then end or fail the response."""
+        """Parse the last received bytes, over several turns of the loop; then end or fail the response."""
         if (rest or self._reader.held) and self._expects_bytes():
             self.data_received(rest)
         buffer, expecting, broken = self._write_buffer, self._expects_bytes(), self._state == BROKEN
@@ -367,7 +367,7 @@ class UpstreamConnection:
         self._responses.deliver()
 
     def _advance(self, reader: ResponseParser) -> None:
-        """Change the state by what was parsed. Only progress sets the deadline anew: a trickle would never be late."""
+        """Change the state by what was parsed. Only progress renews the deadline, so that a trickle is late."""
         if reader.complete:
             self._state = UPSTREAM.after(self._state, END)
         elif reader.final is not None:
