@@ -5,7 +5,7 @@ Laws:
 - A parameter of libpq is honoured, left out as it changes nothing here, or refused by its name; none is passed to the
   server, which knows none of them. Any other parameter is a setting of the server, such as ``search_path``.
 - What follows the ``?`` wins over what stands before it, as in libpq.
-- A ``+`` is a plus everywhere: the URL is percent-encoded and is no form. A test has libpq itself read the same URLs.
+- A ``+`` is a plus everywhere: the URL is percent-encoded, not form-encoded. A test compares with libpq itself.
 - No message has a part of the URL in it but the name of a parameter: the rest may be of a password.
 """
 

@@ -39,7 +39,7 @@ class Work(StrEnum):
 
 
 class Lane(NamedTuple):
-    """In whose turn a job is done: of which client network, and of which kind of its work."""
+    """Lane of a job: the client network and the kind of work in whose turn it is done."""
 
     network: str
     work: str
@@ -50,7 +50,7 @@ OWN: Final = Lane("", Work.OWN)
 
 
 class QueueFull(Exception):
-    """There is no room for a job.
+    """The queue has no room for a job.
 
     Attributes:
         of_network: Its network has as many as one may have; else the whole is full.
@@ -62,7 +62,7 @@ class QueueFull(Exception):
 
 
 class _Network(Generic[T]):
-    """The jobs of one network: those that wait, by kind, the kind whose turn is next first; and how many run."""
+    """Jobs of one network: the waiting ones by kind, in the order of the kinds' turns, and how many run."""
 
     __slots__ = ("running", "size", "waiting")
 

@@ -33,12 +33,12 @@ def may_invite(inviter: Subject | None) -> bool:
 
 
 def lacking(inviter: Subject, granted: AbstractSet[str]) -> frozenset[str]:
-    """Return the permissions of a role that the one who would hand it out has not."""
+    """Return the permissions of a role that the inviter lacks."""
     return frozenset() if inviter.is_super_admin else frozenset(granted) - set(inviter.permissions)
 
 
 def why_no_key(key: NewApiKey, maker: Subject | None) -> AuthError:
-    """Return why a key was not stored: its maker lacks the permission by now, or something has ended."""
+    """Return the error for a key that was not stored: its maker no longer has the permission, or a credential ended."""
     is_good = maker is not None and maker.is_active and maker.may_act and not maker.is_session_over
     if maker is not None and is_good and key.permission is not None and lacking(maker, {key.permission}):
         return PermissionDenied(missing=(key.permission,))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """How a request ended; the label of its metric."""
+    """Outcome of an outbound request: the label of its metric."""
 
     OK = "ok"
     """There is a response, of any status."""

@@ -43,7 +43,7 @@ FOUNDING: Final = frozenset({AuthMethod.JWT, AuthMethod.COOKIE})
 
 @dataclass(frozen=True, slots=True)
 class ForeignProof:
-    """Proof that a foreign issuer's token made: it holds while what it rests on does.
+    """Proof by a foreign issuer's token: what its validity depends on.
 
     Attributes:
         row: The row that stands for the issuer.
@@ -85,9 +85,10 @@ class Principal:
             :mod:`authcore.identity_headers` selects a value of its own.
         own_organization_id: The credential's own organization, which has to admit the user wherever the credential
             acts; None unless another one was asked for.
-        founded_at: When a credential was issued that every sign-out of its user ends; None if none does.
+        founded_at: When a token without a session was issued, which a sign-out of all the user's sessions ends; None
+            for other credentials.
         key_fingerprint: SHA-256 of the hash that the API key was proved against; None without an API key.
-        foreign: What a foreign issuer's token rests on; None for any other credential.
+        foreign: Proof by a foreign issuer's token; None for any other credential.
     """
 
     method: AuthMethod

@@ -226,7 +226,7 @@ class QuotaLedger:
     # -- the batches -------------------------------------------------------------------------------------------------
 
     def batch(self, now: float, *, last: bool = False) -> Batch | None:
-        """Return what to settle; None if there is nothing. The batch under way comes again until it is answered.
+        """Return the next batch to settle; None if there is nothing. An unanswered batch is returned again.
 
         `last` returns every lease and asks for none.
         """

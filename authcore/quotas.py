@@ -68,7 +68,7 @@ class Place(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """One count's part in a batch.
+    """Request for one count in a batch.
 
     Attributes:
         place: The count.

@@ -13,8 +13,8 @@ class RevocationReason(StrEnum):
     MEMBERSHIP = "membership"
     """The user no longer belongs to the organization or to the credential's own one, or one of them is gone."""
     SESSION = "session"
-    """The session was ended, or is over. Or a token without one is good no more: every session of its user was ended,
-    or the e-mail that a foreign issuer's token found its account by is no longer that account's alone, and proved."""
+    """The session was ended, or is over. For a token without a session: all sessions of its user were ended, or the
+    e-mail in a foreign issuer's token no longer leads to the account, as its only one with a proved e-mail."""
     KEY = "key"
     """The API key was switched off, has expired or is gone, or its row holds another hash, user or organization. Or the
     key that signed the token is revoked, or has left the set of its issuer."""

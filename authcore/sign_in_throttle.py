@@ -53,7 +53,7 @@ _DEBTORS: Final = 10_000
 
 
 class _Debt(NamedTuple):
-    """What is to be taken back: an attempt that was counted at a moment, or with it all that it forgives."""
+    """Attempt whose count is still to be taken back; with `forgives`, earlier failures are forgiven as well."""
 
     reserved: Reserved
     at: datetime
@@ -61,7 +61,7 @@ class _Debt(NamedTuple):
 
 
 class SignInThrottle:
-    """Counts and judges."""
+    """Sign-in throttle: it counts attempts and decides when the next one may be tried."""
 
     def __init__(self, store: AttemptRows, limits: AttemptLimits | None = None) -> None:
         self._store = store

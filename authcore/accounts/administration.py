@@ -175,15 +175,15 @@ class Administration:
 
         One made with another key, `parent_id`, ends with that. It is hashed in the turn of the network of `address`.
         `session_id` is the session of the token that it is made with; without one, `founded_at` is when the token was
-        issued, POSIX seconds. What has ended once the key is hashed makes none, nor who lacks `permission` by then.
+        issued, POSIX seconds. Both, and `permission`, are checked again when the hashed key is stored.
 
         Raises:
             UserUnknown: there is no such user.
             OrganizationUnknown: there is no such organization.
             NotAMember: the user may not act there.
-            ApiKeyRevoked: the key that it is made with is good no more.
+            ApiKeyRevoked: the key that it is made with is no longer valid.
             TokenRevoked: the session is over, or the user may not act there any more.
-            PermissionDenied: the user lacks the permission by now.
+            PermissionDenied: the user no longer has the permission.
             ApiKeysExhausted: the user has as many keys there as one may have.
             Overloaded: too much password work is waiting.
             StoreUnavailable: the database does not answer.

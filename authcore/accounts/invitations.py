@@ -61,10 +61,10 @@ class Registration(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Where a newcomer is let in, and as what.
+    """Membership that a newcomer is to get.
 
     Attributes:
-        invitation: The digest of what let them in; None where everybody may.
+        invitation: The digest of the invitation that lets them in; None if registration is open.
     """
 
     organization_id: UUID
@@ -73,7 +73,7 @@ class Membership:
 
 
 class Invitations:
-    """Invites, and holds newcomers against their invitations."""
+    """Invitation service: it makes invitations, and checks registrations by them."""
 
     def __init__(
         self,
@@ -202,7 +202,7 @@ class Invitations:
     # -- let in ---------------------------------------------------------------------------------------------------
 
     async def place(self, organization_id: UUID | None, invitation: str | None, now: float) -> Membership:
-        """Return where somebody who wants to register is let in.
+        """Return the membership that a registration gets.
 
         Args:
             organization_id: Where they want to; None for wherever they are invited.
@@ -236,7 +236,7 @@ class Invitations:
         return Membership(claims.organization_id, claims.role_id, signing_digest(invitation))
 
     async def spending(self, place: Membership, email: str, now: float) -> Spend | None:
-        """Return what lets `email` in at `place` when it is used up; None where nothing is needed.
+        """Return the invitation that a registration of `email` for `place` uses up; None if it needs none.
 
         Raises:
             InvitationRejected: the invitation has been used up already, or is for another (by subclass).

@@ -6,8 +6,8 @@ Laws:
   decides by it in one statement, under the locks of the token and its family. Two refreshes at once make one pair.
 - The store holds digests, never tokens. A client that raced itself, or lost the answer, gets the same pair again, from
   a copy that was sealed under the used token. The copy is deleted when nobody may ask for it any more.
-- A second use that the table calls theft ends the family, and every token of it is refused from then on. So does the
-  use of a token that was used so many tokens ago that its row is gone.
+- A second use that the table calls theft ends the family, and every token of it is refused from then on. The second
+  use of a token whose row was deleted to bound the family ends it, too.
 - A refresh token that Whatomate issued (genuine, and without the gateway's own claim) enters a family once.
 - No token outlives its session, and no session outlives the absolute lifetime.
 - The token's organization is preserved. A user who was removed from it is signed in to their home organization, but
@@ -156,11 +156,11 @@ class Sessions:
             await self._announce(*ended)
 
     async def _announce(self, *rows: UUID) -> None:
-        """Tell of sessions that have ended, and of their user where all of the user's ended."""
+        """Notify of ended sessions, and of their user if all of the user's ended."""
         self._tell(Change(rows=rows))
 
     def figures(self) -> Iterable[MetricSample]:
-        """What to publish."""
+        """Return the metrics to publish."""
         meaning = "Sessions ended by a newer one too many."
         yield MetricSample("displaced", meaning, lambda: self._displaced, counts=True)
 
@@ -190,7 +190,7 @@ class Sessions:
         return pair
 
     async def _displace(self, jtis: Sequence[str]) -> None:
-        """Take notice of unused tokens whose rows made way for another."""
+        """Handle the ids of unused tokens whose rows were deleted for a new one; here there is nothing to do."""
 
     async def refresh(self, token: RefreshToken, now: float, visit: Visit = NOWHERE) -> TokenPair:
         """Trade a refresh token for a new pair.
@@ -398,7 +398,7 @@ class Sessions:
         return await self._store.purge_sessions(moment(now - _PURGE_GRACE_SECONDS))
 
     def _expired(self, now: float) -> datetime:
-        """Return the cut-off: a token whose ``exp`` is at or before it is accepted no more, the leeway included."""
+        """Return the cut-off: a token whose ``exp`` is at or before it is refused, the leeway included."""
         return moment(now - self._tokens.leeway_seconds)
 
     def _over(self, now: float) -> datetime:
@@ -408,7 +408,7 @@ class Sessions:
     # -- what a rotation needs ------------------------------------------------------------------------------------
 
     async def _is_reused(self, claims: RefreshClaims, now: float) -> bool:
-        """End the session of a token without a row if the row made way after its use, and return whether it did."""
+        """End the session of a token whose row was deleted after its use, and return whether that was so."""
         session, at = claims.session_id, moment(claims.issued_at or 0)
         if session is None or not await self._store.use_forgotten_token(
             claims.user_id, session, at, moment(now)

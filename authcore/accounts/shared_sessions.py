@@ -4,8 +4,8 @@ Laws:
 
 - The id of a refresh token is written to where Whatomate looks for it when the token is issued. It is used up there
   before the token is used here: of two uses at the same time on the two sides, one succeeds.
-- The token's row has the id before it is written, and the session is looked at after. So an end that comes in between
-  deletes the id, or the look does: neither leaves one behind that is good at Whatomate.
+- The id is stored in the token's row before it is written to Redis, and the session is checked after the write. If the
+  session ends in between, either its end or the check deletes the id from Redis.
 - A token whose id was written and is gone, and which no gateway has used, was used or logged out at Whatomate. It is
   refused, and no session ends for it.
 - A successor that Whatomate has used counts as used. A second use of the token before it is theft after the grace.
@@ -119,7 +119,7 @@ class SharedSessions(Sessions):
             if taken is Taken.TAKEN:  # the token was not used after all
                 await self._write(digest_of(token), claims, int(claims.expires_at - now))
             raise
-        if taken is not Taken.TAKEN:  # whoever issued it may have written its id since
+        if taken is not Taken.TAKEN:  # the issuing process may have written its id since
             await self._counterpart.drop([claims.jti])
         await self._publish(pair, now)
         return pair
@@ -158,13 +158,13 @@ class SharedSessions(Sessions):
             await self._write(digest, claims, pair.refresh_expires_in)
 
     async def _write(self, digest: bytes, claims: RefreshClaims, seconds: int) -> None:
-        """Write the id of a token, for so many seconds; delete it again if the token's session is over by then."""
+        """Write the id of a token to Redis for `seconds`; delete it again if its session has ended meanwhile."""
         if not await self._counterpart.add(claims.jti, claims.user_id, seconds):
             return
         try:
             is_good = await self._store.mark_published(digest, claims.jti)
         except StoreUnavailable:
-            return  # its row has the id all the same: what ends the session will find it
+            return  # the id is in the token's row, so the end of the session deletes it
         if not is_good:
             await self._counterpart.drop([claims.jti])
 

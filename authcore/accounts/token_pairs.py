@@ -70,8 +70,8 @@ class TokenPairs:
         Args:
             tokens: Issues tokens.
             session_seconds: The absolute lifetime of a session.
-            is_offering: The ids of refresh tokens are to be written for a Whatomate server. It knows of no end of what
-                is refreshed, so a token with such an end is none of them.
+            is_offering: The ids of refresh tokens are to be written for a Whatomate server. Tokens with an end of all
+                that is refreshed (``until``) are left out: Whatomate would not enforce it.
         """
         self._tokens = tokens
         self._session_seconds = session_seconds

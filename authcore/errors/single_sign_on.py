@@ -1,4 +1,4 @@
-"""Errors of single sign-on: why somebody who comes from an identity provider is not signed in.
+"""Errors of single sign-on: the reasons for which a user of an identity provider is not signed in.
 
 Their messages are those that Whatomate's login page shows for the same cases, as far as Whatomate has the case.
 """

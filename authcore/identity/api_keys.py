@@ -59,7 +59,7 @@ def parse(key: bytes) -> bytes:
 
 
 def prefixes(key: bytes) -> tuple[str, str]:
-    """Return what a row may keep as the prefix of `key`: today's 16 characters, and the 8 of older rows."""
+    """Return the prefixes of `key` that its row may have: 16 characters, or the 8 of older rows."""
     text = key[len(PREFIX) :].decode("ascii")
     return text[:16], text[:8]
 
@@ -156,7 +156,7 @@ class ApiKeys:
             done.exception()  # retrieved here: nobody may be waiting any more
 
     def figures(self) -> Iterable[MetricSample]:
-        """What to publish."""
+        """Return the metrics to publish."""
         yield MetricSample("proving", "Keys that bcrypt is proving.", lambda: len(self._proving))
         yield MetricSample(
             "proofs", "Keys that bcrypt has proved or refuted.", lambda: self._proofs, counts=True
@@ -214,6 +214,6 @@ class LastUsed:
         return len(used)
 
     def figures(self) -> Iterable[MetricSample]:
-        """What to publish."""
+        """Return the metrics to publish."""
         yield MetricSample("waiting", "Keys whose last use is still to be written.", lambda: len(self._used))
         yield MetricSample("written", "Last uses written.", lambda: self._written, counts=True)

@@ -7,8 +7,7 @@ Laws:
 - A ticket opens one connection, once, across all replicas. It is used up in the store after every other check has
   passed, and neither its verdict nor its principal is cached.
 - A cached principal is never used past the end of its credential, by the second, nor past the cache's time.
-- An organization that was asked for and ignored makes no principal of its own: one stands for the credential, however
-  many are asked for.
+- An organization that is asked for and ignored gets no principal of its own: the credential has one for all of them.
 - An outage of the store is ``StoreUnavailable``, never a verdict, and is not cached. A principal cached before may
   stand in for the store's answer, and is then marked as stale.
 """

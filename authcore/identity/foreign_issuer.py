@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapped:
-    """How its tokens are read.
+    """Mapping of a foreign issuer's tokens onto users: the claims that are read, and the rules.
 
     Attributes:
         issuer: ``iss``.
@@ -81,7 +81,7 @@ class ForeignUser:
 
 
 class Users(Protocol):
-    """Where users are found."""
+    """Store of the look-up of foreign users."""
 
     async def home(self, user_id: UUID) -> UUID | None:
         """Return the organization a user lands in."""
@@ -165,7 +165,7 @@ class ForeignIssuer:
         return email
 
     async def find(self, user: ForeignUser) -> AccessClaims:
-        """Return what a token of ours would say of them.
+        """Return the claims that an own token of this user would have.
 
         Raises:
             SubjectUnknown: there is no such user here, or more than one.

@@ -11,8 +11,8 @@ Laws:
 - When lenient, an organization that the caller may not act in counts as not asked for, as it does for Whatomate. A key
   whose owner may act there is refused all the same: Whatomate would act there, and the key must not act elsewhere
   unnoticed.
-- What a credential rests on is in its principal, so that what it has opened is judged again by the same conditions
-  (:mod:`authcore.store.revocation`).
+- A principal holds everything that its credential rests on, so that open sockets and streams can be checked by the same
+  conditions (:mod:`authcore.store.revocation`).
 - Values that many principals share (ids, roles, sets of permissions) are stored once.
 """
 
@@ -78,8 +78,8 @@ class PrincipalResolver:
     ) -> Verdict:
         """Find a principal, and note the rows that were looked at; a refusal is as good a verdict.
 
-        `organization` is the one asked for, or None: the principal acts in another one only if that was ignored. `own`
-        is the cache key of the credential alone.
+        `organization` is the one asked for, or None. If the principal acts in another one, it was ignored. `own` is the
+        cache key of the credential without an organization.
         """
         rows: set[UUID] = set()
         try:
@@ -102,7 +102,7 @@ class PrincipalResolver:
     ) -> Principal:
         """Return the principal of the proved claims of a token that was presented by `method`.
 
-        `foreign` is what it rests on if it is a foreign issuer's.
+        `foreign` is the proof of a foreign issuer's token; None for an own token.
         """
         elsewhere = None if organization in {None, claims.organization_id} else organization
         founded_at = _founding(method, claims)

@@ -19,8 +19,8 @@ class Verdict:
     """Verdict of the store on a credential: the principal or the refusal, and the rows that it came from.
 
     Attributes:
-        alias_of: The cache key of the credential alone, if the organization asked for was ignored: the principal is of
-            that key. None otherwise.
+        alias_of: The cache key of the credential without an organization, if the organization asked for was ignored:
+            the principal is stored under that key. None otherwise.
     """
 
     rows: frozenset[UUID]

@@ -7,8 +7,8 @@ Laws:
 - If a row changes while a load that read it is in flight, the result is not cached, and is returned only to callers
   that were waiting before the change. So an overlapping load cannot bring back what a notification has dropped.
 - Refusals have a cache of their own: a flood of garbage evicts no principal.
-- An organization that a credential asks for and that is ignored has an alias of the credential's own principal, in a
-  third cache: a caller who asks for many evicts no principal and no refusal. It is dropped with the rows it came from.
+- A credential with an organization that is ignored has an alias of the credential's own principal, in a third cache. A
+  caller who asks for many organizations thus evicts no principal and no refusal. A change of its rows drops an alias.
 - An outage is no verdict. While the store does not answer, a cached principal may be used for ``stale_seconds`` more,
   and is marked as stale. A principal that a change has dropped may not be used, nor one from before a gap that is over.
 """

@@ -154,7 +154,7 @@ class BcryptPool:
             self._jobs.discard(lane, job)  # whose caller has gone while it waited
 
     def figures(self) -> Iterable[MetricSample]:
-        """Return what to publish."""
+        """Return the metrics to publish."""
         yield MetricSample("pending", "bcrypt jobs running or waiting.", lambda: self.pending)
         yield MetricSample("started", "bcrypt jobs accepted.", lambda: self.started, counts=True)
         yield MetricSample(
@@ -179,7 +179,7 @@ class BcryptPool:
         return self._jobs.networks
 
     def histograms(self) -> Iterable[HistogramSample]:
-        """Return what to publish."""
+        """Return the metrics to publish."""
         yield HistogramSample("wait_seconds", "How long bcrypt jobs waited for a thread.", self.waits)
 
     def close(self) -> None:

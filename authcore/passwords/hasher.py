@@ -140,7 +140,7 @@ class Passwords:
         bcrypt.checkpw(password, dummy)
 
     def figures(self) -> Iterable[MetricSample]:
-        """Return what to publish."""
+        """Return the metrics to publish."""
         yield from self.pool.figures()
         yield from self.hashes.figures()
         yield MetricSample("level", "bcrypt cost that a failed verification amounts to.", lambda: self._level)

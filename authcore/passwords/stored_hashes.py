@@ -1,4 +1,4 @@
-"""Stored bcrypt hashes: which ones are tried, what each costs, and a count of those that cannot be.
+"""Reader of stored bcrypt hashes: it decides which are tried, and counts the unusable ones.
 
 Laws:
 
@@ -27,7 +27,7 @@ _MIN_COST: Final = 4
 
 
 class Unusable(StrEnum):
-    """Why a stored hash is not tried."""
+    """Reason for which a stored hash is not tried."""
 
     MALFORMED = "malformed"
     """It is no bcrypt hash, though it may look like one."""
@@ -78,7 +78,7 @@ class StoredHashes:
         self._report(reason)
 
     def figures(self) -> Iterable[MetricSample]:
-        """Return what to publish."""
+        """Return the metrics to publish."""
         yield MetricSample(
             "malformed_hashes",
             "Stored password and key hashes that were met and are no bcrypt hashes.",

@@ -84,7 +84,7 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """When an attempt's turn is.
+    """Turn of an attempt: when it may be tried.
 
     Attributes:
         reserved: Where it has been counted; None when it is refused.

@@ -77,7 +77,7 @@ class DatabaseClock:
         return self.skew
 
     def figures(self) -> Iterable[MetricSample]:
-        """What to publish."""
+        """Return the metrics to publish."""
         yield MetricSample(
             "skew_seconds",
             "How far this machine's clock is ahead of the database's; 0 until it was measured.",

@@ -7,7 +7,7 @@ Laws:
 - A test revokes each right in turn: some statement needs it, and no statement needs another.
 - The audit trail may be read, and is written by calling ``FUNCTIONS``: no row of it can be changed or deleted.
 - Triggers need no right here: what they write they write with the rights of their owner (SECURITY DEFINER).
-- Rights are given to one role that is there. PostgreSQL reads "public" as every role, in quotes too.
+- Rights are given to one existing role. PostgreSQL reads "public" as every role, even in quotes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Guarded pool: a database pool that lends nothing while the database is known not to be what the statements need.
+"""Guarded pool: a database pool that lends no connection while the database is known to lack what statements need.
 
 Law: what is looked at here is compared again every few seconds; meanwhile the last comparison counts.
 """

@@ -27,10 +27,10 @@ class InvitationStore(SubjectReader, Protocol):
         """Return what a role of the organization's permits; None when it has no such role."""
 
     async def add_invitation(self, row: InvitationRow, digest: bytes, most: int | None = None) -> None:
-        """Keep a new invitation; ``InvitationsExhausted`` if its inviter has made `most`."""
+        """Store a new invitation; ``InvitationsExhausted`` if its inviter has made `most`."""
 
     async def find_invitation(self, digest: bytes, email: str) -> Found | None:
-        """Return what has become of an invitation; None when there is none of that digest."""
+        """Return the state of an invitation; None if there is none of that digest."""
 
     async def has_invitations(self, inviter: UUID, number: int, at: datetime) -> bool:
         """Return whether a user has made `number` invitations whose time is not over, used or not."""

@@ -96,7 +96,7 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What has become of an invitation.
+    """State of an invitation.
 
     Attributes:
         is_spent: It was used, or taken back.
@@ -133,7 +133,7 @@ class InvitationRows:
     _pool: DatabasePool
 
     async def add_invitation(self, row: InvitationRow, digest: bytes, most: int | None = None) -> None:
-        """Keep a new invitation.
+        """Store a new invitation.
 
         Raises:
             InvitationsExhausted: Its inviter has made `most`; see :meth:`has_invitations`.
@@ -156,7 +156,7 @@ class InvitationRows:
             )
 
     async def find_invitation(self, digest: bytes, email: str) -> Found | None:
-        """Return what has become of an invitation; None when there is none of that digest."""
+        """Return the state of an invitation; None if there is none of that digest."""
         row = await self._pool.fetchrow(_FIND, digest, email)
         return None if row is None else Found(row["is_spent"], row["fits"])
 

@@ -141,7 +141,7 @@ WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND (last_used_at IS NULL OR l
 
 
 class PresentedKey(NamedTuple):
-    """Which keys are asked for: those that a key may be that was presented."""
+    """Question for the rows that a presented API key may belong to."""
 
     prefix: str
     short_prefix: str
@@ -191,14 +191,14 @@ class KeyRows:
         return int(await self._pool.fetchval(_PURGE_LINKS, _PURGE_BATCH))
 
     async def add_api_key(self, key: NewApiKey) -> ApiKeyListing | None:
-        """Keep a new API key, for no longer than its parent; None if its parent, maker or session is good no more.
+        """Store a new API key, which ends with its parent at the latest; None if parent, maker or session has ended.
 
         Raises:
             ApiKeysExhausted: Its user has as many keys there as `key.most`; see :meth:`has_api_keys`.
         """
         async with self._pool.transaction() as connection:
             if key.most is not None:
-                # Counted by a statement of its own, which sees what came before the lock.
+                # Counted by a statement of its own, which sees all that was committed before the lock was granted.
                 await connection.execute(LOCK_USER, str(key.user_id))
                 if await connection.fetchval(_HAS_KEYS, key.user_id, key.most, key.organization_id):
                     raise ApiKeysExhausted

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Origin(StrEnum):
-    """Who made an account, or vouches for it."""
+    """Origin of an account: who made it, or vouches for its e-mail."""
 
     OPERATOR = "operator"
     INVITATION = "invitation"
@@ -102,7 +102,7 @@ class ProofRule(NamedTuple):
 
 
 class Vouched(NamedTuple):
-    """How many accounts were vouched for, and how many were found."""
+    """Numbers of accounts that were vouched for, and that were found."""
 
     vouched: int
     found: int

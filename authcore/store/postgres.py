@@ -48,7 +48,7 @@ _LIMITS: Final = (
 
 
 class ConnectionLimits(NamedTuple):
-    """How many connections there may be.
+    """Bounds of the connection pool.
 
     Attributes:
         server: To the whole server, for users that are no superusers.
@@ -159,12 +159,12 @@ class PostgresStore(
 
     @property
     def lacking(self) -> rights.Lacking:
-        """What the database's user lacked at the last look."""
+        """The rights and tables that the database's user lacked at the last check."""
         return self._pool.lacking
 
     @property
     def failing(self) -> Mapping[FailureKind, Failure]:
-        """What is the matter with the database at the moment; empty while all is well."""
+        """The present failures of the database, by kind; empty while there are none."""
         return self._pool.failing
 
     async def look(self) -> None:
@@ -197,11 +197,11 @@ class PostgresStore(
         return DatabaseClock(self._pool, local, steady)
 
     def figures(self) -> Iterable[MetricSample]:
-        """What to publish."""
+        """Return the metrics to publish."""
         return self._pool.figures()
 
     def histograms(self) -> Iterable[HistogramSample]:
-        """What to publish."""
+        """Return the metrics to publish."""
         return self._pool.histograms()
 
     async def ping(self) -> None:

@@ -58,7 +58,7 @@ class SubjectReader(Protocol):
 
 
 class TicketStore(Protocol):
-    """Where tickets are used up."""
+    """Store of used WebSocket tickets."""
 
     async def use_ticket(self, digest: bytes, expires_at: datetime) -> bool:
         """Use up the ticket of `digest`; False when it was used before."""
@@ -79,7 +79,7 @@ class KeyReader(Protocol):
 
 
 class KeyUse(Protocol):
-    """Where the last use of API keys is written."""
+    """Store of the last uses of API keys."""
 
     async def mark_used(self, key_ids: Sequence[UUID], at: datetime) -> None:
         """Write the last use of the keys, in one statement."""
@@ -110,7 +110,7 @@ class SessionStore(SubjectReader, Protocol):
     async def extend_session(self, session: NewSession, token: NewRefreshToken) -> Sequence[str] | None:
         """Give a live family of the user one more token; None, changing nothing, when it is over.
 
-        The ids of unused tokens that made way for it are returned, so far as they were written for Whatomate.
+        Returned are the ids, written for Whatomate, of unused tokens whose rows were deleted for it.
         """
 
     async def rotate_refresh_token(  # noqa: PLR0913 - what decides, by position; what is written, by name
@@ -129,7 +129,7 @@ class SessionStore(SubjectReader, Protocol):
     async def use_forgotten_token(
         self, user_id: UUID, session_id: UUID, issued_at: datetime, at: datetime
     ) -> bool:
-        """End the session of a token that has no row because it made way after its use; else return False."""
+        """End the session of a token whose row was deleted after its use; return False if that is not so."""
 
     async def adopt_foreign_token(
         self, session: NewSession, foreign: NewRefreshToken, foreign_issued_at: datetime
@@ -198,7 +198,7 @@ class SharedSessionStore(SessionStore, Protocol):
         """Return whether the id of a token was written into Whatomate's Redis."""
 
     async def mark_published(self, digest: bytes, jti: str) -> bool:
-        """Note that it was; False, noting nothing, if the token has been used, or its session is over."""
+        """Note that it was; return False and note nothing if the token has been used, or its session is over."""
 
     async def was_used_elsewhere(self, digest: bytes, *, is_ours: bool) -> bool:
         """Return whether a token whose id has gone was used at Whatomate."""

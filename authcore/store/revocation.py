@@ -1,8 +1,8 @@
 """Statement that finds, among many principals at once, those whose access has ended, for the watch over sockets.
 
-Law: what let a caller in is judged by the statements that verdicts come from, of what the principal has noted: a
-revocation that a new request obeys ends what is open. The session's own end, and the API key with those before it, are
-read here.
+Law: a principal is checked by the same conditions as a new request with its credential, so that each revocation that
+refuses the request ends the socket or stream, too. The conditions of users and organizations are the SQL of
+:mod:`authcore.store.subjects`. Those of the session's end and of API keys are written here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # LATERAL with OFFSET 0 has the rows found by their indexes: the planner read all organizations for a few principals.
 # Columns of a subject that are not used here, such as its permissions, are not computed. The e-mail's accounts are
 # judged as ForeignIssuer does, and CASE spares other principals the search.
-_FALLEN: Final = f"""
+_REVOKED: Final = f"""
 SELECT place, CASE WHEN NOT has_user THEN 'user' WHEN NOT is_member THEN 'membership'
                    WHEN NOT has_session THEN 'session' ELSE 'key' END AS why
 FROM (
@@ -72,11 +72,11 @@ class RevocationRows:
     ) -> Mapping[int, RevocationReason]:
         """Return the index of each of `principals` whose access has ended, and the reason.
 
-        `rule` is that of the foreign issuer whose tokens are accepted, if any.
+        `rule` is the proof rule of the foreign issuer whose tokens are accepted, if any.
         """
         own = [one.own_organization_id or one.organization_id for one in principals]
         rows = await self._pool.fetch(
-            _FALLEN,
+            _REVOKED,
             [one.user_id for one in principals],
             own,
             [

@@ -111,7 +111,7 @@ def _commands() -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """What the database's user lacks; its text is for an operator.
+    """Rights that the database's user lacks; the text is for an operator.
 
     Attributes:
         rights: Each as ``INSERT on gateway_sessions``. Of a right on some columns of a table, the columns stand in
@@ -149,7 +149,7 @@ class Lacking:
 
 
 class RowsHidden(RuntimeError):
-    """Row-level security hides rows from the gateway: no statement is run, as it would take users for strangers."""
+    """Row-level security hides rows: no statement is run, since a user with a hidden row would be unknown."""
 
 
 async def hidden(connection: Any) -> tuple[str, ...]:

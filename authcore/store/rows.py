@@ -90,7 +90,7 @@ class ApiKeyRow:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyPage:
-    """Some of an organization's keys, newest first; and how many there are."""
+    """Page of an organization's keys, newest first, and the number of all."""
 
     keys: Sequence[ApiKeyListing]
     total: int
@@ -113,7 +113,7 @@ class ApiKeyListing:
 
 @dataclass(frozen=True, slots=True)
 class LoginRow:
-    """What signing in needs of a user."""
+    """Row of a user for signing in."""
 
     user_id: UUID
     organization_id: UUID
@@ -123,7 +123,7 @@ class LoginRow:
 
 @dataclass(frozen=True, slots=True)
 class PasswordRow:
-    """What changing a password needs of a user; the hash is empty where they have none."""
+    """Row of a user for changing the password; the hash is empty if they have none."""
 
     email: str
     password_hash: str = field(repr=False)
@@ -179,8 +179,8 @@ class NewApiKey:
         parent_id: The key that it is made with, if any, whose end is its own.
         session_id: The session of the token that it is made with; None without one.
         founded_at: When a token without a session was issued that it is made with; None otherwise.
-        permission: What its maker may have to do there when it is stored; None for the operator, who needs none.
-        most: Keys that its user may have there; None for any number.
+        permission: Permission that its maker needs when it is stored; None for the operator, who needs none.
+        most: Most keys that its user may have in the organization; None for no bound.
     """
 
     user_id: UUID

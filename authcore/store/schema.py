@@ -143,7 +143,7 @@ class SchemaUnfit(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """What a database lacks.
+    """Tables and columns that a database lacks.
 
     Attributes:
         missing: Tables, and columns as ``table.column``.

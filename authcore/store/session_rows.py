@@ -70,7 +70,7 @@ class NewSession:
 
     @classmethod
     def of(cls, session_id: UUID, subject: Subject, visit: Visit) -> Self:
-        """Return the session of a user in the organization that they are seen in."""
+        """Return the session of a subject, in the subject's organization."""
         return cls(
             id=session_id, user_id=subject.user_id, organization_id=subject.organization_id, visit=visit
         )
@@ -84,7 +84,7 @@ class NewRefreshToken:
         access_expires_at: When the access token of its pair expires.
         retry_until: Until when the client that it is made for may ask for its pair again.
         sealed: The pair it belongs to, encrypted for the bearer of the token that it follows; None if not stored.
-        offer: Its id, which is to be written where a Whatomate server looks for it; None if it is not to be.
+        offer: Its id, which is about to be written for a Whatomate server; None if it is not to be written.
     """
 
     digest: bytes = field(repr=False)
@@ -143,7 +143,7 @@ class Rotated:
         state: The state it was in, by the table's name for it.
         effect: What happened, by the table's name for it.
         successor: The sealed pair that followed it; None if no copy is stored.
-        displaced: The ids, written for Whatomate, of unused tokens whose rows made way for the new one.
+        displaced: The ids, written for Whatomate, of unused tokens whose rows were deleted for the new one.
     """
 
     session_id: UUID

@@ -2,15 +2,16 @@
 
 Laws:
 
-- One row for each user decides between what begins a session and what ends all of them (:data:`_GATE`): both lock it
-  first, in ``gateway_sign_outs``. What ends all of them then looks with a new statement, so that it sees every session
-  that began before; what begins one goes by what it finds in the row, which is what the last ending left there.
-- A session is over while what it was founded on is not what it was (:data:`UNCHANGED`), whoever changed that: the
-  user's password hash; for a session of single sign-on the provider's row, which has to be enabled, and the user's
-  binding to the account there. Of a session from before this was noted nothing is known, and it goes on.
-- A family has :data:`MOST_TOKENS` rows, or a few more where several were added at once: the statement that adds one
-  deletes those beyond, superseded ones first, the oldest first. The session has the time up to which used tokens may
-  have lost their rows. Its first token stays: one of Whatomate's without a row would be entered again.
+- The user's row in ``gateway_sign_outs`` orders the beginning of a session and the end of all sessions
+  (:data:`_GATE`): both lock it first. The end then reads sessions in a new statement, which sees every session that
+  began before. The beginning goes by the time in the row, which the last such end has written.
+- A session is over while something that it was founded on has changed (:data:`UNCHANGED`), regardless of the writer:
+  the user's password hash; for single sign-on the provider's row, which has to be enabled, and the user's binding to
+  the account there. A session from before these were noted goes on.
+- A family has at most :data:`MOST_TOKENS` rows, or a few more if several were added at once. The statement that adds
+  a row deletes those beyond: superseded tokens first, and of these the oldest first. ``forgotten_until`` of the session
+  is the issue time of the latest used token that lost its row. The first token's row stays, because a token of
+  Whatomate's without a row would be entered again.
 - A session that stays in one organization (``bound_to``) is over while its user is a super admin: the provider that a
   row alone names speaks for no super admin.
 """
@@ -141,7 +142,7 @@ ended AS (
 SELECT session_id, state, effect, successor, {_DISPLACED} FROM turned
 """  # noqa: S608 - of the constants above
 
-# A token of the session without a row, issued up to then, was used before its row was deleted.
+# A genuine token of the session that has no row and was issued up to forgotten_until was used before.
 USE_FORGOTTEN: Final = """
 UPDATE gateway_sessions SET revoked_at = $4
 WHERE id = $1 AND user_id = $2 AND forgotten_until >= $3 AND revoked_at IS NULL RETURNING id

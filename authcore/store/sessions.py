@@ -92,8 +92,9 @@ class SessionRows:
             False, and nothing is written, if the user has another password hash by now, or all their sessions were
             ended since the token was issued.
         """
-        grounds = proved, founded_at
-        row = await self._pool.fetchrow(statements.OPEN, *_written(session, token), *grounds, token.offer)
+        row = await self._pool.fetchrow(
+            statements.OPEN, *_written(session, token), proved, founded_at, token.offer
+        )
         return row is not None
 
     async def trim_sessions(self, user_id: UUID, most: int, at: datetime) -> Sequence[UUID]:
@@ -107,8 +108,8 @@ class SessionRows:
         """Add a token to a live family of the user.
 
         Returns:
-            The ids, written for Whatomate, of unused tokens whose rows made way; None, and nothing is written, if the
-            family is over.
+            The ids, written for Whatomate, of unused tokens whose rows were deleted to bound the family; None if the
+            family is over, and nothing is written.
         """
         row = await self._pool.fetchrow(statements.EXTEND, *_written(session, token), token.offer)
         return None if row is None else row["displaced"]

@@ -1,9 +1,9 @@
-"""Statements about refresh tokens and Whatomate's Redis: offered with the token, published once they were written.
+"""Statements about refresh tokens whose ids are written to Whatomate's Redis.
 
 Laws:
 
-- A token's id is in its row before anything writes it into Redis. What ends the session afterwards finds it there.
-- A token counts as published only if its id was written while it was unused and its session was live.
+- A token's id is in its row (``whatomate_offer``) before it is written to Redis, where the session's end finds it.
+- A token counts as published (``whatomate_jti``) only if it was unused and its session live after the write.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PUBLISHED: Final = (
     "SELECT EXISTS (SELECT FROM gateway_refresh_tokens WHERE digest = $1 AND whatomate_jti IS NOT NULL)"
 )
-# A token without a row is one of Whatomate's that no session has begun with: there is nothing that has ended.
+# A token without a row is one of Whatomate's that began no session here, so no session has ended.
 _PUBLISH: Final = f"""
 WITH found AS (
     SELECT t.digest, t.used_at IS NULL AND s.revoked_at IS NULL AND {UNCHANGED} AS is_good
@@ -61,8 +61,8 @@ class SharedSessionRows:
         """Note that the id `jti` of a token was written.
 
         Returns:
-            False, and nothing is noted, if the token has been used by now, or its session is over: then the id is to be
-            deleted again.
+            False, and nothing is noted, if the token has been used or its session is over: the caller has to delete the
+            id from Redis.
         """
         return bool(await self._pool.fetchval(_PUBLISH, digest, jti))
 

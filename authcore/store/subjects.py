@@ -110,7 +110,7 @@ class Reader(Protocol):
 
 
 class SubjectQuestion(NamedTuple):
-    """Which subject is asked for.
+    """Question for one subject.
 
     Attributes:
         session_id: The session that the credential is of.

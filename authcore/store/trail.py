@@ -4,7 +4,7 @@ Laws:
 
 - The gateway's role may read the trail, and writes it by two functions of the migrating role's alone.
 - A batch whose number was written before changes nothing.
-- Whoever appends waits for the head of the chain, in a statement of its own that no request waits for.
+- An append waits for the head of the chain, in a statement of its own that no request waits for.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _FIRST: Final = (-(2**63), datetime(1, 1, 1, tzinfo=UTC))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrailFilter:
-    """Which records are listed; a part that is None leaves none out.
+    """Filter of listed records; a part that is None filters nothing.
 
     Attributes:
         since, until: Records that happened from then on, and before then.

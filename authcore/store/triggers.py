@@ -212,10 +212,10 @@ _COMMENT: Final = f"version {VERSION} {HASH}"
 
 
 class Seen(NamedTuple):
-    """What a database says of the triggers.
+    """State of the triggers in a database.
 
     Attributes:
-        state: Seen from this program.
+        state: Compared with the triggers of this program.
         marks: They change as soon as any trigger is disabled, enabled or created again.
         found: How many there are and are enabled.
         newest: The highest version among them; 0 for those of before the versions.
@@ -228,7 +228,7 @@ class Seen(NamedTuple):
 
 
 async def look(connection: Any) -> Seen:
-    """Return what the database says of the triggers."""
+    """Return the state of the triggers in the database."""
     tables, names = zip(*_WANTED, strict=True)
     row = await connection.fetchrow(_STATE, tables, names, _COMMENT)
     if row["found"] < len(_WANTED):

@@ -161,7 +161,7 @@ class WhatomateRedis:
         return answer
 
     def figures(self) -> Iterable[MetricSample]:
-        """Return what to publish."""
+        """Return the metrics to publish."""
         yield MetricSample("up", "1 while Whatomate's Redis answers.", lambda: float(not self.is_away))
         yield MetricSample(
             "failures", "Calls to Whatomate's Redis that failed.", lambda: self._failures, counts=True

@@ -1,4 +1,4 @@
-"""Single sign-on: users who come from an identity provider, found by rules, and signed in to ordinary sessions.
+"""Single sign-on: it signs users of identity providers in to ordinary sessions, by linking rules.
 
 From the request to the session: ``service`` begins and ends a sign-in; ``states`` binds it to one browser;
 ``configured`` and ``registry`` have the provider of a row; ``providers`` know each kind, over ``discovery``,

@@ -1,4 +1,4 @@
-"""Sign-outs at providers: where a browser signs out there, and sessions that a provider ends (Back-Channel Logout).
+"""Sign-outs at providers: the URL where a browser signs out, and sessions ended by a provider (Back-Channel Logout).
 
 Laws:
 

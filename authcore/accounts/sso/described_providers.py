@@ -76,7 +76,7 @@ class GitHub:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedSettings:
-    """How a provider without an issuer is read.
+    """Settings of a provider without an issuer: its URLs, and the fields of its user description.
 
     Attributes:
         kind: Its kind.

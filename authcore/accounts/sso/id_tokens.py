@@ -39,7 +39,7 @@ _SUBJECT_LENGTH: Final = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What a token has to say.
+    """Claims that a token is expected to have.
 
     Attributes:
         issuer: Returns whether the token's ``iss`` is the issuer's; it is given all claims.

@@ -9,10 +9,10 @@ Laws, in this order:
   have been another organization's.
 - An account that is bound to another user, or to another provider, is nobody else's.
 - An account with the e-mail is linked only if somebody proved the account's e-mail, too: a person who registers an
-  address first must not own the account of the person who comes for it (:mod:`authcore.store.origins`). Of several
-  with the e-mail, none of them bound, the only proved one counts.
+  address first must not own the account of the person who comes for it (:mod:`authcore.store.origins`). If
+  several accounts have the e-mail and none is bound, the only one with a proved e-mail is linked.
 - A custom provider that no operator has named speaks for the accounts of its own organization alone, and for no super
-  admin: whoever administers that organization also writes what the provider says.
+  admin: an administrator of that organization also decides what the provider says.
 - An account is made only if the row says so, and only if none has the e-mail.
 """
 
@@ -84,7 +84,7 @@ def _by_email(
     identity: ProviderIdentity, accounts: Sequence[AccountRow], *, takes_bound: bool, takes_unproved: bool
 ) -> AccountRow:
     if len(accounts) > 1 and all(one.has_email and not one.provider_account for one in accounts):
-        # Whoever registers the e-mail in another case must not keep its owner out.
+        # Another user who registers the e-mail in another case must not keep its owner out.
         accounts = [one for one in accounts if one.is_proved or takes_unproved]
     if len(accounts) != 1:
         raise SsoNotLinked("several accounts have the e-mail, or another account is bound to the identity")

@@ -1,4 +1,4 @@
-"""OpenID providers: how a provider with an issuer says who a user is (OpenID Connect Core).
+"""OpenID providers: sign-in at a provider with an issuer (OpenID Connect Core).
 
 Laws:
 
@@ -38,7 +38,7 @@ class Provider(Protocol):
 
     @property
     def scopes(self) -> tuple[str, ...]:
-        """What is asked for."""
+        """The scopes that a sign-in asks for."""
 
     async def endpoints(self) -> Endpoints:
         """Return its endpoints.
@@ -60,7 +60,7 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenIdSettings:
-    """How an OpenID provider is read.
+    """Settings of an OpenID provider.
 
     Attributes:
         kind: Its kind.
@@ -79,7 +79,7 @@ class OpenIdSettings:
 
 @dataclass(frozen=True, slots=True)
 class Logout:
-    """What a logout token names; an empty subject or session is not named."""
+    """Subject and session that a logout token names; empty if it names none."""
 
     issuer: str
     subject: str

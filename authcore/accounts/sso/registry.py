@@ -1,4 +1,4 @@
-"""Registry of providers: it makes the provider of a row from what operators and rows name, and keeps it meanwhile.
+"""Registry of providers: it makes the provider of a row from settings and row, and caches it.
 
 Law: a provider that was made for other URLs than the row has now is not used again.
 """
@@ -29,7 +29,7 @@ _FACEBOOK: Final = "https://www.facebook.com"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderOptions:
-    """What operators say about providers.
+    """Settings of operators about providers.
 
     Attributes:
         google_url: Google's issuer.

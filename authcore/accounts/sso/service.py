@@ -55,7 +55,7 @@ _KNOWN_ERRORS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Redirection:
-    """Where a browser is sent to sign in, and the binding that it has to bring back."""
+    """Redirection of a browser to its provider, with the binding that it has to bring back."""
 
     url: str = field(repr=False)
     binding: str = field(repr=False)
@@ -63,7 +63,7 @@ class Redirection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Callback:
-    """What a provider sent a browser back with; a parameter that is absent is empty.
+    """Parameters with which a provider sent a browser back; an absent one is empty.
 
     Attributes:
         url: The callback's own URL, as the sign-in named it.
