@@ -1,9 +1,9 @@
-"""Address of the admin listener for a probe: it is read from the sources of settings, which are not judged otherwise.
+"""Address of the admin listener, for a probe: it is read from the sources of settings without checking any other.
 
 Laws:
 
-- A gateway that serves does not look dead because another setting, or a file that one names, cannot be used now.
-- No other file is read: one may be a pipe, from which the serving gateway has taken all.
+- An invalid setting, or a file that cannot be read now, does not make a running gateway look unhealthy.
+- No other file is read: it may be a pipe that the running gateway has read to its end.
 """
 
 from __future__ import annotations

@@ -37,14 +37,14 @@ _TIMES: Final = (
     "wait_seconds",
 )
 _LEAST_SECONDS: Final = 0.001
-"""Hardly anything ends in less than a millisecond, so hardly anybody means less."""
+"""Shorter times end before an upstream can answer; probably milliseconds were meant."""
 Problem = tuple[tuple[str, ...], str]
 
 
 def failover_problems(
     name: str, upstreams: Mapping[str, UpstreamEntry | None], settings: Settings
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the failover of the upstream `name`: its place in the entry, and the message.
+    """Yield the problems of the failover of the upstream `name`: the place in the entry, and the message.
 
     The request that a stand-in gets was made for the upstream itself. So both have to be owed the same identity.
     """
@@ -72,7 +72,7 @@ def _withheld(name: str, upstreams: Mapping[str, UpstreamEntry | None], settings
 
 
 def policy_problems(words: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what contradicts itself in the settings of an upstream's group: the key, and the message."""
+    """Yield the contradictions in the settings of an upstream's group: the key, and the message."""
     attempt, deadline = words["retry_try_timeout_seconds"], words["deadline_seconds"]
     if attempt and deadline and attempt >= deadline:
         yield (
@@ -98,7 +98,7 @@ def policy_problems(words: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def policy_doubts(words: Mapping[str, Any], written: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield what has no effect in the settings of an upstream's group, or none that is meant: the key, and the message.
+    """Yield the keys of an upstream's group whose value has no effect or probably not the intended one, with a warning.
 
     Args:
         words: The settings in force, by key.
@@ -131,7 +131,7 @@ def delivery_doubts(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def failover_doubts(plan: RoutePlan, settings: Settings) -> Iterator[str]:
-    """Yield a line for each upstream that stands in for another one and is nowhere else."""
+    """Yield a line for each failover to an upstream that has no URL besides those of the first."""
 
     def places(name: str) -> set[tuple[str, str, int]]:
         entry = plan.upstreams.get(name)

@@ -51,7 +51,7 @@ def serving_files(settings: Settings, refused: Collection[str] = ()) -> Iterator
 
 
 def _parameters(url: str) -> Mapping[str, str]:
-    """Return the parameters of a URL as its reader decodes them: redis-py as a form, where a ``+`` is a space."""
+    """Return the parameters of a URL, decoded as its reader does: redis-py form-decodes, so a ``+`` is a space."""
     if not url.startswith("postgres"):
         return dict(parse_qsl(url.partition("?")[2].partition("#")[0]))
     try:

@@ -82,7 +82,7 @@ def ejection_doubts(settings: Settings) -> Iterator[tuple[str, str]]:
 def health_doubts(plan: RoutePlan | None, settings: Settings) -> Iterator[str]:
     """Yield a line for each upstream whose terms of ejection have no effect.
 
-    Its share, rounded down, is none of its endpoints, or its statuses are of a kind that ejects none.
+    These are a share that is less than one endpoint, and statuses without ``failures``.
     """
     for name, entry in {} if plan is None else plan.upstreams.items():
         own = entry.ejection

@@ -89,7 +89,7 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
     layers.add(defaults or {}, "default of the program")
     problems = dict.fromkeys(layers.problems)
     settings, refused = _validate(layers.values, problems)
-    problems |= dict.fromkeys(misspelled(layers.strangers, settings))
+    problems |= dict.fromkeys(misspelled(layers.unknown, settings))
     serves = "GATEWAY_UPSTREAM_URL" in required
     if settings.routes is not None:  # the route file may name all upstreams itself
         required -= {"GATEWAY_UPSTREAM_URL"}

@@ -1,4 +1,4 @@
-"""Wishes of the service manager in the environment (``sd_notify``): its socket, and how often it wants a sign.
+"""Reader of the service manager's variables (``sd_notify``): its socket, and the interval of its watchdog.
 
 They are no settings: the manager sets them for each start.
 """
@@ -17,7 +17,7 @@ _MICROSECONDS: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What the service manager wishes.
+    """Notifications that the service manager asks for.
 
     Attributes:
         address: Its datagram socket: a path, or an abstract name that begins with NUL; empty if it wants nothing.
