@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from gateway.status.report import Report, Snapshot
 
     class Staleness(Protocol):
-        """What knows how changes are noticed."""
+        """Protocol of the identity service: it reports how changes of the database reach this process."""
 
         @property
         def staleness(self) -> Mapping[str, object]:
-            """What bounds how long a revocation may go unnoticed."""
+            """The bound on how long a revocation may go unnoticed, with the state of the change listener."""
 
 
 class AdminListener:

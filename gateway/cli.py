@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """Where a command is defined.
+    """Place in the code where a command is defined.
 
     Attributes:
         module: Of ``gateway.commands``.

@@ -28,7 +28,7 @@ Names = tuple[str, int] | list[tuple[str, int] | str]
 
 @dataclass(slots=True)
 class Listening:
-    """What listens.
+    """Listening sockets of one setting, with their servers.
 
     Attributes:
         tls: Makes the acceptor of TCP sockets that speak TLS; None if they do not.

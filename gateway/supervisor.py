@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class Stopping:
-    """The end of the parent, as its supervisors learn of it.
+    """Stop of the parent, which its supervisors wait for.
 
     Attributes:
         begun: The workers are to stop.
@@ -84,7 +84,7 @@ class Supervisor:
     serving: bool = field(default=False)
 
     async def keep(self, stopping: Stopping) -> int:
-        """Have the worker run until the end, and return the exit code that it deserves."""
+        """Keep the worker running until the stop, and return the exit code for it."""
         while not stopping.begun.is_set():
             self.serving = False
             try:
@@ -155,7 +155,7 @@ async def _first(seconds: float, *awaitables: Awaitable[object]) -> None:
 
 
 async def first_true(questions: Sequence[Coroutine[object, object, bool]]) -> int | None:
-    """Return the place of the first question that is answered by True, and ask no further; None if none is."""
+    """Return the index of the first of `questions` that returns True, and cancel the others; None if none does."""
 
     async def place_of(place: int) -> int | None:
         return place if await questions[place] else None

@@ -18,7 +18,7 @@ _GIT_SECONDS: Final = 5
 
 
 class Build(NamedTuple):
-    """What runs here.
+    """Running build: versions, and how it was compiled.
 
     Attributes:
         version: Of the installed package; ``unknown`` if it is not installed.
@@ -42,7 +42,7 @@ def running_version() -> str:
 
 
 def running_build() -> Build:
-    """Return what runs here; for its commit git may be run, where the package lies in a checkout."""
+    """Return the running build. In a checkout, git is run for the commit."""
     return Build(running_version(), platform.python_version(), is_compiled(), _commit())
 
 

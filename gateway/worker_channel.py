@@ -107,13 +107,13 @@ class WorkerEnd:
 
 
 class WorkerTerms(NamedTuple):
-    """What makes a gateway one of several workers.
+    """Terms of a worker: what a gateway is started with if it is one of several.
 
     Attributes:
         channel: Its end of the channel to the parent.
         processes: How many workers there are.
         log_turns: Descriptor of the file by which they take turns at the log.
-        redirect_listen: The addresses that the parent has bound for GATEWAY_TLS_REDIRECT_LISTEN; empty without it.
+        redirect_listen: Addresses that the parent has bound for GATEWAY_TLS_REDIRECT_LISTEN; empty without it.
     """
 
     channel: WorkerEnd

@@ -65,7 +65,7 @@ log = structlog.get_logger()
 
 
 class Workers:
-    """The parent."""
+    """Parent process of several workers."""
 
     def __init__(self, settings: Settings, number: int, log_turns: int) -> None:
         """Hold the settings, the number of workers, and the file by which they take turns at the log."""
@@ -247,7 +247,7 @@ class Workers:
         return {str(number): orjson.loads(body) for number, (_, body) in enumerate(answers)}
 
     async def _explain(self, asked: Asked) -> Page:
-        """Let the first that gives a sign of life explain: they all have the same routes."""
+        """Have the first worker that answers explain: all have the same routes."""
         if not asked.is_json:
             raise UnsupportedMediaType("Send a JSON document, as application/json")
         number = await first_true([self._lives(one, ASKING_SECONDS) for one in range(self._number)])

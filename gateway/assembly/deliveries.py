@@ -1,4 +1,4 @@
-"""Compiler of traffic policies: it turns the words of settings and route file into what requests go by.
+"""Compiler of traffic policies: it turns settings and route file into the policies of routes and upstreams.
 
 Law: the state of an upstream (its counts, its waiting room, its failover order) is made once for a name, and outlives
 every change of the route file; a change of bounds applies to the counts that there are.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Quiet:
-    """Receiver of what happens to names: what connects says it."""
+    """Receiver of resolver events that drops them: a command reports the failed connection itself."""
 
     def changed(self, name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         """See :class:`gateway.wire.resolver.ResolverEvents`."""

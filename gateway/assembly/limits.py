@@ -137,7 +137,7 @@ class Limiting:
             tasks.every(GAP_SECONDS, "share_limits", self.shared.turn)
 
     async def close(self) -> None:
-        """Return what is leased from the store."""
+        """Return the leases to the store."""
         if self.shared is not None:
             await self.shared.close()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Records(NamedTuple):
-    """What records; spans and metrics are None where they are sent to nobody."""
+    """Access log and senders of telemetry; a sender is None if no collector is configured."""
 
     access_log: AccessLog
     spans: SpanSender | None
@@ -25,7 +25,7 @@ class Records(NamedTuple):
 
 
 def open_records(settings: Settings, metrics: Metrics, closing: AsyncExitStack) -> Records:
-    """Build and start them. The sender of metrics ends last: its last figures have everything."""
+    """Build and start them. The sender of metrics is stopped last, so that its last reading is complete."""
     records = Records(
         build_access_log(settings), build_spans(settings, metrics), build_sender(settings, metrics)
     )

@@ -122,7 +122,7 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
 
 
 def _versions(started: float, routing: Routing) -> Callable[[], Mapping[str, str]]:
-    """Return what tells what runs: programs, the schema it knows, and when its configuration was read."""
+    """Return the versions of programs and schema, and when the configuration was read."""
 
     def moment(seconds: float) -> str:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -247,7 +247,7 @@ def publish_interpreter(metrics: Metrics) -> None:
 
 
 def _upstream(upstream: Upstream) -> Snapshot:
-    """Return what /status has of an upstream."""
+    """Return the part of /status about an upstream."""
     pool = upstream.pool
     return {
         "open": pool.open,

@@ -6,8 +6,8 @@ Laws:
   event loop. A request that has its route keeps it, and its upstream's pool, to the end.
 - A plan that is refused changes nothing: every problem is logged, a metric reports it, and the old table stays.
 - The file is checked by name, so a link that is moved to another file (a ConfigMap) counts as a change of it.
-- A plan that is refused is read again after a pause, until it is good: a certificate that it names may come later, and
-  a failure to read may pass. What has not changed is neither logged nor counted again.
+- A refused plan is read again after a pause, until it is good: a certificate that it names may be written later, and a
+  failure to read may pass. A refusal with the same problems is neither logged nor counted again.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ LOOK_SECONDS: Final = 0.5
 """The file's state is checked this often, and the file is read once two checks in a row found the same state."""
 
 AGAIN_SECONDS: Final = 5.0
-"""A plan that was refused is read again after this."""
+"""Least pause before a refused plan is read again."""
 SPARING: Final = 50
-"""The pause is longer where reading takes long: at most one part in so many of the time is spent on it."""
+"""Least ratio of the pause to the time that the last reading took, so that reading takes 2 % of the time at most."""
 
 _Seen = tuple[int, ...] | None
 

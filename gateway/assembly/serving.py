@@ -140,7 +140,7 @@ _UNREADABLE = {
 
 
 def _unreadable_hops(metrics: Metrics) -> Callable[[str, str, str, str], None]:
-    """Return what reports a hop, scheme or host that a trusted proxy stated and that cannot be read."""
+    """Return the function that reports an unreadable hop, scheme or host of a trusted proxy."""
     events = LimitedEvents()
     count = metrics.counter(
         "gateway_forwarded_unreadable",

@@ -62,7 +62,7 @@ class SharedLimits:
         await asyncio.shield(self.exchange())
 
     async def exchange(self, *, last: bool = False) -> bool:
-        """Exchange what there is; return False if the store does not answer. `last` returns the leases."""
+        """Exchange leases with the store; return False if it does not answer. `last` returns the leases."""
         async with self._turn:
             while True:
                 asks = self.book.asks(time.monotonic(), last=last)

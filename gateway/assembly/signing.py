@@ -33,7 +33,7 @@ def build_signer(settings: Settings) -> IdentitySigner | None:
 
 
 def build_signing(settings: Settings) -> Signing | None:
-    """Build what signs forwarded requests; None if signing is off.
+    """Build the signer of forwarded requests; None if signing is off.
 
     Raises:
         ConfigError: the key cannot sign.

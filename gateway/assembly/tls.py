@@ -161,7 +161,7 @@ def admin_tls(settings: Settings) -> ServerTls | None:
 
 
 async def look_at(server: ServerTls, name: str, events: LimitedEvents) -> None:
-    """Let contexts be made anew if their files have changed; log it, and by `events` what keeps them from it."""
+    """Reload contexts whose files have changed; log it, and report by `events` why one cannot be reloaded."""
     try:
         taken = await asyncio.to_thread(server.look)
     except UNUSABLE as error:

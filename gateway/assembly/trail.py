@@ -33,9 +33,9 @@ def build_trail(settings: Settings, store: PostgresStore, clock: DatabaseClock) 
 
 
 def refusal_recorder(settings: Settings, trail: Trail) -> Callable[[Exchange], None] | None:
-    """Return what records the 403 of a proven caller at a hosted endpoint that changes something; None if off.
+    """Return the function that records a 403 of a proved caller at a changing hosted endpoint; None if off.
 
-    A caller who is not proven is refused everywhere, and anybody can be one: the access log has those.
+    Refusals of unproved callers are in the access log alone: anybody can cause them.
     """
     if not trail.is_on:
         return None

@@ -233,7 +233,7 @@ def tls_terms(entry: TlsEntry | None) -> UpstreamTlsTerms:
 
 
 def _change(upstream: Upstream, spec: _Spec) -> None:
-    """Have the pool and the cluster of an upstream that stays go by other parameters."""
+    """Give new parameters to the pool and the cluster of an upstream that stays."""
     pool = upstream.pool
     pool.resize(spec.limits)
     upstream.cluster.configure(spec.balance)

@@ -21,7 +21,7 @@ class NotApplicable(Exception):
 
 
 class BudgetSpent(Exception):
-    """There may be no more requests."""
+    """The audit has sent as many requests as it may."""
 
 
 class Unreachable(Exception):
@@ -29,7 +29,7 @@ class Unreachable(Exception):
 
 
 class Outcome(StrEnum):
-    """How a check ends."""
+    """Outcome of a check."""
 
     HOLDS = "holds"
     FAILS = "fails"

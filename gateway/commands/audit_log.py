@@ -107,10 +107,10 @@ def list_records(  # noqa: PLR0913 - the options of the command
         which = TrailFilter(
             since=since,
             until=until,
-            user_id=None if user is None else await id_of(user, services.desk.user),
+            user_id=None if user is None else await id_of(user, services.users.user),
             email=email,
             organization_id=(
-                None if organization is None else await id_of(organization, services.desk.organization)
+                None if organization is None else await id_of(organization, services.users.organization)
             ),
             event=event,
             outcome=outcome,

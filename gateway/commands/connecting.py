@@ -1,4 +1,4 @@
-"""Connection check of the database: it is asked whether serving would work.
+"""Connection check of the database: whether a gateway could serve on it.
 
 Law: nothing is changed.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 async def database_findings(settings: Settings, dial: Dial | None = None) -> list[str]:
-    """Return what keeps the gateway from serving on its database, each as ``SETTING: what; what to do``.
+    """Return the problems that keep the gateway from serving on its database, each as ``SETTING: what; what to do``.
 
     `dial` opens the connections by TCP, as those of a serving gateway.
     """

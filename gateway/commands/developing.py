@@ -136,7 +136,7 @@ async def _prepare(settings: Settings, directory: Path) -> Demo:
         password=secret(settings.database.password),
     )
     async with opened(settings) as services:
-        return await seed(services.store, services.office, services.passwords, directory)
+        return await seed(services.store, services.administration, services.passwords, directory)
 
 
 def _url(address: tuple[str, int]) -> str:

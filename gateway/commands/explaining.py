@@ -1,4 +1,4 @@
-"""explain: what would become of a request, and why.
+"""Command ``explain``: a dry run that says what would become of a request, and why.
 
 Law: it is answered by the settings, the route file and the database, or by a running gateway; nothing is sent on.
 """
@@ -115,7 +115,7 @@ def _answered(document: bytes) -> dict[str, Any]:
 
 
 def _answered_by(url: str, document: bytes, settings: Settings) -> dict[str, Any]:
-    """Have a running gateway answer."""
+    """Return the explanation of a running gateway."""
     explanation = ask_running(url, "/explain", settings, document)
     if "verdict" not in explanation:
         raise click.ClickException(

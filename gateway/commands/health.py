@@ -3,7 +3,7 @@
 Laws:
 
 - The exit code is 0 if the answer is yes, and 1 if it is no or there is none.
-- It reads where the gateway listens, and judges nothing else of the configuration; no secret and no database is needed.
+- It reads the address of the admin listener, and checks no other setting. It needs no secret and no database.
 """
 
 from __future__ import annotations

@@ -38,22 +38,22 @@ if TYPE_CHECKING:
 KEY_FILE: Final = "identity-key.pem"
 SET_FILE: Final = "identity-jwks.json"
 DEFAULT_SECONDS: Final = 3600
-"""How long an identity by the data folder's own key is good for; one by a configured key, as configured."""
+"""Lifetime of an identity that the data folder's own key signs; a configured key has the configured lifetime."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is to be made.
+    """Request that ``dev --as`` is asked to print.
 
     Attributes:
-        who: Whom to make up, as :func:`made_up` takes it.
-        caller: What else is said of them, by the names of :func:`made_up`.
+        who: The made-up caller, as :func:`made_up` takes it.
+        caller: Further values of the caller, by the parameters of :func:`made_up`.
         sign: Sign, even if nothing is configured to.
         method: The request's method.
         path: The request's path, and its query.
-        url: Where the service under test is.
-        audience: Which upstream it is.
-        seconds: How long a signed identity is good for; None as configured.
+        url: URL of the service under test.
+        audience: Name of the upstream that the service stands for.
+        seconds: Lifetime of a signed identity; None for the configured one.
         headers: Further headers, or other values of those that are made.
         as_json: Print one document.
         serve_keys: Host and port to serve the public keys at, until Ctrl-C.

@@ -51,7 +51,7 @@ def create(organization: str, role: str | None, email: str | None, expires_at: d
         raise click.UsageError("--expires-at is in the past")
 
     async def work(inviting: Invitations, services: Opened) -> tuple[InvitationRow, str]:
-        store, where = services.store, await id_of(organization, services.desk.organization)
+        store, where = services.store, await id_of(organization, services.users.organization)
         role_id = None if role is None else await store.role_id(where, role)
         if role is not None and role_id is None and await store.organization_exists(where):
             raise RoleUnknown
@@ -88,7 +88,7 @@ def list_open(organization: str) -> Sequence[Row]:
     """List the invitations that may still be used, newest first."""
 
     async def work(inviting: Invitations, services: Opened) -> Sequence[InvitationRow]:
-        where = await id_of(organization, services.desk.organization)
+        where = await id_of(organization, services.users.organization)
         return await inviting.open_ones(where, time.time())
 
     return [
@@ -104,7 +104,7 @@ def revoke(invitation_id: UUID, organization: str) -> None:
     """Take the invitation ID back."""
 
     async def work(inviting: Invitations, services: Opened) -> None:
-        where = await id_of(organization, services.desk.organization)
+        where = await id_of(organization, services.users.organization)
         await inviting.revoke(where, invitation_id, time.time())
         await services.trail.record(Event.REVOKE_INVITATION, target=invitation_id, organization_id=where)
 

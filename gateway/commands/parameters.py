@@ -33,12 +33,12 @@ class Moment(click.ParamType[datetime]):
     """Parameter type of a moment in RFC 3339 with an offset: without one, the time zone would have to be guessed."""
 
     def __init__(self, *, ago: bool = False) -> None:
-        """With `ago` it may be so long ago as well: ``90m``, ``24h``, ``7d``."""
+        """With `ago`, a duration before now is accepted as well: ``90m``, ``24h``, ``7d``."""
         self.name = "moment" if ago else "date-time"
         self._ago = ago
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return the moment that `value` is, in UTC; a usage error is raised if that is none of the years 1 to 9999."""
+        """Return `value` as a moment in UTC; outside the years 1 to 9999 it is a usage error."""
         text = str(value)
         ago = _AGO.fullmatch(text) if self._ago else None
         try:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _NONE: Final = "none"
 _DIGITS: Final = 20
-"""More than any number of requests has; Python reads no number of thousands of digits."""
+"""Most digits of a number that are read: Python refuses to read thousands of them."""
 
 
 class Amount(click.ParamType["int | str"]):
@@ -52,7 +52,7 @@ def _check_one(key: UUID | None, organization: str | None) -> None:
 
 
 async def _subject(services: Opened, key: UUID | None, organization: str | None) -> tuple[SubjectKind, UUID]:
-    """Return what a command is about: an API key, else an organization."""
+    """Return the subject of a command: an API key, else an organization."""
     if key is not None:
         return SubjectKind.API_KEY, key
     return SubjectKind.ORGANIZATION, await id_of(organization or "", services.users.organization)

@@ -94,10 +94,10 @@ def serve(  # noqa: PLR0913 -- click passes each option by its name
 
 
 def _one_role(_context: click.Context, _option: click.Parameter, name: str | None) -> str | None:
-    """Refuse what PostgreSQL does not read as the name of a role, in quotes either.
+    """Return the name of a role; refuse a word that PostgreSQL does not read as one, even in quotes.
 
     Raises:
-        click.BadParameter: it is empty, or a word for all roles or none.
+        click.BadParameter: the name is empty, ``public`` or ``none``.
     """
     if name == "public":
         raise click.BadParameter(
@@ -169,7 +169,7 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
 
 
 async def _checked(url: str, *, with_triggers: bool, password: str | None, dial: Dial) -> list[str]:
-    """Return what is pending, and warn of a database that cannot hold every character."""
+    """Return the pending migrations, and warn of a database that cannot hold every character."""
     names = await pending(url, with_triggers=with_triggers, password=password, dial=dial)
     warn_of_encoding(await encoding_of(url, password=password, dial=dial))
     return names

@@ -37,7 +37,7 @@ EMPTY: Final = f"no token was given: the file, or standard input {_HINT}, is emp
 
 
 class _Nobody:
-    """Users of an inspection, which needs no database and finds nobody."""
+    """Empty user directory for an inspection, which needs no database."""
 
     async def home(self, _user_id: UUID) -> UUID | None:
         return None
@@ -100,7 +100,7 @@ def tokens_of(settings: Settings) -> Tokens:
 
 
 def _signature(found: Inspection, place: str) -> str:
-    """Return what is known of the signature: which of the settings proves it."""
+    """Return which setting's secret or key verifies the signature."""
     if not found.is_genuine:
         return "NOT genuine: what follows proves nothing"
     return f"genuine, by {signer_of(found, place)}"

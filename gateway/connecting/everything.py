@@ -38,7 +38,7 @@ async def connection_findings(
     database: Callable[[Settings, Dial], Coroutine[Any, Any, list[str]]],
     longest_seconds: float = LONGEST_SECONDS,
 ) -> list[str]:
-    """Return what keeps the gateway from working with what is around it, each as ``SETTING: what; what to do``.
+    """Return the problems of the services around the gateway, each as ``SETTING: what; what to do``.
 
     `database` checks the database, with a dialler of its connections.
     """

@@ -70,7 +70,7 @@ def upstream_checks(
 
 
 class _Place(NamedTuple):
-    """One URL of an upstream, and the terms of a connection to it."""
+    """URL of an upstream, with the terms of a connection to it."""
 
     url: str
     tls: TlsEntry | None
@@ -78,7 +78,7 @@ class _Place(NamedTuple):
 
 
 async def _check(settings: Settings, resolver: Resolver, called: str, place: _Place) -> list[str]:
-    """Return what is wrong with one URL of an upstream."""
+    """Return the problem of one URL of an upstream."""
     try:
         tls = UpstreamTls(tls_terms(place.tls)) if place.url.startswith("https://") else None
         authority = authority_of(place.url, tls)

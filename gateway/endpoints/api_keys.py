@@ -5,8 +5,8 @@ Laws:
 - Every key listed or changed here belongs to the organization that the caller acts in; another's counts as missing.
 - The text of a key is returned once, in the answer that creates it.
 - A key that is switched on again lives on: no other key and no foreign issuer's token does that. Both may end keys.
-- The route has checked the permission (``api_keys:read``, ``:write``, ``:delete``) before an endpoint is reached. That
-  to make a key is judged once more when the key is stored: bcrypt takes a while.
+- The route has checked the permission (``api_keys:read``, ``:write``, ``:delete``) before an endpoint is reached. The
+  permission to make a key is checked again when the key is stored, because bcrypt takes a while.
 """
 
 from __future__ import annotations
@@ -63,20 +63,20 @@ LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
 class CreateKeyBody(BaseModel):
-    """What creating a key is sent."""
+    """Body of a request that creates a key."""
 
     name: Annotated[str, Field(min_length=1, title="Name", examples=["nightly export"])]
     expires_at: ExpiresAt = Field(None, description="RFC 3339; absent, null or empty: never.")
 
 
 class SwitchKeyBody(BaseModel):
-    """What switching a key is sent."""
+    """Body of a request that switches a key on or off."""
 
     is_active: StrictBool | None = Field(None, description="Absent: as it is.")
 
 
 class PageQuery(BaseModel):
-    """Which of the keys are listed. Text that is no number counts as absent, as it does for Whatomate."""
+    """Query of the list of keys. Text that is no number counts as absent, as it does for Whatomate."""
 
     search: str = Field("", description="Part of the name, or of the prefix.")
     page: Annotated[int, BeforeValidator(_number(1, _LAST_PAGE, beyond=_LAST_PAGE))] = Field(
@@ -108,7 +108,7 @@ class NewApiKeyAnswer(ApiKeyAnswer):
 
 
 class ApiKeyPageAnswer(Answer):
-    """Some of an organization's keys, newest first; and how many there are."""
+    """Page of an organization's keys, newest first, and the number of all."""
 
     api_keys: list[ApiKeyAnswer]
     total: int

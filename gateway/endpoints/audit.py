@@ -3,9 +3,9 @@
 Laws:
 
 - A caller with ``audit_logs:read`` sees the records of the organization that they act in; a super admin those of all.
-- Readers of one organization see a switch of organizations without the ids of others: those are other tenants'.
+- In the records of one organization, a switch of organizations is shown without the ids of other organizations.
 - A page is bounded, and begins after the last row of the one before: rows that are written meanwhile move no page.
-- What is asked for wrongly is refused: a filter that is passed over would show what nobody asked for.
+- A filter that cannot be read is refused: to ignore it would answer with records that were not asked for.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class AuditQuery(BaseModel):
-    """Which records are listed; all that is given must hold."""
+    """Query of the list of records: a record has to fit every parameter that is given."""
 
     since: _Moment | None = Field(None, description="What happened from then on; RFC 3339 with an offset.")
     until: _Moment | None = Field(None, description="What happened before then.")
@@ -73,7 +73,7 @@ class AuditQuery(BaseModel):
 
 
 class AuditRecordAnswer(Answer):
-    """A record of the trail; null where there is nothing to tell."""
+    """Record of the trail; null for what does not apply."""
 
     seq: int = Field(description="Its number.")
     at: datetime = Field(description="When it happened.")
@@ -96,7 +96,7 @@ class AuditRecordAnswer(Answer):
 
 
 class AuditPageAnswer(Answer):
-    """Some records, the last written first."""
+    """Page of records, the last written first."""
 
     records: list[AuditRecordAnswer]
     next: int | None = Field(description="`before` of the next page; null if this is the last one.")
@@ -132,7 +132,7 @@ async def list_records(services: Services, request: web.Request, caller: Caller)
 
 
 def _answer(row: ChainedRow, organization: UUID | None) -> AuditRecordAnswer:
-    """Return a record as it is shown; to the readers of `organization`, or of all."""
+    """Return the answer for a record. `organization` is the one whose records the caller reads; None for all."""
     record, details = row.record, dict(row.record.facts)
     fields = {name: getattr(record, name) for name in AuditRecordAnswer.model_fields if hasattr(record, name)}
     if organization is not None and record.event == Event.SWITCH_ORGANIZATION:

@@ -46,7 +46,7 @@ NEW_PASSWORD_RULE: Final = (
 
 
 class RegisterBody(BaseModel):
-    """What ``register`` is sent: an organization, or an invitation to one."""
+    """Body of ``register``: an organization, or an invitation to one."""
 
     email: Annotated[str, Field(min_length=1, json_schema_extra=EMAIL_SCHEMA), AfterValidator(_printable)]
     password: Annotated[
@@ -66,20 +66,20 @@ class RegisterBody(BaseModel):
 
 
 class LoginBody(BaseModel):
-    """What ``login`` is sent."""
+    """Body of ``login``."""
 
     email: Annotated[str, Field(min_length=1, examples=["alice@acme.example"])]
     password: Annotated[str, Field(min_length=1, json_schema_extra=PASSWORD_SCHEMA)]
 
 
 class RefreshBody(BaseModel):
-    """What ``refresh`` is sent; ``logout`` too, when it is sent anything."""
+    """Body of ``refresh``, and of ``logout``, where it may be missing."""
 
     refresh_token: Annotated[str, Field(min_length=1, examples=["<refresh token>"])]
 
 
 class SwitchBody(BaseModel):
-    """What ``switch-org`` is sent."""
+    """Body of ``switch-org``."""
 
     organization_id: UUID
 
@@ -88,14 +88,14 @@ class SwitchBody(BaseModel):
 
 
 class PermissionAnswer(Answer):
-    """One thing that may be done to one kind of thing."""
+    """Permission: an action on a resource."""
 
     resource: str
     action: str
 
 
 class RoleAnswer(Answer):
-    """A role, and what it permits."""
+    """Role with its permissions."""
 
     id: UUID
     name: str

@@ -55,7 +55,7 @@ _HEADERS: Final[Mapping[int, str]] = {401: "WWW-Authenticate", 429: "Retry-After
 
 
 class Answer(BaseModel):
-    """What an endpoint answers; made of whatever has attributes of these names."""
+    """Base of answers: models that are made from the attributes of rows."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -67,7 +67,7 @@ class MessageAnswer(Answer):
 
 
 class RefusalAnswer(Answer):
-    """Every refusal: what was wrong, and what to do."""
+    """Body of every refusal: what was wrong, and what to do."""
 
     status: Literal["error"]
     message: str

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class InviteBody(BaseModel):
-    """What inviting is sent."""
+    """Body of a request that invites."""
 
     role_id: UUID | None = Field(None, description="The organization's default role, when absent.")
     email: Annotated[str, Field(min_length=1, max_length=255, json_schema_extra=EMAIL_SCHEMA)] | None = Field(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class PasswordBody(BaseModel):
-    """What changing a password is sent."""
+    """Body of a request that changes the password."""
 
     current_password: Annotated[str, Field(min_length=1, json_schema_extra=PASSWORD_SCHEMA)]
     new_password: Annotated[

@@ -3,7 +3,7 @@
 Laws:
 
 - An endpoint that declares an event is recorded once for each request: when it succeeds, and when the domain refuses.
-  A handler that does the same for several users adds facts for each, and each is a record.
+  A handler that ends several sessions adds facts for each of them, and each becomes a record.
 - A request that cannot be read (400, 413, 415) tries nothing, and is not recorded.
 - What a handler adds is an id, an e-mail, or a number: never a password, a token or a key.
 """
@@ -38,7 +38,7 @@ class Facts:
 
     Attributes:
         skipped: The request is not recorded: it has changed nothing, or is one of too many.
-        further: Facts of what the request did besides, a record each.
+        further: Facts of further changes by the same request; each becomes a record of its own.
     """
 
     user_id: UUID | None = None

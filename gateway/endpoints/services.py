@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class UsageReader(Protocol):
-    """Reader of what is used of quotas."""
+    """Protocol of the reader of used quotas."""
 
     async def usage(self, kind: SubjectKind, subject: UUID, now: float) -> Mapping[Period, Standing]:
         """Return where a subject's counts stand in the windows of `now`, POSIX seconds.

@@ -65,7 +65,7 @@ class ProviderAnswer(Answer):
 
 
 class CallbackQuery(BaseModel):
-    """What a provider sends a browser back with."""
+    """Query with which a provider sends a browser back."""
 
     state: str = Field("", description="As it was sent to the provider.")
     code: str = Field("", description="The authorization code.")
@@ -74,7 +74,7 @@ class CallbackQuery(BaseModel):
 
 
 class LogoutBody(BaseModel):
-    """What a provider sends when a user has signed out there."""
+    """Body of a provider's back-channel logout request."""
 
     logout_token: Annotated[str, Field(min_length=1)]
 
@@ -190,7 +190,7 @@ def _one(request: web.Request, name: str) -> str:
 
 
 def _report(kind: ProviderKind, error: errors.AuthError) -> None:
-    """Log why somebody is not signed in; rarely the same twice, for anybody can cause it."""
+    """Log why a sign-in was refused, at a limited rate: any client can cause it."""
     why = error.why if isinstance(error, errors.SsoRefused) else ""
     _refusals.warning(
         "sso_refused",

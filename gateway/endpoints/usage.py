@@ -49,7 +49,7 @@ class PeriodsAnswer(Answer):
 
 
 class UsageAnswer(Answer):
-    """What the caller's requests count against."""
+    """Quotas that the caller's requests count against."""
 
     organization: PeriodsAnswer
     api_key: PeriodsAnswer | None = Field(

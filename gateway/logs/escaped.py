@@ -1,7 +1,7 @@
-"""Reporter of exceptions that nobody receives: it writes them as events, as everything else is written.
+"""Reporter of uncaught exceptions: it logs as events what Python and asyncio would print to standard error.
 
 Python and asyncio print a traceback to standard error for an exception in a callback of C code, in a ``__del__``, or in
-a task that nobody awaits. Anybody who can connect can cause some of them. Laws:
+a task that is never awaited. Any client that can connect can cause some of them. Laws:
 
 - An event names the type of the exception and the lines that led to it, and nothing that a client sent: neither the
   text of the exception nor the arguments of a call.
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _FRAMES: Final = 6
 _WORDS: Final = re.compile(r"[\w ,.:-]*")
-"""What of an event loop's message is taken: what follows can be an object and its contents."""
+"""Part of an event loop's message that is logged: the rest may be the representation of an object."""
 
 
 def report_escaped(loop: asyncio.AbstractEventLoop) -> None:
-    """Write what escapes from now on as the event ``exception_escaped``, for `loop` and for the whole process."""
+    """Log uncaught exceptions of `loop`, and unraisable ones of the process, as the event ``exception_escaped``."""
     events = LimitedEvents()
 
     def report(error: BaseException | None, kind: str, source: str) -> None:

@@ -4,8 +4,8 @@ Laws:
 
 - Of a query the names are logged. The values are logged only if an operator asked for them, and never those of known
   credentials.
-- A credential is known by its name as a server reads it: decoded, without spaces and brackets. A value that has such a
-  name with a value in it, or a password of a URL, counts as a credential as a whole.
+- A credential is recognized by its name as a server reads it: decoded, without spaces and brackets. A value that
+  contains such a name with a value of its own, or a URL with a password, is masked as a whole.
 - A name that is as long as a secret, and anything without a ``=``, counts as a value.
 - In any text, what looks like one of our credentials (an API key, a JWT) is masked: paths and errors may quote it.
 """
@@ -25,12 +25,12 @@ _SECRET: Final = re.compile(
 )
 """Names of parameters whose values are credentials; ``code`` and ``state`` are those of OAuth."""
 _BRACKETS: Final = re.compile(r"[\[\].]+")
-"""What frameworks write nested names with: ``key[]``, ``user[pass]``, ``user.pass``."""
+"""Separators of nested names in web frameworks: ``key[]``, ``user[pass]``, ``user.pass``."""
 _NAMED: Final = re.compile(r"""(?<![^?&;#/\s=,{}"'])([^?&;#/\s=,{}"']++)(?:\s*+=|["']\s*+:)""")
-"""A name in a value, with what is before its own value in a query or in JSON. It takes time by the value's length."""
+"""A name within a value, up to the ``=`` or ``:`` before its own value. Matching takes linear time."""
 _LOGIN: Final = re.compile(r"://[^/?#\s]*@")
 _DECODINGS: Final = 8
-"""A text that is encoded more often counts as a credential. A URL in a URL in a URL is encoded three times."""
+"""Most times that a text is decoded; one that is encoded more often is masked. A URL in a URL in a URL needs three."""
 _LONGEST: Final = 48
 _MOST: Final = 64
 
@@ -43,7 +43,7 @@ def masked(text: str) -> str:
 
 
 def quoted(text: str, most: int) -> str:
-    """Return `text` of a client for an event: masked, then cut to `most` characters, in ASCII."""
+    """Return a client's `text` for an event: masked, cut to `most` characters, with escapes for what is not ASCII."""
     return masked(text)[:most].encode("ascii", "backslashreplace").decode("ascii")
 
 

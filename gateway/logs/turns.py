@@ -1,11 +1,11 @@
-"""Turns of several processes that write to one log: a record lock, and a note of a line that has no end.
+"""Turns of several processes at writing to one log: a record lock, and a mark for a line that has no end.
 
-A pipe takes a large write in pieces, and lets other writers in between. Laws:
+A pipe takes a large write in pieces, and other writers may write between them. Laws:
 
-- One process writes at a time. The lock is the process's (``fcntl``): the kernel frees it when the process ends, and
-  nobody has it by an inherited descriptor.
-- The note is in memory that the processes share, and is made before a write. So a line that a killed process has cut is
-  ended by the next writer, whichever process that is.
+- One process writes at a time. The lock belongs to the process (``fcntl``): the kernel frees it when the process ends,
+  and a child with the same descriptor does not hold it.
+- The mark is in memory that the processes share, and is set before a write. So if a process is killed in the middle of
+  a line, the next writer ends that line first.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _MARK: Final = 1
 
 
 class Turns(Protocol):
-    """Turns at writing; a turn is a ``with`` block.
+    """Protocol of turns at writing; a turn is a ``with`` block.
 
     Attributes:
-        is_cut: The last line in the log may have no end. It is read and set in a turn.
+        is_cut: True if the last line in the log may have no end. It is read and set within a turn.
     """
 
     is_cut: bool
@@ -41,7 +41,7 @@ class Turns(Protocol):
 
 
 class OwnTurns:
-    """Turns of a process that alone writes to its log."""
+    """Turns of the only process that writes to a log: it never waits."""
 
     def __init__(self) -> None:
         self.is_cut = False
@@ -60,8 +60,8 @@ class SharedTurns:
         """Use the file that :func:`make_file` has made.
 
         Raises:
-            OSError: it is another one, or none.
-            ValueError: it is empty.
+            OSError: the descriptor cannot be mapped into memory.
+            ValueError: the file is empty.
         """
         self._page = mmap.mmap(descriptor, 1)
         import fcntl  # noqa: PLC0415 -- Windows has none, and no workers

@@ -7,7 +7,7 @@ Laws:
 - Batches are written in the order they were put, by this thread alone, and one process at a time
   (:mod:`gateway.logs.turns`): lines of different origin do not mix.
 - A line that a failed write has cut is ended before the next line begins. It counts as dropped.
-- A file that takes nothing now is waited for: an ``O_NONBLOCK`` one, which another process may have made so, as well.
+- A full pipe is waited for, also one with ``O_NONBLOCK``, which another process may have set.
 - The file has no buffer of Python's: a thread that hangs in a write must not hang the end of the process.
 """
 
@@ -111,7 +111,7 @@ class Writer:
             self._taken += number
 
     def _write(self, lines: bytes) -> int:
-        """Write lines; return how many of them are not, or not whole, in the file, since it refused them."""
+        """Write lines; return how many of them the file refused, wholly or in part."""
         turns = self._turns
         with turns:
             is_cut = turns.is_cut

@@ -74,7 +74,7 @@ class Requests(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What the meters have at one moment."""
+    """Values of all metrics at one moment."""
 
     at: int
     families: list[Family]

@@ -16,9 +16,9 @@ class ParentMetrics:
     """Metrics of a parent process.
 
     Attributes:
-        registry: Those that no worker has.
-        shared: Those that workers have too, and that are taken together with theirs: of the process, of Python, and
-            whether all are ready.
+        registry: Metrics that no worker has.
+        shared: Metrics that workers have too and that are merged with theirs: those of the process and of Python, and
+            ``gateway_ready``.
         died: Counter of workers that had to be replaced.
     """
 
@@ -28,7 +28,7 @@ class ParentMetrics:
         self.shared = CollectorRegistry()
         ProcessCollector(registry=self.shared)
         GCCollector(registry=self.shared)
-        # Of the workers that answer the smallest value counts, and this one: a worker that is silent is not ready.
+        # It is merged as the smallest value. A silent worker has no value of its own, so this one makes it 0.
         Gauge("gateway_ready", "Whether all workers may be.", registry=self.shared).set_function(
             lambda: answering() >= wanted
         )

@@ -127,7 +127,7 @@ def _farthest(values: Iterable[float]) -> float:
 
 
 def _rule(name: str) -> Callable[[Iterable[float]], float]:
-    """Return how the values of a gauge become one. What is in no list is added up."""
+    """Return the function that merges the values of a gauge. A gauge that is in no list is added up."""
     if name in LARGEST:
         return max
     if name in SMALLEST:
@@ -136,7 +136,7 @@ def _rule(name: str) -> Callable[[Iterable[float]], float]:
 
 
 class Pages(NamedTuple):
-    """What there is to add up.
+    """Metrics pages of worker processes that are to be merged.
 
     Attributes:
         past: Counters of the processes that have gone.

@@ -33,12 +33,12 @@ _ANCHOR: Final = "whatomategateway"
 
 
 class Cause(NamedTuple):
-    """Something that is not in order.
+    """Problem that the status report shows, with its runbook entry.
 
     Attributes:
-        of: What on the page it is of: the id of a card, or a row as ``upstream NAME``, ``endpoint NAME ADDRESS`` or
+        of: The part of the page: the id of a card, or a row as ``upstream NAME``, ``endpoint NAME ADDRESS`` or
             ``bound NAME``.
-        level: ``bad`` if callers are hurt, ``warn`` if they will be or may be.
+        level: ``bad`` if callers are affected now, ``warn`` if they will or may be.
         text: A sentence.
         runbook: The anchor of the entry in docs/runbook.md.
     """
