@@ -8,6 +8,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -523,7 +524,31 @@ def an_exemption_has_its_reason(module: Module) -> Iterator[str]:
             yield f"{line}: noqa without a rule or a reason"
 
 
+def a_text_stands_at_what_it_describes(module: Module) -> Iterator[str]:
+    """A string describes the assignment above it, so one with a comment beside it has been pushed in between."""
+    lines = module.text.splitlines()
+    for node in ast.walk(module.tree):
+        if not isinstance(node, ast.Module | ast.ClassDef):
+            continue
+        for assigned, text in pairwise(node.body):
+            if not isinstance(assigned, ast.Assign | ast.AnnAssign) or not is_text(text):
+                continue
+            beside = lines[(assigned.end_lineno or 1) - 1].encode()[assigned.end_col_offset :].decode()
+            if re.match(r"\s*#(?!\s*(?:noqa|type):?)", beside):
+                yield f"{text.lineno}: a string below an assignment that a comment describes"
+
+
+def is_text(node: ast.stmt) -> bool:
+    """Return whether a statement is a string alone."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
 LAWS: Final = (
+    a_text_stands_at_what_it_describes,
     packages_keep_apart,
     rooms_import_downwards,
     the_domain_imports_downwards,

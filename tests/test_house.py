@@ -31,6 +31,7 @@ from tests.laws import (
     a_library_has_one_place,
     a_module_fits_in_the_head,
     a_module_opens_with_a_caption,
+    a_text_stands_at_what_it_describes,
     an_exemption_has_its_reason,
     authcore_has_no_clock,
     authorize_alone_makes_a_permit,
@@ -118,6 +119,8 @@ BREAKS: Final = [
     (unused_words_stay_unused, "gateway/x.py", "for shown in rows: ..."),
     (unused_words_stay_unused, "gateway/kept.py", ""),
     (unused_words_stay_unused, "gateway/x.py", "class SsoDesk: ..."),
+    (a_text_stands_at_what_it_describes, "gateway/x.py", 'A = 1\nb = time.time  # faster\n"""Of A."""'),
+    (a_text_stands_at_what_it_describes, "gateway/x.py", 'class X:\n    b: int = 1  # fast\n    """Of A."""'),
     (
         compiled_attributes_are_no_macros,
         "gateway/wire/drive.py",
@@ -168,6 +171,7 @@ KEEPS: Final = [
     ),
     (a_caption_names_the_thing, "gateway/x.py", '"""JWKS client: it fetches a key set."""'),
     (a_caption_names_the_thing, "gateway/x.py", '"""Whatomate\'s Redis: a client of it."""'),
+    (a_text_stands_at_what_it_describes, "gateway/x.py", 'A = 1  # noqa: X1 - why\n"""Of A."""'),
     (unused_words_stay_unused, "gateway/wire/x.py", "class P:\n    def data_received(self, data): ..."),
     (unused_words_stay_unused, "gateway/x.py", "database = data_plane = 1\nlog.info('x')\nprocessed = 2"),
     (
