@@ -146,7 +146,7 @@ class FairQueue(Generic[T]):
         return Lane(name, work), job
 
     def done(self, lane: Lane) -> None:
-        """Count a job that was taken as running no more."""
+        """Count the end of a job that was taken."""
         own = self._networks[lane.network]
         own.running -= 1
         self._running -= 1

@@ -11,8 +11,8 @@ Laws:
 - The e-mail is folded by the very function that finds the account, in the database: one account, one counter.
 - What is asked of an unknown e-mail is what is asked of a known one: the same counters, the same answers.
 - An address from which the e-mail was signed in to, or where a session of its account was last used, passes the
-  counters of the e-mail and of the address, and so does a caller with a session: nobody can lock a user out of where
-  they are at home. A wrong password there is answered as a stranger's attempt would be, and in the same time: every
+  counters of the e-mail and of the address, and so does a caller with a session: nobody can lock a user out at an
+  address that they use. A wrong password there gets the answer of an unknown address, after the same time: every
   refusal keeps the pace of a failure (:mod:`authcore.refusal_pace`).
 - Success forgives what failed for that e-mail from that address, and nothing else: signing in to one account does not
   pay for guesses at another. A registration that anybody may make counts with the address though it succeeds.
@@ -130,7 +130,7 @@ class SignInThrottle:
             )
         if proved is None and is_alone and work is Work.LOGIN and reservation.wait_seconds <= 0:
             self._pace.failed(loop.time() - began)
-        # Only a known caller learns the wait: a stranger would have been refused before.
+        # Only a known caller learns the wait: an unknown one was refused before.
         if proved is None and reservation.passed_seconds is not None:
             raise await self._throttled(reservation.passed_seconds, began)
         return proved

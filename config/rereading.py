@@ -3,8 +3,7 @@
 Laws:
 
 - A file that cannot be read at the moment, or is empty, is being replaced; the last value stays in use.
-- A pipe is read once, at the start: whoever wrote the secret into it has gone, and to wait for another would stop the
-  gateway.
+- A pipe is read once, at the start: its writer has ended, and waiting for another one would stop the gateway.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class AdminServer:
         adopting.add_done_callback(self._adopting.discard)
 
     async def close(self) -> None:
-        """Accept no more, let what is being answered end for a moment, and drop the rest."""
+        """Stop accepting, give answers under way a moment to end, and drop the rest."""
         drain = Drain(self.listener, sockets=tuple, streams=tuple, drain_seconds=CLOSING_SECONDS)
         await drain.finish(self._close_servers)
 

@@ -124,7 +124,7 @@ class Listening:
         return bound
 
     def close(self) -> None:
-        """Accept no more, and remove the files of Unix sockets."""
+        """Stop accepting, and remove the files of Unix sockets."""
         for server in self.servers:
             server.close()
         for path, inode in self._files:

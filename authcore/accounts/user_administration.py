@@ -173,7 +173,7 @@ class UserAdministration(Names):
         await self._counterpart.forget_permissions(user_id, organization_id)
 
     async def remove_from(self, user_id: UUID, organization_id: UUID, *, even_last: bool = False) -> None:
-        """End a membership: what the user holds is good there no more.
+        """End a membership: the user's sessions, tokens and API keys are no longer valid there.
 
         Raises:
             UserUnknown: there is no such user.

@@ -53,7 +53,7 @@ class Rotation:
         self._take(snapshot, now)
 
     async def check(self, now: float, withdrawn: Callable[[], None]) -> bool:
-        """Read the directory, and swap the ring if it has changed; `withdrawn` is called if a key verifies no more.
+        """Read the directory, and swap the ring if it has changed; `withdrawn` is called if a key no longer verifies.
 
         Returns:
             True if the ring was swapped.

@@ -90,7 +90,7 @@ class Reservation:
         reserved: Where it has been counted; None when it is refused.
         wait_seconds: From now to its turn.
         is_known: It comes from where the e-mail was signed in before, or with a session of it.
-        passed_seconds: How long a stranger would have to wait in its place; None where one would be let through.
+        passed_seconds: Wait of an unknown address in its place; None if an unknown address would not wait.
     """
 
     reserved: Reserved | None

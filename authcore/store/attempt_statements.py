@@ -55,8 +55,8 @@ _OF_PAIR: Final = _COUNT.format(
 )
 
 # Each counter asks only when the one before it has counted: so they are locked in this order, and what one refuses the
-# next does not count. `shut` is the look before: it spares the first what a later one is going to refuse. Where a
-# stranger would be refused, one who is known is not held either: a wrong password would be answered later.
+# next does not count. `shut` reads them before: the first does not count what a later one is going to refuse. Where an
+# unknown address would be refused, a known one is not held either: a wrong password would be answered later.
 RESERVE: Final = f"""
 WITH law AS (
     SELECT $4::timestamptz AS now, $5::timestamptz AS known_since, $6::double precision AS span,

@@ -99,7 +99,7 @@ class SessionStore(SubjectReader, Protocol):
         proved: bytes | None = None,
         founded_at: datetime | None = None,
     ) -> bool:
-        """Begin a family with its first token; False where what it is founded on holds no more.
+        """Begin a family with its first token; False if its foundation no longer holds.
 
         That is the password whose hash has the fingerprint `proved`, or a token issued at `founded_at`.
         """
@@ -252,7 +252,7 @@ class AccountStore(SubjectReader, Protocol):
         """Create an organization with its system roles; None when the slug is taken."""
 
     async def add_api_key(self, key: NewApiKey) -> ApiKeyListing | None:
-        """Keep a new API key, for no longer than its parent; None where that is good no more."""
+        """Store a new API key, which ends with its parent at the latest; None if the parent has ended."""
 
     async def has_api_keys(self, user_id: UUID, organization_id: UUID, number: int) -> bool:
         """Return whether a user has `number` API keys there, or has made so many within a day, deleted or not."""

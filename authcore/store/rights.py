@@ -2,10 +2,11 @@
 
 Laws:
 
-- Compared is what the statements would meet: tables by ``search_path``, columns one by one, rights however they came
+- Compared is what the statements meet: tables by ``search_path``, columns one by one, rights however they came
   (to the user, a role that they are in, everybody).
-- Row-level security that may hide a row, or refuse to write one, is named with the table: to a statement a user whose
-  row is hidden is a stranger. Policies that let every row pass hide none. What it hides behind a view is not seen here.
+- Row-level security that may hide a row, or refuse to write one, is named with the table: to a statement, a
+  user with a hidden row does not exist. Policies that let every row pass hide none. Rows hidden behind a view are not
+  noticed here.
 - A table, column or function that is not there is ``schema``'s to name, not a right that is missing.
 """
 

@@ -243,7 +243,7 @@ class SessionRows:
         return [SessionListing(**row) for row in rows]
 
     async def purge_sessions(self, before: datetime) -> int:
-        """Delete tokens and families that expired before `before`, and sign-outs that matter no more.
+        """Delete tokens and families that expired before `before`, and sign-outs that no longer matter.
 
         Returns:
             How many families were deleted.

@@ -34,7 +34,7 @@ _SESSION: Final = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]\Z")
 _LATEST: Final = 253_402_300_800  # 10000-01-01: no date type reaches further
 _TEXT_LENGTH: Final = 1024
 AHEAD_SECONDS: Final = 900
-"""An ``iat`` may be so far in the future: the clock of whoever issued the token may be ahead."""
+"""How far an ``iat`` may be in the future: the issuer's clock may be ahead."""
 
 
 class TokenKind(StrEnum):

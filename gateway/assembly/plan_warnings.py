@@ -78,7 +78,7 @@ def _unknown_permissions(plan: RoutePlan) -> Iterator[str]:
 
 
 def off_the_air(plan: RoutePlan, settings: Settings) -> Iterator[str]:
-    """Yield a line if no route leads to GATEWAY_UPSTREAM_URL: whoever set it means it to be reached."""
+    """Yield a line if no route leads to GATEWAY_UPSTREAM_URL, which is then set in vain."""
     if settings.upstream.url and DEFAULT_UPSTREAM not in _reached(plan):
         yield (
             "no route leads to GATEWAY_UPSTREAM_URL: its paths are 404, for only what a route matches is forwarded; "

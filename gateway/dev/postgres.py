@@ -2,7 +2,7 @@
 
 Laws:
 
-- Unix socket only, in a folder of mode 0700: whoever can open the socket may do everything, and nobody else anything.
+- Unix socket only, in a folder of mode 0700: who can open the socket may do everything, and no other user anything.
 - PostgreSQL refuses to run as root, so under root it runs as uid 65534. No existing folder gets wider permissions for
   that; an error names the folder in the way instead.
 - The server inherits the lock, so a process that holds the lock knows that no server runs on these files.

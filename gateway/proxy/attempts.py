@@ -1,4 +1,4 @@
-"""Attempts of one request under a traffic policy: when it is sent again, and when no more.
+"""Attempts of one request under a traffic policy: they send it, and repeat it while the policy allows.
 
 ``deliver`` runs once for each request, above :meth:`~gateway.proxy.forward.Forwarder.attempt`, which runs once for each
 attempt. Laws:
@@ -7,11 +7,11 @@ attempt. Laws:
   client has no byte of an answer. A connection that could not be opened is another matter: nothing was sent on it.
 - The repetition of a request that met a dead kept-alive connection is no retry: each request has one, as it has without
   a policy. Every other one needs room in the budget, an attempt that is left, and time.
-- What let the caller in may end while the request waits: an attempt that begins later than a stream is watched is
-  judged again first.
+- The caller's access may end while the request waits: an attempt that begins more than ``YOUNG_SECONDS`` after the
+  last decision is authorized again.
 - A passed deadline counts as silence of the endpoint only if the endpoint had the whole request for half of it.
 - Errors of timers are thrown into the request where it waits, as a client's leaving is.
-- Whatever became of a request, it is counted out, and its timers end.
+- At its end every request is counted out, and its timers are cancelled, whatever its outcome.
 """
 
 from __future__ import annotations

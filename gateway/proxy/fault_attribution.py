@@ -2,8 +2,8 @@
 
 Laws:
 
-- A request that a client may cause alone, whenever it likes, is never a failure of the service: else a stranger's junk
-  pages the operator.
+- An error that any client can cause by its request alone is never a failure of the service: otherwise malformed
+  requests would alert the operator.
 - A status of 500 and above without a reason is the upstream's own answer.
 - An answer that broke off is a failure of the upstream, whatever status it began with.
 """

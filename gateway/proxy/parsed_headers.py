@@ -5,8 +5,8 @@ They are parsed once per set of lines: requests whose lines came in the same byt
 time, the target or any state. What follows from the caller or the route as well is stored here too, and is checked
 before it is used (:mod:`gateway.proxy.memo`).
 
-It holds no head, which holds it: a cycle of the two, for each new set of lines, would wait for the garbage collector.
-Whoever asks it passes a head with these lines.
+It does not refer to the head, because the head refers to it: such a cycle would wait for the garbage collector, one for
+each new set of lines. Its methods are given a head with these lines.
 """
 
 from __future__ import annotations

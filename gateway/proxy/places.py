@@ -129,7 +129,7 @@ class Places:
             late = asyncio.get_running_loop().call_later(self.limits.seconds, self._late, lane, turn)
             try:
                 await turn
-            finally:  # a turn that has not come is waited for no more
+            finally:  # a turn that has not come is not waited for any longer
                 late.cancel()
                 self._queue.discard(lane, turn)
         self.entered += 1

@@ -182,7 +182,7 @@ class Sockets:
         return socket
 
     def ended(self, socket: Socket | None) -> None:
-        """Watch over it no more."""
+        """Stop watching it."""
         if socket is None or socket not in self._open:
             return
         self._open.discard(socket)

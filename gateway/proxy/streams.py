@@ -128,7 +128,7 @@ class Stream:
         self._socket = self._events = self._ended = self._owed = None
 
     def expire(self) -> None:
-        """Have the stream watched: it has outlived short answers. If it is to end, wait for no more of it."""
+        """Register the stream with the watch, as it is no short answer; if it is to end, break it off."""
         if self._ended is not None:
             self._throw(self._ended)
         elif self._owed is not None:

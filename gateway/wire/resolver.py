@@ -2,7 +2,7 @@
 
 Laws:
 
-- One lookup of a name is under way at most, whoever asks, and none waits for the lookup of another name.
+- At most one lookup of a name is under way, however many callers ask. No lookup waits for that of another name.
 - An answer is used for its time to live, but no shorter and no longer than the limits say.
 - While a new lookup is slow or fails, the last good addresses are used, for ``stale_seconds`` at most; and for
   ``gone_seconds`` where a name server answers that there are none.
@@ -162,7 +162,7 @@ class Resolver:
             record.timer = None
 
     def close(self) -> None:
-        """End all lookups, and begin no more."""
+        """Cancel all lookups, and start none any more."""
         self._closed = True
         for record in self._records.values():
             record.followers.clear()

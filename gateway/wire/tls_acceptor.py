@@ -101,7 +101,7 @@ class TlsAcceptor:
         return len(self._opening)
 
     def close(self) -> None:
-        """Accept no more, and end the handshakes under way; a second call does nothing."""
+        """Stop accepting, and end the handshakes under way; a second call does nothing."""
         if self._closed:
             return
         self._closed = True

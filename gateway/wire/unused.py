@@ -2,7 +2,7 @@
 
 Laws:
 
-- Lending a connection counts an exchange at work at its endpoint. Whoever takes it back counts it off.
+- Lending a connection counts an exchange at work at its endpoint. The function that takes it back counts it off.
 - A connection that has closed meanwhile is not lent. A request that cannot be sent again gets none that the upstream
   may have closed: the kernel is asked, as it may know more than the event loop, and a close is expected of an upstream
   that has just answered and has closed another connection behind as many answers, or is not known to keep any.
