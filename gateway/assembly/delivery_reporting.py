@@ -26,7 +26,7 @@ def publish_deliveries(metrics: Metrics, upstreams: Upstreams) -> None:
         ("active", "Requests at work, where a traffic policy counts them.", lambda one: one.breaker.active),
         ("retrying", "Those of them that are being sent again.", lambda one: one.breaker.retrying),
         ("awaiting", "Requests that wait for an upstream to come back.", lambda one: len(one.room)),
-        ("away", "1: it was not reached, or no endpoint is available, and another stands in.", _is_away),
+        ("away", "1: it was not reached, or no endpoint is usable, and another stands in.", _is_away),
     )
     for name, meaning, read in gauges:
         metrics.read_gauges(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))

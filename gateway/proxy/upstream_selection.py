@@ -2,7 +2,7 @@
 
 Laws:
 
-- An upstream that cannot be reached, or none of whose endpoints is available, hands the request on to the next one by
+- An upstream that cannot be reached, or none of whose endpoints is usable, hands the request on to the next one by
   priority.
 - An endpoint at a bound of the breaker gets no request. No balancing policy overrides this, nor does a connection to
   another endpoint that cannot be opened.
@@ -60,9 +60,12 @@ async def asleep(seconds: float) -> None:
 
 
 def is_usable(upstream: Upstream) -> bool:
-    """Return whether an upstream has an endpoint that is neither ejected nor fails its checks, as far as is known."""
-    endpoints = upstream.cluster.endpoints
-    return not endpoints or any(endpoint.available for endpoint in endpoints)
+    """Return whether an upstream has an endpoint that is neither ejected nor fails its checks, as far as is known.
+
+    In a panic its endpoints are available all the same: that is for want of others, and a stand-in is another.
+    """
+    endpoints = [endpoint for endpoint in upstream.cluster.endpoints if endpoint.weight]
+    return not endpoints or any(endpoint.usable for endpoint in endpoints)
 
 
 class UpstreamSelection:

@@ -73,7 +73,7 @@ class Endpoint:
         ends_after: It is expected to close a connection behind so many answers, without announcing it; 0 if it keeps
             connections, None if nothing is known yet.
         weight: See :class:`Authority`; ``zone`` and ``priority`` likewise.
-        available: False while it is ejected, or fails its health checks: it is then tried after the others alone.
+        available: False while it is not usable: it is then tried after the others alone. In a panic all are available.
         ejected: True while it is ejected.
         unhealthy: True while it fails its health checks.
         suspect: True if it failed of late, so that its successes count.
@@ -122,6 +122,11 @@ class Endpoint:
         """Take an authority that leads here for the one it belongs to: weight, zone and priority may be others."""
         self.authority = authority
         self.weight, self.zone, self.priority = authority.weight, authority.zone, authority.priority
+
+    @property
+    def usable(self) -> bool:
+        """True if it is neither ejected nor failing its health checks, whether or not there is a panic."""
+        return not (self.ejected or self.unhealthy)
 
     def __repr__(self) -> str:
         return f"<endpoint {self.name}: {self.active} at work, {self.open} connections>"

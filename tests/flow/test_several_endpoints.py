@@ -11,11 +11,11 @@ import pytest
 from tests.observe.scraping import scraped, value
 from tests.support.calls import ask, get, request
 from tests.support.flaky import BUSY, CUT, OK, Flaky
-from tests.support.peers import PATIENCE, Client, Upstream
+from tests.support.peers import PATIENCE, Client, Upstream, read_head
 from tests.support.route_files import by_route_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from gateway.app import Gateway
@@ -31,6 +31,12 @@ upstreams:
 routes:
   - {name: all, auth: public, match: {path: /*}, upstream: many}
 """
+
+CHECKED = (
+    "health: {path: /ready, interval_seconds: 0.5, timeout_seconds: 0.5, jitter_percent: 0, rise: 1, fall: 2}"
+)
+"""Checks that forgive a machine one that came too late."""
+ANSWER = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.fixture
@@ -173,25 +179,49 @@ async def test_an_endpoint_that_replaces_one_that_refuses_keeps_its_bound(
         gate.held = 0
 
 
-async def test_an_upstream_without_an_available_endpoint_is_stood_in_for(
-    routed: RouteFileStart, three: list[Upstream], upstream: Upstream
+@pytest.mark.parametrize("number", [1, 3])
+async def test_an_upstream_whose_endpoints_all_fail_their_checks_is_stood_in_for(
+    routed: RouteFileStart, three: list[Upstream], upstream: Upstream, number: int
 ) -> None:
-    gate = await routed(policy(three, "failover: other", upstream.port))
-    endpoints = _endpoints(gate)
-    assert len(endpoints) == 3
-    for endpoint in endpoints[:2]:
-        endpoint.available = False
+    ready, calls = [200] * number, [0] * number
+
+    def scripted(place: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                is_check = (await read_head(reader)).start.startswith(b"GET /ready ")
+                calls[place] += not is_check
+                writer.write(ANSWER % (ready[place] if is_check else 200))
+
+        return serve
+
+    for place, one in enumerate(three[:number]):
+        one.script = scripted(place)
+    gate = await routed(policy(three[:number], f"failover: other, {CHECKED}", upstream.port))
+
+    async def until(states: list[int]) -> None:
+        ready[:] = states
+        async with asyncio.timeout(PATIENCE):
+            while [one.unhealthy for one in _endpoints(gate)] != [state != 200 for state in states]:
+                await asyncio.sleep(0.02)
+
+    async def is_away() -> bool:
+        return value(await scraped(gate), "gateway_upstream_away", upstream="many") == 1
+
+    await until([*[500] * (number - 1), 200])
     assert (await ask(gate, get("/1"))).status == 200
     assert upstream.requests == []
-    endpoints[2].available = False
+    assert not await is_away()
+    await until([500] * number)
+    before = sum(calls)
     assert (await ask(gate, get("/2"))).status == 200
     assert [message.start for message in upstream.requests] == [b"GET /2 HTTP/1.1"]
-    assert value(await scraped(gate), "gateway_upstream_away", upstream="many") == 1
+    assert sum(calls) == before
+    assert await is_away()
     await upstream.__aexit__(None, None, None)
-    assert (await ask(gate, get("/3"))).status == 200  # better one that fails its checks than nobody
-    endpoints[0].available = True
+    assert (await ask(gate, get("/3"))).status == 200, "better one that fails its checks than nobody"
+    await until([200] * number)
     assert (await ask(gate, get("/4"))).status == 200
-    assert value(await scraped(gate), "gateway_upstream_away", upstream="many") == 0
+    assert not await is_away()
 
 
 def _endpoints(gate: Gateway) -> list[Endpoint]:
