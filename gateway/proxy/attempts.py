@@ -106,7 +106,7 @@ class Attempts:
         self.causes: list[str] = []
         self.repetition = Repetition(exchange.inbound, delivery.retry)
         self.selection = UpstreamSelection(
-            exchange, upstream, delivery, must_be_alive=not self.repetition.harmless
+            exchange, upstream, delivery, must_be_alive=not self.repetition.can_after_stale()
         )
 
     # -- the deadline ------------------------------------------------------------------------------------------

@@ -67,6 +67,40 @@ async def test_a_post_behind_an_answer_whose_upstream_has_closed_is_answered(
     ]  # each once
 
 
+KEY = b"POST / HTTP/1.1\r\nHost: e\r\nIdempotency-Key: k\r\nContent-Length: 2\r\n\r\nhi"
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: e\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("when", "second"),
+    [
+        ("off", b"GET / HTTP/1.1\r\nHost: e\r\n\r\n"),
+        ("503", b"GET / HTTP/1.1\r\nHost: e\r\n\r\n"),
+        ("503", KEY),
+        ("reset", HANDSHAKE),
+    ],
+    ids=["off", "status", "status-with-key", "handshake"],
+)
+async def test_what_a_policy_does_not_repeat_after_a_closed_connection_is_not_put_on_one(
+    start: Start, upstream: Upstream, when: str, second: bytes
+) -> None:
+    served: list[bytes] = []
+    upstream.script = answering_once(served)
+    gateway = await start(
+        public=("/*",), upstream={"retry_when": (when,), "retry_repeat": ("idempotency-key",)}
+    )
+    statuses = []
+    for _ in range(PAIRS):
+        async with Client(gateway.address) as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: e\r\n\r\n" + second)
+            statuses.append(((await client.response()).status, (await client.response()).status))
+    assert statuses == [(200, 200)] * PAIRS
+    assert len(served) == 2 * PAIRS
+
+
 async def test_a_post_that_waited_for_a_connection_is_not_put_on_a_closed_one(
     start: Start, upstream: Upstream
 ) -> None:
