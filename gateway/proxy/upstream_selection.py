@@ -4,6 +4,7 @@ Laws:
 
 - An upstream that cannot be reached, or none of whose endpoints is usable, hands the request on to the next one by
   priority.
+- A request counts at a stand-in as well, which may be at a bound of its own breaker.
 - An endpoint at a bound of the breaker gets no request. No balancing policy overrides this, nor does a connection to
   another endpoint that cannot be opened.
 - If none can be reached and the policy waits, the request joins the upstream's waiting room. It leaves it when the
@@ -24,7 +25,7 @@ import structlog
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.choosing import choose
 from gateway.proxy.traffic_faults import BreakerOpen, WaitedTooLong, WaitingRoomFull
-from gateway.traffic.breaker import ENDPOINTS, WAITING
+from gateway.traffic.breaker import ENDPOINTS, WAITING, BreakerCount
 from gateway.wire.drive import Signal
 from gateway.wire.faults import UpstreamNotConnected, UpstreamTlsFailed, UpstreamUnreachable
 
@@ -77,7 +78,10 @@ class UpstreamSelection:
         waited: Seconds that the request waited for an upstream to come back.
     """
 
-    __slots__ = ("_delivery", "_exchange", "_has_tried", "_must_be_alive", "avoid", "place", "waited")
+    __slots__ = (
+        *("_delivery", "_exchange", "_has_tried", "_must_be_alive", "_stand_in"),
+        *("avoid", "place", "waited"),
+    )
 
     def __init__(
         self, exchange: Exchange, upstream: Upstream, delivery: Delivery, *, must_be_alive: bool
@@ -87,6 +91,7 @@ class UpstreamSelection:
         self._delivery = delivery
         self._must_be_alive = must_be_alive
         self._has_tried = False
+        self._stand_in = BreakerCount()
         self.place = upstream
         self.avoid: list[Endpoint] = []
         self.waited = 0.0
@@ -130,9 +135,11 @@ class UpstreamSelection:
         """Return a connection of one upstream's pool; the time until the request's first one is measured.
 
         Raises:
-            BreakerOpen: every endpoint that can be reached has as much at work as it may have.
+            BreakerOpen: every endpoint that can be reached has as much at work as it may have, or the stand-in has.
         """
         breaker = self._breaker(place)
+        if not self._stand_in.move(None if place is self._delivery.upstreams[0] else breaker):
+            raise BreakerOpen("the stand-in's breaker has reached its bound of requests")
         passed_over: list[Endpoint] = []
         while True:
             endpoint, only_that_endpoint = self._endpoint(place, passed_over)
@@ -175,7 +182,8 @@ class UpstreamSelection:
             place.meter.waits.add(exchange.sent - exchange.decided)
 
     def over(self) -> None:
-        """Record the wait of a request that ends without ever having had a connection."""
+        """Count the request out, and record the wait of one that ends without ever having had a connection."""
+        self._stand_in.move(None)
         if self._has_tried:
             self._measure(self.place)
 

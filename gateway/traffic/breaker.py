@@ -119,3 +119,25 @@ class Breaker:
     def end_retry(self) -> None:
         """Count a retry out."""
         self.retrying -= 1
+
+
+class BreakerCount:
+    """Count of one request at the breaker of a stand-in, beside that of its own upstream: at one of them at a time."""
+
+    __slots__ = ("_breaker",)
+
+    def __init__(self) -> None:
+        self._breaker: Breaker | None = None
+
+    def move(self, breaker: Breaker | None) -> bool:
+        """Count the request out where it is counted, and in at `breaker`; return False if that refuses it."""
+        if breaker is self._breaker:
+            return True
+        if self._breaker is not None:
+            self._breaker.leave()
+            self._breaker = None
+        if breaker is not None:
+            if not breaker.enter():
+                return False
+            self._breaker = breaker
+        return True

@@ -311,6 +311,14 @@ upstreams:
 routes:
   - {name: all, auth: public, match: {path: /*}, upstream: first}
 """
+BOUNDED = """
+upstreams:
+  first: {url: "http://127.0.0.1:%d", failover: second}
+  second: {url: "http://127.0.0.1:%d", breaker: {%s: 2}}
+routes:
+  - {name: all, auth: public, match: {path: /*}, upstream: first}
+  - {name: second, auth: public, match: {path: /second/*}, upstream: second}
+"""
 
 
 async def test_a_second_upstream_stands_in_until_the_first_is_back(
@@ -347,6 +355,24 @@ async def test_an_outage_that_many_requests_meet_counts_once(
                 while not returned.requests:
                     assert (await ask(gate, get("/"))).status == 200
                     await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("bound", ["requests", "endpoint_requests", "endpoint_connections"])
+async def test_a_stand_in_keeps_its_own_bounds(
+    routed: RouteFileStart, upstream: Upstream, bound: str
+) -> None:
+    gate = Gate()
+    async with Upstream(script=gate) as second:
+        gateway = await routed(BOUNDED % (upstream.port, second.port, bound))
+        async with away(upstream):
+            held = [asyncio.create_task(ask(gateway, get(path))) for path in ("/1", "/second/2")]
+            await gate.has(2)
+            answers = [await ask(gateway, get(path)) for path in ("/3", "/second/4")]
+            assert [(answer.status, answer.one("Retry-After")) for answer in answers] == [(503, "1")] * 2
+            gate.open.set()
+            assert {answer.status for answer in await asyncio.gather(*held)} == {200}
+            assert (await ask(gateway, get("/5"))).status == 200
+        assert value(await scraped(gateway), "gateway_upstream_active", upstream="second") == 0
 
 
 async def test_without_any_upstream_the_answer_is_502(routed: RouteFileStart, upstream: Upstream) -> None:
