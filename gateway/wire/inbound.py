@@ -235,11 +235,10 @@ class Inbound:
                 self.bare = True  # an HTTP/1.0 client finds the end by the close
         elif length is not None:
             framing = b"Content-Length: %d\r\n" % length
-        # If the rest of the request's body stays unread, the connection cannot be used again: announce the close.
-        unread = not self.complete and (self.sink is None or complete)
+        # The answer may end before the request's body, the rest of which is not read then: announce the close.
         self.closes = (
             self.bare
-            or unread
+            or not self.complete
             or self.fault is not None
             or head.upgrade
             or not head.keep_alive

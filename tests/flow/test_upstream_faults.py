@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.peers import PATIENCE, Client, read_body, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -585,6 +585,32 @@ async def test_an_upload_over_the_upstreams_limit_is_answered_as_the_upstream_di
         with suppress(asyncio.CancelledError):
             await sending
     assert (answer.status, answer.body) == (400, b"Error when parsing request")
+
+
+async def test_an_answer_that_comes_in_pieces_before_the_upload_ended_announces_that_the_connection_closes(
+    start: Start, upstream: Upstream
+) -> None:
+    headed, ended = asyncio.Event(), asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 413 Too Large\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntoo\r\n")
+        await headed.wait()
+        writer.write(b"6\r\n large\r\n0\r\n\r\n")
+        await ended.wait()
+
+    upstream.script = script
+    gateway = await start()
+    async with Client(gateway.address) as client:
+        await client.send(b"POST / HTTP/1.1\r\nHost: e\r\nContent-Length: 10\r\n\r\nhello")
+        head = await read_head(client.reader)
+        headed.set()
+        head.body = await read_body(client.reader, head, until_close=False)
+        assert (head.status, head.body) == (413, b"too large")
+        assert head.one("Connection") == "close", "a client would send its next request here, and lose it"
+        await client.send(b"world")
+        assert await client.closed() == b""
+        ended.set()
 
 
 @pytest.mark.parametrize("size", [b"-6", b"-ffff", b"+6", b"0x6", b"1_0"])
