@@ -66,11 +66,16 @@ def planned_rules(
             shadow=entry.shadow or (settings.shadow and entry.auth != "public"),
             cors=cors if entry.cors is None else build_policy(entry.cors),
             withheld=upstream.withheld if entry.identity is None else withheld(entry.identity),
-            edits=None if entry.headers is None else HeaderEdits.of(entry.headers.put, entry.headers.add),
+            edits=_edits(entry),
             limits=None if limits is None else _limits(entry, settings, limits),
         )
         rules += list(_rules(planned, route))
     return rules
+
+
+def _edits(entry: RouteEntry) -> HeaderEdits | None:
+    put, add = ({}, {}) if entry.headers is None else (entry.headers.put, entry.headers.add)
+    return HeaderEdits.of(put, add, entry.strip_prefix)
 
 
 def _limits(entry: RouteEntry, settings: Settings, limits: PlannedLimits) -> RouteLimits | None:

@@ -1,18 +1,26 @@
 """Header edits: field lines that a route sets or adds for its upstream.
 
-Law: the names are checked when the route file is read (``config/route_checks.py``): none of them is managed, frames a
-message, or carries a credential.
+Laws:
+
+- The names are checked when the route file is read (``config/route_checks.py``): none of them is managed, frames a
+  message, or carries a credential.
+- An upstream whose paths have a prefix stripped is sent that prefix. Else its redirects and links would lead to paths
+  that the gateway has no route for, and nothing would tell it what is missing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from gateway.proxy.headers import fold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_IN_PATHS: Final = "/!$&'()*+,=:@~"
+"""What stands in a path as it is (RFC 3986 section 3.3), beside letters, digits and ``-._``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +30,7 @@ class HeaderEdits:
     Attributes:
         replaced: Folded names whose lines by the client are removed, in any spelling.
         lines: The lines to add, each ending in CRLF.
-        names: The names of all these lines, in lower case.
+        names: The names of all these lines but the prefix, in lower case: their values may be secret.
     """
 
     replaced: frozenset[bytes]
@@ -30,10 +38,17 @@ class HeaderEdits:
     names: frozenset[str]
 
     @classmethod
-    def of(cls, replaced: Mapping[str, str], added: Mapping[str, str]) -> HeaderEdits | None:
-        """Compile what `replaced` sets and `added` adds to the client's lines; None if both are empty."""
-        if not replaced and not added:
+    def of(
+        cls, replaced: Mapping[str, str], added: Mapping[str, str], stripped: str | None = None
+    ) -> HeaderEdits | None:
+        """Compile what `replaced` sets and `added` adds to the client's lines, and the prefix that is `stripped`.
+
+        None if there is nothing of this.
+        """
+        if not replaced and not added and stripped is None:
             return None
         lines = [f"{name}: {value}\r\n".encode() for name, value in (*replaced.items(), *added.items())]
+        if stripped is not None:
+            lines.append(f"X-Forwarded-Prefix: {quote(stripped, safe=_IN_PATHS)}\r\n".encode())
         names = frozenset(name.lower() for name in (*replaced, *added))
         return cls(frozenset(fold(name.encode("ascii")) for name in replaced), b"".join(lines), names)

@@ -153,6 +153,27 @@ async def test_a_path_is_rewritten_by_whole_segments_as_they_came(
     assert upstream.requests[-1].start == f"GET {sent} HTTP/1.1".encode()
 
 
+@pytest.mark.parametrize(
+    ("prefix", "sent"), [("/billing", "/billing"), ("/a/b", "/a/b"), ("/übung", "/%C3%BCbung")]
+)
+async def test_a_stripped_prefix_is_sent_to_the_upstream(
+    routed: RouteFileStart, upstream: Upstream, prefix: str, sent: str
+) -> None:
+    gate = await routed(
+        OPEN % (f"{prefix}/*", f"strip_prefix: {prefix}\n    headers: {{set: {{X-Team: blue}}}}")
+    )
+    assert (await ask(gate, get(f"{sent}/x", "X-Forwarded-Prefix: /evil"))).status == 200
+    message = upstream.requests[-1]
+    assert (message.start, message.all("X-Forwarded-Prefix")) == (b"GET /x HTTP/1.1", [sent])
+    assert message.one("X-Team") == "blue"
+
+
+async def test_no_prefix_is_sent_where_none_is_stripped(routed: RouteFileStart, upstream: Upstream) -> None:
+    gate = await routed(OPEN % ("/old/*", "rewrite: /new/*"))
+    assert (await ask(gate, get("/old/x", "X-Forwarded-Prefix: /evil"))).status == 200
+    assert upstream.requests[-1].all("X-Forwarded-Prefix") == []
+
+
 async def test_a_protecting_route_is_rewritten_in_any_case(
     world: World, routed: RouteFileStart, upstream: Upstream
 ) -> None:
