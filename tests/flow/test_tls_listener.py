@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.certificates import Authority, Pair
-from tests.support.peers import PATIENCE, Client, read_head
+from tests.support.peers import PATIENCE, Client, UnixClient, read_head
 from tests.support.secured import GET, RawTls, counted, listener_of, until_failed
 
 if TYPE_CHECKING:
@@ -52,6 +52,19 @@ async def test_requests_come_by_tls_and_upstreams_learn_of_it(
     assert [request.one("X-Forwarded-Proto") for request in upstream.requests] == ["https", "https"]
     assert upstream.requests[0].one(SUBJECT) is None
     assert counted(gateway, "gateway_tls_handshakes_total", resumed="no") == 1
+
+
+async def test_a_unix_socket_speaks_http_without_tls_and_asks_for_no_certificate(
+    start: Start, authority: Authority, upstream: Upstream, tmp_path: Path
+) -> None:
+    terms = listener_of(
+        authority.issue("gateway.example"), client_auth="required", client_ca_file=str(authority.file)
+    )
+    await start(tls=terms, listen=("127.0.0.1:0", f"unix:{tmp_path / 'g.sock'}"))
+    async with UnixClient(tmp_path / "g.sock") as client:
+        assert (await client.exchange(GET)).status == 200
+    assert upstream.requests[0].one("X-Forwarded-Proto") == "http"
+    assert upstream.requests[0].one(SUBJECT) is None
 
 
 async def test_http_1_1_is_what_alpn_agrees_on(start: Start, authority: Authority) -> None:
