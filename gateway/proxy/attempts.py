@@ -159,9 +159,11 @@ class Attempts:
     def delivered(self) -> Delivered | None:
         """Return what the record says of the attempts; None if the policy had nothing to do."""
         selection = self.selection
-        stood_in = "" if selection.place.name == self._upstream.name else selection.place.name
-        if self.causes or selection.waited or stood_in:
-            return Delivered(self.causes, selection.waited, stood_in)
+        place = None if selection.place.name == self._upstream.name else selection.place
+        if place is not None:
+            return Delivered(self.causes, selection.waited, place.name, place.meter)
+        if self.causes or selection.waited:
+            return Delivered(self.causes, selection.waited, "")
         return None
 
     # -- one attempt after the other -----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gateway.metrics.meters import UpstreamMeter
     from gateway.proxy.upstreams import Upstream
     from gateway.traffic.breaker import Breaker
     from gateway.traffic.failover import Failover
@@ -86,11 +87,15 @@ class Delivered:
         causes: Why it was sent again, each time.
         waited: Seconds that it waited for the upstream to come back.
         stood_in: The upstream that stood in; empty if none did.
+        meter: The figures of that upstream; None if none did.
     """
 
-    __slots__ = ("causes", "stood_in", "waited")
+    __slots__ = ("causes", "meter", "stood_in", "waited")
 
-    def __init__(self, causes: list[str], waited: float, stood_in: str) -> None:
+    def __init__(
+        self, causes: list[str], waited: float, stood_in: str, meter: UpstreamMeter | None = None
+    ) -> None:
         self.causes = causes
         self.waited = waited
         self.stood_in = stood_in
+        self.meter = meter

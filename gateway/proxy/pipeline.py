@@ -270,7 +270,8 @@ class Pipeline:
             )
         if isinstance(error, UpstreamFault) and exchange.route is not None:
             kind = error.kind if isinstance(error, UpstreamTlsFailed) else ""
-            exchange.route.upstream.meter.failed(fault.reason, kind)
+            stand_in = None if exchange.delivered is None else exchange.delivered.meter
+            (stand_in or exchange.route.upstream.meter).failed(fault.reason, kind)
         inbound = exchange.inbound
         if inbound.answered:
             inbound.abort()

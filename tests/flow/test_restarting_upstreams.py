@@ -375,6 +375,21 @@ async def test_a_stand_in_keeps_its_own_bounds(
         assert value(await scraped(gateway), "gateway_upstream_active", upstream="second") == 0
 
 
+async def test_a_failure_of_a_stand_in_is_counted_as_its_own(
+    routed: RouteFileStart, upstream: Upstream
+) -> None:
+    async with Upstream(script=Flaky(b"SSH-2.0-x\r\n")) as second:
+        gate = await routed(TWO % (upstream.port, second.port))
+        async with away(upstream):
+            assert (await ask(gate, get("/"))).status == 502
+        page = await scraped(gate)
+        failed = {
+            name: value(page, "gateway_upstream_failures_total", upstream=name, reason="upstream_malformed")
+            for name in ("first", "second")
+        }
+        assert failed == {"first": 0, "second": 1}
+
+
 async def test_without_any_upstream_the_answer_is_502(routed: RouteFileStart, upstream: Upstream) -> None:
     async with Upstream() as second:
         gate = await routed(TWO % (upstream.port, second.port))
