@@ -6,18 +6,23 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 from authcore.identity_headers import HEADERS
+from config.published_secrets import PUBLISHED
 from gateway.audit.check import Check, NotApplicable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gateway.audit.asking import Answer
     from gateway.audit.target import Target
 
+UNAUTHENTICATED: Final = 401
 _NAMES: Final = tuple(row.name for row in HEADERS if row.sent)
 _SPELLINGS: Final[dict[str, Callable[[str], str]]] = {
     "as they are": lambda name: name,
@@ -38,6 +43,7 @@ _SECRETS: Final = (
     "jwt_secret",
     "whatomate",
     "password",
+    *PUBLISHED,
 )
 _NIL: Final = "00000000-0000-0000-0000-000000000001"
 
@@ -102,9 +108,36 @@ async def unsigned(target: Target) -> list[str]:
 
 async def guessed(target: Target) -> list[str]:
     """Ask with tokens signed by secrets that anybody tries first."""
-    return await _opens(
+    opened = await _opens(
         target, {f"the secret {secret!r}": _signed({"alg": "HS256"}, secret) for secret in _SECRETS}
     )
+    return opened or await _recognized(target)
+
+
+async def _recognized(target: Target) -> list[str]:
+    """Refresh with such tokens, and compare each refusal with that of a token by a secret that nobody has.
+
+    The tokens are of a user that does not exist, so a server that looks the user up refuses them all. But a refresh
+    token that verifies is refused in other words (``User not found``) than one that does not (``Invalid refresh
+    token``).
+    """
+    path = f"{target.login.rpartition('/')[0]}/refresh"
+
+    async def refusal(secret: str) -> Answer:
+        body = json.dumps({"refresh_token": _signed({"alg": "HS256"}, secret, jti=str(uuid4()))}).encode()
+        return await target.ask("POST", path, "Content-Type: application/json", body=body)
+
+    plain, again = await refusal(secrets.token_hex()), await refusal(secrets.token_hex())
+    if plain.status != UNAUTHENTICATED or plain.body != again.body:
+        return []
+    found = []
+    for secret in _SECRETS:
+        answer = await refusal(secret)
+        if answer.succeeded or (answer.status == UNAUTHENTICATED and answer.body != plain.body):
+            found.append(
+                f"POST {path} with a refresh token of the secret {secret!r}: not refused as one of another secret is"
+            )
+    return found
 
 
 async def confused(target: Target) -> list[str]:
@@ -147,7 +180,7 @@ async def _opens(target: Target, tokens: dict[str, str]) -> list[str]:
     return found
 
 
-def _claims() -> dict[str, Any]:
+def _claims(jti: str | None = None) -> dict[str, Any]:
     now = int(time.time())
     return {
         "sub": _NIL,
@@ -158,6 +191,7 @@ def _claims() -> dict[str, Any]:
         "iss": "whatomate",
         "iat": now,
         "exp": now + 600,
+        **({} if jti is None else {"jti": jti}),
     }
 
 
@@ -165,8 +199,10 @@ def _part(content: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
 
 
-def _signed(header: dict[str, Any], secret: str | bytes, digest: Any = hashlib.sha256) -> str:
-    content = f"{_part({'typ': 'JWT', **header})}.{_part(_claims())}"
+def _signed(
+    header: dict[str, Any], secret: str | bytes, digest: Any = hashlib.sha256, jti: str | None = None
+) -> str:
+    content = f"{_part({'typ': 'JWT', **header})}.{_part(_claims(jti))}"
     key = secret.encode() if isinstance(secret, str) else secret
     signature = base64.urlsafe_b64encode(hmac.new(key, content.encode(), digest).digest()).rstrip(b"=")
     return f"{content}.{signature.decode()}"

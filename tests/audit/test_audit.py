@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 from jsonschema import Draft4Validator
 
+from config.published_secrets import PUBLISHED
 from gateway.audit.asking import Asker, Url
 from gateway.audit.check import BudgetSpent, NotApplicable, Outcome, Result, Unreachable
 from gateway.audit.checks import CHECKS
@@ -101,6 +102,16 @@ async def test_everything_holds_at_the_gateway(way: str, world: World, start: St
     skipped = {one: result.note for one, result in seen.items() if result.outcome is not Outcome.HOLDS}
     assert skipped == {"tls": "the target is asked by http:// on this machine"}
     assert of.asker.sent < 200
+
+
+async def test_a_published_secret_is_found_at_a_gateway_that_knows_no_made_up_user(
+    world: World, start: Start
+) -> None:
+    """Its tokens open nothing, for they name nobody; the secret would sign one for anybody all the same."""
+    gateway = await start(world.url, jwt={"secret": PUBLISHED[0]})
+    seen = await results(target(gateway.address[1]))
+    (finding,) = seen["token-guessed-secret"].findings
+    assert PUBLISHED[0] in finding
 
 
 # -- bounds ----------------------------------------------------------------------------------------------------

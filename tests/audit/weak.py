@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 PATIENCE: Final = 10
-PROTECTED, PUBLIC, LOGIN = "/api/users", "/health", "/api/auth/login"
+PROTECTED, PUBLIC, LOGIN, REFRESH = "/api/users", "/health", "/api/auth/login", "/api/auth/refresh"
 KNOWN: Final = "known@example.com"
 
 
@@ -77,6 +77,20 @@ def signed_by(token: str, secret: bytes) -> bool:
     return signature.encode() == right
 
 
+def looking_users_up(secret: bytes) -> Callable[[Asked], bytes]:
+    """Return a server that knows none of the users in made-up tokens, and says so where a refresh token verifies."""
+
+    def server(asked: Asked) -> bytes:
+        if asked.target != REFRESH:
+            return sound(asked)
+        verifies = signed_by(json.loads(asked.body)["refresh_token"], secret)
+        return answer(
+            401, b'{"message": "User not found"}' if verifies else b'{"message": "Invalid refresh token"}'
+        )
+
+    return server
+
+
 def is_alias(target: str) -> bool:
     """Whether a server that decodes and lowers would serve the protected path, and an exact rule would not refuse."""
     return target != PROTECTED and unquote(target).lower().rstrip("/.") == PROTECTED
@@ -124,7 +138,11 @@ TWINS: Final[dict[str, list[Callable[[Asked], bytes]]]] = {
         lambda asked: answer(405) if "x-http-method-override" in asked.fields else sound(asked),
     ],
     "token-unsigned": [lets_in(lambda asked: str(header_of(asked.token).get("alg", "")).lower() == "none")],
-    "token-guessed-secret": [lets_in(lambda asked: signed_by(asked.token, b"changeme"))],
+    "token-guessed-secret": [
+        lets_in(lambda asked: signed_by(asked.token, b"changeme")),
+        lets_in(lambda asked: signed_by(asked.token, b"your-super-secret-jwt-key-change-in-production")),
+        looking_users_up(b"change-me-in-production"),
+    ],
     "token-key-confusion": [
         lets_in(
             lambda asked: "dev/null" in str(header_of(asked.token).get("kid")) and signed_by(asked.token, b"")
@@ -183,9 +201,8 @@ async def weak(
                 head = await reader.readuntil(b"\r\n\r\n")
                 asked = read(head)
                 size = asked.fields.get("content-length", "0")
-                body = (
-                    await reader.readexactly(int(size)) if asked.target == LOGIN and size.isdecimal() else b""
-                )
+                has_body = asked.target in {LOGIN, REFRESH} and size.isdecimal()
+                body = await reader.readexactly(int(size)) if has_body else b""
                 asked = Asked(head + body, asked.method, asked.target, asked.fields, body)
                 if slow and KNOWN.encode() in body:
                     await asyncio.sleep(slow)

@@ -299,3 +299,13 @@ def test_no_command_runs_beside_a_mistyped_setting(
     assert f"Error: {name}: no such setting (" in result.stderr
     assert "did you mean GATEWAY_REGISTRATION?" in result.stderr
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_JWT_SECRET", "GATEWAY_JWT_PREVIOUS_SECRETS"])
+def test_a_secret_of_public_examples_is_warned_of_and_not_printed(run: Run, name: str) -> None:
+    published = "your-super-secret-jwt-key-change-in-production"
+    result = run("check-config", **{**ENOUGH, name: published})
+    assert result.exit_code == 0, result.stderr
+    assert f"warning: {name}: stands in Whatomate's public examples" in result.stderr
+    assert published not in result.output
+    assert "public examples" not in run("check-config", **ENOUGH).stderr
