@@ -29,8 +29,11 @@ class Ws(Group):
         description="Sockets at once that nobody has authenticated yet; past that a handshake without a "
         "credential is 503.",
     )
+    # Less than a session, and Whatomate's pages lose their socket for good: they ask for one ticket, without a refresh.
     max_seconds: Seconds = Field(
-        43_200, description="A socket is closed with 4401 after this, whatever it was opened with; 12 hours."
+        30 * 86_400,
+        description="A socket is closed with 4401 after this, whatever it was opened with; 30 days, as long as a "
+        "session lasts.",
     )
 
 

@@ -13,6 +13,7 @@ from authcore.principal import ANONYMOUS, AuthMethod, Principal
 from authcore.revocation import RevocationReason
 from authcore.store.rows import Change
 from gateway.proxy.sockets import BATCH, PUSHED_SECONDS, UNPUSHED_SECONDS, Socket, Sockets
+from tests.config.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,6 +77,21 @@ class Watch:
 
     async def look(self, after: float = 0) -> None:
         await self.sockets.look(NOW + after, after)
+
+
+async def test_a_socket_lasts_by_default_for_as_long_as_its_session_may() -> None:
+    """Whatomate's pages ask once for a ticket when their socket closes, and idle ones have no access token then.
+
+    So a shorter bound leaves a page that stands open without events until it is loaded again.
+    """
+    settings = load()
+    watch = Watch(settings.ws.max_seconds)
+    tunnel, _ = watch.open(AuthMethod.WS, session=uuid4())
+    await watch.look(settings.token.session_seconds - 1)
+    assert tunnel.said is None
+    await watch.look(settings.ws.max_seconds + 1)
+    assert tunnel.said is not None
+    assert tunnel.said[:2] == (4401, "expired")
 
 
 async def test_a_socket_is_looked_at_when_it_opens_and_then_when_something_changes() -> None:
