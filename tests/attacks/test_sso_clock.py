@@ -25,6 +25,7 @@ MOVED: tuple[dict[str, object], ...] = (
     {"iat": None},
     {"iat": HOUR},
     {"iat": -HOUR},
+    {"iat": -370},
     {"nbf": HOUR},
     {"exp": "4102444800"},
     {"iat": True},
@@ -52,6 +53,18 @@ async def test_a_clock_that_is_a_little_off_is_forgiven(world: World, start: Sta
     for claims in ({"exp": now - 30}, {"iat": now - 60}, {"iat": now + 60, "nbf": now + 60}):
         idp.id_token = dict(claims)
         landed(await traveller.sign_in(idp))
+
+
+async def test_a_token_that_is_dated_five_minutes_back_signs_in(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    """Microsoft's are: ``iat`` and ``nbf`` are 300 seconds before the moment at which it makes the token."""
+    await enable(world, "custom")
+    await vouch(world, "agent")
+    traveller = Traveller(await start(world.url, **idp.settings()))
+    early = int(time.time()) - 300
+    idp.id_token = {"iat": early, "nbf": early, "exp": early + 300 + HOUR}
+    landed(await traveller.sign_in(idp))
 
 
 def test_a_state_is_good_for_ten_minutes_and_not_a_moment_longer() -> None:

@@ -5,7 +5,7 @@ Laws:
 - The signature is one of an asymmetric algorithm, by a key of the issuer's own set.
 - ``iss`` is the issuer's, ``aud`` names this client, and with ``azp`` or other audiences ``azp`` is this client.
 - An ID token repeats the nonce of its sign-in, and was issued in the course of it: an older or a younger one is
-  refused.
+  refused. Its ``iat`` may be five minutes early, as Microsoft's always is.
 - A logout token is good for half a day at most, whatever its ``exp``: it need not have one.
 - A token of one kind never passes for one of the other.
 """
@@ -33,6 +33,8 @@ TOKEN_BYTES: Final = 32_768
 LOGOUT_EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 LOGOUT_SECONDS: Final = 43_200
 """A logout token that was issued longer ago is refused; ids of used ones are stored for longer than that."""
+_BACKDATED_SECONDS: Final = 300
+"""Microsoft dates its tokens so far back, for clients whose clocks are slow. The nonce binds a token to its sign-in."""
 _HASHES: Final = {"256": sha256, "384": sha384, "512": sha512}
 _SUBJECT_LENGTH: Final = 255
 
@@ -81,7 +83,8 @@ async def verify_id_token(  # noqa: PLR0913 -- the token, and what it is verifie
             raise SsoIdentityRejected("its nonce is not that of this sign-in")
         if moment(claims, "exp") is None:
             raise SsoIdentityRejected("it has no exp")
-        if issued_at < int(begun_at) - expected.leeway_seconds:  # iat is in whole seconds
+        earliest = int(begun_at) - _BACKDATED_SECONDS - expected.leeway_seconds  # iat is in whole seconds
+        if issued_at < earliest:
             raise SsoIdentityRejected("it was issued before this sign-in began")
         _check_hash(claims, token, access_token)
         if not subject_of(claims):
