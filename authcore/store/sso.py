@@ -79,7 +79,8 @@ RETURNING digest
 """
 _SESSIONS: Final = """
 SELECT s.user_id, s.id FROM gateway_sso_sessions n JOIN gateway_sessions s ON s.id = n.session_id
-WHERE n.issuer = $1 AND ($2 = '' OR n.subject = $2) AND ($3 = '' OR n.sid = $3) AND s.revoked_at IS NULL
+WHERE n.issuer = $1 AND ($2 <> '' OR $3 <> '') AND ($2 = '' OR n.subject = $2) AND ($3 = '' OR n.sid = $3)
+    AND s.revoked_at IS NULL
 """
 # In batches, as there may be many: one statement over all could run into its time limit.
 _END_OF_PROVIDER: Final = """
@@ -134,7 +135,7 @@ class SsoRows:
         await self._pool.fetch(_NOTE_LOGOUT, digest, at)
 
     async def sso_sessions(self, issuer: str, subject: str, sid: str) -> Sequence[tuple[UUID, UUID]]:
-        """Return user and id of the live sessions of a subject and of a provider's session; empty ones match all."""
+        """Return user and id of the live sessions of a subject or a provider's session; both, unless one is empty."""
         return [
             (row["user_id"], row["id"]) for row in await self._pool.fetch(_SESSIONS, issuer, subject, sid)
         ]

@@ -117,7 +117,7 @@ class SsoStore(AccountStore, TicketStore, Protocol):
         """Note that a provider ended a session, or all of a user, which `digest` stands for."""
 
     async def sso_sessions(self, issuer: str, subject: str, sid: str) -> Sequence[tuple[UUID, UUID]]:
-        """Return user and id of the live sessions of a subject and of a provider's session; empty ones match all."""
+        """Return user and id of the live sessions of a subject or a provider's session; both, unless one is empty."""
 
     async def sso_session(self, session_id: UUID) -> ProviderSession | None:
         """Return what is noted about a session; None if no provider began it."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
+import pytest
+
 from tests.support.calls import ask, bearer, get, is_refusal, request
 from tests.support.issuers import by_hmac
 from tests.support.openid import (
@@ -94,6 +96,16 @@ async def test_a_logout_by_subject_ends_all_that_the_provider_began_for_it(
     assert [await status(gate, token) for token in (*mine, theirs)] == [401, 401, 200]
 
 
+@pytest.mark.parametrize("subject", ["José", "x" * 256, "a\tb"])
+async def test_a_logout_of_a_subject_that_nobody_here_can_be_ends_nothing(
+    world: World, start: Start, idp: OpenId, subject: str
+) -> None:
+    gate = await hosting(world, start, idp)
+    token = landed(await Traveller(gate).sign_in(idp))["access_token"]
+    assert (await tell(gate, logout(idp, sub=subject))).status == 200
+    assert await status(gate, token) == 200
+
+
 async def test_a_logout_while_a_sign_in_is_on_its_way_ends_it(
     world: World, start: Start, idp: OpenId
 ) -> None:
@@ -121,6 +133,7 @@ async def test_no_other_token_logs_anybody_out(world: World, start: Start, idp: 
         "of another issuer": logout(idp, iss="https://evil.test"),
         "for another client": logout(idp, aud="another"),
         "of nobody": logout(idp, sub=None),
+        "of a session that is no text": logout(idp, sid=["session a"]),
         "without an id": logout(idp, jti=None),
         "expired": logout(idp, exp=now - 3600),
         "of yesterday without an end": logout(idp, iat=now - 50_000, exp=None),

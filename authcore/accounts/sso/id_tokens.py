@@ -112,7 +112,8 @@ async def verify_logout_token(
             raise SsoIdentityRejected("it is no logout token")
         if "nonce" in claims:  # so that no ID token passes for one
             raise SsoIdentityRejected("it has a nonce")
-        if not (text(claims, "jti") and (text(claims, "sub") or text(claims, "sid"))):
+        token_id, subject, sid = (text(claims, name) for name in ("jti", "sub", "sid"))
+        if not (token_id and (subject or sid)):
             raise SsoIdentityRejected("it has no jti, or neither sub nor sid")
     except TokenRejected as error:
         raise SsoIdentityRejected(f"it does not verify: {type(error).__name__}") from error
