@@ -23,6 +23,7 @@ from authcore.store.invitations import spend
 from authcore.store.locks import LOCK_USER
 from authcore.store.origins import note_origin
 from authcore.store.rows import LoginRow, PasswordRow, RoleProfile, UserProfile
+from authcore.store.sso import bind
 from authcore.store.subjects import Subjects
 from authcore.store.timestamps import readable
 
@@ -185,6 +186,8 @@ class AccountRows(Subjects):
                 )
                 await connection.execute(_ADD_HOME, user_id, user.organization_id, user.role_id)
                 await note_origin(connection, user_id, user.origin)
+                if user.binding is not None:
+                    await bind(connection, user_id, user.binding)
                 if spending is not None:
                     await spend(connection, spending, user_id)
                 return user_id

@@ -159,8 +159,17 @@ class UserProfile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """User of an identity provider, to whom an account is bound: the kind of provider, the issuer, and the id there."""
+
+    provider: str
+    issuer: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewUser:
-    """A user about to be created in their home organization."""
+    """A user about to be created in their home organization; bound to a provider's user if there is a `binding`."""
 
     email: str
     password_hash: str = field(repr=False)
@@ -169,6 +178,7 @@ class NewUser:
     role_id: UUID | None
     is_super_admin: bool = False
     origin: Origin = Origin.REGISTRATION
+    binding: Binding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ Laws:
 - Of the rows of one kind the enabled one with the lowest id counts, over all organizations, as at Whatomate.
 - An account is bound by Whatomate's columns ``sso_provider`` and ``sso_provider_id``. ``gateway_sso_identities`` notes
   for which issuer, since Whatomate does not: a ``custom`` provider may be replaced by another one.
-- An account is bound in one statement, and never away from another user of a provider.
+- An account is bound in one statement, and never away from another user of a provider. One that a provider's user
+  founds is bound as it is made: nobody ever sees it unbound.
 - A session is noted before anybody asks whether its provider has ended it meanwhile; a logout is noted before sessions
   are looked for. So of a sign-in and a logout at the same time one sees the other.
 """
@@ -15,14 +16,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.store.emails import folded
-from authcore.store.sso_rows import AccountRow, Binding, ProviderRow, ProviderSession
+from authcore.store.sso_rows import AccountRow, ProviderRow, ProviderSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
     from uuid import UUID
 
-    from authcore.store.pool import DatabasePool
+    from authcore.store.pool import Connection, DatabasePool
+    from authcore.store.rows import Binding
 
 _PROVIDERS: Final = """
 SELECT DISTINCT ON (s.provider) s.id, s.organization_id, s.provider,
@@ -101,6 +103,11 @@ SELECT count(*) FROM gone
 _PURGE_LOGOUTS: Final = "DELETE FROM gateway_sso_logouts WHERE at < $1 RETURNING digest"
 
 
+async def bind(connection: Connection, user_id: UUID, binding: Binding) -> None:
+    """Bind an account that is bound to nobody, within a transaction."""
+    await connection.execute(_BIND, user_id, *_columns(binding))
+
+
 class SsoRows:
     """Reads and writes of single sign-on."""
 
@@ -117,10 +124,9 @@ class SsoRows:
         """Return the accounts that are bound to a user of a provider, and those with an e-mail in any case."""
         return [AccountRow(**row) for row in await self._pool.fetch(_ACCOUNTS, provider, account, email)]
 
-    async def bind_account(self, binding: Binding) -> bool:
+    async def bind_account(self, user_id: UUID, binding: Binding) -> bool:
         """Bind an account; False if it is gone, or bound to another user or provider by now."""
-        bound = (binding.user_id, binding.provider, binding.issuer, binding.account)
-        return bool(await self._pool.fetch(_BIND, *bound))
+        return bool(await self._pool.fetch(_BIND, user_id, *_columns(binding)))
 
     async def note_sso_session(
         self, session: ProviderSession, logouts: Sequence[bytes], since: datetime
@@ -156,6 +162,10 @@ class SsoRows:
         """Forget the notes on sessions that are gone, and on logouts before then; return how many sessions."""
         await self._pool.fetch(_PURGE_LOGOUTS, before)
         return int(await self._pool.fetchval(_PURGE_SESSIONS, before))
+
+
+def _columns(binding: Binding) -> tuple[str, str, str]:
+    return binding.provider, binding.issuer, binding.account
 
 
 def _domains(written: str) -> tuple[str, ...]:

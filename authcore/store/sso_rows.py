@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
+    from authcore.store.rows import Binding
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderRow:
@@ -61,16 +63,6 @@ class AccountRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
-    """Binding of an account to the user of a provider."""
-
-    user_id: UUID
-    provider: str
-    issuer: str
-    account: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderSession:
     """Session of the gateway's that a provider's sign-in began.
 
@@ -102,7 +94,7 @@ class SsoStore(AccountStore, TicketStore, Protocol):
     async def sso_accounts(self, provider: str, account: str, email: str | None) -> Sequence[AccountRow]:
         """Return the accounts that are bound to a user of a provider, and those with an e-mail in any case."""
 
-    async def bind_account(self, binding: Binding) -> bool:
+    async def bind_account(self, user_id: UUID, binding: Binding) -> bool:
         """Bind an account; False if it is gone, or bound to another user or provider by now."""
 
     async def note_sso_session(

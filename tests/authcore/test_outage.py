@@ -22,10 +22,10 @@ from authcore.quotas import SubjectKind as Quoted
 from authcore.store.attempt_rows import AttemptLimits, NewAttempt, Reserved
 from authcore.store.directory_rows import UserFilter
 from authcore.store.invitations import InvitationRow
-from authcore.store.rows import NewApiKey, NewUser
+from authcore.store.rows import Binding, NewApiKey, NewUser
 from authcore.store.session_rows import NOWHERE as UNSEEN
 from authcore.store.session_rows import Moments, NewRefreshToken, NewSession
-from authcore.store.sso_rows import Binding, ProviderSession
+from authcore.store.sso_rows import ProviderSession
 from authcore.store.trail import TrailFilter
 from authcore.trail import AuditRecord
 from tests.support.databases import execute
@@ -53,7 +53,7 @@ INVITATION = InvitationRow(
     expires_at=AT,
 )
 COUNT = Place(Quoted.API_KEY, ONE, Period.DAY, NOW)
-BINDING = Binding(user_id=ONE, provider="google", issuer="https://a", account="1")
+BINDING = Binding(provider="google", issuer="https://a", account="1")
 PROVIDER_SESSION = ProviderSession(
     session_id=ONE, provider_id=ONE, issuer="https://a", subject="1", sid="", account="1", bound_to=None
 )
@@ -160,7 +160,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "purge_quotas": lambda store: store.purge_quotas(1e9),
     "sso_providers": lambda store: store.sso_providers(),
     "sso_accounts": lambda store: store.sso_accounts("google", "1", "a@b"),
-    "bind_account": lambda store: store.bind_account(BINDING),
+    "bind_account": lambda store: store.bind_account(ONE, BINDING),
     "note_sso_session": lambda store: store.note_sso_session(PROVIDER_SESSION, [b"a"], AT),
     "note_sso_logout": lambda store: store.note_sso_logout(b"a", AT),
     "sso_sessions": lambda store: store.sso_sessions("https://a", "1", ""),

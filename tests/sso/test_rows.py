@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from tests.support.openid import SECRET, Traveller, enable, landed, sent_back
+from tests.support.openid import SECRET, Traveller, by_row, enable, landed, sent_back
 
 if TYPE_CHECKING:
     from tests.support.openid import OpenId
@@ -39,6 +40,32 @@ async def test_a_new_account_is_the_rows_organizations_with_its_role(
     landed(await traveller.sign_in(idp))  # once there is an account, none has to be made
     idp.user, idp.id_token = {**idp.user, "email": "newer@example.com"}, {"sub": "subject 2"}
     assert sent_back(await traveller.sign_in(idp)) == "User not found. Contact your administrator."
+
+
+async def test_of_first_sign_ins_of_a_new_user_at_the_same_time_all_begin_a_session(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    await by_row(world, idp, world.home, allow_auto_create=True)
+    gates = [await start(world.url, **idp.settings(custom_issuer=None)) for _ in range(2)]
+    for number in range(8):
+        idp.user = {**idp.user, "sub": f"subject {number}", "email": f"new-{number}@example.com"}
+        travellers = [Traveller(gate) for gate in gates for _ in range(3)]
+        urls = [idp.authorize(await one.begin()) for one in travellers]
+        back = zip(travellers, urls, strict=True)
+        for answer in await asyncio.gather(*(one.come_back(url) for one, url in back)):
+            landed(answer)
+
+
+async def test_an_account_that_cannot_be_bound_is_not_made(world: World, start: Start, idp: OpenId) -> None:
+    """Left unbound it would be an account that somebody registered, to which its own user has no way in."""
+    await by_row(world, idp, world.home, allow_auto_create=True)
+    idp.user = {**idp.user, "sub": "subject 1", "email": NEW}
+    traveller = Traveller(await start(world.url, **idp.settings(custom_issuer=None)))
+    await world.sql("ALTER TABLE gateway_sso_identities ADD CONSTRAINT nobody CHECK (account = '')")
+    assert (await traveller.sign_in(idp)).status == 503
+    assert await world.sql("SELECT FROM users WHERE email = $1", NEW) == []
+    await world.sql("ALTER TABLE gateway_sso_identities DROP CONSTRAINT nobody")
+    landed(await traveller.sign_in(idp))
 
 
 async def test_a_secret_that_whatomate_encrypted_is_used_with_its_key(

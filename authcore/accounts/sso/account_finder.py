@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 from authcore.accounts.sso.linking import choose_account
 from authcore.errors import NotAMember, SsoAccountNotMade, SsoNotLinked, UserDisabled
 from authcore.store.origins import Origin
-from authcore.store.rows import NewUser
-from authcore.store.sso_rows import Binding
+from authcore.store.rows import Binding, NewUser
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -44,7 +43,6 @@ class AccountFinder:
         if user_id is None:
             user_id = await self._make(configured, identity)
             if user_id is not None:
-                await self._bind(user_id, identity)
                 return user_id
             user_id = await self._chosen(configured, identity)  # another sign-in may have made it meanwhile
         if user_id is None:
@@ -68,19 +66,13 @@ class AccountFinder:
             subject = await self._store.subject(account.user_id, configured.stays_in)
             if subject is None or not subject.may_act:  # at home there, and removed from it
                 raise NotAMember
-        if account.noted_issuer != identity.issuer:
-            await self._bind(account.user_id, identity)
+        is_noted = account.noted_issuer == identity.issuer
+        if not is_noted and not await self._store.bind_account(account.user_id, _binding(identity)):
+            raise SsoNotLinked("the account was bound to another user meanwhile")
         return account.user_id
 
-    async def _bind(self, user_id: UUID, identity: ProviderIdentity) -> None:
-        bound = Binding(
-            user_id=user_id, provider=identity.kind, issuer=identity.issuer, account=identity.account
-        )
-        if not await self._store.bind_account(bound):
-            raise SsoNotLinked("the account was bound to another user meanwhile")
-
     async def _make(self, configured: Configured, identity: ProviderIdentity) -> UUID | None:
-        """Make an account in the row's organization; None if the e-mail is taken by now.
+        """Make an account in the row's organization, bound to the identity; None if the e-mail is taken by now.
 
         What a provider says that no operator has named proves the e-mail to nobody else: its organization writes that.
         """
@@ -100,5 +92,10 @@ class AccountFinder:
                 organization_id=row.organization_id,
                 role_id=role_id,
                 origin=Origin.PROVIDER if configured.is_named else Origin.REGISTRATION,
+                binding=_binding(identity),
             )
         )
+
+
+def _binding(identity: ProviderIdentity) -> Binding:
+    return Binding(provider=identity.kind, issuer=identity.issuer, account=identity.account)
