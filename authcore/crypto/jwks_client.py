@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 MOST_KEYS: Final = 100
 RETRY_SECONDS: Final = 5
 """A failed fetch is repeated after this many seconds."""
+PATIENCE_SECONDS: Final = 1
+"""So long somebody who signs in waits for a newer set, or document, of a provider where there is an older one."""
 LEAST_SECONDS: Final = 10
 """The least lifetime of a set, even with ``no-store``: else every token would cause a fetch."""
 _RSA_BITS: Final = 2048
@@ -123,10 +126,12 @@ class JwksClient:
             return fitting
         return [key for key in fitting if key.kid is None or key.kid == kid]
 
-    async def follow(self, now: float) -> None:
-        """Fetch the set if its lifetime is over."""
+    async def follow(self, now: float, patience: float | None = None) -> None:
+        """Fetch the set if its lifetime is over; where there is an older one, wait for `patience` seconds at most."""
         if now >= self._due:
-            await self.refresh(now)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience if self._keys else None):
+                    await self.refresh(now)
 
     async def refresh(self, now: float) -> None:
         """Fetch the set, once for all concurrent callers. A failure is stored in ``problem`` and not raised."""

@@ -30,12 +30,12 @@ class Server:
         self.keys: list[Any] = list(keys)
         self.max_age = max_age
         self.asked = 0
-        self.away = False
+        self.away = self.silent = False
         self.body: bytes | None = None
 
     async def __call__(self) -> Fetched:
         self.asked += 1
-        await asyncio.sleep(0)
+        await asyncio.sleep(60 if self.silent else 0)
         if self.away:
             raise FetchFailed("it is away")
         made = json.dumps({"keys": self.keys}).encode()
@@ -117,6 +117,16 @@ async def test_a_key_set_is_read_again_before_it_ends(max_age: float | None, aga
     assert server.asked == 1
     await source.follow(NOW + again)
     assert server.asked == 2
+
+
+async def test_where_there_is_an_older_set_a_newer_one_is_waited_for_no_longer_than_asked() -> None:
+    server = Server(shown(kid="a"))
+    source = server.source()
+    await source.follow(NOW, 0.01)
+    server.silent = True
+    async with asyncio.timeout(1):
+        await source.follow(NOW + 300, 0.01)
+        assert len(await source.candidates("EdDSA", "a", NOW + 300)) == 1
 
 
 async def test_the_last_good_set_is_kept_however_long_there_is_no_newer_one() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import time
@@ -63,6 +64,7 @@ class OpenId:
         emails: What GitHub lists.
         seen: Paths that were asked for, with what was sent.
         names_issuer: The callback has ``iss``.
+        silent: Ends of paths whose requests are not answered.
     """
 
     url: str = ""
@@ -76,6 +78,8 @@ class OpenId:
     codes: dict[str, Issued] = field(default_factory=dict)
     names_issuer: bool = True
     post_only: bool = False
+    silent: tuple[str, ...] = ()
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def signed(self, claims: dict[str, Any], key: str = "key of the issuer", **header: Any) -> str:
         """Sign claims with a key."""
@@ -88,6 +92,8 @@ class OpenId:
     async def handle(self, request: web.Request) -> web.Response:
         sent = {name: values[0] for name, values in parse_qs((await request.read()).decode()).items()}
         self.seen.append((request.path, {**sent, "authorization": request.headers.get("Authorization", "")}))
+        if request.path.endswith(self.silent):
+            await self.closing.wait()
         if request.path.endswith("/.well-known/openid-configuration"):
             return web.json_response(self.described(request))
         answers: dict[str, Callable[[], web.Response]] = {
@@ -201,6 +207,7 @@ async def openid() -> AsyncIterator[OpenId]:
     try:
         yield one
     finally:
+        one.closing.set()
         await runner.cleanup()
 
 

@@ -6,17 +6,20 @@ Laws:
   and on every gateway. It is good once. A subject that no ID token may have (no ASCII, or too long) has no sessions.
 - A logout token is used up when its sessions have ended. If the database fails before that, the provider may send it
   again, and it ends what is left.
+- Whoever signs out here waits for no provider longer than a moment; then they are told no place to sign out there.
 - A sign-in that is on its way while its provider logs the user out begins no session that lasts.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from authcore.accounts.sso.providers import OpenIdProvider
 from authcore.accounts.sso.urls import with_query
+from authcore.crypto.jwks_client import PATIENCE_SECONDS
 from authcore.errors import (
     SessionUnknown,
     SsoIdentityRejected,
@@ -93,9 +96,10 @@ class Departures:
         noted = await self._store.sso_session(session_id)
         if noted is None:
             return None
-        with suppress(SsoProviderFailed, SsoNotConfigured):
+        with suppress(SsoProviderFailed, SsoNotConfigured, TimeoutError):
             found = await self._configured.of_row(noted.provider_id)
-            endpoints = await found.provider.endpoints()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                endpoints = await found.provider.endpoints()
             if endpoints.end_session:
                 leaving = {"client_id": found.client.id, "post_logout_redirect_uri": back}
                 return with_query(endpoints.end_session, leaving)

@@ -4,7 +4,8 @@ Laws:
 
 - The document's ``issuer`` is the one that was asked for, to the letter: a slash more is another issuer.
 - Every URL that is used leads to a host of the provider by https; the outbound client holds this for what it fetches.
-- The last good document is used while no newer one can be fetched. Concurrent callers share one fetch.
+- The last good document is used while no newer one can be fetched, and is waited for no longer than a moment: a
+  provider that does not answer delays nobody who could be sent to it. Concurrent callers share one fetch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from authcore.accounts.sso.exchange import BASIC, fetch_object
 from authcore.accounts.sso.urls import of_provider
-from authcore.crypto.jwks_client import JwksClient
+from authcore.crypto.jwks_client import PATIENCE_SECONDS, JwksClient
 from authcore.crypto.key_set_fetch import KeySetFetch
 from authcore.errors import SsoProviderFailed
 
@@ -30,6 +31,7 @@ ALGORITHMS: Final = (
 )
 """Algorithms that may sign an ID token: asymmetric ones, so that no secret in two hands makes one."""
 RETRY_SECONDS: Final = 5
+"""A fetch that failed is repeated so long after its end, where there is an older document."""
 _PATH: Final = "/.well-known/openid-configuration"
 
 
@@ -94,8 +96,9 @@ class Discovery:
         self._cooldown_seconds = cooldown_seconds
         self._found: tuple[Endpoints, JwksClient] | None = None
         self._key_set_url = ""
-        self._due = 0.0
-        self._lock = asyncio.Lock()
+        self._due = self._began = 0.0
+        self._flight: asyncio.Task[None] | None = None
+        self._problem = ""
 
     async def current(self) -> tuple[Endpoints, JwksClient]:
         """Return the endpoints and the client of the key set.
@@ -103,21 +106,33 @@ class Discovery:
         Raises:
             SsoProviderFailed: the document cannot be fetched or used, and there is no older one.
         """
-        async with self._lock:
-            now = self.steady()
-            if self._found is None or now >= self._due:
-                self._due = now + RETRY_SECONDS
-                try:
-                    found = await self._fetch()
-                except SsoProviderFailed:
-                    self._due = now + RETRY_SECONDS
-                    if self._found is None:
-                        raise
-                else:
-                    self._found, self._due = found, now + self._cache_seconds
         if self._found is None:
-            raise SsoProviderFailed("the provider's document cannot be fetched")
+            await asyncio.shield(
+                self._renewing()
+            )  # a caller that leaves does not end the fetch of the others
+        elif self.steady() >= self._due:
+            renewing = self._renewing()
+            await asyncio.wait([renewing], timeout=self._began + PATIENCE_SECONDS - self.steady())
+        if self._found is None:
+            raise SsoProviderFailed(self._problem)
         return self._found
+
+    def _renewing(self) -> asyncio.Task[None]:
+        """Return the fetch that is under way; one begins if there is none."""
+        if self._flight is None:
+            self._began = self.steady()
+            self._flight = asyncio.ensure_future(self._renew())
+            self._flight.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return self._flight
+
+    async def _renew(self) -> None:
+        try:
+            self._found = await self._fetch()
+            self._due = self.steady() + self._cache_seconds
+        except SsoProviderFailed as error:
+            self._problem, self._due = error.why, self.steady() + RETRY_SECONDS
+        finally:
+            self._flight = None
 
     async def _fetch(self) -> tuple[Endpoints, JwksClient]:
         document = await fetch_object(self._outbound, self._issuer.rstrip("/") + _PATH, self._hosts)

@@ -19,6 +19,7 @@ from hashlib import sha256, sha384, sha512
 from typing import TYPE_CHECKING, Final
 
 from authcore.crypto import jws
+from authcore.crypto.jwks_client import PATIENCE_SECONDS
 from authcore.crypto.remote_proof import prove_remotely
 from authcore.errors import IssuerUnavailable, SsoIdentityRejected, SsoProviderFailed, TokenRejected
 from authcore.tokens.claims import moment, text
@@ -129,7 +130,7 @@ def subject_of(claims: Mapping[str, object], claim: str = "sub") -> str:
 
 
 async def _proved(token: str, keys: JwksClient, steady: float) -> dict[str, object]:
-    await keys.follow(steady)
+    await keys.follow(steady, PATIENCE_SECONDS)
     try:
         claims, _ = await prove_remotely(token, keys, steady, TOKEN_BYTES)
     except IssuerUnavailable as error:
