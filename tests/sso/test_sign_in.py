@@ -163,6 +163,25 @@ async def test_microsoft_signs_in_tenants_that_are_named_or_e_mails_that_are_ver
     assert idp.paths()[0] == f"/{tenants or 'common'}/v2.0/.well-known/openid-configuration"
 
 
+@pytest.mark.parametrize(
+    "graph", ["graph.microsoft.us", "dod-graph.microsoft.us", "microsoftgraph.chinacloudapi.cn"]
+)
+async def test_microsoft_signs_in_from_its_national_clouds(
+    world: World, start: Start, idp: OpenId, graph: str
+) -> None:
+    await enable(world, "microsoft")
+    await vouch(world, "agent")
+    idp.names_issuer = False
+    issuer = f"{idp.url}/{TENANT}/v2.0"
+    idp.document = {"issuer": issuer, "userinfo_endpoint": f"https://{graph}/oidc/userinfo"}
+    idp.id_token = {"oid": "oid 1", "tid": TENANT, "iss": issuer}
+    landed(
+        await Traveller(await start(world.url, **idp.settings(microsoft_tenants=TENANT))).sign_in(
+            idp, "microsoft"
+        )
+    )
+
+
 MAIN = {"email": "agent@example.com", "primary": True, "verified": True}
 OTHER = {"email": "admin@example.com", "primary": False, "verified": True}
 

@@ -23,8 +23,15 @@ if TYPE_CHECKING:
     from authcore.store.sso_rows import ProviderRow
 
 _GOOGLE: Final = ("oauth2.googleapis.com", "www.googleapis.com", "openidconnect.googleapis.com")
+_MICROSOFT: Final = (
+    "graph.microsoft.com",
+    *("graph.microsoft.us", "dod-graph.microsoft.us"),  # of the clouds of the government of the United States
+    "microsoftgraph.chinacloudapi.cn",
+)
+"""Where Microsoft's documents have UserInfo: each of its clouds has a host of its own."""
 _GITHUB: Final = "https://github.com"
 _FACEBOOK: Final = "https://www.facebook.com"
+_GRAPH: Final = "https://graph.facebook.com"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +43,7 @@ class ProviderOptions:
         microsoft_url: Microsoft's authority, such as that of a national cloud.
         microsoft_tenants: Ids of the tenants that may sign in; empty for all.
         github_url: GitHub, or a GitHub Enterprise Server.
-        facebook_url: Facebook.
+        facebook_url: Facebook, or a version of its API.
         custom_issuer: The issuer of the custom provider; empty if its row has three URLs.
         custom_hosts: Hosts of the custom provider besides its issuer's.
         trusted: Kinds whose e-mails count though they do not say that they verified them.
@@ -99,7 +106,8 @@ class Registry:
                 return GitHub(self._outbound, url, api, hosts_of(url, api))
             case ProviderKind.FACEBOOK:
                 url = options.facebook_url
-                graph = "https://graph.facebook.com" if url == _FACEBOOK else url
+                is_version = url.startswith(f"{_FACEBOOK}/")  # the dialog and the API are on two hosts
+                graph = f"{_GRAPH}{url.removeprefix(_FACEBOOK)}" if is_version or url == _FACEBOOK else url
                 return facebook(self._outbound, url, graph, hosts_of(url, graph), trusts_email=trusts)
             case ProviderKind.CUSTOM:
                 if options.custom_issuer:
@@ -111,9 +119,9 @@ class Registry:
         tenants, url = options.microsoft_tenants, options.microsoft_url
         where = "common" if not tenants else "organizations" if len(tenants) > 1 else next(iter(tenants))
         names = frozenset({f"{url}/{{tenantid}}/v2.0", f"{url}/{where}/v2.0"})
-        graph = frozenset({"graph.microsoft.com"})
+        hosts = frozenset(_MICROSOFT)
         return self._openid(
-            ProviderKind.MICROSOFT, f"{url}/{where}/v2.0", graph, names=names, tenants=tenants
+            ProviderKind.MICROSOFT, f"{url}/{where}/v2.0", hosts, names=names, tenants=tenants
         )
 
     def _openid(
