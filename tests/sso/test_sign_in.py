@@ -265,6 +265,31 @@ async def test_an_e_mail_that_only_userinfo_has_counts_for_the_same_subject(
     assert sent_back(await Traveller(gate).sign_in(idp)) == "Failed to get user information"
 
 
+async def test_userinfo_says_of_an_e_mail_that_it_is_verified_where_the_id_token_does_not_say(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    await enable(world, "custom")
+    await vouch(world, "agent")
+    traveller = Traveller(await start(world.url, **idp.settings()))
+    idp.user = {"sub": "subject 1", **idp.user}
+    for said in (False, "false", "no"):
+        idp.id_token = {"email_verified": said}
+        assert sent_back(await traveller.sign_in(idp)) == UNVERIFIED
+    idp.id_token = {"email_verified": None}
+    idp.user = {**idp.user, "email_verified": False}
+    assert sent_back(await traveller.sign_in(idp)) == UNVERIFIED
+    idp.user, idp.id_token = (
+        {**idp.user, "email_verified": True, "sub": "another"},
+        {"sub": "subject 1", **idp.id_token},
+    )
+    assert sent_back(await traveller.sign_in(idp)) == UNVERIFIED
+    idp.user = {**idp.user, "sub": "subject 1"}
+    landed(await traveller.sign_in(idp))
+    idp.document = {"userinfo_endpoint": f"{idp.url}/nowhere"}
+    other = Traveller(await start(world.url, **idp.settings()))
+    landed(await other.sign_in(idp))  # the account is bound: no e-mail is needed any more
+
+
 async def test_a_provider_that_answers_with_an_error_signs_nobody_in(
     world: World, start: Start, idp: OpenId
 ) -> None:

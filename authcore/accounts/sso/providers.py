@@ -2,7 +2,8 @@
 
 Laws:
 
-- A provider is believed by its ID token; where that has no e-mail, the UserInfo endpoint adds it for the same ``sub``.
+- A provider is believed by its ID token; where that has no e-mail, or does not say whether it is verified, the UserInfo
+  endpoint adds it for the same ``sub``.
 - An e-mail counts only if the provider says that it has verified it, or an operator trusts this kind of provider.
 - A tenant of Microsoft's writes any e-mail into its users. One counts where ``xms_edov`` says that its domain's owner
   proved it, or where an operator has named the tenants: then others are refused.
@@ -10,6 +11,7 @@ Laws:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -134,6 +136,11 @@ class OpenIdProvider:
         described: Mapping[str, object] = claims
         if "email" not in claims and endpoints.profile:
             described = await self._described(endpoints, tokens, claims)
+        elif endpoints.profile and self._is_open(claims):
+            with suppress(
+                SsoProviderFailed, SsoIdentityRejected
+            ):  # an account that is bound already needs no e-mail
+                described = await self._described(endpoints, tokens, claims)
         return self._identity(claims, described)
 
     async def read_logout(self, client: Client, token: str, now: float) -> Logout:
@@ -159,6 +166,15 @@ class OpenIdProvider:
             return claims.get("iss") == endpoints.issuer.replace(_TENANT, tenant)
 
         return Expected(issuer=is_issuer, client_id=client.id, leeway_seconds=self._settings.leeway_seconds)
+
+    def _is_open(self, claims: Mapping[str, object]) -> bool:
+        """Return whether an ID token has an e-mail of which UserInfo may say that it is verified."""
+        settings = self._settings
+        return (
+            claims.get("email_verified") is None
+            and not settings.trusts_email
+            and settings.kind is not ProviderKind.MICROSOFT
+        )
 
     async def _described(
         self, endpoints: Endpoints, tokens: ProviderTokens, claims: Mapping[str, object]
