@@ -49,7 +49,7 @@ FROM users u
 LEFT JOIN gateway_account_origins o ON o.user_id = u.id AND {folded("o.email")} = {folded("u.email")}
 LEFT JOIN gateway_sso_identities i ON i.user_id = u.id AND i.provider = u.sso_provider AND i.account = u.sso_provider_id
 WHERE u.deleted_at IS NULL AND ((u.sso_provider = $1 AND u.sso_provider_id = $2) OR {_HAS_EMAIL})
-ORDER BY u.created_at, u.id LIMIT 5
+ORDER BY (u.sso_provider = $1 AND u.sso_provider_id = $2) IS TRUE DESC, is_proved DESC, u.created_at, u.id LIMIT 5
 """  # noqa: S608 - of the folding alone
 
 _BIND: Final = """
@@ -121,7 +121,10 @@ class SsoRows:
         ]
 
     async def sso_accounts(self, provider: str, account: str, email: str | None) -> Sequence[AccountRow]:
-        """Return the accounts that are bound to a user of a provider, and those with an e-mail in any case."""
+        """Return the accounts that are bound to a user of a provider, and those with an e-mail in any case.
+
+        There are five at most: those that are bound come first, then those that the e-mail was proved of.
+        """
         return [AccountRow(**row) for row in await self._pool.fetch(_ACCOUNTS, provider, account, email)]
 
     async def bind_account(self, user_id: UUID, binding: Binding) -> bool:
@@ -168,6 +171,6 @@ def _columns(binding: Binding) -> tuple[str, str, str]:
     return binding.provider, binding.issuer, binding.account
 
 
-def _domains(written: str) -> tuple[str, ...]:
-    """Return the domains of a comma-separated list in lower case, without what is empty."""
-    return tuple(part for one in written.split(",") if (part := one.strip().lower()))
+def _domains(written: str) -> tuple[str, ...] | None:
+    """Return the domains of a comma-separated list in lower case, without what is empty; None if nothing is written."""
+    return tuple(part for one in written.split(",") if (part := one.strip().lower())) if written else None

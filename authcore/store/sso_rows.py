@@ -21,7 +21,7 @@ class ProviderRow:
 
     Attributes:
         client_secret: As it is stored: plain text, or encrypted by Whatomate.
-        allowed_domains: Domains in lower case; empty for all.
+        allowed_domains: Domains in lower case; None for all. A list without a domain, such as a comma, allows none.
         profile_url: ``user_info_url``.
     """
 
@@ -32,7 +32,7 @@ class ProviderRow:
     client_secret: str = field(repr=False)
     allow_auto_create: bool
     default_role_name: str
-    allowed_domains: tuple[str, ...]
+    allowed_domains: tuple[str, ...] | None
     auth_url: str
     token_url: str
     profile_url: str

@@ -68,6 +68,26 @@ async def test_an_e_mail_in_another_case_is_the_same_account_and_makes_no_second
     assert session["user_id"] == world.agent
 
 
+async def test_twins_in_other_cases_do_not_keep_its_owner_out_however_many_are_older(
+    world: World, start: Start, idp: OpenId
+) -> None:
+    await enable(world, "custom")
+    await vouch(world, "agent")
+    for number in range(6):
+        twin = "agent@example.com"[:number] + "agent@example.com"[number:].upper()
+        await world.sql(
+            "INSERT INTO users (organization_id, email, full_name, created_at) "
+            "VALUES ($1, $2, 'A', now() - interval '1 year')",
+            world.other,
+            twin,
+        )
+    traveller = Traveller(await start(world.url, **idp.settings()))
+    for _ in range(2):  # by the e-mail, then by the binding
+        landed(await traveller.sign_in(idp))
+    sessions = await world.sql("SELECT user_id FROM gateway_sessions")
+    assert {row["user_id"] for row in sessions} == {world.agent}
+
+
 ALLOWED = (
     ("example.com", "agent@example.com", True),
     (" Example.COM , other.test", "agent@EXAMPLE.com", True),
@@ -75,7 +95,9 @@ ALLOWED = (
     ("example.com", "agent@example.com.evil.test", False),
     ("example.com", "agent@sub.example.com", False),
     ("sub.example.com", "agent@example.com", False),
-    (",", "agent@anything.test", True),
+    (",", "agent@anything.test", False),
+    (" ", "agent@example.com", False),
+    ("", "agent@anything.test", True),
     ("*", "agent@example.com", False),
 )
 

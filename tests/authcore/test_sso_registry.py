@@ -30,7 +30,7 @@ def row(kind: str) -> ProviderRow:
         client_secret="",
         allow_auto_create=False,
         default_role_name="",
-        allowed_domains=(),
+        allowed_domains=None,
         auth_url="",
         token_url="",
         profile_url="",

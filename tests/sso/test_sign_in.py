@@ -194,6 +194,20 @@ OF_GITHUB: tuple[list[dict[str, Any]], ...] = (
 )
 
 
+@pytest.mark.parametrize(
+    "number", [10**255, 10**4000, True, 1.5, -1], ids=["long", "longer", "truth", "fraction", "negative"]
+)
+async def test_an_id_that_cannot_be_stored_is_no_outage(
+    world: World, start: Start, idp: OpenId, number: float
+) -> None:
+    await enable(world, "github")
+    await vouch(world, "agent")
+    idp.user, idp.emails = {"id": number, "login": "octocat"}, [MAIN]
+    idp.names_issuer, idp.token_answer = False, {"id_token": None}
+    traveller = Traveller(await start(world.url, **idp.settings()))
+    assert sent_back(await traveller.sign_in(idp, "github")) == "Failed to get user information"
+
+
 async def test_github_signs_in_by_the_primary_e_mail_if_it_is_verified(
     world: World, start: Start, idp: OpenId
 ) -> None:

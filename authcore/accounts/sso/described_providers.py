@@ -9,7 +9,7 @@ Laws:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authcore.accounts.sso.discovery import Endpoints
 from authcore.accounts.sso.exchange import BASIC, POST, fetch_json, fetch_object, fetch_tokens
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from authcore.accounts.sso.providers import Provider
     from authcore.accounts.sso.states import SignIn
     from authcore.outbound import Outbound
+
+_LARGEST_ID: Final = 10**255
+"""Ids are stored in 255 characters."""
+
+
+def numbered(number: object) -> str:
+    """Return an id that is a number as text; empty if it is none, or none that can be stored."""
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < _LARGEST_ID:
+        return ""
+    return str(number)
 
 
 class GitHub:
@@ -58,8 +68,8 @@ class GitHub:
         )
         user = await fetch_object(outbound, f"{self._api_url}/user", hosts, tokens.access)
         listed = await fetch_json(outbound, f"{self._api_url}/user/emails", hosts, tokens.access)
-        number = user.get("id")
-        if isinstance(number, bool) or not isinstance(number, int) or number <= 0:
+        account = numbered(user.get("id"))
+        if not account:
             raise SsoIdentityRejected("the user has no id")
         emails = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
         primary = next((one for one in emails if one.get("primary") is True), {})
@@ -67,10 +77,10 @@ class GitHub:
         return ProviderIdentity(
             kind=ProviderKind.GITHUB,
             issuer=self._url,
-            account=str(number),
+            account=account,
             email=email,
             name=usable_name(user.get("name") or user.get("login"), email),
-            subject=str(number),
+            subject=account,
         )
 
 
@@ -114,10 +124,7 @@ class DescribedProvider:
         endpoints = settings.endpoints
         tokens = await fetch_tokens(outbound, endpoints.token, settings.hosts, client, grant, endpoints.ways)
         user = await fetch_object(outbound, endpoints.profile, settings.hosts, tokens.access)
-        number = user.get("id")
-        account = subject_of(user) or subject_of(user, "id")
-        if not account and isinstance(number, int) and not isinstance(number, bool):
-            account = str(number)
+        account = subject_of(user) or subject_of(user, "id") or numbered(user.get("id"))
         if not account:
             raise SsoIdentityRejected("the user's description has no sub and no id")
         try:

@@ -53,7 +53,7 @@ def choose_account(
         SsoNotLinked: there is an account with the e-mail, which is not linked.
         SsoUserUnknown: there is none, and the row makes none.
     """
-    if row.allowed_domains and identity.domain not in row.allowed_domains:
+    if row.allowed_domains is not None and identity.domain not in row.allowed_domains:
         if identity.email is None:
             raise SsoEmailUnverified("allowed_domains is set, and the provider has verified no e-mail")
         raise SsoDomainRefused("the domain is none of allowed_domains")
