@@ -99,7 +99,9 @@ class Provider(Group):
     leeway_seconds: float = Field(
         60, ge=0, le=300, allow_inf_nan=False, description="Clock skew forgiven on tokens of providers."
     )
-    timeout_seconds: Seconds = Field(5, le=10, description="For a provider to answer a request.")
+    timeout_seconds: float = Field(
+        5, gt=0, le=10, allow_inf_nan=False, description="For a provider to answer a request."
+    )
     answer_bytes: int = Field(262_144, ge=16_384, le=4_194_304, description="Answers of a provider at most.")
     cache_seconds: Seconds = Field(
         300, description="A provider's document and key set are read again after this long."

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from annotated_types import Ge, Gt, Le, Lt
 
 from config.layers import FIELDS
 from config.load import load_settings
@@ -188,3 +189,10 @@ def _path_of(name: str) -> tuple[str, ...]:
 def test_unused_upstream_connections_end_before_whatomate_ends_them() -> None:
     whatomates_read_timeout = 30
     assert Settings().upstream.idle_seconds < whatomates_read_timeout
+
+
+def test_no_bound_of_a_setting_takes_the_place_of_another() -> None:
+    """pydantic holds to the last of two bounds of one kind, without a word."""
+    for name, field in FIELDS.items():
+        kinds = [type(one) for one in field.metadata if isinstance(one, Ge | Gt | Le | Lt)]
+        assert len(kinds) == len(set(kinds)), name
