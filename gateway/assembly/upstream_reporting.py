@@ -39,6 +39,12 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
     )
     for name, meaning, read in gauges:
         metrics.read_gauges(f"gateway_upstream_{name}", meaning, ("upstream",), by_upstream(read))
+    metrics.read_gauges(
+        "gateway_upstream_failing",
+        "Failures since the upstream last answered.",
+        ("upstream",),
+        lambda: {(upstream.name,): upstream.meter.failing for upstream in upstreams()},
+    )
     counts: tuple[tuple[str, str, Callable[[UpstreamPool], float]], ...] = (
         ("opened", "Connections opened.", lambda pool: pool.opened),
         ("closed", "Connections opened and gone.", lambda pool: pool.closed),

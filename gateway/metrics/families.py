@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.metrics.meters import DURATION_BUCKETS, KINDS, SIZE_BITS
@@ -138,9 +138,6 @@ class UpstreamFamilies(Collector):
             "Requests sent again, because: stale, connect, reset, timeout or status.",
             labels=["upstream", "cause"],
         )
-        failing = GaugeMetricFamily(
-            "gateway_upstream_failing", "Failures since the upstream last answered.", labels=["upstream"]
-        )
         for name, meter in meters.items():
             one = meter.waits
             waits.add_metric(name, _buckets(one.bounds, one.counts, meter.at_once), one.total)
@@ -150,5 +147,4 @@ class UpstreamFamilies(Collector):
                 secured.add_metric([*name, reason], number)
             for cause, number in meter.retries.items():
                 retries.add_metric([*name, cause], number)
-            failing.add_metric(name, meter.failing)
-        yield from (waits, failures, secured, retries, failing)
+        yield from (waits, failures, secured, retries)

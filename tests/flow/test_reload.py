@@ -16,7 +16,7 @@ from tests.support.admin import all_listening, ask_admin, readings
 from tests.support.calls import ask, get, is_refusal
 from tests.support.certificates import Authority
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
-from tests.support.processes import serving
+from tests.support.processes import free_port, serving
 from tests.support.sockets import ASK, echoing
 
 if TYPE_CHECKING:
@@ -277,6 +277,22 @@ async def test_what_is_under_way_ends_where_it_began(start: Start, file: Path) -
         assert len(new.requests) == 2
         told = await readings(gate)
         assert not any("far" in name and "connections" in name for name in told)
+
+
+async def test_an_upstream_that_was_taken_out_of_the_file_fails_no_longer_on_the_metrics_page(
+    start: Start, upstream: Upstream, file: Path
+) -> None:
+    put(file, written({"/*": "near", "/old": "away"}, near=upstream, away=Upstream(port=free_port())))
+    gate = await start(routes=file)
+    assert (await ask(gate, get("/old"))).status == 502
+    assert (await readings(gate))['gateway_upstream_failing{upstream="away"}'] == 1
+    put(file, written({"/*": "near"}, near=upstream))
+    assert await gate.routing.reload("test")
+    told = await readings(gate)
+    assert told['gateway_upstream_failing{upstream="near"}'] == 0
+    assert 'gateway_upstream_failing{upstream="away"}' not in told
+    failures = 'gateway_upstream_failures_total{reason="upstream_unreachable",upstream="away"}'
+    assert told[failures] == 1, "a counter stays"
 
 
 async def test_sighup_reaches_every_worker(upstream: Upstream, file: Path) -> None:
