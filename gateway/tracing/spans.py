@@ -5,6 +5,7 @@ Only this module imports OpenTelemetry, and it is imported only if an endpoint i
 - A request costs the loop one small object; the thread makes spans of it after the fact.
 - Nothing waits for the collector: what does not fit into the queue is dropped and counted, and so is what the collector
   refuses.
+- A request waits ``GATHER_SECONDS`` at most for others to be sent with, however many follow it.
 - Each request has one server span and a child for each phase it reached: ``authenticate``, ``connect``, and a client
   span for the upstream, whose id the upstream received in ``traceparent``.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -23,6 +25,8 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
+
+from gateway.metrics.meters import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,9 +103,10 @@ class SpanSender:
     def _gathered(self, first: Ended) -> tuple[list[Ended], bool]:
         """Wait briefly for more requests; return them, and whether the thread goes on."""
         batch = [first]
+        until = time.monotonic() + GATHER_SECONDS
         while len(batch) < BATCH:
             try:
-                ended = self._queue.get(timeout=GATHER_SECONDS)
+                ended = self._queue.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 break
             if ended is None:
@@ -129,7 +134,8 @@ class SpanMaker:
         if ended.blame:
             status = Status(StatusCode.ERROR, ended.reason or None)
         whole = (ended.started, ended.ended)
-        name = f"{ended.method} {ended.route}".strip()
+        method, _ = _methods(ended)
+        name = f"{method} {ended.route}".strip()
         made = [self._span(ended, name, server, caller, whole, SpanKind.SERVER, _of_request(ended), status)]
 
         def child(
@@ -149,7 +155,7 @@ class SpanMaker:
             child("connect", own ^ _CONNECT, (ended.decided, ended.sent))
         if ended.attempts:
             times = (ended.sent, ended.ended)
-            child(f"{ended.method} {ended.upstream}", own, times, SpanKind.CLIENT, _of_upstream(ended))
+            child(f"{method} {ended.upstream}", own, times, SpanKind.CLIENT, _of_upstream(ended))
         return made
 
     def _span(  # noqa: PLR0913, PLR0917 -- what a span is made of
@@ -182,10 +188,21 @@ def _context(trace_id: int, span_id: int, *, is_remote: bool = False) -> SpanCon
     return SpanContext(trace_id, span_id or 1, is_remote=is_remote, trace_flags=_SAMPLED)
 
 
+def _methods(ended: Ended) -> tuple[str, dict[str, str]]:
+    """Return the method for names of spans, and the attributes of it, by OpenTelemetry's conventions for HTTP.
+
+    A method that is none of HTTP's usual ones is ``HTTP`` in a name, so that names are bounded and never empty.
+    """
+    if ended.method.encode() in METHODS:
+        return ended.method, {"http.request.method": ended.method}
+    original = {"http.request.method_original": ended.method} if ended.method else {}
+    return "HTTP", {"http.request.method": "_OTHER", **original}
+
+
 def _of_request(ended: Ended) -> dict[str, str | int]:
     """Return a server span's attributes by OpenTelemetry's conventions for HTTP; our own begin with ``gateway``."""
     attributes: dict[str, str | int] = {
-        "http.request.method": ended.method,
+        **_methods(ended)[1],
         "http.response.status_code": ended.status,
         "url.path": ended.path,
         "url.scheme": "http",
@@ -206,7 +223,7 @@ def _of_request(ended: Ended) -> dict[str, str | int]:
 
 def _of_upstream(ended: Ended) -> dict[str, str | int | float]:
     attributes: dict[str, str | int | float] = {
-        "http.request.method": ended.method,
+        **_methods(ended)[1],
         "gateway.upstream": ended.upstream,
     }
     if ended.headed:

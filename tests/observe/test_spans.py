@@ -134,6 +134,41 @@ async def test_what_the_caller_does_not_record_is_not_recorded_here(
     await counted(gateway, outcome="sent")
 
 
+async def test_a_span_waits_for_no_trickle_of_requests_to_end(
+    start: Start, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracing, "GATHER_SECONDS", 0.5)
+    gateway = await start(trace={"endpoint": collector.url})
+    for _ in range(tracing.BATCH // 2):  # a batch is never full
+        assert (await ask(gateway, get("/health"))).status == 200
+        await asyncio.sleep(0.05)
+        if collector.spans:
+            break
+    assert collector.spans
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "method", "original"),
+    [
+        (b"DELETE /health", "DELETE public", "DELETE", None),
+        (b"PROPFIND /health", "HTTP public", "_OTHER", "PROPFIND"),
+        (b"EVIL17 /health", "HTTP", "_OTHER", "EVIL17"),
+        (b"\x16\x03\x01", "HTTP", "_OTHER", None),
+    ],
+)
+async def test_a_client_invents_no_name_of_a_span(
+    start: Start, collector: Collector, line: bytes, name: str, method: str, original: str | None
+) -> None:
+    """By OpenTelemetry's conventions for HTTP: names of spans are few, and never empty."""
+    gateway = await start(trace={"endpoint": collector.url})
+    await ask(gateway, line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+    await collector.received(1)
+    span = collector.of(name)
+    assert span.kind == Span.SPAN_KIND_SERVER
+    assert attributes(span)["http.request.method"] == method
+    assert attributes(span).get("http.request.method_original") == original
+
+
 async def test_a_collector_that_refuses_is_counted_and_forgotten(start: Start, collector: Collector) -> None:
     collector.status = 400
     gateway = await start(trace={"endpoint": collector.url})
