@@ -26,6 +26,7 @@ from gateway.assembly.database import redis_state
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
+from gateway.assembly.last_writes import write_what_waits
 from gateway.assembly.limits import Limiting
 from gateway.assembly.listener import build_listener
 from gateway.assembly.names import build_resolver
@@ -119,7 +120,7 @@ class Gateway:
         # What is opened here is closed in the opposite order, after the drain: each line's place decides both.
         settings, closing, metrics = self._settings, self._closing, self.metrics
         # First, so that they close last: every part below logs while it ends.
-        records = open_records(settings, metrics, closing)
+        records = open_records(settings, metrics, closing, self._is_hurried)
         access_log = records.access_log
         # Before all connections: client, upstream and hosted ones share one timer and one flush per loop turn.
         deadlines, batch = self._begin_turns()
@@ -207,11 +208,8 @@ class Gateway:
         closing.push_async_callback(domain.store.close)
         if domain.redis is not None:
             closing.push_async_callback(domain.redis.close)
-        if domain.quotas is not None:
-            closing.push_async_callback(attempt, "return_quota_leases", domain.quotas.close)
-        closing.push_async_callback(attempt, "write_audit_trail", domain.trail.close)
+        closing.push_async_callback(write_what_waits, domain, self._write_last_used)
         closing.callback(domain.passwords.close)
-        closing.push_async_callback(attempt, "write_last_used", self._write_last_used)
         closing.push_async_callback(domain.identity.stop)
         await domain.identity.start()
         return domain

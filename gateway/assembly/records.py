@@ -1,19 +1,31 @@
-"""Builder of what records requests and numbers: the access log, and the senders of spans and of metrics."""
+"""Builder of what records requests and numbers: the access log, and the senders of spans and of metrics.
+
+Law: at the end of the process collectors have ``END_SECONDS`` in all, and none after a second signal. The event loop
+turns meanwhile.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import asyncio
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.logs import AccessLog
 from gateway.version import running_version
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AsyncExitStack
 
     from config.settings import Settings
     from gateway.metrics import Metrics
     from gateway.metrics.otlp import MetricsSender
     from gateway.tracing.spans import SpanSender
+
+
+END_SECONDS: Final = 3.0
+_SPANS_SECONDS: Final = 2.0
+"""Of these, what spans may take: the last figures of metrics have some time left."""
+_LOOK_SECONDS: Final = 0.02
 
 
 class Records(NamedTuple):
@@ -24,16 +36,37 @@ class Records(NamedTuple):
     metrics: MetricsSender | None
 
 
-def open_records(settings: Settings, metrics: Metrics, closing: AsyncExitStack) -> Records:
-    """Build and start them. The sender of metrics is stopped last, so that its last reading is complete."""
+def open_records(
+    settings: Settings, metrics: Metrics, closing: AsyncExitStack, is_hurried: Callable[[], bool]
+) -> Records:
+    """Build and start them. The sender of metrics ends last, so that its last reading is complete.
+
+    `is_hurried` is asked at the end: once it returns True, no collector is waited for.
+    """
     records = Records(
         build_access_log(settings), build_spans(settings, metrics), build_sender(settings, metrics)
     )
+    closing.push_async_callback(_close_senders, (records.spans, records.metrics), is_hurried)
     for one in (records.metrics, records.access_log, records.spans):
         if one is not None:
             one.start()
-            closing.callback(one.stop)
+    closing.callback(records.access_log.stop)
     return records
+
+
+async def _close_senders(
+    senders: tuple[SpanSender | None, MetricsSender | None], is_hurried: Callable[[], bool]
+) -> None:
+    """Have what is left sent, one after the other."""
+    now = asyncio.get_running_loop().time
+    until = now() + END_SECONDS
+    for sender, its_end in zip(senders, (now() + _SPANS_SECONDS, until), strict=True):
+        if sender is None:
+            continue
+        sender.finish()
+        while sender.is_sending and now() < its_end and not is_hurried():  # noqa: ASYNC110 -- threads set no event here
+            await asyncio.sleep(_LOOK_SECONDS)
+        sender.abandon()
 
 
 def build_access_log(settings: Settings) -> AccessLog:

@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     Attributes = Mapping[str, str | int]
 
 SEND_SECONDS: Final = 5.0
-END_SECONDS: Final = 3.0
 _CUMULATIVE: Final = AggregationTemporality.CUMULATIVE
 _SERVER_ERROR: Final = 500
 _CREATED: Final = "_created"
@@ -118,14 +117,21 @@ class MetricsSender:
         ]
         self._queue.put(Reading(time.time_ns(), families, requests))
 
-    def stop(self) -> None:
-        """Send the last figures, for at most END_SECONDS, and end the thread."""
+    @property
+    def is_sending(self) -> bool:
+        """Return whether the thread has not ended."""
+        return self._thread.is_alive()
+
+    def finish(self) -> None:
+        """Have the thread send the last figures, and end."""
         try:
             self.read()
         except Exception:  # a part that is closed already: the reading before stands
             log.exception("metrics_not_read")
         self._queue.put(None)
-        self._thread.join(timeout=END_SECONDS)
+
+    def abandon(self) -> None:
+        """Have the thread try nothing again: it ends with what it is sending."""
         self._exporter.shutdown()
 
     def outcomes(self) -> dict[tuple[str, ...], float]:

@@ -37,7 +37,6 @@ MAX_PENDING: Final = 8192
 BATCH: Final = 256
 GATHER_SECONDS: Final = 1.0
 SEND_SECONDS: Final = 5.0
-END_SECONDS: Final = 3.0
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _SERVER, _AUTHENTICATE, _CONNECT = 0x5A5A5A5A5A5A5A5A, 0x3C3C3C3C3C3C3C3C, 0x6969696969696969
 """Masks that make span ids differ from the upstream's: ids only have to differ within one trace."""
@@ -74,10 +73,17 @@ class SpanSender:
         else:
             self._queue.put(ended)
 
-    def stop(self) -> None:
-        """Send what is left, for at most END_SECONDS, and end the thread."""
+    @property
+    def is_sending(self) -> bool:
+        """Return whether the thread has not ended."""
+        return self._thread.is_alive()
+
+    def finish(self) -> None:
+        """Have the thread send what is left, and end."""
         self._queue.put(None)
-        self._thread.join(timeout=END_SECONDS)
+
+    def abandon(self) -> None:
+        """Have the thread try nothing again: it ends with what it is sending."""
         self._exporter.shutdown()  # type: ignore[no-untyped-call]  # the library's
 
     def outcomes(self) -> dict[tuple[str, ...], float]:
