@@ -1,35 +1,80 @@
-"""OpenTelemetry's own variables: which of them set an endpoint of the gateway's.
+"""OpenTelemetry's own variables: which settings of the gateway's they stand for.
 
-Law: they count only where the extra ``otel`` is installed, since they may be set for a whole cluster; and below every
-setting of the gateway's.
+Laws:
+
+- They count only where the extra ``otel`` is installed, since they may be set for a whole cluster; and below every
+  setting of the gateway's.
+- An endpoint that is not for OTLP over HTTP is none: a protocol ``grpc``, or a host and port without a scheme, which is
+  gRPC's form.
+- ``OTEL_SDK_DISABLED``, and an exporter other than ``otlp`` such as ``none``, switch off.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-COLLECTOR: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
-_OF_METRICS: Final = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"
-_EXPORTER: Final = "OTEL_METRICS_EXPORTER"
+_OTLP: Final = "OTEL_EXPORTER_OTLP"
+_SCHEME: Final = "://"
+_DISABLED: Final = "OTEL_SDK_DISABLED"
+_SERVICE: Final = "OTEL_SERVICE_NAME"
+_RESOURCE: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _DEFAULT: Final = "http://localhost:4318"
 
 
-def endpoints(environment: Mapping[str, str]) -> dict[str, str]:
+def stood_for(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the settings that OpenTelemetry's variables stand for.
 
-    Spans are sent where there is an endpoint for all. Metrics are sent where there is one for metrics, or where
-    ``OTEL_METRICS_EXPORTER`` is ``otlp``; never where that names another exporter or ``none``.
+    Spans are sent where there is an endpoint for them, or one for all. Metrics are sent where there is one for metrics,
+    or where ``OTEL_METRICS_EXPORTER`` is ``otlp``, as ``/metrics`` is there in any case.
     """
+    if environment.get(_DISABLED, "").strip().lower() == "true":
+        return {}
     found = {}
-    whole, of_metrics = environment.get(COLLECTOR), environment.get(_OF_METRICS)
-    if whole:
-        found["GATEWAY_TRACE_ENDPOINT"] = whole
-    exporters = {name.strip().lower() for name in environment.get(_EXPORTER, "").split(",")} - {""}
-    if "otlp" in exporters:
-        found["GATEWAY_METRICS_ENDPOINT"] = of_metrics or whole or _DEFAULT
-    elif of_metrics and not exporters:
-        found["GATEWAY_METRICS_ENDPOINT"] = of_metrics
+    own, whole = _endpoints(environment, "TRACES")
+    exporters = _exporters(environment, "TRACES")
+    if (own or whole) and (not exporters or "otlp" in exporters):
+        found["GATEWAY_TRACE_ENDPOINT"] = own or whole
+    own, whole = _endpoints(environment, "METRICS")
+    exporters = _exporters(environment, "METRICS")
+    if "otlp" in exporters and _speaks_http(environment, "METRICS"):
+        found["GATEWAY_METRICS_ENDPOINT"] = own or whole or _DEFAULT
+    elif own and not exporters:
+        found["GATEWAY_METRICS_ENDPOINT"] = own
+    if service := environment.get(_SERVICE) or _attribute(environment.get(_RESOURCE, ""), "service.name"):
+        found["GATEWAY_TRACE_SERVICE"] = service
     return found
+
+
+def exporter_variable(signal: str, name: str) -> str:
+    """Return what the exporter of a signal, ``traces`` or ``metrics``, reads as `name`; empty if it is not set."""
+    own = os.environ.get(f"{_OTLP}_{signal.upper()}_{name}")
+    return own or os.environ.get(f"{_OTLP}_{name}", "")
+
+
+def _exporters(environment: Mapping[str, str], signal: str) -> set[str]:
+    names = environment.get(f"OTEL_{signal}_EXPORTER", "").split(",")
+    return {name.strip().lower() for name in names} - {""}
+
+
+def _endpoints(environment: Mapping[str, str], signal: str) -> tuple[str, str]:
+    """Return the endpoint of a signal and the one of all; empty if it is none for OTLP over HTTP."""
+    if not _speaks_http(environment, signal):
+        return "", ""
+    own, whole = (environment.get(f"{_OTLP}{name}_ENDPOINT", "").strip() for name in (f"_{signal}", ""))
+    return own if _SCHEME in own else "", whole if _SCHEME in whole else ""
+
+
+def _speaks_http(environment: Mapping[str, str], signal: str) -> bool:
+    protocol = environment.get(f"{_OTLP}_{signal}_PROTOCOL") or environment.get(f"{_OTLP}_PROTOCOL", "")
+    return protocol.strip().lower() != "grpc"
+
+
+def _attribute(attributes: str, name: str) -> str:
+    """Return one of the resource's attributes, which are written as those of W3C Baggage; empty if it is not there."""
+    pairs = (pair.partition("=") for pair in attributes.split(","))
+    return next((unquote(value.strip()) for key, _, value in pairs if key.strip() == name), "")

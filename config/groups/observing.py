@@ -15,13 +15,14 @@ class Trace(Group):
     endpoint: CollectorUrl | None = Field(
         None,
         description="Collector that takes spans by OTLP over HTTP, http://host:4318; needs the extra otel. Without one "
-        "OTEL_EXPORTER_OTLP_ENDPOINT counts, where the extra is installed.",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT counts, where the extra is installed.",
     )
     service: str = Field(
         "whatomate-gateway",
         min_length=1,
         max_length=255,
-        description="What this gateway is called in traces.",
+        description="What this gateway is called in traces. Unset: as OTEL_SERVICE_NAME says, where the extra otel is "
+        "installed.",
     )
 
     sample: float = Field(

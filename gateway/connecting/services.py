@@ -1,4 +1,4 @@
-"""Connection check of services beside the upstreams: key sets, identity providers, Redis, and the collector of spans.
+"""Connection check of services beside the upstreams: key sets, identity providers, Redis, and collectors.
 
 Law: nothing is changed there. Redis is asked by the very calls that a serving gateway makes, on keys of nobody.
 """
@@ -6,16 +6,15 @@ Law: nothing is changed there. Redis is asked by the very calls that a serving g
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from authcore.accounts.sso.providers import OpenIdProvider
 from authcore.crypto.jwks_client import JwksClient
 from authcore.crypto.key_set_fetch import KeySetFetch
 from authcore.errors import SsoNotConfigured, SsoProviderFailed, StoreUnavailable
 from gateway.assembly.sso import build_configured, build_outbound
+from gateway.connecting.collector import collector
 from gateway.connecting.store import opened_once
 from gateway.outbound.client import OutboundClient
 
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from config.settings import Settings
     from gateway.wire.resolver import Resolver
 
-_COLLECTOR_SECONDS: Final = 5.0
-_TRACES: Final = "/v1/traces"
-_SUCCESSES: Final = range(200, 300)
 
 Check = tuple[str, "Coroutine[Any, Any, list[str]]"]
 
@@ -47,7 +43,12 @@ def service_checks(settings: Settings, resolver: Resolver, dial: Dial) -> Iterat
     if settings.limits.url is not None:
         yield "GATEWAY_LIMITS_URL", _limits_store(settings, dial)
     if settings.trace.endpoint is not None:
-        yield "GATEWAY_TRACE_ENDPOINT", _collector(settings.trace.endpoint)
+        yield "GATEWAY_TRACE_ENDPOINT", collector("traces", "GATEWAY_TRACE_ENDPOINT", settings.trace.endpoint)
+    if settings.metrics.endpoint is not None:
+        yield (
+            "GATEWAY_METRICS_ENDPOINT",
+            collector("metrics", "GATEWAY_METRICS_ENDPOINT", settings.metrics.endpoint),
+        )
 
 
 async def _key_set(settings: Settings, resolver: Resolver) -> list[str]:
@@ -150,23 +151,4 @@ async def _limits_store(settings: Settings, dial: Dial) -> list[str]:
         ]
     finally:
         await store.close()
-    return []
-
-
-async def _collector(endpoint: str) -> list[str]:
-    """Send the collector a request without spans, which OTLP permits."""
-    url = endpoint if endpoint.endswith(_TRACES) else endpoint.rstrip("/") + _TRACES
-    advice = "check that it takes OTLP over HTTP there, which is port 4318 as a rule (4317 is gRPC)"
-    try:
-        async with (
-            ClientSession(timeout=ClientTimeout(total=_COLLECTOR_SECONDS), trust_env=True) as session,
-            session.post(url, data=b"", headers={"Content-Type": "application/x-protobuf"}) as response,
-        ):
-            status = response.status
-    except TimeoutError:
-        return [f"GATEWAY_TRACE_ENDPOINT: no answer within {_COLLECTOR_SECONDS:g} s; {advice}"]
-    except (ClientError, OSError, ValueError) as error:
-        return [f"GATEWAY_TRACE_ENDPOINT: {' '.join(str(error).split()) or type(error).__name__}; {advice}"]
-    if status not in _SUCCESSES:
-        return [f"GATEWAY_TRACE_ENDPOINT: it answers {status} to {_TRACES}; {advice}"]
     return []

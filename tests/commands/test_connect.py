@@ -290,32 +290,67 @@ async def test_a_redis_is_asked_what_serving_asks_of_it(check: Check, tmp_path: 
     assert "hunter" not in found
 
 
-async def test_the_collector_of_spans_is_sent_a_request_without_spans(check: Check, service: str) -> None:
+@pytest.mark.parametrize(
+    ("setting", "path"),
+    [("GATEWAY_TRACE_ENDPOINT", "/v1/traces"), ("GATEWAY_METRICS_ENDPOINT", "/v1/metrics")],
+)
+async def test_each_collector_is_sent_an_empty_request_with_the_headers_of_its_exporter(
+    check: Check, service: str, setting: str, path: str
+) -> None:
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
     seen: list[tuple[str, bytes]] = []
     status = 200
 
     async def take(request: web.Request) -> web.Response:
         seen.append((request.path, await request.read()))
-        return web.Response(status=status)
+        is_known = request.headers.get("Authorization") == "Bearer of=collector"
+        return web.Response(status=status if is_known else 401)
 
     application = web.Application()
     application.router.add_post("/{path:.*}", take)
     runner = web.AppRunner(application)
     await runner.setup()
+    known = {"OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20of%3Dcollector,x=y"}
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        assert (await check("--connect", GATEWAY_TRACE_ENDPOINT=url)).exit_code == 0
-        assert seen == [("/v1/traces", b"")]
+        assert (await check("--connect", **{setting: url}, **known)).exit_code == 0
+        assert seen == [(path, b"")]
+        (found,) = findings(await check("--connect", **{setting: url}))
+        assert found == f"{setting}: it answers 401 to {path}; check OTEL_EXPORTER_OTLP_HEADERS"
         status = 404
-        (found,) = findings(await check("--connect", GATEWAY_TRACE_ENDPOINT=url))
-        assert found.startswith("GATEWAY_TRACE_ENDPOINT: it answers 404 to /v1/traces; ")
+        (found,) = findings(await check("--connect", **{setting: url}, **known))
+        assert found.startswith(f"{setting}: it answers 404 to {path}; ")
     finally:
         await runner.cleanup()
-    (found,) = findings(await check("--connect", GATEWAY_TRACE_ENDPOINT=f"http://{free()}"))
-    assert found.startswith("GATEWAY_TRACE_ENDPOINT: ")
+    (found,) = findings(await check("--connect", **{setting: f"http://{free()}"}))
+    assert found.startswith(f"{setting}: ")
     assert "4318" in found
+
+
+async def test_a_collector_with_a_certificate_of_ones_own_is_verified_by_the_exporters_authorities(
+    check: Check, service: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    authority = Authority(tmp_path)
+
+    async def take(_: web.Request) -> web.Response:
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_post("/v1/traces", take)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=authority.server("127.0.0.1"))
+        await site.start()
+        url = f"https://127.0.0.1:{runner.addresses[0][1]}"
+        (found,) = findings(await check("--connect", GATEWAY_TRACE_ENDPOINT=url))
+        assert "certificate" in found
+        known = {"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE": str(authority.file)}
+        assert (await check("--connect", GATEWAY_TRACE_ENDPOINT=url, **known)).exit_code == 0
+    finally:
+        await runner.cleanup()
 
 
 # -- the database ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra 
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
-from config.collectors import endpoints
+from config.collectors import stood_for
 from gateway.metrics import Metrics
 from gateway.metrics.otlp import MetricsSender
 from tests.observe.collecting import Collector, attributes, listening
@@ -196,9 +196,55 @@ WHOLE, OWN, WHICH = (
         ({OWN: "http://m:2"}, "http://m:2"),
         ({OWN: "http://m:2", WHICH: "none"}, None),
         ({OWN: "http://m:2", WHICH: "prometheus"}, None),
+        ({OWN: "http://m:2", "OTEL_SDK_DISABLED": "true"}, None),
+        ({OWN: "http://m:4317", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "grpc"}, None),
+        ({WHICH: "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, None),
     ],
 )
 def test_opentelemetrys_variables_say_whether_metrics_are_sent(
     variables: dict[str, str], endpoint: str | None
 ) -> None:
-    assert endpoints(variables).get("GATEWAY_METRICS_ENDPOINT") == endpoint
+    assert stood_for(variables).get("GATEWAY_METRICS_ENDPOINT") == endpoint
+
+
+OF_SPANS, SPANS_BY = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER"
+
+
+@pytest.mark.parametrize(
+    ("variables", "endpoint"),
+    [
+        ({}, None),
+        ({SPANS_BY: "otlp"}, None),
+        ({WHOLE: "http://c:1"}, "http://c:1"),
+        ({WHOLE: "http://c:1", SPANS_BY: " console, OTLP"}, "http://c:1"),
+        ({OF_SPANS: "http://t:2/v1/traces"}, "http://t:2/v1/traces"),
+        ({WHOLE: "http://c:1", OF_SPANS: "http://t:2"}, "http://t:2"),
+        ({WHOLE: "http://c:1", SPANS_BY: "none"}, None),
+        ({OF_SPANS: "http://t:2", SPANS_BY: "zipkin"}, None),
+        ({WHOLE: "http://c:1", "OTEL_SDK_DISABLED": "True"}, None),
+        ({WHOLE: "http://c:1", "OTEL_SDK_DISABLED": "false"}, "http://c:1"),
+        ({WHOLE: "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, None),
+        ({WHOLE: "http://c:1", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"}, None),
+        ({WHOLE: "http://c:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, "http://c:1"),
+        ({WHOLE: "c:4317"}, None),
+    ],
+)
+def test_opentelemetrys_variables_say_whether_spans_are_sent(
+    variables: dict[str, str], endpoint: str | None
+) -> None:
+    assert stood_for(variables).get("GATEWAY_TRACE_ENDPOINT") == endpoint
+
+
+@pytest.mark.parametrize(
+    ("variables", "service"),
+    [
+        ({}, None),
+        ({"OTEL_SERVICE_NAME": "edge"}, "edge"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "deployment.environment=prod, service.name=edge%20eu"}, "edge eu"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "service.name=other", "OTEL_SERVICE_NAME": "edge"}, "edge"),
+    ],
+)
+def test_the_service_is_called_as_opentelemetrys_variables_say(
+    variables: dict[str, str], service: str | None
+) -> None:
+    assert stood_for(variables).get("GATEWAY_TRACE_SERVICE") == service
