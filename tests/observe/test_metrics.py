@@ -255,6 +255,26 @@ async def test_an_upstream_that_fails_is_told_until_it_answers_again(
     assert value(page, "gateway_upstream_failures_total", upstream="upstream") == 2
 
 
+async def test_a_client_that_leaves_in_the_middle_of_its_answer_is_a_status_and_no_fault(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n")
+        await reader.read()
+        writer.close()
+
+    upstream.script = endless
+    async with Client(gateway.address) as client:
+        await client.send(get("/health"))
+        await asyncio.wait_for(client.reader.readuntil(b"data: 1"), PATIENCE)
+    async with asyncio.timeout(PATIENCE):
+        while not value(page := await scraped(gateway), "gateway_requests_total", status="499"):
+            await asyncio.sleep(0.02)
+    assert not samples(page, "gateway_faults_total")
+    assert not value(page, "gateway_failures_total")
+
+
 async def test_a_request_sent_again_is_counted(gateway: Gateway, upstream: Upstream) -> None:
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
