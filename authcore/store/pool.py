@@ -9,6 +9,7 @@ Laws:
   at all (:mod:`authcore.store.circuit`).
 - A statement that certainly had no effect, as the server refuses writes or a pooler lost it, is repeated once.
 - A statement that only reads is repeated once if its connection ended, on a connection that was opened afterwards.
+- A statement that is given up is cancelled at the server, so that it does not hold one of its connections any longer.
 - The end of one connection is not counted as silence of the server. A failure to open another one is.
 - The watcher gets every failure, and the first answer after it.
 """
@@ -137,8 +138,9 @@ class DatabasePool:
         try:
             yield one.connection
         except (TimeoutError, asyncio.CancelledError):
-            # The driver would ask the server to cancel and wait for that, which may remain unanswered as well.
-            one.connection.terminate()
+            # The server may be at work on the statement, or wait for a lock. It does not notice that a connection is
+            # gone, so it is asked to cancel, in the background: that may remain unanswered as well.
+            one.retired = True
             raise
         except asyncpg.PostgresError as error:
             if classify(error).kind in {FailureKind.READ_ONLY, FailureKind.POOLER}:
