@@ -11,7 +11,9 @@ from bench.crowd import Crowd
 from bench.domain import SECRET
 from bench.plans import TOGETHER, look
 from gateway.dev.postgres import EmbeddedPostgres
-from tests.support.databases import execute, finish, server_folder
+from tests.support.databases import execute, fetch, finish, server_folder
+from tests.support.domain import open_store
+from tests.support.processes import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +26,11 @@ SHORT = {"permissions"}
 """Tables that do not grow: a look through all of their rows is the cheapest way."""
 ROWS = 20
 """Rows of one table that a verdict may read: a role has ten permissions here."""
+
+FEW = 20
+SCANS = """
+SELECT sum(seq_scan)::int FROM pg_stat_user_tables WHERE relname IN ('users', 'user_organizations', 'api_keys')
+"""
 
 
 class Crowded:
@@ -96,6 +103,23 @@ def test_adding_a_token_reads_no_rows_of_other_families(seen: Seen, kind: str) -
     }
     assert read
     assert {how: rows for how, rows in read.items() if rows > MOST_TOKENS + 1} == {}
+
+
+async def test_a_list_of_organizations_reads_each_table_a_few_times_however_many_there_are(
+    crowded: Crowded,
+) -> None:
+    before = await fetch(crowded.url, SCANS)
+    store = await open_store(crowded.url, statement_timeout_seconds=120)
+    listed = await store.organizations()
+    await store.close()  # what a connection has counted is published by its end
+
+    async def is_counted() -> bool:
+        return bool(await fetch(crowded.url, SCANS) > before)
+
+    await eventually(is_counted)
+    assert await fetch(crowded.url, SCANS) - before < FEW
+    assert len(listed) == ORGANIZATIONS
+    assert sum(one.members for one in listed) >= USERS
 
 
 def test_a_missing_index_is_seen(crowded: Crowded) -> None:
