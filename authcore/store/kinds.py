@@ -130,6 +130,9 @@ _WORDS: Final = (
     ("22023", "parameter", FailureKind.PARAMETER),
     ("42501", "set parameter", FailureKind.PARAMETER),
     ("42501", "row-level security", FailureKind.ROW_SECURITY),
+    ("22023", 'role "', FailureKind.NO_ROLE),  # of the parameter role of a URL
+    # Two GRANTs at once, or a GRANT and another change of the table.
+    ("XX000", "tuple concurrently", FailureKind.CONFLICT),
     ("08", "unsupported startup parameter", FailureKind.PARAMETER),
     # The driver reports it as the end of a connection, 08003.
     ("08", "transaction blocks not allowed", FailureKind.POOLER),

@@ -3,7 +3,8 @@
 Laws:
 
 - Everything pending is applied in one transaction: a database is never half migrated.
-- Any number of processes may migrate at once; one does, the others wait and find nothing to do.
+- Any number of processes may migrate at once; one does, the others wait and find nothing to do. So is it with grants:
+  PostgreSQL fails one of two GRANTs on one table at the same time.
 - A file that was applied never changes: its checksum is stored, and one that differs stops the migration.
 - Whatomate's tables are made where there are none, and left as they are where they exist; tables that do not have what
   the statements here need (:mod:`authcore.store.schema`) stop the migration before anything is written. So do tables
@@ -131,6 +132,7 @@ async def grant_to(
     """
     async with _connected(url, password, dial) as connection, connection.transaction():
         if run:
+            await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
             return await grants.grant(connection, role)
         return await grants.statements_on(connection, role)
 

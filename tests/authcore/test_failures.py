@@ -135,6 +135,7 @@ def test_while_connecting_nothing_is_an_answer(kind: type[Exception]) -> None:
         (pg.LockNotAvailableError("canceling statement due to lock timeout"), FailureKind.LOCKED),
         (pg.QueryCanceledError("canceling statement due to statement timeout"), FailureKind.CANCELLED),
         (pg.DeadlockDetectedError("deadlock detected"), FailureKind.CONFLICT),
+        (pg.InternalServerError("tuple concurrently updated"), FailureKind.CONFLICT),
         (pg.CannotConnectNowError("the database system is starting up"), FailureKind.STOPPED),
         (pg.AdminShutdownError("terminating connection due to administrator command"), FailureKind.STOPPED),
         (

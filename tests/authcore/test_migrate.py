@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -15,7 +15,8 @@ from authcore.errors import LoginRejected, StoreUnavailable
 from authcore.permissions import ALL
 from authcore.store import accounts, keys, sessions, subjects
 from authcore.store import migrate as migrations
-from authcore.store.migrate import TRIGGERS, MigrationChanged, migrate, pending
+from authcore.store.migrate import TRIGGERS, MigrationChanged, grant_to, migrate, pending
+from tests.support.databases import execute
 from tests.support.domain import NOW, World, hashed, open_store
 from tests.support.schemas import SCHEMA, objects
 
@@ -173,6 +174,18 @@ async def test_ten_migrations_at_once_are_one(database_url: str, has_tables: boo
     names = [one.name for one in migrations.migrations()]
     assert sorted(applied) == [[]] * 9 + [[*names, TRIGGERS]]
     assert await pending(database_url) == []
+
+
+async def test_grants_at_once_all_succeed(database_url: str) -> None:
+    await migrate(database_url)
+    role = f"serving_{uuid4().hex[:8]}"
+    await execute(database_url, f"CREATE ROLE {role}")
+    try:
+        for _ in range(3):
+            given = await asyncio.gather(*(grant_to(database_url, role, run=True) for _ in range(10)))
+            assert {tuple(one) for one in given} == {tuple(given[0])}
+    finally:
+        await execute(database_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 async def test_a_failing_migration_leaves_nothing_behind(

@@ -121,6 +121,7 @@ CAUSES: Final = [
         FailureKind.PARAMETER,
         'unrecognized configuration parameter "wrong"',
     ),
+    ("gateway@{place}/whatomate?role=nobody", FailureKind.NO_ROLE, 'role "nobody" does not exist'),
     ("plain@{place}/postgres", FailureKind.SCHEMA, "the database"),
 ]
 
