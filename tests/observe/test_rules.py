@@ -43,6 +43,28 @@ def test_every_expression_of_the_dashboard_can_be_read(tmp_path: Path) -> None:
     assert "$" not in "".join(expressions)
 
 
+def test_a_share_is_drawn_as_nothing_where_nothing_of_the_kind_has_happened(tmp_path: Path) -> None:
+    """A series begins with its first event, and a stat without a series is "No data" to Grafana."""
+    panels = {panel["title"]: panel.get("targets", ()) for panel in dashboard()["panels"]}
+    shares = [panels[title][0]["expr"] for title in ("Failed", "Callers refused")]
+    filled = [re.sub(r"\$(job|instance)\b", ".*", one.replace("$__rate_interval", "5m")) for one in shares]
+    quiet = {
+        'gateway_authentications_total{job="g", instance="a", credential="jwt", outcome="ok"}': "0+60x10",
+        'gateway_requests_total{job="g", instance="a", route="x", method="GET", status="200"}': "0+60x10",
+        'gateway_failures_total{job="g", instance="a", route="x", blame="gateway"}': "0x10",
+    }
+    tests = {
+        "interval": "1m",
+        "input_series": [{"series": series, "values": values} for series, values in quiet.items()],
+        "promql_expr_test": [
+            {"expr": one, "eval_time": "10m", "exp_samples": [{"labels": "{}", "value": 0}]} for one in filled
+        ],
+    }
+    file = tmp_path / "tests.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [], "tests": [tests]}), encoding="utf-8")
+    assert "SUCCESS" in promtool("test", "rules", str(file))
+
+
 def test_the_rules_can_be_read_and_each_alert_is_tested() -> None:
     told = promtool("check", "rules", "--lint=all", "--lint-fatal", str(RULES))
     assert "SUCCESS" in told
