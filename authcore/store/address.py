@@ -5,6 +5,8 @@ Laws:
 - URL and password are asked for anew each time, so that a secret that rotates in a file is the new one here; names are
   resolved by `dial`, else by the driver, anew.
 - Of several hosts the first is taken that answers and is what the URL asks for (:mod:`authcore.store.hosts`).
+- Statements are written for READ COMMITTED, whatever the role or the database has as its default. A connection is set
+  so while it is opened; behind a pooler that would set other programs' connections.
 - A connection says of its server what :class:`Server` has, before it is used for anything else.
 - Behind a pooler statements are not prepared, unless a setting allows it: in transaction mode the next
   transaction has another server connection, where the name of a statement is unknown, or another program's.
@@ -36,7 +38,8 @@ PROGRAM: Final = "whatomate-gateway"
 """What the names of connections begin with, unless the URL has an ``application_name``."""
 _ASK: Final = (
     "SELECT pg_postmaster_start_time() AS started, current_setting('transaction_read_only')::bool AS read_only, "
-    "pg_backend_pid() AS process"
+    "pg_backend_pid() AS process, CASE WHEN pg_backend_pid() = $1::integer THEN "
+    "set_config('default_transaction_isolation', 'read committed', false) END"
 )
 _STATEMENTS: Final = 100
 
@@ -194,7 +197,7 @@ class Address:
         """Return the server; None when the connection, which `keeps` statements, must be opened anew without."""
         may_change = keeps and self._cache is StatementCache.AUTO
         try:
-            row = await connection.fetchrow(_ASK)
+            row = await connection.fetchrow(_ASK, connection.get_server_pid())
         except asyncpg.PostgresError as error:
             if classify(error).kind is FailureKind.POOLER and may_change:
                 return None

@@ -48,6 +48,8 @@ _NAME: Final = "whatomate-gateway migrate"
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '10s'"
 # Row-level security is then an error and not a table that seems to be empty, which would be filled.
 _EVERY_ROW: Final = "SET LOCAL row_security = off"
+# Migrations compare PostgreSQL's own texts, such as that of a column's default, and have backslashes in theirs.
+_AS_WRITTEN: Final = "SET LOCAL quote_all_identifiers = off; SET LOCAL standard_conforming_strings = on"
 
 _TABLE: Final = """
 CREATE TABLE IF NOT EXISTS gateway_migrations (
@@ -99,7 +101,7 @@ async def migrate(
         SchemaUnfit: Whatomate's tables are there, and lack what the gateway needs, or are in another schema than the
             one in which tables would be made. Nothing was applied.
     """
-    async with _connected(url, password, dial) as connection, connection.transaction():
+    async with _transaction(url, password, dial) as connection:
         # Of the transaction: given back by its end, however that comes. No time limit: the others are at work.
         await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
         await connection.execute(_LOCK_TIMEOUT)
@@ -130,7 +132,7 @@ async def grant_to(
         StoreUnavailable: the database does not answer, or refuses: there is no such role, say.
         SchemaUnfit: the tables are in no schema of the search_path, or in several.
     """
-    async with _connected(url, password, dial) as connection, connection.transaction():
+    async with _transaction(url, password, dial) as connection:
         if run:
             await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
             return await grants.grant(connection, role)
@@ -144,7 +146,7 @@ async def remove_triggers(url: str, *, password: str | None = None, dial: Dial |
         StoreUnavailable: the database does not answer.
         SchemaUnfit: the search_path leads to no schema, so there is no telling.
     """
-    async with _connected(url, password, dial) as connection, connection.transaction():
+    async with _transaction(url, password, dial) as connection:
         await connection.execute("SELECT pg_advisory_xact_lock($1::bigint)", _LOCK)
         await connection.execute(_LOCK_TIMEOUT)
         await namespaces.current(connection)
@@ -161,7 +163,7 @@ async def pending(
         MigrationChanged: the database was migrated by other files of the same names.
         SchemaUnfit: :func:`migrate` would raise it.
     """
-    async with _connected(url, password, dial) as connection, connection.transaction():
+    async with _transaction(url, password, dial) as connection:
         await connection.execute(_EVERY_ROW)
         return await _to_do(connection, await pending_on(connection), with_triggers=with_triggers)
 
@@ -214,6 +216,17 @@ async def _seed(connection: Any) -> None:
         for action, text in actions.items()
     ]
     await connection.executemany(_SEED, rows)
+
+
+@asynccontextmanager
+async def _transaction(url: str, password: str | None, dial: Dial | None) -> AsyncIterator[Any]:
+    """Lend a connection within a transaction, which sees what others did while it waited for a lock."""
+    async with (
+        _connected(url, password, dial) as connection,
+        connection.transaction(isolation="read_committed"),
+    ):
+        await connection.execute(_AS_WRITTEN)
+        yield connection
 
 
 @asynccontextmanager

@@ -211,10 +211,10 @@ class DatabasePool:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """Lend a connection within a transaction: committed at the end, rolled back on any exception."""
+        """Lend a connection within a transaction at READ COMMITTED, which is rolled back on any exception."""
         if self._connections.open.is_read_only:
             await self._connections.look()
-        async with self.connection() as connection, connection.transaction():
+        async with self.connection() as connection, connection.transaction(isolation="read_committed"):
             yield connection
 
     async def fetch(self, statement: str, *arguments: object) -> Sequence[Row]:
