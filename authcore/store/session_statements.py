@@ -206,7 +206,9 @@ SELECT EXISTS (SELECT FROM changed) AS is_changed, ARRAY(SELECT id FROM ended) A
 NOTE_PASSWORDS: Final = f"""
 WITH noted AS (
     UPDATE gateway_sessions s SET password_fingerprint = {FINGERPRINT} FROM users u
-    WHERE u.id = s.user_id AND s.password_fingerprint IS NULL AND s.revoked_at IS NULL RETURNING s.id)
+    WHERE u.id = s.user_id AND s.password_fingerprint IS NULL AND s.revoked_at IS NULL AND s.id = ANY (ARRAY(
+        SELECT one.id FROM gateway_sessions one JOIN users ON users.id = one.user_id
+        WHERE one.password_fingerprint IS NULL AND one.revoked_at IS NULL LIMIT $1)) RETURNING s.id)
 SELECT count(*) FROM noted
 """  # noqa: S608 - of the constants above
 

@@ -36,8 +36,8 @@ UPDATE gateway_sessions SET revoked_at = $3
 WHERE id = $2 AND user_id = $1 AND revoked_at IS NULL AND expires_at > $4 RETURNING id
 """
 
-_PURGE_BATCH: Final = 2000
-# In batches: one statement over everything could run into its time limit, and then nothing would ever be purged.
+_BATCH: Final = 2000
+# In batches: one statement over everything could run into its time limit, and then nothing would ever be done.
 _PURGE: Final = {
     "tokens": """
 WITH gone AS (DELETE FROM gateway_refresh_tokens WHERE digest IN (
@@ -56,13 +56,15 @@ SELECT count(*) FROM gone""",
 
 # Successors that a race or a second use may still be given are left.
 _FORGET_SUCCESSORS: Final = """
-WITH forgotten AS (
-    UPDATE gateway_refresh_tokens t SET successor = NULL
-    FROM gateway_sessions s
-    WHERE s.id = t.family AND t.successor IS NOT NULL AND t.used_at <= $1
+WITH over AS (
+    SELECT t.digest FROM gateway_refresh_tokens t JOIN gateway_sessions s ON s.id = t.family
+    WHERE t.successor IS NOT NULL AND t.used_at <= $1
         AND (s.revoked_at IS NOT NULL OR t.superseded_at IS NOT NULL OR t.used_by IS NULL OR t.expires_at <= $3
              OR CASE $4::text WHEN 'keep' THEN s.created_at <= $5 WHEN 'retry' THEN t.retry_until <= $2 ELSE true END)
-    RETURNING t.digest)
+    LIMIT $6 FOR UPDATE OF t SKIP LOCKED),
+forgotten AS (
+    UPDATE gateway_refresh_tokens SET successor = NULL WHERE digest = ANY (ARRAY(SELECT digest FROM over))
+    RETURNING digest)
 SELECT count(*) FROM forgotten
 """
 
@@ -229,7 +231,7 @@ class SessionRows:
 
     async def note_passwords(self) -> int:
         """Note the present password hash for sessions without one; return for how many."""
-        return int(await self._pool.fetchval(statements.NOTE_PASSWORDS))
+        return await self._in_batches(statements.NOTE_PASSWORDS)
 
     async def is_live(self, session_id: UUID, now: datetime, over: datetime) -> bool:
         """Return whether a session is live: not ended, not expired, and not begun before `over`."""
@@ -248,18 +250,21 @@ class SessionRows:
         Returns:
             How many families were deleted.
         """
-        gone = dict.fromkeys(_PURGE, 0)
-        for name, statement in _PURGE.items():
-            while (count := int(await self._pool.fetchval(statement, before, _PURGE_BATCH))) > 0:
-                gone[name] += count
+        gone = {name: await self._in_batches(statement, before) for name, statement in _PURGE.items()}
         return gone["sessions"]
 
     async def forget_successors(self, at: Moments, reuse: Reuse) -> int:
         """Delete the sealed successors that nobody is given again under the policy `reuse`; return how many."""
-        forgotten = await self._pool.fetchval(
+        return await self._in_batches(
             _FORGET_SUCCESSORS, at.raced_since, at.now, at.token_over, reuse, at.session_over
         )
-        return int(forgotten)
+
+    async def _in_batches(self, statement: str, *arguments: object) -> int:
+        """Run a statement, whose last argument is how many rows it changes at most, until it changes none."""
+        changed = 0
+        while (count := int(await self._pool.fetchval(statement, *arguments, _BATCH))) > 0:
+            changed += count
+        return changed
 
 
 def _written(session: NewSession, token: NewRefreshToken) -> tuple[object, ...]:
