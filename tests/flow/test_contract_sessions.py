@@ -211,4 +211,5 @@ async def test_a_token_of_whatomates_founds_no_session_after_all_were_ended(
     is_refusal(await ask(gate, switch(theirs, world.other)), 401)
     is_refusal(await ask(gate, refresh(refreshing)), 401)
     assert await world.sql("SELECT FROM gateway_sessions WHERE revoked_at IS NULL") == []
-    await granted(gate, switch(whatomate_token(world.both, world.home, iat=now + 2), world.other))
+    later = int(time.time()) + 1  # a token's time is in whole seconds, and that of the logout is not
+    await granted(gate, switch(whatomate_token(world.both, world.home, iat=later), world.other))
