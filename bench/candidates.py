@@ -115,13 +115,14 @@ def _api_key(site: Site) -> Mapping[str, str]:
 
 
 def _gateway(_site: Site, _port: int) -> list[str]:
+    # -P: import the compiled tree, not the current folder.
     return [
         sys.executable,
         "-P",
         "-m",
         "gateway",
         "serve",
-    ]  # -P: import the compiled tree, not the current folder
+    ]
 
 
 def _compiled(site: Site, port: int) -> dict[str, str]:

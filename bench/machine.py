@@ -120,9 +120,8 @@ def free_port() -> int:
 def accepted(port: int) -> tuple[int, int]:
     """Return how many connections and requests the nginx on `port` has accepted so far."""
     with urlopen(f"http://127.0.0.1:{port}/stub_status", timeout=5) as page:
-        numbers = [
-            int(word) for word in page.read().decode().split() if word.isdigit()
-        ]  # the three counters: accepts, handled, requests, after active
+        # The three counters: accepts, handled, requests, after active.
+        numbers = [int(word) for word in page.read().decode().split() if word.isdigit()]
     return numbers[1], numbers[3]
 
 

@@ -276,9 +276,8 @@ def _gathered(plans: Iterable[tuple[float, str, Mapping[str, Any]]]) -> dict[str
     seen: dict[str, Looked] = {}
     for taken, statement, plan in plans:
         tables = {node["Relation Name"] for node in _nodes(plan) if "Relation Name" in node}
-        if any(
-            not table.startswith("pg_") for table in tables
-        ):  # the driver asks once for the types it does not know
+        # The driver asks once for the types it does not know.
+        if any(not table.startswith("pg_") for table in tables):
             seen.setdefault(" ".join(statement.split()), Looked()).add(taken, plan)
     return seen
 

@@ -68,9 +68,8 @@ class SideBySide:
         measured = run(aimed, port, callers, seconds, self.work)
         used = process.cpu_seconds() - before
         busy = (self._load_seconds() - busy) / (time.monotonic() - began)
-        opened = (
-            accepted(self.site.upstream)[0] - opened - 1
-        )  # reading the counter opens one connection itself
+        # Reading the counter opens one connection itself.
+        opened = accepted(self.site.upstream)[0] - opened - 1
         return Row(measured, used, process.memory_bytes(), opened, busy)
 
     def _load_seconds(self) -> float:

@@ -191,9 +191,8 @@ def _name(detail: ErrorDetails) -> str:
 
 def _describe(name: str, detail: ErrorDetails, values: Mapping[str, str]) -> str:
     message = _LOGIN.sub("://…@", detail["msg"].removeprefix("Value error, ").removeprefix("Input "))
-    if (
-        name == "GATEWAY_TRUSTED_PROXIES"
-    ):  # both members of the union report an error; one message serves for both
+    # Both members of the union report an error; one message serves for both.
+    if name == "GATEWAY_TRUSTED_PROXIES":
         message = "should be a network, such as 10.0.0.0/8 or 2001:db8::/32, with no bit set after the prefix"
     place = next((part for part in detail["loc"] if isinstance(part, int)), None)
     entry = "" if place is None else f"entry {place + 1} "

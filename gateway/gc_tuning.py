@@ -56,9 +56,8 @@ class Collector:
         PAUSES.add(time.perf_counter() - self._begun)
         if figures["generation"] == _FULL:
             self._at_last = self._loads()
-            if (
-                time.thread_time() - self._used > LONG_SECONDS
-            ):  # of this thread: others may have had the processor
+            # Of this thread: others may have had the processor.
+            if time.thread_time() - self._used > LONG_SECONDS:
                 gc.freeze()
 
     def look(self) -> None:

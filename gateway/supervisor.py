@@ -141,9 +141,8 @@ class Supervisor:
             await ended
             return _KILLED
         code = ended.result()
-        return (
-            0 if -code in (signal.SIGTERM, signal.SIGINT) else abs(code)
-        )  # it was asked before it could listen
+        # It was asked before it could listen.
+        return 0 if -code in (signal.SIGTERM, signal.SIGINT) else abs(code)
 
 
 async def _first(seconds: float, *awaitables: Awaitable[object]) -> None:

@@ -163,10 +163,11 @@ def _list_packages(files: set[Path], root: Path) -> None:
     listed.mkdir(parents=True)
     owners: set[str] = set()
     for path in files:
+        # Dpkg may know it by its name before the links.
         for name in {
             path,
             Path(str(path).removeprefix("/usr")),
-        }:  # dpkg may know it by its name before the links
+        }:
             found = subprocess.run(["dpkg", "-S", str(name)], capture_output=True, text=True, check=False)  # noqa: S603, S607 -- as above
             owners |= {line.partition(": ")[0] for line in found.stdout.splitlines() if ": " in line}
     for owner in sorted(owners):

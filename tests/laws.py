@@ -524,6 +524,13 @@ def an_exemption_has_its_reason(module: Module) -> Iterator[str]:
             yield f"{line}: noqa without a rule or a reason"
 
 
+def a_comment_stands_above_what_takes_lines(module: Module) -> Iterator[str]:
+    """A comment behind a closing bracket alone is about lines above it, which the formatter has parted from it."""
+    for line, text in enumerate(module.text.splitlines(), 1):
+        if re.match(r"\s*[])}]+:?,?\s+# (?!noqa|type:|fmt:)", text):
+            yield f"{line}: a comment behind a bracket; write it above"
+
+
 def a_text_stands_at_what_it_describes(module: Module) -> Iterator[str]:
     """A string describes the assignment above it, so one with a comment beside it has been pushed in between."""
     lines = module.text.splitlines()
@@ -548,6 +555,7 @@ def is_text(node: ast.stmt) -> bool:
 
 
 LAWS: Final = (
+    a_comment_stands_above_what_takes_lines,
     a_text_stands_at_what_it_describes,
     packages_keep_apart,
     rooms_import_downwards,

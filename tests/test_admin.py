@@ -162,9 +162,8 @@ async def test_no_label_is_the_clients_to_choose(world: World, start: Start) -> 
     assert "evil" not in repr(seen).lower()
     for name in ("gateway_authentications", "gateway_sign_ins"):
         assert len(seen[name]) == before[name]
-    assert (
-        len(seen["gateway_requests"]) <= before["gateway_requests"] + 4
-    )  # /evil0: 400 of no method, 401 more
+    # /evil0: 400 of no method, 401 more.
+    assert len(seen["gateway_requests"]) <= before["gateway_requests"] + 4
     outcomes = {sample.labels["outcome"] for sample in seen["gateway_authentications"]}
     assert outcomes <= {*(str(reason) for reason in Reason), "ok"}
 

@@ -46,9 +46,8 @@ async def test_a_first_process_that_is_still_starting_ends_at_sigterm(tmp_path: 
     )
     try:
         first = await inside(process.pid)
-        async with asyncio.timeout(
-            PATIENCE
-        ):  # without a handler the kernel drops the signal, of a first process
+        # Without a handler the kernel drops the signal, of a first process.
+        async with asyncio.timeout(PATIENCE):
             while not handles(first):
                 await asyncio.sleep(0.005)
         os.kill(first, signal.SIGTERM)

@@ -120,9 +120,8 @@ class JwksClient:
 
     def _matching(self, algorithm: object, kid: object) -> list[Key]:
         fitting = [key for key in self._keys if key.algorithm == algorithm]
-        if (
-            kid is None and len(fitting) == 1
-        ):  # a name is optional (RFC 7515 section 4.1.4), where it is not needed
+        # A name is optional (RFC 7515 section 4.1.4), where it is not needed.
+        if kid is None and len(fitting) == 1:
             return fitting
         return [key for key in fitting if key.kid is None or key.kid == kid]
 

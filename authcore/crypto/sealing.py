@@ -24,9 +24,8 @@ _PURPOSE: Final = b"whatomate-gateway successor of a refresh token 1"
 
 def seal(content: str, token: str) -> bytes:
     """Encrypt `content` for the bearer of `token`."""
-    nonce = os.urandom(
-        _NONCE_BYTES
-    )  # two replicas may seal under one token at once, so the nonce must be random
+    # Two replicas may seal under one token at once, so the nonce must be random.
+    nonce = os.urandom(_NONCE_BYTES)
     return nonce + _cipher(token).encrypt(nonce, content.encode(), None)
 
 

@@ -240,9 +240,8 @@ class Changes:
             self._is_proven = False
         server = self._store.server
         if server is not None and server.started != opened.server.started:
-            await (
-                self._store.look()
-            )  # the address has moved: the pool or this connection is still at the old server
+            # The address has moved: the pool or this connection is still at the old server.
+            await self._store.look()
             if self._store.server is not None and self._store.server.started != opened.server.started:
                 ended.set()
         return True

@@ -149,9 +149,8 @@ def is_of_connections(error: BaseException) -> bool:
 def is_mistake(error: BaseException) -> bool:
     """Return whether `error` is a fault of this program, such as an argument that cannot be encoded."""
     if isinstance(error, pg.DataError):
-        return (
-            error.severity is None
-        )  # raised by the driver before it sent anything: the server sets a severity
+        # Raised by the driver before it sent anything: the server sets a severity.
+        return error.severity is None
     return isinstance(error, ValueError | OverflowError)
 
 

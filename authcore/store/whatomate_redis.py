@@ -177,8 +177,7 @@ def words_of(error: Exception) -> str:
     words = " ".join(str(error).split())[:_LONGEST_WORDS] if isinstance(error, RedisError | OSError) else ""
     if isinstance(error, TimeoutError):
         words = "no answer in time"
-    cause = (
-        error.__cause__ or error.__context__ or error
-    )  # while connecting, the library gives an answer another type
+    # While connecting, the library gives an answer another type.
+    cause = error.__cause__ or error.__context__ or error
     is_answer = isinstance(error, _ANSWERED) or isinstance(cause, _ANSWERED)
     return f"{'refuses' if is_answer else 'away'}: {words or type(error).__name__}"

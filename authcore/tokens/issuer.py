@@ -129,9 +129,8 @@ class Tokens:
                 "user_id": str(user_id),
                 "organization_id": str(organization_id),
                 "sub": "ws",
-                "jti": short_session(
-                    uuid4()
-                ),  # makes two tickets of one second differ; Whatomate tests sub before jti
+                # Makes two tickets of one second differ; Whatomate tests sub before jti.
+                "jti": short_session(uuid4()),
                 **self._times(now, self.ticket_seconds, not_after),
                 **_session(session_id),
                 **_until(not_after if session_id is None else math.inf),

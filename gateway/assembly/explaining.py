@@ -70,9 +70,8 @@ def build_explain(
             request = Request.model_validate_json(document)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            named = [
-                str(part) for part in first["loc"] if "[" not in str(part)
-            ]  # the others are pydantic's own
+            # The others are pydantic's own.
+            named = [str(part) for part in first["loc"] if "[" not in str(part)]
             raise BadRequest(f"{'.'.join(named) or 'body'}: {first['msg']}") from None
         person = None
         if request.person is not None:

@@ -67,9 +67,8 @@ def run_dev(directory: Path, *, sign: bool = False) -> None:
         refuse_closed(directory)  # before anything is made
     if not directory.exists():
         directory.mkdir(parents=True)
-        directory.chmod(
-            0o755
-        )  # under root, PostgreSQL runs as another user and has to enter; secrets in here are 0600
+        # Under root, PostgreSQL runs as another user and has to enter; secrets in here are 0600.
+        directory.chmod(0o755)
     defaults = {**_DEFAULTS, "GATEWAY_JWT_SECRET": jwt_secret(directory)}
     if sign and configured.signed.identity == "off":
         defaults |= {"GATEWAY_SIGNED_IDENTITY": "EdDSA", "GATEWAY_SIGNED_KEY": signing_key(directory)}

@@ -129,15 +129,13 @@ class EmbeddedPostgres:
         refuse_closed(self._directory)  # before anything is made
         if not self._directory.exists():
             self._directory.mkdir(parents=True)
-            self._directory.chmod(
-                0o755
-            )  # our own new folder: a strict umask must not lock out the server's uid
+            # Our own new folder: a strict umask must not lock out the server's uid.
+            self._directory.chmod(0o755)
             refuse_closed(self._directory)  # the same umask may have closed the folders above it
 
     def _make_cluster(self, programs: Path, cluster: Path) -> None:
-        partial = cluster.with_suffix(
-            ".partial"
-        )  # renamed when complete: a killed initdb leaves no half cluster behind
+        # Renamed when complete: a killed initdb leaves no half cluster behind.
+        partial = cluster.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         _make_private(partial)
         options = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8"]

@@ -67,10 +67,11 @@ def reachable_programs(directory: Path) -> Path:
     if not copy.exists():
         partial = directory / "programs.partial"
         shutil.rmtree(partial, ignore_errors=True)
+        # The programs look for the libraries beside the package.
         for part in (
             package.name,
             f"{package.name}.libs",
-        ):  # the programs look for the libraries beside the package
+        ):
             shutil.copytree(
                 package.parent / part, partial / part, ignore=shutil.ignore_patterns("include", "*.py")
             )

@@ -45,9 +45,8 @@ def _of(limit: Limit, key: bytes, limits: RouteLimits, now: float) -> dict[str, 
         "grants": wait <= 0 and not limit.is_busy(bucket),
     }
     if wait > 0:
-        found["retry_after_seconds"] = (
-            1 if wait == inf else max(ceil(wait), 1)
-        )  # the store of a closed limit is away
+        # The store of a closed limit is away.
+        found["retry_after_seconds"] = 1 if wait == inf else max(ceil(wait), 1)
     if limit.windows:
         names = item_names(limit.name, limit.windows)
         left = [limit.left(bucket, number, now)[0] for number in range(len(names))]

@@ -117,9 +117,8 @@ class _Bridge(logging.Handler):
         log: WrappedLogger = structlog.get_logger()
         fields: EventDict = {"logger": record.name}
         error = record.exc_info[1] if record.exc_info else None
-        if error is not None and is_of_connections(
-            error
-        ):  # such as the failure of an asyncpg task that is not awaited
+        # Such as the failure of an asyncpg task that is not awaited.
+        if error is not None and is_of_connections(error):
             fields["kind"], fields["words"] = str(classify(error).kind), classify(error).words
         elif record.exc_info:
             fields["exc_info"] = record.exc_info

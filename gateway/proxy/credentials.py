@@ -79,9 +79,8 @@ def read_ticket(fields: Fields, query: bytes) -> Ticket | None:
     Raises:
         CredentialAmbiguous: there are two, or a credential in the headers as well.
     """
-    pairs = parse_qsl(
-        query.decode("latin-1"), keep_blank_values=True, encoding="latin-1"
-    )  # one character for each byte
+    # One character for each byte.
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
     tokens = [value.encode("latin-1") for name, value in pairs if name == "token"]
     if not tokens:
         return None

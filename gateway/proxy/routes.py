@@ -273,9 +273,8 @@ class RouteTable:
             routes = self.hosted.get(fixed.lower() + "/{id}") if last else None
             if routes is None:
                 return None
-        if (
-            fixed != fixed.lower()
-        ):  # another case of a hosted path: gateway and upstream might read it differently
+        # Another case of a hosted path: gateway and upstream might read it differently.
+        if fixed != fixed.lower():
             raise NotFound("Not found")
         allowed: set[bytes] = set()
         for route in routes:

@@ -194,9 +194,8 @@ class Sockets:
             sockets.discard(socket)
             if not sockets:
                 del self._by_row[row]
-        if (
-            len(self._ends) > 2 * len(self._open) + BATCH
-        ):  # mostly of sockets that have ended before their time
+        # Mostly of sockets that have ended before their time.
+        if len(self._ends) > 2 * len(self._open) + BATCH:
             self._ends = [entry for entry in self._ends if entry[1] in self._by_number]
             heapq.heapify(self._ends)
 

@@ -122,9 +122,8 @@ def _origin_form(head: RequestHead) -> bytes:
     if match is None:
         raise _bad("request target is neither a path nor an http URL")
     scheme, authority, rest = match.groups()
-    port = _DEFAULT_PORTS[
-        scheme.lower()
-    ]  # with and without it the two are one authority: RFC 9110 section 4.2.3
+    # With and without it the two are one authority: RFC 9110 section 4.2.3.
+    port = _DEFAULT_PORTS[scheme.lower()]
     host = head.first.get(b"host", b"")
     if authority.lower().removesuffix(port) != host.lower().removesuffix(port):
         raise _bad("request target and host field name different authorities")

@@ -76,9 +76,8 @@ class Prober:
             begun = loop.time()
             try:
                 await self._check(endpoint, terms)
-            except (
-                Exception
-            ):  # a check that fails in a way of ours is none of the endpoint's, and is not the last
+            except Exception:
+                # A check that fails in a way of ours is none of the endpoint's, and is not the last.
                 log.exception("check_failed", endpoint=endpoint.name)
             due = begun + policy.pause(self._chance())
             await asyncio.sleep(max(due - loop.time(), 0.0))

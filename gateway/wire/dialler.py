@@ -74,9 +74,8 @@ async def race(destinations: Sequence[Destination], attempts: list[Attempt]) -> 
 
     try:
         return await start_connection(
-            cast(
-                "Sequence[Any]", destinations
-            ),  # it knows of TCP alone, and passes the address of a Unix socket on
+            # It knows of TCP alone, and passes the address of a Unix socket on.
+            cast("Sequence[Any]", destinations),
             happy_eyeballs_delay=RACE_SECONDS,
             interleave=0,
             socket_factory=begin,

@@ -200,9 +200,8 @@ class RequestParser:
         if rest is None:
             return
         current.http2 = frames = Http2Refusal(rest)
-        self._parser = cast(
-            "httptools.HttpRequestParser", frames
-        )  # it takes the place of its ``feed_data`` alone
+        # It takes the place of its ``feed_data`` alone.
+        self._parser = cast("httptools.HttpRequestParser", frames)
         self._connection.write(SETTINGS)
         self._connection.hasten(REQUEST_SECONDS)
 

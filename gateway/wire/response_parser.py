@@ -284,9 +284,8 @@ class ResponseParser:
             and head.keep_alive
             and not self._closes
             and len(raw) - end == (head.length if head.kind is BodyKind.LENGTH else 0)
-            and (
-                head.kind is BodyKind.LENGTH or not head.length
-            )  # a 304 may have a Content-Length and no body
+            # A 304 may have a Content-Length and no body.
+            and (head.kind is BodyKind.LENGTH or not head.length)
         ):
             self._known.add(raw[:end], head)
 

@@ -98,9 +98,8 @@ class Tunnel:
             end.peer.full = full
             if end.transport.is_closing():
                 end.peer.finish()
-            elif (
-                full
-            ):  # pause_writing() was called before and is not called again; resume_writing() continues
+            elif full:
+                # pause_writing() was called before and is not called again; resume_writing() continues.
                 end.transport.pause_reading()
             else:
                 end.transport.resume_reading()

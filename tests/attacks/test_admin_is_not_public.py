@@ -22,9 +22,8 @@ async def test_an_admin_path_on_the_public_listener_is_the_upstreams(
 ) -> None:
     for host in ("gateway.test", "localhost", f"127.0.0.1:{gateway.admin_address[1]}"):
         answer = await client.exchange(get(path).replace(b"gateway.test", host.encode()))
-        assert (
-            answer.json()["start"] == f"GET {path} HTTP/1.1"
-        )  # the echo of the upstream, and nothing of ours
+        # The echo of the upstream, and nothing of ours.
+        assert answer.json()["start"] == f"GET {path} HTTP/1.1"
         assert b"gateway_requests" not in answer.body
     assert len(upstream.requests) == 3
 

@@ -64,9 +64,8 @@ async def test_guesses_are_told_to_wait_and_are_not_looked_at(
 
     monkeypatch.setattr(bcrypt, "checkpw", counting)
     assert await statuses(gate, [guess("agent@example.com")] * 5) == [401, 401, 401, 429, 429]
-    is_told_to_wait(
-        await ask(gate, guess("agent@example.com", PASSWORD))
-    )  # the right one, and still not looked at
+    # The right one, and still not looked at.
+    is_told_to_wait(await ask(gate, guess("agent@example.com", PASSWORD)))
     assert len(looked_at) == FREE
 
 

@@ -28,9 +28,8 @@ async def test_a_provider_without_pkce_is_held_by_the_nonce(world: World, start:
     stolen = parse_qs(urlsplit(back).query)["code"][0]
     mine = await attacker.begin()
     injected = idp.authorize(mine, code=stolen)
-    idp.codes[stolen].challenge = parse_qs(urlsplit(mine).query)["code_challenge"][
-        0
-    ]  # it does not look at it
+    # It does not look at it.
+    idp.codes[stolen].challenge = parse_qs(urlsplit(mine).query)["code_challenge"][0]
     assert sent_back(await attacker.come_back(injected)) == "Failed to get user information"
 
 

@@ -52,9 +52,8 @@ async def test_work_is_the_same_whatever_the_stored_hashes_and_the_new_ones_cost
         return proved
 
     monkeypatch.setattr(bcrypt, "checkpw", counting)
-    await ask(
-        gate, login("both@example.com")
-    )  # of the dearest hash; its cost is known from the start or from here
+    # Of the dearest hash; its cost is known from the start or from here.
+    await ask(gate, login("both@example.com"))
     costs = {}
     for email in ("agent@example.com", "both@example.com", "root@example.com", "nobody@example.com"):
         work.clear()

@@ -204,9 +204,8 @@ async def test_another_organization_is_for_its_members(world: World) -> None:
     user = await world.user(organization)
     token = bearer(world, user, organization)
     assert await refused(world, token, other) is NotAMember
-    assert (
-        await refused(world, token, uuid4()) is NotAMember
-    )  # nor are they told which organizations there are
+    # Nor are they told which organizations there are.
+    assert await refused(world, token, uuid4()) is NotAMember
     assert (await ask(world, token, organization)).organization_id == organization
     await world.accounts.administration.add_member(user, other)
     assert (await ask(world, token, other)).organization_id == other

@@ -325,12 +325,13 @@ async def test_no_live_token_is_refused_through_a_whole_rotation(tmp_path: Path)
         for token in issued:
             tokens.verify(token, AccessClaims, NOW)
     assert [jwt.get_unverified_header(one)["kid"] for one in issued] == [kids[0], kids[0], kids[1], kids[1]]
+    # Published before it signs, and after it is gone.
     assert published == [
         kids[:1],
         kids,
         kids[::-1],
         kids[::-1],
-    ]  # published before it signs, and after it is gone
+    ]
     assert tokens is not None
     assert rotation is not None
     assert not await rotation.check(NOW + WEEK + 2, never)

@@ -123,9 +123,8 @@ def test_no_input_makes_the_verifier_raise_anything_but_a_rejection(token: str) 
 def test_no_change_to_a_signed_identity_goes_unnoticed(place: int, letter: str) -> None:
     token = sign(principal())
     place %= len(token)
-    if (
-        token[place] != letter and place < len(token) - 1
-    ):  # the last letter of base64 holds bits that say nothing
+    # The last letter of base64 holds bits that say nothing.
+    if token[place] != letter and place < len(token) - 1:
         with pytest.raises(IdentityRejected):
             verifier().verify(token[:place] + letter + token[place + 1 :], "GET", "/api/x", NOW)
 

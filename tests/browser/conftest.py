@@ -37,9 +37,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
     options.binary_location = program("chromium")
     for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('chromium') / 'profile'}"):
         options.add_argument(switch)
-    service = Service(
-        executable_path=program("chromedriver")
-    )  # a path at hand: nothing is looked for elsewhere
+    # A path at hand: nothing is looked for elsewhere.
+    service = Service(executable_path=program("chromedriver"))
     driver = webdriver.Chrome(options=options, service=service)
     try:
         driver.set_script_timeout(SCRIPT_SECONDS)

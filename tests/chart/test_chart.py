@@ -90,10 +90,11 @@ def scan(chart: Path, values: dict[str, Any], folder: Path) -> dict[str, Any]:
             ),
             *("--var-file", str(folder / "scan.yaml"), "--config-file", str(CHART.parent / "checkov.yaml")),
         ],
+        # Without helm it would find nothing, and pass.
         env={
             "PATH": f"{TOOLS}:{os.environ['PATH']}",
             "HOME": str(folder),
-        },  # without helm it would find nothing, and pass
+        },
         capture_output=True,
         text=True,
         timeout=300,

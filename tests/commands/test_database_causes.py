@@ -136,9 +136,8 @@ async def test_each_cause_is_named_by_commands_and_by_readyz(
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    limit = (
-        0.5 if kind in {FailureKind.TIMEOUT, FailureKind.CONNECTIONS} else 10
-    )  # of those two, one is waited for
+    # Of those two, one is waited for.
+    limit = 0.5 if kind in {FailureKind.TIMEOUT, FailureKind.CONNECTIONS} else 10
     monkeypatch.setattr("authcore.store.migrate.CONNECT_SECONDS", limit)
     monkeypatch.setenv("GATEWAY_DATABASE_CONNECT_TIMEOUT_SECONDS", str(limit))
     with silent() as mute:

@@ -62,9 +62,8 @@ async def test_a_post_behind_an_answer_whose_upstream_has_closed_is_answered(
             one = await client.response(head_only=first == b"HEAD")
             statuses.append((one.status, (await client.response()).status))
     assert statuses == [(200, 200)] * PAIRS
-    assert served == [
-        line for number in range(PAIRS) for line in (first + b" ", b"POST %d" % number)
-    ]  # each once
+    # Each once.
+    assert served == [line for number in range(PAIRS) for line in (first + b" ", b"POST %d" % number)]
 
 
 KEY = b"POST / HTTP/1.1\r\nHost: e\r\nIdempotency-Key: k\r\nContent-Length: 2\r\n\r\nhi"

@@ -53,9 +53,8 @@ async def test_refreshing_gives_a_new_pair_that_works(
 async def test_a_refresh_token_used_twice_ends_its_session(gate: Gateway, world: World) -> None:
     before = await sign_in(gate)
     after = await granted(gate, refresh(before["refresh_token"]))
-    after = await granted(
-        gate, refresh(after["refresh_token"])
-    )  # until then it may be a client that lost the answer
+    # Until then it may be a client that lost the answer.
+    after = await granted(gate, refresh(after["refresh_token"]))
     # Within ten seconds it would be a client racing itself.
     await world.sql("UPDATE gateway_refresh_tokens SET used_at = used_at - interval '11 seconds'")
     again = await ask(gate, refresh(before["refresh_token"]))

@@ -151,10 +151,11 @@ async def test_the_upstreams_own_fields_give_way_whoever_asks(gate: Gateway, ups
     grants(answer)
     assert answer.one("Access-Control-Expose-Headers") != "X-Secret"
     assert answer.all("Vary") == ["Accept", "Origin"]
+    # A cache must not give this answer to a page that may read it, nor the reverse.
     for line in (
         EVIL,
         "X-None: of",
-    ):  # a cache must not give this answer to a page that may read it, nor the reverse
+    ):
         answer = await ask(gate, get("/x", line))
         assert told(answer) == []
         assert answer.all("Vary") == ["Accept", "Origin"]

@@ -118,9 +118,8 @@ async def test_a_request_that_finds_no_descriptor_is_503_and_no_fault_of_the_ups
                 clients = [await stack.enter_async_context(Client(address)) for _ in range(40)]
                 await ask_admin(admin, "/metrics")
             # Those that left made low numbers free: the lowest free one says nothing about how many are open.
-            resource.prlimit(
-                process.pid, resource.RLIMIT_NOFILE, (130, HARD)
-            )  # 66 of them without the reserve
+            # 66 of them without the reserve.
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (130, HARD))
             _, page = await ask_admin(admin, "/metrics")
             for client in clients:
                 await client.send(GET)

@@ -108,9 +108,8 @@ async def test_open_sockets_do_not_keep_the_gateway(upstream: Upstream) -> None:
         await one.send(ASK)
         assert (await read_head(one.reader)).status == 101
         process.send_signal(signal.SIGTERM)
-        assert (
-            await asyncio.wait_for(one.reader.readexactly(4), PATIENCE) == b"\x88\x19\x03\xe9"
-        )  # 1001, going away
+        # 1001, going away.
+        assert await asyncio.wait_for(one.reader.readexactly(4), PATIENCE) == b"\x88\x19\x03\xe9"
         await one.closed()
         assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
 

@@ -75,9 +75,8 @@ async def test_the_answers_are_200_401_403_and_503(
     token = bearer(world.token(world.agent))
     is_refusal(await ask(gate, dialect("GET", "/api/contacts")), 401, "Missing authorization")
     is_refusal(await ask(gate, dialect("GET", "/api/contacts", bearer("x.y.z"))), 401)
-    is_refusal(
-        await ask(gate, dialect("GET", "/api/api-keys", token)), 403
-    )  # the agent's role lacks api_keys:read
+    # The agent's role lacks api_keys:read.
+    is_refusal(await ask(gate, dialect("GET", "/api/api-keys", token)), 403)
     is_refusal(await ask(gate, dialect("GET", "/api//contacts", token)), 403)  # 400 to a client of ours
     is_refusal(await ask(gate, dialect("GET", "/api/contacts", token, token)), 403)  # likewise
     is_refusal(await ask(gate, dialect("PATCH", "/api/auth/login")), 403)  # 405

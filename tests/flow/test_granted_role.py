@@ -82,10 +82,11 @@ async def take_the_rarer_ways(gate: Gateway, world: World) -> None:
         assert (await ask(gate, get("/api/contacts", line))).status == 200
     await granted(gate, post("/api/api-keys", {"name": "child"}, by_key))
     ticket = (await granted(gate, get("/api/auth/ws-token", agent)))["token"]
+    # This upstream upgrades nothing.
     assert [(await status_of_ticket(gate, ticket)) for _ in range(2)] == [
         200,
         401,
-    ]  # this upstream upgrades nothing
+    ]
     invitation = (await granted(gate, post("/api/auth/invitations", {}, admin_)))["invitation"]
     person = {"email": "invited@example.com", "password": PASSWORD, "full_name": "Ivy"}
     await granted(gate, post("/api/auth/register", {**person, "invitation": invitation}))

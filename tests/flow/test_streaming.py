@@ -48,9 +48,8 @@ async def test_server_sent_events_flow_at_once(client: Client, upstream: Upstrea
     assert (await read_head(client.reader)).status == 200
     for n in range(20):
         event = b"data: %d\n\n" % n
-        go.put_nowait(
-            event
-        )  # the next is not sent before this one has arrived: nothing can be waiting to fill up
+        # The next is not sent before this one has arrived: nothing can be waiting to fill up.
+        go.put_nowait(event)
         expected = b"%x\r\n%b\r\n" % (len(event), event)
         assert await asyncio.wait_for(client.reader.readexactly(len(expected)), PATIENCE) == expected
     go.put_nowait(b"")

@@ -27,6 +27,5 @@ def test_a_row_is_all_that_a_header_needs() -> None:
     )
     assert ran.returncode == 0, ran.stdout
     passed = re.search(r"(\d+) passed", ran.stdout)
-    assert passed is None or int(passed[1]) >= 3, (
-        ran.stdout
-    )  # those of proxies that are not installed are skipped
+    # Those of proxies that are not installed are skipped.
+    assert passed is None or int(passed[1]) >= 3, ran.stdout

@@ -39,9 +39,8 @@ class Recipe:
 
 
 _NGINX = ("nginx", "-p", "{work}", "-e", "{work}/error.log", "-c", "{work}/wrapper.conf", "-g", "daemon off;")
-_USER = (
-    "user root;\n" if os.geteuid() == 0 else ""
-)  # else the workers are nobody, who may not enter the folder
+# Else the workers are nobody, who may not enter the folder.
+_USER = "user root;\n" if os.geteuid() == 0 else ""
 _WRAPPER = """
 {user}worker_processes 1;
 pid {work}/nginx.pid;

@@ -86,9 +86,8 @@ async def test_an_answer_before_the_body_is_read_reaches_the_client(
     answers = []
     for _ in range(TRIES):
         async with Client(gateway.address) as client:
-            with suppress(
-                ConnectionError
-            ):  # a client that writes before it reads, and then looks for the answer
+            # A client that writes before it reads, and then looks for the answer.
+            with suppress(ConnectionError):
                 await client.send(b"POST /upload HTTP/1.1\r\nHost: e\r\n%b\r\n\r\n%b" % (framing, body))
             answer = await client.response()
             answers.append((answer.status, answer.body))

@@ -38,9 +38,8 @@ async def test_a_decision_is_asked_for_once_a_second(
             for _ in range(ROUNDS):
                 assert (await client.exchange(get("/api/x", token))).status == 200
                 assert upstream.requests[-1].one("X-User-ID") == str(world.agent)
-        assert (
-            await asked(gateway) - before < ROUNDS
-        )  # were each slower than a second, this could not be seen
+        # Were each slower than a second, this could not be seen.
+        assert await asked(gateway) - before < ROUNDS
 
 
 async def test_what_the_verdict_depends_on_is_in_the_key(

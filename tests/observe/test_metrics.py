@@ -184,9 +184,8 @@ async def test_what_meets_a_limit_is_told_by_status_and_reason(world: World, sta
     assert {sample.labels["status"] for sample in samples(before, "gateway_drops_total")} <= {
         str(status) for status in DROPS
     }
-    assert (
-        value(before, "gateway_drops_total") == 0
-    )  # told before it happens, or a rate would not see the first
+    # Told before it happens, or a rate would not see the first.
+    assert value(before, "gateway_drops_total") == 0
     async with Client(gateway.address) as first:
         assert (await first.exchange(get("/health"))).status == 200
         assert (await ask(gateway, get("/health"))).status == 503

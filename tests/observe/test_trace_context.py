@@ -181,9 +181,8 @@ def test_ids_are_valid_and_spread_evenly_and_none_comes_twice() -> None:
         assert set(one[16:]) != {ord("0")}
     first_digits = Counter(one[16:17] for one in made)
     assert len(first_digits) == 16
-    assert all(
-        250 <= number <= 262 for number in first_digits.values()
-    )  # 256 of each, but for the sequence's own gaps
+    # 256 of each, but for the sequence's own gaps.
+    assert all(250 <= number <= 262 for number in first_digits.values())
     assert OwnIds().next()[:16] != made[0][:16]
 
 

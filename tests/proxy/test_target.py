@@ -242,9 +242,10 @@ def test_a_target_read_again_reads_the_same(raw: bytes) -> None:
             return str(refusal)
 
     assert outcome() == outcome()
+    # The host of an absolute form decides; that of a path does not.
     for host in (
         b"gateway.test",
         b"other.test",
-    ):  # the host of an absolute form decides; that of a path does not
+    ):
         with pytest.raises(ProtocolError):
             parsed(b"http://elsewhere.test" + raw, host=host)

@@ -139,9 +139,8 @@ async def come_back(site: Site, before: Measure) -> Measure:
 async def soak(folder: Path, seconds: float, seed: int) -> int:
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(
-        signal.SIGTERM, task.cancel
-    )  # servers and disks are taken away
+    # Servers and disks are taken away.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     random = Random(seed)  # noqa: S311 -- it has to repeat itself; for the faults alone, whatever the crowd does
     whims = Random(~seed)  # noqa: S311 -- as above
     ledger = Ledger(Promise(cache_seconds=CACHE_SECONDS, stale_seconds=STALE_SECONDS))

@@ -38,9 +38,8 @@ class Provider:
 
     def __init__(self) -> None:
         self.keys: dict[str, bytes] = {"first": generate_pem("RS256")}
-        loaded(
-            self.keys["first"]
-        )  # now: once a gateway runs, it would wait so long that its connections time out
+        # Now: once a gateway runs, it would wait so long that its connections time out.
+        loaded(self.keys["first"])
         self.asked = 0
         self.answer: Callable[[], web.Response] = self.show
         self.url = ""

@@ -132,10 +132,11 @@ def test_an_error_that_was_handled_keeps_no_frame_of_the_coroutine(way: str) -> 
         signal.fail(error)
     else:
         ran.drive.throw(error)
+    # Where it is handled, its traceback tells the way.
     assert (handled, ran.ends) == (
         [(True, False)],
         [None],
-    )  # where it is handled, its traceback tells the way
+    )
     assert error.__traceback__ is origin
 
 

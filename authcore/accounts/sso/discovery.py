@@ -107,9 +107,8 @@ class Discovery:
             SsoProviderFailed: the document cannot be fetched or used, and there is no older one.
         """
         if self._found is None:
-            await asyncio.shield(
-                self._renewing()
-            )  # a caller that leaves does not end the fetch of the others
+            # A caller that leaves does not end the fetch of the others.
+            await asyncio.shield(self._renewing())
         elif self.steady() >= self._due:
             renewing = self._renewing()
             await asyncio.wait([renewing], timeout=self._began + PATIENCE_SECONDS - self.steady())

@@ -137,9 +137,8 @@ class OpenIdProvider:
         if "email" not in claims and endpoints.profile:
             described = await self._described(endpoints, tokens, claims)
         elif endpoints.profile and self._is_open(claims):
-            with suppress(
-                SsoProviderFailed, SsoIdentityRejected
-            ):  # an account that is bound already needs no e-mail
+            # An account that is bound already needs no e-mail.
+            with suppress(SsoProviderFailed, SsoIdentityRejected):
                 described = await self._described(endpoints, tokens, claims)
         return self._identity(claims, described)
 

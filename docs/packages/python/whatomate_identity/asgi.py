@@ -76,9 +76,8 @@ async def _refuse(scope: Scope, send: Send, answer: Answer) -> None:
     if scope["type"] == "websocket":
         kind = "websocket.http.response"
         if kind not in scope.get("extensions", {}):
-            await send(
-                {"type": "websocket.close", "code": 1008}
-            )  # before it is accepted: the server answers 403
+            # Before it is accepted: the server answers 403.
+            await send({"type": "websocket.close", "code": 1008})
             return
     lines = [(name.lower().encode(), value.encode()) for name, value in answer.headers]
     await send({"type": f"{kind}.start", "status": answer.status, "headers": lines})
