@@ -195,9 +195,11 @@ OF_GITHUB: tuple[list[dict[str, Any]], ...] = (
 
 
 @pytest.mark.parametrize(
-    "number", [10**255, 10**4000, True, 1.5, -1], ids=["long", "longer", "truth", "fraction", "negative"]
+    "number",
+    [10**255, 10**4000, True, 1.5, -1, 0],
+    ids=["long", "longer", "truth", "fraction", "negative", "zero"],
 )
-async def test_an_id_that_cannot_be_stored_is_no_outage(
+async def test_a_numeric_id_that_is_not_positive_or_too_long_is_the_providers_fault(
     world: World, start: Start, idp: OpenId, number: float
 ) -> None:
     await enable(world, "github")

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from authcore.outbound import Outbound
 
 _LARGEST_ID: Final = 10**255
-"""Ids are stored in 255 characters."""
+"""Bound of numeric ids: they are stored as text of at most 255 characters."""
 
 
-def numbered(number: object) -> str:
-    """Return an id that is a number as text; empty if it is none, or none that can be stored."""
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < _LARGEST_ID:
+def numeric_id(number: object) -> str:
+    """Return a user's id that is a number as text; empty if it is no positive integer, or too large to be stored.
+
+    0 is refused, since it is what a program sends that never set the id: all its users would share one account.
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < _LARGEST_ID:
         return ""
     return str(number)
 
@@ -68,7 +71,7 @@ class GitHub:
         )
         user = await fetch_object(outbound, f"{self._api_url}/user", hosts, tokens.access)
         listed = await fetch_json(outbound, f"{self._api_url}/user/emails", hosts, tokens.access)
-        account = numbered(user.get("id"))
+        account = numeric_id(user.get("id"))
         if not account:
             raise SsoIdentityRejected("the user has no id")
         emails = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
@@ -124,7 +127,7 @@ class DescribedProvider:
         endpoints = settings.endpoints
         tokens = await fetch_tokens(outbound, endpoints.token, settings.hosts, client, grant, endpoints.ways)
         user = await fetch_object(outbound, endpoints.profile, settings.hosts, tokens.access)
-        account = subject_of(user) or subject_of(user, "id") or numbered(user.get("id"))
+        account = subject_of(user) or subject_of(user, "id") or numeric_id(user.get("id"))
         if not account:
             raise SsoIdentityRejected("the user's description has no sub and no id")
         try:
