@@ -1,12 +1,13 @@
-"""OpenTelemetry's own variables: which settings of the gateway's they stand for.
+"""OpenTelemetry's own environment variables, the settings of the gateway that they give, and the URLs of collectors.
 
 Laws:
 
-- They count only where the extra ``otel`` is installed, since they may be set for a whole cluster; and below every
-  setting of the gateway's.
-- An endpoint that is not for OTLP over HTTP is none: a protocol ``grpc``, or a host and port without a scheme, which is
-  gRPC's form.
-- ``OTEL_SDK_DISABLED``, and an exporter other than ``otlp`` such as ``none``, switch off.
+- They count only where the extra ``otel`` is installed, since they may be set for a whole cluster. Every setting of the
+  gateway's goes over them.
+- An endpoint counts only if it is for OTLP over HTTP. It is for gRPC if the protocol is ``grpc``, or if it has no
+  scheme (``host:port``).
+- ``OTEL_SDK_DISABLED=true`` switches spans and metrics off. So does an exporter other than ``otlp``, such as ``none``,
+  for its signal.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _RESOURCE: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _DEFAULT: Final = "http://localhost:4318"
 
 
-def stood_for(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings that OpenTelemetry's variables stand for.
+def otel_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the gateway's settings that OpenTelemetry's variables give, by name.
 
     Spans are sent where there is an endpoint for them, or one for all. Metrics are sent where there is one for metrics,
     or where ``OTEL_METRICS_EXPORTER`` is ``otlp``, as ``/metrics`` is there in any case.
@@ -50,8 +51,18 @@ def stood_for(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def signal_url(endpoint: str, signal: str) -> str:
+    """Return a collector's URL for a signal, ``traces`` or ``metrics``; `endpoint` may have its path already."""
+    path, whole = f"/v1/{signal}", endpoint.rstrip("/")
+    return whole if whole.endswith(path) else whole + path
+
+
 def exporter_variable(signal: str, name: str) -> str:
-    """Return what the exporter of a signal, ``traces`` or ``metrics``, reads as `name`; empty if it is not set."""
+    """Return the value that the exporter of a signal, ``traces`` or ``metrics``, has for `name`; empty if none is set.
+
+    `name` is the end of a variable, such as ``HEADERS``: OTEL_EXPORTER_OTLP_TRACES_HEADERS goes over
+    OTEL_EXPORTER_OTLP_HEADERS.
+    """
     own = os.environ.get(f"{_OTLP}_{signal.upper()}_{name}")
     return own or os.environ.get(f"{_OTLP}_{name}", "")
 

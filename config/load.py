@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from config.checks import HINTS, contradictions
-from config.collectors import stood_for
+from config.collectors import otel_settings
 from config.extras import spans_can_be_made
 from config.file_checks import FILE_CHECKS, serving_files
 from config.layers import (
@@ -151,7 +151,7 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
     layers.problems += lost
     layers.add(written, str(env_file))
     if spans_can_be_made():
-        layers.add(stood_for(environment), ENVIRONMENT)
+        layers.add(otel_settings(environment), ENVIRONMENT)
     directory = environment.get(SECRETS_DIRECTORY) or written.get(SECRETS_DIRECTORY)
     if directory:
         layers.add_directory(directory)

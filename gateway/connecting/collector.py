@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from config.collectors import exporter_variable
+from config.collectors import exporter_variable, signal_url
 
 SECONDS: Final = 5.0
 _SUCCESSES: Final = range(200, 300)
@@ -20,9 +20,8 @@ _ADVICE: Final = "check that it takes OTLP over HTTP there, which is port 4318 a
 
 
 async def collector(signal: str, setting: str, endpoint: str) -> list[str]:
-    """Ask the collector at `endpoint` of `setting`; return what is wrong. `signal` is ``traces`` or ``metrics``."""
-    path = f"/v1/{signal}"
-    url = endpoint if endpoint.endswith(path) else endpoint.rstrip("/") + path
+    """Return the problem of the collector at `endpoint`, the value of `setting`, for ``traces`` or ``metrics``."""
+    url, path = signal_url(endpoint, signal), f"/v1/{signal}"
     try:
         headers = {
             "Content-Type": "application/x-protobuf",

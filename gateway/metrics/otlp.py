@@ -34,6 +34,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from config.collectors import signal_url
 from gateway.metrics.meters import DURATION_BUCKETS, KINDS, METHODS
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class MetricsSender:
     def __init__(self, metrics: Metrics, endpoint: str, service: str, version: str) -> None:
         """`endpoint` is a collector's base URL, or its URL for metrics."""
         self._metrics = metrics
-        url = endpoint if endpoint.endswith("/v1/metrics") else endpoint.rstrip("/") + "/v1/metrics"
+        url = signal_url(endpoint, "metrics")
         self._exporter = OTLPMetricExporter(endpoint=url, timeout=SEND_SECONDS)
         self._maker = MetricsMaker(service, version, time.time_ns())
         self._queue: queue.SimpleQueue[Reading | None] = queue.SimpleQueue()

@@ -26,6 +26,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
+from config.collectors import signal_url
 from gateway.metrics.meters import METHODS
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class SpanSender:
     def __init__(self, endpoint: str, service: str, version: str) -> None:
         """`endpoint` is a collector's base URL, or its URL for traces."""
         self._maker = SpanMaker(service, version)
-        url = endpoint if endpoint.endswith("/v1/traces") else endpoint.rstrip("/") + "/v1/traces"
+        url = signal_url(endpoint, "traces")
         self._exporter = OTLPSpanExporter(endpoint=url, timeout=SEND_SECONDS)
         self._queue: queue.SimpleQueue[Ended | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send_all, name="spans", daemon=True)

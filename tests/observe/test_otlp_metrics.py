@@ -12,7 +12,7 @@ pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra 
 
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 
-from config.collectors import stood_for
+from config.collectors import otel_settings, signal_url
 from gateway.metrics import Metrics
 from gateway.metrics.otlp import MetricsSender
 from tests.observe.collecting import Collector, attributes, listening
@@ -204,7 +204,7 @@ WHOLE, OWN, WHICH = (
 def test_opentelemetrys_variables_say_whether_metrics_are_sent(
     variables: dict[str, str], endpoint: str | None
 ) -> None:
-    assert stood_for(variables).get("GATEWAY_METRICS_ENDPOINT") == endpoint
+    assert otel_settings(variables).get("GATEWAY_METRICS_ENDPOINT") == endpoint
 
 
 OF_SPANS, SPANS_BY = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER"
@@ -232,7 +232,7 @@ OF_SPANS, SPANS_BY = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER
 def test_opentelemetrys_variables_say_whether_spans_are_sent(
     variables: dict[str, str], endpoint: str | None
 ) -> None:
-    assert stood_for(variables).get("GATEWAY_TRACE_ENDPOINT") == endpoint
+    assert otel_settings(variables).get("GATEWAY_TRACE_ENDPOINT") == endpoint
 
 
 @pytest.mark.parametrize(
@@ -247,4 +247,12 @@ def test_opentelemetrys_variables_say_whether_spans_are_sent(
 def test_the_service_is_called_as_opentelemetrys_variables_say(
     variables: dict[str, str], service: str | None
 ) -> None:
-    assert stood_for(variables).get("GATEWAY_TRACE_SERVICE") == service
+    assert otel_settings(variables).get("GATEWAY_TRACE_SERVICE") == service
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://c:4318", "http://c:4318/", "http://c:4318/v1/traces", "http://c:4318/v1/traces/"]
+)
+def test_the_url_of_a_collector_has_the_path_of_its_signal_once(endpoint: str) -> None:
+    assert signal_url(endpoint, "traces") == "http://c:4318/v1/traces"
+    assert signal_url("https://c/otlp/", "metrics") == "https://c/otlp/v1/metrics"
