@@ -30,12 +30,18 @@ class Server:
         self.keys: list[Any] = list(keys)
         self.max_age = max_age
         self.asked = 0
-        self.away = self.silent = False
+        self.away = False
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.held = 0
         self.body: bytes | None = None
 
     async def __call__(self) -> Fetched:
         self.asked += 1
-        await asyncio.sleep(60 if self.silent else 0)
+        self.held += 1
+        await asyncio.sleep(0)
+        await self.may_answer.wait()
+        self.held -= 1
         if self.away:
             raise FetchFailed("it is away")
         made = json.dumps({"keys": self.keys}).encode()
@@ -123,10 +129,10 @@ async def test_where_there_is_an_older_set_a_newer_one_is_waited_for_no_longer_t
     server = Server(shown(kid="a"))
     source = server.source()
     await source.follow(NOW, 0.01)
-    server.silent = True
-    async with asyncio.timeout(1):
-        await source.follow(NOW + 300, 0.01)
-        assert len(await source.candidates("EdDSA", "a", NOW + 300)) == 1
+    server.may_answer.clear()
+    await source.follow(NOW + 300, 0.01)
+    assert server.held == 1, "the newer set is still awaited"
+    assert len(await source.candidates("EdDSA", "a", NOW + 300)) == 1
 
 
 async def test_the_last_good_set_is_kept_however_long_there_is_no_newer_one() -> None:

@@ -14,21 +14,10 @@ from authcore.accounts.sso.identities import ProviderIdentity, ProviderKind
 from authcore.accounts.sso.linking import choose_account
 from authcore.errors import SsoDomainRefused, SsoEmailUnverified, SsoNotLinked, SsoRefused, SsoUserUnknown
 from authcore.store.sso_rows import AccountRow, ProviderRow
+from tests.support.provider_rows import provider_row
 
 HOME, OTHER = uuid4(), uuid4()
-ROW: Final = ProviderRow(
-    id=uuid4(),
-    organization_id=HOME,
-    provider="custom",
-    client_id="x",
-    client_secret="x",
-    allow_auto_create=False,
-    default_role_name="",
-    allowed_domains=None,
-    auth_url="",
-    token_url="",
-    profile_url="",
-)
+ROW: Final = provider_row("custom", organization_id=HOME)
 IDENTITY: Final = ProviderIdentity(
     kind=ProviderKind.CUSTOM,
     issuer="https://id.test",

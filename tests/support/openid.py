@@ -65,6 +65,7 @@ class OpenId:
         seen: Paths that were asked for, with what was sent.
         names_issuer: The callback has ``iss``.
         silent: Ends of paths whose requests are not answered.
+        held: The requests to them.
     """
 
     url: str = ""
@@ -79,6 +80,7 @@ class OpenId:
     names_issuer: bool = True
     post_only: bool = False
     silent: tuple[str, ...] = ()
+    held: list[web.Request] = field(default_factory=list)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def signed(self, claims: dict[str, Any], key: str = "key of the issuer", **header: Any) -> str:
@@ -93,6 +95,7 @@ class OpenId:
         sent = {name: values[0] for name, values in parse_qs((await request.read()).decode()).items()}
         self.seen.append((request.path, {**sent, "authorization": request.headers.get("Authorization", "")}))
         if request.path.endswith(self.silent):
+            self.held.append(request)
             await self.closing.wait()
         if request.path.endswith("/.well-known/openid-configuration"):
             return web.json_response(self.described(request))

@@ -46,14 +46,14 @@ class Message:
         return parsed
 
 
-async def soon(awaited: Awaitable[T]) -> T:
+async def in_time(awaited: Awaitable[T]) -> T:
     """Await within PATIENCE. Unlike Python 3.11's ``wait_for`` it loses no cancellation that comes with the result."""
     async with asyncio.timeout(PATIENCE):
         return await awaited
 
 
 async def read_head(reader: asyncio.StreamReader) -> Message:
-    raw = await soon(reader.readuntil(b"\r\n\r\n"))
+    raw = await in_time(reader.readuntil(b"\r\n\r\n"))
     start, *lines = raw[:-4].split(b"\r\n")
     return Message(
         start, [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
@@ -64,15 +64,15 @@ async def read_body(reader: asyncio.StreamReader, message: Message, *, until_clo
     if message.one("Transfer-Encoding") == "chunked":
         body = b""
         while True:
-            size = int(await soon(reader.readuntil(b"\r\n")), 16)
-            piece = await soon(reader.readexactly(size + 2))
+            size = int(await in_time(reader.readuntil(b"\r\n")), 16)
+            piece = await in_time(reader.readexactly(size + 2))
             if size == 0:
                 return body
             body += piece[:-2]
     length = message.one("Content-Length")
     if length is not None:
-        return await soon(reader.readexactly(int(length)))
-    return await soon(reader.read()) if until_close else b""
+        return await in_time(reader.readexactly(int(length)))
+    return await in_time(reader.read()) if until_close else b""
 
 
 class Client:
@@ -121,7 +121,7 @@ class Client:
     async def closed(self) -> bytes:
         """Wait for the gateway to close; return what came before."""
         try:
-            return await soon(self.reader.read())
+            return await in_time(self.reader.read())
         except ConnectionError:
             return b""
 

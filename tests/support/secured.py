@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from tests.support.peers import PATIENCE, soon
+from tests.support.peers import PATIENCE, in_time
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -52,7 +52,7 @@ class RawTls:
                 self.secured.do_handshake()
             except ssl.SSLWantReadError:
                 await client.send(self.outgoing.read())
-                self.incoming.write(await soon(client.reader.read(65_536)))
+                self.incoming.write(await in_time(client.reader.read(65_536)))
             else:
                 await client.send(self.outgoing.read())
                 return

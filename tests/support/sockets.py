@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import WSMsgType, web
 
-from tests.support.peers import PATIENCE, Client, read_head, soon
+from tests.support.peers import PATIENCE, Client, in_time, read_head
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -133,9 +133,9 @@ async def rest_of(client: Client) -> bytes:
 
 async def closed_by(client: Client) -> tuple[int, str]:
     """With which code and words the gateway closes; then answer, and see the connection end."""
-    head = await soon(client.reader.readexactly(2))
+    head = await in_time(client.reader.readexactly(2))
     assert head[0] == 0x88, head
-    payload = await soon(client.reader.readexactly(head[1]))
+    payload = await in_time(client.reader.readexactly(head[1]))
     with suppress(ConnectionError):
         await client.send(frame(payload[:2], CLOSE))
     assert await rest_of(client) == b""
@@ -150,7 +150,7 @@ def unmasked(one: bytes) -> bytes:
 
 async def saw_only_the_end(far: Far) -> None:
     """Of a socket that was refused, the upstream sees Close 1001 and nothing else."""
-    await soon(far.ended.wait())
+    await in_time(far.ended.wait())
     assert far.received[:2] == b"\x88\x82", far.received
     assert unmasked(far.received) == (1001).to_bytes(2, "big")
 
