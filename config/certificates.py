@@ -79,8 +79,8 @@ def client_identity(der: bytes) -> tuple[str, tuple[str, ...]]:
     """Return the subject (RFC 4514) of a certificate that was verified, and its alternative names as ``DNS:name``.
 
     What is not printable ASCII is percent-encoded, and in names the comma and the space too: a list of them can be
-    split at commas. A part that cannot be read is empty: OpenSSL accepts
-    certificates that cannot be read here, with a T61String that is not UTF-8 or alternative names of rare kinds.
+    split at commas. A part that cannot be read is empty: OpenSSL accepts certificates that cannot be read here, with a
+    T61String that is not UTF-8 or alternative names of rare kinds.
     """
     subject = ""
     found: Iterable[x509.GeneralName] = ()

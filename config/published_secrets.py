@@ -1,7 +1,7 @@
-"""Published secrets: values of a shared secret that stand in public texts, so that everybody has them.
+"""Published secrets: values of the shared secret that Whatomate's example configuration or documentation has shown.
 
-Whoever has the secret can sign a token for any user. Each value is one that Whatomate's own example configuration or
-documentation has shown in 2026. An installation that was made by copying them has it still.
+An installation that was made by copying an example still has its secret, and with it anybody can sign a token for any
+user. The values are those of 2026.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PUBLISHED: Final = (
 
 
 def secret_doubts(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield a warning for a secret that everybody has."""
+    """Yield a warning for each setting whose value is a published secret."""
     secret = settings.jwt.secret
     given = [] if secret is None else [("GATEWAY_JWT_SECRET", secret)]
     given += [("GATEWAY_JWT_PREVIOUS_SECRETS", previous) for previous in settings.jwt.previous_secrets]

@@ -26,7 +26,7 @@ from gateway.assembly.database import redis_state
 from gateway.assembly.domain import build_domain
 from gateway.assembly.explaining import build_explain
 from gateway.assembly.hosted import build_hosted
-from gateway.assembly.last_writes import write_what_waits
+from gateway.assembly.last_writes import write_last
 from gateway.assembly.limits import Limiting
 from gateway.assembly.listener import build_listener
 from gateway.assembly.names import build_resolver
@@ -208,7 +208,7 @@ class Gateway:
         closing.push_async_callback(domain.store.close)
         if domain.redis is not None:
             closing.push_async_callback(domain.redis.close)
-        closing.push_async_callback(write_what_waits, domain, self._write_last_used)
+        closing.push_async_callback(write_last, domain, self._write_last_used)
         closing.callback(domain.passwords.close)
         closing.push_async_callback(domain.identity.stop)
         await domain.identity.start()

@@ -34,7 +34,7 @@ MOST_KEYS: Final = 100
 RETRY_SECONDS: Final = 5
 """A failed fetch is repeated after this many seconds."""
 PATIENCE_SECONDS: Final = 1
-"""So long somebody who signs in waits for a newer set, or document, of a provider where there is an older one."""
+"""Seconds that a sign-in waits for a newer key set or document of a provider, if it has an older one."""
 LEAST_SECONDS: Final = 10
 """The least lifetime of a set, even with ``no-store``: else every token would cause a fetch."""
 _RSA_BITS: Final = 2048

@@ -47,33 +47,27 @@ ADVICE: Final[Mapping[FailureKind, str]] = {
     FailureKind.UNKNOWN_HOST: "check the host name in GATEWAY_DATABASE_URL, and this machine's DNS",
     FailureKind.REFUSED: "check that PostgreSQL runs, and that GATEWAY_DATABASE_URL names its host and port",
     FailureKind.TIMEOUT: "check the network to PostgreSQL, its load, and who holds locks (pg_stat_activity); the "
-    "limits are "
-    "GATEWAY_DATABASE_CONNECT_TIMEOUT_SECONDS, _ACQUIRE_TIMEOUT_SECONDS and _STATEMENT_TIMEOUT_SECONDS",
+    "limits are GATEWAY_DATABASE_CONNECT_TIMEOUT_SECONDS, _ACQUIRE_TIMEOUT_SECONDS and _STATEMENT_TIMEOUT_SECONDS",
     FailureKind.LOST: "check PostgreSQL's log, and proxies in between; the gateway connects again by itself",
     FailureKind.STOPPED: "wait until PostgreSQL accepts connections again, or start it",
     FailureKind.TLS: "check sslmode, sslrootcert, sslcert and sslkey in GATEWAY_DATABASE_URL, and ssl, the "
-    "certificate and "
-    "pg_hba.conf of the server",
+    "certificate and pg_hba.conf of the server",
     FailureKind.PASSWORD: "check user and password in GATEWAY_DATABASE_URL, and pg_hba.conf; a file that holds the "
-    "URL or the "
-    "password is read again for each connection",
+    "URL or the password is read again for each connection",
     FailureKind.NO_DATABASE: "check the name of the database in GATEWAY_DATABASE_URL, create it, or let it accept "
     "connections",
     FailureKind.NO_ROLE: "check the role's name, or create it: CREATE ROLE name LOGIN",
     FailureKind.PARAMETER: "check what stands behind the ? of GATEWAY_DATABASE_URL; a pooler takes only those "
-    "parameters that "
-    "its ignore_startup_parameters names, and ALTER ROLE ... SET works in their place",
+    "parameters that its ignore_startup_parameters names, and ALTER ROLE ... SET works in their place",
     FailureKind.PRIVILEGE: "let the owner of the tables run migrate --grant-to with the user of GATEWAY_DATABASE_URL",
     FailureKind.ROW_SECURITY: "the gateway has to see every row: ALTER ROLE ... BYPASSRLS for the user of "
     "GATEWAY_DATABASE_URL, a policy for it with USING (true), or ALTER TABLE ... DISABLE ROW LEVEL SECURITY",
     FailureKind.SCHEMA: "run migrate, with this version of the gateway; check that search_path leads to Whatomate's "
     "tables",
     FailureKind.READ_ONLY: "let GATEWAY_DATABASE_URL lead to the primary (of several hosts: "
-    "target_session_attrs=read-write), "
-    "or end default_transaction_read_only",
+    "target_session_attrs=read-write), or end default_transaction_read_only",
     FailureKind.CONNECTIONS: "lower GATEWAY_DATABASE_POOL_MAX or the number of workers, or raise max_connections, "
-    "the role's "
-    "CONNECTION LIMIT or the pooler's limits",
+    "the role's CONNECTION LIMIT or the pooler's limits",
     FailureKind.DISK_FULL: "make room on PostgreSQL's disk",
     FailureKind.MEMORY: "give PostgreSQL more memory, or lower work_mem or max_connections",
     FailureKind.LOCKED: "find who holds the lock (pg_locks, pg_stat_activity) and try again",

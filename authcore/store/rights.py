@@ -4,9 +4,8 @@ Laws:
 
 - Compared is what the statements meet: tables by ``search_path``, columns one by one, rights however they came
   (to the user, a role that they are in, everybody).
-- Row-level security that may hide a row, or refuse to write one, is named with the table: to a statement, a
-  user with a hidden row does not exist. Policies that let every row pass hide none. Rows hidden behind a view are not
-  noticed here.
+- Row-level security that may hide a row, or refuse to write one, is named with the table: to a statement, a user with a
+  hidden row does not exist. Policies that let every row pass hide none. Rows hidden behind a view are not noticed here.
 - A table, column or function that is not there is ``schema``'s to name, not a right that is missing.
 """
 

@@ -1,7 +1,7 @@
 """Last writes to the database at the end of a process: last uses of API keys, the audit trail, and counts of quotas.
 
-Law: all are written at the same time, each for two seconds at most, so that a database that hangs holds up the end by
-that once.
+Law: they run at the same time, each for two seconds at most, so that a database that hangs delays the end by two
+seconds in all.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from gateway.assembly.domain import Domain
 
 _LAST_SECONDS: Final = 2.0
+"""Limit for the last uses of keys; the trail and the quotas have limits of their own, as long."""
 
 log = structlog.get_logger()
 
 
-async def write_what_waits(domain: Domain, write_last_used: Callable[[], Awaitable[None]]) -> None:
-    """Write what waits; what the database does not take in time is lost, and logged."""
+async def write_last(domain: Domain, write_last_used: Callable[[], Awaitable[None]]) -> None:
+    """Run the last writes; log a record for each that the database does not take in time, and is lost."""
 
     async def last_used() -> None:
         try:

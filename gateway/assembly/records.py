@@ -1,7 +1,7 @@
-"""Builder of what records requests and numbers: the access log, and the senders of spans and of metrics.
+"""Builder of the access log, and of the senders of spans and metrics to collectors.
 
-Law: at the end of the process collectors have ``END_SECONDS`` in all, and none after a second signal. The event loop
-turns meanwhile.
+Law: at the end of the process the senders have ``END_SECONDS`` together, and no time after a second signal. They are
+waited for without blocking the event loop.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 END_SECONDS: Final = 3.0
 _SPANS_SECONDS: Final = 2.0
-"""Of these, what spans may take: the last figures of metrics have some time left."""
+"""The part of ``END_SECONDS`` for spans, so that metrics have the rest."""
 _LOOK_SECONDS: Final = 0.02
 
 
@@ -41,7 +41,7 @@ def open_records(
 ) -> Records:
     """Build and start them. The sender of metrics ends last, so that its last reading is complete.
 
-    `is_hurried` is asked at the end: once it returns True, no collector is waited for.
+    `is_hurried` returns whether there was a second signal; then no sender is waited for.
     """
     records = Records(
         build_access_log(settings), build_spans(settings, metrics), build_sender(settings, metrics)
@@ -57,14 +57,14 @@ def open_records(
 async def _close_senders(
     senders: tuple[SpanSender | None, MetricsSender | None], is_hurried: Callable[[], bool]
 ) -> None:
-    """Have what is left sent, one after the other."""
+    """End the senders one after the other, and give each time to send what is left."""
     now = asyncio.get_running_loop().time
     until = now() + END_SECONDS
     for sender, its_end in zip(senders, (now() + _SPANS_SECONDS, until), strict=True):
         if sender is None:
             continue
         sender.finish()
-        while sender.is_sending and now() < its_end and not is_hurried():  # noqa: ASYNC110 -- threads set no event here
+        while sender.is_sending and now() < its_end and not is_hurried():  # noqa: ASYNC110 -- the end of a thread sets no event of the loop
             await asyncio.sleep(_LOOK_SECONDS)
         sender.abandon()
 

@@ -4,8 +4,8 @@ Laws:
 
 - The names are checked when the route file is read (``config/route_checks.py``): none of them is managed, frames a
   message, or carries a credential.
-- An upstream whose paths have a prefix stripped is sent that prefix. Else its redirects and links would lead to paths
-  that the gateway has no route for, and nothing would tell it what is missing.
+- A route that strips a prefix sends it in X-Forwarded-Prefix. The upstream needs it to make redirects and links to
+  paths that the gateway has a route for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _IN_PATHS: Final = "/!$&'()*+,=:@~"
-"""What stands in a path as it is (RFC 3986 section 3.3), beside letters, digits and ``-._``."""
+"""Characters of a path that are not percent-encoded (RFC 3986 section 3.3), beside letters, digits and ``-._``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class HeaderEdits:
     Attributes:
         replaced: Folded names whose lines by the client are removed, in any spelling.
         lines: The lines to add, each ending in CRLF.
-        names: The names of all these lines but the prefix, in lower case: their values may be secret.
+        names: The names of these lines in lower case, without X-Forwarded-Prefix: their values may be secret.
     """
 
     replaced: frozenset[bytes]
@@ -43,7 +43,7 @@ class HeaderEdits:
     ) -> HeaderEdits | None:
         """Compile what `replaced` sets and `added` adds to the client's lines, and the prefix that is `stripped`.
 
-        None if there is nothing of this.
+        None if all three are empty.
         """
         if not replaced and not added and stripped is None:
             return None

@@ -63,7 +63,7 @@ async def asleep(seconds: float) -> None:
 def is_usable(upstream: Upstream) -> bool:
     """Return whether an upstream has an endpoint that is neither ejected nor fails its checks, as far as is known.
 
-    In a panic its endpoints are available all the same: that is for want of others, and a stand-in is another.
+    A panic does not count: it makes all endpoints available because none is usable, but here a stand-in is left.
     """
     endpoints = [endpoint for endpoint in upstream.cluster.endpoints if endpoint.weight]
     return not endpoints or any(endpoint.usable for endpoint in endpoints)

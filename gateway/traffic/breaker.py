@@ -122,7 +122,7 @@ class Breaker:
 
 
 class BreakerCount:
-    """Count of one request at the breaker of a stand-in, beside that of its own upstream: at one of them at a time."""
+    """Count of one request at the breaker of a stand-in: at one breaker at a time, besides its own upstream's."""
 
     __slots__ = ("_breaker",)
 

@@ -40,7 +40,8 @@ class End(asyncio.Protocol):
         full: The write buffer of this transport is full.
         waits: Reading is paused here for now, even if the peer could take bytes.
         transport: The transport.
-        write: Its method of that name, looked up once for all messages; likewise `is_closing`.
+        write: The transport's method, looked up once instead of for each message.
+        is_closing: The transport's method, likewise.
         peer: The other end.
     """
 

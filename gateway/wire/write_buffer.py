@@ -68,7 +68,7 @@ class WriteBuffer:
 
     Attributes:
         transport: The transport.
-        is_closing: Its method of that name, looked up once, as `write` is.
+        is_closing: The transport's method, looked up once instead of for each write.
         writes_flushed: How many writes left it, those included that were dropped because the transport was closing.
     """
 

@@ -3,10 +3,10 @@
 Laws:
 
 - A logout token ends the sessions that its provider began for its subject or its own session, and no others, at once
-  and on every gateway. It is good once. A subject that no ID token may have (no ASCII, or too long) has no sessions.
+  and on every gateway. It is good once. A subject that no ID token may have (not ASCII, or too long) has no sessions.
 - A logout token is used up when its sessions have ended. If the database fails before that, the provider may send it
   again, and it ends what is left.
-- Whoever signs out here waits for no provider longer than a moment; then they are told no place to sign out there.
+- A sign-out here waits ``PATIENCE_SECONDS`` for a provider at most. If that is silent, the answer has no URL of it.
 - A sign-in that is on its way while its provider logs the user out begins no session that lasts.
 """
 

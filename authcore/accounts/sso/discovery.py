@@ -4,8 +4,8 @@ Laws:
 
 - The document's ``issuer`` is the one that was asked for, to the letter: a slash more is another issuer.
 - Every URL that is used leads to a host of the provider by https; the outbound client holds this for what it fetches.
-- The last good document is used while no newer one can be fetched, and is waited for no longer than a moment: a
-  provider that does not answer delays nobody who could be sent to it. Concurrent callers share one fetch.
+- The last good document is used while no newer one can be fetched. A newer one is waited for ``PATIENCE_SECONDS`` at
+  most, so that a silent provider delays no sign-in for which the last one will do. Concurrent callers share one fetch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ALGORITHMS: Final = (
 )
 """Algorithms that may sign an ID token: asymmetric ones, so that no secret in two hands makes one."""
 RETRY_SECONDS: Final = 5
-"""A fetch that failed is repeated so long after its end, where there is an older document."""
+"""Seconds from a failed fetch to the next one, while there is an older document."""
 _PATH: Final = "/.well-known/openid-configuration"
 
 

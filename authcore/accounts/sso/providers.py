@@ -136,7 +136,7 @@ class OpenIdProvider:
         described: Mapping[str, object] = claims
         if "email" not in claims and endpoints.profile:
             described = await self._described(endpoints, tokens, claims)
-        elif endpoints.profile and self._is_open(claims):
+        elif endpoints.profile and self._leaves_verification_open(claims):
             # An account that is bound already needs no e-mail.
             with suppress(SsoProviderFailed, SsoIdentityRejected):
                 described = await self._described(endpoints, tokens, claims)
@@ -166,7 +166,7 @@ class OpenIdProvider:
 
         return Expected(issuer=is_issuer, client_id=client.id, leeway_seconds=self._settings.leeway_seconds)
 
-    def _is_open(self, claims: Mapping[str, object]) -> bool:
+    def _leaves_verification_open(self, claims: Mapping[str, object]) -> bool:
         """Return whether an ID token has an e-mail of which UserInfo may say that it is verified."""
         settings = self._settings
         return (
