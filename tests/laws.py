@@ -525,10 +525,10 @@ def an_exemption_has_its_reason(module: Module) -> Iterator[str]:
 
 
 def a_comment_stands_above_what_takes_lines(module: Module) -> Iterator[str]:
-    """A comment behind a closing bracket alone is about lines above it, which the formatter has parted from it."""
+    """A comment in a line that begins with a closing bracket is about the lines above, and stands above them."""
     for line, text in enumerate(module.text.splitlines(), 1):
-        if re.match(r"\s*[])}]+:?,?\s+# (?!noqa|type:|fmt:)", text):
-            yield f"{line}: a comment behind a bracket; write it above"
+        if re.match(r"\s*[])}][^#\"']*\s# (?!noqa|type:|fmt:)", text):
+            yield f"{line}: a comment behind the end of several lines; write it above them"
 
 
 def a_text_stands_at_what_it_describes(module: Module) -> Iterator[str]:

@@ -121,6 +121,7 @@ BREAKS: Final = [
     (unused_words_stay_unused, "gateway/kept.py", ""),
     (unused_words_stay_unused, "gateway/x.py", "class SsoDesk: ..."),
     (a_comment_stands_above_what_takes_lines, "gateway/x.py", "x = f(\n    1\n)  # one"),
+    (a_comment_stands_above_what_takes_lines, "gateway/x.py", "assert (\n    x\n).y == 1  # one"),
     (a_comment_stands_above_what_takes_lines, "gateway/x.py", "if (\n    x\n):  # one\n    pass"),
     (a_text_stands_at_what_it_describes, "gateway/x.py", 'A = 1\nb = time.time  # faster\n"""Of A."""'),
     (a_text_stands_at_what_it_describes, "gateway/x.py", 'class X:\n    b: int = 1  # fast\n    """Of A."""'),

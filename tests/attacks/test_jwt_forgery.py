@@ -154,9 +154,8 @@ async def test_no_forgery_opens_anything(world: World, start: Start, upstream: U
     assert upstream.seen == b""
     claims = jwt.decode(whatomate_token(world.root, world.home), options={"verify_signature": False})
     genuine = signed({"alg": "HS256", "typ": "JWT"}, claims)
-    assert (
-        await ask(gate, get("/api/x", bearer(genuine)))
-    ).status == 200  # so they failed by what they forge
+    # So they failed by what they forge.
+    assert (await ask(gate, get("/api/x", bearer(genuine)))).status == 200
 
 
 async def test_a_bent_byte_anywhere_is_a_forgery(world: World, start: Start, upstream: Upstream) -> None:

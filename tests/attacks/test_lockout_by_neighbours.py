@@ -47,9 +47,8 @@ async def test_a_user_who_signed_in_from_a_network_still_can(world: World, start
     for _ in range(12):
         await granted(gate, login_from(HOME))
         await ask(gate, login_from(HOME, "a guess", "nobody@example.com"))
-    assert (
-        await ask(gate, login_from(HOME, email="both@example.com"))
-    ).status == 429  # nobody else is let in by that
+    # Nobody else is let in by that.
+    assert (await ask(gate, login_from(HOME, email="both@example.com"))).status == 429
 
 
 async def test_a_wrong_password_there_is_answered_as_a_strangers(world: World, start: Start) -> None:

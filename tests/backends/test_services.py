@@ -110,9 +110,8 @@ async def test_a_service_knows_whom_the_gateway_sends_and_is_fooled_by_nobody_el
                 assert read == {"user": str(world.agent), "name": NAME, "plain": NAME, "may": True}
         refused = await ask(foreign, get("/api/contacts", credential))
         assert (refused.status, b"no key" in refused.body) == (401, True)
-        assert (
-            await ask(gate, get("/assets/app.js"))
-        ).status == 401  # nobody is proved: nobody is signed for
+        # Nobody is proved: nobody is signed for.
+        assert (await ask(gate, get("/assets/app.js"))).status == 401
 
         assert (await direct(address, get("/api/contacts", identity, listed))).status == 200
         for raw in (

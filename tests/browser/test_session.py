@@ -101,9 +101,8 @@ async def test_a_page_of_another_origin_reads_nothing_unless_it_may(
         answer = await browser.fetch("GET", f"{there}/api/contacts")
         assert answer["body"]["headers"]["X-User-ID"] == str(world.agent)
         assert (await browser.fetch("PUT", f"{there}/api/contacts", {}))["status"] == 403
-        assert (await browser.fetch("PUT", f"{there}/api/contacts", {}, csrf="yes"))[
-            "status"
-        ] == 200  # preflighted
+        # Preflighted.
+        assert (await browser.fetch("PUT", f"{there}/api/contacts", {}, csrf="yes"))["status"] == 200
 
         # WebSockets know no CORS: the browser sends the cookie wherever the page is from, and the gateway looks.
         sockets = (f"ws://localhost:{gate.address[1]}/api/socket" for gate in (closed, opened))

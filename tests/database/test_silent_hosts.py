@@ -42,9 +42,8 @@ class Mute:
         self._server = socket.create_server((host, port), backlog=0 if dropping else 128)
         self._server.setblocking(False)
         self._fillers = [socket.socket() for _ in range(4 if dropping else 0)]
-        for (
-            one
-        ) in self._fillers:  # the queue of those to accept is full then, and the kernel drops what comes
+        # The queue of those to accept is full then, and the kernel drops what comes.
+        for one in self._fillers:
             one.setblocking(False)
             one.connect_ex(self._server.getsockname())
         self.port: int = self._server.getsockname()[1]
@@ -140,7 +139,7 @@ async def test_a_gateway_signs_in_while_the_first_host_is_silent_from_the_start(
         with Mute() as mute:
             gateway = await start(
                 url_of([mute.port, way.port], database),
-                database={"connect_timeout_seconds": SECONDS, "acquire_timeout_seconds": 0.2},
+                database={"connect_timeout_seconds": 4 * SECONDS, "acquire_timeout_seconds": 0.2},
             )
             assert await status_of_sign_in(gateway) == 200
 

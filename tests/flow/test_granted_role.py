@@ -95,9 +95,8 @@ async def take_the_rarer_ways(gate: Gateway, world: World) -> None:
     ours = await granted(gate, post("/api/auth/refresh", theirs))
     await granted(gate, post("/api/auth/refresh", {"refresh_token": ours["refresh_token"]}))
     await world.sql("UPDATE gateway_refresh_tokens SET used_at = used_at - interval '11 seconds'")
-    assert (
-        await ask(gate, post("/api/auth/refresh", theirs))
-    ).status == 401  # a theft, which ends the session
+    # A theft, which ends the session.
+    assert (await ask(gate, post("/api/auth/refresh", theirs))).status == 401
     await granted(gate, post("/api/auth/logout-all", {}, both))
 
 

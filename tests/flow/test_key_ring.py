@@ -64,9 +64,8 @@ async def test_anybody_can_verify_what_the_gateway_signs(
     claims = jwt.decode(tokens["access_token"], key, algorithms=[algorithm], issuer="whatomate")
     assert claims["user_id"] == str(world.agent)
     assert (await ask(gate, get("/api/x", bearer(tokens["access_token"])))).status == 200
-    assert (
-        await ask(gate, get("/api/x", bearer(world.token(world.agent))))
-    ).status == 200  # the secret's, too
+    # The secret's, too.
+    assert (await ask(gate, get("/api/x", bearer(world.token(world.agent))))).status == 200
     refreshed = await granted(gate, post("/api/auth/refresh", {"refresh_token": tokens["refresh_token"]}))
     assert jwt.get_unverified_header(refreshed["access_token"])["alg"] == algorithm
 

@@ -300,9 +300,8 @@ async def test_a_tokens_id_that_is_written_late_is_deleted_once_the_token_was_us
             await connection.execute("SELECT FROM gateway_sessions FOR UPDATE")
             using = asyncio.create_task(granted(gate, refresh(token)))
             async with asyncio.timeout(30):
-                while (await world.sql(BLOCKED))[0][
-                    "number"
-                ] == 0:  # within a transaction it stays as first seen
+                # Within a transaction it stays as first seen.
+                while (await world.sql(BLOCKED))[0]["number"] == 0:
                     await asyncio.sleep(0.01)
             server.client.set(f"refresh:{claims_of(token)['jti']}", str(world.agent))
         pair = await using
