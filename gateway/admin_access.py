@@ -6,7 +6,7 @@ Laws:
   that rebinds its own name to this address (DNS rebinding) sends its own name. No browser leaves Host out.
 - With GATEWAY_ADMIN_TOKEN, every path but the probes' needs it as a bearer token; else 401, whether the path exists or
   not. It is compared in constant time, and its file is read again for each request.
-- A token in the file that GATEWAY_ADMIN_TOKEN would refuse changes nothing; the last good one holds.
+- A token in the file that GATEWAY_ADMIN_TOKEN would refuse changes nothing but the log; the last good one holds.
 """
 
 from __future__ import annotations
@@ -89,8 +89,16 @@ class Access:
 
     def is_token(self, field: str) -> bool:
         """Return whether an Authorization field holds the present token."""
-        if self._token is not None and is_admin_token(present := self._token().strip()):
-            self._good = present
+        if self._token is not None and (present := self._token().strip()) != self._good:
+            if is_admin_token(present):
+                self._good = present
+            else:
+                self._events.warning(
+                    "admin_token_unusable",
+                    meaning="the last good token holds",
+                    advice="write 16 characters or more of A-Z a-z 0-9 . _ ~ + / - and then = into the file of "
+                    "GATEWAY_ADMIN_TOKEN",
+                )
         bearer = _BEARER.fullmatch(field.strip())
         return bearer is not None and hmac.compare_digest(bearer[1], self._good)
 

@@ -92,9 +92,7 @@ class SharedLimits:
             log.warning(
                 "limits_store_away",
                 error=str(error) or (_LATE if isinstance(error, TimeoutError) else type(error).__name__),
-                meaning="closed limits refuse"
-                if self._closed
-                else "each process grants its share of every limit",
+                meaning="limits whose store_away is closed refuse, and of the others each process grants its share",
                 advice="check that Redis or Valkey runs, that GATEWAY_LIMITS_URL names it (rediss:// for TLS), that "
                 "it takes writes of its user, and that it answers within GATEWAY_LIMITS_TIMEOUT_SECONDS",
             )

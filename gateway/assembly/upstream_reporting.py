@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gateway.assembly.delivery_reporting import publish_deliveries
 from gateway.assembly.watching import publish_watches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from gateway.metrics import Metrics
     from gateway.proxy.upstreams import Upstream
@@ -97,8 +98,37 @@ def publish_endpoints(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
         "gateway_upstream_endpoint_requests",
         "Requests that an endpoint was sent.",
         ("upstream", "endpoint"),
-        lambda: _by_endpoint(upstreams(), lambda endpoint: endpoint.requests),
+        partial(_RequestCounts().read, upstreams),
     )
+
+
+class _RequestCounts:
+    """Requests sent, by endpoint; those past the first ``NAMED`` of an upstream share a counter that never falls.
+
+    Endpoints leave, and a counter that falls counts as one that began anew: its rate would show all it has left.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Endpoint, int] = {}
+        self._others: dict[str, int] = {}
+
+    def read(self, upstreams: Callable[[], Iterable[Upstream]]) -> dict[tuple[str, ...], float]:
+        """Return the counts, by upstream and endpoint."""
+        numbers: dict[tuple[str, ...], float] = {}
+        seen: dict[Endpoint, int] = {}
+        others: dict[str, int] = {}
+        for upstream in upstreams():
+            for label, endpoint in _labelled(upstream):
+                seen[endpoint] = requests = endpoint.requests
+                if label[1] != OTHER:
+                    numbers[label] = numbers.get(label, 0) + requests
+                    continue
+                before = others.get(upstream.name, self._others.get(upstream.name, 0))
+                others[upstream.name] = before + requests - self._seen.get(endpoint, 0)
+            if upstream.name in self._others:
+                others.setdefault(upstream.name, self._others[upstream.name])
+        self._seen, self._others = seen, others
+        return numbers | {(name, OTHER): number for name, number in others.items()}
 
 
 def _by_endpoint(
@@ -107,10 +137,15 @@ def _by_endpoint(
     """Return a number of each endpoint; those past the first ``NAMED`` of an upstream are added up."""
     numbers: dict[tuple[str, ...], float] = {}
     for upstream in upstreams:
-        for place, endpoint in enumerate(upstream.cluster.endpoints):
-            label = (upstream.name, endpoint.name if place < NAMED else OTHER)
+        for label, endpoint in _labelled(upstream):
             numbers[label] = numbers.get(label, 0) + read(endpoint)
     return numbers
+
+
+def _labelled(upstream: Upstream) -> Iterator[tuple[tuple[str, str], Endpoint]]:
+    """Yield each endpoint of an upstream with its labels."""
+    for place, endpoint in enumerate(upstream.cluster.endpoints):
+        yield (upstream.name, endpoint.name if place < NAMED else OTHER), endpoint
 
 
 def _addresses(pool: UpstreamPool) -> float:

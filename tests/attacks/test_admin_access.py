@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from config.load import load_settings
 from gateway.admin_access import Access
@@ -161,10 +162,13 @@ async def test_a_token_in_a_file_is_exchanged_while_it_runs(upstream: Upstream, 
         assert await status(TOKEN) == 200
         file.write_text("another-token-of-the-tests\n")
         assert (await status("another-token-of-the-tests"), await status(TOKEN)) == (200, 401)
-        for unfit in ("", "short", "with a space in it, and long"):
-            file.write_text(unfit)
-            assert await status("another-token-of-the-tests") == 200, "what is unfit changes nothing"
-            assert await status(unfit) == 401
+        with capture_logs() as logged:
+            for unfit in ("", "short", "with a space in it, and long"):
+                file.write_text(unfit)
+                assert await status("another-token-of-the-tests") == 200, "what is unfit changes nothing"
+                assert await status(unfit) == 401
+        assert [entry["event"] for entry in logged].count("admin_token_unusable") == 1
+        assert "short" not in str(logged)
         file.unlink()
         assert await status("another-token-of-the-tests") == 200
     finally:

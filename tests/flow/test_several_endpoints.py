@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.assembly.upstream_reporting import NAMED
 from tests.observe.scraping import scraped, value
 from tests.support.calls import ask, get, request
 from tests.support.flaky import BUSY, CUT, OK, Flaky
@@ -226,3 +227,26 @@ async def test_an_upstream_whose_endpoints_all_fail_their_checks_is_stood_in_for
 
 def _endpoints(gate: Gateway) -> list[Endpoint]:
     return gate.routing.table.match(b"GET", "/", "", preflight=False).upstream.cluster.endpoints
+
+
+async def test_the_count_of_endpoints_past_the_named_never_falls_as_endpoints_leave(
+    routed: RouteFileStart,
+) -> None:
+    async with AsyncExitStack() as stack:
+        upstreams = [await stack.enter_async_context(Upstream()) for _ in range(NAMED + 4)]
+        gate = await routed(policy(upstreams, "balance: round_robin"))
+        cluster = gate.routing.table.match(b"GET", "/", "", preflight=False).upstream.cluster
+        every, sent = list(cluster.endpoints), 0
+        fewer = [*every[:-2], every[-1]]
+        for present in (every, fewer, fewer[1:], fewer[1 : NAMED + 1]):
+            cluster.take(present)
+            before = sum(endpoint.requests for endpoint in present[NAMED:])
+            for _ in present:
+                await ask(gate, get("/x"))
+            sent += sum(endpoint.requests for endpoint in present[NAMED:]) - before
+            page = await scraped(gate)
+            assert (
+                value(page, "gateway_upstream_endpoint_requests_total", upstream="many", endpoint="other")
+                == sent
+            )
+        assert sent
