@@ -2,7 +2,7 @@
 
 Laws:
 
-- This is the only module that makes a :class:`~authcore.principal.Permit`.
+- This is the only module that makes a :class:`~authcore.permit.Permit`.
 - Every requirement is written down: there is no default, and the anonymous principal passes only a public or optional
   one.
 - A rule in shadow mode refuses nobody. Then :func:`permit_in_shadow` is called by that name, with the refusal in hand.
@@ -15,7 +15,8 @@ from typing import Final
 
 from authcore.errors import CredentialMissing, PermissionDenied
 from authcore.permissions import covers
-from authcore.principal import _PERMIT_KEY, AuthMethod, Permit, Principal
+from authcore.permit import _PERMIT_KEY, Permit
+from authcore.principal import AuthMethod, Principal
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,7 @@
-"""Principal (the proved caller of a request) and Permit (the proof that a principal met a requirement).
+"""Principal: the proved caller of a request.
 
-Laws:
-
-- A principal is immutable and compares by identity. There is one object per cached verdict, so values derived from it
-  (the injected header block) can be cached beside it.
-- Only :func:`authcore.authorize.authorize` makes a permit. ``tests/test_house.py`` verifies that no other module names
-  its constructor, and the constructor refuses callers without the key.
+Law: a principal is immutable and compares by identity. There is one object per cached verdict, so values derived from
+it (the injected header block) can be cached beside it.
 """
 
 from __future__ import annotations
@@ -115,16 +111,3 @@ class Principal:
 
 ANONYMOUS: Final = Principal(AuthMethod.ANONYMOUS)
 """The principal of a request without a credential."""
-
-_PERMIT_KEY: Final = object()
-
-
-class Permit:
-    """Proof that a principal met a requirement; ``prepare`` takes nothing else."""
-
-    __slots__ = ("principal",)
-
-    def __init__(self, key: object, principal: Principal) -> None:
-        if key is not _PERMIT_KEY:
-            raise TypeError("a Permit is made by authorize() alone")
-        self.principal = principal

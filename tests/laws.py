@@ -377,7 +377,7 @@ def authorize_alone_makes_a_permit(module: Module) -> Iterator[str]:
             if isinstance(node, ast.Attribute)
             else []
         )
-        if "_PERMIT_KEY" in names and module.path != "authcore/principal.py":
+        if "_PERMIT_KEY" in names and module.path != "authcore/permit.py":
             yield f"{getattr(node, 'lineno', 0)}: the key of Permit is named outside of authcore/authorize.py"
 
 

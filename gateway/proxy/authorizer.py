@@ -28,13 +28,13 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from authcore.authorize import OPTIONAL, authorize, permit_in_shadow
-from authcore.credentials import ApiKey, BearerToken, CookieToken, CookieTwins, SocketToken, Ticket
-from authcore.errors import AuthError, CredentialMissing, PermissionDenied, TokenRejected
+from authcore.credentials import BearerToken, CookieTwins, SocketToken, Ticket
+from authcore.errors import AuthError, CredentialMalformed, CredentialMissing, PermissionDenied, TokenRejected
 from authcore.principal import ANONYMOUS
 from gateway.faults import CsrfRefused, MethodNotAllowed, NotFound, OriginRefused
 from gateway.limits.keys import CallerKeys
 from gateway.limits.limit_reservation import LimitReservation
-from gateway.proxy.credentials import read_ticket
+from gateway.proxy.credentials import KINDS, is_token, read_ticket
 from gateway.proxy.duplicate_cookies import DuplicateCookies
 from gateway.proxy.matching import host_of
 from gateway.proxy.memo import CredentialMemo, PermitMemo
@@ -44,7 +44,8 @@ from gateway.wire.drive import offload
 
 if TYPE_CHECKING:
     from authcore.identity.authenticator import Authenticator
-    from authcore.principal import Permit, Principal
+    from authcore.permit import Permit
+    from authcore.principal import Principal
     from authcore.store.clock import DatabaseClock
     from gateway.limits.limit import RouteLimits
     from gateway.metrics import Metrics
@@ -54,15 +55,6 @@ if TYPE_CHECKING:
     from gateway.proxy.headers import HeaderPolicy
     from gateway.proxy.routes import Route, RouteTable
     from gateway.proxy.target import Target
-
-_KINDS: Final = {
-    BearerToken: "jwt",
-    CookieToken: "cookie",
-    CookieTwins: "cookie",
-    ApiKey: "api_key",
-    Ticket: "ws",
-    SocketToken: "ws",
-}
 
 FORWARDED_IN_SHADOW: Final = (AuthError, CsrfRefused, OriginRefused)
 """Errors in spite of which a route in shadow forwards: refusals of the caller, and outages of what decides."""
@@ -195,6 +187,9 @@ class Authorizer:
             if isinstance(credential, CookieTwins):
                 twins = DuplicateCookies(self._authenticator, self._browsers, credential)
                 return await offload(twins.tell_apart(context, parsed, organization, now))
+            if isinstance(credential, BearerToken) and not is_token(credential.secret):
+                context.credential = "none"  # it is no credential of any kind
+                raise CredentialMalformed
             where = parsed.origin.client
             return await offload(self._authenticator.authenticate(credential, organization, now, where))
         except AuthError as error:
@@ -213,13 +208,13 @@ class Authorizer:
         if route.tickets:
             ticket = read_ticket(context.head, target.forwarded.partition(b"?")[2])
             if ticket is not None:
-                context.credential = kind = _KINDS[Ticket]
+                context.credential = kind = KINDS[Ticket]
                 opens = route.message and context.head.upgrade
                 return CredentialMemo(SocketToken(ticket.secret) if opens else ticket, None, kind, None)
         memo = parsed.credential_memo
         if memo is None or not memo.counts_on(route):
             credential = parsed.credential(context.head)
-            context.credential = kind = _KINDS[type(credential)]
+            context.credential = kind = KINDS[type(credential)]
             organization = None if route.own_organization_only else parsed.organization(context.head)
             key = self._authenticator.key_of(credential, organization)
             memo = CredentialMemo(
@@ -264,7 +259,7 @@ class Authorizer:
         parsed, route, proven = context.parsed, context.route, context.principal
         if parsed is None or route is None or proven is None:
             raise RuntimeError("admit before decide")
-        context.credential = kind = _KINDS[SocketToken]
+        context.credential = kind = KINDS[SocketToken]
         try:
             now = self._clock.now()
             principal = await offload(self._authenticator.authenticate(SocketToken(token), None, now))

@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from authcore.credentials import ApiKey, BearerToken, CookieToken, CookieTwins, Credential, Ticket
+from authcore.credentials import (
+    ApiKey,
+    BearerToken,
+    CookieToken,
+    CookieTwins,
+    Credential,
+    SocketToken,
+    Ticket,
+)
 from authcore.errors import CredentialAmbiguous, CredentialMalformed, CredentialMissing
 from gateway.cookies import ACCESS, NO_COOKIES, OurCookies
 from gateway.faults import ORGANIZATION_MALFORMED, BadRequest
@@ -28,11 +36,21 @@ from gateway.faults import ORGANIZATION_MALFORMED, BadRequest
 if TYPE_CHECKING:
     from gateway.wire.messages import Fields
 
+KINDS: Final = {
+    BearerToken: "jwt",
+    CookieToken: "cookie",
+    CookieTwins: "cookie",
+    ApiKey: "api_key",
+    Ticket: "ws",
+    SocketToken: "ws",
+}
+"""The word for each kind of credential, in metrics and logs."""
 _UUID: Final = re.compile(rb"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _OF_TOKENS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+/"
 """The characters of a token68 before its padding (RFC 9110 section 11.2)."""
 _SAME: Final = bytes(byte if byte in _OF_TOKENS else _OF_TOKENS[0] for byte in range(256))
 """A translation that leaves those characters alone, and changes every other byte."""
+_SCHEME: Final = len(b"Bearer ")
 
 
 def read_credential(fields: Fields, cookies: OurCookies = NO_COOKIES) -> Credential | CookieTwins:
@@ -40,7 +58,8 @@ def read_credential(fields: Fields, cookies: OurCookies = NO_COOKIES) -> Credent
 
     Raises:
         CredentialMissing: there is none.
-        CredentialMalformed: Authorization is not ``Bearer <token>``.
+        CredentialMalformed: Authorization is of another scheme than Bearer. The token itself is not looked at: for one
+            that is not known yet there is :func:`is_token`.
         CredentialAmbiguous: there are several of one kind, or more cookies of one name than are looked at.
     """
     if fields.occurs_twice(b"x-api-key") or fields.occurs_twice(b"authorization"):
@@ -54,23 +73,22 @@ def read_credential(fields: Fields, cookies: OurCookies = NO_COOKIES) -> Credent
         if not tokens:
             raise CredentialMissing
         return CookieToken(tokens[0]) if len(tokens) == 1 else CookieTwins(tokens)
-    return BearerToken(_bearer(value))
+    if value[:_SCHEME] == b"Bearer " and value[_SCHEME : _SCHEME + 1] != b" ":
+        return BearerToken(value[_SCHEME:])
+    # The scheme's case does not matter (RFC 9110 section 11.1), nor the number of spaces behind it (section 11.4).
+    scheme, _, token = value.partition(b" ")
+    if scheme.lower() != b"bearer":
+        raise CredentialMalformed
+    return BearerToken(token.lstrip(b" "))
 
 
-def _bearer(value: bytes) -> bytes:
-    """Return the token of ``Bearer <token>`` (RFC 6750 section 2.1, the scheme's case by RFC 9110 section 11.1).
+def is_token(secret: bytes) -> bool:
+    """Return whether a bearer token has the syntax of one (RFC 6750 section 2.1).
 
     A pattern that says the same takes seven times as long for a token of 400 bytes.
-
-    Raises:
-        CredentialMalformed: it is anything else.
     """
-    scheme, _, rest = value.partition(b" ")
-    token = rest.lstrip(b" ")
-    body = token.rstrip(b"=")
-    if scheme.lower() != b"bearer" or not body or body.translate(_SAME) != body:
-        raise CredentialMalformed
-    return token
+    body = secret.rstrip(b"=")
+    return bool(body) and body.translate(_SAME) == body
 
 
 def read_ticket(fields: Fields, query: bytes) -> Ticket | None:

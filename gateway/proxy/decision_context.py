@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from authcore.credentials import CookieToken
-    from authcore.principal import Permit, Principal
+    from authcore.permit import Permit
+    from authcore.principal import Principal
     from gateway.limits.limit_reservation import LimitReservation
     from gateway.proxy.parsed_headers import ParsedHeaders
     from gateway.proxy.routes import Route

@@ -18,7 +18,7 @@ Laws:
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from authcore.identity_headers import DASHED, FAMILIES, HEADERS, HOSTED, displayed, holds_controls
 from authcore.principal import AuthMethod
@@ -112,7 +112,7 @@ class HeaderPolicy:
         self._of_identity = frozenset(fold(name) for name in self._names.values())
         self._managed = self._of_identity | FORWARDED | STEERING | {b"x-request-id"}
         self._passes: dict[bytes, bool] = {}
-        self._blocks: dict[frozenset[str], WeakKeyDictionary[Principal, bytes]] = {}
+        self._blocks: dict[frozenset[str], dict[ref[Principal], bytes]] = {}
 
     def passes(self, name: bytes) -> bool:
         """Return whether a request's field line called `name` may be forwarded to the upstream."""
@@ -209,10 +209,11 @@ class HeaderPolicy:
         Raises:
             UnsafeIdentity: a value holds a byte that no header may hold.
         """
+        # As a WeakKeyDictionary, whose look-up is interpreted.
         blocks = self._blocks.get(withheld)
         if blocks is None:
-            blocks = self._blocks[withheld] = WeakKeyDictionary()
-        block = blocks.get(principal)
+            blocks = self._blocks[withheld] = {}
+        block = blocks.get(ref(principal))
         if block is None:
             lines: list[bytes] = []
             if principal.method is not AuthMethod.ANONYMOUS:
@@ -221,7 +222,7 @@ class HeaderPolicy:
                         text = header.of(principal)
                         if text:
                             lines.append(self._line(header, text))
-            block = blocks[principal] = b"".join(lines)
+            block = blocks[ref(principal, blocks.pop)] = b"".join(lines)
         return block
 
     def identity_bytes(self, start: bytes) -> int:

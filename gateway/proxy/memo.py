@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.credentials import CookieTwins, Credential
-    from authcore.principal import Permit, Principal
+    from authcore.permit import Permit
+    from authcore.principal import Principal
     from gateway.proxy.routes import Route
 
 

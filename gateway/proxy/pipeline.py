@@ -53,7 +53,7 @@ from gateway.wire.messages import BodyKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from authcore.principal import Permit
+    from authcore.permit import Permit
     from gateway.metrics import Metrics
     from gateway.proxy.admission import Admission
     from gateway.proxy.authorizer import Authorizer

@@ -22,7 +22,7 @@ from gateway.wire.drive import offload
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from authcore.principal import Permit
+    from authcore.permit import Permit
     from authcore.quota_ledger import QuotaLedger
     from authcore.store.clock import DatabaseClock
     from gateway.proxy.decision_context import DecisionContext

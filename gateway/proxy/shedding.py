@@ -24,7 +24,7 @@ from gateway.wire.messages import BodyKind
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from authcore.principal import Permit
+    from authcore.permit import Permit
     from gateway.proxy.routes import Route
     from gateway.wire.deadlines import Deadlines
     from gateway.wire.messages import RequestHead

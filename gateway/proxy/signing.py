@@ -10,7 +10,7 @@ from authcore.principal import ANONYMOUS
 from gateway.proxy.target import canonical_path
 
 if TYPE_CHECKING:
-    from authcore.principal import Permit
+    from authcore.permit import Permit
     from authcore.tokens.identity_signer import IdentitySigner
     from gateway.proxy.decision_context import DecisionContext
     from gateway.proxy.routes import Route

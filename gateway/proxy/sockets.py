@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from uuid import UUID
 
-    from authcore.principal import Permit, Principal
+    from authcore.permit import Permit
+    from authcore.principal import Principal
     from authcore.store.rows import Change
 
 UNAUTHORIZED: Final = 4401

@@ -18,7 +18,8 @@ from gateway.proxy.parsed_headers import ORGANIZATION
 from gateway.proxy.unproven import EXTENSIONS
 
 if TYPE_CHECKING:
-    from authcore.principal import Permit, Principal
+    from authcore.permit import Permit
+    from authcore.principal import Principal
     from gateway.proxy.decision_context import DecisionContext
     from gateway.proxy.headers import HeaderPolicy
     from gateway.proxy.parsed_headers import ParsedHeaders

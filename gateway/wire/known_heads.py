@@ -36,8 +36,16 @@ class KnownHeads:
         last, head = self._last, self._last_head
         if head is not None and raw.startswith(last):  # `last` ends in an empty line, so it is a whole head
             return len(last), head
-        end = raw.find(b"\r\n\r\n") + 4
-        start = raw[:end]
+        # Most heads of one shape are as long as the last. One that is known ends in its first empty line, wherever the
+        # search would find that.
+        end = len(last)
+        if end == 0 or raw[end - 4 : end] != b"\r\n\r\n" or (head := self._of(raw[:end])) is None:
+            end = raw.find(b"\r\n\r\n") + 4
+            head = self._of(raw[:end])
+        return None if head is None else (end, head)
+
+    def _of(self, start: bytes) -> ResponseHead | None:
+        """Return the head whose bytes, or whose shape, are known; None if neither is."""
         head = self._heads.get(start)
         if head is None:
             head = self._alike(start)
@@ -45,7 +53,7 @@ class KnownHeads:
                 return None
             self._keep(start, head)
         self._last, self._last_head = start, head
-        return end, head
+        return head
 
     def add(self, raw: bytes, head: ResponseHead) -> None:
         """Add a head that was parsed and passed every check."""

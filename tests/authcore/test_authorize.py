@@ -8,7 +8,8 @@ import pytest
 
 from authcore.authorize import AUTHENTICATED, PUBLIC, Requirement, authorize
 from authcore.errors import CredentialMissing, PermissionDenied
-from authcore.principal import ANONYMOUS, AuthMethod, Permit, Principal
+from authcore.permit import Permit
+from authcore.principal import ANONYMOUS, AuthMethod, Principal
 
 
 def caller(*permissions: str, method: AuthMethod = AuthMethod.JWT, is_super_admin: bool = False) -> Principal:

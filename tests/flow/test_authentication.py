@@ -10,6 +10,7 @@ from uuid import uuid4
 import bcrypt
 import pytest
 
+from tests.observe.scraping import scraped, value
 from tests.support.calls import ask, bearer, get, is_refusal, post, whatomate_token
 from tests.support.processes import eventually
 from tests.support.worlds import PASSWORD
@@ -96,6 +97,32 @@ async def test_what_is_no_credential_is_refused_in_known_words(
     scheme = "ApiKey" if message == BAD_KEY else "Bearer"
     assert (answer.one("WWW-Authenticate") or "").startswith(f'{scheme} realm="whatomate"')
     assert upstream.seen == b""
+
+
+@pytest.mark.parametrize("written", ["Bearer {}", "bearer {}", "BEARER {}", "bEARER  {}", "Bearer   {} "])
+async def test_a_bearer_token_is_read_in_any_case_and_behind_any_number_of_spaces(
+    gate: Gateway, world: World, written: str
+) -> None:
+    line = f"Authorization: {written.format(world.token(world.agent))}"
+    for _ in range(2):  # proved, and then known
+        assert (await ask(gate, get(PATH, line))).status == 200
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["Bearer {},", "Bearer {} {}", "Bearer={}", "Bearer\t{}", "Bearer {}=a", 'Bearer "{}"', "Bearer ="],
+)
+async def test_what_has_not_the_syntax_of_a_bearer_token_is_none_though_the_token_in_it_is_known(
+    gate: Gateway, world: World, written: str
+) -> None:
+    token = world.token(world.agent)
+    assert (await ask(gate, get(PATH, bearer(token)))).status == 200
+    for _ in range(2):
+        answer = await ask(gate, get(PATH, f"Authorization: {written.format(token, token)}"))
+        is_refusal(answer, 401, "Invalid authorization header format")
+    page = await scraped(gate)
+    label = {"credential": "none", "outcome": "malformed"}
+    assert value(page, "gateway_authentications_total", **label) == 2
 
 
 async def test_the_challenge_tells_a_bad_token_from_none(client: Client) -> None:

@@ -297,6 +297,17 @@ def test_a_length_that_varies_is_parsed_as_by_llhttp(known: tuple[str, str]) -> 
         assert response_seen(taught, raw)[1] == response_seen(KnownHeads(), raw)[1]
 
 
+def test_an_empty_line_in_a_body_ends_no_head_though_the_last_head_ended_there() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Length: %d\r\n\r\n"
+    long, short = answer % (b"d" * 60, 20), answer % (b"d" * 20, 60)
+    body = b"x" * 36 + b"\r\n\r\n" + b"y" * 20  # its end is as long as the other body
+    taught = KnownHeads()
+    for _ in range(3):
+        response_seen(taught, long + b"z" * 20)
+    assert (short + body)[: len(long)].endswith(b"\r\n\r\n")
+    assert response_seen(taught, short + body)[1] == response_seen(KnownHeads(), short + body)[1]
+
+
 VALUES = (
     b"",
     b"a",
