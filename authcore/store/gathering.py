@@ -50,7 +50,10 @@ class Gathering(Generic[Q, A]):
         if not self._is_due and len(self._under_way) < AT_ONCE:
             self._is_due = True
             loop.call_soon(self._begin)
-        return await answer
+        try:
+            return await answer
+        finally:  # an error of it has a traceback that refers to this frame: that would be a cycle
+            del answer
 
     def _begin(self, _ended: object = None) -> None:
         """Begin statements for all that wait, as far as there may be more of them."""
@@ -68,7 +71,7 @@ class Gathering(Generic[Q, A]):
         if self._waiting and not self._is_due:
             self._begin()
 
-    async def _answer(self, some: Sequence[tuple[Q, asyncio.Future[A]]]) -> None:
+    async def _answer(self, some: list[tuple[Q, asyncio.Future[A]]]) -> None:
         try:
             found = await self._read([question for question, _ in some])
         except asyncio.CancelledError:
@@ -76,10 +79,15 @@ class Gathering(Generic[Q, A]):
                 answer.cancel()
             raise
         except Exception as error:  # noqa: BLE001 -- raised by each who asked
-            for _, answer in some:
-                if not answer.done():
-                    answer.set_exception(error)
+            _fail(some, error)
+            some.clear()  # the error's traceback refers to this frame, and the answers to the error: a cycle
             return
         for (_, answer), one in zip(some, found, strict=True):
             if not answer.done():
                 answer.set_result(one)
+
+
+def _fail(some: Sequence[tuple[object, asyncio.Future[A]]], error: Exception) -> None:
+    for _, answer in some:
+        if not answer.done():
+            answer.set_exception(error)

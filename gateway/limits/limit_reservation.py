@@ -109,7 +109,10 @@ class LimitReservation:
                     refusal = one
         if refusal is not None:
             self._give_back(first, now)
-            raise refusal
+            try:
+                raise refusal
+            finally:  # its traceback refers to this frame: that would be a cycle
+                one = refusal = None
         grant = self._last
         while grant is not None and grant is not first:
             if grant.granted:

@@ -82,6 +82,9 @@ async def race(destinations: Sequence[Destination], attempts: list[Attempt]) -> 
         )
     except RuntimeError as error:  # uvloop raises it for a socket that it cannot use
         raise OSError(str(error)) from error
+    except OSError as error:
+        # A frame of the library refers to the error, whose traceback refers to the frame: a cycle, with all attempts.
+        raise error.with_traceback(None) from None
 
 
 async def over(

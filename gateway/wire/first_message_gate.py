@@ -76,6 +76,7 @@ class FirstMessageGate(asyncio.BufferedProtocol):
     def _leave(self) -> End | None:
         """Return the transport to the client's end, and return that end; None if it was done before."""
         end, self._end = self._end, None
+        self._tunnel = None  # it refers to the gate: a cycle would hold both connections when they have ended
         self.deadline = None
         self._deadlines.watched.discard(self)
         if end is not None:

@@ -228,13 +228,16 @@ class UpstreamPool:
         try:
             return await settled(dial)
         except OSError as error:  # TLS errors and timeouts are such too
-            fault = dial_fault(error, "" if self.endpoints is None else self.endpoints.awaited)
-            raise caused(fault, error) from error
+            # Not by a local variable: the fault's traceback refers to this frame, and that would be a cycle.
+            raise caused(self._dial_fault(error), error) from error
         except BaseException:
             # The exchange is gone. The dial goes on, so the count stays right and the next exchange can use the
             # connection.
             dial.add_done_callback(self._adopt)
             raise
+
+    def _dial_fault(self, error: OSError) -> Exception:
+        return dial_fault(error, "" if self.endpoints is None else self.endpoints.awaited)
 
     async def _dialled(self, endpoint: Endpoint | None) -> UpstreamConnection:
         made: list[UpstreamConnection] = []

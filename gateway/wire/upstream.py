@@ -357,7 +357,8 @@ class UpstreamConnection:
             reader.feed(data)
         except ProtocolError as error:
             fault = UpstreamMalformed(f"the upstream's response is malformed: {error}")
-            self._responses.fail(caused(fault, error))
+            # Its traceback refers to this frame, and so to the connection, which refers to the fault: a cycle.
+            self._responses.fail(caused(fault, error.with_traceback(None)))
             reader.excess = True
             self.abort()
         else:

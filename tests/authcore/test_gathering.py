@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -39,6 +41,29 @@ class Reader:
 async def turns(number: int = 3) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
+
+
+async def test_an_error_that_its_questions_have_raised_is_gone_without_the_collector() -> None:
+    errors: list[weakref.ref[Exception]] = []
+
+    async def read(_questions: Sequence[int]) -> Sequence[int]:
+        error = StoreUnavailable()
+        errors.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    gathering = Gathering(read)
+    gc.disable()
+    try:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await gathering.ask(1)
+        await turns()
+        assert errors[0]() is None
+    finally:
+        gc.enable()
 
 
 async def test_questions_of_one_turn_share_a_statement_and_each_gets_its_own_answer() -> None:

@@ -14,11 +14,12 @@ import pytest
 
 from tests.support.calls import ask, bearer, get, post
 from tests.support.peers import Client
-from tests.support.sockets import Far, opened
+from tests.support.sockets import CLOSE, Far, auth, frame, knock, opened
 from tests.support.worlds import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
 
     from gateway.app import Gateway
     from tests.support.peers import Upstream
@@ -76,6 +77,54 @@ async def sockets(gateway: Gateway, world: World, upstream: Upstream, _number: i
         upstream.script = None
 
 
+async def first_messages(gateway: Gateway, world: World, upstream: Upstream, number: int) -> None:
+    """Sockets that authenticate by their first message, with a token that is good and with one that is not."""
+    try:
+        for token in (world.token(world.agent), f"a.b.{number}"):
+            far = Far()
+            upstream.script = far.script
+            client, _ = await knock(gateway)
+            await client.send(frame(auth(token)) + frame(b"\x03\xe8", CLOSE))
+            client.writer.write_eof()
+            await far.ended.wait()
+            client.writer.close()
+            far.writer.close()
+    finally:
+        upstream.script = None
+
+
+async def limited(gateway: Gateway, world: World, _upstream: Upstream, number: int) -> None:
+    """Requests past a limit by network, and past one by user."""
+    line = bearer(world.token(world.agent))
+    for path in ("by-network", "by-user"):
+        answer = await ask(gateway, get(f"/{path}/{number}", line))
+        assert (answer.status == 429) is (number > 0)
+
+
+async def unreached(gateway: Gateway, world: World, _upstream: Upstream, number: int) -> None:
+    """Requests for upstreams that are away: one that is waited for, and one that is not."""
+    line = bearer(world.token(world.agent))
+    for path in ("away", "awaited"):
+        assert (await ask(gateway, get(f"/{path}/{number}", line))).status == 502
+
+
+async def malformed(gateway: Gateway, world: World, upstream: Upstream, number: int) -> None:
+    """Upstreams whose answers break off, or are none."""
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx" if number % 2 else b"none\r\n")
+        writer.close()
+
+    upstream.script = script
+    try:
+        async with Client(gateway.address) as client:
+            await client.send(get(f"/api/{number}", bearer(world.token(world.agent))))
+            await client.reader.readuntil(b"\r\n\r\n")
+    finally:
+        upstream.script = None
+
+
 async def leavers(gateway: Gateway, world: World, _upstream: Upstream, _number: int) -> None:
     """Clients that go in the middle."""
     head = get("/api/x", bearer(world.token(world.agent)))
@@ -112,11 +161,41 @@ def ours(found: list[object]) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("traffic", [known, bodies, refused, hosted, sockets, leavers])
+ROUTES = """
+upstreams:
+  away: {url: "http://127.0.0.1:1"}
+  awaited: {url: "http://127.0.0.1:1", wait_seconds: 0.1}
+limits:
+  by-network: {key: network, rate: 1/h}
+  by-user: {key: user, rate: 1/h}
+routes:
+  - {name: by-network, match: {path: /by-network/*}, auth: required, limits: [by-network]}
+  - {name: by-user, match: {path: /by-user/*}, auth: required, limits: [by-user]}
+  - {name: away, match: {path: /away/*}, auth: required, upstream: away}
+  - {name: awaited, match: {path: /awaited/*}, auth: required, upstream: awaited}
+  - {name: socket, match: {path: /ws}, auth: required, tickets: true, socket_auth: message}
+  - {name: rest, match: {path: /*}, auth: required}
+"""
+
+
+@pytest.mark.parametrize(
+    "traffic",
+    [
+        *(known, bodies, refused, hosted, sockets, leavers),
+        *(first_messages, limited, unreached, malformed),
+    ],
+)
 async def test_what_has_ended_leaves_nothing_to_the_collector(
-    traffic: Traffic, world: World, start: Start, upstream: Upstream, found: Callable[[], list[object]]
+    traffic: Traffic,
+    world: World,
+    start: Start,
+    upstream: Upstream,
+    found: Callable[[], list[object]],
+    tmp_path: Path,
 ) -> None:
-    gateway = await start(world.url)
+    routes = tmp_path / "routes.yaml"
+    routes.write_text(ROUTES)
+    gateway = await start(world.url, routes=routes)
     await traffic(gateway, world, upstream, 0)
     await asyncio.sleep(0.1)
     gc.collect()
