@@ -11,6 +11,7 @@ Laws:
 from __future__ import annotations
 
 import ssl
+import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,15 +138,30 @@ class UpstreamTlsTerms:
         return tuple(path for path in (self.authorities, self.certificate, self.key) if path is not None)
 
 
-class _ResumingContext(ssl.SSLContext):
-    """Client context that offers the last session of a server name, on whatever event loop."""
+class _Last:
+    """Last connections of one context.
 
-    last: dict[str | None, ssl.SSLObject]
-    """The last connection to each server name: TLS 1.3 gives its tickets some time after the handshake."""
+    Attributes:
+        by_name: The last connection to each server name: TLS 1.3 gives its tickets some time after the handshake.
+    """
+
+    def __init__(self) -> None:
+        self.by_name: dict[str | None, ssl.SSLObject] = {}
+
+
+class _ResumingContext(ssl.SSLContext):
+    """Client context that offers the last session of a server name, on whatever event loop.
+
+    Each connection refers to the context. A context that referred to them would be a cycle that no collection finds,
+    since CPython's collector does not look into connections: it would stay in memory when its files have changed.
+    """
+
+    last: weakref.ref[_Last]
 
     def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
         """Make the object of a new connection, as the event loop asks for it."""
-        last = self.last.get(named.get("server_hostname"))
+        every = self.last()
+        last = None if every is None else every.by_name.get(named.get("server_hostname"))
         if last is not None and named.get("session") is None:
             named["session"] = last.session
         return super().wrap_bio(*arguments, **named)
@@ -183,7 +199,7 @@ class UpstreamTls:
         self.handshakes += 1
         self.resumed += bool(secured.session_reused)
         if secured.context is self.context:
-            self.context.last[secured.server_hostname] = secured
+            self._last.by_name[secured.server_hostname] = secured
 
     def look(self) -> bool:
         """Make the context anew if a file has changed; return whether it was made.
@@ -195,7 +211,9 @@ class UpstreamTls:
 
     def _make(self) -> None:
         terms = self._terms
-        self.context = _client_context(terms)
+        last = _Last()
+        self.context = _client_context(terms, last)
+        self._last = last
         self.expires: dict[str, float] = {}
         if terms.certificate is not None:
             with suppress(FileUnusable):  # it is in use, so it can be read by whom it concerns
@@ -244,9 +262,9 @@ def load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
     context.load_cert_chain(certificate, key, password=lambda: b"")  # asked for on the terminal otherwise
 
 
-def _client_context(terms: UpstreamTlsTerms) -> _ResumingContext:
+def _client_context(terms: UpstreamTlsTerms, last: _Last) -> _ResumingContext:
     context = _ResumingContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.last = {}
+    context.last = weakref.ref(last)
     context.minimum_version = VERSIONS[terms.min_version]
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(["http/1.1"])

@@ -11,6 +11,7 @@ Laws:
 from __future__ import annotations
 
 import ssl
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -137,8 +138,13 @@ class ServerTls:
             for name in certificate.names:
                 names.setdefault(name, context)
 
+        # By a weak reference: contexts that referred to each other by this function would be a cycle. One that a long
+        # collection has exempted would stay in memory when its files have changed.
+        entry = weakref.ref(self)
+
         def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-            chosen = _named(names, name)
+            server = entry()
+            chosen = None if server is None else _named(server._names, name)  # noqa: SLF001 -- the server that makes it
             if chosen is not None:
                 connection.context = chosen
 
