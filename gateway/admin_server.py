@@ -5,12 +5,14 @@ Laws:
 
 - The client's right to ask is checked before the path is looked up (:mod:`gateway.admin_access`).
 - A request body is at most ``MOST_BODY`` bytes; a larger one is 413.
-- A client has ``ClientLimits`` as a public one has; no setting changes them, for probes and scrapes are few.
+- A client has ``ClientLimits`` as a public one has; no setting changes them, for probes and scrapes are few. Where the
+  process may open few files, fewer connections are taken.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -24,6 +26,7 @@ from gateway.proxy.clock import http_date
 from gateway.proxy.places import whole
 from gateway.proxy.refusals import refuse
 from gateway.proxy.target import parse_target
+from gateway.wire.descriptors import RESERVE, descriptor_limit
 from gateway.wire.drive import offload
 from gateway.wire.farewell import END_SECONDS
 from gateway.wire.inbound import ClientGone
@@ -61,6 +64,8 @@ LIMITS: Final = ClientLimits(
     write_seconds=30.0,
 )
 """A scraper that asks every minute keeps its connection."""
+_SHARE: Final = 64
+"""The part of the process's descriptors that connections may take, beyond half of the reserve: one in so many."""
 
 log = structlog.get_logger()
 
@@ -124,7 +129,8 @@ class AdminServer:
         self._adopting: set[asyncio.Task[object]] = set()
         self._is_closed = False
         self.address = ("", 0)
-        self.listener = Listener(self._serve, LIMITS, deadlines, write_batch, exempt=lambda _: False)
+        limits = fitted(descriptor_limit())
+        self.listener = Listener(self._serve, limits, deadlines, write_batch, exempt=lambda _: False)
 
     async def open(self, listen: str, tls: ssl.SSLContext | None = None) -> None:
         """Listen on ``host:port``, the value of GATEWAY_ADMIN_LISTEN; by TLS with a context.
@@ -213,6 +219,18 @@ class AdminServer:
         if self._access is not None:
             self._access.refused(fault, inbound.head, inbound.connection.peer)
         return Page(fault.body(), JSON, fault.status, dict(fault.headers))
+
+
+def fitted(descriptors: int | None) -> ClientLimits:
+    """Return the limits of a process with so many descriptors at most; None for no bound.
+
+    Where they are few, connections get half of the reserve, and refused ones that linger a quarter: the rest is for the
+    database, or for what the parent of workers asks them by.
+    """
+    if descriptors is None:
+        return LIMITS
+    connections = min(LIMITS.connections, max(RESERVE // 2, descriptors // _SHARE))
+    return replace(LIMITS, connections=connections, refused=min(LIMITS.refused, connections // 2))
 
 
 async def _answered(answer: Callable[[Asked], Awaitable[Page]], asked: Asked) -> Page:

@@ -2,7 +2,8 @@
 
 Laws:
 
-- A worker that has answered nothing for ``silence_seconds`` is killed and replaced, as one that died is.
+- A worker that has answered nothing for ``silence_seconds`` is killed and replaced, as one that died is. One that could
+  not be asked, as this process has no descriptor left, is not silent: no other one could be started either.
 - A worker that cannot be started is tried again; the others serve meanwhile.
 - Once it is to stop, the worker has its time to drain and ``GRACE_SECONDS`` more, whatever state it is in. Nothing is
   started any more.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -103,7 +105,7 @@ class Supervisor:
                     return await self._end(process, ended, stopping)
                 if not ended.done():
                     log.error("worker_silent", worker=self.number, seconds=self.silence_seconds)
-                    process.kill()
+                    _send(process, signal.SIGKILL)
                     await ended
                 self.metrics.died.inc()
                 self.gone()
@@ -129,20 +131,25 @@ class Supervisor:
         """Pass the signal on, wait, and kill what has not ended by then."""
         asked = stopping.signal
         seconds = self.drain_seconds(asked) + GRACE_SECONDS
-        if process.returncode is None:
-            process.send_signal(asked)
+        _send(process, asked)
         await _first(seconds, asyncio.shield(ended), stopping.hurried.wait())
         if not ended.done() and stopping.hurried.is_set():
-            process.send_signal(stopping.signal)
+            _send(process, stopping.signal)
             await _first(GRACE_SECONDS, asyncio.shield(ended))
         if not ended.done():
             log.error("worker_killed", worker=self.number, reason="it did not stop in time", seconds=seconds)
-            process.kill()
+            _send(process, signal.SIGKILL)
             await ended
             return _KILLED
         code = ended.result()
         # It was asked before it could listen.
         return 0 if -code in (signal.SIGTERM, signal.SIGINT) else abs(code)
+
+
+def _send(process: Process, number: signal.Signals) -> None:
+    """Send a signal, unless the process has ended: the event loop may know that before whoever awaits the end does."""
+    with suppress(ProcessLookupError):
+        process.send_signal(number)
 
 
 async def _first(seconds: float, *awaitables: Awaitable[object]) -> None:

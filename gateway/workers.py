@@ -45,6 +45,7 @@ from gateway.status.report import explained, together
 from gateway.supervisor import Stopping, Supervisor, first_true
 from gateway.wire.asking import ask
 from gateway.wire.deadlines import Deadlines
+from gateway.wire.descriptors import NO_ROOM
 from gateway.wire.messages import ProtocolError
 from gateway.wire.write_buffer import WriteBatch
 from gateway.worker_channel import ParentEnd
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
 ASKING_SECONDS: Final = 5
 _STARTING_POLL_SECONDS: Final = 0.2
 _AWAY: Final = (503, b'{"ready":false,"checks":{"worker":"does not answer"}}')
+_UNASKED: Final = (503, b'{"ready":false,"checks":{"worker":"cannot be asked: too many open files"}}')
+"""Answer in place of a worker's where this process has no descriptor left to ask by: its own want."""
 
 log = structlog.get_logger()
 
@@ -211,8 +214,8 @@ class Workers:
             if channel is None:
                 raise ConnectionRefusedError
             found = await ask(channel.connect(), path, document, seconds=seconds)
-        except (OSError, ProtocolError):
-            return _AWAY
+        except (OSError, ProtocolError) as error:
+            return _UNASKED if isinstance(error, OSError) and error.errno in NO_ROOM else _AWAY
         self._supervisors[number].serving = True  # an answer to anybody is a sign of life
         return found
 
@@ -255,9 +258,9 @@ class Workers:
         return Page(body, status=status)
 
     async def _lives(self, number: int, seconds: float) -> bool:
-        """Return whether a worker gives a sign of life in `seconds`."""
-        status, _ = await self._ask(number, "/livez", seconds=seconds)
-        return status == 200  # noqa: PLR2004 -- HTTP's
+        """Return whether a worker gives a sign of life in `seconds`, or could not be asked for one."""
+        answer = await self._ask(number, "/livez", seconds=seconds)
+        return answer is _UNASKED or answer[0] == 200  # noqa: PLR2004 -- HTTP's
 
     async def _page(self, number: int) -> str | None:
         """Return the metrics page of a worker; None if it does not answer, or its process has ended meanwhile."""

@@ -6,7 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+import pytest
+
 from authcore.errors import Reason
+from gateway.admin_server import LIMITS, fitted
+from gateway.wire.descriptors import RESERVE
 from tests.support.admin import admin, count, metrics
 from tests.support.calls import ask, bearer, get, post, whatomate_token
 from tests.support.databases import execute
@@ -226,3 +230,19 @@ async def test_a_document_that_is_too_large_is_refused_before_it_is_read(start: 
         await client.send(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 17)
         assert (await client.response()).status == 413
     assert (await admin(gateway, "/livez")).status == 200
+
+
+@pytest.mark.parametrize("descriptors", [256, 1024, 2048])
+def test_connections_to_the_admin_listener_leave_descriptors_for_the_rest_where_these_are_few(
+    descriptors: int,
+) -> None:
+    limits = fitted(descriptors)
+    assert limits.connections >= 16
+    assert limits.connections + limits.refused < RESERVE
+
+
+@pytest.mark.parametrize("descriptors", [65_536, 1 << 20, None])
+def test_connections_to_the_admin_listener_are_as_many_as_ever_where_descriptors_suffice(
+    descriptors: int | None,
+) -> None:
+    assert fitted(descriptors) == LIMITS

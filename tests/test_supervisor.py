@@ -6,6 +6,8 @@ import asyncio
 import signal
 import sys
 
+import uvloop
+
 from gateway.metrics import ParentMetrics
 from gateway.supervisor import Stopping, Supervisor
 from tests.support.peers import PATIENCE
@@ -46,6 +48,34 @@ async def test_a_worker_that_cannot_be_started_is_tried_again() -> None:
         assert await keeping == 0
     assert one.process is not None
     assert one.process.returncode == -signal.SIGTERM
+
+
+def test_a_worker_that_ends_as_its_silence_is_over_is_replaced_and_ends_nobody_else() -> None:
+    """uvloop knows that a process has ended a moment before whoever awaits its end does."""
+    stopping, start = Stopping(), Starter(failures=0)
+
+    async def keep() -> int:
+        one = supervisor(start)
+        ends = 0
+
+        async def answers(_: float) -> bool:
+            nonlocal ends
+            if ends == 2:
+                stopping.hear(signal.SIGTERM)
+                return True
+            ends += 1
+            one.serving = True
+            if one.process is not None:
+                one.process.kill()
+                while one.process.returncode is None:
+                    await asyncio.sleep(0)
+            return False
+
+        one.answers, one.silence_seconds = answers, 1e-9
+        async with asyncio.timeout(PATIENCE):
+            return await one.keep(stopping)
+
+    assert uvloop.run(keep()) == 0
 
 
 async def test_nothing_is_started_once_the_end_has_begun() -> None:

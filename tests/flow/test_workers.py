@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 from contextlib import contextmanager, nullcontext
@@ -96,6 +97,25 @@ async def test_a_worker_that_dies_is_replaced(upstream: Upstream) -> None:
         _, page = await ask_admin(admin, "/metrics")
         assert "\ngateway_worker_deaths_total 1.0\n" in page
         assert "\ngateway_workers_answering 2.0\n" in page
+
+
+async def test_workers_live_on_while_their_parent_has_no_descriptor_left_to_ask_them_by(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    async with serving(upstream, "--workers", "2", log=log, GATEWAY_TIMEOUT_WORKER_SECONDS="1") as running:
+        process, address, admin = running
+        await all_listening(admin, 2)
+        workers = children(process.pid)
+        most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (1, most[1]))
+        await asyncio.sleep(3)  # as long as three silences
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, most)
+        await all_listening(admin, 2)
+        assert children(process.pid) == workers
+        assert "worker_silent" not in log.read_text()
+        async with Client(address) as client:
+            assert (await client.exchange(GET)).status == 200
 
 
 async def test_workers_do_not_outlive_their_parent(upstream: Upstream) -> None:
