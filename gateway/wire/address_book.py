@@ -117,11 +117,11 @@ class AddressBook:
         try:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for lookup in done:
-                    refusal = lookup.exception()
+                refusals = {lookup: lookup.exception() for lookup in done}
+                for lookup, refusal in refusals.items():
                     if refusal is None:
                         place = lookups[lookup]
-                        if not place.known:
+                        if not place.known and place in self._places:
                             self._moved(place, lookup.result())
                         return
         finally:

@@ -73,7 +73,7 @@ class EndpointDialler(AddressBook):
             OSError: no endpoint can be reached, or none is known. An endpoint that was reached and whose handshake
                 failed says more than those that were not reached.
         """
-        if not self.every():
+        while not self.every():  # what was found may be of a name that is not the upstream's any more
             await self.found()
         waiting = self._in_turn(to)
         refusal: OSError = ConnectionRefusedError("no endpoint")

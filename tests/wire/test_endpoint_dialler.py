@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from gateway.assembly.names import NameEvents
 from gateway.traffic.watch import Watch, WatchPolicy
 from gateway.wire.deadlines import Deadlines
+from gateway.wire.dns_client import Answer
 from gateway.wire.endpoint import Authority
 from gateway.wire.endpoint_dialler import EndpointDialler
 from gateway.wire.known_heads import KnownHeads
+from gateway.wire.resolver import Resolver, ResolverLimits
 from gateway.wire.tls import UpstreamTls, UpstreamTlsTerms
 from gateway.wire.upstream import UpstreamConnection
 from gateway.wire.write_buffer import WriteBatch
@@ -206,6 +209,27 @@ async def test_dials_that_fail_at_once_are_one_failure() -> None:
         await stage.up(B)
         stage.now = 1.1  # one failure is forgiven after a second
         assert sorted([await stage.reached(), await stage.reached()]) == [A, B]
+
+
+async def test_a_dial_that_waits_for_a_name_goes_on_when_the_upstream_is_led_to_another_one() -> None:
+    answers: dict[str, asyncio.Future[Answer]] = {}
+
+    async def look_up(name: str) -> Answer:
+        return await answers.setdefault(name, asyncio.get_running_loop().create_future())
+
+    async with Stage(A) as stage:
+        resolver = Resolver(look_up, ResolverLimits(), NameEvents())
+        stage.lead_to(EndpointDialler([Authority("old.test", stage.port)], resolver))
+        stage.endpoints.follow()
+        dialling = asyncio.ensure_future(stage.reached())
+        await asyncio.sleep(0)
+        stage.endpoints.lead_to([Authority("new.test", stage.port)])
+        await asyncio.sleep(0)
+        answers["old.test"].set_result(Answer((B,), 60))
+        await asyncio.sleep(0.01)
+        answers["new.test"].set_result(Answer((A,), 60))
+        assert await dialling == A
+        resolver.close()
 
 
 async def test_an_address_that_hangs_in_its_handshake_leaves_time_for_the_next() -> None:
