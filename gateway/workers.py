@@ -262,17 +262,22 @@ class Workers:
         answer = await self._ask(number, "/livez", seconds=seconds)
         return answer is _UNASKED or answer[0] == 200  # noqa: PLR2004 -- HTTP's
 
-    async def _page(self, number: int) -> str | None:
-        """Return the metrics page of a worker; None if it does not answer, or its process has ended meanwhile."""
-        process = self._supervisors[number].process
-        status, body = await self._ask(number, "/metrics")
-        is_there = process is not None and process.returncode is None
-        is_same = process is self._supervisors[number].process
-        return body.decode() if status == 200 and is_there and is_same else None  # noqa: PLR2004 -- HTTP's
-
     async def _pages(self) -> dict[int, str]:
-        pages = await asyncio.gather(*(self._page(number) for number in range(self._number)))
-        found = {number: page for number, page in enumerate(pages) if page is not None}
+        """Return the metrics pages of the workers that answer, but for those whose processes have ended meanwhile.
+
+        They are looked at when all have answered, or were silent for long: a page that is counted after its process is
+        counted as gone would count twice.
+        """
+        before = [supervisor.process for supervisor in self._supervisors]
+        answers = await self._ask_all("/metrics")
+        found = {
+            number: body.decode()
+            for number, ((status, body), process) in enumerate(zip(answers, before, strict=True))
+            if status == 200  # noqa: PLR2004 -- HTTP's
+            and process is not None
+            and process is self._supervisors[number].process
+            and process.returncode is None
+        }
         self._answering = len(found)
         return found
 

@@ -215,6 +215,31 @@ async def test_the_metric_of_readiness_is_zero_while_a_worker_hangs(upstream: Up
         assert "\ngateway_ready 0.0\n" in page
 
 
+async def test_a_worker_that_dies_while_another_one_keeps_the_page_waiting_counts_once(
+    upstream: Upstream,
+) -> None:
+    async with serving(upstream, "--workers", "2") as (process, address, admin):
+        await all_listening(admin, 2)
+        for _ in range(60):
+            async with Client(address) as client:
+                assert (await client.exchange(GET)).status == 200
+        asked = total(await ask_admin(admin, "/metrics"))
+        first, second = sorted(children(process.pid))
+        with stopped(second):
+            page = asyncio.ensure_future(ask_admin(admin, "/metrics"))
+            await asyncio.sleep(0.5)  # the first worker has answered by now
+            os.kill(first, signal.SIGKILL)
+            assert asked >= 60
+            assert total(await page) == asked
+
+
+def total(answer: tuple[int, str]) -> float:
+    """The requests on a metrics page."""
+    families = text_string_to_metric_families(answer[1])
+    samples = [sample for family in families for sample in family.samples]
+    return sum(sample.value for sample in samples if sample.name == "gateway_requests_total")
+
+
 async def test_one_token_and_one_list_of_hosts_stand_before_all_of_them(upstream: Upstream) -> None:
     token = "an-admin-token-of-the-tests"
     request = "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{}\r\n"
