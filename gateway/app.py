@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
@@ -260,7 +259,7 @@ class Gateway:
         begin_background(tasks, self._settings, self._domain, self._sockets, self._processes)
 
     async def _write_last_used(self) -> None:
-        await self._domain.identity.last_used.flush(time.time())
+        await self._domain.identity.last_used.flush(self._domain.clock.now())
 
     @property
     def loads(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -46,11 +45,10 @@ def invitations() -> None:
 )
 def create(organization: str, role: str | None, email: str | None, expires_at: datetime | None) -> None:
     """Create an invitation and print it, this once."""
-    now = time.time()
-    if expires_at is not None and expires_at.timestamp() <= now:
-        raise click.UsageError("--expires-at is in the past")
 
-    async def work(inviting: Invitations, services: Opened) -> tuple[InvitationRow, str]:
+    async def work(inviting: Invitations, services: Opened, now: float) -> tuple[InvitationRow, str]:
+        if expires_at is not None and expires_at.timestamp() <= now:
+            raise click.UsageError("--expires-at is in the past")
         store, where = services.store, await id_of(organization, services.users.organization)
         role_id = None if role is None else await store.role_id(where, role)
         if role is not None and role_id is None and await store.organization_exists(where):
@@ -87,9 +85,9 @@ def create(organization: str, role: str | None, email: str | None, expires_at: d
 def list_open(organization: str) -> Sequence[Row]:
     """List the invitations that may still be used, newest first."""
 
-    async def work(inviting: Invitations, services: Opened) -> Sequence[InvitationRow]:
+    async def work(inviting: Invitations, services: Opened, now: float) -> Sequence[InvitationRow]:
         where = await id_of(organization, services.users.organization)
-        return await inviting.open_ones(where, time.time())
+        return await inviting.open_ones(where, now)
 
     return [
         {"id": row.id, "expires_at": row.expires_at, "role_id": row.role_id, "email": row.email}
@@ -103,19 +101,19 @@ def list_open(organization: str) -> Sequence[Row]:
 def revoke(invitation_id: UUID, organization: str) -> None:
     """Take the invitation ID back."""
 
-    async def work(inviting: Invitations, services: Opened) -> None:
+    async def work(inviting: Invitations, services: Opened, now: float) -> None:
         where = await id_of(organization, services.users.organization)
-        await inviting.revoke(where, invitation_id, time.time())
+        await inviting.revoke(where, invitation_id, now)
         await services.trail.record(Event.REVOKE_INVITATION, target=invitation_id, organization_id=where)
 
     _invite(work)
     note(f"invitation {invitation_id} is revoked")
 
 
-def _invite(work: Callable[[Invitations, Opened], Awaitable[T]]) -> T:
-    async def run(services: Opened, _: float) -> T:
+def _invite(work: Callable[[Invitations, Opened, float], Awaitable[T]]) -> T:
+    async def run(services: Opened, now: float) -> T:
         settings = services.settings
         inviting = Invitations(services.store, tokens_of(settings), seconds=settings.invitation.seconds)
-        return await work(inviting, services)
+        return await work(inviting, services, now)
 
     return run_with(run, DATABASE | SECRET)

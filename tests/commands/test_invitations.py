@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.support.commands import SECRET, Run, refused
@@ -56,3 +58,13 @@ def test_inviting_asks_for_the_secret_that_signs(on: Run, organization: str) -> 
     result = on("invitations", "create", "--organization", organization)
     assert result.exit_code == 2
     assert "GATEWAY_JWT_SECRET" in result.stderr
+
+
+def test_an_invitation_ends_by_the_databases_clock_and_not_by_this_machines(
+    on: Run, organization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true, where = time.time, ("--organization", organization)
+    monkeypatch.setattr(time, "time", lambda: true() - 30 * 86_400)
+    assert on("invitations", "create", *where, **WITH_SECRET).exit_code == 0
+    monkeypatch.undo()
+    assert len(on("invitations", "list", *where, **WITH_SECRET).stdout.splitlines()) == 1

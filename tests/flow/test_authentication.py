@@ -12,6 +12,7 @@ import pytest
 
 from tests.observe.scraping import scraped, value
 from tests.support.calls import ask, bearer, get, is_refusal, post, whatomate_token
+from tests.support.peers import PATIENCE
 from tests.support.processes import eventually
 from tests.support.worlds import PASSWORD
 
@@ -279,3 +280,18 @@ async def test_a_proved_key_is_not_proved_again_when_its_verdict_is_read_anew(
         assert (await ask(gate, get(PATH, key(world.api_key)))).status == 200
         await asyncio.sleep(0.03)
     assert len(proofs) == 1
+
+
+async def test_the_last_use_of_a_key_is_told_by_the_databases_clock_and_not_by_this_machines(
+    world: World, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A use that is written ahead of its time would hide all that come until then."""
+    true = time.time
+    monkeypatch.setattr(time, "time", lambda: true() + 86_400)
+    gateway = await start(world.url, keys={"used_interval_seconds": 0.05})
+    assert (await ask(gateway, get(PATH, key(world.api_key)))).status == 200
+    used = "SELECT last_used_at <= now() AS is_past FROM api_keys WHERE id = $1 AND last_used_at IS NOT NULL"
+    async with asyncio.timeout(PATIENCE):
+        while not (rows := await world.sql(used, world.api_key_id)):
+            await asyncio.sleep(0.05)
+    assert rows[0]["is_past"]
