@@ -6,7 +6,7 @@ Law: a task that fails is logged and runs again at its next time; it does not af
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -15,7 +15,7 @@ from authcore.store.circuit import ended
 from authcore.store.failures import classify
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     Work = Callable[[], Awaitable[object] | None]
 
@@ -26,17 +26,20 @@ class BackgroundTasks:
     """Background tasks of a gateway."""
 
     def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def every(self, seconds: float, name: str, work: Work) -> None:
         """Run `work` every `seconds`, for the first time after `seconds`."""
-        self._tasks.append(
-            asyncio.get_running_loop().create_task(self._repeat(seconds, name, work), name=name)
-        )
+        self._begin(self._repeat(seconds, name, work), name)
 
     def once(self, name: str, work: Work) -> None:
         """Run `work` once, now, in the background."""
-        self._tasks.append(asyncio.get_running_loop().create_task(attempt(name, work), name=name))
+        self._begin(attempt(name, work), name)
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _repeat(self, seconds: float, name: str, work: Work) -> None:
         while True:
@@ -45,8 +48,7 @@ class BackgroundTasks:
 
     async def stop(self) -> None:
         """Cancel every task, including one inside a library that swallows a cancellation."""
-        tasks, self._tasks = self._tasks, []
-        await asyncio.gather(*(ended(task) for task in tasks))
+        await asyncio.gather(*(ended(task) for task in [*self._tasks]))
 
 
 async def attempt(name: str, work: Work) -> None:
