@@ -36,12 +36,16 @@ CLOSE_SECONDS: Final = 2.0
 
 
 class _Job:
-    """A call, when it was submitted by ``time.monotonic``, and where its result goes."""
+    """A call, when it was submitted by ``time.monotonic``, and where its result goes.
+
+    The call holds a password, and is dropped when the job is done: asyncio and concurrent.futures chain their futures
+    by a cycle, which holds the job until a collection, and for good if one has exempted it.
+    """
 
     __slots__ = ("call", "future", "submitted")
 
     def __init__(self, call: Callable[[], Any]) -> None:
-        self.call = call
+        self.call: Callable[[], Any] | None = call
         self.submitted = time.monotonic()
         self.future: Future[Any] = Future()
 
@@ -133,8 +137,9 @@ class BcryptPool:
             del job, taken
 
     def _run(self, lane: Lane, job: _Job) -> None:
+        call, job.call = job.call, None
         try:
-            result = job.call()
+            result = None if call is None else call()
         except BaseException as error:  # noqa: BLE001 -- the caller's, whatever it is
             self._free(lane)
             job.future.set_exception(error)
@@ -149,6 +154,7 @@ class BcryptPool:
             self._changed.notify()
 
     def _done(self, lane: Lane, job: _Job, _future: object) -> None:
+        job.call = None
         with self._changed:
             self.pending -= 1
             self._jobs.discard(lane, job)  # whose caller has gone while it waited

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import bcrypt
@@ -34,6 +36,36 @@ async def test_a_hash_is_as_go_writes_it_and_verifies(passwords: Passwords) -> N
     assert await passwords.verify("correct horse", stored)
     assert not await passwords.verify("correct horsf", stored)
     assert await passwords.hash("correct horse") != stored
+
+
+@pytest.mark.parametrize("is_waited_for", [True, False])
+async def test_what_a_job_was_given_is_gone_when_it_is_done_or_nobody_waits_for_it(
+    is_waited_for: bool,
+) -> None:
+    """A collection may exempt what is left of the job, and never find it again: it must hold no password."""
+
+    class Secret:
+        pass
+
+    pool, secret = BcryptPool(workers=1, queue=2), Secret()
+    given, free = weakref.ref(secret), threading.Event()
+    gc.disable()
+    try:
+        blocking = asyncio.ensure_future(pool.run(free.wait))
+        job = asyncio.ensure_future(pool.run(id, secret))
+        del secret
+        await asyncio.sleep(0)
+        if not is_waited_for:
+            job.cancel()
+        free.set()
+        await asyncio.wait((blocking, job))
+        del blocking, job
+        while pool.pending:
+            await asyncio.sleep(0.001)
+        assert given() is None
+    finally:
+        gc.enable()
+        pool.close()
 
 
 async def test_a_hash_written_by_go_verifies(passwords: Passwords) -> None:
