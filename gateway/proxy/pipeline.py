@@ -130,6 +130,8 @@ class Pipeline:
                 self._metrics.refused(CLIENT_CLOSED, gone.reason)
         except Exception as error:  # noqa: BLE001 -- any exception denies
             self._rescue(exchange, error)
+            # A fault of the wire is held by its request, and its traceback refers to frames that hold the request.
+            error.__traceback__ = None
         finally:
             self.in_flight -= 1
             if exchange.hold is not None:
