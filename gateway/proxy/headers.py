@@ -84,7 +84,9 @@ _TREATMENTS: Final = 32
 EVERYTHING_SENT: Final[frozenset[str]] = frozenset()
 """No identity header is withheld."""
 
-_NEVER_NAMED: Final = frozenset({b"host", b"expect"})
+_NEVER_NAMED: Final = frozenset({b"host", b"expect", b"x-organization-id"}) | CREDENTIALS
+"""Names that a Connection field takes nothing away by: what routes the request, what its body waits for, and what its
+caller was judged by. An upstream that reads the credential or the organization again must find the same ones."""
 
 
 class HeaderPolicy:
@@ -166,7 +168,6 @@ class HeaderPolicy:
     ) -> bytes:
         """Return the same, line by line."""
         rid = self.cookies and not ours and b"cookie" in head.first
-        # A Connection field takes away neither what routes the request nor what its body waits for.
         named = connection_tokens(head) - _NEVER_NAMED
         if strip:
             named |= CREDENTIALS

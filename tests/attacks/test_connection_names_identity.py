@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.calls import ask, bearer, get, is_refusal, request
+from tests.support.route_files import by_route_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.peers import Client, Upstream
     from tests.support.worlds import Start, World
 
@@ -84,12 +87,60 @@ async def test_naming_host_or_length_changes_nothing(client: Client, upstream: U
     assert (told.one("Host"), told.one("Content-Length"), told.body) == ("gateway.test", "4", b"four")
 
 
-async def test_a_named_credential_still_counts_here(world: World, start: Start, upstream: Upstream) -> None:
-    """Dropped for the next hop as the client asks; and the identity stays that of who proved it."""
+JUDGED_BY = (
+    "Connection: {name}",
+    "Connection: keep-alive,{name}",
+    "CONNECTION: close, ,{name}",
+    "Connection: close\r\nConnection: {name}",
+)
+
+
+@pytest.mark.parametrize("connection", JUDGED_BY)
+@pytest.mark.parametrize("name", ["X-Organization-ID", "x-organization-id"])
+async def test_a_named_organization_is_the_upstreams_too(
+    world: World, start: Start, upstream: Upstream, connection: str, name: str
+) -> None:
+    """Else the caller is judged by the rights of one organization, and Whatomate acts in the token's own."""
+    gate = await start(world.url, preset="whatomate")
+    token = bearer(world.token(world.both))  # an agent at home, and a manager there
+    is_refusal(await ask(gate, get("/api/campaigns", token)), 403)
+    for count in range(2):  # the second time, by heads that were learnt
+        lines = (
+            token,
+            f"X-Organization-ID: {world.other}",
+            connection.format(name=name),
+            f"X-Count: {count}",
+        )
+        assert (await ask(gate, get("/api/campaigns", *lines))).status == 200
+        told = upstream.requests[-1]
+        assert told.one("X-Organization-ID") == told.one("X-Org-ID") == str(world.other)
+
+
+@pytest.mark.parametrize("connection", JUDGED_BY)
+async def test_a_named_credential_is_the_upstreams_too(
+    world: World, start: Start, upstream: Upstream, connection: str
+) -> None:
+    """Else a second credential takes its place there: a token beside the key, or a cookie beside the token."""
     gate = await start(world.url)
-    lines = ("Connection: authorization, x-api-key", bearer(world.token(world.agent)))
-    assert (await ask(gate, get("/api/x", *lines))).status == 200
-    assert upstream.requests[0].one("X-User-ID") == str(world.agent)
-    bad = ("Connection: x-api-key", "X-API-Key: bad", bearer(world.token(world.agent)))
+    token, key = bearer(world.token(world.agent)), f"X-API-Key: {world.api_key}"
+    assert (await ask(gate, get("/api/x", token, key, connection.format(name="x-api-key")))).status == 200
+    told = upstream.requests[-1]
+    assert (told.one("X-User-ID"), told.one("X-API-Key")) == (str(world.admin), world.api_key)
+    named = connection.format(name="Authorization")
+    assert (await ask(gate, get("/api/x", token, "Cookie: whm_access=other", named))).status == 200
+    told = upstream.requests[-1]
+    assert f"Authorization: {told.one('Authorization')}" == token
+    bad = (connection.format(name="x-api-key"), "X-API-Key: bad", token)
     is_refusal(await ask(gate, get("/api/x", *bad)), 401, "Invalid API key")
-    assert len(upstream.requests) == 1
+
+
+async def test_a_route_that_strips_the_credential_sends_none_that_is_named(
+    world: World, start: Start, upstream: Upstream, tmp_path: Path
+) -> None:
+    text = "routes: [{name: api, match: {path: /api/*}, auth: required, credential: strip}]"
+    gate = await by_route_file(start, tmp_path)(text, world.url)
+    for lines in ((bearer(world.token(world.agent)),), (f"X-API-Key: {world.api_key}",)):
+        named = "Connection: authorization, x-api-key"
+        assert (await ask(gate, get("/api/x", named, *lines))).status == 200
+        told = upstream.requests[-1]
+        assert (told.one("Authorization"), told.one("X-API-Key")) == (None, None)
