@@ -13,6 +13,13 @@ local function is_identity(name)
     return folded:find("^x%-user%-") or folded:find("^x%-org%-") or folded:find("^x%-auth%-") or folded:find("^x%-identity")
 end
 
+-- Whether frameworks serve another path or method under a name, in whatever spelling, than the one decided on.
+local function is_override(name)
+    local folded = name:lower():gsub("[^a-z0-9]", "-")
+    return folded:find("^x%-http%-method") or folded == "x-method-override" or folded:find("^x%-original%-")
+        or folded:find("^x%-rewrite%-") or folded:find("^x%-envoy%-") or folded == "x-forwarded-prefix"
+end
+
 local function refuse(txn, status, answer)
     local reply = txn:reply({ status = status })
     for _, name in ipairs(RELAYED) do
@@ -48,7 +55,7 @@ core.register_action("decide", { "http-req" }, function(txn, url)
         return refuse(txn, answer.status, answer)
     end
     for name in pairs(sent) do
-        if is_identity(name) then
+        if is_identity(name) or is_override(name) then
             txn.http:req_del_header(name)
         end
     end

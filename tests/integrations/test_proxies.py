@@ -54,6 +54,11 @@ NAMED = (
 )
 ORDINARY = ("X-Organization-ID", "X-User", "X-Usernames", "X-Organization", "X-Authority", "X-API-Key")
 """Of no family."""
+OVERRIDES = (
+    *("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"),
+    *("X-Original-URL", "X-Original-URI", "X-Rewrite-URL", "X-Envoy-Original-Path", "X-Forwarded-Prefix"),
+)
+"""Names under which frameworks take another path or method than the request line's."""
 
 
 @cache
@@ -252,6 +257,61 @@ async def test_the_client_cannot_describe_another_request(
         named = "Connection: X-Original-URI, X-Original-Method, X-Forwarded-Uri, X-Forwarded-Method, Authorization"
         assert (await ask(address, get("/api/x", named))).status in {400, 401, 403}
         assert b" /api/" not in upstream.seen
+
+
+@PROXIES
+async def test_no_connection_field_of_the_client_takes_the_identity_away(
+    world: World, edge: Edge, upstream: Upstream, proxy: str
+) -> None:
+    """A service that finds no X-Org-ID may answer for all organizations."""
+    injected = ("X-User-ID", "X-User-Permissions", "X-User-Super-Admin", "X-Org-ID", "X-Auth-Method")
+    async with edge(proxy, world.url) as address:
+        token, asked = bearer(world.token(world.agent)), f"X-Organization-ID: {world.home}"
+        for lines in (
+            (f"Connection: {', '.join(injected)}",),
+            (f"Connection: close,{','.join(injected).upper()}",),
+            tuple(f"Connection: {name}" for name in injected),
+            ("Connection: close", f"connection: keep-alive ,\t{' , '.join(injected).lower()},"),
+        ):
+            before = len(upstream.requests)
+            answer = await ask(address, get("/api/x", token, asked, *lines))
+            assert answer.status in {200, 400, 403}
+            for seen in upstream.requests[before:]:
+                assert all(seen.one(name) for name in injected), seen.lines
+                assert "x-" not in (seen.one("Connection") or "").lower()
+
+
+@PROXIES
+async def test_a_handshake_of_a_caller_reaches_the_service_as_one(
+    world: World, edge: Edge, upstream: Upstream, proxy: str
+) -> None:
+    lines = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
+    async with edge(proxy, world.url) as address:
+        for connection in (
+            "Connection: Upgrade",
+            "Connection: keep-alive, Upgrade",
+        ):  # the latter is Firefox's
+            await ask(address, get("/api/x", bearer(world.token(world.agent)), connection, *lines))
+            seen = upstream.requests[-1]
+            assert seen.one("X-User-ID") == str(world.agent)
+            assert seen.one("Upgrade") == "websocket"
+            assert "upgrade" in (seen.one("Connection") or "").lower()
+
+
+@PROXIES
+async def test_no_header_names_another_path_or_method_to_the_service(
+    world: World, edge: Edge, upstream: Upstream, proxy: str
+) -> None:
+    """Some frameworks serve that one, and the permission was for the path and method of the request line."""
+    async with edge(proxy, world.url) as address:
+        token = bearer(world.token(world.agent))
+        for name in OVERRIDES:
+            for spelt in (name, name.lower(), name.replace("-", "_"), name.replace("-", ".")):
+                assert (await ask(address, get("/api/x", token, f"{spelt}: /evil"))).status in {200, 400, 403}
+                raw = request("POST", "/api/x", token, f"{spelt}: evil", body=b"{}")
+                assert (await ask(address, raw)).status in {200, 400, 403}
+        assert upstream.requests
+        assert b"evil" not in upstream.seen
 
 
 @PROXIES
