@@ -42,6 +42,7 @@ KNOWN_DROPS: Final = (
     ("429", "concurrency_limited"),
     ("429", "rate_limited"),
     ("431", "head_too_large"),
+    ("499", "displaced"),
     ("499", "write_timeout"),
     ("503", "too_many_connections"),
     ("503", "too_many_of_network"),

@@ -56,6 +56,7 @@ async def deliver(
         BreakerOpen: too many requests are at work.
     """
     if not delivery.breaker.enter():
+        upstream.downloads.give_way(upstream.capacity)
         raise BreakerOpen("the breaker's bound of requests is reached")
     attempts = Attempts(exchange, upstream, delivery)
     try:

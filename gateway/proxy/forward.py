@@ -3,8 +3,7 @@
 Laws:
 
 - Without a traffic policy (:mod:`gateway.proxy.attempts`), a request is sent again only when the connection was reused,
-  died before any byte of a response, and the request is replayable: a safe method (RFC 9110 section 9.2.1) without a
-  body. A route without a policy pays one look at a field that is None.
+  died before any byte of a response, and the request is replayable: a safe method (RFC 9110 9.2.1) without a body.
 - A request that is not replayable is not put on a connection that the upstream has closed already.
 - Whatever happens, the connection goes back to its pool, which decides whether it can be used again.
 - Once the answer has begun, a fault can only break it off.
@@ -85,8 +84,6 @@ class Forwarder:
     async def send(self, exchange: Exchange, upstream: Upstream, start: bytes) -> None:
         """Once for each request: send `start` and the exchange's body, and relay what comes of it.
 
-        Without a traffic policy, a request is sent again in one case alone (see the laws above).
-
         Raises:
             UpstreamFault: there is no whole answer.
         """
@@ -104,6 +101,7 @@ class Forwarder:
             exchange.sent = exchange.decided  # nothing was awaited since: the clock is not read again
             meter.at_once += 1
         else:
+            upstream.make_room()
             try:
                 connection = await pool.acquire(
                     must_be_alive=not replayable, endpoint=endpoint, only_that_endpoint=only_that_endpoint
@@ -179,7 +177,7 @@ class Forwarder:
             if place.cluster.observers:
                 observe_answer(place.cluster, connection, response.status, now)
             if not self._answer(exchange, connection, response):
-                await self._rest(exchange, connection, response)
+                await self._rest(exchange, connection, response, place)
         except UpstreamFault as fault:
             observe_fault(place.cluster, connection, fault)
             raise
@@ -242,7 +240,9 @@ class Forwarder:
         fields = places.moved(response.fields, parsed.origin.host)
         return response if fields is None else response.with_fields(fields)
 
-    async def _rest(self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead) -> None:
+    async def _rest(
+        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead, place: Upstream
+    ) -> None:
         """Let the rest of an answer flow until either side ends, or what let the caller in does, or the gateway."""
         if response.status == _SWITCHING:
             if self._places is not None:
@@ -250,6 +250,7 @@ class Forwarder:
             await self._tunnel(exchange, connection, response)
             return
         inbound = exchange.inbound
+        place.downloads.begin(exchange)
         try:
             await connection.finished()
         except StreamEnded as ended:
@@ -259,6 +260,8 @@ class Forwarder:
                 inbound.end()
             else:
                 inbound.reset()
+        finally:
+            place.downloads.end(exchange)
 
     async def _tunnel(
         self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead

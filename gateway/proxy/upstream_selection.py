@@ -150,6 +150,7 @@ class UpstreamSelection:
                 else place.pool.idle_connection(must_be_alive=self._must_be_alive, endpoint=endpoint)
             )
             if connection is None:
+                place.make_room()
                 connection = await place.pool.acquire(
                     fresh=fresh,
                     must_be_alive=self._must_be_alive,
@@ -207,6 +208,7 @@ class UpstreamSelection:
                 if one in passed_over or breaker.is_full(one.active, one.open + one.dialling, one.idle)
             ]
             if full and len(full) == len(cluster.endpoints):
+                place.downloads.give_way(place.capacity)
                 breaker.refuse(ENDPOINTS)
                 raise BreakerOpen("every endpoint has reached the breaker's bound")
         if cluster.plain:

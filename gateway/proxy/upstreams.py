@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.metrics import UpstreamMeter
 from gateway.proxy.delivery import Delivery
+from gateway.proxy.downloads import Downloads
 from gateway.proxy.hash_key import HashKey
 from gateway.proxy.places import Places
 from gateway.proxy.uploads import Uploads
@@ -30,6 +31,7 @@ class Upstream:
         terms: The same, whether or not something is configured: what a route's own policy is made from.
         cluster: Its endpoints, and which of them a request goes to.
         uploads: Its requests whose bodies are still coming.
+        downloads: Its answers that flow on.
         hash_key: What of a request its endpoint follows from; None where the cluster's policy chooses.
     """
 
@@ -46,6 +48,7 @@ class Upstream:
     cluster: Cluster = field(default_factory=Cluster)
     hash_key: HashKey | None = None
     uploads: Uploads = field(default_factory=Uploads)
+    downloads: Downloads = field(default_factory=Downloads)
 
     @property
     def capacity(self) -> int:
@@ -54,3 +57,8 @@ class Upstream:
         if self.terms is None:
             return connections
         return min(connections, self.terms.breaker.capacity(len(self.cluster.endpoints)) or connections)
+
+    def make_room(self) -> None:
+        """Have an answer give way before a request has to wait for a connection; :mod:`gateway.proxy.downloads`."""
+        if not (self.pool.has_room or self.pool.idle):
+            self.downloads.give_way(self.capacity)

@@ -47,6 +47,12 @@ class ClientStalled(ClientGone):
     reason: ClassVar[str] = "write_timeout"
 
 
+class ClientDisplaced(ClientStalled):
+    """The client did not take its answer while other requests waited for the upstream, and was dropped for them."""
+
+    reason: ClassVar[str] = "displaced"
+
+
 class Inbound:
     """Request that is being read and answered.
 
