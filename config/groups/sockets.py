@@ -26,8 +26,8 @@ class Ws(Group):
         1024,
         ge=1,
         le=1_000_000,
-        description="Sockets at once that nobody has authenticated yet; past that a handshake without a "
-        "credential is 503.",
+        description="Sockets at once that nobody has authenticated yet; past that the oldest of the network with "
+        "most of them gives way.",
     )
     # Less than a session, and Whatomate's pages lose their socket for good: they ask for one ticket, without a refresh.
     max_seconds: Seconds = Field(

@@ -10,15 +10,19 @@ Whatomate upgrades every handshake and authenticates by the first message. So do
   organization: an upstream that believes the message would otherwise serve a user whom the gateway does not watch.
 - An outage is no verdict. It closes the socket with 1013, because a socket that cannot be watched must not be open.
 - On a route in shadow nothing is closed; the refusal is recorded.
+- Where as many sockets wait for their message as may, a further one takes the place of the oldest of the network that
+  has most of them. It is refused only if its own network is that one.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from authcore import errors
+from authcore.networks import network
 from authcore.principal import ANONYMOUS
 from gateway.faults import GatewayFault, describe
 from gateway.limits.refusal import LimitExceeded
@@ -60,6 +64,8 @@ _CLOSED: Final[tuple[tuple[type[Exception], int, str], ...]] = (
 """Close code and reason by refusal; the first row that fits counts. A session that has ended gets the same code here as
 one that ends while its socket is open."""
 
+_TOO_MANY: Final = "Too many WebSockets wait for authentication, try again shortly"
+
 log = structlog.get_logger()
 
 
@@ -88,7 +94,7 @@ class Admission:
     """Judge of first messages.
 
     Attributes:
-        waiting: The exchanges whose sockets are not authenticated yet.
+        waiting: The exchanges whose sockets are not authenticated yet, in order, with their networks.
         refused: How many sockets were closed for their first message, or because it did not come, by reason.
     """
 
@@ -121,7 +127,8 @@ class Admission:
         self._seconds = seconds
         self._most = most
         self._quotas = quotas
-        self.waiting: set[Exchange] = set()
+        self.waiting: dict[Exchange, str] = {}
+        self._gates: dict[Exchange, FirstMessageGate] = {}
         self.refused: dict[str, int] = {}
 
     async def send(self, exchange: Exchange, route: Route, start: bytes) -> None:
@@ -135,13 +142,34 @@ class Admission:
         if not _must_prove(exchange):
             await self._forwarder.send(exchange, route.upstream, start)
             return
+        place = "" if exchange.parsed is None else network(exchange.parsed.origin.client)
         if len(self.waiting) >= self._most:
-            raise TooManyUnproven("Too many WebSockets wait for authentication, try again shortly")
-        self.waiting.add(exchange)
+            self._make_room(place)
+        self.waiting[exchange] = place
         try:
             await self._forwarder.send(exchange, route.upstream, start)
         finally:
-            self.waiting.discard(exchange)
+            self.waiting.pop(exchange, None)
+
+    def _make_room(self, place: str) -> None:
+        """Have the oldest socket of the network with most of them give way to one of the network `place`.
+
+        Raises:
+            TooManyUnproven: that network is `place` itself, or none of its sockets can give way.
+        """
+        counts = Counter(self.waiting.values())
+        most, number = counts.most_common(1)[0]
+        for one, of in self.waiting.items():
+            gate = self._gates.get(one)
+            gives_way = of == most and (gate is None or gate.is_waiting) and not _in_shadow(one)
+            if gives_way and counts[place] < number:
+                del self.waiting[one]
+                if gate is None:  # its handshake is under way
+                    one.inbound.connection.throw(TooManyUnproven(_TOO_MANY))
+                else:
+                    gate.refuse(Unreadable(TRY_AGAIN, TooManyUnproven.reason, "too many, try again later"))
+                return
+        raise TooManyUnproven(_TOO_MANY)
 
     def gate(self, exchange: Exchange) -> FirstMessageGate:
         """Return the gate at which the client of an exchange waits."""
@@ -150,8 +178,12 @@ class Admission:
 
     async def attend(self, exchange: Exchange, tunnel: Tunnel, gate: FirstMessageGate) -> Socket | None:
         """Judge the first message; return the watched socket of the user that it authenticates, or None."""
+        self._gates[exchange] = gate
         try:
-            message = await gate.message()
+            try:
+                message = await gate.message()
+            finally:
+                del self._gates[exchange]
             if message is None:
                 return None
             token = _token_in(message, must=_must_prove(exchange))
@@ -164,7 +196,7 @@ class Admission:
         except Exception as error:  # noqa: BLE001 -- any exception denies
             self._refuse(exchange, tunnel, gate, error)
             return None
-        self.waiting.discard(exchange)
+        self.waiting.pop(exchange, None)
         exchange.permit = permit
         socket = self._sockets.opened(tunnel, permit, self._sockets.now(), like_ticket=True)
         gate.open()

@@ -146,8 +146,17 @@ class FirstMessageGate(asyncio.BufferedProtocol):
         if end is not None:
             end.lost(exc)  # its last bytes were not judged, so they are not passed on
 
-    def expire(self) -> None:
-        """The message is late."""
+    @property
+    def is_waiting(self) -> bool:
+        """True if the message has not come, and the socket has not ended."""
+        return self._end is not None and self._first.payload is None
+
+    def refuse(self, refusal: Unreadable) -> None:
+        """Wait for the message no longer."""
         if self._end is not None:
             self._stop_reading(self._end)
-        self._message.fail(Unreadable(POLICY, "late", LATE))
+        self._message.fail(refusal)
+
+    def expire(self) -> None:
+        """The message is late."""
+        self.refuse(Unreadable(POLICY, "late", LATE))
