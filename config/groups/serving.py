@@ -69,7 +69,12 @@ class _Service(Group):
     url: UpstreamUrl | None = Field(
         None, description="URL of the upstream, http://host:port, https://host:port or unix:/path. Required."
     )
-    connections: int = Field(1024, ge=1, le=65_535, description="Connections to the upstream at most.")
+    connections: int = Field(
+        1024,
+        ge=1,
+        le=65_535,
+        description="Connections to the upstream at most; those of open WebSockets do not count.",
+    )
     pending: int = Field(
         1024, ge=0, le=65_535, description="Requests waiting for a connection; past that 503."
     )

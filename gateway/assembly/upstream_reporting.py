@@ -31,7 +31,7 @@ def publish_upstreams(metrics: Metrics, upstreams: Callable[[], Iterable[Upstrea
         return lambda: {(upstream.name,): read(upstream.pool) for upstream in upstreams()}
 
     gauges: tuple[tuple[str, str, Callable[[UpstreamPool], float]], ...] = (
-        ("connections", "Connections open or opening.", lambda pool: pool.open),
+        ("connections", "Connections open or opening, but for those of WebSockets.", lambda pool: pool.open),
         ("connections_idle", "Connections open and unused.", lambda pool: pool.idle),
         ("connections_max", "Connections at most.", lambda pool: pool.limits.connections),
         ("waiting", "Requests waiting for a connection.", lambda pool: pool.waiting),

@@ -9,8 +9,7 @@ Laws:
 - Once the answer has begun, a fault can only break it off.
 - A body that flows on is a stream (:mod:`gateway.proxy.streams`): it ends when what let the caller in has ended.
 - Where cookies are on, an upstream's cookies of our names go to our places (``gateway/cookie_places.py``), on every
-  route: Whatomate sets them where it signs somebody in itself (single sign-on). Those of the gateway's own application
-  are there already.
+  route: Whatomate's single sign-on sets them. Those of the gateway's own application are there already.
 """
 
 from __future__ import annotations
@@ -247,7 +246,7 @@ class Forwarder:
         if response.status == _SWITCHING:
             if self._places is not None:
                 response = self._moved(exchange, self._places, response)
-            await self._tunnel(exchange, connection, response)
+            await self._tunnel(exchange, connection, response, place)
             return
         inbound = exchange.inbound
         place.downloads.begin(exchange)
@@ -264,11 +263,12 @@ class Forwarder:
             place.downloads.end(exchange)
 
     async def _tunnel(
-        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead
+        self, exchange: Exchange, connection: UpstreamConnection, response: ResponseHead, place: Upstream
     ) -> None:
         """Pass bytes both ways until either side ends."""
         inbound = exchange.inbound
         far, early = connection.switch()
+        place.pool.has_switched(connection)
         start = response_start(response, exchange.request_id)
         if exchange.hold is not None:
             start += exchange.hold.lines(exchange.headed)

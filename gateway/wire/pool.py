@@ -9,6 +9,8 @@ Laws:
   connection is closed, and one to the asked endpoint opened, if the exchange accepts no other endpoint, if the other
   endpoint is out of use, or if the asked one has less than half as many connections.
 - A connection is lent to one exchange and comes back by ``release``, whatever happened to it.
+- A connection that has switched protocols counts no longer. It lasts as long as its client's, and those have bounds of
+  their own: open WebSockets keep no request waiting.
 """
 
 from __future__ import annotations
@@ -97,6 +99,7 @@ class UpstreamPool:
         self._waiting: deque[Signal[UpstreamConnection | None]] = deque()
         self._known = KnownHeads()
         self._closed = False
+        self._switched: set[UpstreamConnection] = set()
         self.lifetimes = Lifetimes(self.unused)
         self.opened = self.failed = self.closed = 0
         self.open = 0
@@ -308,10 +311,20 @@ class UpstreamPool:
         self._uncount(connection)
         self._offer_room()
 
-    def _uncount(self, connection: UpstreamConnection) -> None:
-        self.open -= 1
-        self.closed += 1
+    def has_switched(self, connection: UpstreamConnection) -> None:
+        """Count out a lent connection that has switched protocols, and pass its room on."""
+        self._switched.add(connection)
         self.lifetimes.end(connection)
+        self.open -= 1
+        self._offer_room()
+
+    def _uncount(self, connection: UpstreamConnection) -> None:
+        self.closed += 1
+        if connection in self._switched:
+            self._switched.discard(connection)
+        else:
+            self.open -= 1
+            self.lifetimes.end(connection)
         self.unused.withdraw(connection)
         if connection.endpoint is not None:
             connection.endpoint.open -= 1
