@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+
+from config.entries import Entry
 
 STALE: Final = "stale"
 CONNECT: Final = "connect-failure"
@@ -88,13 +90,7 @@ Failovers = Annotated[
 Short = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 
 
-class _Policy(BaseModel):
-    """A policy of a route file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class RouteRetryEntry(_Policy):
+class RouteRetryEntry(Entry):
     """When and how a request is sent again."""
 
     when: When | None = Field(
@@ -135,7 +131,7 @@ class RetryEntry(RouteRetryEntry):
     budget_floor: int | None = Field(None, ge=0, le=65_535, description="So many retries in any case.")
 
 
-class BreakerEntry(_Policy):
+class BreakerEntry(Entry):
     """Bounds of what is at work in an upstream; past them 503. 0: no bound."""
 
     requests: int | None = Field(None, ge=0, le=1_000_000, description="Requests, those that wait included.")
@@ -151,7 +147,7 @@ class BreakerEntry(_Policy):
     )
 
 
-class UpstreamPolicies(_Policy):
+class UpstreamPolicies(BaseModel):
     """The traffic policies of an upstream."""
 
     retry: RetryEntry | None = Field(None, description="When and how a request is sent again.")
@@ -172,7 +168,7 @@ class UpstreamPolicies(_Policy):
     )
 
 
-class RoutePolicies(_Policy):
+class RoutePolicies(BaseModel):
     """The traffic policies that a route may have of its own."""
 
     retry: RouteRetryEntry | None = Field(None, description="Instead of the upstream's, key by key.")

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from config.fields import shaped
 
 
 class Entry(BaseModel):
-    """A part of a route file."""
+    """A part of a route file.
+
+    Law: a key without a value is refused. It is not the same as no key: ``require:`` whose lines were taken out would
+    ask for no permission.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _has_a_value(cls, value: Any) -> Any:
+        if value is None:
+            raise ValueError("has no value; write one, or leave the key out")
+        return value
 
 
 def one_or_many(value: Any) -> Any:

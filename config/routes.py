@@ -8,7 +8,7 @@ Laws:
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
@@ -45,6 +45,8 @@ from config.route_values import (
     Seconds,
     Urls,
 )
+
+_NULL: Final = {"type": "null"}
 
 
 class UpstreamEntry(Entry, UpstreamPolicies, HealthKeys):
@@ -236,5 +238,23 @@ def schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "whatomate-gateway routes",
-        **{key: value for key, value in RouteFile.model_json_schema().items() if key != "title"},
+        **{
+            key: _without_null(value)
+            for key, value in RouteFile.model_json_schema().items()
+            if key != "title"
+        },
     }
+
+
+def _without_null(schema: Any) -> Any:
+    """Return a part of the schema without the null that stands for a key that is not written."""
+    if isinstance(schema, list):
+        return [_without_null(one) for one in schema if one != _NULL]
+    if not isinstance(schema, dict):
+        return schema
+    rest = {
+        key: _without_null(value) for key, value in schema.items() if not (key == "default" and value is None)
+    }
+    if _NULL in schema.get("anyOf", ()) and len(rest["anyOf"]) == 1:
+        return rest.pop("anyOf")[0] | rest
+    return rest

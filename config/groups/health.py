@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_model
 from pydantic_settings import NoDecode
 
+from config.entries import Entry
 from config.fields import Group, shaped, split
 
 _OF_ONE_SERVICE: Final = frozenset({"path", "host", "body"})
@@ -81,11 +82,7 @@ _Seconds = Annotated[float, Field(ge=0.05, le=3600, allow_inf_nan=False)]
 _Streak = Annotated[int, Field(ge=1, le=100)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class HealthEntry(_Entry):
+class HealthEntry(Entry):
     """Active checks: a GET to each endpoint, on a connection of its own and in no caller's name."""
 
     path: CheckPath = Field(description="Path of the check, such as /ready; with its query, if it has one.")
@@ -111,7 +108,7 @@ class HealthEntry(_Entry):
     )
 
 
-class EjectionEntry(_Entry):
+class EjectionEntry(Entry):
     """Passive checks: an endpoint that fails callers in a row is not used for a time."""
 
     failures: int = Field(
@@ -220,7 +217,7 @@ class Health(_Terms):
         """
         written = self._written("health")
         if entry is None:
-            return HealthEntry(**written) if ours and written["path"] is not None else None
+            return HealthEntry(**written) if ours and "path" in written else None
         default = {name: value for name, value in written.items() if name not in _OF_ONE_SERVICE}
         return HealthEntry(**default | entry.model_dump(include=entry.model_fields_set))
 
@@ -230,6 +227,10 @@ class Health(_Terms):
         return EjectionEntry(**self._written("ejection") | own)
 
     def _written(self, group: str) -> dict[str, Any]:
-        """Return the values of ``health_*`` or ``ejection_*``, by their names in a route file."""
+        """Return the values of ``health_*`` or ``ejection_*`` that there are, by their names in a route file."""
         begin = f"{group}_"
-        return {name.removeprefix(begin): value for name, value in self if name.startswith(begin)}
+        return {
+            name.removeprefix(begin): value
+            for name, value in self
+            if name.startswith(begin) and value is not None
+        }

@@ -137,7 +137,7 @@ class _Service(Group):
     @property
     def tls(self) -> TlsEntry:
         """The settings of TLS, as a route file has them."""
-        written = self.model_dump(include=self.model_fields_set)
+        written = self.model_dump(include=self.model_fields_set, exclude_none=True)
         return TlsEntry(
             **{key.removeprefix("tls_"): value for key, value in written.items() if key.startswith("tls_")}
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
+from config.entries import Entry
 from config.fields import Group, Listen, Seconds, shaped, split
 
 
@@ -26,10 +27,8 @@ ServerName = Annotated[
 ]
 
 
-class TlsEntry(BaseModel):
+class TlsEntry(Entry):
     """How an upstream behind https:// is proved to be the right one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     ca_file: str | None = Field(
         None, min_length=1, description="PEM file of the authorities to accept; the system's by default."

@@ -144,6 +144,45 @@ def test_what_a_route_cannot_mean_is_refused(tmp_path: Path, line: str, told: st
     assert any(told in problem for problem in problems(tmp_path, text))
 
 
+EMPTY: dict[str, tuple[str, str]] = {
+    "RouteFile": ("{key}: null", "{key}"),
+    "UpstreamEntry": ("upstreams: {{u: {{{key}: null}}}}", "upstreams.u.{key}"),
+    "EndpointEntry": ("upstreams: {{u: {{endpoints: [{{{key}: null}}]}}}}", "upstreams.u.endpoints[0].{key}"),
+    "TlsEntry": ("upstreams: {{u: {{tls: {{{key}: null}}}}}}", "upstreams.u.tls.{key}"),
+    "HealthEntry": ("upstreams: {{u: {{health: {{{key}: null}}}}}}", "upstreams.u.health.{key}"),
+    "EjectionEntry": ("upstreams: {{u: {{ejection: {{{key}: null}}}}}}", "upstreams.u.ejection.{key}"),
+    "RetryEntry": ("upstreams: {{u: {{retry: {{{key}: null}}}}}}", "upstreams.u.retry.{key}"),
+    "BreakerEntry": ("upstreams: {{u: {{breaker: {{{key}: null}}}}}}", "upstreams.u.breaker.{key}"),
+    "LimitEntry": ("limits: {{l: {{{key}: null}}}}", "limits.l.{key}"),
+    "RouteEntry": ("routes: [{{{key}: null}}]", "routes[0].{key}"),
+    "Match": ("routes: [{{match: {{{key}: null}}}}]", "routes[0].match.{key}"),
+    "Headers": ("routes: [{{headers: {{{key}: null}}}}]", "routes[0].headers.{key}"),
+}
+
+
+@pytest.mark.parametrize("entry", EMPTY)
+def test_no_key_of_a_route_file_is_without_a_value(tmp_path: Path, entry: str) -> None:
+    text, place = EMPTY[entry]
+    found = schema()
+    for key in (found if entry == "RouteFile" else found["$defs"][entry])["properties"]:
+        told = f"routes.yaml:1: {place.format(key=key)}: has no value; write one, or leave the key out"
+        assert told in problems(tmp_path, text.format(key=key)), key
+
+
+def test_a_requirement_whose_lines_were_taken_out_is_told_at_its_key(tmp_path: Path) -> None:
+    text = """\
+    routes:
+      - name: r
+        match: {path: /a}
+        auth: required
+        require:
+          # - users:read
+    """
+    assert problems(tmp_path, text) == [
+        "routes.yaml:5: routes[0].require: has no value; write one, or leave the key out"
+    ]
+
+
 def test_a_problem_is_one_line_and_moves_no_cursor(tmp_path: Path) -> None:
     found = problems(tmp_path, 'upstreams: {"a\\nb\\x1b[2Jü": {url: 5}}')
     assert all(problem.isprintable() for problem in found), found
@@ -371,6 +410,7 @@ def test_the_schema_takes_the_preset_and_refuses_what_the_model_does() -> None:
     checker.validate({"routes": [good, {**good, "match": [{"path": ["/a"], "host": "h", "methods": "GET"}]}]})
     changes: list[dict[str, Any]] = [
         {"auth": "no"},
+        {"require": None},
         {"color": 1},
         {"match": {}},
         {"require": ["x"]},
