@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class RevocationReason(StrEnum):
@@ -20,3 +24,15 @@ class RevocationReason(StrEnum):
     key that signed the token is revoked, or has left the set of its issuer."""
     TIME = "time"
     """The credential has expired, or the socket reached the longest time that any may be open."""
+
+
+class Standings(NamedTuple):
+    """Standings of principals, each by its index.
+
+    Attributes:
+        revoked: The reason of each whose access has ended.
+        ends: When the access of others ends by the rows of their API keys, POSIX seconds: a row may be given an end.
+    """
+
+    revoked: Mapping[int, RevocationReason]
+    ends: Mapping[int, float]

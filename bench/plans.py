@@ -234,7 +234,7 @@ class Verdicts:
             )
             for one in known
         ]
-        return await self._store.revoked_among([*known, *foreign], moment(self._now))
+        return await self._store.standings([*known, *foreign], moment(self._now))
 
 
 async def look(url: str, log: Path, crowd: Crowd) -> Seen:

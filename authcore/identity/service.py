@@ -14,7 +14,7 @@ from authcore.identity.api_keys import ApiKeys, LastUsed
 from authcore.identity.authenticator import Authenticator
 from authcore.identity.verdict_cache import VerdictCache
 from authcore.moments import moment
-from authcore.revocation import RevocationReason
+from authcore.revocation import RevocationReason, Standings
 from authcore.store.changes import Changes, Hearing
 from authcore.store.circuit import ended
 from authcore.store.origins import ProofRule
@@ -129,21 +129,20 @@ class IdentityService:
         """Add a listener of changes. It is called after the cache, which has then applied the change already."""
         self._listeners.append(listener)
 
-    async def revoked_among(
-        self, principals: Sequence[Principal], now: float
-    ) -> Mapping[int, RevocationReason]:
-        """Return which of `principals`, by index, are no longer valid, and why.
+    async def standings(self, principals: Sequence[Principal], now: float) -> Standings:
+        """Return which of `principals`, by index, are no longer valid, and why, and when others end.
 
         Raises:
             StoreUnavailable: the database does not answer.
         """
         foreign = self.foreign
         rule = ProofRule() if foreign is None else foreign.rule
-        revoked = dict(await self._store.revoked_among(principals, moment(now), rule))
+        found = await self._store.standings(principals, moment(now), rule)
+        revoked = dict(found.revoked)
         for place, one in enumerate(principals):
             if one.foreign is not None and (foreign is None or not foreign.keys.has(one.foreign.key)):
                 revoked.setdefault(place, RevocationReason.KEY)
-        return revoked
+        return Standings(revoked, found.ends)
 
     async def purge_tickets(self, now: float) -> int:
         """Delete used tickets that have expired, and return how many.

@@ -167,7 +167,7 @@ def build_sockets(settings: Settings, domain: Domain, metrics: Metrics) -> Socke
     """Build the watch over sockets and streams; it gets the changes that the verdict cache gets."""
     identity = domain.identity
     sockets = Sockets(
-        identity.revoked_among,
+        identity.standings,
         pushed=lambda: identity.hearing is Hearing.PUSHED,
         max_seconds=settings.ws.max_seconds,
         stream_max_seconds=settings.stream.max_seconds,

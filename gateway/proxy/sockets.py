@@ -10,6 +10,7 @@ Laws:
 - A socket is checked once right after it is registered: a change between its authentication and its registration was
   notified to no socket. A stream is registered when it has lasted for a while.
 - An outage closes nothing. Suspects remain so until the store answers.
+- An end that the row of an API key is given later counts as one that it had.
 - A token's expiry ends the socket it opened. A ticket's does not, since it lives for seconds: its session counts, and
   ``max_seconds``. So it is with an access token in a ticket's place, if it is of a session. Sockets of public routes
   are nobody's and not looked at, nor are those that nobody has authenticated yet.
@@ -32,11 +33,12 @@ from authcore.principal import ANONYMOUS, AuthMethod
 from authcore.revocation import RevocationReason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from uuid import UUID
 
     from authcore.permit import Permit
     from authcore.principal import Principal
+    from authcore.revocation import Standings
     from authcore.store.rows import Change
 
 UNAUTHORIZED: Final = 4401
@@ -83,9 +85,10 @@ class WatchedKind:
 class Socket:
     """Watched socket or stream, with its caller."""
 
-    __slots__ = ("kind", "number", "principal", "tunnel")
+    __slots__ = ("kind", "number", "principal", "tunnel", "until")
 
     def __init__(self, tunnel: Closable, principal: Principal, kind: WatchedKind, number: int) -> None:
+        self.until = math.inf
         self.tunnel = tunnel
         self.kind = kind
         self.principal = principal
@@ -111,19 +114,19 @@ class Sockets:
 
     def __init__(
         self,
-        revoked_among: Callable[[Sequence[Principal], float], Awaitable[Mapping[int, RevocationReason]]],
+        standings: Callable[[Sequence[Principal], float], Awaitable[Standings]],
         *,
         pushed: Callable[[], bool],
         max_seconds: float,
         stream_max_seconds: float,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`revoked_among` judges principals, by their places; `pushed` returns whether changes are heard at once.
+        """`standings` judges principals, by their places; `pushed` returns whether changes are heard at once.
 
         `now` is the clock that credentials are judged by, POSIX seconds.
         """
         self.now = now
-        self._revoked_among = revoked_among
+        self._standings = standings
         self._pushed = pushed
         self.sockets = WatchedKind(max_seconds)
         self.streams = WatchedKind(stream_max_seconds)
@@ -176,7 +179,7 @@ class Sockets:
         end = principal.until if lasts else principal.expires_at
         if end is not None:
             until = min(until, end)
-        heapq.heappush(self._ends, (until, socket.number))
+        self._ends_by(socket, until)
         self._suspect([socket])
         if since <= self._withdrew and principal.method is not AuthMethod.API_KEY:
             self._close(socket, RevocationReason.KEY)
@@ -262,12 +265,20 @@ class Sockets:
         while self._suspects:
             batch = [self._suspects.pop() for _ in range(min(BATCH, len(self._suspects)))]
             try:
-                revoked_among = await self._revoked_among([socket.principal for socket in batch], now)
+                found = await self._standings([socket.principal for socket in batch], now)
             except BaseException:
                 self._suspects.update(socket for socket in batch if socket in self._open)
                 raise
-            for place, why in revoked_among.items():
+            for place, why in found.revoked.items():
                 self._close(batch[place], why)
+            for place, end in found.ends.items():
+                self._ends_by(batch[place], end)
+
+    def _ends_by(self, socket: Socket, end: float) -> None:
+        """Close the socket at `end`, POSIX seconds, unless its time is over before."""
+        if socket in self._open and end < socket.until:
+            socket.until = end
+            heapq.heappush(self._ends, (end, socket.number))
 
     def _close(self, socket: Socket, why: RevocationReason) -> None:
         if socket in self._open:

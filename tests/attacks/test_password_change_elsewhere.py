@@ -179,9 +179,9 @@ async def test_a_socket_of_such_a_session_falls(world: World, start: Start) -> N
         session_id=row["id"],
     )
     at = (await world.sql("SELECT now() AS now"))[0]["now"]
-    assert await world.store.revoked_among([holder], at) == {}
+    assert await world.store.standings([holder], at) == ({}, {})
     await world.sql(WRITE_HASH, world.agent, hashed("a new one entirely"))
-    assert await world.store.revoked_among([holder], at) == {0: RevocationReason.SESSION}
+    assert await world.store.standings([holder], at) == ({0: RevocationReason.SESSION}, {})
 
 
 # -- sessions from before this was noted ----------------------------------------------------------------------------

@@ -360,6 +360,25 @@ async def test_the_expiry_of_its_token_ends_a_stream(world: World, start: Start,
     await watched(gate, name="gateway_streams_expired_total")
 
 
+@pytest.mark.parametrize("of", ["the key", "the key before it"])
+async def test_an_end_that_a_key_is_given_later_ends_a_stream(
+    world: World, start: Start, far: Far, of: str
+) -> None:
+    gate = await start(world.url, keys={"mint_keys": True})
+    line = f"X-API-Key: {world.api_key}"
+    if of == "the key before it":
+        line = f"X-API-Key: {(await granted(gate, post('/api/api-keys', {'name': 'child'}, line)))['key']}"
+    async with Client(gate.address) as client:
+        await open_stream(client, line)
+        await watched(gate)
+        await world.sql(
+            "UPDATE api_keys SET expires_at = now() + interval '1 second' WHERE id = $1", world.api_key_id
+        )
+        await rest_of(client)
+    assert (await metrics(gate))["gateway_streams_expired_total"] == 1
+    is_refusal(await ask(gate, get("/api/x", line)), 401)
+
+
 async def test_no_stream_is_open_for_longer_than_its_setting(
     world: World, start: Start, upstream: Upstream, far: Far
 ) -> None:

@@ -125,7 +125,7 @@ CALLS: dict[str, Callable[[Any], Awaitable[Any]]] = {
     "use_ticket": lambda store: store.use_ticket(b"a", AT),
     "purge_tickets": lambda store: store.purge_tickets(AT),
     "namesakes": lambda store: store.namesakes("a", "a"),
-    "revoked_among": lambda store: store.revoked_among([ANONYMOUS], AT),
+    "standings": lambda store: store.standings([ANONYMOUS], AT),
     "password_of": lambda store: store.password_of(ONE),
     "replace_password": lambda store: store.replace_password(
         ONE, before="a", after="b", but=None, at=AT, over=AT

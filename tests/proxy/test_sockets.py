@@ -10,13 +10,13 @@ import pytest
 from authcore.authorize import AUTHENTICATED, PUBLIC, authorize
 from authcore.errors import StoreUnavailable
 from authcore.principal import ANONYMOUS, AuthMethod, Principal
-from authcore.revocation import RevocationReason
+from authcore.revocation import RevocationReason, Standings
 from authcore.store.rows import Change
 from gateway.proxy.sockets import BATCH, PUSHED_SECONDS, UNPUSHED_SECONDS, Socket, Sockets
 from tests.config.loading import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 NOW = 1_800_000_000.0
 ORGANIZATION = uuid4()
@@ -37,26 +37,30 @@ class Watch:
 
     def __init__(self, max_seconds: float = 1000) -> None:
         self.bad: dict[UUID | None, RevocationReason] = {}
+        self.ends: dict[UUID | None, float] = {}
         self.asked: list[int] = []
         self.away = False
         self.pushed = True
         self.sockets = Sockets(
-            self.revoked_among,
+            self.standings,
             pushed=lambda: self.pushed,
             max_seconds=max_seconds,
             stream_max_seconds=2 * max_seconds,
         )
 
-    async def revoked_among(
-        self, principals: Sequence[Principal], now: float
-    ) -> Mapping[int, RevocationReason]:
+    async def standings(self, principals: Sequence[Principal], now: float) -> Standings:
         assert now >= NOW
         self.asked.append(len(principals))
         if self.away:
             raise StoreUnavailable
-        return {
-            place: self.bad[one.user_id] for place, one in enumerate(principals) if one.user_id in self.bad
-        }
+        return Standings(
+            {place: self.bad[one.user_id] for place, one in enumerate(principals) if one.user_id in self.bad},
+            {
+                place: self.ends[one.user_id]
+                for place, one in enumerate(principals)
+                if one.user_id in self.ends
+            },
+        )
 
     def open(
         self,
@@ -193,6 +197,21 @@ async def test_what_was_missed_is_looked_up_when_changes_are_heard_again() -> No
     watch.sockets.end_gap()
     await watch.look(1)
     assert watch.asked == [1, 1]
+
+
+@pytest.mark.parametrize(("given", "until"), [(50, 50), (2000, 1000)])
+async def test_an_end_that_a_row_was_given_counts_if_it_comes_first(given: float, until: float) -> None:
+    watch = Watch()
+    user = uuid4()
+    tunnel, _ = watch.open(AuthMethod.API_KEY, user=user, key=uuid4())
+    await watch.look()
+    watch.ends[user] = NOW + given
+    watch.sockets.hear(Change(rows=(user,)))
+    await watch.look(1)
+    await watch.look(until - 1)
+    assert tunnel.said is None
+    await watch.look(until)
+    assert tunnel.said == (4401, "expired", "expired")
 
 
 @pytest.mark.parametrize(
