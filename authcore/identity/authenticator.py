@@ -139,7 +139,13 @@ class Authenticator:
         return principal
 
     async def authenticate(
-        self, credential: Credential, organization: UUID | None, now: float, address: str = ""
+        self,
+        credential: Credential,
+        organization: UUID | None,
+        now: float,
+        address: str = "",
+        *,
+        spends: bool = True,
     ) -> Principal:
         """Prove the credential, load its principal, and cache the verdict.
 
@@ -148,6 +154,7 @@ class Authenticator:
             organization: The organization the caller asks to act in; None for the credential's own.
             now: POSIX seconds.
             address: Where the caller is; counts where an API key has to be proved.
+            spends: A ticket is used up; otherwise it is only looked at.
 
         Raises:
             Throttled: an API key has to be proved, and too many attempts have failed from this address.
@@ -165,9 +172,9 @@ class Authenticator:
             IssuerUnavailable: it is a foreign issuer's token, and that issuer's keys cannot be fetched.
         """
         if isinstance(credential, SocketToken):
-            return await self._open(credential.secret, now)
+            return await self._open(credential.secret, now, spends=spends)
         if isinstance(credential, Ticket):
-            return await self._admit(credential, now)
+            return await self._admit(credential, now, spends=spends)
         key = self._digest(credential, organization)
         principal = self.recall(key, now)
         if principal is not None:
@@ -209,17 +216,17 @@ class Authenticator:
         digest.update(kind + where + credential.secret)
         return digest.digest()
 
-    async def _open(self, token: bytes, now: float) -> Principal:
+    async def _open(self, token: bytes, now: float, *, spends: bool) -> Principal:
         """Prove a token that is to open a socket: a ticket or an access token, whichever it turns out to be.
 
         A foreign issuer's token is neither. The upstream reads the token too, and it does not have that issuer's keys.
         """
         with suppress(TokenWrongKind):
-            return await self._admit(Ticket(token), now)
+            return await self._admit(Ticket(token), now, spends=spends)
         return await self.authenticate(BearerToken(token), None, now)
 
-    async def _admit(self, ticket: Ticket, now: float) -> Principal:
-        """Prove a ticket, load its principal, and use the ticket up."""
+    async def _admit(self, ticket: Ticket, now: float, *, spends: bool) -> Principal:
+        """Prove a ticket, load its principal, and use the ticket up unless it is only looked at."""
         claims = self._tokens.verify(ticket.secret, TicketClaims, now)
         verdict = await self._principals.resolve(
             None, b"", partial(self._principals.of_token, AuthMethod.WS, claims, None)
@@ -227,8 +234,13 @@ class Authenticator:
         if verdict.principal is None:
             raise verdict.refusal or AuthError
         # The ticket is identified by its digest, not by its jti: Whatomate's tickets have none.
-        until = moment(claims.expires_at + self._tokens.leeway_seconds)
-        if not await self._tickets.use_ticket(jws.signing_digest(ticket.secret), until):
+        digest = jws.signing_digest(ticket.secret)
+        if not spends:
+            is_good = not await self._tickets.is_ticket_used(digest)
+        else:
+            until = moment(claims.expires_at + self._tokens.leeway_seconds)
+            is_good = await self._tickets.use_ticket(digest, until)
+        if not is_good:
             raise TicketUsed
         return verdict.principal
 

@@ -63,6 +63,9 @@ class TicketStore(Protocol):
     async def use_ticket(self, digest: bytes, expires_at: datetime) -> bool:
         """Use up the ticket of `digest`; False when it was used before."""
 
+    async def is_ticket_used(self, digest: bytes) -> bool:
+        """Return whether the ticket of `digest` was used; it is not used up by that."""
+
 
 class CallerStore(SubjectReader, TicketStore, Protocol):
     """Store of the principal resolver."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, NoReturn
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from authcore.accounts.names import Names
+from authcore.accounts.texts import as_id
 from authcore.accounts.user_lookup import find_person
 from authcore.identity_headers import SIGNED
 from config.route_plan import HOSTED_UPSTREAM
@@ -18,6 +18,7 @@ from gateway.assembly.serving import build_authorizer
 from gateway.assembly.upstreams import Upstreams
 from gateway.faults import BadRequest
 from gateway.metrics import Metrics
+from gateway.proxy.cors import build_policy
 from gateway.proxy.explain import PEER, Asked, Explainer
 from gateway.proxy.upstreams import Upstream
 from gateway.wire.deadlines import Deadlines
@@ -26,6 +27,7 @@ from gateway.wire.write_buffer import WriteBatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from uuid import UUID
 
     from config.settings import Settings
     from gateway.assembly.domain import Domain
@@ -39,7 +41,7 @@ class Request(BaseModel):
         headers: The header fields, by name or as pairs.
         client: The address that it comes from.
         person: The user to ask as: an e-mail address, a user id, or ``name@organization``.
-        organization: The organization they act in, if not their own.
+        organization: The organization they act in, if not their own: its id, slug or name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,7 +52,7 @@ class Request(BaseModel):
     headers: tuple[tuple[str, str], ...] | dict[str, str] = ()
     client: IPv4Address | IPv6Address = ip_address(PEER)
     person: str | None = Field(None, alias="as")
-    organization: UUID | None = None
+    organization: str | None = None
 
 
 def build_explain(
@@ -63,7 +65,13 @@ def build_explain(
         authorizer.routes = table()
         return authorizer
 
-    explainer = Explainer(current, upstream_start, domain.tokens, signed=settings.header.names()[SIGNED])
+    explainer = Explainer(
+        current,
+        upstream_start,
+        domain.tokens,
+        signed=settings.header.names()[SIGNED],
+        cors=build_policy(settings.cors),
+    )
 
     async def explain(document: bytes) -> dict[str, object]:
         try:
@@ -75,7 +83,9 @@ def build_explain(
             raise BadRequest(f"{'.'.join(named) or 'body'}: {first['msg']}") from None
         person = None
         if request.person is not None:
-            person = await find_person(domain.store, request.person, request.organization)
+            person = await find_person(
+                domain.store, request.person, await _organization(domain, request.organization)
+            )
         elif request.organization is not None:
             raise BadRequest("organization goes with as; else send X-Organization-ID among the headers")
         headers = request.headers
@@ -87,9 +97,14 @@ def build_explain(
             person,
             str(request.client),
         )
-        return await explainer.explain(asked, time.time())
+        return await explainer.explain(asked, await domain.clock.sure())
 
     return explain
+
+
+async def _organization(domain: Domain, text: str | None) -> UUID | None:
+    """Return the organization that an operator named; one whose id nobody has is for the verdict to refuse."""
+    return None if text is None else as_id(text) or await Names(domain.store).organization(text)
 
 
 async def explain_once(settings: Settings, document: bytes) -> dict[str, object]:
@@ -99,6 +114,7 @@ async def explain_once(settings: Settings, document: bytes) -> dict[str, object]
         RoutesRefused: the route file cannot be used.
         BadRequest: the document cannot be explained.
         UserUnknown: no user has this name.
+        OrganizationUnknown: no organization has this name.
         StoreUnavailable: the database does not answer.
     """
     domain = await build_domain(settings)

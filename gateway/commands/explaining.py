@@ -21,7 +21,6 @@ from gateway.commands.running import ask_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from uuid import UUID
 
     from config.settings import Settings
 
@@ -34,7 +33,9 @@ DENIED = 1
 @click.option(
     "--as", "person", metavar="WHO", help="An e-mail address, a user id, or name@organization (its slug)."
 )
-@click.option("--organization", type=click.UUID, help="Where they act, if not in their own organization.")
+@click.option(
+    "--organization", help="Where they act, if not in their own organization: its id, slug or name."
+)
 @click.option(
     "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A field line; may be repeated."
 )
@@ -52,7 +53,7 @@ def explain(  # noqa: PLR0913 - the options of the command
     method: str,
     path: str,
     person: str | None,
-    organization: UUID | None,
+    organization: str | None,
     headers: tuple[str, ...],
     client: str | None,
     host: str,
@@ -79,7 +80,7 @@ def explain(  # noqa: PLR0913 - the options of the command
         "host": host,
         "headers": pairs,
         "as": person,
-        "organization": None if organization is None else str(organization),
+        "organization": organization,
         **({} if client is None else {"client": client}),
     }
     document = json.dumps(asked).encode()
@@ -135,7 +136,9 @@ def _lines(explanation: dict[str, Any]) -> list[str]:
     if principal is not None:
         lines.append(f"caller      {_caller(principal)}")
     lines += [f"limit       {_limit(limit)}" for limit in explanation.get("limits", ())]
-    if verdict["allowed"]:
+    if explanation.get("preflight"):
+        lines.append("verdict     answered by the gateway: pages of this origin may call")
+    elif verdict["allowed"]:
         lines.append("verdict     may pass")
         if shadow := verdict.get("shadow"):
             lines.append(f"shadow      would be refused with {shadow['status']}: {shadow['message']}")

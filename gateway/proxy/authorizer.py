@@ -31,7 +31,7 @@ from authcore.authorize import OPTIONAL, authorize, permit_in_shadow
 from authcore.credentials import BearerToken, CookieTwins, SocketToken, Ticket
 from authcore.errors import AuthError, CredentialMalformed, CredentialMissing, PermissionDenied, TokenRejected
 from authcore.principal import ANONYMOUS
-from gateway.faults import CsrfRefused, MethodNotAllowed, NotFound, OriginRefused
+from gateway.faults import CsrfRefused, OriginRefused
 from gateway.limits.keys import CallerKeys
 from gateway.limits.limit_reservation import LimitReservation
 from gateway.proxy.credentials import KINDS, is_token, read_ticket
@@ -79,7 +79,10 @@ class Authorizer:
         browsers: BrowserPolicy | None = None,
         limiting: bool = True,
     ) -> None:
-        """`browsers` is the cookie policy, or None. Unless `limiting`, limits count nothing and refuse nothing."""
+        """`browsers` is the cookie policy, or None.
+
+        Unless `limiting`, limits count nothing and refuse nothing, and tickets are not used up.
+        """
         self._limiting = limiting
         self._clock, self._steady = clock, clock.steady
         self.routes = routes
@@ -152,18 +155,6 @@ class Authorizer:
             _settle(context, context.hold, ANONYMOUS, context.started)
         return permit
 
-    def asked_about(self, context: DecisionContext) -> Route | None:
-        """Return the route that a CORS preflight asks about; None if there is none."""
-        if context.target is None:
-            raise RuntimeError("asked before read")
-        first = context.head.first
-        host = host_of(first.get(b"host", b"")) if self.routes.by_host else ""
-        method = first[b"access-control-request-method"]
-        try:
-            return self.routes.match(method, context.target.path, host, preflight=False)
-        except (NotFound, MethodNotAllowed):
-            return None
-
     def _known(
         self, context: DecisionContext, parsed: ParsedHeaders, target: Target, route: Route
     ) -> Principal | None:
@@ -190,8 +181,10 @@ class Authorizer:
             if isinstance(credential, BearerToken) and not is_token(credential.secret):
                 context.credential = "none"  # it is no credential of any kind
                 raise CredentialMalformed
-            where = parsed.origin.client
-            return await offload(self._authenticator.authenticate(credential, organization, now, where))
+            where, spends = parsed.origin.client, self._limiting
+            return await offload(
+                self._authenticator.authenticate(credential, organization, now, where, spends=spends)
+            )
         except AuthError as error:
             if route.requirement.optional and isinstance(error, CredentialMissing):
                 return ANONYMOUS

@@ -4,8 +4,8 @@ Laws:
 
 - The phases are the :class:`~gateway.proxy.authorizer.Authorizer`'s own. To ask in the name of a user, an access token
   is made for them, as by signing in: there is no second way to act as a user.
-- Nothing is sent, and no credential is revealed: neither those in the question nor the token that was made. A value
-  that a route sets or adds may be a service's secret, and is not revealed either.
+- Nothing is sent or used up, and no credential is revealed: neither those in the question, in a header or the query,
+  nor the token that was made. A value that a route sets or adds may be a service's secret, and is not revealed either.
 - An explained request counts in none of the gateway's metrics.
 """
 
@@ -23,10 +23,12 @@ from authcore.principal import ANONYMOUS
 from gateway.faults import BadRequest, GatewayFault
 from gateway.limits.explained import explained
 from gateway.proxy.decision_context import DecisionContext
+from gateway.proxy.explained_delivery import balance_of, policy_of
+from gateway.proxy.preflights import grant_preflight
 from gateway.proxy.refusals import refuse
 from gateway.proxy.target import parse_target
 from gateway.wire.drive import attend
-from gateway.wire.framing import HOST
+from gateway.wire.framing import HOST, check_request, connection_tokens, is_declined
 from gateway.wire.messages import ProtocolError, RequestHead
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from authcore.principal import Principal
     from authcore.tokens.issuer import Tokens
     from gateway.proxy.authorizer import Authorizer
-    from gateway.proxy.delivery import Delivery
+    from gateway.proxy.cors import CorsPolicy
     from gateway.proxy.routes import Route
     from gateway.proxy.upstream_start import UpstreamStart
 
@@ -45,6 +47,8 @@ PEER: Final = "192.0.2.1"
 
 REDACTED: Final = "(redacted)"
 _SECRET: Final = frozenset({"authorization", "x-api-key", "cookie"})
+_TOKEN: Final = re.compile(r"((?:^|&)(?:t|%74)(?:o|%6f)(?:k|%6b)(?:e|%65)(?:n|%6e)=)[^&]*", re.IGNORECASE)
+"""Parameter of a query that may hold a ticket, in any spelling."""
 _METHOD: Final = re.compile(r"[A-Z][A-Z-]{0,31}")
 _TARGET: Final = re.compile(r"[\x21-\x7e]{1,8192}")
 _NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
@@ -82,8 +86,13 @@ class Explainer:
         tokens: Tokens,
         *,
         signed: str,
+        cors: CorsPolicy | None = None,
     ) -> None:
-        """`authorizer` returns one with the current routes; `signed` names a further field whose value is secret."""
+        """`authorizer` returns one with the current routes; `signed` names a further field whose value is secret.
+
+        `cors` is the CORS policy of what matches no route.
+        """
+        self._cors = cors
         self._secret = _SECRET | {signed.lower()}
         self._authorizer = authorizer
         self._upstream_start = upstream_start
@@ -100,11 +109,14 @@ class Explainer:
         )
         authorizer = self._authorizer()
         explanation: dict[str, object] = {
-            "request": {"method": asked.method, "target": asked.target, "host": asked.host}
+            "request": {"method": asked.method, "target": _without_tokens(asked.target), "host": asked.host}
         }
         try:
+            _frame(context.head)
             authorizer.read(context, asked.client)
             context.target = parse_target(context.head, opaque=authorizer.routes.opaque)
+            if grant_preflight(context, authorizer.routes, self._cors) is not None:
+                return {**explanation, "verdict": {"allowed": True}, **_learnt(context), "preflight": True}
             route, permit = await attend(authorizer.decide(context))
             start = self._upstream_start.prepare(context, permit)
         except (AuthError, GatewayFault, ProtocolError) as error:
@@ -128,7 +140,7 @@ class Explainer:
             **explanation,
             "verdict": verdict,
             **_learnt(context),
-            "upstream": self._sent(route, start, context.head) | {"balance": _balance(route, context)},
+            "upstream": self._sent(route, start, context.head) | {"balance": balance_of(route, context)},
         }
 
     def _head(self, asked: Asked, now: float) -> RequestHead:
@@ -175,8 +187,8 @@ class Explainer:
             "name": route.upstream.name,
             "addresses": [endpoint.name for endpoint in every],
             "away": [endpoint.name for endpoint in every if not endpoint.available],
-            **_policy(route.upstream.delivery),
-            "target": first.split(" ")[1],
+            **policy_of(route.upstream.delivery),
+            "target": _without_tokens(first.split(" ")[1]),
             "headers": [[name, REDACTED if name.lower() in secret else value] for name, value in lines],
             "removed": sorted(
                 {
@@ -188,45 +200,22 @@ class Explainer:
         }
 
 
-def _policy(delivery: Delivery | None) -> dict[str, object]:
-    """Return the traffic policy of a route, as far as there is one."""
-    if delivery is None:
-        return {}
-    retry, policy = delivery.retry, dict[str, object]()
-    if retry is not None:
-        policy["retry"] = {
-            "when": retry.causes(),
-            "repeat": retry.repeats(),
-            "attempts": retry.attempts,
-            "body_bytes": retry.body_bytes,
-            "try_timeout_seconds": retry.try_seconds,
-        }
-    for name, bound in (
-        ("deadline_seconds", delivery.deadline_seconds),
-        ("wait_seconds", delivery.wait_seconds),
-        ("breaker_requests", delivery.breaker.requests),
-        ("breaker_retries", delivery.breaker.retries),
-        ("breaker_endpoint_requests", delivery.breaker.endpoint_requests),
-        ("breaker_endpoint_connections", delivery.breaker.endpoint_connections),
-        ("failover", [upstream.name for upstream in delivery.upstreams[1:]]),
-    ):
-        if bound:
-            policy[name] = bound
-    return {"policy": policy}
+def _frame(head: RequestHead) -> None:
+    """Check a head, and find whether it asks for an upgrade, as the parser does with one that has come whole.
+
+    Raises:
+        ProtocolError: the request would be refused before it is routed.
+    """
+    head.upgrade = b"upgrade" in head.first and b"upgrade" in connection_tokens(head)
+    if head.upgrade and is_declined(head):
+        head.upgrade = False
+    check_request(head)
 
 
-def _balance(route: Route, context: DecisionContext) -> dict[str, object]:
-    """Return how an endpoint is chosen; with a key, which one it belongs to."""
-    upstream = route.upstream
-    cluster, policy, hash_key = upstream.cluster, upstream.cluster.policy, upstream.hash_key
-    explanation: dict[str, object] = {"method": policy.method}
-    if policy.zone:
-        explanation |= {"zone": policy.zone, "zone_spill_over": policy.spill_over}
-    if hash_key is not None:
-        key = hash_key.of(context)
-        chosen = None if key is None else cluster.choose(time.monotonic(), key)
-        explanation |= {"hash_by": str(hash_key), "endpoint": None if chosen is None else chosen.name}
-    return explanation
+def _without_tokens(target: str) -> str:
+    """Return a target without the tokens in its query."""
+    path, mark, query = target.partition("?")
+    return path + mark + _TOKEN.sub(rf"\g<1>{REDACTED}", query)
 
 
 def _missing(error: Exception) -> dict[str, object]:

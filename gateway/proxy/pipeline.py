@@ -34,12 +34,13 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from gateway.faults import INTERNAL, ContentTooLarge, OriginRefused
+from gateway.faults import INTERNAL, ContentTooLarge
 from gateway.logs.limited import LimitedEvents
 from gateway.logs.verdicts import EXCHANGE_HEADER, detail_of
 from gateway.proxy.clock import http_date
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward_auth import narrowed
+from gateway.proxy.preflights import grant_preflight
 from gateway.proxy.refusals import answer_start, refuse
 from gateway.proxy.shedding import Shed
 from gateway.proxy.streams import YOUNG_SECONDS
@@ -234,18 +235,9 @@ class Pipeline:
 
     def _answer_preflight(self, exchange: Exchange) -> bool:
         """Answer a CORS preflight if a policy covers what it asks for; else it goes on like any request."""
-        if exchange.parsed is None or not exchange.parsed.preflight:
-            return False
-        asked = self.authorizer.asked_about(exchange)
-        policy = self._cors if asked is None else asked.cors
-        if policy is None:
-            return False
-        exchange.route = asked
-        granted = policy.preflight(exchange.head)
+        granted = grant_preflight(exchange, self.authorizer.routes, self._cors)
         if granted is None:
-            raise OriginRefused(
-                "Pages of this origin may not call; GATEWAY_CORS_ORIGINS lists those that may"
-            )
+            return False
         exchange.status = 204
         start = b"HTTP/1.1 204 No Content\r\nDate: %b\r\nX-Request-ID: %b\r\n%b"
         exchange.inbound.answer(

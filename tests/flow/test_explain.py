@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.calls import ask, bearer, get, is_refusal, post, request
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
 from tests.support.peers import Client
 
 if TYPE_CHECKING:
@@ -232,6 +232,69 @@ async def test_outsiders_cannot_ask(world: World, start: Start, upstream: Upstre
         ):
             assert (await admin.exchange(request("POST", "/explain", line, body=body))).status == 415
         assert (await admin.exchange(get("/explain"))).status == 405
+
+
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [("GET", UPGRADE, 200), ("GET", {}, 401), ("POST", UPGRADE, 400), ("TRACE", {}, 501)],
+)
+async def test_a_head_is_explained_as_its_framing_is_read(
+    world: World, start: Start, method: str, headers: dict[str, str], status: int
+) -> None:
+    gate = await start(world.url)
+    told = await explained(gate, method=method, path="/ws", headers=headers)
+    assert told["verdict"].get("status", 200) == status
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    answer = await ask(gate, request(method, "/ws", *lines))
+    assert answer.status == status
+    if status != 200:
+        assert told["verdict"]["message"] == answer.json()["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/x", "/api/auth/login", "/nowhere"])
+async def test_a_preflight_is_explained_as_it_is_answered(world: World, start: Start, path: str) -> None:
+    gate = await start(world.url, cors={"origins": ["https://app.example"]})
+    for origin, status in (("https://app.example", 204), ("https://evil.example", 403)):
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        told = await explained(gate, method="OPTIONS", path=path, headers=headers)
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        answer = await ask(gate, request("OPTIONS", path, *lines))
+        assert answer.status == status
+        assert told["verdict"].get("status", 204) == status
+        if status == 204:
+            assert told["preflight"] is True
+            assert "upstream" not in told
+        else:
+            assert told["verdict"]["message"] == answer.json()["message"]
+
+
+async def test_explaining_a_ticket_uses_nothing_up_and_shows_no_token(world: World, start: Start) -> None:
+    gate = await start(world.url)
+    ticket = (await granted(gate, get("/api/auth/ws-token", bearer(world.token(world.agent)))))["token"]
+    lines = [f"{name}: {value}" for name, value in UPGRADE.items()]
+    for status in (200, 401):
+        for name in ("token", "%74oken"):
+            answer = await asked(gate, path=f"/ws?a=b&{name}={ticket}&c=d", headers=UPGRADE)
+            assert answer.json()["verdict"].get("status", 200) == status
+            assert ticket.encode() not in answer.body
+            assert answer.json()["request"]["target"] == f"/ws?a=b&{name}=(redacted)&c=d"
+        assert (await ask(gate, get(f"/ws?token={ticket}", *lines))).status == status
+
+
+async def test_an_organization_is_named_by_id_slug_or_name(world: World, start: Start) -> None:
+    gate = await start(world.url)
+    for name in (str(world.other), "other", "Other"):
+        told = await explained(gate, path="/api/x", organization=name, **{"as": "both@home"})
+        assert told["principal"]["organization_id"] == str(world.other)
+    is_refusal_of(await asked(gate, path="/api/x", organization="nowhere", **{"as": "both@home"}), 404)
 
 
 async def test_explaining_counts_nowhere(world: World, start: Start) -> None:
