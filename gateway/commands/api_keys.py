@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -37,10 +37,10 @@ def api_keys() -> None:
 @click.option("--expires-at", type=Moment(), help="When it ends; never, when not given.")
 def create(user: str, organization: str, name: str, expires_at: datetime | None) -> None:
     """Create a key and print it, this once."""
-    if expires_at is not None and expires_at <= datetime.now(UTC):
-        raise click.UsageError("--expires-at is in the past")
 
-    async def work(services: Opened, _: float) -> tuple[ApiKeyListing, str]:
+    async def work(services: Opened, now: float) -> tuple[ApiKeyListing, str]:
+        if expires_at is not None and expires_at.timestamp() <= now:
+            raise click.UsageError("--expires-at is in the past")
         admin = services.users
         user_id, where = await admin.user(user), await id_of(organization, admin.organization)
         return await services.administration.create_api_key(user_id, where, name, expires_at)

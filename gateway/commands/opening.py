@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from authcore.accounts.user_administration import UserAdministration
+    from authcore.store.clock import DatabaseClock
     from authcore.store.dialled_loop import Dial
     from config.settings import Settings
 
@@ -152,6 +153,7 @@ class Opened(NamedTuple):
         passwords: The password hasher.
         users: Users, memberships and sessions.
         trail: The audit trail.
+        clock: The database's clock.
         settings: The settings.
     """
 
@@ -160,6 +162,7 @@ class Opened(NamedTuple):
     passwords: Passwords
     users: RecordedUserAdministration
     trail: CommandTrail
+    clock: DatabaseClock
     settings: Settings
 
 
@@ -181,7 +184,8 @@ async def _services(settings: Settings, store: PostgresStore, dial: Dial) -> Asy
     password = settings.password
     passwords = Passwords(min_length=password.min_length, cost=password.cost, workers=1, queue=8)
     counterpart = redis or NO_COUNTERPART
-    trail = CommandTrail(store, is_on=settings.audit.table)
+    clock = _clock_of(store)
+    trail = CommandTrail(store, clock, is_on=settings.audit.table)
     users = RecordedUserAdministration(
         store,
         passwords,
@@ -192,7 +196,7 @@ async def _services(settings: Settings, store: PostgresStore, dial: Dial) -> Asy
     users.trail = trail
     try:
         administration = RecordedAdministration(store, passwords, counterpart, trail)
-        yield Opened(administration, store, passwords, users, trail, settings)
+        yield Opened(administration, store, passwords, users, trail, clock, settings)
     finally:
         if redis is not None:
             await redis.close()
@@ -206,9 +210,14 @@ async def record_migration(settings: Settings, **details: object) -> None:
     with dialling(settings) as dial:
         store = await _store(settings, url, password, dial, most=1)
         try:
-            await CommandTrail(store, is_on=settings.audit.table).record(Event.MIGRATE, details=details)
+            trail = CommandTrail(store, _clock_of(store), is_on=settings.audit.table)
+            await trail.record(Event.MIGRATE, details=details)
         finally:
             await store.close()
+
+
+def _clock_of(store: PostgresStore) -> DatabaseClock:
+    return store.clock(time.time, time.monotonic)
 
 
 async def _store(
@@ -248,7 +257,7 @@ def run_with(work: Callable[[Opened, float], Awaitable[T]], required: frozenset[
 
     async def run() -> T:
         async with opened(settings) as services:
-            return await work(services, await services.store.clock(time.time, time.monotonic).sure())
+            return await work(services, await services.clock.sure())
 
     with working("waiting for the database"):
         return asyncio.run(run())

@@ -13,7 +13,6 @@ import json
 import os
 import socket
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import uuid4
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
+    from authcore.store.clock import DatabaseClock
     from authcore.store.postgres import PostgresStore
 
 _LOGIN: Final = Path("/proc/self/loginuid")
@@ -71,8 +71,9 @@ def _name(uid: int | None) -> str:
 class CommandTrail:
     """Audit trail of one command; `is_on` is GATEWAY_AUDIT_TABLE."""
 
-    def __init__(self, store: PostgresStore, *, is_on: bool) -> None:
+    def __init__(self, store: PostgresStore, clock: DatabaseClock, *, is_on: bool) -> None:
         self._store = store
+        self._clock = clock
         self._is_on = is_on
         self._writer = uuid4()
         self._number = 0
@@ -92,7 +93,7 @@ class CommandTrail:
             return
         self._number += 1
         record = AuditRecord(
-            at=moment(time.time()),
+            at=moment(await self._clock.sure()),
             event=event,
             outcome=Outcome.SUCCESS,
             operator=clean(operator()),

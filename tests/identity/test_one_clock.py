@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
+import sys
 import time
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -14,10 +16,10 @@ import pytest
 from authcore.errors import TokenRevoked
 from tests.support.calls import ask, ask_at, bearer, claims_of, get, post
 from tests.support.issuers import AUDIENCE
-from tests.support.processes import eventually
+from tests.support.processes import ended, eventually
 from tests.support.programs import program
 from tests.support.sockets import Far, auth, frame, opened
-from tests.support.worlds import PASSWORD
+from tests.support.worlds import PASSWORD, SECRET
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,13 +46,13 @@ def faked(seconds: int) -> dict[str, str]:
     return {name: names[name] for name in ("LD_PRELOAD", "FAKETIME")} | {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
 
 
-async def two(gateways: Gateways) -> tuple[Process, Process]:
-    """A gateway whose machine is a minute ahead, and one whose is a minute behind."""
+async def two(gateways: Gateways, by: int = 60) -> tuple[Process, Process]:
+    """A gateway whose machine is ahead by so many seconds, a minute by default, and one whose is behind."""
     ahead, behind = [
         (await gateways(1, await asyncio.to_thread(faked, seconds), PASSWORD_COST="4", TOKEN_REUSE="strict"))[
             0
         ]
-        for seconds in (60, -60)
+        for seconds in (by, -by)
     ]
     return ahead, behind
 
@@ -133,6 +135,48 @@ async def test_what_one_gateway_counts_the_other_takes_for_the_present(
         "SELECT max(abs(extract(epoch FROM seen_at - now()))) < 30 AS near FROM gateway_sign_in_failures"
     )
     assert row["near"]
+
+
+NEAR = 60
+"""Seconds within which a moment is the present, on a machine that is slow."""
+
+
+async def test_what_a_command_dates_is_dated_by_the_databases_clock(world: World) -> None:
+    settings = {"GATEWAY_DATABASE_URL": world.url, "GATEWAY_JWT_SECRET": SECRET}
+    for seconds in (3600, -3600):
+        command = ("invitations", "create", "--organization", str(world.home), "--role", "agent")
+        made = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "gateway", *command],
+            env={"PATH": os.environ["PATH"], **settings, **faked(seconds)},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert abs(claims_of(made.stdout.strip())["iat"] - time.time()) < NEAR
+        (row,) = await world.sql(
+            "SELECT max(abs(extract(epoch FROM i.created_at - now()))) AS made, "
+            "max(abs(extract(epoch FROM a.at - now()))) AS recorded FROM gateway_invitations i, gateway_audit a"
+        )
+        assert row["made"] < NEAR
+        assert row["recorded"] < NEAR
+
+
+async def test_the_last_use_of_a_key_is_dated_by_the_databases_clock(
+    gateways: Gateways, world: World
+) -> None:
+    for gateway in await two(gateways, 3600):
+        assert (await ask_at(gateway.address, get("/api/x", f"X-API-Key: {world.api_key}"))).status == 200
+        await ended(gateway)
+        (row,) = await world.sql("SELECT abs(extract(epoch FROM last_used_at - now())) AS far FROM api_keys")
+        assert row["far"] < NEAR
+        await world.sql("UPDATE api_keys SET last_used_at = NULL")
+
+
+async def test_a_request_in_a_users_name_is_explained_by_the_databases_clock(gateways: Gateways) -> None:
+    for gateway in await two(gateways, 3600):
+        asked = post("/explain", {"method": "GET", "path": "/api/x", "as": "agent@example.com"})
+        assert (await ask_at(gateway.admin, asked)).json()["verdict"] == {"allowed": True}
 
 
 # -- a clock that is wrong for a moment -----------------------------------------------------------------------------
