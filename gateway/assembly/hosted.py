@@ -52,8 +52,11 @@ HOSTED_IDLE_SECONDS: Final = 60
 HOSTED_SECONDS: Final = 30
 HOSTED_CONNECT_SECONDS: Final = 30
 """The first connection waits for the application to be imported: a second where the process has a tenth of a core."""
-OUR_HEAD_BYTES, OUR_FIELDS = 65_536, 32
-"""Most bytes and fields that the gateway adds to a head: identity with every permission, forwarded fields, framing."""
+OUR_FIELDS: Final = 32
+"""Most fields that the gateway adds to a head: identity, forwarded fields, framing."""
+UNBOUNDED: Final = 1 << 30
+"""Most bytes of one field: more than any. The pipeline has bounded what the client sent, and the list of permissions is
+as long as the role has it."""
 HOSTED_KEEPALIVE_SECONDS = 3600
 """Longer than the pool's idle time, so that the pool decides when a connection closes."""
 LAST_SECONDS: Final = 1.0
@@ -141,8 +144,8 @@ class HostedApplication:
             access_log=None,
             keepalive_timeout=HOSTED_KEEPALIVE_SECONDS,
             auto_decompress=False,
-            max_line_size=limit.head_bytes + OUR_HEAD_BYTES,
-            max_field_size=limit.head_bytes + OUR_HEAD_BYTES,
+            max_line_size=UNBOUNDED,
+            max_field_size=UNBOUNDED,
             max_headers=limit.fields + OUR_FIELDS,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )

@@ -212,6 +212,24 @@ async def test_a_name_in_any_script_is_shown_whole(world: World, start: Start) -
     assert person["name"] == "Jürgen 😀 \u202eღ"
 
 
+async def test_permissions_of_any_number_close_no_endpoint_of_the_gateways(
+    world: World, start: Start
+) -> None:
+    gate = await start(world.url)
+    await world.sql(
+        "INSERT INTO permissions (resource, action, description) "
+        "SELECT 'made.' || repeat('x', 40) || n, 'read', '' FROM generate_series(1, 3000) n"
+    )
+    await world.sql(
+        "INSERT INTO role_permissions (custom_role_id, permission_id) "
+        "SELECT u.role_id, p.id FROM users u, permissions p WHERE u.id = $1 ON CONFLICT DO NOTHING",
+        world.admin,
+    )
+    mine = bearer(world.token(world.admin))
+    assert len((await granted(gate, get("/api/auth/whoami", mine)))["permissions"]) > 3000
+    assert (await granted(gate, get("/api/auth/sessions", mine)))["sessions"] == []
+
+
 async def test_a_user_without_a_role_has_none_and_no_permissions(world: World, start: Start) -> None:
     await world.sql("UPDATE users SET role_id = NULL WHERE id = $1", world.agent)
     await world.sql("UPDATE user_organizations SET role_id = NULL WHERE user_id = $1", world.agent)
