@@ -62,6 +62,17 @@ NOT_FOR_IDENTITY: Final = frozenset(
 """Headers with a meaning of their own: identity in their place would break the message or the credential."""
 
 
+DEADLINE_FIELD: Final = "x-envoy-expected-rq-timeout-ms"
+"""The field in which an upstream is sent the rest of its deadline."""
+WRITTEN: Final = frozenset(
+    {
+        *("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-prefix", "x-real-ip"),
+        *("forwarded", "cdn-loop", "traceparent", "tracestate", DEADLINE_FIELD),
+    }
+)
+"""Fields that the gateway writes itself, about the way of a request: of two an upstream believes the first."""
+
+
 def fold(header: str) -> str:
     """Return a header name as servers that fold punctuation see it."""
     return header.lower().encode("ascii", "replace").translate(DASHED).decode("ascii")
@@ -144,7 +155,8 @@ def _headers(settings: Settings) -> Iterator[tuple[str, str]]:
     taken = {fold(BY_KEY[SESSION].name): BY_KEY[SESSION].setting}
     for key, header in settings.header.names().items():
         name = BY_KEY[key].setting
-        if fold(header) in NOT_FOR_IDENTITY or (fold(header) in _FOR_OURSELVES and key != SESSION):
+        folded = fold(header)
+        if folded in NOT_FOR_IDENTITY | WRITTEN or (folded in _FOR_OURSELVES and key != SESSION):
             yield name, f"{header} has a meaning of its own and cannot carry identity"
         first = taken.setdefault(fold(header), name)
         if first != name:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import FAMILIES
-from config.checks import NOT_FOR_IDENTITY, fold, hash_problems, identity_problems
+from config.checks import DEADLINE_FIELD, NOT_FOR_IDENTITY, fold, hash_problems, identity_problems
 from config.patterns import PathPattern
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ FORWARDED_FIELDS: Final = frozenset(
         *("x-http-method-override", "x-http-method", "x-method-override"),
     }
 )
-DEADLINE_FIELD: Final = "x-envoy-expected-rq-timeout-ms"
-"""The field in which an upstream is sent the rest of its deadline."""
 _MAY_BE_SET: Final = frozenset({"host", "content-type"})
 """Fields that decide about a message and that a route may set all the same: in place of the client's, not beside it."""
 

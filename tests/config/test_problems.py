@@ -182,6 +182,13 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
             {"GATEWAY_HEADER_USER_ID": "Content_Length"},
             "GATEWAY_HEADER_USER_ID: Content_Length has a meaning of its own",
         ),
+        *(
+            (
+                {"GATEWAY_HEADER_USER_EMAIL": name},
+                f"GATEWAY_HEADER_USER_EMAIL: {name} has a meaning of its own",
+            )
+            for name in ("X-Forwarded-For", "x_real_ip", "Forwarded", "CDN-Loop", "Traceparent")
+        ),
         ({"GATEWAY_TIMEOUT_DRAIN_SECONDS": "inf"}, "GATEWAY_TIMEOUT_DRAIN_SECONDS: "),
         ({"GATEWAY_JWT_LEEWAY_SECONDS": "nan"}, "GATEWAY_JWT_LEEWAY_SECONDS: "),
     ],
@@ -189,6 +196,11 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
 def test_a_bad_value_is_refused_in_words(environment: dict[str, str], expected: str) -> None:
     (problem,) = problems_of(environment)
     assert problem.startswith(expected)
+
+
+def test_the_usual_names_of_forwarded_identity_are_taken() -> None:
+    for name in ("X-Forwarded-User", "X-Forwarded-Email", "Remote-User"):
+        assert load({"GATEWAY_HEADER_USER_ID": name}).header.names()["user_id"] == name
 
 
 def test_no_setting_is_refused_in_the_words_of_a_pattern() -> None:
