@@ -24,6 +24,7 @@ _COLLECTOR: Final = re.compile(
 _HOST_NAME: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*")
 _PATH: Final = re.compile(r"(?:[A-Z]+(?:\|[A-Z]+)* )?/[^\s*?#\\]*(?:(?<=/)\*)?")
 _PORTS: Final = range(65_536)
+NO_PATH: Final = "should be the path of a file, on one line, and not the text of the file"
 _LONGEST_PATH: Final = 107
 """Bytes that the name of a Unix socket has at most (``sun_path``, unix(7))."""
 
@@ -120,12 +121,34 @@ def split(value: Any) -> Any:
     return value
 
 
+def is_text_of_a_file(value: object) -> bool:
+    """Return whether `value` is what a PEM file holds: a key that stands where its path belongs."""
+    return isinstance(value, str) and "-----BEGIN " in value
+
+
+def _file_name(value: Any) -> Any:
+    if is_text_of_a_file(value) or (isinstance(value, str) and "\n" in value):
+        raise ValueError(NO_PATH)
+    return value
+
+
+def _file_names(value: Any) -> Any:
+    if is_text_of_a_file(value):  # before it is split at its line ends
+        raise ValueError(NO_PATH)
+    return split(value)
+
+
 def _identity(words: tuple[str, ...]) -> tuple[str, ...]:
     withheld(words)
     return words
 
 
-Directory = Annotated[Path, Field(description="a folder")]
+FileName = Annotated[str, BeforeValidator(_file_name)]
+"""Path of a file. The text of the file in its place may be a private key, so it is refused and not quoted."""
+FileNames = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_file_names)]
+"""Paths of files, comma-separated."""
+FilePath = Annotated[Path, BeforeValidator(_file_name)]
+Directory = Annotated[Path, BeforeValidator(_file_name), Field(description="a folder")]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366, allow_inf_nan=False)]
 Listen = Annotated[str, AfterValidator(_listen)]
 """``host:port``; an empty host listens on every address, port 0 lets the system choose."""

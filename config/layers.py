@@ -22,6 +22,7 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, SecretStr
 
 from authcore.identity_headers import HEADERS
+from config.fields import NO_PATH, is_text_of_a_file
 from config.files import read_file
 from config.service_links import is_service_link
 from config.settings import Settings
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "GATEWAY_"
 SECRETS_DIRECTORY: Final = "GATEWAY_SECRETS_DIR"
 _FILE: Final = "_FILE"
+_FOLDERS: Final = ("/", "./", "../", "~/")
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
@@ -150,13 +152,26 @@ class Layers:
     def _add_file(self, name: str, path: str, layer: Mapping[str, str]) -> None:
         if not path or layer.get(name):
             return
+        if "\n" in path or is_text_of_a_file(path):
+            self.problems.append(f"{name}{_FILE}: {NO_PATH}")
+            return
         try:
             value = read_value(Path(path))
         except (OSError, UnicodeError) as error:
-            self.unreadable.append(f"{name}{_FILE}: cannot read {path}: {why(error)}")
+            # A name without a folder may be the secret itself, written in the place of its file.
+            called = path if name not in SECRETS or path.startswith(_FOLDERS) else "the file that it names"
+            hint = (
+                ""
+                if called == path
+                else "; it should be a path, such as /run/secrets/name, not the value itself"
+            )
+            self.unreadable.append(f"{name}{_FILE}: cannot read {called}: {why(error)}{hint}")
             return
         if not value and name not in LISTS:
             self.unreadable.append(f"{name}{_FILE}: {path} is empty")
+            return
+        if "\0" in value:
+            self.unreadable.append(f"{name}{_FILE}: {path} has a NUL in it; store it as UTF-8 text")
             return
         if name not in self.values:
             self.values[name] = value

@@ -5,7 +5,7 @@ command line), the environment, the file named by ``<setting>_FILE``, ``.env`` i
 files in the same way), a file called like the setting in the folder ``GATEWAY_SECRETS_DIR``, the default.
 
 Laws: every problem is reported at once, by the name that the operator typed, those of words before those of files; a
-problem never contains a secret.
+problem never contains a secret, nor the text of a file that stands where its path belongs.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pydantic_settings import EnvSettingsSource
 from config.checks import HINTS, contradictions
 from config.collectors import otel_settings
 from config.extras import spans_can_be_made
+from config.fields import is_text_of_a_file
 from config.file_checks import FILE_CHECKS, serving_files
 from config.layers import (
     ENVIRONMENT,
     FIELDS,
-    LISTS,
     PREFIX,
     SECRETS,
     SECRETS_DIRECTORY,
@@ -36,6 +36,7 @@ from config.layers import (
 from config.names import foreign_names, misspelled
 from config.route_plan import RoutesRefused, read_plan
 from config.settings import Settings
+from config.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -59,8 +60,8 @@ class ConfigError(Exception):
     """
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = [printable(problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
 
 
 def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller names the two it needs
@@ -196,8 +197,9 @@ def _describe(name: str, detail: ErrorDetails, values: Mapping[str, str]) -> str
         message = "should be a network, such as 10.0.0.0/8 or 2001:db8::/32, with no bit set after the prefix"
     place = next((part for part in detail["loc"] if isinstance(part, int)), None)
     entry = "" if place is None else f"entry {place + 1} "
-    quoted = str(detail["input"]) if name in LISTS else values.get(name, "")
-    if name in SECRETS or _LOGIN.search(quoted):
+    quoted = str(detail["input"]) if place is not None else values.get(name, "")
+    is_text = is_text_of_a_file(quoted) or "\n" in quoted.strip()
+    if name in SECRETS or _LOGIN.search(quoted) or is_text:
         return f"{entry}{message}"
     quoted = repr(quoted if len(quoted) <= _QUOTED_CHARACTERS else quoted[:_QUOTED_CHARACTERS] + "…")
     meaning = FIELDS[name].description if name in FIELDS else None

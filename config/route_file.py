@@ -24,6 +24,7 @@ from config.route_checks import entry_problems
 from config.route_plan import DEFAULT_UPSTREAM, Case, PlannedRoute, RoutePlan, RoutesRefused
 from config.route_reader import RouteReader
 from config.route_text import read_text
+from config.text import printable
 from config.tls_checks import entry_problems as entry_tls_problems
 from config.traffic_checks import balance_problems
 
@@ -109,7 +110,9 @@ def _sources(settings: Settings) -> Iterator[tuple[str, bytes]]:
         try:
             raw = read_file(settings.routes)
         except OSError as error:
-            raise RoutesRefused([f"{settings.routes}:1: cannot be read: {error.strerror}"]) from error
+            raise RoutesRefused(
+                [printable(f"GATEWAY_ROUTES: cannot read {settings.routes}: {error.strerror}")]
+            ) from error
         yield str(settings.routes), raw
 
 

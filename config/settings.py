@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, PrivateAttr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from config.fields import ForeignNames, Listens, Networks, Paths
+from config.fields import FilePath, ForeignNames, Listens, Networks, Paths
 from config.groups.auditing import Audit
 from config.groups.browsers import Cookie, Cors
 from config.groups.deciding import Decision
@@ -81,7 +81,7 @@ class Settings(BaseSettings):
         description="Browser sessions: signing in sets cookies, cookies authenticate, unsafe methods then need "
         "X-CSRF-Token.",
     )
-    routes: Path | None = Field(
+    routes: FilePath | None = Field(
         None,
         description="Route file: upstreams and routes with what each requires. Instead of public_paths and "
         "protected_paths; read again on SIGHUP and when it changes.",

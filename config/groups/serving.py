@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, create_model
 
 from authcore.identity_headers import HEADERS
 from config.fields import (
+    FileName,
     Group,
     HeaderName,
     HostNames,
@@ -49,12 +50,12 @@ class Admin(Group):
         description="Bearer token of 16 characters or more, which all of the admin listener but /livez and /readyz "
         "then needs. As a file it is read again when it changes.",
     )
-    tls_cert_file: str | None = Field(
+    tls_cert_file: FileName | None = Field(
         None,
         description="PEM file of the certificate, with its chain, with which the admin listener speaks TLS. Read again "
         "when it changes.",
     )
-    tls_key_file: str | None = Field(None, description="PEM file of its key.")
+    tls_key_file: FileName | None = Field(None, description="PEM file of its key.")
     runbook_url: PageUrl | None = Field(
         None,
         max_length=2048,
@@ -113,7 +114,7 @@ class _Service(Group):
     hash_by: HashBy | None = Field(None, description=HASH_BY)
     zone: Zone = Field("", description=ZONE)
     zone_spill_over: SpillOver = Field(100, description=SPILL_OVER)
-    tls_ca_file: str | None = Field(
+    tls_ca_file: FileName | None = Field(
         None,
         description="For https://: PEM file of the authorities to accept, in place of the system's. This and the other "
         "files of TLS are read again when they change. Upstreams of a route file have their own `tls`.",
@@ -122,10 +123,10 @@ class _Service(Group):
         None,
         description="Name that its certificate has to have, and that is asked for; the URL's host by default.",
     )
-    tls_cert_file: str | None = Field(
+    tls_cert_file: FileName | None = Field(
         None, description="PEM file of the client certificate that it is sent, with its chain."
     )
-    tls_key_file: str | None = Field(None, description="PEM file of the client certificate's key.")
+    tls_key_file: FileName | None = Field(None, description="PEM file of the client certificate's key.")
     tls_min_version: Literal["1.2", "1.3"] = Field(
         "1.2", description="Lowest version of TLS that it is spoken to in."
     )

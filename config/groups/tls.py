@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import NoDecode
 
 from config.entries import Entry
-from config.fields import Group, Listen, Seconds, shaped, split
+from config.fields import FileName, FileNames, Group, Listen, Seconds, shaped
 
 
 def _version(value: Any) -> Any:
@@ -30,17 +29,19 @@ ServerName = Annotated[
 class TlsEntry(Entry):
     """How an upstream behind https:// is proved to be the right one."""
 
-    ca_file: str | None = Field(
+    ca_file: FileName | None = Field(
         None, min_length=1, description="PEM file of the authorities to accept; the system's by default."
     )
     server_name: ServerName | None = Field(
         None,
         description="Name that the certificate has to have, and that is asked for; the URL's host by default.",
     )
-    cert_file: str | None = Field(
+    cert_file: FileName | None = Field(
         None, min_length=1, description="PEM file of the client certificate, with its chain."
     )
-    key_file: str | None = Field(None, min_length=1, description="PEM file of the client certificate's key.")
+    key_file: FileName | None = Field(
+        None, min_length=1, description="PEM file of the client certificate's key."
+    )
     min_version: TlsVersion = Field("1.2", description="Lowest version of TLS that is spoken.")
     verify: Literal["full", "insecure"] = Field(
         "full",
@@ -48,26 +49,22 @@ class TlsEntry(Entry):
     )
 
 
-Files = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
-"""Paths of files, comma-separated."""
-
-
 class Tls(Group):
     """TLS for clients at GATEWAY_LISTEN; off without a certificate. Files are read again when they change."""
 
-    cert_file: Files = Field(
+    cert_file: FileNames = Field(
         (),
         description="PEM files of the certificates, each with its chain; comma-separated. The name that a client asks "
         "for (SNI) chooses; the first is for names that no certificate has.",
     )
-    key_file: Files = Field((), description="PEM files of their keys, in the same order.")
+    key_file: FileNames = Field((), description="PEM files of their keys, in the same order.")
     min_version: Literal["1.2", "1.3"] = Field("1.2", description="Lowest version of TLS that is spoken.")
     client_auth: Literal["off", "optional", "required"] = Field(
         "off",
         description="Client certificates: not asked for; checked if there is one; demanded. Upstreams are sent its "
         "subject and its names in X-Auth-Client-Subject and X-Auth-Client-SANs.",
     )
-    client_ca_file: str | None = Field(
+    client_ca_file: FileName | None = Field(
         None, description="PEM file of the authorities whose client certificates are accepted."
     )
     handshake_seconds: Seconds = Field(10, description="To complete a handshake; past that closed.")

@@ -29,7 +29,7 @@ from gateway.assembly.key_ring import ring_of
 from gateway.commands.opening import note, settings_for, warn
 from gateway.commands.progress import working
 from gateway.commands.tokens import EMPTY, signer_of, tokens_of
-from gateway.commands.typed import given_text
+from gateway.commands.typed import SecretFile, given_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--token",
-    type=click.File("r"),
+    type=SecretFile("r"),
     metavar="FILE",
     help="Prove the secret: a token of Whatomate's in a file, or - for standard input.",
 )

@@ -4,11 +4,34 @@ from __future__ import annotations
 
 import getpass
 import warnings
-from typing import Final, TextIO
+from typing import IO, TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
+if TYPE_CHECKING:
+    import os
+
 _MOST_CHARACTERS: Final = 65_536
+
+
+class SecretFile(click.File):
+    """Parameter type of a file that holds a secret. The secret itself may stand in its place, so it is not quoted."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str] | IO[Any],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> IO[Any]:
+        """Open the file.
+
+        Raises:
+            click.BadParameter: it cannot be opened.
+        """
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail("no such file can be read; name one, or - for standard input", param, ctx)
 
 
 def given_text(file: TextIO, name: str) -> str:

@@ -438,6 +438,13 @@ async def test_a_token_that_another_secret_signed_is_a_finding(check: Check, tmp
     assert found.startswith("GATEWAY_JWT_ISSUER: its issuer is not 'whatomate'; ")
 
 
+async def test_a_token_in_the_place_of_its_file_is_refused_and_not_shown(check: Check) -> None:
+    result = await check("--token", token(SECRET))
+    assert result.exit_code == 2
+    assert "no such file can be read; name one, or - for standard input" in result.stderr
+    assert "eyJ" not in result.output
+
+
 # -- bounds ----------------------------------------------------------------------------------------------------------
 
 

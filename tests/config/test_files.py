@@ -126,7 +126,7 @@ def test_what_is_read_more_than_once_may_be_no_pipe(tmp_path: Path) -> None:
     of_tls = problems_of({"GATEWAY_TLS_CERT_FILE": str(path), "GATEWAY_TLS_KEY_FILE": str(path)})
     assert any(problem.endswith(f"cannot be read: {why}") for problem in of_tls), of_tls
     (of_routes,) = problems_of({"GATEWAY_ROUTES": str(path)})
-    assert of_routes == f"{path}:1: cannot be read: {why}"
+    assert of_routes == f"GATEWAY_ROUTES: cannot read {path}: {why}"
     url = f"{GOOD['GATEWAY_DATABASE_URL']}?sslrootcert={path}"
     (of_database,) = problems_of({"GATEWAY_DATABASE_URL": url})
     assert f"the file of sslrootcert cannot be read: {why}" in of_database

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from config.describing import described
+from config.layers import FIELDS
 from config.load import ConfigError
 from config.settings import Settings
 
@@ -414,6 +415,95 @@ def test_no_secret_is_in_a_problem_or_in_the_settings_repr() -> None:
     shown = f"{settings!r} {settings}"
     assert SECRET not in shown
     assert "hunter2" not in shown
+
+
+KEY_TEXT: Final = "-----BEGIN PRIVATE KEY-----\nhunter2\nhunter2\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in FIELDS if name.endswith(("_FILE", "_DIR"))] + ["GATEWAY_ROUTES"]
+)
+@pytest.mark.parametrize("text", [KEY_TEXT, KEY_TEXT.replace("\n", "\\n"), f"  {KEY_TEXT}"])
+def test_a_key_in_the_place_of_its_path_is_refused_and_not_shown(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    """In the environment, and in a folder of secrets whose file is called like the setting of a path."""
+    (tmp_path / name).write_text(text)
+    twin = {
+        other: text
+        for other in (name.replace("_CERT_FILE", "_KEY_FILE"), name.replace("_KEY_FILE", "_CERT_FILE"))
+        if other in FIELDS
+    }
+    for environment in ({**twin, name: text}, {"GATEWAY_SECRETS_DIR": str(tmp_path)}):
+        found = problems_of(environment)
+        assert f"{name}: should be the path of a file, on one line, and not the text of the file" in " ".join(
+            found
+        )
+        assert "hunter2" not in " ".join(found)
+
+
+def test_a_key_in_the_place_of_its_path_in_a_route_file_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(
+        json.dumps(
+            {
+                "upstreams": {
+                    "app": {"url": "https://app", "tls": {"cert_file": KEY_TEXT, "key_file": KEY_TEXT}}
+                },
+                "routes": [
+                    {"name": "all", "match": {"path": "/*"}, "auth": "required", "upstream": "app"},
+                    {"name": "rest", "match": {"path": "/x"}, "auth": "required"},
+                ],
+            }
+        )
+    )
+    found = problems_of({"GATEWAY_ROUTES": str(path)})
+    assert any("tls.key_file: should be the path of a file" in problem for problem in found), found
+    assert "hunter2" not in " ".join(found)
+
+
+@pytest.mark.parametrize("value", ["hunter2/hunter2+hunter2=", f"{KEY_TEXT}", "a\nhunter2"])
+@pytest.mark.parametrize("name", ["GATEWAY_JWT_SECRET", "GATEWAY_SIGNED_KEY", "GATEWAY_DATABASE_PASSWORD"])
+def test_a_secret_in_the_place_of_its_file_is_refused_and_not_shown(name: str, value: str) -> None:
+    (found,) = problems_of({k: v for k, v in GOOD.items() if k != name} | {f"{name}_FILE": value}, bare=True)
+    assert found.startswith(f"{name}_FILE: ")
+    assert "path" in found
+    assert "hunter2" not in found
+
+
+def test_a_route_file_in_the_place_of_the_file_that_names_it_is_not_shown(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text("routes:\n  - {name: a, headers: {set: {X-Key: hunter2}}}\n")
+    (found,) = problems_of({"GATEWAY_ROUTES_FILE": str(path)})
+    assert found.startswith("GATEWAY_ROUTES: should be the path of a file, on one line")
+    assert "hunter2" not in found
+
+
+def test_a_problem_is_one_line_without_control_characters(tmp_path: Path) -> None:
+    for environment in (
+        {"GATEWAY_SECRETS_DIR": "/a\n\x1b[2J"},
+        {"GATEWAY_DATABASE_URL": "postgresql://u@db/x?sslmode=\x1b[2J"},
+        {"GATEWAY_ROUTES": f"{tmp_path}/\x1b[2J"},
+        {"GATEWAY_JWT_ISSUER_FILE": "/\u2028"},
+    ):
+        (found,) = problems_of(environment)
+        assert found.isprintable(), found
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_JWT_SECRET", "GATEWAY_DATABASE_PASSWORD"])
+def test_a_nul_in_a_file_is_refused_as_in_a_variable(name: str, tmp_path: Path) -> None:
+    """Such as UTF-16 without its byte order mark."""
+    path = tmp_path / "secret"
+    path.write_bytes(SECRET.encode("utf-16-le"))
+    rest = {other: value for other, value in GOOD.items() if other != name}
+    assert problems_of({**rest, f"{name}_FILE": str(path)}, bare=True) == [
+        f"{name}_FILE: {path} has a NUL in it; store it as UTF-8 text"
+    ]
+
+
+def test_a_list_is_quoted_as_it_was_written() -> None:
+    (found,) = problems_of({"GATEWAY_UPSTREAM_RETRY_WHEN": "reset,5xx"})
+    assert ", is 'reset,5xx' (" in found
 
 
 _ODD: Final = ("hunter2@hunter2", "hunter2\N{ACCOUNT OF}cret", "hunter2[ple", "hunter2]ple", "hunter2")

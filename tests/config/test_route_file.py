@@ -376,7 +376,7 @@ def test_settings_and_routes_are_told_together(tmp_path: Path) -> None:
     told = problems_of({"GATEWAY_ROUTES": str(path), "GATEWAY_DATABASE_POOL_MAX": "0"})
     assert [one.partition(": ")[0] for one in told] == ["GATEWAY_DATABASE_POOL_MAX", f"{path}:1"]
     assert problems_of({"GATEWAY_ROUTES": str(tmp_path / "none.yaml")}) == [
-        f"{tmp_path}/none.yaml:1: cannot be read: No such file or directory"
+        f"GATEWAY_ROUTES: cannot read {tmp_path}/none.yaml: No such file or directory"
     ]
 
 
