@@ -103,7 +103,7 @@ def read_layers(settings: Settings) -> RoutePlan:
 def _sources(settings: Settings) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the text of each layer, the lowest first."""
     if settings.preset == "none":
-        yield "preset none", b""
+        yield "preset none", b"{}"
     else:
         yield f"preset {settings.preset}", preset_text(settings.preset)
     if settings.routes is not None:

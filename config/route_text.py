@@ -6,6 +6,7 @@ Laws:
 - Anything that makes one text mean another is refused: anchors and aliases (and so bombs made of them), tags, duplicate
   keys, several documents, unbounded depth and size.
 - Every problem has a line; a text with a problem has no value.
+- A text without any value is a problem: a file that was cut off, or opened to be written, means no other routes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import yaml
 
 LARGEST_BYTES: Final = 4 * 1024 * 1024
 DEEPEST: Final = 16
+LONGEST_INTEGER: Final = 40
+"""Characters. Python converts thousands at most, and no setting of a route comes near this one."""
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -81,7 +84,9 @@ def read_text(raw: bytes) -> RouteText:
         _refuse_events(written, text)
         if not text.problems:
             node = yaml.compose(written, Loader=_Loader)
-            value = {} if node is None else _value(node, (), text)
+            value = None if node is None else _value(node, (), text)
+            if value is None and not text.problems:
+                text.problems.append((1, "is empty; write `routes: []` for no routes"))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         because = f" ({error.context})" if error.context else ""
@@ -122,6 +127,8 @@ def _value(node: yaml.Node, place: Place, text: RouteText) -> Any:
         make = _SCALARS.get(node.tag)
         if make is None:
             return _refused(node, f"tag {node.tag}: tags are not taken", text)
+        if make is int and len(node.value) > LONGEST_INTEGER:
+            return _refused(node, f"a number of more than {LONGEST_INTEGER} digits", text)
         return make(node.value)
     if node.tag not in {"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}:
         return _refused(node, f"tag {node.tag}: tags are not taken", text)

@@ -267,6 +267,12 @@ def test_what_an_opaque_segment_cannot_mean_is_refused(tmp_path: Path, rest: str
         ("a: \x07", ["1: not YAML: "]),
         ("[" * 17 + "]" * 17, ["1: nested deeper than 16"]),
         ("[" * 100_000, ["1: nested deeper than 16"]),
+        (
+            f"a: 1\nb: {'1' * 5_000}\nc: -{'9' * 41}",
+            ["2: a number of more than 40", "3: a number of more than"],
+        ),
+        ("", ["1: is empty; write `routes: []` for no routes"]),
+        ("null", ["1: is empty"]),
     ],
 )
 def test_what_makes_a_text_mean_another_is_refused(text: str, told: list[str]) -> None:

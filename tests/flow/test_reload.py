@@ -142,6 +142,22 @@ async def test_a_file_that_is_refused_keeps_the_routes_and_raises_the_metric(
     assert (await ask(gate, get("/b"))).status == 200
 
 
+@pytest.mark.parametrize("text", ["", "# being written\n", "---\n", "\ufeff\n"])
+async def test_a_file_that_was_emptied_changes_nothing(
+    text: str, start: Start, upstream: Upstream, file: Path
+) -> None:
+    """An editor, or a full disk, leaves such a file: without any route every path would be 404."""
+    put(file, "routes: [{name: a, auth: public, match: {path: /a}}]")
+    gate = await start(routes=file)
+    put(file, text)
+    assert not await gate.routing.reload("test")
+    assert (await readings(gate))["gateway_routes_reload_ok"] == 0
+    assert (await ask(gate, get("/a"))).status == 200
+    put(file, "routes: []")
+    assert await gate.routing.reload("test")
+    is_refusal(await ask(gate, get("/a")), 404)
+
+
 async def test_a_change_of_the_file_is_noticed(start: Start, upstream: Upstream, file: Path) -> None:
     put(file, "routes: [{name: a, auth: public, match: {path: /a}}]")
     gate = await start(routes=file)
