@@ -109,9 +109,9 @@ _PREAMBLE: Final = """
 Each setting is looked for in this order, and the first place that has it wins: the environment; the file that
 `<setting>_FILE` names; `.env` in the current folder, which may name files in the same way; a file called like the
 setting in the folder `GATEWAY_SECRETS_DIR`; the default. An empty value counts as not set, except for a list, where it
-is the empty list. Lists are comma-separated. On and off may be written `on` and `off`, `true` and `false`, `1` and `0`.
-A file has 16 MiB at most. `.env`, and the file of a setting that holds its value, may be a pipe where one process
-serves.
+is the empty list. An empty file is refused, unless it is of a list. Lists are comma-separated. On and off may be
+written `on` and `off`, `true` and `false`, `1` and `0`. A file has 16 MiB at most. `.env`, and the file of a setting
+that holds its value, may be a pipe where one process serves.
 
 A configuration that does not hold is refused whole, naming every problem, with exit code 2. `whatomate-gateway
 check-config` tries it and prints what holds, with secrets hidden; `whatomate-gateway settings` lists what is below.

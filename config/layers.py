@@ -4,6 +4,7 @@ Laws:
 
 - An upper layer wins. An empty value counts as not set, with two exceptions: for a list it is the empty list, and for
   the name of an identity header it is a mistake, since an operator who writes it wants the header left out.
+- An empty file is a mistake, unless it is of a list: a secret that was to protect is not there.
 - In one layer a setting is written once: as itself or as ``*_FILE``, never both.
 - A name that is no setting is never dropped: it is kept for :mod:`config.names` to judge.
 - No problem contains a value.
@@ -11,13 +12,14 @@ Laws:
 
 from __future__ import annotations
 
+import errno
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_origin
+from typing import TYPE_CHECKING, Final, NamedTuple, get_origin
 
-from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import BaseModel, SecretStr
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "GATEWAY_"
 SECRETS_DIRECTORY: Final = "GATEWAY_SECRETS_DIR"
 _FILE: Final = "_FILE"
+_NO_MOUNT: Final = "Docker makes one where the file of a mount is missing"
 _FOLDERS: Final = ("/", "./", "../", "~/")
 
 
@@ -83,6 +86,7 @@ class Layers:
     Attributes:
         problems: Problems of words.
         unreadable: Problems of files.
+        lost: Settings that may be written in what could not be read: they are not called missing.
     """
 
     values: dict[str, str] = field(default_factory=dict, repr=False)
@@ -90,6 +94,7 @@ class Layers:
     problems: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     unknown: list[UnknownName] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
 
     def add(self, layer: Mapping[str, str], called: str) -> None:
         """Add `layer` below the layers so far."""
@@ -128,12 +133,13 @@ class Layers:
             self.unreadable.append(
                 f"{SECRETS_DIRECTORY}: cannot read the folder {directory}: {error.strerror}"
             )
+            self.lost |= FIELDS.keys()
             return
         layer: dict[str, str] = {}
         files: dict[str, Path] = {}
         for entry in entries:  # Kubernetes adds hidden folders beside the files, which are links into them
             name = entry.name.upper()
-            if entry.is_dir() or entry.name.startswith("."):
+            if entry.name.startswith(".") or (entry.is_dir() and name not in FIELDS):
                 continue
             if not name.startswith(PREFIX):  # of another program perhaps, so it is not read
                 self.unknown.append(UnknownName(entry.name, "", f"a file in {directory}"))
@@ -141,7 +147,7 @@ class Layers:
             if name in layer:
                 self.problems.append(f"{name}: is two files in {directory}, in capitals and not; keep one")
             try:
-                layer[name] = read_value(entry)
+                layer[name] = _value_of(name, entry)
                 files[name] = entry
             except (OSError, UnicodeError) as error:
                 self.unreadable.append(f"{name}: cannot read {entry}: {why(error)}")
@@ -183,16 +189,43 @@ def read_value(path: Path) -> str:
     return _text(path).removesuffix("\n").removesuffix("\r")
 
 
+def _value_of(name: str, entry: Path) -> str:
+    """Return the value of a setting in the folder of secrets.
+
+    Raises:
+        OSError: It cannot be read, or is empty: what was to protect is not there.
+        UnicodeError: It is not UTF-8.
+    """
+    if entry.is_dir():
+        raise OSError(errno.EISDIR, f"it is a folder; {_NO_MOUNT}")
+    value = read_value(entry)
+    if not value and name in FIELDS and name not in LISTS:
+        raise OSError(errno.EINVAL, "it is empty; write its value, or remove the file")
+    return value
+
+
 def _text(path: Path) -> str:
     """Return the text of a file, without the byte order mark that programs of Windows put before it."""
     return read_file(path, pipes=True).decode("utf-8-sig")
 
 
-def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Read a ``.env`` file.
+class EnvFile(NamedTuple):
+    """What a ``.env`` file says.
 
-    Returns:
-        Its assignments and its problems. Without a file there are none, and with a problem there are no assignments.
+    Attributes:
+        written: Its assignments, without those of a setting that stands twice. A line that cannot be read takes none
+            of the others away, so that they are judged as well.
+        problems: Each line that cannot be read, and each setting that stands twice.
+        lost: The settings of these lines.
+    """
+
+    written: dict[str, str]
+    problems: list[str]
+    lost: frozenset[str]
+
+
+def read_env_file(path: Path) -> EnvFile:
+    """Read a ``.env`` file; without one nothing is written.
 
     Raises:
         OSError: It cannot be read.
@@ -203,35 +236,37 @@ def read_env_file(path: Path) -> tuple[dict[str, str], list[str]]:
     except FileNotFoundError:
         if path.is_symlink():
             raise
-        return {}, []
+        return _NO_ENV_FILE
     except IsADirectoryError as error:
         if (path / "pyvenv.cfg").exists():  # a virtual environment that somebody has called so
-            return {}, []
-        raise OSError(
-            error.errno, "it is a folder; Docker makes one where the file of a mount is missing"
-        ) from error
-    problems = _lost_lines(path, text)
-    if problems:
-        return {}, problems
+            return _NO_ENV_FILE
+        raise OSError(error.errno, f"it is a folder; {_NO_MOUNT}") from error
     # Without interpolation: a $ in a secret stands for itself, as in the environment and in files.
-    written = dotenv_values(stream=StringIO(text, newline=None), interpolate=False)
-    return {name: value for name, value in written.items() if value is not None}, []
-
-
-def _lost_lines(path: Path, text: str) -> list[str]:
-    """Return a problem for each line of a ``.env`` file that is no assignment, and for each setting set twice."""
     bindings = list(parse_stream(StringIO(text, newline=None)))
-    problems = [
-        f"{path}, line {binding.original.line}: cannot be read; write NAME=value, and quote a value that holds spaces, "
-        "quotes or #"
-        for binding in bindings
-        if binding.error or (binding.value is None and (binding.key or "").startswith(PREFIX))
+    ours = Counter(one.key for one in bindings if one.key and one.key.startswith(PREFIX))
+    twice = [name for name, times in ours.items() if times > 1]
+    unread = [
+        one for one in bindings if one.error or (one.value is None and (one.key or "").startswith(PREFIX))
     ]
-    written = Counter(binding.key for binding in bindings if binding.key and binding.key.startswith(PREFIX))
-    for name in [name for name, times in written.items() if times > 1]:
-        lines_of = [str(binding.original.line) for binding in bindings if binding.key == name]
+    problems = [
+        f"{path}, line {one.original.line}: cannot be read; write NAME=value, and quote a value that holds spaces, "
+        "quotes or #"
+        for one in unread
+    ]
+    for name in twice:
+        lines_of = [str(one.original.line) for one in bindings if one.key == name]
         problems.append(f"{name}: is set in lines {' and '.join(lines_of)} of {path}; keep one of them")
-    return problems
+    written = {
+        one.key: one.value
+        for one in bindings
+        if one.key and one.value is not None and not one.error and one.key not in twice
+    }
+    named = {one.key or "".join(_ASSIGNED.findall(one.original.string)[:1]) for one in unread}
+    return EnvFile(written, problems, frozenset(name.removesuffix(_FILE) for name in (*named, *twice)))
+
+
+_NO_ENV_FILE: Final = EnvFile({}, [], frozenset())
+_ASSIGNED: Final = re.compile(rf"^\s*(?:export\s+)?({PREFIX}[A-Z0-9_]+)")
 
 
 def why(error: OSError | UnicodeError) -> str:

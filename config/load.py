@@ -29,6 +29,7 @@ from config.layers import (
     PREFIX,
     SECRETS,
     SECRETS_DIRECTORY,
+    EnvFile,
     Layers,
     read_env_file,
     why,
@@ -95,7 +96,7 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
     if settings.routes is not None:  # the route file may name all upstreams itself
         required -= {"GATEWAY_UPSTREAM_URL"}
     named = {problem.partition(":")[0].removesuffix("_FILE") for problem in (*problems, *layers.unreadable)}
-    for name in sorted(required - layers.values.keys() - named):
+    for name in sorted(required - layers.values.keys() - named - layers.lost):
         problems[f"{name}: {HINTS[name]}"] = None
     for name, problem in (*foreign_names(settings), *contradictions(settings, refused)):
         problems[f"{name}: {problem}"] = None
@@ -146,14 +147,15 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
     layers.add(overrides, "passed by the program")
     layers.add(environment, ENVIRONMENT)
     try:
-        written, lost = read_env_file(env_file)
+        env = read_env_file(env_file)
     except (OSError, UnicodeError) as error:
-        written, lost = {}, [f"{env_file}: cannot be read: {why(error)}"]
-    layers.problems += lost
-    layers.add(written, str(env_file))
+        env = EnvFile({}, [f"{env_file}: cannot be read: {why(error)}"], frozenset(FIELDS))
+    layers.problems += env.problems
+    layers.lost |= env.lost
+    layers.add(env.written, str(env_file))
     if spans_can_be_made():
         layers.add(otel_settings(environment), ENVIRONMENT)
-    directory = environment.get(SECRETS_DIRECTORY) or written.get(SECRETS_DIRECTORY)
+    directory = environment.get(SECRETS_DIRECTORY) or env.written.get(SECRETS_DIRECTORY)
     if directory:
         layers.add_directory(directory)
     return layers

@@ -56,6 +56,24 @@ def test_every_secret_that_the_chart_is_given_stands_in_a_secret_alone(mode: str
     assert "planted" not in notes.stdout.partition("\nNOTES:\n")[2]
 
 
+def test_a_secret_that_is_empty_is_left_out(tmp_path: Path) -> None:
+    """The gateway refuses the empty file that it would be."""
+    create = {name: planted(name) for name in ("GATEWAY_DATABASE_URL", "GATEWAY_JWT_SECRET")}
+    values = {
+        "secrets": {
+            "existing": "",
+            "create": {**create, "GATEWAY_ADMIN_TOKEN": "", "GATEWAY_DATABASE_PASSWORD": ""},
+        },
+        "monitoring": {"podMonitor": {"enabled": True}},
+    }
+    done = helm("template", "release", str(CHART), values=over(LEAST, values), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    documents = parsed(done.stdout)
+    assert the("Secret", documents, "-gateway")["stringData"] == create
+    assert "authorization" not in json.dumps(the("PodMonitor", documents))
+    assert the("Secret", documents, "-migrate")["stringData"].keys() == {"GATEWAY_DATABASE_URL"}
+
+
 def test_a_changed_secret_of_the_chart_replaces_the_pods(tmp_path: Path) -> None:
     def checksum(secret: str) -> Any:
         values = {"secrets": {"existing": "", "create": {**NEEDED, "GATEWAY_JWT_SECRET": secret}}}

@@ -111,6 +111,31 @@ def test_a_file_in_the_folder_of_secrets_is_refused(make: Callable[[Path], None]
     ]
 
 
+def test_a_folder_in_the_place_of_a_secret_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "GATEWAY_ADMIN_TOKEN"
+    path.mkdir()
+    (tmp_path / "backup").mkdir()
+    (found,) = problems_of({"GATEWAY_SECRETS_DIR": str(tmp_path)})
+    why = "it is a folder; Docker makes one where the file of a mount is missing"
+    assert found.startswith(f"GATEWAY_ADMIN_TOKEN: cannot read {path}: {why}")
+
+
+@pytest.mark.parametrize("content", ["", "\n"])
+@pytest.mark.parametrize("name", ["GATEWAY_ADMIN_TOKEN", "GATEWAY_JWT_SECRET", "GATEWAY_HEADER_USER_ID"])
+def test_an_empty_file_in_the_folder_of_secrets_is_refused(name: str, content: str, tmp_path: Path) -> None:
+    """It would leave the admin listener without its token, for example."""
+    (tmp_path / name).write_text(content)
+    rest = {other: value for other, value in GOOD.items() if other != name}
+    assert problems_of({**rest, "GATEWAY_SECRETS_DIR": str(tmp_path)}, bare=True) == [
+        f"{name}: cannot read {tmp_path / name}: it is empty; write its value, or remove the file"
+    ]
+
+
+def test_an_empty_file_of_a_list_is_the_empty_list(tmp_path: Path) -> None:
+    (tmp_path / "GATEWAY_PUBLIC_PATHS").write_text("\n")
+    assert load({"GATEWAY_SECRETS_DIR": str(tmp_path)}).public_paths == ()
+
+
 def test_a_certificate_is_refused(refused: tuple[Path, str], tmp_path: Path) -> None:
     path, why = refused
     key = tmp_path / "key.pem"
@@ -236,7 +261,7 @@ def test_a_mark_that_windows_puts_before_a_text_is_no_part_of_a_value(tmp_path: 
 
 def test_lines_of_an_env_file_may_end_as_on_windows(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfGATEWAY_A=x\r\nGATEWAY_B='1\r\n2'\r\n")
-    assert read_env_file(tmp_path / ".env") == ({"GATEWAY_A": "x", "GATEWAY_B": "1\n2"}, [])
+    assert read_env_file(tmp_path / ".env").written == {"GATEWAY_A": "x", "GATEWAY_B": "1\n2"}
 
 
 def test_a_name_stands_once_in_an_env_file(tmp_path: Path) -> None:

@@ -224,6 +224,44 @@ def test_a_refused_value_is_judged_once() -> None:
     assert problem.startswith("GATEWAY_DATABASE_POOL_MIN: should be greater")
 
 
+def test_a_line_that_cannot_be_read_hides_no_other_line_of_the_env_file(tmp_path: Path) -> None:
+    lines = [f"{name}={value}" for name, value in GOOD.items()]
+    (tmp_path / ".env").write_text(
+        "\n".join([*lines, "no assignment", "GATEWAY_LISTN=:1", "GATEWAY_COOKIES=maybe"])
+    )
+    found = problems_of({}, tmp_path, bare=True)
+    assert [problem.partition(":")[0] for problem in found] == [
+        f"{tmp_path}/.env, line 4",
+        "GATEWAY_COOKIES",
+        "GATEWAY_LISTN",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"GATEWAY_JWT_SECRET='{SECRET}\n", "line 1: cannot be read"),
+        ("GATEWAY_JWT_SECRET\n", "line 1: cannot be read"),
+        ("export GATEWAY_JWT_SECRET_FILE: /a\n", "line 1: cannot be read"),
+        (
+            f"GATEWAY_JWT_SECRET={SECRET}\nGATEWAY_JWT_SECRET={SECRET}\n",
+            "GATEWAY_JWT_SECRET: is set in lines 1",
+        ),
+        (None, ".env: cannot be read: it is a folder"),
+    ],
+)
+def test_what_stands_where_nothing_can_be_read_is_not_called_missing(
+    text: str | None, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / ".env"
+    path.mkdir() if text is None else path.write_text(text)
+    rest = {name: value for name, value in GOOD.items() if name != "GATEWAY_JWT_SECRET"}
+    (found,) = problems_of(rest, tmp_path, bare=True)
+    assert expected in found
+    (found,) = problems_of({**rest, "GATEWAY_SECRETS_DIR": str(tmp_path / "none")}, bare=True)
+    assert found.startswith("GATEWAY_SECRETS_DIR: ")
+
+
 def test_a_setting_and_its_file_together_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text(SECRET)

@@ -208,7 +208,7 @@ tlsConfig:
 authorization:
   type: Bearer
   credentials: {name: {{ .Values.adminToken.existing | quote }}, key: {{ .Values.adminToken.key | quote }}}
-{{- else if hasKey (.Values.secrets.create | default dict) "GATEWAY_ADMIN_TOKEN" }}
+{{- else if dig "GATEWAY_ADMIN_TOKEN" "" (.Values.secrets.create | default dict) }}
 authorization:
   type: Bearer
   credentials: {name: {{ include "whatomate-gateway.secret" . | quote }}, key: GATEWAY_ADMIN_TOKEN}
