@@ -102,9 +102,15 @@ def build_explain(
     return explain
 
 
-async def _organization(domain: Domain, text: str | None) -> UUID | None:
-    """Return the organization that an operator named; one whose id nobody has is for the verdict to refuse."""
-    return None if text is None else as_id(text) or await Names(domain.store).organization(text)
+async def _organization(domain: Domain, named: str | None) -> UUID | None:
+    """Return the id that `named` is, whether there is such an organization or not; else that of its slug or name.
+
+    Raises:
+        NameAmbiguous: several organizations have the name.
+        OrganizationUnknown: none has it.
+        StoreUnavailable: the database does not answer.
+    """
+    return as_id(named) or await Names(domain.store).organization(named) if named else None
 
 
 async def explain_once(settings: Settings, document: bytes) -> dict[str, object]:

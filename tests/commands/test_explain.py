@@ -75,6 +75,23 @@ def test_of_a_refused_caller_explain_prints_what_is_missing(
     assert told["principal"]["role"] == "agent"
 
 
+def test_an_organization_is_named_by_id_slug_or_name(
+    on: Run, user: str, organization: str, tmp_path: Path
+) -> None:
+    for named in (organization, "acme", "ACME"):
+        result = explain(
+            on, "--as", "ada@acme.example", "--organization", named, "GET", "/api/users", **routes(tmp_path)
+        )
+        assert (result.exit_code, f"in organization {organization}" in result.stdout) == (0, True), (
+            result.output
+        )
+    refused(
+        explain(on, "--as", "ada@acme", "--organization", "nowhere", "GET", "/api/users", **routes(tmp_path)),
+        1,
+        "No organization has the slug or the name 'nowhere'; `orgs list` shows those there are",
+    )
+
+
 def test_nobody_asks_unless_said_otherwise(on: Run, tmp_path: Path) -> None:
     result = explain(on, "GET", "/api/users", **routes(tmp_path))
     assert result.exit_code == 1
