@@ -10,6 +10,7 @@ Laws:
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -27,6 +28,9 @@ OBJECTS: Final = 200_000
 def main(prog_name: str | None = None) -> None:
     """Run the command line under the name `prog_name`; without one, that of the program."""
     _open_what_is_closed()
+    # In a locale such as de_DE.ISO-8859-1 it cannot hold every name.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, _end)  # a serving gateway puts its own handler in this one's place
     gc.set_threshold(OBJECTS, 10, 10)

@@ -117,6 +117,21 @@ async def test_a_standard_stream_that_is_closed_or_full_is_an_error_in_words(
     assert b"Traceback" not in errors
 
 
+async def test_what_a_locale_cannot_write_is_escaped(tmp_path: Path) -> None:
+    """As in de_DE.ISO-8859-1, which has no sign for less or equal and no name with a Polish letter."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway", "settings", "GATEWAY_LOG_SAMPLE"),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(PATIENCE):
+        printed, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    assert printed.startswith(b"GATEWAY_LOG_SAMPLE  (number, \\u2265 0, \\u2264 1; default 1)")
+
+
 async def test_what_is_opened_gets_no_number_of_a_closed_stream(tmp_path: Path) -> None:
     script = "import gateway.entry, os; gateway.entry.main(prog_name='x')"
     (tmp_path / "click.py").write_text("import os; os._exit(0 if os.open('/', os.O_RDONLY) > 2 else 7)")
