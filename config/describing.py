@@ -178,7 +178,7 @@ def _default(of: FieldInfo) -> str:
         return "on" if value else "off"
     if isinstance(value, tuple):
         return ",".join(str(one) for one in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _default_cell(one: Described) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from config.layers import FIELDS, PREFIX
+from config.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def listing(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield every setting's name and value; for a secret, only whether it is set."""
+    """Yield every setting's name and value, each on one line; for a secret, only whether it is set."""
     for name in FIELDS:
-        value = _value(settings, name)
+        value = value_of(settings, name)
         if isinstance(value, tuple) and any(isinstance(one, SecretStr) for one in value):
             yield name, f"({len(value)} hidden)"
         elif isinstance(value, SecretStr):
@@ -25,14 +26,15 @@ def listing(settings: Settings) -> Iterator[tuple[str, str]]:
         elif value is None:
             yield name, ""
         elif isinstance(value, tuple):
-            yield name, ",".join(map(str, value))
+            yield name, printable(",".join(map(str, value)))
         elif isinstance(value, bool):
             yield name, str(value).lower()
         else:
-            yield name, f"{value:g}" if isinstance(value, float) else str(value)
+            yield name, f"{value:.15g}" if isinstance(value, float) else printable(str(value))
 
 
-def _value(settings: Settings, name: str) -> Any:
+def value_of(settings: Settings, name: str) -> Any:
+    """Return the value of the setting `name`."""
     path = name.removeprefix(PREFIX).lower()
     if path in type(settings).model_fields:
         return getattr(settings, path)

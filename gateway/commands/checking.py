@@ -23,6 +23,7 @@ from config.limit_checks import limit_doubts
 from config.listing import listing
 from config.load import REQUIRED, ConfigError
 from config.published_secrets import secret_doubts
+from config.setting_doubts import effect_doubts, text_doubts
 from config.sso_checks import sso_doubts
 from config.tls_checks import tls_doubts
 from gateway.assembly.key_ring import ring_of
@@ -64,7 +65,7 @@ def check_config(*, connect: bool, token: TextIO | None) -> None:
     identity_keys(settings)
     doubtful = (
         *(cookie_doubts, cors_doubts, doubts, sso_doubts, limit_doubts),
-        *(secret_doubts, delivery_doubts, ejection_doubts),
+        *(secret_doubts, delivery_doubts, ejection_doubts, text_doubts, effect_doubts),
     )
     for name, doubt in (one for doubts_of in doubtful for one in doubts_of(settings)):
         warn(f"{name}: {doubt}")

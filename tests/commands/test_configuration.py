@@ -309,3 +309,45 @@ def test_a_secret_of_public_examples_is_warned_of_and_not_printed(run: Run, name
     assert f"warning: {name}: stands in Whatomate's public examples" in result.stderr
     assert published not in result.output
     assert "public examples" not in run("check-config", **ENOUGH).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "warning"),
+    [
+        ("GATEWAY_JWT_SECRET", f'"{SECRET}"', "has quotation marks around it"),
+        ("GATEWAY_JWT_SECRET", f"{SECRET}\n", "begins or ends with a space or a line end"),
+        ("GATEWAY_JWT_PREVIOUS_SECRETS", f"{SECRET},'{PREVIOUS}'", "has quotation marks around it"),
+        ("GATEWAY_JWT_ISSUER", "'whatomate'", "has quotation marks around it"),
+        ("GATEWAY_PROTECTED_PATHS", "", "is empty, so no path needs a credential"),
+        ("GATEWAY_CORS_CREDENTIALS", "on", "has no effect while GATEWAY_CORS_ORIGINS names nobody"),
+        ("GATEWAY_COOKIE_DOMAIN", "example.com", "has no effect while GATEWAY_COOKIES is off"),
+        ("GATEWAY_SIGNED_KEY", SECRET, "has no effect while GATEWAY_SIGNED_IDENTITY is off"),
+        ("GATEWAY_ISSUER_AUDIENCE", "me", "has no effect while GATEWAY_ISSUER_URL is not set"),
+    ],
+)
+def test_check_config_warns_of_a_value_that_is_probably_not_what_was_meant(
+    name: str, value: str, warning: str, run: Run
+) -> None:
+    result = run("check-config", **{**ENOUGH, name: value})
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.startswith(f"warning: {name}: {warning}")
+    assert SECRET not in result.output
+
+
+def test_check_config_does_not_warn_of_values_that_may_be_meant(run: Run) -> None:
+    meant = {
+        "GATEWAY_ADMIN_TOKEN": f" {SECRET}\n",
+        "GATEWAY_JWT_ISSUER": "it's",
+        "GATEWAY_PROTECTED_PATHS": "/*",
+        "GATEWAY_DATABASE_PASSWORD": "'",
+    }
+    assert run("check-config", **ENOUGH, **meant).stderr == ""
+
+
+def test_check_config_prints_each_setting_on_one_line_and_unrounded(run: Run) -> None:
+    odd = {"GATEWAY_JWT_ISSUER": "a\nGATEWAY_SHADOW=true\x1b[2J", "GATEWAY_WS_MAX_SECONDS": "1234567.5"}
+    lines = run("check-config", **ENOUGH, **odd).stdout.splitlines()
+    assert "GATEWAY_JWT_ISSUER=a\\nGATEWAY_SHADOW=true\\x1b[2J" in lines
+    assert "GATEWAY_SHADOW=false" in lines
+    assert "GATEWAY_SHADOW=true" not in lines
+    assert "GATEWAY_WS_MAX_SECONDS=1234567.5" in lines
