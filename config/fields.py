@@ -19,7 +19,7 @@ _LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]*):([0-9]{1,5})")
 _UNIX: Final = re.compile(r"unix:(/[^\x00\n,]{1,107})")
 _UPSTREAM: Final = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?/?")
 _COLLECTOR: Final = re.compile(
-    r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::[0-9]{1,5})?(?:/[0-9A-Za-z._~/-]*)?"
+    r"https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::([0-9]{1,5}))?(?:/[0-9A-Za-z._~/-]*)?"
 )
 _HOST_NAME: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))*")
 _PATH: Final = re.compile(r"(?:[A-Z]+(?:\|[A-Z]+)* )?/[^\s*?#\\]*(?:(?<=/)\*)?")
@@ -59,8 +59,7 @@ def _upstream_url(value: str) -> str:
         raise ValueError(
             "should be http://host:port or https://host:port, without a user, a path or a query; or unix:/path"
         )
-    if match[2] is not None and int(match[2]) not in _PORTS[1:]:
-        raise ValueError("the port should be from 1 to 65535")
+    _judge_port(match[2])
     return value
 
 
@@ -79,9 +78,17 @@ def _key_set_url(value: str) -> str:
 
 
 def _collector_url(value: str) -> str:
-    if _COLLECTOR.fullmatch(value) is None:
+    match = _COLLECTOR.fullmatch(value)
+    if match is None:
         raise ValueError("should be http://host:port or https://host, without a user and a query")
+    _judge_port(match[2])
     return value
+
+
+def _judge_port(port: str | None) -> None:
+    """Raise ValueError if a URL's port cannot be connected to."""
+    if port is not None and int(port) not in _PORTS[1:]:
+        raise ValueError("the port should be from 1 to 65535")
 
 
 def _path(value: str) -> str:

@@ -31,6 +31,8 @@ FILE_CHECKS: Final[tuple[Check, ...]] = (
 
 _OF_DATABASES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 _OF_REDIS: Final = ("ssl_ca_certs",)
+_NO_ID: Final = 2**32 - 1
+"""chown(2) leaves the owner as it is for this one."""
 
 
 def serving_files(settings: Settings, refused: Collection[str] = ()) -> Iterator[tuple[str, str]]:
@@ -39,6 +41,8 @@ def serving_files(settings: Settings, refused: Collection[str] = ()) -> Iterator
         folder = Path(listen.removeprefix("unix:")).parent
         if listen.startswith("unix:") and not folder.is_dir():
             yield name, f"there is no folder {folder} for its socket; make it, or listen elsewhere"
+    if any(listen.startswith("unix:") for listen in settings.listen):
+        yield from (("GATEWAY_UNIX_OWNER", problem) for problem in _unknown_owners(settings.unix.owner))
     for name, url, parameters in (
         ("GATEWAY_DATABASE_URL", settings.database.url, _OF_DATABASES),
         ("GATEWAY_DATABASE_LISTEN_URL", settings.database.listen_url, _OF_DATABASES),
@@ -48,6 +52,23 @@ def serving_files(settings: Settings, refused: Collection[str] = ()) -> Iterator
         if url is not None and name not in refused:
             for problem in _unreadable(_parameters(url.get_secret_value()), parameters):
                 yield name, f"{problem}; check the path in the URL, and that this user may read the file"
+
+
+def _unknown_owners(owner: str) -> Iterator[str]:
+    """Yield each part of ``user:group`` that this machine has no such user or group for."""
+    from grp import getgrnam  # noqa: PLC0415 -- Windows has none, and no sockets with an owner
+    from pwd import getpwnam  # noqa: PLC0415 -- as above
+
+    user, _, group = owner.partition(":")
+    for kind, name, find in (("user", user, getpwnam), ("group", group, getgrnam)):
+        if name.isdigit():
+            if int(name) >= _NO_ID:
+                yield f"{name} is above the ids of users and groups"
+        elif name:
+            try:
+                find(name)
+            except KeyError:
+                yield f"there is no {kind} {name} on this machine; make it, or write a number"
 
 
 def _parameters(url: str) -> Mapping[str, str]:

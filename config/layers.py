@@ -87,6 +87,7 @@ class Layers:
         problems: Problems of words.
         unreadable: Problems of files.
         lost: Settings that may be written in what could not be read: they are not called missing.
+        borrowed: Settings that OpenTelemetry's own variables give.
     """
 
     values: dict[str, str] = field(default_factory=dict, repr=False)
@@ -95,6 +96,7 @@ class Layers:
     unreadable: list[str] = field(default_factory=list)
     unknown: list[UnknownName] = field(default_factory=list)
     lost: set[str] = field(default_factory=set)
+    borrowed: set[str] = field(default_factory=set)
 
     def add(self, layer: Mapping[str, str], called: str) -> None:
         """Add `layer` below the layers so far."""

@@ -49,6 +49,7 @@ REQUIRED: Final = frozenset(HINTS)
 
 ENV_FILE: Final = Path(".env")
 _QUOTED_CHARACTERS: Final = 60
+_LONG: Final = re.compile(rf"('[^']{{{_QUOTED_CHARACTERS}}})[^']+(')")
 _LOGIN: Final = re.compile(r"://[^/?#]*@", re.DOTALL)
 """A URL with a user, and a password perhaps: no problem quotes it, whichever setting it is in."""
 
@@ -90,7 +91,7 @@ def load_settings(  # noqa: PLR0913 - each is a keyword with a default; a caller
     layers = _gather(overrides or {}, os.environ if environment is None else environment, env_file)
     layers.add(defaults or {}, "default of the program")
     problems = dict.fromkeys(layers.problems)
-    settings, refused = _validate(layers.values, problems)
+    settings, refused = _validate(layers, problems)
     problems |= dict.fromkeys(misspelled(layers.unknown, settings))
     serves = "GATEWAY_UPSTREAM_URL" in required
     if settings.routes is not None:  # the route file may name all upstreams itself
@@ -154,15 +155,18 @@ def _gather(overrides: Mapping[str, str], environment: Mapping[str, str], env_fi
     layers.lost |= env.lost
     layers.add(env.written, str(env_file))
     if spans_can_be_made():
+        known = set(layers.values)
         layers.add(otel_settings(environment), ENVIRONMENT)
+        layers.borrowed |= layers.values.keys() - known
     directory = environment.get(SECRETS_DIRECTORY) or env.written.get(SECRETS_DIRECTORY)
     if directory:
         layers.add_directory(directory)
     return layers
 
 
-def _validate(values: Mapping[str, str], problems: dict[str, None]) -> tuple[Settings, frozenset[str]]:
-    """Return the settings from `values` without the refused ones, and the names of the refused."""
+def _validate(layers: Layers, problems: dict[str, None]) -> tuple[Settings, frozenset[str]]:
+    """Return the settings from `layers` without the refused ones, and the names of the refused."""
+    values = layers.values
     try:
         return _build(values), frozenset()
     except ValidationError as error:
@@ -170,7 +174,8 @@ def _validate(values: Mapping[str, str], problems: dict[str, None]) -> tuple[Set
         for detail in error.errors(include_url=False, include_context=False):
             name = _name(detail)
             refused.add(name)
-            problems[f"{name}: {_describe(name, detail, values)}"] = None
+            given = f"; OTEL_* gives it, and {name} goes over that" if name in layers.borrowed else ""
+            problems[f"{name}: {_describe(name, detail, values)}{given}"] = None
     return _build({name: value for name, value in values.items() if name not in refused}), frozenset(refused)
 
 
@@ -194,6 +199,7 @@ def _name(detail: ErrorDetails) -> str:
 
 def _describe(name: str, detail: ErrorDetails, values: Mapping[str, str]) -> str:
     message = _LOGIN.sub("://…@", detail["msg"].removeprefix("Value error, ").removeprefix("Input "))
+    message = _LONG.sub(r"\1…\2", message)
     # Both members of the union report an error; one message serves for both.
     if name == "GATEWAY_TRUSTED_PROXIES":
         message = "should be a network, such as 10.0.0.0/8 or 2001:db8::/32, with no bit set after the prefix"

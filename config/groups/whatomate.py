@@ -18,11 +18,11 @@ def _redis_url(value: SecretStr) -> SecretStr:
     """Judge a URL without repeating it: it has a password."""
     try:
         url = urlsplit(value.get_secret_value())
-        _ = url.port
+        unreachable = url.port == 0
         options = dict(parse_qsl(url.query, keep_blank_values=True, strict_parsing=bool(url.query)))
     except ValueError:
         raise ValueError(_FORM) from None
-    if url.scheme not in _SCHEMES or not (url.path if url.scheme == "unix" else url.hostname):
+    if unreachable or url.scheme not in _SCHEMES or not (url.path if url.scheme == "unix" else url.hostname):
         raise ValueError(_FORM)
     database = options.get("db", "0") if url.scheme == "unix" else url.path.strip("/") or "0"
     if not (database.isascii() and database.isdigit()):

@@ -125,6 +125,11 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
             {"GATEWAY_UPSTREAM_URL": "http://app:0"},
             "GATEWAY_UPSTREAM_URL: the port should be from 1 to 65535",
         ),
+        *(
+            ({name: f"http://collector:{port}"}, f"{name}: the port should be from 1 to 65535")
+            for name in ("GATEWAY_TRACE_ENDPOINT", "GATEWAY_METRICS_ENDPOINT")
+            for port in (0, 65536)
+        ),
         ({"GATEWAY_UPSTREAM_URL": "ftp://app:443"}, "GATEWAY_UPSTREAM_URL: should be http://host:port"),
         ({"GATEWAY_UPSTREAM_URL": "http://app:80/base"}, "GATEWAY_UPSTREAM_URL: should be http://host:port"),
         (
@@ -289,6 +294,23 @@ def test_a_file_that_gives_nothing_is_a_problem_of_the_name_that_was_typed(
 def test_a_secrets_folder_that_is_not_there_is_a_problem(tmp_path: Path) -> None:
     (problem,) = problems_of({"GATEWAY_SECRETS_DIR": str(tmp_path / "none")})
     assert problem.startswith("GATEWAY_SECRETS_DIR: cannot read the folder ")
+
+
+@pytest.mark.parametrize(
+    ("owner", "expected"),
+    [
+        ("nobody-here", "there is no user nobody-here on this machine"),
+        (":nobody-here", "there is no group nobody-here on this machine"),
+        ("99999999999", "99999999999 is above the ids of users and groups"),
+    ],
+)
+def test_an_owner_whom_this_machine_does_not_know_is_refused_before_the_socket_is_made(
+    owner: str, expected: str, tmp_path: Path
+) -> None:
+    (found,) = problems_of({"GATEWAY_LISTEN": f"unix:{tmp_path}/a", "GATEWAY_UNIX_OWNER": owner})
+    assert found.startswith(f"GATEWAY_UNIX_OWNER: {expected}")
+    assert load({"GATEWAY_LISTEN": f"unix:{tmp_path}/a", "GATEWAY_UNIX_OWNER": "root:0"})
+    assert load({"GATEWAY_UNIX_OWNER": owner}), "without a Unix socket nothing has an owner"
 
 
 # -- words, then files -------------------------------------------------------------------------------------------
@@ -539,6 +561,26 @@ def test_a_nul_in_a_file_is_refused_as_in_a_variable(name: str, tmp_path: Path) 
     ]
 
 
+def test_what_a_variable_of_opentelemetry_gives_is_named_as_such() -> None:
+    (found,) = problems_of({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://u:hunter2@collector:4318"})
+    assert found.startswith("GATEWAY_TRACE_ENDPOINT: should be http://host:port")
+    assert found.endswith("; OTEL_* gives it, and GATEWAY_TRACE_ENDPOINT goes over that")
+    (found,) = problems_of(
+        {"GATEWAY_TRACE_ENDPOINT": "x", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    )
+    assert "OTEL" not in found.partition(" (")[0]
+    assert "gives it" not in found
+
+
+@pytest.mark.parametrize(
+    "name", ["GATEWAY_UPSTREAM_IDENTITY", "GATEWAY_UPSTREAM_RETRY_WHEN", "GATEWAY_LISTEN", "GATEWAY_PRESET"]
+)
+def test_a_problem_stays_short_however_long_the_value_is(name: str) -> None:
+    (found,) = problems_of({name: "x" * 5_000})
+    assert "xxx…" in found
+    assert len(found) < 1_000
+
+
 def test_a_list_is_quoted_as_it_was_written() -> None:
     (found,) = problems_of({"GATEWAY_UPSTREAM_RETRY_WHEN": "reset,5xx"})
     assert ", is 'reset,5xx' (" in found
@@ -623,6 +665,7 @@ def test_whatomates_redis_is_named_by_a_url(url: str) -> None:
         ("redis://:hunter2@redis:70000/0", "should be redis://"),
         ("redis://:hunter2@[redis/0", "should be redis://"),
         ("redis:///0", "should be redis://"),
+        ("redis://:hunter2@redis:0/0", "should be redis://"),
         ("unix://", "should be redis://"),
         ("redis://:hunter2@redis/zero", "the database should be a number"),
         ("unix:///run/redis.sock?db=x", "the database should be a number"),
