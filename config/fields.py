@@ -25,6 +25,9 @@ _HOST_NAME: Final = re.compile(r"(?:\*\.)?[A-Za-z0-9_](?:[A-Za-z0-9_-]|\.(?=[A-Z
 _PATH: Final = re.compile(r"(?:[A-Z]+(?:\|[A-Z]+)* )?/[^\s*?#\\]*(?:(?<=/)\*)?")
 _PORTS: Final = range(65_536)
 NO_PATH: Final = "should be the path of a file, on one line, and not the text of the file"
+HOST: Final = r"^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(:[0-9]{1,5})?$"
+"""Pattern of the field Host."""
+NO_HOST: Final = "should be a host, perhaps with a port, such as app.example.com"
 _LONGEST_PATH: Final = 107
 """Bytes that the name of a Unix socket has at most (``sun_path``, unix(7))."""
 

@@ -49,6 +49,8 @@ REQUIRED: Final = frozenset(HINTS)
 
 ENV_FILE: Final = Path(".env")
 _QUOTED_CHARACTERS: Final = 60
+_PLAIN: Final = {"bool_parsing": "should be on or off", "too_short": "should have at least one entry"}
+"""Kinds of pydantic's errors that an operator reads in other words."""
 _LONG: Final = re.compile(rf"('[^']{{{_QUOTED_CHARACTERS}}})[^']+(')")
 _LOGIN: Final = re.compile(r"://[^/?#]*@", re.DOTALL)
 """A URL with a user, and a password perhaps: no problem quotes it, whichever setting it is in."""
@@ -198,7 +200,10 @@ def _name(detail: ErrorDetails) -> str:
 
 
 def _describe(name: str, detail: ErrorDetails, values: Mapping[str, str]) -> str:
-    message = _LOGIN.sub("://…@", detail["msg"].removeprefix("Value error, ").removeprefix("Input "))
+    message = _LOGIN.sub(
+        "://…@",
+        _PLAIN.get(detail["type"], detail["msg"]).removeprefix("Value error, ").removeprefix("Input "),
+    )
     message = _LONG.sub(r"\1…\2", message)
     # Both members of the union report an error; one message serves for both.
     if name == "GATEWAY_TRUSTED_PROXIES":

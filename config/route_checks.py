@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from authcore.identity_headers import FAMILIES
 from config.checks import DEADLINE_FIELD, NOT_FOR_IDENTITY, fold, hash_problems, identity_problems
+from config.fields import HOST, NO_HOST
 from config.patterns import PathPattern
 
 if TYPE_CHECKING:
@@ -103,6 +105,8 @@ def _about_headers(entry: RouteEntry, settings: Settings) -> Iterator[Problem]:
                 yield where, f"{name} is a header of the gateway's own, or may be taken for one"
             elif folded in NOT_FOR_IDENTITY and not (key == "set" and name.lower() in _MAY_BE_SET):
                 yield where, f"{name} decides about the message or holds a credential, and is not for a route"
+            elif folded == "host" and re.search(HOST, names[name]) is None:
+                yield where, f"{name} {NO_HOST}"
     both = {fold(name) for name in entry.headers.put} & {fold(name) for name in entry.headers.add}
     for name in sorted(both):
         yield ("headers", "add"), f"{name} is in `set` as well; keep it in one of them"

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_m
 from pydantic_settings import NoDecode
 
 from config.entries import Entry
-from config.fields import Group, shaped, split
+from config.fields import HOST, NO_HOST, Group, shaped, split
 
 _OF_ONE_SERVICE: Final = frozenset({"path", "host", "body"})
 """What an upstream of a route file does not take over from the settings, which are of another service."""
@@ -71,13 +71,7 @@ CheckPath = Annotated[
         "should be a path such as /ready, perhaps with a query, in ASCII and percent-encoded",
     ),
 ]
-CheckHost = Annotated[
-    str,
-    *shaped(
-        r"^(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(:[0-9]{1,5})?$",
-        "should be a host, perhaps with a port, such as app.example.com",
-    ),
-]
+CheckHost = Annotated[str, *shaped(HOST, NO_HOST)]
 _Seconds = Annotated[float, Field(ge=0.05, le=3600, allow_inf_nan=False)]
 _Streak = Annotated[int, Field(ge=1, le=100)]
 

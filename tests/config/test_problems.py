@@ -195,6 +195,8 @@ def test_a_short_previous_secret_is_refused_by_its_place() -> None:
             )
             for name in ("X-Forwarded-For", "x_real_ip", "Forwarded", "CDN-Loop", "Traceparent")
         ),
+        ({"GATEWAY_COOKIES": "maybe"}, "GATEWAY_COOKIES: should be on or off, is 'maybe' ("),
+        ({"GATEWAY_LISTEN": " ,"}, "GATEWAY_LISTEN: should have at least one entry, is ' ,' ("),
         ({"GATEWAY_TIMEOUT_DRAIN_SECONDS": "inf"}, "GATEWAY_TIMEOUT_DRAIN_SECONDS: "),
         ({"GATEWAY_JWT_LEEWAY_SECONDS": "nan"}, "GATEWAY_JWT_LEEWAY_SECONDS: "),
     ],

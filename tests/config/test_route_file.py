@@ -129,6 +129,12 @@ def test_every_problem_is_told_at_once_with_its_line(tmp_path: Path) -> None:
             "Authorization decides about the message or holds a cred",
         ),
         ("{auth: public, headers: {add: {Host: x}}}", "Host decides about the message"),
+        ("{auth: public, headers: {set: {Host: 'a b'}}}", "Host should be a host, perhaps with a port"),
+        ("{auth: public, headers: {set: {host: ''}}}", "host should be a host, perhaps with a port"),
+        (
+            "{auth: public, headers: {set: {Host: 'http://app'}}}",
+            "Host should be a host, perhaps with a port",
+        ),
         ("{auth: public, headers: {set: {X-A: x, x_a: y}}}", "x_a is there twice, in another spelling"),
         ("{auth: public, headers: {set: {X-A: x}, add: {X-A: y}}}", "x-a is in `set` as well"),
         ('{auth: public, headers: {set: {X-A: "a\\nb"}}}', "should hold no control character"),
