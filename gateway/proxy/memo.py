@@ -77,7 +77,8 @@ class PermitMemo:
 class UpstreamHeadersMemo:
     """Upstream-headers memo: the forwarded field lines, ours included, without those that differ per request.
 
-    Routes that treat lines in the same way share an entry.
+    Routes that treat lines in the same way share an entry, whichever upstreams they lead to: no line depends on the
+    upstream. Host would where a client sends none, which HTTP/1.0 alone allows, and its lines are never remembered.
 
     Attributes:
         lines: The field lines, each ending in CRLF.
@@ -104,6 +105,5 @@ class UpstreamHeadersMemo:
                 and before.message is route.message
                 and before.cookies is route.cookies
                 and before.withheld is route.withheld
-                and before.upstream is route.upstream
             )
         )

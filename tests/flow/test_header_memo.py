@@ -14,12 +14,11 @@ import pytest
 
 from tests.support.browsing import signed_in
 from tests.support.calls import bearer
-from tests.support.peers import Client
+from tests.support.peers import Client, Upstream
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.support.peers import Upstream
     from tests.support.worlds import Start, World
 
     Line = tuple[bytes, bytes]
@@ -33,6 +32,8 @@ routes:
   - {name: stripped, auth: required, credential: strip, match: {path: /stripped}}
   - {name: blue, auth: required, headers: {set: {X-Team: blue}, add: {X-Via: g}}, match: {path: /blue}}
   - {name: red, auth: required, headers: {set: {X-Team: red}}, credential: strip, match: {path: /red}}
+  - {name: nobody, auth: required, identity: none, match: {path: /nobody}}
+  - {name: message, auth: required, socket_auth: message, match: {path: /message}}
   - {name: moved, auth: required, rewrite: "/v2/*", match: {path: /moved/*}}
   - {name: tried, auth: required, require: ["users:read"], shadow: true, match: {path: /tried/*}}
   - {name: held, auth: required, require: ["users:read"], match: {path: /held/*}}
@@ -42,11 +43,20 @@ routes:
   - {name: tickets, auth: required, tickets: true, match: {path: /tickets}}
   - {name: shared, auth: required, cors: {origins: ["https://a.test"], credentials: true}, match: {path: /shared}}
 """
+OF_TWO = """
+upstreams:
+  other: {{url: "http://127.0.0.1:{port}"}}
+routes:
+  - {{name: other, auth: public, upstream: other, match: {{path: /other}}}}
+  - {{name: rest, auth: public, match: {{path: /*}}}}
+"""
 PROXIED = (
     "/plain",
     "/stripped",
     "/blue",
     "/red",
+    "/nobody",
+    "/message",
     "/moved/x",
     "/moved/y?z=1",
     "/tried/x",
@@ -106,6 +116,7 @@ async def test_a_kept_connection_answers_as_a_new_one(
         [],
         ["Authorization: Bearer junk"],
         [agent, "Connection: keep-alive, x-team", "X-Team: a"],
+        [agent, "Sec-WebSocket-Extensions: permessage-deflate"],
     ]
     order = random.Random(host)  # noqa: S311 -- the same each time
     for lines in sets_of_lines:
@@ -131,3 +142,18 @@ async def test_a_kept_connection_answers_as_a_new_one(
                     told = await tell(client, upstream, raw)
                     assert told == fresh[raw], raw
                     kept = (b"Connection", b"close") not in told[1]
+
+
+async def test_a_kept_connection_without_a_host_brings_each_upstream_its_own(
+    start: Start, upstream: Upstream, tmp_path: Path
+) -> None:
+    file = tmp_path / "routes.yaml"
+    async with Upstream() as other:
+        file.write_text(OF_TWO.format(port=other.port))
+        gate = await start(routes=str(file))
+        async with Client(gate.address) as client:
+            for path in ("/one", "/other", "/one"):  # the lines are the same, and HTTP/1.0 needs no Host
+                raw = f"GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
+                assert (await client.exchange(raw.encode())).status == 200
+        assert [told.one("Host") for told in upstream.requests] == [f"127.0.0.1:{upstream.port}"] * 2
+        assert [told.one("Host") for told in other.requests] == [f"127.0.0.1:{other.port}"]
