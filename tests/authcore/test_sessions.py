@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
+from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -24,8 +25,10 @@ from authcore.errors import (
     RefreshUserUnknown,
     RefreshWrongKind,
     StoreUnavailable,
+    TokenRevoked,
     UserDisabled,
 )
+from authcore.moments import moment
 from authcore.store.session_rows import Visit
 from authcore.tokens.claims import AccessClaims, RefreshClaims
 from tests.support.domain import NOW, SECRET
@@ -328,6 +331,45 @@ async def test_purging_takes_more_than_one_batch(world: World) -> None:
         "SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), now(), 'epoch' FROM generate_series(1, 4500)"
     )
     assert await world.sessions.purge(NOW) == 4500
+
+
+async def test_the_latest_used_token_that_lost_its_row_proves_theft_even_after_a_refresh_that_deletes_none(
+    world: World,
+) -> None:
+    _, _, token = await begin(world)
+    used = []
+    for second in range(3):
+        used.append(token)
+        token = successor(await world.sessions.refresh(token, NOW + second))
+    latest = used[-1]
+    await world.sql("DELETE FROM gateway_refresh_tokens WHERE used_at IS NOT NULL")
+    await world.sql("UPDATE gateway_sessions SET forgotten_until = $1", moment(NOW + 1))  # that of the latest
+    pair = await world.sessions.refresh(token, NOW + 100)
+    with pytest.raises(RefreshReused):
+        await world.sessions.refresh(latest, NOW + 200)
+    assert not await world.sessions.is_live(pair.session_id, NOW + 200)
+
+
+# -- another organization -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["logged out", "another password", "another user"])
+async def test_a_session_that_ended_since_its_user_was_read_gives_no_tokens(world: World, end: str) -> None:
+    user, organization, _ = await begin(world)
+    session = (await world.login()).tokens.session_id
+    subject = await world.store.subject(user, organization, session)
+    assert subject is not None
+    if end == "logged out":
+        await world.sessions.close_one(user, session, NOW)
+    elif end == "another password":
+        await world.sql("UPDATE users SET password_hash = 'another'")
+    else:
+        other = await world.user(organization, "other@example.com")
+        subject = replace(subject, user_id=other)
+    before = await world.sql("SELECT count(*) AS rows FROM gateway_refresh_tokens")
+    with pytest.raises(TokenRevoked):
+        await world.sessions.extend(subject, session, NOW)
+    assert await world.sql("SELECT count(*) AS rows FROM gateway_refresh_tokens") == before
 
 
 # -- the end by its user ------------------------------------------------------------------------------------------
