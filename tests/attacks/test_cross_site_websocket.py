@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.browsing import Jar, signed_in
-from tests.support.calls import bearer, is_refusal
+from tests.support.calls import ask, bearer, get, is_refusal
 from tests.support.peers import Client, read_head
 from tests.support.sockets import ASK, SWITCH
 
@@ -97,3 +97,25 @@ async def test_a_handshake_with_a_credential_in_a_header_needs_no_origin(gate: G
     """No browser sends one by itself."""
     for line in (bearer(world.token(world.agent)), f"X-API-Key: {world.api_key}"):
         assert (await shake(gate, line, "Origin: https://evil.example")).status == 101
+
+
+@pytest.mark.parametrize("mark", ["Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="])
+@pytest.mark.parametrize("endpoint", ["nginx", "forward"])
+async def test_a_page_elsewhere_opens_none_through_a_proxy_that_describes_the_handshake(
+    world: World, start: Start, endpoint: str, mark: str
+) -> None:
+    """A proxy that asks sends no handshake itself: of its marks, some may be missing."""
+    trusted = {"decision": {"path": "/decisions"}, "trusted_proxies": ["127.0.0.0/8"]}
+    gate = await start(world.url, cookies=True, **trusted)
+    jar = await signed_in(gate)
+    asked = {
+        "nginx": ("X-Original-Method: GET", "X-Original-URI: /api/socket"),
+        "forward": (
+            "X-Forwarded-Method: GET",
+            "X-Forwarded-Uri: /api/socket",
+            "X-Forwarded-Host: gateway.test",
+        ),
+    }[endpoint]
+    for origin, status in (("https://evil.example", 403), ("https://gateway.test", 200)):
+        lines = (*asked, jar.sent_to("/api/socket"), f"Origin: {origin}", mark)
+        assert (await ask(gate, get(f"/decisions/{endpoint}", *lines))).status == status, origin

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
 from authcore.store.session_statements import MOST_TOKENS
 from tests.support.accounts import sign_in
 from tests.support.admin import metrics
-from tests.support.calls import ask, bearer, get, granted, is_refusal, post
+from tests.support.calls import ask, bearer, get, granted, is_refusal, post, whatomate_token
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -44,6 +45,20 @@ async def test_a_session_too_many_ends_the_one_used_longest_ago_and_no_rows_are_
     assert await lives(gate, other), "nobody else's"
     (displaced,) = (await metrics(gate))["gateway_sessions_displaced"]
     assert displaced.value == 11
+
+
+async def test_a_session_too_many_leaves_the_row_that_a_token_of_whatomates_ended_with(
+    world: World, start: Start
+) -> None:
+    """Without it, the token would begin a session again after it was signed out."""
+    gate = await start(world.url, token={"sessions": 2})
+    theirs = {"refresh_token": whatomate_token(world.agent, world.home, seconds=86_400, jti=str(uuid4()))}
+    pair = await granted(gate, post("/api/auth/refresh", theirs))
+    assert (await ask(gate, post("/api/auth/logout", {"refresh_token": pair["refresh_token"]}))).status == 200
+    for _ in range(6):
+        await sign_in(gate)
+    assert len(await world.sql("SELECT FROM gateway_sessions WHERE revoked_at IS NULL")) == 2
+    is_refusal(await ask(gate, post("/api/auth/refresh", theirs)), 401)
 
 
 async def rows(world: World) -> int:
