@@ -191,14 +191,31 @@ def test_a_token_that_cannot_be_sent_is_refused_at_the_start(tmp_path: Path) -> 
         assert token not in done.stderr
 
 
-@given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n"), max_size=30))
-def test_no_name_passes_for_an_address(host: str) -> None:
-    """What is answered is an address or one of the names, by the reading of a browser's URL parser as well."""
+PIECES = st.lists(
+    st.sampled_from(
+        [*"0189.:[]@%/ \t", "127", "0x7f", "fee", "de", "evil", "localhost", "::1", "\xb2", ".."]
+    ),
+    max_size=4,
+).map("".join)
+
+
+@given(
+    PIECES,
+    st.sampled_from(["127.0.0.1", "[::1]", "10.0.0.7:8081", "localhost", "LOCALHOST.", "::1", ""]),
+    PIECES,
+)
+def test_no_name_passes_for_an_address(before: str, middle: str, behind: str) -> None:
+    """What is answered is an address or one of the names, by the reading of a browser's URL parser as well.
+
+    To it a host in brackets is an address, and one whose last label is a number; any other is a name.
+    """
     access = Access(frozenset({"localhost"}), None, lambda _: None)
-    if access.answers_to(host):
-        name = host.rpartition(":")[0] if host.count(":") == 1 else host.partition("]")[0]
-        name = (name or host).lower().removesuffix(".")
-        assert name == "localhost" or set(name) <= set("0123456789abcdef.:[]")
+    assert access.answers_to(middle) is (middle not in {"::1", ""})
+    host = before + middle + behind
+    if access.answers_to(host) and not host.startswith("["):
+        name = host.partition(":")[0].lower().removesuffix(".")
+        label = name.rpartition(".")[2]
+        assert name == "localhost" or (label.isascii() and label.isdigit()), host
 
 
 async def test_what_a_route_sets_is_hidden_and_what_a_client_sends_is_not(
