@@ -114,6 +114,28 @@ async def test_an_outage_is_no_verdict_on_either(world: World, start: Start) -> 
     is_refusal(await ask(away, get("/api/x", f"Cookie: {tokens}")), 503)
 
 
+async def test_an_outage_that_leaves_the_newest_one_unjudged_lets_no_other_one_in(
+    gate: Gateway, world: World
+) -> None:
+    older, newest = world.token(world.agent), issued(world, world.admin, 60)
+    alone = get("/api/x", f"Cookie: whm_access={older}")
+    assert (await ask(gate, alone)).status == 200
+    await world.sql("ALTER TABLE users RENAME TO users_away")
+    for tokens in ((older, newest), (newest, older)):
+        line = "Cookie: " + "; ".join(f"whm_access={token}" for token in tokens)
+        is_refusal(await ask(gate, get("/api/x", line)), 503)
+    assert (await ask(gate, alone)).status == 200
+
+
+async def test_if_none_is_good_the_refusal_is_that_of_the_newest(gate: Gateway, world: World) -> None:
+    older, newest = world.token(world.agent), issued(world, world.admin, 60)
+    await world.sql("UPDATE users SET deleted_at = now() WHERE id = $1", world.agent)
+    await world.sql("UPDATE users SET is_active = false WHERE id = $1", world.admin)
+    for tokens in ((older, newest), (newest, older)):
+        line = "Cookie: " + "; ".join(f"whm_access={token}" for token in tokens)
+        is_refusal(await ask(gate, get("/api/x", line)), 401, "Account is disabled")
+
+
 async def test_an_unsafe_request_is_in_the_session_whose_csrf_token_it_brings(
     gate: Gateway, world: World, upstream: Upstream
 ) -> None:

@@ -175,6 +175,10 @@ async def test_a_key_lives_no_longer_than_what_made_it(gate: Gateway, world: Wor
         more = {} if asked is None else {"expires_at": asked.isoformat()}
         made = await child_of(gate, world.api_key, **more)
         assert datetime.fromisoformat(made["expires_at"]) == given
+    # The time of what made its maker was cut since: what is made now has that time, and not the maker's own.
+    between = await child_of(gate, world.api_key)
+    await world.sql("UPDATE api_keys SET expires_at = $2 WHERE id = $1", world.api_key_id, sooner)
+    assert datetime.fromisoformat((await child_of(gate, between["key"]))["expires_at"]) == sooner
     # Its parent's time is cut afterwards: the key has the old one in its row, and ends with the parent.
     await world.sql(ENDS["past its time"], world.api_key_id)
     assert not await key_works(gate, made["key"])

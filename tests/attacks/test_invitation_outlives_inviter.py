@@ -131,6 +131,8 @@ async def test_a_role_that_has_grown_beyond_its_inviter_is_not_granted(gate: Gat
         role["id"],
     )
     is_refusal(await ask(gate, register_by(invitations[0])), 403, UNFIT)
+    await world.sql("UPDATE permissions SET deleted_at = now() WHERE resource = 'vault'")
+    await granted(gate, register_by(invitations[0]))  # a deleted permission grants nothing
 
 
 async def test_an_operators_invitation_stays_good(gate: Gateway, world: World) -> None:

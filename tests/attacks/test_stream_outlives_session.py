@@ -157,6 +157,16 @@ ENDS: dict[str, tuple[End, bool, str]] = {
         True,
         "key revoked",
     ),
+    "key cut short": (
+        switched_off("UPDATE api_keys SET expires_at = now() WHERE id = $1", "api_key_id"),
+        True,
+        "key revoked",
+    ),
+    "another key in its row": (
+        switched_off("UPDATE api_keys SET key_hash = 'another' WHERE id = $1", "api_key_id"),
+        True,
+        "key revoked",
+    ),
     "key deleted": (
         switched_off("UPDATE api_keys SET deleted_at = now() WHERE id = $1", "api_key_id"),
         True,

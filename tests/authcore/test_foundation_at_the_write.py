@@ -93,6 +93,32 @@ async def test_a_key_is_stored_only_while_its_maker_may_make_it(world: World) ->
     assert await world.store.add_api_key(new(root, "api_keys:write"))
 
 
+@pytest.mark.parametrize("ended", [0, 1])
+async def test_a_key_is_stored_only_while_every_key_it_comes_of_is_good(world: World, ended: int) -> None:
+    home = await world.organization()
+    user = await world.user(home)
+
+    async def made(parent: UUID | None) -> UUID | None:
+        stored = await world.store.add_api_key(
+            NewApiKey(
+                user_id=user,
+                organization_id=home,
+                name="k",
+                prefix="0123456789abcdef",
+                key_hash="x",
+                expires_at=None,
+                parent_id=parent,
+            )
+        )
+        return None if stored is None else stored.id
+
+    first = await made(None)
+    second = await made(first)
+    assert await made(second) is not None
+    await world.sql("UPDATE api_keys SET is_active = false WHERE id = $1", (first, second)[ended])
+    assert await made(second) is None
+
+
 async def test_keys_stored_at_the_same_time_do_not_pass_the_greatest_number(world: World) -> None:
     home = await world.organization()
     key = NewApiKey(

@@ -218,6 +218,19 @@ async def test_invitations_are_listed_and_revoked_where_they_belong(world: World
     ]
 
 
+@pytest.mark.parametrize("end", ["used", "expired"])
+async def test_an_invitation_that_has_ended_cannot_be_revoked(world: World, start: Start, end: str) -> None:
+    gate = await start(world.url)
+    made = await invite(gate, world)
+    if end == "used":
+        await granted(gate, register(invitation=made["invitation"]))
+    else:
+        await world.sql("UPDATE gateway_invitations SET expires_at = now() - interval '1 second'")
+    one = request("DELETE", f"{INVITATIONS}/{made['id']}", bearer(world.token(world.admin)))
+    is_refusal(await ask(gate, one), 404, "Invitation not found")
+    assert (await world.sql("SELECT revoked_at FROM gateway_invitations"))[0]["revoked_at"] is None
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
