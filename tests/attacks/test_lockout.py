@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.support.accounts import HOME, login_from
 from tests.support.calls import ask, bearer, get, granted, post
 from tests.support.worlds import PASSWORD
@@ -77,6 +79,23 @@ async def test_where_a_session_lives_its_user_can_sign_in(world: World, start: S
     await granted(gate, post("/api/auth/logout-all", {}, bearer(pair["access_token"])))
     await world.sql("DELETE FROM gateway_sign_in_addresses")
     assert (await ask(gate, login_from("192.0.2.99"))).status == 429
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "UPDATE gateway_sessions SET expires_at = now()",
+        "UPDATE gateway_sessions SET revoked_at = now()",
+        "UPDATE users SET password_hash = 'another'",
+    ],
+)
+async def test_where_a_session_has_ended_its_user_is_a_stranger(world: World, start: Start, end: str) -> None:
+    gate = await start(world.url, **STRICT)
+    await granted(gate, login_from(HOME))
+    await world.sql("DELETE FROM gateway_sign_in_addresses")
+    await besiege(gate)
+    await world.sql(end)
+    assert (await ask(gate, login_from(HOME))).status == 429
 
 
 async def test_one_client_that_fails_again_and_again_does_not_shut_out_its_neighbours(

@@ -182,6 +182,21 @@ def test_traffic_settings_without_an_effect_cause_a_warning(settings: dict[str, 
     assert setting == f"GATEWAY_UPSTREAM_{name}"
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"EJECTION_FAILURES": "0"},
+        {"EJECTION_STATUSES": "500"},
+        {"RETRY_WHEN": "reset", "RETRY_TRY_TIMEOUT_SECONDS": "2"},
+        {"RETRY_TRY_TIMEOUT_SECONDS": "0", "DEADLINE_SECONDS": "0"},
+    ],
+)
+def test_traffic_settings_with_an_effect_or_that_are_off_cause_no_warning(settings: dict[str, str]) -> None:
+    loaded = load({**GOOD, **{f"GATEWAY_UPSTREAM_{key}": value for key, value in settings.items()}})
+    assert [*delivery_doubts(loaded), *ejection_doubts(loaded)] == []
+
+
 def test_an_upstream_that_stands_in_is_reached(tmp_path: Path) -> None:
     plan = planned(tmp_path, FRAME % ("failover: two", "pending: 1", "credential: pass"))
     assert not [text for text in plan_warnings(plan, Settings.model_validate({})) if "two" in text]

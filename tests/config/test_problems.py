@@ -643,6 +643,19 @@ def test_a_foreign_issuer_is_named_whole(environment: dict[str, str], problem: s
 
 
 @pytest.mark.parametrize(
+    "more",
+    [
+        {"GATEWAY_ISSUER_UNPROVED_EMAIL": "on", "GATEWAY_REGISTRATION": "invite"},
+        {"GATEWAY_ISSUER_UNPROVED_EMAIL": "on", "GATEWAY_ISSUER_CLAIM_USER_ID": "user"},
+        {"GATEWAY_LIMIT_HEAD_BYTES": "12288"},
+    ],
+)
+def test_a_foreign_issuer_contradicts_only_what_it_works_together_with(more: dict[str, str]) -> None:
+    whole = {"URL": "https://id", "JWKS_URL": "https://id/keys", "AUDIENCE": "gateway"}
+    load({**{f"GATEWAY_ISSUER_{name}": value for name, value in whole.items()}, **more})
+
+
+@pytest.mark.parametrize(
     "url",
     [
         *(
