@@ -86,7 +86,7 @@ async def test_where_a_session_lives_its_user_can_sign_in(world: World, start: S
     [
         "UPDATE gateway_sessions SET expires_at = now()",
         "UPDATE gateway_sessions SET revoked_at = now()",
-        "UPDATE users SET password_hash = 'another'",
+        "UPDATE gateway_sessions SET password_fingerprint = sha256('another')",
     ],
 )
 async def test_where_a_session_has_ended_its_user_is_a_stranger(world: World, start: Start, end: str) -> None:

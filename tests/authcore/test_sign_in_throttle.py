@@ -345,6 +345,22 @@ async def test_an_address_not_used_for_long_is_forgotten(world: World) -> None:
     assert await world.sql("SELECT FROM gateway_sign_in_addresses") == []
 
 
+async def test_an_address_not_used_for_long_is_a_strangers_before_it_is_forgotten_too(world: World) -> None:
+    await world.user(await world.organization())
+    await world.login(address=HOME)
+    await world.sql("DELETE FROM gateway_sessions")
+    assert (await ask(world.store, address=HOME, now=NOW + 999)).is_known
+    assert not (await ask(world.store, address=HOME, now=NOW + 1001)).is_known
+
+
+async def test_nobody_is_known_where_no_address_is(world: World) -> None:
+    await world.user(await world.organization())
+    await world.login(address=HOME)
+    for address, known in ((AWAY, True), ("", False)):
+        await world.sql("UPDATE gateway_sessions SET address = $1", address)
+        assert (await ask(world.store, address=address)).is_known is known
+
+
 async def test_a_store_that_does_not_answer_lets_nobody_through(world: World) -> None:
     await world.user(await world.organization())
     before = world.passwords.pool.started
