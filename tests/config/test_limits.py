@@ -70,6 +70,7 @@ def test_a_rate_is_what_it_says(count: int, number: int, unit: str, burst: int |
             "\u0661/s",
             "10/32d",
             f"{MOST_UNITS + 1}/s",
+            f"1/s burst {MOST_UNITS + 1}",
             "9/s\0",
         ),
     ],

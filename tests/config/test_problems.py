@@ -643,6 +643,24 @@ def test_a_foreign_issuer_is_named_whole(environment: dict[str, str], problem: s
 
 
 @pytest.mark.parametrize(
+    ("word", "more", "problem"),
+    [
+        ("session_id", {}, "session_id has no name; give it one in GATEWAY_HEADER_SESSION_ID"),
+        ("session_id", {"GATEWAY_HEADER_SESSION_ID": "X-Auth-Session-ID"}, None),
+        ("identity", {}, "identity is the signed identity, and GATEWAY_SIGNED_IDENTITY is off"),
+    ],
+)
+def test_an_upstream_is_promised_only_identity_headers_that_are_sent(
+    word: str, more: dict[str, str], problem: str | None
+) -> None:
+    environment = {"GATEWAY_UPSTREAM_IDENTITY": f"user_id,{word}", **more}
+    if problem is None:
+        assert load(environment).upstream.identity == ("user_id", word)
+    else:
+        assert problems_of(environment) == [f"GATEWAY_UPSTREAM_IDENTITY: {problem}"]
+
+
+@pytest.mark.parametrize(
     "more",
     [
         {"GATEWAY_ISSUER_UNPROVED_EMAIL": "on", "GATEWAY_REGISTRATION": "invite"},
