@@ -263,11 +263,7 @@ class Workers:
         return answer is _UNASKED or answer[0] == 200  # noqa: PLR2004 -- HTTP's
 
     async def _pages(self) -> dict[int, str]:
-        """Return the metrics pages of the workers that answer, but for those whose processes have ended meanwhile.
-
-        They are looked at when all have answered, or were silent for long: a page that is counted after its process is
-        counted as gone would count twice.
-        """
+        """Return the metrics pages of workers that still run when all have answered; others are counted as gone."""
         before = [supervisor.process for supervisor in self._supervisors]
         answers = await self._ask_all("/metrics")
         found = {

@@ -9,8 +9,7 @@ Laws:
   connection is closed, and one to the asked endpoint opened, if the exchange accepts no other endpoint, if the other
   endpoint is out of use, or if the asked one has less than half as many connections.
 - A connection is lent to one exchange and comes back by ``release``, whatever happened to it.
-- A connection that has switched protocols counts no longer. It lasts as long as its client's, and those have bounds of
-  their own: open WebSockets keep no request waiting.
+- A connection that has switched protocols counts no longer: those of clients are bounded, and requests need not wait.
 """
 
 from __future__ import annotations
