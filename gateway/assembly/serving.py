@@ -25,6 +25,7 @@ from gateway.proxy.headers import HeaderPolicy
 from gateway.proxy.pipeline import Pipeline
 from gateway.proxy.quotas import QuotaGate
 from gateway.proxy.record import Recorder
+from gateway.proxy.second_verdict import SecondVerdict
 from gateway.proxy.shedding import Shedder
 from gateway.proxy.sockets import Sockets
 from gateway.proxy.streams import Streams
@@ -74,6 +75,7 @@ def build_pipeline(  # noqa: PLR0913 -- the parts it is made of
     )
     return Pipeline(
         authorizer=authorizer,
+        second_verdict=SecondVerdict(authorizer, sockets),
         upstream_start=upstream_start,
         forward_auth=ForwardAuth(path, authorizer, upstream_start, quotas) if path else None,
         forwarder=forwarder,

@@ -32,10 +32,9 @@ from authcore.credentials import BearerToken, CookieTwins, SocketToken, Ticket
 from authcore.errors import AuthError, CredentialMalformed, CredentialMissing, PermissionDenied, TokenRejected
 from authcore.principal import ANONYMOUS
 from gateway.faults import CsrfRefused, OriginRefused
-from gateway.limits.keys import CallerKeys
-from gateway.limits.limit_reservation import LimitReservation
 from gateway.proxy.credentials import KINDS, is_token, read_ticket
 from gateway.proxy.duplicate_cookies import DuplicateCookies
+from gateway.proxy.limiting import enter, settle
 from gateway.proxy.matching import host_of
 from gateway.proxy.memo import CredentialMemo, PermitMemo
 from gateway.proxy.parsed_headers import ParsedHeaders
@@ -47,7 +46,6 @@ if TYPE_CHECKING:
     from authcore.permit import Permit
     from authcore.principal import Principal
     from authcore.store.clock import DatabaseClock
-    from gateway.limits.limit import RouteLimits
     from gateway.metrics import Metrics
     from gateway.proxy.browsers import BrowserPolicy
     from gateway.proxy.decision_context import DecisionContext
@@ -55,6 +53,7 @@ if TYPE_CHECKING:
     from gateway.proxy.headers import HeaderPolicy
     from gateway.proxy.routes import Route, RouteTable
     from gateway.proxy.target import Target
+    from gateway.wire.messages import RequestHead
 
 FORWARDED_IN_SHADOW: Final = (AuthError, CsrfRefused, OriginRefused)
 """Errors in spite of which a route in shadow forwards: refusals of the caller, and outages of what decides."""
@@ -110,21 +109,19 @@ class Authorizer:
     async def decide(self, context: DecisionContext) -> tuple[Route, Permit]:
         """Return the route and the permit of a request whose field lines and target are parsed.
 
+        A request that has a route already keeps it: it has waited, and there may be another table by now.
+
         Raises:
             GatewayFault: there is no route, the request contradicts itself, or a limit refuses it.
             AuthError: the caller is not known or may not do this, or the store does not answer.
         """
-        head, parsed, target = context.head, context.parsed, context.target
+        parsed, target, route = context.parsed, context.target, context.route
         if parsed is None or target is None:
             raise RuntimeError("decide before read")
-        routes, method = self.routes, head.method
-        preflight = parsed.preflight and method == b"OPTIONS"
-        if preflight:
-            method = head.first[b"access-control-request-method"]
-        host = host_of(head.first.get(b"host", b"")) if routes.by_host else ""
-        context.route = route = routes.match(method, target.path, host, preflight=preflight)
+        if route is None:
+            context.route = route = self._match(context.head, parsed, target)
         if route.limits is not None and self._limiting and context.hold is None:
-            _enter(context, route.limits, parsed)
+            enter(context, route.limits, parsed)
         if route.requirement.public:
             return route, self._open_to_all(context, parsed, route)
         proven = ANONYMOUS
@@ -143,8 +140,17 @@ class Authorizer:
             permit = permit_in_shadow(proven, refusal)
         context.permit = permit
         if context.hold is not None and not (route.unproven and proven is ANONYMOUS):
-            _settle(context, context.hold, proven, time.monotonic())
+            settle(context, context.hold, proven, time.monotonic())
         return route, permit
+
+    def _match(self, head: RequestHead, parsed: ParsedHeaders, target: Target) -> Route:
+        """Return the route of a request, or for a CORS preflight that of the request that it asks about."""
+        routes, method = self.routes, head.method
+        preflight = parsed.preflight and method == b"OPTIONS"
+        if preflight:
+            method = head.first[b"access-control-request-method"]
+        host = host_of(head.first.get(b"host", b"")) if routes.by_host else ""
+        return routes.match(method, target.path, host, preflight=preflight)
 
     def _open_to_all(self, context: DecisionContext, parsed: ParsedHeaders, route: Route) -> Permit:
         """Return the permit of a request for a public route."""
@@ -152,7 +158,7 @@ class Authorizer:
             self._browsers.check(context, parsed, ANONYMOUS, route)
         context.permit = permit = self._rule(parsed, ANONYMOUS, route)
         if context.hold is not None:
-            _settle(context, context.hold, ANONYMOUS, context.started)
+            settle(context, context.hold, ANONYMOUS, context.started)
         return permit
 
     def _known(
@@ -263,26 +269,5 @@ class Authorizer:
             raise
         permit = self._authorize(context, parsed, principal, route)
         if context.hold is not None:
-            _settle(context, context.hold, principal, time.monotonic())
+            settle(context, context.hold, principal, time.monotonic())
         return permit
-
-
-def _enter(context: DecisionContext, limits: RouteLimits, parsed: ParsedHeaders) -> None:
-    """Take of the limits that count before the credential is read: the phase limit(network)."""
-    keys = parsed.keys
-    if keys is None:
-        keys = parsed.keys = CallerKeys(parsed.origin.client)
-    hold = context.hold = LimitReservation(limits, keys, context.started, concurrent=not context.decision)
-    try:
-        hold.enter()
-    finally:
-        context.shadowed = hold.shadowed
-
-
-def _settle(context: DecisionContext, hold: LimitReservation, principal: Principal, now: float) -> None:
-    """Take of the limits that count callers: the phase limit(caller)."""
-    try:
-        hold.settle(principal, now)
-    finally:
-        if context.shadowed is None:
-            context.shadowed = hold.shadowed

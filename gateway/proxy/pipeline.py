@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from gateway.proxy.quotas import QuotaGate
     from gateway.proxy.record import Recorder
     from gateway.proxy.routes import Route
+    from gateway.proxy.second_verdict import SecondVerdict
     from gateway.proxy.shedding import Shedder
     from gateway.proxy.upstream_start import UpstreamStart
     from gateway.wire.inbound import Inbound
@@ -85,6 +86,7 @@ class Pipeline:
         self,
         *,
         authorizer: Authorizer,
+        second_verdict: SecondVerdict,
         upstream_start: UpstreamStart,
         forward_auth: ForwardAuth | None,
         forwarder: Forwarder,
@@ -104,6 +106,7 @@ class Pipeline:
         """
         self._whole_by = whole_by
         self.authorizer = authorizer
+        self._second_verdict = second_verdict
         self._upstream_start = upstream_start
         self._forward_auth = forward_auth
         self.forwarder = forwarder
@@ -203,8 +206,7 @@ class Pipeline:
 
     async def _reauthorize(self, exchange: Exchange) -> bytes:
         """Decide again about a request that has waited, and return the start of its next attempt."""
-        _, permit = await self.authorizer.decide(exchange)
-        return self._upstream_start.prepare(exchange, permit)
+        return self._upstream_start.prepare(exchange, await self._second_verdict.permit(exchange))
 
     async def _host(self, exchange: Exchange, route: Route, start: bytes) -> None:
         """Have the gateway's own application answer, when there is a place for the caller's network.
@@ -221,8 +223,7 @@ class Pipeline:
         try:
             now = time.monotonic()
             if now - exchange.decided > YOUNG_SECONDS:  # what let it in may have ended meanwhile
-                _, permit = await self.authorizer.decide(exchange)
-                start = self._hosted_start(exchange, permit)
+                start = self._hosted_start(exchange, await self._second_verdict.permit(exchange))
             exchange.decided = now  # what it waited for its place is no time of the upstream's
             await self.forwarder.send(exchange, route.upstream, start)
         finally:

@@ -203,6 +203,14 @@ class Sockets:
             self._ends = [entry for entry in self._ends if entry[1] in self._by_number]
             heapq.heapify(self._ends)
 
+    async def has_ended(self, principal: Principal) -> bool:
+        """Return whether the access of a caller who was proved before has ended.
+
+        Raises:
+            StoreUnavailable: it cannot be judged now.
+        """
+        return bool((await self._standings([principal], self.now())).revoked)
+
     def withdraw(self) -> None:
         """Close whatever a token opened: a key that signs them is revoked."""
         self._withdrew = time.monotonic()

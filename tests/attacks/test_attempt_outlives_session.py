@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
+from gateway.proxy.streams import YOUNG_SECONDS
 from tests.observe.scraping import reads
 from tests.support.accounts import HOME, login_from
 from tests.support.calls import ask, bearer, get, granted, is_refusal, post, request
 from tests.support.flaky import BUSY, EAGER, OK, Flaky
-from tests.support.peers import PATIENCE, Upstream
+from tests.support.peers import PATIENCE, Client, Upstream
+from tests.support.sockets import ASK, echoing
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -51,3 +55,24 @@ async def test_a_caller_who_signs_out_between_two_attempts_is_refused(
     await sign_out(gate, line)
     is_refusal(await asyncio.wait_for(late, PATIENCE), 401)
     assert len(flaky.seen) == 1
+
+
+@pytest.mark.parametrize("signs_out", [False, True])
+async def test_a_ticket_opens_its_socket_after_a_wait_unless_its_session_has_ended(
+    world: World, start: Start, upstream: Upstream, *, signs_out: bool
+) -> None:
+    gate = await start(world.url, upstream={"wait_seconds": 30})
+    line = bearer((await granted(gate, login_from(HOME, email="admin@example.com")))["access_token"])
+    ticket = (await granted(gate, get("/api/auth/ws-token", line)))["token"]
+    await upstream.__aexit__(None, None, None)
+    async with Client(gate.address) as client:
+        await client.send(ASK.replace(b"/chat", f"/ws?token={ticket}".encode()))
+        await reads(gate, "gateway_upstream_awaiting", 1)
+        if signs_out:
+            await sign_out(gate, line)
+        else:
+            await asyncio.sleep(2 * YOUNG_SECONDS)
+        async with Upstream(port=upstream.port, script=echoing()) as back:
+            answer = await client.response(interim=True)
+            assert answer.status == (401 if signs_out else 101)
+            assert (b"GET /ws" in back.seen) is not signs_out

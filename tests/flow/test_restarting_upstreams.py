@@ -6,10 +6,12 @@ import asyncio
 import json
 import socket
 from contextlib import asynccontextmanager, suppress
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.proxy.streams import YOUNG_SECONDS
 from tests.observe.scraping import reads, scraped, value
 from tests.support.calls import ask, get, request
 from tests.support.flaky import EAGER, OK, SILENCE, Flaky
@@ -300,6 +302,37 @@ async def test_a_handshake_that_was_sent_is_not_sent_again(
     gateway = await start(upstream={"retry_when": ("reset", "503"), **EAGER})
     assert (await ask(gateway, ASK)).status == (503 if answer else 502)
     assert len(flaky.seen) == 1
+
+
+@pytest.mark.parametrize("after", [("/b/*", "up", "/new/*"), ("/a/*", "other", "/other/*")])
+async def test_a_request_that_waits_keeps_its_route_through_a_reload(
+    routed: RouteFileStart, upstream: Upstream, tmp_path: Path, after: tuple[str, str, str]
+) -> None:
+    def written(path: str, leads_to: str, rewrite: str) -> str:
+        return f"""
+            upstreams:
+              up: {{url: "http://127.0.0.1:{gone.port}", wait_seconds: 30}}
+              other: {{url: "http://127.0.0.1:{upstream.port}"}}
+            routes:
+              - name: one
+                match: {{path: {path}}}
+                auth: public
+                upstream: {leads_to}
+                rewrite: {rewrite}
+            """
+
+    async with Upstream() as gone:
+        pass
+    gateway = await routed(written("/a/*", "up", "/old/*"), upstream={"url": None})
+    waiting = asyncio.create_task(ask(gateway, get("/a/x")))
+    await reads(gateway, "gateway_upstream_awaiting", 1)
+    (tmp_path / "routes.yaml").write_text(dedent(written(*after)), encoding="utf-8")
+    assert await gateway.routing.reload("test")
+    await asyncio.sleep(2 * YOUNG_SECONDS)
+    async with Upstream(port=gone.port) as back:
+        assert (await asyncio.wait_for(waiting, PATIENCE)).status == 200
+        assert [one.start for one in back.requests] == [b"GET /old/x HTTP/1.1"]
+    assert upstream.requests == []
 
 
 # -- failover ----------------------------------------------------------------------------------------------------------
