@@ -165,6 +165,7 @@ class Upstreams:
             _authorities(spec, tls),
             self._resolver,
             handshake_seconds=spec.limits.connect_timeout_seconds,
+            zone=spec.balance.zone,
         )
         pool = UpstreamPool(endpoints.dial, spec.limits, self._deadlines, self._write_batch, tls)
         cluster = Cluster(spec.balance)
@@ -241,6 +242,7 @@ def _change(upstream: Upstream, spec: _Spec) -> None:
         upstream.cluster.watch.configure(spec.watch)
     if pool.endpoints is not None:
         pool.endpoints.handshake_seconds = spec.limits.connect_timeout_seconds
+        pool.endpoints.zone = spec.balance.zone
         pool.endpoints.lead_to(_authorities(spec, pool.tls))
 
 

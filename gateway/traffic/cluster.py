@@ -5,8 +5,9 @@ Laws:
 - The endpoints of the lowest priority that has an eligible one are used, and no others.
 - Of these, endpoints in the gateway's own zone come first, while the one that is picked has fewer requests at work than
   the load at which they spill over.
-- A request with a key goes where the key belongs; without one, by the policy. Weight 0: no requests.
+- A request with a key goes where the key belongs; without one, by the policy.
 - When no endpoint is eligible, the best of the others is used: a request never fails for want of a choice.
+- An endpoint of weight 0 gets no requests, whatever has become of the others.
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ class Cluster:
         self.plain = True
         self.watch: Watch | None = None
         self._levels: list[_Level] = []
+        self._used: list[Endpoint] = []
 
     def __repr__(self) -> str:
         return f"<cluster of {len(self.endpoints)} endpoints, by {self.policy.method}>"
@@ -129,7 +131,7 @@ class Cluster:
     def take(self, endpoints: Sequence[Endpoint]) -> None:
         """Take these for the endpoints that are known now, with the weights, zones and priorities that they have."""
         self.endpoints = list(endpoints)
-        used = [endpoint for endpoint in endpoints if endpoint.weight]
+        used = self._used = [endpoint for endpoint in endpoints if endpoint.weight]
         self._levels = [
             _Level([one for one in used if one.priority == priority], self.policy, self._draw)
             for priority in sorted({endpoint.priority for endpoint in used})
@@ -145,7 +147,7 @@ class Cluster:
         self.plain = len(self.endpoints) <= 1 and not self.observers
 
     def choose(self, now: float, key: bytes | None = None, avoid: Sequence[Endpoint] = ()) -> Endpoint | None:
-        """Return the endpoint of an attempt; None if none is known.
+        """Return the endpoint of an attempt; None if none is known that gets requests.
 
         Args:
             now: Monotonic time in seconds.
@@ -156,18 +158,9 @@ class Cluster:
             chosen = level.choose(now, key, avoid)
             if chosen is not None:
                 return chosen
-        if not self.endpoints:
+        if not self._used:
             return None
-        return min(
-            self.endpoints,
-            key=lambda one: (
-                one in avoid,
-                not one.available,
-                one.weight == 0,
-                one.priority,
-                one.active,
-            ),
-        )
+        return min(self._used, key=lambda one: (one in avoid, not one.available, one.priority, one.active))
 
     def observed(self, endpoint: Endpoint, outcome: int, status: int, now: float) -> None:
         """Pass the outcome of an attempt on; ``status`` is that of an answer, else 0."""

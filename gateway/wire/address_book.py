@@ -6,6 +6,7 @@ Laws:
   an upstream is led elsewhere by another configuration, for as long as that leads there, too.
 - When a name moves, the connections to addresses that it no longer has end: unused ones at once, the others when their
   exchange has ended. When it has more addresses, so many connections end likewise that none has more than its share.
+- So do the connections to endpoints whose weight becomes 0: these get no new requests.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class AddressBook:
                 place.authority = authority
                 for endpoint in place.known.values():
                     endpoint.belong(authority)
+                    if not endpoint.weight:
+                        self.retire(endpoint, None)
             self._places.append(place)
         for place in before:
             self._leave(place)
@@ -97,20 +100,26 @@ class AddressBook:
         """Return the endpoints that are known now."""
         return [endpoint for place in self._places for endpoint in place.known.values()]
 
+    def serving(self) -> list[Endpoint]:
+        """Return those of them that get requests: all but those of weight 0."""
+        return [endpoint for endpoint in self.every() if endpoint.weight]
+
     @property
     def awaited(self) -> str:
-        """The names that no address is known of; empty if there is an address."""
-        if self.every():
+        """The names that no address is known of; empty if there is an address that gets requests."""
+        if self.serving():
             return ""
         return ", ".join(dict.fromkeys(place.authority.host for place in self._places))
 
     async def found(self) -> None:
-        """Wait until an address is known of any name."""
+        """Wait until an address is known of any name whose addresses get requests."""
         resolver = self._resolver
         if resolver is None:
             raise ConnectionRefusedError("names are not looked up")
         lookups: dict[asyncio.Future[tuple[str, ...]], _Place] = {
-            asyncio.ensure_future(resolver.resolve(place.authority.host)): place for place in self._places
+            asyncio.ensure_future(resolver.resolve(place.authority.host)): place
+            for place in self._places
+            if place.authority.weight
         }
         waiting = set(lookups)
         refusal: BaseException | None = None
@@ -146,8 +155,8 @@ class AddressBook:
 
     def _share(self) -> None:
         """End the connections above each endpoint's share, rounded down: those opened instead go to the new ones."""
-        every = self.every()
-        most = sum(endpoint.open for endpoint in every) // len(every)
+        every = self.serving()
+        most = sum(endpoint.open for endpoint in every) // max(len(every), 1)
         for endpoint in every:
             if endpoint.open > most:
                 self.retire(endpoint, endpoint.open - most)

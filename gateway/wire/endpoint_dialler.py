@@ -4,6 +4,7 @@ Laws:
 
 - Each address of each name is an endpoint. A new connection goes to the endpoint that it is asked for; if to none, or
   if that one cannot be reached, to the endpoint with the fewest connections, in turns among equals.
+- Those of a lower priority come first, and of these those in the own zone. One of weight 0 is not connected to.
 - An endpoint that is not available (ejected, or failing its checks: :mod:`gateway.traffic.watch`) is tried after the
   others, and still before a request fails.
 - An endpoint that could not be reached, or was silent until another had answered, is reported, and so is each that was.
@@ -38,6 +39,7 @@ class EndpointDialler(AddressBook):
 
     Attributes:
         handshake_seconds: Seconds that several endpoints share for TLS; None for no bound.
+        zone: The own zone; empty if it is not known.
         unreached: Called with an endpoint that could not be reached, the error, the time, and whether that says
             something about it: not if it is of an address family by which nothing of the upstream is reached.
         reached: Called with an endpoint to which a connection was opened, and the time.
@@ -50,6 +52,7 @@ class EndpointDialler(AddressBook):
         now: Callable[[], float] = time.monotonic,
         *,
         handshake_seconds: float | None = None,
+        zone: str = "",
     ) -> None:
         """Create a dialler of the addresses in `authorities`; without `resolver`, names have none.
 
@@ -57,6 +60,7 @@ class EndpointDialler(AddressBook):
         """
         super().__init__(authorities, resolver)
         self.handshake_seconds = handshake_seconds
+        self.zone = zone
         self._now = now
         self._turn = -1
         self.unreached: Callable[[Endpoint, OSError, float, bool], None] = (
@@ -73,7 +77,7 @@ class EndpointDialler(AddressBook):
             OSError: no endpoint can be reached, or none is known. An endpoint that was reached and whose handshake
                 failed says more than those that were not reached.
         """
-        while not self.every():  # what was found may be of a name that is not the upstream's any more
+        while not self.serving():  # what was found may be of a name that is not the upstream's any more
             await self.found()
         waiting = self._in_turn(to)
         refusal: OSError = ConnectionRefusedError("no endpoint")
@@ -146,17 +150,25 @@ class EndpointDialler(AddressBook):
         return connected, winner
 
     def _in_turn(self, to: Endpoint | None) -> list[Endpoint]:
-        every = self.every()
+        every = self.serving()
         self._turn = (self._turn + 1) % len(every)
         turned = every[self._turn :] + every[: self._turn]
         good = [endpoint for endpoint in turned if endpoint.available]
         good.sort(key=lambda endpoint: endpoint.open + endpoint.dialling)
         behind = [endpoint for endpoint in turned if not endpoint.available]
-        row = [*by_turns(good), *by_turns(behind)]
+        row = [*self._by_rank(good), *self._by_rank(behind)]
         if to in row:
             row.remove(to)
             row.insert(0, to)
         return row
+
+    def _by_rank(self, endpoints: list[Endpoint]) -> list[Endpoint]:
+        """Return endpoints by priority and zone, and those of one rank with the address families by turns."""
+        ranks: dict[tuple[int, bool], list[Endpoint]] = {}
+        for endpoint in endpoints:
+            is_far = bool(self.zone) and endpoint.zone != self.zone
+            ranks.setdefault((endpoint.priority, is_far), []).append(endpoint)
+        return [endpoint for rank in sorted(ranks) for endpoint in by_turns(ranks[rank])]
 
     def _failed(self, endpoint: Endpoint, error: OSError) -> None:
         self.unreached(endpoint, error, self._now(), not self._is_other_family(endpoint))

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.admin import metrics
 from tests.support.calls import ask, bearer, get, post
+from tests.support.flaky import BUSY, Flaky
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
 from tests.support.sockets import ASK
 
@@ -364,3 +365,47 @@ async def test_requests_with_a_body_go_to_every_endpoint_in_turn(
             assert (await client.exchange(post("/", {"a": "b"}))).status == 200
     assert answered(fleet) == [4, 4, 4]
     assert {message.body for one in fleet for message in one.requests} == {b'{"a": "b"}'}
+
+
+@pytest.mark.parametrize("others", ["away", "busy"])
+async def test_an_endpoint_of_weight_0_gets_no_requests_whatever_becomes_of_the_others(
+    start: Start, fleet: list[Upstream], file: Path, others: str
+) -> None:
+    out_of_service = fleet[0]
+    for one in fleet[1:]:
+        one.script = Flaky(BUSY)
+        if others == "away":
+            await one.__aexit__(None, None, None)
+    retry = {"when": ["503", "connect-failure"], "attempts": 5, "backoff_seconds": 0.001}
+    file.write_text(written(fleet, {0: {"weight": 0}}, retry=retry))
+    gateway = await start(routes=file)
+    for _ in range(4):
+        assert (await ask(gateway, get("/"))).status == (502 if others == "away" else 503)
+    assert out_of_service.raw == []
+
+
+async def test_an_endpoint_that_is_taken_out_of_service_loses_its_unused_connections(
+    start: Start, fleet: list[Upstream], file: Path
+) -> None:
+    file.write_text(written(fleet[:2], {1: {"weight": 0}}))
+    gateway = await start(routes=file)
+    assert (await ask(gateway, get("/"))).status == 200
+    assert fleet[0].connections == 1
+    file.write_text(written(fleet[:2], {0: {"weight": 0}}))
+    assert await gateway.routing.reload("test")
+    await until(lambda: fleet[0].connections == 0)
+
+
+@pytest.mark.parametrize("far", [{"priority": 1}, {"zone": "far"}])
+async def test_an_endpoint_that_replaces_one_that_refuses_is_of_its_priority_and_zone(
+    start: Start, fleet: list[Upstream], file: Path, far: dict[str, object]
+) -> None:
+    near = {"zone": "near"}
+    await fleet[0].__aexit__(None, None, None)
+    file.write_text(
+        written(fleet, {0: near, 1: near, 2: {**near, **far}}, zone="near", ejection={"connect_failures": 0})
+    )
+    gateway = await start(routes=file)
+    for _ in range(20):
+        assert (await ask(gateway, get("/"))).status == 200
+    assert fleet[2].raw == []
