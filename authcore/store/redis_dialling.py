@@ -7,11 +7,13 @@ the name all the same.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
 
+    from redis.asyncio import Redis
     from redis.asyncio.connection import Connection
 
     from authcore.store.dialled_loop import Dial
@@ -36,7 +38,13 @@ def over_dial(kind: type[Connection], dial: Dial) -> type[Connection]:
             arguments = dict(super()._connection_arguments())
             host = arguments.pop("host")
             del arguments["port"]
-            named = {"server_hostname": host} if "ssl" in arguments else {}
+            named = {"server_hostname": host.removesuffix(".")} if "ssl" in arguments else {}
             return {**arguments, **named, "sock": self._dialled}
 
     return Dialled
+
+
+async def disconnect(client: Redis) -> None:
+    """Close the connections of a client that nobody uses; the library keeps one whose server has refused a command."""
+    with suppress(Exception):
+        await client.connection_pool.disconnect(inuse_connections=False)

@@ -7,6 +7,8 @@ Laws:
   without until it has been answered.
 - Calls beyond ``CONNECTIONS`` at once wait their turn. Their number is no failure: else a client that sends many would
   switch the single use of tokens off.
+- After a failure the next call goes by a new connection: the name may lead to another server by then, while the old one
+  is a replica that refuses writes.
 - An id is used up in one step on the server, and a mark says for a while that it was a gateway that did.
 - It counts as answering while it does all that using an id up takes: a user without the right to, or a replica that
   takes no writes, answers a PING as well.
@@ -23,7 +25,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from authcore.counterpart import Taken
 from authcore.figures import MetricSample
-from authcore.store.redis_dialling import over_dial
+from authcore.store.redis_dialling import disconnect, over_dial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -156,6 +158,7 @@ class WhatomateRedis:
             self._trouble = words_of(error)
             self._asked_again_at = self._clock() + PAUSE_SECONDS
             self._report(error)
+            await disconnect(self._redis)
             return None
         self._asked_again_at = 0.0
         return answer

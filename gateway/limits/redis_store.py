@@ -3,6 +3,8 @@
 Laws:
 
 - An exchange takes ``timeout_seconds`` at most, with all that it takes to connect.
+- After a failure the next exchange goes by a new connection: the name may lead to another server by then, while the old
+  one is a replica that refuses writes. A sentinel that is away, or silent, leaves time for the others.
 - Each key is settled in one step on the server (a script), by the server's clock. Keys drain by themselves: what no
   process uses any more expires.
 - A ping runs the script of an exchange with a write: a full server, a replica, and a user without the right to write
@@ -21,11 +23,11 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from authcore.store.redis_dialling import over_dial
+from authcore.store.redis_dialling import disconnect, over_dial
 from gateway.limits.shared import LeaseGrant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
     from authcore.store.dialled_loop import Dial
     from gateway.limits.shared import Ask
@@ -78,12 +80,14 @@ class RedisStore:
         self._client: Any = self._connected(url)
 
     def _connected(self, url: str) -> Any:
+        # A connection that the server has closed as idle is opened once more. The library's own pauses between two
+        # tries are longer than an exchange may take: it would never come to the second one.
+        once = Retry(NoBackoff(), 1)
         options: dict[str, Any] = {
             "socket_timeout": self._timeout,
             "socket_connect_timeout": self._timeout,
+            "retry": once,
         }
-        # A connection that the server has closed as idle is opened once more.
-        once = Retry(NoBackoff(), 1)
         scheme, _, kind = urlsplit(url).scheme.partition("+")
         plain = urlunsplit(urlsplit(url)._replace(scheme=scheme))
         if kind == "cluster":
@@ -93,8 +97,15 @@ class RedisStore:
             hosts = parts.netloc.rpartition("@")[2].split(",")
             service, _, database = parts.path.strip("/").partition("/")
             tls = {"ssl": True} if scheme == "rediss" else {}
+            each = self._timeout / (len(hosts) + 1)  # one that is silent leaves time for the others
+            asked = {
+                **options,
+                "socket_timeout": each,
+                "socket_connect_timeout": each,
+                "retry": Retry(NoBackoff(), 0),
+            }
             self._sentinel = Sentinel(  # type: ignore[no-untyped-call]
-                [_address(host) for host in hosts], sentinel_kwargs={**options, **tls}, **options, **tls
+                [_address(host) for host in hosts], sentinel_kwargs={**asked, **tls}, **options, **tls
             )
             user, _, password = parts.netloc.rpartition("@")[0].partition(":")
             return self._sentinel.master_for(
@@ -102,9 +113,8 @@ class RedisStore:
                 db=int(database or 0),
                 username=unquote(user) or None,
                 password=unquote(password) or None,
-                retry=once,
             )
-        client = Redis.from_url(plain, **options, client_name="whatomate-gateway-limits", retry=once)
+        client = Redis.from_url(plain, **options, client_name="whatomate-gateway-limits")
         pool = client.connection_pool
         if self._dial is not None and issubclass(pool.connection_class, Connection):
             pool.connection_class = over_dial(pool.connection_class, self._dial)
@@ -116,13 +126,12 @@ class RedisStore:
         Raises:
             Exception: the store did not answer for one of them, in time or at all; which were settled is not known.
         """
-        async with asyncio.timeout(self._timeout):
-            pipeline = self._client.pipeline(transaction=False)
-            for ask in asks:
-                numbers = [ask.settled, ask.wanted]
-                terms = [repr(number) for window in ask.windows for number in (window.interval, window.depth)]
-                pipeline.eval(_EXCHANGE, 1, ask.key, *numbers, *terms)
-            answers = await pipeline.execute()
+        pipeline = self._client.pipeline(transaction=False)
+        for ask in asks:
+            numbers = [ask.settled, ask.wanted]
+            terms = [repr(number) for window in ask.windows for number in (window.interval, window.depth)]
+            pipeline.eval(_EXCHANGE, 1, ask.key, *numbers, *terms)
+        answers = await self._answer(pipeline.execute())
         return [LeaseGrant(int(units), [float(owed) for owed in each]) for units, *each in answers]
 
     async def ping(self) -> None:
@@ -131,8 +140,17 @@ class RedisStore:
         Raises:
             Exception: the store does not answer, or refuses a part of the exchange, such as the write.
         """
-        async with asyncio.timeout(self._timeout):
-            await self._client.eval(_EXCHANGE, 1, _PROBE, *_PROBE_WINDOW)
+        await self._answer(self._client.eval(_EXCHANGE, 1, _PROBE, *_PROBE_WINDOW))
+
+    async def _answer(self, call: Awaitable[Any]) -> Any:
+        """Return the store's answer to `call`; after a failure every connection is made anew."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await call
+        except Exception:
+            if not isinstance(self._client, RedisCluster):  # that follows its servers by itself
+                await disconnect(self._client)
+            raise
 
     async def close(self) -> None:
         """Close every connection."""

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
+from authcore.store.whatomate_redis import WhatomateRedis
 from gateway.limits.buckets import Window
 from gateway.limits.limit import Limit
 from gateway.limits.redis_store import RedisStore
 from gateway.limits.shared import IDLE_SECONDS, Ask, Lease, LeaseBook, LeaseGrant
 from gateway.limits.shared import SharedLimit as Shared
+from gateway.wire.dialler import destination, race
+from tests.support.processes import eventually
 from tests.support.redises import redis_cluster, redis_sentinel, redis_server
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from gateway.limits.buckets import Bucket
@@ -347,6 +352,52 @@ async def test_a_master_is_found_by_its_sentinel(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server, redis_sentinel(tmp_path, server) as port:
         await check(f"redis+sentinel://127.0.0.1:{port}/limits/0")
         assert len(server.client.keys("gateway:limit:*")) == 2
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_sentinel_that_does_not_answer_leaves_time_for_the_next(
+    tmp_path: Path, *, silent: bool
+) -> None:
+    with (
+        redis_server(tmp_path) as server,
+        redis_sentinel(tmp_path, server) as port,
+        socket.socket() as other,
+    ):
+        other.bind(("127.0.0.1", 0))
+        if silent:
+            other.listen()
+        hosts = f"127.0.0.1:{other.getsockname()[1]},127.0.0.1:{port}"
+        store = RedisStore(f"redis+sentinel://{hosts}/limits", timeout_seconds=0.9)
+        try:
+            await store.ping()
+        finally:
+            await store.close()
+
+
+async def test_a_master_that_has_become_a_replica_is_left_for_the_one_that_the_name_leads_to(
+    tmp_path: Path,
+) -> None:
+    with redis_server(tmp_path) as one, redis_server(tmp_path) as two:
+        ports = [one.port]
+
+        async def dial(host: str, port: int, but: Collection[str] = ()) -> socket.socket:
+            return await race([destination("127.0.0.1", ports[-1])], [])
+
+        store = RedisStore("redis://limits.test:6379/0", timeout_seconds=10, dial=dial)
+        counterpart = WhatomateRedis("redis://whatomate.test:6379/0", timeout_seconds=10, dial=dial)
+        try:
+            await store.ping()
+            assert await counterpart.probe()
+            one.client.replicaof("127.0.0.1", two.port)
+            ports.append(two.port)
+            with pytest.raises(RedisError):
+                await store.ping()
+            await store.ping()
+            assert not await counterpart.probe()
+            await eventually(counterpart.probe)
+        finally:
+            await store.close()
+            await counterpart.close()
 
 
 async def test_credentials_of_a_master_are_read_as_a_url_has_them(tmp_path: Path) -> None:
