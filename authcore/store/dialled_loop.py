@@ -53,7 +53,7 @@ class DialledLoop:
         try:
             self.peer = str(connected.getpeername()[0])
             if options.get("ssl"):
-                options.setdefault("server_hostname", host)
+                options.setdefault("server_hostname", host.removesuffix("."))
             return await self._loop.create_connection(protocol, sock=connected, **options)
         except BaseException:
             connected.close()

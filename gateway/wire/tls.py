@@ -188,8 +188,11 @@ class UpstreamTls:
         self._make()
 
     def server_name(self, host: str) -> str:
-        """Return the name that the certificate of an endpoint at `host` has to have."""
-        return self._terms.server_name or host
+        """Return the name that the certificate of an endpoint at `host` has to have.
+
+        A final dot is left out: it ends the search for a name, and is part of no certificate (RFC 6066 section 3).
+        """
+        return (self._terms.server_name or host).removesuffix(".")
 
     def opened(self, transport: asyncio.BaseTransport) -> None:
         """Count a handshake, and remember its session for the next one."""

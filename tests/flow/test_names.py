@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from tests.support.calls import ask, bearer, get
+from tests.support.certificates import Authority
 from tests.support.name_server import NameServer, name_server
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
 from tests.support.roads import road_to
@@ -376,6 +377,17 @@ async def test_a_connection_that_the_upstream_means_to_close_is_closed_before(
     gateway = await start(upstream={"idle_seconds": 86400})
     assert await statuses(gateway, 1) == {200}
     await asyncio.wait_for(ended.wait(), PATIENCE)
+
+
+async def test_a_name_with_a_final_dot_is_proved_by_a_certificate_without_it(
+    start: Start, names: NameServer, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    names.zone["svc.test"] = ["127.0.0.1"]
+    async with Upstream(tls=authority.server("svc.test")) as upstream:
+        tls = {"url": f"https://svc.test.:{upstream.port}", "tls_ca_file": str(authority.file)}
+        gateway = await start(**asking(names, upstream.port, **tls))
+        assert (await ask(gateway, get("/"))).status == 200
 
 
 async def test_the_database_is_found_by_the_same_resolver(
