@@ -36,6 +36,8 @@ CALM_SECONDS: Final = 5.0
 DEAR_BYTES: Final = 65_536
 HEALTH: Final = frozenset({"/health", "/healthz", "/ready", "/readyz", "/livez"})
 _ROOT: Final = Path("/sys/fs/cgroup")
+_OWN: Final = Path("/proc/self/cgroup")
+_VERSION_2: Final = "0::/"
 
 log = structlog.get_logger()
 
@@ -48,16 +50,38 @@ class Shed(GatewayFault):
     headers = {"Retry-After": "2"}  # noqa: RUF012 -- as its kind has it
 
 
-def memory_used(root: Path = _ROOT) -> float:
-    """Return the share of the cgroup's memory that is in use, without reclaimable pages of files; 0 without a bound."""
+def memory_used(root: Path = _ROOT, own: Path = _OWN) -> float:
+    """Return the share of its memory bound that a cgroup uses, without reclaimable pages of files; 0 without a bound.
+
+    Of the process's cgroup and those above it, the one that is nearest to its bound counts.
+
+    Args:
+        root: Where the cgroups are mounted.
+        own: The file that names the process's cgroup. In a container of its own namespace that is the root.
+    """
+    return max(map(_used, _cgroups(root, own)))
+
+
+def _cgroups(root: Path, own: Path) -> list[Path]:
+    """Return the process's cgroup of version 2, and those above it up to the root."""
     try:
-        most = (root / "memory.max").read_text().strip()
+        lines = own.read_text().splitlines()
+    except OSError:
+        lines = []
+    named = next((line.removeprefix(_VERSION_2) for line in lines if line.startswith(_VERSION_2)), "")
+    names = Path(named).parts
+    return [root.joinpath(*names[:depth]) for depth in range(len(names) + 1)]
+
+
+def _used(cgroup: Path) -> float:
+    try:
+        most = (cgroup / "memory.max").read_text().strip()
         if most == "max":
             return 0.0
-        used = int((root / "memory.current").read_text())
-        counts = dict(line.split() for line in (root / "memory.stat").read_text().splitlines())
+        used = int((cgroup / "memory.current").read_text())
+        counts = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
         return (used - int(counts.get("inactive_file", 0))) / int(most)
-    except (OSError, ValueError):  # no cgroup of version 2
+    except (OSError, ValueError, ZeroDivisionError):  # no cgroup of version 2, or the root of all
         return 0.0
 
 

@@ -53,11 +53,28 @@ def test_memory_near_its_bound_is_overload(used: float, level: int) -> None:
     assert shedder.level == level
 
 
+def bounded(cgroup: Path, most: str, used: int) -> None:
+    cgroup.mkdir(parents=True, exist_ok=True)
+    (cgroup / "memory.max").write_text(f"{most}\n")
+    (cgroup / "memory.current").write_text(f"{used}\n")
+    (cgroup / "memory.stat").write_text("anon 300\ninactive_file 400\n")
+
+
 def test_pages_of_files_that_can_be_taken_back_are_not_used_memory(tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("900\n")
-    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 400\n")
-    assert memory_used(tmp_path) == 0.5
-    (tmp_path / "memory.max").write_text("max\n")
-    assert memory_used(tmp_path) == 0
-    assert memory_used(tmp_path / "nowhere") == 0
+    nowhere = tmp_path / "nowhere"
+    bounded(tmp_path, "1000", 900)
+    assert memory_used(tmp_path, nowhere) == 0.5
+    bounded(tmp_path, "max", 900)
+    assert memory_used(tmp_path, nowhere) == 0
+    assert memory_used(nowhere, nowhere) == 0
+
+
+@pytest.mark.parametrize("name", ["", "system.slice", "system.slice/gateway.service"])
+def test_the_memory_is_that_of_the_process_cgroup_or_of_one_above_it(tmp_path: Path, name: str) -> None:
+    """As a service of systemd, and in a container that shares the host's cgroups, it is not the root."""
+    own = tmp_path / "cgroup"
+    own.write_text("1:name=systemd:/elsewhere\n0::/system.slice/gateway.service\n")
+    bounded(tmp_path / "system.slice/gateway.service", "max", 900)
+    bounded(tmp_path / "elsewhere", "1000", 1400)
+    bounded(tmp_path / name, "1000", 900)
+    assert memory_used(tmp_path, own) == 0.5
