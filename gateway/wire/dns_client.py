@@ -19,12 +19,12 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pycares
 
-from gateway.wire.dns_message import fault_of, is_truncated
+from gateway.wire.dns_message import AnswerCodes, fault_of, is_truncated
+from gateway.wire.found_addresses import is_usable, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,6 @@ _FLAGS: Final = pycares.ARES_FLAG_EDNS | pycares.ARES_FLAG_NOALIASES
 """The file of HOSTALIASES is not followed: any name could be in the question then."""
 _CUT: Final = _FLAGS | pycares.ARES_FLAG_IGNTC
 _LARGEST: Final = 65_535
-_LIMITED_BROADCAST: Final = "255.255.255.255"
 
 
 class Answer(NamedTuple):
@@ -58,10 +57,12 @@ class Answer(NamedTuple):
     Attributes:
         addresses: The IP addresses, in the order of RFC 6724.
         ttl: For how many seconds they are good; 0 for a name of the hosts file.
+        lacks: The version of IP, 4 or 6, of which it may lack addresses, as that query failed; 0 if none did.
     """
 
     addresses: tuple[str, ...]
     ttl: float
+    lacks: int = 0
 
 
 class LookupFailed(socket.gaierror):
@@ -123,53 +124,52 @@ class DnsClient:
         """
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
-                found = await self._found(name)
+                found, codes = await self._found(name)
         except TimeoutError:
             raise LookupTimedOut(f"no name server answered for {name} in time") from None
         addresses = tuple(dict.fromkeys(_text(node.addr[0]) for node in found.nodes))
         if not addresses:
             raise _failure(name, pycares.errno.ARES_ENODATA)
-        usable = tuple(address for address in addresses if _is_usable(address))
+        usable = tuple(address for address in addresses if is_usable(address))
         nobodys = ", ".join(sorted(set(addresses) - set(usable)))
         if nobodys:
             self._ignored(name, f"nobody can be reached at {nobodys}")
         if not usable:
             raise LookupFailed(f"the name {name} has only addresses that nobody can be reached at: {nobodys}")
-        return Answer(usable, float(min(node.ttl for node in found.nodes)))
+        lacks = codes.lacks(set(map(version_of, addresses)))
+        return Answer(usable, float(min(node.ttl for node in found.nodes)), lacks)
 
-    async def _found(self, name: str) -> pycares.AddrInfoResult:
+    async def _found(self, name: str) -> tuple[pycares.AddrInfoResult, AnswerCodes]:
         """Ask, and ask again where that helps: a datagram can come between c-ares and the look at it."""
         flags = _FLAGS
         for attempt in range(_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(_PAUSE_SECONDS * 2**attempt)
-            found, code, truncated = await self._asked(name, flags)
+            found, code, lookup = await self._asked(name, flags)
             if found is not None:
-                return found
-            if truncated and flags == _FLAGS:
+                return found, lookup.codes
+            if lookup.truncated and flags == _FLAGS:
                 flags = _CUT
             elif code != _UNREAD:
                 break
-        raise _failure(name, code)
+        raise _failure(
+            name, pycares.errno.ARES_ESERVFAIL if code in _ABSENT and lookup.codes.may_exist else code
+        )
 
-    async def _asked(self, name: str, flags: int) -> tuple[pycares.AddrInfoResult | None, int | None, bool]:
-        """Ask once; return the answer or the error's number, and whether an answer was cut short."""
+    async def _asked(
+        self, name: str, flags: int
+    ) -> tuple[pycares.AddrInfoResult | None, int | None, _Lookup]:
+        """Ask once; return the answer or the error's number, and the lookup."""
         try:
             lookup = _Lookup(self._servers, self._timeout_seconds, flags, self._ignored)
         except pycares.AresError as error:
             raise LookupFailed(f"the name {name} could not be looked up: {error}") from error
         try:
-            return await lookup.begin(name), None, False
+            return await lookup.begin(name), None, lookup
         except pycares.AresError as error:
-            return None, error.args[0] if error.args else None, lookup.truncated
+            return None, error.args[0] if error.args else None, lookup
         finally:
             lookup.close()
-
-
-def _is_usable(address: str) -> bool:
-    """Return whether a server can have `address`."""
-    parsed = ip_address(address.partition("%")[0])
-    return not (parsed.is_unspecified or parsed.is_multicast or str(parsed) == _LIMITED_BROADCAST)
 
 
 def _text(address: str | bytes) -> str:
@@ -196,6 +196,7 @@ class _Lookup:
 
     Attributes:
         truncated: An answer was cut short.
+        codes: The codes of the answers.
     """
 
     def __init__(
@@ -206,6 +207,7 @@ class _Lookup:
         ignored: Callable[[str, str], None],
     ) -> None:
         self.truncated = False
+        self.codes = AnswerCodes()
         self._ignored = ignored
         self._name = ""
         self._loop = asyncio.get_running_loop()
@@ -280,6 +282,7 @@ class _Lookup:
             fault = fault_of(message, self._name)
             if not fault:
                 self.truncated = self.truncated or is_truncated(message)
+                self.codes.note(message)
                 return
             source.recv(_LARGEST)
             self._ignored(self._name, f"a datagram by a name server: {fault}")

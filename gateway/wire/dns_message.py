@@ -20,6 +20,10 @@ _RESPONSE, _OPCODE, _TRUNCATED, _CODE = 0x8000, 0x7800, 0x0200, 0x000F
 _WITHOUT_QUESTION: Final = frozenset({1, 4})
 """Codes of servers that could not read the question: FORMERR and NOTIMP."""
 _A, _CNAME, _AAAA, _INTERNET = 1, 5, 28, 1
+_NO_SUCH_NAME: Final = 3
+_FAILED: Final = frozenset({2, 5})
+"""Codes of servers that could not or would not find out whether there are addresses: SERVFAIL and REFUSED."""
+_VERSIONS: Final = ((4, _A), (6, _AAAA))
 _SIZES: Final = {_A: 4, _AAAA: 16}
 _POINTER: Final = 0xC0
 _LONGEST_LABEL: Final = 63
@@ -32,6 +36,45 @@ Name = tuple[bytes, ...]
 
 class _Malformed(Exception):
     """The message ends too early, or breaks the format."""
+
+
+class AnswerCodes:
+    """Codes of the answers to one lookup, by the name and the type that were asked for, as far as they were seen.
+
+    c-ares takes the addresses of one type for all that there are if the other query fails, and an answer without
+    addresses of one type for the absence of the name. It reads two answers that come at once without our seeing the
+    second, so only a failure that was seen counts: c-ares repeats the query, whose last answer then comes alone.
+    """
+
+    __slots__ = ("_codes", "_last")
+
+    def __init__(self) -> None:
+        self._codes: dict[Name, dict[int, int]] = {}
+        self._last: Name = ()
+
+    def note(self, message: bytes) -> None:
+        """Note an answer in which no fault was found."""
+        _, flags, questions, _, _, _ = _HEAD.unpack_from(message)
+        if questions:
+            self._last, at = _read_name(message, _HEAD.size)
+            kind, _ = _QUESTION.unpack_from(message, at)
+            self._codes.setdefault(self._last, {})[kind] = flags & _CODE
+
+    def lacks(self, versions: set[int]) -> int:
+        """Return the version of IP whose query failed, 4 or 6; 0 if there is none.
+
+        `versions` are those of the addresses that were found.
+        """
+        codes = self._codes.get(self._last, {})
+        return next((one for one, kind in _VERSIONS if one not in versions and codes.get(kind) in _FAILED), 0)
+
+    @property
+    def may_exist(self) -> bool:
+        """True if some name that was asked for may have addresses, since one of its queries failed."""
+        return any(
+            _NO_SUCH_NAME not in codes.values() and not _FAILED.isdisjoint(codes.values())
+            for codes in self._codes.values()
+        )
 
 
 def is_truncated(message: bytes) -> bool:

@@ -5,7 +5,8 @@ Laws:
 - At most one lookup of a name is under way, however many callers ask. No lookup waits for that of another name.
 - An answer is used for its time to live, but no shorter and no longer than the limits say.
 - While a new lookup is slow or fails, the last good addresses are used, for ``stale_seconds`` at most; and for
-  ``gone_seconds`` where a name server answers that there are none.
+  ``gone_seconds`` where a name server answers that there are none. So are those of one version of IP where the query
+  for these alone fails.
 - A name that is followed is looked up again whenever its answer is used up; those who follow it are called when its
   set of addresses has changed, in whatever order they come.
 """
@@ -22,6 +23,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, Protocol
 
 from gateway.wire.dns_client import LookupFailed, NameAbsent
+from gateway.wire.found_addresses import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -78,6 +80,7 @@ class _Record:
         "name",
         "renewed_at",
         "timer",
+        "whole_until",
     )
 
     def __init__(self, name: str) -> None:
@@ -87,6 +90,8 @@ class _Record:
         """The time from which the answer, or the failure, is used up."""
         self.good_until = 0.0
         """The time until which the addresses are used while lookups fail."""
+        self.whole_until = 0.0
+        """The same for those of one version of IP, while its queries alone fail."""
         self.failure: LookupFailed | None = None
         self.failures = 0
         self.lookup: asyncio.Task[None] | None = None
@@ -209,9 +214,13 @@ class Resolver:
     def _note_answer(self, record: _Record, answer: Answer) -> None:
         self.outcomes["ok"] += 1
         limits, now = self._limits, asyncio.get_running_loop().time()
-        record.addresses = answer.addresses
+        before, record.addresses = record.addresses, answer.addresses
         record.renewed_at = now + min(max(answer.ttl, limits.fewest_seconds), limits.most_seconds)
         record.good_until = record.renewed_at + limits.stale_seconds
+        if not answer.lacks:
+            record.whole_until = record.good_until
+        elif now < record.whole_until:
+            record.addresses += tuple(one for one in before if version_of(one) == answer.lacks)
         if record.failure is not None:
             self._events.recovered(record.name)
         record.failure, record.failures = None, 0

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.calls import ask, bearer, get
 from tests.support.certificates import Authority
-from tests.support.name_server import NameServer, name_server
+from tests.support.name_server import A, NameServer, name_server
 from tests.support.peers import PATIENCE, Client, Upstream, read_head
 from tests.support.roads import road_to
 from tests.support.swallowing import swallowing
@@ -191,6 +191,17 @@ async def test_the_last_good_addresses_are_used_while_lookups_fail(
     await looked_up(names, "svc.test", 3)
     assert await statuses(gateway, 5) == {200}
     assert len(upstream.raw) > 1, "by connections that were opened meanwhile"
+
+
+async def test_a_failed_query_for_one_family_takes_no_address_away(
+    start: Start, upstream: Upstream, names: NameServer
+) -> None:
+    names.zone["svc.test"] = ["127.0.0.1", "100::1"]
+    gateway = await start(**asking(names, upstream.port, max_age_seconds=0.01))
+    assert await statuses(gateway, 1) == {200}
+    names.failing_types.add(("svc.test", A))
+    await looked_up(names, "svc.test", 3)
+    assert await statuses(gateway, 5) == {200}
 
 
 async def test_an_address_that_is_gone_is_not_used_for_ever(

@@ -25,6 +25,8 @@ class NameServer(asyncio.DatagramProtocol):
         ttl: Time to live of every answer, in seconds.
         silent: Names that are never answered.
         failing: Names that are answered with SERVFAIL.
+        failing_types: Names and types that are.
+        late: Names and types that are answered after a tenth of a second.
         lost: Names of which each first query, by type, is lost.
         slow: Names of which the answers wait until ``release``.
         held: Queries that wait so, each with its sender.
@@ -38,6 +40,8 @@ class NameServer(asyncio.DatagramProtocol):
         self.ttl = 0
         self.silent: set[str] = set()
         self.failing: set[str] = set()
+        self.failing_types: set[tuple[str, int]] = set()
+        self.late: set[tuple[str, int]] = set()
         self.lost: set[str] = set()
         self.slow: set[str] = set()
         self.forged: list[Callable[[bytes], bytes]] = []
@@ -68,6 +72,8 @@ class NameServer(asyncio.DatagramProtocol):
             return
         if name in self.slow:
             self.held.append((data, addr))
+        elif (name, kind) in self.late:
+            asyncio.get_running_loop().call_later(0.1, self._send, data, addr, name, kind, end)
         else:
             self._send(data, addr, name, kind, end)
 
@@ -84,7 +90,8 @@ class NameServer(asyncio.DatagramProtocol):
             self._send(query, address, *_question(query))
 
     def _send(self, query: bytes, address: tuple[str, int], name: str, kind: int, end: int) -> None:
-        code = _SERVFAIL if name in self.failing else _OK if name in self.zone else _NXDOMAIN
+        fails = name in self.failing or (name, kind) in self.failing_types
+        code = _SERVFAIL if fails else _OK if name in self.zone else _NXDOMAIN
         found = [] if code else [ipaddress.ip_address(one) for one in self.zone[name]]
         wanted = [one.packed for one in found if (one.version == 4) == (kind == A) and kind in (A, AAAA)]
         flags = 0x8180 | code

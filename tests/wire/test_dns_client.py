@@ -55,6 +55,34 @@ async def test_each_lookup_asks_the_name_server_though_the_last_answer_is_still_
         assert names.asked["svc.test", A] == names.asked["svc.test", AAAA] == asked
 
 
+@pytest.mark.parametrize(("kind", "lacks"), [(A, 4), (AAAA, 6)])
+async def test_an_answer_says_of_which_family_it_may_lack_addresses(
+    names: NameServer, kind: int, lacks: int
+) -> None:
+    names.zone["svc.test"] = ["10.0.0.1", "fd00::1"]
+    client = client_of(names, 1)
+    assert (await client.look_up("svc.test")).lacks == 0
+    names.failing_types.add(("svc.test", kind))
+    found = await client.look_up("svc.test")
+    assert found.lacks == lacks
+    assert found.addresses == (("fd00::1",) if kind == A else ("10.0.0.1",))
+    names.zone["svc.test"] = ["fd00::1" if kind == A else "10.0.0.1"]
+    names.failing_types.clear()
+    assert (await client.look_up("svc.test")).lacks == 0, "the name has none of that family"
+
+
+async def test_a_name_of_which_one_query_fails_is_not_absent_though_the_other_finds_nothing(
+    names: NameServer,
+) -> None:
+    """However late the other one is answered."""
+    names.zone["svc.test"] = ["10.0.0.1"]
+    names.failing_types.add(("svc.test", A))
+    names.late.add(("svc.test", AAAA))
+    with pytest.raises(LookupFailed) as failed:
+        await client_of(names, 1).look_up("svc.test")
+    assert failed.value.outcome == "failed"
+
+
 async def test_a_lost_query_is_sent_again(names: NameServer) -> None:
     names.zone["svc.test"] = ["10.0.0.1"]
     names.lost.add("svc.test")

@@ -36,9 +36,9 @@ class Script:
         await self.open.put(pending)
         return await pending
 
-    async def answer(self, *addresses: str, ttl: float = 0) -> None:
+    async def answer(self, *addresses: str, ttl: float = 0, lacks: int = 0) -> None:
         """Answer the next lookup."""
-        (await asyncio.wait_for(self.open.get(), PATIENCE)).set_result(Answer(addresses, ttl))
+        (await asyncio.wait_for(self.open.get(), PATIENCE)).set_result(Answer(addresses, ttl, lacks))
         await settled()
 
     async def fail(self, error: LookupFailed) -> None:
@@ -123,6 +123,24 @@ async def test_failures_keep_the_last_good_addresses_and_absence_ends_them(
         ("recovered", "a.test"),
     ]
     assert resolver.outcomes == {"ok": 4, "absent": 2, "timeout": 1, "failed": 1}
+
+
+@pytest.mark.parametrize("stale_seconds", [3600, 0])
+async def test_addresses_of_a_family_whose_query_fails_are_used_for_as_long_as_others(
+    script: Script, stale_seconds: float
+) -> None:
+    limits = ResolverLimits(fewest_seconds=0.0, most_seconds=0.0, stale_seconds=stale_seconds)
+    resolver = Resolver(script.look_up, limits, script)
+    for lacks, answered, used in (
+        (0, ("10.0.0.1", "fd00::1"), {"10.0.0.1", "fd00::1"}),
+        (4, ("fd00::2",), {"10.0.0.1", "fd00::2"} if stale_seconds else {"fd00::2"}),
+        (0, ("fd00::2",), {"fd00::2"}),
+        (4, ("fd00::3",), {"fd00::3"}),
+    ):
+        asking = asyncio.create_task(resolver.resolve("svc.test"))
+        await script.answer(*answered, lacks=lacks)
+        assert set(await asking) == used
+    resolver.close()
 
 
 async def test_another_order_is_no_change(resolver: Resolver, script: Script) -> None:
