@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Outcome(StrEnum):
+class OutboundOutcome(StrEnum):
     """Outcome of an outbound request: the label of its metric."""
 
     OK = "ok"
@@ -40,7 +40,7 @@ class OutboundFailed(Exception):
         outcome: How it ended.
     """
 
-    def __init__(self, outcome: Outcome, words: str) -> None:
+    def __init__(self, outcome: OutboundOutcome, words: str) -> None:
         super().__init__(words)
         self.outcome = outcome
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from authcore.errors import QuotaExceeded, QuotaUnknown
-from authcore.quotas import Ask, Batch, Period, Place, SubjectKind, window
+from authcore.quotas import Ask, Batch, Period, QuotaKey, SubjectKind, window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,7 +68,7 @@ class Count:
         "used",
     )
 
-    def __init__(self, place: Place, ends: float, most: int | None) -> None:
+    def __init__(self, place: QuotaKey, ends: float, most: int | None) -> None:
         self.place = place
         self.ends = ends
         self.most = most
@@ -114,7 +114,7 @@ class QuotaLedger:
         self._counts: dict[SubjectKind, dict[UUID, list[Count]]] = {kind: {} for kind in SubjectKind}
         self._keys = self._counts[SubjectKind.API_KEY]
         self._organizations = self._counts[SubjectKind.ORGANIZATION]
-        self._active: dict[Place, Count] = {}
+        self._active: dict[QuotaKey, Count] = {}
         self._under_way: Batch | None = None
         self._number = 0
         self._forget_at = 0.0
@@ -179,7 +179,7 @@ class QuotaLedger:
 
     def _begin(self, kind: SubjectKind, subject: UUID, period: Period, now: float) -> Count:
         starts, ends = window(period, now)
-        count = Count(Place(kind, subject, period, starts), ends, self._usual.get((kind, period)))
+        count = Count(QuotaKey(kind, subject, period, starts), ends, self._usual.get((kind, period)))
         return self._active.get(count.place, count)
 
     def _admit(self, count: Count, cost: int, now: float) -> None:
@@ -260,7 +260,7 @@ class QuotaLedger:
         self._active[count.place] = self._active.pop(count.place)
         return Ask(count.place, count.sent, wanted)
 
-    def settled(self, batch: Batch, standings: Mapping[Place, Standing]) -> None:
+    def settled(self, batch: Batch, standings: Mapping[QuotaKey, Standing]) -> None:
         """Take the database's answer to a batch."""
         if self._under_way is not batch:
             return
@@ -292,7 +292,7 @@ class QuotaLedger:
             return True
         return now - count.seen >= _REST_SECONDS and (count.most is None or count.used < count.most)
 
-    def beyond(self, place: Place) -> int:
+    def beyond(self, place: QuotaKey) -> int:
         """Return how many requests this process let through beyond the database's count; leases count as minus."""
         count = self._active.get(place)
         return 0 if count is None else count.debt + count.sent - count.held

@@ -58,8 +58,8 @@ def window(period: Period, now: float) -> Window:
     return Window(first.timestamp(), (first + timedelta(days=32)).replace(day=1).timestamp())
 
 
-class Place(NamedTuple):
-    """Place of a count: whose it is and in which window."""
+class QuotaKey(NamedTuple):
+    """Key of a count: whose it is and in which window."""
 
     kind: SubjectKind
     subject: UUID
@@ -76,7 +76,7 @@ class Ask(NamedTuple):
         wanted: The lease that is asked for.
     """
 
-    place: Place
+    place: QuotaKey
     settled: int
     wanted: int
 

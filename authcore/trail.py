@@ -63,7 +63,7 @@ class Event(StrEnum):
     RETENTION = "retention"
 
 
-class Outcome(StrEnum):
+class AuditOutcome(StrEnum):
     """Outcome of what was tried.
 
     ``refused`` by a rule, or ``failed`` by an outage or a fault of the gateway's.
@@ -80,7 +80,7 @@ class AuditRecord:
 
     Attributes:
         at: When it happened, by the clock that all gateways share.
-        event, outcome: What, and how it ended; ``Event`` and ``Outcome`` have the values.
+        event, outcome: What, and how it ended; ``Event`` and ``AuditOutcome`` have the values.
         reason: Why it was refused or failed, as a bounded word.
         user_id, api_key_id, session_id: Who, as far as it is proved: the user, and the API key or session used.
         email: The e-mail that a sign-in named, proved or not.
@@ -142,8 +142,8 @@ class ChainedRow(NamedTuple):
     record: AuditRecord
 
 
-class Place(NamedTuple):
-    """Place in the chain: a row's number and hash."""
+class ChainPosition(NamedTuple):
+    """Position in the chain: a row's number and hash."""
 
     seq: int
     hash: bytes
@@ -157,8 +157,8 @@ class Head(NamedTuple):
         dropped: The last row that retention has dropped; number 0 if it has dropped none.
     """
 
-    last: Place
-    dropped: Place
+    last: ChainPosition
+    dropped: ChainPosition
 
 
 def canonical(row: ChainedRow) -> bytes:
@@ -209,7 +209,7 @@ class ChainCheck:
         broken: The first break, in words; empty while there is none.
     """
 
-    def __init__(self, dropped: Place, expected: Place | None = None) -> None:
+    def __init__(self, dropped: ChainPosition, expected: ChainPosition | None = None) -> None:
         """Begin after the row `dropped`; `expected` is a row that was noted elsewhere, at an earlier time."""
         self.rows = 0
         self.last = dropped
@@ -232,7 +232,7 @@ class ChainCheck:
             self.broken = f"row {row.seq} has another hash than the expected one: the chain was written anew"
         else:
             self.rows += 1
-            self.last = Place(row.seq, row.hash)
+            self.last = ChainPosition(row.seq, row.hash)
 
     def end(self, head: Head) -> None:
         """Check that the chain ends where the head does."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from config.route_text import Place, RouteText
+    from config.route_text import RouteText, YamlPath
 
 FORMER: Final = "default"
 PRESENT: Final = "upstream"
@@ -45,11 +45,11 @@ def take_former_name(text: RouteText) -> list[int]:
     return sorted(set(lines))
 
 
-def _present(place: Place) -> Place:
+def _present(place: YamlPath) -> YamlPath:
     return ("upstreams", PRESENT, *place[2:]) if place[:2] == ("upstreams", FORMER) else place
 
 
-def _references(frame: dict[str, Any]) -> Iterator[tuple[Any, Any, Place]]:
+def _references(frame: dict[str, Any]) -> Iterator[tuple[Any, Any, YamlPath]]:
     """Yield each place that names an upstream: what holds it, its key there, and its place in the file."""
     upstreams, routes = frame.get("upstreams"), frame.get("routes")
     for name, entry in upstreams.items() if isinstance(upstreams, dict) else ():

@@ -13,7 +13,7 @@ from config.text import printable
 
 if TYPE_CHECKING:
     from config.limits import LimitEntry
-    from config.route_text import Place, RouteText
+    from config.route_text import RouteText, YamlPath
     from config.routes import UpstreamEntry
 
 E = TypeVar("E", bound=Entry)
@@ -84,7 +84,7 @@ class RouteReader:
             written.hosted_limits = tuple(rest.hosted_limits)
         return written
 
-    def _read(self, kind: type[E], value: object, place: Place) -> E | None:
+    def _read(self, kind: type[E], value: object, place: YamlPath) -> E | None:
         try:
             return kind.model_validate(value)
         except ValidationError as error:

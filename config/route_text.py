@@ -45,7 +45,7 @@ _SCALARS: Final[dict[str, Any]] = {
     "tag:yaml.org,2002:null": lambda _text: None,
 }
 
-Place = tuple[str | int, ...]
+YamlPath = tuple[str | int, ...]
 
 
 @dataclass(slots=True)
@@ -59,10 +59,10 @@ class RouteText:
     """
 
     value: Any = None
-    lines: dict[Place, int] = field(default_factory=dict)
+    lines: dict[YamlPath, int] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
 
-    def line(self, place: Place) -> int:
+    def line(self, place: YamlPath) -> int:
         """Return the line of a place, or of the nearest place around it."""
         while place and place not in self.lines:
             place = place[:-1]
@@ -121,7 +121,7 @@ def _refuse_events(written: str, text: RouteText) -> None:
             depth -= 1
 
 
-def _value(node: yaml.Node, place: Place, text: RouteText) -> Any:
+def _value(node: yaml.Node, place: YamlPath, text: RouteText) -> Any:
     text.lines.setdefault(place, node.start_mark.line + 1)
     if isinstance(node, yaml.ScalarNode):
         make = _SCALARS.get(node.tag)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-class Place(NamedTuple):
-    """Place in the code where a command is defined.
+class LazyCommand(NamedTuple):
+    """Command that is imported when it is called: where it is defined, and what it does.
 
     Attributes:
         module: Of ``gateway.commands``.
@@ -37,86 +37,86 @@ class Place(NamedTuple):
     meaning: str
 
 
-COMMANDS: Final[Mapping[str, Place]] = {
-    "api-keys": Place("api_keys", "api_keys", "API keys."),
-    "audit": Place(
+COMMANDS: Final[Mapping[str, LazyCommand]] = {
+    "api-keys": LazyCommand("api_keys", "api_keys", "API keys."),
+    "audit": LazyCommand(
         "auditing",
         "audit",
         "Attack the deployment at URL as a stranger would, and report what holds; only what you own.",
     ),
-    "audit-log": Place(
+    "audit-log": LazyCommand(
         "audit_log",
         "audit_log",
         "Who signed in and changed what: list the audit trail, or verify that nothing was done to it.",
     ),
-    "check-config": Place(
+    "check-config": LazyCommand(
         "checking",
         "check_config",
         "Read the configuration, report every problem, print what holds (secrets hidden).",
     ),
-    "completion": Place(
+    "completion": LazyCommand(
         "manual",
         "completion",
         "Print the script that completes commands, options and their values in SHELL.",
     ),
-    "dev": Place(
+    "dev": LazyCommand(
         "dev",
         "dev",
         "Run a gateway to try: with a PostgreSQL, an upstream and users of its own, until Ctrl-C.",
     ),
-    "echo": Place(
+    "echo": LazyCommand(
         "echo",
         "echo",
         "Answer every request with that request, as JSON: what an upstream of the gateway receives.",
     ),
-    "explain": Place(
+    "explain": LazyCommand(
         "explaining",
         "explain",
         "Explain what would become of METHOD PATH: route, caller, what is missing, what the upstream would get.",
     ),
-    "health": Place(
+    "health": LazyCommand(
         "health",
         "health",
         "Ask the gateway that listens on GATEWAY_ADMIN_LISTEN whether it is alive; print its answer.",
     ),
-    "invitations": Place("invitations", "invitations", "Invitations to register."),
-    "keys": Place("keys", "keys", "Keys that sign and verify tokens."),
-    "limits": Place(
+    "invitations": LazyCommand("invitations", "invitations", "Invitations to register."),
+    "keys": LazyCommand("keys", "keys", "Keys that sign and verify tokens."),
+    "limits": LazyCommand(
         "limits",
         "limits",
         "Limits on callers: rates, requests at once, quotas, and the waits after failed sign-ins.",
     ),
-    "man": Place(
+    "man": LazyCommand(
         "manual",
         "man",
         "Print the manual page of all commands; install it as /usr/share/man/man1/whatomate-gateway.1.",
     ),
-    "migrate": Place(
+    "migrate": LazyCommand(
         "serving",
         "migrate",
         "Bring the schema up; an existing Whatomate database keeps its rows and columns as they are.",
     ),
-    "orgs": Place("orgs", "orgs", "Organizations."),
-    "quotas": Place(
+    "orgs": LazyCommand("orgs", "orgs", "Organizations."),
+    "quotas": LazyCommand(
         "quotas",
         "quotas",
         "Quotas of API keys and organizations: requests a day and a month (docs/quotas.md).",
     ),
-    "routes": Place("routes", "routes", "Show the routes of GATEWAY_ROUTES and GATEWAY_PRESET."),
-    "serve": Place("serving", "serve", "Run the gateway until SIGTERM or SIGINT."),
-    "sessions": Place("sessions", "sessions", "Sessions of users."),
-    "settings": Place(
+    "routes": LazyCommand("routes", "routes", "Show the routes of GATEWAY_ROUTES and GATEWAY_PRESET."),
+    "serve": LazyCommand("serving", "serve", "Run the gateway until SIGTERM or SIGINT."),
+    "sessions": LazyCommand("sessions", "sessions", "Sessions of users."),
+    "settings": LazyCommand(
         "settings", "settings", "List every setting, or those with all WORDS in their name or meaning."
     ),
-    "token": Place("tokens", "token", "Tokens."),
-    "users": Place("users", "users", "Users."),
+    "token": LazyCommand("tokens", "token", "Tokens."),
+    "users": LazyCommand("users", "users", "Users."),
 }
 
 
 class LazyCommands(MutableMapping[str, click.Command]):
     """Mapping of names to commands, which imports a command's module when the command is looked up."""
 
-    def __init__(self, places: Mapping[str, Place]) -> None:
+    def __init__(self, places: Mapping[str, LazyCommand]) -> None:
         self._places = places
         self._found: dict[str, click.Command] = {}
 

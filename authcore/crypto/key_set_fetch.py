@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from authcore.crypto.jwks_client import Fetched, FetchFailed
-from authcore.outbound import OutboundFailed, OutboundRequest, Outcome
+from authcore.outbound import OutboundFailed, OutboundOutcome, OutboundRequest
 
 if TYPE_CHECKING:
     from authcore.outbound import Outbound
@@ -29,7 +29,7 @@ class KeySetFetch:
         try:
             response = await self._client.send(self._request)
         except OutboundFailed as error:
-            what = "is too large" if error.outcome is Outcome.SIZE else "cannot be had"
+            what = "is too large" if error.outcome is OutboundOutcome.SIZE else "cannot be had"
             raise FetchFailed(f"the key set {what}: {error}") from error
         if response.status != HTTPStatus.OK:
             raise FetchFailed(f"the key set's server answered {response.status}")

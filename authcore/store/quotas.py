@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from authcore.errors import ApiKeyUnknown, OrganizationUnknown
-from authcore.quotas import Period, Place, Standing, SubjectKind
+from authcore.quotas import Period, QuotaKey, Standing, SubjectKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,7 +122,7 @@ class QuotaRows:
 
     _pool: DatabasePool
 
-    async def settle_quotas(self, process: UUID, batch: Batch, usual: Usual) -> dict[Place, Standing]:
+    async def settle_quotas(self, process: UUID, batch: Batch, usual: Usual) -> dict[QuotaKey, Standing]:
         """Settle a batch of the process; return where each of its counts stands."""
         asks = batch.asks
         places = _columns([ask.place for ask in asks])
@@ -137,7 +137,7 @@ class QuotaRows:
         )
         return _standings(rows)
 
-    async def quota_standings(self, places: Sequence[Place], usual: Usual) -> dict[Place, Standing]:
+    async def quota_standings(self, places: Sequence[QuotaKey], usual: Usual) -> dict[QuotaKey, Standing]:
         """Return where counts stand."""
         usuals = [usual.get((place.kind, place.period)) for place in places]
         return _standings(await self._pool.fetch(_STANDINGS, *_columns(places), usuals))
@@ -181,7 +181,7 @@ class QuotaRows:
         return int(await self._pool.fetchval(_PURGE, _moment(now - KEEP_DAYS * 86_400)))
 
 
-def _columns(places: Sequence[Place]) -> tuple[list[object], ...]:
+def _columns(places: Sequence[QuotaKey]) -> tuple[list[object], ...]:
     return (
         [place.kind.value for place in places],
         [place.subject for place in places],
@@ -190,9 +190,9 @@ def _columns(places: Sequence[Place]) -> tuple[list[object], ...]:
     )
 
 
-def _standings(rows: Sequence[Row]) -> dict[Place, Standing]:
+def _standings(rows: Sequence[Row]) -> dict[QuotaKey, Standing]:
     return {
-        Place(
+        QuotaKey(
             SubjectKind(row["kind"]), row["subject"], Period(row["period"]), row["starts_at"].timestamp()
         ): Standing(row["used"], row["granted"], row["most"])
         for row in rows

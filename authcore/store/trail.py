@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from authcore.trail import BEGINNING, AuditRecord, ChainCheck, ChainedRow, Head, Place
+from authcore.trail import BEGINNING, AuditRecord, ChainCheck, ChainedRow, ChainPosition, Head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,10 +85,10 @@ class TrailRows:
 
     _pool: DatabasePool
 
-    async def append_trail(self, writer: UUID, number: int, records: Sequence[AuditRecord]) -> Place:
+    async def append_trail(self, writer: UUID, number: int, records: Sequence[AuditRecord]) -> ChainPosition:
         """Append a batch of a process, unless it was appended before; return the last row of the trail then."""
         row = await self._pool.fetchrow(_APPEND, writer, number, _json(records))
-        return Place(0, b"") if row is None else Place(row["last_seq"], row["last_hash"])
+        return ChainPosition(0, b"") if row is None else ChainPosition(row["last_seq"], row["last_hash"])
 
     async def tidy_trail(self, keep_days: int) -> int:
         """Make the partitions of this and the next months; drop months that ended `keep_days` ago, 0: none.
@@ -110,7 +110,7 @@ class TrailRows:
         statement = f"{_ROWS}{where} ORDER BY seq DESC LIMIT ${len(values) + 1}"
         return [_row(row) for row in await self._pool.fetch(statement, *values, limit)]
 
-    async def check_trail(self, expected: Place | None = None) -> ChainCheck:
+    async def check_trail(self, expected: ChainPosition | None = None) -> ChainCheck:
         """Read the whole trail in order, as it is at one moment, and return the check of its chain.
 
         `expected` is a row that was noted elsewhere.
@@ -130,8 +130,10 @@ class TrailRows:
 
 def _head(row: Row | None) -> Head:
     if row is None:  # somebody has deleted it
-        return Head(Place(0, BEGINNING), Place(0, BEGINNING))
-    return Head(Place(row["seq"], row["hash"]), Place(row["dropped_seq"], row["dropped_hash"]))
+        return Head(ChainPosition(0, BEGINNING), ChainPosition(0, BEGINNING))
+    return Head(
+        ChainPosition(row["seq"], row["hash"]), ChainPosition(row["dropped_seq"], row["dropped_hash"])
+    )
 
 
 def _json(records: Sequence[AuditRecord]) -> str:

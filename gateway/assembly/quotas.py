@@ -12,7 +12,7 @@ import structlog
 from authcore.errors import StoreUnavailable
 from authcore.figures import MetricSample
 from authcore.quota_ledger import BATCH, PERIODS, QuotaLedger
-from authcore.quotas import Period, Place, SubjectKind, window
+from authcore.quotas import Period, QuotaKey, SubjectKind, window
 from authcore.store.failures import classify
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class QuotaService:
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        places = [Place(kind, subject, period, window(period, now).starts) for period in PERIODS]
+        places = [QuotaKey(kind, subject, period, window(period, now).starts) for period in PERIODS]
         async with self._turn:
             await self._settle()
             found = await self._store.quota_standings(places, self._usual)

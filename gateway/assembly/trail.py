@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from authcore.principal import ANONYMOUS
-from authcore.trail import Outcome
+from authcore.trail import AuditOutcome
 from gateway.endpoints.hosted import hosted_endpoints
 from gateway.trail.trail import Trail
 
@@ -54,7 +54,7 @@ def refusal_recorder(settings: Settings, trail: Trail) -> Callable[[Exchange], N
             return
         trail.record(
             event,
-            Outcome.REFUSED,
+            AuditOutcome.REFUSED,
             reason=exchange.reason,
             user_id=principal.user_id,
             organization_id=principal.organization_id,

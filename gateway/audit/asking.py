@@ -60,7 +60,7 @@ class Url:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """Answer to a request.
 
     Attributes:
@@ -109,7 +109,7 @@ class Asker:
     sent: int = 0
     next_turn: float = field(default=0.0, repr=False)
 
-    async def ask(self, url: Url, raw: bytes) -> Answer:
+    async def ask(self, url: Url, raw: bytes) -> Response:
         """Send `raw` on a connection of its own, and return the answer.
 
         Raises:
@@ -141,7 +141,9 @@ class Asker:
         if wait > 0:
             await asyncio.sleep(wait)
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, raw: bytes) -> Answer:
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, raw: bytes
+    ) -> Response:
         began = time.monotonic()
         try:
             async with asyncio.timeout(self.timeout):
@@ -150,16 +152,16 @@ class Asker:
                     await writer.drain()
                 head = await reader.readuntil(_HEAD_END)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return Answer(0, seconds=time.monotonic() - began)
+            return Response(0, seconds=time.monotonic() - began)
         seconds = time.monotonic() - began
         start, *lines = head.removesuffix(_HEAD_END).split(b"\r\n")
         match = _STATUS.match(start)
         if match is None:
-            return Answer(0, body=head, seconds=seconds)
+            return Response(0, body=head, seconds=seconds)
         pairs = (line.decode("latin-1").partition(":") for line in lines)
         fields = tuple((name.strip().lower(), value.strip()) for name, _, value in pairs)
         body, closed = await self._body(reader, dict(fields))
-        return Answer(int(match[1]), fields, body, closed, seconds)
+        return Response(int(match[1]), fields, body, closed, seconds)
 
     async def _body(self, reader: asyncio.StreamReader, fields: dict[str, str]) -> tuple[bytes, bool]:
         """Return what comes after a head, and whether the connection was closed then."""

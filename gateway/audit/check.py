@@ -28,7 +28,7 @@ class Unreachable(Exception):
     """A target does not take connections."""
 
 
-class Outcome(StrEnum):
+class CheckOutcome(StrEnum):
     """Outcome of a check."""
 
     HOLDS = "holds"
@@ -68,6 +68,6 @@ class Result:
     """
 
     check: Check
-    outcome: Outcome
+    outcome: CheckOutcome
     findings: tuple[str, ...] = ()
     note: str = ""

@@ -19,7 +19,7 @@ from gateway.audit.check import Check, NotApplicable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gateway.audit.asking import Answer
+    from gateway.audit.asking import Response
     from gateway.audit.target import Target
 
 UNAUTHENTICATED: Final = 401
@@ -123,7 +123,7 @@ async def _recognized(target: Target) -> list[str]:
     """
     path = f"{target.login.rpartition('/')[0]}/refresh"
 
-    async def refusal(secret: str) -> Answer:
+    async def refusal(secret: str) -> Response:
         body = json.dumps({"refresh_token": _signed({"alg": "HS256"}, secret, jti=str(uuid4()))}).encode()
         return await target.ask("POST", path, "Content-Type: application/json", body=body)
 

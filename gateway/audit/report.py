@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.audit.check import Outcome
+from gateway.audit.check import CheckOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ def text(target: Target, results: Sequence[Result]) -> str:
         lines += [f"           - {finding}" for finding in result.findings]
         if result.findings:
             lines.append(f"           do: {result.check.remedy}")
-    counts = {outcome: sum(result.outcome is outcome for result in results) for outcome in Outcome}
+    counts = {outcome: sum(result.outcome is outcome for result in results) for outcome in CheckOutcome}
     lines.append(", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number))
     return "\n".join(lines) + "\n"
 
@@ -65,10 +65,10 @@ def sarif(target: Target, results: Sequence[Result]) -> str:
         for result in results
     ]
     kinds = {
-        Outcome.HOLDS: ("pass", "none"),
-        Outcome.FAILS: ("fail", "error"),
-        Outcome.SKIPPED: ("notApplicable", "none"),
-        Outcome.NOT_RUN: ("open", "none"),
+        CheckOutcome.HOLDS: ("pass", "none"),
+        CheckOutcome.FAILS: ("fail", "error"),
+        CheckOutcome.SKIPPED: ("notApplicable", "none"),
+        CheckOutcome.NOT_RUN: ("open", "none"),
     }
     where = [{"physicalLocation": {"artifactLocation": {"uri": str(target.url)}}}]
     found = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.audit.check import BudgetSpent, NotApplicable, Outcome, Result, Unreachable
+from gateway.audit.check import BudgetSpent, CheckOutcome, NotApplicable, Result, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -20,10 +20,10 @@ async def run(target: Target, checks: Iterable[Check]) -> AsyncIterator[Result]:
             await target.answers()
             findings = await check.run(target)
         except NotApplicable as why:
-            yield Result(check, Outcome.SKIPPED, note=str(why))
+            yield Result(check, CheckOutcome.SKIPPED, note=str(why))
         except (BudgetSpent, Unreachable) as why:
-            yield Result(check, Outcome.NOT_RUN, note=str(why))
+            yield Result(check, CheckOutcome.NOT_RUN, note=str(why))
         except Exception as error:  # noqa: BLE001 -- what a hostile server brings about ends one check, not the audit
-            yield Result(check, Outcome.NOT_RUN, note=f"{type(error).__name__}: {error}")
+            yield Result(check, CheckOutcome.NOT_RUN, note=f"{type(error).__name__}: {error}")
         else:
-            yield Result(check, Outcome.FAILS if findings else Outcome.HOLDS, tuple(findings))
+            yield Result(check, CheckOutcome.FAILS if findings else CheckOutcome.HOLDS, tuple(findings))

@@ -11,7 +11,7 @@ from gateway.audit.asking import AGENT
 from gateway.audit.check import NotApplicable, Unreachable
 
 if TYPE_CHECKING:
-    from gateway.audit.asking import Answer, Asker, Url
+    from gateway.audit.asking import Asker, Response, Url
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Target:
     known_email: str = ""
     sign_ins: bool = False
     marker: str = field(default_factory=lambda: f"audit{secrets.token_hex(8)}")
-    _remembered: dict[str, Answer] = field(default_factory=dict, repr=False)
+    _remembered: dict[str, Response] = field(default_factory=dict, repr=False)
 
     def request(self, method: str, path: str, *lines: str, body: bytes = b"") -> bytes:
         """Return a well-formed request with the field lines `lines`."""
@@ -54,15 +54,15 @@ class Target:
             fields.append(f"Content-Length: {len(body)}")
         return "\r\n".join([*fields, "", ""]).encode() + body
 
-    async def ask(self, method: str, path: str, *lines: str, body: bytes = b"") -> Answer:
+    async def ask(self, method: str, path: str, *lines: str, body: bytes = b"") -> Response:
         """Ask the gateway."""
         return await self.asker.ask(self.url, self.request(method, path, *lines, body=body))
 
-    async def send(self, raw: bytes) -> Answer:
+    async def send(self, raw: bytes) -> Response:
         """Send bytes to the gateway as they are."""
         return await self.asker.ask(self.url, raw)
 
-    async def once(self, path: str) -> Answer:
+    async def once(self, path: str) -> Response:
         """Return the answer to a plain GET, which is asked once in an audit."""
         if path not in self._remembered:
             self._remembered[path] = await self.ask("GET", path)
@@ -77,7 +77,7 @@ class Target:
         if (await self.once(self.public)).status == 0:
             raise Unreachable(f"{self.url} answers nothing that is HTTP")
 
-    async def refused(self) -> Answer:
+    async def refused(self) -> Response:
         """Return the answer to the protected path without a credential.
 
         Raises:
@@ -90,7 +90,7 @@ class Target:
             )
         return answer
 
-    async def opened(self) -> Answer:
+    async def opened(self) -> Response:
         """Return the answer to the public path.
 
         Raises:
@@ -103,7 +103,7 @@ class Target:
             )
         return answer
 
-    async def gives_away(self, answer: Answer) -> bool:
+    async def gives_away(self, answer: Response) -> bool:
         """Return whether an answer is a success, and not the page that this deployment gives for any path."""
         if not answer.succeeded:
             return False
@@ -111,7 +111,7 @@ class Target:
         is_page = any_path.succeeded and "html" in any_path.one("content-type")
         return not (is_page and answer.body == any_path.body)
 
-    async def sign_in(self, email: str) -> Answer:
+    async def sign_in(self, email: str) -> Response:
         """Fail to sign in as `email`."""
         document = json.dumps({"email": email, "password": f"wrong-{self.marker}"}).encode()
         return await self.ask("POST", self.login, "Content-Type: application/json", body=document)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from authcore.store.trail import TrailFilter
-from authcore.trail import Event, Outcome, Place
+from authcore.trail import AuditOutcome, ChainPosition, Event
 from gateway.commands.listing import Field, as_text, json_option, listed
 from gateway.commands.opening import id_of, note, run_with
 from gateway.commands.parameters import ROW_NUMBER, Moment
@@ -29,17 +29,19 @@ _PLACE: Final = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 MOST: Final = 10_000
 
 
-class NotedRow(click.ParamType[Place]):
+class NotedRow(click.ParamType[ChainPosition]):
     """Parameter type of a row that was noted elsewhere: its number, a colon and its hash."""
 
     name = "seq:hash"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ChainPosition:
         """Parse `value`."""
         match = _PLACE.fullmatch(str(value))
         if match is None:
             self.fail(f"{value!r} is no number, a colon and 64 hexadecimal digits", param, ctx)
-        return Place(int(match[1]), bytes.fromhex(match[2]))
+        return ChainPosition(int(match[1]), bytes.fromhex(match[2]))
 
 
 class ListsByDefault(click.Group):
@@ -66,7 +68,7 @@ def audit_log() -> None:
 @click.option("--email", help="The e-mail that a sign-in named.")
 @click.option("--organization", help="Only of this one: its id, slug or name.")
 @click.option("--event", type=click.Choice([one.value for one in Event]), help="Only this event.")
-@click.option("--outcome", type=click.Choice([one.value for one in Outcome]), help="Only this outcome.")
+@click.option("--outcome", type=click.Choice([one.value for one in AuditOutcome]), help="Only this outcome.")
 @click.option("--before", type=ROW_NUMBER, metavar="SEQ", help="Only rows with a lower number.")
 @click.option("--limit", type=click.IntRange(1, MOST), default=100, show_default=True, help="Rows at most.")
 @listed(
@@ -129,7 +131,7 @@ def list_records(  # noqa: PLR0913 - the options of the command
     help="A row noted elsewhere, such as of the event audit_head: the trail must still have it.",
 )
 @json_option
-def verify(*, expect: Place | None, as_json: bool) -> None:
+def verify(*, expect: ChainPosition | None, as_json: bool) -> None:
     """Check the whole chain, and name the first row that was changed, moved or taken away.
 
     Exits with 0 if nothing is wrong, and with 1 if something is.

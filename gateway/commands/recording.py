@@ -22,7 +22,7 @@ import click
 from authcore.errors import StoreUnavailable
 from authcore.moments import moment
 from authcore.store.failures import classify
-from authcore.trail import AuditRecord, Event, Outcome
+from authcore.trail import AuditOutcome, AuditRecord, Event
 from gateway.logs import masked
 from gateway.trail.texts import clean
 
@@ -95,7 +95,7 @@ class CommandTrail:
         record = AuditRecord(
             at=moment(await self._clock.sure()),
             event=event,
-            outcome=Outcome.SUCCESS,
+            outcome=AuditOutcome.SUCCESS,
             operator=clean(operator()),
             target=None if target is None else clean(str(target)),
             organization_id=organization_id,

@@ -57,7 +57,7 @@ def upstream_checks(
         called = "GATEWAY_UPSTREAM_URL"
         yield (
             called,
-            _check(settings, resolver, called, _Place(own.url, own.tls, own.connect_timeout_seconds)),
+            _check(settings, resolver, called, _Target(own.url, own.tls, own.connect_timeout_seconds)),
         )
     for name, entry in entries.items():
         tls = entry.tls or (own.tls if name == DEFAULT_UPSTREAM else None)
@@ -65,11 +65,11 @@ def upstream_checks(
         for url in dict.fromkeys(entry.urls):
             yield (
                 f"upstream {name}",
-                _check(settings, resolver, f"upstream {name}", _Place(url, tls, seconds)),
+                _check(settings, resolver, f"upstream {name}", _Target(url, tls, seconds)),
             )
 
 
-class _Place(NamedTuple):
+class _Target(NamedTuple):
     """URL of an upstream, with the terms of a connection to it."""
 
     url: str
@@ -77,7 +77,7 @@ class _Place(NamedTuple):
     seconds: float
 
 
-async def _check(settings: Settings, resolver: Resolver, called: str, place: _Place) -> list[str]:
+async def _check(settings: Settings, resolver: Resolver, called: str, place: _Target) -> list[str]:
     """Return the problem of one URL of an upstream."""
     try:
         tls = UpstreamTls(tls_terms(place.tls)) if place.url.startswith("https://") else None

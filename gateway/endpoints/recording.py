@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from authcore.errors import AuthError
-from authcore.trail import Outcome
+from authcore.trail import AuditOutcome
 from gateway.endpoints.caller import Caller, Visitor, request_id_of
 from gateway.faults import GatewayFault, describe
 from gateway.trail.texts import named_email
@@ -115,13 +115,13 @@ def _target(request: web.Request, facts: Facts) -> str | None:
     return found
 
 
-def _outcome(error: BaseException | None) -> tuple[Outcome, str | None]:
+def _outcome(error: BaseException | None) -> tuple[AuditOutcome, str | None]:
     if error is None:
-        return Outcome.SUCCESS, None
+        return AuditOutcome.SUCCESS, None
     if not isinstance(error, Exception):  # cancelled: nobody knows how far it came
-        return Outcome.FAILED, "cut_off"
+        return AuditOutcome.FAILED, "cut_off"
     fault = describe(error)
-    return Outcome.FAILED if fault.status >= _OUTAGE else Outcome.REFUSED, fault.reason
+    return AuditOutcome.FAILED if fault.status >= _OUTAGE else AuditOutcome.REFUSED, fault.reason
 
 
 def _why(error: BaseException | None) -> dict[str, object]:

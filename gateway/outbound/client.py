@@ -28,7 +28,7 @@ from aiohttp import (
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from authcore.outbound import OutboundFailed, OutboundResponse, Outcome
+from authcore.outbound import OutboundFailed, OutboundOutcome, OutboundResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ class OutboundClient:
         self._timeout = ClientTimeout(total=timeout_seconds)
         self._most_bytes = most_bytes
         self._resolver = resolver
-        self.outcomes: Counter[str] = Counter(dict.fromkeys(map(str, Outcome), 0))
+        self.outcomes: Counter[str] = Counter(dict.fromkeys(map(str, OutboundOutcome), 0))
 
     async def send(self, request: OutboundRequest) -> OutboundResponse:
         """Send a request and return its response, whatever the status.
@@ -84,7 +84,7 @@ class OutboundClient:
         except OutboundFailed as error:
             self.outcomes[str(error.outcome)] += 1
             raise
-        self.outcomes[str(Outcome.OK)] += 1
+        self.outcomes[str(OutboundOutcome.OK)] += 1
         return response
 
     async def _send(self, request: OutboundRequest) -> OutboundResponse:
@@ -114,15 +114,15 @@ class OutboundClient:
                 return await self._read(response)
         except ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefused):
-                raise OutboundFailed(Outcome.ADDRESS, str(error.os_error)) from None
+                raise OutboundFailed(OutboundOutcome.ADDRESS, str(error.os_error)) from None
             words = f"{url.host} cannot be connected to: {error.os_error}"
-            raise OutboundFailed(Outcome.FAILED, words) from error
+            raise OutboundFailed(OutboundOutcome.FAILED, words) from error
         except TimeoutError as error:
             words = f"{url.host} did not answer within {self._timeout.total:g} s"
-            raise OutboundFailed(Outcome.TIMEOUT, words) from error
+            raise OutboundFailed(OutboundOutcome.TIMEOUT, words) from error
         except (ClientError, OSError, ValueError) as error:
             raise OutboundFailed(
-                Outcome.FAILED, f"{url.host} cannot be had: {type(error).__name__}"
+                OutboundOutcome.FAILED, f"{url.host} cannot be had: {type(error).__name__}"
             ) from error
 
     async def _read(self, response: ClientResponse) -> OutboundResponse:
@@ -130,7 +130,9 @@ class OutboundClient:
         async for piece in response.content.iter_chunked(_PIECE):
             body += piece
             if len(body) > self._most_bytes:
-                raise OutboundFailed(Outcome.SIZE, f"the answer is larger than {self._most_bytes} bytes")
+                raise OutboundFailed(
+                    OutboundOutcome.SIZE, f"the answer is larger than {self._most_bytes} bytes"
+                )
         max_age = _MAX_AGE.search(response.headers.get("Cache-Control", ""))
         return OutboundResponse(response.status, body, float(max_age[1]) if max_age else None)
 
@@ -191,13 +193,13 @@ def _judged(request: OutboundRequest) -> URL:
         host = (url.host or "").lower()
         whole = bool(host) and url.port not in {None, 0} and not url.fragment
     except ValueError:
-        raise OutboundFailed(Outcome.HOST, "the URL cannot be read") from None
+        raise OutboundFailed(OutboundOutcome.HOST, "the URL cannot be read") from None
     if not whole or url.user is not None or url.password is not None:
         raise OutboundFailed(
-            Outcome.HOST, "the URL should be https://host/path, without a user and a fragment"
+            OutboundOutcome.HOST, "the URL should be https://host/path, without a user and a fragment"
         )
     if url.scheme != "https" and not (url.scheme == "http" and _LOOPBACK.fullmatch(host)):
-        raise OutboundFailed(Outcome.HOST, f"{host} should be asked by https")
+        raise OutboundFailed(OutboundOutcome.HOST, f"{host} should be asked by https")
     if host not in request.hosts:
-        raise OutboundFailed(Outcome.HOST, f"{host} is none of the hosts that may be asked")
+        raise OutboundFailed(OutboundOutcome.HOST, f"{host} is none of the hosts that may be asked")
     return url

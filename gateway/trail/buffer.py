@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from authcore.trail import AuditRecord, Event, Outcome
+from authcore.trail import AuditOutcome, AuditRecord, Event
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,5 +114,9 @@ class RecordBuffer:
 def _gap(lost: int, reason: str, first: datetime, last: datetime) -> AuditRecord:
     details = {"lost": lost, "since": first.isoformat(), "until": last.isoformat()}
     return AuditRecord(
-        at=last, event=Event.RECORDS_LOST, outcome=Outcome.FAILED, reason=reason, details=json.dumps(details)
+        at=last,
+        event=Event.RECORDS_LOST,
+        outcome=AuditOutcome.FAILED,
+        reason=reason,
+        details=json.dumps(details),
     )

@@ -26,7 +26,7 @@ from authcore.moments import moment
 from authcore.networks import network
 from authcore.store.failures import classify
 from authcore.store.kinds import FailureKind
-from authcore.trail import AuditRecord, Event, Outcome
+from authcore.trail import AuditOutcome, AuditRecord, Event
 from gateway.logs import masked
 from gateway.logs.limited import LimitedEvents
 from gateway.trail.allowance import Allowance
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from authcore.store.trail import TrailFilter
-    from authcore.trail import ChainedRow, Place
+    from authcore.trail import ChainedRow, ChainPosition
     from gateway.trail.buffer import Batch
 
 GAP_SECONDS: Final = 0.1
@@ -53,7 +53,7 @@ log = structlog.get_logger()
 class TrailStore(Protocol):
     """Store of the trail, as ``authcore.store.trail`` has it."""
 
-    async def append_trail(self, writer: UUID, number: int, records: Sequence[AuditRecord]) -> Place:
+    async def append_trail(self, writer: UUID, number: int, records: Sequence[AuditRecord]) -> ChainPosition:
         """Append a batch, unless it was appended before."""
 
     async def tidy_trail(self, keep_days: int) -> int:
@@ -100,7 +100,7 @@ class Trail:
         self._turn = asyncio.Lock()
         self._trouble = ""
         self._events = LimitedEvents()
-        self._last: Place | None = None
+        self._last: ChainPosition | None = None
         self._closed = False
 
     @property
@@ -113,7 +113,7 @@ class Trail:
     def record(  # noqa: PLR0913 -- a record, by name
         self,
         event: Event,
-        outcome: Outcome,
+        outcome: AuditOutcome,
         *,
         reason: str | None = None,
         user_id: UUID | None = None,
@@ -130,7 +130,7 @@ class Trail:
         """Record what happened. The parts are those of ``AuditRecord``; texts may be as a client has sent them."""
         if not self.is_on:
             return
-        if outcome is not Outcome.SUCCESS and not self._allowance.allows(
+        if outcome is not AuditOutcome.SUCCESS and not self._allowance.allows(
             network(address or ""), time.monotonic()
         ):
             return
@@ -178,7 +178,7 @@ class Trail:
                 AuditRecord(
                     at=moment(self._now()),
                     event=Event.REFUSALS_OMITTED,
-                    outcome=Outcome.REFUSED,
+                    outcome=AuditOutcome.REFUSED,
                     reason="allowance",
                     details=json.dumps({"omitted": number}),
                 )
@@ -242,7 +242,7 @@ class Trail:
         months = await self._store.tidy_trail(self._keep_days)
         if months:
             details = {"months": months, "keep_days": self._keep_days}
-            self.record(Event.RETENTION, Outcome.SUCCESS, details=details)
+            self.record(Event.RETENTION, AuditOutcome.SUCCESS, details=details)
         self._log_head()
         return months
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gateway.wire.resolver import Resolver
 
 
-class _Place:
+class _AddressEntry:
     """An authority, and the endpoints that are known of it by their address."""
 
     __slots__ = ("authority", "known", "unfollow")
@@ -49,7 +49,7 @@ class AddressBook:
         """Create a book of the addresses in `authorities`; without `resolver`, names have none."""
         self._resolver = resolver
         self._following = False
-        self._places = [_Place(authority) for authority in authorities]
+        self._places = [_AddressEntry(authority) for authority in authorities]
         self.retire: Callable[[Endpoint, int | None], None] = lambda _endpoint, _most: None
         self.changed: Callable[[list[Endpoint]], None] = lambda _endpoints: None
 
@@ -68,7 +68,7 @@ class AddressBook:
         for authority in authorities:
             place = next((one for one in before if one.authority == authority), None)
             if place is None:
-                place = _Place(authority)
+                place = _AddressEntry(authority)
             else:
                 before.remove(place)
                 place.authority = authority
@@ -91,7 +91,7 @@ class AddressBook:
             self._leave(place)
 
     @staticmethod
-    def _leave(place: _Place) -> None:
+    def _leave(place: _AddressEntry) -> None:
         if place.unfollow is not None:
             place.unfollow()
             place.unfollow = None
@@ -116,7 +116,7 @@ class AddressBook:
         resolver = self._resolver
         if resolver is None:
             raise ConnectionRefusedError("names are not looked up")
-        lookups: dict[asyncio.Future[tuple[str, ...]], _Place] = {
+        lookups: dict[asyncio.Future[tuple[str, ...]], _AddressEntry] = {
             asyncio.ensure_future(resolver.resolve(place.authority.host)): place
             for place in self._places
             if place.authority.weight
@@ -138,7 +138,7 @@ class AddressBook:
                 lookup.cancel()
         raise refusal or ConnectionRefusedError("no endpoint")
 
-    def _moved(self, place: _Place, addresses: tuple[str, ...]) -> None:
+    def _moved(self, place: _AddressEntry, addresses: tuple[str, ...]) -> None:
         """Take the present addresses of a name for those that it had."""
         before = place.known
         place.known = {

@@ -51,8 +51,8 @@ _CUT: Final = _FLAGS | pycares.ARES_FLAG_IGNTC
 _LARGEST: Final = 65_535
 
 
-class Answer(NamedTuple):
-    """Answer to a lookup.
+class Lookup(NamedTuple):
+    """Result of a lookup.
 
     Attributes:
         addresses: The IP addresses, in the order of RFC 6724.
@@ -116,7 +116,7 @@ class DnsClient:
         self._timeout_seconds = timeout_seconds
         self._ignored = ignored
 
-    async def look_up(self, name: str) -> Answer:
+    async def look_up(self, name: str) -> Lookup:
         """Return the addresses of `name`.
 
         Raises:
@@ -137,7 +137,7 @@ class DnsClient:
         if not usable:
             raise LookupFailed(f"the name {name} has only addresses that nobody can be reached at: {nobodys}")
         lacks = codes.lacks(set(map(version_of, addresses)))
-        return Answer(usable, float(min(node.ttl for node in found.nodes)), lacks)
+        return Lookup(usable, float(min(node.ttl for node in found.nodes)), lacks)
 
     async def _found(self, name: str) -> tuple[pycares.AddrInfoResult, AnswerCodes]:
         """Ask, and ask again where that helps: a datagram can come between c-ares and the look at it."""

@@ -74,7 +74,7 @@ class Probed(NamedTuple):
 OUTCOMES: Final = ("ok", "connect", "tls", "timeout", "reset", "malformed", "status", "body")
 
 
-class _Answer(asyncio.Protocol):
+class _ProbeProtocol(asyncio.Protocol):
     """Protocol that receives the answer of one probe and judges it.
 
     Attributes:
@@ -171,7 +171,7 @@ async def probe(endpoint: Endpoint, terms: ProbeTerms) -> Probed | None:
         return Probed("connect", f"it cannot be reached: {error.strerror or error}", connected=False)
 
 
-async def _opened(endpoint: Endpoint, terms: ProbeTerms) -> tuple[asyncio.Transport, _Answer]:
+async def _opened(endpoint: Endpoint, terms: ProbeTerms) -> tuple[asyncio.Transport, _ProbeProtocol]:
     """Open a connection to an endpoint."""
     tls, host = endpoint.authority.tls, endpoint.authority.host
     DIALS.under_way += 1
@@ -180,7 +180,7 @@ async def _opened(endpoint: Endpoint, terms: ProbeTerms) -> tuple[asyncio.Transp
     finally:
         DIALS.under_way -= 1
     if tls is None:
-        return await over(connected, lambda: _Answer(terms))
+        return await over(connected, lambda: _ProbeProtocol(terms))
     return await over(
-        connected, lambda: _Answer(terms), context=tls.context, server_hostname=tls.server_name(host)
+        connected, lambda: _ProbeProtocol(terms), context=tls.context, server_hostname=tls.server_name(host)
     )

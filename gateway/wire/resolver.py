@@ -28,7 +28,7 @@ from gateway.wire.found_addresses import version_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from gateway.wire.dns_client import Answer
+    from gateway.wire.dns_client import Lookup
 
     Changed = Callable[[tuple[str, ...]], None]
 
@@ -119,7 +119,7 @@ class Resolver:
     """
 
     def __init__(
-        self, look_up: Callable[[str], Awaitable[Answer]], limits: ResolverLimits, events: ResolverEvents
+        self, look_up: Callable[[str], Awaitable[Lookup]], limits: ResolverLimits, events: ResolverEvents
     ) -> None:
         """`look_up` asks name servers; it returns an answer or raises a :class:`LookupFailed`, in finite time."""
         self._look_up = look_up
@@ -211,7 +211,7 @@ class Resolver:
             for changed in list(record.followers):
                 changed(record.addresses)
 
-    def _note_answer(self, record: _Record, answer: Answer) -> None:
+    def _note_answer(self, record: _Record, answer: Lookup) -> None:
         self.outcomes["ok"] += 1
         limits, now = self._limits, asyncio.get_running_loop().time()
         before, record.addresses = record.addresses, answer.addresses

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authcore.outbound import OutboundFailed, OutboundRequest, Outcome
+from authcore.outbound import OutboundFailed, OutboundOutcome, OutboundRequest
 from gateway.outbound.addresses import AddressPolicy
 from gateway.outbound.client import OutboundClient
-from gateway.wire.dns_client import Answer
+from gateway.wire.dns_client import Lookup
 from gateway.wire.resolver import Resolver, ResolverLimits
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Names:
     def __init__(self, *answers: tuple[str, ...]) -> None:
         self.answers = list(answers)
 
-    async def look_up(self, _: str) -> Answer:
-        return Answer(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0], 0)
+    async def look_up(self, _: str) -> Lookup:
+        return Lookup(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0], 0)
 
     def changed(self, name: str, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         """Note nothing."""
@@ -49,7 +49,7 @@ class Names:
         )
 
 
-async def refusal(client: OutboundClient, url: str, *hosts: str) -> Outcome:
+async def refusal(client: OutboundClient, url: str, *hosts: str) -> OutboundOutcome:
     with pytest.raises(OutboundFailed) as caught:
         async with asyncio.timeout(3 * SECONDS):
             await client.send(OutboundRequest(url=url, hosts=frozenset(hosts or {PROVIDER})))
@@ -61,7 +61,7 @@ async def refusal(client: OutboundClient, url: str, *hosts: str) -> Outcome:
 )
 async def test_a_name_that_leads_inside_is_not_connected_to(upstream: Upstream, address: str) -> None:
     client = Names((address,)).client()
-    assert await refusal(client, f"https://{PROVIDER}:{upstream.port}/token") is Outcome.ADDRESS
+    assert await refusal(client, f"https://{PROVIDER}:{upstream.port}/token") is OutboundOutcome.ADDRESS
     assert upstream.raw == []
     assert client.outcomes["address"] == 1
 
@@ -70,7 +70,7 @@ async def test_a_name_that_moves_inside_between_two_requests_is_refused_then(ups
     client = Names(("192.0.2.1", "127.0.0.1"), ("127.0.0.1",)).client("192.0.2.0/24")
     url = f"https://{PROVIDER}:{upstream.port}/"
     await refusal(client, url)  # nobody is at the first address, and the second is none to go to
-    assert await refusal(client, url) is Outcome.ADDRESS
+    assert await refusal(client, url) is OutboundOutcome.ADDRESS
     assert upstream.raw == []
 
 
@@ -85,7 +85,7 @@ async def test_an_address_that_is_written_into_the_url_is_refused(
     client = Names(("127.0.0.1",)).client()
     hosts = (host.strip("[]"), "::ffff:127.0.0.1", "127.0.0.1")
     outcome = await refusal(client, f"{scheme}://{host}:{upstream.port}/", *hosts)
-    assert outcome in {Outcome.ADDRESS, Outcome.HOST, Outcome.FAILED}
+    assert outcome in {OutboundOutcome.ADDRESS, OutboundOutcome.HOST, OutboundOutcome.FAILED}
     assert upstream.raw == []
 
 
@@ -113,7 +113,7 @@ async def test_an_address_that_is_written_into_the_url_is_refused(
 )
 async def test_a_url_that_leads_to_no_host_of_the_provider_is_not_asked(url: str) -> None:
     client = Names(("127.0.0.1",)).client("127.0.0.0/8")
-    assert await refusal(client, url) is Outcome.HOST
+    assert await refusal(client, url) is OutboundOutcome.HOST
 
 
 async def test_a_network_that_a_setting_names_is_connected_to(upstream: Upstream) -> None:

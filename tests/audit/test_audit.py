@@ -18,7 +18,7 @@ from jsonschema import Draft4Validator
 
 from config.published_secrets import PUBLISHED
 from gateway.audit.asking import Asker, Url
-from gateway.audit.check import BudgetSpent, NotApplicable, Outcome, Result, Unreachable
+from gateway.audit.check import BudgetSpent, CheckOutcome, NotApplicable, Result, Unreachable
 from gateway.audit.checks import CHECKS
 from gateway.audit.report import FORMS
 from gateway.audit.running import run
@@ -75,7 +75,7 @@ async def test_a_sound_server_is_found_nothing_in_by_the_check_of_each_other_wea
     """So that a twin is found by its own weakness, and not by something that all of them have."""
     async with weak(sound) as port:
         seen = await results(target(port, upstream=Url(secure=False, host="127.0.0.1", port=free_port())))
-    weaknesses = {one for one, result in seen.items() if result.outcome is Outcome.FAILS}
+    weaknesses = {one for one, result in seen.items() if result.outcome is CheckOutcome.FAILS}
     assert weaknesses == {"ambiguous-framing", "head-limits", "sign-in-throttled"}, (
         "the plain server has these, and no more"
     )
@@ -98,8 +98,8 @@ async def test_everything_holds_at_the_gateway(way: str, world: World, start: St
     of = target(gateway.address[1], upstream=Url(secure=False, host="127.0.0.1", port=free_port()))
     of.known_email = "agent@example.com"
     seen = await results(of)
-    assert {one: result for one, result in seen.items() if result.outcome is Outcome.FAILS} == {}
-    skipped = {one: result.note for one, result in seen.items() if result.outcome is not Outcome.HOLDS}
+    assert {one: result for one, result in seen.items() if result.outcome is CheckOutcome.FAILS} == {}
+    skipped = {one: result.note for one, result in seen.items() if result.outcome is not CheckOutcome.HOLDS}
     assert skipped == {"tls": "the target is asked by http:// on this machine"}
     assert of.asker.sent < 200
 
@@ -129,7 +129,7 @@ async def test_no_request_is_made_beyond_the_budget() -> None:
         of.asker.most = 7
         seen = await results(of)
     assert len(asked) == of.asker.sent == 7
-    assert {result.outcome for result in seen.values()} >= {Outcome.HOLDS, Outcome.NOT_RUN}
+    assert {result.outcome for result in seen.values()} >= {CheckOutcome.HOLDS, CheckOutcome.NOT_RUN}
     with pytest.raises(BudgetSpent, match="7 requests have been made; allow more with --requests"):
         await of.ask("GET", "/")
 
@@ -148,14 +148,14 @@ async def test_requests_keep_their_distance() -> None:
 
 async def test_what_cannot_be_reached_is_not_run_and_what_says_nothing_has_no_status() -> None:
     seen = await results(target(free_port()))
-    assert {result.outcome for result in seen.values()} <= {Outcome.NOT_RUN, Outcome.SKIPPED}
+    assert {result.outcome for result in seen.values()} <= {CheckOutcome.NOT_RUN, CheckOutcome.SKIPPED}
     with pytest.raises(Unreachable):
         await target(free_port()).ask("GET", "/")
     for nonsense in (b"", b"nonsense\r\n\r\n", b"HTTP/1.1 OK\r\n\r\n", b"\x00" * 100_000):
         async with weak(lambda _, said=nonsense: said) as port:  # type: ignore[misc]
             assert (await target(port).ask("GET", "/")).status == 0
             seen = await results(target(port))
-        assert {result.outcome for result in seen.values()} == {Outcome.NOT_RUN}, "silence is no proof"
+        assert {result.outcome for result in seen.values()} == {CheckOutcome.NOT_RUN}, "silence is no proof"
 
 
 async def test_a_path_that_is_open_says_nothing_of_what_opens_it() -> None:
@@ -210,12 +210,12 @@ async def test_a_report_says_the_same_in_every_form() -> None:
 
 def test_sarif_of_every_outcome_is_valid_by_the_official_schema() -> None:
     outcomes = {
-        Outcome.HOLDS: ((), ""),
-        Outcome.FAILS: (("GET /: 200", 'bytes \x9b and "quotes" \u202e'), ""),
-        Outcome.SKIPPED: ((), "no upstream is named"),
-        Outcome.NOT_RUN: ((), "the budget is spent"),
+        CheckOutcome.HOLDS: ((), ""),
+        CheckOutcome.FAILS: (("GET /: 200", 'bytes \x9b and "quotes" \u202e'), ""),
+        CheckOutcome.SKIPPED: ((), "no upstream is named"),
+        CheckOutcome.NOT_RUN: ((), "the budget is spent"),
     }
-    assert set(outcomes) == set(Outcome)
+    assert set(outcomes) == set(CheckOutcome)
     for outcome, (findings, note) in outcomes.items():
         seen = [Result(check, outcome, findings, note) for check in CHECKS]
         assert not violations(json.loads(FORMS["sarif"](target(1), seen)))

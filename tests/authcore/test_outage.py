@@ -17,7 +17,7 @@ from authcore.credentials import ApiKey, BearerToken, PasswordLogin, RefreshToke
 from authcore.errors import StoreUnavailable
 from authcore.permissions import ROLES
 from authcore.principal import ANONYMOUS
-from authcore.quotas import Ask, Batch, Period, Place
+from authcore.quotas import Ask, Batch, Period, QuotaKey
 from authcore.quotas import SubjectKind as Quoted
 from authcore.store.attempt_rows import AttemptLimits, NewAttempt, Reserved
 from authcore.store.directory_rows import UserFilter
@@ -52,7 +52,7 @@ INVITATION = InvitationRow(
     created_at=AT,
     expires_at=AT,
 )
-COUNT = Place(Quoted.API_KEY, ONE, Period.DAY, NOW)
+COUNT = QuotaKey(Quoted.API_KEY, ONE, Period.DAY, NOW)
 BINDING = Binding(provider="google", issuer="https://a", account="1")
 PROVIDER_SESSION = ProviderSession(
     session_id=ONE, provider_id=ONE, issuer="https://a", subject="1", sid="", account="1", bound_to=None

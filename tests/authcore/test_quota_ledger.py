@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from authcore.errors import AuthError, QuotaExceeded, QuotaUnknown
 from authcore.quota_ledger import QuotaLedger
-from authcore.quotas import Batch, Period, Place, Standing, SubjectKind, Usual, window
+from authcore.quotas import Batch, Period, QuotaKey, Standing, SubjectKind, Usual, window
 
 NOON: Final = 1_800_014_400.0
 DAY: Final = 86_400.0
@@ -31,10 +31,10 @@ class Counts:
 
     def __init__(self, usual: Usual) -> None:
         self.usual = usual
-        self.used: dict[Place, int] = {}
+        self.used: dict[QuotaKey, int] = {}
         self.seen: dict[UUID, int] = {}
 
-    def settle(self, process: UUID, batch: Batch) -> dict[Place, Standing]:
+    def settle(self, process: UUID, batch: Batch) -> dict[QuotaKey, Standing]:
         fresh = batch.number > self.seen.get(process, 0)
         self.seen[process] = max(batch.number, self.seen.get(process, 0))
         answer = {}

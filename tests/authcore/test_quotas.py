@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from authcore.errors import ApiKeyUnknown, OrganizationUnknown
-from authcore.quotas import Ask, Batch, Period, Place, Standing, SubjectKind, Usual, window
+from authcore.quotas import Ask, Batch, Period, QuotaKey, Standing, SubjectKind, Usual, window
 from authcore.store.quotas import KEEP_DAYS
 from tests.support.domain import NOW
 from tests.support.worlds import populated
@@ -31,12 +31,14 @@ async def world(migrated_url: str) -> AsyncIterator[World]:
         yield one
 
 
-def place(subject: UUID, period: Period = Period.DAY, kind: SubjectKind = SubjectKind.ORGANIZATION) -> Place:
-    return Place(kind, subject, period, window(period, NOW).starts)
+def place(
+    subject: UUID, period: Period = Period.DAY, kind: SubjectKind = SubjectKind.ORGANIZATION
+) -> QuotaKey:
+    return QuotaKey(kind, subject, period, window(period, NOW).starts)
 
 
 async def settled(
-    store: PostgresStore, where: Place, number: int, debt: int, wanted: int, process: UUID
+    store: PostgresStore, where: QuotaKey, number: int, debt: int, wanted: int, process: UUID
 ) -> Standing:
     answer = await store.settle_quotas(process, Batch(number, (Ask(where, debt, wanted),)), USUAL)
     return answer[where]

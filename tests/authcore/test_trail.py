@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from authcore.store.migrate import migrate
 from authcore.store.trail import TrailFilter
-from authcore.trail import BEGINNING, AuditRecord, ChainCheck, ChainedRow, Head, Place, canonical, link
+from authcore.trail import (
+    BEGINNING,
+    AuditRecord,
+    ChainCheck,
+    ChainedRow,
+    ChainPosition,
+    Head,
+    canonical,
+    link,
+)
 from tests.support.databases import execute
 from tests.support.domain import open_store
 from tests.support.trails import verified
@@ -69,8 +78,8 @@ def check(rows: list[ChainedRow], head: Head) -> str:
 
 
 def head_of(rows: list[ChainedRow]) -> Head:
-    last = Place(rows[-1].seq, rows[-1].hash) if rows else Place(0, BEGINNING)
-    return Head(last, Place(0, BEGINNING))
+    last = ChainPosition(rows[-1].seq, rows[-1].hash) if rows else ChainPosition(0, BEGINNING)
+    return Head(last, ChainPosition(0, BEGINNING))
 
 
 @given(st.lists(some_records, min_size=2, max_size=6), st.data())
@@ -147,7 +156,7 @@ async def test_postgresql_computes_the_same_hashes(store: PostgresStore) -> None
     for row in rows:
         before = link(before, row)
         assert row.hash == before
-    assert place == Place(2, before)
+    assert place == ChainPosition(2, before)
     assert await verified(store) == (2, "")
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from structlog.testing import capture_logs
 
-from authcore.trail import Place
+from authcore.trail import ChainPosition
 from gateway.endpoints.hosted import ENDPOINTS
 from tests.support.admin import readings
 from tests.support.calls import ask, bearer, get, granted, post, put, request
@@ -473,7 +473,7 @@ async def test_the_end_of_the_chain_is_logged_when_a_gateway_stops(world: World,
         await gate.stop()
     (head,) = (one for one in logged if one["event"] == "audit_head")
     assert not [one for one in logged if one["event"] == "audit_sign_in"]
-    noted = Place(head["seq"], bytes.fromhex(head["hash"]))
+    noted = ChainPosition(head["seq"], bytes.fromhex(head["hash"]))
     assert await verified(world.store, noted) == (1, "")
-    other = Place(1, bytes(32))
+    other = ChainPosition(1, bytes(32))
     assert "written anew" in (await verified(world.store, other))[1]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authcore.outbound import OutboundFailed, OutboundRequest, Outcome
+from authcore.outbound import OutboundFailed, OutboundOutcome, OutboundRequest
 from gateway.outbound.client import OutboundClient
 from tests.support.peers import PATIENCE, Upstream, read_head
 
@@ -81,7 +81,7 @@ async def test_a_response_over_the_limit_is_given_up(upstream: Upstream, framing
     upstream.script = answering(b"HTTP/1.1 200 OK\r\n" + framing)
     one = client()
     request = OutboundRequest(url=f"http://127.0.0.1:{upstream.port}/", hosts=LOOPBACK)
-    assert (await failure(one, request)).outcome is Outcome.SIZE
+    assert (await failure(one, request)).outcome is OutboundOutcome.SIZE
     assert one.outcomes["size"] == 1
 
 
@@ -100,7 +100,7 @@ async def test_a_server_that_is_silent_or_slow_is_given_up_in_time(upstream: Ups
     request = OutboundRequest(url=f"http://127.0.0.1:{upstream.port}/", hosts=LOOPBACK)
     for script in (silent, drip):
         upstream.script = script
-        assert (await failure(client(seconds=0.3), request)).outcome is Outcome.TIMEOUT
+        assert (await failure(client(seconds=0.3), request)).outcome is OutboundOutcome.TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ async def test_a_server_that_is_silent_or_slow_is_given_up_in_time(upstream: Ups
 async def test_what_is_no_whole_response_is_a_failure(upstream: Upstream, raw: bytes) -> None:
     upstream.script = answering(raw)
     request = OutboundRequest(url=f"http://127.0.0.1:{upstream.port}/", hosts=LOOPBACK)
-    assert (await failure(client(), request)).outcome is Outcome.FAILED
+    assert (await failure(client(), request)).outcome is OutboundOutcome.FAILED
 
 
 async def test_the_lifetime_of_a_response_is_read(upstream: Upstream) -> None:

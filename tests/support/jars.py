@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gateway.app import Gateway
     from tests.support.peers import Message
 
-Place = tuple[str, str, str, bool]
+CookieKey = tuple[str, str, str, bool]
 """Name, domain, path, for the host alone."""
 
 
@@ -37,7 +37,7 @@ class Jar:
 
     host: str
     bis: bool = True
-    kept: dict[Place, Kept] = field(default_factory=dict)
+    kept: dict[CookieKey, Kept] = field(default_factory=dict)
     _clock: count[int] = field(default_factory=count)
 
     def set(self, line: str, requested: str = "/") -> None:

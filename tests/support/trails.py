@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from authcore.store.postgres import PostgresStore
-    from authcore.trail import AuditRecord, Place
+    from authcore.trail import AuditRecord, ChainPosition
 
 
 async def records(store: PostgresStore, **which: Any) -> list[AuditRecord]:
@@ -32,7 +32,7 @@ async def recorded(store: PostgresStore, event: str, number: int = 1) -> list[Au
     return found
 
 
-async def verified(store: PostgresStore, expected: Place | None = None) -> tuple[int, str]:
+async def verified(store: PostgresStore, expected: ChainPosition | None = None) -> tuple[int, str]:
     """How many rows of the chain are right, and the first break; empty for none."""
     check = await store.check_trail(expected)
     return check.rows, check.broken

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from structlog.testing import capture_logs
 
-from authcore.trail import Event, Outcome
+from authcore.trail import AuditOutcome, Event
 from gateway.trail.trail import Trail
 from tests.support.trails import records
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 async def test_a_record_after_the_close_of_the_trail_is_reported_as_lost(world: World) -> None:
     trail = Trail(world.store, time.time, to_log=False)
-    trail.record(Event.SIGN_IN, Outcome.SUCCESS)
+    trail.record(Event.SIGN_IN, AuditOutcome.SUCCESS)
     with capture_logs() as logged:
         await trail.close()
     assert not [one for one in logged if one["event"] == "audit_records_lost"]
     with capture_logs() as logged:
-        trail.record(Event.SIGN_IN, Outcome.SUCCESS)
+        trail.record(Event.SIGN_IN, AuditOutcome.SUCCESS)
     (lost,) = logged
     assert (lost["event"], lost["log_level"], lost["records"]) == ("audit_records_lost", "error", 1)
     assert len(await records(world.store)) == 1

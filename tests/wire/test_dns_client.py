@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from gateway.assembly.names import NameEvents
-from gateway.wire.dns_client import Answer, DnsClient, LookupFailed, LookupTimedOut, NameAbsent
+from gateway.wire.dns_client import DnsClient, Lookup, LookupFailed, LookupTimedOut, NameAbsent
 from gateway.wire.dns_message import fault_of
 from tests.support.name_server import AAAA, A, NameServer, name_server
 from tests.support.programs import program
@@ -192,7 +192,7 @@ async def test_resolv_conf_and_the_hosts_file_are_read_as_they_are(names: NameSe
 async def test_localhost_needs_no_name_server(names: NameServer) -> None:
     names.silent.add("localhost")
     found = await client_of(names).look_up("localhost")
-    assert isinstance(found, Answer)
+    assert isinstance(found, Lookup)
     assert "127.0.0.1" in found.addresses
     assert names.queries("localhost") == 0
 

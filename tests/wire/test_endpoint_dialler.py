@@ -12,7 +12,7 @@ import pytest
 from gateway.assembly.names import NameEvents
 from gateway.traffic.watch import Watch, WatchPolicy
 from gateway.wire.deadlines import Deadlines
-from gateway.wire.dns_client import Answer
+from gateway.wire.dns_client import Lookup
 from gateway.wire.endpoint import Authority
 from gateway.wire.endpoint_dialler import EndpointDialler
 from gateway.wire.known_heads import KnownHeads
@@ -212,9 +212,9 @@ async def test_dials_that_fail_at_once_are_one_failure() -> None:
 
 
 async def test_a_dial_that_waits_for_a_name_goes_on_when_the_upstream_is_led_to_another_one() -> None:
-    answers: dict[str, asyncio.Future[Answer]] = {}
+    answers: dict[str, asyncio.Future[Lookup]] = {}
 
-    async def look_up(name: str) -> Answer:
+    async def look_up(name: str) -> Lookup:
         return await answers.setdefault(name, asyncio.get_running_loop().create_future())
 
     async with Stage(A) as stage:
@@ -225,9 +225,9 @@ async def test_a_dial_that_waits_for_a_name_goes_on_when_the_upstream_is_led_to_
         await asyncio.sleep(0)
         stage.endpoints.lead_to([Authority("new.test", stage.port)])
         await asyncio.sleep(0)
-        answers["old.test"].set_result(Answer((B,), 60))
+        answers["old.test"].set_result(Lookup((B,), 60))
         await asyncio.sleep(0.01)
-        answers["new.test"].set_result(Answer((A,), 60))
+        answers["new.test"].set_result(Lookup((A,), 60))
         assert await dialling == A
         resolver.close()
 

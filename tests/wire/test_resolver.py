@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway.wire.dns_client import Answer, LookupFailed, LookupTimedOut, NameAbsent
+from gateway.wire.dns_client import Lookup, LookupFailed, LookupTimedOut, NameAbsent
 from gateway.wire.resolver import Resolver, ResolverLimits
 
 if TYPE_CHECKING:
@@ -27,18 +27,18 @@ class Script:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.open: asyncio.Queue[asyncio.Future[Answer]] = asyncio.Queue()
+        self.open: asyncio.Queue[asyncio.Future[Lookup]] = asyncio.Queue()
         self.events: list[tuple[object, ...]] = []
 
-    async def look_up(self, name: str) -> Answer:
+    async def look_up(self, name: str) -> Lookup:
         self.asked.append(name)
-        pending: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        pending: asyncio.Future[Lookup] = asyncio.get_running_loop().create_future()
         await self.open.put(pending)
         return await pending
 
     async def answer(self, *addresses: str, ttl: float = 0, lacks: int = 0) -> None:
         """Answer the next lookup."""
-        (await asyncio.wait_for(self.open.get(), PATIENCE)).set_result(Answer(addresses, ttl, lacks))
+        (await asyncio.wait_for(self.open.get(), PATIENCE)).set_result(Lookup(addresses, ttl, lacks))
         await settled()
 
     async def fail(self, error: LookupFailed) -> None:
@@ -96,7 +96,7 @@ async def test_the_last_good_addresses_are_used_while_a_new_lookup_is_slow(
     asking = asyncio.create_task(resolver.resolve("a.test"))
     held = await asyncio.wait_for(script.open.get(), PATIENCE)
     assert await asyncio.wait_for(asking, PATIENCE) == ("10.0.0.1",)
-    held.set_result(Answer(("10.0.0.2",), 60))
+    held.set_result(Lookup(("10.0.0.2",), 60))
 
 
 async def test_failures_keep_the_last_good_addresses_and_absence_ends_them(
@@ -161,7 +161,7 @@ async def test_a_name_that_nobody_follows_is_looked_up_no_more(resolver: Resolve
     await script.answer("10.0.0.2")
     under_way = await asyncio.wait_for(script.open.get(), PATIENCE)
     ends[1]()
-    under_way.set_result(Answer(("10.0.0.3",), 0))
+    under_way.set_result(Lookup(("10.0.0.3",), 0))
     await settled()
     assert followed == [("10.0.0.1",), ("10.0.0.1",), ("10.0.0.2",)]
     asked = len(script.asked)

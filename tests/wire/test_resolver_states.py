@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.wire.dns_client import Answer, LookupFailed, LookupTimedOut, NameAbsent
+from gateway.wire.dns_client import Lookup, LookupFailed, LookupTimedOut, NameAbsent
 from gateway.wire.resolver import Resolver, ResolverLimits
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class FollowedName(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = _Clock()
-        self.pending: list[asyncio.Future[Answer]] = []
+        self.pending: list[asyncio.Future[Lookup]] = []
         self.most_pending = 0
         self.called: list[tuple[str, ...]] = []
         self.resolver = Resolver(self._look_up, LIMITS, self)
@@ -51,8 +51,8 @@ class FollowedName(RuleBasedStateMachine):
     def recovered(self, name: str) -> None:
         assert name == "a.test"
 
-    async def _look_up(self, _name: str) -> Answer:
-        asked: asyncio.Future[Answer] = self.loop.create_future()
+    async def _look_up(self, _name: str) -> Lookup:
+        asked: asyncio.Future[Lookup] = self.loop.create_future()
         self.pending.append(asked)
         self.most_pending = max(self.most_pending, len(self.pending))
         return await asked
@@ -79,7 +79,7 @@ class FollowedName(RuleBasedStateMachine):
     @precondition(lambda self: self.pending)
     @rule(addresses=ADDRESSES, ttl=st.sampled_from([0.0, 3.0, 3600.0]))
     def a_name_server_answers(self, addresses: list[str], ttl: float) -> None:
-        self.pending.pop().set_result(Answer(tuple(addresses), ttl))
+        self.pending.pop().set_result(Lookup(tuple(addresses), ttl))
         used_up = self.loop.now + min(max(ttl, 1.0), 5.0)
         self.expected, self.good_until, self.due = set(addresses), used_up + 60, used_up
         self._run(self._nothing())
