@@ -13,6 +13,7 @@ A lease is a number of units that the store has already counted for this process
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -31,7 +32,7 @@ LEASE_SHARE: Final = 4
 UNKNOWN_SECONDS: Final = 1.0
 """After this, at most, a request may try again that found the share used up and the store not asked yet."""
 BATCH: Final = 500
-"""Leases in one exchange at most."""
+"""Leases in one exchange at most, and those that are looked at for one besides the ones that ran low."""
 
 
 class Lease:
@@ -112,12 +113,14 @@ class LeaseBook:
         shares: Processes among which limits are shared while it does not.
     """
 
-    def __init__(self, shares: int, wake: Callable[[], None] = lambda: None) -> None:
-        """`wake` is called when a lease should be renewed soon."""
+    def __init__(self, shares: int, wake: Callable[[], None] = lambda: None, *, looks: int = BATCH) -> None:
+        """`wake` is called when a lease should be renewed soon; an exchange looks at `looks` other leases in turn."""
         self.shares = shares
         self.is_away = False
-        self.wake = wake
+        self._wake = wake
+        self._looks = looks
         self._listed: dict[Lease, None] = {}
+        self._low: dict[Lease, None] = {}
 
     def __len__(self) -> int:
         return len(self._listed)
@@ -133,15 +136,31 @@ class LeaseBook:
         lease.bucket.held_until = inf
         self._listed[lease] = None
 
+    def renew(self, lease: Lease) -> None:
+        """Have the next exchange look at a listed lease, and come soon."""
+        self._low[lease] = None
+        self._wake()
+
     def asks(self, now: float, *, last: bool = False) -> list[Ask]:
-        """Return what to exchange; `last` returns every lease and asks for none."""
+        """Return what to exchange; `last` returns leases, 500 at a time, and asks for none."""
         asks: list[Ask] = []
-        for lease in [*self._listed]:
+        for lease in self._next(everything=last):
             if len(asks) >= BATCH:
                 break
             if not lease.is_under_way:
+                self._low.pop(lease, None)
                 self._ask(lease, now, asks, last=last)
         return asks
+
+    def _next(self, *, everything: bool) -> list[Lease]:
+        """Return the leases to look at: those that ran low, and the next ones in turn; or every one."""
+        if everything or len(self._listed) <= self._looks:
+            return [*self._listed]
+        turn = [*islice(self._listed, self._looks)]
+        for lease in turn:  # to the end of the line
+            del self._listed[lease]
+            self._listed[lease] = None
+        return [*dict.fromkeys([*islice(self._low, 2 * BATCH), *turn])]
 
     def _ask(self, lease: Lease, now: float, asks: list[Ask], *, last: bool) -> None:
         idle = last or now - lease.seen >= IDLE_SECONDS
@@ -230,7 +249,7 @@ class SharedLimit:
             longest = max(longest, window.wait(bucket.drained[number], min(cost, int(window.burst)), now))
         if longest > 0.0 and not book.is_away:  # the store is about to say whether there is more
             self._want(lease, cost, now)
-            book.wake()
+            book.renew(lease)
             return min(longest, UNKNOWN_SECONDS)
         return longest
 
@@ -259,8 +278,8 @@ class SharedLimit:
                 lease.debt += cost
         if not lease.is_listed:
             book.add(lease)
-        if lease.held * 2 <= lease.size:
-            book.wake()
+        if lease.debt or lease.held * 2 <= lease.size:
+            book.renew(lease)
 
     def give_back(self, _limit: Limit, bucket: Bucket, cost: int, now: float) -> None:
         """Give `cost` units back to what they came from: a debt, the share while the store is away, or the lease."""

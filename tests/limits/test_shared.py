@@ -15,7 +15,7 @@ from authcore.store.whatomate_redis import WhatomateRedis
 from gateway.limits.buckets import Window
 from gateway.limits.limit import Limit
 from gateway.limits.redis_store import RedisStore
-from gateway.limits.shared import IDLE_SECONDS, Ask, Lease, LeaseBook, LeaseGrant
+from gateway.limits.shared import BATCH, IDLE_SECONDS, Ask, Lease, LeaseBook, LeaseGrant
 from gateway.limits.shared import SharedLimit as Shared
 from gateway.wire.dialler import destination, race
 from tests.support.processes import eventually
@@ -55,19 +55,21 @@ class Store:
 class Process:
     """One gateway's part: its limit, and its book of leases."""
 
-    def __init__(self, shares: int, burst: float = BURST, *, closed: bool = False) -> None:
-        self.book = LeaseBook(shares)
+    def __init__(
+        self, shares: int, burst: float = BURST, *, closed: bool = False, looks: int = BATCH
+    ) -> None:
+        self.book = LeaseBook(shares, looks=looks)
         self.limit = Limit("test", ("all",), [Window(UNITS, 1.0, burst)])
         self.limit.leases = Shared(self.limit, self.book, closed=closed)
 
-    def bucket(self, now: float) -> Bucket:
-        return self.limit.buckets.find(KEY, now)
+    def bucket(self, now: float, key: bytes = KEY) -> Bucket:
+        return self.limit.buckets.find(key, now)
 
-    def ask(self, now: float, times: int = 1, cost: int = 1) -> int:
+    def ask(self, now: float, times: int = 1, cost: int = 1, key: bytes = KEY) -> int:
         """Ask for requests; return how many pass."""
         passed = 0
         for _ in range(times):
-            bucket = self.bucket(now)
+            bucket = self.bucket(now, key)
             if self.limit.wait(bucket, cost, now) <= 0.0:
                 self.limit.take(bucket, cost, now)
                 passed += 1
@@ -124,6 +126,28 @@ def test_at_the_end_everything_is_returned() -> None:
     one.ask(5.0)
     one.exchange(store, 5.0, last=True)
     assert store.counted == 13
+
+
+def test_of_many_leases_those_that_ran_low_come_first_and_all_others_in_turn() -> None:
+    stores: dict[bytes, Store] = {}
+    one = Process(1, looks=5)
+    keys = [b"%d" % number for number in range(50)]
+
+    def exchange(now: float) -> list[bytes]:
+        asks = one.book.asks(now)
+        for ask in asks:
+            one.book.granted(ask, stores.setdefault(ask.lease.bucket.key, Store()).exchange(ask, now), now)
+        return [ask.lease.bucket.key for ask in asks]
+
+    for key in keys:
+        one.ask(5.0, key=key)
+    assert sorted(exchange(5.0)) == sorted(keys)  # nobody had a lease, so all had run low
+    one.ask(5.0, 9, key=keys[-1])
+    first, *others = exchange(5.0)
+    assert (first, len(others) <= 5) == (keys[-1], True)
+    returned = [exchange(5.0 + IDLE_SECONDS) for _ in range(10)]
+    assert all(len(some) <= 5 for some in returned)
+    assert {key for some in returned for key in some} == set(keys)
 
 
 @pytest.mark.parametrize("closed", [False, True])
