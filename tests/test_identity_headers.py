@@ -93,9 +93,8 @@ def test_the_patterns_of_the_others_match_each_header(header: object) -> None:
 
 def test_the_patterns_of_the_others_match_each_family() -> None:
     lua = (INTEGRATIONS / "haproxy-decisions.lua").read_text(encoding="utf-8")
-    assert {found.replace("%", "") for found in re.findall(r'find\("\^(x%-[a-z%-]+)"\)', lua)} == set(
-        FAMILIES
-    )
+    found = {part.replace("%", "") for part in re.findall(r'find\("\^(x%-[a-z%-]+)"\)', lua)}
+    assert found >= set(FAMILIES)
     caddy = (INTEGRATIONS / "Caddyfile").read_text(encoding="utf-8")
     for family in FAMILIES:
         word = family.split("-")[1]
