@@ -177,6 +177,8 @@ def _validate(layers: Layers, problems: dict[str, None]) -> tuple[Settings, froz
             name = _name(detail)
             refused.add(name)
             given = f"; OTEL_* gives it, and {name} goes over that" if name in layers.borrowed else ""
+            if name in layers.files:
+                given = f"; the value is what stands in {layers.files[name]}"
             problems[f"{name}: {_describe(name, detail, values)}{given}"] = None
     return _build({name: value for name, value in values.items() if name not in refused}), frozenset(refused)
 

@@ -504,6 +504,17 @@ def test_a_key_in_the_place_of_its_path_is_refused_and_not_shown(
         assert "hunter2" not in " ".join(found)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("GATEWAY_ROUTES", "routes:\n  - {}\n"), ("GATEWAY_DATABASE_POOL_MAX", "many")]
+)
+def test_a_value_that_came_from_a_file_is_refused_with_the_file(name: str, text: str, tmp_path: Path) -> None:
+    """GATEWAY_ROUTES is a path, so whoever sets GATEWAY_ROUTES_FILE has the route file read as that path."""
+    (tmp_path / name).write_text(text)
+    for environment in ({f"{name}_FILE": str(tmp_path / name)}, {"GATEWAY_SECRETS_DIR": str(tmp_path)}):
+        (found,) = [problem for problem in problems_of(environment) if problem.startswith(f"{name}: ")]
+        assert found.endswith(f"; the value is what stands in {tmp_path / name}")
+
+
 def test_a_key_in_the_place_of_its_path_in_a_route_file_is_not_shown(tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text(
