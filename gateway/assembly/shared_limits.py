@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from authcore.figures import MetricSample
-from gateway.limits.shared import BATCH, LeaseBook, SharedLimit
+from gateway.limits.lease_book import BATCH, LeaseBook
+from gateway.limits.shared import SharedLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -24,13 +24,13 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from authcore.store.redis_dialling import disconnect, over_dial
-from gateway.limits.shared import LeaseGrant
+from gateway.limits.lease_book import LeaseGrant
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
 
     from authcore.store.dialled_loop import Dial
-    from gateway.limits.shared import Ask
+    from gateway.limits.lease_book import Ask
 
 _PORT: Final = 26_379
 _PROBE: Final = "gateway:limit"

@@ -13,9 +13,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from authcore.store.whatomate_redis import WhatomateRedis
 from gateway.limits.buckets import Window
+from gateway.limits.lease_book import BATCH, IDLE_SECONDS, Ask, Lease, LeaseBook, LeaseGrant
 from gateway.limits.limit import Limit
 from gateway.limits.redis_store import RedisStore
-from gateway.limits.shared import BATCH, IDLE_SECONDS, Ask, Lease, LeaseBook, LeaseGrant
 from gateway.limits.shared import SharedLimit as Shared
 from gateway.wire.dialler import destination, race
 from tests.support.processes import eventually
