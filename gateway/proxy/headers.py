@@ -210,7 +210,7 @@ class HeaderPolicy:
         Raises:
             UnsafeIdentity: a value holds a byte that no header may hold.
         """
-        # As a WeakKeyDictionary, whose look-up is interpreted.
+        # A WeakKeyDictionary does the same, and its look-up runs interpreted.
         blocks = self._blocks.get(withheld)
         if blocks is None:
             blocks = self._blocks[withheld] = {}

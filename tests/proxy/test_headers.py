@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import sys
 from uuid import UUID
 
 import pytest
@@ -187,6 +188,18 @@ def test_one_principal_is_told_once_and_the_same() -> None:
     held, one = laws(), principal()
     assert held.identity(one) is held.identity(one)
     assert held.identity(one) == held.identity(principal())
+
+
+@pytest.mark.parametrize("withheld", [frozenset[str](), frozenset({"user_email"})])
+def test_the_identity_headers_of_a_principal_that_is_gone_are_kept_no_longer(
+    withheld: frozenset[str],
+) -> None:
+    held, one, other = laws(), principal(), principal()
+    block, others = held.identity(one, withheld), held.identity(other, withheld)
+    before = sys.getrefcount(block)
+    del one
+    assert sys.getrefcount(block) == before - 1
+    assert held.identity(other, withheld) is others
 
 
 # -- responses --------------------------------------------------------------------------------------------------
