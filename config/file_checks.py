@@ -57,7 +57,7 @@ def serving_files(settings: Settings, refused: Collection[str] = ()) -> Iterator
 def _unknown_owners(owner: str) -> Iterator[str]:
     """Yield each part of ``user:group`` that this machine has no such user or group for."""
     from grp import getgrnam  # noqa: PLC0415 -- Windows has none, and no sockets with an owner
-    from pwd import getpwnam  # noqa: PLC0415 -- as above
+    from pwd import getpwnam  # noqa: PLC0415 -- Windows has none
 
     user, _, group = owner.partition(":")
     for kind, name, find in (("user", user, getpwnam), ("group", group, getgrnam)):

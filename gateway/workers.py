@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -227,7 +228,7 @@ class Workers:
 
     async def _readyz(self, _asked: Asked) -> Page:
         answers = await self._ask_all("/readyz")
-        ready = all(status == 200 for status, _ in answers) and not self._stopping.begun.is_set()  # noqa: PLR2004 -- HTTP's
+        ready = all(status == HTTPStatus.OK for status, _ in answers) and not self._stopping.begun.is_set()
         workers = {str(number): orjson.loads(body)["checks"] for number, (_, body) in enumerate(answers)}
         return Page(orjson.dumps({"ready": ready, "workers": workers}), status=200 if ready else 503)
 
@@ -260,7 +261,7 @@ class Workers:
     async def _lives(self, number: int, seconds: float) -> bool:
         """Return whether a worker gives a sign of life in `seconds`, or could not be asked for one."""
         answer = await self._ask(number, "/livez", seconds=seconds)
-        return answer is _UNASKED or answer[0] == 200  # noqa: PLR2004 -- HTTP's
+        return answer is _UNASKED or answer[0] == HTTPStatus.OK
 
     async def _pages(self) -> dict[int, str]:
         """Return the metrics pages of workers that still run when all have answered; others are counted as gone."""
@@ -269,7 +270,7 @@ class Workers:
         found = {
             number: body.decode()
             for number, ((status, body), process) in enumerate(zip(answers, before, strict=True))
-            if status == 200  # noqa: PLR2004 -- HTTP's
+            if status == HTTPStatus.OK
             and process is not None
             and process is self._supervisors[number].process
             and process.returncode is None

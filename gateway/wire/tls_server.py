@@ -114,7 +114,7 @@ class ServerTls:
         self.expires: Mapping[str, float] = {}
         self._make()
         self.entry = _context(terms, terms.pairs[0])
-        self.entry.sni_callback = lambda connection, name, _: self._enter(connection, name)
+        self.entry.sni_callback = lambda connection, name, _: self.enter(connection, name)
 
     def look(self) -> bool:
         """Make the contexts anew if a file has changed; return whether they were made.
@@ -140,20 +140,20 @@ class ServerTls:
 
         # By a weak reference: contexts that referred to each other by this function would be a cycle. One that a long
         # collection has exempted would stay in memory when its files have changed.
-        entry = weakref.ref(self)
+        reference = weakref.ref(self)
 
         def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-            server = entry()
-            chosen = None if server is None else _named(server._names, name)  # noqa: SLF001 -- the server that makes it
-            if chosen is not None:
-                connection.context = chosen
+            server = reference()
+            if server is not None:
+                server.enter(connection, name)
 
         contexts[0].sni_callback = choose
         self._names = names
         self.context = contexts[0]
         self.expires = expires
 
-    def _enter(self, connection: Any, name: str | None) -> None:
+    def enter(self, connection: Any, name: str | None) -> None:
+        """Give a connection over to the context of the name that it asks for, or to the first one."""
         connection.context = _named(self._names, name) or self.context
 
 
