@@ -142,34 +142,37 @@ class Admission:
         if not _must_prove(exchange):
             await self._forwarder.send(exchange, route.upstream, start)
             return
-        place = "" if exchange.parsed is None else network(exchange.parsed.origin.client)
+        its_network = "" if exchange.parsed is None else network(exchange.parsed.origin.client)
         if len(self.waiting) >= self._most:
-            self._make_room(place)
-        self.waiting[exchange] = place
+            self._make_room(its_network)
+        self.waiting[exchange] = its_network
         try:
             await self._forwarder.send(exchange, route.upstream, start)
         finally:
             self.waiting.pop(exchange, None)
 
-    def _make_room(self, place: str) -> None:
-        """Have the oldest socket of the network with most of them give way to one of the network `place`.
+    def _make_room(self, newcomer: str) -> None:
+        """Have the oldest socket of the network with most of them give way to one of the network `newcomer`.
 
         Raises:
-            TooManyUnproven: that network is `place` itself, or none of its sockets can give way.
+            TooManyUnproven: that network has no more than `newcomer`, or none of its sockets can give way.
         """
         counts = Counter(self.waiting.values())
         most, number = counts.most_common(1)[0]
-        for one, of in self.waiting.items():
-            gate = self._gates.get(one)
-            gives_way = of == most and (gate is None or gate.is_waiting) and not _in_shadow(one)
-            if gives_way and counts[place] < number:
-                del self.waiting[one]
-                if gate is None:  # its handshake is under way
-                    one.inbound.connection.throw(TooManyUnproven(_TOO_MANY))
-                else:
-                    gate.refuse(Unreadable(TRY_AGAIN, TooManyUnproven.reason, "too many, try again later"))
-                return
-        raise TooManyUnproven(_TOO_MANY)
+        held = (one for one, of in self.waiting.items() if of == most and self._can_give_way(one))
+        oldest = next(held, None) if counts[newcomer] < number else None
+        if oldest is None:
+            raise TooManyUnproven(_TOO_MANY)
+        del self.waiting[oldest]
+        gate = self._gates.get(oldest)
+        if gate is None:  # its handshake is under way
+            oldest.inbound.connection.throw(TooManyUnproven(_TOO_MANY))
+        else:
+            gate.refuse(Unreadable(TRY_AGAIN, TooManyUnproven.reason, "too many, try again later"))
+
+    def _can_give_way(self, exchange: Exchange) -> bool:
+        gate = self._gates.get(exchange)
+        return (gate is None or gate.is_waiting) and not _in_shadow(exchange)
 
     def gate(self, exchange: Exchange) -> FirstMessageGate:
         """Return the gate at which the client of an exchange waits."""

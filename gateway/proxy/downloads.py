@@ -25,23 +25,23 @@ _SHARE: Final = 8
 class Downloads:
     """Exchanges with one upstream whose answers flow on, in the order in which they began, with their networks."""
 
-    __slots__ = ("_of",)
+    __slots__ = ("_networks",)
 
     def __init__(self) -> None:
-        self._of: dict[Exchange, str] = {}
+        self._networks: dict[Exchange, str] = {}
 
     def __len__(self) -> int:
-        return len(self._of)
+        return len(self._networks)
 
     def begin(self, exchange: Exchange) -> None:
         """Count an answer that is not complete; its end is counted by :meth:`end`."""
         parsed = exchange.parsed
         if parsed is not None:
-            self._of[exchange] = network(parsed.origin.client)
+            self._networks[exchange] = network(parsed.origin.client)
 
     def end(self, exchange: Exchange) -> None:
         """Count an answer off, if it was counted."""
-        self._of.pop(exchange, None)
+        self._networks.pop(exchange, None)
 
     def give_way(self, capacity: int) -> None:
         """Break off one answer that its client does not take, if one network has more of these than its share.
@@ -50,12 +50,12 @@ class Downloads:
             capacity: Most requests that the upstream can have at work.
         """
         share = capacity // _SHARE
-        if len(self._of) <= share:
+        if len(self._networks) <= share:
             return
         untaken: dict[str, list[Exchange]] = {}
-        for exchange, place in self._of.items():
+        for exchange, its_network in self._networks.items():
             if exchange.inbound.connection.full:
-                untaken.setdefault(place, []).append(exchange)
+                untaken.setdefault(its_network, []).append(exchange)
         most = max(untaken.values(), key=len, default=[])
         if len(most) > share:
             inbound = most[0].inbound
