@@ -59,7 +59,7 @@ def build_explain(
     settings: Settings, domain: Domain, table: Callable[[], RouteTable]
 ) -> Callable[[bytes], Awaitable[dict[str, object]]]:
     """Return the function that explains a document, by the routes that `table` returns."""
-    authorizer, upstream_start = build_authorizer(settings, domain, table(), Metrics(), limiting=False)
+    authorizer, upstream_start = build_authorizer(settings, domain, table(), Metrics(), spends=False)
 
     def current() -> Any:
         authorizer.routes = table()
@@ -110,7 +110,9 @@ async def _organization(domain: Domain, named: str | None) -> UUID | None:
         OrganizationUnknown: none has it.
         StoreUnavailable: the database does not answer.
     """
-    return as_id(named) or await Names(domain.store).organization(named) if named else None
+    if not named:
+        return None
+    return as_id(named) or await Names(domain.store).organization(named)
 
 
 async def explain_once(settings: Settings, document: bytes) -> dict[str, object]:

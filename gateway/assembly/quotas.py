@@ -125,13 +125,13 @@ class QuotaService:
         Raises:
             StoreUnavailable: the database does not answer.
         """
-        places = [QuotaKey(kind, subject, period, window(period, now).starts) for period in PERIODS]
+        keys = [QuotaKey(kind, subject, period, window(period, now).starts) for period in PERIODS]
         async with self._turn:
             await self._settle()
-            found = await self._store.quota_standings(places, self._usual)
+            found = await self._store.quota_standings(keys, self._usual)
             return {
-                place.period: standing._replace(used=max(0, standing.used + self.ledger.beyond(place)))
-                for place, standing in found.items()
+                key.period: standing._replace(used=max(0, standing.used + self.ledger.beyond(key)))
+                for key, standing in found.items()
             }
 
     def figures(self) -> Iterable[MetricSample]:

@@ -107,11 +107,11 @@ def _build_shedder(settings: Settings, deadlines: Deadlines, metrics: Metrics) -
 
 
 def build_authorizer(
-    settings: Settings, domain: Domain, routes: RouteTable, metrics: Metrics, *, limiting: bool = True
+    settings: Settings, domain: Domain, routes: RouteTable, metrics: Metrics, *, spends: bool = True
 ) -> tuple[Authorizer, UpstreamStart]:
     """Build the authorizer, and the builder of upstream requests that takes its permits.
 
-    Unless `limiting`, what it decides takes nothing of limits.
+    Unless it `spends`, what it decides uses up nothing of limits, and no ticket.
     """
     header_policy = HeaderPolicy(
         settings.header.names(),
@@ -128,7 +128,7 @@ def build_authorizer(
         metrics=metrics,
         clock=domain.clock,
         browsers=BrowserPolicy(csrf_tokens(settings)) if settings.cookies else None,
-        limiting=limiting,
+        spends=spends,
     )
     return authorizer, UpstreamStart(header_policy, build_signing(settings))
 

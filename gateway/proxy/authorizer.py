@@ -76,13 +76,13 @@ class Authorizer:
         metrics: Metrics,
         clock: DatabaseClock,
         browsers: BrowserPolicy | None = None,
-        limiting: bool = True,
+        spends: bool = True,
     ) -> None:
         """`browsers` is the cookie policy, or None.
 
-        Unless `limiting`, limits count nothing and refuse nothing, and tickets are not used up.
+        Unless it `spends`, nothing is used up: limits count nothing and refuse nothing, and tickets stay good.
         """
-        self._limiting = limiting
+        self._spends = spends
         self._clock, self._steady = clock, clock.steady
         self.routes = routes
         self._authenticator = authenticator
@@ -120,7 +120,7 @@ class Authorizer:
             raise RuntimeError("decide before read")
         if route is None:
             context.route = route = self._match(context.head, parsed, target)
-        if route.limits is not None and self._limiting and context.hold is None:
+        if route.limits is not None and self._spends and context.hold is None:
             enter(context, route.limits, parsed)
         if route.requirement.public:
             return route, self._open_to_all(context, parsed, route)
@@ -187,9 +187,9 @@ class Authorizer:
             if isinstance(credential, BearerToken) and not is_token(credential.secret):
                 context.credential = "none"  # it is no credential of any kind
                 raise CredentialMalformed
-            where, spends = parsed.origin.client, self._limiting
+            where = parsed.origin.client
             return await offload(
-                self._authenticator.authenticate(credential, organization, now, where, spends=spends)
+                self._authenticator.authenticate(credential, organization, now, where, spends=self._spends)
             )
         except AuthError as error:
             if route.requirement.optional and isinstance(error, CredentialMissing):
