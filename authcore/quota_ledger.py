@@ -35,7 +35,7 @@ class Count:
     """Requests of one subject in one window.
 
     Attributes:
-        place: Whose, and in which window.
+        key: Whose, and in which window.
         ends: When the window ends, POSIX seconds.
         most: The quota, as far as is known; None for none.
         used: The database's count at its last answer; 0 before the first.
@@ -60,7 +60,7 @@ class Count:
             "listed",
             "low",
             "most",
-            "place",
+            "key",
             "seen",
             "sent",
             "spent",
@@ -68,8 +68,8 @@ class Count:
         "used",
     )
 
-    def __init__(self, place: QuotaKey, ends: float, most: int | None) -> None:
-        self.place = place
+    def __init__(self, key: QuotaKey, ends: float, most: int | None) -> None:
+        self.key = key
         self.ends = ends
         self.most = most
         self.used = self.held = self.debt = self.sent = self.spent = self.low = self.asked = 0
@@ -172,7 +172,7 @@ class QuotaLedger:
             counts = subjects[subject] = [self._begin(kind, subject, period, now) for period in PERIODS]
         elif now >= counts[0].ends:  # a month ends with a day
             counts[:] = [
-                count if now < count.ends else self._begin(kind, subject, count.place.period, now)
+                count if now < count.ends else self._begin(kind, subject, count.key.period, now)
                 for count in counts
             ]
         return counts
@@ -180,7 +180,7 @@ class QuotaLedger:
     def _begin(self, kind: SubjectKind, subject: UUID, period: Period, now: float) -> Count:
         starts, ends = window(period, now)
         count = Count(QuotaKey(kind, subject, period, starts), ends, self._usual.get((kind, period)))
-        return self._active.get(count.place, count)
+        return self._active.get(count.key, count)
 
     def _admit(self, count: Count, cost: int, now: float) -> None:
         """Refuse a request for which there is no lease, if it may be no debt.
@@ -195,7 +195,7 @@ class QuotaLedger:
         if count.used - count.held + count.sent + count.debt + cost > most:
             self._ask_again(count, cost, now)
             self.refused += 1
-            raise QuotaExceeded(count.place.kind, count.place.period, most, count.ends, now)
+            raise QuotaExceeded(count.key.kind, count.key.period, most, count.ends, now)
         if not self._is_open and count.debt + max(0, count.sent) + cost > self._slack:
             self._ask_again(count, cost, now)
             self._wake()
@@ -209,7 +209,7 @@ class QuotaLedger:
     def _list(self, count: Count) -> None:
         if not count.listed:
             count.listed = True
-            self._active[count.place] = count
+            self._active[count.key] = count
 
     def _take(self, count: Count, cost: int, now: float) -> None:
         count.seen = now
@@ -237,7 +237,7 @@ class QuotaLedger:
         asks = []
         for count in [*self._active.values()][:BATCH]:
             if count.is_at_rest and not count.spent:
-                del self._active[count.place]
+                del self._active[count.key]
                 count.listed = False
                 continue
             asks.append(self._ask(count, now, last=last))
@@ -257,8 +257,8 @@ class QuotaLedger:
         wanted = 0 if ended else max(target, count.asked) - count.held
         count.low, count.spent, count.asked = target // 4, 0, 0
         # Counted last in line from now on, so that a batch that is full leaves nobody behind for ever.
-        self._active[count.place] = self._active.pop(count.place)
-        return Ask(count.place, count.sent, wanted)
+        self._active[count.key] = self._active.pop(count.key)
+        return Ask(count.key, count.sent, wanted)
 
     def settled(self, batch: Batch, standings: Mapping[QuotaKey, Standing]) -> None:
         """Take the database's answer to a batch."""
@@ -266,8 +266,8 @@ class QuotaLedger:
             return
         self._under_way = None
         for ask in batch.asks:
-            count = self._active.get(ask.place)
-            standing = standings.get(ask.place)
+            count = self._active.get(ask.key)
+            standing = standings.get(ask.key)
             if count is None:
                 continue
             count.sent = 0
@@ -292,7 +292,7 @@ class QuotaLedger:
             return True
         return now - count.seen >= _REST_SECONDS and (count.most is None or count.used < count.most)
 
-    def beyond(self, place: QuotaKey) -> int:
+    def beyond(self, key: QuotaKey) -> int:
         """Return how many requests this process let through beyond the database's count; leases count as minus."""
-        count = self._active.get(place)
+        count = self._active.get(key)
         return 0 if count is None else count.debt + count.sent - count.held

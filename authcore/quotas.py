@@ -71,12 +71,12 @@ class Ask(NamedTuple):
     """Request for one count in a batch.
 
     Attributes:
-        place: The count.
+        key: The count.
         settled: Requests let through beyond the leases; negative for leases that are returned.
         wanted: The lease that is asked for.
     """
 
-    place: QuotaKey
+    key: QuotaKey
     settled: int
     wanted: int
 

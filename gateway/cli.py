@@ -116,16 +116,16 @@ COMMANDS: Final[Mapping[str, LazyCommand]] = {
 class LazyCommands(MutableMapping[str, click.Command]):
     """Mapping of names to commands, which imports a command's module when the command is looked up."""
 
-    def __init__(self, places: Mapping[str, LazyCommand]) -> None:
-        self._places = places
+    def __init__(self, lazy: Mapping[str, LazyCommand]) -> None:
+        self._lazy = lazy
         self._found: dict[str, click.Command] = {}
 
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._found:
-            place = self._places[name]
-            command = getattr(import_module(f"gateway.commands.{place.module}"), place.name)
+            lazy = self._lazy[name]
+            command = getattr(import_module(f"gateway.commands.{lazy.module}"), lazy.name)
             if not isinstance(command, click.Command):
-                raise TypeError(f"gateway.commands.{place.module}.{place.name} is no command")
+                raise TypeError(f"gateway.commands.{lazy.module}.{lazy.name} is no command")
             self._found[name] = command
         return self._found[name]
 
@@ -136,10 +136,10 @@ class LazyCommands(MutableMapping[str, click.Command]):
         raise TypeError(f"the command {name} cannot be removed")
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted({*self._places, *self._found}))
+        return iter(sorted({*self._lazy, *self._found}))
 
     def __len__(self) -> int:
-        return len({*self._places, *self._found})
+        return len({*self._lazy, *self._found})
 
 
 class Commands(click.Group):
@@ -178,13 +178,13 @@ class Commands(click.Group):
         """Write the commands with their meanings, and import none of them."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, place.meaning) for name, place in COMMANDS.items()])
+            formatter.write_dl([(name, lazy.meaning) for name, lazy in COMMANDS.items()])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the commands that begin with `incomplete`, and the options, and import no command."""
         commands = [
-            CompletionItem(name, help=place.meaning)
-            for name, place in COMMANDS.items()
+            CompletionItem(name, help=lazy.meaning)
+            for name, lazy in COMMANDS.items()
             if name.startswith(incomplete)
         ]
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]

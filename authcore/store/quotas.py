@@ -125,22 +125,22 @@ class QuotaRows:
     async def settle_quotas(self, process: UUID, batch: Batch, usual: Usual) -> dict[QuotaKey, Standing]:
         """Settle a batch of the process; return where each of its counts stands."""
         asks = batch.asks
-        places = _columns([ask.place for ask in asks])
+        keys = _columns([ask.key for ask in asks])
         rows = await self._pool.fetch(
             _SETTLE,
             process,
             batch.number,
-            *places,
+            *keys,
             [ask.settled for ask in asks],
             [ask.wanted for ask in asks],
-            [usual.get((ask.place.kind, ask.place.period)) for ask in asks],
+            [usual.get((ask.key.kind, ask.key.period)) for ask in asks],
         )
         return _standings(rows)
 
-    async def quota_standings(self, places: Sequence[QuotaKey], usual: Usual) -> dict[QuotaKey, Standing]:
+    async def quota_standings(self, keys: Sequence[QuotaKey], usual: Usual) -> dict[QuotaKey, Standing]:
         """Return where counts stand."""
-        usuals = [usual.get((place.kind, place.period)) for place in places]
-        return _standings(await self._pool.fetch(_STANDINGS, *_columns(places), usuals))
+        usuals = [usual.get((key.kind, key.period)) for key in keys]
+        return _standings(await self._pool.fetch(_STANDINGS, *_columns(keys), usuals))
 
     async def set_quota(self, kind: SubjectKind, subject: UUID, period: Period, most: int | None) -> None:
         """Give an API key or organization a quota of its own; None is no quota, whatever the settings have.
@@ -181,12 +181,12 @@ class QuotaRows:
         return int(await self._pool.fetchval(_PURGE, _moment(now - KEEP_DAYS * 86_400)))
 
 
-def _columns(places: Sequence[QuotaKey]) -> tuple[list[object], ...]:
+def _columns(keys: Sequence[QuotaKey]) -> tuple[list[object], ...]:
     return (
-        [place.kind.value for place in places],
-        [place.subject for place in places],
-        [place.period.value for place in places],
-        [_moment(place.starts) for place in places],
+        [key.kind.value for key in keys],
+        [key.subject for key in keys],
+        [key.period.value for key in keys],
+        [_moment(key.starts) for key in keys],
     )
 
 

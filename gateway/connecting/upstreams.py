@@ -77,11 +77,11 @@ class _Target(NamedTuple):
     seconds: float
 
 
-async def _check(settings: Settings, resolver: Resolver, called: str, place: _Target) -> list[str]:
+async def _check(settings: Settings, resolver: Resolver, called: str, target: _Target) -> list[str]:
     """Return the problem of one URL of an upstream."""
     try:
-        tls = UpstreamTls(tls_terms(place.tls)) if place.url.startswith("https://") else None
-        authority = authority_of(place.url, tls)
+        tls = UpstreamTls(tls_terms(target.tls)) if target.url.startswith("https://") else None
+        authority = authority_of(target.url, tls)
         addresses = await resolver.resolve(authority.host)
     except LookupFailed as error:
         return [
@@ -93,10 +93,10 @@ async def _check(settings: Settings, resolver: Resolver, called: str, place: _Ta
     except OSError as error:
         return [f"{called}: its TLS files cannot be used: {error.strerror or 'check their contents'}"]
     if literal(authority.host) is None:
-        loops = list(loop_problems(_written(place.url, addresses), settings))
+        loops = list(loop_problems(_written(target.url, addresses), settings))
         if loops:
             return [f"{called}: {loop}" for loop in loops]
-    found = await asyncio.gather(*(_reach(authority, address, place.seconds) for address in addresses))
+    found = await asyncio.gather(*(_reach(authority, address, target.seconds) for address in addresses))
     return [f"{called}: {problem}" for problem in found if problem is not None]
 
 
@@ -110,22 +110,22 @@ def _written(url: str, addresses: tuple[str, ...]) -> Iterator[str]:
 
 async def _reach(authority: Authority, address: str, seconds: float) -> str | None:
     """Connect to one address; return why that fails and what to do, or None."""
-    place = authority.at(address)
+    target = authority.at(address)
     try:
         async with asyncio.timeout(seconds):
             connected = await race([destination(address, authority.port)], [])
             if authority.tls is None:
                 connected.close()
                 return None
-            return await _secure(connected, authority, place)
+            return await _secure(connected, authority, target)
     except TimeoutError:
         what = "no answer" if authority.tls is None else "no answer, or no TLS,"
-        return f"{place}: {what} within {seconds:g} s; check host and port, and firewalls on the way"
+        return f"{target}: {what} within {seconds:g} s; check host and port, and firewalls on the way"
     except OSError as error:
-        return f"{place}: {error.strerror or error}; {_advice(error, address)}"
+        return f"{target}: {error.strerror or error}; {_advice(error, address)}"
 
 
-async def _secure(connected: socket.socket, authority: Authority, place: str) -> str | None:
+async def _secure(connected: socket.socket, authority: Authority, target: str) -> str | None:
     lost: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
     tls = authority.tls
     if tls is None:
@@ -146,10 +146,10 @@ async def _secure(connected: socket.socket, authority: Authority, place: str) ->
             raise error
     except ssl.SSLError as error:
         fault = upstream_fault(error)
-        return f"{place}: {fault}; {_ADVICE.get(fault.kind, _ADVICE['handshake'])}"
+        return f"{target}: {fault}; {_ADVICE.get(fault.kind, _ADVICE['handshake'])}"
     except ConnectionError:
-        return f"{place}: it ended the TLS handshake; {_ADVICE['no_tls']}"
-    return f"{place}: it ended the connection behind the TLS handshake; {_ADVICE['client_certificate']}"
+        return f"{target}: it ended the TLS handshake; {_ADVICE['no_tls']}"
+    return f"{target}: it ended the connection behind the TLS handshake; {_ADVICE['client_certificate']}"
 
 
 class _Listening(asyncio.Protocol):

@@ -49,7 +49,7 @@ class AddressBook:
         """Create a book of the addresses in `authorities`; without `resolver`, names have none."""
         self._resolver = resolver
         self._following = False
-        self._places = [_AddressEntry(authority) for authority in authorities]
+        self._entries = [_AddressEntry(authority) for authority in authorities]
         self.retire: Callable[[Endpoint, int | None], None] = lambda _endpoint, _most: None
         self.changed: Callable[[list[Endpoint]], None] = lambda _endpoints: None
 
@@ -58,28 +58,28 @@ class AddressBook:
         self._following = True
         if self._resolver is None:
             return
-        for place in self._places:
-            if place.unfollow is None and literal(place.authority.host) is None:
-                place.unfollow = self._resolver.follow(place.authority.host, partial(self._moved, place))
+        for entry in self._entries:
+            if entry.unfollow is None and literal(entry.authority.host) is None:
+                entry.unfollow = self._resolver.follow(entry.authority.host, partial(self._moved, entry))
 
     def lead_to(self, authorities: Sequence[Authority]) -> None:
         """Lead to `authorities` from now on. Endpoints of an equal authority stay, with their connections."""
-        before, self._places = self._places, []
+        before, self._entries = self._entries, []
         for authority in authorities:
-            place = next((one for one in before if one.authority == authority), None)
-            if place is None:
-                place = _AddressEntry(authority)
+            entry = next((one for one in before if one.authority == authority), None)
+            if entry is None:
+                entry = _AddressEntry(authority)
             else:
-                before.remove(place)
-                place.authority = authority
-                for endpoint in place.known.values():
+                before.remove(entry)
+                entry.authority = authority
+                for endpoint in entry.known.values():
                     endpoint.belong(authority)
                     if not endpoint.weight:
                         self.retire(endpoint, None)
-            self._places.append(place)
-        for place in before:
-            self._leave(place)
-            for endpoint in place.known.values():
+            self._entries.append(entry)
+        for entry in before:
+            self._leave(entry)
+            for endpoint in entry.known.values():
                 self.retire(endpoint, None)
         self.changed(self.every())
         if self._following:
@@ -87,18 +87,18 @@ class AddressBook:
 
     def close(self) -> None:
         """Follow the names no longer."""
-        for place in self._places:
-            self._leave(place)
+        for entry in self._entries:
+            self._leave(entry)
 
     @staticmethod
-    def _leave(place: _AddressEntry) -> None:
-        if place.unfollow is not None:
-            place.unfollow()
-            place.unfollow = None
+    def _leave(entry: _AddressEntry) -> None:
+        if entry.unfollow is not None:
+            entry.unfollow()
+            entry.unfollow = None
 
     def every(self) -> list[Endpoint]:
         """Return the endpoints that are known now."""
-        return [endpoint for place in self._places for endpoint in place.known.values()]
+        return [endpoint for entry in self._entries for endpoint in entry.known.values()]
 
     def serving(self) -> list[Endpoint]:
         """Return those of them that get requests: all but those of weight 0."""
@@ -109,7 +109,7 @@ class AddressBook:
         """The names that no address is known of; empty if there is an address that gets requests."""
         if self.serving():
             return ""
-        return ", ".join(dict.fromkeys(place.authority.host for place in self._places))
+        return ", ".join(dict.fromkeys(entry.authority.host for entry in self._entries))
 
     async def found(self) -> None:
         """Wait until an address is known of any name whose addresses get requests."""
@@ -117,9 +117,9 @@ class AddressBook:
         if resolver is None:
             raise ConnectionRefusedError("names are not looked up")
         lookups: dict[asyncio.Future[tuple[str, ...]], _AddressEntry] = {
-            asyncio.ensure_future(resolver.resolve(place.authority.host)): place
-            for place in self._places
-            if place.authority.weight
+            asyncio.ensure_future(resolver.resolve(entry.authority.host)): entry
+            for entry in self._entries
+            if entry.authority.weight
         }
         waiting = set(lookups)
         refusal: BaseException | None = None
@@ -129,26 +129,26 @@ class AddressBook:
                 refusals = {lookup: lookup.exception() for lookup in done}
                 for lookup, refusal in refusals.items():
                     if refusal is None:
-                        place = lookups[lookup]
-                        if not place.known and place in self._places:
-                            self._moved(place, lookup.result())
+                        entry = lookups[lookup]
+                        if not entry.known and entry in self._entries:
+                            self._moved(entry, lookup.result())
                         return
         finally:
             for lookup in waiting:
                 lookup.cancel()
         raise refusal or ConnectionRefusedError("no endpoint")
 
-    def _moved(self, place: _AddressEntry, addresses: tuple[str, ...]) -> None:
+    def _moved(self, entry: _AddressEntry, addresses: tuple[str, ...]) -> None:
         """Take the present addresses of a name for those that it had."""
-        before = place.known
-        place.known = {
-            address: before[address] if address in before else Endpoint(place.authority, address)
+        before = entry.known
+        entry.known = {
+            address: before[address] if address in before else Endpoint(entry.authority, address)
             for address in addresses
         }
         for address, endpoint in before.items():
-            if address not in place.known:
+            if address not in entry.known:
                 self.retire(endpoint, None)
-        if before.keys() != place.known.keys():
+        if before.keys() != entry.known.keys():
             self.changed(self.every())
         if any(address not in before for address in addresses):
             self._share()

@@ -38,15 +38,15 @@ class Counts:
         fresh = batch.number > self.seen.get(process, 0)
         self.seen[process] = max(batch.number, self.seen.get(process, 0))
         answer = {}
-        for place, settled, wanted in batch.asks:
-            most = self.usual.get((place.kind, place.period))
-            used = self.used.get(place, 0)
+        for key, settled, wanted in batch.asks:
+            most = self.usual.get((key.kind, key.period))
+            used = self.used.get(key, 0)
             lease = 0
             if fresh:
                 room = wanted if most is None else max(0, most - used - settled + 3) // 4
                 lease = max(0, min(wanted, room))
-                used = self.used[place] = used + settled + lease
-            answer[place] = Standing(used, lease, most)
+                used = self.used[key] = used + settled + lease
+            answer[key] = Standing(used, lease, most)
         return answer
 
 
@@ -99,7 +99,7 @@ def test_a_request_that_one_quota_refuses_is_charged_to_none() -> None:
     assert taken(ledger, key=KEY, times=20) == 2
     assert taken(ledger, times=20) == 8
     settle(ledger, counts, process, last=True)
-    assert {place.kind: used for place, used in counts.used.items() if place.period is Period.DAY} == {
+    assert {key.kind: used for key, used in counts.used.items() if key.period is Period.DAY} == {
         SubjectKind.API_KEY: 2,
         SubjectKind.ORGANIZATION: 10,
     }
@@ -114,7 +114,7 @@ def test_a_new_day_begins_with_the_whole_quota_and_the_month_goes_on() -> None:
     settle(ledger, counts, process, NOON + DAY, last=True)
     by_period = {Period.DAY: [3, 2], Period.MONTH: [5]}
     for period, used in by_period.items():
-        assert [counts.used[place] for place in sorted(counts.used) if place.period is period] == used
+        assert [counts.used[key] for key in sorted(counts.used) if key.period is period] == used
 
 
 def test_a_quota_that_is_raised_counts_from_the_next_batch() -> None:
@@ -190,7 +190,7 @@ class Replicas(RuleBasedStateMachine):
 
     @property
     def used(self) -> int:
-        return sum(used for place, used in self.counts.used.items() if place.period is Period.DAY)
+        return sum(used for key, used in self.counts.used.items() if key.period is Period.DAY)
 
     @rule(which=st.integers(0, PROCESSES - 1), times=st.integers(1, 9))
     def requests_come(self, which: int, times: int) -> None:
@@ -221,7 +221,7 @@ class Replicas(RuleBasedStateMachine):
         before = self.counts.seen.get(process, 0)
         answer = self.counts.settle(process, batch)
         if batch.number > before:
-            lost = sum(one.granted for place, one in answer.items() if place.period is Period.DAY)
+            lost = sum(one.granted for key, one in answer.items() if key.period is Period.DAY)
             self.leases_lost += lost
             self.unanswered[process] = batch.number
 

@@ -31,7 +31,7 @@ async def world(migrated_url: str) -> AsyncIterator[World]:
         yield one
 
 
-def place(
+def key_of(
     subject: UUID, period: Period = Period.DAY, kind: SubjectKind = SubjectKind.ORGANIZATION
 ) -> QuotaKey:
     return QuotaKey(kind, subject, period, window(period, NOW).starts)
@@ -45,7 +45,7 @@ async def settled(
 
 
 async def test_a_batch_counts_debts_grants_leases_and_takes_them_back(world: World) -> None:
-    where, one, other = place(world.home), uuid4(), uuid4()
+    where, one, other = key_of(world.home), uuid4(), uuid4()
     # A quarter of what is left at most, rounded up.
     assert await settled(world.store, where, 1, 20, 200, one) == Standing(40, 20, 100)
     assert await settled(world.store, where, 1, 0, 5, other) == Standing(45, 5, 100)
@@ -56,34 +56,34 @@ async def test_a_batch_counts_debts_grants_leases_and_takes_them_back(world: Wor
 
 
 async def test_a_batch_that_is_sent_again_counts_once(world: World) -> None:
-    where, one = place(world.home), uuid4()
+    where, one = key_of(world.home), uuid4()
     assert await settled(world.store, where, 1, 3, 4, one) == Standing(7, 4, 100)
     assert await settled(world.store, where, 1, 3, 4, one) == Standing(7, 0, 100)
     assert await settled(world.store, where, 1, 3, 4, uuid4()) == Standing(14, 4, 100)
 
 
 async def test_batches_at_once_add_up_and_never_lease_beyond_the_quota(world: World) -> None:
-    places = [place(world.home), place(world.other), place(world.home, Period.MONTH)]
+    keys = [key_of(world.home), key_of(world.other), key_of(world.home, Period.MONTH)]
 
     async def process() -> int:
         one, granted = uuid4(), 0
         for number in range(1, 9):
-            asks = tuple(Ask(where, 1, 7) for where in places)
+            asks = tuple(Ask(where, 1, 7) for where in keys)
             answers = await world.store.settle_quotas(one, Batch(number, asks), USUAL)
             assert all(one.granted == 0 or one.used <= 100 for one in answers.values() if one.most)
-            granted += answers[places[0]].granted
+            granted += answers[keys[0]].granted
         return granted
 
     async with asyncio.timeout(60):
         granted = sum(await asyncio.gather(*(process() for _ in range(6))))
-    standings = await world.store.quota_standings(places, USUAL)
-    assert standings[places[0]].used == 6 * 8 + granted
-    assert standings[places[1]].used >= 100
-    assert standings[places[2]] == Standing(6 * 8 * (1 + 7), 0, None)
+    standings = await world.store.quota_standings(keys, USUAL)
+    assert standings[keys[0]].used == 6 * 8 + granted
+    assert standings[keys[1]].used >= 100
+    assert standings[keys[2]] == Standing(6 * 8 * (1 + 7), 0, None)
 
 
 async def test_a_quota_of_its_own_counts_before_that_of_the_settings(world: World) -> None:
-    where, store = place(world.home), world.store
+    where, store = key_of(world.home), world.store
     await store.set_quota(SubjectKind.ORGANIZATION, world.home, Period.DAY, 5)
     assert (await settled(store, where, 1, 1, 0, uuid4())).most == 5
     await store.set_quota(SubjectKind.ORGANIZATION, world.home, Period.DAY, None)
@@ -106,9 +106,9 @@ async def test_quotas_are_of_subjects_that_are_there(world: World) -> None:
 async def test_an_organizations_list_has_its_keys_and_nobody_elses(world: World) -> None:
     store = world.store
     await store.set_quota(SubjectKind.API_KEY, world.api_key_id, Period.DAY, 5)
-    await settled(store, place(world.home), 1, 3, 0, uuid4())
-    await settled(store, place(world.other), 1, 4, 0, uuid4())
-    yesterday = place(world.home)._replace(starts=DAY - 86_400)
+    await settled(store, key_of(world.home), 1, 3, 0, uuid4())
+    await settled(store, key_of(world.other), 1, 4, 0, uuid4())
+    yesterday = key_of(world.home)._replace(starts=DAY - 86_400)
     await settled(store, yesterday, 1, 9, 0, uuid4())
     month = window(Period.MONTH, NOW).starts
     home = await store.list_quotas(world.home, DAY, month)
@@ -125,8 +125,8 @@ async def test_an_organizations_list_has_its_keys_and_nobody_elses(world: World)
 
 
 async def test_windows_that_are_long_over_are_deleted(world: World) -> None:
-    old = place(world.home)._replace(starts=DAY - (KEEP_DAYS + 2) * 86_400)
+    old = key_of(world.home)._replace(starts=DAY - (KEEP_DAYS + 2) * 86_400)
     await settled(world.store, old, 1, 3, 0, uuid4())
-    await settled(world.store, place(world.home), 1, 3, 0, uuid4())
+    await settled(world.store, key_of(world.home), 1, 3, 0, uuid4())
     assert await world.store.purge_quotas(NOW) == 1
-    assert (await world.store.quota_standings([place(world.home)], USUAL))[place(world.home)].used == 3
+    assert (await world.store.quota_standings([key_of(world.home)], USUAL))[key_of(world.home)].used == 3
