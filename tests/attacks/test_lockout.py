@@ -84,7 +84,7 @@ async def test_where_a_session_lives_its_user_can_sign_in(world: World, start: S
 @pytest.mark.parametrize(
     "end",
     [
-        "UPDATE gateway_sessions SET expires_at = now()",
+        "UPDATE gateway_sessions SET expires_at = now() - interval '1 second'",
         "UPDATE gateway_sessions SET revoked_at = now()",
         "UPDATE gateway_sessions SET password_fingerprint = sha256('another')",
     ],
