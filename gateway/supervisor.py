@@ -4,6 +4,8 @@ Laws:
 
 - A worker that has answered nothing for ``silence_seconds`` is killed and replaced, as one that died is. One that could
   not be asked, as this process has no descriptor left, is not silent: no other one could be started either.
+- Time in which this process stood still is no silence of a worker's: all of them stood still with it, if their
+  container was frozen. So a question without an answer counts for no longer than it may take.
 - A worker that cannot be started is tried again; the others serve meanwhile.
 - Once it is to stop, the worker has its time to drain and ``GRACE_SECONDS`` more, whatever state it is in. Nothing is
   started any more.
@@ -116,15 +118,18 @@ class Supervisor:
     async def _until_it_ends_or_is_silent(self, ended: asyncio.Future[int], stopping: Stopping) -> None:
         loop = asyncio.get_running_loop()
         pause = min(_ASKING_SECONDS, self.silence_seconds / 4)
-        heard = loop.time()
+        silence = 0.0
         while True:
+            asked = loop.time()
             await _first(pause, asyncio.shield(ended), stopping.begun.wait())
             if ended.done() or stopping.begun.is_set():
                 return
             if await self.answers(pause):
                 self.serving = True
-                heard = loop.time()
-            elif loop.time() - heard >= (self.silence_seconds if self.serving else STARTING_SECONDS):
+                silence = 0.0
+                continue
+            silence += min(loop.time() - asked, 2 * pause)
+            if silence >= (self.silence_seconds if self.serving else STARTING_SECONDS):
                 return
 
     async def _end(self, process: Process, ended: asyncio.Future[int], stopping: Stopping) -> int:

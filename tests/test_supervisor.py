@@ -71,7 +71,7 @@ def test_a_worker_that_ends_as_its_silence_is_over_is_replaced_and_ends_nobody_e
                     await asyncio.sleep(0)
             return False
 
-        one.answers, one.silence_seconds = answers, 1e-9
+        one.answers, one.silence_seconds = answers, 0.0
         async with asyncio.timeout(PATIENCE):
             return await one.keep(stopping)
 

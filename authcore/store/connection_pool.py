@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
+from authcore.pause_aware import PauseAwareTimeout
 from authcore.store.address import PROGRAM
 from authcore.store.connections import Connections
 from authcore.store.failures import DRIVER_ERRORS, NoConnection, classify
@@ -107,7 +108,7 @@ class ConnectionPool:
         try:
             # Where no connection is open, one may be found at the last host only.
             further = 0 if self.open.every else self._address.further_seconds
-            async with asyncio.timeout(self._acquire_timeout + further):
+            async with PauseAwareTimeout(self._acquire_timeout + further):
                 return await waiter
         except TimeoutError:
             self._take_back(waiter)

@@ -14,11 +14,11 @@ Laws:
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asyncpg import exceptions as pg
 
+from authcore.pause_aware import PauseAwareTimeout
 from authcore.store.dialled_loop import DialledLoop
 from authcore.store.failures import CertificateUnreadable, HostsSilent
 
@@ -123,5 +123,5 @@ class Hosts:
             place["port"] = host.port
         if loop is not None:
             place["loop"] = loop
-        async with asyncio.timeout(seconds):
+        async with PauseAwareTimeout(seconds):
             return await attempt({**options, **place})

@@ -6,9 +6,10 @@ the name all the same.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from authcore.pause_aware import PauseAwareTimeout
 
 if TYPE_CHECKING:
     import socket
@@ -26,7 +27,7 @@ def over_dial(kind: type[Connection], dial: Dial) -> type[Connection]:
         _dialled: socket.socket
 
         async def _connect(self) -> None:
-            async with asyncio.timeout(self.socket_connect_timeout):
+            async with PauseAwareTimeout(self.socket_connect_timeout):
                 self._dialled = await dial(self.host, self.port)
             try:
                 await super()._connect()

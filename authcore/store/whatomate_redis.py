@@ -16,7 +16,6 @@ Laws:
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +24,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from authcore.counterpart import Taken
 from authcore.figures import MetricSample
+from authcore.pause_aware import PauseAwareTimeout
 from authcore.store.redis_dialling import disconnect, over_dial
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class WhatomateRedis:
         if self.is_away:
             self._asked_again_at = now + PAUSE_SECONDS
         try:
-            async with asyncio.timeout(self._timeout):
+            async with PauseAwareTimeout(self._timeout):
                 answer = await getattr(self._redis, name)(*arguments, **options)
         except Exception as error:  # noqa: BLE001 -- also whatever the library makes of a server that is no Redis
             self._failures += 1

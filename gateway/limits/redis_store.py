@@ -13,7 +13,6 @@ Laws:
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -23,6 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
+from authcore.pause_aware import PauseAwareTimeout
 from authcore.store.redis_dialling import disconnect, over_dial
 from gateway.limits.lease_book import LeaseGrant
 
@@ -145,7 +145,7 @@ class RedisStore:
     async def _answer(self, call: Awaitable[Any]) -> Any:
         """Return the store's answer to `call`; after a failure every connection is made anew."""
         try:
-            async with asyncio.timeout(self._timeout):
+            async with PauseAwareTimeout(self._timeout):
                 return await call
         except Exception:
             if not isinstance(self._client, RedisCluster):  # that follows its servers by itself

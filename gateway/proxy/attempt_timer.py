@@ -5,14 +5,15 @@ Laws:
 - The time runs while the gateway waits for the upstream: while a connection is opened, and once the upstream was sent
   the whole request. It is stopped while the client still has to send its body.
 - All these times of one attempt are added up.
+- A pause of the gateway's own process does not count (:mod:`authcore.pause_aware`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING
 
+from authcore.pause_aware import PauseAwareTimer
 from gateway.proxy.traffic_faults import TryTimedOut
 
 if TYPE_CHECKING:
@@ -29,15 +30,14 @@ class AttemptTimer:
         whole_since: Monotonic seconds since when the upstream has the whole request; None while it does not have it.
     """
 
-    __slots__ = ("_begun", "_client", "_is_over", "_left", "_seconds", "_sink", "_timer", "whole_since")
+    __slots__ = ("_client", "_is_over", "_left", "_seconds", "_sink", "_timer", "whole_since")
 
     def __init__(self, client: DownstreamConnection, seconds: float) -> None:
         """End the request of `client` with ``TryTimedOut`` after `seconds` of an attempt; 0 sets no limit."""
         self._client = client
         self._seconds = self._left = seconds
-        self._begun = 0.0  # when the time began to run, in monotonic seconds; meaningless while it is stopped
         self._is_over = True
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: PauseAwareTimer | None = None
         self._sink: Sink | None = None
         self.whole_since: float | None = None
 
@@ -56,7 +56,7 @@ class AttemptTimer:
         """Return a sink that passes the rest of the body on to `sink`; the time is stopped until the body ends."""
         self._sink = sink
         if self._timer is not None:
-            self._left -= time.monotonic() - self._begun
+            self._left = self._timer.left
             self._stop()
         return self
 
@@ -79,8 +79,7 @@ class AttemptTimer:
 
     def _count(self) -> None:
         if self._seconds and not self._is_over:
-            self._begun = time.monotonic()
-            self._timer = asyncio.get_running_loop().call_later(max(self._left, 0.0), self._expire)
+            self._timer = PauseAwareTimer(self._left, self._expire)
 
     def _stop(self) -> None:
         if self._timer is not None:

@@ -16,11 +16,11 @@ attempt. Laws:
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from typing import TYPE_CHECKING, Final
 
+from authcore.pause_aware import PauseAwareTimer
 from gateway.proxy.attempt_timer import AttemptTimer
 from gateway.proxy.delivery import Delivered
 from gateway.proxy.repetition import Repetition
@@ -99,7 +99,7 @@ class Attempts:
         self._delivery = delivery
         self._decided = exchange.decided  # when its caller was judged last
         self._deadline: Deadline | None = None
-        self._late: asyncio.TimerHandle | None = None  # when the deadline passes
+        self._late: PauseAwareTimer | None = None  # when the deadline passes
         self._timer: AttemptTimer | None = None
         self._retries = 0
         self._is_retry = False  # the present attempt is counted as a retry
@@ -128,7 +128,7 @@ class Attempts:
         left = deadline.left(time.monotonic())
         if not left:
             raise DeadlinePassed("the deadline had passed before the request could be sent")
-        self._late = asyncio.get_running_loop().call_later(left, self._expire)
+        self._late = PauseAwareTimer(left, self._expire)
 
     def _expire(self) -> None:
         """End the request: its answer has not begun in time. A client that owes the body is late itself."""

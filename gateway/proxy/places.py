@@ -20,6 +20,7 @@ from authcore.errors import Overloaded, TooManyAtOnce
 from authcore.fair_queue import FairQueue, Lane, QueueFull
 from authcore.figures import MetricSample
 from authcore.networks import network
+from authcore.pause_aware import PauseAwareTimer
 from gateway.wire.drive import Signal
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Places:
             displaced.fail(self._refusal(of_network=other.network == lane.network))
         self._admit()
         if not turn.done:
-            late = asyncio.get_running_loop().call_later(self.limits.seconds, self._late, lane, turn)
+            late = PauseAwareTimer(self.limits.seconds, lambda: self._late(lane, turn))
             try:
                 await turn
             finally:  # a turn that has not come is not waited for any longer

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from authcore.pause_aware import PauseAwareTimer
 from gateway.logs.limited import LimitedEvents
 from gateway.proxy.choosing import choose
 from gateway.proxy.traffic_faults import BreakerOpen, WaitedTooLong, WaitingRoomFull
@@ -245,7 +246,7 @@ class UpstreamSelection:
         delivery, began = self._delivery, time.monotonic()
         away = WaitedTooLong("the upstream cannot be reached, and did not come back in time")
         throw = self._exchange.inbound.connection.throw
-        late = asyncio.get_running_loop().call_later(delivery.wait_seconds, throw, away)
+        late = PauseAwareTimer(delivery.wait_seconds, lambda: throw(away))
         try:
             connection: UpstreamConnection | None = None
             while connection is None:

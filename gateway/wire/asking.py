@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from authcore.pause_aware import PauseAwareTimeout
 from gateway.wire.known_heads import KnownHeads
 from gateway.wire.response_parser import ResponseParser
 
@@ -25,7 +26,7 @@ async def ask(
     lines = [b"%b %b HTTP/1.1" % (method, target.encode("ascii")), b"Host: localhost", b"Connection: close"]
     if document is not None:
         lines += [b"Content-Type: application/json", b"Content-Length: %d" % len(document)]
-    async with asyncio.timeout(seconds):
+    async with PauseAwareTimeout(seconds):
         try:
             reader, writer = await asyncio.open_unix_connection(sock=connection)
         except BaseException:

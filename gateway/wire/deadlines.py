@@ -3,8 +3,12 @@
 A timer per request would be a heap push and a cancelled entry per request. One sweep over the open connections every
 quarter second costs next to nothing. The price: a deadline fires up to one sweep late, never early.
 
-Law: a connection sets ``deadline`` (loop time, or None) as often as it likes. When the deadline has passed, the sweeper
-sets it to None and then calls ``expire``.
+Laws:
+
+- A connection sets ``deadline`` (loop time, or None) as often as it likes. When the deadline has passed, the sweeper
+  sets it to None and then calls ``expire``.
+- Time in which the event loop stood still for more than a sweep counts against nobody: all deadlines are that much
+  later. What the other sides sent meanwhile has not been read yet (see :mod:`authcore.pause_aware`).
 """
 
 from __future__ import annotations
@@ -66,8 +70,16 @@ class Deadlines:
             return
         self._timer = self._loop.call_later(SWEEP_SECONDS, self._sweep)
         now = self.now = self._loop.time()
-        self.lateness.append(max(now - self._due, 0.0))
+        late = max(now - self._due, 0.0)
+        self.lateness.append(late)
         self._due = now + SWEEP_SECONDS
+        if late > SWEEP_SECONDS:
+            self._postpone(late)
         for timed in [one for one in self.watched if one.deadline is not None and one.deadline <= now]:
             timed.deadline = None
             timed.expire()
+
+    def _postpone(self, seconds: float) -> None:
+        for timed in self.watched:
+            if timed.deadline is not None:
+                timed.deadline += seconds

@@ -19,6 +19,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING
 
+from authcore.pause_aware import PauseAwareTimeout
 from gateway.wire.address_book import AddressBook
 from gateway.wire.dialler import RACE_SECONDS, over, race
 from gateway.wire.endpoint import by_turns
@@ -91,7 +92,7 @@ class EndpointDialler(AddressBook):
             endpoint.dialling += 1
             seconds = self.handshake_seconds if len(waiting) > 1 else None
             try:
-                async with asyncio.timeout(seconds and seconds / len(waiting)):
+                async with PauseAwareTimeout(seconds and seconds / len(waiting)):
                     transport, connection = await self._secured(connected, endpoint.authority, protocol)
             except OSError as error:
                 refusal = error

@@ -19,6 +19,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from authcore.pause_aware import PauseAwareTimeout, PauseAwareTimer
 from gateway.wire.descriptors import DIALS, are_descriptors_scarce
 from gateway.wire.dial_faults import NO_DESCRIPTOR, dial_fault
 from gateway.wire.drive import Signal, settled
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         Awaitable[tuple[asyncio.BaseTransport, UpstreamConnection]],
     ]
 
+_TOOK_LONG: Final = "no connection to the upstream became free in time"
 MAX_IDLE: Final = 512
 
 
@@ -206,10 +208,8 @@ class UpstreamPool:
         if len(self._waiting) >= self.limits.pending:
             raise PoolExhausted("too many requests wait for the upstream")
         signal: Signal[UpstreamConnection | None] = Signal()
-        timer = asyncio.get_running_loop().call_later(
-            self.limits.connect_timeout_seconds,
-            lambda: signal.fail(PoolExhausted("no connection to the upstream became free in time")),
-        )
+        seconds = self.limits.connect_timeout_seconds
+        timer = PauseAwareTimer(seconds, lambda: signal.fail(PoolExhausted(_TOOK_LONG)))
         self._waiting.append(signal)
         try:
             return await signal
@@ -249,7 +249,7 @@ class UpstreamPool:
             return made[-1]
 
         try:
-            async with asyncio.timeout(self.limits.connect_timeout_seconds):
+            async with PauseAwareTimeout(self.limits.connect_timeout_seconds):
                 _, connection = await self._dial(make, endpoint)
         except BaseException:
             for one in made:  # when the time was up, its transport may have been connected already

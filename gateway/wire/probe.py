@@ -15,6 +15,7 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from authcore.pause_aware import PauseAwareTimeout
 from gateway.wire.descriptors import DIALS, NO_ROOM, are_descriptors_scarce
 from gateway.wire.dialler import over, race
 from gateway.wire.known_heads import KnownHeads
@@ -152,7 +153,7 @@ async def probe(endpoint: Endpoint, terms: ProbeTerms) -> Probed | None:
         return None
     connected = False
     try:
-        async with asyncio.timeout(terms.seconds):
+        async with PauseAwareTimeout(terms.seconds):
             transport, answer = await _opened(endpoint, terms)
             connected = True
             try:

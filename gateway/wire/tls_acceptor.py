@@ -20,6 +20,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
+from authcore.pause_aware import PauseAwareTimeout
 from gateway.wire.descriptors import NO_ROOM, are_descriptors_scarce
 from gateway.wire.farewell import END_SECONDS
 from gateway.wire.proxy_protocol import MOST_BYTES, MalformedHeader, parse
@@ -155,7 +156,7 @@ class TlsAcceptor:
         under: socket.socket | None = None
         opened = False
         try:
-            async with asyncio.timeout(self._seconds):
+            async with PauseAwareTimeout(self._seconds):
                 client = await self._preface(plain, peer)
                 first = await self._first_byte(plain)
                 if first == HANDSHAKE:

@@ -8,20 +8,19 @@ import os
 import resource
 import signal
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.admin import all_listening, ask_admin
+from tests.support.admin import all_listening, ask_admin, deaths
 from tests.support.calls import GET, get
 from tests.support.peers import PATIENCE, Client
-from tests.support.processes import STARTING, children, serving
+from tests.support.processes import STARTING, children, serving, stopped
 from tests.support.worlds import NOWHERE, SECRET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.peers import Upstream
@@ -41,16 +40,6 @@ async def gone(pids: list[int]) -> None:
     async with asyncio.timeout(PATIENCE):
         while any(alive(pid) for pid in pids):
             await asyncio.sleep(0.05)
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """Stop a process for a while. One that stays stopped outlives its parent."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 async def counted(admin: tuple[str, int]) -> dict[str, float]:
@@ -263,16 +252,6 @@ async def test_one_token_and_one_list_of_hosts_stand_before_all_of_them(upstream
     assert page.count("# TYPE gateway_admin_refusals_total counter") == 1
     assert '\ngateway_admin_refusals_total{reason="token"} 3.0\n' in page
     assert '\ngateway_admin_refusals_total{reason="host"} 4.0\n' in page
-
-
-async def deaths(admin: tuple[str, int]) -> float:
-    _, page = await ask_admin(admin, "/metrics")
-    return next(
-        sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-        if sample.name == "gateway_worker_deaths_total"
-    )
 
 
 async def test_a_worker_that_hangs_is_killed_and_replaced(upstream: Upstream) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import time
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -370,6 +372,21 @@ async def test_a_redis_counts_as_the_plain_store_does(tmp_path: Path) -> None:
         left = server.client.keys("gateway:limit:*")
         assert len(left) == 2
         assert all(0 < server.client.ttl(key) <= 86_402 for key in left), "what nobody uses expires"
+
+
+async def test_a_pause_of_the_gateway_is_no_silence_of_a_redis(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        store = RedisStore(server.url, timeout_seconds=0.1)
+        try:
+            await store.ping()
+            for turns in range(4):
+                asking = asyncio.ensure_future(store.ping())
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                time.sleep(0.3)  # noqa: ASYNC251 -- the gateway stands still
+                await asking
+        finally:
+            await store.close()
 
 
 async def test_a_cluster_counts_as_the_plain_store_does(tmp_path: Path) -> None:

@@ -63,6 +63,17 @@ async def all_listening(admin: tuple[str, int], number: int) -> None:
             await asyncio.sleep(0.1)
 
 
+async def deaths(admin: tuple[str, int]) -> float:
+    """Workers that have died so far, by the parent of gateways in other processes."""
+    _, page = await ask_admin(admin, "/metrics")
+    return next(
+        sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == "gateway_worker_deaths_total"
+    )
+
+
 async def readiness_says(admin: tuple[str, int], words: bytes, times: int = 1) -> None:
     """Wait until the readiness page has the words in it that many times: once a worker."""
     async with asyncio.timeout(STARTING):

@@ -59,6 +59,16 @@ def children(pid: int) -> list[int]:
 
 
 @contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process for a while. One that stays stopped outlives its parent."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
 def listening(place: str | tuple[str, int] = ("127.0.0.1", 0)) -> Iterator[str]:
     """Take connections at an address, or at the path of a Unix socket, and never answer; yields the address."""
     family = socket.AF_UNIX if isinstance(place, str) else socket.AF_INET

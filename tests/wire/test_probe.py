@@ -6,6 +6,7 @@ import asyncio
 import resource
 import socket
 import struct
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -120,6 +121,15 @@ async def test_a_body_that_is_asked_for_is_looked_for_in_so_many_bytes(
 async def test_an_endpoint_that_hangs_fails_when_the_time_is_up(upstream: Upstream) -> None:
     upstream.script = answering(b"HTTP/1.1 200 OK\r\n", then="wait")
     assert await probed(upstream, SOON) == Probed("timeout", "it did not answer in time")
+
+
+async def test_a_pause_of_the_gateway_is_no_failure_of_the_endpoint(upstream: Upstream) -> None:
+    upstream.script = answering(whole(200), then="wait")
+    probing = asyncio.ensure_future(probed(upstream, SOON))
+    while not upstream.connections:
+        await asyncio.sleep(0)
+    time.sleep(2 * SOON.seconds)  # noqa: ASYNC251 -- the gateway and the endpoint stand still
+    assert await probing == Probed("ok")
 
 
 async def test_one_that_does_not_accept_was_not_reached_and_neither_was_one_that_refuses() -> None:
