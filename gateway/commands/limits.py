@@ -15,7 +15,7 @@ from config.route_plan import read_plan
 from gateway.assembly.quotas import usual_quotas
 from gateway.commands.listing import Field, listed
 from gateway.commands.opening import administer, note, run_with
-from gateway.commands.running import ask_running
+from gateway.commands.running import status_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -68,7 +68,7 @@ def list_limits(gateway: str | None) -> Sequence[Row]:
     plan = read_plan(settings)
     running: Mapping[str, Any] = {}
     if gateway is not None:
-        running = ask_running(gateway, "/status", settings).get("limits", {})
+        running = status_of(gateway, settings).get("limits", {})
     return [
         {**_described(name, entry, settings, plan), **_figures(running.get(name, {}))}
         for name, entry in all_limits(settings, plan).items()

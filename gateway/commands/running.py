@@ -1,11 +1,15 @@
-"""Client of the admin listener of a running gateway: one question, answered as JSON."""
+"""Client of the admin listener of a running gateway: one question, answered as JSON.
+
+Law: the question, with its token, goes to the named host and to no other. No proxy of the environment is used, and no
+redirect is followed.
+"""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 import click
 
@@ -13,6 +17,13 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 _SECONDS: Final = 30
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Handler for which a redirect is an answer like any other error."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow nothing."""
 
 
 def ask_running(url: str, path: str, settings: Settings, document: bytes | None = None) -> dict[str, Any]:
@@ -29,7 +40,7 @@ def ask_running(url: str, path: str, settings: Settings, document: bytes | None 
         fields["Authorization"] = f"Bearer {settings.admin.token.get_secret_value().strip()}"
     asking = Request(f"{url.rstrip('/')}{path}", document, fields)  # noqa: S310 - http alone, see above
     try:
-        with urlopen(asking, timeout=_SECONDS) as response:  # noqa: S310 - likewise
+        with build_opener(ProxyHandler({}), _NoRedirects()).open(asking, timeout=_SECONDS) as response:
             answer: Any = json.load(response)
     except HTTPError as error:
         try:
@@ -42,3 +53,17 @@ def ask_running(url: str, path: str, settings: Settings, document: bytes | None 
     if not isinstance(answer, dict):
         raise click.ClickException(f"{url} does not answer as a gateway's admin listener")
     return answer
+
+
+def status_of(url: str, settings: Settings) -> dict[str, Any]:
+    """Return the status report of a running gateway; of several workers, that of all together.
+
+    Raises:
+        click.UsageError: `url` is none of a listener.
+        click.ClickException: no gateway answers there, or it refuses; or no worker answers.
+    """
+    report = ask_running(url, "/status.json", settings)
+    whole: dict[str, Any] = report.get("together", report)
+    if not whole:
+        raise click.ClickException(f"no worker of the gateway at {url} answers; try again")
+    return whole

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authcore.store.attempt_rows import AttemptLimits, NewAttempt
-from tests.support.calls import ask, get
+from tests.support.admin import all_listening
+from tests.support.calls import ask, ask_at, get
 from tests.support.commands import refused
 from tests.support.databases import execute, finish
 from tests.support.domain import open_store
 from tests.support.peers import PATIENCE
+from tests.support.processes import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
     from tests.support.commands import Run
+    from tests.support.peers import Upstream
     from tests.support.worlds import Start, World
 
 ROUTES = """
@@ -91,6 +94,27 @@ async def test_a_running_gateway_says_how_many_a_limit_has_refused(
         )
     network = rows(result)["network"]
     assert (network["admitted"], network["refused"], network["callers"]) == (2, 3, 1)
+
+
+async def test_of_several_workers_a_limit_has_refused_what_all_of_them_did(
+    run: Run, upstream: Upstream
+) -> None:
+    limit = "2/h"
+    async with serving(upstream, "--workers", "2", GATEWAY_LIMITS_NETWORK=limit) as (
+        _,
+        address,
+        (host, port),
+    ):
+        await all_listening((host, port), 2)
+        answers = [(await ask_at(address, get("/api/contacts"))).status for _ in range(6)]
+        result = await asyncio.to_thread(
+            run,
+            *("limits", "list", "--json", "--gateway", f"http://{host}:{port}"),
+            GATEWAY_LIMITS_NETWORK=limit,
+        )
+    network = rows(result)["network"]
+    assert network["refused"] == answers.count(429) >= 4
+    assert network["admitted"] == 6 - network["refused"]
 
 
 def test_a_gateway_that_does_not_answer_is_an_error(run: Run) -> None:
