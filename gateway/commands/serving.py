@@ -108,6 +108,16 @@ def _one_role(_context: click.Context, _option: click.Parameter, name: str | Non
     return name
 
 
+def _refuse_contradictions(*options: bool) -> None:
+    """Refuse more than one of the options of `migrate` that exclude each other: one that is ignored would mislead.
+
+    Raises:
+        click.UsageError: several are given.
+    """
+    if sum(options) > 1:
+        raise click.UsageError("keep one of --check, --remove-triggers and --grant-to")
+
+
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; fail when something is pending.")
 @click.option("--remove-triggers", is_flag=True, help="Only remove the triggers that tell of changed rows.")
@@ -126,6 +136,7 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
     With it come triggers that tell running gateways of changed rows; GATEWAY_DATABASE_TRIGGERS=off leaves them out.
     GATEWAY_MIGRATE_DATABASE_URL, where it is set, is used in the place of GATEWAY_DATABASE_URL.
     """
+    _refuse_contradictions(check, remove_triggers, grant_to is not None)
     if print_grants and grant_to is None:
         raise click.UsageError("--print-grants takes the role from --grant-to ROLE")
     settings = settings_for(frozenset())
@@ -158,7 +169,7 @@ def migrate(*, check: bool, remove_triggers: bool, grant_to: str | None, print_g
         note("the schema is up to date")
     elif not check:
         asyncio.run(record_migration(settings, applied=names))
-    if grant_to is not None and not check:
+    if grant_to is not None:
         with migrating(settings) as (url, password):
             run_dialling(
                 settings, lambda dial: give_rights(url, grant_to, run=True, password=password, dial=dial)

@@ -98,6 +98,22 @@ def test_the_owner_migrates_and_a_lesser_role_is_all_that_the_other_commands_kno
     assert (removed.exit_code, removed.stderr) == (0, "removed the triggers\n")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--check --remove-triggers",
+        "--check --grant-to postgres",
+        "--remove-triggers --grant-to postgres",
+        "--remove-triggers --grant-to postgres --print-grants",
+    ],
+)
+def test_of_options_that_contradict_each_other_none_is_obeyed(run: Run, migrated_url: str, line: str) -> None:
+    where = {"GATEWAY_DATABASE_URL": migrated_url}
+    result = run("migrate", *line.split(), **where)
+    refused(result, 2, "keep one of --check, --remove-triggers and --grant-to")
+    assert run("migrate", "--check", **where).exit_code == 0, "the triggers are there"
+
+
 def test_migrate_needs_one_of_two_urls_and_says_so(run: Run) -> None:
     refused(
         run("migrate"),
