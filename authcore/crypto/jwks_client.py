@@ -164,13 +164,18 @@ class JwksClient:
     def figures(self) -> Iterable[MetricSample]:
         """Yield the gauges and counters to publish."""
         yield MetricSample("keys", "Keys of the foreign issuer that are known.", lambda: len(self._keys))
-        yield MetricSample("fetches", "Times its key set was asked for.", lambda: self._fetches, counts=True)
         yield MetricSample(
-            "fetch_failures", "Times it could not be had.", lambda: self._failures, counts=True
+            "fetches", "Fetches of the foreign issuer's key set.", lambda: self._fetches, counts=True
+        )
+        yield MetricSample(
+            "fetch_failures",
+            "Fetches of the foreign issuer's key set that failed.",
+            lambda: self._failures,
+            counts=True,
         )
         yield MetricSample(
             "outdated",
-            "1 while its key set cannot be had and the last good one is used.",
+            "1 while the foreign issuer's key set cannot be fetched, and the last good one is used.",
             lambda: float(bool(self.problem)),
         )
 

@@ -33,6 +33,8 @@ LARGEST: Final = frozenset(
         "gateway_bcrypt_level",
         "gateway_build_info",
         "gateway_changes_lag_seconds",
+        "gateway_issuer_keys",
+        "gateway_issuer_outdated",
         "gateway_key_ring_keys",
         "gateway_key_ring_outdated",
         "gateway_limit_used_ratio",
@@ -126,8 +128,8 @@ def _farthest(values: Iterable[float]) -> float:
     return max(values, key=abs)
 
 
-def _rule(name: str) -> Callable[[Iterable[float]], float]:
-    """Return the function that merges the values of a gauge. A gauge that is in no list is added up."""
+def rule(name: str) -> Callable[[Iterable[float]], float]:
+    """Return the function that merges several workers' values of a gauge. One that is in no list is added up."""
     if name in LARGEST:
         return max
     if name in SMALLEST:
@@ -200,8 +202,8 @@ def _added(pages: Iterable[Iterable[Metric]]) -> list[Metric]:
                     label = (sample.name, tuple(sorted(sample.labels.items())))
                     of_family.setdefault(label, []).append(sample.value)
     for name, family in families.items():
-        rule = sum if family.type in _GROWING else _rule(name)
+        merge = sum if family.type in _GROWING else rule(name)
         family.samples = [
-            Sample(sample, dict(labels), rule(numbers)) for (sample, labels), numbers in values[name].items()
+            Sample(sample, dict(labels), merge(numbers)) for (sample, labels), numbers in values[name].items()
         ]
     return [*families.values()]

@@ -1,12 +1,16 @@
 """Report of /status, for one process or merged from several.
 
-Law: it is JSON first (``/status.json``); the page renders that and nothing else.
+Laws:
+
+- It is JSON first (``/status.json``); the page renders that and nothing else.
+- A figure that is a metric too is merged as that is (:mod:`gateway.metrics.together`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.metrics.together import rule
 from gateway.status.causes import causes
 from gateway.status.recent import LONGEST, MINUTE, Recent
 from gateway.version import running_version
@@ -18,13 +22,16 @@ if TYPE_CHECKING:
 
 Snapshot = dict[str, Any]
 
-_WORST: Final = frozenset(
-    {"lag_seconds", "loop_lag_seconds", "failing", "uptime_seconds", "seconds", "circuit_open"}
+_LARGEST: Final = frozenset(
+    {
+        *("uptime_seconds", "seconds", "loop_lag_seconds", "at_most_seconds", "failing", "panic", "away"),
+        *("weight", "behind", "ejected", "unhealthy"),
+    }
 )
+"""Keys besides those of metrics of which the largest value counts: something is wrong with one process, or all have the
+same value."""
 _OK: Final = "ok"
 """The state of a check in order; of several processes the first other state counts."""
-_LEAST: Final = frozenset({"pushed"})
-"""Keys of which the worst value counts when several processes are merged; all others are added up."""
 
 
 class Report:
@@ -88,22 +95,21 @@ def together(workers: Mapping[str, Snapshot]) -> Snapshot:
         for one in workers.values()
         if "recent" in one
     ]
-    return _added("", snapshots) if snapshots else {}
+    return _merged("", "", snapshots) if snapshots else {}
 
 
-def _added(name: str, values: list[Any]) -> Any:
+def _merged(part: str, name: str, values: list[Any]) -> Any:
+    """Return the values of a key of several processes as one; `part` is the key above it."""
     first = values[0]
     if isinstance(first, dict):
         names = dict.fromkeys(key for value in values for key in value)
-        return {key: _added(key, [value[key] for value in values if key in value]) for key in names}
+        return {key: _merged(name, key, [value[key] for value in values if key in value]) for key in names}
     if isinstance(first, list | tuple):
         return _notes(values) if name == "history" else [sum(parts) for parts in zip(*values, strict=True)]
     if isinstance(first, bool):
         return all(values)
     if isinstance(first, int | float):
-        if name in _LEAST:
-            return min(values)
-        return max(values) if name in _WORST else sum(values)
+        return max(values) if name in _LARGEST else rule(f"gateway_{part}_{name}")(values)
     return next((value for value in values if value != _OK), first)
 
 

@@ -54,6 +54,11 @@ def _settings(keys: str, more: dict[str, Any]) -> Settings:
             "whatomate": {"redis_url": "unix:///nowhere"},
             "quotas": True,
             "sso": "hosted",
+            "issuer": {
+                "url": "https://issuer.invalid",
+                "jwks_url": "http://127.0.0.1:1/keys",
+                "audience": "gateway",
+            },
             "limits": {"url": "redis://127.0.0.1:1/0"},
             **more,
             "timeout": {"drain_seconds": 0.1},

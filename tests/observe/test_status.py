@@ -405,6 +405,25 @@ def test_a_quantile_lies_within_its_bucket() -> None:
     assert quantile(0.99, [0] * len(DURATION_BUCKETS) + [5]) == DURATION_BUCKETS[-1]
 
 
+def test_what_is_the_same_in_all_workers_or_wrong_with_one_is_not_added_up() -> None:
+    endpoint = {"weight": 2, "behind": 1, "ejected": 1, "unhealthy": 1}
+    once = {
+        "issuer": {"keys": 3, "outdated": 1.0},
+        "bcrypt": {"level": 10},
+        "store": {"read_only": 1.0, "disk_full": 1.0, "circuit_open": 1.0},
+        "changes": {"lag_seconds": 2.5, "pushed": 0.0},
+        "revocation": {"at_most_seconds": 15.0},
+        "upstreams": {"hub": {"panic": 1, "away": 1, "failing": 3, "addresses": {"10.0.0.1:80": endpoint}}},
+    }
+    added = {"issuer": {"fetches": 2}, "store": {"connections": 7}, "limits": {"network": {"keys": 1}}}
+    whole = together({"0": {"recent": {}, **once}, "1": {"recent": {}, **once}})
+    assert {part: whole[part] for part in once} == once
+    whole = together({"0": {"recent": {}, **added}, "1": {"recent": {}, **added}})
+    assert whole["issuer"] == {"fetches": 4}
+    assert whole["store"] == {"connections": 14}
+    assert whole["limits"] == {"network": {"keys": 2}}
+
+
 def test_of_several_the_worst_counts_where_adding_says_nothing() -> None:
     def one(lag: float, pushed: float, history: list[list[float]]) -> dict[str, Any]:
         return {
