@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -137,6 +138,16 @@ def test_the_page_has_the_tables_of_the_last_run_that_was_recorded() -> None:
     assert written(page, load(FILE)) == page, (
         "the page and the outcome differ: run `python -m bench.ratios --tables`"
     )
+
+
+def test_the_readme_promises_what_the_last_run_that_was_recorded_has_reached() -> None:
+    last = load(FILE)
+    text = " ".join((PAGE.parents[1] / "README.md").read_text(encoding="utf-8").split())
+    promised = re.search(r"One core carries (\S+) .* that all differ, (\S+) times as many as HAProxy", text)
+    assert promised is not None
+    assert f"and {promised[1]} where every one differs" in " ".join(" ".join(meaning(last)).split())
+    varied = next(one for one in last.ratios if one.bar == "requests and answers that vary, against HAProxy")
+    assert promised[2] == f"{varied.compiled.rate.median:.2f}"
 
 
 def test_what_the_figures_mean_is_worked_out_of_them() -> None:
