@@ -9,6 +9,7 @@ import socket
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +53,23 @@ def host_port(listen: str) -> tuple[str | None, int]:
     """Parse ``host:port``; an empty host is None, which means every address."""
     host, _, port = listen.rpartition(":")
     return host.strip("[]") or None, int(port)
+
+
+def reachable(host: str) -> str:
+    """Return the host at which this machine reaches a listener on `host`: the loopback if that is every address."""
+    try:
+        address = ip_address(host or "0.0.0.0")  # noqa: S104 -- compared with, not bound to
+    except ValueError:  # a name
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 -- IP's
+
+
+def url_of(address: tuple[str, int]) -> str:
+    """Return the URL at which this machine reaches a listener without TLS, by the host and port of its socket."""
+    host = reachable(address[0])
+    return f"http://[{host}]:{address[1]}" if ":" in host else f"http://{host}:{address[1]}"
 
 
 def unix_path(listen: str) -> Path | None:

@@ -20,7 +20,7 @@ import click
 from authcore.store.migrate import migrate
 from config.load import load_settings
 from gateway import logs
-from gateway.addresses import CannotListen
+from gateway.addresses import CannotListen, url_of
 from gateway.app import Gateway
 from gateway.commands.impersonating import signing_key
 from gateway.commands.opening import database_url, note, opened, secret, settings_for
@@ -95,14 +95,14 @@ async def _run(defaults: dict[str, str], directory: Path, postgres: EmbeddedPost
     async with AsyncExitStack() as started:
         upstream = await DemoUpstream.start()
         started.push_async_callback(upstream.stop)
-        defaults = {**defaults, "GATEWAY_UPSTREAM_URL": upstream.url}
+        defaults = {**defaults, "GATEWAY_UPSTREAM_URL": url_of(upstream.address)}
         settings = load_settings(defaults=defaults)
         with working("migrating, and making the demo users"):
             demo = await _prepare(settings, directory)
         logs.configure(settings.log.level, settings.log.format)
         gateway = await Gateway.start(settings)
         started.push_async_callback(gateway.stop)
-        url, admin_url = _url(gateway.address), _url(gateway.admin_address)
+        url, admin_url = url_of(gateway.address), url_of(gateway.admin_address)
         click.echo(address_lines(demo, url, admin_url, settings.upstream.url or ""))
         click.echo("\n" + curl_lines(demo, url, admin_url, has_curl=shutil.which("curl") is not None))
         click.echo("\nPress Ctrl-C to stop; the data stays.")
@@ -136,11 +136,3 @@ async def _prepare(settings: Settings, directory: Path) -> Demo:
     )
     async with opened(settings) as services:
         return await seed(services.store, services.administration, services.passwords, directory)
-
-
-def _url(address: tuple[str, int]) -> str:
-    """Return the URL at which this machine reaches a listener."""
-    host, port = address[:2]
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound to
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

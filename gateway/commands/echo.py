@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from gateway.addresses import url_of
 from gateway.commands.opening import note
 from gateway.commands.parameters import host_and_port
 from gateway.dev.upstream import DemoUpstream
@@ -35,7 +36,7 @@ async def _run(host: str, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     upstream = await DemoUpstream.start(host, port)
-    note(f"echoing on {upstream.url}; Ctrl-C stops it")
+    note(f"echoing on {url_of(upstream.address)}; Ctrl-C stops it")
     try:
         await stop.wait()
     finally:

@@ -9,13 +9,13 @@ Laws:
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import ssl
 from typing import Final
 
 import click
 
 from config.admin_address import admin_address
+from gateway.addresses import reachable
 from gateway.commands.parameters import FiniteRange
 
 _OK: Final = 200
@@ -29,7 +29,7 @@ def health(*, ready: bool, timeout_seconds: float) -> None:
     """Ask the gateway that listens on GATEWAY_ADMIN_LISTEN whether it is alive; print its answer."""
     listen, is_tls = admin_address()
     host, _, port = listen.rpartition(":")
-    host = _reachable(host.strip("[]"))
+    host = reachable(host.strip("[]"))
     path = "/readyz" if ready else "/livez"
     connection = http.client.HTTPConnection(host, int(port), timeout=timeout_seconds)
     scheme = "http"
@@ -52,17 +52,6 @@ def health(*, ready: bool, timeout_seconds: float) -> None:
     if status != _OK:
         raise click.ClickException(f"{path} answers {status}: {body}")
     click.echo(body)
-
-
-def _reachable(host: str) -> str:
-    """Return the host at which this machine reaches a listener on `host`: the loopback if that is every address."""
-    try:
-        address = ipaddress.ip_address(host or "0.0.0.0")  # noqa: S104 - compared with, not bound to
-    except ValueError:  # a name
-        return host
-    if not address.is_unspecified:
-        return host
-    return "127.0.0.1" if address.version == 4 else "::1"  # noqa: PLR2004 -- IP's
 
 
 def _unproved() -> ssl.SSLContext:

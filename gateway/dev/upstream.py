@@ -13,11 +13,15 @@ BODY_BYTES: Final = 1_048_576
 
 
 class DemoUpstream:
-    """Small HTTP server, on a loopback port that the system chooses unless another is given."""
+    """Small HTTP server, on a loopback port that the system chooses unless another is given.
 
-    def __init__(self, runner: web.ServerRunner, port: int) -> None:
+    Attributes:
+        address: Host and port that it listens on.
+    """
+
+    def __init__(self, runner: web.ServerRunner, address: tuple[str, int]) -> None:
         self._runner = runner
-        self.url = f"http://127.0.0.1:{port}"
+        self.address = address
 
     @classmethod
     async def start(cls, host: str = "127.0.0.1", port: int = 0) -> Self:
@@ -25,7 +29,7 @@ class DemoUpstream:
         runner = web.ServerRunner(web.Server(_answer, access_log=None))
         await runner.setup()
         await web.TCPSite(runner, host, port).start()
-        return cls(runner, runner.addresses[0][1])
+        return cls(runner, runner.addresses[0][:2])
 
     async def stop(self) -> None:
         """Close every connection."""

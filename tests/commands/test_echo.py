@@ -12,15 +12,21 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from gateway.addresses import url_of
+
 if TYPE_CHECKING:
     from tests.support.commands import Run
 
 ROOT = Path(__file__).parents[2]
+EVERY = "0.0.0.0"  # noqa: S104 -- what an operator may name
 
 
-def test_echo_answers_with_what_it_received_until_it_is_told_to_stop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", EVERY, ""])
+def test_echo_answers_at_the_url_that_it_prints_with_what_it_received(tmp_path: Path, host: str) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "gateway", "echo", "--listen", "127.0.0.1:0"],
+        [sys.executable, "-m", "gateway", "echo", "--listen", f"{host}:0"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         stderr=subprocess.PIPE,
@@ -36,6 +42,21 @@ def test_echo_answers_with_what_it_received_until_it_is_told_to_stop(tmp_path: P
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ((EVERY, 80), "http://127.0.0.1:80"),
+        (("::", 80), "http://[::1]:80"),
+        (("::1", 80), "http://[::1]:80"),
+        (("192.0.2.7", 80), "http://192.0.2.7:80"),
+    ],
+)
+def test_a_listener_on_every_address_of_a_family_is_reached_by_that_family(
+    address: tuple[str, int], url: str
+) -> None:
+    assert url_of(address) == url
 
 
 def test_an_address_that_cannot_be_had_is_told(run: Run) -> None:

@@ -257,7 +257,7 @@ def test_without_curl_the_printed_lines_bring_a_stand_in(folder: Path) -> None:
 async def test_the_demo_upstream_shows_a_request_as_it_was_received() -> None:
     upstream = await DemoUpstream.start()
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", int(upstream.url.rpartition(":")[2]))
+        reader, writer = await asyncio.open_connection(*upstream.address)
         writer.write(
             b"PUT /a%2Fb/../c?x=1&x=%20 HTTP/1.1\r\nHost: a\r\nX-Same: 1\r\nx-same: 2\r\n"
             b"Content-Length: 5\r\nConnection: close\r\n\r\nhello"
