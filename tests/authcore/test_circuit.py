@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -63,12 +62,10 @@ async def test_what_is_under_way_when_it_opens_waits_no_longer() -> None:
 
     waiting = [asyncio.ensure_future(statement()) for _ in range(5)]
     await asyncio.sleep(0)
-    begun = time.monotonic()
     for _ in range(FAILURES):
         circuit.failed()
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(one, TimeoutError) for one in outcomes)
-    assert time.monotonic() - begun < 5
     await circuit.close()
 
 

@@ -23,6 +23,7 @@ from authcore.store.migrate import migrate
 from gateway.dev.postgres import EmbeddedPostgres
 from tests.support.calls import ask_at, bearer, get, is_refusal, post
 from tests.support.databases import execute, finish, named, server_folder
+from tests.support.peers import PATIENCE
 from tests.support.processes import Process, eventually
 from tests.support.worlds import PASSWORD
 
@@ -142,11 +143,10 @@ async def test_the_known_go_on_and_strangers_wait_and_nobody_is_denied(
             post("/api/auth/login", {"email": "agent@example.com", "password": PASSWORD}),
             post("/api/auth/refresh", {"refresh_token": world.tokens.issue_refresh(**_refresh(world))}),
         ):
-            begun = time.monotonic()
-            answer = await ask_at(gate.address, raw)
+            async with asyncio.timeout(PATIENCE):
+                answer = await ask_at(gate.address, raw)
             is_refusal(answer, 503)
             assert int(answer.one("Retry-After") or 0) >= 1
-            assert time.monotonic() - begun < 5
         status = await gate.status()
         assert status["store"]["circuit_open"] == 1
         assert status["changes"]["pushed"] == 0
@@ -193,10 +193,9 @@ async def test_what_was_revoked_meanwhile_is_revoked_from_the_first_answer_on(
         await _revoke_unheard(world)
         return_at = await gate.outcomes()
     seen: list[int] = []
-    begun = time.monotonic()
-    while not seen or seen[-1] != 401:
-        assert time.monotonic() - begun < 10, seen
-        seen.append((await ask_at(gate.address, get(PATH, line))).status)
+    async with asyncio.timeout(PATIENCE):
+        while not seen or seen[-1] != 401:
+            seen.append((await ask_at(gate.address, get(PATH, line))).status)
     # Whatever was let through until then was told to be stale: the store had not been heard yet.
     stale = (await gate.outcomes()).get("stale", 0) - return_at.get("stale", 0)
     assert seen == [200] * int(stale) + [401]
