@@ -8,8 +8,8 @@ rows.
 
 Laws:
 
-- This module imports nothing of ours at run time, so that ``config`` may import it. It is the only module of
-  ``authcore`` that ``config`` imports.
+- This module imports nothing of ours at run time, so that ``config`` may import it. It may import one other module of
+  ``authcore``, :mod:`authcore.database_url`.
 - Every default name is in one of the ``FAMILIES``. A client's header of a family is never forwarded, whether a row
   names it or not.
 """

@@ -5,7 +5,7 @@ Laws:
 - A limit whose parameters are the same in a new plan is the same object. One whose parameters changed takes over the
   buckets of its predecessor when the plan is settled: debts stay the same number of units.
 - A plan that is refused changes nothing.
-- Counts never go back: they belong to the name.
+- Counts belong to the name, and never go back while there is a limit of that name.
 """
 
 from __future__ import annotations

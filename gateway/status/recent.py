@@ -1,8 +1,7 @@
 """Sliding windows of the metrics: the last minutes, as the difference between present and noted counts.
 
 Law: a window is as old as its oldest note, and has the number of seconds it covers: a gateway that has just started
-    does
-not claim a minute.
+does not claim a minute.
 """
 
 from __future__ import annotations

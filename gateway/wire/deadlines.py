@@ -1,7 +1,8 @@
 """Deadline sweeper: one timer enforces the deadlines of all connections.
 
 A timer per request would be a heap push and a cancelled entry per request. One sweep over the open connections every
-quarter second costs next to nothing. The price: a deadline fires up to one sweep late, never early.
+quarter second costs next to nothing. The price: a deadline fires up to one sweep late. It is early by as much as the
+sweep before it came late, a quarter second at most.
 
 Laws:
 
@@ -62,7 +63,7 @@ class Deadlines:
             self._timer = None
 
     def after(self, seconds: float) -> float:
-        """Return the deadline that is `seconds` away, rounded up by one sweep so that it is never early."""
+        """Return the deadline that is `seconds` away from now, which is up to one sweep after ``now``: it is added."""
         return self.now + seconds + SWEEP_SECONDS
 
     def _sweep(self) -> None:
