@@ -44,6 +44,7 @@ class Origin:
         trusted: The peer is trusted, so what it states about the request is believed.
         lines: The field lines that pass this on to the upstream, each ending in CRLF.
         host: The host that the client asked for.
+        proto: The scheme by which it asked: ``http``, ``https``, ``ws`` or ``wss``.
     """
 
     client: str
@@ -51,6 +52,7 @@ class Origin:
     lines: bytes
     trusted: bool = False
     host: bytes = b""
+    proto: bytes = b"http"
 
 
 def _unreported(field: str, part: str, element: str, peer: str) -> None:
@@ -188,7 +190,7 @@ def _origin(  # noqa: PLR0913 -- the parts of an origin
         b"X-Forwarded-Host: %b\r\n" % host if host else b"",
         more,
     )
-    return Origin(hops[0], request_id, b"".join(lines), trusted, host)
+    return Origin(hops[0], request_id, b"".join(lines), trusted, host, proto)
 
 
 def _one_of(head: RequestHead, name: bytes, form: re.Pattern[bytes]) -> bytes | None:

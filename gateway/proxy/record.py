@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _REFUSED: Final = 400
 _FORBIDDEN: Final = 403
 _SERVER_ERROR: Final = 500
+_SECURE: Final = (b"https", b"wss")
 _OF_UPSTREAM: Final = "upstream_"
 """Beginning of the reasons that the meter of the upstream has counted where they arose."""
 
@@ -204,6 +205,7 @@ def _ended(exchange: Exchange, now: float) -> Ended:
         ended=now,
         method=masked(exchange.head.method.decode("ascii")),
         path="" if target is None else masked(target.path),
+        scheme="https" if parsed is not None and parsed.origin.proto in _SECURE else "http",
         status=exchange.status,
         route="" if route is None else route.name,
         upstream="" if route is None else route.upstream.name,

@@ -23,6 +23,7 @@ class Ended:
         started: Monotonic seconds, as are ``decided``, ``sent``, ``headed`` and ``ended``; 0 for a phase not reached.
         method: As sent.
         path: The canonical path; empty if it could not be parsed.
+        scheme: ``http`` or ``https``, by which the client asked, as far as that is believed.
         status: The status of the answer.
         route: The route's name; empty without one.
         upstream: The upstream's name; empty if the request was not sent.
@@ -48,6 +49,7 @@ class Ended:
     ended: float
     method: str
     path: str
+    scheme: str
     status: int
     route: str
     upstream: str

@@ -212,7 +212,7 @@ def _of_request(ended: Ended) -> dict[str, str | int]:
         **_methods(ended)[1],
         "http.response.status_code": ended.status,
         "url.path": ended.path,
-        "url.scheme": "http",
+        "url.scheme": ended.scheme,
         "client.address": ended.client,
         "http.request.body.size": ended.received,
         "http.response.body.size": ended.answered,

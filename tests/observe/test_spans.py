@@ -45,6 +45,19 @@ async def counted(gateway: Gateway, outcome: str) -> None:
     assert number == 1
 
 
+@pytest.mark.parametrize(
+    ("trusted", "proto", "scheme"),
+    [("127.0.0.1/32", "https", "https"), ("127.0.0.1/32", "wss", "https"), ("192.0.2.0/24", "https", "http")],
+)
+async def test_a_span_has_the_scheme_of_the_client_as_far_as_that_is_believed(
+    start: Start, collector: Collector, trusted: str, proto: str, scheme: str
+) -> None:
+    gateway = await start(trace={"endpoint": collector.url}, trusted_proxies=(trusted,))
+    assert (await ask(gateway, get("/health", f"X-Forwarded-Proto: {proto}"))).status == 200
+    await collector.received(4)
+    assert attributes(collector.of("GET public"))["url.scheme"] == scheme
+
+
 async def test_a_request_is_one_server_span_with_a_child_for_each_phase(
     world: World, start: Start, collector: Collector, upstream: Upstream
 ) -> None:
