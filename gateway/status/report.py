@@ -30,8 +30,8 @@ _LARGEST: Final = frozenset(
 )
 """Keys besides those of metrics of which the largest value counts: something is wrong with one process, or all have the
 same value."""
-_OK: Final = "ok"
-"""The state of a check in order; of several processes the first other state counts."""
+_IN_ORDER: Final = frozenset({"ok", "good", "push", "pushed"})
+"""Words for what is in order; of several processes the first other word counts."""
 
 
 class Report:
@@ -110,7 +110,7 @@ def _merged(part: str, name: str, values: list[Any]) -> Any:
         return all(values)
     if isinstance(first, int | float):
         return max(values) if name in _LARGEST else rule(f"gateway_{part}_{name}")(values)
-    return next((value for value in values if value != _OK), first)
+    return next((value for value in values if value not in _IN_ORDER), first)
 
 
 def _notes(histories: list[list[list[float]]]) -> list[list[float]]:

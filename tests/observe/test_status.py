@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from selenium import webdriver
 
+from authcore.store.changes import Hearing
 from authcore.store.migrate import migrations
 from gateway.metrics import Metrics
 from gateway.metrics.meters import DURATION_BUCKETS
@@ -422,6 +423,24 @@ def test_what_is_the_same_in_all_workers_or_wrong_with_one_is_not_added_up() -> 
     assert whole["issuer"] == {"fetches": 4}
     assert whole["store"] == {"connections": 14}
     assert whole["limits"] == {"network": {"keys": 2}}
+
+
+def test_of_texts_that_of_a_worker_which_is_not_in_order_counts() -> None:
+    good = {
+        "revocation": {"bound_by": "push", "changes": str(Hearing.PUSHED)},
+        "versions": {"last reading of the routes": "good"},
+        "readiness": {"checks": {"database": "ok"}},
+    }
+    bad = {
+        "revocation": {"bound_by": "time", "changes": str(Hearing.AWAY)},
+        "versions": {"last reading of the routes": "refused; those from before stay in force"},
+        "readiness": {"checks": {"database": "read-only"}},
+    }
+    for workers in ((good, bad), (bad, good), (bad, bad)):
+        whole = together({str(number): {"recent": {}, **one} for number, one in enumerate(workers)})
+        assert {part: whole[part] for part in bad} == bad
+    whole = together({"0": {"recent": {}, **good}, "1": {"recent": {}, **good}})
+    assert {part: whole[part] for part in good} == good
 
 
 def test_of_several_the_worst_counts_where_adding_says_nothing() -> None:
