@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 
     from tests.support.worlds import Start
 
-PAUSE = 1.5
+PAUSE = 3
 """Seconds that the process stands still: longer than each time that is set here."""
+SHORT = 1.5
+"""A time of that kind: longer than the upstreams of the tests stand still on a busy machine."""
 EJECTION = {"base_seconds": 60, "failures": 1}
 POLICIES: dict[str, dict[str, Any]] = {
-    "one attempt": {"retry": {"try_timeout_seconds": 0.3, "attempts": 1}},
-    "deadline": {"deadline_seconds": 0.5},
-    "head": {"head_timeout_seconds": 0.5},
-    "pool": {"connect_timeout_seconds": 0.5, "connections": 8},
+    "one attempt": {"retry": {"try_timeout_seconds": SHORT, "attempts": 1}},
+    "deadline": {"deadline_seconds": SHORT},
+    "head": {"head_timeout_seconds": SHORT},
+    "pool": {"connect_timeout_seconds": SHORT, "connections": 8},
 }
 
 
@@ -93,7 +95,7 @@ async def test_a_pause_costs_no_request_and_no_endpoint(tmp_path: Path, policy: 
     async with three_endpoints(tmp_path, policy) as (pid, address, operator):
         callers = Callers(address, 24)
         for _ in range(2):
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(0.3)
             with stopped(pid):
                 await asyncio.sleep(PAUSE)
         await asyncio.sleep(0.5)
@@ -116,7 +118,7 @@ CLIENTS = {
 async def test_what_a_client_began_during_a_pause_has_its_whole_time_after_it(
     upstream: Upstream, meanwhile: bytes, then: bytes, bound: str
 ) -> None:
-    times = {f"GATEWAY_TIMEOUT_{bound}_SECONDS": "0.5"}
+    times = {f"GATEWAY_TIMEOUT_{bound}_SECONDS": str(SHORT)}
     async with serving(upstream, log=None, **times) as (process, address, _), AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Client(address)) for _ in range(6)]
         for client in clients:
@@ -132,7 +134,7 @@ async def test_what_a_client_began_during_a_pause_has_its_whole_time_after_it(
 
 
 async def test_a_pause_of_all_is_the_silence_of_no_worker(upstream: Upstream) -> None:
-    silence = {"GATEWAY_TIMEOUT_WORKER_SECONDS": "1"}
+    silence = {"GATEWAY_TIMEOUT_WORKER_SECONDS": "4"}
     async with serving(upstream, "--workers", "2", log=None, **silence) as (process, address, operator):
         await all_listening(operator, 2)
         before = children(process.pid)
@@ -140,10 +142,10 @@ async def test_a_pause_of_all_is_the_silence_of_no_worker(upstream: Upstream) ->
             with ExitStack() as stack:
                 for pid in before:
                     stack.enter_context(stopped(pid))
-                await asyncio.sleep(0.3)  # the parent waits for their signs of life now, and goes on first
+                await asyncio.sleep(1.2)  # the parent waits for their signs of life now, and goes on first
                 stack.enter_context(stopped(process.pid))
                 await asyncio.sleep(PAUSE)
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1)
         assert children(process.pid) == before
         assert await deaths(operator) == 0
         async with Client(address) as client:
@@ -151,7 +153,7 @@ async def test_a_pause_of_all_is_the_silence_of_no_worker(upstream: Upstream) ->
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2])
-@pytest.mark.parametrize("policy", [POLICIES["one attempt"], {"connect_timeout_seconds": 0.5}])
+@pytest.mark.parametrize("policy", [POLICIES["one attempt"], {"connect_timeout_seconds": SHORT}])
 async def test_a_pause_during_a_dial_is_no_silence_of_the_endpoint(
     start: Start, tmp_path: Path, policy: dict[str, Any], turns: int
 ) -> None:
@@ -168,7 +170,7 @@ async def test_a_pause_during_a_dial_is_no_silence_of_the_endpoint(
                 await asyncio.sleep(0)
             for _ in range(turns):
                 await asyncio.sleep(0)
-            time.sleep(0.7)  # noqa: ASYNC251 -- the gateway and everybody else stand still
+            time.sleep(SHORT + 0.3)  # noqa: ASYNC251 -- the gateway and everybody else stand still
             assert [(await one).status for one in asking] == [200] * len(clients)
         report = (await admin(gateway, "/status.json")).json()["upstreams"]["app"]
         assert not any(one["behind"] for one in report["addresses"].values())

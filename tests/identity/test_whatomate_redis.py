@@ -39,6 +39,7 @@ from tests.support.calls import (
 )
 from tests.support.certificates import Authority
 from tests.support.name_server import NameServer, name_server
+from tests.support.peers import PATIENCE
 from tests.support.programs import program
 from tests.support.worlds import PASSWORD
 
@@ -106,7 +107,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 async def gate(world: World, start: Start, server: Server) -> Gateway:
-    return await start(world.url, whatomate={"redis_url": server.url})
+    return await start(world.url, whatomate={"redis_url": server.url, "redis_timeout_seconds": PATIENCE})
 
 
 def refresh(token: str) -> bytes:
@@ -205,7 +206,9 @@ async def test_once_the_successor_was_used_at_whatomate_an_older_token_is_theft(
     world: World, start: Start, server: Server, reuse: str
 ) -> None:
     gate = await start(
-        world.url, whatomate={"redis_url": server.url}, token={"grace_seconds": 0, "reuse": reuse}
+        world.url,
+        whatomate={"redis_url": server.url, "redis_timeout_seconds": PATIENCE},
+        token={"grace_seconds": 0, "reuse": reuse},
     )
     first = await granted(gate, LOGIN)
     pair = await granted(gate, refresh(first["refresh_token"]))
@@ -257,7 +260,7 @@ async def test_an_event_during_the_write_of_a_tokens_id_leaves_no_valid_token_at
     world: World, start: Start, server: Server, how: str, held: str
 ) -> None:
     crossing = Crossing(held)
-    elsewhere = await start(world.url, whatomate={"redis_url": server.url})
+    elsewhere = await start(world.url, whatomate={"redis_url": server.url, "redis_timeout_seconds": PATIENCE})
     async with await asyncio.start_server(partial(crossing.lead, server), "127.0.0.1", 0) as road:
         port = road.sockets[0].getsockname()[1]
         slow = await start(
@@ -292,7 +295,7 @@ async def test_a_tokens_id_that_is_written_late_is_deleted_once_the_token_was_us
 ) -> None:
     """The use finds no id, waits for the session's row, and meanwhile whoever issued the token writes the id."""
     first = await granted(await start(world.url), LOGIN)
-    gate = await start(world.url, whatomate={"redis_url": server.url})
+    gate = await start(world.url, whatomate={"redis_url": server.url, "redis_timeout_seconds": PATIENCE})
     token = first["refresh_token"]
     connection = await asyncpg.connect(world.url)
     try:
@@ -334,7 +337,7 @@ async def test_what_ends_a_session_ends_its_tokens_at_whatomate(
 ) -> None:
     gate = await start(
         world.url,
-        whatomate={"redis_url": server.url},
+        whatomate={"redis_url": server.url, "redis_timeout_seconds": PATIENCE},
         token={"grace_seconds": 0, "reuse": "strict"},
     )
     first = await granted(gate, LOGIN)
@@ -368,7 +371,7 @@ async def test_a_refresh_that_fails_leaves_the_token_good_on_both_sides(
 async def test_tokens_of_before_the_setting_go_on(world: World, start: Start, server: Server) -> None:
     before = await start(world.url)
     token = (await granted(before, LOGIN))["refresh_token"]
-    gate = await start(world.url, whatomate={"redis_url": server.url})
+    gate = await start(world.url, whatomate={"redis_url": server.url, "redis_timeout_seconds": PATIENCE})
     pair = await granted(gate, refresh(token))
     assert server.has(pair["refresh_token"])
 
@@ -593,7 +596,7 @@ async def test_a_gateway_looks_redis_up_like_its_upstreams(
         names.zone["redis.test"] = ["127.0.0.1"]
         gate = await start(
             world.url,
-            whatomate={"redis_url": f"redis://redis.test:{port}"},
+            whatomate={"redis_url": f"redis://redis.test:{port}", "redis_timeout_seconds": PATIENCE},
             resolver={"servers": (names.address,)},
         )
         pair = await granted(gate, LOGIN)
@@ -613,7 +616,11 @@ async def test_a_name_server_that_is_silent_is_a_redis_that_is_away() -> None:
 async def test_a_session_too_many_leaves_no_id_behind_whatever_began_the_newer_one(
     world: World, start: Start, server: Server
 ) -> None:
-    gate = await start(world.url, whatomate={"redis_url": server.url}, token={"sessions": 1})
+    gate = await start(
+        world.url,
+        whatomate={"redis_url": server.url, "redis_timeout_seconds": PATIENCE},
+        token={"sessions": 1},
+    )
     for newer in (LOGIN, refresh(of_whatomate(world, server))):
         before = (await granted(gate, LOGIN))["refresh_token"]
         assert server.has(before)
