@@ -166,10 +166,6 @@ LONGER_MODULES: Final = {
         465,
         "one class: everything that begins, continues, lists and ends a session, over one store",
     ),
-    "authcore/store/pool.py": (
-        310,
-        "one class: lending, the failures met, and the statements, which share the circuit",
-    ),
     "gateway/wire/pool.py": (
         345,
         "one class: how a connection is lent, opened, waited for and taken back, over the same lists and counts",

@@ -11,6 +11,8 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -33,7 +35,12 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 
 class Circuit:
-    """Circuit breaker; it counts failures in a row."""
+    """Circuit breaker; it counts failures in a row.
+
+    Attributes:
+        is_open: No statement passes.
+        silent_at: When a probe was last left without an answer, by the monotonic clock.
+    """
 
     def __init__(self, probe: Callable[[], Awaitable[object]]) -> None:
         """Use `probe`, which returns if the database answers and raises in bounded time if not."""
@@ -43,6 +50,7 @@ class Circuit:
         self._under_way: set[asyncio.Timeout] = set()
         self.is_open = False
         self._opened = self._refused = 0
+        self.silent_at = -math.inf
 
     def __repr__(self) -> str:
         return f"circuit {'open' if self.is_open else 'closed'}"
@@ -113,6 +121,7 @@ class Circuit:
                 try:
                     await self._probe()
                 except Exception:  # noqa: BLE001 - of whatever kind: it is not there
+                    self.silent_at = time.monotonic()
                     self._open()
                 else:
                     self._close()

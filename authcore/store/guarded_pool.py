@@ -69,16 +69,14 @@ class GuardedPool(DatabasePool):
                 self.gaps = await migrate.gaps_on(connection, self._pending)
         return self._pending, self.gaps
 
-    def _is_over(self, kind: FailureKind, now: float) -> bool:
-        """As ``DatabasePool._is_over``; a right or a table that is still lacking is not over."""
+    def _lasts(self, kind: FailureKind) -> bool | None:
+        """As ``DatabasePool._lasts``; a right or a table that is still lacking lasts."""
         lasting = {
             FailureKind.PRIVILEGE: self.lacking.rights,
             FailureKind.ROW_SECURITY: self.lacking.hidden,
             FailureKind.SCHEMA: self.gaps or self._pending,
         }
-        if lasting.get(kind):
-            return False
-        return super()._is_over(kind, now)
+        return True if lasting.get(kind) else super()._lasts(kind)
 
     def figures(self) -> Iterable[MetricSample]:
         """As ``DatabasePool.figures``, and whether the disk is full."""

@@ -29,11 +29,12 @@ from authcore.figures import Histogram, HistogramSample, MetricSample
 from authcore.store.circuit import Circuit
 from authcore.store.connection_pool import ConnectionPool
 from authcore.store.failures import DRIVER_ERRORS, Failure, classify, is_mistake
-from authcore.store.kinds import ENDED, PASSING, SILENT, FailureKind
+from authcore.store.kinds import ENDED, SILENT, FailureKind
+from authcore.store.present_failures import PresentFailures
 from authcore.store.watcher import Unwatched
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from authcore.store.address import Address, Server
     from authcore.store.watcher import Watcher
@@ -47,9 +48,6 @@ _PROBE_SECONDS: Final = 1.0
 """For each host of the URL."""
 _LOST: Final = frozenset({"26000", "42P05"})
 """SQLSTATEs of a prepared statement that the server does not have; it was not run."""
-
-QUIET_SECONDS: Final = 15.0
-"""Any other failure is over when no statement has met it for this long. Chores write more often than that."""
 
 
 @contextmanager
@@ -67,11 +65,7 @@ def translated(*, connecting: bool = False) -> Iterator[None]:
 
 
 class DatabasePool:
-    """Pool of database connections with bounded waits, behind a circuit breaker.
-
-    Attributes:
-        failing: Present failures by kind; empty while there are none.
-    """
+    """Pool of database connections with bounded waits, behind a circuit breaker."""
 
     def __init__(  # noqa: PLR0913 - the settings of a pool, by name
         self,
@@ -85,7 +79,6 @@ class DatabasePool:
     ) -> None:
         """Lend at most `pool_max` connections; every `look_seconds` one is replaced by a new one."""
         self._address = address
-        self._watcher: Watcher = watcher or Unwatched()
         self._closed = False
         self._waiting = 0
         self._waits = Histogram()
@@ -98,8 +91,7 @@ class DatabasePool:
             look_seconds=look_seconds,
         )
         self._connections.failed = lambda error: self._note(classify(error))
-        self.failing: dict[FailureKind, Failure] = {}
-        self._met: dict[FailureKind, float] = {}
+        self._failures = PresentFailures(watcher or Unwatched(), self._lasts)
 
     def __repr__(self) -> str:
         failing = f", failing: {', '.join(sorted(self.failing))}" if self.failing else ""
@@ -117,13 +109,14 @@ class DatabasePool:
         except StoreUnavailable as outage:
             failure = classify(outage.__cause__)
             if not self._closed:
-                self._note(failure)
+                gave_up = is_lent and failure.kind is FailureKind.TIMEOUT and not self._circuit.is_open
+                self._note(failure, given_up=gave_up)
                 if failure.kind in SILENT and not (is_lent and failure.kind in ENDED):
                     self._circuit.failed()
             raise
         self._circuit.succeeded()
         if self.failing:
-            self._note_answer()
+            self._failures.note_answer(self._circuit.silent_at)
 
     @asynccontextmanager
     async def _lent(self) -> AsyncIterator[Connection]:
@@ -159,24 +152,22 @@ class DatabasePool:
 
     # -- failures --------------------------------------------------------------------------------------------------
 
-    def _note(self, failure: Failure) -> None:
-        if not (self._closed or failure.kind is FailureKind.CIRCUIT or failure.is_of_text):
-            self.failing[failure.kind] = failure
-            self._met[failure.kind] = time.monotonic()
-            self._watcher.failed(failure)
+    @property
+    def failing(self) -> Mapping[FailureKind, Failure]:
+        """Present failures by kind; empty while there are none."""
+        return self._failures.by_kind
 
-    def _note_answer(self) -> None:
-        now = time.monotonic()
-        for kind in [kind for kind in self.failing if self._is_over(kind, now)]:
-            self._watcher.recovered(self.failing.pop(kind))
+    def _note(self, failure: Failure, *, given_up: bool = False) -> None:
+        if not self._closed:
+            self._failures.note(failure, given_up=given_up)
 
-    def _is_over(self, kind: FailureKind, now: float) -> bool:
-        """Return whether a failure is over, at a moment when a statement was answered."""
+    def _lasts(self, kind: FailureKind) -> bool | None:
+        """Return whether failures of a kind are known to last; None where only time shows it."""
         if kind is FailureKind.READ_ONLY:
-            return not self._connections.open.is_read_only
+            return self._connections.open.is_read_only
         if kind is FailureKind.CONNECTIONS:
-            return self._connections.limit >= self._connections.most
-        return kind in PASSING or now - self._met[kind] >= QUIET_SECONDS
+            return self._connections.limit < self._connections.most
+        return None
 
     def suspect(self) -> None:
         """Probe in the background whether the database still answers."""

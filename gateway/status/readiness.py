@@ -9,13 +9,14 @@ Laws:
 - A database that refuses writes, since it is read-only or its disk is full, is not in order, and the check says which.
 - So is one whose user lacks a right that a statement needs, or does not see every row; the check names each right and
   table.
+- One that answers, but not every statement, as a lock holds some, is named and takes no gateway out.
 - Nothing here names a host, a user or a password.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -56,6 +57,16 @@ _READ_ONLY = (
     f"refuses ({FailureKind.READ_ONLY}): writes, such as every sign-in, are refused; "
     f"{ADVICE[FailureKind.READ_ONLY]}"
 )
+
+_OF_SOME: Final = (
+    FailureKind.TIMEOUT,
+    FailureKind.LOCKED,
+    FailureKind.CANCELLED,
+    FailureKind.MEMORY,
+    FailureKind.ROWS,
+    FailureKind.OTHER,
+)
+"""Kinds that some statements meet while others are answered, and that no other check finds."""
 
 log = structlog.get_logger()
 
@@ -98,8 +109,11 @@ class Readiness:
 
     async def look(self) -> tuple[bool, dict[str, str]]:
         """Return whether requests should be sent here, and the state of each check: ``ok``, or a text."""
-        self.ready, self.checks = await self._judged()
-        return self.ready, self.checks
+        ready, checks = await self._judged()
+        if checks["database"] == "ok":
+            checks["database"] = self._of_some() or "ok"
+        self.ready, self.checks = ready, checks
+        return ready, checks
 
     async def _judged(self) -> tuple[bool, dict[str, str]]:
         checks = {"listening": "ok" if self._listening() else "draining"}
@@ -150,6 +164,16 @@ class Readiness:
             return failure
         absent = [one for kind, one in self._store.failing.items() if kind in ABSENT]
         return absent[-1] if absent else failure
+
+    def _of_some(self) -> str | None:
+        """Return why some statements fail although others are answered; None while none is known to."""
+        failing = self._store.failing
+        failure = next((failing[kind] for kind in _OF_SOME if kind in failing), None)
+        if failure is None:
+            return None
+        if failure.kind is FailureKind.TIMEOUT:
+            return f"leaves some statements without an answer ({failure.kind}); {failure.advice}"
+        return f"refuses some statements ({failure.kind}); {failure.advice}"
 
     def _refusal(self) -> str | None:
         """Return why a database that answers refuses statements, in words; None when it is not known to."""

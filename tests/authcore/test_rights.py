@@ -173,7 +173,7 @@ async def test_rights_on_the_columns_that_are_needed_will_do(migrated_url: str, 
 async def test_what_is_refused_for_a_right_is_over_when_the_right_is_there(
     migrated_url: str, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("authcore.store.pool.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("authcore.store.present_failures.QUIET_SECONDS", 0.0)
     owner = await asyncpg.connect(migrated_url)
     store = await open_store(as_role(migrated_url, role))
     try:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from authcore.store import pool
+from authcore.store import present_failures
 from authcore.store.migrate import migrate
 from gateway.dev.programs import reachable_programs
 from tests.database.disks import Disk, small_disk
@@ -51,7 +51,7 @@ async def test_a_write_that_finds_the_disk_full_is_an_outage_with_its_reason_and
     monkeypatch: pytest.MonkeyPatch,
     mode: str,
 ) -> None:
-    monkeypatch.setattr(pool, "QUIET_SECONDS", 0.5)
+    monkeypatch.setattr(present_failures, "QUIET_SECONDS", 0.5)
     gateway = await start(world.url, ready=mode, identity={"cache_seconds": 0.1})
     known = world.token(world.admin)
     assert await status_of(gateway, known) == 200

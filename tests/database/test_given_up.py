@@ -1,4 +1,4 @@
-"""Statements that are given up, as they wait for a lock, leave nothing behind at the server."""
+"""Statements that are given up, as they wait for a lock, leave nothing behind at the server, and are reported."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
+import structlog
 
 from authcore.errors import StoreUnavailable
+from authcore.store import present_failures
+from tests.database.gateways import status_of_sign_in
+from tests.support.admin import readiness
 from tests.support.domain import open_store
 from tests.support.processes import eventually
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from authcore.store.postgres import PostgresStore
-    from tests.support.worlds import World
+    from tests.support.worlds import Start, World
 
 WAITING = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -71,3 +75,32 @@ async def test_a_statement_that_is_given_up_behind_a_pooler_is_cancelled_at_the_
         await leaves_none(store, holder)
     assert await store.logins("agent@example.com")
     await store.close()
+
+
+@pytest.mark.parametrize("mode", ["serving", "strict"])
+async def test_a_lock_that_holds_some_statements_is_named_for_as_long_as_it_lasts_and_takes_no_gateway_out(
+    world: World, start: Start, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    gateway = await start(world.url, ready=mode, database={"statement_timeout_seconds": 1})
+    with structlog.testing.capture_logs() as events:
+
+        def named(name: str) -> list[str]:
+            return [one["kind"] for one in events if one["event"] == name]
+
+        async with locked(world.url):
+            assert await status_of_sign_in(gateway) == 503
+            for _ in range(3):  # each look is answered, since it does not need the locked table
+                found = await readiness(gateway)
+                assert found["checks"]["database"].startswith(
+                    "leaves some statements without an answer (timeout)"
+                )
+                assert "pg_stat_activity" in found["checks"]["database"]
+                assert found["ready"] is True
+            assert (named("store_unavailable"), named("store_recovered")) == (["timeout"], [])
+        monkeypatch.setattr(present_failures, "QUIET_SECONDS", 0.0)
+
+        async def in_order() -> bool:
+            return bool((await readiness(gateway))["checks"]["database"] == "ok")
+
+        await eventually(in_order)
+        assert named("store_recovered") == ["timeout"]
