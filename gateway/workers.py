@@ -42,6 +42,7 @@ from gateway.logs.limited import LimitedEvents
 from gateway.metrics import CONTENT_TYPE, ParentMetrics, Together, add_up, admin_refusals, merged
 from gateway.notify_socket import speak_for_workers
 from gateway.status.page import HEADERS, render, wants_page
+from gateway.status.readiness import of_workers
 from gateway.status.report import explained, together
 from gateway.supervisor import Stopping, Supervisor, first_true
 from gateway.wire.asking import ask
@@ -229,8 +230,8 @@ class Workers:
     async def _readyz(self, _asked: Asked) -> Page:
         answers = await self._ask_all("/readyz")
         ready = all(status == HTTPStatus.OK for status, _ in answers) and not self._stopping.begun.is_set()
-        workers = {str(number): orjson.loads(body)["checks"] for number, (_, body) in enumerate(answers)}
-        return Page(orjson.dumps({"ready": ready, "workers": workers}), status=200 if ready else 503)
+        documents = {str(number): orjson.loads(body) for number, (_, body) in enumerate(answers)}
+        return Page(orjson.dumps(of_workers(documents, ready=ready)), status=200 if ready else 503)
 
     async def _status(self, asked: Asked) -> Page:
         if not wants_page(asked.field(b"accept")):

@@ -10,6 +10,7 @@ import pytest
 
 from authcore.errors import Reason
 from gateway.admin_server import LIMITS, fitted
+from gateway.status.readiness import of_workers
 from gateway.wire.descriptors import RESERVE
 from tests.support.admin import admin, count, metrics
 from tests.support.calls import ask, bearer, get, post, whatomate_token
@@ -32,6 +33,26 @@ async def test_a_gateway_is_ready_when_everything_is(world: World, start: Start)
         "ready": True,
         "checks": {"listening": "ok", "database": "ok", "schema": "ok", "migrations": "ok"},
         "revocation": {"bound_by": "push", "changes": "pushed", "at_most_seconds": 0},
+    }
+
+
+def test_of_several_workers_the_worst_counts_in_all_that_readiness_says() -> None:
+    def one(bound: str, seconds: float, redis: str) -> dict[str, Any]:
+        revocation = {"bound_by": bound, "changes": "x", "at_most_seconds": seconds}
+        return {
+            "ready": True,
+            "checks": {"listening": "ok"},
+            "revocation": revocation,
+            "whatomate_redis": redis,
+        }
+
+    silent = {"ready": False, "checks": {"worker": "does not answer"}}
+    documents = {"0": one("push", 0.0, "ok"), "1": one("time", 30.0, "away: refused"), "2": silent}
+    assert of_workers(documents, ready=False) == {
+        "ready": False,
+        "workers": {"0": {"listening": "ok"}, "1": {"listening": "ok"}, "2": {"worker": "does not answer"}},
+        "revocation": documents["1"]["revocation"],
+        "whatomate_redis": "away: refused",
     }
 
 

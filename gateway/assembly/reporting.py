@@ -16,8 +16,9 @@ from gateway.assembly.limits import publish_limits
 from gateway.assembly.upstream_reporting import endpoints_report, publish_upstreams
 from gateway.assembly.watching import is_panicking
 from gateway.gc_tuning import PAUSES
+from gateway.status.causes import CERTIFICATES, EXPECTED, WATCHES
 from gateway.status.readiness import Readiness
-from gateway.status.report import Report
+from gateway.status.report import WATCHED, Report
 from gateway.version import is_compiled, running_version
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def publish(  # noqa: PLR0913 -- the parts with metrics
             },
             "upstreams": {upstream.name: _upstream(upstream) for upstream in upstreams()},
             "limits": limits.report(),
+            WATCHED: metrics.present((*WATCHES, CERTIFICATES, EXPECTED)),
+            "moment": time.time(),
         }
 
     def parts() -> Snapshot:
@@ -273,7 +276,12 @@ def publish_log(metrics: Metrics, access_log: AccessLog) -> None:
 def build_readiness(
     settings: Settings, store: PostgresStore, listening: Callable[[], bool], metrics: Metrics
 ) -> Readiness:
-    """Build the check behind ``/readyz``, and publish its last verdict."""
+    """Build the check behind ``/readyz``, and publish its last verdict and whether changes should be notified."""
+    metrics.read_gauge(
+        "gateway_changes_expected",
+        "1: changes should be notified as they are committed; 0: GATEWAY_DATABASE_TRIGGERS is off.",
+        lambda: settings.database.triggers,
+    )
     readiness = Readiness(
         store,
         listening,

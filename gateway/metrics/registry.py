@@ -68,6 +68,7 @@ class Metrics:
         self.routes: dict[str, RouteMeter] = {}
         self.upstreams: dict[str, UpstreamMeter] = {}
         self.verdicts = VerdictMeter()
+        self._gauges: dict[str, Callable[[], Labelled]] = {}
         registry.register(RouteFamilies(self.routes))
         registry.register(UpstreamFamilies(self.upstreams))
         self.read_counters(
@@ -122,6 +123,14 @@ class Metrics:
         if status in DROPS:
             self.drops.labels(str(status), reason).inc()
 
+    def present(self, names: Iterable[str]) -> dict[str, dict[str, float]]:
+        """Return the values of gauges that other parts hold, by name and by the values of their labels."""
+        return {
+            name: {" ".join(labels): float(one) for labels, one in self._gauges[name]().items()}
+            for name in names
+            if name in self._gauges
+        }
+
     def faults_by_reason(self) -> dict[str, float]:
         """Return how many requests the gateway answered itself, by reason."""
         return {
@@ -140,12 +149,14 @@ class Metrics:
     def read_gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Publish a gauge that is read at each scrape."""
         Gauge(name, meaning, registry=self.registry).set_function(read)
+        self._gauges[name] = lambda: {(): read()}
 
     def read_gauges(
         self, name: str, meaning: str, labels: tuple[str, ...], read: Callable[[], Labelled]
     ) -> None:
         """Publish gauges by the values of `labels`, read at each scrape."""
         self.registry.register(_Read(GaugeMetricFamily, name, meaning, labels, read))
+        self._gauges[name] = read
 
     def read_counter(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Publish a counter that another part increments, read at each scrape."""

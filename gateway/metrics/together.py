@@ -32,6 +32,7 @@ LARGEST: Final = frozenset(
         "gateway_audit_away",
         "gateway_bcrypt_level",
         "gateway_build_info",
+        "gateway_changes_expected",
         "gateway_changes_lag_seconds",
         "gateway_issuer_keys",
         "gateway_issuer_outdated",

@@ -14,7 +14,7 @@ from gateway.status.recent import quantile
 from gateway.status.text import number, seconds, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from gateway.status.report import Snapshot
 
@@ -23,6 +23,9 @@ WARN: Final = "warn"
 SLOW_SECONDS: Final = 1.0
 LATE_SECONDS: Final = 0.25
 UNHEARD_SECONDS: Final = 2.0
+SKEW_SECONDS: Final = 3.0
+RENEWED_SECONDS: Final = 7 * 86_400.0
+"""A certificate is renewed so long before its end."""
 NEAR: Final = 0.8
 """Share of a limit from which on it is near."""
 _FULL: Final = 1.0
@@ -66,7 +69,10 @@ def causes(snapshot: Snapshot) -> list[Cause]:
         *_of_store(snapshot),
         *_of_requests(snapshot),
         *_of_upstreams(snapshot),
-        *_of_changes(snapshot["changes"]),
+        *_of_changes(snapshot),
+        *_of_workers(snapshot.get("workers", {})),
+        *_of_gauges(snapshot.get("watched", {})),
+        *_of_certificates(snapshot),
         *_of_bounds(snapshot),
     ]
     return sorted(found, key=lambda cause: cause.level != BAD)
@@ -78,7 +84,7 @@ def _cause(of: str, level: str, text: str, alert: str) -> Cause:
 
 def _of_readiness(snapshot: Snapshot) -> Iterator[Cause]:
     if not snapshot["listening"]:
-        yield _cause("state", BAD, "It is stopping: it takes no new connections.", "notready")
+        yield _cause("state", BAD, "It is stopping: nothing new should be sent here.", "notready")
         return
     readiness = snapshot.get("readiness", {})
     for check, state in readiness.get("checks", {}).items():
@@ -153,13 +159,95 @@ def _of_upstreams(snapshot: Snapshot) -> Iterator[Cause]:
 ENDPOINT_FAULTS: Final = (("ejected", "is ejected: it failed requests"), ("unhealthy", "fails its checks"))
 
 
-def _of_changes(changes: Mapping[str, float]) -> Iterator[Cause]:
-    if not changes["pushed"]:
+def is_unheard(snapshot: Snapshot) -> bool:
+    """Return whether changes are not notified although they should be."""
+    expected = snapshot.get("watched", {}).get(EXPECTED, {})
+    return not snapshot["changes"]["pushed"] and any(expected.values() or [True])
+
+
+def _of_changes(snapshot: Snapshot) -> Iterator[Cause]:
+    changes = snapshot["changes"]
+    if is_unheard(snapshot):
         text = "Revocations are not heard, and are noticed after GATEWAY_IDENTITY_CACHE_SECONDS."
         yield _cause("lag", WARN, text, "revocationsunheard")
-    elif changes["lag_seconds"] > UNHEARD_SECONDS:
+    elif changes["pushed"] and changes["lag_seconds"] > UNHEARD_SECONDS:
         text = f"Revocations are heard {seconds(changes['lag_seconds'])} late."
         yield _cause("lag", WARN, text, "revocationslate")
+
+
+def _of_workers(workers: Mapping[str, int]) -> Iterator[Cause]:
+    silent = workers.get("wanted", 0) - workers.get("answering", 0)
+    if silent:
+        text = f"{number(silent)} of {number(workers['wanted'])} workers do not answer, so it is not ready."
+        yield _cause("state", BAD, text, "workersmissing")
+
+
+class Watch(NamedTuple):
+    """Gauge on which there is an alert: whether a value is not in order, the level, the sentence, and the alert."""
+
+    is_met: Callable[[float], bool]
+    level: str
+    text: str
+    alert: str
+
+
+def _is_set(value: float) -> bool:
+    return value > 0
+
+
+def _is_unset(value: float) -> bool:
+    return value == 0
+
+
+WATCHES: Final[Mapping[str, Watch]] = {
+    "gateway_audit_away": Watch(
+        _is_set, WARN, "The database does not take the audit trail; its records wait in memory.", "auditaway"
+    ),
+    "gateway_clock_skew_seconds": Watch(
+        lambda value: abs(value) > SKEW_SECONDS,
+        WARN,
+        "This machine's clock and the database's are more than three seconds apart.",
+        "clockskewed",
+    ),
+    "gateway_key_ring_outdated": Watch(
+        _is_set,
+        WARN,
+        "The changed key directory is refused; the keys of before stay in force.",
+        "keysrefused",
+    ),
+    "gateway_limits_store_up": Watch(
+        _is_unset, WARN, "The store of shared limits does not answer, or takes no writes.", "limitsstoreaway"
+    ),
+    "gateway_routes_reload_ok": Watch(
+        _is_unset,
+        WARN,
+        "The changed route file is refused; the routes of before stay in force.",
+        "routesrefused",
+    ),
+    "gateway_shed_level": Watch(_is_set, BAD, "Requests are refused for want of time or memory.", "shedding"),
+    "gateway_whatomate_redis_up": Watch(
+        _is_unset, WARN, "Whatomate's Redis does not answer.", "whatomateredisaway"
+    ),
+}
+"""Gauges by name; docs/metrics.md has their meaning."""
+EXPECTED: Final = "gateway_changes_expected"
+CERTIFICATES: Final = "gateway_tls_certificate_expiry_timestamp_seconds"
+
+
+def _of_gauges(watched: Mapping[str, Mapping[str, float]]) -> Iterator[Cause]:
+    for name, watch in WATCHES.items():
+        if any(map(watch.is_met, watched.get(name, {}).values())):
+            yield _cause("state", watch.level, watch.text, watch.alert)
+
+
+def _of_certificates(snapshot: Snapshot) -> Iterator[Cause]:
+    for file, ends in snapshot.get("watched", {}).get(CERTIFICATES, {}).items():
+        left = ends - snapshot["moment"]
+        if left <= 0:
+            yield _cause("state", BAD, f"The certificate in {file} has expired.", "certificateexpires")
+        elif left < RENEWED_SECONDS:
+            text = f"The certificate in {file} ends within seven days and has not been renewed."
+            yield _cause("state", WARN, text, "certificateexpires")
 
 
 def bounds(snapshot: Snapshot) -> list[Bound]:

@@ -16,7 +16,7 @@ Laws:
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -69,6 +69,25 @@ _OF_SOME: Final = (
 """Kinds that some statements meet while others are answered, and that no other check finds."""
 
 log = structlog.get_logger()
+
+
+_OF_ONE: Final = frozenset({"ready", "checks", "revocation"})
+
+
+def of_workers(documents: Mapping[str, Mapping[str, Any]], *, ready: bool) -> dict[str, object]:
+    """Return what ``/readyz`` of several processes says: the checks of each, and of all else the worst."""
+    found: dict[str, object] = {
+        "ready": ready,
+        "workers": {name: one["checks"] for name, one in documents.items()},
+    }
+    revocations = [one["revocation"] for one in documents.values() if "revocation" in one]
+    if revocations:
+        found["revocation"] = max(revocations, key=lambda one: one["at_most_seconds"])
+    for one in documents.values():
+        for name in one.keys() - _OF_ONE:
+            if found.get(name, "ok") == "ok":
+                found[name] = one[name]
+    return found
 
 
 class Readiness:

@@ -25,13 +25,15 @@ Snapshot = dict[str, Any]
 _LARGEST: Final = frozenset(
     {
         *("uptime_seconds", "seconds", "loop_lag_seconds", "at_most_seconds", "failing", "panic", "away"),
-        *("weight", "behind", "ejected", "unhealthy"),
+        *("weight", "behind", "ejected", "unhealthy", "moment"),
     }
 )
 """Keys besides those of metrics of which the largest value counts: something is wrong with one process, or all have the
 same value."""
 _IN_ORDER: Final = frozenset({"ok", "good", "push", "pushed"})
 """Words for what is in order; of several processes the first other word counts."""
+WATCHED: Final = "watched"
+"""The part of a report with the present values of gauges."""
 
 
 class Report:
@@ -95,7 +97,9 @@ def together(workers: Mapping[str, Snapshot]) -> Snapshot:
         for one in workers.values()
         if "recent" in one
     ]
-    return _merged("", "", snapshots) if snapshots else {}
+    if not snapshots:
+        return {}
+    return {**_merged("", "", snapshots), "workers": {"wanted": len(workers), "answering": len(snapshots)}}
 
 
 def _merged(part: str, name: str, values: list[Any]) -> Any:
@@ -103,6 +107,8 @@ def _merged(part: str, name: str, values: list[Any]) -> Any:
     first = values[0]
     if isinstance(first, dict):
         names = dict.fromkeys(key for value in values for key in value)
+        if name == WATCHED:
+            return {key: _of_gauge(key, [value[key] for value in values if key in value]) for key in names}
         return {key: _merged(name, key, [value[key] for value in values if key in value]) for key in names}
     if isinstance(first, list | tuple):
         return _notes(values) if name == "history" else [sum(parts) for parts in zip(*values, strict=True)]
@@ -111,6 +117,12 @@ def _merged(part: str, name: str, values: list[Any]) -> Any:
     if isinstance(first, int | float):
         return max(values) if name in _LARGEST else rule(f"gateway_{part}_{name}")(values)
     return next((value for value in values if value not in _IN_ORDER), first)
+
+
+def _of_gauge(name: str, values: list[dict[str, float]]) -> dict[str, float]:
+    """Merge a gauge as /metrics does, so that the page and the alert on it agree."""
+    labels = dict.fromkeys(key for value in values for key in value)
+    return {key: rule(name)([value[key] for value in values if key in value]) for key in labels}
 
 
 def _notes(histories: list[list[list[float]]]) -> list[list[float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.status.causes import BAD, ENDPOINT_FAULTS, bounds, causes
+from gateway.status.causes import BAD, ENDPOINT_FAULTS, bounds, causes, is_unheard
 from gateway.status.recent import quantile
 from gateway.status.text import Cell, age, bar, number, seconds, span, table, tell
 
@@ -143,10 +143,13 @@ def overall(snapshot: Snapshot) -> tuple[str, str]:
         return "bad", "draining"
     if snapshot["store"]["circuit_open"]:
         return "bad", "database away"
+    workers, readiness = snapshot.get("workers", {}), snapshot.get("readiness", {})
+    if workers.get("answering") != workers.get("wanted") or readiness.get("ready") is False:
+        return "bad", "not ready"
     failing = [name for name, upstream in snapshot["upstreams"].items() if upstream["failing"]]
     if failing:
         return "bad", f"upstream failing: {', '.join(failing)}"
     found = causes(snapshot)
-    if not snapshot["changes"]["pushed"]:
+    if is_unheard(snapshot):
         return "warn", "revocations unheard"
     return "warn" if found else "good", "serving"

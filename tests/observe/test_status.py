@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import json
 import platform
 import re
 import tempfile
@@ -22,7 +23,7 @@ from authcore.store.changes import Hearing
 from authcore.store.migrate import migrations
 from gateway.metrics import Metrics
 from gateway.metrics.meters import DURATION_BUCKETS
-from gateway.status.causes import causes
+from gateway.status.causes import CERTIFICATES, causes
 from gateway.status.page import HEADERS, render, wants_page
 from gateway.status.recent import NOTE_SECONDS, Recent, quantile
 from gateway.status.report import together
@@ -33,7 +34,7 @@ from tests.observe.scraping import reads, traffic
 from tests.support.admin import all_listening, ask_admin
 from tests.support.calls import ask, bearer, get, post
 from tests.support.peers import Client
-from tests.support.processes import serving
+from tests.support.processes import children, eventually, serving, stopped
 from tests.support.programs import program
 
 if TYPE_CHECKING:
@@ -169,8 +170,6 @@ async def test_workers_are_told_together_and_apart(upstream: Upstream) -> None:
                 await client.exchange(get("/health"))
         code, told = await ask_admin(admin, "/status.json")
         assert code == 200
-        import json  # noqa: PLC0415 - for this alone
-
         loaded = json.loads(told)
         assert set(loaded["workers"]) == {"0", "1"}
         each = [one["recent"]["1m"]["requests"] for one in loaded["workers"].values()]
@@ -282,7 +281,101 @@ def everything_wrong() -> dict[str, Any]:
             "disk_full": 1,
         },
         "bcrypt": {"pending": 9, "capacity": 10},
+        "workers": {"wanted": 2, "answering": 1},
+        "moment": 1000.0,
+        "watched": {
+            "gateway_audit_away": {"": 1.0},
+            "gateway_changes_expected": {"": 1.0},
+            "gateway_clock_skew_seconds": {"": -4.0},
+            "gateway_key_ring_outdated": {"": 1.0},
+            "gateway_limits_store_up": {"": 0.0},
+            "gateway_routes_reload_ok": {"": 0.0},
+            "gateway_shed_level": {"": 2.0},
+            "gateway_tls_certificate_expiry_timestamp_seconds": {"/a.crt": 999.0, "/b.crt": 1001.0},
+            "gateway_whatomate_redis_up": {"": 0.0},
+        },
     }
+
+
+OF_COUNTS = {
+    "absent",
+    "auditrecordslost",
+    "callersrefused",
+    "drops",
+    "logdropped",
+    "signinsrefused",
+    "telemetrylost",
+    "workersdie",
+}
+"""Alerts on what has been counted for minutes, or on a gateway that cannot be asked; the runbook says the same."""
+
+
+def test_each_alert_on_a_present_state_has_a_cause_on_the_page() -> None:
+    alerts = {
+        anchor for anchor in anchors(ROOT / "docs" / "runbook.md") if anchor.startswith("whatomategateway")
+    }
+    told = everything_wrong()
+    unheard = {**told, "changes": {"pushed": 0, "lag_seconds": 9}}
+    named = {cause.runbook for cause in (*causes(told), *causes(unheard))}
+    assert alerts - named == {f"whatomategateway{one}" for one in OF_COUNTS}
+
+
+@pytest.mark.parametrize(("ends", "level"), [(999.0, "bad"), (1001.0, "warn"), (1000.0 + 8 * 86_400, None)])
+def test_a_certificate_is_named_a_week_before_its_end(ends: float, level: str | None) -> None:
+    told = {**everything_wrong(), "watched": {CERTIFICATES: {"/a.crt": ends}}}
+    found = [
+        (one.level, "/a.crt" in one.text)
+        for one in causes(told)
+        if one.runbook.endswith("certificateexpires")
+    ]
+    assert found == ([] if level is None else [(level, True)])
+
+
+def test_without_triggers_it_is_in_order_that_time_bounds_revocations() -> None:
+    told = {**everything_wrong(), "changes": {"pushed": 0, "lag_seconds": 9}}
+    told["watched"]["gateway_changes_expected"][""] = 0.0
+    assert not [one for one in causes(told) if one.of == "lag"]
+
+
+def test_a_report_of_several_has_a_gauge_as_their_metrics_have_it() -> None:
+    def one(skew: float, up: float) -> dict[str, Any]:
+        gauges = {"gateway_clock_skew_seconds": {"": skew}, "gateway_whatomate_redis_up": {"": up}}
+        return {"recent": {}, "watched": gauges, "moment": up}
+
+    told = together({"0": one(1, 1), "1": one(-9, 0), "2": {"checks": {}}})
+    assert told["watched"] == {"gateway_clock_skew_seconds": {"": -9}, "gateway_whatomate_redis_up": {"": 0}}
+    assert (told["moment"], told["workers"]) == (1, {"wanted": 3, "answering": 2})
+
+
+async def test_a_route_file_that_is_refused_is_on_the_page(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "routes.yaml"
+    file.write_text("routes: [{name: pages, match: {path: /*}, auth: public}]\n")
+    gateway = await start(routes=file)
+
+    async def of_routes() -> list[str]:
+        told = (await status(gateway, path="/status.json")).json()
+        return [one["text"] for one in told["causes"] if one["runbook"] == "whatomategatewayroutesrefused"]
+
+    assert not await of_routes()
+    file.write_text("routes: [\n")
+    gateway.reload()
+    await eventually(of_routes)
+
+
+async def test_a_worker_that_stands_still_is_on_the_page(upstream: Upstream) -> None:
+    async with serving(upstream, "--workers", "2") as (process, _, admin):
+        await all_listening(admin, 2)
+        assert json.loads((await ask_admin(admin, "/readyz"))[1])["revocation"]["bound_by"] == "time"
+        with stopped(children(process.pid)[0]):
+            told = json.loads((await ask_admin(admin, "/status.json"))[1])["together"]
+    found = [one["text"] for one in told["causes"] if one["runbook"] == "whatomategatewayworkersmissing"]
+    assert found == ["1 of 2 workers do not answer, so it is not ready."]
+
+
+def test_a_gateway_that_is_not_ready_is_not_called_serving() -> None:
+    told = everything_wrong()
+    told["store"]["circuit_open"] = 0
+    assert '<span class="state bad" id="state">not ready</span>' in render(told)
 
 
 def test_each_cause_there_is_has_an_entry_in_the_runbook_and_colours_what_it_is_of() -> None:
@@ -291,7 +384,7 @@ def test_each_cause_there_is_has_an_entry_in_the_runbook_and_colours_what_it_is_
     found = [*causes(told), *causes(unheard), *causes({**told, "listening": False})]
     named = {cause.runbook for cause in found}
     written = Path(causes.__code__.co_filename).read_text(encoding="utf-8")
-    known = {f"whatomategateway{anchor}" for anchor in re.findall(r'"([a-z]{4,})"[),]', written)}
+    known = {f"whatomategateway{anchor}" for anchor in re.findall(r'"([a-z]{4,})"[),\n]', written)}
     assert named == known & anchors(ROOT / "docs" / "runbook.md")
     assert len(named) > 15
     page = render(told)
